@@ -1,0 +1,156 @@
+//! Broker values: [`Data`] and its leaves.
+
+mod container;
+mod error;
+mod leaf;
+mod string;
+
+use std::fmt;
+
+pub use container::{Set, Table};
+pub use error::{DataError, DataErrorKind};
+pub use leaf::{Address, EnumValue, Port, Protocol, Real, Subnet, Timespan, Timestamp};
+pub use string::ZeekString;
+
+/// An owned Broker value (`broker::data`, `data.hh`).
+///
+/// The order of the variants is Broker's order of tags: the derived comparison sorts values as `std::set<data>` does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Data {
+    /// The absence of a value; an unset optional field of a Zeek record.
+    #[default]
+    None,
+    /// Zeek's `bool`.
+    Boolean(bool),
+    /// Zeek's `count`.
+    Count(u64),
+    /// Zeek's `int`.
+    Integer(i64),
+    /// Zeek's `double`.
+    Real(Real),
+    /// Zeek's `string`: bytes, not necessarily UTF-8.
+    String(ZeekString),
+    /// Zeek's `addr`.
+    Address(Address),
+    /// Zeek's `subnet`.
+    Subnet(Subnet),
+    /// Zeek's `port`.
+    Port(Port),
+    /// Zeek's `time`.
+    Timestamp(Timestamp),
+    /// Zeek's `interval`.
+    Timespan(Timespan),
+    /// A value of a Zeek `enum`, by its fully qualified name.
+    EnumValue(EnumValue),
+    /// Zeek's `set`.
+    Set(Set<Data>),
+    /// Zeek's `table`.
+    Table(Table),
+    /// Zeek's `vector` and `record`: a record is one element per declared field, in order.
+    Vector(Vec<Data>),
+}
+
+/// The kind of a value, without the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// See [`Data::None`].
+    None,
+    /// See [`Data::Boolean`].
+    Boolean,
+    /// See [`Data::Count`].
+    Count,
+    /// See [`Data::Integer`].
+    Integer,
+    /// See [`Data::Real`].
+    Real,
+    /// See [`Data::String`].
+    String,
+    /// See [`Data::Address`].
+    Address,
+    /// See [`Data::Subnet`].
+    Subnet,
+    /// See [`Data::Port`].
+    Port,
+    /// See [`Data::Timestamp`].
+    Timestamp,
+    /// See [`Data::Timespan`].
+    Timespan,
+    /// See [`Data::EnumValue`].
+    EnumValue,
+    /// See [`Data::Set`].
+    Set,
+    /// See [`Data::Table`].
+    Table,
+    /// See [`Data::Vector`].
+    Vector,
+}
+
+impl Data {
+    /// The kind of this value.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::None => Kind::None,
+            Self::Boolean(_) => Kind::Boolean,
+            Self::Count(_) => Kind::Count,
+            Self::Integer(_) => Kind::Integer,
+            Self::Real(_) => Kind::Real,
+            Self::String(_) => Kind::String,
+            Self::Address(_) => Kind::Address,
+            Self::Subnet(_) => Kind::Subnet,
+            Self::Port(_) => Kind::Port,
+            Self::Timestamp(_) => Kind::Timestamp,
+            Self::Timespan(_) => Kind::Timespan,
+            Self::EnumValue(_) => Kind::EnumValue,
+            Self::Set(_) => Kind::Set,
+            Self::Table(_) => Kind::Table,
+            Self::Vector(_) => Kind::Vector,
+        }
+    }
+}
+
+impl Kind {
+    /// The name that Broker's JSON uses in `@data-type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Boolean => "boolean",
+            Self::Count => "count",
+            Self::Integer => "integer",
+            Self::Real => "real",
+            Self::String => "string",
+            Self::Address => "address",
+            Self::Subnet => "subnet",
+            Self::Port => "port",
+            Self::Timestamp => "timestamp",
+            Self::Timespan => "timespan",
+            Self::EnumValue => "enum-value",
+            Self::Set => "set",
+            Self::Table => "table",
+            Self::Vector => "vector",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Converts a Rust value with a serde derive into Broker data.
+///
+/// A struct is a vector in field order, `Option` is `none` or the value, `Vec`, [`Set`] and `BTreeMap` are vector,
+/// set and table, a fieldless enum is an enum value by its serde name, `u64`, `i64` and `f64` are count, integer and
+/// real. Narrower integers are refused.
+pub fn to_data<T: serde::Serialize + ?Sized>(_value: &T) -> Result<Data, DataError> {
+    todo!("serde bridge")
+}
+
+/// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`].
+///
+/// Kinds are strict: an `int` is not a `count`. Errors carry the path to the offending field. Surplus trailing
+/// elements of a record are ignored, as Zeek does (`src/broker/Data.cc`, `val_converter`); surplus event arguments
+/// are refused by [`crate::zeek::Event::parse`].
+pub fn from_data<T: serde::de::DeserializeOwned>(_data: &Data) -> Result<T, DataError> {
+    todo!("serde bridge")
+}

@@ -1,0 +1,1 @@
+//! serde format of CAF's binary serializer, as Zeek's Broker uses it.

@@ -1,0 +1,1 @@
+//! Conformance tests of the workspace; everything is in the one test binary, `main.rs`.
