@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+#
+# The one check: what a person runs before a commit is what CI runs.
+#
+#   scripts/check.sh            everything
+#   scripts/check.sh --setup    only install what the checks and tests need
+#
+# It installs missing Debian packages (as root or with password-less sudo, otherwise it lists them) and zeek-client in four
+# releases below .local/. Stops at the first failing step and names it.
+
+set -euo pipefail
+# shellcheck source=scripts/setup-lib.sh
+. "$(dirname "$0")/setup-lib.sh"
+cd "$ROOT"
+
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+# Incremental artefacts are of no use to a build that is made once.
+if [ -n "${CI:-}" ]; then
+    export CARGO_INCREMENTAL=0
+fi
+
+packages() {
+    want gcc "linker, and compiler of the bundled SQLite" has cc
+    want libc6-dev "C headers" test -e /usr/include/stdio.h
+    want python3 "zeek-client" has python3
+    want python3-venv "private environments for zeek-client" has_venv
+    want python3-broker "Broker's own reader and writer of the store" has_debian_broker
+    want strace "the test that the store is synced before the reply" has strace
+    want shellcheck "check of these scripts" has shellcheck
+    install_missing
+}
+
+shell_scripts() {
+    git ls-files -z -- '*.sh' .ci/run | xargs -0 shellcheck --external-sources
+}
+
+format() { cargo fmt --all --check; }
+
+lints() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
+
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
+
+# Tests print their own results; the sum of all binaries is kept for the last line.
+tests() {
+    local log status
+    log="$(mktemp)"
+    status=0
+    cargo test --workspace --locked 2>&1 | tee "$log" || status=$?
+    TEST_TOTALS="$(awk '/^test result: / { passed += $4; failed += $6 } END { printf "%d passed, %d failed", passed, failed }' "$log")"
+    rm -f "$log"
+    return "$status"
+}
+
+setup() {
+    step "Rust toolchain" need_rust fmt clippy
+    step "Debian packages" packages
+    step "zeek-client ${ZEEK_CLIENT_VERSIONS[*]}" need_zeek_client "${ZEEK_CLIENT_VERSIONS[@]}"
+}
+
+case "${1:-}" in
+    "")
+        setup
+        step "shellcheck" shell_scripts
+        step "cargo fmt" format
+        step "cargo clippy" lints
+        step "cargo doc" documentation
+        step "cargo test" tests
+        print_summary
+        say ""
+        say "$TEST_TOTALS"
+        ;;
+    --setup)
+        setup
+        print_summary
+        ;;
+    *)
+        sed -n '3,9s/^# \{0,1\}//p' "$0" >&2
+        exit 2
+        ;;
+esac

@@ -1,0 +1,155 @@
+# shellcheck shell=bash
+#
+# What check.sh and demo.sh share: steps with timings, and installing what is missing. Sourced, never run.
+#
+# Everything is idempotent and quick when nothing is missing. System packages come from apt-get where the caller is root or has
+# sudo without a password; otherwise the script ends with the list of what is missing and the command that installs it.
+# zeek-client goes into virtual environments below .local/ in the checkout, never into the system.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+LOCAL="$ROOT/.local"
+
+# Releases of zeek-client that speak WebSocket; the conformance tests run each of them.
+# shellcheck disable=SC2034 # read by the scripts that source this
+ZEEK_CLIENT_VERSIONS=(1.5.0 1.4.0 1.3.1 1.2.0)
+# Pinned, because zeek-client prints this library's error texts and the tests compare what it prints.
+WEBSOCKET_CLIENT_VERSION=1.9.0
+
+STEP_SUMMARY=()
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# Runs a named step; prints its name, how long it took, and stops the script with the name if it fails.
+step() {
+    local name="$1" started elapsed
+    shift
+    say "==> $name"
+    started=$SECONDS
+    if ! "$@"; then
+        say ""
+        die "step failed: $name (after $((SECONDS - started)) s)"
+    fi
+    elapsed=$((SECONDS - started))
+    STEP_SUMMARY+=("$(printf '%5d s  %s' "$elapsed" "$name")")
+}
+
+print_summary() {
+    say ""
+    say "Steps passed:"
+    printf '  %s\n' "${STEP_SUMMARY[@]}"
+}
+
+# --- system packages -------------------------------------------------------------------------------------------------------
+
+MISSING_PACKAGES=()
+MISSING_REASONS=()
+
+# want PACKAGE REASON TEST...: remembers the package if the test command fails.
+want() {
+    local package="$1" reason="$2"
+    shift 2
+    if ! "$@" >/dev/null 2>&1; then
+        MISSING_PACKAGES+=("$package")
+        MISSING_REASONS+=("$(printf '  %-16s %s' "$package" "$reason")")
+    fi
+}
+
+has() { command -v "$1"; }
+
+# A virtual environment needs ensurepip, which Debian ships apart from python3.
+has_venv() { python3 -c 'import ensurepip, venv'; }
+
+# Debian's own interpreter: packages from apt are not visible to others on PATH.
+has_debian_broker() { /usr/bin/python3 -c 'import broker'; }
+
+apt_get() {
+    local command=(apt-get)
+    if [ "$(id -u)" -ne 0 ]; then
+        command=(sudo -n apt-get)
+    fi
+    env DEBIAN_FRONTEND=noninteractive "${command[@]}" -q -y -o Dpkg::Use-Pty=0 "$@"
+}
+
+may_install() {
+    has apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; }
+}
+
+# Installs what want() found missing, or explains it.
+install_missing() {
+    if [ "${#MISSING_PACKAGES[@]}" -eq 0 ]; then
+        say "nothing is missing"
+        return 0
+    fi
+    say "missing:"
+    printf '%s\n' "${MISSING_REASONS[@]}"
+    if may_install; then
+        apt_get update >/dev/null || return 1
+        apt_get install --no-install-recommends "${MISSING_PACKAGES[@]}" || return 1
+        MISSING_PACKAGES=()
+        MISSING_REASONS=()
+    else
+        say ""
+        say "Neither root nor password-less sudo here. Install them, then run this again:"
+        say "  sudo apt-get update && sudo apt-get install --no-install-recommends ${MISSING_PACKAGES[*]}"
+        return 1
+    fi
+}
+
+# --- the Rust toolchain ----------------------------------------------------------------------------------------------------
+
+# need_rust COMPONENT...: cargo itself cannot be installed from here; its components can, where rustup manages them.
+need_rust() {
+    if ! has cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH="$HOME/.cargo/bin:$PATH"
+        export PATH
+    fi
+    if ! has cargo >/dev/null; then
+        say "cargo is missing. Install Rust 1.88 or newer, for example with rustup (https://rustup.rs)."
+        return 1
+    fi
+    local component
+    for component in "$@"; do
+        cargo "$component" --version >/dev/null 2>&1 && continue
+        if has rustup >/dev/null && (cd "$ROOT" && rustup component add "${component/fmt/rustfmt}"); then
+            continue
+        fi
+        say "cargo $component is missing. Install it: rustup component add ${component/fmt/rustfmt}"
+        return 1
+    done
+    cargo --version
+}
+
+# --- zeek-client -----------------------------------------------------------------------------------------------------------
+
+zeek_client_path() { printf '%s/zeek-client/%s/bin/zeek-client' "$LOCAL" "$1"; }
+
+# need_zeek_client VERSION...: installs the releases from PyPI, each into an environment of its own. The stamp is written last:
+# an interrupted installation is done again.
+need_zeek_client() {
+    mkdir -p "$LOCAL/zeek-client"
+    local version home stamp wanted
+    for version in "$@"; do
+        home="$LOCAL/zeek-client/$version"
+        stamp="$home/.complete"
+        wanted="zeek-client==$version websocket-client==$WEBSOCKET_CLIENT_VERSION"
+        (
+            flock 9
+            if [ -x "$home/bin/zeek-client" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$home $wanted" ]; then
+                say "zeek-client $version is here"
+                exit 0
+            fi
+            say "installing zeek-client $version into ${home#"$ROOT"/}"
+            rm -rf "$home"
+            python3 -m venv "$home" || exit 1
+            # shellcheck disable=SC2086 # two requirements
+            "$home/bin/python" -m pip install --quiet --disable-pip-version-check $wanted || exit 1
+            # Environments cannot be moved: the stamp names the place it was made for.
+            printf '%s %s' "$home" "$wanted" >"$stamp"
+        ) 9>"$LOCAL/zeek-client/lock" || return 1
+    done
+}
