@@ -1,1 +1,4 @@
 //! The one integration-test binary of the workspace.
+
+mod support;
+mod tidy;

@@ -1,0 +1,523 @@
+//! The rules of the workspace that no compiler checks.
+//!
+//! **Deviations from Zeek.** A place in the code that deliberately does something else than Zeek is marked by a comment
+//! `DIFFERENCE(key): what and why`, where `key` is a short name in kebab case. The README's table of deviations has one row
+//! for each key, in backticks in the first column. One key may stand at several places; a key without a row, a row without a
+//! place, and a marker without a key fail the test.
+//!
+//! **Sans-IO.** `caf-bincode-compat`, `broker-codec`, `mgmt-api` and every `core/` folder do no I/O: their dependencies are on
+//! allow-lists, and their production code names no clock, file, socket, process or thread. Test modules come last in their file,
+//! or in files called `tests.rs`, and are exempt.
+//!
+//! **Length.** A Rust file has at most 700 lines, or is listed here with a reason.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use sha2::{Digest, Sha256};
+
+use crate::support::workspace_root;
+
+/// What each crate may depend on in production code. Tests, benches and build scripts are free.
+const DEPENDENCIES: &[(&str, &[&str])] = &[
+    ("caf-bincode-compat", &["bytes", "serde", "thiserror"]),
+    (
+        "broker-codec",
+        &[
+            "bytes",
+            "caf-bincode-compat",
+            "ipnet",
+            "nom",
+            "serde",
+            "serde_json",
+            "thiserror",
+        ],
+    ),
+    ("mgmt-api", &["broker-codec", "serde", "thiserror"]),
+    (
+        "broker-endpoint",
+        &[
+            "broker-codec",
+            "bytes",
+            "futures-util",
+            "getrandom",
+            "socket2",
+            "thiserror",
+            "tokio",
+            "tokio-tungstenite",
+            "tokio-util",
+            "tracing",
+        ],
+    ),
+    (
+        "mgmt-controller",
+        &[
+            "broker-codec",
+            "broker-endpoint",
+            "clap",
+            "fs4",
+            "getrandom",
+            "hostname",
+            "mgmt-api",
+            "rusqlite",
+            "rustix",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tokio-util",
+            "tracing",
+            "tracing-subscriber",
+        ],
+    ),
+    ("mgmt-agent", &["broker-codec", "mgmt-api"]),
+];
+
+/// The crates below the sans-IO line, with their folders.
+const SANS_IO: &[(&str, &str)] = &[
+    (
+        "caf-bincode-compat",
+        "broker-codec/vendor/caf-bincode-compat/src/",
+    ),
+    ("broker-codec", "broker-codec/src/"),
+    ("mgmt-api", "mgmt-api/src/"),
+];
+
+/// Crates that must not be reached from below the line by any path of production dependencies.
+const IO_CRATES: &[&str] = &[
+    "async-std",
+    "chrono",
+    "futures-executor",
+    "getrandom",
+    "hyper",
+    "mio",
+    "nix",
+    "openssl",
+    "polling",
+    "rand",
+    "rustix",
+    "rustls",
+    "smol",
+    "socket2",
+    "time",
+    "tokio",
+    "tracing",
+    "tungstenite",
+];
+
+/// What production code below the line must not name. Each entry must stand between characters that cannot be part of a name.
+const IO_WORDS: &[&str] = &[
+    "Instant",
+    "SystemTime",
+    "std::env",
+    "std::fs",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::io::stderr",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::ToSocketAddrs",
+    "std::net::UdpSocket",
+    "std::os",
+    "std::process",
+    "std::sync::Mutex",
+    "std::sync::RwLock",
+    "std::sync::mpsc",
+    "std::thread",
+    "thread::spawn",
+    "thread::sleep",
+    "thread_local",
+    "RandomState",
+    "getrandom",
+    "rand",
+    "tokio",
+    "tracing",
+];
+
+/// What no Rust file may contain, in tests or elsewhere, and why.
+const BANNED: &[(&str, &str)] = &[
+    ("#[ignore", "a test that does not run proves nothing"),
+    ("#[should_panic", "errors are values; assert on the value"),
+    ("todo!(", "nothing unfinished lands"),
+    ("unimplemented!(", "nothing unfinished lands"),
+];
+
+/// Files above the limit, and why each is better whole.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+const LINES_MAX: usize = 700;
+
+/// Fragments of paths that only make sense on the machine of whoever wrote them.
+const MACHINE_PATHS: &[&str] = &["/home/", "/root/", "/Users/", "/work/", "/tmp/bash_"];
+
+fn tracked_files() -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(workspace_root())
+        .output()
+        .expect("git is installed");
+    assert!(
+        output.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let names = String::from_utf8(output.stdout).expect("file names are UTF-8");
+    let files: Vec<PathBuf> = names
+        .split_terminator('\0')
+        .map(PathBuf::from)
+        // A file deleted but not yet committed is still listed.
+        .filter(|path| workspace_root().join(path).exists())
+        .collect();
+    assert!(
+        files.len() > 100,
+        "only {} files found: this is not a checkout",
+        files.len()
+    );
+    files
+}
+
+fn read(path: &Path) -> Option<String> {
+    String::from_utf8(fs::read(workspace_root().join(path)).expect("a listed file can be read")).ok()
+}
+
+fn rust_files() -> impl Iterator<Item = (PathBuf, String)> {
+    tracked_files()
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
+        .map(|path| {
+            let text = read(&path).expect("Rust source is UTF-8");
+            (path, text)
+        })
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(workspace_root().join("Cargo.toml"))
+        .other_options(["--locked".to_owned(), "--offline".to_owned()])
+        .exec()
+        .expect("cargo metadata")
+}
+
+fn report(rule: &str, violations: &[String]) {
+    assert!(violations.is_empty(), "{rule}:\n  {}", violations.join("\n  "));
+}
+
+#[test]
+fn each_crate_depends_only_on_what_it_may() {
+    let metadata = metadata();
+    let mut violations = Vec::new();
+    for (name, allowed) in DEPENDENCIES {
+        let package = metadata
+            .workspace_packages()
+            .into_iter()
+            .find(|package| package.name.as_str() == *name)
+            .unwrap_or_else(|| panic!("crate {name} is on the allow-list but not in the workspace"));
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        let actual: BTreeSet<&str> = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind == DependencyKind::Normal)
+            .map(|dependency| dependency.name.as_str())
+            .collect();
+        for extra in actual.difference(&allowed) {
+            violations.push(format!(
+                "{name} depends on {extra}, which its allow-list does not name"
+            ));
+        }
+        for unused in allowed.difference(&actual) {
+            violations.push(format!(
+                "{name} may depend on {unused} but does not: remove it from the allow-list"
+            ));
+        }
+    }
+    let listed: BTreeSet<&str> = DEPENDENCIES.iter().map(|(name, _)| *name).collect();
+    for package in metadata.workspace_packages() {
+        let helper = ["conformance", "tools"].contains(&package.name.as_str());
+        if !helper && !listed.contains(package.name.as_str()) {
+            violations.push(format!("{} has no allow-list", package.name));
+        }
+    }
+    report("dependencies", &violations);
+}
+
+#[test]
+fn nothing_below_the_sans_io_line_reaches_a_crate_that_does_io() {
+    let metadata = metadata();
+    let resolve = metadata
+        .resolve
+        .as_ref()
+        .expect("cargo metadata resolves dependencies");
+    let packages: BTreeMap<_, &Package> = metadata
+        .packages
+        .iter()
+        .map(|package| (&package.id, package))
+        .collect();
+    let mut violations = Vec::new();
+    for (name, _) in SANS_IO {
+        let root = metadata
+            .packages
+            .iter()
+            .find(|package| package.name.as_str() == *name)
+            .expect("the crate exists");
+        let mut queue = vec![(&root.id, vec![root.name.to_string()])];
+        let mut seen = BTreeSet::new();
+        while let Some((id, path)) = queue.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if IO_CRATES.contains(&packages[id].name.as_str()) {
+                violations.push(path.join(" -> "));
+            }
+            let node = resolve
+                .nodes
+                .iter()
+                .find(|node| node.id == *id)
+                .expect("every package is a node");
+            for dependency in &node.deps {
+                if dependency
+                    .dep_kinds
+                    .iter()
+                    .any(|kind| kind.kind == DependencyKind::Normal)
+                {
+                    let mut path = path.clone();
+                    path.push(packages[&dependency.pkg].name.to_string());
+                    queue.push((&dependency.pkg, path));
+                }
+            }
+        }
+        assert!(seen.len() > 1, "{name} has dependencies");
+    }
+    report("paths to crates that do I/O", &violations);
+}
+
+/// The part of a source file that is neither comment nor test module.
+fn production_code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
+}
+
+fn names(line: &str, word: &str) -> bool {
+    let part_of_name =
+        |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    line.match_indices(word).any(|(start, _)| {
+        let before = start
+            .checked_sub(1)
+            .and_then(|index| line.as_bytes().get(index))
+            .copied();
+        let after = line.as_bytes().get(start + word.len()).copied();
+        !part_of_name(before) && !part_of_name(after)
+    })
+}
+
+#[test]
+fn production_code_below_the_sans_io_line_names_no_clock_file_socket_or_thread() {
+    let below = |path: &Path| {
+        let path_text = path.to_str().expect("file names are UTF-8");
+        let test = path.file_name().is_some_and(|name| name == "tests.rs")
+            || path
+                .components()
+                .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches");
+        let sans_io = SANS_IO.iter().any(|(_, folder)| path_text.starts_with(folder))
+            || path_text.contains("/src/core/");
+        sans_io && !test
+    };
+    let mut files = 0;
+    let mut violations = Vec::new();
+    for (path, text) in rust_files().filter(|(path, _)| below(path)) {
+        files += 1;
+        for (number, line) in production_code(&text) {
+            for word in IO_WORDS.iter().filter(|word| names(line, word)) {
+                violations.push(format!("{}:{number}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(files >= 10, "only {files} files looked at");
+    report("I/O below the sans-IO line", &violations);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let mut violations = Vec::new();
+    let mut excused: BTreeSet<&str> = LONG_FILES.iter().map(|(path, _)| *path).collect();
+    for (path, text) in rust_files() {
+        let lines = text.lines().count();
+        if lines > LINES_MAX && !excused.remove(path.to_str().expect("file names are UTF-8")) {
+            violations.push(format!(
+                "{} has {lines} lines; the limit is {LINES_MAX}",
+                path.display()
+            ));
+        }
+    }
+    violations.extend(
+        excused
+            .iter()
+            .map(|path| format!("{path} is excused but not too long")),
+    );
+    report("length", &violations);
+}
+
+#[test]
+fn nothing_banned_is_used() {
+    let mut violations = Vec::new();
+    for (path, text) in rust_files().filter(|(path, _)| path != Path::new("tests/tidy.rs")) {
+        for (number, line) in text.lines().enumerate() {
+            for (banned, reason) in BANNED.iter().filter(|(banned, _)| line.contains(banned)) {
+                violations.push(format!("{}:{}: {banned}: {reason}", path.display(), number + 1));
+            }
+        }
+    }
+    report("banned", &violations);
+}
+
+#[test]
+fn every_deviation_has_a_row_in_the_readme_and_the_reverse() {
+    const MARKER: &str = "DIFFERENCE";
+    let mut violations = Vec::new();
+    let mut marked = BTreeSet::new();
+    for (path, text) in rust_files().filter(|(path, _)| path != Path::new("tests/tidy.rs")) {
+        for (number, line) in text.lines().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else {
+                continue;
+            };
+            let Some((_, rest)) = comment.split_once(MARKER) else {
+                continue;
+            };
+            match rest.strip_prefix('(').and_then(|rest| rest.split_once("):")) {
+                Some((key, _)) if is_kebab_case(key) => {
+                    marked.insert(key.to_owned());
+                }
+                _ => violations.push(format!(
+                    "{}:{}: {MARKER} without a (key)",
+                    path.display(),
+                    number + 1
+                )),
+            }
+        }
+    }
+    let readme = read(Path::new("README.md")).expect("the README is UTF-8");
+    let (_, table) = readme
+        .split_once("## Deviations from Zeek")
+        .expect("the README has the table");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let rows: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split_once('`'))
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    violations.extend(
+        marked
+            .difference(&rows)
+            .map(|key| format!("{key}: marked in the code, no row in the README")),
+    );
+    violations.extend(
+        rows.difference(&marked)
+            .map(|key| format!("{key}: a row in the README, not marked in the code")),
+    );
+    assert!(!rows.is_empty(), "the table was found but no row in it");
+    report("deviations", &violations);
+}
+
+fn is_kebab_case(key: &str) -> bool {
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+#[test]
+fn every_fixture_has_its_recorded_hash() {
+    let sums = read(Path::new("fixtures/SHA256SUMS")).expect("the list is UTF-8");
+    let mut expected: BTreeMap<String, &str> = sums
+        .lines()
+        .map(|line| {
+            line.split_once("  ")
+                .expect("a line is a hash, two spaces and a path")
+        })
+        .map(|(hash, path)| (format!("fixtures/{path}"), hash))
+        .collect();
+    let mut violations = Vec::new();
+    for path in tracked_files() {
+        let name = path.to_str().expect("file names are UTF-8");
+        if !name.starts_with("fixtures/") || ["fixtures/README.md", "fixtures/SHA256SUMS"].contains(&name) {
+            continue;
+        }
+        let hash = hex::encode(Sha256::digest(
+            fs::read(workspace_root().join(&path)).expect("fixture"),
+        ));
+        match expected.remove(name) {
+            Some(recorded) if recorded == hash => {}
+            Some(recorded) => violations.push(format!("{name}: {hash}, recorded {recorded}")),
+            None => violations.push(format!("{name} is not in SHA256SUMS")),
+        }
+    }
+    violations.extend(
+        expected
+            .keys()
+            .map(|name| format!("{name} is in SHA256SUMS but not there")),
+    );
+    report("fixtures", &violations);
+}
+
+#[test]
+fn nothing_names_a_path_on_the_machine_of_its_author() {
+    let mut violations = Vec::new();
+    for path in tracked_files()
+        .into_iter()
+        .filter(|path| path != Path::new("tests/tidy.rs"))
+    {
+        let Some(text) = read(&path) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if let Some(fragment) = MACHINE_PATHS.iter().find(|fragment| line.contains(**fragment)) {
+                violations.push(format!("{}:{}: {fragment}", path.display(), number + 1));
+            }
+        }
+    }
+    report("paths", &violations);
+}
+
+#[test]
+fn every_crate_forbids_unsafe_code() {
+    let root = read(Path::new("Cargo.toml")).expect("the manifest is UTF-8");
+    assert!(
+        root.contains("\nunsafe_code = \"forbid\"\n"),
+        "the workspace's lints forbid unsafe code"
+    );
+    let mut violations = Vec::new();
+    for package in metadata().workspace_packages() {
+        let manifest = fs::read_to_string(&package.manifest_path).expect("a manifest can be read");
+        if !manifest.contains("\n[lints]\nworkspace = true\n") {
+            violations.push(format!("{} does not take the workspace's lints", package.name));
+        }
+    }
+    report("lints", &violations);
+}
+
+#[test]
+fn every_shell_script_can_be_executed() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut scripts = 0;
+    let mut violations = Vec::new();
+    for path in tracked_files() {
+        if path.extension().is_some_and(|ext| ext == "sh") || path == Path::new(".ci/run") {
+            scripts += 1;
+            let mode = fs::metadata(workspace_root().join(&path))
+                .expect("a listed file exists")
+                .permissions()
+                .mode();
+            if mode & 0o111 == 0 {
+                violations.push(format!("{} is not executable", path.display()));
+            }
+        }
+    }
+    assert!(scripts >= 3, "only {scripts} scripts found");
+    report("scripts", &violations);
+}
