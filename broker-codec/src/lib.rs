@@ -9,11 +9,13 @@
 //! | [`data`] | the fifteen kinds of Broker values, owned and borrowed, and the serde bridge to Rust types |
 //! | [`binary`] | values to and from Broker's binary format |
 //! | [`json`] | values and messages to and from Broker's JSON format |
+//! | [`websocket`] | the JSON sessions of WebSocket clients |
 //! | [`zeek`] | Zeek's messages inside values: events, batches, logs |
 
 pub mod binary;
 pub mod data;
 pub mod json;
+pub mod websocket;
 pub mod zeek;
 
 pub use data::Data;

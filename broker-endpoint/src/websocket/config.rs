@@ -1,0 +1,84 @@
+use std::{net::SocketAddr, time::Duration};
+
+use broker_codec::websocket::SubscriptionLimits;
+
+/// What a [`WebSocketServer`](super::WebSocketServer) is started with.
+///
+/// Start from [`WebSocketConfig::new`] and change what should differ; the defaults are the constants of this type.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WebSocketConfig {
+    /// Where to listen. Port 0 lets the system choose. `0.0.0.0` is every IPv4 address and no IPv6 address.
+    pub listen: Vec<SocketAddr>,
+    /// What acks begin their endpoint name with: Zeek puts its Broker endpoint ID here.
+    pub node_id: String,
+    /// The version in acks: Zeek puts its own here, as in `9.0.0-rc1`.
+    pub version: String,
+    /// How many connections may be open at a time, those in their HTTP upgrade included.
+    pub clients_max: usize,
+    /// How long a client may take from connecting to the end of its HTTP request.
+    pub handshake_timeout: Duration,
+    /// The longest HTTP request, in bytes.
+    pub http_header_max: usize,
+    /// How often clients are pinged; `None` never. A client that did not answer a ping when the next one is due is
+    /// closed, so without pings a client that vanished silently stays until the system notices.
+    pub ping_interval: Option<Duration>,
+    /// The largest message, fragmented or not, in bytes.
+    pub message_max: usize,
+    /// How long a message may be on its way while its client answers no pings, because a frame that takes long keeps
+    /// the answer from coming.
+    pub message_timeout: Duration,
+    /// What a client may subscribe to.
+    pub subscriptions: SubscriptionLimits,
+    /// How many messages may wait for a client that reads slowly.
+    pub outbound_messages_max: usize,
+    /// How many bytes may wait for a client that reads slowly. Larger than any message that is to be delivered.
+    pub outbound_bytes_max: usize,
+    /// How many events may wait for the owner of the server. When it is full, clients are not read from, each in turn.
+    pub inbound_events_max: usize,
+    /// How long a connection that we end may take to take notice.
+    pub close_timeout: Duration,
+}
+
+impl WebSocketConfig {
+    /// As Zeek's server (IXWebSocket, `kDefaultMaxConnections`, raised by Zeek).
+    pub const CLIENTS_MAX: usize = 100;
+    /// As Zeek's server (`SocketServer::kDefaultHandShakeTimeoutSecs`).
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+    /// Clients send about 250 bytes; a few thousand leave room for cookies and proxies.
+    pub const HTTP_HEADER_MAX: usize = 8 * 1024;
+    /// As `Cluster::default_websocket_ping_interval`.
+    pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+    /// About ninety times a configuration of 2,000 nodes.
+    pub const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+    /// 16 MiB in this time is a line of 4.5 Mbit/s.
+    pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+    /// A client hears of every request and response of every other, so a burst is a few hundred messages.
+    pub const OUTBOUND_MESSAGES_MAX: usize = 4096;
+    /// Twice the largest message that is accepted.
+    pub const OUTBOUND_BYTES_MAX: usize = 32 * 1024 * 1024;
+    /// As `Cluster::default_websocket_max_event_queue_size`.
+    pub const INBOUND_EVENTS_MAX: usize = 32;
+    /// Enough for a round trip around the earth with retransmissions.
+    pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// The defaults.
+    pub fn new(listen: Vec<SocketAddr>, node_id: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            listen,
+            node_id: node_id.into(),
+            version: version.into(),
+            clients_max: Self::CLIENTS_MAX,
+            handshake_timeout: Self::HANDSHAKE_TIMEOUT,
+            http_header_max: Self::HTTP_HEADER_MAX,
+            ping_interval: Some(Self::PING_INTERVAL),
+            message_max: Self::MESSAGE_MAX,
+            message_timeout: Self::MESSAGE_TIMEOUT,
+            subscriptions: SubscriptionLimits::default(),
+            outbound_messages_max: Self::OUTBOUND_MESSAGES_MAX,
+            outbound_bytes_max: Self::OUTBOUND_BYTES_MAX,
+            inbound_events_max: Self::INBOUND_EVENTS_MAX,
+            close_timeout: Self::CLOSE_TIMEOUT,
+        }
+    }
+}
