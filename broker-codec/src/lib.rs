@@ -11,11 +11,34 @@
 //! | [`json`] | values and messages to and from Broker's JSON format |
 //! | [`websocket`] | the JSON sessions of WebSocket clients |
 //! | [`zeek`] | Zeek's messages inside values: events, batches, logs |
+//! | [`frame`] | the length before each message |
+//! | [`handshake`] | the messages and the machine that make a connection a peering |
+//! | [`envelope`] | what travels between peers: sender, receiver, kind, topic, payload |
+//! | [`control`], [`command`] | payloads other than values: filters, pings, commands between stores |
+//! | [`peering`] | one established peering |
+//! | [`router`] | all of them: which connections may be, and who receives what |
 
 pub mod binary;
+pub mod command;
+pub mod control;
 pub mod data;
+mod endpoint_id;
+pub mod envelope;
+mod error_code;
+mod filter;
+pub mod frame;
+pub mod handshake;
 pub mod json;
+pub mod peering;
+pub mod router;
+mod topic;
 pub mod websocket;
 pub mod zeek;
 
 pub use data::Data;
+pub use endpoint_id::{EndpointId, ParseEndpointIdError};
+pub use envelope::{Envelope, EnvelopeKind};
+pub use error_code::ErrorCode;
+pub use filter::{FILTER_TOPICS_MAX, Filter};
+pub use router::{ConnId, Router};
+pub use topic::{TOPIC_LEN_MAX, Topic, TopicTooLong};

@@ -1,0 +1,10 @@
+//! The handshake of two endpoints (`internal/connector.cc`, `internal/wire_format.cc`): its messages and its machine.
+
+mod machine;
+mod message;
+
+pub use machine::{Admission, Close, Handshake, Output, Refusal, Role, Side};
+pub use message::{
+    DropConn, Hello, MAGIC, Message, MessageError, MessageKind, OriginatorSyn, PROTOCOL_VERSION,
+    ResponderSynAck, VersionSelect,
+};
