@@ -23,15 +23,118 @@ pub enum DataErrorKind {
         /// What is there.
         found: Kind,
     },
+    /// A record ends before this field, which has no default.
+    MissingField,
+    /// A list that stands for a tuple has another length.
+    WrongLength {
+        /// How many elements are asked for.
+        expected: usize,
+        /// How many are there.
+        found: usize,
+    },
+    /// An event has another number of arguments than its declaration.
+    WrongArgumentCount {
+        /// How many are declared.
+        expected: usize,
+        /// How many were sent.
+        found: usize,
+    },
+    /// No event of this name is declared in the API that was asked.
+    UnknownEvent(String),
+    /// An enum has no value of this name.
+    UnknownEnumValue(String),
+    /// Text was asked for and the bytes of the string are not UTF-8.
+    NotUtf8,
+    /// The Rust type has no counterpart among Broker's kinds.
+    Unsupported(&'static str),
+    /// A table has two entries with the same key.
+    DuplicateKey,
+    /// A message is not in the shape that Zeek gives to its events, batches and logs.
+    Shape(&'static str),
     /// Anything that serde's visitors report.
     Custom(String),
+}
+
+impl DataError {
+    /// An error at the top of the value.
+    pub(crate) const fn new(kind: DataErrorKind) -> Self {
+        Self {
+            path: String::new(),
+            kind,
+        }
+    }
+
+    /// `expected` was asked for, `found` is there.
+    pub(crate) const fn mismatch(expected: Kind, found: Kind) -> Self {
+        Self::new(DataErrorKind::Mismatch { expected, found })
+    }
+
+    /// The same error seen from one level above, where its value is the field `name`.
+    #[must_use]
+    pub(crate) fn in_field(self, name: &str) -> Self {
+        self.below(name)
+    }
+
+    /// The same error seen from one level above, where its value is the element `index`.
+    #[must_use]
+    pub(crate) fn in_element(self, index: usize) -> Self {
+        self.below(&format!("[{index}]"))
+    }
+
+    /// The same error seen from one level above, where its value belongs to `key`.
+    #[must_use]
+    pub(crate) fn in_entry(self, key: &dyn fmt::Display) -> Self {
+        self.below(&format!("[{key}]"))
+    }
+
+    fn below(self, segment: &str) -> Self {
+        let separator = if self.path.is_empty() || self.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
+        Self {
+            path: format!("{segment}{separator}{}", self.path),
+            kind: self.kind,
+        }
+    }
 }
 
 impl fmt::Display for DataErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mismatch { expected, found } => write!(f, "expected {expected}, found {found}"),
+            Self::MissingField => f.write_str("missing"),
+            Self::WrongLength { expected, found } => {
+                write!(f, "expected a list of {expected} elements, got {found}")
+            }
+            Self::WrongArgumentCount { expected, found } => {
+                let plural = if *expected == 1 { "" } else { "s" };
+                write!(f, "expected {expected} argument{plural}, got {found}")
+            }
+            Self::UnknownEvent(name) => write!(f, "unknown event `{}`", name.escape_debug()),
+            Self::UnknownEnumValue(name) => write!(f, "unknown enum value `{}`", name.escape_debug()),
+            Self::NotUtf8 => f.write_str("string is not UTF-8"),
+            Self::Unsupported(what) => write!(f, "{what} has no counterpart in Broker's data model"),
+            Self::DuplicateKey => f.write_str("duplicate key"),
+            Self::Shape(text) => f.write_str(text),
             Self::Custom(text) => f.write_str(text),
         }
+    }
+}
+
+impl serde::ser::Error for DataError {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::new(DataErrorKind::Custom(text.to_string()))
+    }
+}
+
+impl serde::de::Error for DataError {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::new(DataErrorKind::Custom(text.to_string()))
+    }
+
+    fn unknown_variant(variant: &str, _expected: &'static [&'static str]) -> Self {
+        Self::new(DataErrorKind::UnknownEnumValue(variant.to_owned()))
     }
 }

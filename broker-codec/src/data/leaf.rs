@@ -1,8 +1,17 @@
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{cmp::Ordering, fmt, hash, net::IpAddr};
 
-use super::ZeekString;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
-/// A `double`; totally ordered so that it can stand in sets.
+use super::{ZeekString, reserved};
+
+/// A `double`; ordered so that it can stand in sets.
+///
+/// The order is Broker's (`variant_data.cc`, `operator<`) as far as that is one: -0.0 and 0.0 are equal. To Broker a
+/// NaN is neither less nor greater than any real; here every NaN is equal to itself and greater than the other reals, so
+/// that sorting is well defined. Decoding refuses a set in which Broker would take two elements for the same.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real(pub f64);
 
@@ -15,20 +24,23 @@ impl PartialEq for Real {
 impl Eq for Real {}
 
 impl PartialOrd for Real {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Real {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0
+            .partial_cmp(&other.0)
+            .unwrap_or_else(|| self.0.is_nan().cmp(&other.0.is_nan()))
     }
 }
 
-impl std::hash::Hash for Real {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.to_bits().hash(state);
+impl hash::Hash for Real {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        let equal_to_self = if self.0.is_nan() { f64::NAN } else { self.0 + 0.0 };
+        equal_to_self.to_bits().hash(state);
     }
 }
 
@@ -49,6 +61,11 @@ impl Address {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// Whether this is an IPv4 address.
+    pub const fn is_v4(&self) -> bool {
+        matches!(self.0, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
+    }
 }
 
 impl From<IpAddr> for Address {
@@ -66,27 +83,58 @@ impl From<Address> for IpAddr {
     }
 }
 
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        IpAddr::from(*self).fmt(f)
-    }
-}
-
-impl FromStr for Address {
-    type Err = std::net::AddrParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse::<IpAddr>().map(Self::from)
-    }
-}
-
 /// A network: 16 bytes and a raw length relative to 128 bits, sent as they are.
+///
+/// Broker checks neither the length nor the host bits of what it receives (`subnet.hh`, `subnet::unchecked`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subnet {
     /// The network address.
     pub address: Address,
     /// The prefix length relative to 128 bits: 104 for an IPv4 /8. Not checked by Broker.
     pub length: u8,
+}
+
+/// How many bits stand before an IPv4 address in its 128-bit form.
+const V4_OFFSET: u8 = 96;
+
+impl Subnet {
+    /// The prefix length relative to the address's family: 8 for an IPv4 /8.
+    ///
+    /// Counted modulo 256 as Broker does: an IPv4 network with a raw length below 96 has an absurd one.
+    pub const fn family_length(&self) -> u8 {
+        if self.address.is_v4() {
+            self.length.wrapping_sub(V4_OFFSET)
+        } else {
+            self.length
+        }
+    }
+}
+
+impl From<ipnet::IpNet> for Subnet {
+    fn from(net: ipnet::IpNet) -> Self {
+        let address = Address::from(net.addr());
+        let offset = if address.is_v4() { V4_OFFSET } else { 0 };
+        // An IPv6 network within ::ffff:0:0/96 is to Broker an IPv4 one; its length is relative to 128 already.
+        let offset = if net.addr().is_ipv6() { 0 } else { offset };
+        Self {
+            address,
+            length: net.prefix_len().saturating_add(offset),
+        }
+    }
+}
+
+/// A [`Subnet`] whose length exceeds the bits of its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("prefix length {0} is out of range")]
+pub struct PrefixLengthError(u8);
+
+impl TryFrom<Subnet> for ipnet::IpNet {
+    type Error = PrefixLengthError;
+
+    fn try_from(subnet: Subnet) -> Result<Self, PrefixLengthError> {
+        let length = subnet.family_length();
+        Self::new(subnet.address.into(), length).map_err(|_| PrefixLengthError(length))
+    }
 }
 
 /// A transport protocol of a [`Port`].
@@ -101,6 +149,39 @@ pub enum Protocol {
     Udp,
     /// `icmp`
     Icmp,
+}
+
+impl Protocol {
+    /// The number on the wire (`port.hh`, `port::protocol`).
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Tcp => 1,
+            Self::Udp => 2,
+            Self::Icmp => 3,
+        }
+    }
+
+    /// The protocol of a number on the wire; above 3 there is none.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Unknown),
+            1 => Some(Self::Tcp),
+            2 => Some(Self::Udp),
+            3 => Some(Self::Icmp),
+            _ => None,
+        }
+    }
+
+    /// The word behind the slash of a port.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "?",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
 }
 
 /// A transport-layer port such as `2150/tcp`.
@@ -122,18 +203,6 @@ impl Port {
     }
 }
 
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = match self.protocol {
-            Protocol::Unknown => "?",
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Icmp => "icmp",
-        };
-        write!(f, "{}/{protocol}", self.number)
-    }
-}
-
 /// A point in time: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -143,5 +212,48 @@ pub struct Timestamp(pub i64);
 pub struct Timespan(pub i64);
 
 /// The name of an enum value, fully qualified: `Management::RUNNING`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename = "$broker::EnumValue")]
 pub struct EnumValue(pub ZeekString);
+
+// serde's attribute takes no constant.
+const _: () = assert!(matches!(reserved::ENUM_VALUE.as_bytes(), b"$broker::EnumValue"));
+
+/// A number to human-readable formats where it is finite, else its name.
+impl Serialize for Real {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() && !self.0.is_finite() {
+            serializer.collect_str(&self.0)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RealVisitor;
+
+        impl Visitor<'_> for RealVisitor {
+            type Value = Real;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a real")
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Real, E> {
+                Ok(Real(value))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Real, E> {
+                text.parse().map(Real).map_err(E::custom)
+            }
+        }
+
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_any(RealVisitor)
+        } else {
+            deserializer.deserialize_f64(RealVisitor)
+        }
+    }
+}

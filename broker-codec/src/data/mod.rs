@@ -1,21 +1,44 @@
 //! Broker values: [`Data`] and its leaves.
 
 mod container;
+mod de;
+mod display;
 mod error;
 mod leaf;
+mod leaf_serde;
+mod limits;
+mod order;
+mod reserved;
+mod ser;
 mod string;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
-pub use container::{Set, Table};
+use serde::{Deserialize, Serialize};
+
+pub use container::{DuplicateError, Set, Table};
+pub use de::from_data;
+pub(crate) use de::from_event;
 pub use error::{DataError, DataErrorKind};
-pub use leaf::{Address, EnumValue, Port, Protocol, Real, Subnet, Timespan, Timestamp};
+pub use leaf::{Address, EnumValue, Port, PrefixLengthError, Protocol, Real, Subnet, Timespan, Timestamp};
+pub use limits::{DEPTH_MAX, EncodeError, LENGTH_MAX, VALUES_MAX};
+pub use ser::to_data;
+pub(crate) use ser::to_event;
 pub use string::ZeekString;
+pub use text::TextError;
 
 /// An owned Broker value (`broker::data`, `data.hh`).
 ///
 /// The order of the variants is Broker's order of tags: the derived comparison sorts values as `std::set<data>` does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// In a Rust type with a serde derive a field of this type is Zeek's `any`: it passes [`to_data`] and [`from_data`]
+/// unchanged. To any other serde format it is an enum of kinds, in JSON `{"count":1}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename = "$broker::Data", rename_all = "kebab-case")]
 pub enum Data {
     /// The absence of a value; an unset optional field of a Zeek record.
     #[default]
@@ -49,6 +72,9 @@ pub enum Data {
     /// Zeek's `vector` and `record`: a record is one element per declared field, in order.
     Vector(Vec<Data>),
 }
+
+// serde's attribute takes no constant.
+const _: () = assert!(matches!(reserved::DATA.as_bytes(), b"$broker::Data"));
 
 /// The kind of a value, without the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,22 +161,4 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Converts a Rust value with a serde derive into Broker data.
-///
-/// A struct is a vector in field order, `Option` is `none` or the value, `Vec`, [`Set`] and `BTreeMap` are vector,
-/// set and table, a fieldless enum is an enum value by its serde name, `u64`, `i64` and `f64` are count, integer and
-/// real. Narrower integers are refused.
-pub fn to_data<T: serde::Serialize + ?Sized>(_value: &T) -> Result<Data, DataError> {
-    todo!("serde bridge")
-}
-
-/// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`].
-///
-/// Kinds are strict: an `int` is not a `count`. Errors carry the path to the offending field. Surplus trailing
-/// elements of a record are ignored, as Zeek does (`src/broker/Data.cc`, `val_converter`); surplus event arguments
-/// are refused by [`crate::zeek::Event::parse`].
-pub fn from_data<T: serde::de::DeserializeOwned>(_data: &Data) -> Result<T, DataError> {
-    todo!("serde bridge")
 }

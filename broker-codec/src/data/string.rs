@@ -1,4 +1,9 @@
-use std::{fmt, ops::Deref};
+use std::{borrow::Borrow, fmt, ops::Deref};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, SeqAccess, Visitor},
+};
 
 /// A Zeek string: any bytes, usually but not necessarily UTF-8.
 ///
@@ -27,6 +32,12 @@ impl Deref for ZeekString {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for ZeekString {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
@@ -76,5 +87,59 @@ impl PartialEq<str> for ZeekString {
 impl PartialEq<&str> for ZeekString {
     fn eq(&self, other: &&str) -> bool {
         self.0 == other.as_bytes()
+    }
+}
+
+/// A string to human-readable formats where it is UTF-8, else bytes.
+impl Serialize for ZeekString {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.as_str() {
+            Some(text) if serializer.is_human_readable() => serializer.serialize_str(text),
+            _ => serializer.serialize_bytes(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ZeekString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StringVisitor;
+
+        impl<'de> Visitor<'de> for StringVisitor {
+            type Value = ZeekString;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ZeekString, E> {
+                Ok(text.into())
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<ZeekString, E> {
+                Ok(text.into())
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<ZeekString, E> {
+                Ok(bytes.into())
+            }
+
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<ZeekString, E> {
+                Ok(bytes.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<ZeekString, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = access.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(ZeekString(bytes))
+            }
+        }
+
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_any(StringVisitor)
+        } else {
+            deserializer.deserialize_byte_buf(StringVisitor)
+        }
     }
 }

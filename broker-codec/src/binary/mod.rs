@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use crate::Data;
+pub use crate::data::EncodeError;
 
 /// Bytes are not one Broker value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,15 +22,6 @@ pub enum DecodeErrorKind {
     /// The input ends within a value.
     #[error("unexpected end of input")]
     UnexpectedEnd,
-}
-
-/// A value cannot be written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// Deeper than the depth limit.
-    #[error("value is nested too deeply")]
-    TooDeep,
 }
 
 /// Appends the bytes of a value.

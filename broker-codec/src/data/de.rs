@@ -1,0 +1,545 @@
+//! From [`Data`] to Rust types: the reading half of the serde bridge.
+
+use serde::de::{
+    self, DeserializeSeed, IntoDeserializer, Visitor,
+    value::{BytesDeserializer, StrDeserializer},
+};
+
+use super::{Data, DataError, DataErrorKind, EnumValue, Kind, leaf_serde, reserved};
+
+/// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`](super::to_data).
+///
+/// Kinds are strict: an `int` is not a `count`. Errors carry the path to the offending field. Surplus trailing
+/// elements of a record are ignored, as Zeek does (`src/broker/Data.cc`, `val_converter`); surplus event arguments
+/// are refused by [`crate::zeek::Event::parse`].
+///
+/// A record field that is `none` or that the record ends before reads as `None` where its type is an `Option`, as
+/// `none` where it is a [`Data`], and as its default where it carries `#[serde(default)]` (an `Option` needs that
+/// attribute, too, if the record may end before it). Elsewhere it is an error.
+pub fn from_data<'de, T: de::Deserialize<'de>>(data: &'de Data) -> Result<T, DataError> {
+    T::deserialize(Deserializer(data))
+}
+
+/// Reads an event enum: the variant is the event's name, its fields are the arguments.
+pub(crate) fn from_event<'de, T: de::Deserialize<'de>>(
+    name: &'de [u8],
+    args: &'de [Data],
+) -> Result<T, DataError> {
+    T::deserialize(EventDeserializer { name, args })
+}
+
+/// Presents one value to serde.
+#[derive(Clone, Copy)]
+struct Deserializer<'de>(&'de Data);
+
+impl<'de> Deserializer<'de> {
+    fn mismatch<T>(self, expected: Kind) -> Result<T, DataError> {
+        Err(DataError::mismatch(expected, self.0.kind()))
+    }
+
+    fn bytes(self) -> Result<&'de [u8], DataError> {
+        match self.0 {
+            Data::String(string) => Ok(string.as_bytes()),
+            _ => self.mismatch(Kind::String),
+        }
+    }
+
+    fn text(self) -> Result<&'de str, DataError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| DataError::new(DataErrorKind::NotUtf8))
+    }
+
+    fn vector(self) -> Result<&'de [Data], DataError> {
+        match self.0 {
+            Data::Vector(elements) => Ok(elements),
+            _ => self.mismatch(Kind::Vector),
+        }
+    }
+
+    fn enum_value(self) -> Result<&'de EnumValue, DataError> {
+        match self.0 {
+            Data::EnumValue(name) => Ok(name),
+            _ => self.mismatch(Kind::EnumValue),
+        }
+    }
+
+    fn leaf<V: Visitor<'de>>(self, expected: Kind, visitor: V) -> Result<V::Value, DataError> {
+        match (expected, self.0) {
+            (Kind::Address, Data::Address(address)) => compact(visitor, address.as_bytes()),
+            (Kind::Subnet, Data::Subnet(subnet)) => compact(visitor, &leaf_serde::subnet_bytes(*subnet)),
+            (Kind::Port, Data::Port(port)) => compact(visitor, &leaf_serde::port_bytes(*port)),
+            (Kind::Timestamp, Data::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
+            (Kind::Timespan, Data::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
+            (Kind::EnumValue, Data::EnumValue(name)) => compact(visitor, name.0.as_bytes()),
+            (Kind::Set, Data::Set(set)) => visitor.visit_seq(Elements::new(set.as_slice())),
+            (Kind::Table, Data::Table(table)) => visitor.visit_map(Entries::new(table.as_slice())),
+            _ => self.mismatch(expected),
+        }
+    }
+}
+
+/// Hands a leaf to its visitor as the bytes of Broker's binary format.
+fn compact<'de, V: Visitor<'de>>(visitor: V, bytes: &[u8]) -> Result<V::Value, DataError> {
+    visitor.visit_newtype_struct(BytesDeserializer::new(bytes))
+}
+
+macro_rules! refuse {
+    ($($method:ident => $what:literal),* $(,)?) => {
+        $(
+            fn $method<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DataError> {
+                Err(DataError::new(DataErrorKind::Unsupported($what)))
+            }
+        )*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for Deserializer<'de> {
+    type Error = DataError;
+
+    refuse! {
+        deserialize_any => "a self-describing type",
+        deserialize_i8 => "i8",
+        deserialize_i16 => "i16",
+        deserialize_i32 => "i32",
+        deserialize_i128 => "i128",
+        deserialize_u8 => "u8",
+        deserialize_u16 => "u16",
+        deserialize_u32 => "u32",
+        deserialize_u128 => "u128",
+        deserialize_f32 => "f32",
+        deserialize_char => "char",
+        deserialize_unit => "()",
+        deserialize_identifier => "an identifier",
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        match *self.0 {
+            Data::Boolean(value) => visitor.visit_bool(value),
+            _ => self.mismatch(Kind::Boolean),
+        }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        match *self.0 {
+            Data::Count(value) => visitor.visit_u64(value),
+            _ => self.mismatch(Kind::Count),
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        match *self.0 {
+            Data::Integer(value) => visitor.visit_i64(value),
+            _ => self.mismatch(Kind::Integer),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        match self.0 {
+            Data::Real(value) => visitor.visit_f64(value.0),
+            _ => self.mismatch(Kind::Real),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        visitor.visit_borrowed_bytes(self.bytes()?)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        match self.0 {
+            Data::None => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        match reserved::kind(name) {
+            Some(kind) => self.leaf(kind, visitor),
+            None => visitor.visit_newtype_struct(self),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        visitor.visit_seq(Elements::new(self.vector()?))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DataError> {
+        let elements = self.vector()?;
+        if elements.len() != len {
+            return Err(DataError::new(DataErrorKind::WrongLength {
+                expected: len,
+                found: elements.len(),
+            }));
+        }
+        visitor.visit_seq(Elements::new(elements))
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        match self.0 {
+            Data::Table(table) => visitor.visit_map(Entries::new(table.as_slice())),
+            _ => self.mismatch(Kind::Table),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        Fields::new(fields, self.vector()?).visit(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        if name == reserved::DATA {
+            return visitor.visit_enum(AnyAccess(self));
+        }
+        let EnumValue(value) = self.enum_value()?;
+        let text = value.as_str().ok_or(DataError::new(DataErrorKind::NotUtf8))?;
+        visitor.visit_enum(text.into_deserializer() as StrDeserializer<'_, DataError>)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
+        visitor.visit_unit()
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// The elements of a vector or set, each with its index in errors.
+struct Elements<'de> {
+    rest: std::iter::Enumerate<std::slice::Iter<'de, Data>>,
+}
+
+impl<'de> Elements<'de> {
+    fn new(elements: &'de [Data]) -> Self {
+        Self {
+            rest: elements.iter().enumerate(),
+        }
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Elements<'de> {
+    type Error = DataError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
+        self.rest
+            .next()
+            .map(|(index, element)| {
+                seed.deserialize(Deserializer(element))
+                    .map_err(|error| error.in_element(index))
+            })
+            .transpose()
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+/// The entries of a table, each with its key in errors.
+struct Entries<'de> {
+    rest: std::slice::Iter<'de, (Data, Data)>,
+    current: Option<&'de (Data, Data)>,
+}
+
+impl<'de> Entries<'de> {
+    fn new(entries: &'de [(Data, Data)]) -> Self {
+        Self {
+            rest: entries.iter(),
+            current: None,
+        }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Entries<'de> {
+    type Error = DataError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DataError> {
+        self.current = self.rest.next();
+        self.current
+            .map(|(key, _)| {
+                seed.deserialize(Deserializer(key))
+                    .map_err(|error| error.in_entry(key))
+            })
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DataError> {
+        let Some((key, value)) = self.current.take() else {
+            return Err(de::Error::custom("a value was asked for before its key"));
+        };
+        seed.deserialize(Deserializer(value))
+            .map_err(|error| error.in_entry(key))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+/// The fields of a record.
+///
+/// serde's derive asks for one element per field and takes "no more elements" as leave to fill in that one field's
+/// default; it asks again for the next field. So an unset field in the middle is answered that way, too, once its type
+/// has refused `none`. If there is no default, the derive gives up at once, and what it reports is replaced by
+/// what we know.
+struct Fields<'de> {
+    names: std::slice::Iter<'static, &'static str>,
+    values: std::slice::Iter<'de, Data>,
+    /// Why the field asked for last has no value.
+    unset: Option<DataError>,
+}
+
+impl<'de> Fields<'de> {
+    fn new(names: &'static [&'static str], values: &'de [Data]) -> Self {
+        Self {
+            names: names.iter(),
+            values: values.iter(),
+            unset: None,
+        }
+    }
+
+    fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DataError> {
+        visitor
+            .visit_seq(&mut self)
+            .map_err(|error| self.unset.take().unwrap_or(error))
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for &mut Fields<'de> {
+    type Error = DataError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
+        self.unset = None;
+        let name = self.names.next().copied().unwrap_or_default();
+        let Some(value) = self.values.next() else {
+            self.unset = Some(DataError::new(DataErrorKind::MissingField).in_field(name));
+            return Ok(None);
+        };
+        match seed.deserialize(Deserializer(value)) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if *value == Data::None && error.path.is_empty() => {
+                self.unset = Some(error.in_field(name));
+                Ok(None)
+            }
+            Err(error) => Err(error.in_field(name)),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.values.len())
+    }
+}
+
+/// Shows a value to the derive of [`Data`] itself: the variant is the kind.
+struct AnyAccess<'de>(Deserializer<'de>);
+
+impl<'de> de::EnumAccess<'de> for AnyAccess<'de> {
+    type Error = DataError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DataError> {
+        let kind: StrDeserializer<'_, DataError> = self.0.0.kind().name().into_deserializer();
+        Ok((seed.deserialize(kind)?, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for AnyAccess<'de> {
+    type Error = DataError;
+
+    fn unit_variant(self) -> Result<(), DataError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DataError> {
+        seed.deserialize(self.0)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, DataError> {
+        de::Deserializer::deserialize_any(self.0, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        de::Deserializer::deserialize_any(self.0, visitor)
+    }
+}
+
+/// Presents an event as an enum.
+struct EventDeserializer<'de> {
+    name: &'de [u8],
+    args: &'de [Data],
+}
+
+impl EventDeserializer<'_> {
+    fn display_name(&self) -> String {
+        String::from_utf8_lossy(self.name).into_owned()
+    }
+}
+
+impl<'de> de::Deserializer<'de> for EventDeserializer<'de> {
+    type Error = DataError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DataError> {
+        Err(DataError::new(DataErrorKind::Unsupported(
+            "an event type that is not an enum",
+        )))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        let known = std::str::from_utf8(self.name).is_ok_and(|name| variants.contains(&name));
+        if !known {
+            return Err(DataError::new(DataErrorKind::UnknownEvent(self.display_name())));
+        }
+        let name = self.display_name();
+        visitor.visit_enum(self).map_err(|error| error.in_field(&name))
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for EventDeserializer<'de> {
+    type Error = DataError;
+    type Variant = Arguments<'de>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Arguments<'de>), DataError> {
+        let name: BytesDeserializer<'_, DataError> = BytesDeserializer::new(self.name);
+        Ok((seed.deserialize(name)?, Arguments(self.args)))
+    }
+}
+
+/// The arguments of an event. Unlike a record's fields they must be as many as declared, and `none` does not stand
+/// for a default (`src/broker/Manager.cc`, `ProcessMessage`).
+struct Arguments<'de>(&'de [Data]);
+
+impl Arguments<'_> {
+    fn check(&self, expected: usize) -> Result<(), DataError> {
+        let found = self.0.len();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(DataError::new(DataErrorKind::WrongArgumentCount {
+                expected,
+                found,
+            }))
+        }
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Arguments<'de> {
+    type Error = DataError;
+
+    fn unit_variant(self) -> Result<(), DataError> {
+        self.check(0)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DataError> {
+        self.check(1)?;
+        match self.0.first() {
+            Some(argument) => seed
+                .deserialize(Deserializer(argument))
+                .map_err(|error| error.in_element(0)),
+            None => Err(DataError::new(DataErrorKind::MissingField)),
+        }
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DataError> {
+        self.check(len)?;
+        visitor.visit_seq(Elements::new(self.0))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DataError> {
+        self.check(fields.len())?;
+        visitor.visit_seq(NamedArguments {
+            names: fields.iter(),
+            values: self.0.iter(),
+        })
+    }
+}
+
+/// Arguments with the names that their declaration gives them, for errors.
+struct NamedArguments<'de> {
+    names: std::slice::Iter<'static, &'static str>,
+    values: std::slice::Iter<'de, Data>,
+}
+
+impl<'de> de::SeqAccess<'de> for NamedArguments<'de> {
+    type Error = DataError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
+        let name = self.names.next().copied().unwrap_or_default();
+        self.values
+            .next()
+            .map(|value| {
+                seed.deserialize(Deserializer(value))
+                    .map_err(|error| error.in_field(name))
+            })
+            .transpose()
+    }
+}
