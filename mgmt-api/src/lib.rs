@@ -1,1 +1,45 @@
-//! mgmt-api.
+//! Records, enums, events and topics of Zeek's Management framework, and what its state machines share.
+//!
+//! Types exist for one dialect only, the one of Zeek 7.0 and later. A peer that speaks an older one is translated
+//! between `Data` and `Data` before its events get here, so nothing above this crate knows more than one model.
+//!
+//! | module | what | upstream, below `scripts/policy/frameworks/management/` |
+//! |---|---|---|
+//! | [`records`] | [`Instance`], [`Node`], [`Configuration`], [`ResultRecord`], ... | `types.zeek` |
+//! | [`enums`] | [`State`], [`Role`], [`ClusterRole`] | `types.zeek`, and `base/frameworks/supervisor/api.zeek` |
+//! | [`controller`] | [`ClientRequest`], [`ClientResponse`] | `controller/api.zeek` |
+//! | [`agent`] | [`AgentRequest`], [`AgentMessage`] | `agent/api.zeek` |
+//! | [`node`] | [`NodeRequest`], [`NodeMessage`] | `node/api.zeek` |
+//! | [`supervisor`] | [`SupervisorMessage`] | `supervisor/api.zeek` |
+//! | [`topics`] | topic names | `*/config.zeek` |
+//! | [`requests`] | [`RequestTable`] | `request.zeek` |
+//! | [`ids`] | [`IdSource`] | `unique_id()` |
+//! | [`time`] | [`Now`] | |
+//!
+//! An event travels through serde: `Event::of(&request)` and `event.parse::<ClientRequest>()` of
+//! [`broker_codec::zeek`].
+
+pub mod agent;
+pub mod controller;
+pub mod enums;
+pub mod ids;
+pub mod node;
+pub mod records;
+pub mod requests;
+pub mod supervisor;
+pub mod time;
+pub mod topics;
+
+pub use agent::{AgentMessage, AgentRequest};
+pub use controller::{ClientRequest, ClientResponse, RequestKind};
+pub use enums::{ClusterRole, Role, State};
+pub use ids::{IdSource, SequentialIds, UniqueIds};
+pub use node::{NodeMessage, NodeRequest};
+pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
+pub use requests::RequestTable;
+pub use supervisor::SupervisorMessage;
+pub use time::Now;
+
+/// The version of the controller's, agent's and node's API: 1 in every Zeek release so far
+/// (`controller/api.zeek`, `version`).
+pub const API_VERSION: u64 = 1;

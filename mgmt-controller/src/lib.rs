@@ -1,1 +1,3 @@
-//! mgmt-controller.
+//! Drop-in replacement for the cluster controller of Zeek's Management framework.
+
+pub mod core;

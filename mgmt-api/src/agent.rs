@@ -1,0 +1,187 @@
+//! The agent's API, between the controller and one agent on [`crate::topics::agent`].
+
+use broker_codec::data::{Set, ZeekString};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    enums::State,
+    records::{Configuration, Node, ResultRecord, none_as_default},
+};
+
+/// What the controller asks of an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum AgentRequest {
+    /// Run this configuration's nodes of your instance, and no others.
+    #[serde(rename = "Management::Agent::API::deploy_request")]
+    Deploy {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The whole configuration.
+        config: Configuration,
+        /// Also if it is the running one. Zeek's controller never asks for it.
+        force: bool,
+    },
+    /// The state of every process on your instance.
+    #[serde(rename = "Management::Agent::API::get_nodes_request")]
+    GetNodes {
+        /// The request's id.
+        reqid: ZeekString,
+    },
+    /// Pass an action on to cluster nodes.
+    #[serde(rename = "Management::Agent::API::node_dispatch_request")]
+    NodeDispatch {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The action's name and its arguments.
+        action: Vec<ZeekString>,
+        /// The nodes; all of them if empty.
+        #[serde(default, deserialize_with = "none_as_default")]
+        nodes: Set<ZeekString>,
+    },
+    /// You are part of the cluster now.
+    #[serde(rename = "Management::Agent::API::agent_welcome_request")]
+    AgentWelcome {
+        /// The request's id.
+        reqid: ZeekString,
+    },
+    /// You are not part of the cluster any more: end your nodes.
+    #[serde(rename = "Management::Agent::API::agent_standby_request")]
+    AgentStandby {
+        /// Empty: nobody waits for the answer.
+        reqid: ZeekString,
+    },
+    /// Restart cluster nodes.
+    #[serde(rename = "Management::Agent::API::restart_request")]
+    Restart {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The nodes; all of them if empty. May name nodes of other instances.
+        #[serde(default, deserialize_with = "none_as_default")]
+        nodes: Set<ZeekString>,
+    },
+}
+
+impl AgentRequest {
+    /// The request's id.
+    pub const fn reqid(&self) -> &ZeekString {
+        match self {
+            Self::Deploy { reqid, .. }
+            | Self::GetNodes { reqid }
+            | Self::NodeDispatch { reqid, .. }
+            | Self::AgentWelcome { reqid }
+            | Self::AgentStandby { reqid }
+            | Self::Restart { reqid, .. } => reqid,
+        }
+    }
+
+    /// The name of the event, fully qualified.
+    pub const fn event_name(&self) -> &'static str {
+        match self {
+            Self::Deploy { .. } => "Management::Agent::API::deploy_request",
+            Self::GetNodes { .. } => "Management::Agent::API::get_nodes_request",
+            Self::NodeDispatch { .. } => "Management::Agent::API::node_dispatch_request",
+            Self::AgentWelcome { .. } => "Management::Agent::API::agent_welcome_request",
+            Self::AgentStandby { .. } => "Management::Agent::API::agent_standby_request",
+            Self::Restart { .. } => "Management::Agent::API::restart_request",
+        }
+    }
+}
+
+/// What an agent tells the controller: answers, and news nobody asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum AgentMessage {
+    /// One result per node of the instance.
+    #[serde(rename = "Management::Agent::API::deploy_response")]
+    Deploy {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The results.
+        results: Vec<ResultRecord>,
+    },
+    /// The data is a vector of `NodeStatus`.
+    #[serde(rename = "Management::Agent::API::get_nodes_response")]
+    GetNodes {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The result.
+        result: ResultRecord,
+    },
+    /// One result per node that answered.
+    #[serde(rename = "Management::Agent::API::node_dispatch_response")]
+    NodeDispatch {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The results.
+        results: Vec<ResultRecord>,
+    },
+    /// The agent is ready to deploy.
+    #[serde(rename = "Management::Agent::API::agent_welcome_response")]
+    AgentWelcome {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The result.
+        result: ResultRecord,
+    },
+    /// The agent ended its nodes.
+    #[serde(rename = "Management::Agent::API::agent_standby_response")]
+    AgentStandby {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The result.
+        result: ResultRecord,
+    },
+    /// One result per node.
+    #[serde(rename = "Management::Agent::API::restart_response")]
+    Restart {
+        /// The request's id.
+        reqid: ZeekString,
+        /// The results.
+        results: Vec<ResultRecord>,
+    },
+    /// An agent is there.
+    #[serde(rename = "Management::Agent::API::notify_agent_hello")]
+    Hello {
+        /// The agent's name.
+        instance: ZeekString,
+        /// The agent's Broker endpoint ID.
+        id: ZeekString,
+        /// Whether the agent connected to the controller, rather than the reverse.
+        connecting: bool,
+        /// The version of its API, see [`crate::API_VERSION`].
+        api_version: u64,
+    },
+    /// A node changed its state. Zeek's agent never sends it.
+    #[serde(rename = "Management::Agent::API::notify_change")]
+    Change {
+        /// The agent's name.
+        instance: ZeekString,
+        /// The node.
+        n: Node,
+        /// Its state before.
+        old: State,
+        /// Its state now.
+        new: State,
+    },
+    /// Something went wrong.
+    #[serde(rename = "Management::Agent::API::notify_error")]
+    Error {
+        /// The agent's name.
+        instance: ZeekString,
+        /// What went wrong.
+        msg: ZeekString,
+        /// The node that it is about; empty if none.
+        #[serde(default, deserialize_with = "none_as_default")]
+        node: ZeekString,
+    },
+    /// Something to note. Zeek's agent never sends it.
+    #[serde(rename = "Management::Agent::API::notify_log")]
+    Log {
+        /// The agent's name.
+        instance: ZeekString,
+        /// What.
+        msg: ZeekString,
+        /// The node that it is about; empty if none.
+        #[serde(default, deserialize_with = "none_as_default")]
+        node: ZeekString,
+    },
+}

@@ -1,0 +1,37 @@
+//! Topic names. Broker's subscriptions are string prefixes: who subscribes to [`AGENT_PREFIX`] hears every agent,
+//! and agent `a` also hears what is meant for agent `ab`.
+
+use broker_codec::data::ZeekString;
+
+/// Between clients and the controller (`Management::Controller::topic`).
+pub const CONTROLLER: &str = "zeek/management/controller";
+
+/// Between the controller and its agents (`Management::Agent::topic_prefix`); see [`agent`].
+pub const AGENT_PREFIX: &str = "zeek/management/agent";
+
+/// Between an agent and its cluster nodes (`Management::Node::node_topic`).
+pub const NODE: &str = "zeek/management/node";
+
+/// From the Management framework's part of the Supervisor to its agent (`Management::Supervisor::topic_prefix`).
+pub const SUPERVISOR_SHIM: &str = "zeek/management/supervisor";
+
+/// Between an agent and its Supervisor (`SupervisorControl::topic_prefix`).
+pub const SUPERVISOR: &str = "zeek/supervisor";
+
+/// The topic of one agent: the prefix, a slash, its name.
+pub fn agent(prefix: &[u8], name: &[u8]) -> ZeekString {
+    ZeekString::from([prefix, b"/", name].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agent_topics_are_prefix_slash_name() {
+        assert_eq!(
+            agent(AGENT_PREFIX.as_bytes(), b"instance-1"),
+            "zeek/management/agent/instance-1"
+        );
+    }
+}

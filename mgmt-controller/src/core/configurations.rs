@@ -1,0 +1,69 @@
+use std::fmt;
+
+use mgmt_api::Configuration;
+use serde::{Deserialize, Serialize};
+
+/// The stations of a configuration (`Management::Controller::Runtime::ConfigState`). The serde names are the keys in
+/// Zeek's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Slot {
+    /// As the client sent it.
+    #[serde(rename = "Management::Controller::Runtime::STAGED")]
+    Staged,
+    /// The staged one, with hosts and ports filled in.
+    #[serde(rename = "Management::Controller::Runtime::READY")]
+    Ready,
+    /// The ready one at the time of the last deployment.
+    #[serde(rename = "Management::Controller::Runtime::DEPLOYED")]
+    Deployed,
+}
+
+impl Slot {
+    /// Every slot.
+    pub const ALL: [Self; 3] = [Self::Staged, Self::Ready, Self::Deployed];
+}
+
+/// The name without its module: `STAGED`.
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Staged => "STAGED",
+            Self::Ready => "READY",
+            Self::Deployed => "DEPLOYED",
+        })
+    }
+}
+
+/// The durable state: at most one configuration per slot (`g_configs`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configurations {
+    /// See [`Slot::Staged`].
+    #[serde(default)]
+    pub staged: Option<Configuration>,
+    /// See [`Slot::Ready`].
+    #[serde(default)]
+    pub ready: Option<Configuration>,
+    /// See [`Slot::Deployed`].
+    #[serde(default)]
+    pub deployed: Option<Configuration>,
+}
+
+impl Configurations {
+    /// The configuration in a slot.
+    pub const fn get(&self, slot: Slot) -> Option<&Configuration> {
+        match slot {
+            Slot::Staged => self.staged.as_ref(),
+            Slot::Ready => self.ready.as_ref(),
+            Slot::Deployed => self.deployed.as_ref(),
+        }
+    }
+
+    /// Puts a configuration into a slot.
+    pub fn set(&mut self, slot: Slot, configuration: Configuration) {
+        *match slot {
+            Slot::Staged => &mut self.staged,
+            Slot::Ready => &mut self.ready,
+            Slot::Deployed => &mut self.deployed,
+        } = Some(configuration);
+    }
+}

@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::ResultRecord;
+
+/// A request that is passed on to several agents, each under an id of its own: whom it waits for, and the results so
+/// far.
+#[derive(Clone, Debug, Default)]
+pub struct Fanout {
+    /// By the id of the agent's request, the instance that was asked.
+    awaited: BTreeMap<ZeekString, ZeekString>,
+    results: Vec<ResultRecord>,
+}
+
+/// What an agent's answer is to a [`Fanout`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Not one that is waited for: late, repeated, or from another instance than the one that was asked.
+    Unasked,
+    /// Others are still waited for.
+    MoreToCome,
+    /// The last one.
+    Last,
+}
+
+impl Fanout {
+    /// Waits for nobody; the results are those of the controller itself, which come first.
+    pub const fn new(results: Vec<ResultRecord>) -> Self {
+        Self {
+            awaited: BTreeMap::new(),
+            results,
+        }
+    }
+
+    /// Waits for an instance, which is asked under this id.
+    pub fn ask(&mut self, reqid: ZeekString, instance: ZeekString) {
+        self.awaited.insert(reqid, instance);
+    }
+
+    /// Takes an agent's results in, if it was asked.
+    pub fn answer(&mut self, reqid: &ZeekString, instance: &ZeekString, results: Vec<ResultRecord>) -> Answer {
+        if self.awaited.get(reqid) != Some(instance) {
+            return Answer::Unasked;
+        }
+        self.awaited.remove(reqid);
+        self.results.extend(results);
+        if self.awaited.is_empty() { Answer::Last } else { Answer::MoreToCome }
+    }
+
+    /// The ids that are still waited for, with the instances that were asked.
+    pub fn awaited(&self) -> impl Iterator<Item = (&ZeekString, &ZeekString)> {
+        self.awaited.iter()
+    }
+
+    /// The controller's results, then those of the agents in the order of their answers.
+    pub fn into_results(self) -> Vec<ResultRecord> {
+        self.results
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(reqid: &str) -> ResultRecord {
+        ResultRecord::success(reqid.into())
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_answers_after_the_controllers_own() {
+        let mut fanout = Fanout::new(vec![result("own")]);
+        fanout.ask("1".into(), "a".into());
+        fanout.ask("2".into(), "b".into());
+        assert_eq!(
+            fanout.answer(&"2".into(), &"b".into(), vec![result("2")]),
+            Answer::MoreToCome
+        );
+        assert_eq!(fanout.awaited().count(), 1);
+        assert_eq!(fanout.answer(&"1".into(), &"a".into(), vec![result("1")]), Answer::Last);
+        assert_eq!(fanout.into_results(), [result("own"), result("2"), result("1")]);
+    }
+
+    #[test]
+    fn only_the_instance_that_was_asked_can_answer_and_only_once() {
+        let mut fanout = Fanout::default();
+        fanout.ask("1".into(), "host1".into());
+        fanout.ask("2".into(), "host10".into());
+        for (reqid, instance) in [("1", "host10"), ("2", "host1"), ("3", "host1"), ("", "host1")] {
+            assert_eq!(
+                fanout.answer(&reqid.into(), &instance.into(), vec![result(reqid)]),
+                Answer::Unasked
+            );
+        }
+        assert_eq!(fanout.answer(&"1".into(), &"host1".into(), vec![]), Answer::MoreToCome);
+        assert_eq!(fanout.answer(&"1".into(), &"host1".into(), vec![]), Answer::Unasked);
+        assert_eq!(fanout.answer(&"2".into(), &"host10".into(), vec![]), Answer::Last);
+        assert!(fanout.into_results().is_empty());
+    }
+}

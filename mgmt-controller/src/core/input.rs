@@ -1,0 +1,62 @@
+use std::fmt;
+
+use broker_codec::data::Port;
+use mgmt_api::ClientRequest;
+use serde::{Deserialize, Serialize};
+
+/// What happens to the controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// The process is up and its listeners are open. Comes first, once.
+    Started {
+        /// The Broker endpoint ID, as text.
+        broker_id: String,
+        /// Where agents connect to, if they can.
+        broker: Option<Listener>,
+        /// Where clients connect to, if they can.
+        websocket: Option<Listener>,
+    },
+    /// A client's request. What cannot be read as one never gets here.
+    Request {
+        /// Who sent it, in words, for the log.
+        client: String,
+        /// The request.
+        request: ClientRequest,
+    },
+    /// The end of a write that [`super::Action::Persist`] asked for. Writes end in the order in which they were asked
+    /// for, each exactly once.
+    Persisted {
+        /// Which write.
+        write: WriteId,
+        /// Whether everything in it is durable, or nothing; and then why.
+        outcome: Result<(), String>,
+    },
+    /// Time has passed; due at [`super::Controller::deadline`].
+    Tick,
+}
+
+/// An address and a port that the process listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The address, as configured.
+    pub address: String,
+    /// The port.
+    pub port: Port,
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.address, self.port)
+    }
+}
+
+/// Names a write between [`super::Action::Persist`] and [`Input::Persisted`]: 1, 2, 3, ...
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WriteId(pub u64);
+
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

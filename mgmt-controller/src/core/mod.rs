@@ -1,0 +1,39 @@
+//! The controller as a pure state machine: inputs in, actions out (`controller/main.zeek`).
+//!
+//! ```text
+//!            Input                                        Action
+//!   Started, Request, Persisted, Tick  -> step(now) ->  Log, Persist, Publish   in the order of execution
+//!                                         deadline() -> when the next Tick is due
+//! ```
+//!
+//! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.
+//! Only then does the controller's own state change and the client get its answer, so nothing is announced that a
+//! crash could undo. Other requests go on meanwhile and see what is durable.
+//!
+//! Every client request is answered exactly once, by its outcome or by its time-out, with two exceptions:
+//! `test_timeout_request` without state is never answered, and a request that repeats a live one, kind and id alike, has
+//! that one's answer.
+
+mod action;
+mod configurations;
+mod controller;
+mod deploy;
+mod fanout;
+mod input;
+mod instances;
+mod ports;
+mod query;
+mod restart;
+mod settings;
+mod stage;
+mod turn;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, Level, Outgoing};
+pub use configurations::{Configurations, Slot};
+pub use controller::{Controller, REQID_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
+pub use input::{Input, Listener, WriteId};
+pub use settings::Settings;

@@ -1,0 +1,113 @@
+use broker_codec::{Data, data::{Address, Set, ZeekString}};
+use mgmt_api::{Configuration, Instance, RequestKind, ResultRecord};
+
+use super::{
+    configurations::Slot,
+    controller::{AfterWrite, Controller, Key, Logged, Pending, WRITES_MAX},
+    ports::{NoPortLeft, assign_broker_ports, assign_metrics_ports},
+    turn::Turn,
+    validate::validate,
+};
+
+const KIND: RequestKind = RequestKind::StageConfiguration;
+
+impl Controller {
+    /// Checks a configuration, completes it, and has it stored in both forms.
+    pub(super) fn stage_configuration(
+        &mut self,
+        turn: &mut Turn,
+        reqid: ZeekString,
+        mut config: Configuration,
+    ) {
+        let errors = validate(&config, &self.settings);
+        if !errors.is_empty() {
+            let results = errors
+                .into_iter()
+                .map(|error| ResultRecord::failure(reqid.clone(), error))
+                .collect();
+            self.respond(turn, KIND, reqid, results, Logged::Finished);
+            return;
+        }
+        // Zeek's default for the field. DIFFERENCE: it also stands in for an id that was given and is empty.
+        if config.id.is_empty() {
+            config.id = self.ids.next_id();
+        }
+        let ready = match self.completed(&config) {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.refuse(turn, KIND, reqid, error.to_string(), Logged::Finished);
+                return;
+            }
+        };
+        if self.writes.len() >= WRITES_MAX {
+            self.refuse(
+                turn,
+                KIND,
+                reqid,
+                "too many configurations are waiting to be stored",
+                Logged::Finished,
+            );
+            return;
+        }
+        let then = AfterWrite::AnswerStaging {
+            reqid: reqid.clone(),
+            id: config.id.clone(),
+        };
+        self.await_answer(turn, Key::Client(KIND, reqid), Pending::Write);
+        self.write(turn, vec![(Slot::Staged, config), (Slot::Ready, ready)], then);
+    }
+
+    /// The second half: the configurations are stored, or cannot be.
+    pub(super) fn answer_staging(
+        &mut self,
+        turn: &mut Turn,
+        reqid: ZeekString,
+        id: ZeekString,
+        outcome: Result<(), String>,
+    ) {
+        if self.requests.remove(&Key::Client(KIND, reqid.clone())).is_none() {
+            return; // It timed out, and the client knows.
+        }
+        match outcome {
+            Ok(()) => {
+                let result = ResultRecord {
+                    data: Some(Data::String(id)),
+                    ..ResultRecord::success(reqid.clone())
+                };
+                self.respond(turn, KIND, reqid, vec![result], Logged::Result);
+            }
+            Err(error) => {
+                let error = format!("cannot store the configuration: {error}");
+                self.refuse(turn, KIND, reqid, error, Logged::Finished);
+            }
+        }
+    }
+
+    /// A copy with everything filled in that the controller knows and the client left open.
+    fn completed(&self, config: &Configuration) -> Result<Configuration, NoPortLeft> {
+        let mut config = config.clone();
+        config.instances = self.with_observed_hosts(config.instances);
+        if self.settings.auto_assign_broker_ports {
+            assign_broker_ports(&mut config, self.settings.auto_assign_broker_start_port)?;
+        }
+        if self.settings.auto_assign_metrics_ports {
+            assign_metrics_ports(&mut config, self.settings.auto_assign_metrics_start_port)?;
+        }
+        Ok(config)
+    }
+
+    fn with_observed_hosts(&self, instances: Set<Instance>) -> Set<Instance> {
+        instances
+            .into_iter()
+            .map(|mut instance| {
+                if instance.host == Address::UNSPECIFIED_V4 {
+                    instance.host = self
+                        .instances
+                        .observed_host(&instance.name)
+                        .unwrap_or(Address::UNSPECIFIED_V4);
+                }
+                instance
+            })
+            .collect()
+    }
+}

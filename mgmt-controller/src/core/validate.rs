@@ -1,0 +1,184 @@
+//! What a configuration must fulfil to be staged (`controller/main.zeek`, `config_validate`).
+//!
+//! Not checked, as in Zeek: metrics ports, the WebSocket port, the agents' default port, options, scripts, interfaces,
+//! empty names, how many managers there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_codec::data::{Port, ZeekString};
+use mgmt_api::{ClusterRole, Configuration, Node};
+
+use super::settings::Settings;
+
+/// Why a configuration cannot be staged, in Zeek's words, sorted by their bytes; nothing if it can.
+pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekString> {
+    let mut errors = [
+        repeated_instance_names(config),
+        repeated_node_names(config),
+        colliding_names(config),
+        undeclared_instances(config),
+        conflicts_with_agent_ports(config),
+        conflicts_with_controller_port(config, settings.broker_port),
+        repeated_node_ports(config),
+        missing_broker_ports(config, settings.auto_assign_broker_ports),
+    ]
+    .concat();
+    errors.sort();
+    errors
+}
+
+/// Whether a node of this role listens for Broker connections of other nodes.
+pub(super) const fn needs_broker_port(role: ClusterRole) -> bool {
+    matches!(
+        role,
+        ClusterRole::Manager | ClusterRole::Logger | ClusterRole::Proxy
+    )
+}
+
+fn repeated_instance_names(config: &Configuration) -> Vec<ZeekString> {
+    repeated(config.instances.iter().map(|instance| &instance.name))
+        .into_iter()
+        .map(|name| text(&[b"multiple instances named '", name, b"'"]))
+        .collect()
+}
+
+/// Records that are identical in every field are one element of the set, and go unnoticed.
+fn repeated_node_names(config: &Configuration) -> Vec<ZeekString> {
+    repeated(config.nodes.iter().map(|node| &node.name))
+        .into_iter()
+        .map(|name| text(&[b"multiple nodes named '", name, b"'"]))
+        .collect()
+}
+
+fn colliding_names(config: &Configuration) -> Vec<ZeekString> {
+    let instances = instance_names(config);
+    let nodes: BTreeSet<_> = config.nodes.iter().map(|node| &node.name).collect();
+    let both: Vec<_> = instances.intersection(&nodes).copied().collect();
+    if both.is_empty() {
+        return Vec::new();
+    }
+    vec![text(&[b"node and instance names collide: ", &joined(&both)])]
+}
+
+fn undeclared_instances(config: &Configuration) -> Vec<ZeekString> {
+    let instances = instance_names(config);
+    config
+        .nodes
+        .iter()
+        .filter(|node| !instances.contains(&node.instance))
+        .map(|node| {
+            text(&[
+                b"node '",
+                &node.name,
+                b"' has undeclared instance name '",
+                &node.instance,
+                b"'",
+            ])
+        })
+        .collect()
+}
+
+fn conflicts_with_agent_ports(config: &Configuration) -> Vec<ZeekString> {
+    let agents: BTreeSet<_> = config
+        .instances
+        .iter()
+        .filter_map(|instance| Some((&instance.name, instance.listen_port?)))
+        .collect();
+    nodes_with_port(config)
+        .filter(|(node, port)| agents.contains(&(&node.instance, *port)))
+        .map(|(node, port)| {
+            text(&[
+                b"node '",
+                &node.name,
+                b"' port ",
+                port.to_string().as_bytes(),
+                b" conflicts with agent port on instance '",
+                &node.instance,
+                b"'",
+            ])
+        })
+        .collect()
+}
+
+/// On any instance: whether controller and node share a host is not known.
+fn conflicts_with_controller_port(config: &Configuration, controller: Option<Port>) -> Vec<ZeekString> {
+    nodes_with_port(config)
+        .filter(|(_, port)| Some(*port) == controller)
+        .map(|(node, port)| {
+            text(&[
+                b"node '",
+                &node.name,
+                b"' port ",
+                port.to_string().as_bytes(),
+                b" conflicts with controller port",
+            ])
+        })
+        .collect()
+}
+
+fn repeated_node_ports(config: &Configuration) -> Vec<ZeekString> {
+    repeated(nodes_with_port(config).map(|(node, port)| (&node.instance, port)))
+        .into_iter()
+        .map(|(instance, port)| {
+            text(&[
+                b"multiple nodes on instance '",
+                instance,
+                b"' using port ",
+                port.to_string().as_bytes(),
+            ])
+        })
+        .collect()
+}
+
+fn missing_broker_ports(config: &Configuration, auto_assign: bool) -> Vec<ZeekString> {
+    if auto_assign {
+        return Vec::new();
+    }
+    let mut lacking: Vec<_> = config
+        .nodes
+        .iter()
+        .filter(|node| needs_broker_port(node.role) && node.p.is_none())
+        .map(|node| &node.name)
+        .collect();
+    if lacking.is_empty() {
+        return Vec::new();
+    }
+    lacking.sort();
+    vec![text(&[
+        b"Broker port auto-assignment disabled but nodes ",
+        &joined(&lacking),
+        b" lack ports",
+    ])]
+}
+
+fn instance_names(config: &Configuration) -> BTreeSet<&ZeekString> {
+    config.instances.iter().map(|instance| &instance.name).collect()
+}
+
+fn nodes_with_port(config: &Configuration) -> impl Iterator<Item = (&Node, Port)> {
+    config.nodes.iter().filter_map(|node| Some((node, node.p?)))
+}
+
+/// Those that come more than once, once each.
+fn repeated<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut counts = BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_insert(0u32) += 1;
+    }
+    counts
+        .into_iter()
+        .filter_map(|(item, count)| (count > 1).then_some(item))
+        .collect()
+}
+
+fn joined(names: &[&ZeekString]) -> Vec<u8> {
+    names
+        .iter()
+        .map(|name| name.as_bytes())
+        .collect::<Vec<_>>()
+        .join(&b", "[..])
+}
+
+fn text(parts: &[&[u8]]) -> ZeekString {
+    parts.concat().into()
+}
