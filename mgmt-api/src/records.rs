@@ -177,7 +177,11 @@ impl fmt::Display for ResultRecord {
                 separator = ", ";
             }
         }
-        if separator == ", " { f.write_str(")") } else { Ok(()) }
+        if separator == ", " {
+            f.write_str(")")
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use crate::time::Now;
 
 /// What is under way, by key, each until its deadline.
 ///
-/// DIFFERENCE: an entry lives exactly as long as it is given. Zeek truncates creation times to seconds and looks for
+/// DIFFERENCE(request-timeout): an entry lives exactly as long as it is given. Zeek truncates creation times to seconds and looks for
 /// expired entries every two seconds, which makes 9 to 12 seconds of 10.
 ///
-/// DIFFERENCE: an entry is never replaced by a new one under its key.
+/// An entry is never replaced by a new one under its key.
 #[derive(Debug)]
 pub struct RequestTable<K, V> {
     entries: BTreeMap<K, Entry<V>>,

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    AgentRequest, ClientRequest, ClientResponse, Configuration, IdSource, Now, RequestKind, RequestTable, ResultRecord,
-    topics,
+    AgentRequest, ClientRequest, ClientResponse, Configuration, IdSource, Now, RequestKind, RequestTable,
+    ResultRecord, topics,
 };
 
 use super::{
@@ -18,6 +18,8 @@ use super::{
 };
 
 /// How many requests may be under way at a time. More are refused.
+///
+/// DIFFERENCE(request-limits): Zeek has none of these limits.
 pub const REQUESTS_MAX: usize = 4096;
 
 /// How many writes may be under way at a time. Configurations to stage beyond that are refused.
@@ -179,7 +181,7 @@ impl Controller {
         log_received(turn, &request);
 
         let reqid = request.reqid().clone();
-        // DIFFERENCE: Zeek replaces the live request, which is then never answered. An answer to the repetition
+        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered. An answer to the repetition
         // would be taken for the answer to the first.
         if self.requests.contains(&Key::Client(kind, reqid.clone())) {
             turn.warning(format!(
@@ -196,8 +198,12 @@ impl Controller {
         }
         match request {
             ClientRequest::GetInstances { reqid } => self.get_instances(turn, reqid),
-            ClientRequest::StageConfiguration { reqid, config } => self.stage_configuration(turn, reqid, config),
-            ClientRequest::GetConfiguration { reqid, deployed } => self.get_configuration(turn, reqid, deployed),
+            ClientRequest::StageConfiguration { reqid, config } => {
+                self.stage_configuration(turn, reqid, config);
+            }
+            ClientRequest::GetConfiguration { reqid, deployed } => {
+                self.get_configuration(turn, reqid, deployed);
+            }
             ClientRequest::Deploy { reqid } => self.deploy_ready(turn, reqid),
             ClientRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
             ClientRequest::GetIdValue { reqid, id, nodes } => self.get_id_value(turn, reqid, id, &nodes),
@@ -228,7 +234,10 @@ impl Controller {
                     (AfterWrite::FinishDeployment, Some(deployment)) => deployment.key.reqid().to_string(),
                     (AfterWrite::FinishDeployment, None) => String::new(),
                 };
-                turn.error(format!("cannot store {}, request {reqid}: {error}", slots.join(", ")));
+                turn.error(format!(
+                    "cannot store {}, request {reqid}: {error}",
+                    slots.join(", ")
+                ));
             }
         }
         match then {
@@ -268,7 +277,7 @@ impl Controller {
     /// Asks instances, each under an id of its own, and keeps the request until they have answered. Without instances
     /// the request is answered at once, and fails.
     ///
-    /// DIFFERENCE: Zeek lets the request time out if there is nobody to ask.
+    /// DIFFERENCE(nobody-to-ask): Zeek lets the request time out if there is nobody to ask.
     pub(super) fn ask_agents(
         &mut self,
         turn: &mut Turn,

@@ -37,7 +37,12 @@ impl Controller {
             return;
         };
         if let Some(earlier) = &self.deployment {
-            let error = [b"earlier deployment ", earlier.key.reqid().as_bytes(), b" still pending"].concat();
+            let error = [
+                b"earlier deployment ",
+                earlier.key.reqid().as_bytes(),
+                b" still pending",
+            ]
+            .concat();
             self.refuse(turn, KIND, reqid, error, Logged::Pending);
             return;
         }
@@ -60,7 +65,7 @@ impl Controller {
 
     /// Starts a deployment; there is no other.
     ///
-    /// DIFFERENCE: instances are dropped and added by the configuration that is deployed. Zeek goes by the one staged last,
+    /// DIFFERENCE(deployed-instances): instances are dropped and added by the configuration that is deployed. Zeek goes by the one staged last,
     /// also when it deploys another.
     fn deploy(&mut self, turn: &mut Turn, key: Key, config: Configuration) {
         let nothing_to_do = config.instances.is_empty();
@@ -68,7 +73,11 @@ impl Controller {
         self.deployment = Some(Deployment {
             key,
             config: config.clone(),
-            phase: if nothing_to_do { Phase::Persisting } else { Phase::Waiting },
+            phase: if nothing_to_do {
+                Phase::Persisting
+            } else {
+                Phase::Waiting
+            },
         });
         if !nothing_to_do {
             self.replace_instances(turn, &config);
@@ -114,7 +123,8 @@ impl Controller {
     /// durable already. Returns the results so far.
     pub(super) fn give_up_deployment(&mut self) -> Vec<ResultRecord> {
         if let Some(Deployment {
-            phase: Phase::Waiting, ..
+            phase: Phase::Waiting,
+            ..
         }) = self.deployment
         {
             self.deployment = None;
@@ -143,7 +153,7 @@ impl Controller {
 
     /// Makes the instances of a configuration the wanted ones.
     ///
-    /// DIFFERENCE: an instance that is to be reached in another way is dropped and added. Zeek only drops it.
+    /// DIFFERENCE(moved-instance): an instance that is to be reached in another way is dropped and added. Zeek only drops it.
     fn replace_instances(&mut self, turn: &mut Turn, config: &Configuration) {
         let new: BTreeMap<&ZeekString, &Instance> = config
             .instances
@@ -154,7 +164,10 @@ impl Controller {
             .instances
             .wanted
             .keys()
-            .filter(|name| new.get(name).is_none_or(|instance| self.instances.moves(instance)))
+            .filter(|name| {
+                new.get(name)
+                    .is_none_or(|instance| self.instances.moves(instance))
+            })
             .cloned()
             .collect();
         for name in dropped {

@@ -6,7 +6,7 @@ use mgmt_api::ResultRecord;
 /// A request that is passed on to several agents, each under an id of its own: whom it waits for, and the results so
 /// far.
 #[derive(Clone, Debug, Default)]
-pub struct Fanout {
+pub(super) struct Fanout {
     /// By the id of the agent's request, the instance that was asked.
     awaited: BTreeMap<ZeekString, ZeekString>,
     results: Vec<ResultRecord>,
@@ -14,7 +14,7 @@ pub struct Fanout {
 
 /// What an agent's answer is to a [`Fanout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     /// Not one that is waited for: late, repeated, or from another instance than the one that was asked.
     Unasked,
     /// Others are still waited for.
@@ -25,7 +25,7 @@ pub enum Answer {
 
 impl Fanout {
     /// Waits for nobody; the results are those of the controller itself, which come first.
-    pub const fn new(results: Vec<ResultRecord>) -> Self {
+    pub(super) const fn new(results: Vec<ResultRecord>) -> Self {
         Self {
             awaited: BTreeMap::new(),
             results,
@@ -33,27 +33,35 @@ impl Fanout {
     }
 
     /// Waits for an instance, which is asked under this id.
-    pub fn ask(&mut self, reqid: ZeekString, instance: ZeekString) {
+    pub(super) fn ask(&mut self, reqid: ZeekString, instance: ZeekString) {
         self.awaited.insert(reqid, instance);
     }
 
     /// Takes an agent's results in, if it was asked.
-    pub fn answer(&mut self, reqid: &ZeekString, instance: &ZeekString, results: Vec<ResultRecord>) -> Answer {
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "agents are asked, their answers are not taken in yet")
+    )]
+    pub(super) fn answer(
+        &mut self,
+        reqid: &ZeekString,
+        instance: &ZeekString,
+        results: Vec<ResultRecord>,
+    ) -> Answer {
         if self.awaited.get(reqid) != Some(instance) {
             return Answer::Unasked;
         }
         self.awaited.remove(reqid);
         self.results.extend(results);
-        if self.awaited.is_empty() { Answer::Last } else { Answer::MoreToCome }
-    }
-
-    /// The ids that are still waited for, with the instances that were asked.
-    pub fn awaited(&self) -> impl Iterator<Item = (&ZeekString, &ZeekString)> {
-        self.awaited.iter()
+        if self.awaited.is_empty() {
+            Answer::Last
+        } else {
+            Answer::MoreToCome
+        }
     }
 
     /// The controller's results, then those of the agents in the order of their answers.
-    pub fn into_results(self) -> Vec<ResultRecord> {
+    pub(super) fn into_results(self) -> Vec<ResultRecord> {
         self.results
     }
 }
@@ -75,8 +83,10 @@ mod tests {
             fanout.answer(&"2".into(), &"b".into(), vec![result("2")]),
             Answer::MoreToCome
         );
-        assert_eq!(fanout.awaited().count(), 1);
-        assert_eq!(fanout.answer(&"1".into(), &"a".into(), vec![result("1")]), Answer::Last);
+        assert_eq!(
+            fanout.answer(&"1".into(), &"a".into(), vec![result("1")]),
+            Answer::Last
+        );
         assert_eq!(fanout.into_results(), [result("own"), result("2"), result("1")]);
     }
 
@@ -91,8 +101,14 @@ mod tests {
                 Answer::Unasked
             );
         }
-        assert_eq!(fanout.answer(&"1".into(), &"host1".into(), vec![]), Answer::MoreToCome);
-        assert_eq!(fanout.answer(&"1".into(), &"host1".into(), vec![]), Answer::Unasked);
+        assert_eq!(
+            fanout.answer(&"1".into(), &"host1".into(), vec![]),
+            Answer::MoreToCome
+        );
+        assert_eq!(
+            fanout.answer(&"1".into(), &"host1".into(), vec![]),
+            Answer::Unasked
+        );
         assert_eq!(fanout.answer(&"2".into(), &"host10".into(), vec![]), Answer::Last);
         assert!(fanout.into_results().is_empty());
     }

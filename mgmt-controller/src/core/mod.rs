@@ -29,9 +29,6 @@ mod stage;
 mod turn;
 mod validate;
 
-#[cfg(test)]
-mod tests;
-
 pub use action::{Action, Level, Outgoing};
 pub use configurations::{Configurations, Slot};
 pub use controller::{Controller, REQID_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};

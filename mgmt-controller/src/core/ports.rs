@@ -15,9 +15,12 @@ use super::validate::needs_broker_port;
 
 /// A node needs a port and there is none left.
 ///
-/// DIFFERENCE: Zeek counts on beyond 65535.
+/// DIFFERENCE(ports-run-out): Zeek counts on beyond 65535.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no {usage} port left for node '{node}': all from {start} to {}/tcp are taken", u16::MAX)]
+#[error(
+    "no {usage} port left for node '{node}': all from {start} to {}/tcp are taken",
+    u16::MAX
+)]
 pub(super) struct NoPortLeft {
     usage: &'static str,
     node: ZeekString,
@@ -29,10 +32,17 @@ pub(super) struct NoPortLeft {
 ///
 /// Ports of agents and nodes are left out wherever they are used, those of the controller and defaults are not.
 pub(super) fn assign_broker_ports(config: &mut Configuration, start: Port) -> Result<(), NoPortLeft> {
-    let agents = config.instances.iter().filter_map(|instance| instance.listen_port);
-    // DIFFERENCE: given metrics ports are left out as well. Zeek takes no notice of them here, and two listeners of one
+    let agents = config
+        .instances
+        .iter()
+        .filter_map(|instance| instance.listen_port);
+    // DIFFERENCE(given-metrics-ports): given metrics ports are left out as well. Zeek takes no notice of them here, and two listeners of one
     // host may end up with the same port.
-    let nodes = config.nodes.iter().flat_map(|node| [node.p, node.metrics_port]).flatten();
+    let nodes = config
+        .nodes
+        .iter()
+        .flat_map(|node| [node.p, node.metrics_port])
+        .flatten();
     let taken: BTreeSet<u16> = agents.chain(nodes).map(|port| port.number).collect();
     let mut candidates = candidates(start);
     assign(config, |node| {
@@ -65,14 +75,17 @@ pub(super) fn assign_metrics_ports(config: &mut Configuration, start: Port) -> R
             .copied()
             .unwrap_or(Address::UNSPECIFIED_V4)
     };
-    // DIFFERENCE: every agent's port is left out. Zeek remembers only one agent per host.
+    // DIFFERENCE(agents-on-one-host): every agent's port is left out. Zeek remembers only one agent per host.
     let agents = config
         .instances
         .iter()
         .filter_map(|instance| Some((instance.host, instance.listen_port?.number)));
     let nodes = config.nodes.iter().flat_map(|node| {
         let ports = [node.p, node.metrics_port];
-        ports.into_iter().flatten().map(move |port| (host_of(node), port.number))
+        ports
+            .into_iter()
+            .flatten()
+            .map(move |port| (host_of(node), port.number))
     });
     let taken: BTreeSet<(Address, u16)> = agents.chain(nodes).collect();
     let mut candidates_of: BTreeMap<Address, RangeInclusive<u16>> = BTreeMap::new();

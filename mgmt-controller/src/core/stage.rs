@@ -1,4 +1,7 @@
-use broker_codec::{Data, data::{Address, Set, ZeekString}};
+use broker_codec::{
+    Data,
+    data::{Address, Set, ZeekString},
+};
 use mgmt_api::{Configuration, Instance, RequestKind, ResultRecord};
 
 use super::{
@@ -28,7 +31,8 @@ impl Controller {
             self.respond(turn, KIND, reqid, results, Logged::Finished);
             return;
         }
-        // Zeek's default for the field. DIFFERENCE: it also stands in for an id that was given and is empty.
+        // Zeek's default for the field.
+        // DIFFERENCE(empty-configuration-id): it also stands in for an id that was given and is empty.
         if config.id.is_empty() {
             config.id = self.ids.next_id();
         }
