@@ -1,11 +1,10 @@
+use std::fmt;
+
 /// Bytes are not what a type asks for, or a value has no place in the format.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} at byte {offset}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Where in the input or output, in bytes from its start.
-    pub offset: usize,
-    /// What.
-    pub kind: ErrorKind,
+    offset: Option<usize>,
+    kind: ErrorKind,
 }
 
 /// What is wrong.
@@ -15,4 +14,94 @@ pub enum ErrorKind {
     /// The input ends within a value.
     #[error("unexpected end of input")]
     UnexpectedEnd,
+    /// A string is longer, or a sequence has more elements, than there are bytes left.
+    #[error("length {len} exceeds the {remaining} remaining bytes")]
+    LengthBeyondInput {
+        /// The length announced.
+        len: u32,
+        /// The bytes left.
+        remaining: usize,
+    },
+    /// The bytes are a value and something behind it.
+    #[error("{count} surplus bytes")]
+    TrailingBytes {
+        /// How many.
+        count: usize,
+    },
+    /// A varbyte does not fit 32 bits or has more than five bytes.
+    #[error("varbyte exceeds 32 bits")]
+    VarbyteOverflow,
+    /// A varbyte is longer than its number needs.
+    #[error("varbyte is not in its shortest form")]
+    VarbyteNotCanonical,
+    /// A `bool` or the flag of an optional is neither 0 nor 1.
+    #[error("expected 0 or 1, found {0}")]
+    InvalidBool(u8),
+    /// Text is not UTF-8.
+    #[error("text is not valid UTF-8")]
+    InvalidUtf8,
+    /// Nested deeper than [`DEPTH_MAX`](crate::DEPTH_MAX).
+    #[error("nested deeper than {} levels", crate::DEPTH_MAX)]
+    TooDeep,
+    /// A string or sequence to write has more than 2^32 - 1 elements, or an enum more than 256 variants.
+    #[error("length {0} has no encoding")]
+    TooLong(u64),
+    /// A sequence to write does not tell its length beforehand.
+    #[error("sequence of unknown length")]
+    UnknownLength,
+    /// The format has no form for this.
+    #[error("{0} has no encoding")]
+    Unsupported(&'static str),
+    /// What a type reports about its content.
+    #[error("{0}")]
+    Custom(String),
+}
+
+impl Error {
+    pub(crate) const fn new(offset: usize, kind: ErrorKind) -> Self {
+        Self {
+            offset: Some(offset),
+            kind,
+        }
+    }
+
+    /// An error at a place that the caller knows, see [`Self::or_at`].
+    pub(crate) const fn somewhere(kind: ErrorKind) -> Self {
+        Self { offset: None, kind }
+    }
+
+    pub(crate) fn or_at(mut self, offset: usize) -> Self {
+        self.offset.get_or_insert(offset);
+        self
+    }
+
+    /// Where, in bytes from the start of the input or of what was written.
+    pub fn offset(&self) -> usize {
+        self.offset.unwrap_or(0)
+    }
+
+    /// What.
+    pub const fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.kind, self.offset())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl serde::ser::Error for Error {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::somewhere(ErrorKind::Custom(text.to_string()))
+    }
+}
+
+impl serde::de::Error for Error {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::somewhere(ErrorKind::Custom(text.to_string()))
+    }
 }
