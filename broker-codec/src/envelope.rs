@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     EndpointId, Topic,
-    frame::{self, FrameError},
+    frame::{self, FrameError, OPERATION_FRAME_MAX},
 };
 
 /// The TTL that Broker sends (`defaults.hh`). No release lowers or checks it.
@@ -135,7 +135,7 @@ impl Envelope {
 
     /// Appends the envelope as a frame; on error nothing is appended.
     pub fn encode_frame(&self, out: &mut BytesMut) -> Result<(), FrameError> {
-        frame::put_header(self.encoded_len(), out)?;
+        frame::put_header(self.encoded_len(), OPERATION_FRAME_MAX, out)?;
         self.encode(out);
         Ok(())
     }
@@ -166,7 +166,6 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::frame::OPERATION_FRAME_MAX;
 
     fn id(byte: u8) -> EndpointId {
         EndpointId::from_bytes([byte; 16])

@@ -109,16 +109,13 @@ impl FrameDecoder {
 }
 
 /// Appends the length of a frame whose content follows; on error nothing is appended.
-pub fn put_header(len: usize, out: &mut BytesMut) -> Result<(), FrameError> {
+pub fn put_header(len: usize, max: u32, out: &mut BytesMut) -> Result<(), FrameError> {
     match u32::try_from(len) {
-        Ok(header) if header <= OPERATION_FRAME_MAX => {
+        Ok(header) if header <= max => {
             out.put_u32(header);
             Ok(())
         }
-        _ => Err(FrameError::Unsendable {
-            len,
-            max: OPERATION_FRAME_MAX,
-        }),
+        _ => Err(FrameError::Unsendable { len, max }),
     }
 }
 
@@ -209,11 +206,11 @@ mod tests {
         let len = usize::try_from(OPERATION_FRAME_MAX).unwrap() + 1;
         let max = OPERATION_FRAME_MAX;
         assert_eq!(
-            put_header(len, &mut out),
+            put_header(len, max, &mut out),
             Err(FrameError::Unsendable { len, max })
         );
         assert_eq!(out, &b"before"[..]);
-        assert_eq!(put_header(len - 1, &mut out), Ok(()));
+        assert_eq!(put_header(len - 1, max, &mut out), Ok(()));
     }
 
     proptest! {
@@ -224,7 +221,7 @@ mod tests {
         ) {
             let mut stream = BytesMut::new();
             for content in &contents {
-                put_header(content.len(), &mut stream).unwrap();
+                put_header(content.len(), OPERATION_FRAME_MAX, &mut stream).unwrap();
                 stream.extend_from_slice(content);
             }
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();

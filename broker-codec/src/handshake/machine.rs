@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use super::{DropConn, Message, MessageError, MessageKind};
 use crate::{EndpointId, ErrorCode, Filter, data::ZeekString};
@@ -41,7 +41,17 @@ pub struct Refusal {
     /// The code.
     pub code: ErrorCode,
     /// The reason in words, exactly as Broker sends it.
-    pub description: Cow<'static, [u8]>,
+    pub description: ZeekString,
+}
+
+impl Refusal {
+    /// A refusal in these words.
+    pub fn new(code: ErrorCode, description: impl Into<ZeekString>) -> Self {
+        Self {
+            code,
+            description: description.into(),
+        }
+    }
 }
 
 /// What the machine wants done, in this order.
@@ -91,7 +101,7 @@ pub enum Close {
     #[error("dropped by the peer: {} ({})", .0.code, .0.description)]
     Dropped(DropConn),
     /// The router refused.
-    #[error("refused: {}", ZeekString::from(&*.0.description))]
+    #[error("refused: {}", .0.description)]
     Refused(Refusal),
     /// The peer took too long.
     #[error("handshake timed out while waiting for {awaited}")]
