@@ -59,6 +59,11 @@ impl Filter {
         &self.0
     }
 
+    /// The prefixes, ascending, as a message carries them.
+    pub fn into_topics(self) -> Vec<Topic> {
+        self.0
+    }
+
     /// Whether nothing is matched.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    EndpointId, Envelope, EnvelopeKind, Filter, control::RoutingUpdateError, envelope::EnvelopeError,
+    EndpointId, Envelope, EnvelopeKind, Filter,
+    control::{ByeToken, RoutingUpdate, RoutingUpdateError},
+    envelope::EnvelopeError,
 };
 
 /// How long the pong to our BYE is awaited (`defaults.hh`, `unpeer_timeout`).
@@ -86,36 +88,127 @@ pub enum Rejection {
 }
 
 /// One established peering: pings, leaving, liveness, and which messages are taken.
+///
+/// Call [`Self::handle_timeout`] at [`Self::deadline`], which every other call may change.
 #[derive(Clone, Debug)]
-pub struct Peering {}
+pub struct Peering {
+    own: EndpointId,
+    peer: EndpointId,
+    liveness: Option<Liveness>,
+    last_heard: Duration,
+    /// Pings of ours so far; the content of the next.
+    pings: u64,
+    /// Whether the peer was pinged since it was heard.
+    pinged: bool,
+    /// When to stop waiting for the pong to our BYE.
+    leaving: Option<Duration>,
+}
+
+/// The token of our BYE: a peering has only one.
+const BYE: ByeToken = ByeToken(1);
 
 impl Peering {
     /// A peering that begins at `now`, a time since an epoch of the caller's choice.
-    pub fn new(_own: EndpointId, _peer: EndpointId, _liveness: Option<Liveness>, _now: Duration) -> Self {
-        todo!("peering")
+    pub const fn new(own: EndpointId, peer: EndpointId, liveness: Option<Liveness>, now: Duration) -> Self {
+        Self {
+            own,
+            peer,
+            liveness,
+            last_heard: now,
+            pings: 0,
+            pinged: false,
+            leaving: None,
+        }
     }
 
-    /// Takes a frame of the peer.
-    pub fn handle_frame(
-        &mut self,
-        _frame: Bytes,
-        _now: Duration,
-    ) -> Result<Option<PeeringOutput>, Rejection> {
-        todo!("peering")
+    /// The peer's id.
+    pub const fn peer(&self) -> EndpointId {
+        self.peer
+    }
+
+    /// Takes a frame of the peer. `None` says that nothing follows from it.
+    pub fn handle_frame(&mut self, frame: Bytes, now: Duration) -> Result<Option<PeeringOutput>, Rejection> {
+        self.last_heard = now;
+        self.pinged = false;
+        let envelope = Envelope::decode(frame)?;
+        let kind = envelope.kind;
+        if envelope.sender != self.peer {
+            // DIFFERENCE(sender-checked): Broker believes whatever peer the sender field names.
+            let sender = envelope.sender;
+            return Err(Rejection::ForeignSender { kind, sender });
+        }
+        Ok(match kind {
+            EnvelopeKind::Data => {
+                self.check_addressed(&envelope)?;
+                Some(PeeringOutput::Deliver(envelope))
+            }
+            // We have no store of Broker's, and no answer is expected.
+            EnvelopeKind::Command => None,
+            EnvelopeKind::RoutingUpdate => {
+                let update = RoutingUpdate::decode(&envelope.payload)?;
+                Some(PeeringOutput::FilterChanged(update.topics.into_iter().collect()))
+            }
+            // As Broker, whomever it is addressed to.
+            EnvelopeKind::Ping => Some(PeeringOutput::Send(envelope.pong(self.own, self.peer))),
+            EnvelopeKind::Pong => (self.leaving.is_some()
+                && ByeToken::decode(&envelope.payload) == Some(BYE))
+            .then_some(PeeringOutput::Close(PeeringEnd::Left)),
+        })
+    }
+
+    fn check_addressed(&self, envelope: &Envelope) -> Result<(), Rejection> {
+        let kind = envelope.kind;
+        let receiver = envelope.receiver;
+        if !receiver.is_nil() && receiver != self.own {
+            // DIFFERENCE(no-relaying): Broker passes it on if forwarding is enabled, which it is not in Zeek.
+            return Err(Rejection::ForeignReceiver { kind, receiver });
+        }
+        if envelope.topic.is_local_only() {
+            // DIFFERENCE(local-topics-dropped): Zeek takes a peer's message for a report of its own Broker.
+            return Err(Rejection::LocalTopic { kind });
+        }
+        Ok(())
     }
 
     /// Begins to leave: returns the BYE to send. Receive on until [`PeeringOutput::Close`] comes.
-    pub fn leave(&mut self, _now: Duration) -> Envelope {
-        todo!("peering")
+    ///
+    /// The peer answers behind everything it has queued for us (`internal/peering.cc`).
+    pub fn leave(&mut self, now: Duration) -> Envelope {
+        self.leaving.get_or_insert(now.saturating_add(BYE_TIMEOUT));
+        Envelope::ping(self.own, self.peer, BYE.encode())
     }
 
     /// When [`Self::handle_timeout`] should be called next.
     pub fn deadline(&self) -> Option<Duration> {
-        todo!("peering")
+        let liveness = self.liveness.map(|liveness| {
+            let silence = if self.pinged {
+                liveness.timeout
+            } else {
+                liveness.interval
+            };
+            self.last_heard.saturating_add(silence)
+        });
+        self.leaving.into_iter().chain(liveness).min()
     }
 
     /// Takes the passing of time.
-    pub fn handle_timeout(&mut self, _now: Duration) -> Option<PeeringOutput> {
-        todo!("peering")
+    pub fn handle_timeout(&mut self, now: Duration) -> Option<PeeringOutput> {
+        if self.leaving.is_some_and(|deadline| now >= deadline) {
+            return Some(PeeringOutput::Close(PeeringEnd::LeftUnconfirmed));
+        }
+        let liveness = self.liveness?;
+        let silence = now.saturating_sub(self.last_heard);
+        if silence >= liveness.timeout {
+            return Some(PeeringOutput::Close(PeeringEnd::Silent { silence }));
+        }
+        if self.pinged || silence < liveness.interval {
+            return None;
+        }
+        // DIFFERENCE(liveness): Broker notices a dead peer by a reset or a failing write only.
+        self.pinged = true;
+        self.pings = self.pings.wrapping_add(1);
+        // Not empty: Zeek 6.1 and older close the connection for that.
+        let payload = Bytes::copy_from_slice(&self.pings.to_be_bytes());
+        Some(PeeringOutput::Send(Envelope::ping(self.own, self.peer, payload)))
     }
 }

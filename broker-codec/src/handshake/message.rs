@@ -150,6 +150,16 @@ impl Hello {
     }
 }
 
+impl VersionSelect {
+    /// The choice of an endpoint that speaks [`PROTOCOL_VERSION`].
+    pub const fn new(sender: EndpointId) -> Self {
+        Self {
+            sender,
+            version: PROTOCOL_VERSION,
+        }
+    }
+}
+
 impl Message {
     /// Reads the content of a frame. Surplus bytes behind the fields are ignored, as Broker does.
     pub fn decode(frame: &[u8]) -> Result<Self, MessageError> {
@@ -568,7 +578,7 @@ mod tests {
 
     #[test]
     fn a_message_beyond_the_frame_limit_is_not_sent() {
-        let filter = vec![Topic::new([b'x'; 65_535]).unwrap(); 17];
+        let filter = vec![Topic::new(vec![b'x'; 65_535]).unwrap(); 17];
         let mut out = BytesMut::new();
         let error = Message::OriginatorSyn(OriginatorSyn { filter })
             .encode_frame(&mut out)

@@ -3,7 +3,7 @@
 mod machine;
 mod message;
 
-pub use machine::{Admission, Close, Handshake, Output, Refusal, Role, Side};
+pub use machine::{Admission, Awaited, Close, HANDSHAKE_TIMEOUT, Handshake, Output, Refusal, Role, Side};
 pub use message::{
     DropConn, Hello, MAGIC, Message, MessageError, MessageKind, OriginatorSyn, PROTOCOL_VERSION,
     ResponderSynAck, VersionSelect,
