@@ -30,6 +30,7 @@ pub use ser::to_data;
 pub(crate) use ser::to_event;
 pub use string::ZeekString;
 pub use text::TextError;
+pub(crate) use text::write_seconds;
 
 /// An owned Broker value (`broker::data`, `data.hh`).
 ///
@@ -135,6 +136,25 @@ impl Data {
 }
 
 impl Kind {
+    /// Every kind, in the order of Broker's tags.
+    pub const ALL: [Self; 15] = [
+        Self::None,
+        Self::Boolean,
+        Self::Count,
+        Self::Integer,
+        Self::Real,
+        Self::String,
+        Self::Address,
+        Self::Subnet,
+        Self::Port,
+        Self::Timestamp,
+        Self::Timespan,
+        Self::EnumValue,
+        Self::Set,
+        Self::Table,
+        Self::Vector,
+    ];
+
     /// The name that Broker's JSON uses in `@data-type`.
     pub const fn name(self) -> &'static str {
         match self {

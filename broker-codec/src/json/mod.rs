@@ -1,7 +1,32 @@
 //! Values and WebSocket messages in Broker's JSON format (`format/json.hh`).
+//!
+//! # Writing
+//!
+//! What Broker 2.8 writes as valid JSON is written byte for byte as there: no white space, `@data-type` before `data`,
+//! reals with six decimals, times in milliseconds. Where Broker's text is not JSON, ours is:
+//!
+//! | value | Broker writes | we write |
+//! |---|---|---|
+//! | vertical tab in a string | `\v` | `\u000b` |
+//! | other control character without a short escape | the raw byte | `\u00XX` |
+//! | bytes that are not UTF-8 | the raw bytes | U+FFFD for each maximal piece |
+//! | real NaN, ∞, -∞ | bare `nan`, `inf`, `-inf` | `"nan"`, `"inf"`, `"-inf"` |
+//!
+//! # Reading
+//!
+//! Standard JSON, and beyond it all that Broker writes: the bare words of the table, `\v`, raw control characters and
+//! raw bytes in strings. Members may stand in any order, unknown ones are ignored, a known one twice is refused. Reals
+//! need no decimal point, other numbers must not have one. Broker's own reader (CAF, `detail/json.cpp`)
+//! differs where it departs from JSON: there a carriage return is an error, `\/` a question mark, `010` eight, and a
+//! leading `+`, `0x` or `0b` part of a number.
 
 mod error;
 mod message;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{JsonError, JsonErrorKind};
 pub use message::{
@@ -13,12 +38,18 @@ use crate::{Data, data::EncodeError};
 /// The largest text that is read, in bytes.
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
-/// Writes `{"@data-type":...,"data":...}`.
-pub fn encode(_data: &Data, _out: &mut String) -> Result<(), EncodeError> {
-    todo!("JSON writer")
+/// Writes `{"@data-type":...,"data":...}`. After an error `out` holds a part of it.
+pub fn encode(data: &Data, out: &mut String) -> Result<(), EncodeError> {
+    out.push('{');
+    write::members(data, out)?;
+    out.push('}');
+    Ok(())
 }
 
 /// Reads `{"@data-type":...,"data":...}`.
-pub fn decode(_text: &[u8]) -> Result<Data, JsonError> {
-    todo!("JSON reader")
+pub fn decode(text: &[u8]) -> Result<Data, JsonError> {
+    let mut reader = read::Reader::new(text)?;
+    let data = reader.value()?;
+    reader.end()?;
+    Ok(data)
 }
