@@ -1,0 +1,316 @@
+//! The plain `redef` statements of a Zeek script such as local.zeek.
+//!
+//! Zeek's script language is not interpreted: of a script, only statements of the form `redef NAME = VALUE;` outside
+//! of conditionals are read, and every other `redef` is named, so that an operator knows what had no effect. Module
+//! declarations are followed, since they qualify names.
+
+use std::fmt;
+
+/// A statement of interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Statement {
+    /// The line that it starts on, from 1.
+    pub line: usize,
+    /// What it is.
+    pub kind: StatementKind,
+}
+
+/// What a statement is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StatementKind {
+    /// `redef NAME = VALUE;`
+    Assign {
+        /// Fully qualified.
+        name: String,
+        /// The text of the value.
+        value: String,
+    },
+    /// A redefinition of a setting that is not plain.
+    NotPlain {
+        /// Fully qualified; `enum T` or `record T` for types.
+        name: String,
+        /// Why not.
+        reason: NotPlain,
+    },
+}
+
+/// Why a redefinition is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotPlain {
+    /// `redef NAME += VALUE;` or `-=`
+    Increment,
+    /// Inside `@if` or `@ifdef`.
+    Conditional,
+    /// `redef enum` or `redef record`.
+    Type,
+    /// Anything else.
+    Form,
+}
+
+impl fmt::Display for NotPlain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Increment => "it adds to a value; only = is read",
+            Self::Conditional => "it stands inside @if or @ifdef, which are not evaluated",
+            Self::Type => "it extends a type",
+            Self::Form => "it is not of the form redef NAME = VALUE;",
+        })
+    }
+}
+
+/// Reads all redefinitions of a script, in order.
+pub(crate) fn statements(script: &str) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let mut module = String::from("GLOBAL");
+    let mut conditionals = 0_usize;
+    let mut lexer = Lexer {
+        rest: script,
+        line: 1,
+    };
+    while let Some((line, piece)) = lexer.next_piece() {
+        if let Some(directive) = piece.strip_prefix('@') {
+            if directive.starts_with("if") {
+                conditionals += 1;
+            } else if directive.starts_with("endif") {
+                conditionals = conditionals.saturating_sub(1);
+            }
+            continue;
+        }
+        let mut words = piece.splitn(2, char::is_whitespace);
+        match (words.next(), words.next()) {
+            (Some("module"), Some(name)) => name.trim().clone_into(&mut module),
+            (Some("redef"), Some(rest)) => {
+                let kind = redefinition(rest.trim(), &module, conditionals > 0);
+                statements.push(Statement { line, kind });
+            }
+            _ => {}
+        }
+    }
+    statements
+}
+
+fn redefinition(text: &str, module: &str, conditional: bool) -> StatementKind {
+    let name_end = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
+        .unwrap_or(text.len());
+    let (name, rest) = text.split_at(name_end);
+    let rest = rest.trim();
+    if name == "enum" || name == "record" {
+        let of = rest.split([' ', '\t', '\n', '+']).next().unwrap_or_default();
+        return StatementKind::NotPlain {
+            name: format!("{name} {of}"),
+            reason: NotPlain::Type,
+        };
+    }
+    let name = if name.contains("::") || module == "GLOBAL" {
+        name.trim_start_matches("GLOBAL::").to_owned()
+    } else {
+        format!("{module}::{name}")
+    };
+    let value = rest
+        .strip_prefix('=')
+        .map(str::trim)
+        .filter(|value| !value.is_empty());
+    let reason = if conditional {
+        NotPlain::Conditional
+    } else if rest.starts_with("+=") || rest.starts_with("-=") {
+        NotPlain::Increment
+    } else if let Some(value) = value {
+        let value = value.to_owned();
+        return StatementKind::Assign { name, value };
+    } else {
+        NotPlain::Form
+    };
+    StatementKind::NotPlain { name, reason }
+}
+
+/// Cuts a script into directives and statements, without comments.
+struct Lexer<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl Lexer<'_> {
+    /// The next directive (`@...`, its line) or statement (without its semicolon), and the line that it starts on.
+    fn next_piece(&mut self) -> Option<(usize, String)> {
+        let mut piece = String::new();
+        let mut start = self.line;
+        let mut depth = 0_usize;
+        while let Some(c) = self.next_char() {
+            let blank = piece.is_empty();
+            match c {
+                '#' => self.skip_comment(),
+                '@' if blank => {
+                    let directive = self.take_line();
+                    return Some((start, format!("@{directive}")));
+                }
+                ';' if depth == 0 => {
+                    if !blank {
+                        return Some((start, piece));
+                    }
+                }
+                '"' => self.take_string(&mut piece),
+                c if c.is_whitespace() && blank => {
+                    start = self.line;
+                    continue;
+                }
+                c => {
+                    match c {
+                        '(' | '[' | '{' => depth += 1,
+                        ')' | ']' => depth = depth.saturating_sub(1),
+                        '}' => {
+                            depth = depth.saturating_sub(1);
+                            if depth == 0 && ends_with_its_block(&piece) {
+                                return Some((start, piece));
+                            }
+                        }
+                        _ => {}
+                    }
+                    piece.push(c);
+                }
+            }
+            if piece.is_empty() {
+                start = self.line;
+            }
+        }
+        let end = piece.trim_end();
+        (!end.is_empty()).then(|| (start, end.to_owned()))
+    }
+
+    fn next_char(&mut self) -> Option<char> {
+        let mut chars = self.rest.chars();
+        let c = chars.next()?;
+        self.rest = chars.as_str();
+        if c == '\n' {
+            self.line += 1;
+        }
+        Some(c)
+    }
+
+    fn skip_comment(&mut self) {
+        self.rest = self.rest.find('\n').map_or("", |end| &self.rest[end..]);
+    }
+
+    fn take_line(&mut self) -> String {
+        let end = self.rest.find('\n').unwrap_or(self.rest.len());
+        let (line, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        line.trim().to_owned()
+    }
+
+    /// Appends the string literal whose opening quote was just read.
+    fn take_string(&mut self, piece: &mut String) {
+        piece.push('"');
+        while let Some(c) = self.next_char() {
+            piece.push(c);
+            match c {
+                '\\' => piece.extend(self.next_char()),
+                '"' => return,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a closing brace ends the statement, as it does for functions but not for record constructors.
+fn ends_with_its_block(piece: &str) -> bool {
+    let first = piece.split(|c: char| !c.is_ascii_alphanumeric()).next();
+    matches!(first, Some("event" | "function" | "hook" | "export"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assign(line: usize, name: &str, value: &str) -> Statement {
+        Statement {
+            line,
+            kind: StatementKind::Assign {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            },
+        }
+    }
+
+    fn not_plain(line: usize, name: &str, reason: NotPlain) -> Statement {
+        Statement {
+            line,
+            kind: StatementKind::NotPlain {
+                name: name.to_owned(),
+                reason,
+            },
+        }
+    }
+
+    #[test]
+    fn plain_redefinitions_are_read_with_their_lines() {
+        let script = "\
+@load policy/frameworks/management/controller  # the controller
+
+# redef Management::Controller::name = \"commented\";
+redef Management::Controller::name = \"a;b # c\"; redef Broker::disable_ssl=T;
+redef Management::Controller::default_port
+    = 2160/tcp # not the default
+    ;
+module Management::Request;
+redef timeout_interval = 1 sec;
+redef Log::default_rotation_interval = 30 mins;";
+        assert_eq!(
+            statements(script),
+            [
+                assign(4, "Management::Controller::name", "\"a;b # c\""),
+                assign(4, "Broker::disable_ssl", "T"),
+                assign(5, "Management::Controller::default_port", "2160/tcp"),
+                assign(9, "Management::Request::timeout_interval", "1 sec"),
+                assign(10, "Log::default_rotation_interval", "30 mins"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_plain_is_named() {
+        let script = "\
+redef Management::Controller::name += \"x\";
+@if ( getenv(\"X\") != \"\" )
+redef Management::Controller::name = \"conditional\";
+@else
+redef Management::state_dir = \"/x\";
+@endif
+redef enum Notice::Type += { Mine };
+redef record Conn::Info += { mine: string &optional; };
+redef Site::local_nets += { 192.168.0.0/16, };
+redef x;
+redef Management::spool_dir = \"/spool\";";
+        assert_eq!(
+            statements(script),
+            [
+                not_plain(1, "Management::Controller::name", NotPlain::Increment),
+                not_plain(3, "Management::Controller::name", NotPlain::Conditional),
+                not_plain(5, "Management::state_dir", NotPlain::Conditional),
+                not_plain(7, "enum Notice::Type", NotPlain::Type),
+                not_plain(8, "record Conn::Info", NotPlain::Type),
+                not_plain(9, "Site::local_nets", NotPlain::Increment),
+                not_plain(10, "x", NotPlain::Form),
+                assign(11, "Management::spool_dir", "\"/spool\""),
+            ]
+        );
+    }
+
+    #[test]
+    fn code_between_statements_does_not_hide_them() {
+        let script = "\
+event zeek_init()
+\t{
+\tif ( T ) { print \"}\"; }
+\tlocal x = { [1] = 2 };
+\t}
+function f(): count { return 1; }
+export { const mine = T &redef; }
+const big = { [\"a\"] = \"b\", };
+redef Management::Log::level = Management::Log::DEBUG";
+        assert_eq!(
+            statements(script),
+            [assign(9, "Management::Log::level", "Management::Log::DEBUG")]
+        );
+    }
+}

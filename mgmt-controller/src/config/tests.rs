@@ -1,0 +1,394 @@
+use std::{fs, path::Path};
+
+use clap::Parser;
+
+use broker_codec::data::Port;
+
+use super::*;
+use crate::cli::Cli;
+
+/// What is always given, so that no Zeek installation is looked for.
+const DIRECTORIES: [&str; 2] = ["--state-dir=/state", "--spool-dir=/spool"];
+
+fn read_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let arguments = ["mgmt-controller"].iter().chain(arguments);
+    let environment = Environment {
+        variables: variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        current_dir: PathBuf::from("/cwd"),
+    };
+    Config::read(&Cli::try_parse_from(arguments).unwrap().settings, &environment)
+}
+
+fn read(arguments: &[&str]) -> Result<Config, ConfigErrors> {
+    read_with(&[&DIRECTORIES, arguments].concat(), &[])
+}
+
+fn script(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn origin_of(config: &Config, name: &str) -> String {
+    let shown = config.effective.iter().find(|shown| shown.name == name).unwrap();
+    shown.origin.to_string()
+}
+
+#[test]
+fn defaults_are_those_of_zeek() {
+    let config = read(&["--name=controller"]).unwrap();
+    assert_eq!(config.working_dir, Path::new("/state/nodes/controller"));
+    assert_eq!(config.store_dir, config.working_dir);
+    assert_eq!(config.broker.to_string(), "0.0.0.0:2150");
+    assert_eq!(config.websocket.to_string(), "0.0.0.0:2149");
+    assert_eq!(config.settings, Settings::default());
+    assert_eq!(config.management_log.level, Level::Info);
+    let rotation = config.management_log.rotation.unwrap();
+    assert_eq!(rotation.interval, Duration::from_secs(3_600));
+    assert_eq!(rotation.dir, Path::new("/spool/log-queue"));
+    assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn the_default_name_holds_the_host_name() {
+    let host = hostname::get().unwrap().into_string().unwrap();
+    let expected = format!("controller-{host}");
+    assert_eq!(read(&[]).unwrap().name, expected);
+    // As Zeek's getenv: an empty variable is no variable.
+    let config = read_with(&DIRECTORIES, &[("ZEEK_CONTROLLER_NAME", "")]).unwrap();
+    assert_eq!(config.name, expected);
+}
+
+#[test]
+fn the_environment_of_zeek_is_read() {
+    let config = read_with(
+        &[],
+        &[
+            ("ZEEK_CONTROLLER_NAME", "c"),
+            ("ZEEK_CONTROLLER_ADDR", "10.0.0.1"),
+            ("ZEEK_CONTROLLER_PORT", "3150/tcp"),
+            ("ZEEK_CONTROLLER_WEBSOCKET_ADDR", "::1"),
+            ("ZEEK_CONTROLLER_WEBSOCKET_PORT", "3149/tcp"),
+            ("ZEEK_MANAGEMENT_STATE_DIR", "/s"),
+            ("ZEEK_MANAGEMENT_SPOOL_DIR", "relative/spool"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.working_dir, Path::new("/s/nodes/c"));
+    assert_eq!(config.broker.to_string(), "10.0.0.1:3150");
+    assert_eq!(config.websocket.to_string(), "[::1]:3149");
+    assert_eq!(config.settings.broker_port, Some(Port::tcp(3150)));
+    let rotation = config.management_log.rotation.unwrap();
+    assert_eq!(rotation.dir, Path::new("/cwd/relative/spool/log-queue"));
+    assert_eq!(
+        config.effective[0],
+        Effective {
+            name: "Management::Controller::name",
+            value: "\"c\"".to_owned(),
+            origin: Origin::Environment("ZEEK_CONTROLLER_NAME"),
+            note: None,
+        }
+    );
+}
+
+#[test]
+fn the_nearer_source_wins() {
+    let file = script(
+        "redef Management::Controller::name = \"script\";\nredef Management::Controller::default_port = 1/tcp;\nredef \
+         Management::Controller::default_port = 2/tcp;",
+    );
+    let redefs = format!("--redefs={}", file.path().display());
+    let variables = [("ZEEK_CONTROLLER_NAME", "environment")];
+    let name = "Management::Controller::name";
+    let assignment = "Management::Controller::name=assignment";
+
+    let mut arguments = DIRECTORIES.to_vec();
+    let config = read_with(&arguments, &variables).unwrap();
+    assert_eq!(config.name, "environment");
+
+    arguments.push(&redefs);
+    let config = read_with(&arguments, &variables).unwrap();
+    assert_eq!(config.name, "script");
+    assert_eq!(origin_of(&config, name), format!("{}:1", file.path().display()));
+    assert_eq!(config.broker.to_string(), "0.0.0.0:2");
+
+    arguments.push(assignment);
+    let config = read_with(&arguments, &variables).unwrap();
+    assert_eq!(config.name, "assignment");
+    assert_eq!(origin_of(&config, name), "command-line assignment");
+
+    arguments.push("--name=option");
+    let config = read_with(&arguments, &variables).unwrap();
+    assert_eq!(config.name, "option");
+    assert_eq!(origin_of(&config, name), "option --name");
+}
+
+#[test]
+fn every_setting_can_be_assigned_and_is_shown() {
+    let values = [
+        (names::NAME, "n", "\"n\""),
+        (names::DIRECTORY, "/elsewhere", "\"/elsewhere\""),
+        (names::TOPIC, "t", "\"t\""),
+        (names::LISTEN_ADDRESS, "127.0.0.1", "\"127.0.0.1\""),
+        (names::LISTEN_PORT, "1/tcp", "1/tcp"),
+        (names::LISTEN_ADDRESS_WEBSOCKET, "127.0.0.2", "\"127.0.0.2\""),
+        (names::LISTEN_PORT_WEBSOCKET, "2/tcp", "2/tcp"),
+        (names::ASSIGN_BROKER_PORTS, "F", "F"),
+        (names::BROKER_START_PORT, "3/tcp", "3/tcp"),
+        (names::ASSIGN_METRICS_PORTS, "F", "F"),
+        (names::METRICS_START_PORT, "4/tcp", "4/tcp"),
+        (names::STATE_DIR, "/s", "\"/s\""),
+        (names::SPOOL_DIR, "/p", "\"/p\""),
+        (
+            names::LOG_LEVEL,
+            "Management::Log::DEBUG",
+            "Management::Log::DEBUG",
+        ),
+        (names::REQUEST_TIMEOUT, "1sec", "1 secs"),
+        (names::STORE_DIRECTORY, "store", "\"store\""),
+        (names::DISABLE_SSL, "T", "T"),
+        (names::ROTATION_INTERVAL, "30 min", "1800 secs"),
+        (names::ROTATION_DIR, "/q", "\"/q\""),
+        (names::ROTATION_BASE_TIME, "1:30", "\"1:30\""),
+        (names::FIELD_BYTES_MAX, "100", "100"),
+    ];
+    let assignments: Vec<_> = values
+        .iter()
+        .map(|(name, value, _)| format!("{name}={value}"))
+        .collect();
+    let assignments: Vec<_> = assignments.iter().map(String::as_str).collect();
+    let config = read_with(&assignments, &[]).unwrap();
+    for (name, _, shown) in values {
+        let effective = config.effective.iter().find(|effective| effective.name == name);
+        let effective = effective.unwrap_or_else(|| panic!("{name} is not shown"));
+        assert_eq!(effective.value, shown, "{name}");
+        assert_eq!(effective.origin, Origin::Assignment, "{name}");
+    }
+    assert_eq!(config.working_dir, Path::new("/elsewhere"));
+    assert_eq!(config.store_dir, Path::new("/elsewhere/store"));
+    assert_eq!(
+        config.settings,
+        Settings {
+            topic: "t".into(),
+            request_timeout: Duration::from_secs(1),
+            broker_port: Some(Port::tcp(1)),
+            auto_assign_broker_ports: false,
+            auto_assign_broker_start_port: Port::tcp(3),
+            auto_assign_metrics_ports: false,
+            auto_assign_metrics_start_port: Port::tcp(4),
+            ..Settings::default()
+        }
+    );
+    assert_eq!(
+        config.management_log,
+        LogConfig {
+            level: Level::Debug,
+            field_bytes_max: 100,
+            rotation: Some(RotationConfig {
+                interval: Duration::from_secs(1_800),
+                base: TimeOfDay { minutes: 90 },
+                dir: PathBuf::from("/q"),
+            }),
+        }
+    );
+}
+
+/// What is not shown under its own name shows as the setting that it is the default of.
+#[test]
+fn the_remaining_settings_are_defaults_of_others() {
+    let config = read(&[
+        "Management::default_address=127.0.0.3",
+        "Management::Controller::default_port=5/tcp",
+        "Management::Controller::default_port_websocket=6/tcp",
+    ])
+    .unwrap();
+    assert_eq!(config.broker.to_string(), "127.0.0.3:5");
+    assert_eq!(config.websocket.to_string(), "127.0.0.3:6");
+}
+
+#[test]
+fn port_0_unknown_is_no_listener_and_0_tcp_any_port() {
+    let config = read(&[
+        "Management::Controller::default_port=0/unknown",
+        "Management::Controller::default_port_websocket=0/tcp",
+    ])
+    .unwrap();
+    assert_eq!(config.broker, Listener::Off);
+    assert_eq!(config.settings.broker_port, None);
+    assert_eq!(config.websocket.to_string(), "0.0.0.0:0");
+
+    let config = read(&["--listen=off", "--websocket-listen=127.0.0.1:0"]).unwrap();
+    assert_eq!(config.broker, Listener::Off);
+    assert_eq!(config.websocket.to_string(), "127.0.0.1:0");
+}
+
+#[test]
+fn testing_keeps_everything_below_the_current_directory() {
+    let config = read_with(
+        &["--name=c"],
+        &[
+            ("ZEEK_MANAGEMENT_TESTING", "1"),
+            ("ZEEK_MANAGEMENT_STATE_DIR", "/s"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.working_dir, Path::new("/cwd/nodes/c"));
+    assert_eq!(config.management_log.rotation, None);
+}
+
+/// Arguments, environment, and what is wrong with them.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
+#[test]
+fn errors_say_where_what_and_how_to_mend_it() {
+    let local = script("\n\nredef Management::Controller::name += \"x\";\n");
+    let redefs = format!("--redefs={}", local.path().display());
+    let cases: &[Case<'_>] = &[
+        (
+            &[],
+            &[("ZEEK_CONTROLLER_PORT", "2150")],
+            "environment variable ZEEK_CONTROLLER_PORT: Management::Controller::listen_port: \"2150\" is not a port with \
+             its protocol, as in 2150/tcp",
+        ),
+        (
+            &["Management::Controller::default_port=2150/udp"],
+            &[],
+            "command-line assignment: Management::Controller::listen_port: cannot listen on 2150/udp; use a port as in \
+             2150/tcp, or 0/unknown for no listener",
+        ),
+        (
+            &["--websocket-listen=0.0.0.0:2150"],
+            &[],
+            "option --websocket-listen: Management::Controller::listen_port_websocket: port 2150 is also the Broker \
+             port of Management::Controller::listen_port; choose another",
+        ),
+        (
+            &["Management::Controller::nmae=x"],
+            &[],
+            "command-line assignment: Zeek's controller has no setting Management::Controller::nmae; dump-config lists \
+             those that have an effect",
+        ),
+        (
+            &["local.zeek"],
+            &[],
+            "argument \"local.zeek\" is not of the form MODULE::NAME=VALUE; see --help",
+        ),
+        (
+            &["--name=a/b"],
+            &[],
+            "option --name: Management::Controller::name: \"a/b\" cannot be the name of a directory; choose another name",
+        ),
+        (
+            &["--process-name=zeek.controller-1"],
+            &[],
+            "option --process-name: process name: \"zeek.controller-1\" does not have 1 to 15 bytes, which is what Linux \
+             keeps",
+        ),
+        (
+            &["Management::Controller::tls_options_websocket=[]"],
+            &[],
+            "command-line assignment: Management::Controller::tls_options_websocket: TLS for WebSocket clients is not \
+             supported yet",
+        ),
+        (
+            &["--redefs=/nonexistent/local.zeek"],
+            &[],
+            "cannot read the redefinitions in /nonexistent/local.zeek: No such file or directory (os error 2)",
+        ),
+        (
+            &[&redefs],
+            &[],
+            "local.zeek:3: cannot read the redefinition of Management::Controller::name: it adds to a value; only = is \
+             read; give the value on the command line instead",
+        ),
+        (
+            &["Management::Controller::listen_address=localhost"],
+            &[],
+            "command-line assignment: Management::Controller::listen_address: \"localhost\" is not an IP address, as in \
+             0.0.0.0 or ::1",
+        ),
+    ];
+    for (arguments, variables, expected) in cases {
+        let arguments = [&DIRECTORIES, *arguments].concat();
+        let errors = read_with(&arguments, variables).unwrap_err();
+        let text = errors
+            .to_string()
+            .replace(&local.path().display().to_string(), "local.zeek");
+        assert_eq!(text, *expected);
+    }
+}
+
+#[test]
+fn all_errors_are_reported_at_once() {
+    let errors = read_with(
+        &[
+            &DIRECTORIES[..],
+            &["--name=.", "Management::Controller::default_port=x"],
+        ]
+        .concat(),
+        &[("ZEEK_CONTROLLER_ADDR", "somewhere")],
+    )
+    .unwrap_err();
+    assert_eq!(errors.iter().count(), 3);
+    assert!(errors.is_usage());
+    let errors = read_with(&DIRECTORIES, &[("ZEEK_CONTROLLER_ADDR", "somewhere")]).unwrap_err();
+    assert!(!errors.is_usage());
+}
+
+#[test]
+fn what_has_no_effect_is_named() {
+    let local = script(
+        "@load policy/tuning/json-logs\nredef Management::Agent::name = \"a\";\nredef Management::Controller::nmae = \
+         \"x\";\nredef Site::local_nets += { 10.0.0.0/8 };\nredef Broker::disable_ssl = T;\n",
+    );
+    let config = read(&[
+        "Management::Agent::name=a",
+        &format!("--redefs={}", local.path().display()),
+    ])
+    .unwrap();
+    let warnings: Vec<_> = config
+        .warnings
+        .iter()
+        .map(|warning| warning.replace(&local.path().display().to_string(), "local.zeek"))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "local.zeek:2: Management::Agent::name is no setting of the controller, ignored",
+            "local.zeek:3: Zeek's controller has no setting Management::Controller::nmae, ignored",
+            "local.zeek:4: redefinition of Site::local_nets ignored: it adds to a value; only = is read",
+            "Management::Agent::name is no setting of the controller, ignored",
+        ]
+    );
+}
+
+#[test]
+fn the_dump_shows_values_and_origins() {
+    let config = read(&["--name=c"]).unwrap();
+    let text = config.dump_text();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("Management::Controller::name "))
+        .unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        [
+            "Management::Controller::name",
+            "=",
+            "\"c\"",
+            "#",
+            "option",
+            "--name"
+        ]
+    );
+    let json: serde_json::Value = serde_json::from_str(&config.dump_json()).unwrap();
+    assert_eq!(
+        json[0],
+        serde_json::json!({ "name": "Management::Controller::name", "value": "\"c\"", "origin": "option --name" })
+    );
+    assert!(text.contains("2150/tcp"));
+    assert!(text.contains("this release has no native Broker listener"));
+}

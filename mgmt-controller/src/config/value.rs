@@ -1,0 +1,328 @@
+//! Values of Zeek's script language, as far as settings need them.
+
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+
+use broker_codec::data::{Port, Protocol};
+
+use crate::core::Level;
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notation {
+    /// As in a script: strings stand in quotes.
+    Script,
+    /// As in an environment variable or a command-line assignment: strings stand as they are
+    /// (`scan.l, yywrap` adds the quotes).
+    Bare,
+}
+
+/// A text is not a value of the type that a setting has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {expected}")]
+pub struct ValueError {
+    /// What was given.
+    pub text: String,
+    /// What would be right, with an example.
+    pub expected: &'static str,
+}
+
+/// A type that settings have.
+pub(crate) trait Value: Sized {
+    /// What is asked for, with an example; follows "is not".
+    const EXPECTED: &'static str;
+
+    /// Reads the value; none if it is not one.
+    fn read(text: &str, notation: Notation) -> Option<Self>;
+
+    /// As it would stand in a Zeek script.
+    fn show(&self) -> String;
+
+    /// Reads the value, or says what is expected.
+    fn parse(text: &str, notation: Notation) -> Result<Self, ValueError> {
+        Self::read(text.trim(), notation).ok_or_else(|| ValueError {
+            text: text.trim().to_owned(),
+            expected: Self::EXPECTED,
+        })
+    }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a string, as in \"controller\"";
+
+    fn read(text: &str, notation: Notation) -> Option<Self> {
+        match notation {
+            Notation::Bare => Some(text.to_owned()),
+            Notation::Script => unquote(text),
+        }
+    }
+
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "T or F";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        match text {
+            "T" => Some(true),
+            "F" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        if *self { "T" } else { "F" }.to_owned()
+    }
+}
+
+impl Value for Port {
+    const EXPECTED: &'static str = "a port with its protocol, as in 2150/tcp";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        let (number, protocol) = text.split_once('/')?;
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            "icmp" => Protocol::Icmp,
+            "unknown" => Protocol::Unknown,
+            _ => return None,
+        };
+        let number = digits(number)?.parse().ok()?;
+        Some(Self { number, protocol })
+    }
+
+    fn show(&self) -> String {
+        match self.protocol {
+            Protocol::Unknown => format!("{}/unknown", self.number),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "an interval, as in 10 sec or 1.5 hrs";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
+        let (number, unit) = text.split_at(unit);
+        let seconds = match unit
+            .strip_suffix('s')
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(unit)
+        {
+            "usec" => 1e-6,
+            "msec" => 1e-3,
+            "sec" => 1.0,
+            "min" => 60.0,
+            "hr" => 3_600.0,
+            "day" => 86_400.0,
+            _ => return None,
+        };
+        let number = number.trim_end();
+        if !number.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+            return None;
+        }
+        Self::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+    }
+
+    fn show(&self) -> String {
+        format!("{} secs", self.as_secs_f64())
+    }
+}
+
+/// A count, such as `Log::default_max_field_string_bytes`.
+impl Value for u64 {
+    const EXPECTED: &'static str = "a count, as in 4096";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        digits(text)?.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A time of day in minutes since midnight, such as `log_rotate_base_time`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeOfDay {
+    /// Minutes since midnight, below 1440.
+    pub minutes: u16,
+}
+
+impl Value for TimeOfDay {
+    const EXPECTED: &'static str = "a time of day, as in \"0:00\"";
+
+    fn read(text: &str, notation: Notation) -> Option<Self> {
+        let text = String::read(text, notation)?;
+        let (hours, minutes) = text.split_once(':')?;
+        let hours: u16 = digits(hours)?.parse().ok().filter(|hours| *hours < 24)?;
+        let minutes: u16 = digits(minutes)?.parse().ok().filter(|minutes| *minutes < 60)?;
+        Some(Self {
+            minutes: hours * 60 + minutes,
+        })
+    }
+
+    fn show(&self) -> String {
+        format!("\"{}:{:02}\"", self.minutes / 60, self.minutes % 60)
+    }
+}
+
+impl Value for Level {
+    const EXPECTED: &'static str = "one of Management::Log::DEBUG, INFO, WARNING, ERROR";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        match text.strip_prefix("Management::Log::").unwrap_or(text) {
+            "DEBUG" => Some(Self::Debug),
+            "INFO" => Some(Self::Info),
+            "WARNING" => Some(Self::Warning),
+            "ERROR" => Some(Self::Error),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        format!("Management::Log::{self}")
+    }
+}
+/// An address to listen on, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// Nothing listens.
+    Off,
+    /// Where to listen; port 0 lets the system choose.
+    At(SocketAddr),
+}
+
+impl FromStr for Listener {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| ValueError {
+            text: text.to_owned(),
+            expected: "off or an IP address with a port, as in 127.0.0.1:2149 or [::1]:2149",
+        })
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The text if it is nothing but digits: `str::parse` also takes a sign.
+fn digits(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
+}
+
+/// Reads a string literal of Zeek's script language (`scan.l`, `CCL`; `util.cc, expand_escape`).
+fn unquote(literal: &str) -> Option<String> {
+    let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut rest = inner.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => return None,
+            b'\\' => {}
+            other => {
+                bytes.push(other);
+                continue;
+            }
+        }
+        bytes.push(match rest.next()? {
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'x' => {
+                let high = char::from(rest.next()?).to_digit(16)?;
+                let low = char::from(rest.next()?).to_digit(16)?;
+                u8::try_from(high * 16 + low).ok()?
+            }
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => return None,
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script<T: Value>(text: &str) -> Option<T> {
+        T::parse(text, Notation::Script).ok()
+    }
+
+    #[test]
+    fn strings_need_quotes_in_scripts_only() {
+        assert_eq!(script::<String>(r#""controller""#).as_deref(), Some("controller"));
+        assert_eq!(script::<String>("controller"), None);
+        assert_eq!(script::<String>(r#""a" + "b""#), None);
+        assert_eq!(script::<String>(r#""a\"b\\\x41""#).as_deref(), Some("a\"b\\A"));
+        assert_eq!(String::parse("controller", Notation::Bare).unwrap(), "controller");
+    }
+
+    #[test]
+    fn ports_need_their_protocol() {
+        assert_eq!(script::<Port>("2150/tcp"), Some(Port::tcp(2150)));
+        assert_eq!(
+            script::<Port>("0/unknown"),
+            Some(Port {
+                number: 0,
+                protocol: Protocol::Unknown
+            })
+        );
+        for wrong in ["2150", "tcp", "65536/tcp", "+1/tcp", "-1/tcp", "2150/sctp", ""] {
+            assert_eq!(script::<Port>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn intervals_take_every_unit_of_zeek() {
+        for (text, milliseconds) in [
+            ("1sec", 1_000),
+            ("10 secs", 10_000),
+            ("1.5hrs", 5_400_000),
+            ("1 hr", 3_600_000),
+            ("2mins", 120_000),
+            ("500 msec", 500),
+            ("0secs", 0),
+            ("1 day", 86_400_000),
+        ] {
+            assert_eq!(
+                script::<Duration>(text),
+                Some(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for wrong in ["1", "sec", "-1 sec", "1 fortnight", "1e400 sec", "nan sec", "1 s"] {
+            assert_eq!(script::<Duration>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_of_day_stay_within_the_day() {
+        assert_eq!(script::<TimeOfDay>("\"1:30\""), Some(TimeOfDay { minutes: 90 }));
+        assert_eq!(script::<TimeOfDay>("\"24:00\""), None);
+        assert_eq!(script::<TimeOfDay>("\"1:60\""), None);
+    }
+
+    #[test]
+    fn listeners_are_addresses_or_off() {
+        assert_eq!("off".parse(), Ok(Listener::Off));
+        assert_eq!("[::1]:0".parse(), Ok(Listener::At("[::1]:0".parse().unwrap())));
+        assert_eq!(
+            "2149".parse::<Listener>().unwrap_err().to_string(),
+            "\"2149\" is not off or an IP address with a port, as in 127.0.0.1:2149 or [::1]:2149"
+        );
+    }
+}
