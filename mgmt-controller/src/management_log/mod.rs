@@ -1,0 +1,231 @@
+//! The management log: `management-<name>.log` in Zeek's ASCII format, as Zeek's own processes write it
+//! (`policy/frameworks/management/log.zeek`).
+//!
+//! A thread of its own writes it, since a file system may block for long. Lines travel there through a bounded queue;
+//! when it is full, lines are dropped and counted. Nothing that goes wrong with the log stops the controller: failures
+//! are reported once each on standard error, and counted.
+
+mod file;
+mod format;
+mod rotation;
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use self::file::LogFile;
+use crate::{
+    config::{Config, LogConfig},
+    core::Level,
+};
+
+/// How many lines may wait to be written.
+pub const LINES_MAX: usize = 4096;
+
+/// `Management::role`, as it stands in the log.
+const ROLE: &str = "CONTROLLER";
+
+/// A handle to the thread that writes the management log.
+#[derive(Debug)]
+pub struct ManagementLog {
+    level: Level,
+    message_bytes_max: usize,
+    lines: SyncSender<Line>,
+    counters: Arc<Counters>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// What became of the lines so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogCounters {
+    /// Written.
+    pub written: u64,
+    /// Dropped because the queue was full.
+    pub dropped: u64,
+    /// Lines and rotations that failed.
+    pub failed: u64,
+    /// Files rotated.
+    pub rotated: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    written: AtomicU64,
+    dropped: AtomicU64,
+    failed: AtomicU64,
+    rotated: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Line {
+    time: Timestamp,
+    level: Level,
+    message: Vec<u8>,
+}
+
+impl ManagementLog {
+    /// Starts the thread, which begins by rotating what a crashed process left behind.
+    pub fn start(config: &Config) -> io::Result<Self> {
+        let LogConfig {
+            level,
+            field_bytes_max,
+            ref rotation,
+        } = config.management_log;
+        let (lines, queue) = sync_channel(LINES_MAX);
+        let counters = Arc::new(Counters::default());
+        let file = LogFile::new(
+            &config.working_dir,
+            &config.name,
+            rotation.clone(),
+            TimeZone::system(),
+        );
+        let writer = Writer {
+            file,
+            counters: Arc::clone(&counters),
+            failing: false,
+        };
+        let thread = thread::Builder::new()
+            .name(String::from("management-log"))
+            .spawn(move || writer.run(&queue))?;
+        Ok(Self {
+            level,
+            message_bytes_max: field_bytes_max,
+            lines,
+            counters,
+            thread,
+        })
+    }
+
+    /// Writes a line, unless its level is below the log's. Never waits.
+    pub fn write(&self, time: Timestamp, level: Level, message: &str) {
+        if level < self.level {
+            return;
+        }
+        // Zeek 9.0 cuts fields at the byte, too (`Manager.cc`, `max_field_string_bytes`).
+        let message = message.as_bytes();
+        let message = message.get(..self.message_bytes_max).unwrap_or(message).to_vec();
+        let line = Line { time, level, message };
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.lines.try_send(line) {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What became of the lines so far.
+    pub fn counters(&self) -> LogCounters {
+        self.counters.snapshot()
+    }
+
+    /// Waits until everything is written and the file is closed and rotated. Blocks.
+    pub fn finish(self) -> LogCounters {
+        drop(self.lines);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread of the management log panicked");
+        }
+        self.counters.snapshot()
+    }
+}
+
+impl Counters {
+    fn snapshot(&self) -> LogCounters {
+        LogCounters {
+            written: self.written.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            rotated: self.rotated.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What the thread owns.
+struct Writer {
+    file: LogFile,
+    counters: Arc<Counters>,
+    /// Whether the last operation failed: a full disk is reported once, not per line.
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, lines: &Receiver<Line>) {
+        for outcome in self.file.retire_leftovers() {
+            self.note_rotation(outcome.map(Some), "leftover log");
+        }
+        loop {
+            let now = Timestamp::now();
+            let wait = self
+                .file
+                .due()
+                .map_or(Duration::MAX, |due| rotation::until(due, now));
+            match lines.recv_timeout(wait) {
+                Ok(line) => self.write(&line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.rotate_if_due();
+        }
+        let outcome = self.file.finish(Timestamp::now());
+        self.note_rotation(outcome, "log");
+    }
+
+    fn write(&mut self, line: &Line) {
+        // A line from before the turn of the hour belongs into the file that ends there.
+        if self.file.due().is_some_and(|due| line.time >= due) {
+            self.rotate_if_due();
+        }
+        match self
+            .file
+            .write(Timestamp::now(), line.time, line.level, ROLE, &line.message)
+        {
+            Ok(()) => {
+                self.counters.written.fetch_add(1, Ordering::Relaxed);
+                self.recovered();
+            }
+            Err(error) => self.failed(&error, "cannot write the management log, lines are lost"),
+        }
+    }
+
+    fn rotate_if_due(&mut self) {
+        let now = Timestamp::now();
+        if self.file.due().is_some_and(|due| now >= due) {
+            let outcome = self.file.rotate(now);
+            self.note_rotation(outcome, "log");
+        }
+    }
+
+    fn note_rotation(&mut self, outcome: io::Result<Option<PathBuf>>, what: &str) {
+        match outcome {
+            Ok(Some(path)) => {
+                self.counters.rotated.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(path = %path.display(), "rotated {what}");
+                self.recovered();
+            }
+            Ok(None) => {}
+            Err(error) => self.failed(&error, "cannot close or rotate a log"),
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error, what: &str) {
+        let failed = self.counters.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        if !self.failing {
+            tracing::warn!(%error, failed, "{what}");
+        }
+        self.failing = true;
+    }
+
+    fn recovered(&mut self) {
+        if self.failing {
+            let failed = self.counters.failed.load(Ordering::Relaxed);
+            tracing::info!(failed, "the management log can be written again");
+        }
+        self.failing = false;
+    }
+}
