@@ -1,0 +1,426 @@
+//! The controller's durable state, in the SQLite file that Zeek's controller uses.
+//!
+//! Zeek keeps the table `Management::Controller::Runtime::g_configs` in a Broker data store
+//! (`broker: detail/sqlite_backend.cc`; `zeek: src/broker/Manager.cc, InitializeBrokerStoreForwarding`). Same file
+//! name, same schema, same bytes: an operator stops one controller, starts the other in the same directory, and goes
+//! back. What is ours alone lives in tables prefixed `mgmt_`, which Broker does not look at:
+//!
+//! * `mgmt_rows(key, sha256)`: what we wrote last, to notice rows that another controller wrote since;
+//! * `mgmt_unreadable(key, value, reason)`: rows that we could not read and then had to replace.
+//!
+//! DIFFERENCE(store-durability): Zeek sets no pragmas. We use `synchronous = EXTRA`, which SQLite's default FULL lacks in one point: with
+//! a rollback journal, a transaction that was reported as committed can vanish in a power failure, because
+//! the deletion of the journal is not yet on disk. The file's format is not affected.
+
+mod lock;
+mod thread;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use broker_codec::{binary, data};
+use bytes::BytesMut;
+use mgmt_api::Configuration;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params, types::ValueRef,
+};
+use sha2::{Digest, Sha256};
+
+use self::lock::Lock;
+pub use self::thread::{StoreCounters, StoreThread, Written};
+use crate::core::{Configurations, Slot};
+
+/// The name of Zeek's store (`InitializeBrokerStoreForwarding`), which is the name of its file, too.
+pub const FILE_NAME: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
+
+/// The Broker release whose format we write; kept in the file, never checked by Broker.
+const BROKER_VERSION: &str = "2.8.0";
+
+/// How long another process, such as a backup, may hold the file before a read or write of ours fails.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Broker's schema, word for word.
+const SCHEMA: &str = "create table if not exists meta(key text primary key, value text);\
+                      create table if not exists store(key blob primary key, value blob, expiry integer);";
+
+/// The store cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The directory is not there and cannot be created.
+    #[error("cannot create the store's directory {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another controller of ours has the store.
+    #[error("the store {path} is in use by {holder}; stop that one, or choose another --name or --state-dir")]
+    InUse {
+        /// The store.
+        path: PathBuf,
+        /// Who has it.
+        holder: String,
+    },
+    /// The lock cannot be had for another reason.
+    #[error("cannot lock {path}")]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not a database, or a damaged one.
+    #[error(
+        "the store {path} is damaged or is no SQLite database ({detail}); it was left as it is: restore it from a \
+         backup, or move it away to start without configurations"
+    )]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// A database, but not a Broker store.
+    #[error(
+        "{path} is not a Broker store ({detail}); it was left as it is: move it away to start without configurations"
+    )]
+    Foreign {
+        /// The store.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
+    /// SQLite refused an operation.
+    #[error("cannot {operation} the store {path}")]
+    Sqlite {
+        /// What was attempted.
+        operation: &'static str,
+        /// The store.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+}
+
+/// Configurations could not be written; the store holds what it held before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// SQLite refused, for example because the disk is full.
+    #[error("cannot write the configuration store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A configuration is not representable in Broker's data model.
+    #[error("cannot encode the configuration: {0}")]
+    Data(#[from] data::DataError),
+    /// A configuration is not representable in Broker's binary format.
+    #[error("cannot encode the configuration: {0}")]
+    Encode(#[from] binary::EncodeError),
+}
+
+/// What the store held when it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// The configurations.
+    pub configurations: Configurations,
+    /// The slots whose content another controller wrote since our last write, or that we never wrote.
+    pub adopted: Vec<Slot>,
+    /// The rows that could not be read. They stay in the file.
+    pub unreadable: Vec<UnreadableRow>,
+    /// The Broker version that opened the file last; none in a new file.
+    pub broker_version: Option<String>,
+    /// Why the file's version could not be brought up to date: a sign of failing writes to come.
+    pub not_writable: Option<String>,
+}
+
+/// A row that is not a configuration of a known slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableRow {
+    /// The slot, if at least the key could be read.
+    pub slot: Option<Slot>,
+    /// The key's bytes.
+    pub key: Vec<u8>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// The open store. Blocks; see [`StoreThread`].
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    unreadable: Vec<UnreadableRow>,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens the store in a directory, creating both if they are missing, and reads it.
+    ///
+    /// # Errors
+    ///
+    /// Besides failures of the file system: if another controller of ours has it open, and if the file holds anything
+    /// but a sound Broker store; such a file is not touched.
+    pub fn open(dir: &Path) -> Result<(Self, Restored), StoreError> {
+        create_dir_durably(dir).map_err(|source| StoreError::Directory {
+            path: dir.to_path_buf(),
+            source,
+        })?;
+        let path = dir.join(FILE_NAME);
+        let lock = Lock::acquire(&path)?;
+        let connection = connect(&path)?;
+        let mut store = Self {
+            connection,
+            path,
+            unreadable: Vec::new(),
+            _lock: lock,
+        };
+        let restored = store.initialize()?;
+        store.unreadable.clone_from(&restored.unreadable);
+        Ok((store, restored))
+    }
+
+    /// Where the store is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes configurations into their slots, all or none; durable on return.
+    pub fn write(&mut self, entries: &[(Slot, Configuration)]) -> Result<(), WriteError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(
+            "create table if not exists mgmt_rows(key blob primary key, sha256 blob not null)",
+        )?;
+        for (slot, configuration) in entries {
+            let key = encode(slot)?;
+            let value = encode(configuration)?;
+            for row in self.unreadable.iter().filter(|row| row.key == key) {
+                set_aside(&transaction, row)?;
+            }
+            transaction
+                .prepare_cached("replace into store(key, value, expiry) values(?, ?, null)")?
+                .execute(params![&key[..], &value[..]])?;
+            transaction
+                .prepare_cached("replace into mgmt_rows(key, sha256) values(?, ?)")?
+                .execute(params![&key[..], &Sha256::digest(&value)[..]])?;
+        }
+        transaction.commit()?;
+        let written = |row: &UnreadableRow| entries.iter().any(|(slot, _)| Some(*slot) == row.slot);
+        self.unreadable.retain(|row| !written(row));
+        Ok(())
+    }
+
+    /// Reads everything before anything is written: a file that is not ours stays untouched.
+    fn initialize(&self) -> Result<Restored, StoreError> {
+        let integrity: String = self
+            .connection
+            .query_row("pragma quick_check(1)", [], |row| row.get(0))
+            .map_err(|source| self.error("check", source))?;
+        if integrity != "ok" {
+            return Err(StoreError::Damaged {
+                path: self.path.clone(),
+                detail: integrity,
+            });
+        }
+        let tables = self
+            .connection
+            .query_row(
+                "select count(*) from sqlite_master where type = 'table'",
+                [],
+                |row| row.get::<_, i64>(0),
+            )
+            .map_err(|source| self.error("read", source))?;
+        let mut restored = if tables == 0 {
+            Restored::default()
+        } else {
+            self.read()?
+        };
+        let outcome = self
+            .connection
+            .pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
+            .and_then(|()| self.bring_up_to_date(restored.broker_version.as_deref()));
+        match outcome {
+            Ok(()) => {}
+            // A store that can be read serves its configurations even if the disk is full.
+            Err(error) if restored.broker_version.is_some() => {
+                restored.not_writable = Some(error.to_string());
+            }
+            Err(source) => return Err(self.error("initialize", source)),
+        }
+        Ok(restored)
+    }
+
+    fn bring_up_to_date(&self, found: Option<&str>) -> rusqlite::Result<()> {
+        if found == Some(BROKER_VERSION) {
+            return Ok(());
+        }
+        let transaction = self.connection.unchecked_transaction()?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.execute(
+            "replace into meta(key, value) values('broker_version', ?)",
+            [BROKER_VERSION],
+        )?;
+        transaction.commit()
+    }
+
+    fn read(&self) -> Result<Restored, StoreError> {
+        let broker_version = self.check_schema()?;
+        let ours = self.rows_we_wrote()?;
+        let mut restored = Restored {
+            broker_version,
+            ..Restored::default()
+        };
+        let mut statement = self
+            .connection
+            .prepare("select key, value from store order by key")
+            .map_err(|source| self.error("read", source))?;
+        let mut rows = statement.query([]).map_err(|source| self.error("read", source))?;
+        while let Some(row) = rows.next().map_err(|source| self.error("read", source))? {
+            let (key, value) = (bytes_of(row.get_ref_unwrap(0)), bytes_of(row.get_ref_unwrap(1)));
+            match (decode::<Slot>(&key), decode::<Configuration>(&value)) {
+                (Ok(slot), Ok(configuration)) => {
+                    restored.configurations.set(slot, configuration);
+                    let digest = Sha256::digest(&value);
+                    if ours.get(&key).is_none_or(|ours| ours[..] != digest[..]) {
+                        restored.adopted.push(slot);
+                    }
+                }
+                (slot, value) => restored.unreadable.push(UnreadableRow {
+                    reason: slot
+                        .as_ref()
+                        .err()
+                        .or(value.as_ref().err())
+                        .cloned()
+                        .unwrap_or_default(),
+                    slot: slot.ok(),
+                    key,
+                }),
+            }
+        }
+        Ok(restored)
+    }
+
+    /// Makes sure that the file is a Broker store, and returns its version.
+    fn check_schema(&self) -> Result<Option<String>, StoreError> {
+        let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::Unknown) => StoreError::Foreign {
+                path: self.path.clone(),
+                detail: error.to_string(),
+            },
+            _ => self.error("read", error),
+        };
+        self.connection
+            .prepare("select key, value, expiry from store")
+            .map_err(foreign)?;
+        self.connection
+            .query_row("select value from meta where key = 'broker_version'", [], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(foreign)
+    }
+
+    /// Keys, and digests of the values.
+    fn rows_we_wrote(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+        let read = || -> rusqlite::Result<BTreeMap<_, _>> {
+            let exists = "select 1 from sqlite_master where type = 'table' and name = 'mgmt_rows'";
+            if self
+                .connection
+                .query_row(exists, [], |_| Ok(()))
+                .optional()?
+                .is_none()
+            {
+                return Ok(BTreeMap::new());
+            }
+            self.connection
+                .prepare("select key, sha256 from mgmt_rows")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        read().map_err(|source| self.error("read", source))
+    }
+
+    fn error(&self, operation: &'static str, source: rusqlite::Error) -> StoreError {
+        sqlite_error(&self.path, operation, source)
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "synchronous", "extra")?;
+        Ok(connection)
+    };
+    open().map_err(|source| sqlite_error(path, "open", source))
+}
+
+/// Tells a damaged file from a failing operation.
+fn sqlite_error(path: &Path, operation: &'static str, source: rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    match source.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => StoreError::Damaged {
+            path: path.to_path_buf(),
+            detail: source.to_string(),
+        },
+        _ => StoreError::Sqlite {
+            operation,
+            path: path.to_path_buf(),
+            source,
+        },
+    }
+}
+
+/// Keeps a row that is about to be replaced although nobody could read it.
+fn set_aside(transaction: &Transaction<'_>, row: &UnreadableRow) -> rusqlite::Result<()> {
+    transaction
+        .execute_batch("create table if not exists mgmt_unreadable(key blob, value blob, reason text)")?;
+    transaction.execute(
+        "insert into mgmt_unreadable(key, value, reason) select key, value, ? from store where key = ?",
+        params![row.reason, row.key],
+    )?;
+    Ok(())
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<BytesMut, WriteError> {
+    let mut bytes = BytesMut::new();
+    binary::encode(&data::to_data(value)?, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let value = binary::decode(bytes).map_err(|error| format!("not a Broker value: {error}"))?;
+    data::from_data(&value).map_err(|error| error.to_string())
+}
+
+/// A column's bytes, whatever its type: SQLite does not hold writers to the schema.
+fn bytes_of(value: ValueRef<'_>) -> Vec<u8> {
+    match value {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => Vec::new(),
+    }
+}
+
+/// Creates a directory and its parents so that they survive a power failure.
+fn create_dir_durably(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        create_dir_durably(parent)?;
+    }
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

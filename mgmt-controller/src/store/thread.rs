@@ -1,0 +1,116 @@
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+};
+
+use mgmt_api::Configuration;
+use tokio::sync::mpsc;
+
+use super::Store;
+use crate::core::{Slot, WRITES_MAX, WriteId};
+
+/// A store on a thread of its own: a commit waits for the disk.
+#[derive(Debug)]
+pub struct StoreThread {
+    writes: SyncSender<Write>,
+    outcomes: mpsc::Receiver<Written>,
+    counters: Arc<Counters>,
+}
+
+/// The end of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Which one.
+    pub write: WriteId,
+    /// Whether all of it is durable, or nothing; and then why.
+    pub outcome: Result<(), String>,
+}
+
+/// How writes ended so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounters {
+    /// Durable.
+    pub written: u64,
+    /// Without effect.
+    pub failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    written: AtomicU64,
+    failed: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Write {
+    write: WriteId,
+    entries: Vec<(Slot, Configuration)>,
+}
+
+impl StoreThread {
+    /// Moves a store to a thread of its own.
+    pub fn start(mut store: Store) -> io::Result<Self> {
+        let (writes, queue) = sync_channel::<Write>(WRITES_MAX);
+        let (done, outcomes) = mpsc::channel(WRITES_MAX);
+        let counters = Arc::new(Counters::default());
+        let tally = Arc::clone(&counters);
+        thread::Builder::new()
+            .name(String::from("store"))
+            .spawn(move || {
+                for Write { write, entries } in queue {
+                    let outcome = store.write(&entries).map_err(|error| error.to_string());
+                    let counter = match outcome {
+                        Ok(()) => &tally.written,
+                        Err(_) => &tally.failed,
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    if done.blocking_send(Written { write, outcome }).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self {
+            writes,
+            outcomes,
+            counters,
+        })
+    }
+
+    /// Asks for a write; its end comes out of [`Self::ended`]. Never waits: the core has at most [`WRITES_MAX`]
+    /// writes under way, so there is room; if not, the write is given back as failed.
+    pub fn write(&self, write: WriteId, entries: Vec<(Slot, Configuration)>) -> Result<(), Written> {
+        self.writes.try_send(Write { write, entries }).map_err(|error| {
+            let (TrySendError::Full(Write { write, .. }) | TrySendError::Disconnected(Write { write, .. })) =
+                error;
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            Written {
+                write,
+                outcome: Err(String::from("the configuration store does not take writes")),
+            }
+        })
+    }
+
+    /// The next write that ended, in the order in which they were asked for. May be cancelled. `None` if the thread
+    /// is gone, which only a fault of ours can bring about.
+    pub async fn ended(&mut self) -> Option<Written> {
+        self.outcomes.recv().await
+    }
+
+    /// How writes ended so far.
+    pub fn counters(&self) -> StoreCounters {
+        StoreCounters {
+            written: self.counters.written.load(Ordering::Relaxed),
+            failed: self.counters.failed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes no more writes, and returns the ends of those under way one by one until all are done.
+    pub fn finish(self) -> mpsc::Receiver<Written> {
+        self.outcomes
+    }
+}
