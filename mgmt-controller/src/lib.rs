@@ -1,3 +1,19 @@
 //! Drop-in replacement for the cluster controller of Zeek's Management framework.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`config`] | the configuration, from the command line, the environment and Zeek scripts |
+//! | [`core`] | the controller as a pure state machine |
+//! | [`management_log`] | `management-<name>.log` |
+//! | [`process`] | the process's name and its log on standard error |
+//! | [`runtime`] | the task that owns the core, and everything around it |
+//! | [`store`] | the durable state, in Zeek's SQLite file |
 
+pub mod cli;
+pub mod config;
 pub mod core;
+pub mod management_log;
+pub mod process;
+pub mod runtime;
+pub mod store;

@@ -1,0 +1,50 @@
+//! What concerns the process as a whole: its name, its log on standard error.
+
+use std::{convert::Infallible, ffi::CString, io, os::unix::process::CommandExt, process::Command};
+
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Makes process listings show a name, as Zeek's supervised processes do with `zeek.controller`.
+///
+/// ps and pgrep show the name of the main thread, netstat and ss what the process was started as. The latter can only
+/// be chosen at that moment, so the program starts itself again, once.
+pub fn take_name(name: &str) -> io::Result<()> {
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_none_or(|started_as| started_as != name) {
+        let error: Result<Infallible, _> =
+            Err(Command::new("/proc/self/exe").arg0(name).args(arguments).exec());
+        // Without /proc the other half still works.
+        if let Err(error) = error
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+    }
+    rustix::thread::set_name(&CString::new(name)?)?;
+    Ok(())
+}
+
+/// Sends what is traced to standard error, by a thread of its own: a pipe that nobody reads must not stop the
+/// controller. When its queue of [`LINES_MAX`] is full, lines are lost. Keep the guard until the process ends.
+pub fn log_to_stderr(filter: &str, format: LogFormat) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_MAX)
+        .finish(io::stderr());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .log_internal_errors(false)
+        .with_ansi(false)
+        .with_writer(writer);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    guard
+}
+
+/// How many lines may wait for standard error.
+pub const LINES_MAX: usize = 8192;

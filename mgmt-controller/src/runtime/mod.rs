@@ -1,0 +1,491 @@
+//! One task owns the core: what happens comes in, what is to be done goes out, in order.
+//!
+//! ```text
+//!  signals ----------+
+//!  store thread -----+--> Input --> core::Controller --> Action --+--> management log thread
+//!  deadline ---------+                                            +--> store thread
+//!  WebSocket clients +                                            +--> WebSocket clients
+//! ```
+//!
+//! The task never waits for a disk or for a client: the store, the management log and standard error have threads of
+//! their own behind bounded queues, and publishing waits for nobody (see `broker_endpoint::websocket::Publisher`). What
+//! comes first in the picture is also looked at first, so that no flood of requests delays a time-out.
+
+mod admit;
+mod ready;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    error::Error,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+};
+
+use broker_codec::{EndpointId, json::DataMessage};
+use broker_endpoint::{
+    EndpointError,
+    websocket::{ClientId, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
+};
+use jiff::Timestamp;
+use mgmt_api::{ClientRequest, ClientResponse, Now, UniqueIds};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    config::{Config, Listener},
+    core::{self, Action, Controller, Input, Level, Outgoing},
+    management_log::ManagementLog,
+    store::{Restored, Store, StoreError, StoreThread, Written},
+};
+
+pub use self::ready::READY_VERSION;
+
+/// The controller cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The configuration store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The working directory cannot be entered.
+    #[error("cannot change to the working directory {path}")]
+    WorkingDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Clients cannot be served.
+    #[error(
+        "cannot serve WebSocket clients; is another controller running, or should --websocket-listen differ?"
+    )]
+    WebSocket(#[from] EndpointError),
+    /// The ready file cannot be written.
+    #[error("cannot write the ready file {path}")]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system refuses threads, signals or random numbers.
+    #[error("cannot {operation}")]
+    System {
+        /// What was attempted.
+        operation: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A part of the program ended that should not.
+    #[error("{0} has stopped, which is a fault in this program")]
+    Stopped(&'static str),
+    /// A second signal came before the graceful end was complete.
+    #[error("ended by a second signal before everything was written")]
+    Impatient,
+}
+
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += ": ";
+        text += &error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+/// Runs the controller until a signal ends it.
+pub fn run(config: Config) -> Result<(), RunError> {
+    // All that is slow has threads of its own; one thread for the rest costs least, in memory and in latency.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| system("start the asynchronous runtime", source))?;
+    let outcome = runtime.block_on(async { Runtime::start(config).await?.run().await });
+    // After a second signal, nothing that still blocks is waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The task's state.
+struct Runtime {
+    config: Config,
+    controller: Controller,
+    started: Instant,
+    server: Option<WebSocketServer<ClientRequest>>,
+    publisher: Option<Publisher>,
+    clients: BTreeMap<ClientId, String>,
+    store: StoreThread,
+    writes_under_way: usize,
+    log: ManagementLog,
+    signals: Signals,
+    counters: Counters,
+}
+
+/// What the runtime has seen since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counters {
+    requests: u64,
+    responses: u64,
+    /// Requests to agents, none of which can be connected yet.
+    agent_requests_undelivered: u64,
+    encode_failures: u64,
+}
+
+impl Runtime {
+    async fn start(config: Config) -> Result<Self, RunError> {
+        let started = Instant::now();
+        let signals = Signals::new().map_err(|source| system("handle signals", source))?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        if let Some(path) = &config.ready_file {
+            ready::remove(path)?;
+        }
+        let (store, restored) = Store::open(&config.store_dir)?;
+        report(&store, &restored);
+        enter(&config)?;
+
+        let endpoint_id = random_bytes().map(EndpointId::from_random)?;
+        let server = match config.websocket {
+            Listener::Off => None,
+            Listener::At(address) => {
+                let websocket =
+                    WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
+                let topic = config.settings.topic.clone();
+                let admit = move |_: &_, message| admit::admit(&topic, message);
+                Some(WebSocketServer::bind(websocket, admit).await?)
+            }
+        };
+        let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
+        let log = ManagementLog::start(&config)
+            .map_err(|source| system("start the management log's thread", source))?;
+        // A first draw shows whether there is randomness at all; later ones cannot fail on Linux.
+        random_bytes::<1>()?;
+        let ids = UniqueIds::new(|| random_bytes().unwrap_or_default());
+        let controller = Controller::new(config.settings.clone(), restored.configurations, Box::new(ids));
+        let mut runtime = Self {
+            controller,
+            started,
+            publisher: server.as_ref().map(WebSocketServer::publisher),
+            server,
+            clients: BTreeMap::new(),
+            store,
+            writes_under_way: 0,
+            log,
+            signals,
+            counters: Counters::default(),
+            config,
+        };
+        runtime.announce(endpoint_id).await?;
+        Ok(runtime)
+    }
+
+    /// Tells the core, the log and whoever waits for it that clients can come.
+    async fn announce(&mut self, endpoint_id: EndpointId) -> Result<(), RunError> {
+        let websocket: Vec<SocketAddr> = self
+            .server
+            .as_ref()
+            .map(|server| server.local_addrs().to_vec())
+            .unwrap_or_default();
+        if let Listener::At(address) = self.config.broker {
+            // DIFFERENCE(no-native-listener): Zeek's controller listens here for agents and native clients.
+            tracing::warn!(%address, "agents cannot connect: this release does not serve the native Broker port");
+        }
+        let name = &self.config.name;
+        if let Some(address) = websocket.first() {
+            let dir = self.config.working_dir.display();
+            tracing::info!(name, %address, broker_id = %endpoint_id, %dir, "ready, serving WebSocket clients");
+        } else {
+            tracing::warn!(name, "ready, without any listener");
+        }
+        let listener = |address: SocketAddr| core::Listener {
+            address: address.ip().to_string(),
+            port: broker_codec::data::Port::tcp(address.port()),
+        };
+        let started = Input::Started {
+            broker_id: endpoint_id.to_string(),
+            broker: match self.config.broker {
+                Listener::Off => None,
+                Listener::At(address) => Some(listener(address)),
+            },
+            websocket: websocket.first().copied().map(listener),
+        };
+        self.handle(started).await;
+        if let Some(path) = &self.config.ready_file {
+            ready::write(path, &self.config, &websocket)?;
+        }
+        Ok(())
+    }
+
+    async fn run(mut self) -> Result<(), RunError> {
+        loop {
+            let deadline = self
+                .controller
+                .deadline()
+                .map(|deadline| self.started + deadline.since_start());
+            let input = tokio::select! {
+                biased;
+                name = self.signals.recv() => {
+                    tracing::info!(signal = name, "ending");
+                    return self.end().await;
+                }
+                written = self.store.ended() => {
+                    self.persisted(written.ok_or(RunError::Stopped("the configuration store"))?)
+                }
+                () = at(deadline) => Input::Tick,
+                event = next_event(self.server.as_mut()) => {
+                    let event = event.ok_or(RunError::Stopped("the WebSocket server"))?;
+                    let Some(input) = self.client_event(event) else { continue };
+                    input
+                }
+            };
+            self.handle(input).await;
+        }
+    }
+
+    /// The graceful end: what was asked to be stored is stored and answered, clients are told, logs are closed.
+    async fn end(mut self) -> Result<(), RunError> {
+        self.finish_writes().await?;
+        let Self {
+            config,
+            server,
+            log,
+            mut signals,
+            counters,
+            store,
+            ..
+        } = self;
+        if let Some(server) = server {
+            tracing::debug!(counters = ?server.counters(), "WebSocket server");
+            tokio::select! {
+                () = server.shutdown() => {}
+                _ = signals.recv() => return Err(RunError::Impatient),
+            }
+        }
+        let store = store.counters();
+        let finished = tokio::task::spawn_blocking(move || log.finish());
+        let log = tokio::select! {
+            finished = finished => finished.map_err(|_| RunError::Stopped("the management log"))?,
+            _ = signals.recv() => return Err(RunError::Impatient),
+        };
+        if let Some(path) = &config.ready_file {
+            ready::remove(path)?;
+        }
+        tracing::info!(?counters, ?store, ?log, "ended");
+        Ok(())
+    }
+
+    async fn finish_writes(&mut self) -> Result<(), RunError> {
+        while self.writes_under_way > 0 {
+            let written = tokio::select! {
+                written = self.store.ended() => written,
+                _ = self.signals.recv() => return Err(RunError::Impatient),
+            };
+            let input = self.persisted(written.ok_or(RunError::Stopped("the configuration store"))?);
+            self.handle(input).await;
+        }
+        Ok(())
+    }
+
+    fn persisted(&mut self, Written { write, outcome }: Written) -> Input {
+        self.writes_under_way = self.writes_under_way.saturating_sub(1);
+        if let Err(error) = &outcome {
+            tracing::error!(%write, %error, "configurations are not stored");
+        }
+        Input::Persisted { write, outcome }
+    }
+
+    fn client_event(&mut self, event: WebSocketEvent<ClientRequest>) -> Option<Input> {
+        match event {
+            WebSocketEvent::Connected(info) => {
+                let application = info
+                    .application_name
+                    .map(|name| format!(", {name}"))
+                    .unwrap_or_default();
+                let words = format!("WebSocket client {} at {}{application}", info.client, info.peer);
+                self.clients.insert(info.client, words);
+                None
+            }
+            WebSocketEvent::Message { client, message } => {
+                let words = self.clients.get(&client).cloned();
+                let client = words.unwrap_or_else(|| format!("WebSocket client {client}"));
+                self.counters.requests += 1;
+                tracing::info!(reqid = %message.reqid(), event = message.kind().request_event(), client, "request");
+                Some(Input::Request {
+                    client,
+                    request: message,
+                })
+            }
+            WebSocketEvent::Disconnected { client, .. } => {
+                self.clients.remove(&client);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Hands an input to the core and carries out what it wants done.
+    async fn handle(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let time = Timestamp::now();
+            let now = Now::from_start(self.started.elapsed());
+            for action in self.controller.step(now, input) {
+                match action {
+                    Action::Log { level, message } => self.log(time, level, &message),
+                    Action::Persist { write, entries } => {
+                        self.writes_under_way += 1;
+                        if let Err(written) = self.store.write(write, entries) {
+                            let input = self.persisted(written);
+                            inputs.push_back(input);
+                        }
+                    }
+                    Action::Publish { topic, event } => self.publish(topic, &event).await,
+                }
+            }
+        }
+    }
+
+    fn log(&self, time: Timestamp, level: Level, message: &str) {
+        match level {
+            Level::Debug | Level::Info => tracing::debug!("{message}"),
+            Level::Warning => tracing::warn!("{message}"),
+            Level::Error => tracing::error!("{message}"),
+        }
+        self.log.write(time, level, message);
+    }
+
+    async fn publish(&mut self, topic: broker_codec::data::ZeekString, outgoing: &Outgoing) {
+        let (reqid, name) = (outgoing.reqid(), outgoing.event_name());
+        match outgoing {
+            Outgoing::Client(response) => {
+                self.counters.responses += 1;
+                let failed = failures(response);
+                tracing::info!(%reqid, event = name, results = response.results().len(), failed, "response");
+            }
+            Outgoing::Agent(_) => {
+                self.counters.agent_requests_undelivered += 1;
+                tracing::debug!(%reqid, event = name, %topic, "request to an agent, none of which is connected");
+            }
+        }
+        let data = match outgoing.to_event() {
+            Ok(event) => event.to_data(),
+            Err(error) => {
+                self.counters.encode_failures += 1;
+                tracing::error!(%reqid, event = name, %error, "cannot encode an event, nobody gets it");
+                return;
+            }
+        };
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(DataMessage { topic, data }).await;
+        }
+    }
+}
+
+fn failures(response: &ClientResponse) -> usize {
+    response.results().iter().filter(|result| !result.success).count()
+}
+
+/// Says what the store held.
+fn report(store: &Store, restored: &Restored) {
+    let held = |slot| {
+        restored
+            .configurations
+            .get(slot)
+            .map(|configuration| configuration.id.to_string())
+    };
+    tracing::info!(
+        path = %store.path().display(),
+        staged = held(core::Slot::Staged),
+        ready = held(core::Slot::Ready),
+        deployed = held(core::Slot::Deployed),
+        "opened the configuration store"
+    );
+    for slot in &restored.adopted {
+        tracing::info!(%slot, id = held(*slot), "adopted a configuration that another controller wrote");
+    }
+    for row in &restored.unreadable {
+        tracing::warn!(
+            slot = row.slot.map(|slot| slot.to_string()),
+            key = %row.key.escape_ascii(),
+            reason = row.reason,
+            "ignored a row of the configuration store that cannot be read; it stays in the file"
+        );
+    }
+    if let Some(error) = &restored.not_writable {
+        tracing::error!(
+            error,
+            "the configuration store cannot be written, staging will fail"
+        );
+    }
+}
+
+/// Zeek's controller works in its own directory; so do core dumps, and whatever else looks for files there.
+fn enter(config: &Config) -> Result<(), RunError> {
+    let path = &config.working_dir;
+    std::fs::create_dir_all(path)
+        .and_then(|()| std::env::set_current_dir(path))
+        .map_err(|source| RunError::WorkingDir {
+            path: path.clone(),
+            source,
+        })
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(system("draw random numbers", io::Error::other(error))),
+    }
+}
+
+fn system(operation: &'static str, source: io::Error) -> RunError {
+    RunError::System { operation, source }
+}
+
+/// Waits until a time; for ever if there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_event<T: Send + 'static>(server: Option<&mut WebSocketServer<T>>) -> Option<WebSocketEvent<T>> {
+    match server {
+        Some(server) => server.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The name of the next signal. May be cancelled.
+    async fn recv(&mut self) -> &'static str {
+        let terminate = pin!(self.terminate.recv());
+        let interrupt = pin!(self.interrupt.recv());
+        tokio::select! {
+            _ = terminate => "SIGTERM",
+            _ = interrupt => "SIGINT",
+        }
+    }
+}
