@@ -1,0 +1,193 @@
+use std::{io, path::PathBuf, time::Duration};
+
+use super::Passphrase;
+
+/// TLS cannot be set up as configured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsConfigError {
+    /// Certificates are asked for, but something is not configured.
+    #[error("TLS with certificates needs a {what}; name one, or unset every other certificate option")]
+    Missing {
+        /// What, with Zeek's option.
+        what: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("cannot read the {what} {path:?}")]
+    Unreadable {
+        /// What it should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file holds something else.
+    #[error("{path:?} does not hold a {what} in PEM format: {reason}")]
+    NotPem {
+        /// What it should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the TLS library says.
+        reason: String,
+    },
+    /// The certificate is too weak for the TLS library.
+    #[error("the TLS library refuses the certificate {path:?}: {reason}")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What the TLS library says, for example that the key is too short.
+        reason: String,
+    },
+    /// The key is encrypted and there is no passphrase.
+    #[error("private key {path:?} is encrypted; set its passphrase")]
+    PassphraseMissing {
+        /// The file of the key.
+        path: PathBuf,
+    },
+    /// The key cannot be decrypted.
+    #[error("passphrase does not open private key {path:?}")]
+    PassphraseWrong {
+        /// The file of the key.
+        path: PathBuf,
+    },
+    /// See [`Passphrase::LEN_MAX`].
+    #[error("passphrase of {len} bytes is longer than {}", Passphrase::LEN_MAX)]
+    PassphraseTooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The key does not belong to the certificate.
+    #[error("private key {key:?} does not belong to certificate {certificate:?}")]
+    KeyMismatch {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// The TLS library was built without the anonymous suite.
+    #[error(
+        "TLS library {library} lacks {suite}, without which Zeek's default mode is impossible: use certificates"
+    )]
+    SuiteMissing {
+        /// The library's name and version.
+        library: &'static str,
+        /// The name of the suite.
+        suite: &'static str,
+    },
+    /// Anything else that the TLS library refuses.
+    #[error("TLS library refuses the configuration: {0}")]
+    Library(String),
+}
+
+/// A connection could not be protected by TLS, with the remedy as far as it can be told from here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The other side does not speak TLS.
+    #[error(
+        "peer speaks {} instead of TLS; switch TLS off here or on there (Zeek: Broker::disable_ssl)",
+        plaintext_name(*.first)
+    )]
+    PlaintextPeer {
+        /// The first byte of the other side, if it was looked at.
+        first: Option<u8>,
+    },
+    /// The other side speaks TLS, and we do not.
+    #[error(
+        "peer speaks TLS on this plaintext connection; switch TLS on here or off there (Zeek: Broker::disable_ssl)"
+    )]
+    TlsPeer,
+    /// There is no cipher suite or curve that both sides have.
+    #[error(
+        "no cipher suite in common: one side probably uses certificates and the other does not; configure both alike (Zeek: \
+         Broker::ssl_certificate)"
+    )]
+    NoCommonCipher,
+    /// There is no protocol version that both sides have.
+    #[error("no TLS version in common; TLS 1.2 or newer is needed, and TLS 1.2 itself without certificates")]
+    NoCommonVersion,
+    /// The other side showed no certificate.
+    #[error("peer shows no certificate; give it one, signed by our CA (Zeek: Broker::ssl_certificate)")]
+    NoPeerCertificate,
+    /// The other side's certificate is past its time.
+    #[error("certificate of the peer ({subject}) has expired; renew it, and check the clocks")]
+    Expired {
+        /// The subject of the certificate.
+        subject: String,
+    },
+    /// The other side's certificate is before its time.
+    #[error("certificate of the peer ({subject}) is not valid yet; check the clocks")]
+    NotYetValid {
+        /// The subject of the certificate.
+        subject: String,
+    },
+    /// The other side's certificate is not signed by our CA, or its chain is incomplete.
+    #[error(
+        "certificate of the peer ({subject}) is not trusted: {reason}; our CA file or folder must hold the CA that signed it"
+    )]
+    Untrusted {
+        /// The subject of the certificate.
+        subject: String,
+        /// What the TLS library says.
+        reason: String,
+    },
+    /// The other side's certificate names somebody else.
+    #[error("certificate of the peer ({subject}) names {}, but we accept {}", list(.names), list(.accepted))]
+    WrongName {
+        /// The subject of the certificate.
+        subject: String,
+        /// The names in it.
+        names: Vec<String>,
+        /// The names that are accepted.
+        accepted: Vec<String>,
+    },
+    /// The other side refused our certificate.
+    #[error(
+        "peer refuses our certificate ({reason}); the CA it is configured with must have signed ours, and ours must be valid"
+    )]
+    OursRefused {
+        /// Its reason: the name of a TLS alert.
+        reason: String,
+    },
+    /// The other side wants a certificate and we have none.
+    #[error("peer demands a certificate and we have none; configure certificates on both sides or on none")]
+    OursMissing,
+    /// The other side ended the connection within the TLS handshake without a word.
+    #[error(
+        "peer closed the connection during the TLS handshake; it probably does not speak TLS, or refuses our settings"
+    )]
+    Closed,
+    /// The TLS handshake took too long.
+    #[error("TLS handshake was not complete after {} s", .timeout.as_secs_f32())]
+    TimedOut {
+        /// How long we waited.
+        timeout: Duration,
+    },
+    /// Anything else that the TLS library objects to.
+    #[error("TLS handshake failed: {0}")]
+    Library(String),
+    /// The connection failed.
+    #[error("connection failed during the TLS handshake")]
+    Io(#[from] io::Error),
+}
+
+/// What the first byte of a plaintext connection says about its protocol.
+const fn plaintext_name(first: Option<u8>) -> &'static str {
+    match first {
+        // The first byte of a small length.
+        Some(0) => "plaintext Broker",
+        Some(b'A'..=b'Z') => "HTTP or another text protocol",
+        Some(_) => "something else",
+        None => "plaintext",
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "nobody".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
