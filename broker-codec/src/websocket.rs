@@ -1,7 +1,260 @@
 //! The JSON sessions over WebSocket, seen from either side (`src/cluster/websocket/WebSocket.cc` in zeek/zeek at
 //! v9.0.0-rc1).
+//!
+//! ```text
+//!                    bad path or application name
+//!   ServerSession::open ------------------------------> error message, CLOSE 1008
+//!          |
+//!          v                     anything else than a list of strings
+//!   awaiting subscriptions <-----------------------------+ error message
+//!          | list of strings: ack                        |
+//!          v                                             |
+//!      subscribed  <-------------------------------------+
+//!                     data message, or error message
+//! ```
+//!
+//! A server handles the messages of a client in the order they arrive; what a client sends before it has seen
+//! its ack is thereby handled after it.
+
+mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+
+use crate::{
+    data::ZeekString,
+    json::{Ack, DataMessage, ErrorMessage, JsonError, JsonErrorKind, ServerMessage, encode_subscriptions},
+};
+
+pub use subscriptions::SubscriptionLimits;
+
+/// The one path that is served (`WebSocket-IXWebSocket.cc`). Compared with the whole request target, so neither a
+/// query nor a trailing slash may follow.
+pub const PATH: &str = "/v1/messages/json";
+
+/// One client's session as the server sees it: what to do with each message.
+///
+/// ```
+/// use broker_codec::websocket::{Accepted, PATH, ServerSession, SubscriptionLimits};
+///
+/// let mut session = ServerSession::open("1f-websocket-0", "9.0.0-rc1", SubscriptionLimits::default(), PATH, None)?;
+/// let Accepted::Subscribed { topics, ack } = session.handle(br#"["zeek/management/controller"]"#)? else {
+///     unreachable!("the first message is the list of subscriptions");
+/// };
+/// assert_eq!(topics, ["zeek/management/controller"]);
+/// assert_eq!(ack, r#"{"type":"ack","endpoint":"1f-websocket-0","version":"9.0.0-rc1"}"#);
+/// # Ok::<(), broker_codec::websocket::Rejection>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerSession {
+    state: ServerState,
+}
+
+#[derive(Clone, Debug)]
+enum ServerState {
+    AwaitSubscriptions { ack: Ack, limits: SubscriptionLimits },
+    Subscribed,
+}
+
+/// A message of a client that a server accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The first message.
+    Subscribed {
+        /// The topic prefixes, as sent; may be empty.
+        topics: Vec<ZeekString>,
+        /// What to answer, before anything is delivered to the client.
+        ack: String,
+    },
+    /// Any further message: something is published. Nothing is known about it except that it is well-formed.
+    Publication(DataMessage),
+}
+
+impl ServerSession {
+    /// Begins a session after the HTTP upgrade.
+    ///
+    /// `endpoint` is the name that the client gets, `version` the version of the server, `target` the request target
+    /// as in the HTTP request line, `application_name` the value of the header `X-Application-Name`.
+    ///
+    /// # Errors
+    ///
+    /// What the client is told before the connection is closed with [`CloseCode::POLICY`] and the context as reason.
+    pub fn open(
+        endpoint: &str,
+        version: &str,
+        limits: SubscriptionLimits,
+        target: &str,
+        application_name: Option<&[u8]>,
+    ) -> Result<Self, Rejection> {
+        if target != PATH {
+            return Err(Rejection::of(
+                Rejection::INVALID_URI,
+                "Invalid URI - use /v1/messages/json",
+            ));
+        }
+        if application_name.is_some_and(|name| !name.iter().copied().all(is_application_name_byte)) {
+            return Err(Rejection::explained(
+                Rejection::INVALID_APPLICATION_NAME,
+                "Invalid X-Application-Name",
+                &"only ASCII letters, digits and / _ - . = : * @ are allowed",
+            ));
+        }
+        let ack = Ack {
+            endpoint: endpoint.to_owned(),
+            version: version.to_owned(),
+        };
+        Ok(Self {
+            state: ServerState::AwaitSubscriptions { ack, limits },
+        })
+    }
+
+    /// Handles a message, text or binary.
+    ///
+    /// # Errors
+    ///
+    /// What to answer. The session goes on as if the message had not been sent.
+    pub fn handle(&mut self, message: &[u8]) -> Result<Accepted, Rejection> {
+        match &mut self.state {
+            // DIFFERENCE: Zeek answers a bad first message alike, but then never processes a further one.
+            ServerState::AwaitSubscriptions { ack, limits } => {
+                let topics = limits.read(message)?;
+                let ack = ack.encode();
+                self.state = ServerState::Subscribed;
+                Ok(Accepted::Subscribed { topics, ack })
+            }
+            ServerState::Subscribed => match DataMessage::decode(message) {
+                Ok(publication) => Ok(Accepted::Publication(publication)),
+                Err(error) => Err(Rejection::of_data(&error)),
+            },
+        }
+    }
+
+    /// Whether the list of subscriptions was accepted.
+    pub fn is_subscribed(&self) -> bool {
+        matches!(self.state, ServerState::Subscribed)
+    }
+}
+
+/// Whether a byte may stand in `X-Application-Name` (`WebSocket.cc`, `is_valid_application_name`).
+fn is_application_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/_-.=:*@".contains(&byte)
+}
+
+/// Why a message of a client is not accepted: the error message that it is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {context}")]
+pub struct Rejection {
+    /// The code, as [`Rejection::DESERIALIZATION_FAILED`].
+    pub code: &'static str,
+    /// The explanation. Begins with Zeek's text where Zeek has one.
+    pub context: String,
+}
+
+impl Rejection {
+    /// The code of every error in a message.
+    pub const DESERIALIZATION_FAILED: &'static str = "deserialization_failed";
+    /// The code of a wrong path.
+    pub const INVALID_URI: &'static str = "invalid_uri";
+    /// The code of a wrong `X-Application-Name`.
+    pub const INVALID_APPLICATION_NAME: &'static str = "invalid_application_name";
+
+    /// A value that is not an event, not a known one, or not with these arguments.
+    pub fn no_event(explanation: &dyn fmt::Display) -> Self {
+        Self::explained(
+            Self::DESERIALIZATION_FAILED,
+            "failed to create Zeek event",
+            explanation,
+        )
+    }
+
+    /// The error message as it is sent.
+    pub fn to_json(&self) -> String {
+        ErrorMessage {
+            code: self.code.to_owned(),
+            context: self.context.clone(),
+        }
+        .encode()
+    }
+
+    fn of(code: &'static str, context: impl Into<String>) -> Self {
+        Self {
+            code,
+            context: context.into(),
+        }
+    }
+
+    /// DIFFERENCE: Zeek's text ends before the colon, and does not tell what is wrong where.
+    fn explained(code: &'static str, text: &str, explanation: &dyn fmt::Display) -> Self {
+        Self::of(code, format!("{text}: {explanation}"))
+    }
+
+    fn of_data(error: &JsonError) -> Self {
+        match error.kind {
+            JsonErrorKind::NoTopic => Self::of(Self::DESERIALIZATION_FAILED, error.kind.to_string()),
+            _ => Self::explained(
+                Self::DESERIALIZATION_FAILED,
+                "failed to decode JSON object",
+                error,
+            ),
+        }
+    }
+}
+
+/// One session as a client sees it, for tests and tools.
+///
+/// ```
+/// use broker_codec::{json::ServerMessage, websocket::ClientSession};
+///
+/// let (mut session, first) = ClientSession::subscribe(&["zeek/management/controller"]);
+/// assert_eq!(first, r#"["zeek/management/controller"]"#);
+/// let ack = br#"{"type":"ack","endpoint":"1f-websocket-0","version":"9.0.0-rc1"}"#;
+/// let ServerMessage::Ack(ack) = session.handle(ack)? else { unreachable!("an ack") };
+/// assert_eq!(ack.version, "9.0.0-rc1");
+/// # Ok::<(), broker_codec::websocket::ServerMessageError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientSession {
+    acked: bool,
+}
+
+/// A server sent something that is no message, or not in its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerMessageError {
+    /// No message at all.
+    #[error("not a message of a server: {0}")]
+    Malformed(#[from] JsonError),
+    /// A data message before the ack.
+    #[error("data message before the ack")]
+    Early,
+    /// An ack after the ack.
+    #[error("second ack")]
+    SecondAck,
+}
+
+impl ClientSession {
+    /// Begins a session; the text is the first message to send.
+    pub fn subscribe<T: AsRef<[u8]>>(topics: &[T]) -> (Self, String) {
+        (Self { acked: false }, encode_subscriptions(topics))
+    }
+
+    /// Handles a message of the server.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or comes out of order.
+    pub fn handle(&mut self, message: &[u8]) -> Result<ServerMessage, ServerMessageError> {
+        let message = ServerMessage::decode(message)?;
+        match message {
+            ServerMessage::Ack(_) if self.acked => return Err(ServerMessageError::SecondAck),
+            ServerMessage::Ack(_) => self.acked = true,
+            ServerMessage::Data(_) if !self.acked => return Err(ServerMessageError::Early),
+            ServerMessage::Data(_) | ServerMessage::Error(_) => {}
+        }
+        Ok(message)
+    }
+}
 
 /// The status code of a CLOSE frame (RFC 6455, 7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,57 +284,5 @@ impl CloseCode {
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// What a client may subscribe to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubscriptionLimits {
-    /// How many prefixes.
-    pub count_max: usize,
-    /// How long each may be, in bytes.
-    pub len_max: usize,
-}
-
-impl SubscriptionLimits {
-    /// zeek-client subscribes to one prefix.
-    pub const COUNT_MAX: usize = 256;
-    /// The longest topic of Zeek's own has 40 bytes; an agent's name may add a few hundred.
-    pub const LEN_MAX: usize = 1024;
-}
-
-impl Default for SubscriptionLimits {
-    fn default() -> Self {
-        Self {
-            count_max: Self::COUNT_MAX,
-            len_max: Self::LEN_MAX,
-        }
-    }
-}
-
-/// Why a message of a client is not accepted: the error message that it is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// The code, as [`Rejection::DESERIALIZATION_FAILED`].
-    pub code: &'static str,
-    /// The explanation. Begins with Zeek's text where Zeek has one.
-    pub context: String,
-}
-
-impl Rejection {
-    /// The code of every error in a message.
-    pub const DESERIALIZATION_FAILED: &str = "deserialization_failed";
-    /// The code of a wrong path.
-    pub const INVALID_URI: &str = "invalid_uri";
-    /// The code of a wrong `X-Application-Name`.
-    pub const INVALID_APPLICATION_NAME: &str = "invalid_application_name";
-
-    /// A value that is not an event, not a known one, or not with these arguments.
-    pub fn no_event(explanation: &dyn fmt::Display) -> Self {
-        // DIFFERENCE: Zeek ends the text before the colon.
-        Self {
-            code: Self::DESERIALIZATION_FAILED,
-            context: format!("failed to create Zeek event: {explanation}"),
-        }
     }
 }

@@ -6,8 +6,6 @@
 //! * [`tls`]: TLS in Broker's modes, and telling it from plaintext,
 //! * [`websocket`]: the server that Zeek clients such as zeek-client speak JSON with.
 
-#![expect(clippy::todo, reason = "outline")]
-
 mod error;
 pub mod tls;
 pub mod websocket;

@@ -2,6 +2,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use broker_codec::websocket::SubscriptionLimits;
 
+use crate::EndpointError;
+
 /// What a [`WebSocketServer`](super::WebSocketServer) is started with.
 ///
 /// Start from [`WebSocketConfig::new`] and change what should differ; the defaults are the constants of this type.
@@ -41,7 +43,7 @@ pub struct WebSocketConfig {
 }
 
 impl WebSocketConfig {
-    /// As Zeek's server (IXWebSocket, `kDefaultMaxConnections`, raised by Zeek).
+    /// As Zeek's server (`WebSocket-IXWebSocket.cc`).
     pub const CLIENTS_MAX: usize = 100;
     /// As Zeek's server (`SocketServer::kDefaultHandShakeTimeoutSecs`).
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -80,5 +82,39 @@ impl WebSocketConfig {
             inbound_events_max: Self::INBOUND_EVENTS_MAX,
             close_timeout: Self::CLOSE_TIMEOUT,
         }
+    }
+
+    /// Refuses what would panic or block everything later.
+    pub(super) fn check(&self) -> Result<(), EndpointError> {
+        if self.listen.is_empty() {
+            return Err(EndpointError::NoAddress);
+        }
+        let positive = [
+            ("clients_max", self.clients_max),
+            ("http_header_max", self.http_header_max),
+            ("message_max", self.message_max),
+            ("outbound_messages_max", self.outbound_messages_max),
+            ("outbound_bytes_max", self.outbound_bytes_max),
+            ("inbound_events_max", self.inbound_events_max),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(EndpointError::Config {
+                name,
+                rule: "greater than 0",
+            });
+        }
+        if self.clients_max > tokio::sync::Semaphore::MAX_PERMITS {
+            return Err(EndpointError::Config {
+                name: "clients_max",
+                rule: "a number of connections",
+            });
+        }
+        if self.ping_interval.is_some_and(|interval| interval.is_zero()) {
+            return Err(EndpointError::Config {
+                name: "ping_interval",
+                rule: "greater than 0",
+            });
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,10 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,4 +64,80 @@ pub struct CountersSnapshot {
     pub closes: BTreeMap<CloseCause, u64>,
     /// Connection tasks that panicked.
     pub panics: u64,
+}
+
+/// The counters behind a [`CountersSnapshot`]; its fields tell what is counted.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) connections: Counter,
+    pub(super) refused: Counter,
+    pub(super) accept_errors: Counter,
+    pub(super) handshake_failures: Counter,
+    pub(super) tls_on_plaintext: Counter,
+    pub(super) panics: Counter,
+    pub(super) pings_in: Counter,
+    messages_in: Counter,
+    bytes_in: Counter,
+    messages_out: Counter,
+    bytes_out: Counter,
+    errors: Mutex<BTreeMap<&'static str, u64>>,
+    closes: Mutex<BTreeMap<CloseCause, u64>>,
+}
+
+impl Counters {
+    pub(super) fn received(&self, bytes: usize) {
+        self.messages_in.add(1);
+        self.bytes_in.add(bytes);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.messages_out.add(1);
+        self.bytes_out.add(bytes);
+    }
+
+    pub(super) fn error(&self, code: &'static str) {
+        *lock(&self.errors).entry(code).or_default() += 1;
+    }
+
+    pub(super) fn closed(&self, cause: CloseCause) {
+        *lock(&self.closes).entry(cause).or_default() += 1;
+    }
+
+    pub(super) fn snapshot(&self, connections_open: usize) -> CountersSnapshot {
+        CountersSnapshot {
+            connections_open: u64::try_from(connections_open).unwrap_or(u64::MAX),
+            connections: self.connections.get(),
+            refused: self.refused.get(),
+            accept_errors: self.accept_errors.get(),
+            handshake_failures: self.handshake_failures.get(),
+            tls_on_plaintext: self.tls_on_plaintext.get(),
+            messages_in: self.messages_in.get(),
+            bytes_in: self.bytes_in.get(),
+            messages_out: self.messages_out.get(),
+            bytes_out: self.bytes_out.get(),
+            pings_in: self.pings_in.get(),
+            errors: lock(&self.errors).clone(),
+            closes: lock(&self.closes).clone(),
+            panics: self.panics.get(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, number: usize) {
+        self.0
+            .fetch_add(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that could panic runs under these locks.
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! A WebSocket server that speaks Zeek's JSON protocol.
 //!
 //! It answers as Zeek's own server does (`src/cluster/websocket/WebSocket.cc`, zeek/zeek at v9.0.0-rc1, on top of
-//! IXWebSocket 11.4.6), with limits where that one has none: every queue is bounded, a misbehaving client gets an
+//! `IXWebSocket` 11.4.6), with limits where that one has none: every queue is bounded, a misbehaving client gets an
 //! error or a close code with a reason, and no client delays another.
 //!
 //! ```no_run
@@ -31,7 +31,12 @@
 //! ```
 
 mod config;
+mod connection;
 mod counters;
+mod http;
+mod hub;
+mod liveness;
+mod outbound;
 mod server;
 
 use std::{fmt, net::SocketAddr};

@@ -1,14 +1,59 @@
-use std::{marker::PhantomData, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
-use broker_codec::json::DataMessage;
+use broker_codec::{data::ZeekString, json::DataMessage, zeek::Event};
+use socket2::SockRef;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{ClientInfo, CountersSnapshot, Rejection, WebSocketConfig, WebSocketEvent};
+use super::{
+    ClientInfo, CountersSnapshot, Rejection, WebSocketConfig, WebSocketEvent,
+    connection::{Shared, serve},
+    counters::Counters,
+    http::{self, HandshakeError},
+    hub::{Hub, is_long},
+};
 use crate::EndpointError;
 
+/// How many connections may wait to be accepted; what the kernel allows by default.
+const BACKLOG: u32 = 4096;
+
+/// How many clients at a time are told that there is no room for them. Further ones are closed without a word.
+const REFUSALS_MAX: usize = 16;
+
+/// How long accepting pauses when it fails, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// A running server; dropping it ends every connection without a goodbye, see [`WebSocketServer::shutdown`].
-#[derive(Debug)]
+///
+/// Owns these tasks: one per address that accepts, one per connection, and one that writes publications as JSON.
+/// A connection may wait for the owner of the server (when [`WebSocketConfig::inbound_events_max`] events were not
+/// taken), never for another connection.
 pub struct WebSocketServer<T> {
-    message: PhantomData<T>,
+    addrs: Vec<SocketAddr>,
+    shared: Arc<Shared<T>>,
+    connections: Arc<Semaphore>,
+    events: mpsc::Receiver<WebSocketEvent<T>>,
+    publisher: Publisher,
+    acceptors: Vec<AbortOnDropHandle<()>>,
+    _publishing: AbortOnDropHandle<()>,
+}
+
+impl<T> std::fmt::Debug for WebSocketServer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebSocketServer")
+            .field("addrs", &self.addrs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: Send + 'static> WebSocketServer<T> {
@@ -17,69 +62,298 @@ impl<T: Send + 'static> WebSocketServer<T> {
     /// `admit` parses and authorises what clients publish. It runs in the task of the client (for large messages on a
     /// thread for blocking work), so it may take its time without delaying others; what it refuses is answered
     /// with an error message, and the connection stays. What it admits goes to the owner, and to the other clients
-    /// that subscribed to its topic.
+    /// that subscribed to its topic. If it panics, the connection ends with code 1011.
     ///
     /// # Errors
     ///
     /// If an address cannot be listened on, or a limit in the configuration is zero.
-    #[expect(clippy::unused_async, reason = "outline")]
-    pub async fn bind<F>(_config: WebSocketConfig, _admit: F) -> Result<Self, EndpointError>
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time.
+    #[expect(clippy::unused_async, reason = "listening may come to resolve names")]
+    pub async fn bind<F>(config: WebSocketConfig, admit: F) -> Result<Self, EndpointError>
     where
         F: Fn(&ClientInfo, DataMessage) -> Result<T, Rejection> + Send + Sync + 'static,
     {
-        todo!("WebSocket server")
+        config.check()?;
+        let mut listeners = Vec::with_capacity(config.listen.len());
+        let mut addrs = Vec::with_capacity(config.listen.len());
+        for &address in &config.listen {
+            let failed = |source| EndpointError::Listen { address, source };
+            let listener = listen(address, &config.listen).map_err(failed)?;
+            addrs.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+
+        let (events_in, events) = mpsc::channel(config.inbound_events_max);
+        let (jobs, queue) = mpsc::channel(Publisher::PUBLICATIONS_MAX);
+        let connections = Arc::new(Semaphore::new(config.clients_max));
+        let shared = Arc::new(Shared {
+            config,
+            hub: Arc::new(Hub::default()),
+            counters: Arc::new(Counters::default()),
+            admit: Box::new(admit),
+            events: events_in,
+            shutdown: CancellationToken::new(),
+            next_client: AtomicU64::new(0),
+        });
+        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+        let acceptors = listeners
+            .into_iter()
+            .map(|listener| Acceptor {
+                listener,
+                shared: Arc::clone(&shared),
+                connections: Arc::clone(&connections),
+                refusals: Arc::clone(&refusals),
+                tasks: JoinSet::new(),
+            })
+            .map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.run())))
+            .collect();
+        let publishing = AbortOnDropHandle::new(tokio::spawn(deliver(queue, Arc::clone(&shared.hub))));
+        Ok(Self {
+            addrs,
+            shared,
+            connections,
+            events,
+            publisher: Publisher { jobs },
+            acceptors,
+            _publishing: publishing,
+        })
     }
 
     /// Where the server listens: the first of [`Self::local_addrs`].
     pub fn local_addr(&self) -> SocketAddr {
-        todo!("WebSocket server")
+        // There is one, or `bind` would have failed.
+        self.addrs
+            .first()
+            .copied()
+            .unwrap_or(SocketAddr::new(IpAddr::from([0; 4]), 0))
     }
 
     /// Where the server listens, in the order of the configuration and with the ports that the system chose.
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        todo!("WebSocket server")
+        &self.addrs
     }
 
-    /// The next event; `None` after [`Self::shutdown`]. May be cancelled without losing an event.
-    #[expect(clippy::unused_async, reason = "outline")]
+    /// The next event. May be cancelled without losing one. Never `None` while the server lives.
     pub async fn recv(&mut self) -> Option<WebSocketEvent<T>> {
-        todo!("WebSocket server")
+        self.events.recv().await
     }
 
     /// A handle for publishing to clients.
     pub fn publisher(&self) -> Publisher {
-        todo!("WebSocket server")
+        self.publisher.clone()
     }
 
     /// What the server has seen so far.
     pub fn counters(&self) -> CountersSnapshot {
-        todo!("WebSocket server")
+        let open = self.shared.config.clients_max - self.connections.available_permits();
+        self.shared.counters.snapshot(open)
     }
 
     /// Stops listening, delivers what was published, and ends every connection with code 1001 "Terminating", as
-    /// Zeek's server does. Takes at most twice [`WebSocketConfig::close_timeout`].
-    #[expect(clippy::unused_async, reason = "outline")]
+    /// Zeek's server does. Takes at most four times [`WebSocketConfig::close_timeout`]: for what waits to be sent, for
+    /// the CLOSE frame, and for the client to close in turn.
     pub async fn shutdown(self) {
-        todo!("WebSocket server")
+        let Self {
+            shared,
+            events,
+            publisher,
+            acceptors,
+            ..
+        } = self;
+        // Connections that wait for room in this queue need it no more.
+        drop(events);
+        publisher.flush().await;
+        shared.shutdown.cancel();
+        let everything = async {
+            for acceptor in acceptors {
+                // An acceptor that panicked has aborted its connections.
+                let _ = acceptor.await;
+            }
+        };
+        let _ = timeout(shared.config.close_timeout * 4, everything).await;
     }
 }
 
 /// Publishes to the clients of a [`WebSocketServer`]; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Publisher {}
+pub struct Publisher {
+    jobs: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Publish(DataMessage),
+    /// Everything before is with the clients' queues.
+    Flush(oneshot::Sender<()>),
+}
 
 impl Publisher {
+    /// How many published messages may wait to be written as JSON.
+    pub const PUBLICATIONS_MAX: usize = 256;
+
     /// Delivers a message to every client that subscribed to a prefix of its topic.
     ///
     /// The message is written as JSON once, in a task of the server, and never waits for a client: one that reads too
     /// slowly is disconnected. What one task publishes arrives in its order. Waits only while
     /// [`PUBLICATIONS_MAX`](Self::PUBLICATIONS_MAX) earlier messages are not written as JSON yet. Without effect
     /// after the server's end.
-    #[expect(clippy::unused_async, reason = "outline")]
-    pub async fn publish(&self, _message: DataMessage) {
-        todo!("WebSocket server")
+    pub async fn publish(&self, message: DataMessage) {
+        let _ = self.jobs.send(Job::Publish(message)).await;
     }
 
-    /// How many published messages may wait to be written as JSON.
-    pub const PUBLICATIONS_MAX: usize = 256;
+    /// As [`Self::publish`], for an event.
+    pub async fn publish_event(&self, topic: impl Into<ZeekString>, event: &Event) {
+        self.publish(DataMessage {
+            topic: topic.into(),
+            data: event.to_data(),
+        })
+        .await;
+    }
+
+    async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.jobs.send(Job::Flush(done)).await.is_ok() {
+            let _ = flushed.await;
+        }
+    }
+}
+
+/// Writes publications as JSON and puts them into the queues of their recipients, in order.
+async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
+    while let Some(job) = jobs.recv().await {
+        let message = match job {
+            Job::Publish(message) => message,
+            Job::Flush(done) => {
+                let _ = done.send(());
+                continue;
+            }
+        };
+        if hub.recipients(&message.topic, None).is_empty() {
+            continue;
+        }
+        let topic = message.topic.clone();
+        let text = if is_long(&message.data) {
+            // It fails if writing panics, or with the runtime.
+            tokio::task::spawn_blocking(move || message.encode())
+                .await
+                .map_err(|error| error.to_string())
+        } else {
+            Ok(message.encode())
+        };
+        let text = match text.and_then(|text| text.map_err(|error| error.to_string())) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%topic, error, "message not published");
+                continue;
+            }
+        };
+        let text = tokio_tungstenite::tungstenite::Utf8Bytes::from(text);
+        for recipient in hub.recipients(&topic, None) {
+            recipient.push(text.clone());
+        }
+    }
+}
+
+/// Accepts connections on one address, and owns their tasks.
+struct Acceptor<T> {
+    listener: TcpListener,
+    shared: Arc<Shared<T>>,
+    connections: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl<T: Send + 'static> Acceptor<T> {
+    async fn run(mut self) {
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                () = self.shared.shutdown.cancelled() => break,
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(error) = ended {
+                        // Panics of a session are caught closer to it.
+                        self.shared.counters.panics.add(1);
+                        tracing::error!(%error, "connection task failed");
+                    }
+                    continue;
+                }
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    failing = false;
+                    self.admit(stream, peer);
+                }
+                Err(error) => {
+                    self.shared.counters.accept_errors.add(1);
+                    // A connection that was reset before it was accepted says nothing about the next one.
+                    if is_about_one_connection(&error) {
+                        continue;
+                    }
+                    if !failing {
+                        tracing::error!(%error, "cannot accept connections, trying again");
+                    }
+                    failing = true;
+                    tokio::select! {
+                        () = self.shared.shutdown.cancelled() => break,
+                        () = sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            }
+        }
+        drop(self.listener);
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+        let shared = Arc::clone(&self.shared);
+        shared.counters.connections.add(1);
+        // Answers are small and awaited; a failure costs speed only.
+        let _ = stream.set_nodelay(true);
+        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+            self.tasks.spawn(async move {
+                serve(stream, peer, shared).await;
+                drop(permit);
+            });
+            return;
+        }
+        shared.counters.refused.add(1);
+        let error = HandshakeError::Full {
+            max: shared.config.clients_max,
+        };
+        tracing::warn!(%peer, %error, "connection refused");
+        if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.tasks.spawn(async move {
+                http::refuse(&mut stream, &error, shared.config.close_timeout).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if address.is_ipv6() {
+        // As on every Linux by default, "::" takes IPv4 as well, unless that has an address of its own here.
+        let both = !all
+            .iter()
+            .any(|other| other.is_ipv4() && other.port() == address.port());
+        SockRef::from(&socket).set_only_v6(!both)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
 }

@@ -1,0 +1,544 @@
+use std::{
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use broker_codec::{
+    json::DataMessage,
+    websocket::{Accepted, CloseCode, Rejection, ServerSession},
+};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, SinkExt as _, Stream, StreamExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    sync::mpsc,
+    task::coop::consume_budget,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message, Utf8Bytes,
+        error::ProtocolError,
+        protocol::{self, CloseFrame, Role},
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ClientId, ClientInfo, CloseCause, WebSocketConfig, WebSocketEvent,
+    counters::Counters,
+    http::{self, HandshakeError, Upgrade},
+    hub::{Hub, INLINE_JSON_MAX},
+    liveness::{Liveness, Watched},
+    outbound::{FRAGMENT_LEN, Outbound},
+};
+
+/// How many refused messages of one connection are logged each; the rest is summed up at its end.
+const REJECTIONS_LOGGED_MAX: u64 = 10;
+
+/// How much is read from a connection at a time.
+const READ_BUFFER_LEN: usize = 16 * 1024;
+
+/// Room for the longest fragment, and for answers to pings while it cannot be sent.
+const WRITE_BUFFER_MAX: usize = 4 * FRAGMENT_LEN;
+
+/// The longest reason in a CLOSE frame (RFC 6455, 5.5: 125 bytes with the code).
+const REASON_LEN_MAX: usize = 123;
+
+pub(super) type Admit<T> = dyn Fn(&ClientInfo, DataMessage) -> Result<T, Rejection> + Send + Sync;
+
+/// What the connections of a server share.
+pub(super) struct Shared<T> {
+    pub(super) config: WebSocketConfig,
+    pub(super) hub: Arc<Hub>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) admit: Box<Admit<T>>,
+    pub(super) events: mpsc::Sender<WebSocketEvent<T>>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) next_client: AtomicU64,
+}
+
+/// How a connection ends.
+#[derive(Debug)]
+struct Ending {
+    cause: CloseCause,
+    code: CloseCode,
+    reason: String,
+    /// Whether there is still someone to send a CLOSE frame to.
+    goodbye: bool,
+}
+
+/// Serves one connection from its first byte to its last.
+pub(super) async fn serve<S, T>(mut stream: S, peer: SocketAddr, shared: Arc<Shared<T>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    T: Send + 'static,
+{
+    let config = &shared.config;
+    let upgrade = tokio::select! {
+        upgrade = http::upgrade(&mut stream, config.http_header_max, config.handshake_timeout) => upgrade,
+        () = shared.shutdown.cancelled() => return,
+    };
+    match upgrade {
+        Ok(upgrade) => Connection::new(peer, shared).run(stream, upgrade).await,
+        Err(error) => {
+            shared.counters.handshake_failures.add(1);
+            if matches!(error, HandshakeError::Tls) {
+                shared.counters.tls_on_plaintext.add(1);
+            }
+            if matches!(error, HandshakeError::Closed { received: 0 }) {
+                // Port scans and health checks.
+                tracing::debug!(%peer, %error, "no WebSocket");
+            } else {
+                tracing::warn!(%peer, %error, "no WebSocket");
+            }
+            http::refuse(&mut stream, &error, config.close_timeout).await;
+        }
+    }
+}
+
+/// A connection after its upgrade.
+struct Connection<T> {
+    client: ClientId,
+    peer: SocketAddr,
+    shared: Arc<Shared<T>>,
+    outbound: Arc<Outbound>,
+    liveness: Arc<Liveness>,
+}
+
+impl<T: Send + 'static> Connection<T> {
+    fn new(peer: SocketAddr, shared: Arc<Shared<T>>) -> Self {
+        let config = &shared.config;
+        Self {
+            client: ClientId(shared.next_client.fetch_add(1, Ordering::Relaxed)),
+            peer,
+            outbound: Arc::new(Outbound::new(
+                config.outbound_messages_max,
+                config.outbound_bytes_max,
+            )),
+            liveness: Arc::new(Liveness::new(config.message_timeout)),
+            shared,
+        }
+    }
+
+    async fn run<S>(self, stream: S, upgrade: Upgrade)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let config = &self.shared.config;
+        let client = self.client;
+        let endpoint = format!("{}-websocket-{client}", config.node_id);
+        let application_name = upgrade.application_name;
+        let opened = ServerSession::open(
+            &endpoint,
+            &config.version,
+            config.subscriptions,
+            &upgrade.target,
+            application_name.as_deref(),
+        );
+        let stream = Watched {
+            stream,
+            liveness: Arc::clone(&self.liveness),
+        };
+        let mut socket = WebSocketStream::from_partially_read(
+            stream,
+            upgrade.rest,
+            Role::Server,
+            Some(frame_limits(config)),
+        )
+        .await;
+
+        let session = match opened {
+            Ok(session) => session,
+            Err(rejection) => {
+                let ending = self.refuse(&mut socket, &rejection).await;
+                self.part(socket, ending).await;
+                return;
+            }
+        };
+        let info = ClientInfo {
+            client,
+            peer: self.peer,
+            // A session is only opened for names of ASCII.
+            application_name: application_name.and_then(|name| String::from_utf8(name).ok()),
+        };
+        tracing::debug!(%client, peer = %self.peer, application = info.application_name, "client connected");
+        self.tell(WebSocketEvent::Connected(info.clone())).await;
+
+        // A panic, be it in the function that admits messages, must end this connection only.
+        let ending = match AssertUnwindSafe(self.converse(&mut socket, session, info))
+            .catch_unwind()
+            .await
+        {
+            Ok(ending) => ending,
+            Err(_panic) => {
+                self.shared.counters.panics.add(1);
+                Ending::ours(CloseCause::Internal, CloseCode::INTERNAL, "internal error")
+            }
+        };
+        self.shared.hub.remove(client);
+        let (code, reason) = (ending.code, ending.reason.clone());
+        let socket = self.part(socket, ending).await;
+        self.tell(WebSocketEvent::Disconnected { client, code, reason })
+            .await;
+        if let Some(mut socket) = socket {
+            http::linger(socket.get_mut(), self.shared.config.close_timeout).await;
+        }
+    }
+
+    /// Reads and writes, each while the other waits, until something ends the connection.
+    async fn converse<S>(
+        &self,
+        socket: &mut WebSocketStream<S>,
+        session: ServerSession,
+        info: ClientInfo,
+    ) -> Ending
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let config = &self.shared.config;
+        let (mut sink, mut stream) = socket.split();
+        let heartbeat = async {
+            match config.ping_interval {
+                Some(interval) => self.liveness.watch(interval, &self.outbound).await,
+                None => std::future::pending().await,
+            }
+        };
+        let shutdown = async {
+            self.shared.shutdown.cancelled().await;
+            self.outbound.drain();
+            tokio::time::sleep(config.close_timeout).await;
+        };
+        let terminating = || Ending::ours(CloseCause::Terminating, CloseCode::GOING_AWAY, "Terminating");
+        tokio::select! {
+            // Zeek's server pings before anything else. Each branch ends the connection, so none starves another.
+            biased;
+            () = heartbeat => Ending::ours(CloseCause::PingTimeout, CloseCode::INTERNAL, "Ping timeout"),
+            (messages, bytes) = self.outbound.overflowed() => Ending::ours(
+                CloseCause::Overflow,
+                CloseCode::POLICY,
+                format!("reading too slowly: {messages} messages of {bytes} bytes were waiting"),
+            ),
+            () = shutdown => terminating(),
+            written = self.outbound.write(&mut sink, &self.shared.counters) => match written {
+                Ok(()) => terminating(),
+                Err(error) => Ending::of(&error, config.message_max),
+            },
+            ending = self.read(&mut stream, session, info) => ending,
+        }
+    }
+
+    async fn read<R>(&self, stream: &mut R, mut session: ServerSession, info: ClientInfo) -> Ending
+    where
+        R: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    {
+        let mut rejections = Rejections {
+            connection: self,
+            count: 0,
+        };
+        while let Some(message) = stream.next().await {
+            // Many small frames may come out of one read; other tasks want their turn.
+            consume_budget().await;
+            self.liveness.message();
+            let payload = match message {
+                Ok(Message::Text(text)) => text.into(),
+                Ok(Message::Binary(bytes)) => bytes,
+                // Tungstenite answers it.
+                Ok(Message::Ping(_)) => {
+                    self.shared.counters.pings_in.add(1);
+                    continue;
+                }
+                Ok(Message::Pong(_)) => {
+                    self.liveness.pong();
+                    continue;
+                }
+                Ok(Message::Close(frame)) => return Ending::by_client(frame),
+                // Never read.
+                Ok(Message::Frame(_)) => continue,
+                Err(error) => return Ending::of(&error, self.shared.config.message_max),
+            };
+            self.shared.counters.received(payload.len());
+            let outcome;
+            (session, outcome) = self.liveness.paused(self.process(session, &info, payload)).await;
+            match outcome {
+                Ok(Outcome::Subscribed { topics, ack }) => {
+                    self.outbound.push(ack.into());
+                    self.shared
+                        .hub
+                        .subscribe(self.client, topics.clone(), Arc::clone(&self.outbound));
+                    self.tell(WebSocketEvent::Subscribed {
+                        client: self.client,
+                        topics,
+                    })
+                    .await;
+                }
+                Ok(Outcome::Published { message, copies }) => {
+                    if let Some((text, recipients)) = copies {
+                        for recipient in recipients {
+                            recipient.push(text.clone());
+                        }
+                    }
+                    self.tell(WebSocketEvent::Message {
+                        client: self.client,
+                        message,
+                    })
+                    .await;
+                }
+                Err(rejection) => rejections.add(&rejection),
+            }
+        }
+        Ending::of(
+            &tungstenite::Error::ConnectionClosed,
+            self.shared.config.message_max,
+        )
+    }
+
+    /// Parses and admits a message, on another thread if it is long.
+    async fn process(
+        &self,
+        mut session: ServerSession,
+        info: &ClientInfo,
+        payload: Bytes,
+    ) -> (ServerSession, Result<Outcome<T>, Rejection>) {
+        if payload.len() <= INLINE_JSON_MAX {
+            let outcome = self.shared.process(&mut session, info, &payload);
+            return (session, outcome);
+        }
+        let shared = Arc::clone(&self.shared);
+        let info = info.clone();
+        let job = tokio::task::spawn_blocking(move || {
+            let outcome = shared.process(&mut session, &info, &payload);
+            (session, outcome)
+        });
+        match job.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime is shutting down, and this task with it.
+                Err(_cancelled) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Hands an event to the owner, who may be busy. After the owner's end there is nobody to tell.
+    async fn tell(&self, event: WebSocketEvent<T>) {
+        let _ = self.liveness.paused(self.shared.events.send(event)).await;
+    }
+
+    /// Sends the error message that explains why a session is not opened.
+    async fn refuse<S>(&self, socket: &mut WebSocketStream<S>, rejection: &Rejection) -> Ending
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        Rejections {
+            connection: self,
+            count: 0,
+        }
+        .add(rejection);
+        self.outbound.drain();
+        let written = timeout(
+            self.shared.config.close_timeout,
+            self.outbound.write(socket, &self.shared.counters),
+        );
+        match written.await {
+            Ok(Err(error)) => Ending::of(&error, self.shared.config.message_max),
+            _ => Ending::ours(CloseCause::Refused, CloseCode::POLICY, rejection.context.clone()),
+        }
+    }
+
+    /// Sends the CLOSE frame; yields the socket if it is to be read until the client closes too.
+    async fn part<S>(&self, mut socket: WebSocketStream<S>, ending: Ending) -> Option<WebSocketStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let Ending {
+            cause,
+            code,
+            reason,
+            goodbye,
+        } = ending;
+        self.shared.counters.closed(cause);
+        let client = self.client;
+        match cause {
+            CloseCause::Client | CloseCause::Terminating => {
+                tracing::debug!(%client, peer = %self.peer, ?cause, %code, reason, "client disconnected");
+            }
+            CloseCause::Vanished => {
+                tracing::info!(%client, peer = %self.peer, reason, "client vanished");
+            }
+            _ => tracing::warn!(%client, peer = %self.peer, ?cause, %code, reason, "client disconnected"),
+        }
+        let farewell = async {
+            // Makes room, and sends the answer to the CLOSE frame of the client.
+            socket.flush().await?;
+            if goodbye {
+                let frame = CloseFrame {
+                    code: code.0.into(),
+                    reason: truncated(&reason, REASON_LEN_MAX).into(),
+                };
+                socket.send(Message::Close(Some(frame))).await?;
+            }
+            socket.get_mut().shutdown().await?;
+            Ok::<_, tungstenite::Error>(())
+        };
+        match timeout(self.shared.config.close_timeout, farewell).await {
+            Ok(Ok(())) => Some(socket),
+            _ => None,
+        }
+    }
+}
+
+/// What a message of a client comes to.
+enum Outcome<T> {
+    Subscribed {
+        topics: Vec<broker_codec::data::ZeekString>,
+        ack: String,
+    },
+    Published {
+        message: T,
+        copies: Option<(Utf8Bytes, Vec<Arc<Outbound>>)>,
+    },
+}
+
+impl<T> Shared<T> {
+    fn process(
+        &self,
+        session: &mut ServerSession,
+        info: &ClientInfo,
+        payload: &[u8],
+    ) -> Result<Outcome<T>, Rejection> {
+        match session.handle(payload)? {
+            Accepted::Subscribed { topics, ack } => Ok(Outcome::Subscribed { topics, ack }),
+            Accepted::Publication(publication) => {
+                // As with Zeek, the other clients see what is published, but not who did it.
+                let recipients = self.hub.recipients(&publication.topic, Some(info.client));
+                let copies = if recipients.is_empty() {
+                    None
+                } else {
+                    // What was read as JSON can be written as JSON.
+                    publication.encode().ok().map(|text| (text.into(), recipients))
+                };
+                let message = (self.admit)(info, publication)?;
+                Ok(Outcome::Published { message, copies })
+            }
+        }
+    }
+}
+
+/// Answers, counts and logs refused messages; logs only the first ones one by one.
+struct Rejections<'a, T> {
+    connection: &'a Connection<T>,
+    count: u64,
+}
+
+impl<T> Rejections<'_, T> {
+    fn add(&mut self, rejection: &Rejection) {
+        let Connection {
+            client,
+            peer,
+            shared,
+            outbound,
+            ..
+        } = self.connection;
+        self.count += 1;
+        shared.counters.error(rejection.code);
+        if self.count <= REJECTIONS_LOGGED_MAX {
+            tracing::warn!(%client, %peer, code = rejection.code, context = rejection.context, "message refused");
+        }
+        outbound.push(rejection.to_json().into());
+    }
+}
+
+impl<T> Drop for Rejections<'_, T> {
+    fn drop(&mut self) {
+        let Connection { client, peer, .. } = self.connection;
+        if self.count > REJECTIONS_LOGGED_MAX {
+            tracing::warn!(%client, %peer, count = self.count, "messages refused in total");
+        }
+    }
+}
+
+impl Ending {
+    fn ours(cause: CloseCause, code: CloseCode, reason: impl Into<String>) -> Self {
+        Self {
+            cause,
+            code,
+            reason: reason.into(),
+            goodbye: true,
+        }
+    }
+
+    fn by_client(frame: Option<CloseFrame>) -> Self {
+        let (code, reason) = frame.map_or((CloseCode::NO_STATUS, String::new()), |frame| {
+            (CloseCode(frame.code.into()), frame.reason.as_str().to_owned())
+        });
+        Self {
+            cause: CloseCause::Client,
+            code,
+            reason,
+            goodbye: false,
+        }
+    }
+
+    fn vanished(reason: impl Into<String>) -> Self {
+        Self {
+            cause: CloseCause::Vanished,
+            code: CloseCode::ABNORMAL,
+            reason: reason.into(),
+            goodbye: false,
+        }
+    }
+
+    fn of(error: &tungstenite::Error, message_max: usize) -> Self {
+        use tungstenite::Error;
+
+        match error {
+            Error::Io(error) => Self::vanished(error.to_string()),
+            Error::ConnectionClosed
+            | Error::AlreadyClosed
+            | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                Self::vanished("closed without a CLOSE frame")
+            }
+            Error::Capacity(_) => Self::ours(
+                CloseCause::TooBig,
+                CloseCode::TOO_BIG,
+                format!("message too big: at most {message_max} bytes are allowed"),
+            ),
+            Error::Utf8(_) => Self::ours(
+                CloseCause::InvalidUtf8,
+                CloseCode::INVALID_PAYLOAD,
+                "text message is not UTF-8",
+            ),
+            Error::Protocol(error) => Self::ours(
+                CloseCause::Protocol,
+                CloseCode::PROTOCOL,
+                format!("protocol error: {error}"),
+            ),
+            other => Self::ours(CloseCause::Internal, CloseCode::INTERNAL, other.to_string()),
+        }
+    }
+}
+
+fn frame_limits(config: &WebSocketConfig) -> protocol::WebSocketConfig {
+    // DIFFERENCE: Zeek accepts frames without a mask. RFC 6455, 5.1: "the server MUST close the connection".
+    protocol::WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_LEN)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_MAX)
+        .max_message_size(Some(config.message_max))
+        .max_frame_size(Some(config.message_max))
+        .accept_unmasked_frames(false)
+}
+
+/// The beginning of a text, cut between characters.
+fn truncated(text: &str, len_max: usize) -> &str {
+    (0..=len_max.min(text.len()))
+        .rev()
+        .find_map(|end| text.get(..end))
+        .unwrap_or_default()
+}

@@ -1,0 +1,216 @@
+//! The HTTP upgrade. Read and answered here rather than by tungstenite, whose handshake neither limits time and size
+//! by configuration, nor answers bad requests, nor tolerates frames that follow the request at once.
+
+use std::{fmt::Write as _, io, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+use tokio_tungstenite::tungstenite::{
+    self,
+    handshake::{
+        machine::TryParse,
+        server::{Request, create_response},
+    },
+};
+
+/// The product in `Server` headers.
+const SERVER: &str = concat!(
+    "Server: ",
+    env!("CARGO_PKG_NAME"),
+    "/",
+    env!("CARGO_PKG_VERSION"),
+    "\r\n"
+);
+
+/// The type of a TLS record that holds a handshake message. No HTTP method begins with this byte.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The first byte of the version in every TLS record.
+const TLS_VERSION_MAJOR: u8 = 0x03;
+/// A TLS record of version 1.0, as every client understands: fatal alert `handshake_failure`.
+const TLS_ALERT: [u8; 7] = [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28];
+
+/// How much is read and thrown away before a connection is closed, so that the last words reach a client that is still
+/// sending: closing with unread bytes makes the system send a reset, which takes back what was not read yet.
+const LINGER_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// A request for a WebSocket, answered with 101.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    /// The request target as sent.
+    pub(super) target: String,
+    /// The value of the header `X-Application-Name`.
+    pub(super) application_name: Option<Vec<u8>>,
+    /// What followed the request: the beginning of the first frame.
+    pub(super) rest: Vec<u8>,
+}
+
+/// A connection did not become a WebSocket.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandshakeError {
+    #[error(
+        "the client speaks TLS, but this port is plaintext: switch TLS off in the client \
+         (zeek-client 1.5: ssl.enable=False, 1.2 to 1.4: ssl.disable=True)"
+    )]
+    Tls,
+    #[error("the connection was closed after {received} bytes of the HTTP request")]
+    Closed { received: usize },
+    #[error("the HTTP request was not complete after {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+    #[error("the HTTP request has more than {max} bytes")]
+    TooLong { max: usize },
+    #[error("a plain HTTP request without \"Upgrade: websocket\"")]
+    NotAnUpgrade,
+    #[error("not a WebSocket request: {0}")]
+    Request(tungstenite::Error),
+    #[error("connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("all {max} connections are in use")]
+    Full { max: usize },
+}
+
+/// Reads a request and answers it with 101.
+///
+/// # Errors
+///
+/// If there is no proper request. Nothing is answered then, see [`refuse`].
+pub(super) async fn upgrade<S>(
+    stream: &mut S,
+    header_max: usize,
+    limit: Duration,
+) -> Result<Upgrade, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let exchange = async {
+        let (request, rest) = read_request(stream, header_max).await?;
+        let response = switching_protocols(&request)?;
+        stream.write_all(response.as_bytes()).await?;
+        stream.flush().await?;
+        let application_name = request.headers().get("X-Application-Name");
+        Ok(Upgrade {
+            target: request.uri().to_string(),
+            application_name: application_name.map(|value| value.as_bytes().to_vec()),
+            rest,
+        })
+    };
+    timeout(limit, exchange)
+        .await
+        .unwrap_or(Err(HandshakeError::Timeout(limit)))
+}
+
+async fn read_request<S>(stream: &mut S, header_max: usize) -> Result<(Request, Vec<u8>), HandshakeError>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut buffer = Vec::with_capacity(header_max.min(1024));
+    loop {
+        let parsed = buffer.len();
+        let room = u64::try_from(header_max - parsed).unwrap_or(u64::MAX);
+        if room == 0 {
+            return Err(HandshakeError::TooLong { max: header_max });
+        }
+        if (&mut *stream).take(room).read_buf(&mut buffer).await? == 0 {
+            return Err(HandshakeError::Closed { received: parsed });
+        }
+        match buffer.as_slice() {
+            [TLS_HANDSHAKE] => continue,
+            [TLS_HANDSHAKE, TLS_VERSION_MAJOR, ..] => return Err(HandshakeError::Tls),
+            _ => {}
+        }
+        // Only the end of a line can complete a request, and only the beginning betrays that it is none.
+        let news = buffer.get(parsed..).unwrap_or_default();
+        if (parsed <= 1 || news.contains(&b'\n'))
+            && let Some((len, request)) = Request::try_parse(&buffer).map_err(HandshakeError::Request)?
+        {
+            let rest = buffer.split_off(len.min(buffer.len()));
+            return Ok((request, rest));
+        }
+    }
+}
+
+/// The answer with the headers and their order as Zeek's server sends them.
+fn switching_protocols(request: &Request) -> Result<String, HandshakeError> {
+    if !request.headers().contains_key("Upgrade") {
+        return Err(HandshakeError::NotAnUpgrade);
+    }
+    // DIFFERENCE: Zeek demands neither "Connection: Upgrade" nor a key of 16 bytes; RFC 6455, 4.2.1, does.
+    let response = create_response(request).map_err(HandshakeError::Request)?;
+    let accept = response
+        .headers()
+        .get("Sec-WebSocket-Accept")
+        .and_then(|value| value.to_str().ok());
+    Ok(format!(
+        "HTTP/1.1 101 Switching Protocols\r\n\
+         Sec-WebSocket-Accept: {}\r\n\
+         Upgrade: websocket\r\n\
+         Connection: Upgrade\r\n\
+         {SERVER}\r\n",
+        accept.unwrap_or_default(),
+    ))
+}
+
+/// Tells the client why it gets no WebSocket, as far as there is someone to tell, and ends the connection.
+pub(super) async fn refuse<S>(stream: &mut S, error: &HandshakeError, limit: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let answer = answer(error);
+    if answer.is_empty() {
+        return;
+    }
+    let goodbye = async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await
+    };
+    if matches!(timeout(limit, goodbye).await, Ok(Ok(()))) {
+        linger(stream, limit).await;
+    }
+}
+
+/// DIFFERENCE: Zeek answers 400 to everything, without an explanation, and closes without a word if it is full.
+fn answer(error: &HandshakeError) -> Vec<u8> {
+    let (status, headers) = match error {
+        HandshakeError::Tls => return TLS_ALERT.to_vec(),
+        HandshakeError::Closed { .. } | HandshakeError::Io(_) => return Vec::new(),
+        HandshakeError::Request(_) => ("400 Bad Request", "Connection: close\r\n"),
+        HandshakeError::Timeout(_) => ("408 Request Timeout", "Connection: close\r\n"),
+        HandshakeError::NotAnUpgrade => (
+            "426 Upgrade Required",
+            "Connection: Upgrade, close\r\nUpgrade: websocket\r\n",
+        ),
+        HandshakeError::TooLong { .. } => ("431 Request Header Fields Too Large", "Connection: close\r\n"),
+        HandshakeError::Full { .. } => (
+            "503 Service Unavailable",
+            "Connection: close\r\nRetry-After: 5\r\n",
+        ),
+    };
+    let body = format!(
+        "{error}\n\
+         This port speaks Zeek's JSON protocol over WebSocket at {}; zeek-client is made for it.\n",
+        broker_codec::websocket::PATH
+    );
+    let mut answer = format!("HTTP/1.1 {status}\r\n{headers}");
+    // Writing to a String cannot fail.
+    let _ = write!(
+        answer,
+        "Sec-WebSocket-Version: 13\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {}\r\n\
+         {SERVER}\r\n\
+         {body}",
+        body.len()
+    );
+    answer.into_bytes()
+}
+
+/// Reads until the client closes too, for a limited time.
+pub(super) async fn linger<S>(stream: &mut S, limit: Duration)
+where
+    S: AsyncRead + Unpin,
+{
+    let mut rest = stream.take(LINGER_BYTES_MAX);
+    // Whatever ends this, the connection is done.
+    let _ = timeout(limit, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+}

@@ -1,0 +1,161 @@
+use std::{
+    io,
+    pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::outbound::Outbound;
+
+/// Whether the client of a connection is still there.
+///
+/// Zeek's rule: when a ping is due, a pong must have come since the one before (`IXWebSocketServer`, and
+/// `WebSocketTransport::poll`). Two exceptions where the pong cannot have come:
+///
+/// * DIFFERENCE: while a frame is on its way, since no pong fits into a frame. For a limited time, and only while
+///   bytes arrive.
+/// * While we do not read, because the owner of the server is busy with earlier messages.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    state: Mutex<State>,
+    message_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Since the last ping.
+    ponged: bool,
+    /// Now.
+    paused: bool,
+    /// At some time since the last ping.
+    was_paused: bool,
+    received: u64,
+    received_at_ping: u64,
+    received_at_message: u64,
+    message_at: Instant,
+}
+
+impl Liveness {
+    pub(super) fn new(message_timeout: Duration) -> Self {
+        let state = State {
+            ponged: true,
+            paused: false,
+            was_paused: false,
+            received: 0,
+            received_at_ping: 0,
+            received_at_message: 0,
+            message_at: Instant::now(),
+        };
+        Self {
+            state: Mutex::new(state),
+            message_timeout,
+        }
+    }
+
+    /// Pings at an interval. Returns when the client is gone.
+    pub(super) async fn watch(&self, interval: Duration, outbound: &Outbound) {
+        for count in 0_u64.. {
+            let payload = format!("ixwebsocket::heartbeat::{}s::{count}", interval.as_secs());
+            if !outbound.ping(payload) || !self.ping() {
+                return;
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    /// Begins an interval; false if the client was not alive in the one that ends.
+    fn ping(&self) -> bool {
+        let mut state = self.lock();
+        let arriving = state.received > state.received_at_ping
+            && state.received > state.received_at_message
+            && state.message_at.elapsed() < self.message_timeout;
+        let alive = state.ponged || state.was_paused || arriving;
+        state.ponged = false;
+        state.was_paused = state.paused;
+        state.received_at_ping = state.received;
+        alive
+    }
+
+    /// A message of any kind is complete.
+    pub(super) fn message(&self) {
+        let mut state = self.lock();
+        state.received_at_message = state.received;
+        state.message_at = Instant::now();
+    }
+
+    /// A pong came, whatever its payload.
+    pub(super) fn pong(&self) {
+        self.lock().ponged = true;
+    }
+
+    /// Nothing is read until the future is done.
+    pub(super) async fn paused<F: Future>(&self, busy: F) -> F::Output {
+        {
+            let mut state = self.lock();
+            state.paused = true;
+            state.was_paused = true;
+        }
+        let output = busy.await;
+        self.lock().paused = false;
+        output
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that could panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream that reports what it reads to a [`Liveness`].
+#[derive(Debug)]
+pub(super) struct Watched<S, L> {
+    pub(super) stream: S,
+    pub(super) liveness: L,
+}
+
+impl<S, L> AsyncRead for Watched<S, L>
+where
+    S: AsyncRead + Unpin,
+    L: AsRef<Liveness> + Unpin,
+{
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = buffer.filled().len().saturating_sub(before);
+        if read > 0 {
+            let mut state = self.liveness.as_ref().lock();
+            state.received = state
+                .received
+                .saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+        }
+        poll
+    }
+}
+
+impl<S, L> AsyncWrite for Watched<S, L>
+where
+    S: AsyncWrite + Unpin,
+    L: Unpin,
+{
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

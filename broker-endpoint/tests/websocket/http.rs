@@ -1,0 +1,368 @@
+//! From the first byte to the end of the upgrade.
+
+use std::time::Duration;
+
+use broker_endpoint::{
+    EndpointError,
+    websocket::{CloseCause, WebSocketConfig, WebSocketEvent},
+};
+
+use crate::{
+    client::{ACCEPT, Client, TEXT, close, masked, request},
+    server::{Answering, bind, config},
+};
+
+const SERVER: &str = concat!("Server: broker-endpoint/", env!("CARGO_PKG_VERSION"), "\r\n");
+
+/// The whole answer to something that is no proper request.
+async fn answer(config: WebSocketConfig, bytes: &[u8]) -> (String, u64) {
+    let server = bind(config).await;
+    let mut client = Client::connect(server.local_addr()).await;
+    client.send(bytes).await;
+    let answer = String::from_utf8(client.rest().await).unwrap();
+    (answer, server.counters().handshake_failures)
+}
+
+fn body(text: &str) -> String {
+    let body = format!(
+        "{text}\nThis port speaks Zeek's JSON protocol over WebSocket at /v1/messages/json; \
+         zeek-client is made for it.\n"
+    );
+    format!(
+        "Sec-WebSocket-Version: 13\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{SERVER}\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn the_upgrade_and_the_ack_are_the_captured_bytes() {
+    let server = bind(config()).await;
+    let mut client = Client::connect(server.local_addr()).await;
+    client.send(request("/v1/messages/json", "")).await;
+    assert_eq!(
+        client.http_head().await,
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\n{SERVER}\r\n"
+        )
+    );
+    client
+        .send(masked(TEXT, br#"["zeek/management/controller"]"#))
+        .await;
+    client.send(masked(0x88, &close(1000, "bye"))).await;
+    let ack = r#"{"type":"ack","endpoint":"3cfb104e-6fbd-5065-a31c-be18be4b79e0-websocket-0","version":"9.0.0-rc1"}"#;
+    assert_eq!(
+        client.rest().await.escape_ascii().to_string(),
+        [
+            &b"\x89\x1dixwebsocket::heartbeat::5s::0\x81\x62"[..],
+            ack.as_bytes(),
+            b"\x88\x05\x03\xe8bye"
+        ]
+        .concat()
+        .escape_ascii()
+        .to_string()
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_request_gets_an_answer_for_people() {
+    for (bytes, status, text) in [
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "426 Upgrade Required\r\nConnection: Upgrade, close\r\nUpgrade: websocket",
+            "a plain HTTP request without \"Upgrade: websocket\"",
+        ),
+        (
+            "POST /v1/messages/json HTTP/1.1\r\n\r\n",
+            "400 Bad Request\r\nConnection: close",
+            "not a WebSocket request: WebSocket protocol error: Unsupported HTTP method used - only GET is allowed",
+        ),
+        (
+            "GET /v1/messages/json HTTP/1.0\r\nUpgrade: websocket\r\n\r\n",
+            "400 Bad Request\r\nConnection: close",
+            "not a WebSocket request: WebSocket protocol error: HTTP version must be 1.1 or higher",
+        ),
+        (
+            &request("/v1/messages/json", "").replace("Version: 13", "Version: 8"),
+            "400 Bad Request\r\nConnection: close",
+            "not a WebSocket request: WebSocket protocol error: No \"Sec-WebSocket-Version: 13\" header",
+        ),
+        (
+            &request("/v1/messages/json", "").replace("Sec-WebSocket-Key", "X-Key"),
+            "400 Bad Request\r\nConnection: close",
+            "not a WebSocket request: WebSocket protocol error: No \"Sec-WebSocket-Key\" header",
+        ),
+        (
+            &request("/v1/messages/json", "").replace("websocket\r\n", "h2c\r\n"),
+            "400 Bad Request\r\nConnection: close",
+            "not a WebSocket request: WebSocket protocol error: No \"Upgrade: websocket\" header",
+        ),
+        (
+            "\u{1}\u{2}\u{3}garbage",
+            "400 Bad Request\r\nConnection: close",
+            "not a WebSocket request: WebSocket protocol error: httparse error: invalid token",
+        ),
+    ] {
+        let (answer, failures) = answer(config(), bytes.as_bytes()).await;
+        assert_eq!(answer, format!("HTTP/1.1 {status}\r\n{}", body(text)), "{bytes}");
+        assert_eq!(failures, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_have_any_length_up_to_the_limit() {
+    let fixed = request("/v1/messages/json", "X-Filler: \r\n").len();
+    let filler = |len: usize| {
+        request(
+            "/v1/messages/json",
+            &format!("X-Filler: {}\r\n", "x".repeat(len - fixed)),
+        )
+    };
+
+    let server = bind(config()).await;
+    let mut client = Client::connect(server.local_addr()).await;
+    client.send(filler(WebSocketConfig::HTTP_HEADER_MAX)).await;
+    assert!(client.http_head().await.starts_with("HTTP/1.1 101 "));
+
+    let (answer, _) = answer(config(), filler(WebSocketConfig::HTTP_HEADER_MAX + 1).as_bytes()).await;
+    assert_eq!(
+        answer,
+        format!(
+            "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n{}",
+            body("the HTTP request has more than 8192 bytes")
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_request_may_arrive_byte_by_byte() {
+    let server = bind(config()).await;
+    let mut client = Client::connect(server.local_addr()).await;
+    client.stream.set_nodelay(true).unwrap();
+    for byte in request("/v1/messages/json", "").bytes() {
+        client.send([byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(client.http_head().await.starts_with("HTTP/1.1 101 "));
+}
+
+#[tokio::test]
+async fn half_a_request_is_given_up_after_the_limit() {
+    let mut config = config();
+    assert_eq!(config.handshake_timeout, Duration::from_secs(3));
+    config.handshake_timeout = Duration::from_millis(50);
+    for start in ["", "GET /v1/messages/json HTTP/1.1\r\nUpg"] {
+        let (answer, failures) = answer(config.clone(), start.as_bytes()).await;
+        assert_eq!(
+            answer,
+            format!(
+                "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n{}",
+                body("the HTTP request was not complete after 0.05 s")
+            )
+        );
+        assert_eq!(failures, 1);
+    }
+}
+
+#[tokio::test]
+async fn tls_on_the_plaintext_port_is_told_so() {
+    // The beginning of what `openssl s_client` sends.
+    let hello = b"\x16\x03\x01\x01\x2e\x01\x00\x01\x2a\x03\x03";
+    for chunks in [vec![&hello[..]], vec![&hello[..1], &hello[1..]]] {
+        let server = bind(config()).await;
+        let mut client = Client::connect(server.local_addr()).await;
+        client.stream.set_nodelay(true).unwrap();
+        for chunk in chunks {
+            client.send(chunk).await;
+            tokio::task::yield_now().await;
+        }
+        // A fatal alert, and an orderly end.
+        assert_eq!(client.rest().await, b"\x15\x03\x01\x00\x02\x02\x28");
+        let counters = server.counters();
+        assert_eq!((counters.tls_on_plaintext, counters.handshake_failures), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_explained_after_the_upgrade() {
+    let mut server = bind(config()).await;
+    for path in [
+        "/",
+        "/v1/messages/json/",
+        "/v1/messages/json?x=1",
+        "http://host/v1/messages/json",
+    ] {
+        let mut client = Client::connect(server.local_addr()).await;
+        client.send(request(path, "")).await;
+        assert!(client.http_head().await.starts_with("HTTP/1.1 101 "));
+        assert_eq!(
+            client.text().await,
+            r#"{"type":"error","code":"invalid_uri","context":"Invalid URI - use /v1/messages/json"}"#
+        );
+        assert_eq!(
+            client.closed().await,
+            (1008, "Invalid URI - use /v1/messages/json".to_owned())
+        );
+    }
+    let counters = server.counters();
+    assert_eq!(counters.errors["invalid_uri"], 4);
+    assert_eq!(counters.closes[&CloseCause::Refused], 4);
+    // The owner never hears of them.
+    let _client = Client::upgraded(server.local_addr()).await;
+    let Some(WebSocketEvent::Connected(info)) = server.recv().await else {
+        panic!("not connected")
+    };
+    assert_eq!(info.client.to_string(), "4");
+}
+
+#[tokio::test]
+async fn the_application_name_is_checked_and_reported() {
+    let mut server = bind(config()).await;
+    let mut client = Client::connect(server.local_addr()).await;
+    client
+        .send(request("/v1/messages/json", "X-Application-Name: a b\r\n"))
+        .await;
+    client.http_head().await;
+    let text = "Invalid X-Application-Name: only ASCII letters, digits and / _ - . = : * @ are allowed";
+    assert_eq!(
+        client.text().await,
+        format!(r#"{{"type":"error","code":"invalid_application_name","context":"{text}"}}"#)
+    );
+    assert_eq!(client.closed().await, (1008, text.to_owned()));
+
+    let mut client = Client::connect(server.local_addr()).await;
+    client
+        .send(request(
+            "/v1/messages/json",
+            "x-application-name: zeek-client/1.5.0\r\n",
+        ))
+        .await;
+    client.http_head().await;
+    let Some(WebSocketEvent::Connected(info)) = server.recv().await else {
+        panic!("not connected")
+    };
+    assert_eq!(info.application_name.as_deref(), Some("zeek-client/1.5.0"));
+    assert_eq!(info.peer, client.stream.local_addr().unwrap());
+}
+
+#[tokio::test]
+async fn subprotocols_extensions_and_foreign_origins_are_ignored() {
+    let server = bind(config()).await;
+    let mut client = Client::connect(server.local_addr()).await;
+    let headers = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
+    client
+        .send(request("/v1/messages/json", headers).replace("Origin: http://127.0.0.1", "Origin: null"))
+        .await;
+    let head = client.http_head().await;
+    assert!(
+        head.starts_with("HTTP/1.1 101 ") && !head.contains("chat") && !head.contains("deflate"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn the_hundred_and_first_client_is_refused_with_a_reason() {
+    let server = Answering::start(config()).await;
+    let mut clients = Vec::new();
+    for _ in 0..WebSocketConfig::CLIENTS_MAX {
+        clients.push(Client::subscribed(server.addr, "[]").await);
+    }
+    // It need not even send its request to learn.
+    let mut client = Client::connect(server.addr).await;
+    assert_eq!(
+        String::from_utf8(client.rest().await).unwrap(),
+        format!(
+            "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n{}",
+            body("all 100 connections are in use")
+        )
+    );
+    let counters = server.counters().await;
+    assert_eq!(
+        (counters.connections, counters.refused, counters.connections_open),
+        (101, 1, 100)
+    );
+
+    // One leaves, another finds room.
+    let mut leaving = clients.pop().unwrap();
+    leaving.send(masked(0x88, &close(1000, ""))).await;
+    assert_eq!(leaving.closed().await, (1000, String::new()));
+    drop(leaving);
+    loop {
+        let mut client = Client::connect(server.addr).await;
+        client.send(request("/v1/messages/json", "")).await;
+        if client.http_head().await.starts_with("HTTP/1.1 101 ") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn listening_fails_with_the_address_and_the_cause() {
+    let server = bind(config()).await;
+    let mut config = config();
+    config.listen = vec![server.local_addr()];
+    let Err(error) = broker_endpoint::websocket::WebSocketServer::<()>::bind(config, |_, _| Ok(())).await
+    else {
+        panic!("two servers on one port");
+    };
+    assert_eq!(
+        error.to_string(),
+        format!("cannot listen on {}", server.local_addr())
+    );
+    assert!(
+        std::error::Error::source(&error)
+            .unwrap()
+            .to_string()
+            .contains("Address already in use")
+    );
+    assert!(matches!(error, EndpointError::Listen { .. }));
+}
+
+#[tokio::test]
+async fn configurations_that_cannot_work_are_refused() {
+    type Spoil = fn(&mut WebSocketConfig);
+    let bad: [(Spoil, &str); 4] = [
+        (|config| config.listen.clear(), "no address to listen on"),
+        (
+            |config| config.clients_max = 0,
+            "clients_max must be greater than 0",
+        ),
+        (
+            |config| config.inbound_events_max = 0,
+            "inbound_events_max must be greater than 0",
+        ),
+        (
+            |config| config.ping_interval = Some(Duration::ZERO),
+            "ping_interval must be greater than 0",
+        ),
+    ];
+    for (spoil, expected) in bad {
+        let mut config = config();
+        spoil(&mut config);
+        let error = broker_endpoint::websocket::WebSocketServer::<()>::bind(config, |_, _| Ok(())).await;
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+}
+
+#[tokio::test]
+async fn ipv4_and_ipv6_are_served_at_once_and_apart() {
+    let mut both = config();
+    both.listen = vec![([0, 0, 0, 0], 0).into(), "[::1]:0".parse().unwrap()];
+    let server = bind(both).await;
+    let [v4, v6] = server.local_addrs() else {
+        panic!("two addresses")
+    };
+    assert_eq!(server.local_addr(), *v4);
+    Client::upgraded(([127, 0, 0, 1], v4.port()).into()).await;
+    Client::upgraded(*v6).await;
+    // 0.0.0.0 takes no IPv6.
+    let v6_of_v4 = std::net::SocketAddr::new("::1".parse().unwrap(), v4.port());
+    assert!(tokio::net::TcpStream::connect(v6_of_v4).await.is_err());
+
+    let mut any = config();
+    any.listen = vec!["[::]:0".parse().unwrap()];
+    let server = bind(any).await;
+    let port = server.local_addr().port();
+    Client::upgraded(([127, 0, 0, 1], port).into()).await;
+    Client::upgraded(std::net::SocketAddr::new("::1".parse().unwrap(), port)).await;
+}

@@ -1,0 +1,100 @@
+//! A server with an owner that answers.
+
+use std::net::SocketAddr;
+
+use broker_codec::zeek::Event;
+use broker_endpoint::websocket::{Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+pub(crate) const TOPIC: &str = "zeek/management/controller";
+
+pub(crate) fn config() -> WebSocketConfig {
+    WebSocketConfig::new(
+        vec![([127, 0, 0, 1], 0).into()],
+        "3cfb104e-6fbd-5065-a31c-be18be4b79e0",
+        "9.0.0-rc1",
+    )
+}
+
+/// A server that admits every event, but panics at one called `panic` and refuses one called `refused`.
+pub(crate) async fn bind(config: WebSocketConfig) -> WebSocketServer<Event> {
+    WebSocketServer::bind(config, |_client, message| {
+        let event = Event::from_data(message.data).map_err(|error| Rejection::no_event(&error))?;
+        assert!(event.name != "panic", "an admit function that panics");
+        if event.name == "refused" {
+            return Err(Rejection::no_event(&format_args!(
+                "unknown event \"{}\"",
+                event.name
+            )));
+        }
+        Ok(event)
+    })
+    .await
+    .unwrap()
+}
+
+/// A server whose owner answers each event `ask` by an event `answer` with the same arguments.
+pub(crate) struct Answering {
+    pub(crate) addr: SocketAddr,
+    pub(crate) control: mpsc::Sender<Control>,
+    pub(crate) task: JoinHandle<()>,
+}
+
+pub(crate) enum Control {
+    Counters(tokio::sync::oneshot::Sender<broker_endpoint::websocket::CountersSnapshot>),
+    Shutdown,
+}
+
+impl Answering {
+    pub(crate) async fn start(config: WebSocketConfig) -> Self {
+        let mut server = bind(config).await;
+        let (control, mut controls) = mpsc::channel(1);
+        let addr = server.local_addr();
+        let answers = server.publisher();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    event = server.recv() => {
+                        if let Some(WebSocketEvent::Message { message, .. }) = event
+                            && message.name == "ask"
+                        {
+                            let answer = Event { name: "answer".into(), ..message };
+                            answers.publish_event(TOPIC, &answer).await;
+                        }
+                    }
+                    control = controls.recv() => match control {
+                        Some(Control::Counters(to)) => to.send(server.counters()).unwrap(),
+                        _ => break,
+                    },
+                }
+            }
+            server.shutdown().await;
+        });
+        Self { addr, control, task }
+    }
+
+    pub(crate) async fn counters(&self) -> broker_endpoint::websocket::CountersSnapshot {
+        let (to, from) = tokio::sync::oneshot::channel();
+        assert!(self.control.send(Control::Counters(to)).await.is_ok());
+        from.await.unwrap()
+    }
+
+    pub(crate) async fn shutdown(self) {
+        assert!(self.control.send(Control::Shutdown).await.is_ok());
+        self.task.await.unwrap();
+    }
+}
+
+/// The text of an event with one argument, as zeek-client writes it.
+pub(crate) fn event(name: &str, argument: &str) -> String {
+    format!(
+        r#"{{"@data-type": "vector", "data": [{{"@data-type": "count", "data": 1}}, {{"@data-type": "count", "data": 1}}, {{"@data-type": "vector", "data": [{{"@data-type": "string", "data": "{name}"}}, {{"@data-type": "vector", "data": [{{"@data-type": "string", "data": "{argument}"}}]}}]}}], "topic": "{TOPIC}", "type": "data-message"}}"#
+    )
+}
+
+/// The same as a server of Zeek writes it.
+pub(crate) fn delivered(name: &str, argument: &str) -> String {
+    format!(
+        r#"{{"type":"data-message","topic":"{TOPIC}","@data-type":"vector","data":[{{"@data-type":"count","data":1}},{{"@data-type":"count","data":1}},{{"@data-type":"vector","data":[{{"@data-type":"string","data":"{name}"}},{{"@data-type":"vector","data":[{{"@data-type":"string","data":"{argument}"}}]}}]}}]}}"#
+    )
+}
