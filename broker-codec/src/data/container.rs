@@ -79,9 +79,10 @@ impl Set<Data> {
     /// What counts as a duplicate is Broker's rule: neither is less than the other. See [`super::Real`] for the one
     /// place where that is more than equality.
     pub(crate) fn from_wire(mut elements: Vec<Data>) -> Result<Self, DuplicateError> {
-        if !elements.is_sorted_by(order::is_less) {
+        let is_less = |left: &Data, right: &Data| order::is_less(left.into(), right.into());
+        if !elements.is_sorted_by(is_less) {
             elements.sort_unstable();
-            if !elements.is_sorted_by(order::is_less) {
+            if !elements.is_sorted_by(is_less) {
                 return Err(DuplicateError);
             }
         }
@@ -174,6 +175,12 @@ pub struct DuplicateError;
 pub struct Table(Vec<(Data, Data)>);
 
 impl Table {
+    /// From entries of which it is known that no two have the same key.
+    pub(crate) fn from_unique(mut entries: Vec<(Data, Data)>) -> Self {
+        entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        Self(entries)
+    }
+
     /// The entries, ascending by key.
     pub fn iter(&self) -> std::slice::Iter<'_, (Data, Data)> {
         self.0.iter()
@@ -206,7 +213,8 @@ impl TryFrom<Vec<(Data, Data)>> for Table {
     type Error = DuplicateError;
 
     fn try_from(mut entries: Vec<(Data, Data)>) -> Result<Self, DuplicateError> {
-        let is_less = |left: &(Data, Data), right: &(Data, Data)| order::is_less(&left.0, &right.0);
+        let is_less =
+            |left: &(Data, Data), right: &(Data, Data)| order::is_less((&left.0).into(), (&right.0).into());
         if !entries.is_sorted_by(is_less) {
             entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
             if !entries.is_sorted_by(is_less) {

@@ -1,11 +1,14 @@
-//! From [`Data`] to Rust types: the reading half of the serde bridge.
+//! From [`Data`](super::Data) to Rust types: the reading half of the serde bridge.
 
 use serde::de::{
     self, DeserializeSeed, IntoDeserializer, Visitor,
     value::{BytesDeserializer, StrDeserializer},
 };
 
-use super::{Data, DataError, DataErrorKind, EnumValue, Kind, leaf_serde, reserved};
+use super::{
+    DataError, DataErrorKind, DataRef, Elements, ElementsIter, Entries, EntriesIter, Kind, leaf_serde,
+    reserved,
+};
 
 /// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`](super::to_data).
 ///
@@ -14,23 +17,23 @@ use super::{Data, DataError, DataErrorKind, EnumValue, Kind, leaf_serde, reserve
 /// are refused by [`crate::zeek::Event::parse`].
 ///
 /// A record field that is `none` or that the record ends before reads as `None` where its type is an `Option`, as
-/// `none` where it is a [`Data`], and as its default where it carries `#[serde(default)]` (an `Option` needs that
+/// `none` where it is a [`Data`](super::Data), and as its default where it carries `#[serde(default)]` (an `Option` needs that
 /// attribute, too, if the record may end before it). Elsewhere it is an error.
-pub fn from_data<'de, T: de::Deserialize<'de>>(data: &'de Data) -> Result<T, DataError> {
-    T::deserialize(Deserializer(data))
+pub fn from_data<'de, T: de::Deserialize<'de>>(data: impl Into<DataRef<'de>>) -> Result<T, DataError> {
+    T::deserialize(Deserializer(data.into()))
 }
 
 /// Reads an event enum: the variant is the event's name, its fields are the arguments.
 pub(crate) fn from_event<'de, T: de::Deserialize<'de>>(
     name: &'de [u8],
-    args: &'de [Data],
+    args: Elements<'de>,
 ) -> Result<T, DataError> {
     T::deserialize(EventDeserializer { name, args })
 }
 
 /// Presents one value to serde.
 #[derive(Clone, Copy)]
-struct Deserializer<'de>(&'de Data);
+struct Deserializer<'de>(DataRef<'de>);
 
 impl<'de> Deserializer<'de> {
     fn mismatch<T>(self, expected: Kind) -> Result<T, DataError> {
@@ -39,7 +42,7 @@ impl<'de> Deserializer<'de> {
 
     fn bytes(self) -> Result<&'de [u8], DataError> {
         match self.0 {
-            Data::String(string) => Ok(string.as_bytes()),
+            DataRef::String(bytes) => Ok(bytes),
             _ => self.mismatch(Kind::String),
         }
     }
@@ -48,30 +51,30 @@ impl<'de> Deserializer<'de> {
         std::str::from_utf8(self.bytes()?).map_err(|_| DataError::new(DataErrorKind::NotUtf8))
     }
 
-    fn vector(self) -> Result<&'de [Data], DataError> {
+    fn vector(self) -> Result<Elements<'de>, DataError> {
         match self.0 {
-            Data::Vector(elements) => Ok(elements),
+            DataRef::Vector(elements) => Ok(elements),
             _ => self.mismatch(Kind::Vector),
         }
     }
 
-    fn enum_value(self) -> Result<&'de EnumValue, DataError> {
+    fn enum_value(self) -> Result<&'de [u8], DataError> {
         match self.0 {
-            Data::EnumValue(name) => Ok(name),
+            DataRef::EnumValue(name) => Ok(name),
             _ => self.mismatch(Kind::EnumValue),
         }
     }
 
     fn leaf<V: Visitor<'de>>(self, expected: Kind, visitor: V) -> Result<V::Value, DataError> {
         match (expected, self.0) {
-            (Kind::Address, Data::Address(address)) => compact(visitor, address.as_bytes()),
-            (Kind::Subnet, Data::Subnet(subnet)) => compact(visitor, &leaf_serde::subnet_bytes(*subnet)),
-            (Kind::Port, Data::Port(port)) => compact(visitor, &leaf_serde::port_bytes(*port)),
-            (Kind::Timestamp, Data::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
-            (Kind::Timespan, Data::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
-            (Kind::EnumValue, Data::EnumValue(name)) => compact(visitor, name.0.as_bytes()),
-            (Kind::Set, Data::Set(set)) => visitor.visit_seq(Elements::new(set.as_slice())),
-            (Kind::Table, Data::Table(table)) => visitor.visit_map(Entries::new(table.as_slice())),
+            (Kind::Address, DataRef::Address(address)) => compact(visitor, address.as_bytes()),
+            (Kind::Subnet, DataRef::Subnet(subnet)) => compact(visitor, &leaf_serde::subnet_bytes(subnet)),
+            (Kind::Port, DataRef::Port(port)) => compact(visitor, &leaf_serde::port_bytes(port)),
+            (Kind::Timestamp, DataRef::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
+            (Kind::Timespan, DataRef::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
+            (Kind::EnumValue, DataRef::EnumValue(name)) => compact(visitor, name),
+            (Kind::Set, DataRef::Set(elements)) => visitor.visit_seq(ElementAccess::new(elements)),
+            (Kind::Table, DataRef::Table(table)) => visitor.visit_map(EntryAccess::new(table)),
             _ => self.mismatch(expected),
         }
     }
@@ -112,29 +115,29 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        match *self.0 {
-            Data::Boolean(value) => visitor.visit_bool(value),
+        match self.0 {
+            DataRef::Boolean(value) => visitor.visit_bool(value),
             _ => self.mismatch(Kind::Boolean),
         }
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        match *self.0 {
-            Data::Count(value) => visitor.visit_u64(value),
+        match self.0 {
+            DataRef::Count(value) => visitor.visit_u64(value),
             _ => self.mismatch(Kind::Count),
         }
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        match *self.0 {
-            Data::Integer(value) => visitor.visit_i64(value),
+        match self.0 {
+            DataRef::Integer(value) => visitor.visit_i64(value),
             _ => self.mismatch(Kind::Integer),
         }
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::Real(value) => visitor.visit_f64(value.0),
+            DataRef::Real(value) => visitor.visit_f64(value.0),
             _ => self.mismatch(Kind::Real),
         }
     }
@@ -157,7 +160,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::None => visitor.visit_none(),
+            DataRef::None => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -182,7 +185,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        visitor.visit_seq(Elements::new(self.vector()?))
+        visitor.visit_seq(ElementAccess::new(self.vector()?))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DataError> {
@@ -193,7 +196,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
                 found: elements.len(),
             }));
         }
-        visitor.visit_seq(Elements::new(elements))
+        visitor.visit_seq(ElementAccess::new(elements))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -207,7 +210,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::Table(table) => visitor.visit_map(Entries::new(table.as_slice())),
+            DataRef::Table(table) => visitor.visit_map(EntryAccess::new(table)),
             _ => self.mismatch(Kind::Table),
         }
     }
@@ -230,8 +233,8 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         if name == reserved::DATA {
             return visitor.visit_enum(AnyAccess(self));
         }
-        let EnumValue(value) = self.enum_value()?;
-        let text = value.as_str().ok_or(DataError::new(DataErrorKind::NotUtf8))?;
+        let name = self.enum_value()?;
+        let text = std::str::from_utf8(name).map_err(|_| DataError::new(DataErrorKind::NotUtf8))?;
         visitor.visit_enum(text.into_deserializer() as StrDeserializer<'_, DataError>)
     }
 
@@ -245,19 +248,19 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 }
 
 /// The elements of a vector or set, each with its index in errors.
-struct Elements<'de> {
-    rest: std::iter::Enumerate<std::slice::Iter<'de, Data>>,
+struct ElementAccess<'de> {
+    rest: std::iter::Enumerate<ElementsIter<'de>>,
 }
 
-impl<'de> Elements<'de> {
-    fn new(elements: &'de [Data]) -> Self {
+impl<'de> ElementAccess<'de> {
+    fn new(elements: Elements<'de>) -> Self {
         Self {
             rest: elements.iter().enumerate(),
         }
     }
 }
 
-impl<'de> de::SeqAccess<'de> for Elements<'de> {
+impl<'de> de::SeqAccess<'de> for ElementAccess<'de> {
     type Error = DataError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
@@ -276,13 +279,13 @@ impl<'de> de::SeqAccess<'de> for Elements<'de> {
 }
 
 /// The entries of a table, each with its key in errors.
-struct Entries<'de> {
-    rest: std::slice::Iter<'de, (Data, Data)>,
-    current: Option<&'de (Data, Data)>,
+struct EntryAccess<'de> {
+    rest: EntriesIter<'de>,
+    current: Option<(DataRef<'de>, DataRef<'de>)>,
 }
 
-impl<'de> Entries<'de> {
-    fn new(entries: &'de [(Data, Data)]) -> Self {
+impl<'de> EntryAccess<'de> {
+    fn new(entries: Entries<'de>) -> Self {
         Self {
             rest: entries.iter(),
             current: None,
@@ -290,7 +293,7 @@ impl<'de> Entries<'de> {
     }
 }
 
-impl<'de> de::MapAccess<'de> for Entries<'de> {
+impl<'de> de::MapAccess<'de> for EntryAccess<'de> {
     type Error = DataError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DataError> {
@@ -298,7 +301,7 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
         self.current
             .map(|(key, _)| {
                 seed.deserialize(Deserializer(key))
-                    .map_err(|error| error.in_entry(key))
+                    .map_err(|error| error.in_entry(&key))
             })
             .transpose()
     }
@@ -308,7 +311,7 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         seed.deserialize(Deserializer(value))
-            .map_err(|error| error.in_entry(key))
+            .map_err(|error| error.in_entry(&key))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -324,13 +327,13 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
 /// what we know.
 struct Fields<'de> {
     names: std::slice::Iter<'static, &'static str>,
-    values: std::slice::Iter<'de, Data>,
+    values: ElementsIter<'de>,
     /// Why the field asked for last has no value.
     unset: Option<DataError>,
 }
 
 impl<'de> Fields<'de> {
-    fn new(names: &'static [&'static str], values: &'de [Data]) -> Self {
+    fn new(names: &'static [&'static str], values: Elements<'de>) -> Self {
         Self {
             names: names.iter(),
             values: values.iter(),
@@ -357,7 +360,7 @@ impl<'de> de::SeqAccess<'de> for &mut Fields<'de> {
         };
         match seed.deserialize(Deserializer(value)) {
             Ok(value) => Ok(Some(value)),
-            Err(error) if *value == Data::None && error.path.is_empty() => {
+            Err(error) if matches!(value, DataRef::None) && error.path.is_empty() => {
                 self.unset = Some(error.in_field(name));
                 Ok(None)
             }
@@ -370,7 +373,7 @@ impl<'de> de::SeqAccess<'de> for &mut Fields<'de> {
     }
 }
 
-/// Shows a value to the derive of [`Data`] itself: the variant is the kind.
+/// Shows a value to the derive of [`Data`](super::Data) itself: the variant is the kind.
 struct AnyAccess<'de>(Deserializer<'de>);
 
 impl<'de> de::EnumAccess<'de> for AnyAccess<'de> {
@@ -410,7 +413,7 @@ impl<'de> de::VariantAccess<'de> for AnyAccess<'de> {
 /// Presents an event as an enum.
 struct EventDeserializer<'de> {
     name: &'de [u8],
-    args: &'de [Data],
+    args: Elements<'de>,
 }
 
 impl EventDeserializer<'_> {
@@ -472,7 +475,7 @@ impl<'de> de::EnumAccess<'de> for EventDeserializer<'de> {
 
 /// The arguments of an event. Unlike a record's fields they must be as many as declared, and `none` does not stand
 /// for a default (`src/broker/Manager.cc`, `ProcessMessage`).
-struct Arguments<'de>(&'de [Data]);
+struct Arguments<'de>(Elements<'de>);
 
 impl Arguments<'_> {
     fn check(&self, expected: usize) -> Result<(), DataError> {
@@ -497,7 +500,7 @@ impl<'de> de::VariantAccess<'de> for Arguments<'de> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DataError> {
         self.check(1)?;
-        match self.0.first() {
+        match self.0.iter().next() {
             Some(argument) => seed
                 .deserialize(Deserializer(argument))
                 .map_err(|error| error.in_element(0)),
@@ -507,7 +510,7 @@ impl<'de> de::VariantAccess<'de> for Arguments<'de> {
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DataError> {
         self.check(len)?;
-        visitor.visit_seq(Elements::new(self.0))
+        visitor.visit_seq(ElementAccess::new(self.0))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -526,7 +529,7 @@ impl<'de> de::VariantAccess<'de> for Arguments<'de> {
 /// Arguments with the names that their declaration gives them, for errors.
 struct NamedArguments<'de> {
     names: std::slice::Iter<'static, &'static str>,
-    values: std::slice::Iter<'de, Data>,
+    values: ElementsIter<'de>,
 }
 
 impl<'de> de::SeqAccess<'de> for NamedArguments<'de> {

@@ -1,42 +1,49 @@
 use std::fmt;
 
-use super::Data;
+use super::{Data, DataRef};
 
 /// As Broker prints values (`data.cc`, `convert`): `T` and `F`, `nil`, `(a, b)`, `{a, b}`, `{k -> v}`, strings bare.
 /// For people and logs: not every value can be told from every other, and invalid UTF-8 is replaced by U+FFFD.
 impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        DataRef::from(self).fmt(f)
+    }
+}
+
+/// As [`Data`].
+impl fmt::Display for DataRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("nil"),
             Self::Boolean(value) => f.write_str(if *value { "T" } else { "F" }),
             Self::Count(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
+            Self::Real(value) if value.0.is_nan() => f.write_str("nan"),
             Self::Real(value) => write!(f, "{:.6}", value.0),
-            Self::String(value) => value.fmt(f),
+            Self::String(value) | Self::EnumValue(value) => f.write_str(&String::from_utf8_lossy(value)),
             Self::Address(value) => value.fmt(f),
             Self::Subnet(value) => value.fmt(f),
             Self::Port(value) => value.fmt(f),
             Self::Timestamp(value) => write!(f, "{}ns", value.0),
             Self::Timespan(value) => write!(f, "{}ns", value.0),
-            Self::EnumValue(value) => value.fmt(f),
-            Self::Set(elements) => list(f, '{', elements, '}', fmt::Display::fmt),
-            Self::Table(entries) => list(f, '{', entries, '}', |(key, value), f| {
+            Self::Set(elements) => list(f, '{', elements.iter(), '}', |element, f| element.fmt(f)),
+            Self::Table(entries) => list(f, '{', entries.iter(), '}', |(key, value), f| {
                 write!(f, "{key} -> {value}")
             }),
-            Self::Vector(elements) => list(f, '(', elements, ')', fmt::Display::fmt),
+            Self::Vector(elements) => list(f, '(', elements.iter(), ')', |element, f| element.fmt(f)),
         }
     }
 }
 
-fn list<'a, T: 'a>(
+fn list<T>(
     f: &mut fmt::Formatter<'_>,
     open: char,
-    elements: impl IntoIterator<Item = &'a T>,
+    elements: impl Iterator<Item = T>,
     close: char,
-    write: impl Fn(&'a T, &mut fmt::Formatter<'_>) -> fmt::Result,
+    write: impl Fn(T, &mut fmt::Formatter<'_>) -> fmt::Result,
 ) -> fmt::Result {
     write!(f, "{open}")?;
-    for (index, element) in elements.into_iter().enumerate() {
+    for (index, element) in elements.enumerate() {
         if index > 0 {
             f.write_str(", ")?;
         }

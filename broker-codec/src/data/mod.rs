@@ -1,5 +1,6 @@
 //! Broker values: [`Data`] and its leaves.
 
+mod borrowed;
 mod container;
 mod de;
 mod display;
@@ -20,12 +21,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use borrowed::{DataRef, DataTree, Elements, ElementsIter, Entries, EntriesIter};
+pub(crate) use borrowed::{Extent, Node, value_at};
 pub use container::{DuplicateError, Set, Table};
 pub use de::from_data;
 pub(crate) use de::from_event;
 pub use error::{DataError, DataErrorKind};
 pub use leaf::{Address, EnumValue, Port, PrefixLengthError, Protocol, Real, Subnet, Timespan, Timestamp};
 pub use limits::{DEPTH_MAX, EncodeError, LENGTH_MAX, VALUES_MAX};
+pub(crate) use order::{is_less, total_cmp};
 pub use ser::to_data;
 pub(crate) use ser::to_event;
 pub use string::ZeekString;

@@ -36,6 +36,12 @@ impl Deref for ZeekString {
     }
 }
 
+impl AsRef<[u8]> for ZeekString {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Borrow<[u8]> for ZeekString {
     fn borrow(&self) -> &[u8] {
         &self.0

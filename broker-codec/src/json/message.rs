@@ -31,7 +31,7 @@ impl DataMessage {
         let mut out = String::from(r#"{"type":"data-message","topic":"#);
         write::write_string(&self.topic, &mut out);
         out.push(',');
-        write::members(&self.data, &mut out)?;
+        write::members((&self.data).into(), &mut out)?;
         out.push('}');
         Ok(out)
     }

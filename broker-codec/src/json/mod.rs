@@ -33,15 +33,18 @@ pub use message::{
     Ack, DataMessage, ErrorMessage, ServerMessage, decode_subscriptions, encode_subscriptions,
 };
 
-use crate::{Data, data::EncodeError};
+use crate::{
+    Data,
+    data::{DataRef, EncodeError},
+};
 
 /// The largest text that is read, in bytes.
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
 /// Writes `{"@data-type":...,"data":...}`. After an error `out` holds a part of it.
-pub fn encode(data: &Data, out: &mut String) -> Result<(), EncodeError> {
+pub fn encode<'a>(data: impl Into<DataRef<'a>>, out: &mut String) -> Result<(), EncodeError> {
     out.push('{');
-    write::members(data, out)?;
+    write::members(data.into(), out)?;
     out.push('}');
     Ok(())
 }

@@ -112,15 +112,14 @@ impl<'a> Reader<'a> {
                 if members.data.is_some() {
                     return Err(self.error(JsonErrorKind::DuplicateMember("data")));
                 }
+                self.next_token();
+                let offset = self.at;
                 members.data = Some(match members.kind {
                     Some(kind) => Content::Value(self.data(kind)?),
-                    None => {
-                        self.next_token();
-                        Content::Raw {
-                            offset: self.at,
-                            raw: self.raw()?,
-                        }
-                    }
+                    None => Content::Raw {
+                        raw: self.raw()?,
+                        offset,
+                    },
                 });
             }
             _ => return Ok(false),
@@ -437,16 +436,12 @@ impl<'a> Reader<'a> {
     fn plain(&mut self) -> Result<&'a [u8], JsonError> {
         let rest = self.rest();
         let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-        match length.and_then(|length| rest.get(..length)) {
-            Some(plain) => {
-                self.at += plain.len();
-                Ok(plain)
-            }
-            None => {
-                self.at = self.text.len();
-                Err(self.error(JsonErrorKind::UnexpectedEnd))
-            }
-        }
+        let Some(plain) = length.and_then(|length| rest.get(..length)) else {
+            self.at = self.text.len();
+            return Err(self.error(JsonErrorKind::UnexpectedEnd));
+        };
+        self.at += plain.len();
+        Ok(plain)
     }
 
     /// A backslash and what it stands for.

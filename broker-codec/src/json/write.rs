@@ -2,42 +2,37 @@
 
 use std::fmt::Write;
 
-use crate::{
-    Data,
-    data::{DEPTH_MAX, EncodeError, Kind, Timestamp, write_seconds},
-};
+use crate::data::{DEPTH_MAX, DataRef, EncodeError, Kind, Timestamp, write_seconds};
 
 /// Writes a value as the members `"@data-type":...,"data":...`, which stand between braces or, in a data message, among
 /// its other members.
-pub(super) fn members(data: &Data, out: &mut String) -> Result<(), EncodeError> {
+pub(super) fn members(data: DataRef<'_>, out: &mut String) -> Result<(), EncodeError> {
     write_members(data, 0, out)
 }
 
-fn write_value(data: &Data, depth: usize, out: &mut String) -> Result<(), EncodeError> {
+fn write_value(data: DataRef<'_>, depth: usize, out: &mut String) -> Result<(), EncodeError> {
     out.push('{');
     write_members(data, depth, out)?;
     out.push('}');
     Ok(())
 }
 
-fn write_members(data: &Data, depth: usize, out: &mut String) -> Result<(), EncodeError> {
+fn write_members(data: DataRef<'_>, depth: usize, out: &mut String) -> Result<(), EncodeError> {
     out.push_str(prologue(data.kind()));
     match data {
-        Data::None => out.push_str("{}"),
-        Data::Boolean(value) => out.push_str(if *value { "true" } else { "false" }),
-        Data::Count(value) => display(value, out),
-        Data::Integer(value) => display(value, out),
-        Data::Real(value) => write_real(value.0, out),
-        Data::String(value) => write_string(value, out),
-        Data::EnumValue(value) => write_string(&value.0, out),
-        Data::Address(value) => quoted(value, out),
-        Data::Subnet(value) => quoted(value, out),
-        Data::Port(value) => quoted(value, out),
-        Data::Timestamp(value) => write_timestamp(*value, out),
-        Data::Timespan(value) => quoted(value, out),
-        Data::Set(elements) => write_array(elements, depth, out, write_value)?,
-        Data::Vector(elements) => write_array(elements, depth, out, write_value)?,
-        Data::Table(entries) => write_array(entries, depth, out, |(key, value), depth, out| {
+        DataRef::None => out.push_str("{}"),
+        DataRef::Boolean(value) => out.push_str(if value { "true" } else { "false" }),
+        DataRef::Count(value) => display(value, out),
+        DataRef::Integer(value) => display(value, out),
+        DataRef::Real(value) => write_real(value.0, out),
+        DataRef::String(value) | DataRef::EnumValue(value) => write_string(value, out),
+        DataRef::Address(value) => quoted(value, out),
+        DataRef::Subnet(value) => quoted(value, out),
+        DataRef::Port(value) => quoted(value, out),
+        DataRef::Timestamp(value) => write_timestamp(value, out),
+        DataRef::Timespan(value) => quoted(value, out),
+        DataRef::Set(elements) | DataRef::Vector(elements) => write_array(elements, depth, out, write_value)?,
+        DataRef::Table(entries) => write_array(entries, depth, out, |(key, value), depth, out| {
             out.push_str(r#"{"key":"#);
             write_value(key, depth, out)?;
             out.push_str(r#","value":"#);
@@ -70,11 +65,11 @@ fn prologue(kind: Kind) -> &'static str {
     }
 }
 
-fn write_array<'a, T: 'a>(
-    elements: impl IntoIterator<Item = &'a T>,
+fn write_array<T>(
+    elements: impl IntoIterator<Item = T>,
     depth: usize,
     out: &mut String,
-    write: impl Fn(&'a T, usize, &mut String) -> Result<(), EncodeError>,
+    write: impl Fn(T, usize, &mut String) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
     if depth == DEPTH_MAX {
         return Err(EncodeError::TooDeep);
@@ -112,15 +107,15 @@ fn write_real(value: f64, out: &mut String) {
     }
 }
 
-/// UTC in milliseconds; what is finer is cut off.
+/// UTC in milliseconds; what is finer is cut off, and before 1970 the milliseconds, too (`format/json.cc`,
+/// `encode_to_buf`).
 fn write_timestamp(timestamp: Timestamp, out: &mut String) {
     const NANOS_PER_SEC: i64 = 1_000_000_000;
     const NANOS_PER_MILLI: i64 = 1_000_000;
-    let seconds = timestamp.0.div_euclid(NANOS_PER_SEC);
-    let millis = timestamp.0.rem_euclid(NANOS_PER_SEC) / NANOS_PER_MILLI;
+    let millis = (timestamp.0 % NANOS_PER_SEC / NANOS_PER_MILLI).max(0);
     out.push('"');
     // Any 64-bit count of nanoseconds is within the calendar's range.
-    let _ = write_seconds(seconds, out);
+    let _ = write_seconds(timestamp.0 / NANOS_PER_SEC, out);
     display(format_args!(".{millis:03}"), out);
     out.push('"');
 }
