@@ -229,3 +229,6 @@ impl Writer {
         self.failing = false;
     }
 }
+
+#[cfg(test)]
+mod tests;
