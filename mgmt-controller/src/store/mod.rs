@@ -308,12 +308,17 @@ impl Store {
 
     /// Makes sure that the file is a Broker store, and returns its version.
     fn check_schema(&self) -> Result<Option<String>, StoreError> {
-        let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::Unknown) => StoreError::Foreign {
-                path: self.path.clone(),
-                detail: error.to_string(),
-            },
-            _ => self.error("read", error),
+        // What SQLite refuses before it runs: a table or a column is missing.
+        let foreign = |error| match error {
+            rusqlite::Error::SqlInputError { msg, .. } | rusqlite::Error::SqliteFailure(_, Some(msg))
+                if msg.starts_with("no such") =>
+            {
+                StoreError::Foreign {
+                    path: self.path.clone(),
+                    detail: msg,
+                }
+            }
+            error => self.error("read", error),
         };
         self.connection
             .prepare("select key, value, expiry from store")
@@ -424,3 +429,6 @@ fn create_dir_durably(dir: &Path) -> io::Result<()> {
     }
     fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;
