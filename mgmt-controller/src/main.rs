@@ -60,7 +60,7 @@ fn run(settings: &SettingArgs) -> ExitCode {
     match runtime::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", runtime::with_causes(&error));
+            tracing::error!("{}", process::with_causes(&error));
             ExitCode::FAILURE
         }
     }
@@ -79,7 +79,7 @@ fn check(settings: &SettingArgs) -> ExitCode {
 fn read(settings: &SettingArgs) -> Result<Config, ExitCode> {
     let refuse = |errors: ConfigErrors| {
         for error in &errors {
-            complain(&format!("error: {}", runtime::with_causes(error)));
+            complain(&format!("error: {}", process::with_causes(error)));
         }
         ExitCode::from(if errors.is_usage() { 2 } else { 1 })
     };

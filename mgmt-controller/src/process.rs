@@ -1,6 +1,8 @@
 //! What concerns the process as a whole: its name, its log on standard error.
 
-use std::{convert::Infallible, ffi::CString, io, os::unix::process::CommandExt, process::Command};
+use std::{
+    convert::Infallible, error::Error, ffi::CString, io, os::unix::process::CommandExt, process::Command,
+};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -44,6 +46,18 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> WorkerGuard {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     guard
+}
+
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += ": ";
+        text += &error.to_string();
+        cause = error.source();
+    }
+    text
 }
 
 /// How many lines may wait for standard error.

@@ -1,6 +1,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::{Origin, ValueError};
+use crate::process::with_causes;
 
 /// The configuration is not usable; every problem that was found.
 #[derive(Debug)]
@@ -11,14 +12,14 @@ pub struct ConfigErrors(pub(super) Vec<ConfigError>);
 #[non_exhaustive]
 pub enum ConfigError {
     /// A value of the wrong type.
-    #[error("{origin}: {name}: {source}")]
+    #[error("{origin}: {name}: {problem}")]
     Value {
         /// Where it was given.
         origin: Origin,
         /// The setting.
         name: &'static str,
         /// What is wrong.
-        source: ValueError,
+        problem: ValueError,
     },
     /// A value of the right type that cannot be used.
     #[error("{origin}: {name}: {reason}")]
@@ -95,12 +96,7 @@ impl fmt::Display for ConfigErrors {
             if at > 0 {
                 f.write_str("\n")?;
             }
-            problem.fmt(f)?;
-            if let Some(source) =
-                std::error::Error::source(problem).filter(|_| matches!(problem, ConfigError::Redefs { .. }))
-            {
-                write!(f, ": {source}")?;
-            }
+            f.write_str(&with_causes(problem))?;
         }
         Ok(())
     }

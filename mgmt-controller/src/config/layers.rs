@@ -97,10 +97,10 @@ impl Layers {
                 value,
                 origin: given.origin.clone(),
             })),
-            Err(source) => Err(ConfigError::Value {
+            Err(problem) => Err(ConfigError::Value {
                 origin: given.origin.clone(),
                 name,
-                source,
+                problem,
             }),
         }
     }

@@ -191,7 +191,7 @@ impl Resolver<'_> {
             self.problems.push(ConfigError::Value {
                 origin: address.origin,
                 name: address_name,
-                source: ValueError {
+                problem: ValueError {
                     text: address.value,
                     expected: "an IP address, as in 0.0.0.0 or ::1",
                 },
@@ -243,11 +243,11 @@ impl Resolver<'_> {
                 origin: text.origin,
             },
             // DIFFERENCE(malformed-port): Zeek's to_port() complains and yields 0/unknown, which silently means no listener.
-            Err(source) => {
+            Err(problem) => {
                 self.problems.push(ConfigError::Value {
                     origin: text.origin,
                     name: port_name,
-                    source,
+                    problem,
                 });
                 otherwise
             }

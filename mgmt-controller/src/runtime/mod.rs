@@ -16,14 +16,17 @@ mod ready;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    error::Error,
     io,
     net::SocketAddr,
     path::PathBuf,
     pin::pin,
 };
 
-use broker_codec::{EndpointId, json::DataMessage};
+use broker_codec::{
+    EndpointId,
+    data::{Port, ZeekString},
+    json::DataMessage,
+};
 use broker_endpoint::{
     EndpointError,
     websocket::{ClientId, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
@@ -34,10 +37,11 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep_until},
 };
+use tracing::field::display;
 
 use crate::{
     config::{Config, Listener},
-    core::{self, Action, Controller, Input, Level, Outgoing},
+    core::{self, Action, Controller, Input, Level, Outgoing, WriteId},
     management_log::ManagementLog,
     store::{Restored, Store, StoreError, StoreThread, Written},
 };
@@ -88,18 +92,6 @@ pub enum RunError {
     Impatient,
 }
 
-/// An error with its causes, in one line.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += ": ";
-        text += &error.to_string();
-        cause = error.source();
-    }
-    text
-}
-
 /// Runs the controller until a signal ends it.
 pub fn run(config: Config) -> Result<(), RunError> {
     // All that is slow has threads of its own; one thread for the rest costs least, in memory and in latency.
@@ -122,7 +114,8 @@ struct Runtime {
     publisher: Option<Publisher>,
     clients: BTreeMap<ClientId, String>,
     store: StoreThread,
-    writes_under_way: usize,
+    /// The writes under way, each with the request that it belongs to.
+    writes: BTreeMap<WriteId, Option<ZeekString>>,
     log: ManagementLog,
     signals: Signals,
     counters: Counters,
@@ -177,7 +170,7 @@ impl Runtime {
             server,
             clients: BTreeMap::new(),
             store,
-            writes_under_way: 0,
+            writes: BTreeMap::new(),
             log,
             signals,
             counters: Counters::default(),
@@ -207,7 +200,7 @@ impl Runtime {
         }
         let listener = |address: SocketAddr| core::Listener {
             address: address.ip().to_string(),
-            port: broker_codec::data::Port::tcp(address.port()),
+            port: Port::tcp(address.port()),
         };
         let started = Input::Started {
             broker_id: endpoint_id.to_string(),
@@ -283,7 +276,7 @@ impl Runtime {
     }
 
     async fn finish_writes(&mut self) -> Result<(), RunError> {
-        while self.writes_under_way > 0 {
+        while !self.writes.is_empty() {
             let written = tokio::select! {
                 written = self.store.ended() => written,
                 _ = self.signals.recv() => return Err(RunError::Impatient),
@@ -295,9 +288,9 @@ impl Runtime {
     }
 
     fn persisted(&mut self, Written { write, outcome }: Written) -> Input {
-        self.writes_under_way = self.writes_under_way.saturating_sub(1);
         if let Err(error) = &outcome {
-            tracing::error!(%write, %error, "configurations are not stored");
+            let reqid = self.writes.get(&write).and_then(Option::as_ref);
+            tracing::error!(reqid = reqid.map(display), %error, "configurations are not stored");
         }
         Input::Persisted { write, outcome }
     }
@@ -335,13 +328,18 @@ impl Runtime {
     async fn handle(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
+            let reqid = match &input {
+                Input::Request { request, .. } => Some(request.reqid().clone()),
+                Input::Persisted { write, .. } => self.writes.remove(write).flatten(),
+                Input::Started { .. } | Input::Tick => None,
+            };
             let time = Timestamp::now();
             let now = Now::from_start(self.started.elapsed());
             for action in self.controller.step(now, input) {
                 match action {
-                    Action::Log { level, message } => self.log(time, level, &message),
+                    Action::Log { level, message } => self.log(time, level, reqid.as_ref(), &message),
                     Action::Persist { write, entries } => {
-                        self.writes_under_way += 1;
+                        self.writes.insert(write, reqid.clone());
                         if let Err(written) = self.store.write(write, entries) {
                             let input = self.persisted(written);
                             inputs.push_back(input);
@@ -353,16 +351,17 @@ impl Runtime {
         }
     }
 
-    fn log(&self, time: Timestamp, level: Level, message: &str) {
+    fn log(&self, time: Timestamp, level: Level, reqid: Option<&ZeekString>, message: &str) {
+        let reqid = reqid.map(display);
         match level {
-            Level::Debug | Level::Info => tracing::debug!("{message}"),
-            Level::Warning => tracing::warn!("{message}"),
-            Level::Error => tracing::error!("{message}"),
+            Level::Debug | Level::Info => tracing::debug!(reqid, "{message}"),
+            Level::Warning => tracing::warn!(reqid, "{message}"),
+            Level::Error => tracing::error!(reqid, "{message}"),
         }
         self.log.write(time, level, message);
     }
 
-    async fn publish(&mut self, topic: broker_codec::data::ZeekString, outgoing: &Outgoing) {
+    async fn publish(&mut self, topic: ZeekString, outgoing: &Outgoing) {
         let (reqid, name) = (outgoing.reqid(), outgoing.event_name());
         match outgoing {
             Outgoing::Client(response) => {
