@@ -58,6 +58,11 @@ impl<K: Clone + Ord, V> RequestTable<K, V> {
     }
 
     /// The entry under this key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|entry| &entry.value)
+    }
+
+    /// The entry under this key, to change it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
@@ -138,8 +143,11 @@ mod tests {
         let mut table = RequestTable::new();
         table.insert("a", at(10), 1).unwrap();
         assert_eq!(table.insert("a", at(20), 2), Err(2));
-        assert_eq!(table.get_mut(&"a"), Some(&mut 1));
+        assert_eq!(table.get(&"a"), Some(&1));
         assert_eq!(table.deadline(), Some(at(10)));
+
+        *table.get_mut(&"a").unwrap() = 3;
+        assert_eq!(table.remove(&"a"), Some(3));
     }
 
     #[test]
