@@ -5,7 +5,8 @@ use mgmt_api::{AgentRequest, Configuration, Instance, RequestKind, ResultRecord}
 
 use super::{
     configurations::Slot,
-    controller::{AfterWrite, Controller, Key, Logged, Pending, listed},
+    controller::{AfterWrite, Controller},
+    requests::{Key, Logged, Pending, listed},
     turn::Turn,
 };
 
@@ -94,7 +95,7 @@ impl Controller {
             return;
         };
         let stored = outcome.is_ok();
-        if stored && config.instances.is_empty() {
+        if stored {
             self.replace_instances(turn, &config);
         }
         let waited_for = self.requests.remove(&key).is_some();

@@ -23,11 +23,15 @@ mod input;
 mod instances;
 mod ports;
 mod query;
+mod requests;
 mod restart;
 mod settings;
 mod stage;
 mod turn;
 mod validate;
+
+#[cfg(test)]
+mod tests;
 
 pub use action::{Action, Level, Outgoing};
 pub use configurations::{Configurations, Slot};

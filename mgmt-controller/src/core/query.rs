@@ -2,7 +2,8 @@ use broker_codec::data::{Set, ZeekString, to_data};
 use mgmt_api::{AgentRequest, Configuration, Instance, RequestKind, ResultRecord};
 
 use super::{
-    controller::{Controller, Key, Logged},
+    controller::Controller,
+    requests::{Key, Logged},
     turn::Turn,
 };
 

@@ -2,8 +2,9 @@ use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{AgentRequest, RequestKind};
 
 use super::{
-    controller::{Controller, Key, Logged},
+    controller::Controller,
     query::split_by_existence,
+    requests::{Key, Logged},
     turn::Turn,
 };
 

@@ -6,8 +6,10 @@ use mgmt_api::{Configuration, Instance, RequestKind, ResultRecord};
 
 use super::{
     configurations::Slot,
-    controller::{AfterWrite, Controller, Key, Logged, Pending, WRITES_MAX},
+    controller::{AfterWrite, Controller, WRITES_MAX},
+    input::WriteId,
     ports::{NoPortLeft, assign_broker_ports, assign_metrics_ports},
+    requests::{Key, Logged, Pending},
     turn::Turn,
     validate::validate,
 };
@@ -57,21 +59,24 @@ impl Controller {
             reqid: reqid.clone(),
             id: config.id.clone(),
         };
-        self.await_answer(turn, Key::Client(KIND, reqid), Pending::Write);
-        self.write(turn, vec![(Slot::Staged, config), (Slot::Ready, ready)], then);
+        let write = self.write(turn, vec![(Slot::Staged, config), (Slot::Ready, ready)], then);
+        self.await_answer(turn, Key::Client(KIND, reqid), Pending::Write(write));
     }
 
     /// The second half: the configurations are stored, or cannot be.
     pub(super) fn answer_staging(
         &mut self,
         turn: &mut Turn,
+        write: WriteId,
         reqid: ZeekString,
         id: ZeekString,
         outcome: Result<(), String>,
     ) {
-        if self.requests.remove(&Key::Client(KIND, reqid.clone())).is_none() {
-            return; // It timed out, and the client knows.
-        }
+        let key = Key::Client(KIND, reqid.clone());
+        match self.requests.get(&key) {
+            Some(Pending::Write(own)) if *own == write => self.requests.remove(&key),
+            _ => return, // It timed out, and the client knows.
+        };
         match outcome {
             Ok(()) => {
                 let result = ResultRecord {

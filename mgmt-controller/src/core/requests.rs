@@ -1,0 +1,177 @@
+//! Requests on their way: kept, passed on, answered, given up.
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{AgentRequest, ClientResponse, RequestKind, ResultRecord, topics};
+
+use super::{action::Outgoing, controller::Controller, fanout::Fanout, input::WriteId, turn::Turn};
+
+/// What a request is known by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A client's: by the kind and the client's id.
+    Client(RequestKind, ZeekString),
+    /// A deployment of the controller's own.
+    Internal(ZeekString),
+}
+
+impl Key {
+    pub(super) const fn reqid(&self) -> &ZeekString {
+        match self {
+            Self::Client(_, reqid) | Self::Internal(reqid) => reqid,
+        }
+    }
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// A write, and this one: an earlier one may have been for another request with the same id.
+    Write(WriteId),
+    /// The [`Deployment`].
+    Deployment,
+    /// Agents.
+    Agents(Fanout),
+    /// Its time-out.
+    Timeout,
+}
+
+/// How the log shows an answer. Zeek has a way for each request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Logged {
+    /// By the request's id.
+    Id,
+    /// By the result.
+    Result,
+    /// By id and results of a request that is called pending.
+    Pending,
+    /// By id and results of a request that is called finished.
+    Finished,
+}
+
+impl Controller {
+    /// Answers the requests whose time is up.
+    pub(super) fn expire(&mut self, turn: &mut Turn) {
+        while let Some((key, pending)) = self.requests.pop_expired(turn.now) {
+            let reqid = key.reqid().clone();
+            turn.info(format!("request {reqid} timed out"));
+            let logged = match pending {
+                Pending::Write(_) => Logged::Finished,
+                Pending::Timeout => Logged::Id,
+                Pending::Deployment | Pending::Agents(_) => Logged::Pending,
+            };
+            let mut results = match pending {
+                Pending::Agents(fanout) => fanout.into_results(),
+                Pending::Deployment => self.give_up_deployment(),
+                Pending::Write(_) | Pending::Timeout => Vec::new(),
+            };
+            results.push(ResultRecord::failure(reqid.clone(), "request timed out"));
+            if let Key::Client(kind, _) = key {
+                self.respond(turn, kind, reqid, results, logged);
+            }
+        }
+    }
+
+    /// Keeps a request until it is answered or its time is up.
+    pub(super) fn await_answer(&mut self, turn: &Turn, key: Key, pending: Pending) {
+        let deadline = turn.now + self.settings.request_timeout;
+        let inserted = self.requests.insert(key, deadline, pending);
+        debug_assert!(inserted.is_ok(), "a live request is never asked for again");
+    }
+
+    /// Asks instances, each under an id of its own, and keeps the request until they have answered. Without instances
+    /// the request is answered at once, and fails.
+    ///
+    /// DIFFERENCE(nobody-to-ask): Zeek lets the request time out if there is nobody to ask.
+    pub(super) fn ask_agents(
+        &mut self,
+        turn: &mut Turn,
+        key: Key,
+        instances: Vec<ZeekString>,
+        mut results: Vec<ResultRecord>,
+        request: impl Fn(ZeekString) -> AgentRequest,
+    ) {
+        if instances.is_empty() {
+            let reqid = key.reqid().clone();
+            results.push(ResultRecord::failure(reqid.clone(), "no instances ready"));
+            if let Key::Client(kind, _) = key {
+                self.respond(turn, kind, reqid, results, Logged::Pending);
+            }
+            return;
+        }
+        let mut fanout = Fanout::new(results);
+        for instance in instances {
+            let reqid = self.ids.next_id();
+            fanout.ask(reqid.clone(), instance.clone());
+            self.send(turn, &instance, request(reqid));
+        }
+        self.await_answer(turn, key, Pending::Agents(fanout));
+    }
+
+    /// Logs and sends a request to an agent.
+    pub(super) fn send(&mut self, turn: &mut Turn, instance: &ZeekString, request: AgentRequest) {
+        let event = request.event_name();
+        turn.info(match &request {
+            AgentRequest::AgentStandby { .. } => format!("tx {event} to {instance}"),
+            AgentRequest::NodeDispatch { reqid, action, .. } => {
+                format!("tx {event} {reqid} {} to {instance}", bracketed(action))
+            }
+            _ => format!("tx {event} {} to {instance}", request.reqid()),
+        });
+        let topic = topics::agent(&self.settings.agent_topic_prefix, instance);
+        turn.publish(topic, Outgoing::Agent(request));
+    }
+
+    /// Answers a request with one failure.
+    pub(super) fn refuse(
+        &mut self,
+        turn: &mut Turn,
+        kind: RequestKind,
+        reqid: ZeekString,
+        error: impl Into<ZeekString>,
+        logged: Logged,
+    ) {
+        let results = vec![ResultRecord::failure(reqid.clone(), error)];
+        self.respond(turn, kind, reqid, results, logged);
+    }
+
+    /// Answers a request. The caller sees to it that it happens once.
+    pub(super) fn respond(
+        &mut self,
+        turn: &mut Turn,
+        kind: RequestKind,
+        reqid: ZeekString,
+        results: Vec<ResultRecord>,
+        logged: Logged,
+    ) {
+        let event = kind.response_event();
+        let response = ClientResponse::new(kind, reqid, results);
+        let reqid = response.reqid();
+        let results = listed(response.results());
+        turn.info(match logged {
+            Logged::Id => format!("tx {event} {reqid}"),
+            Logged::Result => format!("tx {event} {results}"),
+            Logged::Pending => format!("tx {event} [request {reqid} pending, results: {results}]"),
+            Logged::Finished => format!("tx {event} [request {reqid} finished, results: {results}]"),
+        });
+        self.publish(turn, response);
+    }
+
+    /// Publishes an answer that has been logged.
+    pub(super) fn publish(&self, turn: &mut Turn, response: ClientResponse) {
+        turn.publish(self.settings.topic.clone(), Outgoing::Client(response));
+    }
+}
+
+/// As Zeek prints a vector of strings.
+pub(super) fn bracketed<'a>(items: impl IntoIterator<Item = &'a ZeekString>) -> String {
+    format!("[{}]", listed(items))
+}
+
+/// Joined by commas.
+pub(super) fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
+    items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
