@@ -1,0 +1,47 @@
+//! The controller's core, seen from outside: transcripts, recordings of Zeek's controller, properties.
+
+mod properties;
+mod recorded;
+mod transcript;
+
+transcript::transcripts!(
+    deploy_again_while_pending,
+    deploy_empty,
+    deploy_restored,
+    deploy_restored_empty,
+    deploy_restored_times_out,
+    deploy_times_out,
+    deploy_write_fails,
+    get_config,
+    get_id_value_no_cluster,
+    get_instances_none,
+    get_nodes_no_instances,
+    prometheus_custom,
+    prometheus_defaults,
+    prometheus_disabled,
+    prometheus_multihost,
+    prometheus_singlehost_multi_instance,
+    prometheus_startport,
+    repeated_requests,
+    request_id_empty,
+    request_timeout_controller,
+    request_timeout_controller_state,
+    restart_no_instances,
+    stage_config_auto_assign,
+    stage_config_auto_assign_disabled,
+    stage_config_auto_assign_multi_instance,
+    stage_config_auto_assign_new_range,
+    stage_config_conflict_node_agent_ports,
+    stage_config_conflict_node_controller_port,
+    stage_config_conflict_node_ports,
+    stage_config_empty,
+    stage_config_invalid_naming,
+    stage_config_many_errors,
+    stage_config_mismatch_instance_names,
+    stage_config_ports_run_out,
+    stage_config_without_id,
+    stage_while_stage_is_written,
+    stage_write_fails,
+    stage_write_hangs,
+    start_without_listeners,
+);
