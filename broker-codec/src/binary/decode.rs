@@ -47,16 +47,44 @@ enum Item<'a> {
     Container { kind: Kind, len: u32 },
 }
 
-struct Cursor<'a> {
+/// What is left of an input.
+pub(crate) struct Cursor<'a> {
     len: usize,
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
-    const fn new(input: &'a [u8]) -> Self {
+    pub(crate) const fn new(input: &'a [u8]) -> Self {
         Self {
             len: input.len(),
             rest: input,
+        }
+    }
+
+    /// A count, if that is what comes next.
+    pub(crate) fn count(&mut self) -> Option<u64> {
+        match self.item() {
+            Ok(Item::Leaf(Node::Count(value))) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a string, if that is what comes next.
+    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
+        match self.item() {
+            Ok(Item::Leaf(Node::String(bytes))) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// How many elements a vector claims to have, if that is what comes next.
+    pub(crate) fn vector(&mut self) -> Option<u32> {
+        match self.item() {
+            Ok(Item::Container {
+                kind: Kind::Vector,
+                len,
+            }) => Some(len),
+            _ => None,
         }
     }
 

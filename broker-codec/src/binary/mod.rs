@@ -14,6 +14,7 @@ mod tests;
 use crate::data::{DEPTH_MAX, Kind, VALUES_MAX};
 
 pub use crate::data::EncodeError;
+pub(crate) use decode::Cursor;
 pub use decode::{decode, decode_ref};
 pub use encode::encode;
 
@@ -63,6 +64,8 @@ pub enum DecodeErrorKind {
     #[error("unknown transport protocol {0}")]
     UnknownProtocol(u8),
     /// A length or count exceeds 32 bits or takes more bytes than it needs.
+    ///
+    /// DIFFERENCE(shortest-lengths): Broker takes both, though it writes neither.
     #[error("malformed length")]
     Length,
     /// A string or enum name is longer than what is left of the input.

@@ -51,6 +51,8 @@ pub enum DataErrorKind {
     DuplicateKey,
     /// A message is not in the shape that Zeek gives to its events, batches and logs.
     Shape(&'static str),
+    /// No message of Zeek has this type.
+    UnknownMessageType(u64),
     /// Anything that serde's visitors report.
     Custom(String),
 }
@@ -118,6 +120,7 @@ impl fmt::Display for DataErrorKind {
             Self::Unsupported(what) => write!(f, "{what} has no counterpart in Broker's data model"),
             Self::DuplicateKey => f.write_str("duplicate key"),
             Self::Shape(text) => f.write_str(text),
+            Self::UnknownMessageType(number) => write!(f, "unknown message type {number}"),
             Self::Custom(text) => f.write_str(text),
         }
     }

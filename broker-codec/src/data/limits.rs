@@ -2,7 +2,7 @@ use super::Kind;
 
 /// How many containers may be nested in each other, in any format, reading or writing.
 ///
-/// Broker's binary format knows no limit, and a deep value overflows the stack of a C++ peer (`format/bin.hh`). Its
+/// DIFFERENCE(value-limits): Broker's binary format knows no limit, and a deep value overflows the stack of a C++ peer (`format/bin.hh`). Its
 /// JSON reader stops at 128 nested arrays and objects (CAF, `detail/json.cpp`), which is 64 of these.
 pub const DEPTH_MAX: usize = 64;
 

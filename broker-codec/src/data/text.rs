@@ -2,15 +2,18 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use jiff::{
+    civil::{Date, DateTime, Time},
+    tz::Offset,
+};
 use nom::{
     AsChar, IResult, Parser,
     branch::alt,
     bytes::complete::{tag, take_while_m_n},
     character::complete::{char, digit1, one_of, u8 as number8, u16 as number16},
     combinator::{eof, map_res, opt, recognize, rest, value},
-    sequence::{preceded, separated_pair, terminated},
+    sequence::{preceded, terminated},
 };
-use time::{Date, Month, Time, UtcDateTime};
 
 use super::{Address, EnumValue, Kind, Port, Protocol, Subnet, Timespan, Timestamp};
 
@@ -65,7 +68,7 @@ impl FromStr for Subnet {
             .parse()
             .map_err(|_| error("expected an IPv4 or IPv6 address"))?;
         let length = complete(number8, length).ok_or(error("expected a prefix length"))?;
-        // DIFFERENCE: Broker takes a length beyond the address's bits for ::/0 without a word.
+        // DIFFERENCE(json-subnet-length): Broker takes a length beyond the address's bits for ::/0 without a word.
         let net =
             ipnet::IpNet::new(address.into(), length).map_err(|_| error("prefix length out of range"))?;
         Ok(net.trunc().into())
@@ -89,7 +92,7 @@ impl FromStr for Port {
             value(Protocol::Icmp, terminated(tag("icmp"), eof)),
             value(Protocol::Unknown, rest),
         ));
-        // DIFFERENCE: Broker takes the number modulo 65536.
+        // DIFFERENCE(json-port-number): Broker takes the number modulo 65536.
         let port = (number16, opt(preceded(char('/'), protocol)));
         let (number, protocol) = complete(port, text).ok_or(TextError {
             kind: Kind::Port,
@@ -118,14 +121,17 @@ impl fmt::Display for Timestamp {
 
 /// Writes `YYYY-MM-DDThh:mm:ss` for a Unix time.
 pub(crate) fn write_seconds(seconds: i64, out: &mut (impl fmt::Write + ?Sized)) -> fmt::Result {
-    let time = UtcDateTime::from_unix_timestamp(seconds).map_err(|_| fmt::Error)?;
-    let (hour, minute, second) = time.as_hms();
+    let time = jiff::Timestamp::from_second(seconds).map_err(|_| fmt::Error)?;
+    let time = Offset::UTC.to_datetime(time);
     write!(
         out,
-        "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}",
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
         time.year(),
-        u8::from(time.month()),
+        time.month(),
         time.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
     )
 }
 
@@ -147,12 +153,17 @@ impl FromStr for Timestamp {
         let (date, time, nanos, zone) = complete(parts, text).ok_or(error(
             "expected YYYY-MM-DDThh:mm:ss with an optional fraction and zone",
         ))?;
-        let seconds = UtcDateTime::new(date, time).unix_timestamp() - zone.unwrap_or_default();
-        // The last second before the minimum is out of range in whole seconds but not with its fraction.
+        let out_of_range = error("not within the years 1677 to 2262");
+        let seconds = Offset::UTC
+            .to_timestamp(DateTime::from_parts(date, time))
+            .map_err(|_| out_of_range)?
+            .as_second()
+            - zone.unwrap_or_default();
+        // In 64 bits the seconds alone of the earliest timestamps are out of range, with the fraction they are not.
         (i128::from(seconds) * i128::from(NANOS_PER_SEC) + i128::from(nanos.unwrap_or_default()))
             .try_into()
             .map(Self)
-            .map_err(|_| error("not within the years 1677 to 2262"))
+            .map_err(|_| out_of_range)
     }
 }
 
@@ -178,7 +189,7 @@ impl FromStr for Timespan {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         const MINUTE: i64 = 60 * NANOS_PER_SEC;
-        // DIFFERENCE: Broker's documentation lists `d` and zeek-client writes it; Broker's code does not read it.
+        // DIFFERENCE(json-timespan-days): Broker's documentation lists `d` and zeek-client writes it; Broker's code does not read it.
         let unit = alt((
             value(1, tag("ns")),
             value(NANOS_PER_MICRO, tag("us")),
@@ -215,16 +226,19 @@ fn complete<'a, T>(mut parser: impl Parser<&'a str, Output = T, Error = ()>, tex
     rest.is_empty().then_some(parsed)
 }
 
-fn two_digits(input: &str) -> IResult<&str, u8, ()> {
+fn two_digits(input: &str) -> IResult<&str, i8, ()> {
     map_res(take_while_m_n(2, 2, AsChar::is_dec_digit), str::parse).parse(input)
 }
 
 fn date(input: &str) -> IResult<&str, Date, ()> {
-    let year = map_res(take_while_m_n(4, 4, AsChar::is_dec_digit), str::parse::<i32>);
-    let month_and_day = separated_pair(map_res(two_digits, Month::try_from), char('-'), two_digits);
+    let year = map_res(take_while_m_n(4, 4, AsChar::is_dec_digit), str::parse);
     map_res(
-        separated_pair(year, char('-'), month_and_day),
-        |(year, (month, day))| Date::from_calendar_date(year, month, day),
+        (
+            year,
+            preceded(char('-'), two_digits),
+            preceded(char('-'), two_digits),
+        ),
+        |(year, month, day)| Date::new(year, month, day),
     )
     .parse(input)
 }
@@ -236,7 +250,7 @@ fn time_of_day(input: &str) -> IResult<&str, Time, ()> {
             preceded(char(':'), two_digits),
             preceded(char(':'), two_digits),
         ),
-        |(hour, minute, second)| Time::from_hms(hour, minute, second),
+        |(hour, minute, second)| Time::new(hour, minute, second, 0),
     )
     .parse(input)
 }
@@ -253,9 +267,9 @@ fn fraction(input: &str) -> IResult<&str, u32, ()> {
 fn zone_seconds(input: &str) -> IResult<&str, i64, ()> {
     let minutes = opt(preceded(opt(char(':')), two_digits));
     let offset = map_res((one_of("+-"), two_digits, minutes), |(sign, hours, minutes)| {
-        let time = Time::from_hms(hours, minutes.unwrap_or_default(), 0)?;
+        let time = Time::new(hours, minutes.unwrap_or_default(), 0, 0)?;
         let seconds = 3600 * i64::from(time.hour()) + 60 * i64::from(time.minute());
-        Ok::<_, time::error::ComponentRange>(if sign == '-' { -seconds } else { seconds })
+        Ok::<_, jiff::Error>(if sign == '-' { -seconds } else { seconds })
     });
     alt((value(0, char('Z')), offset)).parse(input)
 }

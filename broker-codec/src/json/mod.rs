@@ -3,7 +3,9 @@
 //! # Writing
 //!
 //! What Broker 2.8 writes as valid JSON is written byte for byte as there: no white space, `@data-type` before `data`,
-//! reals with six decimals, times in milliseconds. Where Broker's text is not JSON, ours is:
+//! reals with six decimals, times in milliseconds.
+//!
+//! DIFFERENCE(valid-json): where Broker's text is not JSON, ours is:
 //!
 //! | value | Broker writes | we write |
 //! |---|---|---|
@@ -16,9 +18,11 @@
 //!
 //! Standard JSON, and beyond it all that Broker writes: the bare words of the table, `\v`, raw control characters and
 //! raw bytes in strings. Members may stand in any order, unknown ones are ignored, a known one twice is refused. Reals
-//! need no decimal point, other numbers must not have one. Broker's own reader (CAF, `detail/json.cpp`)
-//! differs where it departs from JSON: there a carriage return is an error, `\/` a question mark, `010` eight, and a
-//! leading `+`, `0x` or `0b` part of a number.
+//! need no decimal point, other numbers must not have one.
+//!
+//! DIFFERENCE(standard-json): Broker's own reader (CAF, `detail/json.cpp`) departs from JSON: there a carriage return is
+//! an error, `\/` a question mark, `010` eight, a leading `+`, `0x` or `0b` part of a number, and a real without a decimal
+//! point an error.
 
 mod error;
 mod message;
