@@ -83,20 +83,20 @@ impl ManagementLog {
         } = config.management_log;
         let (lines, queue) = sync_channel(LINES_MAX);
         let counters = Arc::new(Counters::default());
-        let file = LogFile::new(
-            &config.working_dir,
-            &config.name,
-            rotation.clone(),
-            TimeZone::system(),
-        );
-        let writer = Writer {
-            file,
-            counters: Arc::clone(&counters),
-            failing: false,
-        };
+        let (dir, name, rotation) = (config.working_dir.clone(), config.name.clone(), rotation.clone());
+        let tally = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name(String::from("management-log"))
-            .spawn(move || writer.run(&queue))?;
+            .spawn(move || {
+                // Finding the local time zone takes long enough to keep it out of the start.
+                let file = LogFile::new(&dir, &name, rotation, TimeZone::system());
+                let writer = Writer {
+                    file,
+                    counters: tally,
+                    failing: false,
+                };
+                writer.run(&queue);
+            })?;
         Ok(Self {
             level,
             message_bytes_max: field_bytes_max,
