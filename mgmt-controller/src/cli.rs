@@ -56,7 +56,7 @@ pub struct SettingArgs {
     /// A Zeek setting by its own name, such as `Management::Controller::default_port=2150/tcp`
     #[arg(value_name = "MODULE::NAME=VALUE")]
     pub assignments: Vec<String>,
-    /// Read `redef NAME = VALUE;` statements from a Zeek script; may be repeated
+    /// Read `redef NAME = VALUE;` statements from a Zeek script; may be repeated; `@load` is not followed
     #[arg(long, value_name = "FILE")]
     pub redefs: Vec<PathBuf>,
     /// This controller's name [Zeek: `Management::Controller::name`]

@@ -45,9 +45,14 @@ pub(super) fn shadow_of(log: &Path) -> PathBuf {
 pub(super) fn write_shadow(log: &Path) -> io::Result<()> {
     let shadow = shadow_of(log);
     let temporary = shadow.with_file_name(prefixed(".tmp", &shadow));
-    fs::write(&temporary, ".log\n\n")?;
-    fs::File::open(&temporary)?.sync_all()?;
-    fs::rename(&temporary, &shadow)
+    let written = fs::write(&temporary, ".log\n\n")
+        .and_then(|()| fs::File::open(&temporary)?.sync_all())
+        .and_then(|()| fs::rename(&temporary, &shadow));
+    if written.is_err() {
+        // The cause counts, not that what it left cannot be removed either.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 /// Moves a log into the queue of rotated logs and removes its mark.

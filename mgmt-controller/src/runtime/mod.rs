@@ -230,7 +230,7 @@ impl Runtime {
                     return self.end().await;
                 }
                 written = self.store.ended() => {
-                    self.persisted(written.ok_or(RunError::Stopped("the configuration store"))?)
+                    persisted(written.ok_or(RunError::Stopped("the configuration store"))?)
                 }
                 () = at(deadline) => Input::Tick,
                 event = next_event(self.server.as_mut()) => {
@@ -281,18 +281,10 @@ impl Runtime {
                 written = self.store.ended() => written,
                 _ = self.signals.recv() => return Err(RunError::Impatient),
             };
-            let input = self.persisted(written.ok_or(RunError::Stopped("the configuration store"))?);
-            self.handle(input).await;
+            let written = written.ok_or(RunError::Stopped("the configuration store"))?;
+            self.handle(persisted(written)).await;
         }
         Ok(())
-    }
-
-    fn persisted(&mut self, Written { write, outcome }: Written) -> Input {
-        if let Err(error) = &outcome {
-            let reqid = self.writes.get(&write).and_then(Option::as_ref);
-            tracing::error!(reqid = reqid.map(display), %error, "configurations are not stored");
-        }
-        Input::Persisted { write, outcome }
     }
 
     fn client_event(&mut self, event: WebSocketEvent<ClientRequest>) -> Option<Input> {
@@ -341,8 +333,7 @@ impl Runtime {
                     Action::Persist { write, entries } => {
                         self.writes.insert(write, reqid.clone());
                         if let Err(written) = self.store.write(write, entries) {
-                            let input = self.persisted(written);
-                            inputs.push_back(input);
+                            inputs.push_back(persisted(written));
                         }
                     }
                     Action::Publish { topic, event } => self.publish(topic, &event).await,
@@ -386,6 +377,10 @@ impl Runtime {
             publisher.publish(DataMessage { topic, data }).await;
         }
     }
+}
+
+fn persisted(Written { write, outcome }: Written) -> Input {
+    Input::Persisted { write, outcome }
 }
 
 fn failures(response: &ClientResponse) -> usize {
