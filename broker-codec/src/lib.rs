@@ -31,6 +31,9 @@ pub mod handshake;
 pub mod json;
 pub mod peering;
 pub mod router;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod topic;
 pub mod websocket;
 pub mod zeek;

@@ -1,0 +1,94 @@
+use bytes::BytesMut;
+
+use crate::{
+    Data, binary,
+    json::{self as text, JsonErrorKind},
+    zeek::{Message, MessageView},
+};
+
+/// Any bytes as a value in the binary format.
+pub fn value(input: &[u8]) {
+    let view = MessageView::new(input);
+    let owned = binary::decode(input);
+    let borrowed = binary::decode_ref(input);
+    let (data, tree) = match (owned, borrowed) {
+        (Ok(data), Ok(tree)) => (data, tree),
+        (Err(owned), Err(borrowed)) => {
+            assert_eq!(owned, borrowed, "the decoders disagree");
+            return;
+        }
+        (owned, borrowed) => panic!("the decoders disagree: {owned:?}, {borrowed:?}"),
+    };
+    assert_eq!(tree.root().to_data(), data, "the decoders disagree");
+
+    // Not the same bytes: sets may have been in another order, booleans not 0 or 1, reals none that Broker writes.
+    let encoded = encode(&data);
+    assert_eq!(encoded.len(), input.len(), "the encoder writes another length");
+    let again = binary::decode(&encoded).expect("what was encoded decodes");
+    assert_eq!(again, data, "the value changes on its way");
+    assert_eq!(encode(&again), encoded, "the bytes change on their way");
+
+    text_survives(&data);
+    let _ = data.to_string();
+    if let Ok(message) = Message::from_data(data) {
+        if let Message::Event(event) = &message {
+            let name = view.and_then(|view| view.event_name());
+            assert_eq!(name, Some(event.name.as_bytes()), "the view sees another name");
+        }
+        let data = message.clone().into_data();
+        assert_eq!(
+            Message::from_data(data),
+            Ok(message),
+            "the message changes on its way"
+        );
+    }
+}
+
+/// Any bytes as the JSON text of a value, of a message or of subscriptions.
+pub fn json(input: &[u8]) {
+    if let Ok(data) = text::decode(input) {
+        text_survives(&data);
+    }
+    if let Ok(message) = text::DataMessage::decode(input) {
+        let read = text::ServerMessage::decode(input);
+        assert!(read.is_ok(), "a server may send what a client may: {read:?}");
+        text_survives(&message.data);
+    }
+    if let Ok(prefixes) = text::decode_subscriptions(input) {
+        let written = text::encode_subscriptions(&prefixes);
+        let read = text::decode_subscriptions(written.as_bytes()).expect("what was written reads");
+        assert_eq!(text::encode_subscriptions(&read), written);
+    }
+}
+
+fn encode(data: &Data) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    binary::encode(data, &mut bytes).expect("what was decoded can be encoded");
+    bytes
+}
+
+fn text_survives(data: &Data) {
+    let written = write(data);
+    match text::decode(written.as_bytes()) {
+        // The reader masks the host bits of subnets, after which nothing changes any more.
+        Ok(read) => {
+            let masked = write(&read);
+            match text::decode(masked.as_bytes()) {
+                Ok(read) => assert_eq!(write(&read), masked, "the text changes on its way"),
+                Err(error) => assert_eq!(error.kind, JsonErrorKind::Duplicate, "{masked}"),
+            }
+        }
+        // The text has fewer digits than the value: two elements of a set may have become one. And a subnet may have a
+        // length that Broker writes but no text should have.
+        Err(error) => assert!(
+            matches!(error.kind, JsonErrorKind::Duplicate | JsonErrorKind::Text(_)),
+            "{error}: {written}"
+        ),
+    }
+}
+
+fn write(data: &Data) -> String {
+    let mut text = String::new();
+    text::encode(data, &mut text).expect("what was decoded can be written");
+    text
+}
