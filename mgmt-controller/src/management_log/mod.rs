@@ -116,7 +116,10 @@ impl ManagementLog {
         let message = message.get(..self.message_bytes_max).unwrap_or(message).to_vec();
         let line = Line { time, level, message };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.lines.try_send(line) {
-            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            let dropped = self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            if dropped == 0 {
+                tracing::warn!("the management log is not written fast enough, lines are lost");
+            }
         }
     }
 

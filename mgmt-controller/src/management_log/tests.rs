@@ -294,3 +294,33 @@ fn a_log_that_cannot_be_written_costs_lines_only() {
     let counters = log.finish();
     assert_eq!((counters.written, counters.failed), (0, 3));
 }
+
+#[test]
+fn lines_that_find_no_room_are_dropped_and_counted() {
+    const SURPLUS: usize = 10;
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &[]);
+    // A pipe in the place of the file: whoever opens it waits for a reader.
+    let pipe = config.working_dir.join("management-c.log");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let log = ManagementLog::start(&config).unwrap();
+    for _ in 0..LINES_MAX + SURPLUS {
+        log.write(Timestamp::now(), Level::Info, "one of many");
+    }
+    let dropped = log.counters().dropped;
+    // One line may be in the thread's hand by then.
+    assert!(
+        (SURPLUS - 1..=SURPLUS).contains(&usize::try_from(dropped).unwrap()),
+        "{dropped}"
+    );
+
+    let reader = thread::spawn(move || fs::read_to_string(pipe).unwrap());
+    let written = log.finish().written;
+    assert_eq!(written + dropped, u64::try_from(LINES_MAX + SURPLUS).unwrap());
+    let text = reader.join().unwrap();
+    assert_eq!(
+        u64::try_from(text.matches("one of many").count()).unwrap(),
+        written
+    );
+}

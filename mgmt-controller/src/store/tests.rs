@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use broker_codec::{Data, data::ZeekString};
 
 use super::*;
+use crate::core::{WRITES_MAX, WriteId};
 
 const SERIES: [(&str, &str); 2] = [("zeek-9.0.0-rc1", "2.8.0"), ("zeek-6.0.9", "2.6.0")];
 
@@ -420,20 +421,56 @@ fn a_store_that_is_readable_only_still_serves_its_configurations() {
 }
 
 #[tokio::test]
+async fn a_write_that_finds_no_room_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let mut thread = StoreThread::start(store).unwrap();
+    // Another program has the file, for less time than we wait for it.
+    let other = other(dir.path());
+    other.execute_batch("begin exclusive").unwrap();
+    let entries = || vec![(Slot::Staged, configuration("x"))];
+    let mut accepted = 0;
+    let refused = loop {
+        match thread.write(WriteId(accepted), entries()) {
+            Ok(()) => accepted += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.write, WriteId(accepted));
+    assert_eq!(
+        refused.outcome.unwrap_err(),
+        "the configuration store does not take writes"
+    );
+    // One may be in the thread's hand.
+    let room = u64::try_from(WRITES_MAX).unwrap();
+    assert!((room..=room + 1).contains(&accepted), "{accepted}");
+
+    other.execute_batch("rollback").unwrap();
+    for number in 0..accepted {
+        let ended = thread.ended().await.unwrap();
+        assert_eq!((ended.write, ended.outcome), (WriteId(number), Ok(())));
+    }
+    assert_eq!(
+        thread.counters(),
+        StoreCounters {
+            written: accepted,
+            failed: 1
+        }
+    );
+}
+
+#[tokio::test]
 async fn the_thread_reports_writes_in_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     let mut thread = StoreThread::start(store).unwrap();
     for number in 0..10 {
         let entries = vec![(Slot::Staged, configuration(&number.to_string()))];
-        thread.write(crate::core::WriteId(number), entries).unwrap();
+        thread.write(WriteId(number), entries).unwrap();
     }
     for number in 0..10 {
         let ended = thread.ended().await.unwrap();
-        assert_eq!(
-            (ended.write, ended.outcome),
-            (crate::core::WriteId(number), Ok(()))
-        );
+        assert_eq!((ended.write, ended.outcome), (WriteId(number), Ok(())));
     }
     assert_eq!(
         thread.counters(),
