@@ -10,10 +10,11 @@
 //! | [`controller`] | [`ClientRequest`], [`ClientResponse`] | `controller/api.zeek` |
 //! | [`agent`] | [`AgentRequest`], [`AgentMessage`] | `agent/api.zeek` |
 //! | [`node`] | [`NodeRequest`], [`NodeMessage`] | `node/api.zeek` |
-//! | [`supervisor`] | [`SupervisorMessage`] | `supervisor/api.zeek` |
+//! | [`supervisor`] | [`SupervisorRequest`], [`SupervisorResponse`], [`SupervisorMessage`] | `supervisor/api.zeek`, and `base/frameworks/supervisor/` |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`] | `request.zeek` |
 //! | [`ids`] | [`IdSource`] | `unique_id()` |
+//! | [`log`] | [`Level`] | `log.zeek` |
 //! | [`time`] | [`Now`] | |
 //!
 //! An event travels through serde: `Event::of(&request)` and `event.parse::<ClientRequest>()` of
@@ -23,6 +24,7 @@ pub mod agent;
 pub mod controller;
 pub mod enums;
 pub mod ids;
+pub mod log;
 pub mod node;
 pub mod records;
 pub mod requests;
@@ -34,10 +36,14 @@ pub use agent::{AgentMessage, AgentRequest};
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
 pub use enums::{ClusterRole, Role, State};
 pub use ids::{IdSource, SequentialIds, UniqueIds};
+pub use log::Level;
 pub use node::{NodeMessage, NodeRequest};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
 pub use requests::RequestTable;
-pub use supervisor::SupervisorMessage;
+pub use supervisor::{
+    ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorLayout, SupervisorMessage, SupervisorRequest,
+    SupervisorResponse, SupervisorStatus,
+};
 pub use time::Now;
 
 /// The version of the controller's, agent's and node's API: 1 in every Zeek release so far

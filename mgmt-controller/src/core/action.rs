@@ -1,9 +1,8 @@
-use std::fmt;
-
 use broker_codec::{
     data::{DataError, ZeekString},
     zeek::Event,
 };
+pub use mgmt_api::Level;
 use mgmt_api::{AgentRequest, ClientResponse, Configuration};
 use serde::{Deserialize, Serialize};
 
@@ -68,30 +67,5 @@ impl Outgoing {
             Self::Client(response) => response.kind().response_event(),
             Self::Agent(request) => request.event_name(),
         }
-    }
-}
-
-/// How important a line of the management log is (`Management::Log::Level`), by its name there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Level {
-    /// For developers.
-    Debug,
-    /// The normal course of things.
-    Info,
-    /// Something is not as it should be.
-    Warning,
-    /// Something failed.
-    Error,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
-        })
     }
 }

@@ -1,0 +1,39 @@
+//! What controller and agent have in common when they write the management log.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How important a line of the management log is (`Management::Log::Level`), by its name there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// Something is not as it should be.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        })
+    }
+}
+
+/// As Zeek joins values in its log: `a, b, c`.
+pub fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
+    items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,434 @@
+//! Against what Zeek's agents and Supervisors sent each other. Of Zeek 5 and 6.1 there is no recording: those layouts
+//! are written down here from the declarations.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+};
+
+use broker_codec::{
+    Data, binary,
+    data::{EnumValue, Port, Protocol, Table},
+    envelope::{Envelope, EnvelopeKind},
+};
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+
+use super::*;
+use crate::ClusterRole;
+use broker_codec::zeek::Event;
+
+/// Every recording with an agent, and the layout of its Supervisors.
+const RECORDINGS: &[(&str, SupervisorLayout)] = &[
+    ("mixed/mixed-6-9", SupervisorLayout::V7_0),
+    ("mixed/mixed-9-6", SupervisorLayout::V6_0),
+    ("zeek-6.0.9/a2c", SupervisorLayout::V6_0),
+    ("zeek-6.0.9/c2a", SupervisorLayout::V6_0),
+    ("zeek-6.0.9/failing-node", SupervisorLayout::V6_0),
+    ("zeek-6.0.9/two-instances", SupervisorLayout::V6_0),
+    ("zeek-9.0.0-rc1/a2c", SupervisorLayout::V7_0),
+    ("zeek-9.0.0-rc1/all-in-one", SupervisorLayout::V7_0),
+    ("zeek-9.0.0-rc1/c2a", SupervisorLayout::V7_0),
+    ("zeek-9.0.0-rc1/failing-node", SupervisorLayout::V7_0),
+    ("zeek-9.0.0-rc1/two-instances", SupervisorLayout::V7_0),
+];
+
+/// The events on the connections of the Supervisors, in the order of the recording.
+fn recorded(scenario: &str) -> Vec<Event> {
+    let path = format!("../fixtures/{scenario}/frames.jsonl.gz");
+    let file = File::open(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    BufReader::new(GzDecoder::new(file))
+        .lines()
+        .filter_map(|line| {
+            let frame: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            let of_supervisor = matches!(frame["server_port"].as_u64(), Some(9999..=10001));
+            if !of_supervisor || frame["phase"] != "operation" {
+                return None;
+            }
+            let bytes = Bytes::from(hex::decode(frame["hex"].as_str()?).unwrap());
+            let envelope = Envelope::decode(bytes).unwrap();
+            if envelope.kind != EnvelopeKind::Data {
+                return None;
+            }
+            Event::from_data(binary::decode(&envelope.payload).unwrap()).ok()
+        })
+        .collect()
+}
+
+#[test]
+fn every_recorded_event_is_read_and_written_as_it_was() {
+    for (scenario, layout) in RECORDINGS {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for event in recorded(scenario) {
+            let name = event.name.as_str().unwrap().to_owned();
+            let kind = match name.rsplit_once('_').unwrap().1 {
+                "request" if name != "SupervisorControl::create_request" => {
+                    let request: SupervisorRequest = event.parse().unwrap();
+                    assert_eq!(request.event_name(), name);
+                    assert_eq!(Event::of(&request).unwrap().args, event.args);
+                    "request"
+                }
+                "request" => "create_request",
+                "exit" => {
+                    let message: SupervisorMessage = event.parse().unwrap();
+                    assert_eq!(Event::of(&message).unwrap().args, event.args);
+                    "exit"
+                }
+                _ => {
+                    let event = layout.response(event.clone()).unwrap();
+                    let response: SupervisorResponse = event
+                        .parse()
+                        .unwrap_or_else(|error| panic!("{scenario}: {name}: {error}"));
+                    if *layout == SupervisorLayout::V7_0 {
+                        assert_eq!(Event::of(&response).unwrap().args, event.args);
+                    }
+                    "response"
+                }
+            };
+            *counts.entry(kind).or_default() += 1;
+        }
+        assert!(counts["response"] >= 3, "{scenario}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_supervisors_layout_is_told_by_what_it_reports() {
+    let mut statuses = 0;
+    for (scenario, layout) in RECORDINGS {
+        for event in recorded(scenario) {
+            let expected = (event.name == "SupervisorControl::status_response").then_some(*layout);
+            statuses += usize::from(expected.is_some());
+            assert_eq!(SupervisorLayout::of_status(&event), Ok(expected), "{scenario}");
+        }
+    }
+    assert!(statuses > 50, "{statuses} status responses");
+}
+
+/// What the Supervisor says of a node, written as a request, is the request that made it start the node.
+#[test]
+fn a_supervised_node_is_written_as_it_was_requested() {
+    let mut compared = 0;
+    for (scenario, layout) in RECORDINGS {
+        let mut requested: BTreeMap<ZeekString, Data> = BTreeMap::new();
+        for event in recorded(scenario) {
+            if event.name == "SupervisorControl::create_request" {
+                let Data::Vector(config) = &event.args[1] else {
+                    panic!()
+                };
+                let Data::String(name) = &config[0] else { panic!() };
+                requested.insert(name.clone(), event.args[1].clone());
+            }
+            if event.name != "SupervisorControl::status_response" {
+                continue;
+            }
+            let Ok(SupervisorResponse::Status { result, .. }) = layout.response(event).unwrap().parse()
+            else {
+                panic!("{scenario}")
+            };
+            for (name, node) in result.nodes {
+                let Some(requested) = requested.get(&name) else {
+                    continue;
+                };
+                let create = SupervisorRequest::Create {
+                    reqid: "r".into(),
+                    node: Box::new(node.node),
+                };
+                let written = layout.request(Event::of(&create).unwrap()).unwrap();
+                assert_eq!(&written.args[1], requested, "{scenario}: {name}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 100, "{compared} nodes compared");
+}
+
+fn text(text: &str) -> Data {
+    Data::String(text.into())
+}
+
+fn scripts(names: &[&str]) -> Data {
+    Data::Vector(names.iter().map(|name| text(name)).collect())
+}
+
+fn table(entries: Vec<(Data, Data)>) -> Data {
+    Data::Table(Table::try_from(entries).unwrap())
+}
+
+fn worker() -> NodeConfig {
+    let endpoint = ClusterEndpoint {
+        role: ClusterRole::Worker,
+        host: "127.0.0.1".parse().unwrap(),
+        p: Port {
+            number: 0,
+            protocol: Protocol::Unknown,
+        },
+        interface: Some("lo".into()),
+        pcap_file: None,
+        metrics_port: None,
+    };
+    NodeConfig {
+        name: "w".into(),
+        interface: Some("lo".into()),
+        directory: Some("/d".into()),
+        addl_user_scripts: vec!["n".into()],
+        env: BTreeMap::from([("A".into(), "b".into())]),
+        cpu_affinity: Some(3),
+        cluster: BTreeMap::from([("w".into(), endpoint)]),
+        ..NodeConfig::default()
+    }
+}
+
+/// [`worker`] as each Zeek has it.
+fn worker_in(layout: SupervisorLayout) -> Vec<Data> {
+    let none = || Data::None;
+    let mut endpoint = vec![
+        Data::EnumValue(EnumValue("Supervisor::WORKER".into())),
+        Data::Address("127.0.0.1".parse().unwrap()),
+        Data::Port(Port {
+            number: 0,
+            protocol: Protocol::Unknown,
+        }),
+        text("lo"),
+    ];
+    let env = table(vec![(text("A"), text("b"))]);
+    let cluster = |endpoint| table(vec![(text("w"), Data::Vector(endpoint))]);
+    let (user, empty) = (scripts(&["n"]), scripts(&[]));
+    match layout {
+        SupervisorLayout::V5_0 => vec![
+            text("w"),
+            text("lo"),
+            text("/d"),
+            none(),
+            none(),
+            none(),
+            user,
+            env,
+            Data::Integer(3),
+            cluster(endpoint),
+        ],
+        SupervisorLayout::V5_1 => vec![
+            text("w"),
+            text("lo"),
+            text("/d"),
+            none(),
+            none(),
+            none(),
+            empty.clone(),
+            user,
+            empty,
+            env,
+            Data::Integer(3),
+            cluster(endpoint),
+        ],
+        SupervisorLayout::V6_0 => vec![
+            text("w"),
+            text("lo"),
+            none(),
+            text("/d"),
+            none(),
+            none(),
+            none(),
+            empty.clone(),
+            user,
+            empty,
+            env,
+            Data::Integer(3),
+            cluster([endpoint, vec![none()]].concat()),
+        ],
+        SupervisorLayout::V6_1 | SupervisorLayout::V7_0 => {
+            endpoint.push(none());
+            if layout == SupervisorLayout::V7_0 {
+                endpoint.push(none());
+            }
+            vec![
+                text("w"),
+                text("lo"),
+                none(),
+                text("/d"),
+                none(),
+                none(),
+                none(),
+                empty,
+                user,
+                env,
+                Data::Integer(3),
+                cluster(endpoint),
+            ]
+        }
+    }
+}
+
+fn create(node: NodeConfig) -> Event {
+    let request = SupervisorRequest::Create {
+        reqid: "r".into(),
+        node: Box::new(node),
+    };
+    Event::of(&request).unwrap()
+}
+
+fn status_of(configs: Vec<Vec<Data>>) -> Event {
+    let nodes = configs
+        .into_iter()
+        .enumerate()
+        .map(|(index, config)| {
+            let node = vec![Data::Vector(config), Data::Integer(7)];
+            (text(&index.to_string()), Data::Vector(node))
+        })
+        .collect();
+    Event {
+        name: "SupervisorControl::status_response".into(),
+        args: vec![text("r"), Data::Vector(vec![table(nodes)])],
+        metadata: None,
+    }
+}
+
+#[test]
+fn every_layout_is_written_and_read() {
+    for layout in SupervisorLayout::ALL {
+        let written = layout.request(create(worker())).unwrap();
+        assert_eq!(written.args[1], Data::Vector(worker_in(layout)), "{layout}");
+
+        let status = status_of(vec![worker_in(layout)]);
+        assert_eq!(SupervisorLayout::of_status(&status), Ok(Some(layout)));
+        let read = layout.response(status).unwrap().parse();
+        let Ok(SupervisorResponse::Status { result, .. }) = read else {
+            panic!("{layout}: {read:?}")
+        };
+        let node = &result.nodes[&ZeekString::from("0")];
+        assert_eq!(node.node, worker(), "{layout}");
+        assert_eq!(node.pid, Some(7));
+    }
+}
+
+#[test]
+fn the_port_of_a_node_that_does_not_listen_is_unknown_in_every_zeek() {
+    let mut config = worker_in(SupervisorLayout::V6_0);
+    let Some(Data::Table(cluster)) = config.last_mut() else {
+        panic!()
+    };
+    let Some((key, Data::Vector(mut endpoint))) = cluster.clone().into_iter().next() else {
+        panic!()
+    };
+    endpoint[2] = Data::Port(Port::tcp(0));
+    *cluster = Table::try_from(vec![(key, Data::Vector(endpoint))]).unwrap();
+
+    let read = SupervisorLayout::V6_0.response(status_of(vec![config])).unwrap();
+    let Ok(SupervisorResponse::Status { result, .. }) = read.parse() else {
+        panic!()
+    };
+    assert_eq!(result.nodes[&ZeekString::from("0")].node, worker());
+}
+
+#[test]
+fn what_older_zeeks_lack_is_refused_unless_they_can_do_without() {
+    let mut with_metrics = worker();
+    for endpoint in with_metrics.cluster.values_mut() {
+        endpoint.metrics_port = Some(Port::tcp(9000));
+    }
+    for layout in [SupervisorLayout::V5_0, SupervisorLayout::V6_1] {
+        let written = layout.request(create(with_metrics.clone())).unwrap();
+        assert_eq!(written.args[1], Data::Vector(worker_in(layout)));
+    }
+
+    let pcap = NodeConfig {
+        pcap_file: Some("x".into()),
+        ..worker()
+    };
+    assert_eq!(
+        SupervisorLayout::V5_1
+            .request(create(pcap.clone()))
+            .unwrap_err()
+            .to_string(),
+        "the Supervisor is of Zeek 5.1, which has no pcap_file"
+    );
+    assert!(SupervisorLayout::V6_0.request(create(pcap)).is_ok());
+
+    let base = NodeConfig {
+        addl_base_scripts: vec!["x".into()],
+        ..worker()
+    };
+    let error = LayoutError::NotExpressible {
+        field: "addl_base_scripts",
+        layout: SupervisorLayout::V5_0,
+    };
+    assert_eq!(SupervisorLayout::V5_0.request(create(base)), Err(error));
+}
+
+#[test]
+fn a_status_without_nodes_tells_nothing_and_one_without_clusters_the_later_layout() {
+    assert_eq!(SupervisorLayout::of_status(&status_of(vec![])), Ok(None));
+
+    let mut config = worker_in(SupervisorLayout::V6_1);
+    *config.last_mut().unwrap() = table(vec![]);
+    let status = status_of(vec![config.clone()]);
+    assert_eq!(
+        SupervisorLayout::of_status(&status),
+        Ok(Some(SupervisorLayout::V7_0))
+    );
+    let status = status_of(vec![config, worker_in(SupervisorLayout::V6_1)]);
+    assert_eq!(
+        SupervisorLayout::of_status(&status),
+        Ok(Some(SupervisorLayout::V6_1))
+    );
+}
+
+#[test]
+fn records_of_no_known_zeek_are_errors() {
+    let mut longer = worker_in(SupervisorLayout::V7_0);
+    longer.push(Data::None);
+    for (config, elements) in [(longer, 13), (vec![], 0), (vec![text("w")], 1)] {
+        let status = status_of(vec![config]);
+        let error = Err(LayoutError::Unknown { elements });
+        assert_eq!(SupervisorLayout::of_status(&status), error);
+    }
+    let mixed = status_of(vec![
+        worker_in(SupervisorLayout::V6_0),
+        worker_in(SupervisorLayout::V7_0),
+    ]);
+    assert!(SupervisorLayout::of_status(&mixed).is_err());
+
+    let short = SupervisorLayout::V6_0.response(status_of(vec![worker_in(SupervisorLayout::V5_0)]));
+    assert_eq!(
+        short.unwrap_err().to_string(),
+        "expected a NodeConfig of 13 elements as in Zeek 6.0, found 10"
+    );
+    let mut scalar = create(worker());
+    scalar.args[1] = Data::Count(1);
+    assert_eq!(
+        SupervisorLayout::V6_0.request(scalar).unwrap_err().to_string(),
+        "expected a record, found count"
+    );
+}
+
+#[test]
+fn a_zeek_version_tells_the_layout_or_nothing() {
+    let layouts = [
+        ("zeek version 4.2.0", Some(SupervisorLayout::V5_0)),
+        ("zeek version 5.0.10\n", Some(SupervisorLayout::V5_0)),
+        ("zeek version 5.1.0", Some(SupervisorLayout::V5_1)),
+        ("/opt/zeek/bin/zeek version 5.2.2", Some(SupervisorLayout::V5_1)),
+        ("zeek version 6.0.9", Some(SupervisorLayout::V6_0)),
+        ("zeek version 6.2.1-dev.3-debug", Some(SupervisorLayout::V6_1)),
+        ("zeek version 7.0.0", Some(SupervisorLayout::V7_0)),
+        ("zeek version 9.0.0-rc1", Some(SupervisorLayout::V7_0)),
+        ("zeek version 10.0.0", None),
+        ("zeek version 4.0.9", None),
+        ("zeek version nine", None),
+        ("9.0.0", None),
+        ("", None),
+    ];
+    for (text, layout) in layouts {
+        assert_eq!(SupervisorLayout::of_version(text), layout, "{text:?}");
+    }
+}
+
+#[test]
+fn layouts_have_names() {
+    for layout in SupervisorLayout::ALL {
+        assert_eq!(layout.name().parse(), Ok(layout));
+        assert_eq!(serde_json::to_value(layout).unwrap(), layout.name());
+    }
+    assert_eq!("9.0".parse::<SupervisorLayout>(), Err(LayoutParseError));
+}
