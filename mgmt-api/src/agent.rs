@@ -185,3 +185,34 @@ pub enum AgentMessage {
         node: ZeekString,
     },
 }
+
+impl AgentMessage {
+    /// The id of the request that this answers; `None` for news.
+    pub const fn reqid(&self) -> Option<&ZeekString> {
+        match self {
+            Self::Deploy { reqid, .. }
+            | Self::GetNodes { reqid, .. }
+            | Self::NodeDispatch { reqid, .. }
+            | Self::AgentWelcome { reqid, .. }
+            | Self::AgentStandby { reqid, .. }
+            | Self::Restart { reqid, .. } => Some(reqid),
+            Self::Hello { .. } | Self::Change { .. } | Self::Error { .. } | Self::Log { .. } => None,
+        }
+    }
+
+    /// The name of the event, fully qualified.
+    pub const fn event_name(&self) -> &'static str {
+        match self {
+            Self::Deploy { .. } => "Management::Agent::API::deploy_response",
+            Self::GetNodes { .. } => "Management::Agent::API::get_nodes_response",
+            Self::NodeDispatch { .. } => "Management::Agent::API::node_dispatch_response",
+            Self::AgentWelcome { .. } => "Management::Agent::API::agent_welcome_response",
+            Self::AgentStandby { .. } => "Management::Agent::API::agent_standby_response",
+            Self::Restart { .. } => "Management::Agent::API::restart_response",
+            Self::Hello { .. } => "Management::Agent::API::notify_agent_hello",
+            Self::Change { .. } => "Management::Agent::API::notify_change",
+            Self::Error { .. } => "Management::Agent::API::notify_error",
+            Self::Log { .. } => "Management::Agent::API::notify_log",
+        }
+    }
+}

@@ -1,9 +1,10 @@
 use broker_codec::{
-    data::{DataError, ZeekString},
+    EndpointId,
+    data::{Address, DataError, Port, ZeekString},
     zeek::Event,
 };
 pub use mgmt_api::Level;
-use mgmt_api::{AgentRequest, ClientResponse, Configuration};
+use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, Configuration};
 use serde::{Deserialize, Serialize};
 
 use super::{configurations::Slot, input::WriteId};
@@ -32,7 +33,37 @@ pub enum Action {
         topic: ZeekString,
         /// The event.
         event: Outgoing,
+        /// Who gets it.
+        to: Audience,
     },
+    /// Connect to an agent that listens there, and connect again whenever the connection ends, until
+    /// [`Action::Disconnect`].
+    Connect {
+        /// The agent's address.
+        host: Address,
+        /// The agent's port.
+        port: Port,
+    },
+    /// End the connection that [`Action::Connect`] asked for, if there is one, and do not connect there again. What was
+    /// sent before is still delivered.
+    Disconnect {
+        /// The address.
+        host: Address,
+        /// The port.
+        port: Port,
+    },
+}
+
+/// Who gets an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Audience {
+    /// Who has subscribed to the topic: WebSocket clients and native peers.
+    Subscribers,
+    /// This native peer and nobody else.
+    Peer(EndpointId),
+    /// WebSocket clients that have subscribed to the topic, but no native peers: native clients, which are old, take any
+    /// event on the controller's topic for the answer to their request.
+    WebSocketClients,
 }
 
 /// An event that the controller publishes.
@@ -42,6 +73,8 @@ pub enum Outgoing {
     Client(ClientResponse),
     /// A request to an agent.
     Agent(AgentRequest),
+    /// News of an agent, passed on.
+    News(Box<AgentMessage>),
 }
 
 impl Outgoing {
@@ -50,14 +83,16 @@ impl Outgoing {
         match self {
             Self::Client(response) => Event::of(response),
             Self::Agent(request) => Event::of(request),
+            Self::News(message) => Event::of(message),
         }
     }
 
-    /// The id of the request that the event is about.
-    pub const fn reqid(&self) -> &ZeekString {
+    /// The id of the request that the event is about, if it is about one.
+    pub const fn reqid(&self) -> Option<&ZeekString> {
         match self {
-            Self::Client(response) => response.reqid(),
-            Self::Agent(request) => request.reqid(),
+            Self::Client(response) => Some(response.reqid()),
+            Self::Agent(request) => Some(request.reqid()),
+            Self::News(message) => message.reqid(),
         }
     }
 
@@ -66,6 +101,7 @@ impl Outgoing {
         match self {
             Self::Client(response) => response.kind().response_event(),
             Self::Agent(request) => request.event_name(),
+            Self::News(message) => message.event_name(),
         }
     }
 }

@@ -93,7 +93,7 @@ impl Controller {
             } => self.started(&mut turn, &broker_id, broker.as_ref(), websocket.as_ref()),
             Input::Request { client, request } => self.request(&mut turn, &client, request),
             Input::Persisted { write, outcome } => self.persisted(&mut turn, write, outcome),
-            Input::Tick => {}
+            Input::PeerAdded { .. } | Input::PeerLost { .. } | Input::Agent { .. } | Input::Tick => {}
         }
         turn.into_actions()
     }

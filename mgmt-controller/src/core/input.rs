@@ -1,7 +1,10 @@
 use std::fmt;
 
-use broker_codec::data::Port;
-use mgmt_api::ClientRequest;
+use broker_codec::{
+    EndpointId,
+    data::{Address, Port, ZeekString},
+};
+use mgmt_api::{AgentMessage, ClientRequest};
 use serde::{Deserialize, Serialize};
 
 /// What happens to the controller.
@@ -16,12 +19,40 @@ pub enum Input {
         /// Where clients connect to, if they can.
         websocket: Option<Listener>,
     },
-    /// A client's request. What cannot be read as one never gets here.
+    /// A client's request, over WebSocket or from a native peer. What cannot be read as one never gets here.
     Request {
         /// Who sent it, in words, for the log.
         client: String,
         /// The request.
         request: ClientRequest,
+    },
+    /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier
+    /// peering with it.
+    PeerAdded {
+        /// The peer.
+        peer: EndpointId,
+        /// Its address; if we connected to it, the one that [`super::Action::Connect`] named.
+        address: Address,
+        /// Its port, likewise.
+        port: Port,
+        /// Whether we connected to it, rather than the reverse.
+        dialled: bool,
+    },
+    /// A native peering has ended, whoever ended it.
+    PeerLost {
+        /// The peer.
+        peer: EndpointId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// An event of the agents' API. What cannot be read as one never gets here.
+    Agent {
+        /// The peer whose connection it came in on.
+        peer: EndpointId,
+        /// The topic.
+        topic: ZeekString,
+        /// The event.
+        message: AgentMessage,
     },
     /// The end of a write that [`super::Action::Persist`] asked for. Writes end in the order in which they were asked
     /// for, each exactly once.

@@ -33,7 +33,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Level, Outgoing};
+pub use action::{Action, Audience, Level, Outgoing};
 pub use configurations::{Configurations, Slot};
 pub use controller::{Controller, REQID_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
 pub use input::{Input, Listener, WriteId};

@@ -3,7 +3,13 @@
 use broker_codec::data::ZeekString;
 use mgmt_api::{AgentRequest, ClientResponse, RequestKind, ResultRecord, topics};
 
-use super::{action::Outgoing, controller::Controller, fanout::Fanout, input::WriteId, turn::Turn};
+use super::{
+    action::{Audience, Outgoing},
+    controller::Controller,
+    fanout::Fanout,
+    input::WriteId,
+    turn::Turn,
+};
 
 /// What a request is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +124,7 @@ impl Controller {
             _ => format!("tx {event} {} to {instance}", request.reqid()),
         });
         let topic = topics::agent(&self.settings.agent_topic_prefix, instance);
-        turn.publish(topic, Outgoing::Agent(request));
+        turn.publish(topic, Outgoing::Agent(request), Audience::Subscribers);
     }
 
     /// Answers a request with one failure.
@@ -158,7 +164,11 @@ impl Controller {
 
     /// Publishes an answer that has been logged.
     pub(super) fn publish(&self, turn: &mut Turn, response: ClientResponse) {
-        turn.publish(self.settings.topic.clone(), Outgoing::Client(response));
+        turn.publish(
+            self.settings.topic.clone(),
+            Outgoing::Client(response),
+            Audience::Subscribers,
+        );
     }
 }
 

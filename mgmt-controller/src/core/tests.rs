@@ -65,7 +65,7 @@ fn with_instances() -> Controller {
 /// What is published, with the topics' last parts.
 fn published(actions: Vec<Action>) -> Vec<(String, Outgoing)> {
     let publish = |action| match action {
-        Action::Publish { topic, event } => {
+        Action::Publish { topic, event, .. } => {
             let topic = topic.to_string();
             Some((topic.rsplit('/').next().unwrap().to_owned(), event))
         }

@@ -2,7 +2,7 @@ use broker_codec::data::ZeekString;
 use mgmt_api::Now;
 
 use super::{
-    action::{Action, Level, Outgoing},
+    action::{Action, Audience, Level, Outgoing},
     configurations::Slot,
     input::WriteId,
 };
@@ -49,7 +49,7 @@ impl Turn {
         self.actions.push(Action::Persist { write, entries });
     }
 
-    pub(super) fn publish(&mut self, topic: ZeekString, event: Outgoing) {
-        self.actions.push(Action::Publish { topic, event });
+    pub(super) fn publish(&mut self, topic: ZeekString, event: Outgoing, to: Audience) {
+        self.actions.push(Action::Publish { topic, event, to });
     }
 }

@@ -323,7 +323,10 @@ impl Runtime {
             let reqid = match &input {
                 Input::Request { request, .. } => Some(request.reqid().clone()),
                 Input::Persisted { write, .. } => self.writes.remove(write).flatten(),
-                Input::Started { .. } | Input::Tick => None,
+                Input::Agent { message, .. } => message.reqid().cloned(),
+                Input::Started { .. } | Input::PeerAdded { .. } | Input::PeerLost { .. } | Input::Tick => {
+                    None
+                }
             };
             let time = Timestamp::now();
             let now = Now::from_start(self.started.elapsed());
@@ -336,7 +339,9 @@ impl Runtime {
                             inputs.push_back(persisted(written));
                         }
                     }
-                    Action::Publish { topic, event } => self.publish(topic, &event).await,
+                    Action::Publish { topic, event, .. } => self.publish(topic, &event).await,
+                    // There is no native endpoint yet.
+                    Action::Connect { .. } | Action::Disconnect { .. } => {}
                 }
             }
         }
@@ -353,23 +358,30 @@ impl Runtime {
     }
 
     async fn publish(&mut self, topic: ZeekString, outgoing: &Outgoing) {
-        let (reqid, name) = (outgoing.reqid(), outgoing.event_name());
+        let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
         match outgoing {
             Outgoing::Client(response) => {
                 self.counters.responses += 1;
                 let failed = failures(response);
-                tracing::info!(%reqid, event = name, results = response.results().len(), failed, "response");
+                tracing::info!(
+                    reqid,
+                    event = name,
+                    results = response.results().len(),
+                    failed,
+                    "response"
+                );
             }
+            Outgoing::News(_) => tracing::debug!(event = name, %topic, "news"),
             Outgoing::Agent(_) => {
                 self.counters.agent_requests_undelivered += 1;
-                tracing::debug!(%reqid, event = name, %topic, "request to an agent, none of which is connected");
+                tracing::debug!(reqid, event = name, %topic, "request to an agent, none of which is connected");
             }
         }
         let data = match outgoing.to_event() {
             Ok(event) => event.to_data(),
             Err(error) => {
                 self.counters.encode_failures += 1;
-                tracing::error!(%reqid, event = name, %error, "cannot encode an event, nobody gets it");
+                tracing::error!(reqid, event = name, %error, "cannot encode an event, nobody gets it");
                 return;
             }
         };

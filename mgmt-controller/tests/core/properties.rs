@@ -251,7 +251,7 @@ impl Observed {
                     ..
                 } => self.answered(&response),
                 Action::Persist { write, entries } => self.writes.push_back((write, entries)),
-                Action::Publish { .. } | Action::Log { .. } => {}
+                _ => {}
             }
         }
         let deadline = self.controller.deadline();

@@ -131,12 +131,12 @@ impl Replay {
                         outcome: Ok(()),
                     }),
                     // What goes to agents, clients do not see.
-                    Action::Publish { topic, event } if topic == "zeek/management/controller" => {
+                    Action::Publish { topic, event, .. } if topic == "zeek/management/controller" => {
                         let data = event.to_event().unwrap().to_data();
                         self.responses
                             .push_back(DataMessage { topic, data }.encode().unwrap());
                     }
-                    Action::Publish { .. } => {}
+                    Action::Publish { .. } | Action::Connect { .. } | Action::Disconnect { .. } => {}
                 }
             }
         }

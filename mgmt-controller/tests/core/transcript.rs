@@ -216,10 +216,13 @@ fn print(action: &Action, out: &mut String) {
             }
             Ok(())
         }
-        Action::Publish { topic, event } => {
+        Action::Connect { host, port } => writeln!(out, "< connect {host}:{port}"),
+        Action::Disconnect { host, port } => writeln!(out, "< disconnect {host}:{port}"),
+        Action::Publish { topic, event, .. } => {
             let (name, fields) = match event {
                 Outgoing::Client(response) => only_entry(response),
                 Outgoing::Agent(request) => only_entry(request),
+                Outgoing::News(message) => only_entry(message),
             };
             assert_eq!(name, event.event_name());
             let name = name.rsplit("::").next().unwrap();
