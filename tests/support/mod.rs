@@ -1,9 +1,11 @@
 //! What several test modules share.
 
+pub(crate) mod frames;
+
 use std::path::Path;
 
 /// The workspace's folder: fixtures and private environments are found from here.
-pub fn workspace_root() -> &'static Path {
+pub(crate) fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the package lies below the workspace")

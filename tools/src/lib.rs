@@ -1,1 +1,5 @@
-//! Tools around the Broker protocol.
+//! Tools around the Broker protocol, and the parts that tests share with them.
+
+pub mod dump;
+pub mod pcap;
+pub mod tcp;

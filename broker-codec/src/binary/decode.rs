@@ -21,6 +21,14 @@ pub fn decode(input: &[u8]) -> Result<Data, DecodeError> {
     Cursor::new(input).owned()
 }
 
+/// Reads the value that the input begins with, and returns what is behind it.
+pub(crate) fn decode_prefix(input: &[u8]) -> Result<(Data, &[u8]), DecodeError> {
+    Cursor::new(input).skip(0, &mut 0)?;
+    let mut cursor = Cursor::new(input);
+    let data = cursor.owned()?;
+    Ok((data, cursor.rest))
+}
+
 /// Reads one value that must fill the input, borrowing from it.
 pub fn decode_ref(input: &[u8]) -> Result<DataTree<'_>, DecodeError> {
     let values = scan(input)?;

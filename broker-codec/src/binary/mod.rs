@@ -14,7 +14,7 @@ mod tests;
 use crate::data::{DEPTH_MAX, Kind, VALUES_MAX};
 
 pub use crate::data::EncodeError;
-pub(crate) use decode::Cursor;
+pub(crate) use decode::{Cursor, decode_prefix};
 pub use decode::{decode, decode_ref};
 pub use encode::encode;
 

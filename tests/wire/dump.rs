@@ -1,0 +1,435 @@
+//! `broker-dump` on the captures.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufReader, Write},
+    path::PathBuf,
+};
+
+use clap::Parser;
+use proptest::prelude::*;
+use serde_json::Value;
+use tools::{
+    dump::{
+        Dump, Options, Record, ValueStyle,
+        cli::{Arguments, DumpError, run},
+    },
+    pcap::{Segment, Segments},
+    tcp::{Reassembler, Speaker},
+};
+
+use crate::support::{
+    frames::{FRAMES, RECORDINGS, Side, bench_lines, frames},
+    workspace_root,
+};
+
+fn capture_path(recording: &str) -> PathBuf {
+    workspace_root()
+        .join("fixtures")
+        .join(recording)
+        .join("capture.pcap")
+}
+
+fn segments(recording: &str) -> Vec<Segment> {
+    let file = File::open(capture_path(recording)).unwrap();
+    let segments = Segments::new(BufReader::new(file)).unwrap();
+    segments.collect::<Result<_, _>>().unwrap()
+}
+
+fn records(segments: impl IntoIterator<Item = Segment>, options: Options) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut dump = Dump::new(options);
+    let mut reassembler = Reassembler::new();
+    for segment in segments {
+        reassembler.push(segment, &mut |event| {
+            dump.push(&event, &mut |record| records.push(record));
+        });
+    }
+    reassembler.finish(&mut |event| dump.push(&event, &mut |record| records.push(record)));
+    records
+}
+
+fn arguments(words: &[&str]) -> Arguments {
+    Arguments::try_parse_from([&["broker-dump"], words].concat()).unwrap()
+}
+
+fn dumped(words: &[&str], input: &[u8]) -> (Result<(), DumpError>, String, Vec<String>) {
+    let mut output = Vec::new();
+    let mut notes = Vec::new();
+    let result = run(&arguments(words), input, &mut output, &mut notes);
+    (result, String::from_utf8(output).unwrap(), notes)
+}
+
+#[test]
+fn the_dump_of_a_capture_is_the_committed_one() {
+    const RECORDING: &str = "zeek-9.0.0-rc1/failing-node";
+    let capture = capture_path(RECORDING);
+    for (name, words) in [
+        ("failing-node.jsonl", &[][..]),
+        (
+            "failing-node-typed.jsonl",
+            &["--values", "typed", "--port", "2150"],
+        ),
+        (
+            "failing-node-compact.txt",
+            &["--compact", "--event", "Management::"],
+        ),
+    ] {
+        let path = workspace_root().join("tests/golden/broker-dump").join(name);
+        let words = [words, &[capture.to_str().unwrap()]].concat();
+        let (result, text, notes) = dumped(&words, b"");
+        result.unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            text == committed,
+            "{name}: run with UPDATE_EXPECT=1 and look at the difference"
+        );
+    }
+}
+
+/// Connection, who speaks, phase, type of message.
+type Shape = BTreeMap<(usize, u16, Speaker), Vec<(Value, Value)>>;
+
+fn shape(records: &[Record]) -> Shape {
+    let mut shape = Shape::new();
+    for record in records {
+        let place = record.place.unwrap();
+        let client = match place.speaker {
+            Speaker::Client => place.from.port(),
+            Speaker::Server => place.to.port(),
+        };
+        let json: Value = serde_json::to_value(record).unwrap();
+        if json["phase"] == "handshake" || json["phase"] == "operation" {
+            shape
+                .entry((place.connection, client, place.speaker))
+                .or_default()
+                .push((json["phase"].clone(), json["message"]["type"].clone()));
+        }
+    }
+    shape
+}
+
+#[test]
+fn every_frame_of_every_capture_is_shown() {
+    let mut shown = 0;
+    for recording in RECORDINGS {
+        let mut expected: BTreeMap<(u16, Speaker), Vec<Value>> = BTreeMap::new();
+        for frame in frames(recording) {
+            let speaker = match frame.from {
+                Side::Client => Speaker::Client,
+                Side::Server => Speaker::Server,
+            };
+            let kind = frame
+                .message
+                .map_or("data".into(), |message| message["type"].clone());
+            expected
+                .entry((frame.client_port, speaker))
+                .or_default()
+                .push(kind);
+        }
+        let mut actual: BTreeMap<(u16, Speaker), Vec<Value>> = BTreeMap::new();
+        for ((_, client, speaker), messages) in shape(&records(segments(recording), Options::default())) {
+            shown += messages.len();
+            let kinds = messages.into_iter().map(|(_, kind)| kind);
+            actual.entry((client, speaker)).or_default().extend(kinds);
+        }
+        assert_eq!(actual, expected, "{recording}");
+    }
+    assert_eq!(shown, FRAMES);
+}
+
+#[test]
+fn every_websocket_message_of_every_capture_is_understood() {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for recording in RECORDINGS {
+        for record in records(segments(recording), Options::default()) {
+            let json = serde_json::to_value(&record).unwrap();
+            if json["phase"] == "websocket" {
+                let kind = json["message"]["type"].as_str().unwrap().to_owned();
+                assert_ne!(kind, "undecodable", "{recording}: {json}");
+                assert_ne!(kind, "text", "{recording}: {json}");
+                assert_eq!(
+                    json["message"].get("value"),
+                    None,
+                    "{recording}: {json} is no event"
+                );
+                *counts.entry(kind).or_default() += 1;
+            }
+        }
+    }
+    assert_eq!(counts["subscribe"], counts["ack"]);
+    assert_eq!(2 * counts["subscribe"], counts["http"]);
+    assert!(
+        counts["data_message"] >= 2 * counts["subscribe"] - 10,
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn filters_leave_what_was_asked_for() {
+    let path = capture_path("zeek-9.0.0-rc1/failing-node");
+    let path = path.to_str().unwrap();
+    let (result, text, _) = dumped(&["--event", "deploy_request", "-p", "2150", path], b"");
+    result.unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        lines[0]["message"]["event"],
+        "Management::Agent::API::deploy_request"
+    );
+    let (result, text, _) = dumped(&["--topic", "zeek/supervisor", path], b"");
+    result.unwrap();
+    assert!(text.lines().count() > 3);
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(
+            line["message"]["topic"]
+                .as_str()
+                .unwrap()
+                .starts_with("zeek/supervisor")
+        );
+    }
+    let (result, text, _) = dumped(&["--epoch", "--event", "deploy_request", path], b"");
+    result.unwrap();
+    let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert!(line["time"].as_f64().unwrap() > 1_700_000_000.0);
+}
+
+#[test]
+fn frames_may_be_given_as_hexadecimal_digits() {
+    let (result, text, _) = dumped(&["--hex"], bench_lines("management-events").join("\n").as_bytes());
+    result.unwrap();
+    assert_eq!(text.lines().count(), 583);
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["phase"], "operation");
+        assert!(line["message"]["event"].is_string(), "{line}");
+        assert!(line.get("time").is_none());
+    }
+    let frames = "# with the length and without\n\
+                  00000005 07 5a45454b\n\
+                  07 5a 45 45 4b # a probe\n\n\
+                  0c\n\
+                  ff\n";
+    let (result, text, _) = dumped(&["--hex", "-"], frames.as_bytes());
+    result.unwrap();
+    assert_eq!(
+        text,
+        "{\"phase\":\"handshake\",\"message\":{\"type\":\"probe\"}}\n\
+         {\"phase\":\"handshake\",\"message\":{\"type\":\"probe\"}}\n\
+         {\"phase\":\"handshake\",\"message\":{\"type\":\"originator_ack\"}}\n\
+         {\"phase\":\"handshake\",\"message\":{\"type\":\"undecodable\",\"error\":\"invalid message type tag 255\",\"bytes\":\"ff\"}}\n"
+    );
+    let (result, text, _) = dumped(&["--hex"], b"0c\nxyz\n");
+    assert_eq!(result.unwrap_err().to_string(), "line 2 is not hexadecimal");
+    assert_eq!(text.lines().count(), 1);
+}
+
+#[test]
+fn what_is_no_capture_is_an_error_that_says_so() {
+    let error = |input: &[u8]| dumped(&[], input).0.unwrap_err().to_string();
+    assert_eq!(error(b""), "not a packet capture in pcap format");
+    assert_eq!(
+        error(b"{\"json\": true, \"more\": 1}"),
+        "not a packet capture in pcap format"
+    );
+    assert_eq!(
+        error(b"\x0a\x0d\x0d\x0a\x1c\0\0\0"),
+        "packet capture is in pcapng format; convert it with `editcap -F pcap IN OUT`"
+    );
+    let (result, _, _) = dumped(&["/does/not/exist"], b"");
+    assert_eq!(result.unwrap_err().to_string(), "cannot open the input");
+    let capture = fs::read(capture_path("zeek-9.0.0-rc1/failing-node")).unwrap();
+    let mut wifi = capture.clone();
+    wifi[20] = 105;
+    assert_eq!(error(&wifi), "link type IEEE802_11 is not supported");
+    let (result, text, _) = dumped(&[], &capture[..2_000]);
+    assert!(result.unwrap_err().to_string().ends_with("cannot be read"));
+    assert!(text.lines().count() > 3, "what was readable is shown");
+}
+
+#[test]
+fn wrong_usage_has_exit_status_2() {
+    for words in [
+        &["--no-such-option"][..],
+        &["--port", "70000"],
+        &["--values", "loud"],
+        &["--hex", "--port", "1"],
+    ] {
+        let error = Arguments::try_parse_from([&["broker-dump"], words].concat()).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{words:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_dump() {
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let path = capture_path("zeek-9.0.0-rc1/failing-node");
+    let result = run(
+        &arguments(&[path.to_str().unwrap()]),
+        io::empty(),
+        Closed,
+        &mut Vec::new(),
+    );
+    let Err(DumpError::Write(error)) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn encrypted_connections_are_named() {
+    let mut segments = segments("zeek-9.0.0-rc1/failing-node");
+    // The first bytes of a connection become those of a TLS client.
+    let first = segments
+        .iter_mut()
+        .find(|segment| !segment.payload.is_empty())
+        .unwrap();
+    let mut hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
+    hello.resize(first.payload.len(), 0);
+    first.payload = hello.into();
+    let records = records(segments, Options::default());
+    let tls = serde_json::to_value(&records[1]).unwrap();
+    assert_eq!(tls["phase"], "tls");
+    assert_eq!(tls["message"]["type"], "tls");
+    let connection: Vec<_> = records
+        .iter()
+        .filter(|record| record.place.unwrap().connection == 1)
+        .collect();
+    assert!(connection.len() <= 4, "nothing is shown of what is encrypted");
+}
+
+#[test]
+fn a_capture_that_begins_in_the_middle_is_shown_from_the_next_frame_on() {
+    let segments = segments("zeek-9.0.0-rc1/two-instances");
+    let whole = records(segments.clone(), Options::default());
+    let half = records(segments[segments.len() / 2..].to_vec(), Options::default());
+    let operation = |records: &[Record]| {
+        let shape = shape(records);
+        shape
+            .values()
+            .flatten()
+            .filter(|(phase, _)| phase == "operation")
+            .count()
+    };
+    assert!(operation(&half) * 3 > operation(&whole));
+    for record in half {
+        let json = serde_json::to_value(&record).unwrap();
+        assert_ne!(json["message"]["type"], "undecodable", "{json}");
+        assert_ne!(json["message"]["type"], "malformed", "{json}");
+    }
+}
+
+#[test]
+fn frames_behind_a_gap_are_found_again() {
+    let segments = segments("zeek-9.0.0-rc1/two-instances");
+    let whole = shape(&records(segments.clone(), Options::default()));
+    // Of the connection that says most, one segment in the middle is missing.
+    let busiest = segments
+        .iter()
+        .filter(|segment| segment.payload.len() > 200)
+        .map(|segment| (segment.source, segment.destination))
+        .fold(BTreeMap::<_, usize>::new(), |mut counts, key| {
+            *counts.entry(key).or_default() += 1;
+            counts
+        })
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .unwrap()
+        .0;
+    let places: Vec<usize> = (0..segments.len())
+        .filter(|at| {
+            (segments[*at].source, segments[*at].destination) == busiest && !segments[*at].payload.is_empty()
+        })
+        .collect();
+    let mut cut = segments;
+    let missing = cut.remove(places[places.len() / 2]);
+    let records = records(cut, Options::default());
+    let gaps: Vec<Value> = records
+        .iter()
+        .map(|record| serde_json::to_value(record).unwrap())
+        .filter(|json| json["message"]["type"] == "gap")
+        .collect();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(gaps[0]["message"]["bytes"], missing.payload.len());
+    let count = |shape: &Shape| shape.values().map(Vec::len).sum::<usize>();
+    let rest = shape(&records);
+    assert!(count(&rest) < count(&whole));
+    assert!(
+        count(&rest) + 12 > count(&whole),
+        "{} of {}",
+        count(&rest),
+        count(&whole)
+    );
+    assert!(
+        records
+            .iter()
+            .all(|record| { serde_json::to_value(record).unwrap()["message"]["type"] != "undecodable" })
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The network may send segments twice, late, or in other pieces.
+    #[test]
+    fn order_and_number_of_segments_do_not_matter(
+        seed in proptest::collection::vec(any::<u8>(), 512),
+    ) {
+        let segments = segments("zeek-9.0.0-rc1/failing-node");
+        let whole = shape(&records(segments.clone(), Options::default()));
+        let mut disturbed: Vec<Segment> = Vec::new();
+        for (segment, luck) in segments.into_iter().zip(seed.iter().cycle()) {
+            let opens = segment.syn || segment.rst;
+            match luck % 8 {
+                0 if !opens => disturbed.extend([segment.clone(), segment]),
+                1 if !opens && segment.payload.len() > 1 => {
+                    let middle = segment.payload.len() / 2;
+                    let mut first = segment.clone();
+                    first.payload.truncate(middle + 1);
+                    first.fin = false;
+                    let mut second = segment;
+                    second.payload = second.payload.split_off(middle);
+                    second.sequence = second.sequence.wrapping_add(u32::try_from(middle).unwrap());
+                    disturbed.extend([second, first]);
+                }
+                2 if !opens && disturbed.last().is_some_and(|last| !last.syn) => {
+                    let last = disturbed.len() - 1;
+                    disturbed.insert(last, segment);
+                }
+                _ => disturbed.push(segment),
+            }
+        }
+        prop_assert_eq!(shape(&records(disturbed, Options::default())), whole);
+    }
+}
+
+#[test]
+fn typed_values_name_their_kinds() {
+    let line = bench_lines("management-events").swap_remove(0);
+    let bytes = hex::decode(line).unwrap();
+    let plain = serde_json::to_value(tools::dump::frame(&bytes, ValueStyle::Plain)).unwrap();
+    let typed = serde_json::to_value(tools::dump::frame(&bytes, ValueStyle::Typed)).unwrap();
+    assert_eq!(plain["message"]["event"], typed["message"]["event"]);
+    assert_eq!(typed["message"]["args"][0]["@data-type"], "string");
+    assert_eq!(typed["message"]["args"][0]["data"], plain["message"]["args"][0]);
+}

@@ -1,0 +1,9 @@
+//! The wire side of broker-codec, and `broker-dump`, against what Zeek and Broker really said.
+
+mod captured_handshakes;
+mod conversations;
+mod dump;
+mod frames;
+mod node;
+mod simultaneous;
+mod table;

@@ -1,0 +1,279 @@
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use broker_codec::EndpointId;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::shown::{Content, Hex};
+use crate::tcp::Speaker;
+
+/// One thing to show: a frame, or what befell a connection. Its JSON form is one line of `broker-dump`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where and when; `None` if the input tells only bytes.
+    pub place: Option<Place>,
+    /// Which protocol is spoken.
+    pub phase: Phase,
+    /// What happens.
+    pub message: Message,
+}
+
+/// Where and when something happens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    /// Since the first packet of the capture, or since the Unix epoch, as the dump was told.
+    pub time: Duration,
+    /// The number of the connection in the capture, from 1.
+    pub connection: usize,
+    /// Which side speaks.
+    pub speaker: Speaker,
+    /// Its address.
+    pub from: SocketAddr,
+    /// The other's address.
+    pub to: SocketAddr,
+}
+
+/// What a connection speaks at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Phase {
+    /// TCP itself.
+    Connection,
+    /// Broker's handshake.
+    Handshake,
+    /// Broker after the handshake.
+    Operation,
+    /// WebSocket, from its HTTP request on.
+    Websocket,
+    /// TLS, which cannot be read.
+    Tls,
+}
+
+/// What happens.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of the messages, named as in broker-codec"
+)]
+#[non_exhaustive]
+pub enum Message {
+    /// A connection whose protocol is known begins.
+    Opened {
+        from_start: bool,
+    },
+    /// A side has nothing more to say.
+    Closed {
+        reset: bool,
+    },
+    /// Bytes are missing in the capture.
+    Gap {
+        bytes: u64,
+    },
+    /// Bytes that cannot be attributed to a frame, behind a gap or before the first frame of a capture.
+    Skipped {
+        bytes: usize,
+    },
+    /// Encrypted: nothing more of this connection is shown.
+    Tls,
+    /// Not what the protocol allows.
+    Undecodable {
+        error: String,
+        bytes: Hex,
+    },
+
+    Hello {
+        sender: EndpointId,
+        min_version: u8,
+        max_version: u8,
+    },
+    Probe,
+    VersionSelect {
+        sender: EndpointId,
+        version: u8,
+    },
+    DropConn {
+        sender: EndpointId,
+        code: String,
+        description: String,
+    },
+    OriginatorSyn {
+        filter: Vec<String>,
+    },
+    ResponderSynAck {
+        filter: Vec<String>,
+    },
+    OriginatorAck,
+
+    Data {
+        #[serde(flatten)]
+        header: Header,
+        #[serde(flatten)]
+        content: Content,
+    },
+    Command {
+        #[serde(flatten)]
+        header: Header,
+        command: String,
+    },
+    RoutingUpdate {
+        #[serde(flatten)]
+        header: Header,
+        filter: Vec<String>,
+    },
+    /// `bye` is set if the sender wants to leave.
+    Ping {
+        #[serde(flatten)]
+        header: Header,
+        payload: Hex,
+        bye: bool,
+    },
+    Pong {
+        #[serde(flatten)]
+        header: Header,
+        payload: Hex,
+        bye: bool,
+    },
+    /// An envelope whose payload is malformed.
+    Malformed {
+        #[serde(flatten)]
+        header: Header,
+        kind: &'static str,
+        error: String,
+        payload: Hex,
+    },
+
+    /// The first line of an HTTP request or response.
+    Http {
+        line: String,
+    },
+    Subscribe {
+        topics: Vec<String>,
+    },
+    Ack {
+        endpoint: String,
+        version: String,
+    },
+    Error {
+        code: String,
+        context: String,
+    },
+    DataMessage {
+        topic: String,
+        #[serde(flatten)]
+        content: Content,
+    },
+    /// A text that is not one of the messages above.
+    Text {
+        error: String,
+        text: String,
+    },
+    /// A control frame, or a binary one.
+    Frame {
+        opcode: &'static str,
+        payload: Hex,
+    },
+    /// The end, with WebSocket's code and reason if there are any.
+    Close {
+        code: Option<u16>,
+        reason: String,
+    },
+}
+
+/// What an envelope says besides its payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Header {
+    /// The sender.
+    pub sender: EndpointId,
+    /// The receiver, if the message is not for everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<EndpointId>,
+    /// The TTL, if it is not the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u16>,
+    /// The topic.
+    pub topic: String,
+}
+
+impl Message {
+    /// The topic of a message that has one.
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Data { header, .. }
+            | Self::Command { header, .. }
+            | Self::RoutingUpdate { header, .. }
+            | Self::Ping { header, .. }
+            | Self::Pong { header, .. }
+            | Self::Malformed { header, .. } => Some(&header.topic),
+            Self::DataMessage { topic, .. } => Some(topic),
+            _ => None,
+        }
+    }
+
+    /// The content of a data message.
+    pub const fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Data { content, .. } | Self::DataMessage { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(place) = &self.place {
+            map.serialize_entry("time", &seconds(place.time))?;
+            map.serialize_entry("connection", &place.connection)?;
+            map.serialize_entry("from", &place.from)?;
+            map.serialize_entry("to", &place.to)?;
+        }
+        map.serialize_entry("phase", &self.phase)?;
+        map.serialize_entry("message", &self.message)?;
+        map.end()
+    }
+}
+
+/// Divided once, so that the digits are those of the capture.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact for microseconds until the year 2255"
+)]
+fn seconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e6
+}
+
+/// A line for people: time, connection, addresses, then an event as a call, and anything else as its JSON.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(
+                f,
+                "{:.6} #{} {} > {} ",
+                place.time.as_secs_f64(),
+                place.connection,
+                place.from,
+                place.to
+            )?;
+        }
+        if let (Some(topic), Some(content)) = (self.message.topic(), self.message.content()) {
+            write!(f, "{topic} ")?;
+            return compact(content, f);
+        }
+        f.write_str(&serde_json::to_string(&self.message).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn compact(content: &Content, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match content {
+        Content::Event { event, args, .. } => {
+            write!(f, "{event}(")?;
+            for (index, arg) in args.iter().enumerate() {
+                let comma = if index == 0 { "" } else { ", " };
+                write!(f, "{comma}{}", arg.json())?;
+            }
+            f.write_str(")")
+        }
+        other => f.write_str(&serde_json::to_string(other).map_err(|_| fmt::Error)?),
+    }
+}

@@ -1,0 +1,263 @@
+use std::borrow::Cow;
+
+use broker_codec::{
+    Data, Topic,
+    binary::{self, DecodeError},
+    data::ZeekString,
+    json,
+    zeek::Event,
+};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeSeq, SerializeTuple},
+};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// How values are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ValueStyle {
+    /// As the nearest JSON: numbers, strings, arrays; a table as an array of pairs.
+    #[default]
+    Plain,
+    /// As Broker's own JSON, which names the kind of each value.
+    Typed,
+}
+
+/// A value as JSON text.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Shown(Box<RawValue>);
+
+impl Shown {
+    fn new(data: &Data, style: ValueStyle) -> Self {
+        let text = match style {
+            ValueStyle::Plain => to_raw_value(&Plain(data)).ok(),
+            ValueStyle::Typed => {
+                let mut text = String::new();
+                json::encode(data, &mut text)
+                    .ok()
+                    .and_then(|()| RawValue::from_string(text).ok())
+            }
+        };
+        // A value that was read can be written: the depth is limited the same way.
+        Self(text.unwrap_or_else(|| RawValue::NULL.to_owned()))
+    }
+
+    fn all(values: &[Data], style: ValueStyle) -> Vec<Self> {
+        values.iter().map(|value| Self::new(value, style)).collect()
+    }
+
+    /// The text.
+    pub fn json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+struct Plain<'a>(&'a Data);
+
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn all<'a, S: Serializer>(
+            elements: impl ExactSizeIterator<Item = &'a Data>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            let mut seq = serializer.serialize_seq(Some(elements.len()))?;
+            for element in elements {
+                seq.serialize_element(&Plain(element))?;
+            }
+            seq.end()
+        }
+
+        match self.0 {
+            Data::None => serializer.serialize_unit(),
+            Data::Boolean(value) => serializer.serialize_bool(*value),
+            Data::Count(value) => serializer.serialize_u64(*value),
+            Data::Integer(value) => serializer.serialize_i64(*value),
+            Data::Real(value) if value.0.is_finite() => serializer.serialize_f64(value.0),
+            Data::Real(value) => serializer.collect_str(&value.0),
+            Data::String(value) => serializer.collect_str(value),
+            Data::Address(value) => serializer.collect_str(value),
+            Data::Subnet(value) => serializer.collect_str(value),
+            Data::Port(value) => serializer.collect_str(value),
+            Data::Timestamp(value) => serializer.collect_str(value),
+            Data::Timespan(value) => serializer.collect_str(value),
+            Data::EnumValue(value) => serializer.collect_str(value),
+            Data::Set(elements) => all(elements.iter(), serializer),
+            Data::Vector(elements) => all(elements.iter(), serializer),
+            Data::Table(entries) => {
+                let mut seq = serializer.serialize_seq(Some(entries.len()))?;
+                for entry in entries {
+                    seq.serialize_element(&PlainEntry(entry))?;
+                }
+                seq.end()
+            }
+        }
+    }
+}
+
+struct PlainEntry<'a>(&'a (Data, Data));
+
+impl Serialize for PlainEntry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (key, value) = self.0;
+        let mut pair = serializer.serialize_tuple(2)?;
+        pair.serialize_element(&Plain(key))?;
+        pair.serialize_element(&Plain(value))?;
+        pair.end()
+    }
+}
+
+/// The content of a data message, as Zeek understands it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Content {
+    /// An event.
+    Event {
+        /// Its name.
+        event: String,
+        /// Its arguments.
+        args: Vec<Shown>,
+        /// Its metadata, as pairs of a number and a value.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metadata: Option<Vec<(u64, Shown)>>,
+    },
+    /// Several messages at once.
+    Batch {
+        /// Each of them.
+        batch: Vec<Self>,
+    },
+    /// A log stream begins.
+    LogCreate {
+        /// The stream.
+        log_create: Shown,
+        /// Writer, its settings and the fields.
+        with: Vec<Shown>,
+    },
+    /// Log records in Zeek's own encoding.
+    LogWrite {
+        /// The stream.
+        log_write: Shown,
+        /// Writer, path and records.
+        with: Vec<Shown>,
+    },
+    /// A global variable changes.
+    IdentifierUpdate {
+        /// Its name.
+        identifier: Shown,
+        /// Its new value.
+        value: Shown,
+    },
+    /// Something else.
+    Value {
+        /// What.
+        value: Shown,
+    },
+    /// Not a value at all.
+    Undecodable {
+        /// Why.
+        error: String,
+        /// The bytes, cut to a length fit for a line.
+        payload: Hex,
+    },
+}
+
+impl Content {
+    pub(super) fn decode(payload: &[u8], style: ValueStyle) -> Self {
+        match binary::decode(payload) {
+            Ok(data) => Self::of(&data, style),
+            Err(error) => Self::undecodable(&error, payload),
+        }
+    }
+
+    fn undecodable(error: &DecodeError, payload: &[u8]) -> Self {
+        Self::Undecodable {
+            error: error.to_string(),
+            payload: Hex::new(payload),
+        }
+    }
+
+    pub(super) fn of(data: &Data, style: ValueStyle) -> Self {
+        let show = |data: &Data| Shown::new(data, style);
+        if let Ok(event) = Event::from_data(data.clone()) {
+            return Self::Event {
+                event: event.name.to_string(),
+                args: Shown::all(&event.args, style),
+                metadata: event
+                    .metadata
+                    .map(|all| all.iter().map(|(id, value)| (*id, show(value))).collect()),
+            };
+        }
+        let content = match data {
+            Data::Vector(message) => match message.as_slice() {
+                [Data::Count(1), Data::Count(kind), Data::Vector(content), ..] => {
+                    Some((*kind, content.as_slice()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        // The numbers of `zeek.hh`, `Message::Type`.
+        match content {
+            Some((2, [stream, with @ ..])) => Self::LogCreate {
+                log_create: show(stream),
+                with: Shown::all(with, style),
+            },
+            Some((3, [stream, with @ ..])) => Self::LogWrite {
+                log_write: show(stream),
+                with: Shown::all(with, style),
+            },
+            Some((4, [identifier, value])) => Self::IdentifierUpdate {
+                identifier: show(identifier),
+                value: show(value),
+            },
+            Some((5, batch)) => Self::Batch {
+                batch: batch.iter().map(|message| Self::of(message, style)).collect(),
+            },
+            _ => Self::Value { value: show(data) },
+        }
+    }
+
+    /// Whether this is an event whose name contains the text, or a batch with one.
+    pub fn has_event(&self, text: &str) -> bool {
+        match self {
+            Self::Event { event, .. } => event.contains(text),
+            Self::Batch { batch } => batch.iter().any(|content| content.has_event(text)),
+            _ => false,
+        }
+    }
+}
+
+/// Bytes as hexadecimal digits, cut to [`Hex::BYTES_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Hex(String);
+
+impl Hex {
+    /// How many bytes are shown.
+    pub const BYTES_MAX: usize = 256;
+
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        match bytes.get(..Self::BYTES_MAX) {
+            Some(start) if bytes.len() > start.len() => {
+                Self(format!("{}... ({} bytes)", hex::encode(start), bytes.len()))
+            }
+            _ => Self(hex::encode(bytes)),
+        }
+    }
+}
+
+pub(super) fn text(bytes: &[u8]) -> String {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => text.to_owned(),
+        Cow::Owned(text) => text,
+    }
+}
+
+pub(super) fn topics(topics: &[Topic]) -> Vec<String> {
+    topics.iter().map(Topic::to_string).collect()
+}
+
+pub(super) fn strings(strings: &[ZeekString]) -> Vec<String> {
+    strings.iter().map(ZeekString::to_string).collect()
+}
