@@ -3,6 +3,9 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+// DIFFERENCE(frame-limits): Broker takes handshake messages of up to 4 GiB and later ones of up to 2 GiB, and allocates what a
+// peer announces at once.
+
 /// The largest frame accepted before a peer has finished the handshake, in bytes without the length.
 ///
 /// The largest handshake message carries a filter; Broker itself has no limit.
