@@ -32,6 +32,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "bytes",
             "caf-bincode-compat",
             "ipnet",
+            "itoa",
             "jiff",
             "nom",
             "serde",

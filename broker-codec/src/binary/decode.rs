@@ -1,7 +1,8 @@
 //! The binary decoder.
 //!
-//! A first pass walks over the bytes and checks all but duplicates, so that the second, which builds, knows how much
-//! there is: nothing is allocated by a length or count that a peer merely claims.
+//! A count or length is only what a peer claims. So either a scan over the bytes says how much there is before anything
+//! is allocated for it, or, for the nodes of a tree, memory is taken for a usual message of this length, and the scan only
+//! made if that is not enough.
 
 use caf_bincode_compat::{ErrorKind, varbyte};
 
@@ -18,34 +19,42 @@ use super::{DecodeError, DecodeErrorKind, real, tag};
 /// Reads one value that must fill the input.
 pub fn decode(input: &[u8]) -> Result<Data, DecodeError> {
     scan(input)?;
-    Cursor::new(input).owned()
+    let mut cursor = Cursor::new(input);
+    cursor.owned().map_err(|kind| cursor.error(kind))
 }
 
 /// Reads the value that the input begins with, and returns what is behind it.
 pub(crate) fn decode_prefix(input: &[u8]) -> Result<(Data, &[u8]), DecodeError> {
-    Cursor::new(input).skip(0, &mut 0)?;
     let mut cursor = Cursor::new(input);
-    let data = cursor.owned()?;
+    cursor.skip(0, &mut 0).map_err(|kind| cursor.error(kind))?;
+    let mut cursor = Cursor::new(input);
+    let data = cursor.owned().map_err(|kind| cursor.error(kind))?;
     Ok((data, cursor.rest))
 }
 
+/// How many bytes a value of a usual message takes, at least.
+const VALUE_LEN_USUAL: usize = 6;
+
 /// Reads one value that must fill the input, borrowing from it.
 pub fn decode_ref(input: &[u8]) -> Result<DataTree<'_>, DecodeError> {
-    let values = scan(input)?;
-    let mut nodes = Vec::with_capacity(values);
-    Cursor::new(input).tree(&mut nodes)?;
-    Ok(DataTree::new(nodes))
+    let mut cursor = Cursor::new(input);
+    let mut nodes = Vec::with_capacity((input.len() / VALUE_LEN_USUAL + 1).min(VALUES_MAX));
+    match cursor.tree(0, &mut nodes) {
+        Ok(()) if cursor.rest.is_empty() => Ok(DataTree::new(nodes)),
+        Ok(()) => Err(cursor.error(DecodeErrorKind::TrailingBytes)),
+        // What else is wrong comes first, as in the owned decoder.
+        Err(kind) => scan(input).and(Err(cursor.error(kind))),
+    }
 }
 
 /// Checks everything but duplicates; how many values there are.
 fn scan(input: &[u8]) -> Result<usize, DecodeError> {
     let mut cursor = Cursor::new(input);
     let mut values = 0;
-    cursor.skip(0, &mut values)?;
-    if cursor.rest.is_empty() {
-        Ok(values)
-    } else {
-        Err(cursor.error(DecodeErrorKind::TrailingBytes))
+    match cursor.skip(0, &mut values) {
+        Ok(()) if cursor.rest.is_empty() => Ok(values),
+        Ok(()) => Err(cursor.error(DecodeErrorKind::TrailingBytes)),
+        Err(kind) => Err(cursor.error(kind)),
     }
 }
 
@@ -55,18 +64,15 @@ enum Item<'a> {
     Container { kind: Kind, len: u32 },
 }
 
-/// What is left of an input.
+/// What is left of an input; after an error, from where it happened.
 pub(crate) struct Cursor<'a> {
-    len: usize,
+    input: &'a [u8],
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(input: &'a [u8]) -> Self {
-        Self {
-            len: input.len(),
-            rest: input,
-        }
+        Self { input, rest: input }
     }
 
     /// A count, if that is what comes next.
@@ -96,58 +102,93 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    const fn offset(&self) -> usize {
-        self.len - self.rest.len()
-    }
-
     const fn error(&self, kind: DecodeErrorKind) -> DecodeError {
         DecodeError {
-            offset: self.offset(),
+            offset: self.input.len() - self.rest.len(),
             kind,
         }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let Some((array, rest)) = self.rest.split_first_chunk() else {
-            return Err(self.error(DecodeErrorKind::UnexpectedEnd));
-        };
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeErrorKind> {
+        let (array, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or(DecodeErrorKind::UnexpectedEnd)?;
         self.rest = rest;
         Ok(*array)
     }
 
-    fn u8(&mut self) -> Result<u8, DecodeError> {
+    #[inline]
+    fn u8(&mut self) -> Result<u8, DecodeErrorKind> {
         self.array().map(|[byte]| byte)
     }
 
-    fn length(&mut self) -> Result<u32, DecodeError> {
-        let (length, rest) = varbyte::decode(self.rest).map_err(|kind| {
-            self.error(match kind {
-                ErrorKind::UnexpectedEnd => DecodeErrorKind::UnexpectedEnd,
-                _ => DecodeErrorKind::Length,
-            })
+    /// A tag; it stays where it is if there is no such.
+    #[inline]
+    fn tag(&mut self) -> Result<u8, DecodeErrorKind> {
+        match self.rest.split_first() {
+            Some((&tag, rest)) if tag <= tag::MAX => {
+                self.rest = rest;
+                Ok(tag)
+            }
+            Some((&tag, _)) => Err(DecodeErrorKind::UnknownTag(tag)),
+            None => Err(DecodeErrorKind::UnexpectedEnd),
+        }
+    }
+
+    #[inline]
+    fn length(&mut self) -> Result<u32, DecodeErrorKind> {
+        // Most are below 128.
+        if let Some((&length @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(length.into());
+        }
+        let (length, rest) = varbyte::decode(self.rest).map_err(|kind| match kind {
+            ErrorKind::UnexpectedEnd => DecodeErrorKind::UnexpectedEnd,
+            _ => DecodeErrorKind::Length,
         })?;
         self.rest = rest;
         Ok(length)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+    #[inline]
+    fn bytes(&mut self) -> Result<&'a [u8], DecodeErrorKind> {
         let length = self.length()?;
-        let split = usize::try_from(length)
+        let (bytes, rest) = usize::try_from(length)
             .ok()
-            .and_then(|length| self.rest.split_at_checked(length));
-        let Some((bytes, rest)) = split else {
-            return Err(self.error(DecodeErrorKind::LengthBeyondEnd(length)));
-        };
+            .and_then(|length| self.rest.split_at_checked(length))
+            .ok_or(DecodeErrorKind::LengthBeyondEnd(length))?;
         self.rest = rest;
         Ok(bytes)
     }
 
-    fn item(&mut self) -> Result<Item<'a>, DecodeError> {
-        let at = self.offset();
-        let tag = self.u8()?;
-        let container = |kind| move |len| Item::Container { kind, len };
-        let leaf = match tag {
-            tag::NONE => Node::None,
+    /// A container's count, checked against what is left: an element takes one byte at least.
+    #[inline]
+    fn elements(&mut self, kind: Kind) -> Result<u32, DecodeErrorKind> {
+        let len = self.length()?;
+        let values = u64::from(len) * if kind == Kind::Table { 2 } else { 1 };
+        if usize::try_from(values).is_ok_and(|values| values <= self.rest.len()) {
+            Ok(len)
+        } else {
+            Err(DecodeErrorKind::CountBeyondEnd(len))
+        }
+    }
+
+    #[inline]
+    fn item(&mut self) -> Result<Item<'a>, DecodeErrorKind> {
+        let kind = match self.tag()? {
+            tag::SET => Kind::Set,
+            tag::TABLE => Kind::Table,
+            tag::VECTOR => Kind::Vector,
+            tag => return self.leaf(tag).map(Item::Leaf),
+        };
+        self.elements(kind).map(|len| Item::Container { kind, len })
+    }
+
+    #[inline]
+    fn leaf(&mut self, tag: u8) -> Result<Node<'a>, DecodeErrorKind> {
+        Ok(match tag {
             tag::BOOLEAN => Node::Boolean(self.u8()? != 0),
             tag::COUNT => Node::Count(u64::from_be_bytes(self.array()?)),
             tag::INTEGER => Node::Integer(i64::from_be_bytes(self.array()?)),
@@ -162,85 +203,69 @@ impl<'a> Cursor<'a> {
             tag::TIMESTAMP => Node::Timestamp(Timestamp(i64::from_be_bytes(self.array()?))),
             tag::TIMESPAN => Node::Timespan(Timespan(i64::from_be_bytes(self.array()?))),
             tag::ENUM_VALUE => Node::EnumValue(self.bytes()?),
-            tag::SET => return self.length().map(container(Kind::Set)),
-            tag::TABLE => return self.length().map(container(Kind::Table)),
-            tag::VECTOR => return self.length().map(container(Kind::Vector)),
-            _ => {
-                return Err(DecodeError {
-                    offset: at,
-                    kind: DecodeErrorKind::UnknownTag(tag),
-                });
-            }
-        };
-        Ok(Item::Leaf(leaf))
+            _ => Node::None,
+        })
     }
 
-    fn address(&mut self) -> Result<Address, DecodeError> {
+    fn address(&mut self) -> Result<Address, DecodeErrorKind> {
         self.array().map(Address::from_bytes)
     }
 
-    fn port(&mut self) -> Result<Port, DecodeError> {
+    fn port(&mut self) -> Result<Port, DecodeErrorKind> {
         let number = u16::from_be_bytes(self.array()?);
-        let code = self.u8()?;
-        match Protocol::from_code(code) {
-            Some(protocol) => Ok(Port { number, protocol }),
-            None => Err(self.error(DecodeErrorKind::UnknownProtocol(code))),
-        }
+        let Some((&code, rest)) = self.rest.split_first() else {
+            return Err(DecodeErrorKind::UnexpectedEnd);
+        };
+        let protocol = Protocol::from_code(code).ok_or(DecodeErrorKind::UnknownProtocol(code))?;
+        self.rest = rest;
+        Ok(Port { number, protocol })
     }
 
     /// Walks over one value within `depth` containers and adds to `values` of how many it consists.
-    fn skip(&mut self, depth: usize, values: &mut usize) -> Result<(), DecodeError> {
+    fn skip(&mut self, depth: usize, values: &mut usize) -> Result<(), DecodeErrorKind> {
         *values += 1;
         if *values > VALUES_MAX {
-            return Err(self.error(DecodeErrorKind::TooManyValues));
+            return Err(DecodeErrorKind::TooManyValues);
         }
-        let Item::Container { kind, len } = self.item()? else {
-            return Ok(());
+        let (kind, len) = match self.item()? {
+            Item::Leaf(_) => return Ok(()),
+            Item::Container { .. } if depth == DEPTH_MAX => return Err(DecodeErrorKind::TooDeep),
+            Item::Container { kind, len } => (kind, len),
         };
-        if depth == DEPTH_MAX {
-            return Err(self.error(DecodeErrorKind::TooDeep));
-        }
-        let elements = elements(kind, len);
-        // An element takes one byte at least.
-        if usize::try_from(elements).is_ok_and(|elements| elements > self.rest.len()) {
-            return Err(self.error(DecodeErrorKind::CountBeyondEnd(len)));
-        }
-        for _ in 0..elements {
+        for _ in 0..len {
             self.skip(depth + 1, values)?;
+            if kind == Kind::Table {
+                self.skip(depth + 1, values)?;
+            }
         }
         Ok(())
     }
 
-    /// Appends the nodes of one value that has been scanned.
-    fn tree(&mut self, nodes: &mut Vec<Node<'a>>) -> Result<(), DecodeError> {
-        let offset = self.offset();
+    /// Appends the nodes of one value within `depth` containers.
+    fn tree(&mut self, depth: usize, nodes: &mut Vec<Node<'a>>) -> Result<(), DecodeErrorKind> {
+        if nodes.len() == nodes.capacity() {
+            // After this there is room for all, and nothing is scanned twice.
+            let values = scan(self.input).map_err(|error| error.kind)?;
+            nodes.reserve_exact(values.saturating_sub(nodes.len()));
+        }
+        let start = self.rest;
         let (kind, len) = match self.item()? {
             Item::Leaf(leaf) => {
                 nodes.push(leaf);
                 return Ok(());
             }
+            Item::Container { .. } if depth == DEPTH_MAX => return Err(DecodeErrorKind::TooDeep),
             Item::Container { kind, len } => (kind, len),
         };
         let at = nodes.len();
         nodes.push(Node::None);
-        let mut previous = None;
-        let mut ascending = true;
-        for _ in 0..len {
-            let start = nodes.len();
-            self.tree(nodes)?;
-            if kind != Kind::Vector {
-                let is_next = |previous| is_less(value_at(nodes, previous), value_at(nodes, start));
-                ascending = ascending && previous.replace(start).is_none_or(is_next);
+        if kind == Kind::Vector {
+            for _ in 0..len {
+                self.tree(depth + 1, nodes)?;
             }
-            if kind == Kind::Table {
-                self.tree(nodes)?;
-            }
-        }
-        if !ascending && has_duplicates(nodes, at + 1, kind) {
-            return Err(DecodeError {
-                offset,
-                kind: DecodeErrorKind::Duplicate(kind),
-            });
+        } else if self.keys_are_duplicate(kind, len, depth, nodes)? {
+            self.rest = start;
+            return Err(DecodeErrorKind::Duplicate(kind));
         }
         let inner = u32::try_from(nodes.len() - at - 1);
         if let (Some(node), Ok(inner)) = (nodes.get_mut(at), inner) {
@@ -254,48 +279,67 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Appends the nodes of what is in a set or table; whether an element or key is there twice.
+    fn keys_are_duplicate(
+        &mut self,
+        kind: Kind,
+        len: u32,
+        depth: usize,
+        nodes: &mut Vec<Node<'a>>,
+    ) -> Result<bool, DecodeErrorKind> {
+        let first = nodes.len();
+        let mut previous = None;
+        let mut ascending = true;
+        for _ in 0..len {
+            let start = nodes.len();
+            self.tree(depth + 1, nodes)?;
+            let is_next = |previous| is_less(value_at(nodes, previous), value_at(nodes, start));
+            ascending = ascending && previous.replace(start).is_none_or(is_next);
+            if kind == Kind::Table {
+                self.tree(depth + 1, nodes)?;
+            }
+        }
+        Ok(!ascending && has_duplicates(nodes, first, kind))
+    }
+
     /// Builds one value that has been scanned.
-    fn owned(&mut self) -> Result<Data, DecodeError> {
-        let offset = self.offset();
-        let duplicate = |kind| DecodeError {
-            offset,
-            kind: DecodeErrorKind::Duplicate(kind),
-        };
-        match self.item()? {
-            Item::Leaf(leaf) => Ok(value_at(&[leaf], 0).to_data()),
+    fn owned(&mut self) -> Result<Data, DecodeErrorKind> {
+        let start = self.rest;
+        let duplicate = match self.item()? {
+            Item::Leaf(leaf) => return Ok(value_at(&[leaf], 0).to_data()),
             Item::Container {
                 kind: Kind::Table,
                 len,
             } => {
                 let entries = self.collect(len, |cursor| Ok((cursor.owned()?, cursor.owned()?)))?;
-                Table::try_from(entries)
-                    .map(Data::Table)
-                    .map_err(|_| duplicate(Kind::Table))
+                match Table::try_from(entries) {
+                    Ok(table) => return Ok(Data::Table(table)),
+                    Err(_) => Kind::Table,
+                }
             }
-            Item::Container { kind: Kind::Set, len } => Set::from_wire(self.collect(len, Self::owned)?)
-                .map(Data::Set)
-                .map_err(|_| duplicate(Kind::Set)),
-            Item::Container { len, .. } => self.collect(len, Self::owned).map(Data::Vector),
-        }
+            Item::Container { kind: Kind::Set, len } => match Set::from_wire(self.collect(len, Self::owned)?)
+            {
+                Ok(set) => return Ok(Data::Set(set)),
+                Err(_) => Kind::Set,
+            },
+            Item::Container { len, .. } => return self.collect(len, Self::owned).map(Data::Vector),
+        };
+        self.rest = start;
+        Err(DecodeErrorKind::Duplicate(duplicate))
     }
 
     /// Builds as many elements as have been scanned.
     fn collect<T>(
         &mut self,
         len: u32,
-        mut element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<Vec<T>, DecodeError> {
+        mut element: impl FnMut(&mut Self) -> Result<T, DecodeErrorKind>,
+    ) -> Result<Vec<T>, DecodeErrorKind> {
         let mut elements = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
         for _ in 0..len {
             elements.push(element(self)?);
         }
         Ok(elements)
     }
-}
-
-/// How many values are directly in a container.
-fn elements(kind: Kind, len: u32) -> u64 {
-    u64::from(len) * if kind == Kind::Table { 2 } else { 1 }
 }
 
 /// Whether the set or table whose content is all from `first` on has an element or key twice, whatever the order.

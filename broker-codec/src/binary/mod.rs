@@ -35,6 +35,7 @@ mod tag {
     pub(super) const SET: u8 = 12;
     pub(super) const TABLE: u8 = 13;
     pub(super) const VECTOR: u8 = 14;
+    pub(super) const MAX: u8 = VECTOR;
 }
 
 /// Bytes are not one Broker value.

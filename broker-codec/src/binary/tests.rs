@@ -126,7 +126,7 @@ fn errors_say_what_and_where() {
         ("", "unexpected end of input at byte 0"),
         ("0f", "unknown tag 0x0f at byte 0"),
         ("0e 01 ff", "unknown tag 0xff at byte 2"),
-        ("08 00 50 04", "unknown transport protocol 4 at byte 4"),
+        ("08 00 50 04", "unknown transport protocol 4 at byte 3"),
         ("00 00", "bytes after the value at byte 1"),
         (
             "05 fe ff ff ff 0f 61",

@@ -166,6 +166,7 @@ pub struct ElementsIter<'a> {
 impl<'a> Iterator for ElementsIter<'a> {
     type Item = DataRef<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<DataRef<'a>> {
         let value = match &mut self.rest.values {
             Values::Nodes(nodes) => take_value(nodes),
@@ -239,6 +240,7 @@ pub struct EntriesIter<'a> {
 impl<'a> Iterator for EntriesIter<'a> {
     type Item = (DataRef<'a>, DataRef<'a>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let entry = match &mut self.rest.values {
             Pairs::Nodes(nodes) => take_value(nodes).zip(take_value(nodes)),
@@ -324,12 +326,14 @@ impl Node<'_> {
 }
 
 /// The value that begins with the node at `index`.
+#[inline]
 pub(crate) fn value_at<'a>(nodes: &'a [Node<'a>], index: usize) -> DataRef<'a> {
     let mut nodes = nodes.get(index..).unwrap_or_default();
     take_value(&mut nodes).unwrap_or(DataRef::None)
 }
 
 /// Takes one value, with all that is in it, off the front.
+#[inline]
 fn take_value<'a>(nodes: &mut &'a [Node<'a>]) -> Option<DataRef<'a>> {
     let node = nodes.split_off_first()?;
     let mut content = |extent: &Extent| {

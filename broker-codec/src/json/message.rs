@@ -8,7 +8,7 @@ use crate::{
 use super::{
     JsonError, JsonErrorKind,
     read::{Reader, ValueMembers},
-    write,
+    write::Text,
 };
 
 /// A data message of the WebSocket interface, in either direction.
@@ -28,12 +28,12 @@ impl DataMessage {
 
     /// Writes a data message as Zeek's server does: `type`, `topic`, `@data-type`, `data`.
     pub fn encode(&self) -> Result<String, EncodeError> {
-        let mut out = String::from(r#"{"type":"data-message","topic":"#);
-        write::write_string(&self.topic, &mut out);
-        out.push(',');
-        write::members((&self.data).into(), &mut out)?;
-        out.push('}');
-        Ok(out)
+        let mut text = Text::from(String::from(r#"{"type":"data-message","topic":"#));
+        text.string(&self.topic);
+        text.raw(",");
+        text.members((&self.data).into())?;
+        text.raw("}");
+        Ok(text.into())
     }
 }
 
@@ -131,32 +131,32 @@ pub fn decode_subscriptions(text: &[u8]) -> Result<Vec<ZeekString>, JsonError> {
 
 /// Writes the first message of a client.
 pub fn encode_subscriptions<T: AsRef<[u8]>>(prefixes: &[T]) -> String {
-    let mut out = String::from("[");
+    let mut text = Text::from(String::from("["));
     for (index, prefix) in prefixes.iter().enumerate() {
         if index > 0 {
-            out.push(',');
+            text.raw(",");
         }
-        write::write_string(prefix.as_ref(), &mut out);
+        text.string(prefix.as_ref());
     }
-    out.push(']');
-    out
+    text.raw("]");
+    text.into()
 }
 
 const ACK: &str = "ack";
 const ERROR: &str = "error";
 
 fn object_of_strings<const N: usize>(members: [(&str, &str); N]) -> String {
-    let mut out = String::from("{");
+    let mut text = Text::from(String::from("{"));
     for (index, (name, value)) in members.into_iter().enumerate() {
         if index > 0 {
-            out.push(',');
+            text.raw(",");
         }
-        write::write_string(name.as_bytes(), &mut out);
-        out.push(':');
-        write::write_string(value.as_bytes(), &mut out);
+        text.string(name.as_bytes());
+        text.raw(":");
+        text.string(value.as_bytes());
     }
-    out.push('}');
-    out
+    text.raw("}");
+    text.into()
 }
 
 const fn at_start(kind: JsonErrorKind) -> JsonError {

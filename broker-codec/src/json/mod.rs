@@ -47,10 +47,10 @@ pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
 /// Writes `{"@data-type":...,"data":...}`. After an error `out` holds a part of it.
 pub fn encode<'a>(data: impl Into<DataRef<'a>>, out: &mut String) -> Result<(), EncodeError> {
-    out.push('{');
-    write::members(data.into(), out)?;
-    out.push('}');
-    Ok(())
+    let mut text = write::Text::from(std::mem::take(out));
+    let result = text.value(data.into());
+    *out = text.into();
+    result
 }
 
 /// Reads `{"@data-type":...,"data":...}`.

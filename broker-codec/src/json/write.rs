@@ -1,51 +1,194 @@
 //! The JSON writer.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::data::{DEPTH_MAX, DataRef, EncodeError, Kind, Timestamp, write_seconds};
 
-/// Writes a value as the members `"@data-type":...,"data":...`, which stand between braces or, in a data message, among
-/// its other members.
-pub(super) fn members(data: DataRef<'_>, out: &mut String) -> Result<(), EncodeError> {
-    write_members(data, 0, out)
+/// A text that grows. Bytes at first, because only at the end it is worth while to look whether they are UTF-8.
+pub(super) struct Text {
+    bytes: Vec<u8>,
 }
 
-fn write_value(data: DataRef<'_>, depth: usize, out: &mut String) -> Result<(), EncodeError> {
-    out.push('{');
-    write_members(data, depth, out)?;
-    out.push('}');
-    Ok(())
-}
-
-fn write_members(data: DataRef<'_>, depth: usize, out: &mut String) -> Result<(), EncodeError> {
-    out.push_str(prologue(data.kind()));
-    match data {
-        DataRef::None => out.push_str("{}"),
-        DataRef::Boolean(value) => out.push_str(if value { "true" } else { "false" }),
-        DataRef::Count(value) => display(value, out),
-        DataRef::Integer(value) => display(value, out),
-        DataRef::Real(value) => write_real(value.0, out),
-        DataRef::String(value) | DataRef::EnumValue(value) => write_string(value, out),
-        DataRef::Address(value) => quoted(value, out),
-        DataRef::Subnet(value) => quoted(value, out),
-        DataRef::Port(value) => quoted(value, out),
-        DataRef::Timestamp(value) => write_timestamp(value, out),
-        DataRef::Timespan(value) => quoted(value, out),
-        DataRef::Set(elements) | DataRef::Vector(elements) => write_array(elements, depth, out, write_value)?,
-        DataRef::Table(entries) => write_array(entries, depth, out, |(key, value), depth, out| {
-            out.push_str(r#"{"key":"#);
-            write_value(key, depth, out)?;
-            out.push_str(r#","value":"#);
-            write_value(value, depth, out)?;
-            out.push('}');
-            Ok(())
-        })?,
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self {
+            bytes: text.into_bytes(),
+        }
     }
-    Ok(())
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        // Only whole characters are written.
+        Self::from_utf8(text.bytes)
+            .unwrap_or_else(|error| Self::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.raw(text);
+        Ok(())
+    }
+}
+
+impl Text {
+    pub(super) fn raw(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn display(&mut self, value: impl fmt::Display) {
+        // Writing here cannot fail, nor do our own `Display` impls.
+        let _ = write!(self, "{value}");
+    }
+
+    fn quoted(&mut self, value: impl fmt::Display) {
+        self.raw("\"");
+        self.display(value);
+        self.raw("\"");
+    }
+
+    /// Writes a value as an object.
+    pub(super) fn value(&mut self, data: DataRef<'_>) -> Result<(), EncodeError> {
+        self.nested_value(data, 0)
+    }
+
+    /// Writes a value as the members `"@data-type":...,"data":...`, which stand between braces or, in a data message,
+    /// among its other members.
+    pub(super) fn members(&mut self, data: DataRef<'_>) -> Result<(), EncodeError> {
+        self.nested_members(data, 0)
+    }
+
+    fn nested_value(&mut self, data: DataRef<'_>, depth: usize) -> Result<(), EncodeError> {
+        self.raw("{");
+        self.nested_members(data, depth)?;
+        self.raw("}");
+        Ok(())
+    }
+
+    fn nested_members(&mut self, data: DataRef<'_>, depth: usize) -> Result<(), EncodeError> {
+        self.raw(prologue(data.kind()));
+        match data {
+            DataRef::None => self.raw("{}"),
+            DataRef::Boolean(value) => self.raw(if value { "true" } else { "false" }),
+            DataRef::Count(value) => self.raw(itoa::Buffer::new().format(value)),
+            DataRef::Integer(value) => self.raw(itoa::Buffer::new().format(value)),
+            DataRef::Real(value) => self.real(value.0),
+            DataRef::String(value) | DataRef::EnumValue(value) => self.string(value),
+            DataRef::Address(value) => self.quoted(value),
+            DataRef::Subnet(value) => self.quoted(value),
+            DataRef::Port(value) => self.quoted(value),
+            DataRef::Timestamp(value) => self.timestamp(value),
+            DataRef::Timespan(value) => self.quoted(value),
+            DataRef::Set(elements) | DataRef::Vector(elements) => {
+                self.array(elements, depth, Self::nested_value)?;
+            }
+            DataRef::Table(entries) => self.array(entries, depth, |text, (key, value), depth| {
+                text.raw(r#"{"key":"#);
+                text.nested_value(key, depth)?;
+                text.raw(r#","value":"#);
+                text.nested_value(value, depth)?;
+                text.raw("}");
+                Ok(())
+            })?,
+        }
+        Ok(())
+    }
+
+    fn array<T>(
+        &mut self,
+        elements: impl IntoIterator<Item = T>,
+        depth: usize,
+        write: impl Fn(&mut Self, T, usize) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        if depth == DEPTH_MAX {
+            return Err(EncodeError::TooDeep);
+        }
+        self.raw("[");
+        for (index, element) in elements.into_iter().enumerate() {
+            if index > 0 {
+                self.raw(",");
+            }
+            write(self, element, depth + 1)?;
+        }
+        self.raw("]");
+        Ok(())
+    }
+
+    /// As C's `%f`. What has no number in JSON is a string, which Python's `float` reads and so does our reader.
+    fn real(&mut self, value: f64) {
+        if value.is_nan() {
+            self.raw("\"nan\"");
+        } else if value.is_infinite() {
+            self.raw(if value > 0.0 { "\"inf\"" } else { "\"-inf\"" });
+        } else {
+            self.display(format_args!("{value:.6}"));
+        }
+    }
+
+    /// UTC in milliseconds; what is finer is cut off, and before 1970 the milliseconds, too (`format/json.cc`,
+    /// `encode_to_buf`).
+    fn timestamp(&mut self, timestamp: Timestamp) {
+        const NANOS_PER_SEC: i64 = 1_000_000_000;
+        const NANOS_PER_MILLI: i64 = 1_000_000;
+        let millis = (timestamp.0 % NANOS_PER_SEC / NANOS_PER_MILLI).max(0);
+        self.raw("\"");
+        // Any 64-bit count of nanoseconds is within the calendar's range.
+        let _ = write_seconds(timestamp.0 / NANOS_PER_SEC, self);
+        self.display(format_args!(".{millis:03}"));
+        self.raw("\"");
+    }
+
+    /// Invalid UTF-8 becomes U+FFFD, one for each maximal piece as the Unicode standard recommends.
+    pub(super) fn string(&mut self, bytes: &[u8]) {
+        self.raw("\"");
+        // To look at every byte is faster than to stop at the first one that is not plain.
+        if bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+            self.bytes.extend_from_slice(bytes);
+        } else {
+            for chunk in bytes.utf8_chunks() {
+                self.escaped(chunk.valid());
+                if !chunk.invalid().is_empty() {
+                    self.raw("\u{fffd}");
+                }
+            }
+        }
+        self.raw("\"");
+    }
+
+    fn escaped(&mut self, text: &str) {
+        for piece in text.split_inclusive(|character: char| needs_escape(character)) {
+            let mut characters = piece.chars();
+            let Some(last) = characters.next_back().filter(|last| needs_escape(*last)) else {
+                self.raw(piece);
+                continue;
+            };
+            self.raw(characters.as_str());
+            match last {
+                '"' => self.raw(r#"\""#),
+                '\\' => self.raw(r"\\"),
+                '\x08' => self.raw(r"\b"),
+                '\x0c' => self.raw(r"\f"),
+                '\n' => self.raw(r"\n"),
+                '\r' => self.raw(r"\r"),
+                '\t' => self.raw(r"\t"),
+                control => self.display(format_args!("\\u{:04x}", u32::from(control))),
+            }
+        }
+    }
+}
+
+/// Whether a byte is a character of its own that needs no escape.
+const fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte < 0x80 && byte != b'"' && byte != b'\\'
+}
+
+const fn needs_escape(character: char) -> bool {
+    character < ' ' || character == '"' || character == '\\'
 }
 
 /// What stands before the content, in one piece because it makes up most of the text.
-fn prologue(kind: Kind) -> &'static str {
+const fn prologue(kind: Kind) -> &'static str {
     match kind {
         Kind::None => r#""@data-type":"none","data":"#,
         Kind::Boolean => r#""@data-type":"boolean","data":"#,
@@ -63,96 +206,4 @@ fn prologue(kind: Kind) -> &'static str {
         Kind::Table => r#""@data-type":"table","data":"#,
         Kind::Vector => r#""@data-type":"vector","data":"#,
     }
-}
-
-fn write_array<T>(
-    elements: impl IntoIterator<Item = T>,
-    depth: usize,
-    out: &mut String,
-    write: impl Fn(T, usize, &mut String) -> Result<(), EncodeError>,
-) -> Result<(), EncodeError> {
-    if depth == DEPTH_MAX {
-        return Err(EncodeError::TooDeep);
-    }
-    out.push('[');
-    for (index, element) in elements.into_iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        write(element, depth + 1, out)?;
-    }
-    out.push(']');
-    Ok(())
-}
-
-fn display(value: impl std::fmt::Display, out: &mut String) {
-    // Writing to a `String` cannot fail, nor do our own `Display` impls.
-    let _ = write!(out, "{value}");
-}
-
-fn quoted(value: impl std::fmt::Display, out: &mut String) {
-    out.push('"');
-    display(value, out);
-    out.push('"');
-}
-
-/// As C's `%f`. What has no number in JSON is a string, which Python's `float` reads and so does our reader.
-fn write_real(value: f64, out: &mut String) {
-    if value.is_nan() {
-        out.push_str("\"nan\"");
-    } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "\"inf\"" } else { "\"-inf\"" });
-    } else {
-        display(format_args!("{value:.6}"), out);
-    }
-}
-
-/// UTC in milliseconds; what is finer is cut off, and before 1970 the milliseconds, too (`format/json.cc`,
-/// `encode_to_buf`).
-fn write_timestamp(timestamp: Timestamp, out: &mut String) {
-    const NANOS_PER_SEC: i64 = 1_000_000_000;
-    const NANOS_PER_MILLI: i64 = 1_000_000;
-    let millis = (timestamp.0 % NANOS_PER_SEC / NANOS_PER_MILLI).max(0);
-    out.push('"');
-    // Any 64-bit count of nanoseconds is within the calendar's range.
-    let _ = write_seconds(timestamp.0 / NANOS_PER_SEC, out);
-    display(format_args!(".{millis:03}"), out);
-    out.push('"');
-}
-
-/// Invalid UTF-8 becomes U+FFFD, one for each maximal piece as the Unicode standard recommends.
-pub(super) fn write_string(bytes: &[u8], out: &mut String) {
-    out.push('"');
-    for chunk in bytes.utf8_chunks() {
-        write_escaped(chunk.valid(), out);
-        if !chunk.invalid().is_empty() {
-            out.push(char::REPLACEMENT_CHARACTER);
-        }
-    }
-    out.push('"');
-}
-
-fn write_escaped(mut text: &str, out: &mut String) {
-    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    while let Some(at) = text.bytes().position(special) {
-        // Special bytes are ASCII: both sides of one are at character boundaries.
-        let Some((plain, rest)) = text.split_at_checked(at) else {
-            break;
-        };
-        out.push_str(plain);
-        let mut rest = rest.chars();
-        match rest.next() {
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some('\x08') => out.push_str("\\b"),
-            Some('\x0c') => out.push_str("\\f"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            Some('\t') => out.push_str("\\t"),
-            Some(control) => display(format_args!("\\u{:04x}", u32::from(control)), out),
-            None => {}
-        }
-        text = rest.as_str();
-    }
-    out.push_str(text);
 }
