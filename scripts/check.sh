@@ -28,6 +28,8 @@ packages() {
     want libssl-dev "OpenSSL to link tests with" test -e /usr/include/openssl/ssl.h
     want pkg-config "finds OpenSSL" has pkg-config
     want openssl "the other side in tests of TLS" has openssl
+    want libssl-dev "TLS as the system has it" has_openssl
+    want pkg-config "finds the system's OpenSSL" has pkg-config
     want python3 "zeek-client" has python3
     want python3-venv "private environments for zeek-client" has_venv
     want python3-broker "Broker's own reader and writer of the store" has_debian_broker
@@ -45,6 +47,9 @@ format() { cargo fmt --all --check; }
 lints() { cargo clippy --workspace --all-targets "${FEATURES[@]}" --locked -- -D warnings; }
 
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps "${FEATURES[@]}" --locked; }
+
+# What the tests start: built as operators build it, with the features of dependencies that tests do not add to.
+controller() { cargo build --locked --package mgmt-controller --bin mgmt-controller; }
 
 # Tests print their own results; the sum of all binaries is kept for the last line.
 tests() {
@@ -70,6 +75,7 @@ case "${1:-}" in
         step "cargo fmt" format
         step "cargo clippy" lints
         step "cargo doc" documentation
+        step "cargo build" controller
         step "cargo test" tests
         print_summary
         say ""

@@ -27,6 +27,8 @@ esac
 packages() {
     want gcc "linker, and compiler of the bundled SQLite" has cc
     want libc6-dev "C headers" test -e /usr/include/stdio.h
+    want libssl-dev "TLS as the system has it" has_openssl
+    want pkg-config "finds the system's OpenSSL" has pkg-config
     want python3 "zeek-client" has python3
     want python3-venv "private environment for zeek-client" has_venv
     install_missing

@@ -64,6 +64,8 @@ has() { command -v "$1"; }
 # A virtual environment needs ensurepip, which Debian ships apart from python3.
 has_venv() { python3 -c 'import ensurepip, venv'; }
 
+has_openssl() { test -e /usr/include/openssl/ssl.h; }
+
 # Debian's own interpreter: packages from apt are not visible to others on PATH.
 has_debian_broker() { /usr/bin/python3 -c 'import broker'; }
 

@@ -1,5 +1,8 @@
 //! The one integration-test binary of the workspace.
 
+mod garbage;
 mod support;
 mod tidy;
 mod wire;
+mod wire_replay;
+mod zeek_client;

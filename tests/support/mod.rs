@@ -1,6 +1,12 @@
 //! What several test modules share.
 
+pub(crate) mod capture;
+pub(crate) mod controller;
 pub(crate) mod frames;
+pub(crate) mod ids;
+pub(crate) mod scenario;
+pub(crate) mod websocket;
+pub(crate) mod zeek_client;
 
 use std::path::Path;
 

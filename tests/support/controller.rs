@@ -1,0 +1,234 @@
+//! Our controller's binary, started as an operator starts it.
+
+use std::{
+    env, fs, io,
+    mem::MaybeUninit,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use cargo_metadata::Message;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::inotify,
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::workspace_root;
+
+/// How long a start or a stop may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program, built once per run of the tests.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut command = Command::new(cargo);
+    command.current_dir(workspace_root());
+    // Its package alone: with the features of dependencies that operators get, not those that tests add.
+    command.args([
+        "build",
+        "--locked",
+        "--package",
+        "mgmt-controller",
+        "--bin",
+        "mgmt-controller",
+    ]);
+    command.arg("--message-format=json");
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo can be run");
+    assert!(output.status.success(), "mgmt-controller does not build");
+    Message::parse_stream(output.stdout.as_slice())
+        .filter_map(|message| match message.expect("cargo's messages can be read") {
+            Message::CompilerArtifact(artifact) if artifact.target.name == "mgmt-controller" => {
+                artifact.executable
+            }
+            _ => None,
+        })
+        .last()
+        .expect("cargo names the program it built")
+        .into()
+}
+
+/// A running controller with directories of its own, killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    child: Child,
+    home: TempDir,
+    ready: Ready,
+    stderr: Option<thread::JoinHandle<String>>,
+}
+
+/// What the controller writes to `--ready-file`.
+#[derive(Debug, Deserialize)]
+struct Ready {
+    websocket: Vec<SocketAddr>,
+}
+
+impl Controller {
+    /// Starts it on free ports with these further arguments, and waits until it listens.
+    pub(crate) fn start<A: AsRef<str>>(arguments: &[A]) -> Self {
+        let home = TempDir::with_prefix("conformance-").expect("a directory can be made");
+        fs::create_dir(home.path().join("state")).expect("a directory can be made");
+        let ready_file = home.path().join("ready.json");
+        let program = binary();
+        let watch = Watch::new(home.path());
+        let mut child = Command::new(program)
+            .args(["--websocket-listen", "127.0.0.1:0", "--zeek-prefix"])
+            .arg(home.path())
+            .arg("--state-dir")
+            .arg(home.path().join("state"))
+            .arg("--spool-dir")
+            .arg(home.path().join("spool"))
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .args(arguments.iter().map(AsRef::as_ref))
+            .current_dir(home.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the controller can be started");
+
+        let stderr = child.stderr.take().expect("stderr is piped");
+        // Drained all the time: a full pipe would stop the controller's log.
+        let reader = thread::spawn(move || io::read_to_string(stderr).expect("standard error is text"));
+        if let Err(problem) = watch.wait_for(&ready_file, &child) {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!(
+                "the controller {problem}:\n{}",
+                reader.join().expect("standard error can be read")
+            );
+        }
+        let text = fs::read(&ready_file).expect("the ready file can be read");
+        let ready = serde_json::from_slice(&text).expect("the ready file is as documented");
+        Self {
+            child,
+            home,
+            ready,
+            stderr: Some(reader),
+        }
+    }
+
+    /// Where zeek-client connects. A controller that has ended fails the test at once: zeek-client would try for a minute.
+    pub(crate) fn websocket(&mut self) -> SocketAddr {
+        let status = self.child.try_wait().expect("the controller can be asked for");
+        assert!(status.is_none(), "the controller ended by itself: {status:?}");
+        self.ready.websocket[0]
+    }
+
+    /// Stops it in good order; it must end with 0. Returns what it left behind.
+    pub(crate) fn stop(mut self) -> Remains {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::TERM).expect("the controller still runs");
+        let status = self.child.wait().expect("the controller can be waited for");
+        let stderr = self
+            .stderr
+            .take()
+            .expect("stopped once")
+            .join()
+            .expect("standard error can be read");
+        assert!(status.success(), "the controller ended with {status}:\n{stderr}");
+        let mut management_logs = Vec::new();
+        for entry in
+            fs::read_dir(self.home.path().join("spool/log-queue")).expect("the log was rotated at the end")
+        {
+            let path = entry.expect("a directory can be read").path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("a plain name")
+                .to_owned();
+            management_logs.push((name, fs::read_to_string(&path).expect("a log is text")));
+        }
+        management_logs.sort();
+        Remains {
+            management_logs,
+            stderr,
+        }
+    }
+}
+
+/// Waits for a file to appear in a directory: without asking again and again, and without missing it.
+struct Watch(OwnedFd);
+
+impl Watch {
+    fn new(directory: &Path) -> Self {
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
+        let watch = watch.expect("the system has inotify");
+        // The controller writes the file under another name and renames it.
+        inotify::add_watch(&watch, directory, inotify::WatchFlags::MOVED_TO)
+            .expect("a directory can be watched");
+        Self(watch)
+    }
+
+    /// Waits for the file, or for the process that should make it to end.
+    fn wait_for(&self, file: &Path, child: &Child) -> Result<(), &'static str> {
+        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("the system has pidfds");
+        let deadline = Instant::now() + PATIENCE;
+        while !file.exists() {
+            let mut descriptors = [
+                PollFd::new(&self.0, PollFlags::IN),
+                PollFd::new(&process, PollFlags::IN),
+            ];
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let patience = Timespec::try_from(patience).expect("a minute is representable");
+            if poll(&mut descriptors, Some(&patience)).expect("descriptors can be waited for") == 0 {
+                return Err("did not become ready in time");
+            }
+            if !descriptors[1].revents().is_empty() {
+                return Err("ended before it was ready");
+            }
+            let mut buffer = [MaybeUninit::uninit(); 1024];
+            // What was announced does not matter: the file is there or not.
+            let _ = inotify::Reader::new(&self.0, &mut buffer).next();
+        }
+        Ok(())
+    }
+}
+
+/// What a controller leaves behind.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    /// Names and texts of the rotated logs.
+    pub(crate) management_logs: Vec<(String, String)>,
+    /// Its structured log.
+    pub(crate) stderr: String,
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.stderr.take()
+            && thread::panicking()
+        {
+            show(&reader.join().unwrap_or_default());
+        }
+    }
+}
+
+/// What the controller said belongs to the report of a failed test.
+#[expect(clippy::print_stderr, reason = "shown with the failed test's output")]
+fn show(stderr: &str) {
+    eprintln!("--- standard error of the controller:\n{stderr}---");
+}

@@ -1,0 +1,110 @@
+//! Comparing texts that differ in identifiers only.
+
+use std::collections::BTreeMap;
+
+/// A one-to-one mapping between the identifiers of a recording and those of a run, found while comparing.
+///
+/// An identifier is a UUID, or the word after `triggering via`: the controller's own request ids are not UUIDs.
+#[derive(Debug, Default)]
+pub(crate) struct IdMap {
+    to_actual: BTreeMap<String, String>,
+    to_recorded: BTreeMap<String, String>,
+}
+
+impl IdMap {
+    /// Compares the texts with identifiers mapped; the error says where they part.
+    pub(crate) fn compare(&mut self, recorded: &str, actual: &str) -> Result<(), String> {
+        let (recorded_text, recorded_ids) = split_ids(recorded);
+        let (actual_text, actual_ids) = split_ids(actual);
+        if recorded_text != actual_text {
+            return Err(format!("recorded {recorded:?}\n  actual {actual:?}"));
+        }
+        for (recorded_id, actual_id) in recorded_ids.into_iter().zip(actual_ids) {
+            let forward = self
+                .to_actual
+                .entry(recorded_id.clone())
+                .or_insert_with(|| actual_id.clone());
+            let backward = self
+                .to_recorded
+                .entry(actual_id.clone())
+                .or_insert_with(|| recorded_id.clone());
+            if *forward != actual_id || *backward != recorded_id {
+                return Err(format!(
+                    "recorded id {recorded_id} stood for {forward}, now {actual_id} (which stood for {backward}) in {actual:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+const PLACEHOLDER: &str = "<id>";
+const OWN_REQUEST: &str = "triggering via ";
+
+/// The text with identifiers replaced, and the identifiers in order.
+fn split_ids(text: &str) -> (String, Vec<String>) {
+    let mut kept = String::new();
+    let mut ids = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let own_request = kept
+            .ends_with(OWN_REQUEST)
+            .then(|| word_length(rest))
+            .filter(|length| *length > 0);
+        if let Some(length) = own_request.or_else(|| uuid_length(rest)) {
+            ids.push(rest[..length].to_owned());
+            kept.push_str(PLACEHOLDER);
+            rest = &rest[length..];
+        } else {
+            kept.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    (kept, ids)
+}
+
+fn word_length(text: &str) -> usize {
+    text.find(|character: char| !character.is_ascii_alphanumeric())
+        .unwrap_or(text.len())
+}
+
+fn uuid_length(text: &str) -> Option<usize> {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    let mut position = 0;
+    for (index, length) in GROUPS.into_iter().enumerate() {
+        if index > 0 {
+            if text.as_bytes().get(position) != Some(&b'-') {
+                return None;
+            }
+            position += 1;
+        }
+        let group = text.as_bytes().get(position..position + length)?;
+        if !group.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        position += length;
+    }
+    Some(position)
+}
+
+#[test]
+fn ids_are_mapped_one_to_one() {
+    const A: &str = "3a06d304-e613-11f1-9c55-f7bccded53f3";
+    const B: &str = "465a5518-e613-11f1-ade1-29af383b73ff";
+    let mut map = IdMap::default();
+    assert_eq!(map.compare(&format!("id {A}."), &format!("id {B}.")), Ok(()));
+    assert_eq!(map.compare(&format!("{A} {B}"), &format!("{B} {A}")), Ok(()));
+    assert!(map.compare(A, A).is_err(), "one recorded id has two meanings");
+    assert!(
+        IdMap::default()
+            .compare(&format!("{A} {B}"), &format!("{A} {A}"))
+            .is_err(),
+        "two ids became one"
+    );
+    assert!(IdMap::default().compare(A, "other").is_err(), "an id is gone");
+    assert_eq!(
+        IdMap::default().compare("triggering via OJEt4", "triggering via 1vb"),
+        Ok(())
+    );
+    assert!(IdMap::default().compare("x 1\n", "x 2\n").is_err());
+}

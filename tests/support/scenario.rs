@@ -1,0 +1,89 @@
+//! Recorded sessions: what an operator typed, and what Zeek's controller and zeek-client answered.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::workspace_root;
+
+/// `fixtures/<release>/<name>/scenario.json`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Scenario {
+    /// The calls of zeek-client in order.
+    #[serde(rename = "steps", deserialize_with = "commands_only")]
+    pub(crate) commands: Vec<Command>,
+    /// The processes of the recording.
+    processes: Vec<Process>,
+    /// Path below the recording's folder to the text of a `management-*.log`.
+    management_logs: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Process {
+    argv: Vec<String>,
+}
+
+/// One recorded call of zeek-client.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Command {
+    /// `zeek-client` and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// The release that was run.
+    pub(crate) client_version: String,
+    /// What was fed to it.
+    pub(crate) stdin: Option<String>,
+    /// Its exit code.
+    pub(crate) exit: i32,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it complained about.
+    pub(crate) stderr: String,
+    /// When it was started, in seconds since the recording began.
+    t: f64,
+    /// When it had ended.
+    t_end: f64,
+}
+
+impl Command {
+    /// How long it took.
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_secs_f64(self.t_end - self.t)
+    }
+}
+
+impl Scenario {
+    /// Reads the recording of `name` made with `release`, such as `zeek-9.0.0-rc1`.
+    pub(crate) fn load(release: &str, name: &str) -> Self {
+        let path = workspace_root()
+            .join("fixtures")
+            .join(release)
+            .join(name)
+            .join("scenario.json");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The settings that Zeek's controller was started with, as they stood on its command line.
+    pub(crate) fn controller_settings(&self) -> Vec<String> {
+        let [controller] = self.processes.as_slice() else {
+            panic!("one process is recorded: {:?}", self.processes)
+        };
+        let is_setting = |argument: &&String| argument.contains("::") && argument.contains('=');
+        controller.argv.iter().filter(is_setting).cloned().collect()
+    }
+
+    /// The only management log of a recording with one process.
+    pub(crate) fn management_log(&self) -> &str {
+        assert_eq!(self.management_logs.len(), 1, "{:?}", self.management_logs.keys());
+        self.management_logs.values().next().expect("one log")
+    }
+}
+
+/// Between the commands stand notes about processes that were started or stopped.
+fn commands_only<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Command>, D::Error> {
+    let steps = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    let commands = steps.into_iter().filter(|step| step.get("argv").is_some());
+    commands
+        .map(|step| serde_json::from_value(step).map_err(D::Error::custom))
+        .collect()
+}

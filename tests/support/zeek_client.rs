@@ -1,0 +1,92 @@
+//! The real zeek-client from `PyPI`, as an operator runs it.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{scenario, workspace_root};
+
+/// What one call of zeek-client did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Its exit code.
+    pub(crate) exit: i32,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it complained about.
+    pub(crate) stderr: String,
+    /// How long it took.
+    pub(crate) elapsed: Duration,
+}
+
+/// The installed zeek-client of one release.
+#[derive(Debug)]
+pub(crate) struct ZeekClient {
+    program: PathBuf,
+    version: String,
+}
+
+impl ZeekClient {
+    /// Finds the release in the environments that the setup made.
+    pub(crate) fn release(version: &str) -> Self {
+        let program = workspace_root()
+            .join(".local/zeek-client")
+            .join(version)
+            .join("bin/zeek-client");
+        assert!(
+            program.exists(),
+            "zeek-client {version} is not installed at {}: run scripts/check.sh --setup",
+            program.display()
+        );
+        Self {
+            program,
+            version: version.to_owned(),
+        }
+    }
+
+    /// Runs it against the controller at `address`. No configuration file or setting of the machine has any influence.
+    pub(crate) fn run(&self, address: SocketAddr, arguments: &[String], stdin: Option<&str>) -> Outcome {
+        let started = Instant::now();
+        let mut child = Command::new(&self.program)
+            .args(["--configfile", "/dev/null", "--controller", &address.to_string()])
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(if stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("zeek-client {}: {error}", self.version));
+        if let Some(text) = stdin {
+            // A client that fails early does not read its input.
+            let _ = child
+                .stdin
+                .take()
+                .expect("stdin is piped")
+                .write_all(text.as_bytes());
+        }
+        let output = child.wait_with_output().expect("zeek-client can be waited for");
+        Outcome {
+            exit: output.status.code().expect("zeek-client was not killed"),
+            stdout: String::from_utf8(output.stdout).expect("zeek-client prints UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("zeek-client prints UTF-8"),
+            elapsed: started.elapsed(),
+        }
+    }
+
+    /// Repeats a recorded call.
+    pub(crate) fn repeat(command: &scenario::Command, address: SocketAddr) -> Outcome {
+        let (program, arguments) = command.argv.split_first().expect("a recorded command has a name");
+        assert_eq!(program, "zeek-client");
+        Self::release(&command.client_version).run(address, arguments, command.stdin.as_deref())
+    }
+}

@@ -1,0 +1,71 @@
+//! What recorded clients sent, sent again: the answers must be those that Zeek's own server gave, byte for byte.
+
+use crate::support::{
+    capture::websocket_conversations, controller::Controller, scenario::Scenario, websocket::Client,
+};
+
+#[test]
+fn recorded_clients_get_the_recorded_bytes_where_no_agent_is() {
+    replay("no-agents");
+}
+
+#[test]
+fn recorded_clients_get_the_recorded_bytes_when_staging_is_validated() {
+    replay("validation");
+}
+
+/// Requests carry the ids of requests and configurations, so answers hold them unchanged. Only the ack is our own: its endpoint
+/// begins with our id, and its version is ours.
+fn replay(name: &str) {
+    const RELEASE: &str = "zeek-9.0.0-rc1";
+    // Two of the recorded requests time out; how long that takes makes no difference to the bytes.
+    let mut settings = Scenario::load(RELEASE, name).controller_settings();
+    settings.push("Management::Request::timeout_interval=1sec".to_owned());
+    let mut controller = Controller::start(&settings);
+    let mut node_id: Option<String> = None;
+    for (number, conversation) in websocket_conversations(RELEASE, name).into_iter().enumerate() {
+        let mut client = Client::connect(controller.websocket());
+        client.send_text(&conversation.client[0]);
+        let (own_id, ack) = split_ack(&client.text(), number);
+        let (_, recorded_ack) = split_ack(&conversation.server[0], number);
+        assert_eq!(ack, recorded_ack, "ack of connection {number}");
+        assert_eq!(
+            *node_id.get_or_insert(own_id.clone()),
+            own_id,
+            "the node's id stays the same"
+        );
+        for (request, response) in conversation.client[1..].iter().zip(&conversation.server[1..]) {
+            client.send_text(request);
+            assert_eq!(
+                client.text(),
+                *response,
+                "connection {number}, answer to {request}"
+            );
+        }
+        assert_eq!(
+            conversation.client.len(),
+            conversation.server.len(),
+            "one answer for each message"
+        );
+    }
+    controller.stop();
+}
+
+/// The id in an ack, and the ack with it and the version taken out.
+fn split_ack(ack: &str, connection: usize) -> (String, String) {
+    let suffix = format!("-websocket-{connection}\"");
+    let (before, rest) = ack
+        .split_once("\"endpoint\":\"")
+        .expect("an ack names the endpoint");
+    let (id, rest) = rest
+        .split_once(&suffix)
+        .unwrap_or_else(|| panic!("{ack}: not connection {connection}"));
+    let (between, version) = rest
+        .split_once("\"version\":\"")
+        .expect("an ack names the version");
+    let (_, after) = version.split_once('"').expect("a version ends");
+    (
+        id.to_owned(),
+        format!("{before}\"endpoint\":\"{suffix}{between}\"version\":\"\"{after}"),
+    )
+}
