@@ -1,5 +1,9 @@
 use std::{io, net::SocketAddr};
 
+use broker_codec::control::RoutingUpdateError;
+
+use crate::tls::TlsConfigError;
+
 /// An operation on a socket failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +19,26 @@ pub enum EndpointError {
         /// What the system says.
         source: io::Error,
     },
+    /// A name to listen on is unknown.
+    #[error("cannot resolve {host:?}")]
+    Resolve {
+        /// The name as configured.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
+    /// The subscriptions do not fit a message.
+    #[error("too many subscriptions: {0}")]
+    Subscriptions(#[from] RoutingUpdateError),
+    /// The system has no random numbers for an endpoint id.
+    #[error("cannot draw a random endpoint id")]
+    Random(#[source] io::Error),
+    /// The endpoint has been shut down.
+    #[error("endpoint has ended")]
+    Ended,
     /// A limit in the configuration makes no sense.
     #[error("{name} must be {rule}")]
     Config {

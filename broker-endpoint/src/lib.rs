@@ -1,13 +1,94 @@
 //! Broker's sockets on tokio.
 //!
-//! This crate alone knows sockets and WebSocket frames; what the bytes mean is decided in [`broker_codec`], without
+//! This crate alone knows sockets, TLS and WebSocket frames; what the bytes mean is decided in [`broker_codec`], without
 //! I/O. It holds:
 //!
+//! * [`Endpoint`]: a Broker endpoint with its native peerings,
 //! * [`tls`]: TLS in Broker's modes, and telling it from plaintext,
 //! * [`websocket`]: the server that Zeek clients such as zeek-client speak JSON with.
+//!
+//! # A subscriber
+//!
+//! Connects to a Zeek that listens on Broker's port, with Zeek's default TLS, and shows the events that it publishes.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use broker_codec::zeek::Event;
+//! use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = EndpointConfig::default();
+//! config.subscriptions = vec!["zeek/events".try_into()?];
+//! let mut endpoint = Endpoint::start(config)?;
+//! let zeek = PeerAddress::new("zeek.example", 9999);
+//! endpoint.handle().peer(zeek, Some(Duration::from_secs(1))).await;
+//! while let Some(event) = endpoint.recv().await {
+//!     match event {
+//!         EndpointEvent::PeerAdded(peer) => tracing::info!(id = %peer.id, "connected"),
+//!         EndpointEvent::PeerUnavailable { address, error, .. } => tracing::warn!(%address, %error, "not connected"),
+//!         EndpointEvent::Message(message) => match Event::from_data(message.data) {
+//!             Ok(event) => tracing::info!(topic = %message.topic, name = %event.name, arguments = event.args.len()),
+//!             Err(error) => tracing::warn!(topic = %message.topic, %error, "not an event"),
+//!         },
+//!         other => tracing::debug!(?other),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A publisher
+//!
+//! Listens as Zeek does, without TLS, and sends an event to each Zeek that connects and subscribed to a prefix of the topic.
+//!
+//! ```no_run
+//! use broker_codec::{Data, zeek::Event};
+//! use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, tls::TlsConfig};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = EndpointConfig::default();
+//! config.tls = TlsConfig::Off;
+//! let mut endpoint = Endpoint::start(config)?;
+//! let handle = endpoint.handle();
+//! handle.listen("", 9999).await?;
+//! while let Some(event) = endpoint.recv().await {
+//!     if let EndpointEvent::PeerAdded(peer) = event {
+//!         let hello = Event {
+//!             name: "Example::hello".into(),
+//!             args: vec![Data::String(peer.address.to_string().as_str().into())],
+//!             metadata: None,
+//!         };
+//!         handle.publish("zeek/events/example".try_into()?, &hello.into_data()).await?;
+//!     }
+//! }
+//! endpoint.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
 
+mod connect;
+mod connection;
+mod endpoint;
 mod error;
+mod listen;
 pub mod tls;
 pub mod websocket;
 
+pub use endpoint::{
+    EndReason, Endpoint, EndpointConfig, EndpointCounters, EndpointEvent, EndpointHandle, Message,
+    OverflowPolicy, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError, PublishError,
+};
 pub use error::EndpointError;
+
+/// An error and its causes in one line.
+fn text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -51,6 +51,18 @@ pub enum TlsConfig {
     ServerCertificate(Identity),
 }
 
+impl TlsConfig {
+    /// A word for the mode.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Anonymous => "anonymous",
+            Self::Mutual { .. } => "mutual",
+            Self::ServerCertificate(_) => "server certificate",
+        }
+    }
+}
+
 /// A certificate and its private key.
 #[derive(Clone, Debug)]
 pub struct Identity {

@@ -1,0 +1,216 @@
+//! Connecting, and connecting again.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use broker_codec::{
+    EndpointId, ErrorCode,
+    handshake::{Close, Role},
+};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    sync::oneshot,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::{
+    connection::{Connection, Outcome},
+    endpoint::{EndpointEvent, PeerAddress, PeeringError, Report, Shared},
+};
+
+/// Connects to an address until told to stop; without an interval, once.
+///
+/// After the loss of a peering the next attempt follows at once, as Broker's does, unless the peering was shorter than the
+/// interval: then two endpoints that cannot live with each other would do nothing else.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    address: PeerAddress,
+    retry: Option<Duration>,
+    stop: CancellationToken,
+) {
+    let dialer = Dialer {
+        shared: &shared,
+        address: &address,
+        stop: &stop,
+    };
+    while let Some(pause) = dialer.attempt(retry).await {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    shared.report(Report::DialerEnded(address));
+}
+
+struct Dialer<'a> {
+    shared: &'a Arc<Shared>,
+    address: &'a PeerAddress,
+    stop: &'a CancellationToken,
+}
+
+impl Dialer<'_> {
+    /// Makes a connection and waits for its end; returns how long to wait before the next one, `None` for ever.
+    async fn attempt(&self, retry: Option<Duration>) -> Option<Duration> {
+        let began = self.shared.now();
+        let outcome = tokio::select! {
+            connected = self.connect() => match connected {
+                Ok(connected) => connected,
+                Err(error) => return self.failed(error, retry).await,
+            },
+            () = self.stop.cancelled() => return None,
+        };
+        match self.run(outcome).await {
+            Some(Outcome::Ended { requested: true }) => None,
+            Some(Outcome::Ended { requested: false }) => {
+                let lasted = self.shared.now().saturating_sub(began);
+                retry.map(|retry| if lasted < retry { retry } else { Duration::ZERO })
+            }
+            Some(Outcome::Failed { error, peer }) => {
+                if let Some(peer) = redundant_with(&error, peer)
+                    && self.outlast(peer).await
+                {
+                    // DIFFERENCE(redundant-connection-is-replaced): Broker counts this as success for good, and nobody connects
+                    // again if the other side, whose connection it was, does not.
+                    return retry.map(|_| Duration::ZERO);
+                }
+                self.failed(error, retry).await
+            }
+            None => retry,
+        }
+    }
+
+    /// Opens a connection and protects it.
+    async fn connect(&self) -> Result<Opened, PeeringError> {
+        let PeerAddress { host, port } = self.address;
+        let addresses = lookup_host((host.as_str(), *port))
+            .await
+            .map_err(PeeringError::Resolve)?;
+        let config = &self.shared.config;
+        let (stream, address) = open_first(addresses, config.connect_timeout)
+            .await
+            .map_err(|attempts| PeeringError::Connect { attempts })?;
+        let deadline = self.shared.now().saturating_add(config.handshake_timeout);
+        // Events are small and must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let protection = &self.shared.protection;
+        let transport = protection.connect(stream, config.handshake_timeout).await?;
+        let connection = Connection {
+            shared: Arc::clone(self.shared),
+            role: Role::Connector,
+            address,
+            dialled: Some(self.address.clone()),
+            leave: self.stop.child_token(),
+            deadline,
+            handshake_slot: None,
+        };
+        Ok((connection, transport))
+    }
+
+    /// Runs a connection in a task of its own, so that its panic ends nothing else.
+    async fn run(&self, (connection, transport): Opened) -> Option<Outcome> {
+        let mut task = JoinSet::new();
+        task.spawn(connection.run(transport));
+        match task.join_next().await? {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                if error.is_panic() {
+                    self.shared.counters.panics.increment();
+                    error!(address = %self.address, %error, "the task of a connection panicked");
+                }
+                None
+            }
+        }
+    }
+
+    async fn failed(&self, error: PeeringError, retry: Option<Duration>) -> Option<Duration> {
+        if matches!(error, PeeringError::ShuttingDown) {
+            return None;
+        }
+        self.shared.counters.connect_failures.increment();
+        let retry = retry.filter(|_| !error.is_permanent());
+        let event = EndpointEvent::PeerUnavailable {
+            address: self.address.clone(),
+            error,
+            retry,
+        };
+        self.shared.deliver(event).await;
+        retry
+    }
+
+    /// If there is another connection with this peer, waits until it has ended; otherwise says so.
+    async fn outlast(&self, peer: EndpointId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.shared.report(Report::Redundant { peer, reply });
+        let Ok(Some(gone)) = answer.await else {
+            return false;
+        };
+        debug!(address = %self.address, %peer, "already peered over another connection");
+        tokio::select! {
+            // That the sender is dropped says the same.
+            _ = gone => {}
+            () = self.stop.cancelled() => {}
+        }
+        true
+    }
+}
+
+type Opened = (Connection, crate::tls::Transport<TcpStream>);
+
+/// Connects to the first address that lets us, each for at most `limit`; otherwise says why none did.
+async fn open_first(
+    addresses: impl Iterator<Item = SocketAddr>,
+    limit: Duration,
+) -> Result<(TcpStream, SocketAddr), Vec<(SocketAddr, io::Error)>> {
+    let mut attempts = Vec::new();
+    for address in addresses {
+        let result = timeout(limit, TcpStream::connect(address)).await;
+        match result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => return Ok((stream, address)),
+            Err(error) => attempts.push((address, error)),
+        }
+    }
+    Err(attempts)
+}
+
+/// With whom there is another connection, according to the side that refused this one.
+fn redundant_with(error: &PeeringError, peer: Option<EndpointId>) -> Option<EndpointId> {
+    const CODES: [ErrorCode; 2] = [ErrorCode::REDUNDANT_CONNECTION, ErrorCode::LOGIC_ERROR];
+    match error {
+        PeeringError::Handshake(Close::Dropped(drop)) if CODES.contains(&drop.code) => Some(drop.sender),
+        PeeringError::Handshake(Close::Refused(refusal)) if CODES.contains(&refusal.code) => peer,
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried() {
+        let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let nobody = closed.local_addr().unwrap();
+        drop(closed);
+        let listener = TcpListener::bind(("::1", 0)).await.unwrap();
+        let somebody = listener.local_addr().unwrap();
+
+        let limit = Duration::from_secs(60);
+        let (stream, address) = open_first([nobody, somebody].into_iter(), limit).await.unwrap();
+        assert_eq!(address, somebody);
+        assert_eq!(stream.peer_addr().unwrap(), somebody);
+
+        let attempts = open_first([nobody, nobody].into_iter(), limit).await.unwrap_err();
+        assert_eq!(attempts.len(), 2);
+        let error = PeeringError::Connect { attempts };
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("cannot connect to {nobody} (")),
+            "{error}"
+        );
+    }
+}

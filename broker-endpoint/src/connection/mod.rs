@@ -1,0 +1,120 @@
+//! One connection: its task drives the handshake and then the peering.
+
+mod handshake;
+mod inbound;
+mod outbox;
+mod peering;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use broker_codec::{ConnId, EndpointId, handshake::Role};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use outbox::{Order, Outbox, OutboxLimits, Pushed, QueuedKind};
+
+use crate::{
+    endpoint::{EndReason, EndpointEvent, PeerAddress, PeerInfo, PeeringError, Report, Shared, Slot},
+    tls::Transport,
+};
+
+/// What a connection's task begins with.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) role: Role,
+    pub(crate) address: SocketAddr,
+    /// If we opened the connection: what for.
+    pub(crate) dialled: Option<PeerAddress>,
+    /// Cancelled when the connection is to end: by BYE if it is a peering.
+    pub(crate) leave: CancellationToken,
+    /// When the handshake must be complete.
+    pub(crate) deadline: Duration,
+    /// The place among the accepted connections that are in their handshake.
+    pub(crate) handshake_slot: Option<Slot>,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It never was a peering.
+    Failed {
+        error: PeeringError,
+        /// Who it was with, if that became known.
+        peer: Option<EndpointId>,
+    },
+    /// It was one.
+    Ended {
+        /// Whether we left on request.
+        requested: bool,
+    },
+}
+
+impl Connection {
+    /// Runs until the connection has ended. Events about an established peering are sent from here; that a connection
+    /// failed is for the caller to report.
+    pub(crate) async fn run<S>(mut self, mut transport: Transport<S>) -> Outcome
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shared = Arc::clone(&self.shared);
+        let mut registration = Registration::new(&shared);
+        let mut buffer = BytesMut::new();
+        let shaken = handshake::run(&self, &registration, &mut transport, &mut buffer).await;
+        let info = match shaken {
+            Ok(info) => info,
+            Err(handshake::Failure { error, peer }) => return Outcome::Failed { error, peer },
+        };
+        drop(self.handshake_slot.take());
+        shared.counters.peers_added.increment();
+        registration.announced = Some(info.clone());
+        shared.deliver(EndpointEvent::PeerAdded(info.clone())).await;
+        let reason = peering::run(&self, &registration, info.id, transport, buffer).await;
+        let requested = reason.is_request();
+        // Before the registration is dropped: a peer that comes back must not be added before it is lost.
+        registration.outbox.close();
+        registration.announced = None;
+        shared.deliver(end_event(&shared, info, reason)).await;
+        Outcome::Ended { requested }
+    }
+}
+
+fn end_event(shared: &Shared, peer: PeerInfo, reason: EndReason) -> EndpointEvent {
+    if reason.is_removal() {
+        shared.counters.peers_removed.increment();
+        EndpointEvent::PeerRemoved { peer, reason }
+    } else {
+        shared.counters.peers_lost.increment();
+        EndpointEvent::PeerLost { peer, reason }
+    }
+}
+
+/// A connection's place in the tables of the owner, until it is dropped: also if the task panics.
+struct Registration {
+    id: ConnId,
+    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+    /// The peer whose end is still to be announced.
+    announced: Option<PeerInfo>,
+}
+
+impl Registration {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            id: shared.next_connection(),
+            outbox: Arc::new(Outbox::new(shared.outbox_limits())),
+            shared: Arc::clone(shared),
+            announced: None,
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.outbox.close();
+        self.shared.report(Report::Gone {
+            conn: self.id,
+            orphan: self.announced.take(),
+        });
+    }
+}

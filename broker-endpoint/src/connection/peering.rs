@@ -1,0 +1,304 @@
+use std::{future::Future, io, pin::Pin, time::Duration};
+
+use broker_codec::{
+    EndpointId, Envelope, Topic,
+    frame::FrameDecoder,
+    peering::{Peering, PeeringOutput, Rejection},
+};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::oneshot,
+    time::sleep_until,
+};
+use tracing::{debug, warn};
+
+use super::{Connection, Order, QueuedKind, Registration, inbound};
+use crate::{
+    endpoint::{EndReason, EndpointConfig, Message, Report, Shared},
+    tls::{TlsError, Transport},
+};
+
+/// How much room there is for reading at least, in bytes.
+const READ_MIN: usize = 16 * 1024;
+
+/// With so many pongs waiting, a peer is not read from: it pings and does not read.
+const PONGS_MAX: usize = 64;
+
+/// So many bad messages of a peering are logged; all are counted.
+const REJECTIONS_LOGGED: u32 = 5;
+
+/// Runs an established peering until it ends.
+pub(super) async fn run<S>(
+    connection: &Connection,
+    registration: &Registration,
+    peer: EndpointId,
+    transport: Transport<S>,
+    buffer: BytesMut,
+) -> EndReason
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (reader, writer) = tokio::io::split(transport);
+    let shared = &*connection.shared;
+    let mut driver = Driver {
+        connection,
+        registration,
+        shared,
+        peering: Peering::new(shared.id, peer, shared.config.liveness, shared.now()),
+        reader,
+        writer,
+        buffer,
+        decoder: FrameDecoder::operation().with_max(shared.config.message_max),
+        writing: Bytes::new(),
+        delivery: None,
+        leaving: false,
+        rejections: Rejections::default(),
+    };
+    loop {
+        if let Err(reason) = driver.step().await {
+            return reason;
+        }
+    }
+}
+
+struct Driver<'a, S> {
+    connection: &'a Connection,
+    registration: &'a Registration,
+    shared: &'a Shared,
+    peering: Peering,
+    reader: ReadHalf<Transport<S>>,
+    writer: WriteHalf<Transport<S>>,
+    buffer: BytesMut,
+    decoder: FrameDecoder,
+    /// What is being sent.
+    writing: Bytes,
+    /// A message on its way to the owner of the endpoint, who is busy. Until it is there, nothing is read.
+    delivery: Option<Delivery<'a>>,
+    leaving: bool,
+    rejections: Rejections,
+}
+
+type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), BadPayload>> + Send + 'a>>;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
+    /// Does what can be done at once, then waits for what comes first. An error is the end.
+    async fn step(&mut self) -> Result<(), EndReason> {
+        let outbox = &self.registration.outbox;
+        while let Some(order) = outbox.next_order() {
+            if let Order::End(reason) = order {
+                return Err(reason);
+            }
+        }
+        if self.writing.is_empty()
+            && let Some((bytes, count)) = outbox.take()
+        {
+            self.shared.counters.messages_out.add(count);
+            self.shared.counters.bytes_out.add(bytes.len());
+            self.writing = bytes;
+        }
+        let reading = self.handle_frames().await?;
+        if reading {
+            self.buffer.reserve(READ_MIN);
+        }
+        // Silence is only the peer's while we listen.
+        let deadline = self.peering.deadline().filter(|_| reading || self.leaving);
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(self.shared.instant(deadline)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let delivery = async {
+            match &mut self.delivery {
+                Some(delivery) => delivery.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = self.writer.write(&self.writing), if !self.writing.is_empty() => {
+                let len = result.map_err(EndReason::from_io)?;
+                if len == 0 {
+                    return Err(EndReason::Closed);
+                }
+                self.writing.advance(len);
+            }
+            result = self.reader.read_buf(&mut self.buffer), if reading => check_read(result)?,
+            result = delivery => {
+                self.delivery = None;
+                if let Err(bad) = result {
+                    self.reject(&BadMessage::Payload(bad))?;
+                }
+            }
+            () = outbox.changed() => {}
+            () = timer => self.handle_timeout(reading)?,
+            () = self.connection.leave.cancelled(), if !self.leaving => {
+                self.leaving = true;
+                let bye = self.peering.leave(self.shared.now());
+                self.send(&bye, QueuedKind::Control);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what has been read as far as it can be taken; says whether to read more.
+    async fn handle_frames(&mut self) -> Result<bool, EndReason> {
+        loop {
+            if self.delivery.is_some() || self.registration.outbox.pongs() >= PONGS_MAX {
+                return Ok(false);
+            }
+            match self.decoder.decode(&mut self.buffer) {
+                Ok(Some(frame)) => self.handle_frame(frame).await?,
+                Ok(None) => return Ok(true),
+                Err(error) => return Err(EndReason::Frame(error)),
+            }
+        }
+    }
+
+    async fn handle_frame(&mut self, frame: Bytes) -> Result<(), EndReason> {
+        self.shared.counters.messages_in.increment();
+        self.shared.counters.bytes_in.add(frame.len());
+        match self.peering.handle_frame(frame, self.shared.now()) {
+            Ok(None) => {}
+            Ok(Some(PeeringOutput::Send(pong))) => self.send(&pong, QueuedKind::Pong),
+            Ok(Some(PeeringOutput::Deliver(envelope))) => return self.deliver(envelope),
+            Ok(Some(PeeringOutput::FilterChanged(filter))) => {
+                let (done, applied) = oneshot::channel();
+                let conn = self.registration.id;
+                self.shared.report(Report::FilterChanged { conn, filter, done });
+                // One at a time, so that reports cannot pile up. No answer comes if the endpoint is gone.
+                let _ = applied.await;
+            }
+            Ok(Some(PeeringOutput::Close(end))) => return Err(EndReason::Ended(end)),
+            Err(rejection) => return self.reject(&BadMessage::Envelope(rejection)),
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, envelope: Envelope) -> Result<(), EndReason> {
+        let mut delivery: Delivery<'_> = Box::pin(deliver(self.shared, self.peering.peer(), envelope));
+        match delivery.as_mut().now_or_never() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(bad)) => self.reject(&BadMessage::Payload(bad)),
+            None => {
+                self.delivery = Some(delivery);
+                Ok(())
+            }
+        }
+    }
+
+    fn send(&self, envelope: &Envelope, kind: QueuedKind) {
+        let mut frame = BytesMut::new();
+        // A pong is as long as its ping, which had room in a frame.
+        if envelope.encode_frame(&mut frame).is_ok() {
+            self.registration.outbox.push(frame.freeze(), kind);
+        }
+    }
+
+    fn handle_timeout(&mut self, reading: bool) -> Result<(), EndReason> {
+        // While the owner was busy, the peer may have said something that is still to be read.
+        if reading && let Some(result) = self.reader.read_buf(&mut self.buffer).now_or_never() {
+            return check_read(result);
+        }
+        match self.peering.handle_timeout(self.shared.now()) {
+            Some(PeeringOutput::Send(ping)) => self.send(&ping, QueuedKind::Control),
+            Some(PeeringOutput::Close(end)) => return Err(EndReason::Ended(end)),
+            Some(PeeringOutput::Deliver(_) | PeeringOutput::FilterChanged(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Counts a message that is dropped, and ends the peering if they are too many.
+    fn reject(&mut self, bad: &BadMessage) -> Result<(), EndReason> {
+        let max = self.shared.config.rejections_max;
+        let window = EndpointConfig::REJECTIONS_WINDOW;
+        let (peer, address) = (self.peering.peer(), self.connection.address);
+        self.shared.counters.rejected.increment();
+        let (in_window, in_total) = self.rejections.add(self.shared.now(), window);
+        if in_total <= REJECTIONS_LOGGED {
+            warn!(%peer, %address, error = %bad, "dropped a bad message");
+        } else {
+            debug!(%peer, %address, error = %bad, "dropped a bad message");
+        }
+        if in_window > max {
+            // DIFFERENCE(bad-messages-end-a-peering): Zeek 8.0 and later drop any number of them, older releases none.
+            return Err(EndReason::TooManyRejections { max, window });
+        }
+        Ok(())
+    }
+}
+
+/// Brings a message to the owner of the endpoint, as soon as there is memory for it and room in the queue.
+async fn deliver(shared: &Shared, peer: EndpointId, envelope: Envelope) -> Result<(), BadPayload> {
+    let memory = shared
+        .reserve_memory(EndpointConfig::weight(envelope.payload.len()))
+        .await;
+    let Envelope { topic, payload, .. } = envelope;
+    let contents = match inbound::read(&payload) {
+        Ok(contents) => contents,
+        Err(error) => return Err(BadPayload { topic, error }),
+    };
+    drop(payload);
+    shared.counters.ignored.add(contents.ignored);
+    for data in contents.messages {
+        let topic = topic.clone();
+        shared
+            .deliver_message(Message { peer, topic, data }, memory.clone())
+            .await;
+    }
+    Ok(())
+}
+
+fn check_read(result: io::Result<usize>) -> Result<(), EndReason> {
+    match result {
+        Ok(0) => Err(EndReason::Closed),
+        Ok(_) => Ok(()),
+        Err(error) => Err(EndReason::from_io(error)),
+    }
+}
+
+impl EndReason {
+    fn from_io(error: io::Error) -> Self {
+        match TlsError::from_transport(error) {
+            Ok(error) => Self::Tls(error),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// What is wrong with a message that is dropped.
+#[derive(Debug, thiserror::Error)]
+enum BadMessage {
+    #[error(transparent)]
+    Envelope(Rejection),
+    #[error(transparent)]
+    Payload(BadPayload),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("malformed data message on topic {topic:?}: {error}")]
+struct BadPayload {
+    topic: Topic,
+    error: inbound::ContentsError,
+}
+
+/// How many bad messages came, in total and within the current window.
+#[derive(Debug, Default)]
+struct Rejections {
+    window_began: Duration,
+    in_window: u32,
+    in_total: u32,
+}
+
+impl Rejections {
+    fn add(&mut self, now: Duration, window: Duration) -> (u32, u32) {
+        if now.saturating_sub(self.window_began) >= window {
+            self.window_began = now;
+            self.in_window = 0;
+        }
+        self.in_window = self.in_window.saturating_add(1);
+        self.in_total = self.in_total.saturating_add(1);
+        (self.in_window, self.in_total)
+    }
+}

@@ -1,0 +1,78 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What an [`Endpoint`](super::Endpoint) has seen since its start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct EndpointCounters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> EndpointCounters {
+                EndpointCounters {
+                    $($name: self.$name.0.load(Ordering::Relaxed),)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted, refused ones not included.
+    accepted,
+    /// Connections closed at once because too many were open.
+    refused,
+    /// Times that accepting failed, for example for want of file descriptors.
+    accept_errors,
+    /// Accepted connections that did not become a peering, redundant ones included.
+    accept_failures,
+    /// Attempts to connect that did not become a peering.
+    connect_failures,
+    /// Peerings established.
+    peers_added,
+    /// Peerings ended without our doing.
+    peers_lost,
+    /// Peerings that we ended.
+    peers_removed,
+    /// Messages received, good or bad, with control messages.
+    messages_in,
+    /// Bytes of these.
+    bytes_in,
+    /// Messages handed to the system for sending.
+    messages_out,
+    /// Bytes of these.
+    bytes_out,
+    /// Messages received and refused: malformed, or for or from somebody else.
+    rejected,
+    /// Log messages and identifier updates received and dropped unread.
+    ignored,
+    /// Messages of ours dropped because a peer reads too slowly.
+    overflowed,
+    /// Peers disconnected because they read too slowly.
+    overflow_disconnects,
+    /// Messages of ours for one peer that was not there.
+    undeliverable,
+    /// Connection tasks that panicked.
+    panics,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: usize) {
+        self.0
+            .fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+}

@@ -1,0 +1,252 @@
+use std::{fmt, io, net::SocketAddr, str::FromStr, time::Duration};
+
+use broker_codec::{
+    Data, EndpointId, Topic,
+    frame::FrameError,
+    handshake::{Awaited, Close},
+    peering::PeeringEnd,
+};
+
+use crate::tls::{PeerCertificate, TlsError};
+
+/// What the owner of an [`Endpoint`](super::Endpoint) hears.
+///
+/// For one peering the order is: added, messages, lost or removed. What the first one announces, the last one ends.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EndpointEvent {
+    /// A peering is established; messages can be exchanged.
+    PeerAdded(PeerInfo),
+    /// A peering has ended without our doing. If we had opened the connection, we open it again, at once the first time.
+    PeerLost {
+        /// The peer.
+        peer: PeerInfo,
+        /// Why.
+        reason: EndReason,
+    },
+    /// We have ended a peering. If we had opened the connection, it is opened again only if the peer was at fault.
+    PeerRemoved {
+        /// The peer.
+        peer: PeerInfo,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A connection that we were asked for could not be made.
+    PeerUnavailable {
+        /// The address we were given.
+        address: PeerAddress,
+        /// Why.
+        error: PeeringError,
+        /// When the next attempt follows; `None` never.
+        retry: Option<Duration>,
+    },
+    /// A peer published something that we subscribed to, or sent it to us.
+    ///
+    /// Zeek's batches are taken apart. Its log messages and identifier updates do not come here.
+    Message(Message),
+}
+
+/// A message of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The peer. Who it says it is in the message has been compared.
+    pub peer: EndpointId,
+    /// The topic.
+    pub topic: Topic,
+    /// The content, for example a [`broker_codec::zeek::Event`].
+    pub data: Data,
+}
+
+/// A peer as we know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its end of the connection. If it opened the connection, the port is of no use.
+    pub address: SocketAddr,
+    /// If we opened the connection: the address we were given.
+    pub dialled: Option<PeerAddress>,
+    /// Its certificate, in the mode in which peers have one.
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// Where a peer listens: a host name or an address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerAddress {
+    /// A name, which may have several addresses, or an address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl PeerAddress {
+    /// A host and a port.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address.ip().to_string(), address.port())
+    }
+}
+
+/// A text is not an address with a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected HOST:PORT or [IPV6]:PORT")]
+pub struct ParsePeerAddressError;
+
+impl FromStr for PeerAddress {
+    type Err = ParsePeerAddressError;
+
+    /// Reads `HOST:PORT`, where an IPv6 address must stand in brackets.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.rsplit_once(':').ok_or(ParsePeerAddressError)?;
+        let host = match host.strip_prefix('[') {
+            Some(host) => host.strip_suffix(']').ok_or(ParsePeerAddressError)?,
+            None if host.contains(':') => return Err(ParsePeerAddressError),
+            None => host,
+        };
+        if host.is_empty() {
+            return Err(ParsePeerAddressError);
+        }
+        let port = port.parse().map_err(|_| ParsePeerAddressError)?;
+        Ok(Self::new(host, port))
+    }
+}
+
+/// Why a peering has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The peer closed the connection; this is how one hears that it leaves, too.
+    #[error("connection closed by the peer")]
+    Closed,
+    /// The connection broke.
+    #[error("connection failed")]
+    Failed(#[source] io::Error),
+    /// TLS failed; with TLS 1.3 this is how one hears that the peer refuses our certificate.
+    #[error(transparent)]
+    Tls(TlsError),
+    /// The peer sent something that is not a frame.
+    #[error(transparent)]
+    Frame(FrameError),
+    /// We left, or the peer was silent for too long.
+    #[error(transparent)]
+    Ended(PeeringEnd),
+    /// The peer read too slowly.
+    #[error("peer reads too slowly: {messages} messages of {bytes} bytes waited for it")]
+    Overflow {
+        /// How many messages waited.
+        messages: usize,
+        /// How many bytes these have.
+        bytes: usize,
+    },
+    /// The peer sent too many bad messages.
+    #[error("peer sent more than {max} bad messages within {} s", .window.as_secs())]
+    TooManyRejections {
+        /// How many are forgiven.
+        max: u32,
+        /// In which time.
+        window: Duration,
+    },
+    /// A fault of ours; the log says more.
+    #[error("internal error")]
+    Internal,
+}
+
+impl EndReason {
+    /// Whether we ended the peering, which makes it removed and not lost (`internal/peering.cc`, `on_peering_end`).
+    pub const fn is_removal(&self) -> bool {
+        match self {
+            Self::Closed | Self::Failed(_) | Self::Tls(_) | Self::Ended(PeeringEnd::Silent { .. }) => false,
+            Self::Frame(_)
+            | Self::Ended(_)
+            | Self::Overflow { .. }
+            | Self::TooManyRejections { .. }
+            | Self::Internal => true,
+        }
+    }
+
+    /// Whether we left on request: then the connection is not opened again.
+    pub(crate) const fn is_request(&self) -> bool {
+        matches!(self, Self::Ended(PeeringEnd::Left | PeeringEnd::LeftUnconfirmed))
+    }
+}
+
+/// Why a connection did not become a peering.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeeringError {
+    /// The name has no address.
+    #[error("cannot resolve the name")]
+    Resolve(#[source] io::Error),
+    /// No address of the name could be connected to.
+    #[error("cannot connect to {}", list(.attempts))]
+    Connect {
+        /// Each address that was tried, and why it failed.
+        attempts: Vec<(SocketAddr, io::Error)>,
+    },
+    /// The connection could not be protected.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The connection broke.
+    #[error("connection failed during the handshake")]
+    Io(#[source] io::Error),
+    /// The peer sent something that is not a frame, or too much.
+    #[error("peer does not speak Broker's protocol: {0}")]
+    Frame(FrameError),
+    /// The peer sent more than is allowed before the end of its handshake.
+    #[error("peer sent more than {max} bytes before the end of the handshake")]
+    TooMuch {
+        /// What is allowed, in bytes.
+        max: usize,
+    },
+    /// The peer hung up.
+    #[error(
+        "peer closed the connection while we waited for {awaited}{}",
+        if *.mute { "; it said nothing at all, so it may expect TLS (Zeek: Broker::disable_ssl)" } else { "" }
+    )]
+    Closed {
+        /// What was awaited.
+        awaited: Awaited,
+        /// Whether the peer had sent nothing on a connection without TLS.
+        mute: bool,
+    },
+    /// One side refused.
+    #[error(transparent)]
+    Handshake(#[from] Close),
+    /// We are leaving.
+    #[error("endpoint is shutting down")]
+    ShuttingDown,
+}
+
+impl PeeringError {
+    /// Whether trying again can help.
+    pub(crate) const fn is_permanent(&self) -> bool {
+        matches!(self, Self::Handshake(Close::UnusableId(_)) | Self::ShuttingDown)
+    }
+}
+
+fn list(attempts: &[(SocketAddr, io::Error)]) -> String {
+    attempts
+        .iter()
+        .map(|(address, error)| format!("{address} ({error})"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,167 @@
+//! Peers that do not read, and owners that do not listen.
+
+use broker_codec::Data;
+
+use super::*;
+
+/// Wants everything, and reads nothing until it is told to.
+async fn subscriber_of_everything(address: SocketAddr) -> Script {
+    let mut script = Script::connect(address).await;
+    script.say(HELLO_LARGE).await;
+    script.expect(PROBE).await;
+    script.expect(VERSION_SELECT_SMALL).await;
+    script.frame().await;
+    script.say("00000003 0b 01 00").await;
+    script.expect(ACK).await;
+    script
+}
+
+/// More than the buffers of a connection in the system take.
+const MANY: u64 = 400;
+
+fn large(number: u64) -> Data {
+    Data::Vector(vec![
+        Data::Count(number),
+        Data::String("x".repeat(50_000).as_str().into()),
+    ])
+}
+
+/// An endpoint with a peer that does not read, and one that does.
+async fn stuck_and_good(policy: OverflowPolicy) -> (Endpoint, Script, Endpoint) {
+    let mut endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
+        overflow: policy,
+        outbound_messages_max: 10,
+        ..plaintext()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let script = subscriber_of_everything(address).await;
+    peer_added(&mut endpoint).await;
+    let mut good = start(EndpointConfig {
+        subscriptions: vec![topic("x")],
+        ..plaintext()
+    });
+    good.handle().peer(address.into(), None).await;
+    peer_added(&mut endpoint).await;
+    peer_added(&mut good).await;
+    (endpoint, script, good)
+}
+
+/// Publishes many large messages; the good peer gets each before the next is sent.
+async fn publish_many(endpoint: &Endpoint, good: &mut Endpoint) {
+    for number in 0..MANY {
+        endpoint
+            .handle()
+            .publish(topic("x"), &large(number))
+            .await
+            .expect("published");
+        assert_eq!(message(good).await.data, large(number));
+    }
+}
+
+/// The numbers of the messages that a script gets until a certain one.
+async fn numbers_until(script: &mut Script, last: u64) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&last) {
+        let frame = script.frame().await;
+        // Envelope, topic, list of two, tag of the count.
+        let number = frame[37 + 1 + 2 + 1..][..8].try_into().expect("eight bytes");
+        numbers.push(u64::from_be_bytes(number));
+    }
+    numbers
+}
+
+#[tokio::test]
+async fn the_oldest_messages_for_a_stuck_peer_are_dropped_and_others_hear_everything() {
+    let (endpoint, mut script, mut good) = stuck_and_good(OverflowPolicy::DropOldest).await;
+    publish_many(&endpoint, &mut good).await;
+    let dropped = endpoint.handle().counters().overflowed;
+    let numbers = numbers_until(&mut script, MANY - 1).await;
+    assert!(dropped > 0);
+    assert_eq!(
+        u64::try_from(numbers.len()).expect("few") + dropped,
+        MANY,
+        "each is sent or counted"
+    );
+    assert!(numbers.is_sorted());
+    let tail: Vec<u64> = (MANY - 10..MANY).collect();
+    assert!(numbers.ends_with(&tail), "the latest are all there: {numbers:?}");
+}
+
+#[tokio::test]
+async fn the_newest_messages_for_a_stuck_peer_are_dropped_where_configured() {
+    let (endpoint, mut script, mut good) = stuck_and_good(OverflowPolicy::DropNewest).await;
+    publish_many(&endpoint, &mut good).await;
+    let dropped = endpoint.handle().counters().overflowed;
+    assert!(dropped > 0);
+    let numbers = numbers_until(&mut script, MANY - 1 - dropped).await;
+    let head: Vec<u64> = (0..MANY - dropped).collect();
+    assert_eq!(numbers, head, "what came first is all there");
+}
+
+#[tokio::test]
+async fn a_stuck_peer_is_removed_where_configured() {
+    let (mut endpoint, _script, mut good) = stuck_and_good(OverflowPolicy::Disconnect).await;
+    publish_many(&endpoint, &mut good).await;
+    let reason = peer_removed(&mut endpoint).await;
+    assert!(
+        matches!(reason, EndReason::Overflow { messages: 10, .. }),
+        "{reason:?}"
+    );
+    assert_eq!(endpoint.handle().counters().overflow_disconnects, 1);
+    let peers = endpoint.handle().peers().await;
+    assert_eq!(peers.len(), 1);
+    assert_eq!(peers[0].id, good.id());
+}
+
+#[tokio::test]
+async fn a_peer_that_pings_and_does_not_read_is_not_read_from_for_ever() {
+    let (endpoint, mut script, mut good) = stuck_and_good(OverflowPolicy::DropOldest).await;
+    let ping = from_hex(&envelope_of_large(SMALL, 4, "<$>", &vec![0; 60_000]));
+    // It can write only as long as somebody reads.
+    let mut written = 0;
+    while let Ok(result) = timeout(Duration::from_millis(500), script.0.write(&ping)).await {
+        written += result.expect("written");
+        assert!(
+            written < 1 << 30,
+            "pongs pile up: {} pings of 60 kB were read",
+            endpoint.handle().counters().messages_in
+        );
+    }
+    publish_many(&endpoint, &mut good).await;
+}
+
+#[tokio::test]
+async fn an_owner_that_does_not_listen_can_still_publish_and_misses_nothing() {
+    let mut endpoint = start(EndpointConfig {
+        subscriptions: vec![topic("in")],
+        inbound_events_max: 1,
+        ..plaintext()
+    });
+    let mut other = start(EndpointConfig {
+        subscriptions: vec![topic("out")],
+        ..plaintext()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    other.handle().peer(address.into(), None).await;
+    peer_added(&mut endpoint).await;
+    peer_added(&mut other).await;
+    for number in 0..100 {
+        other
+            .handle()
+            .publish(topic("in"), &Data::Count(number))
+            .await
+            .expect("published");
+    }
+    for number in 0..100 {
+        endpoint
+            .handle()
+            .publish(topic("out"), &Data::Count(number))
+            .await
+            .expect("published");
+        assert_eq!(message(&mut other).await.data, Data::Count(number));
+    }
+    for number in 0..100 {
+        assert_eq!(message(&mut endpoint).await.data, Data::Count(number));
+    }
+}
