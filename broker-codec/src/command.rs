@@ -500,3 +500,6 @@ impl fmt::Display for CommandContent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,14 @@
 //! | [`peering`] | one established peering |
 //! | [`router`] | all of them: which connections may be, and who receives what |
 
+// What peers send must never make us panic.
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 pub mod binary;
 pub mod command;
 pub mod control;

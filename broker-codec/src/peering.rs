@@ -212,3 +212,6 @@ impl Peering {
         Some(PeeringOutput::Send(Envelope::ping(self.own, self.peer, payload)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ mod captured_handshakes;
 mod conversations;
 mod dump;
 mod frames;
+mod mutations;
 mod node;
 mod simultaneous;
 mod table;

@@ -2,8 +2,16 @@
 //!
 //! Each body takes any bytes, and panics if a promise of the crate is broken. Only compiled with the feature `testing`.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "panicking is how the bodies report"
+)]
+
 mod body;
 mod mutator;
+mod wire;
 
 pub use body::{json, value};
 pub use mutator::Mutator;
+pub use wire::{envelope, frame, handshakes};

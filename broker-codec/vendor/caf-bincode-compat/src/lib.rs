@@ -41,6 +41,14 @@
 //! # Ok::<(), caf_bincode_compat::Error>(())
 //! ```
 
+// What peers send must never make us panic.
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod de;
 mod error;
 mod ser;

@@ -1,0 +1,139 @@
+//! The bodies of the fuzz targets, driven by captured frames and what becomes of them when they are changed.
+//!
+//! `WIRE_MUTATIONS` sets how many inputs each body gets; the seed is fixed.
+
+use broker_codec::testing::{self, Mutator};
+use bytes::{BufMut, BytesMut};
+
+use crate::support::frames::{Phase, bench_lines, frames};
+
+/// How many inputs each body gets in a usual run.
+const INPUTS: usize = 20_000;
+
+fn inputs() -> usize {
+    std::env::var("WIRE_MUTATIONS").map_or(INPUTS, |number| number.parse().expect("a number"))
+}
+
+/// Frames of each phase, not too long for many mutations.
+fn corpus(phase: Phase) -> Vec<Vec<u8>> {
+    let recorded = [
+        "zeek-9.0.0-rc1/two-instances",
+        "mixed/mixed-9-6",
+        "zeek-6.0.9/failing-node",
+    ];
+    let mut corpus: Vec<Vec<u8>> = recorded
+        .iter()
+        .flat_map(|recording| frames(recording))
+        .filter(|frame| frame.phase == phase && frame.bytes.len() < 700)
+        .map(|frame| frame.bytes)
+        .collect();
+    corpus.sort_unstable();
+    corpus.dedup();
+    corpus
+}
+
+fn drive(corpus: &[Vec<u8>], body: fn(&[u8])) {
+    assert!(
+        corpus.len() > 20,
+        "{} inputs are too few to start from",
+        corpus.len()
+    );
+    for input in corpus {
+        body(input);
+    }
+    let mut mutator = Mutator::new(0x5a45_454b);
+    for _ in 0..inputs() {
+        body(&mutator.input(corpus));
+    }
+}
+
+#[test]
+fn streams_of_frames_survive_mutation() {
+    let streams: Vec<Vec<u8>> = corpus(Phase::Handshake)
+        .chunks(3)
+        .map(|contents| {
+            let mut stream = BytesMut::new();
+            for content in contents {
+                stream.put_u32(u32::try_from(content.len()).unwrap());
+                stream.put_slice(content);
+            }
+            stream.to_vec()
+        })
+        .collect();
+    drive(&streams, testing::frame);
+}
+
+#[test]
+fn envelopes_survive_mutation() {
+    drive(&corpus(Phase::Operation), testing::envelope);
+}
+
+#[test]
+fn benchmark_inputs_are_envelopes() {
+    for name in ["management-events", "log-batches"] {
+        for line in bench_lines(name) {
+            testing::envelope(&hex::decode(line).unwrap());
+        }
+    }
+}
+
+/// What the script of a handshake consists of, see `testing::handshakes`.
+fn handshake_scripts() -> Vec<Vec<u8>> {
+    let messages = corpus(Phase::Handshake);
+    let mut scripts = Vec::new();
+    for (number, message) in messages.iter().enumerate() {
+        // The ids of others' hellos are replaced by ones that are smaller and larger than the machine's own.
+        let mut message = message.clone();
+        if matches!(message.first(), Some(6 | 8)) && message.len() > 20 {
+            message[5..21].fill(if number % 2 == 0 { 0x11 } else { 0xee });
+        }
+        // An operation takes an even number of bytes; surplus ones are ignored by the messages, or make them malformed.
+        let len = message.len().div_ceil(2).min(31);
+        let mut deliver = vec![
+            u8::try_from(len << 3 | 6).unwrap(),
+            u8::try_from(number % 4).unwrap(),
+        ];
+        message.resize(2 * len, 0);
+        deliver.extend_from_slice(&message);
+        scripts.push(deliver);
+    }
+    // Complete handshakes: open, identify, exchange filters.
+    let ack = |conn: u8| vec![1 << 3 | 6, conn, 0x0c, 0];
+    let filter = |tag: u8, conn: u8| vec![1 << 3 | 6, conn, tag, 0];
+    let id = |tag: u8, byte: u8, conn: u8| {
+        let mut message = vec![12 << 3 | 6, conn, tag];
+        message.extend_from_slice(b"ZEEK");
+        message.extend_from_slice(&[byte; 16]);
+        message.extend_from_slice(&[1, 1, 0]);
+        message
+    };
+    for conn in 0..4 {
+        scripts.push([vec![1, conn], id(6, 0xee, conn), filter(0x0b, conn)].concat());
+        scripts.push([vec![0, conn], id(8, 0x11, conn), filter(0x0a, conn), ack(conn)].concat());
+        scripts.push([vec![1, conn], id(6, 0x11, conn), id(8, 0x11, conn)].concat());
+        scripts.push(vec![2, conn]);
+        scripts.push(vec![3, 11]);
+        scripts.push(vec![4, conn]);
+    }
+    scripts
+}
+
+#[test]
+fn handshakes_survive_any_order_of_anything() {
+    let scripts = handshake_scripts();
+    let mut mutator = Mutator::new(0x5a45_454b);
+    let mut peerings = 0;
+    for _ in 0..inputs() {
+        let mut script = Vec::new();
+        for _ in 0..=mutator.below(8) {
+            // Mostly whole operations, some of them changed.
+            if mutator.below(8) == 0 {
+                script.extend(mutator.input(&scripts));
+            } else {
+                script.extend_from_slice(&scripts[mutator.below(scripts.len())]);
+            }
+        }
+        peerings += testing::handshakes(&script);
+    }
+    assert!(peerings > inputs() / 8, "only {peerings} peerings were made");
+}
