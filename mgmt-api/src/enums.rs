@@ -1,5 +1,7 @@
 //! Enums, by their fully qualified wire names.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What a Management process is (`Management::Role`).
@@ -41,6 +43,20 @@ pub enum State {
     /// Not known.
     #[serde(rename = "Management::UNKNOWN")]
     Unknown,
+}
+
+/// The last part of the name.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+            Self::Failed => "FAILED",
+            Self::Crashed => "CRASHED",
+            Self::Unknown => "UNKNOWN",
+        })
+    }
 }
 
 /// What a Zeek process does in its cluster (`Supervisor::ClusterRole`).

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
 
 /// How important a line of the management log is (`Management::Log::Level`), by its name there.
@@ -36,4 +37,9 @@ pub fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
         .map(|item| item.to_string())
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// As Zeek prints a vector of strings: `[a, b, c]`.
+pub fn bracketed<'a>(items: impl IntoIterator<Item = &'a ZeekString>) -> String {
+    format!("[{}]", listed(items))
 }

@@ -1,7 +1,6 @@
 use std::{
-    future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -19,7 +18,7 @@ use super::outbound::Outbound;
 /// Zeek's rule: when a ping is due, a pong must have come since the one before (`IXWebSocketServer`, and
 /// `WebSocketTransport::poll`). Two exceptions where the pong cannot have come:
 ///
-/// * DIFFERENCE(slow-frames): while a frame is on its way, since no pong fits into a frame. For a limited time, and only while
+/// * DIFFERENCE: while a frame is on its way, since no pong fits into a frame. For a limited time, and only while
 ///   bytes arrive.
 /// * While we do not read, because the owner of the server is busy with earlier messages.
 #[derive(Debug)]
@@ -95,17 +94,16 @@ impl Liveness {
         self.lock().ponged = true;
     }
 
-    /// Nothing is read until the future is done, which may be at once.
+    /// Nothing is read until the future is done.
     pub(super) async fn paused<F: Future>(&self, busy: F) -> F::Output {
-        let mut busy = pin!(busy);
-        poll_fn(|cx| {
-            let poll = busy.as_mut().poll(cx);
+        {
             let mut state = self.lock();
-            state.paused = poll.is_pending();
-            state.was_paused |= state.paused;
-            poll
-        })
-        .await
+            state.paused = true;
+            state.was_paused = true;
+        }
+        let output = busy.await;
+        self.lock().paused = false;
+        output
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -33,7 +33,6 @@
 mod config;
 mod connection;
 mod counters;
-mod ending;
 mod http;
 mod hub;
 mod liveness;

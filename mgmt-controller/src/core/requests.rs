@@ -1,6 +1,7 @@
 //! Requests on their way: kept, passed on, answered, given up.
 
 use broker_codec::data::ZeekString;
+pub(super) use mgmt_api::log::{bracketed, listed};
 use mgmt_api::{AgentRequest, ClientResponse, RequestKind, ResultRecord, topics};
 
 use super::{
@@ -170,18 +171,4 @@ impl Controller {
             Audience::Subscribers,
         );
     }
-}
-
-/// As Zeek prints a vector of strings.
-pub(super) fn bracketed<'a>(items: impl IntoIterator<Item = &'a ZeekString>) -> String {
-    format!("[{}]", listed(items))
-}
-
-/// Joined by commas.
-pub(super) fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
-    items
-        .into_iter()
-        .map(|item| item.to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
 }
