@@ -83,7 +83,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "tracing-subscriber",
         ],
     ),
-    ("mgmt-agent", &["broker-codec", "mgmt-api"]),
+    ("mgmt-agent", &["broker-codec", "mgmt-api", "serde"]),
 ];
 
 /// The crates below the sans-IO line, with their folders.

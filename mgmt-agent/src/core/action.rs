@@ -1,0 +1,64 @@
+use broker_codec::{
+    data::{DataError, ZeekString},
+    zeek::Event,
+};
+use mgmt_api::{AgentMessage, Level, NodeRequest};
+use serde::{Deserialize, Serialize};
+
+use super::supervision::Command;
+
+/// What the agent wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Action {
+    /// Write a line into the management log.
+    Log {
+        /// How important it is.
+        level: Level,
+        /// The line's message. Names in it come from controllers and nodes: whatever they hold, it is one line.
+        message: String,
+    },
+    /// Publish an event.
+    Publish {
+        /// The topic.
+        topic: ZeekString,
+        /// The event.
+        event: Outgoing,
+    },
+    /// Have the Supervisor do this.
+    Supervise(Command),
+    /// Create a directory and those above it, unless it is there. If that fails, [`super::Input::DirectoryFailed`]
+    /// says so.
+    MakeDirectory {
+        /// The directory.
+        path: ZeekString,
+    },
+    /// Archive rotated logs: if there is such a directory, write the message into the management log with level INFO and
+    /// run the command by `sh -c`, without waiting for its end.
+    RunArchiver {
+        /// The directory of rotated logs. Loggers create it when they first rotate.
+        directory: String,
+        /// The shell command.
+        command: String,
+        /// The line for the log.
+        message: String,
+    },
+}
+
+/// An event that the agent publishes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outgoing {
+    /// To controllers.
+    Agent(AgentMessage),
+    /// To cluster nodes.
+    Node(NodeRequest),
+}
+
+impl Outgoing {
+    /// The event as it travels.
+    pub fn to_event(&self) -> Result<Event, DataError> {
+        match self {
+            Self::Agent(message) => Event::of(message),
+            Self::Node(request) => Event::of(request),
+        }
+    }
+}

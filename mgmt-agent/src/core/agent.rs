@@ -1,0 +1,398 @@
+use std::collections::BTreeMap;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{
+    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now, RequestTable,
+    ResultRecord, log::bracketed, topics,
+};
+
+use super::{
+    action::{Action, Outgoing},
+    deploy::Deployment,
+    input::Input,
+    nodes::OwnNode,
+    requests::{Key, Kind, Logged, Pending},
+    settings::Settings,
+    supervision::{Command, Report},
+    turn::Turn,
+};
+
+/// How many requests may be under way at a time. More are refused.
+///
+/// DIFFERENCE(request-limits): Zeek has none of these limits.
+pub const REQUESTS_MAX: usize = 1024;
+
+/// How long a request id may be, in bytes. Requests with longer ones are refused. Those of controllers have 17.
+pub const REQID_BYTES_MAX: usize = 1024;
+
+/// The agent.
+pub struct Agent {
+    pub(super) settings: Settings,
+    pub(super) ids: Box<dyn IdSource>,
+    broker_id: ZeekString,
+    pub(super) pid: i64,
+    /// Why the Supervisor cannot be reached, if it cannot.
+    pub(super) unavailable: Option<String>,
+    /// What was last handed to the Supervisor.
+    pub(super) config: Option<Configuration>,
+    /// This instance's nodes of that configuration, by name.
+    pub(super) nodes: BTreeMap<ZeekString, OwnNode>,
+    /// Whether nodes are left that a Supervisor which could not be reached was to end.
+    pub(super) stand_by_due: bool,
+    /// The one that is under way; a new one takes its place.
+    pub(super) deployment: Option<Deployment>,
+    pub(super) requests: RequestTable<Key, Pending>,
+    /// The commands that have not ended, by id.
+    pub(super) commands: BTreeMap<ZeekString, Purpose>,
+    /// The `node_dispatch_request`s that nodes are working on: by the id that nodes know, the controller's id.
+    pub(super) dispatches: BTreeMap<ZeekString, ZeekString>,
+    archival_due: Option<Now>,
+    now: Now,
+}
+
+/// What a command is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A status, to start the [`Deployment`].
+    Deploy,
+    /// A status, to see what is left after the Supervisor was away.
+    Recover,
+    /// A status, to answer this request.
+    GetNodes(ZeekString),
+    /// To create this node.
+    Create(ZeekString),
+    /// To restart this node for this request.
+    Restart { reqid: ZeekString, node: ZeekString },
+    /// To destroy this node.
+    Destroy(ZeekString),
+}
+
+impl Agent {
+    /// An agent without nodes that has not heard of its Supervisor.
+    pub fn new(settings: Settings, ids: Box<dyn IdSource>) -> Self {
+        Self {
+            settings,
+            ids,
+            broker_id: ZeekString::default(),
+            pid: 0,
+            unavailable: Some("not connected to the Supervisor yet".into()),
+            config: None,
+            nodes: BTreeMap::new(),
+            stand_by_due: false,
+            deployment: None,
+            requests: RequestTable::new(),
+            commands: BTreeMap::new(),
+            dispatches: BTreeMap::new(),
+            archival_due: None,
+            now: Now::START,
+        }
+    }
+
+    /// Takes one input in and returns everything that has to happen because of it, in this order.
+    ///
+    /// Requests whose time is up at `now` time out first, whatever the input is. A `now` before that of an earlier call
+    /// counts as that one.
+    #[must_use]
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
+        self.now = self.now.max(now);
+        let mut turn = Turn::new(self.now);
+        self.expire(&mut turn);
+        if self.archival_due.is_some_and(|due| due <= self.now) {
+            self.archive(&mut turn);
+        }
+        match input {
+            Input::Started { broker_id, pid } => self.started(&mut turn, broker_id, pid),
+            Input::PeerAdded { peer } => {
+                turn.debug(format!("broker peer {peer} added"));
+                self.say_hello(&mut turn);
+            }
+            Input::Request { topic, request } => self.request(&mut turn, &topic, request),
+            Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
+            Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
+                self.node_dispatched(&mut turn, &reqid, result);
+            }
+            Input::Supervisor(report) => self.report(&mut turn, report),
+            Input::DirectoryFailed { path, reason } => {
+                turn.warning(format!("could not create node state dir '{path}': {reason}"));
+            }
+            Input::Tick => {}
+            Input::Stopping => self.stopping(&mut turn),
+        }
+        turn.into_actions()
+    }
+
+    /// When [`Input::Tick`] is due. Later than the `now` of the last call.
+    pub fn deadline(&self) -> Option<Now> {
+        [self.requests.deadline(), self.archival_due]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn started(&mut self, turn: &mut Turn, broker_id: ZeekString, pid: i64) {
+        turn.info(format!("agent is live, Broker ID {broker_id}"));
+        self.broker_id = broker_id;
+        self.pid = pid;
+        self.schedule_archival();
+    }
+
+    /// Tells controllers that the agent is there, each time that somebody connects: it may be a controller.
+    ///
+    /// DIFFERENCE(hello-without-supervisor): never while the Supervisor cannot be reached. Zeek's agent does once it
+    /// has been connected to the Supervisor, even if it lost it.
+    fn say_hello(&self, turn: &mut Turn) {
+        if self.unavailable.is_none() {
+            self.tell(
+                turn,
+                AgentMessage::Hello {
+                    instance: self.settings.name.clone(),
+                    id: self.broker_id.clone(),
+                    connecting: self.settings.connecting,
+                    api_version: API_VERSION,
+                },
+            );
+        }
+    }
+
+    fn request(&mut self, turn: &mut Turn, topic: &ZeekString, request: AgentRequest) {
+        let event = request.event_name();
+        // DIFFERENCE(agent-topic): Zeek's agent `a` also does what agent `ab` is asked to do.
+        if *topic != self.topic() {
+            turn.debug(format!("ignoring {event} {} for {topic}", request.reqid()));
+            return;
+        }
+        let reqid = request.reqid().clone();
+        let Some(kind) = Kind::of(&request) else {
+            log_received(turn, &request);
+            self.answer_at_once(turn, request);
+            return;
+        };
+        if reqid.len() > REQID_BYTES_MAX {
+            turn.warning(format!(
+                "refusing {event}: its request ID has {} bytes",
+                reqid.len()
+            ));
+            let error = format!("request ID is longer than {REQID_BYTES_MAX} bytes");
+            let results = vec![self.failure(reqid.clone(), error)];
+            self.tell(turn, kind.response(reqid, results));
+            return;
+        }
+        log_received(turn, &request);
+        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered.
+        if self.requests.contains(&Key(kind, reqid.clone())) {
+            turn.warning(format!(
+                "ignoring repeated {event} {reqid}: the first is still pending"
+            ));
+            return;
+        }
+        if self.requests.len() >= REQUESTS_MAX {
+            turn.warning(format!(
+                "refusing {event} {reqid}: {REQUESTS_MAX} requests pending"
+            ));
+            let results = vec![self.failure(reqid.clone(), "too many requests pending")];
+            self.respond(turn, kind, reqid, results, Logged::Results);
+            return;
+        }
+        match request {
+            AgentRequest::Deploy { reqid, config, force } => self.deploy(turn, reqid, config, force),
+            AgentRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
+            AgentRequest::NodeDispatch { reqid, action, nodes } => {
+                self.node_dispatch(turn, reqid, action, nodes);
+            }
+            AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
+            AgentRequest::AgentWelcome { .. } | AgentRequest::AgentStandby { .. } => {}
+        }
+    }
+
+    /// Requests that nothing has to be waited for.
+    fn answer_at_once(&mut self, turn: &mut Turn, request: AgentRequest) {
+        let (message, result) = match request {
+            AgentRequest::AgentWelcome { reqid } => {
+                let result = self.success(reqid.clone());
+                let message = AgentMessage::AgentWelcome {
+                    reqid,
+                    result: result.clone(),
+                };
+                (message, result)
+            }
+            AgentRequest::AgentStandby { reqid } => {
+                let result = self.success(reqid.clone());
+                let message = AgentMessage::AgentStandby {
+                    reqid,
+                    result: result.clone(),
+                };
+                (message, result)
+            }
+            _ => return,
+        };
+        let standby = matches!(message, AgentMessage::AgentStandby { .. });
+        turn.info(format!("tx {} {result}", message.event_name()));
+        self.tell(turn, message);
+        if standby {
+            self.stand_by(turn);
+        }
+    }
+
+    fn report(&mut self, turn: &mut Turn, report: Report) {
+        match report {
+            Report::Ready => {
+                self.unavailable = None;
+                self.say_hello(turn);
+                self.recover(turn);
+            }
+            Report::Lost { reason } => self.supervisor_lost(turn, &reason),
+            Report::Status { id, status } => match self.commands.remove(&id) {
+                Some(Purpose::Deploy) => self.apply(turn, &status),
+                Some(Purpose::Recover) => self.recovered(turn, &status),
+                Some(Purpose::GetNodes(reqid)) => self.got_status(turn, reqid, &status),
+                _ => {}
+            },
+            Report::Created { id, outcome } => {
+                if let (Some(Purpose::Create(node)), Err(reason)) = (self.commands.remove(&id), outcome) {
+                    self.not_created(turn, &node, &reason.to_string());
+                }
+            }
+            Report::Restarted { id, existed } => {
+                if let Some(Purpose::Restart { reqid, node }) = self.commands.remove(&id) {
+                    self.restarted(turn, &reqid, &id, node, existed);
+                }
+            }
+            Report::Destroyed { id, existed } => {
+                if let (Some(Purpose::Destroy(node)), false) = (self.commands.remove(&id), existed) {
+                    self.raise(turn, format!("failed to destroy node {node}, {id}"), node);
+                }
+            }
+            Report::Failed { id, reason } => {
+                if let Some(purpose) = self.commands.remove(&id) {
+                    self.command_failed(turn, &id, purpose, &reason);
+                }
+            }
+            Report::NodeStarted { node, pid } => self.node_started(turn, &node, pid),
+            Report::NodeExited { node, outputs } => self.node_exited(turn, &node, outputs),
+        }
+    }
+
+    /// The Supervisor did not do what it was told, and does not say why.
+    ///
+    /// DIFFERENCE(silent-supervisor): the controller hears why. With Zeek's agent requests time out, `get_nodes` has no
+    /// answer at all, and a deployment reports success for the nodes of the one before.
+    fn command_failed(&mut self, turn: &mut Turn, id: &ZeekString, purpose: Purpose, reason: &str) {
+        match purpose {
+            Purpose::Deploy => {
+                self.raise(turn, format!("cannot deploy: {reason}"), ZeekString::default());
+                self.abandon_deployment(turn, reason);
+            }
+            Purpose::Recover => {
+                let message = format!("cannot see which nodes are left: {reason}");
+                self.raise(turn, message, ZeekString::default());
+            }
+            Purpose::GetNodes(reqid) => {
+                self.raise(
+                    turn,
+                    format!("cannot see the nodes: {reason}"),
+                    ZeekString::default(),
+                );
+                if self
+                    .requests
+                    .remove(&Key(Kind::GetNodes, reqid.clone()))
+                    .is_some()
+                {
+                    self.respond_without_status(turn, reqid, reason);
+                }
+            }
+            Purpose::Create(node) => self.not_created(turn, &node, reason),
+            Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
+            Purpose::Destroy(node) => {
+                self.raise(
+                    turn,
+                    format!("failed to destroy node {node}, {id}: {reason}"),
+                    node,
+                );
+            }
+        }
+    }
+
+    /// Has the Supervisor say which nodes there are.
+    pub(super) fn ask_status(&mut self, turn: &mut Turn, purpose: Purpose) -> ZeekString {
+        let id = self.ids.next_id();
+        self.commands.insert(id.clone(), purpose);
+        turn.supervise(Command::Status { id: id.clone() });
+        id
+    }
+
+    /// Logs an error and tells controllers; about a node, if one is named.
+    pub(super) fn raise(&self, turn: &mut Turn, message: String, node: ZeekString) {
+        turn.error(message.clone());
+        self.tell(
+            turn,
+            AgentMessage::Error {
+                instance: self.settings.name.clone(),
+                msg: message.into(),
+                node,
+            },
+        );
+    }
+
+    /// Publishes to controllers.
+    pub(super) fn tell(&self, turn: &mut Turn, message: AgentMessage) {
+        turn.publish(self.topic(), Outgoing::Agent(message));
+    }
+
+    fn topic(&self) -> ZeekString {
+        topics::agent(&self.settings.topic_prefix, &self.settings.name)
+    }
+
+    /// A success of this instance's.
+    pub(super) fn success(&self, reqid: ZeekString) -> ResultRecord {
+        ResultRecord {
+            instance: Some(self.settings.name.clone()),
+            ..ResultRecord::success(reqid)
+        }
+    }
+
+    /// A failure of this instance's.
+    pub(super) fn failure(&self, reqid: ZeekString, error: impl Into<ZeekString>) -> ResultRecord {
+        ResultRecord {
+            instance: Some(self.settings.name.clone()),
+            ..ResultRecord::failure(reqid, error)
+        }
+    }
+
+    fn schedule_archival(&mut self) {
+        let interval = self.settings.archival.as_ref().map(|archival| archival.interval);
+        self.archival_due = interval
+            .filter(|interval| !interval.is_zero())
+            .map(|interval| self.now + interval);
+    }
+
+    fn archive(&mut self, turn: &mut Turn) {
+        if let Some(archival) = &self.settings.archival {
+            turn.push(Action::RunArchiver {
+                directory: archival.directory.clone(),
+                command: archival.command.clone(),
+                message: format!("triggering log archival via '{}'", archival.command),
+            });
+        }
+        self.schedule_archival();
+    }
+
+    /// Zeek fires timers that are left when it ends, and with them a last archival.
+    fn stopping(&mut self, turn: &mut Turn) {
+        if self.archival_due.is_some() {
+            self.archive(turn);
+            self.archival_due = None;
+        }
+    }
+}
+
+fn log_received(turn: &mut Turn, request: &AgentRequest) {
+    let event = request.event_name();
+    turn.info(match request {
+        AgentRequest::Deploy { reqid, config, .. } => format!("rx {event} {reqid} {}", config.id),
+        AgentRequest::NodeDispatch { reqid, action, nodes } => {
+            format!("rx {event} {reqid} {} {}", bracketed(action), bracketed(nodes))
+        }
+        AgentRequest::Restart { reqid, nodes } => format!("rx {event} {reqid} {}", bracketed(nodes)),
+        _ => format!("rx {event} {}", request.reqid()),
+    });
+}

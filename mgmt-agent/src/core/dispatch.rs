@@ -1,0 +1,133 @@
+use std::collections::BTreeSet;
+
+use broker_codec::{
+    Data,
+    data::{Set, ZeekString},
+};
+use mgmt_api::{NodeRequest, ResultRecord, State, log::bracketed};
+
+use super::{
+    action::Outgoing,
+    agent::Agent,
+    requests::{Key, Kind, Logged, Pending},
+    turn::Turn,
+};
+
+const KIND: Kind = Kind::NodeDispatch;
+
+impl Agent {
+    /// Passes an action on to cluster nodes.
+    pub(super) fn node_dispatch(
+        &mut self,
+        turn: &mut Turn,
+        reqid: ZeekString,
+        action: Vec<ZeekString>,
+        nodes: Set<ZeekString>,
+    ) {
+        let targets = match self.targets(&nodes) {
+            Ok(targets) => targets,
+            Err(why) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
+        };
+        let (awaited, others): (BTreeSet<_>, BTreeSet<_>) =
+            targets.into_iter().partition(|name| self.is_running(name));
+        let results: Vec<ResultRecord> = others
+            .into_iter()
+            .map(|name| ResultRecord {
+                node: Some(name.clone()),
+                ..self.failure(
+                    reqid.clone(),
+                    [b"cluster node ", name.as_bytes(), b" not in running state"].concat(),
+                )
+            })
+            .collect();
+        if awaited.is_empty() {
+            self.respond(turn, KIND, reqid, results, Logged::Id("no nodes running"));
+            return;
+        }
+        let id = self.ids.next_id();
+        self.dispatches.insert(id.clone(), reqid.clone());
+        let pending = Pending::Dispatch {
+            id: id.clone(),
+            awaited,
+            results,
+        };
+        self.await_answer(turn, KIND, reqid, pending);
+        turn.info(format!(
+            "tx Management::Node::API::node_dispatch_request {id} {}",
+            bracketed(&action)
+        ));
+        let request = NodeRequest::NodeDispatch {
+            reqid: id,
+            action,
+            nodes,
+        };
+        turn.publish(self.settings.node_topic.clone(), Outgoing::Node(request));
+    }
+
+    /// A node answers.
+    pub(super) fn node_dispatched(&mut self, turn: &mut Turn, id: &ZeekString, result: ResultRecord) {
+        let node = result.node.clone();
+        turn.info(format!(
+            "rx Management::Node::API::node_dispatch_response {id} from {}",
+            node.as_ref().map_or("unknown node".into(), ToString::to_string)
+        ));
+        let Some(reqid) = self.dispatches.get(id).cloned() else {
+            return;
+        };
+        let key = Key(KIND, reqid);
+        let result = self.checked(id, result);
+        let Some(Pending::Dispatch { awaited, results, .. }) = self.requests.get_mut(&key) else {
+            return;
+        };
+        if !node.is_some_and(|node| awaited.remove(&node)) {
+            turn.debug(format!("response {id} not expected, ignoring"));
+            return;
+        }
+        results.push(result);
+        if !awaited.is_empty() {
+            return;
+        }
+        self.dispatches.remove(id);
+        if let Some(Pending::Dispatch { results, .. }) = self.requests.remove(&key) {
+            self.respond(turn, KIND, key.1, results, Logged::Pending);
+        }
+    }
+
+    /// A node's result with what the node does not know. The only action so far yields a string.
+    fn checked(&self, id: &ZeekString, result: ResultRecord) -> ResultRecord {
+        match &result.data {
+            None | Some(Data::String(_)) => ResultRecord {
+                instance: Some(self.settings.name.clone()),
+                ..result
+            },
+            Some(other) => ResultRecord {
+                node: result.node,
+                ..self.failure(id.clone(), format!("expected string, found {}", other.kind()))
+            },
+        }
+    }
+
+    /// This instance's nodes among those that are named, or all of them; or why there are none.
+    pub(super) fn targets(&self, nodes: &Set<ZeekString>) -> Result<BTreeSet<ZeekString>, &'static str> {
+        let all = self.nodes.keys();
+        if nodes.is_empty() {
+            let all: BTreeSet<ZeekString> = all.cloned().collect();
+            return if all.is_empty() {
+                Err("no nodes registered")
+            } else {
+                Ok(all)
+            };
+        }
+        let named: BTreeSet<ZeekString> = all.filter(|name| nodes.contains(name)).cloned().collect();
+        if named.is_empty() {
+            Err("no node overlap")
+        } else {
+            Ok(named)
+        }
+    }
+
+    fn is_running(&self, name: &ZeekString) -> bool {
+        let own = self.nodes.get(name);
+        own.is_some_and(|own| own.node.state == State::Running)
+    }
+}

@@ -1,0 +1,130 @@
+use broker_codec::data::{ZeekString, to_data};
+use mgmt_api::{ClusterRole, NodeStatus, ResultRecord, Role, State, SupervisedNode, SupervisorStatus};
+
+use super::{
+    agent::{Agent, Purpose},
+    deploy::MANAGEMENT_NODE,
+    node_config::NO_PORT,
+    requests::{Key, Kind, Logged, Pending},
+    turn::Turn,
+};
+
+impl Agent {
+    /// The state of every process on this instance.
+    pub(super) fn get_nodes(&mut self, turn: &mut Turn, reqid: ZeekString) {
+        if let Some(reason) = self.unavailable.clone() {
+            self.respond_without_status(turn, reqid, &reason);
+            return;
+        }
+        self.await_answer(turn, Kind::GetNodes, reqid.clone(), Pending::Status);
+        self.ask_status(turn, Purpose::GetNodes(reqid));
+    }
+
+    /// The Supervisor says which processes there are.
+    pub(super) fn got_status(&mut self, turn: &mut Turn, reqid: ZeekString, status: &SupervisorStatus) {
+        if self
+            .requests
+            .remove(&Key(Kind::GetNodes, reqid.clone()))
+            .is_some()
+        {
+            let result = self.success(reqid.clone());
+            self.respond_nodes(turn, reqid, result, status);
+        }
+    }
+
+    /// What the agent knows by itself, and why it does not know more.
+    pub(super) fn respond_without_status(&self, turn: &mut Turn, reqid: ZeekString, reason: &str) {
+        let result = self.failure(reqid.clone(), reason);
+        self.respond_nodes(turn, reqid, result, &SupervisorStatus::default());
+    }
+
+    /// DIFFERENCE(agent-not-supervised): an agent that the Supervisor did not start reports itself, and nodes that the
+    /// Supervisor has refused. Zeek's agent is always one of the Supervisor's nodes.
+    fn respond_nodes(
+        &self,
+        turn: &mut Turn,
+        reqid: ZeekString,
+        result: ResultRecord,
+        status: &SupervisorStatus,
+    ) {
+        let mut nodes: Vec<NodeStatus> = status
+            .nodes
+            .iter()
+            .map(|(name, supervised)| self.status_of(turn, name, supervised))
+            .collect();
+        for (name, own) in &self.nodes {
+            if !status.nodes.contains_key(name) {
+                nodes.push(NodeStatus {
+                    cluster_role: own.node.role,
+                    p: own.node.p,
+                    metrics_port: own.node.metrics_port,
+                    ..node_status(name, own.node.state)
+                });
+            }
+        }
+        if !status.nodes.contains_key(&self.settings.name) {
+            nodes.push(NodeStatus {
+                pid: Some(self.pid),
+                ..self.management_status(&self.settings.name, Role::Agent)
+            });
+        }
+        let result = match to_data(&nodes) {
+            Ok(data) => ResultRecord {
+                data: Some(data),
+                ..result
+            },
+            Err(error) => self.failure(reqid.clone(), error.to_string()),
+        };
+        self.respond(turn, Kind::GetNodes, reqid, vec![result], Logged::Results);
+    }
+
+    fn status_of(&self, turn: &mut Turn, name: &ZeekString, supervised: &SupervisedNode) -> NodeStatus {
+        let config = &supervised.node;
+        let status = if let Some(endpoint) = config.cluster.get(name) {
+            let own = self.nodes.get(name);
+            NodeStatus {
+                cluster_role: endpoint.role,
+                p: Some(endpoint.p).filter(|port| *port != NO_PORT),
+                metrics_port: endpoint.metrics_port,
+                ..node_status(name, own.map_or(State::Pending, |own| own.node.state))
+            }
+        } else {
+            match config.env.get(MANAGEMENT_NODE).map(ZeekString::as_bytes) {
+                Some(b"CONTROLLER") => self.management_status(name, Role::Controller),
+                Some(b"AGENT") => self.management_status(name, Role::Agent),
+                Some(other) => {
+                    let other = other.escape_ascii();
+                    turn.warning(format!("unexpected cluster management node type '{other}'"));
+                    node_status(name, State::Pending)
+                }
+                None => node_status(name, State::Pending),
+            }
+        };
+        NodeStatus {
+            pid: supervised.pid,
+            ..status
+        }
+    }
+
+    /// A controller is shown with the agent's port, an agent only if controllers connect to it.
+    fn management_status(&self, name: &ZeekString, mgmt_role: Role) -> NodeStatus {
+        let listens = mgmt_role == Role::Controller || !self.settings.connecting;
+        NodeStatus {
+            mgmt_role,
+            p: Some(self.settings.listen_port).filter(|_| listens),
+            ..node_status(name, State::Running)
+        }
+    }
+}
+
+fn node_status(name: &ZeekString, state: State) -> NodeStatus {
+    NodeStatus {
+        node: name.clone(),
+        state,
+        mgmt_role: Role::None,
+        cluster_role: ClusterRole::None,
+        pid: None,
+        p: None,
+        metrics_port: None,
+    }
+}

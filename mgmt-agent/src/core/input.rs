@@ -1,0 +1,44 @@
+use broker_codec::data::ZeekString;
+use mgmt_api::{AgentRequest, NodeMessage};
+use serde::{Deserialize, Serialize};
+
+use super::supervision::Report;
+
+/// What happens to the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// The process is up. Comes first, once.
+    Started {
+        /// The Broker endpoint ID, as text.
+        broker_id: ZeekString,
+        /// The process id.
+        pid: i64,
+    },
+    /// A peering with somebody other than the Supervisor is up: a controller, or a cluster node.
+    PeerAdded {
+        /// With whom, in words, for the log.
+        peer: String,
+    },
+    /// A controller's request. What cannot be read as one never gets here.
+    Request {
+        /// The topic it came on. Subscriptions are prefixes, so it may be another agent's.
+        topic: ZeekString,
+        /// The request.
+        request: AgentRequest,
+    },
+    /// What a cluster node tells, on the topic of nodes.
+    Node(NodeMessage),
+    /// What the Supervisor tells.
+    Supervisor(Report),
+    /// A directory of [`super::Action::MakeDirectory`] cannot be created.
+    DirectoryFailed {
+        /// The directory.
+        path: ZeekString,
+        /// Why.
+        reason: String,
+    },
+    /// Time has passed; due at [`super::Agent::deadline`].
+    Tick,
+    /// The process is about to end.
+    Stopping,
+}

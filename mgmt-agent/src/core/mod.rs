@@ -1,0 +1,46 @@
+//! The agent as a pure state machine: inputs in, actions out (`agent/main.zeek`).
+//!
+//! ```text
+//!   controller        Input::Request                       Action::Publish
+//!   cluster nodes     Input::Node         +-------+        Action::MakeDirectory
+//!   peerings          Input::PeerAdded -->| Agent |------> Action::RunArchiver
+//!   the clock         Input::Tick         +-------+        Action::Log
+//!                                          ^     |
+//!                       Input::Supervisor  |     |  Action::Supervise
+//!                       with a Report      |     v  with a Command
+//!                                       a Supervisor, for one [`zeek::ZeekSupervisor`]
+//! ```
+//!
+//! The agent never starts a process. It tells a Supervisor what it wants done by [`Command`]s and hears by [`Report`]s.
+//! [`zeek::ZeekSupervisor`] passes both on to a `zeek -j` process, as another small machine of the same form.
+//!
+//! # How to drive it
+//!
+//! Call [`Agent::step`] for everything that happens, carry out the actions in their order, and send [`Input::Tick`] when
+//! [`Agent::deadline`] is due. Every command ends in exactly one report with its id, or in [`Report::Lost`], which ends
+//! all of them.
+//!
+//! Every request of a controller is answered exactly once, by its outcome or by its time-out. A request that repeats a
+//! live one, kind and id alike, has that one's answer.
+
+mod action;
+mod agent;
+mod deploy;
+mod dispatch;
+mod get_nodes;
+mod input;
+mod node_config;
+mod nodes;
+mod requests;
+mod restart;
+mod settings;
+mod supervision;
+mod turn;
+pub mod zeek;
+
+pub use action::{Action, Outgoing};
+pub use agent::{Agent, REQID_BYTES_MAX, REQUESTS_MAX};
+pub use input::Input;
+pub use nodes::OUTPUT_BYTES_MAX;
+pub use settings::{Archival, Settings};
+pub use supervision::{Command, Report};

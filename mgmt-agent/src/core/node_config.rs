@@ -1,0 +1,79 @@
+//! From the nodes of a configuration to what the Supervisor needs in order to start them.
+
+use std::collections::BTreeMap;
+
+use broker_codec::data::{Address, Port, Protocol, ZeekString};
+use mgmt_api::{ClusterEndpoint, Configuration, Node, NodeConfig};
+
+/// How the Supervisor's records say that a node has no Broker port.
+pub(super) const NO_PORT: Port = Port {
+    number: 0,
+    protocol: Protocol::Unknown,
+};
+
+/// The whole cluster, as each of its nodes needs to know it; or what is wrong with the configuration.
+///
+/// DIFFERENCE(undeclared-instance): Zeek's agent fails in a script error and does not answer. Zeek's controller does not
+/// let such a configuration through.
+pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, ClusterEndpoint>, String> {
+    let hosts: BTreeMap<&ZeekString, Address> = config
+        .instances
+        .iter()
+        .map(|instance| (&instance.name, instance.host))
+        .collect();
+    config
+        .nodes
+        .iter()
+        .map(|node| {
+            let host = *hosts.get(&node.instance).ok_or_else(|| {
+                let Node { name, instance, .. } = node;
+                format!("node '{name}' has undeclared instance name '{instance}'")
+            })?;
+            let endpoint = ClusterEndpoint {
+                role: node.role,
+                host,
+                p: node.p.unwrap_or(NO_PORT),
+                interface: node.interface.clone(),
+                pcap_file: None,
+                metrics_port: node.metrics_port,
+            };
+            Ok((node.name.clone(), endpoint))
+        })
+        .collect()
+}
+
+/// How to start a node. `Node.options` and `Node.state` mean nothing to Zeek's agent.
+pub(super) fn node_config(
+    node: &Node,
+    directory: ZeekString,
+    node_script: &ZeekString,
+    cluster: &BTreeMap<ZeekString, ClusterEndpoint>,
+) -> NodeConfig {
+    let mut scripts = node.scripts.clone().unwrap_or_default();
+    scripts.push(node_script.clone());
+    NodeConfig {
+        name: node.name.clone(),
+        interface: node.interface.clone(),
+        directory: Some(directory),
+        addl_user_scripts: scripts,
+        env: node.env.clone(),
+        cpu_affinity: node.cpu_affinity,
+        cluster: cluster.clone(),
+        ..NodeConfig::default()
+    }
+}
+
+/// The working directory of a node: `<state>/nodes/<name>`. `None` if the name cannot be a directory's.
+///
+/// DIFFERENCE(node-directory): Zeek's agent takes any name, `../../etc` as well. A name that Zeek's Supervisor does not
+/// take, because it is empty or has spaces, is left to that.
+pub(super) fn directory(state_dir: &ZeekString, node: &ZeekString) -> Option<ZeekString> {
+    let bad =
+        node.as_bytes() == b"." || node.as_bytes() == b".." || node.iter().any(|byte| b"/\0".contains(byte));
+    (!bad).then(|| below(&below(state_dir, b"nodes"), node))
+}
+
+fn below(directory: &[u8], name: &[u8]) -> ZeekString {
+    let separator: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
+    [directory, separator, name].concat().into()
+}

@@ -1,0 +1,195 @@
+//! This instance's nodes and their states.
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{AgentMessage, Node, NodeOutputs, State};
+
+use super::{agent::Agent, turn::Turn};
+
+/// How much of a crashed node's output `notify_log` carries, in bytes: the end.
+pub const OUTPUT_BYTES_MAX: usize = 2048;
+
+/// A node of the running configuration.
+///
+/// ```text
+///   (created)     --> PENDING --hello--> RUNNING     STOPPED: destroyed, on its way out of the table
+///   refused       --> FAILED                         UNKNOWN: the Supervisor cannot be reached
+///   started again, unasked --> CRASHED --hello--> RUNNING
+///   restarted     --> PENDING
+/// ```
+///
+/// DIFFERENCE(node-states): Zeek's agent knows PENDING and RUNNING only; a node that crashes stays RUNNING. It declares
+/// `notify_change` and `notify_log` and never sends them (Q-29).
+#[derive(Clone, Debug)]
+pub(super) struct OwnNode {
+    /// As configured; its state is the real one.
+    pub(super) node: Node,
+    /// The process id, as last heard.
+    pub(super) pid: Option<i64>,
+    /// How many starts the Supervisor was told to make and has not reported. Any other start follows a crash.
+    starts_due: u32,
+    /// Whether the latest start followed a crash. Only then is output of an earlier life of interest.
+    crashed: bool,
+    /// What it wrote before its latest crash.
+    pub(super) outputs: Option<NodeOutputs>,
+    /// Its state when the Supervisor was lost.
+    before_loss: Option<State>,
+}
+
+impl OwnNode {
+    /// A node that nobody was told to start.
+    pub(super) const fn new(node: Node) -> Self {
+        Self {
+            node,
+            pid: None,
+            starts_due: 0,
+            crashed: false,
+            outputs: None,
+            before_loss: None,
+        }
+    }
+
+    /// The Supervisor is being told to start it.
+    ///
+    /// DIFFERENCE(node-outputs): what it wrote before counts no more. Zeek's agent keeps it, and may report it for a
+    /// later failure (Q-28).
+    fn start_due(&mut self) {
+        self.starts_due = self.starts_due.saturating_add(1);
+        self.crashed = false;
+        self.outputs = None;
+        self.before_loss = None;
+    }
+}
+
+impl Agent {
+    /// The state changes to PENDING, because the Supervisor is being told to start the node.
+    pub(super) fn start_due(&mut self, turn: &mut Turn, name: &ZeekString) {
+        if let Some(own) = self.nodes.get_mut(name) {
+            own.start_due();
+        }
+        self.set_state(turn, name, State::Pending);
+    }
+
+    /// The Supervisor will not start the node after all.
+    pub(super) fn start_refused(&mut self, turn: &mut Turn, name: &ZeekString, state: State) {
+        if let Some(own) = self.nodes.get_mut(name) {
+            own.starts_due = own.starts_due.saturating_sub(1);
+        }
+        self.set_state(turn, name, state);
+    }
+
+    /// A node has connected, and has found its agent.
+    pub(super) fn node_hello(&mut self, turn: &mut Turn, name: &ZeekString) {
+        turn.info(format!("rx Management::Node::API::notify_node_hello {name}"));
+        if let Some(own) = self.nodes.get_mut(name) {
+            own.before_loss = None;
+            self.set_state(turn, name, State::Running);
+            self.node_came_up(turn, name);
+        }
+    }
+
+    /// A node was started, as it was to be or because it had ended.
+    pub(super) fn node_started(&mut self, turn: &mut Turn, name: &ZeekString, pid: u64) {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let Some(pid) = i64::try_from(pid).ok().filter(|pid| *pid > 0) else {
+            // The Supervisor tries again and again, without a pause.
+            if own.node.state != State::Failed {
+                let message = format!("the Supervisor cannot start a process for node {name}");
+                self.set_state(turn, name, State::Failed);
+                self.raise(turn, message, name.clone());
+            }
+            return;
+        };
+        own.pid = Some(pid);
+        if own.starts_due > 0 {
+            own.starts_due -= 1;
+            if own.node.state == State::Failed {
+                self.set_state(turn, name, State::Pending);
+            }
+            return;
+        }
+        own.crashed = true;
+        self.set_state(turn, name, State::Crashed);
+        let message = format!("node {name} ended by itself and was started again, PID {pid}");
+        self.raise(turn, message, name.clone());
+    }
+
+    /// What a node wrote before its latest start.
+    pub(super) fn node_exited(&mut self, turn: &mut Turn, name: &ZeekString, outputs: NodeOutputs) {
+        let Some(own) = self.nodes.get_mut(name).filter(|own| own.crashed) else {
+            return;
+        };
+        let output = if outputs.stderr.is_empty() {
+            &outputs.stdout
+        } else {
+            &outputs.stderr
+        };
+        let msg = [b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat();
+        own.outputs = Some(outputs);
+        self.note(turn, msg.into(), name.clone());
+    }
+
+    /// The Supervisor cannot say any more how the nodes are.
+    pub(super) fn nodes_unknown(&mut self, turn: &mut Turn) {
+        let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+        for name in names {
+            if let Some(own) = self.nodes.get_mut(&name) {
+                own.before_loss.get_or_insert(own.node.state);
+                own.starts_due = 0;
+            }
+            self.set_state(turn, &name, State::Unknown);
+        }
+    }
+
+    /// The Supervisor has this node, with this process, after it could not be reached for a while.
+    pub(super) fn node_found(&mut self, turn: &mut Turn, name: &ZeekString, pid: Option<i64>) {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let same = own.pid.is_none() || own.pid == pid;
+        own.pid = pid;
+        if let Some(before) = own.before_loss.take() {
+            let state = if same { before } else { State::Crashed };
+            self.set_state(turn, name, state);
+        }
+    }
+
+    /// Changes a node's state and says so.
+    pub(super) fn set_state(&mut self, turn: &mut Turn, name: &ZeekString, new: State) {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let old = std::mem::replace(&mut own.node.state, new);
+        if old == new {
+            return;
+        }
+        let n = own.node.clone();
+        turn.debug(format!("node {name} was {old} and is {new}"));
+        self.tell(
+            turn,
+            AgentMessage::Change {
+                instance: self.settings.name.clone(),
+                n,
+                old,
+                new,
+            },
+        );
+    }
+
+    /// Tells controllers something about a node.
+    pub(super) fn note(&self, turn: &mut Turn, msg: ZeekString, node: ZeekString) {
+        self.tell(
+            turn,
+            AgentMessage::Log {
+                instance: self.settings.name.clone(),
+                msg,
+                node,
+            },
+        );
+    }
+}
+
+fn tail(bytes: &[u8], len: usize) -> &[u8] {
+    &bytes[bytes.len().saturating_sub(len)..]
+}

@@ -1,0 +1,109 @@
+//! The seam between the agent and whoever looks after its processes.
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{NodeConfig, NodeOutputs, SupervisorStatus};
+use serde::{Deserialize, Serialize};
+
+/// What the agent wants of the Supervisor. The id comes back in the report that ends the command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Say which nodes there are. Ends in [`Report::Status`].
+    Status {
+        /// The command's id.
+        id: ZeekString,
+    },
+    /// Start a node and keep it running. Ends in [`Report::Created`].
+    Create {
+        /// The command's id.
+        id: ZeekString,
+        /// The node.
+        node: Box<NodeConfig>,
+    },
+    /// End a node and start it again. Ends in [`Report::Restarted`].
+    Restart {
+        /// The command's id.
+        id: ZeekString,
+        /// The node's name, never empty.
+        node: ZeekString,
+    },
+    /// End a node and forget it. Ends in [`Report::Destroyed`].
+    Destroy {
+        /// The command's id.
+        id: ZeekString,
+        /// The node's name, never empty.
+        node: ZeekString,
+    },
+}
+
+impl Command {
+    /// The command's id.
+    pub const fn id(&self) -> &ZeekString {
+        match self {
+            Self::Status { id }
+            | Self::Create { id, .. }
+            | Self::Restart { id, .. }
+            | Self::Destroy { id, .. } => id,
+        }
+    }
+}
+
+/// What the Supervisor tells the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// It can be reached now, for the first time or again. Its nodes may be other ones than before.
+    Ready,
+    /// It cannot be reached any more. Commands that have not ended end without another report.
+    Lost {
+        /// Why, in words.
+        reason: String,
+    },
+    /// These are the nodes.
+    Status {
+        /// The command's id.
+        id: ZeekString,
+        /// The nodes.
+        status: SupervisorStatus,
+    },
+    /// The node will be started, or why it will not.
+    Created {
+        /// The command's id.
+        id: ZeekString,
+        /// The Supervisor's reason.
+        outcome: Result<(), ZeekString>,
+    },
+    /// The node will be restarted, if it exists.
+    Restarted {
+        /// The command's id.
+        id: ZeekString,
+        /// Whether it exists.
+        existed: bool,
+    },
+    /// The node will be ended, if it exists.
+    Destroyed {
+        /// The command's id.
+        id: ZeekString,
+        /// Whether it exists.
+        existed: bool,
+    },
+    /// The command cannot be passed on, or has not been answered.
+    Failed {
+        /// The command's id.
+        id: ZeekString,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A node was started: because of a command, or because it had ended by itself.
+    NodeStarted {
+        /// The node's name.
+        node: ZeekString,
+        /// Its process id; 0 if it could not be started, which is tried again.
+        pid: u64,
+    },
+    /// What a node wrote before its latest start. Comes after [`Report::NodeStarted`], if there was output.
+    NodeExited {
+        /// The node's name.
+        node: ZeekString,
+        /// Its last output.
+        outputs: NodeOutputs,
+    },
+}

@@ -1,0 +1,425 @@
+use broker_codec::{
+    Data,
+    data::{Table, to_data},
+};
+use mgmt_api::{NodeConfig, NodeOutputs, SupervisedNode, SupervisorStatus};
+
+use super::*;
+
+fn at(seconds: f64) -> Now {
+    Now::from_start(Duration::from_secs_f64(seconds))
+}
+
+fn connected(settings: Settings) -> ZeekSupervisor {
+    let mut supervisor = ZeekSupervisor::new(settings);
+    let actions = supervisor.step(Now::START, Input::Connected);
+    assert_eq!(actions, [Action::Report(Report::Ready)]);
+    supervisor
+}
+
+fn status(id: &str) -> Input {
+    Input::Command(Command::Status { id: id.into() })
+}
+
+fn create(id: &str) -> Input {
+    let node = NodeConfig {
+        name: "worker".into(),
+        ..NodeConfig::default()
+    };
+    Input::Command(Command::Create {
+        id: id.into(),
+        node: Box::new(node),
+    })
+}
+
+fn response(response: &SupervisorResponse) -> Input {
+    Input::Event(Event::of(response).unwrap())
+}
+
+/// A Supervisor of Zeek 6.0 that has an agent of Zeek's.
+fn status_of_zeek_6(id: &str) -> Input {
+    let strings = |texts: &[&str]| texts.iter().map(|text| Data::String((*text).into())).collect();
+    let table = |entries: Vec<(Data, Data)>| Data::Table(Table::try_from(entries).unwrap());
+    let config = vec![
+        Data::String("agent".into()),
+        Data::None,
+        Data::None,
+        Data::String("/d".into()),
+        Data::None,
+        Data::None,
+        Data::Boolean(true),
+        Data::Vector(strings(&["main.zeek"])),
+        Data::Vector(Vec::new()),
+        Data::Vector(Vec::new()),
+        table(Vec::new()),
+        Data::None,
+        table(Vec::new()),
+    ];
+    let node = Data::Vector(vec![Data::Vector(config), Data::Integer(7)]);
+    let nodes = table(vec![(Data::String("agent".into()), node)]);
+    Input::Event(Event {
+        name: "SupervisorControl::status_response".into(),
+        args: vec![Data::String(id.into()), Data::Vector(vec![nodes])],
+        metadata: None,
+    })
+}
+
+/// The reports among the actions.
+fn reports(actions: Vec<Action>) -> Vec<Report> {
+    actions
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Report(report) => Some(report),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The messages among the actions.
+fn messages(actions: &[Action]) -> Vec<&str> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Log { message, .. } => Some(message.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// How many elements the node of the published `create_request` has.
+fn published_elements(actions: &[Action]) -> Option<usize> {
+    actions.iter().find_map(|action| match action {
+        Action::Publish { topic, event } => {
+            assert_eq!(*topic, "zeek/supervisor");
+            match &event.args[1] {
+                Data::Vector(config) => Some(config.len()),
+                _ => None,
+            }
+        }
+        _ => None,
+    })
+}
+
+fn failure(id: &str, reason: &str) -> Report {
+    Report::Failed {
+        id: id.into(),
+        reason: reason.into(),
+    }
+}
+
+#[test]
+fn commands_become_requests_and_responses_reports() {
+    let mut supervisor = connected(Settings {
+        configured: Some(SupervisorLayout::V7_0),
+        ..Settings::default()
+    });
+    let commands = [
+        (status("1"), "tx SupervisorControl::status_request 1 <all>"),
+        (create("2"), "tx SupervisorControl::create_request 2 worker"),
+        (
+            Input::Command(Command::Restart {
+                id: "3".into(),
+                node: "worker".into(),
+            }),
+            "tx SupervisorControl::restart_request 3 worker",
+        ),
+        (
+            Input::Command(Command::Destroy {
+                id: "4".into(),
+                node: "worker".into(),
+            }),
+            "tx SupervisorControl::destroy_request 4 worker",
+        ),
+    ];
+    for (command, message) in commands {
+        let actions = supervisor.step(at(1.0), command);
+        assert_eq!(messages(&actions), [message]);
+        assert_eq!(actions.len(), 2);
+    }
+    assert_eq!(supervisor.deadline(), Some(at(5.0)));
+
+    let node = SupervisedNode {
+        node: NodeConfig::default(),
+        pid: Some(7),
+    };
+    let result = SupervisorStatus {
+        nodes: [("worker".into(), node)].into(),
+    };
+    let responses = [
+        (
+            SupervisorResponse::Status {
+                reqid: "1".into(),
+                result: result.clone(),
+            },
+            "rx SupervisorControl::status_response 1",
+            Report::Status {
+                id: "1".into(),
+                status: result,
+            },
+        ),
+        (
+            SupervisorResponse::Create {
+                reqid: "2".into(),
+                result: "no".into(),
+            },
+            "rx SupervisorControl::create_response 2 no",
+            Report::Created {
+                id: "2".into(),
+                outcome: Err("no".into()),
+            },
+        ),
+        (
+            SupervisorResponse::Restart {
+                reqid: "3".into(),
+                result: true,
+            },
+            "rx SupervisorControl::restart_response 3 T",
+            Report::Restarted {
+                id: "3".into(),
+                existed: true,
+            },
+        ),
+        (
+            SupervisorResponse::Destroy {
+                reqid: "4".into(),
+                result: false,
+            },
+            "rx SupervisorControl::destroy_response 4 F",
+            Report::Destroyed {
+                id: "4".into(),
+                existed: false,
+            },
+        ),
+    ];
+    for (event, message, report) in responses {
+        let actions = supervisor.step(at(2.0), response(&event));
+        assert_eq!(messages(&actions), [message]);
+        assert_eq!(reports(actions), [report]);
+        // A second time it is not an answer to anything.
+        let actions = supervisor.step(at(2.0), response(&event));
+        assert_eq!(messages(&actions), [message]);
+        assert_eq!(reports(actions), []);
+    }
+    assert_eq!(supervisor.deadline(), None);
+}
+
+#[test]
+fn news_are_reported_as_they_come() {
+    let mut supervisor = connected(Settings::default());
+    let started = SupervisorResponse::NodeStatus {
+        node: "worker".into(),
+        pid: 7,
+    };
+    let actions = supervisor.step(at(1.0), response(&started));
+    assert_eq!(
+        actions,
+        [Action::Report(Report::NodeStarted {
+            node: "worker".into(),
+            pid: 7,
+        })]
+    );
+    let exited = SupervisorMessage::NodeExit {
+        node: "worker".into(),
+        outputs: NodeOutputs::default(),
+    };
+    let actions = supervisor.step(at(1.0), Input::Event(Event::of(&exited).unwrap()));
+    assert_eq!(
+        messages(&actions),
+        ["rx Management::Supervisor::API::notify_node_exit worker"]
+    );
+    assert_eq!(
+        reports(actions),
+        [Report::NodeExited {
+            node: "worker".into(),
+            outputs: NodeOutputs::default(),
+        }]
+    );
+}
+
+#[test]
+fn a_supervisor_that_never_answers_is_told_from_one_that_stops_answering() {
+    let mut supervisor = connected(Settings::default());
+    let _ = supervisor.step(at(1.0), status("1"));
+    assert_eq!(supervisor.step(at(4.9), Input::Tick), []);
+    let deaf = "the Supervisor has not answered SupervisorControl::status_request within 4s, although it is connected: \
+                from Zeek 8.1 on it answers only if it loads policy/frameworks/cluster/backend/broker";
+    assert_eq!(
+        reports(supervisor.step(at(5.0), Input::Tick)),
+        [failure("1", deaf)]
+    );
+
+    // A late answer is none, but shows that there can be answers.
+    let late = SupervisorResponse::Status {
+        reqid: "1".into(),
+        result: SupervisorStatus::default(),
+    };
+    assert_eq!(reports(supervisor.step(at(6.0), response(&late))), []);
+    let _ = supervisor.step(at(6.0), status("2"));
+    let silent = "the Supervisor has not answered SupervisorControl::status_request within 4s";
+    assert_eq!(
+        reports(supervisor.step(at(10.0), Input::Tick)),
+        [failure("2", silent)]
+    );
+    assert_eq!(supervisor.deadline(), None);
+}
+
+#[test]
+fn nothing_is_asked_of_a_supervisor_that_is_not_connected() {
+    let mut supervisor = ZeekSupervisor::new(Settings::default());
+    let not_connected = "not connected to the Supervisor";
+    assert_eq!(
+        supervisor.step(Now::START, status("1")),
+        [Action::Report(failure("1", not_connected))]
+    );
+    let gone = Input::Disconnected {
+        reason: "connection refused".into(),
+    };
+    assert_eq!(supervisor.step(Now::START, gone), []);
+}
+
+#[test]
+fn the_end_of_the_connection_ends_all_commands() {
+    let mut supervisor = connected(Settings::default());
+    let _ = supervisor.step(at(1.0), status("1"));
+    let lost = |reason: &str| Report::Lost {
+        reason: reason.into(),
+    };
+    let gone = Input::Disconnected {
+        reason: "connection reset".into(),
+    };
+    assert_eq!(
+        reports(supervisor.step(at(2.0), gone)),
+        [lost("connection reset")]
+    );
+    assert_eq!(supervisor.deadline(), None);
+    assert_eq!(
+        reports(supervisor.step(at(9.0), Input::Connected)),
+        [Report::Ready]
+    );
+    // A second connection without the end of the first: the Supervisor was restarted in between.
+    assert_eq!(
+        reports(supervisor.step(at(9.0), Input::Connected)),
+        [lost("connected anew"), Report::Ready]
+    );
+}
+
+#[test]
+fn the_layout_is_what_the_supervisor_shows_then_what_is_installed_then_what_is_configured() {
+    let settings = |installed, configured| Settings {
+        installed,
+        configured,
+        ..Settings::default()
+    };
+    let mut supervisor = connected(settings(None, None));
+    let unknown = reports(supervisor.step(at(1.0), create("1")));
+    assert!(
+        matches!(&unknown[..], [Report::Failed { reason, .. }] if reason.starts_with("cannot tell which Zeek")),
+        "{unknown:?}"
+    );
+    assert_eq!(supervisor.deadline(), None);
+
+    let old = Some(SupervisorLayout::V5_0);
+    let new = Some(SupervisorLayout::V7_0);
+    let mut supervisor = connected(settings(None, old));
+    assert_eq!(
+        published_elements(&supervisor.step(at(1.0), create("1"))),
+        Some(10)
+    );
+    let mut supervisor = connected(settings(new, old));
+    assert_eq!(
+        published_elements(&supervisor.step(at(1.0), create("1"))),
+        Some(12)
+    );
+
+    let _ = supervisor.step(at(1.0), status("2"));
+    let shown = reports(supervisor.step(at(1.0), status_of_zeek_6("2")));
+    let [Report::Status { status, .. }] = &shown[..] else {
+        panic!("{shown:?}")
+    };
+    let agent = &status.nodes[&ZeekString::from("agent")];
+    assert_eq!(agent.node.addl_base_scripts, ["main.zeek"]);
+    assert_eq!(
+        published_elements(&supervisor.step(at(1.0), create("3"))),
+        Some(13)
+    );
+
+    // After the next connection it may be another Zeek.
+    let _ = supervisor.step(at(2.0), Input::Connected);
+    assert_eq!(
+        published_elements(&supervisor.step(at(2.0), create("4"))),
+        Some(12)
+    );
+}
+
+#[test]
+fn answers_that_cannot_be_read_fail_their_command_and_others_are_only_logged() {
+    let mut supervisor = connected(Settings::default());
+    let event = |name: &str, args: Vec<Data>| {
+        Input::Event(Event {
+            name: name.into(),
+            args,
+            metadata: None,
+        })
+    };
+    let id = || Data::String("1".into());
+    let _ = supervisor.step(at(1.0), status("1"));
+    let broken = event("SupervisorControl::status_response", vec![id(), Data::Count(1)]);
+    let failed = reports(supervisor.step(at(1.0), broken));
+    let [Report::Failed { reason, .. }] = &failed[..] else {
+        panic!("{failed:?}")
+    };
+    assert!(
+        reason.starts_with("cannot read SupervisorControl::status_response of the Supervisor: "),
+        "{reason}"
+    );
+
+    let broken = event("SupervisorControl::create_response", vec![id()]);
+    let actions = supervisor.step(at(1.0), broken);
+    assert!(
+        matches!(
+            &actions[..],
+            [Action::Log {
+                level: Level::Warning,
+                ..
+            }]
+        ),
+        "{actions:?}"
+    );
+    let nothing = event("SupervisorControl::node_status", Vec::new());
+    let actions = supervisor.step(at(1.0), nothing);
+    assert_eq!(messages(&actions).len(), 1);
+
+    // The requests of other agents, and events of no API.
+    let request = SupervisorRequest::Status {
+        reqid: "other".into(),
+        node: ZeekString::default(),
+    };
+    let request = Event::of(&request).unwrap();
+    assert_eq!(supervisor.step(at(1.0), Input::Event(request)), []);
+    let hello = event("Cluster::hello", vec![to_data(&1u64).unwrap()]);
+    assert_eq!(supervisor.step(at(1.0), hello), []);
+}
+
+#[test]
+fn what_the_supervisors_zeek_lacks_is_refused_in_words() {
+    let mut supervisor = connected(Settings {
+        configured: Some(SupervisorLayout::V5_0),
+        ..Settings::default()
+    });
+    let node = NodeConfig {
+        name: "worker".into(),
+        pcap_file: Some("trace".into()),
+        ..NodeConfig::default()
+    };
+    let command = Input::Command(Command::Create {
+        id: "1".into(),
+        node: Box::new(node),
+    });
+    assert_eq!(
+        supervisor.step(at(1.0), command),
+        [Action::Report(failure(
+            "1",
+            "the Supervisor is of Zeek 5.0, which has no pcap_file"
+        ))]
+    );
+}

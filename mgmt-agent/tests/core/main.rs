@@ -1,0 +1,28 @@
+//! The agent's core, seen from outside: transcripts, recordings of Zeek's agent, properties.
+
+mod recorded;
+mod recording;
+mod transcript;
+
+transcript::transcripts!(
+    archival,
+    archival_never,
+    deploy,
+    deploy_bad_names,
+    deploy_failing_node,
+    deploy_nothing,
+    deploy_refused_node,
+    deploy_superseded,
+    get_nodes_unsupervised,
+    node_dispatch,
+    repeated_requests,
+    restart,
+    standby,
+    start,
+    start_listening,
+    supervisor_lost,
+    supervisor_lost_standby,
+    supervisor_silent,
+    topics_are_compared,
+    welcome,
+);
