@@ -116,7 +116,7 @@ impl ServerSession {
     /// What to answer. The session goes on as if the message had not been sent.
     pub fn handle(&mut self, message: &[u8]) -> Result<Accepted, Rejection> {
         match &mut self.state {
-            // DIFFERENCE: Zeek answers a bad first message alike, but then never processes a further one.
+            // DIFFERENCE(bad-first-message): Zeek answers alike, but then never processes a further message (W-23).
             ServerState::AwaitSubscriptions { ack, limits } => {
                 let topics = limits.read(message)?;
                 let ack = ack.encode();
@@ -184,7 +184,7 @@ impl Rejection {
         }
     }
 
-    /// DIFFERENCE: Zeek's text ends before the colon, and does not tell what is wrong where.
+    /// DIFFERENCE(explained-errors): Zeek's text ends before the colon, and does not tell what is wrong where.
     fn explained(code: &'static str, text: &str, explanation: &dyn fmt::Display) -> Self {
         Self::of(code, format!("{text}: {explanation}"))
     }

@@ -8,7 +8,7 @@ use crate::{
 
 /// What a client may subscribe to.
 ///
-/// DIFFERENCE: Zeek has no such limits.
+/// DIFFERENCE(subscription-limits): Zeek has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscriptionLimits {
     /// How many prefixes.

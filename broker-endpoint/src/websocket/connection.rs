@@ -3,7 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, resume_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -23,8 +23,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message, Utf8Bytes,
-        error::ProtocolError,
-        protocol::{self, CloseFrame, Role},
+        protocol::{self, Role},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ClientId, ClientInfo, CloseCause, WebSocketConfig, WebSocketEvent,
     counters::Counters,
+    ending::{Ending, truncated},
     http::{self, HandshakeError, Upgrade},
     hub::{Hub, INLINE_JSON_MAX},
     liveness::{Liveness, Watched},
@@ -41,14 +41,14 @@ use super::{
 /// How many refused messages of one connection are logged each; the rest is summed up at its end.
 const REJECTIONS_LOGGED_MAX: u64 = 10;
 
+/// How much of an explanation is logged, in bytes; it may quote what the client sent.
+const CONTEXT_LOGGED_MAX: usize = 500;
+
 /// How much is read from a connection at a time.
 const READ_BUFFER_LEN: usize = 16 * 1024;
 
 /// Room for the longest fragment, and for answers to pings while it cannot be sent.
 const WRITE_BUFFER_MAX: usize = 4 * FRAGMENT_LEN;
-
-/// The longest reason in a CLOSE frame (RFC 6455, 5.5: 125 bytes with the code).
-const REASON_LEN_MAX: usize = 123;
 
 pub(super) type Admit<T> = dyn Fn(&ClientInfo, DataMessage) -> Result<T, Rejection> + Send + Sync;
 
@@ -61,16 +61,6 @@ pub(super) struct Shared<T> {
     pub(super) events: mpsc::Sender<WebSocketEvent<T>>,
     pub(super) shutdown: CancellationToken,
     pub(super) next_client: AtomicU64,
-}
-
-/// How a connection ends.
-#[derive(Debug)]
-struct Ending {
-    cause: CloseCause,
-    code: CloseCode,
-    reason: String,
-    /// Whether there is still someone to send a CLOSE frame to.
-    goodbye: bool,
 }
 
 /// Serves one connection from its first byte to its last.
@@ -109,6 +99,8 @@ struct Connection<T> {
     shared: Arc<Shared<T>>,
     outbound: Arc<Outbound>,
     liveness: Arc<Liveness>,
+    /// Whether the owner knows of this connection.
+    announced: AtomicBool,
 }
 
 impl<T: Send + 'static> Connection<T> {
@@ -122,6 +114,7 @@ impl<T: Send + 'static> Connection<T> {
                 config.outbound_bytes_max,
             )),
             liveness: Arc::new(Liveness::new(config.message_timeout)),
+            announced: AtomicBool::new(false),
             shared,
         }
     }
@@ -153,40 +146,33 @@ impl<T: Send + 'static> Connection<T> {
         )
         .await;
 
-        let session = match opened {
-            Ok(session) => session,
-            Err(rejection) => {
-                let ending = self.refuse(&mut socket, &rejection).await;
-                self.part(socket, ending).await;
-                return;
+        let ending = match opened {
+            Ok(session) => {
+                let info = ClientInfo {
+                    client,
+                    peer: self.peer,
+                    // A session is only opened for names of ASCII.
+                    application_name: application_name.and_then(|name| String::from_utf8(name).ok()),
+                };
+                let application = info.application_name.as_deref();
+                tracing::debug!(%client, peer = %self.peer, application, "client connected");
+                // A panic, be it in the function that admits messages, must end this connection only.
+                let conversation = AssertUnwindSafe(self.converse(&mut socket, session, info));
+                conversation.catch_unwind().await.unwrap_or_else(|_panic| {
+                    self.shared.counters.panics.add(1);
+                    Ending::ours(CloseCause::Internal, CloseCode::INTERNAL, "internal error")
+                })
             }
-        };
-        let info = ClientInfo {
-            client,
-            peer: self.peer,
-            // A session is only opened for names of ASCII.
-            application_name: application_name.and_then(|name| String::from_utf8(name).ok()),
-        };
-        tracing::debug!(%client, peer = %self.peer, application = info.application_name, "client connected");
-        self.tell(WebSocketEvent::Connected(info.clone())).await;
-
-        // A panic, be it in the function that admits messages, must end this connection only.
-        let ending = match AssertUnwindSafe(self.converse(&mut socket, session, info))
-            .catch_unwind()
-            .await
-        {
-            Ok(ending) => ending,
-            Err(_panic) => {
-                self.shared.counters.panics.add(1);
-                Ending::ours(CloseCause::Internal, CloseCode::INTERNAL, "internal error")
-            }
+            Err(rejection) => self.refuse(&mut socket, &rejection).await,
         };
         self.shared.hub.remove(client);
-        let (code, reason) = (ending.code, ending.reason.clone());
-        let socket = self.part(socket, ending).await;
-        self.tell(WebSocketEvent::Disconnected { client, code, reason })
-            .await;
-        if let Some(mut socket) = socket {
+        let parted = self.part(socket, &ending).await;
+        if self.announced.load(Ordering::Relaxed) {
+            let Ending { code, reason, .. } = ending;
+            self.tell(WebSocketEvent::Disconnected { client, code, reason })
+                .await;
+        }
+        if let Some(mut socket) = parted {
             http::linger(socket.get_mut(), self.shared.config.close_timeout).await;
         }
     }
@@ -237,6 +223,8 @@ impl<T: Send + 'static> Connection<T> {
     where
         R: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     {
+        self.tell(WebSocketEvent::Connected(info.clone())).await;
+        self.announced.store(true, Ordering::Relaxed);
         let mut rejections = Rejections {
             connection: self,
             count: 0,
@@ -352,7 +340,7 @@ impl<T: Send + 'static> Connection<T> {
     }
 
     /// Sends the CLOSE frame; yields the socket if it is to be read until the client closes too.
-    async fn part<S>(&self, mut socket: WebSocketStream<S>, ending: Ending) -> Option<WebSocketStream<S>>
+    async fn part<S>(&self, mut socket: WebSocketStream<S>, ending: &Ending) -> Option<WebSocketStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -362,7 +350,7 @@ impl<T: Send + 'static> Connection<T> {
             reason,
             goodbye,
         } = ending;
-        self.shared.counters.closed(cause);
+        self.shared.counters.closed(*cause);
         let client = self.client;
         match cause {
             CloseCause::Client | CloseCause::Terminating => {
@@ -376,12 +364,8 @@ impl<T: Send + 'static> Connection<T> {
         let farewell = async {
             // Makes room, and sends the answer to the CLOSE frame of the client.
             socket.flush().await?;
-            if goodbye {
-                let frame = CloseFrame {
-                    code: code.0.into(),
-                    reason: truncated(&reason, REASON_LEN_MAX).into(),
-                };
-                socket.send(Message::Close(Some(frame))).await?;
+            if *goodbye {
+                socket.send(Message::Close(Some(ending.frame()))).await?;
             }
             socket.get_mut().shutdown().await?;
             Ok::<_, tungstenite::Error>(())
@@ -448,7 +432,8 @@ impl<T> Rejections<'_, T> {
         self.count += 1;
         shared.counters.error(rejection.code);
         if self.count <= REJECTIONS_LOGGED_MAX {
-            tracing::warn!(%client, %peer, code = rejection.code, context = rejection.context, "message refused");
+            let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
+            tracing::warn!(%client, %peer, code = rejection.code, context, "message refused");
         }
         outbound.push(rejection.to_json().into());
     }
@@ -463,69 +448,9 @@ impl<T> Drop for Rejections<'_, T> {
     }
 }
 
-impl Ending {
-    fn ours(cause: CloseCause, code: CloseCode, reason: impl Into<String>) -> Self {
-        Self {
-            cause,
-            code,
-            reason: reason.into(),
-            goodbye: true,
-        }
-    }
-
-    fn by_client(frame: Option<CloseFrame>) -> Self {
-        let (code, reason) = frame.map_or((CloseCode::NO_STATUS, String::new()), |frame| {
-            (CloseCode(frame.code.into()), frame.reason.as_str().to_owned())
-        });
-        Self {
-            cause: CloseCause::Client,
-            code,
-            reason,
-            goodbye: false,
-        }
-    }
-
-    fn vanished(reason: impl Into<String>) -> Self {
-        Self {
-            cause: CloseCause::Vanished,
-            code: CloseCode::ABNORMAL,
-            reason: reason.into(),
-            goodbye: false,
-        }
-    }
-
-    fn of(error: &tungstenite::Error, message_max: usize) -> Self {
-        use tungstenite::Error;
-
-        match error {
-            Error::Io(error) => Self::vanished(error.to_string()),
-            Error::ConnectionClosed
-            | Error::AlreadyClosed
-            | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                Self::vanished("closed without a CLOSE frame")
-            }
-            Error::Capacity(_) => Self::ours(
-                CloseCause::TooBig,
-                CloseCode::TOO_BIG,
-                format!("message too big: at most {message_max} bytes are allowed"),
-            ),
-            Error::Utf8(_) => Self::ours(
-                CloseCause::InvalidUtf8,
-                CloseCode::INVALID_PAYLOAD,
-                "text message is not UTF-8",
-            ),
-            Error::Protocol(error) => Self::ours(
-                CloseCause::Protocol,
-                CloseCode::PROTOCOL,
-                format!("protocol error: {error}"),
-            ),
-            other => Self::ours(CloseCause::Internal, CloseCode::INTERNAL, other.to_string()),
-        }
-    }
-}
-
 fn frame_limits(config: &WebSocketConfig) -> protocol::WebSocketConfig {
-    // DIFFERENCE: Zeek accepts frames without a mask. RFC 6455, 5.1: "the server MUST close the connection".
+    // DIFFERENCE(unmasked-frames): Zeek accepts frames without a mask (W-26). RFC 6455, 5.1: "the server MUST close".
+    // DIFFERENCE(message-limit): Zeek's server takes frames and messages of any length (W-25).
     protocol::WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_LEN)
         .write_buffer_size(0)
@@ -535,10 +460,5 @@ fn frame_limits(config: &WebSocketConfig) -> protocol::WebSocketConfig {
         .accept_unmasked_frames(false)
 }
 
-/// The beginning of a text, cut between characters.
-fn truncated(text: &str, len_max: usize) -> &str {
-    (0..=len_max.min(text.len()))
-        .rev()
-        .find_map(|end| text.get(..end))
-        .unwrap_or_default()
-}
+#[cfg(test)]
+mod tests;

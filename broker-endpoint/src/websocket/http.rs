@@ -33,7 +33,9 @@ const TLS_ALERT: [u8; 7] = [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28];
 
 /// How much is read and thrown away before a connection is closed, so that the last words reach a client that is still
 /// sending: closing with unread bytes makes the system send a reset, which takes back what was not read yet.
-const LINGER_BYTES_MAX: u64 = 128 * 1024 * 1024;
+const LINGER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+const LINGER_BUFFER_LEN: usize = 64 * 1024;
 
 /// A request for a WebSocket, answered with 101.
 #[derive(Debug)]
@@ -135,7 +137,7 @@ fn switching_protocols(request: &Request) -> Result<String, HandshakeError> {
     if !request.headers().contains_key("Upgrade") {
         return Err(HandshakeError::NotAnUpgrade);
     }
-    // DIFFERENCE: Zeek demands neither "Connection: Upgrade" nor a key of 16 bytes; RFC 6455, 4.2.1, does.
+    // DIFFERENCE(strict-upgrade): Zeek demands neither "Connection: Upgrade" nor a key of 16 bytes; RFC 6455, 4.2.1, does.
     let response = create_response(request).map_err(HandshakeError::Request)?;
     let accept = response
         .headers()
@@ -169,7 +171,8 @@ where
     }
 }
 
-/// DIFFERENCE: Zeek answers 400 to everything, without an explanation, and closes without a word if it is full.
+/// DIFFERENCE(http-answers): Zeek answers 400 to everything, without an explanation, and closes without a word if it is
+/// full (W-27).
 fn answer(error: &HandshakeError) -> Vec<u8> {
     let (status, headers) = match error {
         HandshakeError::Tls => return TLS_ALERT.to_vec(),
@@ -210,7 +213,16 @@ pub(super) async fn linger<S>(stream: &mut S, limit: Duration)
 where
     S: AsyncRead + Unpin,
 {
-    let mut rest = stream.take(LINGER_BYTES_MAX);
+    let mut buffer = vec![0; LINGER_BUFFER_LEN];
+    let discard = async {
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES_MAX {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => discarded += read,
+            }
+        }
+    };
     // Whatever ends this, the connection is done.
-    let _ = timeout(limit, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    let _ = timeout(limit, discard).await;
 }

@@ -1,6 +1,7 @@
 use std::{
+    future::poll_fn,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -18,7 +19,7 @@ use super::outbound::Outbound;
 /// Zeek's rule: when a ping is due, a pong must have come since the one before (`IXWebSocketServer`, and
 /// `WebSocketTransport::poll`). Two exceptions where the pong cannot have come:
 ///
-/// * DIFFERENCE: while a frame is on its way, since no pong fits into a frame. For a limited time, and only while
+/// * DIFFERENCE(slow-frames): while a frame is on its way, since no pong fits into a frame. For a limited time, and only while
 ///   bytes arrive.
 /// * While we do not read, because the owner of the server is busy with earlier messages.
 #[derive(Debug)]
@@ -94,16 +95,17 @@ impl Liveness {
         self.lock().ponged = true;
     }
 
-    /// Nothing is read until the future is done.
+    /// Nothing is read until the future is done, which may be at once.
     pub(super) async fn paused<F: Future>(&self, busy: F) -> F::Output {
-        {
+        let mut busy = pin!(busy);
+        poll_fn(|cx| {
+            let poll = busy.as_mut().poll(cx);
             let mut state = self.lock();
-            state.paused = true;
-            state.was_paused = true;
-        }
-        let output = busy.await;
-        self.lock().paused = false;
-        output
+            state.paused = poll.is_pending();
+            state.was_paused |= state.paused;
+            poll
+        })
+        .await
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

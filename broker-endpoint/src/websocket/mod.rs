@@ -33,6 +33,7 @@
 mod config;
 mod connection;
 mod counters;
+mod ending;
 mod http;
 mod hub;
 mod liveness;

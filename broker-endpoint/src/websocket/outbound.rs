@@ -36,6 +36,7 @@ pub(super) struct Outbound {
 #[derive(Debug)]
 struct State {
     phase: Phase,
+    /// Until it is sent.
     ping: Option<Bytes>,
     messages: VecDeque<Utf8Bytes>,
     bytes: usize,
@@ -77,6 +78,8 @@ impl Outbound {
     }
 
     /// Adds a message. If there is no room for it, everything that waits is dropped and the connection is doomed.
+    ///
+    /// DIFFERENCE(slow-clients): Zeek has one unbounded queue and one thread with blocking sends for all clients (W-24).
     ///
     /// A message finds room in an empty queue whatever its size, so that one that is larger than all limits is still
     /// delivered to a client that reads.
@@ -136,7 +139,7 @@ impl Outbound {
     {
         loop {
             match self.next() {
-                Next::Ping(payload) => send(sink, Message::Ping(payload)).await?,
+                Next::Ping(payload) => self.write_ping(sink, payload).await?,
                 Next::Text(text) => {
                     let len = text.len();
                     self.write_fragments(sink, text.into()).await?;
@@ -161,9 +164,9 @@ impl Outbound {
             )
             .await?;
             kind = Data::Continue;
-            let ping = self.lock().ping.take();
+            let ping = self.lock().ping.clone();
             if let Some(payload) = ping {
-                send(sink, Message::Ping(payload)).await?;
+                self.write_ping(sink, payload).await?;
             }
         }
         send(
@@ -173,10 +176,19 @@ impl Outbound {
         .await
     }
 
+    async fn write_ping<W>(&self, sink: &mut W, payload: Bytes) -> Result<(), tungstenite::Error>
+    where
+        W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    {
+        send(sink, Message::Ping(payload)).await?;
+        self.lock().ping = None;
+        Ok(())
+    }
+
     fn next(&self) -> Next {
         let mut state = self.lock();
-        if let Some(payload) = state.ping.take() {
-            return Next::Ping(payload);
+        if let Some(payload) = &state.ping {
+            return Next::Ping(payload.clone());
         }
         match state.messages.pop_front() {
             Some(text) => {
@@ -205,5 +217,102 @@ where
             done => return done,
         }
         sink.flush().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// A sink that takes everything.
+    #[derive(Default)]
+    struct Taken(Vec<Message>);
+
+    impl Sink<Message> for Taken {
+        type Error = tungstenite::Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
+            self.0.push(message);
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is sent now, and whether that was all for ever.
+    fn sent(outbound: &Outbound) -> (Vec<String>, bool) {
+        let mut taken = Taken::default();
+        let ended = outbound
+            .write(&mut taken, &Counters::default())
+            .now_or_never()
+            .is_some();
+        let payload = |message: Message| String::from_utf8(message.into_data().to_vec()).unwrap();
+        (taken.0.into_iter().map(payload).collect(), ended)
+    }
+
+    #[test]
+    fn messages_are_sent_in_order_and_pings_first() {
+        let outbound = Outbound::new(9, 9);
+        outbound.push("1".into());
+        outbound.push("2".into());
+        assert!(outbound.ping("ping".to_owned()));
+        assert!(
+            !outbound.ping("another".to_owned()),
+            "the first one is not sent yet"
+        );
+        assert_eq!(
+            sent(&outbound),
+            (vec!["another".to_owned(), "1".to_owned(), "2".to_owned()], false)
+        );
+        assert!(outbound.ping("ping".to_owned()));
+        outbound.push("3".into());
+        outbound.drain();
+        outbound.push("too late".into());
+        assert_eq!(sent(&outbound), (vec!["ping".to_owned(), "3".to_owned()], true));
+    }
+
+    #[test]
+    fn there_is_room_for_exactly_the_configured_numbers() {
+        // Three messages, ten bytes.
+        for (messages, overflow) in [
+            (&["", "", ""][..], None),
+            (&["", "", "", ""], Some((3, 0))),
+            (&["12345", "12345"], None),
+            (&["12345", "123456"], Some((1, 5))),
+            // One alone may have any length.
+            (&["123456789012"], None),
+            (&["123456789012", ""], Some((1, 12))),
+        ] {
+            let outbound = Outbound::new(3, 10);
+            for message in messages {
+                outbound.push((*message).into());
+            }
+            assert_eq!(outbound.overflowed().now_or_never(), overflow, "{messages:?}");
+            let expected = if overflow.is_some() { &[] } else { messages };
+            assert_eq!(
+                sent(&outbound),
+                (expected.iter().map(ToString::to_string).collect(), false)
+            );
+            // What was sent makes room, unless it is too late.
+            outbound.push("x".into());
+            assert_eq!(sent(&outbound).0.len(), usize::from(overflow.is_none()));
+        }
     }
 }

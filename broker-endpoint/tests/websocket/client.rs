@@ -62,6 +62,9 @@ pub(crate) fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The beginning of a binary frame with a payload of 64 MiB, and a mask of zeros, which changes nothing.
+pub(crate) const BINARY_64_MIB: &[u8] = &[BINARY, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0];
+
 /// The payload of a CLOSE frame.
 pub(crate) fn close(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
@@ -101,6 +104,15 @@ impl Client {
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Sends a message of 64 MiB of one byte.
+    pub(crate) async fn send_64_mib(&mut self, byte: u8) {
+        self.send(BINARY_64_MIB).await;
+        let chunk = vec![byte; 1 << 20];
+        for _ in 0..64 {
+            self.send(&chunk).await;
+        }
     }
 
     pub(crate) async fn send_text(&mut self, text: &str) {

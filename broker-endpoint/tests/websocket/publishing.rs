@@ -1,0 +1,212 @@
+//! Towards the clients: order, slow readers, and the end.
+
+use std::time::Duration;
+
+use broker_codec::{Data, json::DataMessage, zeek::Event};
+use broker_endpoint::websocket::{CloseCause, WebSocketEvent};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+
+use crate::{
+    client::{CLOSE, Client, masked},
+    server::{Answering, TOPIC, bind, config, delivered, event},
+};
+
+fn example(argument: &str) -> Event {
+    Event {
+        name: "x".into(),
+        args: vec![Data::String(argument.into())],
+        metadata: None,
+    }
+}
+
+#[tokio::test]
+async fn publications_arrive_in_order_short_or_long() {
+    let server = bind(config()).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let url = format!("ws://{}/v1/messages/json", server.local_addr());
+        let (mut client, _) = connect_async(url).await.unwrap();
+        client
+            .send(Message::text(r#"["zeek/management"]"#))
+            .await
+            .unwrap();
+        while !matches!(client.next().await.unwrap().unwrap(), Message::Text(_)) {}
+        clients.push(client);
+    }
+    let arguments: Vec<String> = (0..100)
+        .map(|number| format!("{number}{}", "x".repeat((number % 7) * 40_000)))
+        .collect();
+    let publisher = server.publisher();
+    let publishing = async {
+        for argument in &arguments {
+            publisher.publish_event(TOPIC, &example(argument)).await;
+            // What nobody subscribed to goes nowhere.
+            publisher
+                .publish(DataMessage {
+                    topic: "zeek".into(),
+                    data: Data::None,
+                })
+                .await;
+        }
+    };
+    let reading = async {
+        for argument in &arguments {
+            for client in &mut clients {
+                let text = loop {
+                    if let Message::Text(text) = client.next().await.unwrap().unwrap() {
+                        break text;
+                    }
+                };
+                assert!(
+                    text == delivered("x", argument).as_str(),
+                    "{} bytes",
+                    argument.len()
+                );
+            }
+        }
+    };
+    tokio::join!(publishing, reading);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed_and_delays_nobody() {
+    let mut config = config();
+    config.close_timeout = Duration::from_millis(20);
+    let mut server = bind(config).await;
+    let slow = Client::subscribed(server.local_addr(), r#"["zeek"]"#).await;
+    let publisher = server.publisher();
+    let event = example(&"x".repeat(50_000));
+    let mut count = 0;
+    let reason = loop {
+        tokio::select! {
+            heard = server.recv() => {
+                if let Some(WebSocketEvent::Disconnected { code, reason, .. }) = heard {
+                    assert_eq!(code.0, 1008);
+                    break reason;
+                }
+            }
+            () = publisher.publish_event(TOPIC, &event) => count += 1,
+        }
+    };
+    assert!(reason.starts_with("reading too slowly: "), "{reason}");
+    let counters = server.counters();
+    assert_eq!(counters.closes[&CloseCause::Overflow], 1);
+    assert!(counters.messages_out < count);
+    drop(slow);
+}
+
+#[tokio::test]
+async fn a_slow_client_learns_why_it_is_closed() {
+    let mut config = config();
+    config.outbound_bytes_max = 100_000;
+    let mut server = bind(config).await;
+    let mut slow = Client::subscribed(server.local_addr(), r#"["zeek"]"#).await;
+    let publisher = server.publisher();
+    let argument = "x".repeat(50_000);
+    // Until what the system buffers is full, and our own queue.
+    let flood = async {
+        loop {
+            publisher.publish_event(TOPIC, &example(&argument)).await;
+            if server.counters().closes.contains_key(&CloseCause::Overflow) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    flood.await;
+    let mut whole = 0;
+    let payload = loop {
+        let frame = slow.frame().await;
+        if frame.head == CLOSE {
+            break frame.payload;
+        }
+        whole += 1;
+    };
+    assert!(whole > 0);
+    let reason = String::from_utf8_lossy(&payload[2..]).into_owned();
+    assert_eq!(payload[..2], 1008_u16.to_be_bytes());
+    assert!(
+        reason.starts_with("reading too slowly: 1 messages of ")
+            || reason.starts_with("reading too slowly: 2 messages"),
+        "{reason}"
+    );
+    assert_eq!(slow.rest().await, b"");
+    loop {
+        if let Some(WebSocketEvent::Disconnected { reason: reported, .. }) = server.recv().await {
+            assert_eq!(reported, reason);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn shutdown_delivers_what_was_published_and_says_goodbye() {
+    let server = bind(config()).await;
+    let publisher = server.publisher();
+    let mut client = Client::subscribed(server.local_addr(), r#"["zeek"]"#).await;
+    let mut half_open = Client::connect(server.local_addr()).await;
+    half_open.send("GET /").await;
+    for number in 0..200 {
+        publisher
+            .publish_event(TOPIC, &example(&number.to_string()))
+            .await;
+    }
+    let shutdown = tokio::spawn(server.shutdown());
+    for number in 0..200 {
+        assert_eq!(client.text().await, delivered("x", &number.to_string()));
+    }
+    assert_eq!(client.closed().await, (1001, "Terminating".to_owned()));
+    assert_eq!(half_open.rest().await, b"");
+    let addr = client.stream.peer_addr().unwrap();
+    drop(client);
+    shutdown.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(addr).await.is_err());
+    publisher.publish_event(TOPIC, &example("into the void")).await;
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_clients_that_do_not_listen() {
+    let mut config = config();
+    config.close_timeout = Duration::from_millis(20);
+    let server = bind(config).await;
+    let publisher = server.publisher();
+    let mut deaf = Client::subscribed(server.local_addr(), r#"["zeek"]"#).await;
+    for _ in 0..400 {
+        publisher
+            .publish_event(TOPIC, &example(&"x".repeat(50_000)))
+            .await;
+    }
+    deaf.send(masked(0x89, b"")).await;
+    // Ends, or the test does not.
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_independent_client_exchanges_long_messages() {
+    let server = Answering::start(config()).await;
+    let (mut client, _) = connect_async(format!("ws://{}/v1/messages/json", server.addr))
+        .await
+        .unwrap();
+    client
+        .send(Message::text(r#"["zeek/management/controller"]"#))
+        .await
+        .unwrap();
+    let argument = "\u{e9}x".repeat(400_000);
+    client.send(Message::text(event("ask", &argument))).await.unwrap();
+    let mut texts = Vec::new();
+    while texts.len() < 2 {
+        if let Message::Text(text) = client.next().await.unwrap().unwrap() {
+            texts.push(text);
+        }
+    }
+    assert!(texts[0].starts_with(r#"{"type":"ack","#));
+    assert!(texts[1] == delivered("answer", &argument).as_str());
+    client.close(None).await.unwrap();
+    while let Some(message) = client.next().await {
+        assert!(
+            matches!(message, Ok(Message::Ping(_) | Message::Close(_))),
+            "{message:?}"
+        );
+    }
+}
