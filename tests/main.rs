@@ -1,6 +1,8 @@
 //! The one integration-test binary of the workspace.
 
 mod garbage;
+mod process;
+mod store;
 mod support;
 mod tidy;
 mod wire;

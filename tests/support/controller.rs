@@ -6,8 +6,8 @@ use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +22,9 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::workspace_root;
+
+/// The store's file, by the name that Zeek gives it.
+pub(crate) const STORE: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
 
 /// How long a start or a stop may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,7 +73,7 @@ fn build() -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Controller {
     child: Child,
-    home: TempDir,
+    home: Arc<TempDir>,
     ready: Ready,
     stderr: Option<thread::JoinHandle<String>>,
 }
@@ -78,6 +81,7 @@ pub(crate) struct Controller {
 /// What the controller writes to `--ready-file`.
 #[derive(Debug, Deserialize)]
 struct Ready {
+    pid: i32,
     websocket: Vec<SocketAddr>,
 }
 
@@ -85,11 +89,22 @@ impl Controller {
     /// Starts it on free ports with these further arguments, and waits until it listens.
     pub(crate) fn start<A: AsRef<str>>(arguments: &[A]) -> Self {
         let home = TempDir::with_prefix("conformance-").expect("a directory can be made");
-        fs::create_dir(home.path().join("state")).expect("a directory can be made");
+        Self::start_in(&Arc::new(home), Command::new(binary()), arguments)
+    }
+
+    /// Starts it in a directory where it may have run before, by a command that its arguments are added to: the program
+    /// itself, or one that starts it.
+    pub(crate) fn start_in<A: AsRef<str>>(
+        home: &Arc<TempDir>,
+        mut command: Command,
+        arguments: &[A],
+    ) -> Self {
+        fs::create_dir_all(home.path().join("state")).expect("a directory can be made");
         let ready_file = home.path().join("ready.json");
-        let program = binary();
+        // After a crash the file of the process before is still there.
+        let _ = fs::remove_file(&ready_file);
         let watch = Watch::new(home.path());
-        let mut child = Command::new(program)
+        let mut child = command
             .args(["--websocket-listen", "127.0.0.1:0", "--zeek-prefix"])
             .arg(home.path())
             .arg("--state-dir")
@@ -122,7 +137,7 @@ impl Controller {
         let ready = serde_json::from_slice(&text).expect("the ready file is as documented");
         Self {
             child,
-            home,
+            home: Arc::clone(home),
             ready,
             stderr: Some(reader),
         }
@@ -135,10 +150,38 @@ impl Controller {
         self.ready.websocket[0]
     }
 
+    /// The directory of the store and of the management log of a controller of this name.
+    pub(crate) fn working_dir(&self, name: &str) -> PathBuf {
+        self.home.path().join("state/nodes").join(name)
+    }
+
+    /// The number of its process, which is not our child if it was started by another program.
+    pub(crate) const fn pid(&self) -> i32 {
+        self.ready.pid
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(self.pid()).expect("the ready file names a process");
+        kill_process(process, signal).expect("the controller still runs");
+    }
+
+    /// Waits for its end, however it ends, and returns its log, too.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("the controller can be waited for");
+        let stderr = self.stderr.take().expect("waited for once");
+        (status, stderr.join().expect("standard error can be read"))
+    }
+
+    /// Ends it as a crash would, without any chance to write something.
+    pub(crate) fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("the controller can be waited for");
+    }
+
     /// Stops it in good order; it must end with 0. Returns what it left behind.
     pub(crate) fn stop(mut self) -> Remains {
-        let process = Pid::from_child(&self.child);
-        kill_process(process, Signal::TERM).expect("the controller still runs");
+        self.signal(Signal::TERM);
         let status = self.child.wait().expect("the controller can be waited for");
         let stderr = self
             .stderr

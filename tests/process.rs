@@ -1,0 +1,278 @@
+//! The controller as a process: how it starts, what it is called, how it ends.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::{
+    controller::{Controller, STORE, binary},
+    websocket::{Client, request},
+};
+
+const NAME: [&str; 2] = ["--name", "controller"];
+
+/// The program with nothing of this process's environment, in a directory of its own.
+fn command(home: &TempDir) -> Command {
+    let mut command = Command::new(binary());
+    command.env_clear().current_dir(home.path()).stdin(Stdio::null());
+    command
+}
+
+fn home() -> TempDir {
+    TempDir::with_prefix("process-").expect("a directory can be made")
+}
+
+fn run(home: &TempDir, arguments: &[&str]) -> Output {
+    command(home)
+        .args(arguments)
+        .output()
+        .expect("the controller can be run")
+}
+
+#[track_caller]
+fn assert_refuses(home: &TempDir, arguments: &[&str], code: i32, explanation: &str) {
+    let directories = ["--state-dir", "state", "--spool-dir", "spool"];
+    let output = run(home, &[&directories, arguments].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(explanation), "{stderr}");
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
+    let home = home();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().expect("it is bound").to_string();
+    assert_refuses(&home, &["--no-such-option"], 2, "unexpected argument");
+    assert_refuses(&home, &["--name", "a/b"], 2, "choose another name");
+    assert_refuses(
+        &home,
+        &["Management::Controller::default_port=2150"],
+        2,
+        "not a port with its protocol",
+    );
+    assert_refuses(&home, &["--redefs", "local.zeek"], 1, "No such file");
+    assert_refuses(
+        &home,
+        &["--websocket-listen", &taken],
+        1,
+        "is another controller running, or should --websocket-listen differ?",
+    );
+}
+
+#[test]
+fn a_damaged_store_is_refused_and_kept() {
+    let home = home();
+    let dir = home.path().join("state/nodes/controller");
+    fs::create_dir_all(&dir).expect("a directory can be made");
+    fs::write(dir.join(STORE), "this was a database once").expect("a file can be written");
+    assert_refuses(&home, &NAME, 1, "move it away to start without configurations");
+    let kept = fs::read_to_string(dir.join(STORE)).expect("it is still there");
+    assert_eq!(kept, "this was a database once");
+}
+
+#[test]
+fn a_second_controller_names_the_first() {
+    let home = Arc::new(home());
+    let first = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let holder = format!("is in use by process {} (mgmt-controller)", first.pid());
+    assert_refuses(&home, &NAME, 1, &holder);
+    // Another name is another store.
+    let second = Controller::start_in(&home, Command::new(binary()), &["--name", "another"]);
+    second.stop();
+    first.stop();
+}
+
+#[test]
+fn the_process_is_called_as_asked() {
+    let home = Arc::new(home());
+    let arguments = [NAME[0], NAME[1], "--process-name", "zeek.controller"];
+    let controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let process = Path::new("/proc").join(controller.pid().to_string());
+    let read = |file: &str| fs::read_to_string(process.join(file)).expect("the process is there");
+    assert_eq!(read("comm"), "zeek.controller\n", "for ps and pgrep");
+    assert_eq!(
+        read("cmdline").split('\0').next(),
+        Some("zeek.controller"),
+        "for netstat"
+    );
+    let dir = fs::read_link(process.join("cwd")).expect("the process is there");
+    assert_eq!(
+        dir,
+        controller
+            .working_dir("controller")
+            .canonicalize()
+            .expect("it exists")
+    );
+    controller.stop();
+}
+
+#[test]
+fn a_signal_ends_it_in_good_order() {
+    let home = Arc::new(home());
+    let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let mut client = Client::subscribed(controller.websocket());
+    let stopping = thread::spawn(move || controller.stop());
+    assert_eq!(client.close(), Some((1001, "Terminating".to_owned())));
+    let remains = stopping.join().expect("it ended with 0");
+    let [(name, log)] = remains.management_logs.as_slice() else {
+        panic!("{:?}", remains.management_logs)
+    };
+    assert!(name.starts_with("management-controller__"), "{name}");
+    let close = log.lines().next_back().expect("a log has lines");
+    assert!(close.starts_with("#close\t"), "{close}");
+    assert!(!home.path().join("ready.json").exists());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let home = Arc::new(home());
+    let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let mut client = Client::subscribed(controller.websocket());
+    controller.signal(Signal::TERM);
+    // The server has said goodbye and waits for this client to do so, too.
+    let socket = client.socket();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"Terminating") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).expect("the goodbye comes");
+        heard.extend(byte);
+    }
+    controller.signal(Signal::INT);
+    let (status, stderr) = controller.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        stderr.contains("ended by a second signal before everything was written"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn the_log_of_a_controller_of_zeek_that_crashed_is_rotated_at_the_start() {
+    let home = Arc::new(home());
+    let dir = home.path().join("state/nodes/controller");
+    fs::create_dir_all(&dir).expect("a directory can be made");
+    let cut_off = "#separator \\x09\n1795310566.246379\tcontroller\tINFO\tCONTROLLER\tlast words\n";
+    for (file, text) in [
+        ("management-controller.log", cut_off),
+        (".shadow.management-controller.log", ".log\n\n"),
+    ] {
+        fs::write(dir.join(file), text).expect("a file can be written");
+    }
+    let remains = Controller::start_in(&home, Command::new(binary()), &NAME).stop();
+    let logs: Vec<_> = remains.management_logs.iter().map(|(_, text)| text).collect();
+    assert_eq!(logs.len(), 2, "{:?}", remains.management_logs);
+    assert!(logs.iter().any(|text| *text == cut_off));
+    assert!(logs.iter().any(|text| text.contains("controller is live")));
+}
+
+/// `ZEEK_MANAGEMENT_TESTING`, which Zeek's own tests set, keeps all files below the current directory.
+#[test]
+fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directory() {
+    let home = home();
+    let mut controller = command(&home)
+        .env("ZEEK_CONTROLLER_NAME", "from-environment")
+        .env("ZEEK_CONTROLLER_WEBSOCKET_ADDR", "127.0.0.1")
+        .env("ZEEK_CONTROLLER_WEBSOCKET_PORT", "0/tcp")
+        .env("ZEEK_MANAGEMENT_TESTING", "1")
+        .args(["--log-format", "json"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the controller can be started");
+    let stderr = BufReader::new(controller.stderr.take().expect("it is piped"));
+    let mut lines = stderr.lines().map(|line| line.expect("standard error is text"));
+    let mut address = None;
+    while address.is_none() {
+        let line = lines.next().expect("it gets ready");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("each line is JSON");
+        if event["message"] == "ready, serving WebSocket clients" {
+            assert_eq!(event["name"], "from-environment");
+            address = event["address"]
+                .as_str()
+                .map(|address| address.parse().expect("an address"));
+        }
+    }
+    let mut client = Client::subscribed(address.expect("it was found"));
+    client.send_text(&request("get_instances_request", "my-request", &[]));
+    client.text();
+
+    let pid = Pid::from_child(&controller);
+    kill_process(pid, Signal::TERM).expect("it still runs");
+    assert!(controller.wait().expect("it can be waited for").success());
+    let about_my_request = lines.filter(|line| line.contains("my-request")).map(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("each line is JSON");
+        assert_eq!(event["reqid"], "my-request", "{line}");
+    });
+    assert_eq!(about_my_request.count(), 2, "request and response");
+
+    let dir = home.path().join("nodes/from-environment");
+    assert!(dir.join(STORE).exists());
+    let log = fs::read_to_string(dir.join("management-from-environment.log")).expect("it is not rotated");
+    assert!(
+        log.contains("rx Management::Controller::API::get_instances_request my-request"),
+        "{log}"
+    );
+    assert!(
+        log.lines()
+            .next_back()
+            .is_some_and(|line| line.starts_with("#close\t")),
+        "{log}"
+    );
+}
+
+#[test]
+fn the_configuration_can_be_checked_and_shown_without_a_start() {
+    let home = home();
+    fs::write(
+        home.path().join("local.zeek"),
+        "redef Management::Controller::name = \"local\";\nredef Site::local_nets += { 10.0.0.0/8 };\n",
+    )
+    .expect("a file can be written");
+    let redefs = ["--redefs", "local.zeek", "--state-dir", "/s", "--spool-dir", "/p"];
+
+    let output = run(&home, &[&["check-config"], &redefs[..]].concat());
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("warning: local.zeek:2: redefinition of Site::local_nets ignored"),
+        "{stderr}"
+    );
+
+    let output = run(
+        &home,
+        &["check-config", "Management::Controller::default_port=2150"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = run(&home, &[&["dump-config", "--json"], &redefs[..]].concat());
+    assert_eq!(output.status.code(), Some(0));
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        shown[0],
+        serde_json::json!({
+            "name": "Management::Controller::name",
+            "value": "\"local\"",
+            "origin": "local.zeek:1",
+        })
+    );
+    let output = run(&home, &[&["dump-config"], &redefs[..]].concat());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("# local.zeek:1\n"));
+}
+
+#[test]
+fn completions_and_a_manual_page_can_be_generated() {
+    let home = home();
+    let bash = run(&home, &["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&bash.stdout).contains("--websocket-listen"));
+    let man = run(&home, &["man"]);
+    assert!(String::from_utf8_lossy(&man.stdout).contains(".TH mgmt-controller 1"));
+}
