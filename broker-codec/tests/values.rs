@@ -147,7 +147,7 @@ fn the_decoders_agree_with_the_oracles() {
     let texts: Vec<_> = corpus.iter().map(|[_, text, _]| text).collect();
     let mut mutator = Mutator::new(2);
     let mut good = [0; 2];
-    for _ in 0..50_000 {
+    for _ in 0..20_000 {
         let input = mutator.input(&bytes);
         let decoded = binary::decode(&input).ok();
         assert_eq!(decoded, oracle::binary(&input), "{}", hex::encode(&input));
@@ -163,5 +163,5 @@ fn the_decoders_agree_with_the_oracles() {
             Verdict::Unknown => {}
         }
     }
-    assert!(good.iter().all(|good| *good > 500), "{good:?}");
+    assert!(good.iter().all(|good| *good > 200), "{good:?}");
 }

@@ -58,12 +58,6 @@ fn scan(input: &[u8]) -> Result<usize, DecodeError> {
     }
 }
 
-/// What a tag and the bytes behind it say.
-enum Item<'a> {
-    Leaf(Node<'a>),
-    Container { kind: Kind, len: u32 },
-}
-
 /// What is left of an input; after an error, from where it happened.
 pub(crate) struct Cursor<'a> {
     input: &'a [u8],
@@ -77,29 +71,20 @@ impl<'a> Cursor<'a> {
 
     /// A count, if that is what comes next.
     pub(crate) fn count(&mut self) -> Option<u64> {
-        match self.item() {
-            Ok(Item::Leaf(Node::Count(value))) => Some(value),
-            _ => None,
-        }
+        (self.tag().ok()? == tag::COUNT).then_some(())?;
+        self.array().ok().map(u64::from_be_bytes)
     }
 
     /// The bytes of a string, if that is what comes next.
     pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
-        match self.item() {
-            Ok(Item::Leaf(Node::String(bytes))) => Some(bytes),
-            _ => None,
-        }
+        (self.tag().ok()? == tag::STRING).then_some(())?;
+        self.bytes().ok()
     }
 
     /// How many elements a vector claims to have, if that is what comes next.
     pub(crate) fn vector(&mut self) -> Option<u32> {
-        match self.item() {
-            Ok(Item::Container {
-                kind: Kind::Vector,
-                len,
-            }) => Some(len),
-            _ => None,
-        }
+        (self.tag().ok()? == tag::VECTOR).then_some(())?;
+        self.length().ok()
     }
 
     const fn error(&self, kind: DecodeErrorKind) -> DecodeError {
@@ -163,6 +148,13 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
+    /// Goes over the content of a leaf.
+    #[inline]
+    fn pass(&mut self, length: usize) -> Result<(), DecodeErrorKind> {
+        self.rest = self.rest.get(length..).ok_or(DecodeErrorKind::UnexpectedEnd)?;
+        Ok(())
+    }
+
     /// A container's count, checked against what is left: an element takes one byte at least.
     #[inline]
     fn elements(&mut self, kind: Kind) -> Result<u32, DecodeErrorKind> {
@@ -173,17 +165,6 @@ impl<'a> Cursor<'a> {
         } else {
             Err(DecodeErrorKind::CountBeyondEnd(len))
         }
-    }
-
-    #[inline]
-    fn item(&mut self) -> Result<Item<'a>, DecodeErrorKind> {
-        let kind = match self.tag()? {
-            tag::SET => Kind::Set,
-            tag::TABLE => Kind::Table,
-            tag::VECTOR => Kind::Vector,
-            tag => return self.leaf(tag).map(Item::Leaf),
-        };
-        self.elements(kind).map(|len| Item::Container { kind, len })
     }
 
     #[inline]
@@ -227,11 +208,22 @@ impl<'a> Cursor<'a> {
         if *values > VALUES_MAX {
             return Err(DecodeErrorKind::TooManyValues);
         }
-        let (kind, len) = match self.item()? {
-            Item::Leaf(_) => return Ok(()),
-            Item::Container { .. } if depth == DEPTH_MAX => return Err(DecodeErrorKind::TooDeep),
-            Item::Container { kind, len } => (kind, len),
+        let tag = self.tag()?;
+        let Some(kind) = container(tag) else {
+            return match tag {
+                tag::BOOLEAN => self.pass(1),
+                tag::COUNT | tag::INTEGER | tag::REAL | tag::TIMESTAMP | tag::TIMESPAN => self.pass(8),
+                tag::STRING | tag::ENUM_VALUE => self.bytes().map(drop),
+                tag::ADDRESS => self.pass(16),
+                tag::SUBNET => self.pass(17),
+                tag::PORT => self.port().map(drop),
+                _ => Ok(()),
+            };
         };
+        let len = self.elements(kind)?;
+        if depth == DEPTH_MAX {
+            return Err(DecodeErrorKind::TooDeep);
+        }
         for _ in 0..len {
             self.skip(depth + 1, values)?;
             if kind == Kind::Table {
@@ -249,14 +241,15 @@ impl<'a> Cursor<'a> {
             nodes.reserve_exact(values.saturating_sub(nodes.len()));
         }
         let start = self.rest;
-        let (kind, len) = match self.item()? {
-            Item::Leaf(leaf) => {
-                nodes.push(leaf);
-                return Ok(());
-            }
-            Item::Container { .. } if depth == DEPTH_MAX => return Err(DecodeErrorKind::TooDeep),
-            Item::Container { kind, len } => (kind, len),
+        let tag = self.tag()?;
+        let Some(kind) = container(tag) else {
+            nodes.push(self.leaf(tag)?);
+            return Ok(());
         };
+        let len = self.elements(kind)?;
+        if depth == DEPTH_MAX {
+            return Err(DecodeErrorKind::TooDeep);
+        }
         let at = nodes.len();
         nodes.push(Node::None);
         if kind == Kind::Vector {
@@ -305,27 +298,23 @@ impl<'a> Cursor<'a> {
     /// Builds one value that has been scanned.
     fn owned(&mut self) -> Result<Data, DecodeErrorKind> {
         let start = self.rest;
-        let duplicate = match self.item()? {
-            Item::Leaf(leaf) => return Ok(value_at(&[leaf], 0).to_data()),
-            Item::Container {
-                kind: Kind::Table,
-                len,
-            } => {
-                let entries = self.collect(len, |cursor| Ok((cursor.owned()?, cursor.owned()?)))?;
-                match Table::try_from(entries) {
-                    Ok(table) => return Ok(Data::Table(table)),
-                    Err(_) => Kind::Table,
-                }
-            }
-            Item::Container { kind: Kind::Set, len } => match Set::from_wire(self.collect(len, Self::owned)?)
-            {
-                Ok(set) => return Ok(Data::Set(set)),
-                Err(_) => Kind::Set,
-            },
-            Item::Container { len, .. } => return self.collect(len, Self::owned).map(Data::Vector),
+        let tag = self.tag()?;
+        let Some(kind) = container(tag) else {
+            return Ok(value_at(&[self.leaf(tag)?], 0).to_data());
         };
-        self.rest = start;
-        Err(DecodeErrorKind::Duplicate(duplicate))
+        let len = self.elements(kind)?;
+        let unique = match kind {
+            Kind::Set => Set::from_wire(self.collect(len, Self::owned)?).map(Data::Set),
+            Kind::Table => {
+                let entries = self.collect(len, |cursor| Ok((cursor.owned()?, cursor.owned()?)))?;
+                Table::try_from(entries).map(Data::Table)
+            }
+            _ => return self.collect(len, Self::owned).map(Data::Vector),
+        };
+        unique.map_err(|_| {
+            self.rest = start;
+            DecodeErrorKind::Duplicate(kind)
+        })
     }
 
     /// Builds as many elements as have been scanned.
@@ -339,6 +328,16 @@ impl<'a> Cursor<'a> {
             elements.push(element(self)?);
         }
         Ok(elements)
+    }
+}
+
+/// The kind of container that a tag stands for.
+const fn container(tag: u8) -> Option<Kind> {
+    match tag {
+        tag::SET => Some(Kind::Set),
+        tag::TABLE => Some(Kind::Table),
+        tag::VECTOR => Some(Kind::Vector),
+        _ => None,
     }
 }
 
