@@ -1,6 +1,6 @@
 //! The frames of the recorded conversations, with what Broker's own decoder made of them.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, sync::OnceLock};
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
@@ -70,8 +70,14 @@ pub(crate) enum Phase {
     Operation,
 }
 
-/// Every frame of a recording, in order per connection.
-pub(crate) fn frames(recording: &str) -> Vec<Frame> {
+/// Every frame of a recording, in order per connection. Read once for all tests.
+pub(crate) fn frames(recording: &str) -> &'static [Frame] {
+    static READ: [OnceLock<Vec<Frame>>; RECORDINGS.len()] = [const { OnceLock::new() }; RECORDINGS.len()];
+    let number = RECORDINGS.iter().position(|known| *known == recording);
+    READ[number.expect("a known recording")].get_or_init(|| read_frames(recording))
+}
+
+fn read_frames(recording: &str) -> Vec<Frame> {
     let path = workspace_root()
         .join("fixtures")
         .join(recording)

@@ -16,7 +16,7 @@ fn each_side_of_each_captured_handshake_is_reproduced() {
     let mut complete = 0;
     let mut only_begun = 0;
     for recording in RECORDINGS {
-        let mut connections: BTreeMap<u32, Vec<Frame>> = BTreeMap::new();
+        let mut connections: BTreeMap<u32, Vec<&Frame>> = BTreeMap::new();
         for frame in frames(recording) {
             if frame.phase == Phase::Handshake {
                 connections.entry(frame.conn).or_default().push(frame);
@@ -43,13 +43,13 @@ fn each_side_of_each_captured_handshake_is_reproduced() {
     assert_eq!((complete, only_begun), (269, 119));
 }
 
-fn sent_by(frames: &[Frame], side: Side) -> Vec<Bytes> {
+fn sent_by(frames: &[&Frame], side: Side) -> Vec<Bytes> {
     let sent = frames.iter().filter(|frame| frame.from == side);
     sent.map(|frame| framed(&frame.bytes)).collect()
 }
 
 /// What our endpoint sends as one of the sides, with that side's id and filter, and whether it is then established.
-fn replay(frames: &[Frame], ours: Side) -> (Vec<Bytes>, bool) {
+fn replay(frames: &[&Frame], ours: Side) -> (Vec<Bytes>, bool) {
     let (own, filter) = identity(frames, ours);
     let mut node = Node::new(own, &filter);
     let role = match ours {
@@ -74,7 +74,7 @@ fn replay(frames: &[Frame], ours: Side) -> (Vec<Bytes>, bool) {
     (sent, established)
 }
 
-fn identity(frames: &[Frame], side: Side) -> (EndpointId, Vec<Topic>) {
+fn identity(frames: &[&Frame], side: Side) -> (EndpointId, Vec<Topic>) {
     let mut id = None;
     let mut filter = Vec::new();
     for frame in frames.iter().filter(|frame| frame.from == side) {

@@ -124,9 +124,10 @@ fn every_frame_of_every_capture_is_shown() {
                 Side::Client => Speaker::Client,
                 Side::Server => Speaker::Server,
             };
-            let kind = frame
-                .message
-                .map_or("data".into(), |message| message["type"].clone());
+            let kind = match &frame.message {
+                Some(message) => message["type"].clone(),
+                None => "data".into(),
+            };
             expected
                 .entry((frame.client_port, speaker))
                 .or_default()

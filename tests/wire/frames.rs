@@ -19,8 +19,8 @@ fn every_captured_frame_reads_as_broker_reads_it_and_writes_as_it_came() {
         for (number, frame) in (1..).zip(frames(recording)) {
             let context = format!("{recording}, line {number}");
             match frame.phase {
-                Phase::Handshake => check_handshake(&frame, &context),
-                Phase::Operation => check_operation(&frame, &context),
+                Phase::Handshake => check_handshake(frame, &context),
+                Phase::Operation => check_operation(frame, &context),
             }
             count += 1;
         }

@@ -25,7 +25,7 @@ fn corpus(phase: Phase) -> Vec<Vec<u8>> {
         .iter()
         .flat_map(|recording| frames(recording))
         .filter(|frame| frame.phase == phase && frame.bytes.len() < 700)
-        .map(|frame| frame.bytes)
+        .map(|frame| frame.bytes.clone())
         .collect();
     corpus.sort_unstable();
     corpus.dedup();

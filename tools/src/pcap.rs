@@ -157,7 +157,7 @@ impl Link {
             DataLink::ETHERNET => Some(Self::Ethernet),
             DataLink::NULL | DataLink::LOOP => Some(Self::Family),
             DataLink::LINUX_SLL => Some(Self::Cooked),
-            DataLink::Unknown(276) => Some(Self::Cooked2),
+            DataLink::LINUX_SLL2 => Some(Self::Cooked2),
             DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 | DataLink::Unknown(12 | 14) => Some(Self::Raw),
             _ => None,
         }
@@ -314,3 +314,6 @@ impl Cursor<'_> {
         self.0 = self.0.get(..len).unwrap_or(self.0);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,3 +322,6 @@ impl Direction {
         self.next = self.next.map(|next| next.wrapping_add(u32::from_be_bytes(low)));
     }
 }
+
+#[cfg(test)]
+mod tests;
