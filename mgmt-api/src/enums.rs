@@ -45,7 +45,7 @@ pub enum State {
     Unknown,
 }
 
-/// The last part of the name.
+/// The name without its module: `RUNNING`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -67,6 +67,24 @@ impl<K: Clone + Ord, V> RequestTable<K, V> {
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
+    /// The entries by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, entry)| (key, &entry.value))
+    }
+
+    /// Moves the deadline of the entry under this key, if there is one, to a later time; never to an earlier one.
+    pub fn postpone(&mut self, key: &K, deadline: Now) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        if deadline > entry.expiry.0 {
+            self.expiry.remove(&entry.expiry);
+            entry.expiry = (deadline, self.inserted);
+            self.inserted += 1;
+            self.expiry.insert(entry.expiry, key.clone());
+        }
+    }
+
     /// Takes the entry under this key out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let entry = self.entries.remove(key)?;
@@ -160,6 +178,21 @@ mod tests {
         assert_eq!(table.insert("a", at(20), 2), Ok(()));
         assert!(table.contains(&"a"));
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn an_entry_can_be_given_more_time_and_not_less() {
+        let mut table = RequestTable::new();
+        table.insert("a", at(10), ()).unwrap();
+        table.insert("b", at(12), ()).unwrap();
+        table.postpone(&"a", at(15));
+        table.postpone(&"a", at(11));
+        table.postpone(&"c", at(11));
+        assert_eq!(table.deadline(), Some(at(12)));
+        let expired: Vec<_> = std::iter::from_fn(|| table.pop_expired(at(14))).collect();
+        assert_eq!(expired, [("b", ())]);
+        assert_eq!(table.iter().collect::<Vec<_>>(), [(&"a", &())]);
+        assert_eq!(table.pop_expired(at(15)), Some(("a", ())));
     }
 
     proptest! {

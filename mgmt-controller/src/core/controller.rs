@@ -6,9 +6,11 @@ use mgmt_api::{ClientRequest, ClientResponse, Configuration, IdSource, Now, Requ
 use super::{
     action::Action,
     configurations::{Configurations, Slot},
+    counters::Counters,
     deploy::Deployment,
     input::{Input, Listener, WriteId},
     instances::Instances,
+    peers::Peers,
     requests::{Key, Logged, Pending, bracketed},
     settings::Settings,
     turn::Turn,
@@ -25,12 +27,16 @@ pub const WRITES_MAX: usize = 16;
 /// How long a request id may be, in bytes. Requests with longer ones are refused. Those of zeek-client have 36.
 pub const REQID_BYTES_MAX: usize = 1024;
 
+/// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
+pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
+
 /// The controller.
 pub struct Controller {
     pub(super) settings: Settings,
     pub(super) ids: Box<dyn IdSource>,
     /// What is durable.
     pub(super) configurations: Configurations,
+    pub(super) peers: Peers,
     pub(super) instances: Instances,
     pub(super) requests: RequestTable<Key, Pending>,
     /// The one that is under way. Others are refused meanwhile.
@@ -38,6 +44,7 @@ pub struct Controller {
     pub(super) writes: BTreeMap<WriteId, Write>,
     last_write: u64,
     now: Now,
+    pub(super) counters: Counters,
 }
 
 /// A write that is under way.
@@ -67,12 +74,14 @@ impl Controller {
             settings,
             ids,
             configurations: restored,
+            peers: Peers::default(),
             instances: Instances::default(),
             requests: RequestTable::new(),
             deployment: None,
             writes: BTreeMap::new(),
             last_write: 0,
             now: Now::START,
+            counters: Counters::default(),
         }
     }
 
@@ -93,7 +102,15 @@ impl Controller {
             } => self.started(&mut turn, &broker_id, broker.as_ref(), websocket.as_ref()),
             Input::Request { client, request } => self.request(&mut turn, &client, request),
             Input::Persisted { write, outcome } => self.persisted(&mut turn, write, outcome),
-            Input::PeerAdded { .. } | Input::PeerLost { .. } | Input::Agent { .. } | Input::Tick => {}
+            Input::PeerAdded {
+                peer,
+                address,
+                port,
+                dialled,
+            } => self.peer_added(&mut turn, peer, address, port, dialled),
+            Input::PeerLost { peer, reason } => self.peer_lost(&mut turn, peer, &reason),
+            Input::Agent { peer, topic, message } => self.agent_message(&mut turn, peer, &topic, message),
+            Input::Tick => {}
         }
         turn.into_actions()
     }
@@ -101,6 +118,11 @@ impl Controller {
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
         self.requests.deadline()
+    }
+
+    /// What it has seen of agents so far.
+    pub const fn counters(&self) -> Counters {
+        self.counters
     }
 
     fn started(

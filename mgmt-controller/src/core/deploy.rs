@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
+//! Deployments: who is in, who is asked, and what comes of it.
 
 use broker_codec::{Data, data::ZeekString};
-use mgmt_api::{AgentRequest, Configuration, Instance, RequestKind, ResultRecord};
+use mgmt_api::{AgentRequest, Configuration, Now, RequestKind, ResultRecord};
 
 use super::{
     configurations::Slot,
     controller::{AfterWrite, Controller},
+    fanout::Fanout,
     requests::{Key, Logged, Pending, listed},
     turn::Turn,
 };
@@ -18,15 +19,20 @@ pub(super) struct Deployment {
     /// The request that it carries out. It may time out, and be answered, before the deployment ends.
     pub(super) key: Key,
     config: Configuration,
+    started: Now,
     phase: Phase,
+    /// Whether agents have become ready too late to be asked: then everything is deployed once more.
+    again: bool,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Waits until all its instances are ready.
     Waiting,
-    /// Its configuration is being stored as the deployed one.
-    Persisting,
+    /// Waits for the agents, which have got the configuration.
+    Deploying(Fanout),
+    /// Its configuration is being stored as the deployed one. With the agents' results.
+    Persisting(Vec<ResultRecord>),
 }
 
 impl Controller {
@@ -49,6 +55,9 @@ impl Controller {
         }
         let config = ready.clone();
         self.deploy(turn, Key::Client(KIND, reqid), config);
+        if self.is_waiting() {
+            self.check_instances_ready(turn);
+        }
     }
 
     /// At start: brings the agents back to the deployed configuration.
@@ -71,70 +80,30 @@ impl Controller {
     fn deploy(&mut self, turn: &mut Turn, key: Key, config: Configuration) {
         let nothing_to_do = config.instances.is_empty();
         self.await_answer(turn, key.clone(), Pending::Deployment);
-        self.deployment = Some(Deployment {
-            key,
-            config: config.clone(),
-            phase: if nothing_to_do {
-                Phase::Persisting
-            } else {
-                Phase::Waiting
-            },
-        });
         if !nothing_to_do {
             self.replace_instances(turn, &config);
-        } else if self.configurations.deployed.as_ref() == Some(&config) {
-            self.finish_deployment(turn, Ok(()));
-        } else {
-            self.write(turn, vec![(Slot::Deployed, config)], AfterWrite::FinishDeployment);
+        }
+        self.deployment = Some(Deployment {
+            key,
+            config,
+            started: turn.now,
+            phase: Phase::Waiting,
+            again: false,
+        });
+        if nothing_to_do {
+            self.record_deployment(turn, Vec::new());
         }
     }
 
-    /// The end of a deployment: its configuration is the deployed one now, or cannot be stored.
-    pub(super) fn finish_deployment(&mut self, turn: &mut Turn, outcome: Result<(), String>) {
-        let Some(Deployment { key, config, .. }) = self.deployment.take() else {
-            return;
-        };
-        let stored = outcome.is_ok();
-        if stored {
-            self.replace_instances(turn, &config);
-        }
-        let waited_for = self.requests.remove(&key).is_some();
-        let Key::Client(kind, reqid) = key else {
-            return;
-        };
-        if waited_for {
-            let result = match outcome {
-                Ok(()) => ResultRecord {
-                    data: Some(Data::String(config.id)),
-                    ..ResultRecord::success(reqid.clone())
-                },
-                Err(error) => {
-                    let error = format!("cannot store the deployed configuration: {error}");
-                    ResultRecord::failure(reqid.clone(), error)
-                }
-            };
-            self.respond(turn, kind, reqid, vec![result], Logged::Pending);
-        }
-        if stored && self.instances.all_ready() {
+    /// If all wanted instances are ready, which may be none, goes on from there.
+    pub(super) fn check_instances_ready(&mut self, turn: &mut Turn) {
+        if self.instances.all_ready() {
             self.agents_ready(turn);
         }
     }
 
-    /// The request of the deployment has timed out. What is being stored is finished all the same: it may have become
-    /// durable already. Returns the results so far.
-    pub(super) fn give_up_deployment(&mut self) -> Vec<ResultRecord> {
-        if let Some(Deployment {
-            phase: Phase::Waiting,
-            ..
-        }) = self.deployment
-        {
-            self.deployment = None;
-        }
-        Vec::new()
-    }
-
-    /// All wanted instances are ready, which may be none (`notify_agents_ready`, an event in Zeek). If nothing is being
-    /// deployed, some of them may have restarted since the last deployment: repeats it.
+    /// All wanted instances are ready (`notify_agents_ready`, an event in Zeek). If nothing is being deployed, some of
+    /// them may have restarted since the last deployment: repeats it.
     ///
     /// A deployment without instances also gets here and is repeated, without effect.
     fn agents_ready(&mut self, turn: &mut Turn) {
@@ -142,66 +111,140 @@ impl Controller {
             "rx Management::Controller::API:notify_agents_ready {}",
             listed(&self.instances.ready)
         ));
-        if self.deployment.is_some() {
-            return;
-        }
-        if let Some(config) = self.configurations.deployed.clone() {
+        if self.deployment.is_none()
+            && let Some(config) = self.configurations.deployed.clone()
+        {
             let reqid = self.ids.next_id();
             turn.info(format!("no deployment in progress, triggering via {reqid}"));
             self.deploy(turn, Key::Internal(reqid), config);
         }
+        if self.is_waiting() {
+            // The deployment may want others than were ready.
+            if self.instances.all_ready() {
+                self.hand_out(turn);
+            }
+        } else if let Some(deployment) = &mut self.deployment {
+            deployment.again = true;
+        }
     }
 
-    /// Makes the instances of a configuration the wanted ones.
+    fn is_waiting(&self) -> bool {
+        self.deployment
+            .as_ref()
+            .is_some_and(|deployment| matches!(deployment.phase, Phase::Waiting))
+    }
+
+    /// Gives the configuration to all instances, which are ready.
     ///
-    /// DIFFERENCE(moved-instance): an instance that is to be reached in another way is dropped and added. Zeek only drops it.
-    fn replace_instances(&mut self, turn: &mut Turn, config: &Configuration) {
-        let new: BTreeMap<&ZeekString, &Instance> = config
-            .instances
-            .iter()
-            .map(|instance| (&instance.name, instance))
-            .collect();
-        let dropped: Vec<ZeekString> = self
-            .instances
-            .wanted
-            .keys()
-            .filter(|name| {
-                new.get(name)
-                    .is_none_or(|instance| self.instances.moves(instance))
-            })
-            .cloned()
-            .collect();
-        for name in dropped {
-            turn.debug(format!("dropping instance {name}"));
-            self.drop_instance(turn, &name);
-        }
-        for (name, instance) in new {
-            if !self.instances.wanted.contains_key(name) {
-                turn.debug(format!("adding instance {name}"));
-                self.add_instance(turn, instance.clone());
-            }
-        }
-    }
-
-    fn drop_instance(&mut self, turn: &mut Turn, name: &ZeekString) {
-        let standby = AgentRequest::AgentStandby {
-            reqid: ZeekString::default(),
+    /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in now. Zeek leaves them open
+    ///
+    ///
+    /// DIFFERENCE(deployment-clock): the agents have the whole time-out from now on, but no more than nine fifths of it after the
+    /// request, so that the client, which waits for twice as long, gets an answer. Zeek's clock starts with the request
+    ///
+    fn hand_out(&mut self, turn: &mut Turn) {
+        let Some(mut deployment) = self.deployment.take() else {
+            return;
         };
-        self.send(turn, name, standby);
-        self.instances.wanted.remove(name);
-        self.instances.ready.remove(name);
-        turn.info(format!("dropped instance {name}"));
+        let timeout = self.settings.request_timeout;
+        let deadline = (turn.now + timeout).min(deployment.started + timeout * 9 / 5);
+        self.requests.postpone(&deployment.key, deadline);
+        let instances = std::mem::take(&mut deployment.config.instances);
+        deployment.config.instances = self.with_observed_hosts(instances);
+
+        let config = &deployment.config;
+        let instances = self.instances.ready.iter().cloned().collect();
+        let fanout = self.ask(turn, instances, Vec::new(), |reqid| AgentRequest::Deploy {
+            reqid,
+            config: config.clone(),
+            force: false,
+        });
+        deployment.phase = Phase::Deploying(fanout);
+        self.deployment = Some(deployment);
     }
 
-    fn add_instance(&mut self, turn: &mut Turn, mut instance: Instance) {
-        match self.instances.known.get(&instance.name) {
-            Some(known) => {
-                if instance.listen_port.is_none() {
-                    instance.host = known.host;
-                }
-            }
-            None => turn.debug(format!("instance {} not known to us, skipping", instance.name)),
+    /// Whom the deployment waits for, if it does.
+    pub(super) fn deploying(&mut self) -> Option<&mut Fanout> {
+        match &mut self.deployment.as_mut()?.phase {
+            Phase::Deploying(fanout) => Some(fanout),
+            Phase::Waiting | Phase::Persisting(_) => None,
         }
-        self.instances.wanted.insert(instance.name.clone(), instance);
+    }
+
+    /// All agents have answered.
+    pub(super) fn deployed(&mut self, turn: &mut Turn) {
+        let results = self.deploying().map(std::mem::take);
+        self.record_deployment(turn, results.map(Fanout::into_results).unwrap_or_default());
+    }
+
+    /// The deployment's configuration becomes the deployed one, if it is not already.
+    fn record_deployment(&mut self, turn: &mut Turn, results: Vec<ResultRecord>) {
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
+        deployment.phase = Phase::Persisting(results);
+        if self.configurations.deployed.as_ref() == Some(&deployment.config) {
+            self.finish_deployment(turn, Ok(()));
+        } else {
+            let config = deployment.config.clone();
+            self.write(turn, vec![(Slot::Deployed, config)], AfterWrite::FinishDeployment);
+        }
+    }
+
+    /// The end of a deployment: its configuration is the deployed one now, or cannot be stored.
+    pub(super) fn finish_deployment(&mut self, turn: &mut Turn, outcome: Result<(), String>) {
+        let Some(deployment) = self.deployment.take() else {
+            return;
+        };
+        let stored = outcome.is_ok();
+        let without_instances = deployment.config.instances.is_empty();
+        if stored && without_instances {
+            self.replace_instances(turn, &deployment.config);
+        }
+        let waited_for = self.requests.remove(&deployment.key).is_some();
+        let of_client = matches!(deployment.key, Key::Client(..));
+        if let (true, Key::Client(kind, reqid)) = (waited_for, deployment.key) {
+            let mut results = match deployment.phase {
+                Phase::Persisting(results) => results,
+                Phase::Waiting | Phase::Deploying(_) => Vec::new(),
+            };
+            results.push(match outcome {
+                Ok(()) => ResultRecord {
+                    data: Some(Data::String(deployment.config.id)),
+                    ..ResultRecord::success(reqid.clone())
+                },
+                Err(error) => {
+                    let error = format!("cannot store the deployed configuration: {error}");
+                    ResultRecord::failure(reqid.clone(), error)
+                }
+            });
+            self.respond(turn, kind, reqid, results, Logged::Pending);
+        }
+        let shown_as_ready = stored && without_instances && of_client;
+        if shown_as_ready || deployment.again {
+            self.check_instances_ready(turn);
+        }
+    }
+
+    /// The agents' results so far.
+    pub(super) fn deployment_results(&self) -> Vec<ResultRecord> {
+        match self.deployment.as_ref().map(|deployment| &deployment.phase) {
+            Some(Phase::Deploying(fanout)) => fanout.results().to_vec(),
+            Some(Phase::Persisting(results)) => results.clone(),
+            Some(Phase::Waiting) | None => Vec::new(),
+        }
+    }
+
+    /// The request of the deployment has timed out, and was answered. What is being stored is finished all the same: it may
+    /// have become durable already.
+    ///
+    /// DIFFERENCE(deployed-anyway): what was given to agents counts as deployed. Zeek keeps the configuration before that as the deployed one,
+    /// and forces it back on the agents when one of them returns.
+    pub(super) fn give_up_deployment(&mut self, turn: &mut Turn) {
+        match self.deployment.as_ref().map(|deployment| &deployment.phase) {
+            Some(Phase::Waiting) => self.deployment = None,
+            Some(Phase::Deploying(_)) => self.record_deployment(turn, Vec::new()),
+            Some(Phase::Persisting(_)) | None => {}
+        }
     }
 }

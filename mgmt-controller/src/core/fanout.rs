@@ -37,18 +37,26 @@ impl Fanout {
         self.awaited.insert(reqid, instance);
     }
 
+    /// Whether this instance was asked under this id and has not answered.
+    pub(super) fn awaits(&self, reqid: &ZeekString, instance: &ZeekString) -> bool {
+        self.awaited.get(reqid) == Some(instance)
+    }
+
+    /// The id under which an instance was asked that has not answered.
+    pub(super) fn asked_under(&self, instance: &ZeekString) -> Option<ZeekString> {
+        let mut awaited = self.awaited.iter();
+        let asked = awaited.find(|(_, asked)| *asked == instance);
+        asked.map(|(reqid, _)| reqid.clone())
+    }
+
     /// Takes an agent's results in, if it was asked.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "agents are asked, their answers are not taken in yet")
-    )]
     pub(super) fn answer(
         &mut self,
         reqid: &ZeekString,
         instance: &ZeekString,
         results: Vec<ResultRecord>,
     ) -> Answer {
-        if self.awaited.get(reqid) != Some(instance) {
+        if !self.awaits(reqid, instance) {
             return Answer::Unasked;
         }
         self.awaited.remove(reqid);
@@ -58,6 +66,11 @@ impl Fanout {
         } else {
             Answer::MoreToCome
         }
+    }
+
+    /// The results so far, in the order of [`Self::into_results`].
+    pub(super) fn results(&self) -> &[ResultRecord] {
+        &self.results
     }
 
     /// The controller's results, then those of the agents in the order of their answers.

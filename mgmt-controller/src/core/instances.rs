@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::data::{Address, ZeekString};
+use broker_codec::{
+    EndpointId,
+    data::{Address, ZeekString},
+};
 use mgmt_api::Instance;
 
 /// What the controller knows about instances, by name.
@@ -8,11 +11,21 @@ use mgmt_api::Instance;
 pub(super) struct Instances {
     /// Those of the configuration that is deployed, or is being deployed (`g_instances`).
     pub(super) wanted: BTreeMap<ZeekString, Instance>,
-    /// Those whose agents are connected and said hello, in whatever configuration they are, with the address that
-    /// was observed (`g_instances_known`).
-    pub(super) known: BTreeMap<ZeekString, Instance>,
-    /// The wanted ones whose agents are ready to deploy (`g_instances_ready`).
+    /// Those whose agents are connected and said hello, in whatever configuration they are (`g_instances_known`).
+    pub(super) known: BTreeMap<ZeekString, Agent>,
+    /// The wanted ones whose agents are ready to deploy (`g_instances_ready`); all of them are known.
     pub(super) ready: BTreeSet<ZeekString>,
+}
+
+/// The agent of a known instance.
+#[derive(Debug)]
+pub(super) struct Agent {
+    /// Its peer, which is the only one that can speak for the instance.
+    pub(super) peer: EndpointId,
+    /// The instance as it was observed.
+    pub(super) observed: Instance,
+    /// The id of the `agent_welcome_request` that it has not answered yet.
+    pub(super) welcome: Option<ZeekString>,
 }
 
 impl Instances {
@@ -21,26 +34,18 @@ impl Instances {
         self.wanted.keys().eq(&self.ready)
     }
 
-    /// The wanted instances that are ready.
-    pub(super) fn wanted_and_ready(&self) -> Vec<ZeekString> {
-        self.wanted
-            .keys()
-            .filter(|name| self.ready.contains(*name))
-            .cloned()
-            .collect()
-    }
-
     /// The host of a known instance, if its address was observed.
     pub(super) fn observed_host(&self, name: &ZeekString) -> Option<Address> {
-        let host = self.known.get(name)?.host;
+        let host = self.known.get(name)?.observed.host;
         (host != Address::UNSPECIFIED_V4).then_some(host)
     }
 
     /// Whether a wanted instance is to be reached in another way than before: at another host, at another port, or in
-    /// the other direction (`is_instance_connectivity_change`).
+    /// the other direction (`is_instance_connectivity_change`). Where its agent is seen, it has not moved to.
     pub(super) fn moves(&self, instance: &Instance) -> bool {
         self.wanted.get(&instance.name).is_some_and(|before| {
-            let other_host = instance.host != Address::UNSPECIFIED_V4 && instance.host != before.host;
+            let other_host = ![Address::UNSPECIFIED_V4, before.host].contains(&instance.host)
+                && self.observed_host(&instance.name) != Some(instance.host);
             other_host || instance.listen_port != before.listen_port
         })
     }

@@ -15,12 +15,17 @@
 //! that one's answer.
 
 mod action;
+mod agents;
+mod answers;
 mod configurations;
 mod controller;
+mod counters;
 mod deploy;
 mod fanout;
 mod input;
 mod instances;
+mod membership;
+mod peers;
 mod ports;
 mod query;
 mod requests;
@@ -30,11 +35,9 @@ mod stage;
 mod turn;
 mod validate;
 
-#[cfg(test)]
-mod tests;
-
 pub use action::{Action, Audience, Level, Outgoing};
 pub use configurations::{Configurations, Slot};
-pub use controller::{Controller, REQID_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
+pub use controller::{Controller, INSTANCE_NAME_BYTES_MAX, REQID_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
+pub use counters::Counters;
 pub use input::{Input, Listener, WriteId};
 pub use settings::Settings;

@@ -11,7 +11,8 @@ impl Controller {
     /// The instances that are connected, wanted or not.
     pub(super) fn get_instances(&mut self, turn: &mut Turn, reqid: ZeekString) {
         let kind = RequestKind::GetInstances;
-        let instances: Vec<&Instance> = self.instances.known.values().collect();
+        let agents = self.instances.known.values();
+        let instances: Vec<&Instance> = agents.map(|agent| &agent.observed).collect();
         let result = with_data(&reqid, &instances);
         self.respond(turn, kind, reqid, vec![result], Logged::Id);
     }
@@ -68,7 +69,7 @@ impl Controller {
             return;
         }
         let action = vec!["get_id_value".into(), id];
-        let instances = self.instances.wanted_and_ready();
+        let instances = self.instances.ready.iter().cloned().collect();
         self.ask_agents(turn, Key::Client(kind, reqid), instances, unknown, |reqid| {
             AgentRequest::NodeDispatch {
                 reqid,

@@ -1,8 +1,8 @@
 //! Requests on their way: kept, passed on, answered, given up.
 
-use broker_codec::data::ZeekString;
+use broker_codec::{EndpointId, data::ZeekString};
 pub(super) use mgmt_api::log::{bracketed, listed};
-use mgmt_api::{AgentRequest, ClientResponse, RequestKind, ResultRecord, topics};
+use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, topics};
 
 use super::{
     action::{Audience, Outgoing},
@@ -19,12 +19,14 @@ pub(super) enum Key {
     Client(RequestKind, ZeekString),
     /// A deployment of the controller's own.
     Internal(ZeekString),
+    /// A welcome to an agent.
+    Welcome(ZeekString),
 }
 
 impl Key {
     pub(super) const fn reqid(&self) -> &ZeekString {
         match self {
-            Self::Client(_, reqid) | Self::Internal(reqid) => reqid,
+            Self::Client(_, reqid) | Self::Internal(reqid) | Self::Welcome(reqid) => reqid,
         }
     }
 }
@@ -38,6 +40,8 @@ pub(super) enum Pending {
     Deployment,
     /// Agents.
     Agents(Fanout),
+    /// The agent of this instance, which is to say that it is ready.
+    Welcome(ZeekString),
     /// Its time-out.
     Timeout,
 }
@@ -61,26 +65,37 @@ impl Controller {
         while let Some((key, pending)) = self.requests.pop_expired(turn.now) {
             let reqid = key.reqid().clone();
             turn.info(format!("request {reqid} timed out"));
-            let logged = match pending {
-                Pending::Write(_) => Logged::Finished,
-                Pending::Timeout => Logged::Id,
-                Pending::Deployment | Pending::Agents(_) => Logged::Pending,
-            };
-            let mut results = match pending {
-                Pending::Agents(fanout) => fanout.into_results(),
-                Pending::Deployment => self.give_up_deployment(),
-                Pending::Write(_) | Pending::Timeout => Vec::new(),
+            let (mut results, logged) = match pending {
+                Pending::Welcome(name) => {
+                    self.welcome_expired(turn, &name, reqid);
+                    continue;
+                }
+                Pending::Agents(fanout) => (fanout.into_results(), Logged::Pending),
+                Pending::Deployment => (self.deployment_results(), Logged::Pending),
+                Pending::Write(_) => (Vec::new(), Logged::Finished),
+                Pending::Timeout => (Vec::new(), Logged::Id),
             };
             results.push(ResultRecord::failure(reqid.clone(), "request timed out"));
+            let deployment = self
+                .deployment
+                .as_ref()
+                .is_some_and(|deployment| deployment.key == key);
             if let Key::Client(kind, _) = key {
                 self.respond(turn, kind, reqid, results, logged);
+            }
+            if deployment {
+                self.give_up_deployment(turn);
             }
         }
     }
 
     /// Keeps a request until it is answered or its time is up.
     pub(super) fn await_answer(&mut self, turn: &Turn, key: Key, pending: Pending) {
-        let deadline = turn.now + self.settings.request_timeout;
+        self.await_until(turn.now + self.settings.request_timeout, key, pending);
+    }
+
+    /// Keeps a request until it is answered or this time has come.
+    pub(super) fn await_until(&mut self, deadline: Now, key: Key, pending: Pending) {
         let inserted = self.requests.insert(key, deadline, pending);
         debug_assert!(inserted.is_ok(), "a live request is never asked for again");
     }
@@ -105,17 +120,44 @@ impl Controller {
             }
             return;
         }
+        let fanout = self.ask(turn, instances, results, request);
+        self.await_answer(turn, key, Pending::Agents(fanout));
+    }
+
+    /// Asks instances, each under an id of its own.
+    pub(super) fn ask(
+        &mut self,
+        turn: &mut Turn,
+        instances: Vec<ZeekString>,
+        results: Vec<ResultRecord>,
+        request: impl Fn(ZeekString) -> AgentRequest,
+    ) -> Fanout {
         let mut fanout = Fanout::new(results);
         for instance in instances {
             let reqid = self.ids.next_id();
             fanout.ask(reqid.clone(), instance.clone());
             self.send(turn, &instance, request(reqid));
         }
-        self.await_answer(turn, key, Pending::Agents(fanout));
+        fanout
     }
 
-    /// Logs and sends a request to an agent.
+    /// Logs and sends a request to the agent of a known instance.
     pub(super) fn send(&mut self, turn: &mut Turn, instance: &ZeekString, request: AgentRequest) {
+        let peer = self.instances.known.get(instance).map(|agent| agent.peer);
+        self.send_to(turn, instance, peer, request);
+    }
+
+    /// Logs and sends a request to an agent. The log shows it as sent also if there is no agent, as Zeek's does.
+    ///
+    /// DIFFERENCE(agents-alone): only the addressee gets it. In Zeek every agent does whose name the addressee's name begins with,
+    /// and whoever else subscribed to the topic.
+    pub(super) fn send_to(
+        &self,
+        turn: &mut Turn,
+        instance: &ZeekString,
+        peer: Option<EndpointId>,
+        request: AgentRequest,
+    ) {
         let event = request.event_name();
         turn.info(match &request {
             AgentRequest::AgentStandby { .. } => format!("tx {event} to {instance}"),
@@ -124,8 +166,10 @@ impl Controller {
             }
             _ => format!("tx {event} {} to {instance}", request.reqid()),
         });
-        let topic = topics::agent(&self.settings.agent_topic_prefix, instance);
-        turn.publish(topic, Outgoing::Agent(request), Audience::Subscribers);
+        if let Some(peer) = peer {
+            let topic = topics::agent(&self.settings.agent_topic_prefix, instance);
+            turn.publish(topic, Outgoing::Agent(request), Audience::Peer(peer));
+        }
     }
 
     /// Answers a request with one failure.

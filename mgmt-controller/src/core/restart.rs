@@ -26,7 +26,7 @@ impl Controller {
             self.respond(turn, KIND, reqid, unknown, Logged::Pending);
             return;
         }
-        let instances = self.instances.wanted_and_ready();
+        let instances = self.instances.ready.iter().cloned().collect();
         // Agents get the names as they came, the unknown ones too.
         self.ask_agents(turn, Key::Client(KIND, reqid), instances, unknown, |reqid| {
             AgentRequest::Restart {

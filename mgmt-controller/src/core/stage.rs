@@ -1,8 +1,5 @@
-use broker_codec::{
-    Data,
-    data::{Address, Set, ZeekString},
-};
-use mgmt_api::{Configuration, Instance, RequestKind, ResultRecord};
+use broker_codec::{Data, data::ZeekString};
+use mgmt_api::{Configuration, RequestKind, ResultRecord};
 
 use super::{
     configurations::Slot,
@@ -103,20 +100,5 @@ impl Controller {
             assign_metrics_ports(&mut config, self.settings.auto_assign_metrics_start_port)?;
         }
         Ok(config)
-    }
-
-    fn with_observed_hosts(&self, instances: Set<Instance>) -> Set<Instance> {
-        instances
-            .into_iter()
-            .map(|mut instance| {
-                if instance.host == Address::UNSPECIFIED_V4 {
-                    instance.host = self
-                        .instances
-                        .observed_host(&instance.name)
-                        .unwrap_or(Address::UNSPECIFIED_V4);
-                }
-                instance
-            })
-            .collect()
     }
 }

@@ -41,12 +41,16 @@ impl Turn {
         self.log(Level::Error, message);
     }
 
-    fn log(&mut self, level: Level, message: String) {
+    pub(super) fn log(&mut self, level: Level, message: String) {
         self.actions.push(Action::Log { level, message });
     }
 
     pub(super) fn persist(&mut self, write: WriteId, entries: Vec<(Slot, mgmt_api::Configuration)>) {
         self.actions.push(Action::Persist { write, entries });
+    }
+
+    pub(super) fn push(&mut self, action: Action) {
+        self.actions.push(action);
     }
 
     pub(super) fn publish(&mut self, topic: ZeekString, event: Outgoing, to: Audience) {

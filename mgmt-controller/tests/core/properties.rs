@@ -6,14 +6,17 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::data::{Address, Port, Protocol, Set, ZeekString, to_data};
+use broker_codec::{
+    EndpointId,
+    data::{Address, Port, Protocol, Set, ZeekString, to_data},
+};
 use mgmt_api::{
-    ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, Now, RequestKind,
-    ResultRecord, SequentialIds, State,
+    AgentMessage, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, Now,
+    RequestKind, ResultRecord, SequentialIds, State, topics,
 };
 use mgmt_controller::core::{
-    Action, Configurations, Controller, Input, Outgoing, REQID_BYTES_MAX, REQUESTS_MAX, Settings, Slot,
-    WRITES_MAX, WriteId,
+    Action, Configurations, Controller, INSTANCE_NAME_BYTES_MAX, Input, Outgoing, REQID_BYTES_MAX,
+    REQUESTS_MAX, Settings, Slot, WRITES_MAX, WriteId,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -73,6 +76,35 @@ mod limits {
         let refused = ask(REQID_BYTES_MAX + 1);
         assert_eq!(error(&refused), "request ID is longer than 1024 bytes");
         assert_eq!(responses(&refused)[0].reqid().len(), REQID_BYTES_MAX + 1);
+    }
+
+    #[test]
+    fn an_agent_with_a_long_name_is_refused() {
+        let mut controller = controller(Settings::default());
+        let peer = EndpointId::from_bytes([b'a'; EndpointId::LEN]);
+        let _ = controller.step(
+            Now::START,
+            Input::PeerAdded {
+                peer,
+                address: "10.0.0.1".parse().unwrap(),
+                port: Port::tcp(40000),
+                dialled: false,
+            },
+        );
+        let mut hello = |length| {
+            let name = "x".repeat(length);
+            let message = AgentMessage::Hello {
+                instance: name.as_str().into(),
+                id: peer.to_string().into(),
+                connecting: true,
+                api_version: mgmt_api::API_VERSION,
+            };
+            let topic = topics::agent(topics::AGENT_PREFIX.as_bytes(), name.as_bytes());
+            let _ = controller.step(Now::START, Input::Agent { peer, topic, message });
+            controller.counters().hellos_refused
+        };
+        assert_eq!(hello(INSTANCE_NAME_BYTES_MAX), 0);
+        assert_eq!(hello(INSTANCE_NAME_BYTES_MAX + 1), 1);
     }
 
     #[test]

@@ -9,26 +9,36 @@
 //! > persisted 1                                    write 1 is durable
 //! > persisted 1 no space left on device            write 1 failed
 //! > +9.5s                                          time passes, then a tick
+//! > peer a at 10.0.0.1:40000                       a native peer connects to us,
+//! > peer a dialled 10.0.0.1:2151                   or we to it
+//! > lost a connection reset by peer                the connection ends
+//! > hello a host1                                  it says that it is the agent of this instance
+//! > agent a host1 deploy_response {...}            any other event of agents, on the topic of this instance
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
 //! < INFO rx ...                                    expected actions: a log line,
 //! < persist 1                                      a write: slot, configuration, then its instances and nodes
 //! <   STAGED {"id": "c1"}
 //! <     instance {...}
 //! <     node {...}
-//! < publish TOPIC EVENT {...}                      an event
+//! < publish TOPIC EVENT {...}                      an event,
+//! < send a TOPIC EVENT {...}                       one for this peer only,
+//! < show TOPIC EVENT {...}                         one for WebSocket clients only
+//! < connect 10.0.0.1:2151/tcp
+//! < disconnect 10.0.0.1:2151/tcp
 //! < deadline 10s                                   after time has passed: when the next tick is due
 //! ```
 //!
 //! Records are JSON objects with Zeek's field names, without fields that are not set. Event names lack their module,
-//! which is `Management::Controller::API` for inputs. The controller's own ids are `#1`, `#2`, ...
+//! which is `Management::Controller::API` for requests and `Management::Agent::API` for agents. The controller's own ids
+//! are `#1`, `#2`, ... Peers have names of one letter.
 //! `UPDATE_EXPECT=1 cargo test` rewrites the expected lines.
 
 use std::{env, fmt::Write as _, fs, path::PathBuf, time::Duration};
 
-use broker_codec::data::Port;
-use mgmt_api::{ClientRequest, Configuration, Now, SequentialIds};
+use broker_codec::{EndpointId, data::Port};
+use mgmt_api::{AgentMessage, ClientRequest, Configuration, Now, SequentialIds, topics};
 use mgmt_controller::core::{
-    Action, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
+    Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -168,6 +178,39 @@ impl Run {
             return Input::Tick;
         }
         match text.split_once(' ').unwrap_or((text, "")) {
+            ("peer", fields) => {
+                let [name, how, at] = words(fields);
+                let (address, port) = at.rsplit_once(':').expect("an address and a port");
+                Input::PeerAdded {
+                    peer: peer_id(name),
+                    address: address.parse().unwrap(),
+                    port: Port::tcp(port.parse().unwrap()),
+                    dialled: how == "dialled",
+                }
+            }
+            ("lost", fields) => {
+                let [name, reason] = words(fields);
+                Input::PeerLost {
+                    peer: peer_id(name),
+                    reason: reason.into(),
+                }
+            }
+            ("hello", fields) => {
+                let [name, instance] = words(fields);
+                let peer = peer_id(name);
+                let message = AgentMessage::Hello {
+                    instance: instance.into(),
+                    id: peer.to_string().into(),
+                    connecting: true,
+                    api_version: mgmt_api::API_VERSION,
+                };
+                agent(peer, instance, message)
+            }
+            ("agent", fields) => {
+                let [name, instance, event, fields] = words(fields);
+                let event = format!("{{\"Management::Agent::API::{event}\": {fields}}}");
+                agent(peer_id(name), instance, json(&event))
+            }
             ("started", "") => started(),
             ("started", fields) => json(&format!("{{\"Started\": {fields}}}")),
             ("persisted", outcome) => {
@@ -189,6 +232,28 @@ impl Run {
             },
         }
     }
+}
+
+fn agent(peer: EndpointId, instance: &str, message: AgentMessage) -> Input {
+    Input::Agent {
+        peer,
+        topic: topics::agent(topics::AGENT_PREFIX.as_bytes(), instance.as_bytes()),
+        message,
+    }
+}
+
+/// The peer's letter, sixteen times.
+fn peer_id(name: &str) -> EndpointId {
+    assert_eq!(name.len(), 1, "{name} is not one letter");
+    EndpointId::from_bytes([name.as_bytes()[0]; EndpointId::LEN])
+}
+
+/// Words separated by spaces; the last takes the rest.
+fn words<const N: usize>(text: &str) -> [&str; N] {
+    let words: Vec<&str> = text.splitn(N, ' ').collect();
+    words
+        .try_into()
+        .unwrap_or_else(|words| panic!("{N} words expected: {words:?}"))
 }
 
 /// The controller has started and listens where Zeek's does by default.
@@ -218,7 +283,7 @@ fn print(action: &Action, out: &mut String) {
         }
         Action::Connect { host, port } => writeln!(out, "< connect {host}:{port}"),
         Action::Disconnect { host, port } => writeln!(out, "< disconnect {host}:{port}"),
-        Action::Publish { topic, event, .. } => {
+        Action::Publish { topic, event, to } => {
             let (name, fields) = match event {
                 Outgoing::Client(response) => only_entry(response),
                 Outgoing::Agent(request) => only_entry(request),
@@ -226,7 +291,14 @@ fn print(action: &Action, out: &mut String) {
             };
             assert_eq!(name, event.event_name());
             let name = name.rsplit("::").next().unwrap();
-            writeln!(out, "< publish {topic} {name} {fields}")
+            match to {
+                Audience::Subscribers => writeln!(out, "< publish {topic} {name} {fields}"),
+                Audience::Peer(peer) => {
+                    let letter = char::from(peer.as_bytes()[0]);
+                    writeln!(out, "< send {letter} {topic} {name} {fields}")
+                }
+                Audience::WebSocketClients => writeln!(out, "< show {topic} {name} {fields}"),
+            }
         }
     }
     .unwrap();

@@ -1,0 +1,249 @@
+//! What agents say: that they are ready, how their part of a request went, and news.
+
+use broker_codec::{
+    Data, EndpointId,
+    data::{ZeekString, to_data},
+};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ClientResponse, Node, NodeStatus, RequestKind, ResultRecord, Role, State,
+    topics,
+};
+
+use super::{
+    action::{Audience, Level, Outgoing},
+    controller::Controller,
+    peers::Hello,
+    requests::{Key, Pending, listed},
+    turn::Turn,
+};
+
+impl Controller {
+    /// Takes an event of the agents' API in.
+    pub(super) fn agent_message(
+        &mut self,
+        turn: &mut Turn,
+        peer: EndpointId,
+        topic: &ZeekString,
+        message: AgentMessage,
+    ) {
+        let event = message.event_name();
+        if !self.is_connected(peer) {
+            turn.warning(format!("ignoring {event} of {peer}, which is not connected"));
+            self.counters.agent_messages_refused += 1;
+            return;
+        }
+        if let AgentMessage::Hello {
+            instance,
+            id,
+            connecting,
+            api_version,
+        } = message
+        {
+            let hello = Hello {
+                instance,
+                id,
+                connecting,
+                api_version,
+            };
+            self.hello(turn, peer, topic, hello);
+            return;
+        }
+        let Some(name) = self.instance_of(peer).cloned() else {
+            turn.warning(format!(
+                "ignoring {event} of {peer}, which speaks for no instance"
+            ));
+            self.counters.agent_messages_refused += 1;
+            return;
+        };
+        if *topic != topics::agent(&self.settings.agent_topic_prefix, &name) {
+            turn.warning(format!("ignoring {event} of {name} on topic {topic}"));
+            self.counters.agent_messages_refused += 1;
+            return;
+        }
+        match message {
+            AgentMessage::Hello { .. } => {}
+            AgentMessage::AgentWelcome { reqid, result } => {
+                turn.info(format!("rx {event} {reqid}"));
+                self.welcome_answered(turn, &name, &reqid, &result);
+            }
+            AgentMessage::AgentStandby { .. } => turn.debug(format!("rx {event} from {name}")),
+            AgentMessage::Deploy { reqid, results } => {
+                turn.info(format!("rx {event} {reqid} {}", listed(&results)));
+                self.answered(turn, RequestKind::Deploy, &name, &reqid, results);
+            }
+            AgentMessage::GetNodes { reqid, result } => {
+                turn.info(format!("rx {event} {reqid}"));
+                self.answered(turn, RequestKind::GetNodes, &name, &reqid, vec![result]);
+            }
+            AgentMessage::NodeDispatch { reqid, results } => {
+                turn.info(format!("rx {event} {reqid}"));
+                self.answered(turn, RequestKind::GetIdValue, &name, &reqid, results);
+            }
+            AgentMessage::Restart { reqid, results } => {
+                turn.info(format!("rx {event} {reqid}"));
+                self.answered(turn, RequestKind::Restart, &name, &reqid, results);
+            }
+            news @ (AgentMessage::Change { .. } | AgentMessage::Error { .. } | AgentMessage::Log { .. }) => {
+                self.news(turn, &name, topic, news);
+            }
+        }
+    }
+
+    /// Tells a known agent that it is part of the cluster, unless it has been told and has not answered.
+    pub(super) fn welcome(&mut self, turn: &mut Turn, name: &ZeekString) {
+        let Some(agent) = self.instances.known.get_mut(name) else {
+            return;
+        };
+        if agent.welcome.is_none() {
+            let reqid = self.ids.next_id();
+            agent.welcome = Some(reqid.clone());
+            self.send_welcome(turn, name, reqid);
+        }
+    }
+
+    /// Half of what a request may take is left when a lost welcome is repeated.
+    fn send_welcome(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
+        let key = Key::Welcome(reqid.clone());
+        self.send(turn, name, AgentRequest::AgentWelcome { reqid });
+        let deadline = turn.now + self.settings.request_timeout / 2;
+        self.await_until(deadline, key, Pending::Welcome(name.clone()));
+    }
+
+    /// A welcome has not been answered in time.
+    ///
+    /// DIFFERENCE(repeated-welcome): a welcome is repeated, under the same id, until it is answered; agents that were welcomed are not
+    /// welcomed once more before that. Zeek welcomes an agent at each hello, and only then.
+    pub(super) fn welcome_expired(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
+        let wanted = self.instances.wanted.contains_key(name) && !self.instances.ready.contains(name);
+        let Some(agent) = self.instances.known.get_mut(name) else {
+            return;
+        };
+        if agent.welcome.as_ref() != Some(&reqid) {
+            return;
+        }
+        if wanted {
+            self.counters.welcomes_repeated += 1;
+            self.send_welcome(turn, name, reqid);
+        } else {
+            agent.welcome = None;
+        }
+    }
+
+    fn welcome_answered(
+        &mut self,
+        turn: &mut Turn,
+        name: &ZeekString,
+        reqid: &ZeekString,
+        result: &ResultRecord,
+    ) {
+        let Some(agent) = self.instances.known.get_mut(name) else {
+            return;
+        };
+        let peer = agent.peer;
+        let names_other = result.instance.as_ref().is_some_and(|instance| instance != name);
+        if agent.welcome.as_ref() != Some(reqid) || names_other {
+            turn.debug(format!("ignoring answer {reqid} of {name}: nobody waits for it"));
+            self.counters.answers_ignored += 1;
+            return;
+        }
+        agent.welcome = None;
+        self.requests.remove(&Key::Welcome(reqid.clone()));
+        if !result.success || !self.instances.wanted.contains_key(name) {
+            self.stand_down(turn, name, Some(peer));
+            return;
+        }
+        self.instances.ready.insert(name.clone());
+        turn.info(format!("instance {name} ready"));
+        self.check_instances_ready(turn);
+    }
+
+    /// Something happened at an agent.
+    ///
+    /// DIFFERENCE(news): Zeek's controller ignores `notify_change`, `notify_error` and `notify_log`. Here they are logged and passed on
+    /// to WebSocket clients: as they are on the agent's topic, and as a `get_nodes_response` whose request id is the
+    /// event's name on the controller's topic. That is an event that `zeek-client monitor` knows, and shows; clients that
+    /// wait for an answer skip it because of the id.
+    fn news(&mut self, turn: &mut Turn, name: &ZeekString, topic: &ZeekString, news: AgentMessage) {
+        let (verb, instance, level, text, result) = match &news {
+            AgentMessage::Change {
+                instance,
+                n,
+                old,
+                new,
+            } => {
+                self.counters.agent_changes += 1;
+                let text = format!("{} {old} {new}", n.name);
+                ("notify_change", instance, Level::Info, text, changed(n, *new))
+            }
+            AgentMessage::Error { instance, msg, node } => {
+                self.counters.agent_errors += 1;
+                let result = ResultRecord {
+                    node: Some(node.clone()).filter(|node| !node.is_empty()),
+                    ..ResultRecord::failure(ZeekString::default(), msg.clone())
+                };
+                let text = about(node, msg);
+                ("notify_error", instance, Level::Error, text, result)
+            }
+            AgentMessage::Log { instance, msg, node } => {
+                self.counters.agent_logs += 1;
+                let result = ResultRecord {
+                    node: Some(node.clone()).filter(|node| !node.is_empty()),
+                    data: Some(Data::String(msg.clone())),
+                    ..ResultRecord::success(ZeekString::default())
+                };
+                let text = about(node, msg);
+                ("notify_log", instance, Level::Info, text, result)
+            }
+            _ => return,
+        };
+        if instance != name {
+            turn.warning(format!("ignoring {verb} of {name} about instance {instance}"));
+            self.counters.agent_messages_refused += 1;
+            return;
+        }
+        turn.log(level, format!("rx Management::Agent::API::{verb} {name} {text}"));
+        let reqid = ZeekString::from(verb);
+        let result = ResultRecord {
+            reqid: reqid.clone(),
+            instance: Some(name.clone()),
+            ..result
+        };
+        let shown = ClientResponse::new(RequestKind::GetNodes, reqid, vec![result]);
+        turn.publish(
+            topic.clone(),
+            Outgoing::News(Box::new(news)),
+            Audience::WebSocketClients,
+        );
+        turn.publish(
+            self.settings.topic.clone(),
+            Outgoing::Client(shown),
+            Audience::WebSocketClients,
+        );
+    }
+}
+
+fn about(node: &ZeekString, msg: &ZeekString) -> String {
+    if node.is_empty() {
+        msg.to_string()
+    } else {
+        format!("{node}: {msg}")
+    }
+}
+
+/// A node's new state, as in an answer to `get_nodes_request`.
+fn changed(node: &Node, state: State) -> ResultRecord {
+    let status = NodeStatus {
+        node: node.name.clone(),
+        state,
+        mgmt_role: Role::None,
+        cluster_role: node.role,
+        pid: None,
+        p: node.p,
+        metrics_port: node.metrics_port,
+    };
+    ResultRecord {
+        data: to_data(&[status]).ok(),
+        node: Some(node.name.clone()),
+        ..ResultRecord::success(ZeekString::default())
+    }
+}
