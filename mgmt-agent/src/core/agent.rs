@@ -161,36 +161,7 @@ impl Agent {
             turn.debug(format!("ignoring {event} {} for {topic}", request.reqid()));
             return;
         }
-        let reqid = request.reqid().clone();
-        let Some(kind) = Kind::of(&request) else {
-            log_received(turn, &request);
-            self.answer_at_once(turn, request);
-            return;
-        };
-        if reqid.len() > REQID_BYTES_MAX {
-            turn.warning(format!(
-                "refusing {event}: its request ID has {} bytes",
-                reqid.len()
-            ));
-            let error = format!("request ID is longer than {REQID_BYTES_MAX} bytes");
-            let results = vec![self.failure(reqid.clone(), error)];
-            self.tell(turn, kind.response(reqid, results));
-            return;
-        }
-        log_received(turn, &request);
-        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered.
-        if self.requests.contains(&Key(kind, reqid.clone())) {
-            turn.warning(format!(
-                "ignoring repeated {event} {reqid}: the first is still pending"
-            ));
-            return;
-        }
-        if self.requests.len() >= REQUESTS_MAX {
-            turn.warning(format!(
-                "refusing {event} {reqid}: {REQUESTS_MAX} requests pending"
-            ));
-            let results = vec![self.failure(reqid.clone(), "too many requests pending")];
-            self.respond(turn, kind, reqid, results, Logged::Results);
+        if !self.admit(turn, &request) {
             return;
         }
         match request {
@@ -199,38 +170,64 @@ impl Agent {
             AgentRequest::NodeDispatch { reqid, action, nodes } => {
                 self.node_dispatch(turn, reqid, action, nodes);
             }
-            AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
-            AgentRequest::AgentWelcome { .. } | AgentRequest::AgentStandby { .. } => {}
-        }
-    }
-
-    /// Requests that nothing has to be waited for.
-    fn answer_at_once(&mut self, turn: &mut Turn, request: AgentRequest) {
-        let (message, result) = match request {
             AgentRequest::AgentWelcome { reqid } => {
                 let result = self.success(reqid.clone());
-                let message = AgentMessage::AgentWelcome {
-                    reqid,
-                    result: result.clone(),
-                };
-                (message, result)
+                self.confirm(turn, AgentMessage::AgentWelcome { reqid, result });
             }
             AgentRequest::AgentStandby { reqid } => {
                 let result = self.success(reqid.clone());
-                let message = AgentMessage::AgentStandby {
-                    reqid,
-                    result: result.clone(),
-                };
-                (message, result)
+                self.confirm(turn, AgentMessage::AgentStandby { reqid, result });
+                self.stand_by(turn);
             }
-            _ => return,
-        };
-        let standby = matches!(message, AgentMessage::AgentStandby { .. });
-        turn.info(format!("tx {} {result}", message.event_name()));
-        self.tell(turn, message);
-        if standby {
-            self.stand_by(turn);
+            AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
         }
+    }
+
+    /// Logs a request and says whether to carry it out. If not, it has been answered, or will be.
+    fn admit(&self, turn: &mut Turn, request: &AgentRequest) -> bool {
+        let event = request.event_name();
+        let reqid = request.reqid();
+        let Some(kind) = Kind::of(request) else {
+            log_received(turn, request);
+            return true;
+        };
+        if reqid.len() > REQID_BYTES_MAX {
+            turn.warning(format!(
+                "refusing {event}: its request ID has {} bytes",
+                reqid.len()
+            ));
+            let error = format!("request ID is longer than {REQID_BYTES_MAX} bytes");
+            let results = vec![self.failure(reqid.clone(), error)];
+            self.tell(turn, kind.response(reqid.clone(), results));
+            return false;
+        }
+        log_received(turn, request);
+        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered.
+        if self.requests.contains(&Key(kind, reqid.clone())) {
+            turn.warning(format!(
+                "ignoring repeated {event} {reqid}: the first is still pending"
+            ));
+            return false;
+        }
+        if self.requests.len() >= REQUESTS_MAX {
+            turn.warning(format!(
+                "refusing {event} {reqid}: {REQUESTS_MAX} requests pending"
+            ));
+            let results = vec![self.failure(reqid.clone(), "too many requests pending")];
+            self.respond(turn, kind, reqid.clone(), results, Logged::Results);
+            return false;
+        }
+        true
+    }
+
+    /// Answers a request that takes no time.
+    fn confirm(&self, turn: &mut Turn, message: AgentMessage) {
+        if let AgentMessage::AgentWelcome { result, .. } | AgentMessage::AgentStandby { result, .. } =
+            &message
+        {
+            turn.info(format!("tx {} {result}", message.event_name()));
+        }
+        self.tell(turn, message);
     }
 
     fn report(&mut self, turn: &mut Turn, report: Report) {
@@ -292,11 +289,7 @@ impl Agent {
                     format!("cannot see the nodes: {reason}"),
                     ZeekString::default(),
                 );
-                if self
-                    .requests
-                    .remove(&Key(Kind::GetNodes, reqid.clone()))
-                    .is_some()
-                {
+                if self.end(Kind::GetNodes, &reqid) {
                     self.respond_without_status(turn, reqid, reason);
                 }
             }

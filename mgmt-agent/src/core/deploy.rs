@@ -10,7 +10,7 @@ use super::{
     agent::{Agent, Purpose},
     node_config,
     nodes::OwnNode,
-    requests::{Key, Kind, Logged, Pending, TIMED_OUT},
+    requests::{Kind, Logged, Pending, TIMED_OUT},
     supervision::Command,
     turn::Turn,
 };
@@ -139,7 +139,7 @@ impl Agent {
         else {
             return;
         };
-        if self.requests.remove(&Key(Kind::Deploy, reqid.clone())).is_some() {
+        if self.end(Kind::Deploy, &reqid) {
             let results = vec![self.failure(reqid.clone(), error)];
             self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
         }
@@ -185,7 +185,7 @@ impl Agent {
         // DIFFERENCE(idle-instance): with nodes on other instances only, Zeek's agent waits for nodes that never come
         //
         if own.is_empty() {
-            self.requests.remove(&Key(Kind::Deploy, reqid.clone()));
+            self.end(Kind::Deploy, &reqid);
             let results = vec![self.success(reqid.clone())];
             self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
@@ -271,13 +271,16 @@ impl Agent {
                 ..
             }) = self.deployment.take()
         {
-            self.requests.remove(&Key(Kind::Deploy, reqid.clone()));
+            self.end(Kind::Deploy, &reqid);
             self.respond_deployed(turn, reqid, problems, &failed);
         }
     }
 
     pub(super) fn deployment_timed_out(&mut self, turn: &mut Turn, reqid: ZeekString) {
         let mut problems = vec![self.failure(reqid.clone(), TIMED_OUT)];
+        if let Some(reason) = &self.unavailable {
+            problems.push(self.failure(reqid.clone(), reason.as_str()));
+        }
         match self.deployment.take() {
             Some(Deployment::Starting {
                 awaited,
@@ -342,11 +345,7 @@ impl Agent {
             match purpose {
                 Purpose::Deploy => self.abandon_deployment(turn, &reason),
                 Purpose::GetNodes(reqid) => {
-                    if self
-                        .requests
-                        .remove(&Key(Kind::GetNodes, reqid.clone()))
-                        .is_some()
-                    {
+                    if self.end(Kind::GetNodes, &reqid) {
                         self.respond_without_status(turn, reqid, &reason);
                     }
                 }

@@ -5,7 +5,7 @@ use super::{
     agent::{Agent, Purpose},
     deploy::MANAGEMENT_NODE,
     node_config::NO_PORT,
-    requests::{Key, Kind, Logged, Pending},
+    requests::{Kind, Logged, Pending},
     turn::Turn,
 };
 
@@ -22,11 +22,10 @@ impl Agent {
 
     /// The Supervisor says which processes there are.
     pub(super) fn got_status(&mut self, turn: &mut Turn, reqid: ZeekString, status: &SupervisorStatus) {
-        if self
-            .requests
-            .remove(&Key(Kind::GetNodes, reqid.clone()))
-            .is_some()
-        {
+        for (name, supervised) in &status.nodes {
+            self.node_found(turn, name, supervised.pid);
+        }
+        if self.end(Kind::GetNodes, &reqid) {
             let result = self.success(reqid.clone());
             self.respond_nodes(turn, reqid, result, status);
         }

@@ -142,7 +142,8 @@ impl Agent {
         }
     }
 
-    /// The Supervisor has this node, with this process, after it could not be reached for a while.
+    /// The Supervisor says that it has this node, with this process. If it could not be reached before, that tells the
+    /// node's state.
     pub(super) fn node_found(&mut self, turn: &mut Turn, name: &ZeekString, pid: Option<i64>) {
         let Some(own) = self.nodes.get_mut(name) else {
             return;

@@ -119,6 +119,11 @@ impl Agent {
         debug_assert!(inserted.is_ok(), "a live request is never asked for again");
     }
 
+    /// Ends a request that is about to be answered. Returns whether it was waiting for that.
+    pub(super) fn end(&mut self, kind: Kind, reqid: &ZeekString) -> bool {
+        self.requests.remove(&Key(kind, reqid.clone())).is_some()
+    }
+
     /// Answers a request. The caller sees to it that it happens once.
     pub(super) fn respond(
         &self,

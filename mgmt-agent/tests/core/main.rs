@@ -1,5 +1,7 @@
 //! The agent's core, seen from outside: transcripts, recordings of Zeek's agent, properties.
 
+mod limits;
+mod properties;
 mod recorded;
 mod recording;
 mod transcript;
@@ -21,6 +23,7 @@ transcript::transcripts!(
     start,
     start_listening,
     supervisor_lost,
+    supervisor_lost_deploying,
     supervisor_lost_standby,
     supervisor_silent,
     topics_are_compared,

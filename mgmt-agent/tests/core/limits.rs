@@ -1,0 +1,108 @@
+//! The limits that no transcript can show in few lines.
+
+use broker_codec::data::ZeekString;
+use mgmt_agent::core::{
+    Action, Agent, Input, OUTPUT_BYTES_MAX, Outgoing, REQID_BYTES_MAX, REQUESTS_MAX, Report,
+};
+use mgmt_api::{AgentMessage, AgentRequest, Configuration, NodeOutputs, Now, SequentialIds};
+
+use crate::transcript::{settings, started};
+
+fn agent() -> Agent {
+    let mut agent = Agent::new(settings(), Box::new(SequentialIds::default()));
+    let _ = agent.step(Now::START, started());
+    let _ = agent.step(Now::START, Input::Supervisor(Report::Ready));
+    agent
+}
+
+/// What the agent tells controllers when it is asked for its nodes.
+fn get_nodes(agent: &mut Agent, reqid: String) -> Vec<AgentMessage> {
+    let request = AgentRequest::GetNodes { reqid: reqid.into() };
+    ask(agent, request)
+}
+
+fn ask(agent: &mut Agent, request: AgentRequest) -> Vec<AgentMessage> {
+    let topic = "zeek/management/agent/a".into();
+    messages(agent.step(Now::START, Input::Request { topic, request }))
+}
+
+fn messages(actions: Vec<Action>) -> Vec<AgentMessage> {
+    actions
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Publish {
+                event: Outgoing::Agent(message),
+                ..
+            } => Some(message),
+            _ => None,
+        })
+        .collect()
+}
+
+fn error(messages: &[AgentMessage]) -> String {
+    match messages {
+        [AgentMessage::GetNodes { result, .. }] => result.error.as_ref().unwrap().to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_so_many_requests_can_be_under_way() {
+    let mut agent = agent();
+    for number in 0..REQUESTS_MAX {
+        assert_eq!(get_nodes(&mut agent, number.to_string()), []);
+    }
+    let refused = get_nodes(&mut agent, "more".into());
+    assert_eq!(error(&refused), "too many requests pending");
+}
+
+#[test]
+fn a_request_id_can_only_be_so_long() {
+    let mut agent = agent();
+    assert_eq!(get_nodes(&mut agent, "x".repeat(REQID_BYTES_MAX)), []);
+    let refused = get_nodes(&mut agent, "x".repeat(REQID_BYTES_MAX + 1));
+    assert_eq!(error(&refused), "request ID is longer than 1024 bytes");
+}
+
+#[test]
+fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
+    let mut agent = agent();
+    let config: Configuration = serde_json::from_value(serde_json::json!({
+        "id": "c1",
+        "instances": [{"name": "a", "host": "127.0.0.1"}],
+        "nodes": [{"name": "n", "instance": "a", "role": "Supervisor::WORKER", "state": "Management::RUNNING"}],
+    }))
+    .unwrap();
+    let request = AgentRequest::Deploy {
+        reqid: "r1".into(),
+        config,
+        force: false,
+    };
+    assert_eq!(ask(&mut agent, request), []);
+    let mut report = |report| messages(agent.step(Now::START, Input::Supervisor(report)));
+    let status = serde_json::from_value(serde_json::json!({"nodes": {}})).unwrap();
+    let _ = report(Report::Status {
+        id: "#1".into(),
+        status,
+    });
+    for pid in [1, 2] {
+        let _ = report(Report::NodeStarted {
+            node: "n".into(),
+            pid,
+        });
+    }
+    let stderr = [vec![b'a'; 10], vec![b'b'; OUTPUT_BYTES_MAX]].concat();
+    let outputs = NodeOutputs {
+        stdout: "nothing".into(),
+        stderr: stderr.into(),
+    };
+    let expected = ZeekString::from(format!("last output: {}", "b".repeat(OUTPUT_BYTES_MAX)));
+    match &report(Report::NodeExited {
+        node: "n".into(),
+        outputs,
+    })[..]
+    {
+        [AgentMessage::Log { msg, .. }] => assert_eq!(*msg, expected),
+        other => panic!("{other:?}"),
+    }
+}
