@@ -474,6 +474,31 @@ fn every_fixture_has_its_recorded_hash() {
     report("fixtures", &violations);
 }
 
+/// The controller's transcripts, in its own package, are compared with their list there.
+#[test]
+fn every_transcript_is_checked_by_one_test() {
+    let sources: Vec<String> = rust_files()
+        .filter(|(path, _)| path.starts_with("tests"))
+        .map(|(_, text)| text)
+        .collect();
+    let mut transcripts = 0;
+    let mut violations = Vec::new();
+    for path in tracked_files()
+        .into_iter()
+        .filter(|path| path.starts_with("tests/transcripts"))
+    {
+        transcripts += 1;
+        let name = path.file_stem().expect("a file has a name").to_string_lossy();
+        let call = format!("check(\"{name}\")");
+        let checks: usize = sources.iter().map(|text| text.matches(&call).count()).sum();
+        if checks != 1 {
+            violations.push(format!("{} is checked by {checks} tests", path.display()));
+        }
+    }
+    assert!(transcripts >= 8, "only {transcripts} transcripts found");
+    report("transcripts", &violations);
+}
+
 #[test]
 fn nothing_names_a_path_on_the_machine_of_its_author() {
     let mut violations = Vec::new();
