@@ -81,13 +81,20 @@ start_controller() {
     say "listening for zeek-client on $ADDRESS"
 }
 
-# show EXPECTED_EXIT ARGUMENT...: runs zeek-client as an operator would and shows what it prints; reads its own input.
+# write_configuration FILE: takes the text from standard input and shows it.
+write_configuration() {
+    say ""
+    say "\$ cat $1"
+    tee "$WORK/$1"
+}
+
+# show EXPECTED_EXIT ARGUMENT...: runs zeek-client as an operator would and shows what it prints.
 show() {
     local expected="$1" status=0
     shift
     say ""
     say "\$ zeek-client --controller $ADDRESS $*"
-    "$ZEEK_CLIENT" --configfile /dev/null --controller "$ADDRESS" "$@" || status=$?
+    (cd "$WORK" && exec "$ZEEK_CLIENT" --configfile /dev/null --controller "$ADDRESS" "$@" </dev/null) || status=$?
     if [ "$status" -ne "$expected" ]; then
         say "zeek-client exited with $status, expected $expected"
         return 1
@@ -98,10 +105,10 @@ show() {
 }
 
 session() {
-    show 0 get-instances </dev/null
+    show 0 get-instances
     say ""
     say "No agent has connected yet. A configuration can be checked and staged all the same:"
-    show 0 stage-config - <<'INI'
+    write_configuration cluster.ini <<'INI'
 [instances]
 instance-1
 
@@ -119,10 +126,11 @@ role = worker
 interface = eth0
 cpu_affinity = 3
 INI
-    show 0 get-config </dev/null
+    show 0 stage-config cluster.ini
+    show 0 get-config
     say ""
     say "A mistake is explained, and what was staged before stays:"
-    show 1 stage-config - <<'INI'
+    write_configuration mistake.ini <<'INI'
 [instances]
 instance-1
 
@@ -130,12 +138,13 @@ instance-1
 instance = instance-2
 role = manager
 INI
+    show 1 stage-config mistake.ini
     say ""
     say "The cluster has no processes yet, and nobody to ask for them:"
-    show 1 get-nodes </dev/null
+    show 1 get-nodes
     say ""
     say "Deploying needs the agent of every instance. Without one the controller gives up after 10 s:"
-    show 1 deploy </dev/null
+    show 1 deploy
 }
 
 stop_controller() {
