@@ -1,5 +1,6 @@
 //! The controller's core, seen from outside: transcripts, recordings of Zeek's controller, properties.
 
+mod captured;
 mod properties;
 mod recorded;
 mod transcript;
