@@ -2,6 +2,8 @@
 //!
 //! `WIRE_MUTATIONS` sets how many inputs each body gets; the seed is fixed.
 
+use std::panic;
+
 use broker_codec::testing::{self, Mutator};
 use bytes::{BufMut, BytesMut};
 
@@ -39,12 +41,23 @@ fn drive(corpus: &[Vec<u8>], body: fn(&[u8])) {
         corpus.len()
     );
     for input in corpus {
-        body(input);
+        give(input, body);
     }
     let mut mutator = Mutator::new(0x5a45_454b);
     for _ in 0..inputs() {
-        body(&mutator.input(corpus));
+        give(&mutator.input(corpus), body);
     }
+}
+
+/// Names the input that a body does not survive.
+fn give<T>(input: &[u8], body: fn(&[u8]) -> T) -> T {
+    panic::catch_unwind(|| body(input)).unwrap_or_else(|reason| {
+        #[expect(clippy::print_stderr, reason = "shown if the test fails")]
+        {
+            eprintln!("the input is {}", hex::encode(input));
+        }
+        panic::resume_unwind(reason)
+    })
 }
 
 #[test]
@@ -72,7 +85,7 @@ fn envelopes_survive_mutation() {
 fn benchmark_inputs_are_envelopes() {
     for name in ["management-events", "log-batches"] {
         for line in bench_lines(name) {
-            testing::envelope(&hex::decode(line).unwrap());
+            give(&hex::decode(line).unwrap(), testing::envelope);
         }
     }
 }
@@ -133,7 +146,14 @@ fn handshakes_survive_any_order_of_anything() {
                 script.extend_from_slice(&scripts[mutator.below(scripts.len())]);
             }
         }
-        peerings += testing::handshakes(&script);
+        peerings += give(&script, testing::handshakes);
     }
     assert!(peerings > inputs() / 8, "only {peerings} peerings were made");
+}
+
+/// Found by mutation: the format can express reals next to zero which it writes as zero, so that a set may have them twice.
+#[test]
+fn reals_that_are_written_as_zero_survive() {
+    testing::value(b"\x04\0\0\0\0\0\0\0\x01");
+    testing::value(b"\x0c\x02\x04\0\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x01");
 }

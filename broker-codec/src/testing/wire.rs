@@ -5,7 +5,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::body;
 use crate::{
     ConnId, EndpointId, Envelope, EnvelopeKind, Filter, Router, Topic,
-    command::Command,
+    binary::DecodeErrorKind,
+    command::{Command, CommandError},
     control::RoutingUpdate,
     frame::{FrameDecoder, FrameError, OPERATION_FRAME_MAX, put_header},
     handshake::{Admission, HANDSHAKE_TIMEOUT, Handshake, Message, Output, Role},
@@ -85,13 +86,16 @@ fn command(payload: &[u8]) {
     if let Ok(command) = Command::decode(payload) {
         let _ = command.to_string();
         let encoded = command.encode().expect("what was decoded can be encoded");
-        // As with values, the bytes may differ, but not the length.
+        // As with values, the bytes may differ, but not the length; and reals next to zero may make duplicates of what was none.
         assert_eq!(encoded.len(), payload.len());
-        assert_eq!(
-            Command::decode(&encoded),
-            Ok(command),
-            "the command changes on its way"
-        );
+        match Command::decode(&encoded) {
+            Ok(again) => assert_eq!(again.encode(), Ok(encoded), "the bytes change on their way"),
+            Err(CommandError::Value {
+                kind: DecodeErrorKind::Duplicate(_),
+                ..
+            }) => {}
+            Err(error) => panic!("what was encoded does not decode: {error}"),
+        }
     }
 }
 

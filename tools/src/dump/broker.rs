@@ -76,7 +76,7 @@ impl Direction {
     /// Notes that bytes are missing here.
     pub(super) fn gap(&mut self) {
         self.lose_step(self.buffer.len());
-        // Handshake messages are too small to be cut by a gap alone.
+        // Frames are found again by the sender that envelopes begin with, which handshake messages do not.
         self.phase = Phase::Operation;
     }
 

@@ -21,6 +21,10 @@ use crate::{
 /// frames as lines of hexadecimal digits with or without their length prefix. Broker's native protocol and WebSocket conversations
 /// are shown; connections that use TLS are named but cannot be read.
 ///
+/// A line has the `time` in seconds, the number of the `connection`, `from` and `to`, the `phase` (connection, handshake, operation,
+/// websocket or tls), and the `message`: its `type`, and what it says. An event is a message of type data or `data_message` with the
+/// event's name as `event` and its arguments as `args`; batches of messages, logs and other content have fields of their own.
+///
 /// Values are shown as plain JSON: a table is a list of pairs, addresses, ports, times and enum names are strings. `--values
 /// typed` names the kind of each value, in Broker's own JSON format.
 ///
@@ -213,6 +217,7 @@ fn note(summary: Summary, skipped: Skipped, notes: &mut Vec<String>) {
             count(summary.other),
             "connections of other protocols are not shown",
         ),
+        (count(summary.silent), "connections say nothing"),
         (skipped.fragments, "fragments of IP packets are left out"),
         (
             skipped.malformed,

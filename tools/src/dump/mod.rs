@@ -35,8 +35,10 @@ pub struct Summary {
     pub websocket: usize,
     /// TLS.
     pub tls: usize,
-    /// Something else, or nothing; not shown.
+    /// Something else; not shown.
     pub other: usize,
+    /// Nothing: attempts that were refused, for example.
+    pub silent: usize,
 }
 
 /// Turns what happens on TCP connections into records.
@@ -90,10 +92,13 @@ impl Dump {
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
         for connection in &self.connections {
-            match connection.protocol {
+            match &connection.protocol {
                 Protocol::Broker { .. } => summary.broker += 1,
                 Protocol::Websocket { .. } => summary.websocket += 1,
                 Protocol::Tls => summary.tls += 1,
+                Protocol::Unknown { client, server } if client.is_empty() && server.is_empty() => {
+                    summary.silent += 1;
+                }
                 Protocol::Unknown { .. } | Protocol::Other => summary.other += 1,
                 Protocol::Filtered => {}
             }
