@@ -34,7 +34,8 @@ pub struct WebSocketConfig {
     pub subscriptions: SubscriptionLimits,
     /// How many messages may wait for a client that reads slowly.
     pub outbound_messages_max: usize,
-    /// How many bytes may wait for a client that reads slowly. Larger than any message that is to be delivered.
+    /// How many bytes may wait for a client that reads slowly. A message for which nothing else waits is taken whatever its
+    /// length.
     pub outbound_bytes_max: usize,
     /// How many events may wait for the owner of the server. When it is full, clients are not read from, each in turn.
     pub inbound_events_max: usize,

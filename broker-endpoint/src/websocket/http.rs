@@ -109,7 +109,7 @@ where
     let mut buffer = Vec::with_capacity(header_max.min(1024));
     loop {
         let parsed = buffer.len();
-        let room = u64::try_from(header_max - parsed).unwrap_or(u64::MAX);
+        let room = u64::try_from(header_max.saturating_sub(parsed)).unwrap_or(u64::MAX);
         if room == 0 {
             return Err(HandshakeError::TooLong { max: header_max });
         }

@@ -106,6 +106,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
                 shared: Arc::clone(&shared),
                 connections: Arc::clone(&connections),
                 refusals: Arc::clone(&refusals),
+                full: false,
                 tasks: JoinSet::new(),
             })
             .map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.run())))
@@ -148,7 +149,11 @@ impl<T: Send + 'static> WebSocketServer<T> {
 
     /// What the server has seen so far.
     pub fn counters(&self) -> CountersSnapshot {
-        let open = self.shared.config.clients_max - self.connections.available_permits();
+        let open = self
+            .shared
+            .config
+            .clients_max
+            .saturating_sub(self.connections.available_permits());
         self.shared.counters.snapshot(open)
     }
 
@@ -173,7 +178,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
                 let _ = acceptor.await;
             }
         };
-        let _ = timeout(shared.config.close_timeout * 4, everything).await;
+        let _ = timeout(shared.config.close_timeout.saturating_mul(4), everything).await;
     }
 }
 
@@ -263,6 +268,8 @@ struct Acceptor<T> {
     shared: Arc<Shared<T>>,
     connections: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    /// Whether the last connection was refused; only the first of a row is logged.
+    full: bool,
     tasks: JoinSet<()>,
 }
 
@@ -314,6 +321,7 @@ impl<T: Send + 'static> Acceptor<T> {
         // Answers are small and awaited; a failure costs speed only.
         let _ = stream.set_nodelay(true);
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+            self.full = false;
             self.tasks.spawn(async move {
                 serve(stream, peer, shared).await;
                 drop(permit);
@@ -324,7 +332,9 @@ impl<T: Send + 'static> Acceptor<T> {
         let error = HandshakeError::Full {
             max: shared.config.clients_max,
         };
-        tracing::warn!(%peer, %error, "connection refused");
+        if !std::mem::replace(&mut self.full, true) {
+            tracing::warn!(%peer, %error, "connections are refused");
+        }
         if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.tasks.spawn(async move {
                 http::refuse(&mut stream, &error, shared.config.close_timeout).await;

@@ -87,7 +87,7 @@ impl Client {
             client.frame().await,
             Frame {
                 head: PING,
-                payload: b"ixwebsocket::heartbeat::5s::0".to_vec()
+                payload: b"ixwebsocket::heartbeat::3600s::0".to_vec()
             }
         );
         client

@@ -1,7 +1,5 @@
 //! Frames: fragments, control frames, limits, and what violates the protocol.
 
-use std::time::Duration;
-
 use broker_endpoint::websocket::{CloseCause, WebSocketEvent};
 
 use crate::{
@@ -171,9 +169,8 @@ async fn messages_are_accepted_up_to_exactly_the_limit() {
 
 #[tokio::test]
 async fn by_default_16_mib_are_accepted_and_64_mib_refused() {
-    let mut config = config();
+    let config = config();
     assert_eq!(config.message_max, 16 << 20);
-    config.close_timeout = Duration::from_secs(60);
     let mut server = bind(config).await;
     let mut client = Client::subscribed(server.local_addr(), "[]").await;
     client.send_text(&filled(16 << 20)).await;

@@ -1,6 +1,6 @@
 //! A server with an owner that answers.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use broker_codec::zeek::Event;
 use broker_endpoint::websocket::{Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer};
@@ -8,12 +8,17 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 pub(crate) const TOPIC: &str = "zeek/management/controller";
 
+/// The defaults, except that clients have all the time they need, however busy the machine: they need not answer pings.
 pub(crate) fn config() -> WebSocketConfig {
-    WebSocketConfig::new(
+    let mut config = WebSocketConfig::new(
         vec![([127, 0, 0, 1], 0).into()],
         "3cfb104e-6fbd-5065-a31c-be18be4b79e0",
         "9.0.0-rc1",
-    )
+    );
+    config.ping_interval = Some(Duration::from_secs(3600));
+    config.handshake_timeout = Duration::from_secs(60);
+    config.close_timeout = Duration::from_secs(60);
+    config
 }
 
 /// A server that admits every event, but panics at one called `panic` and refuses one called `refused`.
