@@ -246,7 +246,7 @@ impl Agent {
             },
             Report::Created { id, outcome } => {
                 if let (Some(Purpose::Create(node)), Err(reason)) = (self.commands.remove(&id), outcome) {
-                    self.not_created(turn, &node, &reason.to_string());
+                    self.not_created(turn, &node, &id, &reason.to_string());
                 }
             }
             Report::Restarted { id, existed } => {
@@ -293,7 +293,7 @@ impl Agent {
                     self.respond_without_status(turn, reqid, reason);
                 }
             }
-            Purpose::Create(node) => self.not_created(turn, &node, reason),
+            Purpose::Create(node) => self.not_created(turn, &node, id, reason),
             Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
             Purpose::Destroy(node) => {
                 self.raise(

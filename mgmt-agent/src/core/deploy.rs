@@ -206,19 +206,21 @@ impl Agent {
         let (Some(own), Some(config)) = (self.nodes.get(name), &self.config) else {
             return;
         };
-        let Some(directory) = node_config::directory(&self.settings.state_dir, name) else {
-            self.not_created(turn, name, "its name cannot be that of a directory");
-            return;
-        };
-        let cluster = match node_config::cluster(config) {
-            Ok(cluster) => cluster,
-            Err(error) => return self.not_created(turn, name, &error),
+        let prepared = node_config::directory(&self.settings.state_dir, name)
+            .and_then(|directory| Ok((directory, node_config::cluster(config)?)));
+        let (directory, cluster) = match prepared {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                self.set_state(turn, name, State::Failed);
+                self.will_not_start(turn, name, &reason);
+                return;
+            }
         };
         let script = &self.settings.node_script;
         let node = node_config::node_config(&own.node, directory.clone(), script, &cluster);
         turn.push(Action::MakeDirectory { path: directory });
-        self.start_due(turn, name);
         let id = self.ids.next_id();
+        self.start_due(turn, name, id.clone());
         self.commands.insert(id.clone(), Purpose::Create(name.clone()));
         turn.supervise(Command::Create {
             id,
@@ -226,14 +228,22 @@ impl Agent {
         });
     }
 
-    /// A node cannot be started.
+    /// The Supervisor does not start a node.
+    pub(super) fn not_created(&mut self, turn: &mut Turn, name: &ZeekString, id: &ZeekString, reason: &str) {
+        if self.start_refused(turn, name, id, State::Failed) {
+            self.will_not_start(turn, name, reason);
+        } else {
+            self.raise(turn, create_error(name, reason), name.clone());
+        }
+    }
+
+    /// A node of the running configuration cannot be started.
     ///
     /// DIFFERENCE(refused-node): the deployment does not wait for it, and its answer says why. With Zeek's agent it
     /// times out.
-    pub(super) fn not_created(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
-        self.start_refused(turn, name, State::Failed);
-        let message = format!("failed to create node {name}: {reason}");
-        self.raise(turn, message.clone(), name.clone());
+    fn will_not_start(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
+        let error = create_error(name, reason);
+        self.raise(turn, error.clone(), name.clone());
         let instance = self.settings.name.clone();
         if let Some(Deployment::Starting {
             reqid,
@@ -246,7 +256,7 @@ impl Agent {
             failed.insert(name.clone());
             problems.push(ResultRecord {
                 instance: Some(instance),
-                ..ResultRecord::failure(reqid.clone(), message)
+                ..ResultRecord::failure(reqid.clone(), error)
             });
         }
         self.finish_deployment(turn);
@@ -385,4 +395,8 @@ impl Agent {
             }
         }
     }
+}
+
+fn create_error(name: &ZeekString, reason: &str) -> String {
+    format!("failed to create node {name}: {reason}")
 }

@@ -63,14 +63,16 @@ pub(super) fn node_config(
     }
 }
 
-/// The working directory of a node: `<state>/nodes/<name>`. `None` if the name cannot be a directory's.
+/// The working directory of a node: `<state>/nodes/<name>`; or why there is none.
 ///
 /// DIFFERENCE(node-directory): Zeek's agent takes any name, `../../etc` as well. A name that Zeek's Supervisor does not
 /// take, because it is empty or has spaces, is left to that.
-pub(super) fn directory(state_dir: &ZeekString, node: &ZeekString) -> Option<ZeekString> {
-    let bad =
-        node.as_bytes() == b"." || node.as_bytes() == b".." || node.iter().any(|byte| b"/\0".contains(byte));
-    (!bad).then(|| below(&below(state_dir, b"nodes"), node))
+pub(super) fn directory(state_dir: &ZeekString, node: &ZeekString) -> Result<ZeekString, String> {
+    let elsewhere = [b".".as_slice(), b".."].contains(&node.as_bytes());
+    if elsewhere || node.iter().any(|byte| b"/\0".contains(byte)) {
+        return Err("its name cannot be that of a directory".into());
+    }
+    Ok(below(&below(state_dir, b"nodes"), node))
 }
 
 fn below(directory: &[u8], name: &[u8]) -> ZeekString {

@@ -1,5 +1,7 @@
 //! This instance's nodes and their states.
 
+use std::collections::VecDeque;
+
 use broker_codec::data::ZeekString;
 use mgmt_api::{AgentMessage, Node, NodeOutputs, State};
 
@@ -25,8 +27,8 @@ pub(super) struct OwnNode {
     pub(super) node: Node,
     /// The process id, as last heard.
     pub(super) pid: Option<i64>,
-    /// How many starts the Supervisor was told to make and has not reported. Any other start follows a crash.
-    starts_due: u32,
+    /// The commands to start it that the Supervisor has not reported a start for. Any other start follows a crash.
+    starts_due: VecDeque<ZeekString>,
     /// Whether the latest start followed a crash. Only then is output of an earlier life of interest.
     crashed: bool,
     /// What it wrote before its latest crash.
@@ -41,7 +43,7 @@ impl OwnNode {
         Self {
             node,
             pid: None,
-            starts_due: 0,
+            starts_due: VecDeque::new(),
             crashed: false,
             outputs: None,
             before_loss: None,
@@ -52,8 +54,8 @@ impl OwnNode {
     ///
     /// DIFFERENCE(node-outputs): what it wrote before counts no more. Zeek's agent keeps it, and may report it for a
     /// later failure.
-    fn start_due(&mut self) {
-        self.starts_due = self.starts_due.saturating_add(1);
+    fn start_due(&mut self, command: ZeekString) {
+        self.starts_due.push_back(command);
         self.crashed = false;
         self.outputs = None;
         self.before_loss = None;
@@ -62,19 +64,31 @@ impl OwnNode {
 
 impl Agent {
     /// The state changes to PENDING, because the Supervisor is being told to start the node.
-    pub(super) fn start_due(&mut self, turn: &mut Turn, name: &ZeekString) {
+    pub(super) fn start_due(&mut self, turn: &mut Turn, name: &ZeekString, command: ZeekString) {
         if let Some(own) = self.nodes.get_mut(name) {
-            own.start_due();
+            own.start_due(command);
         }
         self.set_state(turn, name, State::Pending);
     }
 
-    /// The Supervisor will not start the node after all.
-    pub(super) fn start_refused(&mut self, turn: &mut Turn, name: &ZeekString, state: State) {
-        if let Some(own) = self.nodes.get_mut(name) {
-            own.starts_due = own.starts_due.saturating_sub(1);
-        }
+    /// The Supervisor will not start the node after all. Returns whether that concerns the node as it is: the command may
+    /// be of an earlier deployment, for another node of its name.
+    pub(super) fn start_refused(
+        &mut self,
+        turn: &mut Turn,
+        name: &ZeekString,
+        command: &ZeekString,
+        state: State,
+    ) -> bool {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return false;
+        };
+        let Some(index) = own.starts_due.iter().position(|due| due == command) else {
+            return false;
+        };
+        own.starts_due.remove(index);
         self.set_state(turn, name, state);
+        true
     }
 
     /// A node has connected, and has found its agent.
@@ -102,8 +116,7 @@ impl Agent {
             return;
         };
         own.pid = Some(pid);
-        if own.starts_due > 0 {
-            own.starts_due -= 1;
+        if own.starts_due.pop_front().is_some() {
             if own.node.state == State::Failed {
                 self.set_state(turn, name, State::Pending);
             }
@@ -136,7 +149,7 @@ impl Agent {
         for name in names {
             if let Some(own) = self.nodes.get_mut(&name) {
                 own.before_loss.get_or_insert(own.node.state);
-                own.starts_due = 0;
+                own.starts_due.clear();
             }
             self.set_state(turn, &name, State::Unknown);
         }

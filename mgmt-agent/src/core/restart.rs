@@ -38,7 +38,7 @@ impl Agent {
                 id: id.clone(),
                 node: name.clone(),
             });
-            self.start_due(turn, name);
+            self.start_due(turn, name, id.clone());
         }
         let results = Vec::new();
         self.await_answer(turn, KIND, reqid, Pending::Restart { awaited, results });
@@ -56,7 +56,7 @@ impl Agent {
         let outcome = if existed {
             Ok(())
         } else {
-            self.start_refused(turn, &node, State::Failed);
+            self.start_refused(turn, &node, id, State::Failed);
             self.raise(turn, format!("failed to restart node {node}"), node.clone());
             Err(format!("could not restart node {node}"))
         };
@@ -72,7 +72,7 @@ impl Agent {
         node: ZeekString,
         reason: &str,
     ) {
-        self.start_refused(turn, &node, State::Unknown);
+        self.start_refused(turn, &node, id, State::Unknown);
         let message = format!("failed to restart node {node}: {reason}");
         self.raise(turn, message, node.clone());
         let error = format!("could not restart node {node}: {reason}");

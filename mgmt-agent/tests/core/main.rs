@@ -12,6 +12,7 @@ transcript::transcripts!(
     deploy,
     deploy_bad_names,
     deploy_failing_node,
+    deploy_late_refusal,
     deploy_nothing,
     deploy_refused_node,
     deploy_superseded,
