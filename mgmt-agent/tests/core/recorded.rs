@@ -3,7 +3,7 @@
 //! What controller, Supervisor and nodes sent to Zeek's agent is sent to ours at the same time. What ours publishes is
 //! compared with what Zeek's agent published, per peer and in order, as values. Ids that an agent draws are mapped: the
 //! n-th request of a kind about a node has the n-th recorded id. The order within a result and within a burst of
-//! requests to the Supervisor is that of Zeek's hash tables and does not count.
+//! requests to the Supervisor is that of Zeek's hash tables and does not count. Everything also goes through a journal.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,6 +14,7 @@ use broker_codec::{
 };
 use mgmt_agent::core::{Action, Agent, Input, Outgoing, Settings, zeek};
 use mgmt_api::{AgentRequest, Level, NodeMessage, Now, SequentialIds};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::recording::{Peer, Recording, Step};
 
@@ -298,7 +299,9 @@ impl Replay {
     }
 
     fn agent(&mut self, input: Input) {
+        assert_eq!(journaled(&input), input);
         for action in self.agent.step(self.now, input) {
+            assert_eq!(journaled(&action), action);
             match action {
                 Action::Log {
                     level: Level::Debug, ..
@@ -319,7 +322,9 @@ impl Replay {
     }
 
     fn supervisor(&mut self, input: zeek::Input) {
+        assert_eq!(journaled(&input), input);
         for action in self.supervisor.step(self.now, input) {
+            assert_eq!(journaled(&action), action);
             match action {
                 zeek::Action::Log { message, .. } => self.log.push(message),
                 zeek::Action::Publish { event, .. } => self.publish(Peer::Supervisor, event),
@@ -345,6 +350,11 @@ impl Replay {
     fn with_recorded_ids(&self, event: &Event) -> Event {
         map_strings(event.clone(), &self.recorded)
     }
+}
+
+/// What is read back of an input or action that is written to a journal.
+fn journaled<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
 /// The id that an agent has drawn for this event, and what tells the event from others of its name.

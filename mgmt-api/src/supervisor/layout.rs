@@ -112,6 +112,9 @@ const CURRENT_NAMES: &[&str] = &[
 /// The `ClusterEndpoint` of Zeek 7.0 is the older ones with fields added at the end.
 const ENDPOINT_NAMES: &[&str] = &["role", "host", "p", "interface", "pcap_file", "metrics_port"];
 
+const CREATE_REQUEST: &str = "SupervisorControl::create_request";
+const STATUS_RESPONSE: &str = "SupervisorControl::status_response";
+
 /// Where the port stands in a `ClusterEndpoint`.
 const ENDPOINT_PORT: usize = 2;
 
@@ -214,6 +217,9 @@ impl SupervisorLayout {
     /// Zeek 6.1 and 7.0 differ in `ClusterEndpoint` only. Where no node has a cluster the answer is the later one,
     /// which Zeek 6.1 and 6.2 read as well: they ignore the surplus element.
     pub fn of_status(response: &Event) -> Result<Option<Self>, LayoutError> {
+        if response.name != STATUS_RESPONSE {
+            return Ok(None);
+        }
         let mut candidates = Self::ALL.to_vec();
         let mut seen = false;
         for_each_node(&response.args, |config| {
@@ -251,7 +257,8 @@ impl SupervisorLayout {
 
     /// A request in this layout. Only `SupervisorControl::create_request` has a record in it.
     pub fn request(self, mut event: Event) -> Result<Event, LayoutError> {
-        if let (b"SupervisorControl::create_request", [_, config]) = (event.name.as_bytes(), &mut *event.args)
+        if event.name == CREATE_REQUEST
+            && let [_, config] = &mut *event.args
         {
             let Data::Vector(current) = config else {
                 return Err(LayoutError::NotARecord(config.kind()));
@@ -264,7 +271,7 @@ impl SupervisorLayout {
     /// A response of a Supervisor with this layout, in the current one. Only `SupervisorControl::status_response` has
     /// records in it.
     pub fn response(self, mut event: Event) -> Result<Event, LayoutError> {
-        if event.name == "SupervisorControl::status_response"
+        if event.name == STATUS_RESPONSE
             && self != Self::V7_0
             && let Some(status) = event.args.get_mut(1)
         {
