@@ -29,6 +29,7 @@ pub(crate) async fn run(
     address: PeerAddress,
     retry: Option<Duration>,
     stop: CancellationToken,
+    number: u64,
 ) {
     let dialer = Dialer {
         shared: &shared,
@@ -41,7 +42,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => break,
         }
     }
-    shared.report(Report::DialerEnded(address));
+    shared.report(Report::DialerEnded { address, number });
 }
 
 struct Dialer<'a> {

@@ -125,12 +125,14 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     failing = false;
-                    match take_slots(&shared, address.ip()) {
-                        Some(slots) => {
-                            let stop = stop.child_token();
-                            connections.spawn(serve(Arc::clone(&shared), stream, address, slots, stop));
-                        }
-                        None => log.note(address, "too many connections"),
+                    if let Ok(slot) = shared.connection_limit.take(address.ip()) {
+                        shared.counters.accepted.increment();
+                        let stop = stop.child_token();
+                        connections.spawn(serve(Arc::clone(&shared), stream, address, slot, stop));
+                    } else {
+                        // DIFFERENCE(connection-limits): Broker accepts everybody.
+                        shared.counters.refused.increment();
+                        log.note(address, "too many connections");
                     }
                 }
                 Err(error) => {
@@ -154,33 +156,21 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
     }
 }
 
-fn take_slots(shared: &Shared, address: IpAddr) -> Option<(Slot, Slot)> {
-    let slots = shared
-        .connection_limit
-        .take(address)
-        .and_then(|connection| Ok((connection, shared.handshake_limit.take(address)?)));
-    // DIFFERENCE(connection-limits): Broker accepts everybody.
-    let counter = match slots {
-        Ok(_) => &shared.counters.accepted,
-        Err(_) => &shared.counters.refused,
-    };
-    counter.increment();
-    slots.ok()
-}
-
 async fn serve(
     shared: Arc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
-    (_slot, handshake_slot): (Slot, Slot),
+    _slot: Slot,
     stop: CancellationToken,
 ) -> (SocketAddr, Outcome) {
+    let handshake_slot = shared.handshakes.enter(address.ip());
     let timeout = shared.config.handshake_timeout;
     let deadline = shared.now().saturating_add(timeout);
     // Events are small and must not wait for more.
     let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
         accepted = shared.acceptance.accept(stream, timeout) => accepted.map_err(PeeringError::from),
+        () = handshake_slot.evicted() => Err(PeeringError::GaveWay),
         () = stop.cancelled() => Err(PeeringError::ShuttingDown),
     };
     let outcome = match accepted {

@@ -117,6 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 handshake.handle_frame(&frame);
                 continue;
             }
+            let evicted = async {
+                match &self.connection.handshake_slot {
+                    Some(slot) => slot.evicted().await,
+                    None => std::future::pending().await,
+                }
+            };
             self.buffer.reserve(READ_MAX);
             tokio::select! {
                 () = self.registration.outbox.changed() => {
@@ -129,6 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     self.count(result, handshake.awaited())?;
                 }
                 () = sleep_until(shared.instant(deadline)) => handshake.handle_timeout(shared.now()),
+                () = evicted => return Err(PeeringError::GaveWay),
                 () = self.connection.leave.cancelled() => return Err(PeeringError::ShuttingDown),
             }
         }

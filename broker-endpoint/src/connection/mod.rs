@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use outbox::{Order, Outbox, OutboxLimits, Pushed, QueuedKind};
 
 use crate::{
-    endpoint::{EndReason, EndpointEvent, PeerAddress, PeerInfo, PeeringError, Report, Shared, Slot},
+    endpoint::{
+        EndReason, EndpointEvent, HandshakeSlot, PeerAddress, PeerInfo, PeeringError, Report, Shared,
+    },
     tls::Transport,
 };
 
@@ -31,7 +33,7 @@ pub(crate) struct Connection {
     /// When the handshake must be complete.
     pub(crate) deadline: Duration,
     /// The place among the accepted connections that are in their handshake.
-    pub(crate) handshake_slot: Option<Slot>,
+    pub(crate) handshake_slot: Option<HandshakeSlot>,
 }
 
 /// How a connection ended.

@@ -31,7 +31,7 @@ pub struct EndpointConfig {
     pub connections_max: usize,
     /// How many of these may come from one address.
     pub connections_per_address_max: usize,
-    /// How many accepted connections may be in their handshake at a time.
+    /// How many accepted connections may be in their handshake at a time. When there is one more, the oldest is closed.
     pub handshakes_max: usize,
     /// How many of these may come from one address.
     pub handshakes_per_address_max: usize,

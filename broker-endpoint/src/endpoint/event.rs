@@ -231,6 +231,9 @@ pub enum PeeringError {
     /// One side refused.
     #[error(transparent)]
     Handshake(#[from] Close),
+    /// Too many connections were in their handshake, and this one was the oldest.
+    #[error("gave way to newer connections, of which too many are in their handshake")]
+    GaveWay,
     /// We are leaving.
     #[error("endpoint is shutting down")]
     ShuttingDown,

@@ -48,7 +48,7 @@ pub use counters::EndpointCounters;
 pub use event::{
     EndReason, EndpointEvent, Message, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError,
 };
-pub(crate) use limits::Slot;
+pub(crate) use limits::{HandshakeSlot, Slot};
 pub(crate) use shared::{Report, Shared};
 
 use crate::{
@@ -95,6 +95,9 @@ pub enum PublishError {
         /// How long it is.
         source: FrameError,
     },
+    /// Zeek 6.1 and older close the connection for it.
+    #[error("topic is empty")]
+    EmptyTopic,
     /// Nothing on such a topic leaves an endpoint.
     #[error("topic {0} is reserved for use within an endpoint")]
     LocalTopic(Topic),
@@ -133,7 +136,7 @@ impl Endpoint {
             acceptance: tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls),
             protection: tls.map_or(Connection::Plaintext, Connection::Tls),
             connection_limit: limits::Limit::new(config.connections_max, config.connections_per_address_max),
-            handshake_limit: limits::Limit::new(config.handshakes_max, config.handshakes_per_address_max),
+            handshakes: limits::Handshakes::new(config.handshakes_max, config.handshakes_per_address_max),
             stopped: CancellationToken::new(),
             epoch: Instant::now(),
             connections: AtomicU64::new(0),
@@ -153,6 +156,7 @@ impl Endpoint {
                 leave: leave.clone(),
                 connections: HashMap::new(),
                 dialers: BTreeMap::new(),
+                last_dialer: 0,
                 waiting: HashMap::new(),
                 tasks: JoinSet::new(),
             }
@@ -179,11 +183,16 @@ impl Endpoint {
         self.handle.clone()
     }
 
-    /// The next event; `None` after the endpoint's end. May be cancelled without losing an event.
+    /// The next event; `None` if the endpoint ended by a fault of its own, which the log tells. May be cancelled without losing an event.
     ///
     /// While events are not fetched, peers are not read from, and after some time they drop what they have for us.
     pub async fn recv(&mut self) -> Option<EndpointEvent> {
-        self.events.recv().await.map(|queued| queued.event)
+        let queued = tokio::select! {
+            biased;
+            queued = self.events.recv() => queued,
+            () = self.handle.shared.stopped.cancelled() => self.events.try_recv().ok(),
+        };
+        queued.map(|queued| queued.event)
     }
 
     /// Leaves all peers in good order: sends what was published, says BYE, waits for the answers, and closes. Events that
@@ -289,6 +298,9 @@ impl EndpointHandle {
         topic: Topic,
         data: &Data,
     ) -> Result<(), PublishError> {
+        if topic.is_empty() {
+            return Err(PublishError::EmptyTopic);
+        }
         if topic.is_local_only() {
             return Err(PublishError::LocalTopic(topic));
         }

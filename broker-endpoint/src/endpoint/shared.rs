@@ -14,7 +14,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, counters::Counters, limits::Limit,
+    EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo,
+    counters::Counters,
+    limits::{Handshakes, Limit},
 };
 use crate::{
     connection::{Outbox, OutboxLimits},
@@ -32,7 +34,7 @@ pub(crate) struct Shared {
     /// How connections that we open are protected.
     pub(crate) protection: Connection,
     pub(crate) connection_limit: Arc<Limit>,
-    pub(crate) handshake_limit: Arc<Limit>,
+    pub(crate) handshakes: Arc<Handshakes>,
     /// Cancelled when the owner is gone.
     pub(crate) stopped: CancellationToken,
     pub(super) epoch: Instant,
@@ -79,8 +81,8 @@ pub(crate) enum Report {
         peer: EndpointId,
         reply: oneshot::Sender<Option<oneshot::Receiver<()>>>,
     },
-    /// Nothing connects to this address any more.
-    DialerEnded(PeerAddress),
+    /// Nothing connects to this address any more, unless another dialer was started since.
+    DialerEnded { address: PeerAddress, number: u64 },
 }
 
 /// An event in the queue, with the memory it was granted.

@@ -59,11 +59,19 @@ pub(super) struct Task {
     /// Cancelled when all connections are to end in good order.
     pub(super) leave: CancellationToken,
     pub(super) connections: HashMap<ConnId, Entry>,
-    pub(super) dialers: BTreeMap<PeerAddress, CancellationToken>,
+    pub(super) dialers: BTreeMap<PeerAddress, Dialer>,
+    pub(super) last_dialer: u64,
     /// Who waits for the end of the connection with a peer.
     pub(super) waiting: HashMap<EndpointId, Vec<oneshot::Sender<()>>>,
     /// Listeners and dialers, which own the tasks of their connections.
     pub(super) tasks: JoinSet<()>,
+}
+
+/// What connects to an address.
+pub(super) struct Dialer {
+    /// Tells it from an earlier one that is still leaving.
+    number: u64,
+    stop: CancellationToken,
 }
 
 /// A connection whose peer is known.
@@ -138,8 +146,8 @@ impl Task {
             }
             Command::Peer { address, retry } => self.dial(address, retry),
             Command::Unpeer(address) => {
-                if let Some(stop) = self.dialers.get(&address) {
-                    stop.cancel();
+                if let Some(dialer) = self.dialers.remove(&address) {
+                    dialer.stop.cancel();
                 }
             }
             Command::Disconnect(peer) => {
@@ -162,10 +170,18 @@ impl Task {
         if self.dialers.contains_key(&address) {
             return;
         }
+        self.last_dialer += 1;
+        let number = self.last_dialer;
         let stop = self.leave.child_token();
-        self.dialers.insert(address.clone(), stop.clone());
-        self.tasks
-            .spawn(connect::run(Arc::clone(&self.shared), address, retry, stop));
+        let task = connect::run(
+            Arc::clone(&self.shared),
+            address.clone(),
+            retry,
+            stop.clone(),
+            number,
+        );
+        self.tasks.spawn(task);
+        self.dialers.insert(address, Dialer { number, stop });
     }
 
     fn handle_report(&mut self, report: Report) {
@@ -208,8 +224,14 @@ impl Task {
                 });
                 let _ = reply.send(gone);
             }
-            Report::DialerEnded(address) => {
-                self.dialers.remove(&address);
+            Report::DialerEnded { address, number } => {
+                if self
+                    .dialers
+                    .get(&address)
+                    .is_some_and(|dialer| dialer.number == number)
+                {
+                    self.dialers.remove(&address);
+                }
             }
         }
     }

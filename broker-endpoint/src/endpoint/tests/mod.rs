@@ -1,8 +1,10 @@
 //! Endpoints on loopback: among themselves, and against scripts that speak bytes.
 
+mod attacks;
 mod conversations;
 mod established;
 mod pairs;
+mod releases;
 mod restarts;
 mod slow;
 

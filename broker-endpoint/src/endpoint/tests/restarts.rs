@@ -51,8 +51,10 @@ impl Node {
             loop {
                 tokio::select! {
                     event = endpoint.recv() => {
-                        drop(event);
                         changed.notify_one();
+                        if event.is_none() {
+                            break;
+                        }
                     }
                     () = stopped.notified() => break,
                 }
