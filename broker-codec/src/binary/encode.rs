@@ -58,7 +58,7 @@ fn write_container(kind: Kind, len: usize, depth: usize, out: &mut BytesMut) -> 
     write_length(kind, len, out)
 }
 
-fn write_length(kind: Kind, length: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+pub(super) fn write_length(kind: Kind, length: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
     let number = u32::try_from(length).map_err(|_| EncodeError::TooLong { kind, length })?;
     varbyte::encode(number, out);
     Ok(())

@@ -5,8 +5,8 @@ use super::*;
 use crate::{
     Data,
     data::{
-        Address, EnumValue, Port, Protocol, Real, Set, Subnet, Table, Timespan, Timestamp, ZeekString,
-        from_data,
+        Address, EnumValue, LENGTH_MAX, Port, Protocol, Real, Set, Subnet, Table, Timespan, Timestamp,
+        ZeekString, from_data,
     },
 };
 
@@ -90,7 +90,7 @@ fn examples() -> Vec<(&'static str, Data)> {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    hex::decode(hex.replace(' ', "")).unwrap()
+    hex::decode(hex.split_whitespace().collect::<String>()).unwrap()
 }
 
 #[test]
@@ -184,6 +184,28 @@ fn number_of_values_is_limited() {
     let most = u32::try_from(VALUES_MAX).unwrap();
     assert_eq!(decode_ref(&list(most - 1)).unwrap().values(), VALUES_MAX);
     assert_eq!(decode_both(&list(most)), Err(DecodeErrorKind::TooManyValues));
+}
+
+#[test]
+fn lengths_are_limited() {
+    let write = |length| encode::write_length(Kind::String, length, &mut BytesMut::new());
+    assert_eq!(write(LENGTH_MAX), Ok(()));
+    let error = write(LENGTH_MAX + 1).unwrap_err();
+    assert_eq!(error.to_string(), "string of length 4294967296 is too long");
+}
+
+/// Key and value of a row in the store of Zeek's controller.
+#[test]
+fn a_row_of_the_store_survives_the_round_trip() {
+    for hex in [
+        "0b 27 4d 61 6e 61 67 65 6d 65 6e 74 3a 3a 43 6f 6e 74 72 6f 6c 6c 65 72 3a 3a 52 75 6e 74 69 6d 65 3a 3a 53 54
+         41 47 45 44",
+        "0e 03 05 05 63 66 67 2d 31 0c 01 0e 03 05 0a 69 6e 73 74 61 6e 63 65 2d 31 06 00 00 00 00 00 00 00 00 00 00 ff
+         ff 0a 00 00 01 00 0c 00",
+    ] {
+        let row = bytes(hex);
+        assert_eq!(encoded(&decode_both(&row).unwrap()), row);
+    }
 }
 
 #[test]
