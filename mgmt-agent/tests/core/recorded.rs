@@ -85,14 +85,6 @@ const WAIVERS: &[Waivers] = &[
             (RESPONDS, 2, TWICE),
         ],
     ),
-            (MissingLine("request "), 2, TWICE),
-            (
-                MissingLine("tx Management::Agent::API::deploy_response "),
-                2,
-                TWICE,
-            ),
-        ],
-    ),
     (
         "zeek-9.0.0-rc1/all-in-one",
         0,
