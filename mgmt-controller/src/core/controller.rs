@@ -112,6 +112,7 @@ impl Controller {
             Input::Agent { peer, topic, message } => self.agent_message(&mut turn, peer, &topic, message),
             Input::Tick => {}
         }
+        debug_assert!(self.instances.are_consistent(), "{:?}", self.instances);
         turn.into_actions()
     }
 

@@ -29,6 +29,13 @@ pub(super) struct Agent {
 }
 
 impl Instances {
+    /// What always holds.
+    pub(super) fn are_consistent(&self) -> bool {
+        let peers: BTreeSet<_> = self.known.values().map(|agent| agent.peer).collect();
+        let in_both = |name| self.wanted.contains_key(name) && self.known.contains_key(name);
+        self.ready.iter().all(in_both) && peers.len() == self.known.len()
+    }
+
     /// Whether every wanted instance is ready; also if none is wanted.
     pub(super) fn all_ready(&self) -> bool {
         self.wanted.keys().eq(&self.ready)

@@ -4,6 +4,7 @@ mod captured;
 mod properties;
 mod recorded;
 mod transcript;
+mod world;
 
 transcript::transcripts!(
     agent_hello,

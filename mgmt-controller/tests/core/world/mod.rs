@@ -1,0 +1,661 @@
+//! A world in one thread: the controller, up to fifty agents, clients, a store, and a network between them, in virtual
+//! time. A seed decides everything.
+//!
+//! For a minute connections break, agents and the controller crash, agents answer late, twice, wrongly or never, writes
+//! fail, and strangers claim the names of agents. What is on its way when a connection breaks is lost. Then all heals.
+//! * Every request is answered exactly once, except by a controller that crashed.
+//! * Nobody gets an answer with another agent's data.
+//! * What is deployed at last runs on all of its agents and is what the controller calls deployed.
+//!
+//! `WORLD_SEEDS=10000 cargo test -p mgmt-controller --test core world` tries more seeds, `WORLD_FIRST=17` other ones.
+
+mod agent;
+mod dice;
+mod network;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    env,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use broker_codec::{
+    Data, EndpointId,
+    data::{Address, Port, Set, ZeekString, from_data},
+};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
+    NodeStatus, Now, RequestKind, ResultRecord, SequentialIds, State,
+};
+use mgmt_controller::core::{
+    Action, Audience, Configurations, Controller, Input, Outgoing, Settings, Slot, WriteId,
+};
+
+use agent::{Agent, ModelAgent, hello, spoilt};
+use dice::Dice;
+use network::Network;
+
+const AGENTS_MAX: u64 = 50;
+const TROUBLE: Duration = Duration::from_secs(60);
+/// Longer than any request, any repetition and any reconnection takes.
+const HEALING: Duration = Duration::from_secs(60);
+
+#[test]
+fn requests_are_answered_once_and_the_cluster_converges() {
+    let number = |name, default| env::var(name).map_or(default, |value| value.parse().unwrap());
+    let first: u64 = number("WORLD_FIRST", 0);
+    let mut seen = Seen::default();
+    for seed in first..first + number("WORLD_SEEDS", 500) {
+        let run = AssertUnwindSafe(|| World::new(seed).run(&mut seen));
+        assert!(catch_unwind(run).is_ok(), "seed {seed} failed, see above");
+    }
+    // All this has to happen for the test to mean something.
+    let Seen {
+        answers,
+        timeouts,
+        crashes,
+        lost,
+        refused,
+        redeployed,
+        wrong,
+    } = seen;
+    for count in [answers, timeouts, crashes, lost, refused, redeployed, wrong] {
+        assert!(count > 0, "{seen:?}");
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    answers: u64,
+    timeouts: u64,
+    /// Crashes of the controller.
+    crashes: u64,
+    /// Results that say that an agent was lost.
+    lost: u64,
+    refused: u64,
+    /// Deployments that no client asked for.
+    redeployed: u64,
+    /// Results that say that an agent answered wrongly.
+    wrong: u64,
+}
+
+/// A machine with an agent.
+struct Host {
+    name: ZeekString,
+    address: Address,
+    /// Whether the controller is to connect to it.
+    listens: bool,
+    agent: ModelAgent,
+    /// How often the agent has been started.
+    life: u8,
+}
+
+enum Happening {
+    /// A client asks something.
+    Ask,
+    /// Something breaks.
+    Break,
+    Persisted(WriteId, Vec<(Slot, Configuration)>, bool),
+    /// A host's agent connects, or the controller connects to it.
+    Connect(usize),
+    /// The controller notices the end of a connection.
+    Notice(EndpointId),
+    ToAgent(u64, EndpointId, AgentRequest),
+    ToController(u64, EndpointId, ZeekString, AgentMessage),
+}
+
+struct World {
+    dice: Dice,
+    now: Now,
+    queue: BTreeMap<(Now, u64), Happening>,
+    scheduled: u64,
+    controller: Controller,
+    durable: Configurations,
+    /// Ends of earlier writes are not delivered to a controller that was started after them.
+    writes: BTreeSet<WriteId>,
+    hosts: Vec<Host>,
+    network: Network,
+    targets: BTreeSet<(Address, Port)>,
+    troubled: bool,
+    owed: BTreeSet<(RequestKind, ZeekString)>,
+    answers: VecDeque<ClientResponse>,
+    asked: u64,
+    /// Whether an agent may not run what is deployed, for no fault of the controller's.
+    excused: bool,
+    seen: Seen,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let count = 1 + if dice.percent(95) {
+            dice.below(6)
+        } else {
+            dice.below(AGENTS_MAX)
+        };
+        let hosts = (1..=count).map(|index| {
+            let name = ZeekString::from(format!("host{index}"));
+            Host {
+                address: format!("10.0.0.{index}").parse().unwrap(),
+                listens: dice.percent(30),
+                agent: ModelAgent::new(name.clone(), dice.millis(10, 6000)),
+                life: 0,
+                name,
+            }
+        });
+        let hosts = hosts.collect();
+        Self {
+            dice,
+            now: Now::START,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            controller: controller(Configurations::default()),
+            durable: Configurations::default(),
+            writes: BTreeSet::new(),
+            hosts,
+            network: Network::default(),
+            targets: BTreeSet::new(),
+            troubled: true,
+            owed: BTreeSet::new(),
+            answers: VecDeque::new(),
+            asked: 0,
+            excused: false,
+            seen: Seen::default(),
+        }
+        .prepared()
+    }
+
+    fn prepared(mut self) -> Self {
+        for host in 0..self.hosts.len() {
+            let delay = self.dice.millis(1, 3000);
+            self.after(delay, Happening::Connect(host));
+        }
+        self.after(Duration::ZERO, Happening::Ask);
+        self.after(Duration::from_secs(1), Happening::Break);
+        self
+    }
+
+    fn run(mut self, seen: &mut Seen) {
+        self.until(Now::START + TROUBLE);
+        self.troubled = false;
+        for host in 0..self.hosts.len() {
+            self.after(Duration::from_millis(1), Happening::Connect(host));
+        }
+        self.until(self.now + HEALING);
+        assert_eq!(self.owed, BTreeSet::new(), "never answered");
+        if let (false, Some(deployed)) = (self.excused, self.durable.deployed.clone()) {
+            self.assert_runs(&deployed);
+        }
+        self.deploy_at_last();
+        let total = &mut *seen;
+        total.answers += self.seen.answers;
+        total.timeouts += self.seen.timeouts;
+        total.crashes += self.seen.crashes;
+        total.lost += self.seen.lost;
+        total.refused += self.controller.counters().hellos_refused + self.seen.refused;
+        total.redeployed += self.seen.redeployed;
+        total.wrong += self.seen.wrong;
+    }
+
+    /// With everything well, a deployment works and does what it says.
+    fn deploy_at_last(&mut self) {
+        let config = self.random_configuration();
+        let reqid = self.fresh_reqid();
+        self.answers.clear();
+        self.ask(ClientRequest::StageConfiguration {
+            reqid,
+            config: config.clone(),
+        });
+        self.until(self.now + Duration::from_secs(1));
+        let staged = self.answers.pop_back().expect("an answer");
+        assert!(staged.results()[0].success, "{staged:?}");
+
+        let reqid = self.fresh_reqid();
+        self.ask(ClientRequest::Deploy { reqid: reqid.clone() });
+        self.until(self.now + Duration::from_secs(20));
+        let deployed = self.answers.pop_back().expect("an answer");
+        let (last, of_agents) = deployed.results().split_last().expect("results");
+        assert!(of_agents.iter().all(|result| result.success), "{deployed:?}");
+        assert_eq!(last.data, Some(Data::String(config.id.clone())));
+        let answered: BTreeSet<_> = of_agents
+            .iter()
+            .filter_map(|result| result.instance.as_ref())
+            .collect();
+        assert!(
+            answered
+                .into_iter()
+                .eq(config.instances.iter().map(|instance| &instance.name))
+        );
+        assert_eq!(self.durable.deployed, self.durable.ready);
+        assert_eq!(self.durable.staged.as_ref(), Some(&config));
+        self.assert_runs(&config);
+    }
+
+    fn assert_runs(&self, config: &Configuration) {
+        for host in &self.hosts {
+            if config.instances.iter().any(|instance| instance.name == host.name) {
+                assert_eq!(host.agent.running(), Some(&config.id), "{}", host.name);
+            }
+        }
+    }
+
+    fn after(&mut self, delay: Duration, happening: Happening) {
+        self.scheduled += 1;
+        self.queue.insert((self.now + delay, self.scheduled), happening);
+    }
+
+    fn until(&mut self, end: Now) {
+        loop {
+            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let deadline = self.controller.deadline();
+            let first = [next, deadline].into_iter().flatten().min();
+            let Some(first) = first.filter(|first| *first <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(first);
+            if deadline.is_some_and(|deadline| deadline <= first) {
+                self.step(Input::Tick);
+            } else if let Some((_, happening)) = self.queue.pop_first() {
+                self.happen(happening);
+            }
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Ask => {
+                if self.troubled {
+                    let request = self.random_request();
+                    self.ask(request);
+                    let pause = self.dice.millis(20, 1500);
+                    self.after(pause, Happening::Ask);
+                }
+            }
+            Happening::Break => {
+                if self.troubled {
+                    self.break_something();
+                    let pause = self.dice.millis(100, 3000);
+                    self.after(pause, Happening::Break);
+                }
+            }
+            Happening::Persisted(write, entries, success) => {
+                if self.writes.remove(&write) {
+                    if success {
+                        for (slot, config) in entries {
+                            self.durable.set(slot, config);
+                        }
+                    }
+                    let outcome = if success {
+                        Ok(())
+                    } else {
+                        Err("disk I/O error".into())
+                    };
+                    self.step(Input::Persisted { write, outcome });
+                }
+            }
+            Happening::Connect(host) => self.connect(host),
+            Happening::Notice(peer) => {
+                let host = self.network.host_of(peer);
+                self.network.forget(peer);
+                // The controller connects again by itself.
+                if let Some(host) = host.filter(|host| self.hosts[*host].listens) {
+                    let delay = self.dice.millis(1, 1000);
+                    self.after(delay, Happening::Connect(host));
+                }
+                self.step(Input::PeerLost {
+                    peer,
+                    reason: "connection reset by peer".into(),
+                });
+            }
+            Happening::ToAgent(connection, peer, request) => {
+                if self.network.is_open(peer, connection) {
+                    self.at_agent(peer, connection, request);
+                }
+            }
+            Happening::ToController(connection, peer, topic, message) => {
+                if self.network.is_known(peer, connection) {
+                    self.step(Input::Agent { peer, topic, message });
+                }
+            }
+        }
+    }
+
+    fn fresh_reqid(&mut self) -> ZeekString {
+        self.asked += 1;
+        format!("r{}", self.asked).into()
+    }
+
+    fn ask(&mut self, request: ClientRequest) {
+        self.owed.insert((request.kind(), request.reqid().clone()));
+        self.step(Input::Request {
+            client: "client".into(),
+            request,
+        });
+    }
+
+    fn random_request(&mut self) -> ClientRequest {
+        // Some clients repeat themselves.
+        let reqid = if self.dice.percent(5) {
+            format!("r{}", self.asked).into()
+        } else {
+            self.fresh_reqid()
+        };
+        let node = format!("node{}", self.dice.below(AGENTS_MAX)).into();
+        let nodes = if self.dice.percent(50) {
+            Set::new()
+        } else {
+            Set::from([node])
+        };
+        match self.dice.below(8) {
+            0 => ClientRequest::GetInstances { reqid },
+            1 | 2 => {
+                let config = self.random_configuration();
+                ClientRequest::StageConfiguration { reqid, config }
+            }
+            3 | 4 => ClientRequest::Deploy { reqid },
+            5 => ClientRequest::GetNodes { reqid },
+            6 => ClientRequest::GetIdValue {
+                reqid,
+                id: "id".into(),
+                nodes,
+            },
+            _ => ClientRequest::Restart { reqid, nodes },
+        }
+    }
+
+    fn random_configuration(&mut self) -> Configuration {
+        let mut instances = Vec::new();
+        let mut nodes = Vec::new();
+        for index in 0..self.hosts.len() {
+            if !self.dice.percent(60) {
+                continue;
+            }
+            let given = self.dice.percent(50);
+            let host = &self.hosts[index];
+            instances.push(Instance {
+                name: host.name.clone(),
+                host: if given || host.listens {
+                    host.address
+                } else {
+                    Address::UNSPECIFIED_V4
+                },
+                listen_port: host.listens.then_some(Port::tcp(2151)),
+            });
+            for _ in 0..self.dice.below(3) {
+                nodes.push(Node {
+                    name: format!("node{}", nodes.len()).into(),
+                    instance: self.hosts[index].name.clone(),
+                    role: ClusterRole::Worker,
+                    state: State::Running,
+                    p: None,
+                    scripts: None,
+                    options: None,
+                    interface: None,
+                    cpu_affinity: None,
+                    env: BTreeMap::new(),
+                    metrics_port: None,
+                });
+            }
+        }
+        let id = format!("config-{}", self.dice.roll()).into();
+        Configuration {
+            id,
+            instances: instances.into_iter().collect(),
+            nodes: nodes.into_iter().collect(),
+        }
+    }
+
+    fn break_something(&mut self) {
+        let host = usize::try_from(self.dice.below(self.hosts.len() as u64)).unwrap();
+        match self.dice.below(10) {
+            0 => self.crash_controller(),
+            1..=3 => self.crash_agent(host),
+            4..=6 => {
+                if let Some(peer) = self.network.end_of_host(host) {
+                    self.after(Duration::from_millis(1), Happening::Notice(peer));
+                    let pause = self.dice.millis(2, 4000);
+                    self.after(pause, Happening::Connect(host));
+                }
+            }
+            7 => {
+                if let Some((connection, peer)) = self.network.connection_of_host(host) {
+                    self.say_hello(host, connection, peer);
+                }
+            }
+            _ => self.send_stranger(host),
+        }
+    }
+
+    fn crash_controller(&mut self) {
+        self.seen.crashes += 1;
+        self.seen.refused += self.controller.counters().hellos_refused;
+        self.controller = controller(self.durable.clone());
+        self.writes.clear();
+        self.owed.clear();
+        self.targets.clear();
+        self.network = Network::default();
+        self.queue
+            .retain(|_, happening| !matches!(happening, Happening::Notice(_)));
+        for host in 0..self.hosts.len() {
+            let delay = self.dice.millis(1, 2000);
+            self.after(delay, Happening::Connect(host));
+        }
+        self.step(Input::Started {
+            broker_id: "id".into(),
+            broker: None,
+            websocket: None,
+        });
+    }
+
+    /// The agent may be back before the controller notices that it was away.
+    fn crash_agent(&mut self, host: usize) {
+        self.hosts[host].agent.crash();
+        self.hosts[host].life = self.hosts[host].life.wrapping_add(1);
+        if let Some(peer) = self.network.end_of_host(host) {
+            let noticed = self.dice.millis(1, 3000);
+            self.after(noticed, Happening::Notice(peer));
+        }
+        let back = self.dice.millis(1, 4000);
+        self.after(back, Happening::Connect(host));
+    }
+
+    /// Somebody connects under the name of a host's agent, and answers whatever may have been asked.
+    fn send_stranger(&mut self, host: usize) {
+        let peer =
+            EndpointId::from_bytes([0xff - u8::try_from(self.dice.below(8)).unwrap(); EndpointId::LEN]);
+        if self.network.is_there(peer) {
+            return;
+        }
+        let connection = self.network.open(peer, None);
+        let name = self.hosts[host].name.clone();
+        self.step(Input::PeerAdded {
+            peer,
+            address: self.hosts[host].address,
+            port: Port::tcp(1),
+            dialled: false,
+        });
+        self.deliver(connection, peer, &name, hello(&name, peer, true));
+        for id in 0..10 {
+            let reqid = ZeekString::from(format!("#{id}"));
+            let result = ResultRecord {
+                instance: Some(name.clone()),
+                ..ResultRecord::success(reqid.clone())
+            };
+            self.deliver(
+                connection,
+                peer,
+                &name,
+                AgentMessage::Deploy {
+                    reqid,
+                    results: vec![result],
+                },
+            );
+        }
+        let stay = self.dice.millis(10, 5000);
+        self.network.leave(peer);
+        self.after(stay, Happening::Notice(peer));
+    }
+
+    /// Connects a host and the controller, if they are not connected and one of them wants to be.
+    fn connect(&mut self, host: usize) {
+        let Host {
+            address,
+            listens,
+            life,
+            ..
+        } = self.hosts[host];
+        let target = (address, Port::tcp(2151));
+        if self.network.connection_of_host(host).is_some() || (listens && !self.targets.contains(&target)) {
+            return;
+        }
+        let mut id = [u8::try_from(host).unwrap(); EndpointId::LEN];
+        id[0] = life;
+        let peer = EndpointId::from_bytes(id);
+        if self.network.is_there(peer) {
+            // The end of the last connection has not been noticed yet.
+            self.after(Duration::from_millis(100), Happening::Connect(host));
+            return;
+        }
+        let connection = self.network.open(peer, Some(host));
+        let port = if listens { target.1 } else { Port::tcp(40000) };
+        self.step(Input::PeerAdded {
+            peer,
+            address,
+            port,
+            dialled: listens,
+        });
+        self.say_hello(host, connection, peer);
+        if self.dice.percent(50) {
+            self.say_hello(host, connection, peer);
+        }
+    }
+
+    fn say_hello(&mut self, host: usize, connection: u64, peer: EndpointId) {
+        let Host {
+            ref name, listens, ..
+        } = self.hosts[host];
+        let (name, message) = (name.clone(), hello(name, peer, !listens));
+        self.deliver(connection, peer, &name, message);
+    }
+
+    fn deliver(&mut self, connection: u64, peer: EndpointId, name: &ZeekString, message: AgentMessage) {
+        let topic = ZeekString::from(format!("zeek/management/agent/{name}"));
+        let delay = self.dice.millis(0, 20);
+        self.after(delay, Happening::ToController(connection, peer, topic, message));
+    }
+
+    fn at_agent(&mut self, peer: EndpointId, connection: u64, request: AgentRequest) {
+        let Some(host) = self.network.host_of(peer) else {
+            return; // A stranger does not care.
+        };
+        let ignored = self.troubled && self.dice.percent(4);
+        if ignored {
+            self.excused |= matches!(request, AgentRequest::Deploy { .. });
+            return;
+        }
+        let answers = self.hosts[host].agent.request(request);
+        let name = self.hosts[host].name.clone();
+        for (delay, answer) in answers {
+            let topic = ZeekString::from(format!("zeek/management/agent/{name}"));
+            let answer = if self.troubled && self.dice.percent(3) {
+                spoilt(answer)
+            } else {
+                answer
+            };
+            let late = self.troubled && self.dice.percent(3);
+            let delay = delay
+                + if late {
+                    Duration::from_secs(12)
+                } else {
+                    Duration::ZERO
+                };
+            if self.troubled && self.dice.percent(10) {
+                let again = delay + self.dice.millis(0, 50);
+                self.after(
+                    again,
+                    Happening::ToController(connection, peer, topic.clone(), answer.clone()),
+                );
+            }
+            self.after(delay, Happening::ToController(connection, peer, topic, answer));
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        for action in self.controller.step(self.now, input) {
+            match action {
+                Action::Log { message, .. } => {
+                    self.seen.redeployed += u64::from(message.starts_with("no deployment in progress"));
+                }
+                Action::Persist { write, entries } => {
+                    let success = !(self.troubled && self.dice.percent(5));
+                    self.excused |= !success;
+                    self.writes.insert(write);
+                    // Writes end in their order.
+                    let delay = Duration::from_millis(5);
+                    self.after(delay, Happening::Persisted(write, entries, success));
+                }
+                Action::Connect { host, port } => {
+                    self.targets.insert((host, port));
+                    let host = self.hosts.iter().position(|other| other.address == host);
+                    let delay = self.dice.millis(1, 500);
+                    self.after(delay, Happening::Connect(host.expect("a host")));
+                }
+                Action::Disconnect { host, port } => {
+                    self.targets.remove(&(host, port));
+                    let host = self.hosts.iter().position(|other| other.address == host);
+                    if let Some(peer) = self.network.end_of_host(host.expect("a host")) {
+                        self.after(Duration::from_millis(2), Happening::Notice(peer));
+                    }
+                }
+                Action::Publish {
+                    event: Outgoing::Agent(request),
+                    to: Audience::Peer(peer),
+                    ..
+                } => {
+                    if let Some(connection) = self.network.connection_of(peer) {
+                        // What is sent on a connection arrives in order.
+                        self.after(
+                            Duration::from_millis(3),
+                            Happening::ToAgent(connection, peer, request),
+                        );
+                    }
+                }
+                Action::Publish {
+                    event: Outgoing::Client(response),
+                    to: Audience::Subscribers,
+                    ..
+                } => {
+                    self.answered(response);
+                }
+                Action::Publish { .. } => panic!("{action:?}"),
+            }
+        }
+    }
+
+    fn answered(&mut self, response: ClientResponse) {
+        let key = (response.kind(), response.reqid().clone());
+        assert!(self.owed.remove(&key), "nobody is owed {response:?}");
+        self.seen.answers += 1;
+        for result in response.results() {
+            let error = result.error.as_ref().map(ToString::to_string).unwrap_or_default();
+            self.seen.timeouts += u64::from(error == "request timed out");
+            self.seen.lost += u64::from(error == "connection to the agent lost");
+            self.seen.wrong += u64::from(error.starts_with("agent answered"));
+            if let (Some(instance), Some(data)) = (&result.instance, &result.data) {
+                let owner = match response.kind() {
+                    RequestKind::GetNodes => from_data::<Vec<NodeStatus>>(data).unwrap()[0].node.clone(),
+                    RequestKind::GetIdValue => from_data(data).unwrap(),
+                    _ => continue,
+                };
+                assert_eq!(owner, *instance, "data of another agent");
+            }
+        }
+        self.answers.push_back(response);
+    }
+}
+
+fn controller(restored: Configurations) -> Controller {
+    Controller::new(Settings::default(), restored, Box::new(SequentialIds::default()))
+}
