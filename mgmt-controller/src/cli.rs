@@ -41,6 +41,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run a journal of `--journal` again, and print each input and what the controller wants done about it
+    Replay {
+        /// The journal.
+        file: PathBuf,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell.

@@ -3,7 +3,9 @@
 //! Exit codes: 0 after a graceful end, 1 if the controller cannot start or go on, 2 for a wrong command line.
 
 use std::{
-    io::{self, Write},
+    fs::File,
+    io::{self, BufReader, BufWriter, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -11,6 +13,7 @@ use clap::{CommandFactory, Parser};
 use mgmt_controller::{
     cli::{Cli, Command, SettingArgs},
     config::{Config, ConfigErrors, Environment},
+    journal::{self, JournalError},
     process, runtime,
 };
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
             Ok(config) => print(config.dump_text()),
             Err(code) => return code,
         },
+        Some(Command::Replay { file }) => return replay(&file),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "mgmt-controller", &mut script);
@@ -74,6 +78,31 @@ fn check(settings: &SettingArgs) -> ExitCode {
         complain(&format!("warning: {warning}"));
     }
     ExitCode::SUCCESS
+}
+
+fn replay(path: &Path) -> ExitCode {
+    let outcome = match File::open(path) {
+        Ok(file) => journal::replay(BufReader::new(file), BufWriter::new(io::stdout().lock())),
+        Err(error) => Err(JournalError::Read(error)),
+    };
+    match outcome {
+        Ok(replayed) => {
+            if replayed.truncated {
+                complain("the journal ends within a line, which is left out");
+            }
+            ExitCode::SUCCESS
+        }
+        // Whoever reads the output has seen enough.
+        Err(JournalError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!(
+                "error: {}: {}",
+                path.display(),
+                process::with_causes(&error)
+            ));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn read(settings: &SettingArgs) -> Result<Config, ExitCode> {

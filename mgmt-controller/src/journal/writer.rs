@@ -1,0 +1,120 @@
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    thread,
+};
+
+use mgmt_api::Now;
+
+use super::{Entry, Header};
+use crate::core::Input;
+
+/// How many entries may wait to be written.
+pub const ENTRIES_MAX: usize = 1024;
+
+/// A handle to the thread that writes a journal.
+///
+/// A journal with a hole is worth nothing. When the disk is too slow or full, it ends there, the log says so, and the
+/// controller goes on.
+#[derive(Debug)]
+pub struct Journal {
+    entries: Option<SyncSender<Entry>>,
+    thread: thread::JoinHandle<JournalCounters>,
+}
+
+/// What became of a journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalCounters {
+    /// Entries written.
+    pub written: u64,
+    /// Whether it ended before the controller did.
+    pub incomplete: bool,
+}
+
+impl Journal {
+    /// Starts a journal in a new file that its owner alone can read: configurations may hold secrets. The journal before
+    /// that, which may tell of a crash, is kept with `.previous` behind its name.
+    pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
+        match fs::rename(path, previous(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        Self::start(file, header)
+    }
+
+    /// Starts a journal in this file.
+    pub(super) fn start(mut file: impl Write + Send + 'static, header: &Header) -> io::Result<Self> {
+        write_line(&mut file, header)?;
+        let (entries, queue) = sync_channel(ENTRIES_MAX);
+        let thread = thread::Builder::new()
+            .name(String::from("journal"))
+            .spawn(move || write_entries(file, &queue))?;
+        Ok(Self {
+            entries: Some(entries),
+            thread,
+        })
+    }
+
+    /// Records an input that is about to happen. Never waits.
+    pub fn record(&mut self, now: Now, input: &Input) {
+        let Some(entries) = &self.entries else { return };
+        let entry = Entry {
+            now,
+            input: input.clone(),
+        };
+        match entries.try_send(entry) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => {
+                tracing::error!("the journal is not written fast enough and ends here");
+            }
+            // The thread has said why.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+        self.entries = None;
+    }
+
+    /// Waits until all is written. Blocks.
+    pub fn finish(self) -> JournalCounters {
+        let ended = self.entries.is_none();
+        drop(self.entries);
+        let counters = self.thread.join().unwrap_or_default();
+        JournalCounters {
+            incomplete: counters.incomplete || ended,
+            ..counters
+        }
+    }
+}
+
+fn previous(path: &Path) -> PathBuf {
+    let mut previous = path.as_os_str().to_owned();
+    previous.push(".previous");
+    previous.into()
+}
+
+fn write_entries(mut file: impl Write, queue: &Receiver<Entry>) -> JournalCounters {
+    let mut counters = JournalCounters::default();
+    for entry in queue {
+        if let Err(error) = write_line(&mut file, &entry) {
+            tracing::error!(%error, "cannot write the journal, which ends here");
+            counters.incomplete = true;
+            break;
+        }
+        counters.written += 1;
+    }
+    counters
+}
+
+/// Whole lines go to the system at once: what is cut off by a crash of the process is at most the last.
+fn write_line(file: &mut impl Write, line: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(line)?;
+    line.push(b'\n');
+    file.write_all(&line)
+}
