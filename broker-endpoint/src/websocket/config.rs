@@ -2,7 +2,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use broker_codec::websocket::SubscriptionLimits;
 
-use crate::EndpointError;
+use crate::{
+    EndpointError,
+    tls::{Acceptance, TlsConfig, TlsContext},
+};
 
 /// What a [`WebSocketServer`](super::WebSocketServer) is started with.
 ///
@@ -12,6 +15,8 @@ use crate::EndpointError;
 pub struct WebSocketConfig {
     /// Where to listen. Port 0 lets the system choose. `0.0.0.0` is every IPv4 address and no IPv6 address.
     pub listen: Vec<SocketAddr>,
+    /// Whether connections are protected.
+    pub tls: WebSocketTls,
     /// What acks begin their endpoint name with: Zeek puts its Broker endpoint ID here.
     pub node_id: String,
     /// The version in acks: Zeek puts its own here, as in `9.0.0-rc1`.
@@ -43,6 +48,28 @@ pub struct WebSocketConfig {
     pub close_timeout: Duration,
 }
 
+/// Whether the connections of a [`WebSocketServer`](super::WebSocketServer) are protected by TLS.
+#[derive(Clone, Debug, Default)]
+pub enum WebSocketTls {
+    /// They are not; a client that speaks TLS is told so.
+    #[default]
+    Off,
+    /// As each client likes: its first byte tells. With [`TlsConfig::Anonymous`] this serves all releases of zeek-client, of
+    /// which 1.2 to 1.4 speak anonymous TLS and 1.5 plaintext unless configured otherwise.
+    Offered(TlsConfig),
+    /// They are. A client that speaks plaintext is told so, in plaintext.
+    Required(TlsConfig),
+}
+
+impl WebSocketTls {
+    pub(super) fn acceptance(&self) -> Result<Acceptance, EndpointError> {
+        let (Self::Offered(config) | Self::Required(config)) = self else {
+            return Ok(Acceptance::Plaintext);
+        };
+        Ok(TlsContext::new(config)?.map_or(Acceptance::Plaintext, Acceptance::Either))
+    }
+}
+
 impl WebSocketConfig {
     /// As Zeek's server (`WebSocket-IXWebSocket.cc`).
     pub const CLIENTS_MAX: usize = 100;
@@ -69,6 +96,7 @@ impl WebSocketConfig {
     pub fn new(listen: Vec<SocketAddr>, node_id: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
             listen,
+            tls: WebSocketTls::default(),
             node_id: node_id.into(),
             version: version.into(),
             clients_max: Self::CLIENTS_MAX,

@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     sync::mpsc,
     task::coop::consume_budget,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -29,7 +29,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ClientId, ClientInfo, CloseCause, WebSocketConfig, WebSocketEvent,
+    ClientId, ClientInfo, CloseCause, WebSocketConfig, WebSocketEvent, WebSocketTls,
     counters::Counters,
     ending::{Ending, truncated},
     http::{self, HandshakeError, Upgrade},
@@ -37,6 +37,7 @@ use super::{
     liveness::{Liveness, Watched},
     outbound::{FRAGMENT_LEN, Outbound},
 };
+use crate::tls::Acceptance;
 
 /// How many refused messages of one connection are logged each; the rest is summed up at its end.
 const REJECTIONS_LOGGED_MAX: u64 = 10;
@@ -55,6 +56,7 @@ pub(super) type Admit<T> = dyn Fn(&ClientInfo, DataMessage) -> Result<T, Rejecti
 /// What the connections of a server share.
 pub(super) struct Shared<T> {
     pub(super) config: WebSocketConfig,
+    pub(super) acceptance: Acceptance,
     pub(super) hub: Arc<Hub>,
     pub(super) counters: Arc<Counters>,
     pub(super) admit: Box<Admit<T>>,
@@ -64,14 +66,38 @@ pub(super) struct Shared<T> {
 }
 
 /// Serves one connection from its first byte to its last.
-pub(super) async fn serve<S, T>(mut stream: S, peer: SocketAddr, shared: Arc<Shared<T>>)
+pub(super) async fn serve<S, T>(stream: S, peer: SocketAddr, shared: Arc<Shared<T>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     T: Send + 'static,
 {
     let config = &shared.config;
+    let began = Instant::now();
+    let accepted = tokio::select! {
+        accepted = shared.acceptance.accept(stream, config.handshake_timeout) => accepted,
+        () = shared.shutdown.cancelled() => return,
+    };
+    let mut stream = match accepted {
+        Ok(stream) => stream,
+        Err(error) => {
+            shared.counters.handshake_failures.add(1);
+            shared.counters.tls_failures.add(1);
+            tracing::warn!(%peer, error = crate::text(&error), "no WebSocket");
+            return;
+        }
+    };
+    let left = match config.tls {
+        WebSocketTls::Off => config.handshake_timeout,
+        _ => config.handshake_timeout.saturating_sub(began.elapsed()),
+    };
+    let upgrade = async {
+        if matches!(config.tls, WebSocketTls::Required(_)) && !stream.is_tls() {
+            return Err(HandshakeError::Plaintext);
+        }
+        http::upgrade(&mut stream, config.http_header_max, left).await
+    };
     let upgrade = tokio::select! {
-        upgrade = http::upgrade(&mut stream, config.http_header_max, config.handshake_timeout) => upgrade,
+        upgrade = upgrade => upgrade,
         () = shared.shutdown.cancelled() => return,
     };
     match upgrade {

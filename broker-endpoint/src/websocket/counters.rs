@@ -48,6 +48,9 @@ pub struct CountersSnapshot {
     pub handshake_failures: u64,
     /// Connections that began with TLS on this plaintext port; counted in `handshake_failures` too.
     pub tls_on_plaintext: u64,
+    /// TLS handshakes that failed, and connections that said nothing where TLS is possible; counted in
+    /// `handshake_failures` too.
+    pub tls_failures: u64,
     /// Messages received, good or bad.
     pub messages_in: u64,
     /// Bytes received in messages.
@@ -74,6 +77,7 @@ pub(super) struct Counters {
     pub(super) accept_errors: Counter,
     pub(super) handshake_failures: Counter,
     pub(super) tls_on_plaintext: Counter,
+    pub(super) tls_failures: Counter,
     pub(super) panics: Counter,
     pub(super) pings_in: Counter,
     messages_in: Counter,
@@ -111,6 +115,7 @@ impl Counters {
             accept_errors: self.accept_errors.get(),
             handshake_failures: self.handshake_failures.get(),
             tls_on_plaintext: self.tls_on_plaintext.get(),
+            tls_failures: self.tls_failures.get(),
             messages_in: self.messages_in.get(),
             bytes_in: self.bytes_in.get(),
             messages_out: self.messages_out.get(),

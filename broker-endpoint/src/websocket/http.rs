@@ -56,6 +56,11 @@ pub(super) enum HandshakeError {
          (zeek-client 1.5: ssl.enable=False, 1.2 to 1.4: ssl.disable=True)"
     )]
     Tls,
+    #[error(
+        "the client speaks plaintext, but this port demands TLS: switch TLS on in the client (zeek-client 1.5: \
+         ssl.enable=True)"
+    )]
+    Plaintext,
     #[error("the connection was closed after {received} bytes of the HTTP request")]
     Closed { received: usize },
     #[error("the HTTP request was not complete after {} s", .0.as_secs_f32())]
@@ -177,7 +182,9 @@ fn answer(error: &HandshakeError) -> Vec<u8> {
     let (status, headers) = match error {
         HandshakeError::Tls => return TLS_ALERT.to_vec(),
         HandshakeError::Closed { .. } | HandshakeError::Io(_) => return Vec::new(),
-        HandshakeError::Request(_) => ("400 Bad Request", "Connection: close\r\n"),
+        HandshakeError::Plaintext | HandshakeError::Request(_) => {
+            ("400 Bad Request", "Connection: close\r\n")
+        }
         HandshakeError::Timeout(_) => ("408 Request Timeout", "Connection: close\r\n"),
         HandshakeError::NotAnUpgrade => (
             "426 Upgrade Required",

@@ -39,13 +39,15 @@ mod hub;
 mod liveness;
 mod outbound;
 mod server;
+#[cfg(test)]
+mod tls_tests;
 
 use std::{fmt, net::SocketAddr};
 
 use broker_codec::data::ZeekString;
 pub use broker_codec::websocket::{CloseCode, Rejection};
 
-pub use config::WebSocketConfig;
+pub use config::{WebSocketConfig, WebSocketTls};
 pub use counters::{CloseCause, CountersSnapshot};
 pub use server::{Publisher, WebSocketServer};
 

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    ClientInfo, CountersSnapshot, Rejection, WebSocketConfig, WebSocketEvent,
+    ClientInfo, CountersSnapshot, Rejection, WebSocketConfig, WebSocketEvent, WebSocketTls,
     connection::{Shared, serve},
     counters::Counters,
     http::{self, HandshakeError},
@@ -66,7 +66,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
     ///
     /// # Errors
     ///
-    /// If an address cannot be listened on, or a limit in the configuration is zero.
+    /// If an address cannot be listened on, a limit in the configuration is zero, or a file for TLS cannot be used.
     ///
     /// # Panics
     ///
@@ -77,6 +77,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
         F: Fn(&ClientInfo, DataMessage) -> Result<T, Rejection> + Send + Sync + 'static,
     {
         config.check()?;
+        let acceptance = config.tls.acceptance()?;
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut addrs = Vec::with_capacity(config.listen.len());
         for &address in &config.listen {
@@ -91,6 +92,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
         let connections = Arc::new(Semaphore::new(config.clients_max));
         let shared = Arc::new(Shared {
             config,
+            acceptance,
             hub: Arc::new(Hub::default()),
             counters: Arc::new(Counters::default()),
             admit: Box::new(admit),
@@ -334,6 +336,10 @@ impl<T: Send + 'static> Acceptor<T> {
         };
         if !std::mem::replace(&mut self.full, true) {
             tracing::warn!(%peer, %error, "connections are refused");
+        }
+        // Without the handshake there is no way to say it to a client that speaks TLS.
+        if matches!(shared.config.tls, WebSocketTls::Required(_)) {
+            return;
         }
         if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.tasks.spawn(async move {

@@ -36,6 +36,7 @@ impl World {
         let (events_in, events) = mpsc::channel(config.inbound_events_max);
         let shared = Arc::new(Shared {
             config,
+            acceptance: Acceptance::Plaintext,
             hub: Arc::default(),
             counters: Arc::default(),
             admit: Box::new(|_, message| -> Result<_, Rejection> { Ok(message) }),

@@ -1,0 +1,120 @@
+//! The server's port with TLS, by clients that do nothing but the upgrade and a subscription.
+
+use std::{net::SocketAddr, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message, client::IntoClientRequest as _},
+};
+
+use super::{Rejection, WebSocketConfig, WebSocketServer, WebSocketTls};
+use crate::tls::{
+    Connection, TlsConfig, TlsContext, Transport,
+    testing::{Authority, Validity},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn server(tls: WebSocketTls) -> WebSocketServer<()> {
+    let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
+    config.tls = tls;
+    config.handshake_timeout = PATIENCE;
+    WebSocketServer::bind(config, |_, _| -> Result<(), Rejection> { Ok(()) })
+        .await
+        .expect("the server starts")
+}
+
+async fn connect(address: SocketAddr, tls: &TlsConfig) -> Transport<TcpStream> {
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let connection = TlsContext::new(tls)
+        .expect("valid")
+        .map_or(Connection::Plaintext, Connection::Tls);
+    connection.connect(stream, PATIENCE).await.expect("a session")
+}
+
+/// Upgrades, subscribes, and gets the ack.
+async fn check_client(address: SocketAddr, tls: &TlsConfig) {
+    let stream = connect(address, tls).await;
+    let request = format!("ws://{address}/v1/messages/json")
+        .into_client_request()
+        .expect("a request");
+    let (mut socket, _) = client_async(request, stream).await.expect("upgraded");
+    socket.send(Message::text("[]")).await.expect("sent");
+    loop {
+        let message = tokio::time::timeout(PATIENCE, socket.next())
+            .await
+            .expect("in time")
+            .expect("no end")
+            .expect("a message");
+        if let Message::Text(text) = message {
+            assert!(text.starts_with(r#"{"type":"ack","#), "{text}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_port_serves_plaintext_and_anonymous_tls() {
+    let server = server(WebSocketTls::Offered(TlsConfig::Anonymous)).await;
+    check_client(server.local_addr(), &TlsConfig::Off).await;
+    check_client(server.local_addr(), &TlsConfig::Anonymous).await;
+    let counters = server.counters();
+    assert_eq!((counters.handshake_failures, counters.tls_failures), (0, 0));
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_asks_clients_for_none() {
+    let ca = Authority::new("Test CA");
+    let identity = ca.sign("controller", &["127.0.0.1"], &Validity::Now);
+    let server = server(WebSocketTls::Required(TlsConfig::ServerCertificate(identity))).await;
+    // One that shows a certificate and checks the server's; plaintext is refused in words.
+    check_client(server.local_addr(), &ca.mutual("operator")).await;
+
+    let mut plaintext = connect(server.local_addr(), &TlsConfig::Off).await;
+    plaintext
+        .write_all(b"GET /v1/messages/json HTTP/1.1\r\n\r\n")
+        .await
+        .expect("written");
+    let mut answer = String::new();
+    plaintext.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("this port demands TLS"), "{answer}");
+}
+
+#[tokio::test]
+async fn clients_with_certificates_can_be_demanded() {
+    let ca = Authority::new("Test CA");
+    let server = server(WebSocketTls::Required(ca.mutual("controller"))).await;
+    check_client(server.local_addr(), &ca.mutual("operator")).await;
+}
+
+#[tokio::test]
+async fn a_failed_tls_handshake_is_counted() {
+    let server = server(WebSocketTls::Offered(TlsConfig::Anonymous)).await;
+    let mut stream = TcpStream::connect(server.local_addr()).await.expect("connected");
+    stream
+        .write_all(&[0x16, 3, 1, 0xff, 0xff])
+        .await
+        .expect("written");
+    // An alert, and the end.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    let counters = server.counters();
+    assert_eq!((counters.handshake_failures, counters.tls_failures), (1, 1));
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_keeps_the_server_from_starting() {
+    let ca = Authority::new("Test CA");
+    let mut identity = ca.sign("controller", &[], &Validity::Now);
+    identity.key = ca.path("nowhere.key");
+    let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
+    config.tls = WebSocketTls::Required(TlsConfig::ServerCertificate(identity));
+    let result = WebSocketServer::bind(config, |_, _| -> Result<(), Rejection> { Ok(()) }).await;
+    let error = result.expect_err("refused").to_string();
+    assert!(error.contains("nowhere.key"), "{error}");
+}
