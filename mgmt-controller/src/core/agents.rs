@@ -111,8 +111,9 @@ impl Controller {
 
     /// A welcome has not been answered in time.
     ///
-    /// DIFFERENCE(repeated-welcome): a welcome is repeated, under the same id, until it is answered; agents that were welcomed are not
-    /// welcomed once more before that. Zeek welcomes an agent at each hello, and only then.
+    /// DIFFERENCE(repeated-welcome): a welcome is repeated, under the same id, until it is answered; agents that were
+    /// welcomed are not welcomed once more before that. Zeek welcomes an agent at each hello, and only then (Q-10,
+    ///
     pub(super) fn welcome_expired(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
         let wanted = self.instances.wanted.contains_key(name) && !self.instances.ready.contains(name);
         let Some(agent) = self.instances.known.get_mut(name) else {
@@ -159,10 +160,10 @@ impl Controller {
 
     /// Something happened at an agent.
     ///
-    /// DIFFERENCE(news): Zeek's controller ignores `notify_change`, `notify_error` and `notify_log`. Here they are logged and passed on
-    /// to WebSocket clients: as they are on the agent's topic, and as a `get_nodes_response` whose request id is the
-    /// event's name on the controller's topic. That is an event that `zeek-client monitor` knows, and shows; clients that
-    /// wait for an answer skip it because of the id.
+    /// DIFFERENCE(news): Zeek's controller ignores `notify_change`, `notify_error` and `notify_log`. Here they are
+    /// logged and passed on to WebSocket clients: as they are on the agent's topic, and as a `get_nodes_response`
+    /// whose request id is the event's name on the controller's topic. That is an event that `zeek-client monitor`
+    /// knows, and shows; clients that wait for an answer skip it because of the id.
     fn news(&mut self, turn: &mut Turn, name: &ZeekString, topic: &ZeekString, news: AgentMessage) {
         let (verb, instance, level, text, result) = match &news {
             AgentMessage::Change {

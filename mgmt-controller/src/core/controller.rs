@@ -158,8 +158,8 @@ impl Controller {
         log_received(turn, &request);
 
         let reqid = request.reqid().clone();
-        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered. An answer to the repetition
-        // would be taken for the answer to the first.
+        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered. An
+        // answer to the repetition would be taken for the answer to the first.
         if self.requests.contains(&Key::Client(kind, reqid.clone())) {
             turn.warning(format!(
                 "ignoring repeated {event} {reqid} of {client}: the first is still pending"

@@ -13,6 +13,10 @@ use super::{
 
 const KIND: RequestKind = RequestKind::Deploy;
 
+/// How long a deployment may take in all, in fifths of the request time-out: with Zeek's defaults 18 seconds, of the 20
+/// that zeek-client waits.
+const FIFTHS_MAX: u32 = 9;
+
 /// A deployment that is under way.
 #[derive(Debug)]
 pub(super) struct Deployment {
@@ -75,8 +79,8 @@ impl Controller {
 
     /// Starts a deployment; there is no other.
     ///
-    /// DIFFERENCE(deployed-instances): instances are dropped and added by the configuration that is deployed. Zeek goes by the one staged last,
-    /// also when it deploys another.
+    /// DIFFERENCE(deployed-instances): instances are dropped and added by the configuration that is deployed. Zeek
+    /// goes by the one staged last, also when it deploys another.
     fn deploy(&mut self, turn: &mut Turn, key: Key, config: Configuration) {
         let nothing_to_do = config.instances.is_empty();
         self.await_answer(turn, key.clone(), Pending::Deployment);
@@ -136,18 +140,18 @@ impl Controller {
 
     /// Gives the configuration to all instances, which are ready.
     ///
-    /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in now. Zeek leaves them open
-    ///
+    /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in now. Zeek
+    /// leaves them open.
     ///
-    /// DIFFERENCE(deployment-clock): the agents have the whole time-out from now on, but no more than nine fifths of it after the
-    /// request, so that the client, which waits for twice as long, gets an answer. Zeek's clock starts with the request
-    ///
+    /// DIFFERENCE(deployment-clock): the agents have the whole time-out from now on, but no more than nine fifths of
+    /// it after the request, so that the client, which waits for twice as long, gets an answer. Zeek's clock starts
+    /// with the request.
     fn hand_out(&mut self, turn: &mut Turn) {
         let Some(mut deployment) = self.deployment.take() else {
             return;
         };
         let timeout = self.settings.request_timeout;
-        let deadline = (turn.now + timeout).min(deployment.started + timeout * 9 / 5);
+        let deadline = (turn.now + timeout).min(deployment.started + timeout * FIFTHS_MAX / 5);
         self.requests.postpone(&deployment.key, deadline);
         let instances = std::mem::take(&mut deployment.config.instances);
         deployment.config.instances = self.with_observed_hosts(instances);
@@ -235,11 +239,11 @@ impl Controller {
         }
     }
 
-    /// The request of the deployment has timed out, and was answered. What is being stored is finished all the same: it may
-    /// have become durable already.
+    /// The request of the deployment has timed out, and was answered. What is being stored is finished all the same:
+    /// it may have become durable already.
     ///
-    /// DIFFERENCE(deployed-anyway): what was given to agents counts as deployed. Zeek keeps the configuration before that as the deployed one,
-    /// and forces it back on the agents when one of them returns.
+    /// DIFFERENCE(deployed-anyway): what was given to agents counts as deployed. Zeek keeps the configuration before
+    /// that as the deployed one, and forces it back on the agents when one of them returns.
     pub(super) fn give_up_deployment(&mut self, turn: &mut Turn) {
         match self.deployment.as_ref().map(|deployment| &deployment.phase) {
             Some(Phase::Waiting) => self.deployment = None,

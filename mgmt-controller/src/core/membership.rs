@@ -13,7 +13,8 @@ use super::{controller::Controller, turn::Turn};
 impl Controller {
     /// Makes the instances of a configuration the wanted ones.
     ///
-    /// DIFFERENCE(moved-instance): an instance that is to be reached in another way is dropped and added. Zeek only drops it.
+    /// DIFFERENCE(moved-instance): an instance that is to be reached in another way is dropped and added. Zeek only
+    /// drops it.
     pub(super) fn replace_instances(&mut self, turn: &mut Turn, config: &Configuration) {
         let new: BTreeMap<&ZeekString, &Instance> = config
             .instances

@@ -1,18 +1,24 @@
 //! The controller as a pure state machine: inputs in, actions out (`controller/main.zeek`).
 //!
 //! ```text
-//!            Input                                        Action
-//!   Started, Request, Persisted, Tick  -> step(now) ->  Log, Persist, Publish   in the order of execution
-//!                                         deadline() -> when the next Tick is due
+//!              Input                                              Action
+//!   Started, Request, Persisted, Tick,   -> step(now) ->   Log, Persist, Publish,   in the order of execution
+//!   PeerAdded, PeerLost, Agent                             Connect, Disconnect
+//!                                           deadline() -> when the next Tick is due
 //! ```
+//!
+//! An agent is a native peer that said hello; from then on it speaks for its instance, and nobody else does
+//! ([`peers`]). Wanted instances are welcomed, and ready when they have answered ([`agents`]). When all are ready,
+//! the configuration is handed out and the answers are collected ([`deploy`]); that the deployed one is handed out
+//! again to agents that return is the same thing without a client.
 //!
 //! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.
 //! Only then does the controller's own state change and the client get its answer, so nothing is announced that a
 //! crash could undo. Other requests go on meanwhile and see what is durable.
 //!
 //! Every client request is answered exactly once, by its outcome or by its time-out, with two exceptions:
-//! `test_timeout_request` without state is never answered, and a request that repeats a live one, kind and id alike, has
-//! that one's answer.
+//! `test_timeout_request` without state is never answered, and a request that repeats a live one, kind and id alike,
+//! has that one's answer.
 
 mod action;
 mod agents;

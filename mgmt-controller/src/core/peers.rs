@@ -78,8 +78,8 @@ impl Controller {
         self.peers.connected.insert(peer, peering);
     }
 
-    /// DIFFERENCE(lost-connections): Zeek takes notice of connections that break, but not of those that are ended in good
-    /// order, and it goes on connecting to agents that it has dropped.
+    /// DIFFERENCE(lost-connections): Zeek takes notice of connections that break, but not of those that are ended in
+    /// good order, and it goes on connecting to agents that it has dropped.
     pub(super) fn peer_lost(&mut self, turn: &mut Turn, peer: EndpointId, reason: &str) {
         turn.debug(format!("broker peer {peer} lost: {reason}"));
         let Some(lost) = self.peers.connected.get(&peer) else {
@@ -113,8 +113,8 @@ impl Controller {
         turn.info(format!(
             "rx Management::Agent::API::notify_agent_hello {instance} {id} {flag}"
         ));
-        // DIFFERENCE(agent-names): an agent speaks for itself only, on its own topic, and its name is its own for as long as it is
-        // connected. Zeek believes whatever name and ID an event holds, whoever sent it.
+        // DIFFERENCE(agent-names): an agent speaks for itself only, on its own topic, and its name is its own for as
+        // long as it is connected. Zeek believes whatever name and ID an event holds, whoever sent it.
         if id.as_bytes() != peer.to_string().as_bytes() {
             turn.warning(format!(
                 "notify_agent_hello from {instance} with unknown Broker ID {id}"

@@ -36,8 +36,8 @@ pub(super) fn assign_broker_ports(config: &mut Configuration, start: Port) -> Re
         .instances
         .iter()
         .filter_map(|instance| instance.listen_port);
-    // DIFFERENCE(given-metrics-ports): given metrics ports are left out as well. Zeek takes no notice of them here, and two listeners of one
-    // host may end up with the same port.
+    // DIFFERENCE(given-metrics-ports): given metrics ports are left out as well. Zeek takes no notice of them here,
+    // and two listeners of one host may end up with the same port.
     let nodes = config
         .nodes
         .iter()
@@ -61,8 +61,8 @@ pub(super) fn assign_broker_ports(config: &mut Configuration, start: Port) -> Re
     })
 }
 
-/// Gives a metrics port to every node that has none: one ascending sequence per host, in the order of instance, role and
-/// name. Instances whose host is not known yet count as one host. Runs after [`assign_broker_ports`].
+/// Gives a metrics port to every node that has none: one ascending sequence per host, in the order of instance, role
+/// and name. Instances whose host is not known yet count as one host. Runs after [`assign_broker_ports`].
 pub(super) fn assign_metrics_ports(config: &mut Configuration, start: Port) -> Result<(), NoPortLeft> {
     let hosts: BTreeMap<ZeekString, Address> = config
         .instances

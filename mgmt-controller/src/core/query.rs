@@ -54,8 +54,8 @@ impl Controller {
         nodes: &Set<ZeekString>,
     ) {
         let kind = RequestKind::GetIdValue;
-        // DIFFERENCE(nothing-deployed): the answer is the same where instances are wanted and nothing is deployed yet. Zeek's handler
-        // fails there, and the request times out.
+        // DIFFERENCE(nothing-deployed): the answer is the same where instances are wanted and nothing is deployed
+        // yet. Zeek's handler fails there, and the request times out.
         let deployed = match &self.configurations.deployed {
             Some(deployed) if !self.instances.wanted.is_empty() => deployed,
             _ => {
