@@ -117,9 +117,14 @@ impl Outbox {
         }
         state.bytes += frame.len();
         state.pongs += usize::from(kind == QueuedKind::Pong);
+        // A connection that has something to send looks here when that is done. Waking one that is stuck for every message
+        // would cost more than all others.
+        let news = state.frames.is_empty();
         state.frames.push_back(Queued { frame, kind });
         drop(state);
-        self.changed.notify_one();
+        if news {
+            self.changed.notify_one();
+        }
         if dropped > 0 {
             Pushed::Dropped(dropped)
         } else {

@@ -1,0 +1,292 @@
+//! How good peers fare while an endpoint is attacked: round trips before, during and after, and the endpoint's memory.
+//!
+//! ```text
+//! cargo bench -p broker-endpoint --bench under_attack -- [CONNECTIONS [SECONDS [off|anonymous]]]
+//! ```
+//!
+//! The endpoint, the good peers and the attacker are three processes on this machine, so they share its processors: with
+//! few of them, what is measured is also how much of them the attacker takes. The attacker keeps that many connections
+//! open, from many addresses, and opens a new one for each that is closed. A fifth each says nothing, stops in the
+//! middle of the handshake, sends garbage, announces huge messages, or becomes a peer that subscribes to everything and
+//! never reads.
+
+#![expect(clippy::print_stdout, reason = "the results of a program")]
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{Ipv4Addr, SocketAddr},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use broker_codec::{Data, Topic};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, tls::TlsConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    runtime::Runtime,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// Good peers, each with one request under way.
+const PEERS: usize = 10;
+
+/// The size of what a good peer sends and gets back, in bytes: a usual event.
+const REQUEST_LEN: usize = 300;
+
+/// The size of what the endpoint publishes to all for every request, in bytes: it makes peers that never read matter.
+const NEWS_LEN: usize = 2000;
+
+/// The attacker opens another connection this long after one was closed.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> Result<()> {
+    raise_file_limit()?;
+    // cargo bench adds an argument of its own.
+    let arguments: Vec<String> = env::args().skip(1).filter(|text| text != "--bench").collect();
+    let number = |index: usize, default: u64| -> Result<u64> {
+        Ok(arguments
+            .get(index)
+            .map(|text| text.parse())
+            .transpose()?
+            .unwrap_or(default))
+    };
+    let text = |index: usize| arguments.get(index).map_or("", String::as_str);
+    let runtime = Runtime::new()?;
+    match text(0) {
+        "serve" => runtime.block_on(serve(tls(text(1)))),
+        "attack" => runtime.block_on(attack(text(1).parse()?, number(2, 0)?)),
+        _ => {
+            let seconds = Duration::from_secs(number(1, 10)?);
+            runtime.block_on(measure(number(0, 10_000)?, seconds, text(2)))
+        }
+    }
+}
+
+fn tls(name: &str) -> TlsConfig {
+    match name {
+        "anonymous" => TlsConfig::Anonymous,
+        _ => TlsConfig::Off,
+    }
+}
+
+fn raise_file_limit() -> Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    )?;
+    Ok(())
+}
+
+fn start(mode: &str, arguments: &[&str]) -> Result<Child> {
+    Ok(Command::new(env::current_exe()?)
+        .arg(mode)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?)
+}
+
+fn topic(text: &str) -> Result<Topic> {
+    Ok(text.try_into()?)
+}
+
+/// The endpoint: sends every request back, and news to everybody. Ends with its parent.
+async fn serve(tls: TlsConfig) -> Result<()> {
+    let mut config = EndpointConfig::default();
+    config.tls = tls;
+    config.subscriptions = vec![topic("request")?];
+    let mut endpoint = Endpoint::start(config)?;
+    let handle = endpoint.handle();
+    let addresses = handle.listen("127.0.0.1", 0).await?;
+    println!("{}", addresses[0]);
+    let (news, reply) = (topic("news")?, topic("reply")?);
+    let text = Data::String("n".repeat(NEWS_LEN).as_str().into());
+    let parent = tokio::task::spawn_blocking(|| std::io::stdin().lines().count());
+    let serve = async {
+        while let Some(event) = endpoint.recv().await {
+            if let EndpointEvent::Message(message) = event {
+                handle
+                    .publish_to(message.peer, reply.clone(), &message.data)
+                    .await?;
+                handle.publish(news.clone(), &text).await?;
+            }
+        }
+        Result::Ok(())
+    };
+    tokio::select! {
+        result = serve => result,
+        _ = parent => {
+            println!("{:?}", handle.counters());
+            Ok(())
+        }
+    }
+}
+
+/// Keeps bad connections open until its parent ends it.
+async fn attack(address: SocketAddr, connections: u64) -> Result<()> {
+    let mut attackers = JoinSet::new();
+    for number in 0..connections {
+        attackers.spawn(async move {
+            loop {
+                // Whatever happens to a bad connection, another one follows.
+                let _ = bad_connection(address, number).await;
+                sleep(REOPEN_PAUSE).await;
+            }
+        });
+    }
+    attackers.join_all().await;
+    Ok(())
+}
+
+async fn bad_connection(address: SocketAddr, number: u64) -> Result<()> {
+    let [.., high, low] = number.to_be_bytes();
+    let socket = TcpSocket::new_v4()?;
+    // Some hundred addresses that no good peer has.
+    socket.bind((Ipv4Addr::new(127, 1, high, low % 16), 0).into())?;
+    let mut stream = socket.connect(address).await?;
+    let mut hello = b"\0\0\0\x17\x06ZEEK".to_vec();
+    hello.extend_from_slice(&number.to_be_bytes());
+    hello.extend_from_slice(b"\x4e\xee\x8e\xee\xee\xee\xee\xff\x01\x01");
+    match number % 5 {
+        0 => {}
+        1 => stream.write_all(&hello).await?,
+        2 => stream.write_all(&[number.to_be_bytes()[7]; 500]).await?,
+        3 => stream.write_all(b"\0\x0f\xff\xff\x0a\xff\xff\xff\x0f").await?,
+        _ => return never_read(stream, &hello).await,
+    }
+    let mut scratch = [0; 512];
+    while stream.read(&mut scratch).await? > 0 {}
+    Ok(())
+}
+
+/// Becomes a peer that subscribes to everything, as far as ids permit: then nothing is read any more.
+async fn never_read(mut stream: TcpStream, hello: &[u8]) -> Result<()> {
+    let mut hello = hello.to_vec();
+    // The largest ids, so that the endpoint is the originator.
+    hello[9..13].copy_from_slice(&[0xff; 4]);
+    stream.write_all(&hello).await?;
+    // probe, version_select, and a filter with one topic of 7 bytes
+    let mut scratch = [0; 9 + 26 + 14];
+    stream.read_exact(&mut scratch).await?;
+    stream.write_all(b"\0\0\0\x03\x0b\x01\0").await?;
+    std::future::pending().await
+}
+
+/// Connects a good peer.
+async fn connect(address: SocketAddr, tls: TlsConfig) -> Result<Endpoint> {
+    let mut config = EndpointConfig::default();
+    config.tls = tls;
+    let mut peer = Endpoint::start(config)?;
+    let retry = Some(Duration::from_millis(100));
+    peer.handle().peer(address.into(), retry).await;
+    loop {
+        match timeout(Duration::from_secs(60), peer.recv()).await? {
+            Some(EndpointEvent::PeerAdded(_)) => return Ok(peer),
+            Some(_) => {}
+            None => return Err("a good peer ended".into()),
+        }
+    }
+}
+
+/// Sends requests one after the other; returns how long each took.
+async fn round_trips(peer: &mut Endpoint, period: Duration) -> Result<Vec<Duration>> {
+    let request = Data::String("r".repeat(REQUEST_LEN).as_str().into());
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while began.elapsed() < period {
+        let sent = Instant::now();
+        peer.handle().publish(topic("request")?, &request).await?;
+        loop {
+            match peer.recv().await {
+                Some(EndpointEvent::Message(message)) if message.topic == "reply" => break,
+                Some(EndpointEvent::Message(_)) => {}
+                other => return Err(format!("a good peer was disturbed: {other:?}").into()),
+            }
+        }
+        times.push(sent.elapsed());
+        // At the pace of events, not as fast as possible.
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(times)
+}
+
+async fn all_round_trips(peers: &mut [Endpoint], period: Duration) -> Result<Vec<Duration>> {
+    let tasks = peers.iter_mut().map(|peer| round_trips(peer, period));
+    let mut times = futures_util::future::try_join_all(tasks).await?.concat();
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// The resident memory of a process, in KiB.
+fn memory(process: &Child) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+fn report(name: &str, times: &[Duration], process: &Child) -> Result<()> {
+    let at = |share: f64| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a place in a list"
+        )]
+        let index = (times.len() as f64 * share) as usize;
+        times.get(index).copied().unwrap_or_default()
+    };
+    println!(
+        "{name:12} {:6} round trips, median {:?}, p99 {:?}, memory {} KiB",
+        times.len(),
+        at(0.5),
+        at(0.99),
+        memory(process)?
+    );
+    Ok(())
+}
+
+async fn measure(connections: u64, period: Duration, mode: &str) -> Result<()> {
+    let mut server = start("serve", &[mode])?;
+    let mut output = BufReader::new(server.stdout.take().ok_or("piped")?).lines();
+    let address: SocketAddr = output.next().ok_or("an address")??.parse()?;
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        peers.push(connect(address, tls(mode)).await?);
+    }
+    report(
+        "undisturbed",
+        &all_round_trips(&mut peers, period).await?,
+        &server,
+    )?;
+
+    let mut attacker = start("attack", &[&address.to_string(), &connections.to_string()])?;
+    report("attacked", &all_round_trips(&mut peers, period).await?, &server)?;
+    let began = Instant::now();
+    peers.push(connect(address, tls(mode)).await?);
+    println!("a new peer needs {:?} under attack", began.elapsed());
+    attacker.kill()?;
+    attacker.wait()?;
+
+    report("afterwards", &all_round_trips(&mut peers, period).await?, &server)?;
+    drop(server.stdin.take());
+    for line in output {
+        println!("{}", line?);
+    }
+    server.wait()?;
+    Ok(())
+}
