@@ -4,11 +4,7 @@
 //!
 //! One iteration takes every message of the input once. docs/PERFORMANCE.md has the numbers, and Broker's own.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+mod support;
 
 use broker_codec::{
     Data, Envelope, binary,
@@ -21,77 +17,18 @@ use divan::{
     Bencher,
     counter::{BytesCount, ItemsCount},
 };
-use flate2::read::GzDecoder;
+use support::Input;
 
 fn main() {
     divan::main();
 }
 
-const EVENTS: &str = "bench/management-events.hex.gz";
-const CONFIG: &str = "bench/config-2000-nodes.hex.gz";
-const LOGS: &str = "bench/log-batches.hex.gz";
-const CORPUS: [&str; 3] = [
-    "corpus/values-1.tsv.gz",
-    "corpus/values-2.tsv.gz",
-    "corpus/values-utf8-3.tsv.gz",
-];
-const INPUTS: [Input; 4] = [Input::Events, Input::Config, Input::Logs, Input::Corpus];
-
-#[derive(Clone, Copy, Debug)]
-enum Input {
-    Events,
-    Config,
-    Logs,
-    Corpus,
-}
-
-fn lines(name: &str) -> impl Iterator<Item = String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fixtures")
-        .join(name);
-    BufReader::new(GzDecoder::new(File::open(path).unwrap()))
-        .lines()
-        .map(Result::unwrap)
-}
-
-/// Envelopes as they come in a frame.
-fn envelopes(name: &str) -> Vec<Bytes> {
-    lines(name)
-        .map(|line| hex::decode(line).unwrap().into())
+fn values(input: Input) -> Vec<Data> {
+    input
+        .payloads()
+        .iter()
+        .map(|payload| binary::decode(payload).unwrap())
         .collect()
-}
-
-impl Input {
-    /// The values in the binary format.
-    fn payloads(self) -> Vec<Bytes> {
-        let payloads = |name| {
-            let envelopes = envelopes(name).into_iter();
-            envelopes
-                .map(|frame| Envelope::decode(frame).unwrap().payload)
-                .collect()
-        };
-        match self {
-            Self::Events => payloads(EVENTS),
-            Self::Config => payloads(CONFIG),
-            Self::Logs => payloads(LOGS),
-            Self::Corpus => CORPUS
-                .into_iter()
-                .flat_map(lines)
-                .map(|line| hex::decode(line.split('\t').next().unwrap()).unwrap().into())
-                .collect(),
-        }
-    }
-
-    fn values(self) -> Vec<Data> {
-        self.payloads()
-            .iter()
-            .map(|payload| binary::decode(payload).unwrap())
-            .collect()
-    }
-
-    fn texts(self) -> Vec<String> {
-        self.values().iter().map(write).collect()
-    }
 }
 
 fn write(data: &Data) -> String {
@@ -125,45 +62,45 @@ fn walk(data: DataRef<'_>) -> usize {
     }
 }
 
-#[divan::bench(args = INPUTS)]
+#[divan::bench(args = Input::ALL)]
 fn decode_borrowed(bencher: Bencher<'_, '_>, input: Input) {
     each(bencher, &input.payloads(), Bytes::len, |payload| {
         walk(binary::decode_ref(payload).unwrap().root())
     });
 }
 
-#[divan::bench(args = INPUTS)]
+#[divan::bench(args = Input::ALL)]
 fn decode_owned(bencher: Bencher<'_, '_>, input: Input) {
     each(bencher, &input.payloads(), Bytes::len, |payload| {
         binary::decode(payload).unwrap()
     });
 }
 
-#[divan::bench(args = INPUTS)]
+#[divan::bench(args = Input::ALL)]
 fn encode(bencher: Bencher<'_, '_>, input: Input) {
     let len = |data: &Data| {
         let mut bytes = BytesMut::new();
         binary::encode(data, &mut bytes).unwrap();
         bytes.len()
     };
-    each(bencher, &input.values(), len, |data| {
+    each(bencher, &values(input), len, |data| {
         let mut bytes = BytesMut::with_capacity(256);
         binary::encode(data, &mut bytes).unwrap();
         bytes
     });
 }
 
-#[divan::bench(args = INPUTS)]
+#[divan::bench(args = Input::ALL)]
 fn json_write(bencher: Bencher<'_, '_>, input: Input) {
-    each(bencher, &input.values(), |data| write(data).len(), write);
+    each(bencher, &values(input), |data| write(data).len(), write);
 }
 
-#[divan::bench(args = INPUTS)]
+#[divan::bench(args = Input::ALL)]
 fn json_read(bencher: Bencher<'_, '_>, input: Input) {
     // Of the corpus what can be read: see tests/values.rs on duplicates.
-    let texts: Vec<String> = input
-        .texts()
-        .into_iter()
+    let texts: Vec<String> = values(input)
+        .iter()
+        .map(write)
         .filter(|text| json::decode(text.as_bytes()).is_ok())
         .collect();
     each(bencher, &texts, String::len, |text| {
@@ -174,7 +111,7 @@ fn json_read(bencher: Bencher<'_, '_>, input: Input) {
 /// What it takes to route a message: the topic of the envelope, the name of the event.
 #[divan::bench]
 fn topic_and_event_name(bencher: Bencher<'_, '_>) {
-    each(bencher, &envelopes(EVENTS), Bytes::len, |frame| {
+    each(bencher, &Input::Events.envelopes(), Bytes::len, |frame| {
         let envelope = Envelope::decode(frame.clone()).unwrap();
         let name = MessageView::new(&envelope.payload).and_then(|view| view.event_name().map(<[u8]>::len));
         (envelope.topic, name)

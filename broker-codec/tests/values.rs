@@ -9,7 +9,7 @@ use broker_codec::{
     Data, binary,
     data::Kind,
     json::{self, JsonErrorKind},
-    testing::Mutator,
+    testing::{self, Mutator},
 };
 use bytes::BytesMut;
 use oracle::Verdict;
@@ -137,6 +137,14 @@ fn every_strict_prefix_is_an_error() {
             assert!(json::decode(&text[..length]).is_err());
         }
     }
+}
+
+/// What a fuzzer once stopped at.
+#[test]
+fn findings_stay_fixed() {
+    // A subnormal number, which CAF packs as zero.
+    let finding = hex::decode("0d0104000000000000000100").unwrap();
+    testing::value(&finding);
 }
 
 /// Against simple implementations of the formats, on inputs that are all but right.

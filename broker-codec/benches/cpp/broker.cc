@@ -1,0 +1,83 @@
+// Decodes and encodes values with Broker 1.4 (Debian's libbroker-dev) for benches/against_broker.rs.
+//
+// Standard input: one value in the binary format a line, in hex. Argument: seconds to measure for. Standard output: the nanoseconds of
+// the fastest pass over all values, decoding and encoding.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <caf/binary_deserializer.hpp>
+#include <caf/binary_serializer.hpp>
+
+#include <broker/data.hh>
+
+using buffer = std::vector<char>;
+
+static int digit(char c) {
+  return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+template <class Pass>
+static long long fastest(double seconds, Pass pass) {
+  using clock = std::chrono::steady_clock;
+  auto best = std::numeric_limits<long long>::max();
+  auto end = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
+  do {
+    auto start = clock::now();
+    pass();
+    auto taken = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start);
+    best = std::min<long long>(best, taken.count());
+  } while (clock::now() < end);
+  return best;
+}
+
+int main(int argc, char** argv) {
+  double seconds = argc > 1 ? std::atof(argv[1]) : 1;
+  std::vector<buffer> inputs;
+  for (std::string line; std::getline(std::cin, line);) {
+    buffer input;
+    for (size_t i = 0; i + 1 < line.size(); i += 2)
+      input.push_back(static_cast<char>(digit(line[i]) << 4 | digit(line[i + 1])));
+    inputs.push_back(std::move(input));
+  }
+
+  std::vector<broker::data> values;
+  for (auto& input : inputs) {
+    broker::data value;
+    caf::binary_deserializer source{nullptr, input};
+    buffer again;
+    caf::binary_serializer sink{nullptr, again};
+    if (source(value) || sink(value) || again != input) {
+      std::cerr << "Broker does not read these bytes as it writes them\n";
+      return 1;
+    }
+    values.push_back(std::move(value));
+  }
+
+  size_t used = 0;
+  std::cout << fastest(seconds, [&] {
+    for (auto& input : inputs) {
+      broker::data value;
+      caf::binary_deserializer source{nullptr, input};
+      if (source(value))
+        std::abort();
+      used += value.get_data().index();
+    }
+  }) << '\n';
+  std::cout << fastest(seconds, [&] {
+    for (auto& value : values) {
+      buffer bytes;
+      bytes.reserve(256);
+      caf::binary_serializer sink{nullptr, bytes};
+      if (sink(value))
+        std::abort();
+      used += bytes.size();
+    }
+  }) << '\n';
+  return used == 0;
+}
