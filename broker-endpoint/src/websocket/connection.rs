@@ -382,8 +382,9 @@ impl<T: Send + 'static> Connection<T> {
             CloseCause::Client | CloseCause::Terminating => {
                 tracing::debug!(%client, peer = %self.peer, ?cause, %code, reason, "client disconnected");
             }
+            // zeek-client always ends so.
             CloseCause::Vanished => {
-                tracing::info!(%client, peer = %self.peer, reason, "client vanished");
+                tracing::debug!(%client, peer = %self.peer, reason, "client vanished");
             }
             _ => tracing::warn!(%client, peer = %self.peer, ?cause, %code, reason, "client disconnected"),
         }

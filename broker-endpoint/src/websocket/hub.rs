@@ -48,8 +48,9 @@ impl Hub {
     }
 }
 
-/// Whether the JSON of a value is probably longer than [`INLINE_JSON_MAX`]. Looks only at as much as it must.
-pub(super) fn is_long(data: &Data) -> bool {
+/// Whether a value is so large that work on it does not belong into a task that others wait for: its JSON is probably longer
+/// than 64 KiB. Looks only at as much as it must.
+pub fn is_long(data: &Data) -> bool {
     /// About what `{"@data-type":"count","data":1}` and the like take.
     const VALUE_LEN: usize = 40;
 

@@ -49,6 +49,7 @@ pub use broker_codec::websocket::{CloseCode, Rejection};
 
 pub use config::{WebSocketConfig, WebSocketTls};
 pub use counters::{CloseCause, CountersSnapshot};
+pub use hub::is_long;
 pub use server::{Publisher, WebSocketServer};
 
 /// A client connection: the number in the endpoint name of its ack. Never reused within a server.
