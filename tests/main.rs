@@ -1,5 +1,6 @@
 //! The one integration-test binary of the workspace.
 
+mod agents;
 mod garbage;
 mod process;
 mod store;

@@ -63,10 +63,28 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
     assert_refuses(&home, &["--redefs", "local.zeek"], 1, "No such file");
     assert_refuses(
         &home,
-        &["--websocket-listen", &taken],
+        &["--listen", "127.0.0.1:0", "--websocket-listen", &taken],
         1,
         "is another controller running, or should --websocket-listen differ?",
     );
+    assert_refuses(
+        &home,
+        &["--listen", &taken],
+        1,
+        "is another controller running, or should --listen or the Broker::ssl_ settings differ?",
+    );
+    let certificates = ["certificate", "keyfile", "cafile"];
+    let certificates = certificates.map(|file| format!("Broker::ssl_{file}=missing.pem"));
+    let certificates: Vec<_> = certificates.iter().map(String::as_str).collect();
+    assert_refuses(
+        &home,
+        &[&["--listen", "127.0.0.1:0"], &certificates[..]].concat(),
+        1,
+        "missing.pem",
+    );
+    let output = run(&home, &[&["check-config"], &certificates[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("missing.pem"));
 }
 
 #[test]
@@ -184,6 +202,8 @@ fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directo
         .env("ZEEK_CONTROLLER_WEBSOCKET_ADDR", "127.0.0.1")
         .env("ZEEK_CONTROLLER_WEBSOCKET_PORT", "0/tcp")
         .env("ZEEK_MANAGEMENT_TESTING", "1")
+        .env("ZEEK_CONTROLLER_ADDR", "127.0.0.1")
+        .env("ZEEK_CONTROLLER_PORT", "0/tcp")
         .args(["--log-format", "json"])
         .stderr(Stdio::piped())
         .spawn()
@@ -194,9 +214,9 @@ fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directo
     while address.is_none() {
         let line = lines.next().expect("it gets ready");
         let event: serde_json::Value = serde_json::from_str(&line).expect("each line is JSON");
-        if event["message"] == "ready, serving WebSocket clients" {
+        if event["message"] == "ready" {
             assert_eq!(event["name"], "from-environment");
-            address = event["address"]
+            address = event["websocket"]
                 .as_str()
                 .map(|address| address.parse().expect("an address"));
         }

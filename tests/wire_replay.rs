@@ -1,7 +1,10 @@
 //! What recorded clients sent, sent again: the answers must be those that Zeek's own server gave, byte for byte.
 
 use crate::support::{
-    capture::websocket_conversations, controller::Controller, scenario::Scenario, websocket::Client,
+    capture::websocket_conversations,
+    controller::Controller,
+    scenario::{Scenario, with_broker_port},
+    websocket::Client,
 };
 
 #[test]
@@ -22,6 +25,7 @@ fn replay(name: &str) {
     let mut settings = Scenario::load(RELEASE, name).controller_settings();
     settings.push("Management::Request::timeout_interval=1sec".to_owned());
     let mut controller = Controller::start(&settings);
+    let port = controller.broker().port();
     let mut node_id: Option<String> = None;
     for (number, conversation) in websocket_conversations(RELEASE, name).into_iter().enumerate() {
         let mut client = Client::connect(controller.websocket());
@@ -35,10 +39,11 @@ fn replay(name: &str) {
             "the node's id stays the same"
         );
         for (request, response) in conversation.client[1..].iter().zip(&conversation.server[1..]) {
-            client.send_text(request);
+            let [request, response] = [request, response].map(|text| with_broker_port(text, port));
+            client.send_text(&request);
             assert_eq!(
                 client.text(),
-                *response,
+                response,
                 "connection {number}, answer to {request}"
             );
         }

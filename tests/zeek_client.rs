@@ -1,14 +1,14 @@
 //! The real zeek-client, in every release that speaks WebSocket, against our controller: each recorded command again.
 //!
 //! Exit code, standard output and standard error must be as recorded against Zeek's controller, and so must every line of the
-//! management log; identifiers are mapped one to one. No difference is waived.
+//! management log; identifiers are mapped one to one, and so are ports that ours listens on. No difference is waived.
 
 use std::time::Duration;
 
 use crate::support::{
     controller::{Controller, Remains},
     ids::IdMap,
-    scenario::{Command, Scenario},
+    scenario::{Command, Scenario, with_broker_port},
     zeek_client::{Outcome, ZeekClient},
 };
 
@@ -48,19 +48,20 @@ fn repeat(release: &str, name: &str, further_settings: &[&str]) {
     let mut controller = Controller::start(&settings);
     let mut ids = IdMap::default();
     let mut differences = Vec::new();
+    let broker = controller.broker();
     for command in &scenario.commands {
+        let command = &command.with_broker_port(broker.port());
         let outcome = ZeekClient::repeat(command, controller.websocket());
         if let Err(difference) = compare(&mut ids, command, &outcome, real_time) {
             differences.push(format!("{}: {difference}", command.argv.join(" ")));
         }
     }
-    let websocket = controller.websocket().to_string();
-    differences.extend(compare_logs(
-        &mut ids,
-        scenario.management_log(),
-        &controller.stop(),
-        &websocket,
-    ));
+    let recorded = scenario
+        .management_log()
+        .replace("0.0.0.0:2149", &controller.websocket().to_string())
+        .replace("0.0.0.0:2150", &broker.to_string());
+    let recorded = with_broker_port(&recorded, broker.port());
+    differences.extend(compare_logs(&mut ids, &recorded, &controller.stop()));
     assert!(
         differences.is_empty(),
         "{release}/{name}:\n{}",
@@ -91,16 +92,15 @@ fn compare(ids: &mut IdMap, command: &Command, outcome: &Outcome, real_time: boo
     Ok(())
 }
 
-/// Compares the recorded management log with ours, which is rotated at the end like Zeek's. Only the port is another one.
-fn compare_logs(ids: &mut IdMap, recorded: &str, remains: &Remains, websocket: &str) -> Vec<String> {
+/// Compares the recorded management log with ours, which is rotated at the end like Zeek's.
+fn compare_logs(ids: &mut IdMap, recorded: &str, remains: &Remains) -> Vec<String> {
     let [(_, ours)] = remains.management_logs.as_slice() else {
         return vec![format!(
             "expected one management log: {:?}",
             remains.management_logs
         )];
     };
-    let recorded = recorded.replace("0.0.0.0:2149", websocket);
-    let (recorded, ours) = (messages(&recorded), messages(ours));
+    let (recorded, ours) = (messages(recorded), messages(ours));
     let mut differences: Vec<String> = recorded
         .iter()
         .zip(&ours)

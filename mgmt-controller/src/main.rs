@@ -9,6 +9,7 @@ use std::{
     process::ExitCode,
 };
 
+use broker_endpoint::tls::TlsContext;
 use clap::{CommandFactory, Parser};
 use mgmt_controller::{
     cli::{Cli, Command, SettingArgs},
@@ -76,6 +77,10 @@ fn check(settings: &SettingArgs) -> ExitCode {
     };
     for warning in &config.warnings {
         complain(&format!("warning: {warning}"));
+    }
+    if let Err(error) = TlsContext::new(&config.broker_tls) {
+        complain(&format!("error: {}", process::with_causes(&error)));
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }

@@ -83,6 +83,7 @@ pub(crate) struct Controller {
 struct Ready {
     pid: i32,
     websocket: Vec<SocketAddr>,
+    broker: Vec<SocketAddr>,
 }
 
 impl Controller {
@@ -105,7 +106,8 @@ impl Controller {
         let _ = fs::remove_file(&ready_file);
         let watch = Watch::new(home.path());
         let mut child = command
-            .args(["--websocket-listen", "127.0.0.1:0", "--zeek-prefix"])
+            .args(["--websocket-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
+            .arg("--zeek-prefix")
             .arg(home.path())
             .arg("--state-dir")
             .arg(home.path().join("state"))
@@ -148,6 +150,11 @@ impl Controller {
         let status = self.child.try_wait().expect("the controller can be asked for");
         assert!(status.is_none(), "the controller ended by itself: {status:?}");
         self.ready.websocket[0]
+    }
+
+    /// Where agents and native clients connect.
+    pub(crate) fn broker(&self) -> SocketAddr {
+        self.ready.broker[0]
     }
 
     /// The directory of the store and of the management log of a controller of this name.

@@ -1,9 +1,11 @@
 //! What several test modules share.
 
+pub(crate) mod agent;
 pub(crate) mod capture;
 pub(crate) mod controller;
 pub(crate) mod frames;
 pub(crate) mod ids;
+pub(crate) mod relay;
 pub(crate) mod scenario;
 pub(crate) mod websocket;
 pub(crate) mod zeek_client;

@@ -45,6 +45,17 @@ pub(crate) struct Command {
 }
 
 impl Command {
+    /// The command with the Broker port of the recorded controller replaced, in what was fed to it and in what it printed.
+    pub(crate) fn with_broker_port(&self, port: u16) -> Self {
+        let stdin = self.stdin.as_deref().map(|text| with_broker_port(text, port));
+        Self {
+            stdin,
+            stdout: with_broker_port(&self.stdout, port),
+            stderr: with_broker_port(&self.stderr, port),
+            ..self.clone()
+        }
+    }
+
     /// How long it took.
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::from_secs_f64(self.t_end - self.t)
@@ -77,6 +88,14 @@ impl Scenario {
         assert_eq!(self.management_logs.len(), 1, "{:?}", self.management_logs.keys());
         self.management_logs.values().next().expect("one log")
     }
+}
+
+/// The recorded controllers listen for agents on Zeek's default port, ours on a free one. The text with the port replaced where
+/// configurations and messages name it; longer numbers stay.
+pub(crate) fn with_broker_port(text: &str, port: u16) -> String {
+    text.replace("port = 2150\n", &format!("port = {port}\n"))
+        .replace(" 2150/tcp", &format!(" {port}/tcp"))
+        .replace("\"2150/tcp", &format!("\"{port}/tcp"))
 }
 
 /// Between the commands stand notes about processes that were started or stopped.

@@ -51,6 +51,21 @@ impl Client {
         Self::subscribed_to(address, "[]")
     }
 
+    /// Connects and subscribes to any topics that begin like this.
+    pub(crate) fn observing(address: SocketAddr, topic: &str) -> Self {
+        Self::subscribed_to(address, &format!("[\"{topic}\"]"))
+    }
+
+    /// The next text message that contains this. Others before it are passed over.
+    pub(crate) fn text_about(&mut self, what: &str) -> String {
+        loop {
+            let text = self.text();
+            if text.contains(what) {
+                return text;
+            }
+        }
+    }
+
     fn subscribed_to(address: SocketAddr, subscription: &str) -> Self {
         let mut client = Self::connect(address);
         client.send_text(subscription);

@@ -19,6 +19,8 @@ mod value;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
+use broker_endpoint::tls::TlsConfig;
+
 use self::layers::Layers;
 pub use self::{
     error::{ConfigError, ConfigErrors},
@@ -42,8 +44,12 @@ pub struct Config {
     pub working_dir: PathBuf,
     /// Where the store's file is, absolute; the working directory unless redefined.
     pub store_dir: PathBuf,
-    /// Where agents would connect.
+    /// Where agents and native clients connect.
     pub broker: Listener,
+    /// How native connections are protected, those that are accepted and those to agents.
+    pub broker_tls: TlsConfig,
+    /// How long to wait between attempts to connect to an agent; zero for one attempt only.
+    pub connect_retry: Duration,
     /// Where zeek-client connects.
     pub websocket: Listener,
     /// What the controller's core wants to know.

@@ -19,14 +19,20 @@ pub(super) const SPOOL_DIR: &str = "Management::spool_dir";
 pub(super) const LOG_LEVEL: &str = "Management::Log::level";
 pub(super) const REQUEST_TIMEOUT: &str = "Management::Request::timeout_interval";
 pub(super) const STORE_DIRECTORY: &str = "Broker::table_store_db_directory";
+pub(super) const CONNECT_RETRY: &str = "Management::connect_retry";
 pub(super) const DISABLE_SSL: &str = "Broker::disable_ssl";
+pub(super) const SSL_CERTIFICATE: &str = "Broker::ssl_certificate";
+pub(super) const SSL_KEYFILE: &str = "Broker::ssl_keyfile";
+pub(super) const SSL_PASSPHRASE: &str = "Broker::ssl_passphrase";
+pub(super) const SSL_CAFILE: &str = "Broker::ssl_cafile";
+pub(super) const SSL_CAPATH: &str = "Broker::ssl_capath";
 pub(super) const ROTATION_INTERVAL: &str = "Log::default_rotation_interval";
 pub(super) const ROTATION_DIR: &str = "Log::default_rotation_dir";
 pub(super) const ROTATION_BASE_TIME: &str = "log_rotate_base_time";
 pub(super) const FIELD_BYTES_MAX: &str = "Log::default_max_field_string_bytes";
 
 /// Every setting that has an effect.
-pub(super) const ALL: [&str; 24] = [
+pub(super) const ALL: [&str; 30] = [
     NAME,
     DIRECTORY,
     TOPIC,
@@ -46,7 +52,13 @@ pub(super) const ALL: [&str; 24] = [
     LOG_LEVEL,
     REQUEST_TIMEOUT,
     STORE_DIRECTORY,
+    CONNECT_RETRY,
     DISABLE_SSL,
+    SSL_CERTIFICATE,
+    SSL_KEYFILE,
+    SSL_PASSPHRASE,
+    SSL_CAFILE,
+    SSL_CAPATH,
     ROTATION_INTERVAL,
     ROTATION_DIR,
     ROTATION_BASE_TIME,
@@ -77,10 +89,9 @@ pub(super) const ENVIRONMENT: [(&str, &str); 7] = [
 pub(super) const TESTING: &str = "ZEEK_MANAGEMENT_TESTING";
 
 /// Settings that only matter to other processes, or on other systems.
-const WITHOUT_EFFECT: [&str; 4] = [
+const WITHOUT_EFFECT: [&str; 3] = [
     "Management::Controller::stdout_file",
     "Management::Controller::stderr_file",
-    "Management::connect_retry",
     "Management::role",
 ];
 

@@ -5,6 +5,7 @@ use std::{
 };
 
 use broker_codec::data::{Port, Protocol};
+use broker_endpoint::tls::{TlsConfig, ZeekTlsOptions};
 
 use super::{
     Config, ConfigError, Effective, Listener, LogConfig, LogFormat, Origin, PROCESS_NAME_MAX, Resolver,
@@ -17,7 +18,11 @@ use super::{
 use crate::{
     cli::SettingArgs,
     core::{Level, Settings},
+    process::with_causes,
 };
+
+/// Stands for a secret where values are shown.
+const HIDDEN: &str = "(not shown)";
 
 /// Resolving, in the order in which settings are shown.
 impl Resolver<'_> {
@@ -31,10 +36,6 @@ impl Resolver<'_> {
             names::DEFAULT_PORT,
             Port::tcp(2150),
         );
-        self.annotate(
-            names::LISTEN_PORT,
-            "not served: this release has no native Broker listener, agents cannot connect",
-        );
         let websocket = self.listener(
             names::LISTEN_ADDRESS_WEBSOCKET,
             names::LISTEN_PORT_WEBSOCKET,
@@ -43,17 +44,16 @@ impl Resolver<'_> {
         );
         self.refuse_same_port(broker, websocket);
         let settings = self.settings(broker);
-        self.take(names::DISABLE_SSL, false);
-        self.annotate(
-            names::DISABLE_SSL,
-            "without effect until there is a native Broker listener",
-        );
+        let broker_tls = self.broker_tls();
+        let connect_retry = self.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
         let management_log = self.management_log(&spool_dir);
         Config {
             name,
             store_dir: join_plain(&working_dir, &store_directory),
             working_dir,
             broker,
+            broker_tls,
+            connect_retry,
             websocket,
             settings,
             management_log,
@@ -252,6 +252,74 @@ impl Resolver<'_> {
                 otherwise
             }
         }
+    }
+
+    /// TLS of native connections, by the settings of Zeek's `Broker` module.
+    fn broker_tls(&mut self) -> TlsConfig {
+        let options = ZeekTlsOptions {
+            disable_ssl: self.take(names::DISABLE_SSL, false).value,
+            ssl_certificate: self.tls_file(names::SSL_CERTIFICATE),
+            ssl_keyfile: self.tls_file(names::SSL_KEYFILE),
+            ssl_passphrase: self.passphrase(),
+            ssl_cafile: self.tls_file(names::SSL_CAFILE),
+            ssl_capath: self.tls_file(names::SSL_CAPATH),
+        };
+        match options.config() {
+            Ok(config) => {
+                self.annotate(
+                    names::DISABLE_SSL,
+                    &format!("TLS of native connections: {}", config.name()),
+                );
+                config
+            }
+            Err(error) => {
+                let given = self
+                    .effective
+                    .iter()
+                    .rfind(|shown| shown.name.starts_with("Broker::ssl_") && shown.origin != Origin::Default);
+                self.problems.push(ConfigError::Unusable {
+                    origin: given.map_or(Origin::Default, |shown| shown.origin.clone()),
+                    name: given.map_or(names::SSL_CERTIFICATE, |shown| shown.name),
+                    reason: with_causes(&error),
+                });
+                TlsConfig::default()
+            }
+        }
+    }
+
+    /// DIFFERENCE(relative-directories): as with directories, what is relative is relative to where we are started.
+    fn tls_file(&mut self, name: &'static str) -> String {
+        let (path, origin) = match self.take_text(name) {
+            Some(given) => (
+                self.absolute(given.value).to_string_lossy().into_owned(),
+                given.origin,
+            ),
+            None => (String::new(), Origin::Default),
+        };
+        self.show(name, path.show(), origin);
+        path
+    }
+
+    /// Never shown, nor quoted when it is malformed.
+    fn passphrase(&mut self) -> String {
+        let (passphrase, origin) = match self.layers.get::<String>(names::SSL_PASSPHRASE) {
+            Ok(Some(given)) => (given.value, given.origin),
+            Ok(None) => (String::new(), Origin::Default),
+            Err(mut problem) => {
+                if let ConfigError::Value { problem, .. } = &mut problem {
+                    HIDDEN.clone_into(&mut problem.text);
+                }
+                self.problems.push(problem);
+                (String::new(), Origin::Default)
+            }
+        };
+        let shown = if passphrase.is_empty() {
+            passphrase.show()
+        } else {
+            HIDDEN.to_owned()
+        };
+        self.show(names::SSL_PASSPHRASE, shown, origin);
+        passphrase
     }
 
     fn refuse_same_port(&mut self, broker: Listener, websocket: Listener) {

@@ -149,7 +149,13 @@ fn every_setting_can_be_assigned_and_is_shown() {
         ),
         (names::REQUEST_TIMEOUT, "1sec", "1 secs"),
         (names::STORE_DIRECTORY, "store", "\"store\""),
-        (names::DISABLE_SSL, "T", "T"),
+        (names::CONNECT_RETRY, "2sec", "2 secs"),
+        (names::DISABLE_SSL, "F", "F"),
+        (names::SSL_CERTIFICATE, "cert.pem", "\"/cwd/cert.pem\""),
+        (names::SSL_KEYFILE, "/key.pem", "\"/key.pem\""),
+        (names::SSL_PASSPHRASE, "secret", "(not shown)"),
+        (names::SSL_CAFILE, "/ca.pem", "\"/ca.pem\""),
+        (names::SSL_CAPATH, "/cas", "\"/cas\""),
         (names::ROTATION_INTERVAL, "30 min", "1800 secs"),
         (names::ROTATION_DIR, "/q", "\"/q\""),
         (names::ROTATION_BASE_TIME, "1:30", "\"1:30\""),
@@ -294,6 +300,12 @@ fn errors_say_where_what_and_how_to_mend_it() {
              supported yet",
         ),
         (
+            &["Broker::ssl_certificate=cert.pem"],
+            &[],
+            "command-line assignment: Broker::ssl_certificate: TLS with certificates needs a private key \
+             (Broker::ssl_keyfile); name one, or unset every other certificate option",
+        ),
+        (
             &["--redefs=/nonexistent/local.zeek"],
             &[],
             "cannot read the redefinitions in /nonexistent/local.zeek: No such file or directory (os error 2)",
@@ -390,5 +402,54 @@ fn the_dump_shows_values_and_origins() {
         serde_json::json!({ "name": "Management::Controller::name", "value": "\"c\"", "origin": "option --name" })
     );
     assert!(text.contains("2150/tcp"));
-    assert!(text.contains("this release has no native Broker listener"));
+    assert!(text.contains("TLS of native connections: anonymous"));
+}
+
+#[test]
+fn tls_of_native_connections_is_chosen_as_by_zeek() {
+    assert!(matches!(read(&[]).unwrap().broker_tls, TlsConfig::Anonymous));
+    let config = read(&["Broker::disable_ssl=T", "Broker::ssl_certificate=cert.pem"]).unwrap();
+    assert!(matches!(config.broker_tls, TlsConfig::Off));
+    let config = read(&[
+        "Broker::ssl_certificate=cert.pem",
+        "Broker::ssl_keyfile=/key.pem",
+        "Broker::ssl_capath=cas",
+    ])
+    .unwrap();
+    let TlsConfig::Mutual { identity, trust } = config.broker_tls else {
+        panic!("{:?}", config.broker_tls)
+    };
+    assert_eq!(identity.certificate, Path::new("/cwd/cert.pem"));
+    assert_eq!(identity.key, Path::new("/key.pem"));
+    assert_eq!(identity.passphrase, None);
+    assert_eq!(trust.ca_file, None);
+    assert_eq!(trust.ca_path.as_deref(), Some(Path::new("/cwd/cas")));
+}
+
+#[test]
+fn the_passphrase_is_never_shown() {
+    const SECRET: &str = "correct horse";
+    let assignment = format!("Broker::ssl_passphrase={SECRET}");
+    let config = read(&[
+        &assignment,
+        "Broker::ssl_certificate=c",
+        "Broker::ssl_keyfile=k",
+        "Broker::ssl_cafile=a",
+    ])
+    .unwrap();
+    for text in [config.dump_text(), config.dump_json(), format!("{config:?}")] {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+    assert!(config.dump_text().contains("(not shown)"));
+
+    let local = script(&format!("redef Broker::ssl_passphrase = {SECRET};\n"));
+    let errors = read(&[&format!("--redefs={}", local.path().display())]).unwrap_err();
+    let text = errors.to_string();
+    assert!(
+        text.contains("Broker::ssl_passphrase: \"(not shown)\" is not a string"),
+        "{text}"
+    );
+
+    let errors = read(&[&format!("Broker::ssl_passphrase={}", SECRET.repeat(10))]).unwrap_err();
+    assert!(!errors.to_string().contains(SECRET), "{errors}");
 }

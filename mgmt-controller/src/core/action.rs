@@ -59,7 +59,7 @@ pub enum Action {
 pub enum Audience {
     /// Who has subscribed to the topic: WebSocket clients and native peers.
     Subscribers,
-    /// This native peer and nobody else.
+    /// This native peer and no other; and WebSocket clients that have subscribed to the topic.
     Peer(EndpointId),
     /// WebSocket clients that have subscribed to the topic, but no native peers: native clients, which are old, take any
     /// event on the controller's topic for the answer to their request.

@@ -4,14 +4,20 @@
 //!  signals ----------+
 //!  store thread -----+--> Input --> core::Controller --> Action --+--> management log thread
 //!  deadline ---------+                                            +--> store thread
+//!  native peers -----+                                            +--> native peers
 //!  WebSocket clients +                                            +--> WebSocket clients
 //! ```
 //!
 //! The task never waits for a disk or for a client: the store, the management log and standard error have threads of
-//! their own behind bounded queues, and publishing waits for nobody (see `broker_endpoint::websocket::Publisher`). What
-//! comes first in the picture is also looked at first, so that no flood of requests delays a time-out.
+//! their own behind bounded queues, and publishing waits for nobody (see `broker_endpoint::websocket::Publisher` and
+//! `broker_endpoint::EndpointHandle`). What comes first in the picture is also looked at first, so that no flood of requests
+//! delays a time-out; native peers and WebSocket clients take turns.
+//!
+//! WebSocket clients see what is published on the topics that they have subscribed to: by the controller, by other clients,
+//! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
 mod admit;
+mod native;
 mod ready;
 
 use std::{
@@ -41,12 +47,17 @@ use tracing::field::display;
 
 use crate::{
     config::{Config, Listener},
-    core::{self, Action, Controller, Input, Level, Outgoing, WriteId},
+    core::{self, Action, Audience, Controller, Input, Level, Outgoing, WriteId},
     management_log::ManagementLog,
+    process::with_causes,
     store::{Restored, Store, StoreError, StoreThread, Written},
 };
 
 pub use self::ready::READY_VERSION;
+use self::{
+    native::{Heard, Native},
+    ready::Listening,
+};
 
 /// The controller cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +74,11 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+    /// Agents and native clients cannot be served.
+    #[error(
+        "cannot serve agents over Broker; is another controller running, or should --listen or the Broker::ssl_ settings differ?"
+    )]
+    Broker(#[source] EndpointError),
     /// Clients cannot be served.
     #[error(
         "cannot serve WebSocket clients; is another controller running, or should --websocket-listen differ?"
@@ -110,6 +126,7 @@ struct Runtime {
     config: Config,
     controller: Controller,
     started: Instant,
+    native: Native,
     server: Option<WebSocketServer<ClientRequest>>,
     publisher: Option<Publisher>,
     clients: BTreeMap<ClientId, String>,
@@ -126,8 +143,11 @@ struct Runtime {
 struct Counters {
     requests: u64,
     responses: u64,
-    /// Requests to agents, none of which can be connected yet.
-    agent_requests_undelivered: u64,
+    agent_requests: u64,
+    agent_messages: u64,
+    /// Messages of native peers that are none of the API's on the topic they came on.
+    peer_messages_refused: u64,
+    /// Events that could not be encoded or sent.
     encode_failures: u64,
 }
 
@@ -146,13 +166,17 @@ impl Runtime {
         enter(&config)?;
 
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
+        let native = Native::start(&config, endpoint_id)
+            .await
+            .map_err(RunError::Broker)?;
         let server = match config.websocket {
             Listener::Off => None,
             Listener::At(address) => {
+                // DIFFERENCE(ack-version): Zeek names its own version.
                 let websocket =
                     WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
                 let topic = config.settings.topic.clone();
-                let admit = move |_: &_, message| admit::admit(&topic, message);
+                let admit = move |_: &_, message| admit::client(&topic, message);
                 Some(WebSocketServer::bind(websocket, admit).await?)
             }
         };
@@ -162,10 +186,17 @@ impl Runtime {
         // A first draw shows whether there is randomness at all; later ones cannot fail on Linux.
         random_bytes::<1>()?;
         let ids = UniqueIds::new(|| random_bytes().unwrap_or_default());
-        let controller = Controller::new(config.settings.clone(), restored.configurations, Box::new(ids));
+        let mut settings = config.settings.clone();
+        // Also if the system chose it.
+        settings.broker_port = native
+            .local_addrs()
+            .first()
+            .map(|address| Port::tcp(address.port()));
+        let controller = Controller::new(settings, restored.configurations, Box::new(ids));
         let mut runtime = Self {
             controller,
             started,
+            native,
             publisher: server.as_ref().map(WebSocketServer::publisher),
             server,
             clients: BTreeMap::new(),
@@ -187,16 +218,13 @@ impl Runtime {
             .as_ref()
             .map(|server| server.local_addrs().to_vec())
             .unwrap_or_default();
-        if let Listener::At(address) = self.config.broker {
-            // DIFFERENCE(no-native-listener): Zeek's controller listens here for agents and native clients.
-            tracing::warn!(%address, "agents cannot connect: this release does not serve the native Broker port");
-        }
-        let name = &self.config.name;
-        if let Some(address) = websocket.first() {
-            let dir = self.config.working_dir.display();
-            tracing::info!(name, %address, broker_id = %endpoint_id, %dir, "ready, serving WebSocket clients");
-        } else {
-            tracing::warn!(name, "ready, without any listener");
+        let broker = self.native.local_addrs().to_vec();
+        let (name, dir) = (&self.config.name, self.config.working_dir.display());
+        let (for_clients, for_peers) = (websocket.first().map(display), broker.first().map(display));
+        let tls = self.config.broker_tls.name();
+        tracing::info!(name, websocket = for_clients, broker = for_peers, broker_id = %endpoint_id, tls, %dir, "ready");
+        if websocket.is_empty() && broker.is_empty() {
+            tracing::warn!("nobody can connect: there is no listener");
         }
         let listener = |address: SocketAddr| core::Listener {
             address: address.ip().to_string(),
@@ -204,15 +232,16 @@ impl Runtime {
         };
         let started = Input::Started {
             broker_id: endpoint_id.to_string(),
-            broker: match self.config.broker {
-                Listener::Off => None,
-                Listener::At(address) => Some(listener(address)),
-            },
+            broker: broker.first().copied().map(listener),
             websocket: websocket.first().copied().map(listener),
         };
         self.handle(started).await;
         if let Some(path) = &self.config.ready_file {
-            ready::write(path, &self.config, &websocket)?;
+            let listening = Listening {
+                websocket: &websocket,
+                broker: &broker,
+            };
+            ready::write(path, &self.config, listening)?;
         }
         Ok(())
     }
@@ -233,9 +262,8 @@ impl Runtime {
                     persisted(written.ok_or(RunError::Stopped("the configuration store"))?)
                 }
                 () = at(deadline) => Input::Tick,
-                event = next_event(self.server.as_mut()) => {
-                    let event = event.ok_or(RunError::Stopped("the WebSocket server"))?;
-                    let Some(input) = self.client_event(event) else { continue };
+                said = said(&mut self.native, self.server.as_mut()) => {
+                    let Some(input) = self.hear(said?).await else { continue };
                     input
                 }
             };
@@ -248,19 +276,25 @@ impl Runtime {
         self.finish_writes().await?;
         let Self {
             config,
+            native,
             server,
             log,
             mut signals,
-            counters,
+            mut counters,
             store,
+            controller,
             ..
         } = self;
-        if let Some(server) = server {
-            tracing::debug!(counters = ?server.counters(), "WebSocket server");
-            tokio::select! {
-                () = server.shutdown() => {}
-                _ = signals.recv() => return Err(RunError::Impatient),
+        counters.peer_messages_refused = native.refused();
+        let clients_leave = async {
+            if let Some(server) = server {
+                tracing::debug!(counters = ?server.counters(), "WebSocket server");
+                server.shutdown().await;
             }
+        };
+        tokio::select! {
+            _ = async { tokio::join!(clients_leave, native.leave()) } => {}
+            _ = signals.recv() => return Err(RunError::Impatient),
         }
         let store = store.counters();
         let finished = tokio::task::spawn_blocking(move || log.finish());
@@ -271,7 +305,8 @@ impl Runtime {
         if let Some(path) = &config.ready_file {
             ready::remove(path)?;
         }
-        tracing::info!(?counters, ?store, ?log, "ended");
+        let agents = controller.counters();
+        tracing::info!(?counters, ?agents, ?store, ?log, "ended");
         Ok(())
     }
 
@@ -285,6 +320,31 @@ impl Runtime {
             self.handle(persisted(written)).await;
         }
         Ok(())
+    }
+
+    async fn hear(&mut self, said: Said) -> Option<Input> {
+        let Heard { input, shown } = match said {
+            Said::Client(event) => return self.client_event(event),
+            Said::Peer(heard) => heard,
+        };
+        match &input {
+            Input::Request { client, request } => self.count_request(client, request),
+            Input::Agent { peer, message, .. } => {
+                self.counters.agent_messages += 1;
+                let reqid = message.reqid().map(display);
+                tracing::debug!(reqid, event = message.event_name(), %peer, "agent");
+            }
+            _ => {}
+        }
+        if let Some(shown) = shown {
+            self.show(shown).await;
+        }
+        Some(input)
+    }
+
+    fn count_request(&mut self, client: &str, request: &ClientRequest) {
+        self.counters.requests += 1;
+        tracing::info!(reqid = %request.reqid(), event = request.kind().request_event(), client, "request");
     }
 
     fn client_event(&mut self, event: WebSocketEvent<ClientRequest>) -> Option<Input> {
@@ -301,8 +361,7 @@ impl Runtime {
             WebSocketEvent::Message { client, message } => {
                 let words = self.clients.get(&client).cloned();
                 let client = words.unwrap_or_else(|| format!("WebSocket client {client}"));
-                self.counters.requests += 1;
-                tracing::info!(reqid = %message.reqid(), event = message.kind().request_event(), client, "request");
+                self.count_request(&client, &message);
                 Some(Input::Request {
                     client,
                     request: message,
@@ -339,9 +398,9 @@ impl Runtime {
                             inputs.push_back(persisted(written));
                         }
                     }
-                    Action::Publish { topic, event, .. } => self.publish(topic, &event).await,
-                    // There is no native endpoint yet.
-                    Action::Connect { .. } | Action::Disconnect { .. } => {}
+                    Action::Publish { topic, event, to } => self.publish(topic, &event, to).await,
+                    Action::Connect { host, port } => self.native.connect(host, port).await,
+                    Action::Disconnect { host, port } => self.native.disconnect(host, port).await,
                 }
             }
         }
@@ -357,7 +416,7 @@ impl Runtime {
         self.log.write(time, level, message);
     }
 
-    async fn publish(&mut self, topic: ZeekString, outgoing: &Outgoing) {
+    async fn publish(&mut self, topic: ZeekString, outgoing: &Outgoing, to: Audience) {
         let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
         match outgoing {
             Outgoing::Client(response) => {
@@ -373,21 +432,62 @@ impl Runtime {
             }
             Outgoing::News(_) => tracing::debug!(event = name, %topic, "news"),
             Outgoing::Agent(_) => {
-                self.counters.agent_requests_undelivered += 1;
-                tracing::debug!(reqid, event = name, %topic, "request to an agent, none of which is connected");
+                self.counters.agent_requests += 1;
+                tracing::debug!(reqid, event = name, %topic, "request to an agent");
             }
         }
-        let data = match outgoing.to_event() {
-            Ok(event) => event.to_data(),
+        let event = match outgoing.to_event() {
+            Ok(event) => event,
             Err(error) => {
                 self.counters.encode_failures += 1;
                 tracing::error!(reqid, event = name, %error, "cannot encode an event, nobody gets it");
                 return;
             }
         };
-        if let Some(publisher) = &self.publisher {
-            publisher.publish(DataMessage { topic, data }).await;
+        let sent = match to {
+            Audience::Subscribers => self.native.publish(&topic, &event, None).await,
+            Audience::Peer(peer) => self.native.publish(&topic, &event, Some(peer)).await,
+            Audience::WebSocketClients => Ok(()),
+        };
+        if let Err(error) = sent {
+            self.counters.encode_failures += 1;
+            tracing::error!(
+                reqid,
+                event = name,
+                error = with_causes(&error),
+                "cannot send an event to native peers"
+            );
         }
+        self.show(DataMessage {
+            topic,
+            data: event.into_data(),
+        })
+        .await;
+    }
+
+    /// Publishes to WebSocket clients.
+    async fn show(&self, message: DataMessage) {
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(message).await;
+        }
+    }
+}
+
+/// What someone outside of the process said or did.
+enum Said {
+    Peer(Heard),
+    Client(WebSocketEvent<ClientRequest>),
+}
+
+/// What is said next. Peers and clients are heard in random order, so that none can shut the others out. May be cancelled
+/// without losing anything.
+async fn said(
+    native: &mut Native,
+    server: Option<&mut WebSocketServer<ClientRequest>>,
+) -> Result<Said, RunError> {
+    tokio::select! {
+        heard = native.next() => heard.map(Said::Peer).ok_or(RunError::Stopped("the Broker endpoint")),
+        event = next_event(server) => event.map(Said::Client).ok_or(RunError::Stopped("the WebSocket server")),
     }
 }
 

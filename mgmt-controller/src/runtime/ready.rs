@@ -22,17 +22,27 @@ struct Ready<'a> {
     name: &'a str,
     /// The bound addresses, as in `127.0.0.1:2149`.
     websocket: &'a [SocketAddr],
+    /// Likewise for agents and native clients.
+    broker: &'a [SocketAddr],
     /// The working directory, with the store and the management log.
     dir: &'a Path,
 }
 
+/// Where the process listens, with the ports that the system chose.
+#[derive(Clone, Copy)]
+pub(super) struct Listening<'a> {
+    pub(super) websocket: &'a [SocketAddr],
+    pub(super) broker: &'a [SocketAddr],
+}
+
 /// Writes the file whole or not at all; who sees it can connect.
-pub(super) fn write(path: &Path, config: &Config, websocket: &[SocketAddr]) -> Result<(), RunError> {
+pub(super) fn write(path: &Path, config: &Config, listening: Listening<'_>) -> Result<(), RunError> {
     let ready = Ready {
         version: READY_VERSION,
         pid: std::process::id(),
         name: &config.name,
-        websocket,
+        websocket: listening.websocket,
+        broker: listening.broker,
         dir: &config.working_dir,
     };
     let write = || -> io::Result<()> {

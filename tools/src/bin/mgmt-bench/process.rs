@@ -102,6 +102,7 @@ impl Launch {
                 let state = home.path().join("state");
                 fs::create_dir(&state).map_err(system("making a directory"))?;
                 command.args(["--name", "bench", "--websocket-listen", &self.address.to_string()]);
+                command.args(["--listen", "127.0.0.1:0"]);
                 command
                     .arg("--state-dir")
                     .arg(state)

@@ -1,0 +1,308 @@
+//! Native peers: what the Broker endpoint reports becomes the core's inputs, and what the core wants becomes commands.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use broker_codec::{
+    EndpointId, Topic, TopicTooLong,
+    data::{Address, Port, ZeekString},
+    json::DataMessage,
+    zeek::Event,
+};
+use broker_endpoint::{
+    Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress, PeerInfo,
+    PeeringError, PublishError, websocket::is_long,
+};
+use mgmt_api::AgentMessage;
+use tokio::task::JoinHandle;
+
+use super::admit::{self, PeerMessage, Refusal};
+use crate::{
+    config::{Config, Listener},
+    core::{Input, Settings},
+    process::with_causes,
+};
+
+/// The Broker endpoint, and what is known of its peers.
+pub(super) struct Native {
+    endpoint: Endpoint,
+    handle: EndpointHandle,
+    listening: Vec<SocketAddr>,
+    settings: Arc<Settings>,
+    retry: Option<Duration>,
+    peers: BTreeMap<EndpointId, Peer>,
+    /// Where we connect to, and could not when we last tried.
+    unavailable: BTreeSet<PeerAddress>,
+    /// A large message that is being read on another thread. What comes after it waits for it.
+    decoding: Option<JoinHandle<Decoded>>,
+    refused: u64,
+}
+
+struct Peer {
+    address: SocketAddr,
+    /// How many of its messages were not obeyed.
+    refused: u64,
+}
+
+/// What a native peer did.
+pub(super) struct Heard {
+    /// For the core.
+    pub(super) input: Input,
+    /// For WebSocket clients that have subscribed to the topic.
+    pub(super) shown: Option<DataMessage>,
+}
+
+struct Decoded {
+    peer: EndpointId,
+    topic: Topic,
+    outcome: Result<(PeerMessage, Event), Refusal>,
+}
+
+/// An event cannot be sent to native peers.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    Topic(#[from] TopicTooLong),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl Native {
+    /// Starts the endpoint, and listens unless the configuration says not to. Agents can be connected to in either case.
+    pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, EndpointError> {
+        let settings = &config.settings;
+        let mut endpoint = EndpointConfig::default();
+        endpoint.id = Some(id);
+        endpoint.tls = config.broker_tls.clone();
+        for prefix in [&settings.agent_topic_prefix, &settings.topic] {
+            // Longer than a topic can be: nobody could publish there either.
+            endpoint.subscriptions.extend(Topic::new(prefix));
+        }
+        let endpoint = Endpoint::start(endpoint)?;
+        let handle = endpoint.handle();
+        let listening = match config.broker {
+            Listener::Off => Vec::new(),
+            Listener::At(address) => handle.listen(&address.ip().to_string(), address.port()).await?,
+        };
+        Ok(Self {
+            endpoint,
+            handle,
+            listening,
+            settings: Arc::new(settings.clone()),
+            retry: Some(config.connect_retry).filter(|retry| !retry.is_zero()),
+            peers: BTreeMap::new(),
+            unavailable: BTreeSet::new(),
+            decoding: None,
+            refused: 0,
+        })
+    }
+
+    /// Where peers can connect, with the ports that the system chose.
+    pub(super) fn local_addrs(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// How many messages of peers were not obeyed.
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
+    pub(super) async fn next(&mut self) -> Option<Heard> {
+        loop {
+            if let Some(decoding) = &mut self.decoding {
+                let decoded = decoding.await;
+                self.decoding = None;
+                match decoded {
+                    Ok(decoded) => {
+                        if let Some(heard) = self.decoded(decoded) {
+                            return Some(heard);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a message of a peer was lost, reading it panicked");
+                    }
+                }
+                continue;
+            }
+            let input = match self.endpoint.recv().await? {
+                EndpointEvent::Message(message) if is_long(&message.data) => {
+                    let settings = Arc::clone(&self.settings);
+                    self.decoding = Some(tokio::task::spawn_blocking(move || decode(&settings, message)));
+                    continue;
+                }
+                EndpointEvent::Message(message) => {
+                    let decoded = decode(&self.settings, message);
+                    match self.decoded(decoded) {
+                        Some(heard) => return Some(heard),
+                        None => continue,
+                    }
+                }
+                EndpointEvent::PeerAdded(peer) => self.added(&peer),
+                EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
+                    self.lost(&peer, with_causes(&reason))
+                }
+                EndpointEvent::PeerUnavailable { address, error, .. } => {
+                    self.unavailable(address, &error);
+                    continue;
+                }
+                _ => continue,
+            };
+            return Some(Heard { input, shown: None });
+        }
+    }
+
+    /// Sends an event to every peer that has subscribed to the topic, or to one, as Zeek 9.0 does: with an empty list of
+    /// metadata.
+    pub(super) async fn publish(
+        &self,
+        topic: &ZeekString,
+        event: &Event,
+        to: Option<EndpointId>,
+    ) -> Result<(), SendError> {
+        if self.peers.is_empty() {
+            return Ok(());
+        }
+        let event = Event {
+            metadata: Some(Vec::new()),
+            ..event.clone()
+        };
+        let (topic, data) = (Topic::new(topic)?, event.into_data());
+        match to {
+            Some(peer) => self.handle.publish_to(peer, topic, &data).await?,
+            None => self.handle.publish(topic, &data).await?,
+        }
+        Ok(())
+    }
+
+    /// See [`crate::core::Action::Connect`].
+    pub(super) async fn connect(&self, host: Address, port: Port) {
+        let address = target(host, port);
+        tracing::info!(%address, "connecting to an agent");
+        self.handle.peer(address, self.retry).await;
+    }
+
+    /// See [`crate::core::Action::Disconnect`].
+    pub(super) async fn disconnect(&mut self, host: Address, port: Port) {
+        let address = target(host, port);
+        tracing::info!(%address, "not connecting to an agent any more");
+        self.unavailable.remove(&address);
+        self.handle.unpeer(address).await;
+    }
+
+    /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
+    pub(super) async fn leave(self) {
+        tracing::debug!(counters = ?self.handle.counters(), "Broker endpoint");
+        self.endpoint.shutdown().await;
+    }
+
+    fn added(&mut self, peer: &PeerInfo) -> Input {
+        let PeerInfo {
+            id, address, dialled, ..
+        } = peer;
+        tracing::info!(peer = %id, %address, dialled = dialled.is_some(), "peer connected");
+        if let Some(target) = dialled {
+            self.unavailable.remove(target);
+        }
+        self.peers.insert(
+            *id,
+            Peer {
+                address: *address,
+                refused: 0,
+            },
+        );
+        // We connect to addresses, not to names: the address of such a peer is the one that was asked for.
+        let port = dialled.as_ref().map_or(address.port(), |target| target.port);
+        Input::PeerAdded {
+            peer: *id,
+            address: Address::from(address.ip()),
+            port: Port::tcp(port),
+            dialled: dialled.is_some(),
+        }
+    }
+
+    fn lost(&mut self, peer: &PeerInfo, reason: String) -> Input {
+        let refused = self.peers.remove(&peer.id).map_or(0, |peer| peer.refused);
+        tracing::info!(peer = %peer.id, address = %peer.address, refused, reason, "peer disconnected");
+        Input::PeerLost {
+            peer: peer.id,
+            reason,
+        }
+    }
+
+    /// Attempts go on, so only the first failure is news.
+    fn unavailable(&mut self, address: PeerAddress, error: &PeeringError) {
+        let error = with_causes(error);
+        if self.unavailable.contains(&address) {
+            tracing::debug!(%address, error, "still cannot connect to an agent");
+        } else {
+            tracing::warn!(%address, error, "cannot connect to an agent");
+            self.unavailable.insert(address);
+        }
+    }
+
+    fn decoded(&mut self, decoded: Decoded) -> Option<Heard> {
+        let Decoded { peer, topic, outcome } = decoded;
+        let (message, event) = match outcome {
+            Ok(decoded) => decoded,
+            Err(refusal) => {
+                self.refuse(peer, &topic, &refusal);
+                return None;
+            }
+        };
+        let topic = ZeekString::from(topic.as_ref());
+        let shown = DataMessage {
+            topic: topic.clone(),
+            data: event.into_data(),
+        };
+        let (input, is_news) = match message {
+            PeerMessage::Request(request) => {
+                let address = self.peers.get(&peer).map(|peer| peer.address.to_string());
+                let client = format!("Broker peer {peer} at {}", address.unwrap_or_default());
+                (Input::Request { client, request }, false)
+            }
+            PeerMessage::Agent(message) => {
+                // These the core passes on itself, if they are to be believed.
+                let is_news = matches!(
+                    message,
+                    AgentMessage::Change { .. } | AgentMessage::Error { .. } | AgentMessage::Log { .. }
+                );
+                (Input::Agent { peer, topic, message }, is_news)
+            }
+        };
+        Some(Heard {
+            input,
+            shown: (!is_news).then_some(shown),
+        })
+    }
+
+    /// A peer that says many such things must not fill the log: after the first, they are counted, and told when it goes.
+    fn refuse(&mut self, id: EndpointId, topic: &Topic, refusal: &Refusal) {
+        self.refused += 1;
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.refused += 1;
+        let address = peer.address;
+        if peer.refused == 1 {
+            tracing::warn!(peer = %id, %address, %topic, %refusal, "ignored a message of a peer, further ones are only counted");
+        } else {
+            tracing::debug!(peer = %id, %address, %topic, %refusal, "ignored a message of a peer");
+        }
+    }
+}
+
+fn decode(settings: &Settings, message: Message) -> Decoded {
+    let Message { peer, topic, data } = message;
+    let outcome = admit::peer(settings, topic.as_ref(), data);
+    Decoded { peer, topic, outcome }
+}
+
+fn target(host: Address, port: Port) -> PeerAddress {
+    let host: std::net::IpAddr = host.into();
+    PeerAddress::new(host.to_string(), port.number)
+}

@@ -1,0 +1,407 @@
+//! The controller with an agent, from the operator's view: real controller, real zeek-client, real Broker connections in both
+//! directions, with and without TLS. The agent is a stand-in whose nodes always come up.
+
+use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
+
+use broker_codec::{
+    Data, EndpointId,
+    data::{Address, ZeekString},
+    zeek::Event,
+};
+use broker_endpoint::{EndReason, Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
+    State, topics,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, time::timeout};
+
+use crate::support::{
+    agent::{StandIn, Way},
+    controller::{Controller, binary},
+    relay::Relay,
+    websocket::{Client, request},
+    zeek_client::ZeekClient,
+};
+
+const AGENT: &str = "agent-1";
+
+const NODES: &str = "
+[manager]
+instance = agent-1
+role = manager
+
+[worker]
+instance = agent-1
+role = worker
+interface = lo
+";
+
+/// Who opens the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialler {
+    Agent,
+    Controller,
+}
+
+#[test]
+fn an_agent_that_connects_over_plaintext_lives_through_every_crash() {
+    live(Dialler::Agent, &TlsConfig::Off);
+}
+
+#[test]
+fn an_agent_that_connects_over_anonymous_tls_lives_through_every_crash() {
+    live(Dialler::Agent, &TlsConfig::Anonymous);
+}
+
+#[test]
+fn an_agent_that_is_connected_to_over_plaintext_lives_through_every_crash() {
+    live(Dialler::Controller, &TlsConfig::Off);
+}
+
+#[test]
+fn an_agent_that_is_connected_to_over_anonymous_tls_lives_through_every_crash() {
+    live(Dialler::Controller, &TlsConfig::Anonymous);
+}
+
+fn live(dialler: Dialler, tls: &TlsConfig) {
+    let runtime = runtime();
+    let relay = Relay::start(&runtime);
+    let home = Arc::new(TempDir::with_prefix("agents-").expect("a directory can be made"));
+    let start_controller = || {
+        let disable_ssl = if matches!(tls, TlsConfig::Off) { "T" } else { "F" };
+        let arguments = [
+            "--name".to_owned(),
+            "controller".to_owned(),
+            format!("Broker::disable_ssl={disable_ssl}"),
+            "Management::connect_retry=50msec".to_owned(),
+        ];
+        let controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+        if dialler == Dialler::Agent {
+            relay.point_to(controller.broker());
+        }
+        controller
+    };
+    let start_agent = || match dialler {
+        Dialler::Agent => StandIn::start(&runtime, AGENT, tls, Way::Connect(relay.address())),
+        Dialler::Controller => {
+            let agent = StandIn::start(&runtime, AGENT, tls, Way::Listen);
+            relay.point_to(agent.address());
+            agent
+        }
+    };
+
+    // The agent gets known: when it says hello, or when it is deployed to.
+    let mut controller = start_controller();
+    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let mut agent = start_agent();
+    let (instance, shown) = match dialler {
+        Dialler::Agent => (AGENT.to_owned(), json!({ "host": "127.0.0.1" })),
+        Dialler::Controller => {
+            let shown = json!({ "host": "127.0.0.1", "port": relay.address().port() });
+            (format!("{AGENT} = {}", relay.address()), shown)
+        }
+    };
+    if dialler == Dialler::Agent {
+        observer.text_about("Management::Agent::API::notify_agent_hello");
+        assert_eq!(
+            zeek_client(&mut controller, &["get-instances"], None),
+            json!({ AGENT: shown })
+        );
+    }
+
+    // A deployment.
+    let configuration = format!("[instances]\n{instance}\n{NODES}");
+    let staged = zeek_client(&mut controller, &["stage-config", "-"], Some(&configuration));
+    let id = &staged["results"]["id"];
+    assert_eq!(staged, json!({ "errors": [], "results": { "id": id } }));
+    let running = json!({ "instance": AGENT, "success": true });
+    assert_eq!(
+        zeek_client(&mut controller, &["deploy"], None),
+        json!({ "errors": [], "results": { "id": id, "nodes": { "manager": running, "worker": running } } })
+    );
+    assert_eq!(agent.asked(deployed), deployment(id));
+    for event in ["deploy_request", "deploy_response"] {
+        observer.text_about(&format!("Management::Agent::API::{event}"));
+    }
+    assert_eq!(
+        zeek_client(&mut controller, &["get-instances"], None),
+        json!({ AGENT: shown })
+    );
+    use_nodes(&mut controller);
+
+    // The agent crashes, and another one comes in its place.
+    relay.cut();
+    agent.kill(&runtime);
+    if dialler == Dialler::Agent {
+        relay.point_to(controller.broker());
+    }
+    agent = start_agent();
+    assert_eq!(agent.asked(deployed), deployment(id));
+    use_nodes(&mut controller);
+
+    // The controller crashes.
+    controller.kill();
+    controller = start_controller();
+    assert_eq!(agent.asked(deployed), deployment(id));
+    use_nodes(&mut controller);
+
+    controller.stop();
+    agent.kill(&runtime);
+}
+
+/// What clients ask for when there is a cluster.
+fn use_nodes(controller: &mut Controller) {
+    let nodes = zeek_client(controller, &["get-nodes"], None);
+    assert_eq!(nodes["errors"], json!([]));
+    let roles = |name: &str| {
+        let node = &nodes["results"][AGENT][name];
+        [&node["state"], &node["mgmt_role"], &node["cluster_role"]]
+    };
+    assert_eq!(roles(AGENT), [&json!("RUNNING"), &json!("AGENT"), &Value::Null]);
+    assert_eq!(
+        roles("manager"),
+        [&json!("RUNNING"), &Value::Null, &json!("MANAGER")]
+    );
+    assert_eq!(
+        roles("worker"),
+        [&json!("RUNNING"), &Value::Null, &json!("WORKER")]
+    );
+    assert_eq!(
+        zeek_client(controller, &["get-id-value", "bits_per_uid"], None),
+        json!({ "errors": [], "results": { "manager": 96, "worker": 96 } })
+    );
+    assert_eq!(
+        zeek_client(controller, &["restart", "worker"], None),
+        json!({ "errors": [], "results": { "worker": true } })
+    );
+}
+
+/// Runs zeek-client, which must succeed, and returns what it printed.
+fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> Value {
+    let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, stdin);
+    assert_eq!(
+        outcome.exit, 0,
+        "{arguments:?}: {}{}",
+        outcome.stdout, outcome.stderr
+    );
+    serde_json::from_str(&outcome.stdout).expect("zeek-client prints JSON")
+}
+
+/// What of a deployment is compared: the configuration's id and the names of its nodes.
+type Deployment = (ZeekString, Vec<ZeekString>);
+
+fn deployed(request: AgentRequest) -> Option<Deployment> {
+    let AgentRequest::Deploy {
+        config: Configuration { id, nodes, .. },
+        ..
+    } = request
+    else {
+        return None;
+    };
+    Some((id, nodes.iter().map(|node| node.name.clone()).collect()))
+}
+
+fn deployment(id: &Value) -> Deployment {
+    let id = id.as_str().expect("an id");
+    (id.into(), vec!["manager".into(), "worker".into()])
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+}
+
+/// A native client, such as a script in Zeek: connected to the controller and subscribed to its topic.
+struct NativeClient {
+    endpoint: Endpoint,
+}
+
+impl NativeClient {
+    async fn connect(controller: &Controller) -> Self {
+        let mut config = EndpointConfig::default();
+        config.subscriptions = vec![topics::CONTROLLER.try_into().expect("short enough")];
+        let mut endpoint = Endpoint::start(config).expect("the configuration is good");
+        let address = PeerAddress::from(controller.broker());
+        endpoint.handle().peer(address, None).await;
+        match endpoint.recv().await {
+            Some(EndpointEvent::PeerAdded(_)) => Self { endpoint },
+            other => panic!("expected a peering: {other:?}"),
+        }
+    }
+
+    fn id(&self) -> EndpointId {
+        self.endpoint.id()
+    }
+
+    async fn publish(&self, topic: &str, data: &Data) {
+        let topic = topic.try_into().expect("short enough");
+        self.endpoint
+            .handle()
+            .publish(topic, data)
+            .await
+            .expect("the endpoint lives");
+    }
+
+    /// The next response of the controller.
+    async fn response(&mut self) -> ClientResponse {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let event = timeout(PATIENCE, self.endpoint.recv())
+            .await
+            .expect("the controller answers in time");
+        let Some(EndpointEvent::Message(message)) = event else {
+            panic!("expected a message: {event:?}")
+        };
+        assert_eq!(message.topic, topics::CONTROLLER);
+        let event = Event::from_data(message.data).expect("an event");
+        assert_eq!(event.metadata, Some(Vec::new()), "as Zeek 9.0 sends it");
+        event.parse().expect("a response of the controller")
+    }
+}
+
+fn data_of(value: &impl serde::Serialize) -> Data {
+    Event::of(value).expect("it can be encoded").into_data()
+}
+
+#[test]
+fn native_clients_and_websocket_clients_see_the_same_answers() {
+    let mut controller = Controller::start(&["--name", "controller"]);
+    let mut websocket = Client::subscribed(controller.websocket());
+    runtime().block_on(async {
+        let mut native = NativeClient::connect(&controller).await;
+        let request_of = |reqid: &str| ClientRequest::GetInstances { reqid: reqid.into() };
+        native
+            .publish(topics::CONTROLLER, &data_of(&request_of("native")))
+            .await;
+        assert_eq!(native.response().await.reqid(), "native");
+        // As every client sees what others ask. Metadata is not for WebSocket clients.
+        for event in ["get_instances_request", "get_instances_response"] {
+            let text = websocket.text();
+            assert!(text.contains(event) && text.contains("\"native\""), "{text}");
+        }
+
+        websocket.send_text(&request("get_instances_request", "websocket", &[]));
+        let text = websocket.text();
+        assert!(
+            text.contains("get_instances_response") && text.contains("\"websocket\""),
+            "{text}"
+        );
+        assert_eq!(
+            native.response().await.reqid(),
+            "websocket",
+            "and nothing before it: requests of WebSocket clients stay in the controller"
+        );
+
+        // A large request is read elsewhere, and yet not overtaken.
+        native
+            .publish(topics::CONTROLLER, &data_of(&large_request("large")))
+            .await;
+        native
+            .publish(topics::CONTROLLER, &data_of(&request_of("small")))
+            .await;
+        for event in ["stage_configuration_request", "get_instances_request"] {
+            websocket.text_about(event);
+        }
+        let mut answered =
+            [native.response().await, native.response().await].map(|response| response.reqid().clone());
+        answered.sort_unstable();
+        assert_eq!(answered, ["large", "small"]);
+
+        // The controller leaves in good order.
+        let stopping = tokio::task::spawn_blocking(|| controller.stop());
+        let event = native.endpoint.recv().await;
+        assert!(
+            matches!(
+                &event,
+                Some(EndpointEvent::PeerLost {
+                    reason: EndReason::Closed,
+                    ..
+                })
+            ),
+            "{event:?}"
+        );
+        let stderr = stopping.await.expect("it ends with 0").stderr;
+        assert!(!stderr.contains("WARN"), "{stderr}");
+        assert!(!stderr.contains("ERROR"), "{stderr}");
+    });
+}
+
+/// A configuration of 100 KiB in JSON.
+fn large_request(reqid: &str) -> ClientRequest {
+    const NODES: usize = 500;
+    let node = |number: usize| Node {
+        name: format!("worker-{number}").as_str().into(),
+        instance: AGENT.into(),
+        role: ClusterRole::Worker,
+        state: State::Running,
+        p: None,
+        scripts: None,
+        options: None,
+        interface: Some("lo".into()),
+        cpu_affinity: None,
+        env: BTreeMap::new(),
+        metrics_port: None,
+    };
+    let instance = Instance {
+        name: AGENT.into(),
+        host: Address::UNSPECIFIED_V4,
+        listen_port: None,
+    };
+    ClientRequest::StageConfiguration {
+        reqid: reqid.into(),
+        config: Configuration {
+            id: "large".into(),
+            instances: [instance].into_iter().collect(),
+            nodes: (0..NODES).map(node).collect(),
+        },
+    }
+}
+
+#[test]
+fn what_a_peer_may_not_say_is_ignored_logged_once_and_counted() {
+    let controller = Controller::start(&["--name", "controller"]);
+    let peer = runtime().block_on(async {
+        let mut native = NativeClient::connect(&controller).await;
+        let request = ClientRequest::GetInstances { reqid: "r".into() };
+        let news = AgentMessage::Log {
+            instance: "someone".into(),
+            msg: "something".into(),
+            node: "".into(),
+        };
+        let agent = "zeek/management/agent/someone";
+        for (topic, data) in [
+            (topics::CONTROLLER, Data::Count(1)),
+            (topics::CONTROLLER, data_of(&news)),
+            (agent, data_of(&request)),
+            ("zeek/management/controller/below", data_of(&request)),
+        ] {
+            native.publish(topic, &data).await;
+        }
+        // It belongs there, but its sender has not said hello.
+        native.publish(agent, &data_of(&news)).await;
+        native.publish(topics::CONTROLLER, &data_of(&request)).await;
+        assert_eq!(native.response().await.reqid(), "r", "the only answer");
+        let id = native.id();
+        native.endpoint.shutdown().await;
+        id
+    });
+    let stderr = controller.stop().stderr;
+    let logged: Vec<_> = stderr
+        .lines()
+        .filter(|line| line.contains("ignored a message of a peer"))
+        .collect();
+    assert_eq!(logged.len(), 1, "{stderr}");
+    assert!(
+        logged[0].contains(&peer.to_string()) && logged[0].contains("a Zeek message is a list"),
+        "{}",
+        logged[0]
+    );
+    for counted in ["peer_messages_refused: 4", "agent_messages_refused: 1"] {
+        assert!(stderr.contains(counted), "{counted}: {stderr}");
+    }
+}

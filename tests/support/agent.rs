@@ -1,0 +1,226 @@
+//! A stand-in for an agent: speaks the agents' API over a real Broker endpoint, and claims that all goes well.
+
+use std::{net::SocketAddr, sync::mpsc, time::Duration};
+
+use broker_codec::{
+    Data, Topic,
+    data::{Set, ZeekString, to_data},
+    zeek::Event,
+};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, PeerAddress, tls::TlsConfig};
+use mgmt_api::{
+    API_VERSION, AgentMessage, AgentRequest, ClusterRole, Node, NodeStatus, ResultRecord, Role, State, topics,
+};
+use tokio::{runtime::Runtime, task::JoinHandle};
+
+/// How long the controller may take to ask for something that it must ask for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between attempts to reach the controller; short, because tests wait for it.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Who connects.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// The agent, to a controller at this address.
+    Connect(SocketAddr),
+    /// The controller.
+    Listen,
+}
+
+/// A running stand-in.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    address: Option<SocketAddr>,
+    asked: mpsc::Receiver<AgentRequest>,
+    task: JoinHandle<()>,
+}
+
+impl StandIn {
+    /// Starts an agent of this name.
+    pub(crate) fn start(runtime: &Runtime, name: &str, tls: &TlsConfig, way: Way) -> Self {
+        let topic = topics::agent(topics::AGENT_PREFIX.as_bytes(), name.as_bytes());
+        let topic = Topic::new(&topic).expect("short enough");
+        let (tell, asked) = mpsc::channel();
+        let mut config = EndpointConfig::default();
+        config.tls = tls.clone();
+        config.subscriptions = vec![topic.clone()];
+        let _within = runtime.enter();
+        let endpoint = Endpoint::start(config).expect("the configuration is good");
+        let handle = endpoint.handle();
+        let address = runtime.block_on(async {
+            match way {
+                Way::Connect(controller) => {
+                    handle.peer(PeerAddress::from(controller), Some(RETRY)).await;
+                    None
+                }
+                Way::Listen => {
+                    let addresses = handle.listen("127.0.0.1", 0).await.expect("a port is free");
+                    Some(addresses[0])
+                }
+            }
+        });
+        let agent = Agent {
+            name: name.into(),
+            connecting: address.is_none(),
+            topic,
+            handle,
+            nodes: Vec::new(),
+            tell,
+        };
+        Self {
+            address,
+            asked,
+            task: runtime.spawn(agent.run(endpoint)),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.expect("an agent that listens")
+    }
+
+    /// Waits until the controller asks for something like this. Other requests before it are passed over.
+    pub(crate) fn asked<T>(&self, pick: impl Fn(AgentRequest) -> Option<T>) -> T {
+        loop {
+            let request = self
+                .asked
+                .recv_timeout(PATIENCE)
+                .expect("the controller asks for it in time");
+            if let Some(picked) = pick(request) {
+                return picked;
+            }
+        }
+    }
+
+    /// Ends it without a goodbye.
+    pub(crate) fn kill(self, runtime: &Runtime) {
+        self.task.abort();
+        // Its end is not waited for in vain: aborted, or panicked before, which `asked` has noticed.
+        let _ = runtime.block_on(self.task);
+    }
+}
+
+struct Agent {
+    name: ZeekString,
+    connecting: bool,
+    topic: Topic,
+    handle: EndpointHandle,
+    nodes: Vec<Node>,
+    tell: mpsc::Sender<AgentRequest>,
+}
+
+impl Agent {
+    async fn run(mut self, mut endpoint: Endpoint) {
+        while let Some(event) = endpoint.recv().await {
+            match event {
+                EndpointEvent::PeerAdded(_) => {
+                    let hello = AgentMessage::Hello {
+                        instance: self.name.clone(),
+                        id: endpoint.id().to_string().as_str().into(),
+                        connecting: self.connecting,
+                        api_version: API_VERSION,
+                    };
+                    self.say(&hello).await;
+                }
+                EndpointEvent::Message(message) => {
+                    assert_eq!(message.topic, self.topic, "sent to this agent");
+                    let event = Event::from_data(message.data).expect("an event");
+                    assert_eq!(event.metadata, Some(Vec::new()), "as Zeek 9.0 sends it");
+                    let request: AgentRequest = event.parse().expect("a request to an agent");
+                    let answer = self.answer(&request);
+                    // The test may have heard enough.
+                    let _ = self.tell.send(request);
+                    self.say(&answer).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn say(&self, message: &AgentMessage) {
+        let event = Event::of(message).expect("it can be encoded");
+        let data = event.into_data();
+        self.handle
+            .publish(self.topic.clone(), &data)
+            .await
+            .expect("the endpoint lives");
+    }
+
+    fn answer(&mut self, request: &AgentRequest) -> AgentMessage {
+        let reqid = request.reqid().clone();
+        let result = ResultRecord {
+            instance: Some(self.name.clone()),
+            ..ResultRecord::success(reqid.clone())
+        };
+        match request {
+            AgentRequest::AgentWelcome { .. } => AgentMessage::AgentWelcome { reqid, result },
+            AgentRequest::AgentStandby { .. } => {
+                self.nodes.clear();
+                AgentMessage::AgentStandby { reqid, result }
+            }
+            AgentRequest::Deploy { config, .. } => {
+                let ours = config.nodes.iter().filter(|node| node.instance == self.name);
+                self.nodes = ours.cloned().collect();
+                let results = self.of_nodes(&Set::default(), &result, None);
+                AgentMessage::Deploy { reqid, results }
+            }
+            AgentRequest::GetNodes { .. } => AgentMessage::GetNodes {
+                reqid,
+                result: ResultRecord {
+                    data: Some(to_data(&self.states()).expect("it can be encoded")),
+                    ..result
+                },
+            },
+            AgentRequest::NodeDispatch { action, nodes, .. } => {
+                assert_eq!(action[0], "get_id_value");
+                // What Zeek's nodes send: a string that holds JSON.
+                let value = Data::String("96".into());
+                let results = self.of_nodes(nodes, &result, Some(&value));
+                AgentMessage::NodeDispatch { reqid, results }
+            }
+            AgentRequest::Restart { nodes, .. } => {
+                let results = self.of_nodes(nodes, &result, None);
+                AgentMessage::Restart { reqid, results }
+            }
+        }
+    }
+
+    /// A result for each of these nodes, for every node if there are none.
+    fn of_nodes(
+        &self,
+        asked: &Set<ZeekString>,
+        result: &ResultRecord,
+        data: Option<&Data>,
+    ) -> Vec<ResultRecord> {
+        let asked = |node: &&Node| asked.is_empty() || asked.contains(&node.name);
+        let result = |node: &Node| ResultRecord {
+            node: Some(node.name.clone()),
+            data: data.cloned(),
+            ..result.clone()
+        };
+        self.nodes.iter().filter(asked).map(result).collect()
+    }
+
+    fn states(&self) -> Vec<NodeStatus> {
+        let agent = NodeStatus {
+            node: self.name.clone(),
+            state: State::Running,
+            mgmt_role: Role::Agent,
+            cluster_role: ClusterRole::None,
+            pid: Some(1),
+            p: None,
+            metrics_port: None,
+        };
+        let node = |node: &Node| NodeStatus {
+            node: node.name.clone(),
+            state: State::Running,
+            mgmt_role: Role::None,
+            cluster_role: node.role,
+            pid: Some(2),
+            p: node.p,
+            metrics_port: node.metrics_port,
+        };
+        [agent].into_iter().chain(self.nodes.iter().map(node)).collect()
+    }
+}
