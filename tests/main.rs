@@ -2,6 +2,7 @@
 
 mod agents;
 mod garbage;
+mod journal;
 mod process;
 mod store;
 mod support;

@@ -94,4 +94,7 @@ pub struct SettingArgs {
     /// Write a JSON file with the process id and the addresses once the controller listens
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// Record everything that happens to the controller, for `replay`; configurations included, so keep it to yourself
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
 }

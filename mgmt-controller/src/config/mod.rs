@@ -64,6 +64,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where to announce the bound addresses.
     pub ready_file: Option<PathBuf>,
+    /// Where to record what happens.
+    pub journal: Option<PathBuf>,
     /// What an operator should know about the configuration although it is valid.
     pub warnings: Vec<String>,
     /// Each effective setting in a fixed order.

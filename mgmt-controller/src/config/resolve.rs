@@ -60,7 +60,8 @@ impl Resolver<'_> {
             process_name: self.process_name(args),
             log_filter: self.log_filter(args),
             log_format: self.log_format(args),
-            ready_file: self.ready_file(args),
+            ready_file: self.file("ready file", "--ready-file", args.ready_file.as_deref()),
+            journal: self.file("journal", "--journal", args.journal.as_deref()),
             warnings: Vec::new(),
             effective: Vec::new(),
         }
@@ -436,16 +437,15 @@ impl Resolver<'_> {
         format
     }
 
-    fn ready_file(&mut self, args: &SettingArgs) -> Option<PathBuf> {
-        let path = self.absolute(args.ready_file.as_ref()?);
-        self.show(
-            "ready file",
-            path.display().to_string().show(),
-            Origin::Flag("--ready-file"),
-        );
+    /// A file that an option names, if it does.
+    fn file(&mut self, name: &'static str, option: &'static str, path: Option<&Path>) -> Option<PathBuf> {
+        let path = self.absolute(path?);
+        let shown = path.display().to_string().show();
+        self.show(name, shown, Origin::Flag(option));
         Some(path)
     }
 }
+
 /// Joins without leaving `.` in the result.
 pub(super) fn join_plain(base: &Path, path: impl AsRef<Path>) -> PathBuf {
     base.join(path).components().collect()

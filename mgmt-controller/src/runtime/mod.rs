@@ -38,7 +38,7 @@ use broker_endpoint::{
     websocket::{ClientId, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
 };
 use jiff::Timestamp;
-use mgmt_api::{ClientRequest, ClientResponse, Now, UniqueIds};
+use mgmt_api::{ClientRequest, ClientResponse, Now};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep_until},
@@ -48,6 +48,7 @@ use tracing::field::display;
 use crate::{
     config::{Config, Listener},
     core::{self, Action, Audience, Controller, Input, Level, Outgoing, WriteId},
+    journal::{Header, Journal, Seed},
     management_log::ManagementLog,
     process::with_causes,
     store::{Restored, Store, StoreError, StoreThread, Written},
@@ -92,6 +93,14 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+    /// The journal cannot be written.
+    #[error("cannot write the journal {path}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refuses threads, signals or random numbers.
     #[error("cannot {operation}")]
     System {
@@ -126,6 +135,7 @@ struct Runtime {
     config: Config,
     controller: Controller,
     started: Instant,
+    journal: Option<Journal>,
     native: Native,
     server: Option<WebSocketServer<ClientRequest>>,
     publisher: Option<Publisher>,
@@ -183,19 +193,31 @@ impl Runtime {
         let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
         let log = ManagementLog::start(&config)
             .map_err(|source| system("start the management log's thread", source))?;
-        // A first draw shows whether there is randomness at all; later ones cannot fail on Linux.
-        random_bytes::<1>()?;
-        let ids = UniqueIds::new(|| random_bytes().unwrap_or_default());
+        let seed = random_bytes().map(Seed::new)?;
+        let ids = Box::new(seed.ids());
         let mut settings = config.settings.clone();
         // Also if the system chose it.
         settings.broker_port = native
             .local_addrs()
             .first()
             .map(|address| Port::tcp(address.port()));
-        let controller = Controller::new(settings, restored.configurations, Box::new(ids));
+        let journal = match &config.journal {
+            None => None,
+            Some(path) => {
+                let header = Header::new(settings.clone(), restored.configurations.clone(), seed);
+                let journal = Journal::create(path, &header).map_err(|source| RunError::Journal {
+                    path: path.clone(),
+                    source,
+                })?;
+                tracing::info!(path = %path.display(), "recording a journal");
+                Some(journal)
+            }
+        };
+        let controller = Controller::new(settings, restored.configurations, ids);
         let mut runtime = Self {
             controller,
             started,
+            journal,
             native,
             publisher: server.as_ref().map(WebSocketServer::publisher),
             server,
@@ -283,6 +305,7 @@ impl Runtime {
             mut counters,
             store,
             controller,
+            journal,
             ..
         } = self;
         counters.peer_messages_refused = native.refused();
@@ -297,8 +320,8 @@ impl Runtime {
             _ = signals.recv() => return Err(RunError::Impatient),
         }
         let store = store.counters();
-        let finished = tokio::task::spawn_blocking(move || log.finish());
-        let log = tokio::select! {
+        let finished = tokio::task::spawn_blocking(move || (log.finish(), journal.map(Journal::finish)));
+        let (log, journal) = tokio::select! {
             finished = finished => finished.map_err(|_| RunError::Stopped("the management log"))?,
             _ = signals.recv() => return Err(RunError::Impatient),
         };
@@ -306,7 +329,7 @@ impl Runtime {
             ready::remove(path)?;
         }
         let agents = controller.counters();
-        tracing::info!(?counters, ?agents, ?store, ?log, "ended");
+        tracing::info!(?counters, ?agents, ?store, ?log, ?journal, "ended");
         Ok(())
     }
 
@@ -389,6 +412,9 @@ impl Runtime {
             };
             let time = Timestamp::now();
             let now = Now::from_start(self.started.elapsed());
+            if let Some(journal) = &mut self.journal {
+                journal.record(now, &input);
+            }
             for action in self.controller.step(now, input) {
                 match action {
                     Action::Log { level, message } => self.log(time, level, reqid.as_ref(), &message),
