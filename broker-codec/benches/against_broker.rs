@@ -34,7 +34,11 @@ fn main() -> Result<()> {
         return Ok(());
     };
     println!("messages per second                  ours   Broker 1.4   ratio");
-    for input in Input::ALL {
+    // Not the corpus: it has infinities, and CAF 0.17 packs them in a loop that never ends.
+    for input in Input::ALL
+        .into_iter()
+        .filter(|input| !matches!(input, Input::Corpus))
+    {
         let payloads = input.payloads();
         let [broker_decode, broker_encode] = run(&broker, &payloads)?;
         let values = payloads
