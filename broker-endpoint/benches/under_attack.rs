@@ -6,9 +6,9 @@
 //!
 //! The endpoint, the good peers and the attacker are three processes on this machine, so they share its processors: with
 //! few of them, what is measured is also how much of them the attacker takes. The attacker keeps that many connections
-//! open, from many addresses, and opens a new one for each that is closed. A fifth each says nothing, stops in the
-//! middle of the handshake, sends garbage, announces huge messages, or becomes a peer that subscribes to everything and
-//! never reads.
+//! open, from many addresses, and opens a new one for each that is closed. Every fiftieth becomes a peer that subscribes
+//! to everything and never reads. The others say nothing, stop in the middle of the handshake, send garbage, or announce
+//! huge messages.
 
 #![expect(clippy::print_stdout, reason = "the results of a program")]
 
@@ -159,12 +159,12 @@ async fn bad_connection(address: SocketAddr, number: u64) -> Result<()> {
     let mut hello = b"\0\0\0\x17\x06ZEEK".to_vec();
     hello.extend_from_slice(&number.to_be_bytes());
     hello.extend_from_slice(b"\x4e\xee\x8e\xee\xee\xee\xee\xff\x01\x01");
-    match number % 5 {
-        0 => {}
-        1 => stream.write_all(&hello).await?,
-        2 => stream.write_all(&[number.to_be_bytes()[7]; 500]).await?,
-        3 => stream.write_all(b"\0\x0f\xff\xff\x0a\xff\xff\xff\x0f").await?,
-        _ => return never_read(stream, &hello).await,
+    match number % 50 {
+        0 => return never_read(stream, &hello).await,
+        1..=12 => {}
+        13..=24 => stream.write_all(&hello).await?,
+        25..=37 => stream.write_all(&[number.to_be_bytes()[7]; 500]).await?,
+        _ => stream.write_all(b"\0\x0f\xff\xff\x0a\xff\xff\xff\x0f").await?,
     }
     let mut scratch = [0; 512];
     while stream.read(&mut scratch).await? > 0 {}

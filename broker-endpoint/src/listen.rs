@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream, lookup_host},
     task::{JoinError, JoinSet},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -26,7 +26,14 @@ use crate::{
 };
 
 /// Connections that the system may complete before we accept them.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 512;
+
+/// So many connections are accepted at once.
+const ACCEPT_BURST: u32 = 512;
+
+/// After a burst, connections are accepted at this pace. A flood of strangers then leaves the processor to established
+/// peers, also if each has to be answered with TLS; somebody new waits [`BACKLOG`] times as long at most, 2.5 s.
+const ACCEPT_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long nothing is accepted after accepting failed, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -119,12 +126,18 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
     let mut connections = JoinSet::new();
     let mut log = FailureLog::default();
     let mut failing = false;
+    let mut pace = Pace::new(Instant::now());
     loop {
+        let accept = async {
+            sleep_until(pace.next).await;
+            listener.accept().await
+        };
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
+            accepted = accept => match accepted {
                 Ok((stream, address)) => {
                     failing = false;
+                    pace.note(Instant::now());
                     if let Ok(slot) = shared.connection_limit.take(address.ip()) {
                         shared.counters.accepted.increment();
                         let stop = stop.child_token();
@@ -153,6 +166,31 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
     drop(listener);
     while let Some(result) = connections.join_next().await {
         note_end(&shared, &mut log, result);
+    }
+}
+
+/// When connections are accepted.
+#[derive(Debug)]
+struct Pace {
+    /// Not before this time.
+    next: Instant,
+    /// When a burst will be possible again.
+    rested: Instant,
+}
+
+impl Pace {
+    const fn new(now: Instant) -> Self {
+        Self {
+            next: now,
+            rested: now,
+        }
+    }
+
+    /// Takes note of a connection that was accepted.
+    fn note(&mut self, now: Instant) {
+        self.rested = self.rested.max(now) + ACCEPT_INTERVAL;
+        let burst = ACCEPT_INTERVAL * ACCEPT_BURST;
+        self.next = self.rested.checked_sub(burst).unwrap_or(now);
     }
 }
 
@@ -259,5 +297,27 @@ mod tests {
             matches!(failure, Some(EndpointError::Listen { .. })),
             "{failure:?}"
         );
+    }
+
+    #[test]
+    fn a_burst_is_accepted_at_once_and_a_flood_at_a_pace() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        for _ in 0..ACCEPT_BURST {
+            assert!(pace.next <= start);
+            pace.note(start);
+        }
+        for number in 1..=3 {
+            pace.note(start);
+            assert_eq!(pace.next, start + ACCEPT_INTERVAL * number);
+        }
+        // After a rest, another burst.
+        let later = start + 2 * ACCEPT_INTERVAL * ACCEPT_BURST;
+        for _ in 0..ACCEPT_BURST {
+            assert!(pace.next <= later);
+            pace.note(later);
+        }
+        pace.note(later);
+        assert!(pace.next > later);
     }
 }
