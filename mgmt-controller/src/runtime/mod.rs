@@ -35,7 +35,8 @@ use broker_codec::{
 };
 use broker_endpoint::{
     EndpointError,
-    websocket::{ClientId, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
+    tls::TlsConfig,
+    websocket::{ClientId, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer, WebSocketTls},
 };
 use jiff::Timestamp;
 use mgmt_api::{ClientRequest, ClientResponse, Now};
@@ -183,8 +184,10 @@ impl Runtime {
             Listener::Off => None,
             Listener::At(address) => {
                 // DIFFERENCE(ack-version): Zeek names its own version.
-                let websocket =
+                let mut websocket =
                     WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
+                // DIFFERENCE(websocket-tls-offered): Zeek's port is plaintext, which zeek-client 1.2 to 1.4 have to be told.
+                websocket.tls = WebSocketTls::Offered(TlsConfig::Anonymous);
                 let topic = config.settings.topic.clone();
                 let admit = move |_: &_, message| admit::client(&topic, message);
                 Some(WebSocketServer::bind(websocket, admit).await?)
