@@ -25,11 +25,9 @@ FEATURES=(--no-default-features)
 packages() {
     want gcc "linker, and compiler of the bundled SQLite" has cc
     want libc6-dev "C headers" test -e /usr/include/stdio.h
-    want libssl-dev "OpenSSL to link tests with" test -e /usr/include/openssl/ssl.h
+    want libssl-dev "OpenSSL to link tests with" has_openssl
     want pkg-config "finds OpenSSL" has pkg-config
     want openssl "the other side in tests of TLS" has openssl
-    want libssl-dev "TLS as the system has it" has_openssl
-    want pkg-config "finds the system's OpenSSL" has pkg-config
     want python3 "zeek-client" has python3
     want python3-venv "private environments for zeek-client" has_venv
     want python3-broker "Broker's own reader and writer of the store" has_debian_broker
