@@ -19,7 +19,7 @@ if [ -n "${CI:-}" ]; then
     export CARGO_INCREMENTAL=0
 fi
 
-# By default our programs build OpenSSL from source, which takes minutes; the checks link the system's.
+# The feature vendored-openssl builds OpenSSL from source, which takes minutes; the checks link the system's.
 FEATURES=(--no-default-features)
 
 packages() {
