@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::{
+    net::TcpSocket,
     process::{Child, Command},
     time::{sleep, timeout},
 };
@@ -124,7 +125,10 @@ impl Launch {
             .kill_on_drop(true)
             .spawn()
             .map_err(system(format!("starting {}", self.program)))?;
-        while TcpStream::connect(self.address).is_err() {
+        while !accepts(self.address)
+            .await
+            .map_err(system("connecting to the controller"))?
+        {
             if let Some(status) = child.try_wait().map_err(system("waiting for the controller"))? {
                 return Err(ProcessError::Ended {
                     program: self.program.clone(),
@@ -148,6 +152,20 @@ impl Launch {
             _home: home,
         })
     }
+}
+
+/// Whether something listens there.
+///
+/// A connection to a free port may be given that very port as its own, and then succeeds with itself; and the controller could
+/// not have the port any more. So the own port is chosen first.
+async fn accepts(address: SocketAddr) -> io::Result<bool> {
+    let (any, socket) = if address.is_ipv4() {
+        (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), TcpSocket::new_v4()?)
+    } else {
+        (SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), TcpSocket::new_v6()?)
+    };
+    socket.bind(any)?;
+    Ok(socket.local_addr()?.port() != address.port() && socket.connect(address).await.is_ok())
 }
 
 /// A controller that listens.
