@@ -21,6 +21,15 @@ pub enum NodeRequest {
     },
 }
 
+impl NodeRequest {
+    /// The name of the event, fully qualified.
+    pub const fn event_name(&self) -> &'static str {
+        match self {
+            Self::NodeDispatch { .. } => "Management::Node::API::node_dispatch_request",
+        }
+    }
+}
+
 /// What a cluster node tells its agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum NodeMessage {

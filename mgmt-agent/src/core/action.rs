@@ -54,6 +54,14 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
+    /// The event's name.
+    pub const fn event_name(&self) -> &'static str {
+        match self {
+            Self::Agent(message) => message.event_name(),
+            Self::Node(request) => request.event_name(),
+        }
+    }
+
     /// The event as it travels.
     pub fn to_event(&self) -> Result<Event, DataError> {
         match self {

@@ -14,6 +14,8 @@
 //! The agent never starts a process. It tells a Supervisor what it wants done by [`Command`]s and hears by [`Report`]s.
 //! [`zeek::ZeekSupervisor`] passes both on to a `zeek -j` process, as another small machine of the same form.
 //!
+//! [`broker::BrokerAgent`] puts the two together, and is what a runtime or a replay of a recording drives.
+//!
 //! # How to drive it
 //!
 //! Call [`Agent::step`] for everything that happens, carry out the actions in their order, and send [`Input::Tick`] when
@@ -25,6 +27,7 @@
 
 mod action;
 mod agent;
+pub mod broker;
 mod deploy;
 mod dispatch;
 mod get_nodes;

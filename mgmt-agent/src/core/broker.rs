@@ -1,0 +1,386 @@
+//! The agent as its Broker peers see it: [`Agent`] and [`ZeekSupervisor`] as one machine, whose inputs are what an
+//! endpoint hears and whose actions are what it is to say.
+//!
+//! ```text
+//!   Supervisor's peer -- any event ----------------------------> ZeekSupervisor <--commands, reports--> Agent
+//!   any other peer ----- AgentRequest on the agent's topic, ---------------------------------------------^
+//!                        NodeMessage on the topic of nodes
+//! ```
+//!
+//! Here alone events are told apart by their topic and sender, read, and written. Whoever has a Broker endpoint, or a
+//! recording of one, can drive an agent with it.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use broker_codec::{
+    Data, EndpointId,
+    data::{DataError, ZeekString},
+    zeek::Event,
+};
+use mgmt_api::{AgentRequest, IdSource, Level, NodeMessage, Now, topics};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Agent, action, input,
+    supervision::Report,
+    zeek::{self, ZeekSupervisor},
+};
+
+/// What an operator can choose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The agent's.
+    pub agent: super::Settings,
+    /// The Supervisor's.
+    pub supervisor: zeek::Settings,
+    /// Where the Management framework's part of the Supervisor tells about nodes:
+    /// `Management::Supervisor::topic_prefix`.
+    pub shim_topic: ZeekString,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            agent: super::Settings::default(),
+            supervisor: zeek::Settings::default(),
+            shim_topic: topics::SUPERVISOR_SHIM.into(),
+        }
+    }
+}
+
+impl Settings {
+    /// The topic on which controllers and agent talk.
+    pub fn agent_topic(&self) -> ZeekString {
+        topics::agent(&self.agent.topic_prefix, &self.agent.name)
+    }
+
+    /// What the endpoint subscribes to, as Zeek's agent does (`agent/main.zeek`).
+    pub fn subscriptions(&self) -> [ZeekString; 4] {
+        [
+            self.agent_topic(),
+            self.supervisor.topic.clone(),
+            self.agent.node_topic.clone(),
+            self.shim_topic.clone(),
+        ]
+    }
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// The process is up. Comes first, once.
+    Started {
+        /// The Broker endpoint ID.
+        broker_id: EndpointId,
+        /// The process id.
+        pid: i64,
+    },
+    /// A peering is up.
+    PeerAdded {
+        /// Whose.
+        peer: EndpointId,
+        /// Its address, for the log.
+        address: String,
+        /// Whether it is the Supervisor: whoever was found at the Supervisor's address. Nobody becomes it by connecting
+        /// to us.
+        is_supervisor: bool,
+    },
+    /// A peering has ended.
+    PeerLost {
+        /// Whose.
+        peer: EndpointId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A peer published something on a topic of [`Settings::subscriptions`].
+    Message {
+        /// Who.
+        peer: EndpointId,
+        /// The topic.
+        topic: ZeekString,
+        /// What, an event if all is well.
+        data: Data,
+    },
+    /// A directory of [`Action::MakeDirectory`] cannot be created.
+    DirectoryFailed {
+        /// The directory.
+        path: ZeekString,
+        /// Why.
+        reason: String,
+    },
+    /// Time has passed; due at [`BrokerAgent::deadline`].
+    Tick,
+    /// The process is about to end.
+    Stopping,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Action {
+    /// Write a line into the management log.
+    Log {
+        /// How important it is.
+        level: Level,
+        /// The id of the request or command that the input was about.
+        reqid: Option<ZeekString>,
+        /// The line's message. Whatever names it holds, it is one line.
+        message: String,
+    },
+    /// Publish an event to every peer that has subscribed to the topic.
+    Publish {
+        /// The topic.
+        topic: ZeekString,
+        /// The event, without metadata.
+        event: Event,
+    },
+    /// See [`action::Action::MakeDirectory`].
+    MakeDirectory {
+        /// The directory.
+        path: ZeekString,
+    },
+    /// See [`action::Action::RunArchiver`].
+    RunArchiver {
+        /// The directory of rotated logs.
+        directory: String,
+        /// The shell command.
+        command: String,
+        /// The line for the log.
+        message: String,
+    },
+    /// Count a message that is not obeyed, and say so.
+    Refuse {
+        /// Who sent it.
+        peer: EndpointId,
+        /// The topic it came on.
+        topic: ZeekString,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An event could not be written, so nobody gets it. A fault of ours.
+    Unsendable {
+        /// Its name.
+        event: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The agent with its Supervisor, as a Broker endpoint drives it.
+pub struct BrokerAgent {
+    settings: Settings,
+    agent: Agent,
+    supervisor: ZeekSupervisor,
+    /// The Supervisor's peering, while there is one.
+    supervisor_peer: Option<EndpointId>,
+    now: Now,
+}
+
+/// An input of one of the two machines.
+enum Inner {
+    Agent(input::Input),
+    Supervisor(zeek::Input),
+}
+
+impl BrokerAgent {
+    /// An agent that has no peers.
+    pub fn new(settings: Settings, ids: Box<dyn IdSource>) -> Self {
+        Self {
+            agent: Agent::new(settings.agent.clone(), ids),
+            supervisor: ZeekSupervisor::new(settings.supervisor.clone()),
+            settings,
+            supervisor_peer: None,
+            now: Now::START,
+        }
+    }
+
+    /// Takes one input in and returns everything that has to happen because of it, in this order.
+    ///
+    /// What is due at `now` happens first, whatever the input is. A `now` before that of an earlier call counts as that
+    /// one.
+    #[must_use]
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        // The Supervisor's silence is the reason for what times out in the agent later: however late we are, the agent
+        // hears of it at its time.
+        while let Some(due) = self.supervisor.deadline().filter(|due| *due <= now) {
+            self.now = self.now.max(due);
+            self.run(&mut actions, Inner::Supervisor(zeek::Input::Tick));
+        }
+        self.now = self.now.max(now);
+        let inner = match input {
+            Input::Started { broker_id, pid } => Inner::Agent(input::Input::Started {
+                broker_id: broker_id.to_string().into(),
+                pid,
+            }),
+            Input::PeerAdded {
+                peer,
+                is_supervisor: true,
+                ..
+            } => {
+                self.supervisor_peer = Some(peer);
+                Inner::Supervisor(zeek::Input::Connected)
+            }
+            Input::PeerAdded { peer, address, .. } => Inner::Agent(input::Input::PeerAdded {
+                peer: format!("{peer} at {address}"),
+            }),
+            Input::PeerLost { peer, reason } if self.supervisor_peer == Some(peer) => {
+                self.supervisor_peer = None;
+                Inner::Supervisor(zeek::Input::Disconnected { reason })
+            }
+            // The agent does not mind: controllers come back, and of nodes the Supervisor tells.
+            Input::PeerLost { .. } | Input::Tick => Inner::Agent(input::Input::Tick),
+            Input::Message { peer, topic, data } => match self.read(peer, &topic, data) {
+                Ok(inner) => inner,
+                Err(reason) => {
+                    actions.push(Action::Refuse { peer, topic, reason });
+                    return actions;
+                }
+            },
+            Input::DirectoryFailed { path, reason } => {
+                Inner::Agent(input::Input::DirectoryFailed { path, reason })
+            }
+            Input::Stopping => Inner::Agent(input::Input::Stopping),
+        };
+        self.run(&mut actions, inner);
+        actions
+    }
+
+    /// When [`Input::Tick`] is due. Later than the `now` of the last call.
+    pub fn deadline(&self) -> Option<Now> {
+        [self.agent.deadline(), self.supervisor.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What a message means, or why it means nothing.
+    ///
+    /// DIFFERENCE(peer-topics): Zeek's agent handles any event that it has a handler for, whoever sends it on whatever
+    /// topic (Q-21): any peer could speak for the Supervisor.
+    fn read(&self, peer: EndpointId, topic: &ZeekString, data: Data) -> Result<Inner, String> {
+        let event = Event::from_data(data).map_err(|error| error.to_string())?;
+        if self.supervisor_peer == Some(peer) {
+            return Ok(Inner::Supervisor(zeek::Input::Event(event)));
+        }
+        let readable = |error: DataError| error.to_string();
+        let Settings {
+            agent,
+            supervisor,
+            shim_topic,
+        } = &self.settings;
+        if topic.starts_with(&self.settings.agent_topic()) {
+            let request: AgentRequest = event.parse().map_err(readable)?;
+            let topic = topic.clone();
+            Ok(Inner::Agent(input::Input::Request { topic, request }))
+        } else if *topic == agent.node_topic {
+            let message: NodeMessage = event.parse().map_err(readable)?;
+            Ok(Inner::Agent(input::Input::Node(message)))
+        } else if topic.starts_with(&supervisor.topic) || topic.starts_with(shim_topic) {
+            Err("only the Supervisor speaks on this topic".into())
+        } else {
+            Err("nobody listens on this topic".into())
+        }
+    }
+
+    /// Has the machines take an input in, and what they tell each other because of it.
+    fn run(&mut self, actions: &mut Vec<Action>, input: Inner) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            match input {
+                Inner::Agent(input) => self.agent_step(actions, &mut inputs, input),
+                Inner::Supervisor(input) => {
+                    let reqid = match &input {
+                        zeek::Input::Event(event) => reqid_of(event).cloned(),
+                        _ => None,
+                    };
+                    self.supervisor_step(actions, &mut inputs, reqid.as_ref(), input);
+                }
+            }
+        }
+    }
+
+    fn agent_step(&mut self, actions: &mut Vec<Action>, inputs: &mut VecDeque<Inner>, input: input::Input) {
+        let reqid = about(&input);
+        for action in self.agent.step(self.now, input) {
+            actions.push(match action {
+                action::Action::Supervise(command) => {
+                    let id = command.id().clone();
+                    self.supervisor_step(actions, inputs, Some(&id), zeek::Input::Command(command));
+                    continue;
+                }
+                action::Action::Log { level, message } => Action::Log {
+                    level,
+                    reqid: reqid.clone(),
+                    message,
+                },
+                action::Action::Publish { topic, event } => match event.to_event() {
+                    Ok(event) => Action::Publish { topic, event },
+                    Err(error) => Action::Unsendable {
+                        event: event.event_name().into(),
+                        reason: error.to_string(),
+                    },
+                },
+                action::Action::MakeDirectory { path } => Action::MakeDirectory { path },
+                action::Action::RunArchiver {
+                    directory,
+                    command,
+                    message,
+                } => Action::RunArchiver {
+                    directory,
+                    command,
+                    message,
+                },
+            });
+        }
+    }
+
+    fn supervisor_step(
+        &mut self,
+        actions: &mut Vec<Action>,
+        inputs: &mut VecDeque<Inner>,
+        reqid: Option<&ZeekString>,
+        input: zeek::Input,
+    ) {
+        for action in self.supervisor.step(self.now, input) {
+            match action {
+                zeek::Action::Log { level, message } => actions.push(Action::Log {
+                    level,
+                    reqid: reqid.cloned(),
+                    message,
+                }),
+                zeek::Action::Publish { topic, event } => actions.push(Action::Publish { topic, event }),
+                zeek::Action::Report(report) => {
+                    inputs.push_back(Inner::Agent(input::Input::Supervisor(report)));
+                }
+            }
+        }
+    }
+}
+
+/// The id of the request that an event is, or that it answers: by the convention of all these APIs the first argument.
+pub fn reqid_of(event: &Event) -> Option<&ZeekString> {
+    let has_one = event.name.ends_with(b"_request") || event.name.ends_with(b"_response");
+    match event.args.first() {
+        Some(Data::String(reqid)) if has_one => Some(reqid),
+        _ => None,
+    }
+}
+
+/// The id of the request or command that an input is about.
+fn about(input: &input::Input) -> Option<ZeekString> {
+    match input {
+        input::Input::Request { request, .. } => Some(request.reqid().clone()),
+        input::Input::Node(NodeMessage::NodeDispatch { reqid, .. }) => Some(reqid.clone()),
+        input::Input::Supervisor(
+            Report::Status { id, .. }
+            | Report::Created { id, .. }
+            | Report::Restarted { id, .. }
+            | Report::Destroyed { id, .. }
+            | Report::Failed { id, .. },
+        ) => Some(id.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,235 @@
+use std::time::Duration;
+
+use mgmt_api::{AgentMessage, NodeOutputs, ResultRecord, SequentialIds, SupervisorMessage};
+
+use super::*;
+
+const SUPERVISOR: EndpointId = EndpointId::from_random([1; 16]);
+const CONTROLLER: EndpointId = EndpointId::from_random([2; 16]);
+const NODE: EndpointId = EndpointId::from_random([3; 16]);
+
+struct Driven {
+    agent: BrokerAgent,
+    now: Now,
+}
+
+impl Driven {
+    fn new() -> Self {
+        let mut settings = Settings::default();
+        settings.agent.name = "a".into();
+        Self {
+            agent: BrokerAgent::new(settings, Box::new(SequentialIds::default())),
+            now: Now::START,
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Action> {
+        self.agent.step(self.now, input)
+    }
+
+    fn added(&mut self, peer: EndpointId) -> Vec<Action> {
+        self.step(Input::PeerAdded {
+            peer,
+            address: "127.0.0.1:1".into(),
+            is_supervisor: peer == SUPERVISOR,
+        })
+    }
+
+    fn hears(&mut self, peer: EndpointId, topic: &str, event: &impl Serialize) -> Vec<Action> {
+        self.step(Input::Message {
+            peer,
+            topic: topic.into(),
+            data: Event::of(event).unwrap().into_data(),
+        })
+    }
+}
+
+fn published(actions: &[Action]) -> Vec<(String, String)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Publish { topic, event } => Some((topic.to_string(), event.name.to_string())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn refusals(actions: &[Action]) -> Vec<&str> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Refuse { reason, .. } => Some(reason.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn get_nodes(reqid: &str) -> AgentRequest {
+    AgentRequest::GetNodes { reqid: reqid.into() }
+}
+
+#[test]
+fn requests_reach_the_supervisor_and_its_failures_the_controller() {
+    let mut driven = Driven::new();
+    assert_eq!(published(&driven.added(CONTROLLER)), []);
+    let hello = published(&driven.added(SUPERVISOR));
+    let topic = "zeek/management/agent/a".to_owned();
+    assert_eq!(
+        hello,
+        [(topic.clone(), "Management::Agent::API::notify_agent_hello".into())]
+    );
+
+    let asked = driven.hears(CONTROLLER, &topic, &get_nodes("r1"));
+    let status = (
+        "zeek/supervisor".into(),
+        "SupervisorControl::status_request".into(),
+    );
+    assert_eq!(published(&asked), [status]);
+    let logged = asked.iter().filter_map(|action| match action {
+        Action::Log { reqid, .. } => Some(reqid.clone().unwrap().to_string()),
+        _ => None,
+    });
+    // The controller's id, then that of the command.
+    assert_eq!(logged.collect::<Vec<_>>(), ["r1", "#1"]);
+
+    // Even if nobody has ticked in time: the reason that the Supervisor's machine gives comes before the time-out.
+    driven.now = Now::from_start(Duration::from_secs(60));
+    let answered = driven.step(Input::Tick);
+    let answer = answered.iter().find_map(|action| match action {
+        Action::Publish { event, .. } => event
+            .parse()
+            .ok()
+            .filter(|message| matches!(message, AgentMessage::GetNodes { .. })),
+        _ => None,
+    });
+    let Some(AgentMessage::GetNodes { result, .. }) = answer else {
+        panic!("no answer in {answered:?}");
+    };
+    let error = result.error.unwrap().to_string();
+    assert!(error.contains("has not answered"), "{error}");
+    assert!(
+        error.contains("policy/frameworks/cluster/backend/broker"),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_the_peer_at_the_supervisors_address_speaks_for_it() {
+    let mut driven = Driven::new();
+    driven.added(SUPERVISOR);
+    driven.added(NODE);
+    let exit = SupervisorMessage::NodeExit {
+        node: "manager".into(),
+        outputs: NodeOutputs::default(),
+    };
+    let shim = topics::SUPERVISOR_SHIM;
+    let only = ["only the Supervisor speaks on this topic"];
+    assert_eq!(refusals(&driven.hears(NODE, shim, &exit)), only);
+    assert_eq!(
+        refusals(&driven.hears(NODE, "zeek/supervisor/status_response/#1", &exit)),
+        only
+    );
+    let heard = driven.hears(SUPERVISOR, shim, &exit);
+    assert_eq!(refusals(&heard), [""; 0]);
+    assert!(
+        matches!(&heard[..], [Action::Log { message, .. }] if message.ends_with("notify_node_exit manager"))
+    );
+    // What a Supervisor asks of an agent is not obeyed either: it has no business there.
+    assert_eq!(
+        published(&driven.hears(SUPERVISOR, "zeek/management/agent/a", &get_nodes("r"))),
+        []
+    );
+}
+
+#[test]
+fn what_does_not_belong_on_a_topic_is_refused_with_the_reason() {
+    let mut driven = Driven::new();
+    driven.added(CONTROLLER);
+    let topic = "zeek/management/agent/a";
+    let hello = NodeMessage::Hello { node: "n".into() };
+    assert_eq!(
+        refusals(&driven.hears(CONTROLLER, topic, &hello)),
+        ["unknown event `Management::Node::API::notify_node_hello`"]
+    );
+    assert_eq!(
+        refusals(&driven.hears(NODE, topics::NODE, &get_nodes("r"))),
+        ["unknown event `Management::Agent::API::get_nodes_request`"]
+    );
+    assert_eq!(
+        refusals(&driven.hears(CONTROLLER, "elsewhere", &get_nodes("r"))),
+        ["nobody listens on this topic"]
+    );
+    let garbage = Input::Message {
+        peer: CONTROLLER,
+        topic: topic.into(),
+        data: Data::Count(1),
+    };
+    assert_eq!(refusals(&driven.step(garbage)), ["a Zeek message is a list"]);
+}
+
+#[test]
+fn a_supervisor_that_comes_back_with_another_id_is_the_supervisor() {
+    let mut driven = Driven::new();
+    driven.added(SUPERVISOR);
+    let lost = driven.step(Input::PeerLost {
+        peer: SUPERVISOR,
+        reason: "connection closed by the peer".into(),
+    });
+    assert_eq!(
+        published(&lost)[0].1,
+        "Management::Agent::API::notify_error",
+        "{lost:?}"
+    );
+    let other = EndpointId::from_random([9; 16]);
+    let back = driven.step(Input::PeerAdded {
+        peer: other,
+        address: "127.0.0.1:1".into(),
+        is_supervisor: true,
+    });
+    assert_eq!(
+        published(&back)[0].1,
+        "Management::Agent::API::notify_agent_hello"
+    );
+    // The old one has nothing to say any more.
+    let node_status = mgmt_api::SupervisorResponse::NodeStatus {
+        node: "n".into(),
+        pid: 1,
+    };
+    let topic = "zeek/supervisor/node_status";
+    assert_eq!(refusals(&driven.hears(SUPERVISOR, topic, &node_status)).len(), 1);
+    assert_eq!(refusals(&driven.hears(other, topic, &node_status)).len(), 0);
+    // Nor does its late end count.
+    let late = driven.step(Input::PeerLost {
+        peer: SUPERVISOR,
+        reason: "late".into(),
+    });
+    assert_eq!(published(&late), []);
+}
+
+#[test]
+fn inputs_and_actions_survive_a_journal() {
+    let mut driven = Driven::new();
+    let message = Input::Message {
+        peer: NODE,
+        topic: topics::NODE.into(),
+        data: Event::of(&NodeMessage::NodeDispatch {
+            reqid: "#1".into(),
+            result: ResultRecord::success("#1".into()),
+        })
+        .unwrap()
+        .into_data(),
+    };
+    let added = Input::PeerAdded {
+        peer: SUPERVISOR,
+        address: "[::1]:9999".into(),
+        is_supervisor: true,
+    };
+    for input in [added, message, Input::Tick, Input::Stopping] {
+        let text = serde_json::to_string(&input).unwrap();
+        assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input);
+        for action in driven.step(input) {
+            let text = serde_json::to_string(&action).unwrap();
+            assert_eq!(serde_json::from_str::<Action>(&text).unwrap(), action);
+        }
+    }
+}
