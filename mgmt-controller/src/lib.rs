@@ -10,6 +10,7 @@
 //! | [`process`] | the process's name and its log on standard error |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`store`] | the durable state, in Zeek's SQLite file |
+//! | [`wire`] | what travels, between the core and its peers |
 
 pub mod cli;
 pub mod config;
@@ -19,3 +20,4 @@ pub mod management_log;
 pub mod process;
 pub mod runtime;
 pub mod store;
+pub mod wire;

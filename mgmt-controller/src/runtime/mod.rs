@@ -16,7 +16,6 @@
 //! WebSocket clients see what is published on the topics that they have subscribed to: by the controller, by other clients,
 //! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
-mod admit;
 mod native;
 mod ready;
 
@@ -53,13 +52,11 @@ use crate::{
     management_log::ManagementLog,
     process::with_causes,
     store::{Restored, Store, StoreError, StoreThread, Written},
+    wire::{self, Heard, Publication},
 };
 
 pub use self::ready::READY_VERSION;
-use self::{
-    native::{Heard, Native},
-    ready::Listening,
-};
+use self::{native::Native, ready::Listening};
 
 /// The controller cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +186,7 @@ impl Runtime {
                 // DIFFERENCE(websocket-tls-offered): Zeek's port is plaintext, which zeek-client 1.2 to 1.4 have to be told.
                 websocket.tls = WebSocketTls::Offered(TlsConfig::Anonymous);
                 let topic = config.settings.topic.clone();
-                let admit = move |_: &_, message| admit::client(&topic, message);
+                let admit = move |_: &_, message| wire::from_client(&topic, message);
                 Some(WebSocketServer::bind(websocket, admit).await?)
             }
         };
@@ -465,20 +462,15 @@ impl Runtime {
                 tracing::debug!(reqid, event = name, %topic, "request to an agent");
             }
         }
-        let event = match outgoing.to_event() {
-            Ok(event) => event,
+        let publication = match Publication::new(topic, outgoing, to) {
+            Ok(publication) => publication,
             Err(error) => {
                 self.counters.encode_failures += 1;
                 tracing::error!(reqid, event = name, %error, "cannot encode an event, nobody gets it");
                 return;
             }
         };
-        let sent = match to {
-            Audience::Subscribers => self.native.publish(&topic, &event, None).await,
-            Audience::Peer(peer) => self.native.publish(&topic, &event, Some(peer)).await,
-            Audience::WebSocketClients => Ok(()),
-        };
-        if let Err(error) = sent {
+        if let Err(error) = self.native.publish(&publication).await {
             self.counters.encode_failures += 1;
             tracing::error!(
                 reqid,
@@ -487,11 +479,7 @@ impl Runtime {
                 "cannot send an event to native peers"
             );
         }
-        self.show(DataMessage {
-            topic,
-            data: event.into_data(),
-        })
-        .await;
+        self.show(publication.into_websocket()).await;
     }
 
     /// Publishes to WebSocket clients.

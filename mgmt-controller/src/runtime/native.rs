@@ -9,22 +9,19 @@ use std::{
 
 use broker_codec::{
     EndpointId, Topic, TopicTooLong,
-    data::{Address, Port, ZeekString},
-    json::DataMessage,
-    zeek::Event,
+    data::{Address, Port},
 };
 use broker_endpoint::{
     Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress, PeerInfo,
     PeeringError, PublishError, websocket::is_long,
 };
-use mgmt_api::AgentMessage;
 use tokio::task::JoinHandle;
 
-use super::admit::{self, PeerMessage, Refusal};
 use crate::{
     config::{Config, Listener},
     core::{Input, Settings},
     process::with_causes,
+    wire::{self, FromPeer, Heard, NativePeers, Publication, Refusal},
 };
 
 /// The Broker endpoint, and what is known of its peers.
@@ -48,18 +45,10 @@ struct Peer {
     refused: u64,
 }
 
-/// What a native peer did.
-pub(super) struct Heard {
-    /// For the core.
-    pub(super) input: Input,
-    /// For WebSocket clients that have subscribed to the topic.
-    pub(super) shown: Option<DataMessage>,
-}
-
 struct Decoded {
     peer: EndpointId,
     topic: Topic,
-    outcome: Result<(PeerMessage, Event), Refusal>,
+    outcome: Result<FromPeer, Refusal>,
 }
 
 /// An event cannot be sent to native peers.
@@ -156,25 +145,18 @@ impl Native {
         }
     }
 
-    /// Sends an event to every peer that has subscribed to the topic, or to one, as Zeek 9.0 does: with an empty list of
-    /// metadata.
-    pub(super) async fn publish(
-        &self,
-        topic: &ZeekString,
-        event: &Event,
-        to: Option<EndpointId>,
-    ) -> Result<(), SendError> {
+    /// Sends an event to the native peers that are to get it.
+    pub(super) async fn publish(&self, publication: &Publication) -> Result<(), SendError> {
+        let Some(peers) = publication.native_peers() else {
+            return Ok(());
+        };
         if self.peers.is_empty() {
             return Ok(());
         }
-        let event = Event {
-            metadata: Some(Vec::new()),
-            ..event.clone()
-        };
-        let (topic, data) = (Topic::new(topic)?, event.into_data());
-        match to {
-            Some(peer) => self.handle.publish_to(peer, topic, &data).await?,
-            None => self.handle.publish(topic, &data).await?,
+        let (topic, data) = (Topic::new(publication.topic())?, publication.to_native());
+        match peers {
+            NativePeers::One(peer) => self.handle.publish_to(peer, topic, &data).await?,
+            NativePeers::Subscribers => self.handle.publish(topic, &data).await?,
         }
         Ok(())
     }
@@ -247,37 +229,16 @@ impl Native {
 
     fn decoded(&mut self, decoded: Decoded) -> Option<Heard> {
         let Decoded { peer, topic, outcome } = decoded;
-        let (message, event) = match outcome {
-            Ok(decoded) => decoded,
+        match outcome {
+            Ok(read) => {
+                let address = self.peers.get(&peer).map(|peer| peer.address.to_string());
+                Some(read.heard(peer, &address.unwrap_or_default()))
+            }
             Err(refusal) => {
                 self.refuse(peer, &topic, &refusal);
-                return None;
+                None
             }
-        };
-        let topic = ZeekString::from(topic.as_ref());
-        let shown = DataMessage {
-            topic: topic.clone(),
-            data: event.into_data(),
-        };
-        let (input, is_news) = match message {
-            PeerMessage::Request(request) => {
-                let address = self.peers.get(&peer).map(|peer| peer.address.to_string());
-                let client = format!("Broker peer {peer} at {}", address.unwrap_or_default());
-                (Input::Request { client, request }, false)
-            }
-            PeerMessage::Agent(message) => {
-                // These the core passes on itself, if they are to be believed.
-                let is_news = matches!(
-                    message,
-                    AgentMessage::Change { .. } | AgentMessage::Error { .. } | AgentMessage::Log { .. }
-                );
-                (Input::Agent { peer, topic, message }, is_news)
-            }
-        };
-        Some(Heard {
-            input,
-            shown: (!is_news).then_some(shown),
-        })
+        }
     }
 
     /// A peer that says many such things must not fill the log: after the first, they are counted, and told when it goes.
@@ -298,7 +259,7 @@ impl Native {
 
 fn decode(settings: &Settings, message: Message) -> Decoded {
     let Message { peer, topic, data } = message;
-    let outcome = admit::peer(settings, topic.as_ref(), data);
+    let outcome = wire::from_peer(settings, topic.as_ref(), data);
     Decoded { peer, topic, outcome }
 }
 
