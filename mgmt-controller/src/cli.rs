@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Listener, LogFormat};
+use mgmt_host::config::{HostArgs, Listener};
 
 /// Drop-in replacement for the cluster controller of Zeek's Management framework.
 ///
@@ -58,12 +58,9 @@ pub enum Command {
 /// Everything that can be set on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingArgs {
-    /// A Zeek setting by its own name, such as `Management::Controller::default_port=2150/tcp`
-    #[arg(value_name = "MODULE::NAME=VALUE")]
-    pub assignments: Vec<String>,
-    /// Read `redef NAME = VALUE;` statements from a Zeek script; may be repeated; `@load` is not followed
-    #[arg(long, value_name = "FILE")]
-    pub redefs: Vec<PathBuf>,
+    /// What every daemon of the framework takes.
+    #[command(flatten)]
+    pub host: HostArgs,
     /// This controller's name [Zeek: `Management::Controller::name`]
     #[arg(long)]
     pub name: Option<String>,
@@ -73,28 +70,4 @@ pub struct SettingArgs {
     /// Where to serve agents over Broker, or `off` [Zeek: `listen_address`, `listen_port`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<Listener>,
-    /// Where Zeek's processes keep state; ours is below `nodes/<name>` [Zeek: `Management::state_dir`]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<String>,
-    /// Where rotated logs go, into `log-queue` [Zeek: `Management::spool_dir`]
-    #[arg(long, value_name = "DIR")]
-    pub spool_dir: Option<String>,
-    /// Where Zeek is installed, for the default state and spool directories
-    #[arg(long, value_name = "DIR")]
-    pub zeek_prefix: Option<PathBuf>,
-    /// The name that ps, pgrep and netstat show, such as `zeek.controller`; at most 15 bytes
-    #[arg(long, value_name = "NAME")]
-    pub process_name: Option<String>,
-    /// What to log on standard error: a level, or directives as in `RUST_LOG`, which this overrides
-    #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<String>,
-    /// How to log on standard error
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-    /// Write a JSON file with the process id and the addresses once the controller listens
-    #[arg(long, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
-    /// Record everything that happens to the controller, for `replay`; configurations included, so keep it to yourself
-    #[arg(long, value_name = "FILE")]
-    pub journal: Option<PathBuf>,
 }

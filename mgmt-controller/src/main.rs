@@ -13,10 +13,10 @@ use broker_endpoint::tls::TlsContext;
 use clap::{CommandFactory, Parser};
 use mgmt_controller::{
     cli::{Cli, Command, SettingArgs},
-    config::{Config, ConfigErrors, Environment},
-    journal::{self, JournalError},
-    process, runtime,
+    config::{Config, ConfigErrors},
+    journal, runtime,
 };
+use mgmt_host::{journal::JournalError, process};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -117,7 +117,7 @@ fn read(settings: &SettingArgs) -> Result<Config, ExitCode> {
         }
         ExitCode::from(if errors.is_usage() { 2 } else { 1 })
     };
-    let environment = Environment::of_process().map_err(refuse)?;
+    let environment = Config::environment().map_err(refuse)?;
     Config::read(settings, &environment).map_err(refuse)
 }
 

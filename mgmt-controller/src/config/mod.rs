@@ -7,33 +7,19 @@
 //! The rules are those of Zeek 9.0's `policy/frameworks/management/{config,persistence}.zeek` and
 //! `controller/config.zeek`.
 
-mod dump;
-mod error;
-mod gather;
-mod installation;
-mod layers;
 mod names;
-mod redefs;
-mod resolve;
-mod value;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use broker_codec::data::Port;
 use broker_endpoint::tls::TlsConfig;
-
-use self::layers::Layers;
-pub use self::{
-    error::{ConfigError, ConfigErrors},
-    layers::Origin,
-    value::{Listener, TimeOfDay, ValueError},
-};
-use crate::{
-    cli::SettingArgs,
-    core::{Level, Settings},
+use mgmt_host::config::{self, Resolver, join_plain};
+pub use mgmt_host::config::{
+    ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
+    RotationConfig, TimeOfDay,
 };
 
-/// Longest name that Linux keeps for a thread or process (`TASK_COMM_LEN` without the terminator), in bytes.
-pub const PROCESS_NAME_MAX: usize = 15;
+use crate::{cli::SettingArgs, core::Settings};
 
 /// Everything that the controller needs to know to start.
 #[derive(Clone, Debug)]
@@ -72,145 +58,126 @@ pub struct Config {
     pub effective: Vec<Effective>,
 }
 
-/// How `management-<name>.log` is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// The least level that is written.
-    pub level: Level,
-    /// Longest message in bytes; what is longer is cut.
-    pub field_bytes_max: usize,
-    /// How the file is rotated; none for never.
-    pub rotation: Option<RotationConfig>,
-}
-
-/// How a log is rotated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RotationConfig {
-    /// The distance of rotations.
-    pub interval: Duration,
-    /// When the first rotation of a day is due, in local time.
-    pub base: TimeOfDay,
-    /// Where rotated files go, absolute.
-    pub dir: PathBuf,
-}
-
-/// How standard error is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// One line of text per event.
-    #[default]
-    Text,
-    /// One JSON object per event.
-    Json,
-}
-
-/// One effective setting.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Effective {
-    /// Zeek's name, or ours in lower case where Zeek has none.
-    pub name: &'static str,
-    /// As it would stand in a Zeek script.
-    pub value: String,
-    /// Where it came from.
-    #[serde(serialize_with = "serialize_display")]
-    pub origin: Origin,
-    /// What else there is to know.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// The environment variables and the directory that a process starts with.
-#[derive(Clone, Debug, Default)]
-pub struct Environment {
-    variables: BTreeMap<String, String>,
-    current_dir: PathBuf,
-}
-
 impl Config {
+    /// The environment of this process, as far as it is read.
+    pub fn environment() -> Result<Environment, ConfigErrors> {
+        Environment::of_process(&names::SCHEMA)
+    }
+
     /// Reads the configuration, or reports everything that is wrong with it.
     pub fn read(args: &SettingArgs, environment: &Environment) -> Result<Self, ConfigErrors> {
-        let mut resolver = Resolver {
-            layers: Layers::default(),
-            environment,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            effective: Vec::new(),
-        };
-        resolver.gather(args);
-        let config = resolver.resolve(args);
-        if resolver.problems.is_empty() {
-            Ok(Self {
-                warnings: resolver.warnings,
-                effective: resolver.effective,
-                ..config
-            })
-        } else {
-            Err(ConfigErrors(resolver.problems))
-        }
+        let mut resolver = Resolver::gather(&names::SCHEMA, environment, &args.host);
+        resolver.flag(names::NAME, args.name.as_deref(), "--name");
+        resolver.listener_flag(WEBSOCKET, args.websocket_listen, "--websocket-listen");
+        resolver.listener_flag(BROKER, args.listen, "--listen");
+        let config = resolve(&mut resolver, args);
+        ConfigErrors::check(resolver.problems)?;
+        Ok(Self {
+            warnings: resolver.warnings,
+            effective: resolver.effective,
+            ..config
+        })
+    }
+
+    /// What `dump-config` prints, as text.
+    pub fn dump_text(&self) -> String {
+        config::dump_text(&self.effective)
+    }
+
+    /// What `dump-config` prints, as JSON.
+    pub fn dump_json(&self) -> String {
+        config::dump_json(&self.effective)
     }
 }
 
-/// Gathers what was given and turns it into a configuration, collecting problems on the way.
-struct Resolver<'a> {
-    layers: Layers,
-    environment: &'a Environment,
-    problems: Vec<ConfigError>,
-    warnings: Vec<String>,
-    effective: Vec<Effective>,
-}
+const WEBSOCKET: (&str, &str) = (names::LISTEN_ADDRESS_WEBSOCKET, names::LISTEN_PORT_WEBSOCKET);
+const BROKER: (&str, &str) = (names::LISTEN_ADDRESS, names::LISTEN_PORT);
 
-impl Environment {
-    /// This process's.
-    pub fn of_process() -> Result<Self, ConfigErrors> {
-        let mut variables = BTreeMap::new();
-        let mut problems = Vec::new();
-        for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str() else { continue };
-            let read = names::ENVIRONMENT.iter().any(|(variable, _)| *variable == name)
-                || [names::TESTING, "RUST_LOG", "PATH"].contains(&name);
-            match value.into_string() {
-                _ if !read => {}
-                Ok(value) => {
-                    variables.insert(name.to_owned(), value);
-                }
-                Err(_) => problems.push(ConfigError::NotUtf8(name.to_owned())),
-            }
-        }
-        if problems.is_empty() {
-            Ok(Self {
-                variables,
-                current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            })
-        } else {
-            Err(ConfigErrors(problems))
-        }
-    }
-
-    /// A variable; none if it is empty, as Zeek's `getenv` cannot tell the two apart.
-    fn get(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+/// Resolves, in the order in which settings are shown.
+fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
+    let host = &args.host;
+    let name = resolver.name(names::NAME);
+    let directories = resolver.directories(host, names::DIRECTORY, &name);
+    let store_directory = resolver.take(names::STORE_DIRECTORY, String::from(".")).value;
+    let broker = resolver.listener(BROKER, names::DEFAULT_PORT, Port::tcp(2150));
+    let websocket = resolver.listener(WEBSOCKET, names::DEFAULT_PORT_WEBSOCKET, Port::tcp(2149));
+    refuse_same_port(resolver, broker, websocket);
+    let settings = settings(resolver, broker);
+    let broker_tls = resolver.broker_tls();
+    let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
+    let management_log = resolver.management_log(&directories.spool);
+    Config {
+        name,
+        store_dir: join_plain(&directories.working, &store_directory),
+        working_dir: directories.working,
+        broker,
+        broker_tls,
+        connect_retry,
+        websocket,
+        settings,
+        management_log,
+        process_name: resolver.process_name(host),
+        log_filter: resolver.log_filter(host),
+        log_format: resolver.log_format(host),
+        ready_file: resolver.file("ready file", "--ready-file", host.ready_file.as_deref()),
+        journal: resolver.file("journal", "--journal", host.journal.as_deref()),
+        warnings: Vec::new(),
+        effective: Vec::new(),
     }
 }
 
-impl<const N: usize> From<[(&str, &str); N]> for Environment {
-    /// Given variables, and `/` for the current directory.
-    fn from(variables: [(&str, &str); N]) -> Self {
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self {
-            variables: variables.into(),
-            current_dir: PathBuf::from("/"),
-        }
+fn refuse_same_port(resolver: &mut Resolver<'_>, broker: Listener, websocket: Listener) {
+    let (Listener::At(broker), Listener::At(websocket)) = (broker, websocket) else {
+        return;
+    };
+    let overlap =
+        broker.ip() == websocket.ip() || broker.ip().is_unspecified() || websocket.ip().is_unspecified();
+    if broker.port() == websocket.port() && broker.port() != 0 && overlap {
+        let origin = resolver
+            .effective
+            .iter()
+            .rfind(|shown| shown.name == names::LISTEN_PORT_WEBSOCKET)
+            .map_or(Origin::Default, |shown| shown.origin.clone());
+        resolver.problems.push(ConfigError::Unusable {
+            origin,
+            name: names::LISTEN_PORT_WEBSOCKET,
+            reason: format!(
+                "port {} is also the Broker port of {}; choose another",
+                websocket.port(),
+                names::LISTEN_PORT
+            ),
+        });
     }
 }
 
-fn serialize_display<S: serde::Serializer>(
-    value: &impl fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+fn settings(resolver: &mut Resolver<'_>, broker: Listener) -> Settings {
+    let default = Settings::default();
+    Settings {
+        topic: resolver
+            .take(names::TOPIC, default.topic.to_string())
+            .value
+            .into(),
+        agent_topic_prefix: default.agent_topic_prefix,
+        request_timeout: resolver
+            .take(names::REQUEST_TIMEOUT, default.request_timeout)
+            .value,
+        broker_port: match broker {
+            Listener::At(address) if address.port() != 0 => Some(Port::tcp(address.port())),
+            Listener::Off | Listener::At(_) => None,
+        },
+        auto_assign_broker_ports: resolver
+            .take(names::ASSIGN_BROKER_PORTS, default.auto_assign_broker_ports)
+            .value,
+        auto_assign_broker_start_port: resolver
+            .take(names::BROKER_START_PORT, default.auto_assign_broker_start_port)
+            .value,
+        auto_assign_metrics_ports: resolver
+            .take(names::ASSIGN_METRICS_PORTS, default.auto_assign_metrics_ports)
+            .value,
+        auto_assign_metrics_start_port: resolver
+            .take(names::METRICS_START_PORT, default.auto_assign_metrics_start_port)
+            .value,
+    }
 }
 
 #[cfg(test)]

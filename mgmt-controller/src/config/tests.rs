@@ -2,7 +2,8 @@ use std::{fs, path::Path};
 
 use clap::Parser;
 
-use broker_codec::data::Port;
+use mgmt_api::Level;
+use mgmt_host::config::names as host_names;
 
 use super::*;
 use crate::cli::Cli;
@@ -12,13 +13,7 @@ const DIRECTORIES: [&str; 2] = ["--state-dir=/state", "--spool-dir=/spool"];
 
 fn read_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let arguments = ["mgmt-controller"].iter().chain(arguments);
-    let environment = Environment {
-        variables: variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        current_dir: PathBuf::from("/cwd"),
-    };
+    let environment = Environment::new(variables.iter().copied(), "/cwd");
     Config::read(&Cli::try_parse_from(arguments).unwrap().settings, &environment)
 }
 
@@ -140,26 +135,26 @@ fn every_setting_can_be_assigned_and_is_shown() {
         (names::BROKER_START_PORT, "3/tcp", "3/tcp"),
         (names::ASSIGN_METRICS_PORTS, "F", "F"),
         (names::METRICS_START_PORT, "4/tcp", "4/tcp"),
-        (names::STATE_DIR, "/s", "\"/s\""),
-        (names::SPOOL_DIR, "/p", "\"/p\""),
+        (host_names::STATE_DIR, "/s", "\"/s\""),
+        (host_names::SPOOL_DIR, "/p", "\"/p\""),
         (
-            names::LOG_LEVEL,
+            host_names::LOG_LEVEL,
             "Management::Log::DEBUG",
             "Management::Log::DEBUG",
         ),
         (names::REQUEST_TIMEOUT, "1sec", "1 secs"),
         (names::STORE_DIRECTORY, "store", "\"store\""),
         (names::CONNECT_RETRY, "2sec", "2 secs"),
-        (names::DISABLE_SSL, "F", "F"),
-        (names::SSL_CERTIFICATE, "cert.pem", "\"/cwd/cert.pem\""),
-        (names::SSL_KEYFILE, "/key.pem", "\"/key.pem\""),
-        (names::SSL_PASSPHRASE, "secret", "(not shown)"),
-        (names::SSL_CAFILE, "/ca.pem", "\"/ca.pem\""),
-        (names::SSL_CAPATH, "/cas", "\"/cas\""),
-        (names::ROTATION_INTERVAL, "30 min", "1800 secs"),
-        (names::ROTATION_DIR, "/q", "\"/q\""),
-        (names::ROTATION_BASE_TIME, "1:30", "\"1:30\""),
-        (names::FIELD_BYTES_MAX, "100", "100"),
+        (host_names::DISABLE_SSL, "F", "F"),
+        (host_names::SSL_CERTIFICATE, "cert.pem", "\"/cwd/cert.pem\""),
+        (host_names::SSL_KEYFILE, "/key.pem", "\"/key.pem\""),
+        (host_names::SSL_PASSPHRASE, "secret", "(not shown)"),
+        (host_names::SSL_CAFILE, "/ca.pem", "\"/ca.pem\""),
+        (host_names::SSL_CAPATH, "/cas", "\"/cas\""),
+        (host_names::ROTATION_INTERVAL, "30 min", "1800 secs"),
+        (host_names::ROTATION_DIR, "/q", "\"/q\""),
+        (host_names::ROTATION_BASE_TIME, "1:30", "\"1:30\""),
+        (host_names::FIELD_BYTES_MAX, "100", "100"),
     ];
     let assignments: Vec<_> = values
         .iter()

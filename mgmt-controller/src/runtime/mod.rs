@@ -21,10 +21,7 @@ mod ready;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io,
     net::SocketAddr,
-    path::PathBuf,
-    pin::pin,
 };
 
 use broker_codec::{
@@ -39,24 +36,25 @@ use broker_endpoint::{
 };
 use jiff::Timestamp;
 use mgmt_api::{ClientRequest, ClientResponse, Now};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
+use mgmt_host::{
+    journal::{Journal, Seed},
+    management_log::ManagementLog,
+    process::with_causes,
+    runtime::{HostError, Signals, at, block_on, enter, random_bytes, system},
 };
+use tokio::time::Instant;
 use tracing::field::display;
 
 use crate::{
     config::{Config, Listener},
     core::{self, Action, Audience, Controller, Input, Level, Outgoing, WriteId},
-    journal::{Header, Journal, Seed},
-    management_log::ManagementLog,
-    process::with_causes,
+    journal::Header,
     store::{Restored, Store, StoreError, StoreThread, Written},
     wire::{self, Heard, Publication},
 };
 
 pub use self::ready::READY_VERSION;
-use self::{native::Native, ready::Listening};
+use self::{native::Native, ready::Ready};
 
 /// The controller cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -65,14 +63,9 @@ pub enum RunError {
     /// The configuration store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The working directory cannot be entered.
-    #[error("cannot change to the working directory {path}")]
-    WorkingDir {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// The host stands in the way.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// Agents and native clients cannot be served.
     #[error(
         "cannot serve agents over Broker; is another controller running, or should --listen or the Broker::ssl_ settings differ?"
@@ -83,49 +76,11 @@ pub enum RunError {
         "cannot serve WebSocket clients; is another controller running, or should --websocket-listen differ?"
     )]
     WebSocket(#[from] EndpointError),
-    /// The ready file cannot be written.
-    #[error("cannot write the ready file {path}")]
-    ReadyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The journal cannot be written.
-    #[error("cannot write the journal {path}")]
-    Journal {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The system refuses threads, signals or random numbers.
-    #[error("cannot {operation}")]
-    System {
-        /// What was attempted.
-        operation: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A part of the program ended that should not.
-    #[error("{0} has stopped, which is a fault in this program")]
-    Stopped(&'static str),
-    /// A second signal came before the graceful end was complete.
-    #[error("ended by a second signal before everything was written")]
-    Impatient,
 }
 
 /// Runs the controller until a signal ends it.
 pub fn run(config: Config) -> Result<(), RunError> {
-    // All that is slow has threads of its own; one thread for the rest costs least, in memory and in latency.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| system("start the asynchronous runtime", source))?;
-    let outcome = runtime.block_on(async { Runtime::start(config).await?.run().await });
-    // After a second signal, nothing that still blocks is waited for.
-    runtime.shutdown_background();
-    outcome
+    block_on(async { Runtime::start(config).await?.run().await })
 }
 
 /// The task's state.
@@ -133,7 +88,7 @@ struct Runtime {
     config: Config,
     controller: Controller,
     started: Instant,
-    journal: Option<Journal>,
+    journal: Option<Journal<Input>>,
     native: Native,
     server: Option<WebSocketServer<ClientRequest>>,
     publisher: Option<Publisher>,
@@ -162,16 +117,16 @@ struct Counters {
 impl Runtime {
     async fn start(config: Config) -> Result<Self, RunError> {
         let started = Instant::now();
-        let signals = Signals::new().map_err(|source| system("handle signals", source))?;
+        let signals = Signals::new()?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         if let Some(path) = &config.ready_file {
-            ready::remove(path)?;
+            mgmt_host::ready::remove(path)?;
         }
         let (store, restored) = Store::open(&config.store_dir)?;
         report(&store, &restored);
-        enter(&config)?;
+        enter(&config.working_dir)?;
 
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
         let native = Native::start(&config, endpoint_id)
@@ -191,8 +146,13 @@ impl Runtime {
             }
         };
         let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
-        let log = ManagementLog::start(&config)
-            .map_err(|source| system("start the management log's thread", source))?;
+        let log = ManagementLog::start(
+            &config.working_dir,
+            &config.name,
+            "CONTROLLER",
+            &config.management_log,
+        )
+        .map_err(|source| system("start the management log's thread", source))?;
         let seed = random_bytes().map(Seed::new)?;
         let ids = Box::new(seed.ids());
         let mut settings = config.settings.clone();
@@ -205,7 +165,7 @@ impl Runtime {
             None => None,
             Some(path) => {
                 let header = Header::new(settings.clone(), restored.configurations.clone(), seed);
-                let journal = Journal::create(path, &header).map_err(|source| RunError::Journal {
+                let journal = Journal::create(path, &header).map_err(|source| HostError::Journal {
                     path: path.clone(),
                     source,
                 })?;
@@ -259,11 +219,15 @@ impl Runtime {
         };
         self.handle(started).await;
         if let Some(path) = &self.config.ready_file {
-            let listening = Listening {
+            let ready = Ready {
+                version: READY_VERSION,
+                pid: std::process::id(),
+                name: &self.config.name,
                 websocket: &websocket,
                 broker: &broker,
+                dir: &self.config.working_dir,
             };
-            ready::write(path, &self.config, listening)?;
+            mgmt_host::ready::write(path, &ready)?;
         }
         Ok(())
     }
@@ -281,7 +245,7 @@ impl Runtime {
                     return self.end().await;
                 }
                 written = self.store.ended() => {
-                    persisted(written.ok_or(RunError::Stopped("the configuration store"))?)
+                    persisted(written.ok_or(HostError::Stopped("the configuration store"))?)
                 }
                 () = at(deadline) => Input::Tick,
                 said = said(&mut self.native, self.server.as_mut()) => {
@@ -317,16 +281,16 @@ impl Runtime {
         };
         tokio::select! {
             _ = async { tokio::join!(clients_leave, native.leave()) } => {}
-            _ = signals.recv() => return Err(RunError::Impatient),
+            _ = signals.recv() => return Err(HostError::Impatient.into()),
         }
         let store = store.counters();
         let finished = tokio::task::spawn_blocking(move || (log.finish(), journal.map(Journal::finish)));
         let (log, journal) = tokio::select! {
-            finished = finished => finished.map_err(|_| RunError::Stopped("the management log"))?,
-            _ = signals.recv() => return Err(RunError::Impatient),
+            finished = finished => finished.map_err(|_| HostError::Stopped("the management log"))?,
+            _ = signals.recv() => return Err(HostError::Impatient.into()),
         };
         if let Some(path) = &config.ready_file {
-            ready::remove(path)?;
+            mgmt_host::ready::remove(path)?;
         }
         let agents = controller.counters();
         tracing::info!(?counters, ?agents, ?store, ?log, ?journal, "ended");
@@ -337,9 +301,9 @@ impl Runtime {
         while !self.writes.is_empty() {
             let written = tokio::select! {
                 written = self.store.ended() => written,
-                _ = self.signals.recv() => return Err(RunError::Impatient),
+                _ = self.signals.recv() => return Err(HostError::Impatient.into()),
             };
-            let written = written.ok_or(RunError::Stopped("the configuration store"))?;
+            let written = written.ok_or(HostError::Stopped("the configuration store"))?;
             self.handle(persisted(written)).await;
         }
         Ok(())
@@ -501,10 +465,10 @@ enum Said {
 async fn said(
     native: &mut Native,
     server: Option<&mut WebSocketServer<ClientRequest>>,
-) -> Result<Said, RunError> {
+) -> Result<Said, HostError> {
     tokio::select! {
-        heard = native.next() => heard.map(Said::Peer).ok_or(RunError::Stopped("the Broker endpoint")),
-        event = next_event(server) => event.map(Said::Client).ok_or(RunError::Stopped("the WebSocket server")),
+        heard = native.next() => heard.map(Said::Peer).ok_or(HostError::Stopped("the Broker endpoint")),
+        event = next_event(server) => event.map(Said::Client).ok_or(HostError::Stopped("the WebSocket server")),
     }
 }
 
@@ -550,65 +514,9 @@ fn report(store: &Store, restored: &Restored) {
     }
 }
 
-/// Zeek's controller works in its own directory; so do core dumps, and whatever else looks for files there.
-fn enter(config: &Config) -> Result<(), RunError> {
-    let path = &config.working_dir;
-    std::fs::create_dir_all(path)
-        .and_then(|()| std::env::set_current_dir(path))
-        .map_err(|source| RunError::WorkingDir {
-            path: path.clone(),
-            source,
-        })
-}
-
-fn random_bytes<const N: usize>() -> Result<[u8; N], RunError> {
-    let mut bytes = [0; N];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(error) => Err(system("draw random numbers", io::Error::other(error))),
-    }
-}
-
-fn system(operation: &'static str, source: io::Error) -> RunError {
-    RunError::System { operation, source }
-}
-
-/// Waits until a time; for ever if there is none.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn next_event<T: Send + 'static>(server: Option<&mut WebSocketServer<T>>) -> Option<WebSocketEvent<T>> {
     match server {
         Some(server) => server.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The signals that end the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The name of the next signal. May be cancelled.
-    async fn recv(&mut self) -> &'static str {
-        let terminate = pin!(self.terminate.recv());
-        let interrupt = pin!(self.interrupt.recv());
-        tokio::select! {
-            _ = terminate => "SIGTERM",
-            _ = interrupt => "SIGINT",
-        }
     }
 }

@@ -15,12 +15,12 @@ use broker_endpoint::{
     Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress, PeerInfo,
     PeeringError, PublishError, websocket::is_long,
 };
+use mgmt_host::process::with_causes;
 use tokio::task::JoinHandle;
 
 use crate::{
     config::{Config, Listener},
     core::{Input, Settings},
-    process::with_causes,
     wire::{self, FromPeer, Heard, NativePeers, Publication, Refusal},
 };
 

@@ -7,7 +7,9 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{format, rotation};
-use crate::{config::RotationConfig, core::Level};
+use mgmt_api::Level;
+
+use crate::config::RotationConfig;
 
 /// `management-<node>.log`, written as Zeek's ASCII writer does: created with its first record, rotated at multiples of
 /// an interval and at the end.

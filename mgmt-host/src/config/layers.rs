@@ -31,7 +31,7 @@ pub enum Origin {
 
 impl Origin {
     /// Whether the value stands on the command line itself.
-    pub(crate) fn is_command_line(&self) -> bool {
+    pub fn is_command_line(&self) -> bool {
         matches!(self, Self::Assignment | Self::Flag(_))
     }
 }
@@ -51,14 +51,16 @@ impl fmt::Display for Origin {
 
 /// A value with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sourced<T> {
+pub struct Sourced<T> {
+    /// The value.
     pub value: T,
+    /// Where it came from.
     pub origin: Origin,
 }
 
 /// What was given for each setting; what is given later wins.
 #[derive(Debug, Default)]
-pub(crate) struct Layers {
+pub(super) struct Layers {
     given: BTreeMap<&'static str, Given>,
 }
 
@@ -71,7 +73,7 @@ struct Given {
 
 impl Layers {
     /// Gives a setting a value, over what was given before.
-    pub(crate) fn set(
+    pub(super) fn set(
         &mut self,
         name: &'static str,
         text: impl Into<String>,
@@ -88,7 +90,7 @@ impl Layers {
     }
 
     /// The value that was given last, if any.
-    pub(crate) fn get<T: Value>(&self, name: &'static str) -> Result<Option<Sourced<T>>, ConfigError> {
+    pub(super) fn get<T: Value>(&self, name: &'static str) -> Result<Option<Sourced<T>>, ConfigError> {
         let Some(given) = self.given.get(name) else {
             return Ok(None);
         };

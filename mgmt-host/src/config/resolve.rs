@@ -6,69 +6,22 @@ use std::{
 
 use broker_codec::data::{Port, Protocol};
 use broker_endpoint::tls::{TlsConfig, ZeekTlsOptions};
+use mgmt_api::Level;
 
 use super::{
-    Config, ConfigError, Effective, Listener, LogConfig, LogFormat, Origin, PROCESS_NAME_MAX, Resolver,
-    RotationConfig, TimeOfDay, ValueError,
-    installation::Installation,
-    layers::Sourced,
-    names,
-    value::{Notation, Value},
+    ConfigError, Directories, Effective, Environment, HostArgs, Installation, Listener, LogConfig, LogFormat,
+    Notation, Origin, PROCESS_NAME_MAX, Resolver, RotationConfig, Sourced, TimeOfDay, Value, ValueError,
+    join_plain, names,
 };
-use crate::{
-    cli::SettingArgs,
-    core::{Level, Settings},
-    process::with_causes,
-};
+use crate::process::with_causes;
 
 /// Stands for a secret where values are shown.
 const HIDDEN: &str = "(not shown)";
 
-/// Resolving, in the order in which settings are shown.
+/// Resolving. What is resolved first is shown first.
 impl Resolver<'_> {
-    pub(super) fn resolve(&mut self, args: &SettingArgs) -> Config {
-        let name = self.name();
-        let (working_dir, spool_dir) = self.directories(args, &name);
-        let store_directory = self.take(names::STORE_DIRECTORY, String::from(".")).value;
-        let broker = self.listener(
-            names::LISTEN_ADDRESS,
-            names::LISTEN_PORT,
-            names::DEFAULT_PORT,
-            Port::tcp(2150),
-        );
-        let websocket = self.listener(
-            names::LISTEN_ADDRESS_WEBSOCKET,
-            names::LISTEN_PORT_WEBSOCKET,
-            names::DEFAULT_PORT_WEBSOCKET,
-            Port::tcp(2149),
-        );
-        self.refuse_same_port(broker, websocket);
-        let settings = self.settings(broker);
-        let broker_tls = self.broker_tls();
-        let connect_retry = self.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
-        let management_log = self.management_log(&spool_dir);
-        Config {
-            name,
-            store_dir: join_plain(&working_dir, &store_directory),
-            working_dir,
-            broker,
-            broker_tls,
-            connect_retry,
-            websocket,
-            settings,
-            management_log,
-            process_name: self.process_name(args),
-            log_filter: self.log_filter(args),
-            log_format: self.log_format(args),
-            ready_file: self.file("ready file", "--ready-file", args.ready_file.as_deref()),
-            journal: self.file("journal", "--journal", args.journal.as_deref()),
-            warnings: Vec::new(),
-            effective: Vec::new(),
-        }
-    }
-
     /// The value that was given last, else the default; shown either way.
-    fn take<T: Value>(&mut self, name: &'static str, default: T) -> Sourced<T> {
+    pub fn take<T: Value>(&mut self, name: &'static str, default: T) -> Sourced<T> {
         let sourced = match self.layers.get(name) {
             Ok(Some(sourced)) => sourced,
             Ok(None) => Sourced {
@@ -88,7 +41,7 @@ impl Resolver<'_> {
     }
 
     /// The text that was given last, where an empty text counts as nothing given.
-    fn take_text(&mut self, name: &'static str) -> Option<Sourced<String>> {
+    pub fn take_text(&mut self, name: &'static str) -> Option<Sourced<String>> {
         match self.layers.get::<String>(name) {
             Ok(sourced) => sourced.filter(|sourced| !sourced.value.is_empty()),
             Err(problem) => {
@@ -98,7 +51,8 @@ impl Resolver<'_> {
         }
     }
 
-    fn show(&mut self, name: &'static str, value: String, origin: Origin) {
+    /// Shows a setting.
+    pub fn show(&mut self, name: &'static str, value: String, origin: Origin) {
         self.effective.push(Effective {
             name,
             value,
@@ -107,26 +61,28 @@ impl Resolver<'_> {
         });
     }
 
-    fn annotate(&mut self, name: &str, note: &str) {
+    /// Adds a note to the setting of this name that was shown last.
+    pub fn annotate(&mut self, name: &str, note: &str) {
         if let Some(shown) = self.effective.iter_mut().rfind(|shown| shown.name == name) {
             shown.note = Some(note.to_owned());
         }
     }
 
-    /// `Management::Controller::get_name`
-    fn name(&mut self) -> String {
-        let sourced = self.take_text(names::NAME).unwrap_or_else(|| Sourced {
+    /// The daemon's name, by default what it is and the name of the host (`Management::Controller::get_name`).
+    pub fn name(&mut self, setting: &'static str) -> String {
+        let sourced = self.take_text(setting).unwrap_or_else(|| Sourced {
             value: format!(
-                "controller-{}",
+                "{}-{}",
+                self.schema.daemon,
                 hostname::get().unwrap_or_default().to_string_lossy()
             ),
             origin: Origin::Default,
         });
-        self.show(names::NAME, sourced.value.show(), sourced.origin.clone());
+        self.show(setting, sourced.value.show(), sourced.origin.clone());
         if sourced.value.contains(['/', '\0', '\n', '\t']) || matches!(&*sourced.value, "." | "..") {
             self.problems.push(ConfigError::Unusable {
                 origin: sourced.origin,
-                name: names::NAME,
+                name: setting,
                 reason: format!(
                     "{:?} cannot be the name of a directory; choose another name",
                     sourced.value
@@ -136,47 +92,64 @@ impl Resolver<'_> {
         sourced.value
     }
 
-    /// The working directory and the spool directory (`boot.zeek`, `Management::get_spool_dir`).
+    /// Where the daemon of this name keeps its files (`boot.zeek`, `Management::get_spool_dir`), with the setting that may
+    /// name another working directory.
     ///
     /// DIFFERENCE(relative-directories): a relative directory is relative to where we are started; Zeek takes the spool directory relative
-    /// to the controller's working directory, which is below the state directory.
-    fn directories(&mut self, args: &SettingArgs, name: &str) -> (PathBuf, PathBuf) {
-        let state = self.take_text(names::STATE_DIR);
-        let spool = self.take_text(names::SPOOL_DIR);
-        let installation = if state.is_some() && spool.is_some() {
-            None
-        } else {
-            let prefix = args.zeek_prefix.as_ref().map(|prefix| self.absolute(prefix));
-            Some(Installation::find(prefix.as_deref(), self.environment))
-        };
-        let choose =
-            |given: Option<Sourced<String>>, of: fn(&Installation) -> &Path| match (given, &installation) {
-                (Some(given), _) => (self.absolute(&given.value), given.origin),
-                (None, Some(installation)) => (
-                    of(installation).to_path_buf(),
-                    Origin::Installation(installation.prefix.clone()),
-                ),
-                (None, None) => unreachable!("the installation is looked up if a directory is not given"),
-            };
-        let (state, state_origin) = choose(state, |installation| &installation.state_dir);
-        let (spool, spool_origin) = choose(spool, |installation| &installation.spool_dir);
-        self.show(names::STATE_DIR, state.display().to_string().show(), state_origin);
-        self.show(names::SPOOL_DIR, spool.display().to_string().show(), spool_origin);
-        let directory = self.take(names::DIRECTORY, String::new()).value;
+    /// to the daemon's working directory, which is below the state directory.
+    pub fn directories(&mut self, args: &HostArgs, setting: &'static str, name: &str) -> Directories {
+        let state = self.directory(args, names::STATE_DIR, |zeek| &zeek.state_dir);
+        let spool = self.directory(args, names::SPOOL_DIR, |zeek| &zeek.spool_dir);
+        let directory = self.take(setting, String::new()).value;
         let nodes = state.join("nodes");
-        let working_dir = join_plain(&nodes, if directory.is_empty() { name } else { &directory });
-        (working_dir, spool)
+        let working = join_plain(&nodes, if directory.is_empty() { name } else { &directory });
+        Directories {
+            state,
+            spool,
+            working,
+        }
     }
 
-    pub(super) fn absolute(&self, path: impl AsRef<Path>) -> PathBuf {
+    /// A directory that is given, else that of the Zeek installation.
+    pub fn directory(
+        &mut self,
+        args: &HostArgs,
+        setting: &'static str,
+        of: fn(&Installation) -> &Path,
+    ) -> PathBuf {
+        let (directory, origin) = if let Some(given) = self.take_text(setting) {
+            (self.absolute(given.value), given.origin)
+        } else {
+            let installation = self.installation(args);
+            let origin = Origin::Installation(installation.prefix.clone());
+            (of(installation).to_path_buf(), origin)
+        };
+        self.show(setting, directory.display().to_string().show(), origin);
+        directory
+    }
+
+    /// The Zeek installation beside us; looked for once.
+    pub fn installation(&mut self, args: &HostArgs) -> &Installation {
+        let prefix = args.zeek_prefix.as_ref().map(|prefix| self.absolute(prefix));
+        let environment = self.environment;
+        self.installation
+            .get_or_insert_with(|| Installation::find(prefix.as_deref(), environment))
+    }
+
+    /// A path from where the process was started.
+    pub fn absolute(&self, path: impl AsRef<Path>) -> PathBuf {
         join_plain(&self.environment.current_dir, path)
     }
 
-    /// `Management::Controller::network_info` and `network_info_websocket`
-    fn listener(
+    /// What the process was started with.
+    pub const fn environment(&self) -> &Environment {
+        self.environment
+    }
+
+    /// An address and a port to listen on, each a text, with the setting that is the port's default (`network_info`).
+    pub fn listener(
         &mut self,
-        address_name: &'static str,
-        port_name: &'static str,
+        (address_name, port_name): (&'static str, &'static str),
         default_name: &'static str,
         default: Port,
     ) -> Listener {
@@ -256,7 +229,7 @@ impl Resolver<'_> {
     }
 
     /// TLS of native connections, by the settings of Zeek's `Broker` module.
-    fn broker_tls(&mut self) -> TlsConfig {
+    pub fn broker_tls(&mut self) -> TlsConfig {
         let options = ZeekTlsOptions {
             disable_ssl: self.take(names::DISABLE_SSL, false).value,
             ssl_certificate: self.tls_file(names::SSL_CERTIFICATE),
@@ -323,56 +296,8 @@ impl Resolver<'_> {
         passphrase
     }
 
-    fn refuse_same_port(&mut self, broker: Listener, websocket: Listener) {
-        let (Listener::At(broker), Listener::At(websocket)) = (broker, websocket) else {
-            return;
-        };
-        let overlap =
-            broker.ip() == websocket.ip() || broker.ip().is_unspecified() || websocket.ip().is_unspecified();
-        if broker.port() == websocket.port() && broker.port() != 0 && overlap {
-            let origin = self
-                .effective
-                .iter()
-                .rfind(|shown| shown.name == names::LISTEN_PORT_WEBSOCKET)
-                .map_or(Origin::Default, |shown| shown.origin.clone());
-            self.problems.push(ConfigError::Unusable {
-                origin,
-                name: names::LISTEN_PORT_WEBSOCKET,
-                reason: format!(
-                    "port {} is also the Broker port of {}; choose another",
-                    websocket.port(),
-                    names::LISTEN_PORT
-                ),
-            });
-        }
-    }
-
-    fn settings(&mut self, broker: Listener) -> Settings {
-        let default = Settings::default();
-        Settings {
-            topic: self.take(names::TOPIC, default.topic.to_string()).value.into(),
-            agent_topic_prefix: default.agent_topic_prefix,
-            request_timeout: self.take(names::REQUEST_TIMEOUT, default.request_timeout).value,
-            broker_port: match broker {
-                Listener::At(address) if address.port() != 0 => Some(Port::tcp(address.port())),
-                Listener::Off | Listener::At(_) => None,
-            },
-            auto_assign_broker_ports: self
-                .take(names::ASSIGN_BROKER_PORTS, default.auto_assign_broker_ports)
-                .value,
-            auto_assign_broker_start_port: self
-                .take(names::BROKER_START_PORT, default.auto_assign_broker_start_port)
-                .value,
-            auto_assign_metrics_ports: self
-                .take(names::ASSIGN_METRICS_PORTS, default.auto_assign_metrics_ports)
-                .value,
-            auto_assign_metrics_start_port: self
-                .take(names::METRICS_START_PORT, default.auto_assign_metrics_start_port)
-                .value,
-        }
-    }
-
-    fn management_log(&mut self, spool_dir: &Path) -> LogConfig {
+    /// How the management log is written.
+    pub fn management_log(&mut self, spool_dir: &Path) -> LogConfig {
         let level = self.take(names::LOG_LEVEL, Level::Info).value;
         let field_bytes_max = self.take(names::FIELD_BYTES_MAX, 4096_u64).value;
         let interval = self
@@ -391,7 +316,8 @@ impl Resolver<'_> {
         }
     }
 
-    fn process_name(&mut self, args: &SettingArgs) -> Option<String> {
+    /// The name for process listings, if there is to be one.
+    pub fn process_name(&mut self, args: &HostArgs) -> Option<String> {
         let name = args.process_name.clone()?;
         let origin = Origin::Flag("--process-name");
         self.show("process name", name.show(), origin.clone());
@@ -407,7 +333,8 @@ impl Resolver<'_> {
         Some(name)
     }
 
-    fn log_filter(&mut self, args: &SettingArgs) -> String {
+    /// What is logged on standard error.
+    pub fn log_filter(&mut self, args: &HostArgs) -> String {
         let (filter, origin) = match (&args.log_level, self.environment.get("RUST_LOG")) {
             (Some(filter), _) => (filter.clone(), Origin::Flag("--log-level")),
             (None, Some(filter)) => (filter.to_owned(), Origin::Environment("RUST_LOG")),
@@ -424,7 +351,8 @@ impl Resolver<'_> {
         filter
     }
 
-    fn log_format(&mut self, args: &SettingArgs) -> LogFormat {
+    /// How it is logged.
+    pub fn log_format(&mut self, args: &HostArgs) -> LogFormat {
         let origin = args
             .log_format
             .map_or(Origin::Default, |_| Origin::Flag("--log-format"));
@@ -438,15 +366,10 @@ impl Resolver<'_> {
     }
 
     /// A file that an option names, if it does.
-    fn file(&mut self, name: &'static str, option: &'static str, path: Option<&Path>) -> Option<PathBuf> {
+    pub fn file(&mut self, name: &'static str, option: &'static str, path: Option<&Path>) -> Option<PathBuf> {
         let path = self.absolute(path?);
         let shown = path.display().to_string().show();
         self.show(name, shown, Origin::Flag(option));
         Some(path)
     }
-}
-
-/// Joins without leaving `.` in the result.
-pub(super) fn join_plain(base: &Path, path: impl AsRef<Path>) -> PathBuf {
-    base.join(path).components().collect()
 }

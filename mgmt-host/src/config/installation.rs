@@ -15,9 +15,9 @@ use super::{
 /// The prefix of Zeek's own default installation, for machines without Zeek.
 const DEFAULT_PREFIX: &str = "/usr/local/zeek";
 
-/// Where a Zeek installation keeps state and spool.
+/// A Zeek installation, and where it keeps state and spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Installation {
+pub struct Installation {
     /// The prefix.
     pub prefix: PathBuf,
     /// `Installation::state_dir`
@@ -29,7 +29,7 @@ pub(super) struct Installation {
 impl Installation {
     /// The installation at the given prefix, else at what `zeek-config --prefix` says, else around the `zeek` on PATH,
     /// else at Zeek's default prefix.
-    pub(super) fn find(prefix: Option<&Path>, environment: &Environment) -> Self {
+    pub fn find(prefix: Option<&Path>, environment: &Environment) -> Self {
         let prefix = prefix
             .map(Path::to_path_buf)
             .or_else(|| prefix_from_zeek_config(environment))
@@ -70,7 +70,7 @@ fn constant(script: &str, name: &str) -> Option<String> {
 }
 
 fn prefix_from_zeek_config(environment: &Environment) -> Option<PathBuf> {
-    let output = Command::new(on_path(environment, "zeek-config")?)
+    let output = Command::new(environment.program("zeek-config")?)
         .arg("--prefix")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -81,18 +81,11 @@ fn prefix_from_zeek_config(environment: &Environment) -> Option<PathBuf> {
 }
 
 fn prefix_of_zeek(environment: &Environment) -> Option<PathBuf> {
-    let zeek = on_path(environment, "zeek")?.canonicalize().ok()?;
+    let zeek = environment.program("zeek")?.canonicalize().ok()?;
     let bin = zeek
         .parent()
         .filter(|bin| bin.file_name() == Some(OsStr::new("bin")))?;
     bin.parent().map(Path::to_path_buf)
-}
-
-fn on_path(environment: &Environment, program: &str) -> Option<PathBuf> {
-    let path = environment.get("PATH")?;
-    std::env::split_paths(path)
-        .map(|directory| directory.join(program))
-        .find(|candidate| candidate.is_file())
 }
 
 #[cfg(test)]
@@ -108,7 +101,7 @@ mod tests {
     }
 
     fn path_of(directory: &Path) -> Environment {
-        Environment::from([("PATH", directory.to_str().unwrap())])
+        Environment::new([("PATH", directory.to_str().unwrap())], "/")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::core::Level;
+use mgmt_api::Level;
 
 /// `Log::default_rotation_date_format`, which is also the format of `#open` and `#close`.
 const DATE: &str = "%Y-%m-%d-%H-%M-%S";

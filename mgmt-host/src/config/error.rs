@@ -5,7 +5,7 @@ use crate::process::with_causes;
 
 /// The configuration is not usable; every problem that was found.
 #[derive(Debug)]
-pub struct ConfigErrors(pub(super) Vec<ConfigError>);
+pub struct ConfigErrors(Vec<ConfigError>);
 
 /// One problem of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +36,14 @@ pub enum ConfigError {
     NotAnAssignment(String),
     /// A command-line assignment to a name that Zeek does not have.
     #[error(
-        "command-line assignment: Zeek's controller has no setting {0}; dump-config lists those that have an effect"
+        "command-line assignment: Zeek's {daemon} has no setting {name}; dump-config lists those that have an effect"
     )]
-    UnknownName(String),
+    UnknownName {
+        /// What the daemon is.
+        daemon: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A redefinition that matters but cannot be evaluated here.
     #[error(
         "{origin}: cannot read the redefinition of {name}: {reason}; give the value on the command line instead"
@@ -63,14 +68,24 @@ pub enum ConfigError {
     #[error("environment variable {0}: not valid UTF-8")]
     NotUtf8(String),
 }
+
 impl ConfigErrors {
+    /// What was found; nothing if there is nothing.
+    pub fn check(problems: Vec<ConfigError>) -> Result<(), Self> {
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(problems))
+        }
+    }
+
     /// Whether the command line itself is wrong, rather than what it refers to.
     pub fn is_usage(&self) -> bool {
         self.0.iter().any(|error| match error {
             ConfigError::Value { origin, .. } | ConfigError::Unusable { origin, .. } => {
                 origin.is_command_line()
             }
-            ConfigError::NotAnAssignment(_) | ConfigError::UnknownName(_) => true,
+            ConfigError::NotAnAssignment(_) | ConfigError::UnknownName { .. } => true,
             ConfigError::NotPlain { .. } | ConfigError::Redefs { .. } | ConfigError::NotUtf8(_) => false,
         })
     }

@@ -4,15 +4,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Parser;
 use jiff::civil::DateTime;
 use serde::Deserialize;
 
 use super::*;
-use crate::{
-    cli::Cli,
-    config::{Environment, RotationConfig, TimeOfDay},
-};
+use crate::config::{RotationConfig, TimeOfDay};
+
+const ROLE: &str = "CONTROLLER";
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -231,22 +229,16 @@ fn a_queue_that_cannot_be_created_does_not_lose_the_log() {
     assert!(fs::read_to_string(rotated).unwrap().contains("kept"));
 }
 
-/// A configuration as the program reads it.
-fn config(dir: &Path, arguments: &[&str]) -> Config {
-    let dir = dir.to_str().unwrap();
-    let directories = [
-        "mgmt-controller",
-        "--state-dir",
-        dir,
-        "--spool-dir",
-        dir,
-        "--name",
-        "c",
-    ];
-    let cli = Cli::try_parse_from(directories.iter().chain(arguments)).unwrap();
-    let config = Config::read(&cli.settings, &Environment::default()).unwrap();
-    fs::create_dir_all(&config.working_dir).unwrap();
-    config
+fn config(dir: &Path, level: Level, field_bytes_max: usize) -> LogConfig {
+    LogConfig {
+        level,
+        field_bytes_max,
+        rotation: Some(rotation(dir)),
+    }
+}
+
+fn start(dir: &Path, config: &LogConfig) -> ManagementLog {
+    ManagementLog::start(dir, "c", ROLE, config).unwrap()
 }
 
 fn queued(dir: &Path) -> PathBuf {
@@ -259,14 +251,7 @@ fn queued(dir: &Path) -> PathBuf {
 #[test]
 fn lines_below_the_level_are_not_written_and_long_ones_are_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(
-        dir.path(),
-        &[
-            "Management::Log::level=WARNING",
-            "Log::default_max_field_string_bytes=5",
-        ],
-    );
-    let log = ManagementLog::start(&config).unwrap();
+    let log = start(dir.path(), &config(dir.path(), Level::Warning, 5));
     log.write(Timestamp::now(), Level::Info, "not me");
     log.write(Timestamp::now(), Level::Warning, "12345");
     log.write(Timestamp::now(), Level::Error, "123456789");
@@ -284,10 +269,9 @@ fn lines_below_the_level_are_not_written_and_long_ones_are_cut() {
 #[test]
 fn a_log_that_cannot_be_written_costs_lines_only() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path(), &[]);
     // A directory in the place of the file: the tests may run as root, whom no permission stops.
-    fs::create_dir(config.working_dir.join("management-c.log")).unwrap();
-    let log = ManagementLog::start(&config).unwrap();
+    fs::create_dir(dir.path().join("management-c.log")).unwrap();
+    let log = start(dir.path(), &config(dir.path(), Level::Info, 4096));
     for _ in 0..3 {
         log.write(Timestamp::now(), Level::Info, "lost");
     }
@@ -299,12 +283,11 @@ fn a_log_that_cannot_be_written_costs_lines_only() {
 fn lines_that_find_no_room_are_dropped_and_counted() {
     const SURPLUS: usize = 10;
     let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path(), &[]);
     // A pipe in the place of the file: whoever opens it waits for a reader.
-    let pipe = config.working_dir.join("management-c.log");
+    let pipe = dir.path().join("management-c.log");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    let log = ManagementLog::start(&config).unwrap();
+    let log = start(dir.path(), &config(dir.path(), Level::Info, 4096));
     for _ in 0..LINES_MAX + SURPLUS {
         log.write(Timestamp::now(), Level::Info, "one of many");
     }

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// A statement of interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Statement {
+pub(super) struct Statement {
     /// The line that it starts on, from 1.
     pub line: usize,
     /// What it is.
@@ -17,7 +17,7 @@ pub(crate) struct Statement {
 
 /// What a statement is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StatementKind {
+pub(super) enum StatementKind {
     /// `redef NAME = VALUE;`
     Assign {
         /// Fully qualified.
@@ -36,7 +36,7 @@ pub(crate) enum StatementKind {
 
 /// Why a redefinition is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotPlain {
+pub(super) enum NotPlain {
     /// `redef NAME += VALUE;` or `-=`
     Increment,
     /// Inside `@if` or `@ifdef`.
@@ -59,7 +59,7 @@ impl fmt::Display for NotPlain {
 }
 
 /// Reads all redefinitions of a script, in order.
-pub(crate) fn statements(script: &str) -> Vec<Statement> {
+pub(super) fn statements(script: &str) -> Vec<Statement> {
     let mut statements = Vec::new();
     let mut module = String::from("GLOBAL");
     let mut conditionals = 0_usize;

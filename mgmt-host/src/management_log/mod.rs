@@ -2,7 +2,7 @@
 //! (`policy/frameworks/management/log.zeek`).
 //!
 //! A thread of its own writes it, since a file system may block for long. Lines travel there through a bounded queue;
-//! when it is full, lines are dropped and counted. Nothing that goes wrong with the log stops the controller: failures
+//! when it is full, lines are dropped and counted. Nothing that goes wrong with the log stops the daemon: failures
 //! are reported once each on standard error, and counted.
 
 mod file;
@@ -11,7 +11,7 @@ mod rotation;
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,16 +24,12 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 use self::file::LogFile;
-use crate::{
-    config::{Config, LogConfig},
-    core::Level,
-};
+use mgmt_api::Level;
+
+use crate::config::LogConfig;
 
 /// How many lines may wait to be written.
 pub const LINES_MAX: usize = 4096;
-
-/// `Management::role`, as it stands in the log.
-const ROLE: &str = "CONTROLLER";
 
 /// A handle to the thread that writes the management log.
 #[derive(Debug)]
@@ -74,24 +70,26 @@ struct Line {
 }
 
 impl ManagementLog {
-    /// Starts the thread, which begins by rotating what a crashed process left behind.
-    pub fn start(config: &Config) -> io::Result<Self> {
+    /// Starts the thread, which begins by rotating what a crashed process left behind. `dir` is the process's working
+    /// directory, `node` its name, and `role` its `Management::role` as it stands in the log.
+    pub fn start(dir: &Path, node: &str, role: &'static str, config: &LogConfig) -> io::Result<Self> {
         let LogConfig {
             level,
             field_bytes_max,
             ref rotation,
-        } = config.management_log;
+        } = *config;
         let (lines, queue) = sync_channel(LINES_MAX);
         let counters = Arc::new(Counters::default());
-        let (dir, name, rotation) = (config.working_dir.clone(), config.name.clone(), rotation.clone());
+        let (dir, node, rotation) = (dir.to_path_buf(), node.to_owned(), rotation.clone());
         let tally = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name(String::from("management-log"))
             .spawn(move || {
                 // Finding the local time zone takes long enough to keep it out of the start.
-                let file = LogFile::new(&dir, &name, rotation, TimeZone::system());
+                let file = LogFile::new(&dir, &node, rotation, TimeZone::system());
                 let writer = Writer {
                     file,
+                    role,
                     counters: tally,
                     failing: false,
                 };
@@ -152,6 +150,7 @@ impl Counters {
 /// What the thread owns.
 struct Writer {
     file: LogFile,
+    role: &'static str,
     counters: Arc<Counters>,
     /// Whether the last operation failed: a full disk is reported once, not per line.
     failing: bool,
@@ -186,7 +185,7 @@ impl Writer {
         }
         match self
             .file
-            .write(Timestamp::now(), line.time, line.level, ROLE, &line.message)
+            .write(Timestamp::now(), line.time, line.level, self.role, &line.message)
         {
             Ok(()) => {
                 self.counters.written.fetch_add(1, Ordering::Relaxed);

@@ -4,11 +4,11 @@ use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use broker_codec::data::{Port, Protocol};
 
-use crate::core::Level;
+use mgmt_api::Level;
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notation {
+pub enum Notation {
     /// As in a script: strings stand in quotes.
     Script,
     /// As in an environment variable or a command-line assignment: strings stand as they are
@@ -27,7 +27,7 @@ pub struct ValueError {
 }
 
 /// A type that settings have.
-pub(crate) trait Value: Sized {
+pub trait Value: Sized {
     /// What is asked for, with an example; follows "is not".
     const EXPECTED: &'static str;
 

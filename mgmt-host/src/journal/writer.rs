@@ -9,8 +9,9 @@ use std::{
 
 use mgmt_api::Now;
 
-use super::{Entry, Header};
-use crate::core::Input;
+use serde::Serialize;
+
+use super::Entry;
 
 /// How many entries may wait to be written.
 pub const ENTRIES_MAX: usize = 1024;
@@ -18,10 +19,10 @@ pub const ENTRIES_MAX: usize = 1024;
 /// A handle to the thread that writes a journal.
 ///
 /// A journal with a hole is worth nothing. When the disk is too slow or full, it ends there, the log says so, and the
-/// controller goes on.
+/// daemon goes on.
 #[derive(Debug)]
-pub struct Journal {
-    entries: Option<SyncSender<Entry>>,
+pub struct Journal<I> {
+    entries: Option<SyncSender<Entry<I>>>,
     thread: thread::JoinHandle<JournalCounters>,
 }
 
@@ -30,14 +31,14 @@ pub struct Journal {
 pub struct JournalCounters {
     /// Entries written.
     pub written: u64,
-    /// Whether it ended before the controller did.
+    /// Whether it ended before the daemon did.
     pub incomplete: bool,
 }
 
-impl Journal {
+impl<I: Serialize + Clone + Send + 'static> Journal<I> {
     /// Starts a journal in a new file that its owner alone can read: configurations may hold secrets. The journal before
     /// that, which may tell of a crash, is kept with `.previous` behind its name.
-    pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
+    pub fn create(path: &Path, header: &impl Serialize) -> io::Result<Self> {
         match fs::rename(path, previous(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -51,7 +52,7 @@ impl Journal {
     }
 
     /// Starts a journal in this file.
-    pub(super) fn start(mut file: impl Write + Send + 'static, header: &Header) -> io::Result<Self> {
+    pub(super) fn start(mut file: impl Write + Send + 'static, header: &impl Serialize) -> io::Result<Self> {
         write_line(&mut file, header)?;
         let (entries, queue) = sync_channel(ENTRIES_MAX);
         let thread = thread::Builder::new()
@@ -64,7 +65,7 @@ impl Journal {
     }
 
     /// Records an input that is about to happen. Never waits.
-    pub fn record(&mut self, now: Now, input: &Input) {
+    pub fn record(&mut self, now: Now, input: &I) {
         let Some(entries) = &self.entries else { return };
         let entry = Entry {
             now,
@@ -99,7 +100,7 @@ fn previous(path: &Path) -> PathBuf {
     previous.into()
 }
 
-fn write_entries(mut file: impl Write, queue: &Receiver<Entry>) -> JournalCounters {
+fn write_entries<I: Serialize>(mut file: impl Write, queue: &Receiver<Entry<I>>) -> JournalCounters {
     let mut counters = JournalCounters::default();
     for entry in queue {
         if let Err(error) = write_line(&mut file, &entry) {
@@ -113,7 +114,7 @@ fn write_entries(mut file: impl Write, queue: &Receiver<Entry>) -> JournalCounte
 }
 
 /// Whole lines go to the system at once: what is cut off by a crash of the process is at most the last.
-fn write_line(file: &mut impl Write, line: &impl serde::Serialize) -> io::Result<()> {
+fn write_line(file: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(line)?;
     line.push(b'\n');
     file.write_all(&line)

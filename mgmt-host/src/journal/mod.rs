@@ -1,0 +1,234 @@
+//! The journal: everything that happened to the core, one JSON object a line, so that it can be made to happen again.
+//!
+//! ```text
+//! {"journal":1,"program":"mgmt-controller 0.1.0","settings":{...},"seed":"5f..."}
+//! {"now":{"secs":0,"nanos":412345},"input":{"Started":{...}}}
+//! {"now":{"secs":4,"nanos":98765},"input":{"Request":{...}}}
+//! ```
+//!
+//! The first line, the header, holds what the core started with. Its ids are drawn from a [`Seed`] there, so nothing else is
+//! needed for [`replay`]. A line is handed to the disk before
+//! the core sees its input: the input that a crash came of is the last one. A journal whose end is missing is shorter, but
+//! good.
+
+mod writer;
+
+use std::{
+    fmt,
+    io::{self, BufRead, Write},
+};
+
+use mgmt_api::{IdSource, Now, UniqueIds, ids::ID_BYTES};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+pub use self::writer::{ENTRIES_MAX, Journal, JournalCounters};
+
+#[cfg(test)]
+mod tests;
+
+/// The version of the format that this program writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A core whose runs can be recorded.
+pub trait Machine: Sized {
+    /// What it starts with: the first line. Has a field `journal`, which is [`FORMAT_VERSION`].
+    type Header: Serialize + DeserializeOwned;
+    /// What happens to it.
+    type Input: Serialize + DeserializeOwned + Clone + Send + 'static;
+    /// What it wants done.
+    type Action: Serialize;
+
+    /// Starts it.
+    fn start(header: Self::Header) -> Self;
+
+    /// Has an input happen to it.
+    fn step(&mut self, now: Now, input: Self::Input) -> Vec<Self::Action>;
+}
+
+/// Something that happened: any other line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry<I> {
+    /// When.
+    pub now: Now,
+    /// What.
+    pub input: I,
+}
+
+/// Random bytes from which ids are derived: nobody who does not know them can foresee an id, and who knows them can repeat
+/// them all.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Seed([u8; Self::LEN]);
+
+impl Seed {
+    /// How many bytes there are.
+    pub const LEN: usize = 32;
+
+    /// From random bytes.
+    pub const fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The ids: the n-th is made of the first bytes of the SHA-256 sum of seed and n.
+    pub fn ids(&self) -> impl IdSource + use<> {
+        let seed = self.0;
+        let mut drawn: u64 = 0;
+        UniqueIds::new(move || {
+            drawn += 1;
+            let sum = Sha256::new()
+                .chain_update(seed)
+                .chain_update(drawn.to_be_bytes())
+                .finalize();
+            let mut bytes = [0; ID_BYTES];
+            std::iter::zip(&mut bytes, sum).for_each(|(byte, of_sum)| *byte = of_sum);
+            bytes
+        })
+    }
+}
+
+/// Does not show the bytes.
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+impl From<Seed> for String {
+    fn from(Seed(bytes): Seed) -> Self {
+        bytes.iter().fold(Self::new(), |mut text, byte| {
+            use fmt::Write as _;
+
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+impl TryFrom<String> for Seed {
+    type Error = SeedError;
+
+    fn try_from(text: String) -> Result<Self, SeedError> {
+        let digits = text.as_bytes();
+        if digits.len() != 2 * Self::LEN {
+            return Err(SeedError);
+        }
+        let mut bytes = [0; Self::LEN];
+        for (byte, digits) in std::iter::zip(&mut bytes, digits.chunks_exact(2)) {
+            let digits = str::from_utf8(digits).map_err(|_| SeedError)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| SeedError)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A text is not a [`Seed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {} hexadecimal digits", 2 * Seed::LEN)]
+pub struct SeedError;
+
+/// A journal cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// It cannot be read.
+    #[error("cannot read the journal")]
+    Read(#[source] io::Error),
+    /// The outcome cannot be written.
+    #[error("cannot write what was done")]
+    Write(#[source] io::Error),
+    /// There is nothing in it.
+    #[error("journal is empty")]
+    Empty,
+    /// A line is not what belongs there.
+    #[error("line {line} is not one of a journal")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// Another program wrote it.
+    #[error("journal has format {found}, this program reads {FORMAT_VERSION}")]
+    Version {
+        /// The format that it has.
+        found: u32,
+    },
+}
+
+/// What a replay went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// How many inputs there were.
+    pub inputs: usize,
+    /// How many actions they caused.
+    pub actions: usize,
+    /// Whether the last line is incomplete. It is left out.
+    pub truncated: bool,
+}
+
+/// Makes everything happen again to a fresh core, and prints each input after `>` and what the core wants done after `<`,
+/// as JSON.
+pub fn replay<M: Machine>(journal: impl BufRead, mut out: impl Write) -> Result<Replayed, JournalError> {
+    let mut lines = Lines {
+        journal,
+        number: 0,
+        line: String::new(),
+    };
+    if !lines.advance()? {
+        return Err(JournalError::Empty);
+    }
+    let Format { journal: found } = lines.parse()?;
+    if found != FORMAT_VERSION {
+        return Err(JournalError::Version { found });
+    }
+    let mut machine = M::start(lines.parse()?);
+
+    let mut replayed = Replayed::default();
+    while lines.advance()? {
+        let Entry { now, input } = match lines.parse::<Entry<M::Input>>() {
+            Err(_) if !lines.line.ends_with('\n') => {
+                replayed.truncated = true;
+                break;
+            }
+            entry => entry?,
+        };
+        writeln!(out, "> {}", lines.line.trim_end()).map_err(JournalError::Write)?;
+        replayed.inputs += 1;
+        for action in machine.step(now, input) {
+            let action = serde_json::to_string(&action).map_err(|error| JournalError::Write(error.into()))?;
+            writeln!(out, "< {action}").map_err(JournalError::Write)?;
+            replayed.actions += 1;
+        }
+    }
+    out.flush().map_err(JournalError::Write)?;
+    Ok(replayed)
+}
+
+/// What every version of the first line has.
+#[derive(Deserialize)]
+struct Format {
+    journal: u32,
+}
+
+struct Lines<R> {
+    journal: R,
+    number: usize,
+    line: String,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn advance(&mut self) -> Result<bool, JournalError> {
+        self.line.clear();
+        self.number += 1;
+        let length = self.journal.read_line(&mut self.line);
+        Ok(length.map_err(JournalError::Read)? > 0)
+    }
+
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, JournalError> {
+        serde_json::from_str(&self.line).map_err(|source| JournalError::Line {
+            line: self.number,
+            source,
+        })
+    }
+}

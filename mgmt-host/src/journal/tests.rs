@@ -1,0 +1,221 @@
+use std::{fs, io, os::unix::fs::PermissionsExt, time::Duration};
+
+use super::*;
+
+/// Repeats what it is told, under an id of its own.
+struct Echo(Box<dyn IdSource>);
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    journal: u32,
+    seed: Seed,
+}
+
+impl Machine for Echo {
+    type Header = Header;
+    type Input = String;
+    type Action = String;
+
+    fn start(header: Header) -> Self {
+        Self(Box::new(header.seed.ids()))
+    }
+
+    fn step(&mut self, now: Now, input: String) -> Vec<String> {
+        vec![format!(
+            "{input} at {:?} is {}",
+            now.since_start(),
+            self.0.next_id()
+        )]
+    }
+}
+
+fn seed() -> Seed {
+    Seed::new([7; Seed::LEN])
+}
+
+fn header() -> Header {
+    Header {
+        journal: FORMAT_VERSION,
+        seed: seed(),
+    }
+}
+
+fn inputs() -> Vec<Entry<String>> {
+    [(0, "this"), (1, "that"), (9999, "more"), (10_000, "last")]
+        .map(|(millis, input)| Entry {
+            now: Now::from_start(Duration::from_millis(millis)),
+            input: input.into(),
+        })
+        .into()
+}
+
+/// What a core really did, in the form of a replay.
+fn done() -> String {
+    let mut machine = Echo::start(header());
+    let mut lines = Vec::new();
+    for entry in inputs() {
+        lines.push(format!("> {}\n", serde_json::to_string(&entry).unwrap()));
+        for action in machine.step(entry.now, entry.input) {
+            lines.push(format!("< {}\n", serde_json::to_string(&action).unwrap()));
+        }
+    }
+    lines.concat()
+}
+
+fn replayed(journal: &[u8]) -> (String, Result<Replayed, JournalError>) {
+    let mut out = Vec::new();
+    let replayed = replay::<Echo>(journal, &mut out);
+    (String::from_utf8(out).unwrap(), replayed)
+}
+
+fn written() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let mut journal = Journal::create(&path, &header()).unwrap();
+    for Entry { now, input } in inputs() {
+        journal.record(now, &input);
+    }
+    let counters = journal.finish();
+    assert_eq!((counters.written, counters.incomplete), (4, false));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn a_replay_does_what_the_core_did_ids_included() {
+    let (out, outcome) = replayed(&written());
+    assert_eq!(out, done());
+    let Replayed {
+        inputs, truncated, ..
+    } = outcome.unwrap();
+    assert_eq!((inputs, truncated), (4, false));
+    assert!(out.contains(&seed().ids().next_id().to_string()), "{out}");
+}
+
+#[test]
+fn a_journal_may_end_anywhere_after_its_header() {
+    let journal = written();
+    let header = journal.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for end in header..journal.len() {
+        let (out, outcome) = replayed(&journal[..end]);
+        assert!(done().starts_with(&out));
+        let complete = journal[..end].ends_with(b"\n") || journal[end] == b'\n';
+        assert_eq!(outcome.unwrap().truncated, !complete, "{end}");
+    }
+}
+
+#[test]
+fn what_is_not_a_journal_is_said_to_be_none() {
+    let error = |journal: &str| replayed(journal.as_bytes()).1.unwrap_err().to_string();
+    assert_eq!(error(""), "journal is empty");
+    assert_eq!(error("hello\n"), "line 1 is not one of a journal");
+    assert_eq!(
+        error("{\"journal\":2}\n"),
+        "journal has format 2, this program reads 1"
+    );
+    assert_eq!(error("{\"journal\":1}\n"), "line 1 is not one of a journal");
+
+    let mut bad = serde_json::to_string(&header()).unwrap();
+    bad.push_str("\n{}\n");
+    assert_eq!(error(&bad), "line 2 is not one of a journal");
+}
+
+#[test]
+fn the_journal_before_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    Journal::<String>::create(&path, &header()).unwrap().finish();
+    let first = fs::read(&path).unwrap();
+    let mut journal = Journal::create(&path, &header()).unwrap();
+    journal.record(Now::START, &String::new());
+    journal.finish();
+    assert_eq!(fs::read(dir.path().join("journal.previous")).unwrap(), first);
+    assert!(fs::read(&path).unwrap().len() > first.len());
+}
+
+/// Takes this many writes and then no more.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_journal_and_nothing_else() {
+    let mut journal = Journal::start(Full(2), &header()).unwrap();
+    for Entry { now, input } in inputs() {
+        journal.record(now, &input);
+    }
+    assert_eq!(
+        journal.finish(),
+        JournalCounters {
+            written: 1,
+            incomplete: true
+        }
+    );
+}
+
+/// Takes nothing before the other end of the channel is gone.
+struct Stuck(std::sync::mpsc::Receiver<()>, bool);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The header passes.
+        if std::mem::replace(&mut self.1, true) {
+            let _gone = self.0.recv();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_slow_disk_ends_the_journal_without_a_hole() {
+    let (release, stuck) = std::sync::mpsc::channel();
+    let mut journal = Journal::start(Stuck(stuck, false), &header()).unwrap();
+    // One may be with the disk already.
+    for _ in 0..ENTRIES_MAX + 2 {
+        journal.record(Now::START, &String::new());
+    }
+    drop(release);
+    journal.record(Now::START, &String::new());
+    let counters = journal.finish();
+    assert!(counters.incomplete);
+    let expected = ENTRIES_MAX as u64;
+    assert!(
+        (expected..=expected + 1).contains(&counters.written),
+        "{counters:?}"
+    );
+}
+
+#[test]
+fn seeds_are_written_in_hexadecimal_and_not_shown() {
+    let text = serde_json::to_string(&seed()).unwrap();
+    assert_eq!(text, format!("\"{}\"", "07".repeat(Seed::LEN)));
+    assert_eq!(serde_json::from_str::<Seed>(&text).unwrap(), seed());
+    for bad in ["\"07\"", "\"é\"", &format!("\"{}\"", "zz".repeat(Seed::LEN))] {
+        let error = serde_json::from_str::<Seed>(bad).unwrap_err().to_string();
+        assert!(error.starts_with("expected 64 hexadecimal digits"), "{error}");
+    }
+    assert_eq!(format!("{:?}", seed()), "Seed(..)");
+}
+
+#[test]
+fn ids_of_a_seed_differ_and_repeat() {
+    let (mut first, mut second) = (seed().ids(), seed().ids());
+    let ids: Vec<_> = (0..100).map(|_| first.next_id()).collect();
+    assert!(ids.iter().all(|id| *id == second.next_id()));
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len());
+    assert_ne!(Seed::new([8; Seed::LEN]).ids().next_id(), ids[0]);
+}

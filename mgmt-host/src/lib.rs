@@ -1,0 +1,18 @@
+//! What controller and agent have in common as processes on a host: where their settings come from, what they write, how
+//! they start and end. What they decide is in their own crates.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
+//! | [`journal`] | what happens to a core, recorded and replayed |
+//! | [`management_log`] | `management-<name>.log` |
+//! | [`process`] | the process's name and its log on standard error |
+//! | [`ready`] | the file that says where a daemon listens |
+//! | [`runtime`] | signals, the working directory, random numbers |
+
+pub mod config;
+pub mod journal;
+pub mod management_log;
+pub mod process;
+pub mod ready;
+pub mod runtime;

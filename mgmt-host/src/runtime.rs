@@ -1,0 +1,130 @@
+//! What the task that owns a core needs of the system.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep_until},
+};
+
+/// A daemon cannot start, or cannot go on, because of its host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The working directory cannot be entered.
+    #[error("cannot change to the working directory {path}")]
+    WorkingDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The ready file cannot be written.
+    #[error("cannot write the ready file {path}")]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The journal cannot be written.
+    #[error("cannot write the journal {path}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system refuses threads, signals or random numbers.
+    #[error("cannot {operation}")]
+    System {
+        /// What was attempted.
+        operation: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A part of the program ended that should not.
+    #[error("{0} has stopped, which is a fault in this program")]
+    Stopped(&'static str),
+    /// A second signal came before the graceful end was complete.
+    #[error("ended by a second signal before everything was written")]
+    Impatient,
+}
+
+/// [`HostError::System`]
+pub const fn system(operation: &'static str, source: io::Error) -> HostError {
+    HostError::System { operation, source }
+}
+
+/// Runs a daemon to its end, on one thread: all that is slow has threads of its own, and one thread for the rest costs
+/// least, in memory and in latency.
+pub fn block_on<E: From<HostError>>(daemon: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| system("start the asynchronous runtime", source))?;
+    let outcome = runtime.block_on(daemon);
+    // After a second signal, nothing that still blocks is waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Creates and enters the working directory. Zeek's processes work in their own; so do core dumps, and whatever else looks for
+/// files there.
+pub fn enter(path: &Path) -> Result<(), HostError> {
+    std::fs::create_dir_all(path)
+        .and_then(|()| std::env::set_current_dir(path))
+        .map_err(|source| HostError::WorkingDir {
+            path: path.to_path_buf(),
+            source,
+        })
+}
+
+/// Random bytes of the system.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], HostError> {
+    let mut bytes = [0; N];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(system("draw random numbers", io::Error::other(error))),
+    }
+}
+
+/// Waits until a time; for ever if there is none.
+pub async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that end the process.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes them over from the system.
+    pub fn new() -> Result<Self, HostError> {
+        let take = |kind| signal(kind).map_err(|source| system("handle signals", source));
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The name of the next signal. May be cancelled.
+    pub async fn recv(&mut self) -> &'static str {
+        let terminate = pin!(self.terminate.recv());
+        let interrupt = pin!(self.interrupt.recv());
+        tokio::select! {
+            _ = terminate => "SIGTERM",
+            _ = interrupt => "SIGINT",
+        }
+    }
+}
