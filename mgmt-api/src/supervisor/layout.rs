@@ -112,11 +112,11 @@ const CURRENT_NAMES: &[&str] = &[
 /// The `ClusterEndpoint` of Zeek 7.0 is the older ones with fields added at the end.
 const ENDPOINT_NAMES: &[&str] = &["role", "host", "p", "interface", "pcap_file", "metrics_port"];
 
-const CREATE_REQUEST: &str = "SupervisorControl::create_request";
-const STATUS_RESPONSE: &str = "SupervisorControl::status_response";
+pub(super) const CREATE_REQUEST: &str = "SupervisorControl::create_request";
+pub(super) const STATUS_RESPONSE: &str = "SupervisorControl::status_response";
 
 /// Where the port stands in a `ClusterEndpoint`.
-const ENDPOINT_PORT: usize = 2;
+pub(super) const ENDPOINT_PORT: usize = 2;
 
 /// The field that older Zeeks lack and can do without: they have no metrics to offer.
 const METRICS_PORT: usize = 5;
@@ -280,7 +280,7 @@ impl SupervisorLayout {
         Ok(event)
     }
 
-    fn node_config_from_current(self, current: Vec<Data>) -> Result<Data, LayoutError> {
+    pub(super) fn node_config_from_current(self, current: Vec<Data>) -> Result<Data, LayoutError> {
         let mut current: Vec<Option<Data>> = current.into_iter().map(Some).collect();
         current.resize(CURRENT.len(), None);
         let mut config = Vec::with_capacity(self.node_config().len());
@@ -334,7 +334,7 @@ impl SupervisorLayout {
         Ok(Data::Vector(status))
     }
 
-    fn node_config_to_current(self, config: Data) -> Result<Data, LayoutError> {
+    pub(super) fn node_config_to_current(self, config: Data) -> Result<Data, LayoutError> {
         let config = elements(config)?;
         let fields = self.node_config();
         if config.len() < fields.len() {
@@ -450,7 +450,7 @@ fn for_each_node(
     Ok(())
 }
 
-fn elements(record: Data) -> Result<Vec<Data>, LayoutError> {
+pub(super) fn elements(record: Data) -> Result<Vec<Data>, LayoutError> {
     match record {
         Data::Vector(elements) => Ok(elements),
         other => Err(LayoutError::NotARecord(other.kind())),
@@ -458,7 +458,7 @@ fn elements(record: Data) -> Result<Vec<Data>, LayoutError> {
 }
 
 /// The same keys with other values.
-fn convert_values(
+pub(super) fn convert_values(
     table: Table,
     convert: impl Fn(Data) -> Result<Data, LayoutError>,
 ) -> Result<Table, LayoutError> {

@@ -10,6 +10,7 @@
 
 mod layout;
 mod records;
+mod supervisor_side;
 
 #[cfg(test)]
 mod tests;

@@ -432,3 +432,49 @@ fn layouts_have_names() {
     }
     assert_eq!("9.0".parse::<SupervisorLayout>(), Err(LayoutParseError));
 }
+
+/// What stands in for a Supervisor reads what agents sent to it, and reports as it reported.
+#[test]
+fn the_supervisors_side_reads_requests_and_writes_responses_as_recorded() {
+    let mut compared = 0;
+    for (scenario, layout) in RECORDINGS {
+        for event in recorded(scenario) {
+            if event.name == "SupervisorControl::create_request" {
+                let current = layout.request_to_current(event.clone()).unwrap();
+                let read: SupervisorRequest = current.parse().unwrap();
+                let written = layout.request(Event::of(&read).unwrap()).unwrap();
+                assert_eq!(written.args, event.args, "{scenario}");
+            } else if event.name == "SupervisorControl::status_response" {
+                let current = layout.response(event.clone()).unwrap();
+                let read: SupervisorResponse = current.parse().unwrap();
+                let written = layout.response_from_current(Event::of(&read).unwrap());
+                assert_eq!(written.unwrap().args, event.args, "{scenario}");
+            } else {
+                continue;
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 100, "{compared} records compared");
+}
+
+#[test]
+fn the_supervisors_side_reads_every_layout_and_refuses_what_is_too_short() {
+    for layout in SupervisorLayout::ALL {
+        let request = layout.request(create(worker())).unwrap();
+        let read = layout.request_to_current(request.clone()).unwrap().parse();
+        let Ok(SupervisorRequest::Create { node, .. }) = read else {
+            panic!("{layout}: {read:?}")
+        };
+        assert_eq!(*node, worker(), "{layout}");
+
+        let mut short = request;
+        let Data::Vector(config) = &mut short.args[1] else {
+            panic!("{layout}")
+        };
+        config.pop();
+        let error = layout.request_to_current(short).unwrap_err();
+        let expected = matches!(error, LayoutError::TooShort { layout: named, .. } if named == layout);
+        assert!(expected, "{layout}: {error}");
+    }
+}
