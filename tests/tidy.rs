@@ -101,6 +101,20 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "tracing-subscriber",
         ],
     ),
+    (
+        "stand-ins",
+        &[
+            "broker-codec",
+            "broker-endpoint",
+            "bytes",
+            "mgmt-api",
+            "rustix",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+        ],
+    ),
     ("mgmt-agent", &["broker-codec", "mgmt-api", "serde"]),
 ];
 

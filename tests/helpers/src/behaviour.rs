@@ -1,0 +1,118 @@
+use std::{collections::BTreeMap, env, path::PathBuf};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The environment variable that says how a Supervisor behaves: a [`SupervisorBehaviour`] in JSON.
+pub const SUPERVISOR_VARIABLE: &str = "STAND_IN_SUPERVISOR";
+
+/// The environment variable that says how a node behaves: a [`NodeBehaviour`] in JSON. As any other it reaches a node from
+/// the Supervisor's environment, or from `env` in the node's configuration.
+pub const NODE_VARIABLE: &str = "STAND_IN_NODE";
+
+/// How a Supervisor behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SupervisorBehaviour {
+    /// Which Zeek it is, as in `6.0.9`: decides the layout of records, the metadata of events, and what `--version` prints.
+    pub zeek_version: String,
+    /// Takes connections and never answers, as a Supervisor of Zeek 8.1 that has not loaded Broker's backend.
+    pub deaf: bool,
+    /// After this many requests it does nothing any more, though its connections stay.
+    pub hang_after: Option<u64>,
+    /// The nodes that it refuses to create, and with which text.
+    pub refuse: BTreeMap<String, String>,
+    /// A JSON file that appears, whole, when the Supervisor listens: its `pid`, and `broker`, the addresses.
+    pub ready_file: Option<PathBuf>,
+    /// Ends, in good order, when the process that started it is gone.
+    pub ends_with_parent: bool,
+    /// Says everywhere that this is a simulation.
+    pub announced: bool,
+}
+
+impl Default for SupervisorBehaviour {
+    fn default() -> Self {
+        Self {
+            zeek_version: "9.0.0".into(),
+            deaf: false,
+            hang_after: None,
+            refuse: BTreeMap::new(),
+            ready_file: None,
+            ends_with_parent: false,
+            announced: false,
+        }
+    }
+}
+
+impl SupervisorBehaviour {
+    pub(crate) fn of_environment() -> Result<Self, BehaviourError> {
+        of_environment(SUPERVISOR_VARIABLE)
+    }
+}
+
+/// How a node behaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "faults that can be combined at will"
+)]
+pub struct NodeBehaviour {
+    /// What it writes to its standard output at the start.
+    pub stdout: Option<String>,
+    /// What it writes to its standard error at the start.
+    pub stderr: Option<String>,
+    /// Fails, as Zeek does, if its network interface does not exist.
+    pub checks_interface: bool,
+    /// Ends by itself, at once or when it has said hello.
+    pub exit: Option<Exit>,
+    /// Does nothing, not even say hello.
+    pub hangs: bool,
+    /// Says hello, but does not answer requests.
+    pub mute: bool,
+    /// Ends by SIGKILL only.
+    pub ignores_sigterm: bool,
+    /// Writes to its standard output without a pause, once it has said hello.
+    pub floods_output: bool,
+    /// Says hello to its agent again and again, without a pause.
+    pub floods_agent: bool,
+    /// Starts a process of its own, which holds the node's output open and lives this many seconds, whatever becomes of
+    /// the node.
+    pub forks: Option<u64>,
+}
+
+/// How a node ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exit {
+    /// Its exit status.
+    #[serde(default)]
+    pub status: u8,
+    /// Whether it is killed by SIGABRT instead, as by an internal error of Zeek.
+    #[serde(default)]
+    pub aborts: bool,
+    /// Whether it says hello before.
+    #[serde(default)]
+    pub after_hello: bool,
+}
+
+impl NodeBehaviour {
+    pub(crate) fn of_environment() -> Result<Self, BehaviourError> {
+        of_environment(NODE_VARIABLE)
+    }
+}
+
+/// A behaviour cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable {variable}: {source}")]
+pub struct BehaviourError {
+    variable: &'static str,
+    source: serde_json::Error,
+}
+
+fn of_environment<T: DeserializeOwned + Default>(variable: &'static str) -> Result<T, BehaviourError> {
+    match env::var_os(variable) {
+        None => Ok(T::default()),
+        Some(text) => serde_json::from_slice(text.as_encoded_bytes())
+            .map_err(|source| BehaviourError { variable, source }),
+    }
+}

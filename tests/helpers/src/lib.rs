@@ -1,0 +1,102 @@
+//! Stand-ins for Zeek's processes: a Supervisor and cluster nodes that talk to an agent as Zeek's do, and analyse nothing.
+//!
+//! ```text
+//!   agent  <-- SupervisorControl, notify_node_exit -->  zeek -j            Supervisor: answers at once
+//!     ^                                                    | orders          stem: one order after the other
+//!     |                                                    v
+//!     +------ notify_node_hello, node_dispatch ------->  zeek.worker-01 ...  nodes, real processes
+//! ```
+//!
+//! [`run`] is the `main` of a program that can take Zeek's place: the package's binary `zeek`, for tests, and
+//! `mgmt-agent --simulate`, for whoever wants to see a cluster without Zeek. It understands as much of Zeek's command line
+//! as an agent uses:
+//!
+//! | arguments | what it does |
+//! |---|---|
+//! | `--version` | prints `zeek version 9.0.0` |
+//! | `-j`, scripts, `Module::name=value` ... | is a Supervisor |
+//!
+//! What Zeek's Supervisor does is told in its own words in [`supervisor`], and which of it is recorded in `fixtures/`;
+//! `tests/helpers/tests` plays recorded agents to it and compares what it says.
+//!
+//! Faults are chosen by two environment variables that hold JSON: [`SUPERVISOR_VARIABLE`] and [`NODE_VARIABLE`], see
+//! [`SupervisorBehaviour`] and [`NodeBehaviour`]. The latter can be part of a node's own environment, and so of the
+//! configuration that is deployed.
+
+mod behaviour;
+mod command_line;
+pub mod node;
+mod release;
+pub mod supervisor;
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use broker_codec::data::ZeekString;
+
+pub use behaviour::{
+    BehaviourError, Exit, NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour,
+};
+use command_line::Invocation;
+pub use release::Release;
+
+/// How a stand-in starts further stand-ins: itself, with these arguments before all others.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The arguments.
+    pub arguments: Vec<OsString>,
+}
+
+/// Does what a command line says, see [the crate](crate); `arguments` are those after the program's name and those of
+/// [`Program`].
+pub fn run(program: Program, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let invocation = match Invocation::parse(arguments) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match invocation {
+        Invocation::Version => SupervisorBehaviour::of_environment()
+            .map(|behaviour| print(&format!("zeek version {}", behaviour.zeek_version)))
+            .map_err(|error| error.to_string()),
+        Invocation::Supervise(command_line) => SupervisorBehaviour::of_environment()
+            .map_err(|error| error.to_string())
+            .and_then(|behaviour| {
+                supervisor::run(program, &command_line, behaviour).map_err(|error| error.to_string())
+            }),
+        Invocation::Node(command_line) => return node::run(&program, &command_line),
+        Invocation::Linger(duration) => {
+            std::thread::sleep(duration);
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("fatal error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output; there is nobody to tell if that fails.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes to standard error; there is nobody to tell if that fails.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A path that came as bytes.
+fn path(bytes: &ZeekString) -> PathBuf {
+    OsStr::from_bytes(bytes.as_bytes()).into()
+}

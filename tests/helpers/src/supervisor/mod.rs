@@ -1,0 +1,413 @@
+//! A Supervisor: `zeek -j` as an agent sees it.
+//!
+//! As in Zeek (`src/supervisor/Supervisor.cc`) there are two halves. This one keeps the table of nodes, answers requests at
+//! once, and orders the `stem` to do what they ask for; so an answer says that a request is taken on, not that it is
+//! done. The stem owns the processes and works through its orders one after the other; it tells which process a node is
+//! now. What the Management framework loads into a Supervisor (`policy/frameworks/management/supervisor`) is here, too: the
+//! output of nodes, in files and as news to the agent.
+//!
+//! Different from Zeek: the stem is no process of its own; nodes are started by `exec`; a node's output is not lost when it
+//! comes in bursts, the node waits instead; and nodes end at once, not after a second, when their Supervisor is killed.
+
+mod outputs;
+mod revival;
+mod stem;
+mod table;
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::Path,
+    process, thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use broker_codec::{
+    Topic, TopicTooLong,
+    data::{DataError, ZeekString},
+    zeek::Event,
+};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PublishError};
+use mgmt_api::{SupervisorMessage, SupervisorRequest, SupervisorResponse, topics};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{PidfdFlags, getppid, pidfd_open},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    Program, Release, SupervisorBehaviour,
+    command_line::{CommandLine, CommandLineError, variable},
+    complain,
+};
+use outputs::Outputs;
+use stem::{Notice, Order, Stem};
+use table::Table;
+
+/// How many lines of output and notices of the stem may wait. When it is full, nodes wait to write.
+const NOTICES_MAX: usize = 1024;
+
+/// A Supervisor cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SupervisorError {
+    #[error(transparent)]
+    CommandLine(#[from] CommandLineError),
+    #[error("no Zeek {0} is known")]
+    UnknownRelease(String),
+    #[error("{what}: {source}")]
+    Io { what: &'static str, source: io::Error },
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("Broker endpoint has ended")]
+    EndpointEnded,
+    #[error(transparent)]
+    Topic(#[from] TopicTooLong),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
+    move |source| SupervisorError::Io { what, source }
+}
+
+/// Is a Supervisor until SIGTERM, SIGINT or a `SupervisorControl::stop_request`.
+pub(crate) fn run(
+    program: Program,
+    command_line: &CommandLine,
+    behaviour: SupervisorBehaviour,
+) -> Result<(), SupervisorError> {
+    let release = Release::of_version(&behaviour.zeek_version)
+        .ok_or_else(|| SupervisorError::UnknownRelease(behaviour.zeek_version.clone()))?;
+    // One thread: processes are told to end with the thread that started them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .map_err(io_error("cannot start the runtime"))?
+        .block_on(async {
+            let mut supervisor = Supervisor::start(program, command_line, behaviour, release).await?;
+            let outcome = supervisor.serve().await;
+            supervisor.stop().await;
+            outcome
+        })
+}
+
+struct Supervisor {
+    behaviour: SupervisorBehaviour,
+    release: Release,
+    endpoint: Endpoint,
+    handle: EndpointHandle,
+    topic: String,
+    shim_topic: String,
+    /// Whether it is one that answers.
+    answers: bool,
+    requests: u64,
+    table: Table,
+    outputs: Outputs,
+    orders: mpsc::UnboundedSender<Order>,
+    notices: mpsc::Receiver<Notice>,
+}
+
+/// What a Supervisor has to do next.
+enum Next {
+    Event(EndpointEvent),
+    Notice(Notice),
+    Stop,
+}
+
+impl Supervisor {
+    async fn start(
+        program: Program,
+        command_line: &CommandLine,
+        behaviour: SupervisorBehaviour,
+        release: Release,
+    ) -> Result<Self, SupervisorError> {
+        let agent = command_line.loads("policy/frameworks/management/agent");
+        let topic = command_line.text_or("SupervisorControl::topic_prefix", topics::SUPERVISOR);
+        let mut config = EndpointConfig::default();
+        config.tls = command_line.tls()?;
+        config.subscriptions = vec![Topic::new(&topic)?, Topic::from_static("zeek/table/")];
+        let endpoint = Endpoint::start(config)?;
+        let handle = endpoint.handle();
+        let listens = agent || command_line.flag("SupervisorControl::enable_listen")?;
+        let addresses = if listens {
+            let default = if agent {
+                "127.0.0.1".into()
+            } else {
+                variable("ZEEK_DEFAULT_LISTEN_ADDRESS").unwrap_or_default()
+            };
+            let host = command_line.text_or("Broker::default_listen_address", &default);
+            handle
+                .listen(&host, command_line.port("Broker::default_port", 9999)?)
+                .await?
+        } else {
+            Vec::new()
+        };
+        // Zeek 8.1 and later answer through whatever is the cluster's backend, by default through none.
+        let broker = agent || command_line.loads("policy/frameworks/cluster/backend/broker");
+        let answers = !behaviour.deaf && (broker || !release.answers_through_cluster());
+
+        let (orders, to_do) = mpsc::unbounded_channel();
+        let (notify, notices) = mpsc::channel(NOTICES_MAX);
+        if behaviour.announced {
+            complain(
+                "SIMULATION: this is a stand-in for Zeek's Supervisor; its nodes analyse no traffic and write no logs",
+            );
+        }
+        let stem = Stem::new(program, command_line.words.clone(), &behaviour, notify);
+        tokio::spawn(stem.run(to_do));
+        let mut supervisor = Self {
+            release,
+            handle,
+            endpoint,
+            topic,
+            shim_topic: command_line.text_or("Management::Supervisor::topic_prefix", topics::SUPERVISOR_SHIM),
+            answers,
+            requests: 0,
+            table: Table::default(),
+            outputs: Outputs::new(command_line),
+            orders,
+            notices,
+            behaviour,
+        };
+        if agent {
+            let node = table::agent(command_line);
+            let answer = supervisor.create(node);
+            if !answer.is_empty() {
+                complain(&format!(
+                    "error: supervisor could not create agent node: {answer}"
+                ));
+            }
+        }
+        if let Some(file) = &supervisor.behaviour.ready_file {
+            announce(file, &addresses).map_err(io_error("cannot write the ready file"))?;
+        }
+        Ok(supervisor)
+    }
+
+    async fn serve(&mut self) -> Result<(), SupervisorError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(io_error("cannot watch for signals"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("cannot watch for signals"))?;
+        let mut parent = if self.behaviour.ends_with_parent {
+            Some(parent().map_err(io_error("cannot watch the parent process"))?)
+        } else {
+            None
+        };
+        loop {
+            let hangs = self
+                .behaviour
+                .hang_after
+                .is_some_and(|requests| self.requests >= requests);
+            let next = tokio::select! {
+                biased;
+                _ = terminate.recv() => Next::Stop,
+                _ = interrupt.recv() => Next::Stop,
+                () = gone(parent.as_mut()) => Next::Stop,
+                Some(notice) = self.notices.recv(), if !hangs => Next::Notice(notice),
+                event = self.endpoint.recv(), if !hangs => {
+                    Next::Event(event.ok_or(SupervisorError::EndpointEnded)?)
+                }
+            };
+            match next {
+                Next::Stop => return Ok(()),
+                Next::Notice(notice) => self.notice(notice).await?,
+                Next::Event(EndpointEvent::Message(message)) => {
+                    let Ok(event) = Event::from_data(message.data) else {
+                        continue;
+                    };
+                    if event.name == "SupervisorControl::stop_request" && self.answers {
+                        return Ok(());
+                    }
+                    self.request(event).await?;
+                }
+                Next::Event(_) => {}
+            }
+        }
+    }
+
+    /// Takes on a request, and says so. One that cannot be read is dropped, as by Zeek.
+    async fn request(&mut self, event: Event) -> Result<(), SupervisorError> {
+        if !event.name.starts_with(b"SupervisorControl::") || !event.name.ends_with(b"_request") {
+            return Ok(());
+        }
+        if !self.answers {
+            return Ok(());
+        }
+        let name = event.name.clone();
+        let request = self
+            .release
+            .layout
+            .request_to_current(event)
+            .map_err(|error| error.to_string())
+            .and_then(|event| event.parse().map_err(|error: DataError| error.to_string()));
+        let request: SupervisorRequest = match request {
+            Ok(request) => request,
+            Err(error) => {
+                complain(&format!(
+                    "warning: failed to convert remote event '{name}': {error}"
+                ));
+                return Ok(());
+            }
+        };
+        let reqid = request.reqid().clone();
+        let response = match request {
+            SupervisorRequest::Create { node, .. } => {
+                let refusal = node
+                    .name
+                    .as_str()
+                    .and_then(|name| self.behaviour.refuse.get(name));
+                let result = match refusal {
+                    Some(text) => text.as_str().into(),
+                    None => self.create(*node),
+                };
+                SupervisorResponse::Create { reqid, result }
+            }
+            SupervisorRequest::Status { node, .. } => SupervisorResponse::Status {
+                reqid,
+                result: self.table.status(&node),
+            },
+            SupervisorRequest::Restart { node, .. } => {
+                let nodes = self.table.names(&node);
+                // Zeek restarts all of none.
+                let result = node.is_empty() || !nodes.is_empty();
+                self.order(nodes, Order::Restart);
+                SupervisorResponse::Restart { reqid, result }
+            }
+            SupervisorRequest::Destroy { node, .. } => {
+                let nodes = self.table.names(&node);
+                let result = node.is_empty() || !nodes.is_empty();
+                for node in &nodes {
+                    self.table.remove(node);
+                }
+                self.order(nodes, Order::Destroy);
+                SupervisorResponse::Destroy { reqid, result }
+            }
+        };
+        self.respond(&response).await?;
+        self.requests += 1;
+        Ok(())
+    }
+
+    /// Adds a node and has it started; or says why not.
+    fn create(&mut self, node: mgmt_api::NodeConfig) -> ZeekString {
+        match self.table.add(node) {
+            Ok(node) => {
+                self.order(vec![Box::new(node)], Order::Create);
+                ZeekString::default()
+            }
+            Err(text) => text.as_str().into(),
+        }
+    }
+
+    fn order<T>(&self, nodes: Vec<T>, order: impl Fn(T) -> Order) {
+        for node in nodes {
+            // The stem ends when it is told to, at the very end.
+            let _ = self.orders.send(order(node));
+        }
+    }
+
+    async fn respond(&self, response: &SupervisorResponse) -> Result<(), SupervisorError> {
+        let (verb, reqid) = match response {
+            SupervisorResponse::Create { reqid, .. } => ("create_response", reqid),
+            SupervisorResponse::Status { reqid, .. } => ("status_response", reqid),
+            SupervisorResponse::Restart { reqid, .. } => ("restart_response", reqid),
+            SupervisorResponse::Destroy { reqid, .. } => ("destroy_response", reqid),
+            SupervisorResponse::NodeStatus { .. } => {
+                return self
+                    .publish(&format!("{}/node_status", self.topic), Event::of(response)?)
+                    .await;
+            }
+        };
+        let mut topic = format!("{}/{verb}/", self.topic).into_bytes();
+        topic.extend_from_slice(reqid.as_bytes());
+        let event = Event::of(response)?;
+        match self.release.layout.response_from_current(event) {
+            Ok(event) => self.publish(topic, event).await,
+            // It was read in this layout, so it can be written in it.
+            Err(error) => {
+                complain(&format!("error: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    async fn publish(&self, topic: impl AsRef<[u8]>, event: Event) -> Result<(), SupervisorError> {
+        let data = self.release.dress(event).into_data();
+        Ok(self.handle.publish(Topic::new(topic)?, &data).await?)
+    }
+
+    async fn notice(&mut self, notice: Notice) -> Result<(), SupervisorError> {
+        match notice {
+            Notice::Trouble(text) => complain(&format!("error: {text}")),
+            Notice::Line { node, stream, line } => self.outputs.line(&node, stream, line),
+            Notice::Started { node, directory, pid } => {
+                self.table.started(&node, pid);
+                if self.answers {
+                    self.respond(&SupervisorResponse::NodeStatus {
+                        node: node.clone(),
+                        pid: pid.into(),
+                    })
+                    .await?;
+                }
+                if let Some(outputs) = self.outputs.begin(&node, directory.as_deref()) {
+                    let exit = SupervisorMessage::NodeExit { node, outputs };
+                    self.publish(&self.shim_topic, Event::of(&exit)?).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves, then ends all nodes.
+    async fn stop(mut self) {
+        self.endpoint.shutdown().await;
+        drop(self.orders);
+        // Nodes that write while they end must not wait for us. The stem closes the channel when all have ended.
+        while let Some(notice) = self.notices.recv().await {
+            match notice {
+                Notice::Trouble(text) => complain(&format!("error: {text}")),
+                Notice::Line { node, stream, line } => self.outputs.line(&node, stream, line),
+                Notice::Started { .. } => {}
+            }
+        }
+    }
+}
+
+/// Writes the ready file, whole at once.
+fn announce(file: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
+    let text = serde_json::json!({ "pid": process::id(), "broker": addresses }).to_string();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let temporary = file.with_extension(format!("{}.tmp", since_epoch.as_nanos()));
+    fs::write(&temporary, text)?;
+    fs::rename(temporary, file)
+}
+
+/// Tells when the process that started this one has ended.
+fn parent() -> io::Result<oneshot::Receiver<()>> {
+    let Some(parent) = getppid() else {
+        return Err(io::Error::other("it is not in sight"));
+    };
+    let parent = pidfd_open(parent, PidfdFlags::empty())?;
+    let (tell, told) = oneshot::channel();
+    thread::Builder::new().name("parent".into()).spawn(move || {
+        while poll(&mut [PollFd::new(&parent, PollFlags::IN)], None).is_err_and(|error| error == Errno::INTR)
+        {
+        }
+        // Nobody listens if we have ended before.
+        let _ = tell.send(());
+    })?;
+    Ok(told)
+}
+
+/// Waits for what [`parent`] tells; for ever if nobody asked.
+async fn gone(parent: Option<&mut oneshot::Receiver<()>>) {
+    match parent {
+        // A thread that has ended otherwise cannot tell any more.
+        Some(parent) => drop(parent.await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,132 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    io::Write,
+    path::Path,
+};
+
+use broker_codec::data::ZeekString;
+use mgmt_api::NodeOutputs;
+
+use crate::command_line::CommandLine;
+
+/// A stream of a node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// What nodes write (`policy/frameworks/management/supervisor/main.zeek`): into files in their directories, and the last
+/// lines kept, to be told when the node is started again.
+pub(super) struct Outputs {
+    nodes: BTreeMap<ZeekString, Node>,
+    stdout_file: String,
+    stderr_file: String,
+    lines_max: usize,
+}
+
+struct Node {
+    stdout: Lines,
+    stderr: Lines,
+}
+
+#[derive(Default)]
+struct Lines {
+    file: Option<File>,
+    last: VecDeque<Vec<u8>>,
+}
+
+impl Outputs {
+    pub(super) fn new(command_line: &CommandLine) -> Self {
+        let lines_max = command_line.text("Management::Supervisor::output_max_lines");
+        Self {
+            nodes: BTreeMap::new(),
+            stdout_file: command_line.text_or("Management::Node::stdout_file", "stdout"),
+            stderr_file: command_line.text_or("Management::Node::stderr_file", "stderr"),
+            lines_max: lines_max.and_then(|lines| lines.parse().ok()).unwrap_or(100),
+        }
+    }
+
+    /// A node has written a line that is not empty.
+    pub(super) fn line(&mut self, node: &ZeekString, stream: Stream, line: Vec<u8>) {
+        let Some(node) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let lines = match stream {
+            Stream::Stdout => &mut node.stdout,
+            Stream::Stderr => &mut node.stderr,
+        };
+        if let Some(file) = &mut lines.file {
+            // A full disk does not end a Supervisor.
+            let _ = file.write_all(&[&line[..], b"\n"].concat());
+        }
+        lines.last.push_back(line);
+        while lines.last.len() > self.lines_max {
+            lines.last.pop_front();
+        }
+    }
+
+    /// A node was started: begins its files anew, and returns what its last life wrote at the end, if anything.
+    pub(super) fn begin(&mut self, node: &ZeekString, directory: Option<&Path>) -> Option<NodeOutputs> {
+        let begin = |name: &str| Lines {
+            file: open(directory, name),
+            last: VecDeque::new(),
+        };
+        let fresh = Node {
+            stdout: begin(&self.stdout_file),
+            stderr: begin(&self.stderr_file),
+        };
+        let before = self.nodes.insert(node.clone(), fresh)?;
+        if before.stdout.last.is_empty() && before.stderr.last.is_empty() {
+            return None;
+        }
+        Some(NodeOutputs {
+            stdout: joined(before.stdout),
+            stderr: joined(before.stderr),
+        })
+    }
+}
+
+fn open(directory: Option<&Path>, name: &str) -> Option<File> {
+    let path = directory?.join(name);
+    // Without its file the output is still told.
+    File::create(path).ok()
+}
+
+fn joined(lines: Lines) -> ZeekString {
+    let lines: Vec<_> = lines.last.into();
+    lines.join(&b'\n').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, process};
+
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_life_are_told_when_the_next_one_begins() {
+        let directory = env::temp_dir().join(format!("stand-ins-outputs-{}", process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let node = ZeekString::from("worker");
+        let mut outputs = Outputs::new(&CommandLine::default());
+        assert_eq!(outputs.begin(&node, Some(&directory)), None, "first life");
+        assert_eq!(outputs.begin(&node, Some(&directory)), None, "a silent life");
+        for number in 0..150 {
+            outputs.line(&node, Stream::Stderr, number.to_string().into_bytes());
+        }
+        let text = fs::read_to_string(directory.join("stderr")).unwrap();
+        assert_eq!(text.lines().count(), 150, "the file has all lines");
+        let told = outputs.begin(&node, Some(&directory)).unwrap();
+        assert_eq!(told.stdout, "");
+        let lines: Vec<_> = told.stderr.as_str().unwrap().lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[99]), (100, "50", "149"));
+        assert_eq!(
+            fs::read_to_string(directory.join("stderr")).unwrap(),
+            "",
+            "truncated"
+        );
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}
