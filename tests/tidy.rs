@@ -115,7 +115,23 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "tokio",
         ],
     ),
-    ("mgmt-agent", &["broker-codec", "mgmt-api", "serde"]),
+    (
+        "mgmt-agent",
+        &[
+            "broker-codec",
+            "broker-endpoint",
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "jiff",
+            "mgmt-api",
+            "mgmt-host",
+            "serde",
+            "thiserror",
+            "tokio",
+            "tracing",
+        ],
+    ),
 ];
 
 /// The crates below the sans-IO line, with their folders.

@@ -1,5 +1,16 @@
-//! The agent of Zeek's Management framework.
+//! Drop-in replacement for the agent of Zeek's Management framework.
 //!
-//! [`core`] is the agent itself, without I/O. What runs it is in preparation.
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`config`] | the configuration, from the command line, the environment and Zeek scripts |
+//! | [`core`] | the agent as a pure state machine, and the one that speaks to a `zeek -j` process |
+//! | [`journal`] | what [`mgmt_host::journal`] needs to know about the agent |
+//! | [`runtime`] | the task that owns the core, and everything around it |
 
+pub mod cli;
+pub mod config;
 pub mod core;
+pub mod journal;
+pub mod runtime;
+mod scripts;

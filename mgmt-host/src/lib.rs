@@ -7,6 +7,7 @@
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`process`] | the process's name and its log on standard error |
+//! | [`program`] | what the program says to whoever started it, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
 //! | [`runtime`] | signals, the working directory, random numbers |
 
@@ -14,5 +15,6 @@ pub mod config;
 pub mod journal;
 pub mod management_log;
 pub mod process;
+pub mod program;
 pub mod ready;
 pub mod runtime;

@@ -1,9 +1,7 @@
 //! Journals of the controller: what [`mgmt_host::journal`] needs to know about it.
 
-use std::io::{BufRead, Write};
-
 use mgmt_api::Now;
-use mgmt_host::journal::{FORMAT_VERSION, JournalError, Machine, Replayed, Seed};
+use mgmt_host::journal::{FORMAT_VERSION, Machine, Seed};
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Action, Configurations, Controller, Input, Settings};
@@ -52,9 +50,4 @@ impl Machine for Controller {
     fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
         Self::step(self, now, input)
     }
-}
-
-/// Makes everything happen again to a fresh controller; see [`mgmt_host::journal::replay`].
-pub fn replay(journal: impl BufRead, out: impl Write) -> Result<Replayed, JournalError> {
-    mgmt_host::journal::replay::<Controller>(journal, out)
 }

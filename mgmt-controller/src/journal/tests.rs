@@ -1,7 +1,7 @@
 use std::{fs, time::Duration};
 
 use mgmt_api::{ClientRequest, Configuration, IdSource, Instance};
-use mgmt_host::journal::{Entry, Journal};
+use mgmt_host::journal::{Entry, Journal, JournalError, Replayed, replay};
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn done() -> String {
 
 fn replayed(journal: &[u8]) -> (String, Result<Replayed, JournalError>) {
     let mut out = Vec::new();
-    let replayed = replay(journal, &mut out);
+    let replayed = replay::<Controller>(journal, &mut out);
     (String::from_utf8(out).unwrap(), replayed)
 }
 

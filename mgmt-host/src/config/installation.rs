@@ -15,7 +15,7 @@ use super::{
 /// The prefix of Zeek's own default installation, for machines without Zeek.
 const DEFAULT_PREFIX: &str = "/usr/local/zeek";
 
-/// A Zeek installation, and where it keeps state and spool.
+/// A Zeek installation, and where it keeps state, spool and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
     /// The prefix.
@@ -24,6 +24,8 @@ pub struct Installation {
     pub state_dir: PathBuf,
     /// `Installation::spool_dir`
     pub spool_dir: PathBuf,
+    /// `Installation::log_dir`
+    pub log_dir: PathBuf,
 }
 
 impl Installation {
@@ -49,6 +51,7 @@ impl Installation {
         Self {
             state_dir: directory("state_dir", "var/lib"),
             spool_dir: directory("spool_dir", "spool"),
+            log_dir: directory("log_dir", "logs"),
             prefix,
         }
     }
@@ -159,5 +162,6 @@ mod tests {
         let found = Installation::find(Some(root.path()), &Environment::default());
         assert_eq!(found.state_dir, Path::new("/var/lib/zeek"));
         assert_eq!(found.spool_dir, Path::new("/var/spool/zeek"));
+        assert_eq!(found.log_dir, root.path().join("logs"));
     }
 }

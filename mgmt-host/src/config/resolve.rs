@@ -19,36 +19,32 @@ use crate::process::with_causes;
 const HIDDEN: &str = "(not shown)";
 
 /// Resolving. What is resolved first is shown first.
-impl Resolver<'_> {
-    /// The value that was given last, else the default; shown either way.
-    pub fn take<T: Value>(&mut self, name: &'static str, default: T) -> Sourced<T> {
-        let sourced = match self.layers.get(name) {
-            Ok(Some(sourced)) => sourced,
-            Ok(None) => Sourced {
-                value: default,
-                origin: Origin::Default,
-            },
+impl<'a> Resolver<'a> {
+    /// The value that was given last, if any; not shown yet.
+    pub fn given<T: Value>(&mut self, name: &'static str) -> Option<Sourced<T>> {
+        match self.layers.get(name) {
+            Ok(sourced) => sourced,
             Err(problem) => {
                 self.problems.push(problem);
-                Sourced {
-                    value: default,
-                    origin: Origin::Default,
-                }
+                None
             }
-        };
+        }
+    }
+
+    /// The value that was given last, else the default; shown either way.
+    pub fn take<T: Value>(&mut self, name: &'static str, default: T) -> Sourced<T> {
+        let sourced = self.given(name).unwrap_or(Sourced {
+            value: default,
+            origin: Origin::Default,
+        });
         self.show(name, sourced.value.show(), sourced.origin.clone());
         sourced
     }
 
     /// The text that was given last, where an empty text counts as nothing given.
     pub fn take_text(&mut self, name: &'static str) -> Option<Sourced<String>> {
-        match self.layers.get::<String>(name) {
-            Ok(sourced) => sourced.filter(|sourced| !sourced.value.is_empty()),
-            Err(problem) => {
-                self.problems.push(problem);
-                None
-            }
-        }
+        self.given::<String>(name)
+            .filter(|sourced| !sourced.value.is_empty())
     }
 
     /// Shows a setting.
@@ -142,7 +138,7 @@ impl Resolver<'_> {
     }
 
     /// What the process was started with.
-    pub const fn environment(&self) -> &Environment {
+    pub const fn environment(&self) -> &'a Environment {
         self.environment
     }
 
@@ -172,7 +168,7 @@ impl Resolver<'_> {
             });
             IpAddr::from([0, 0, 0, 0])
         });
-        let port = self.listen_port(port_name, default_name, default);
+        let port = self.port(port_name, default_name, default);
         self.show(port_name, port.value.show(), port.origin.clone());
         match port.value.protocol {
             Protocol::Tcp => Listener::At(SocketAddr::new(ip, port.value.number)),
@@ -192,7 +188,7 @@ impl Resolver<'_> {
     }
 
     /// The port as text, for which Zeek has environment variables, else the default as a port.
-    fn listen_port(
+    pub fn port(
         &mut self,
         port_name: &'static str,
         default_name: &'static str,
@@ -203,13 +199,7 @@ impl Resolver<'_> {
             origin: Origin::Default,
         };
         let Some(text) = self.take_text(port_name) else {
-            return match self.layers.get(default_name) {
-                Ok(sourced) => sourced.unwrap_or(otherwise),
-                Err(problem) => {
-                    self.problems.push(problem);
-                    otherwise
-                }
-            };
+            return self.given(default_name).unwrap_or(otherwise);
         };
         match Port::parse(&text.value, Notation::Bare) {
             Ok(value) => Sourced {

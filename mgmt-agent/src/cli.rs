@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use mgmt_host::config::{HostArgs, Listener};
+
+use crate::config::PeerOption;
+
+/// Drop-in replacement for the agent of Zeek's Management framework.
+///
+/// Without a subcommand, and with `run`, the agent starts. Settings come from the command line, then the environment
+/// variables of Zeek's agent, then defaults.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true
+)]
+pub struct Cli {
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings of a run.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the agent and stay in the foreground (the default)
+    Run(SettingArgs),
+    /// Read the whole configuration, report what is wrong with it, and exit with 0 or 1
+    CheckConfig(SettingArgs),
+    /// Print each effective setting and where it came from
+    DumpConfig {
+        /// The settings to print.
+        #[command(flatten)]
+        settings: SettingArgs,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a journal of `--journal` again, and print each input and what the agent wants done about it
+    Replay {
+        /// The journal.
+        file: PathBuf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page in roff
+    Man,
+}
+
+/// Everything that can be set on the command line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SettingArgs {
+    /// What every daemon of the framework takes.
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// This agent's name [Zeek: `Management::Agent::name`]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where nodes connect, and the controller if we do not connect to it [Zeek: `listen_address`, `listen_port`]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<Listener>,
+    /// The controller to connect to, or `off` to be connected to [Zeek: `Management::Agent::controller`]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub controller: Option<PeerOption>,
+    /// Where the Supervisor, a `zeek -j` process, listens [Zeek: `Broker::default_listen_address`, `default_port`]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub supervisor: Option<String>,
+    /// Which Zeek the Supervisor is, as in 6.0.9; counts if neither it nor `zeek --version` tells
+    #[arg(long, value_name = "VERSION")]
+    pub zeek_version: Option<String>,
+    /// The script that makes a Zeek process a managed node; Zeek's own if it has one, else one of ours
+    #[arg(long, value_name = "SCRIPT")]
+    pub node_script: Option<String>,
+}

@@ -1,0 +1,339 @@
+//! The agent's configuration. Where settings come from, and those of every daemon, are in [`mgmt_host::config`]; the rules
+//! here are those of Zeek 9.0's `policy/frameworks/management/agent/config.zeek`.
+
+mod names;
+mod network_info;
+mod zeek;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use broker_codec::data::{Port, Protocol};
+use broker_endpoint::{PeerAddress, tls::TlsConfig};
+use mgmt_host::config::{self, Resolver, Sourced, Value};
+pub use mgmt_host::config::{
+    ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
+};
+
+pub use self::network_info::{NetworkInfo, PeerOption};
+use self::zeek::{InstalledZeek, Layout};
+use crate::{
+    cli::SettingArgs,
+    core::{self, Archival, broker::Settings},
+};
+
+/// The address in `Management::Agent::controller` that says that the controller connects to the agent.
+const NO_CONTROLLER: &str = "0.0.0.0";
+
+/// The settings that have no name in Zeek.
+const ZEEK_VERSION: &str = "zeek version";
+const NODE_SCRIPT: &str = "node script";
+
+/// Everything that the agent needs to know to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The agent's name; part of paths and log lines.
+    pub name: String,
+    /// `<state>/nodes/<name>`: where the management log is, absolute.
+    pub working_dir: PathBuf,
+    /// Where nodes connect, and controllers.
+    pub listen: Listener,
+    /// The controller that the agent connects to, unless it is the other way round.
+    pub controller: Option<PeerAddress>,
+    /// Where the Supervisor listens.
+    pub supervisor: PeerAddress,
+    /// How connections are protected, all of them.
+    pub broker_tls: TlsConfig,
+    /// How long to wait between attempts to connect; zero for one attempt only.
+    pub connect_retry: Duration,
+    /// What the agent's core wants to know.
+    pub settings: Settings,
+    /// Whether nodes get a script of ours, which is at this path then, as the installed Zeek has none.
+    pub own_node_script: Option<PathBuf>,
+    /// The management log.
+    pub management_log: LogConfig,
+    /// The name that process listings show, instead of the program's.
+    pub process_name: Option<String>,
+    /// Directives for what is logged on standard error, as in `RUST_LOG`.
+    pub log_filter: String,
+    /// How standard error is written.
+    pub log_format: LogFormat,
+    /// Where to announce the bound addresses.
+    pub ready_file: Option<PathBuf>,
+    /// Where to record what happens.
+    pub journal: Option<PathBuf>,
+    /// What an operator should know about the configuration although it is valid.
+    pub warnings: Vec<String>,
+    /// Each effective setting in a fixed order.
+    pub effective: Vec<Effective>,
+}
+
+impl Config {
+    /// The environment of this process, as far as it is read.
+    pub fn environment() -> Result<Environment, ConfigErrors> {
+        Environment::of_process(&names::SCHEMA)
+    }
+
+    /// Reads the configuration, or reports everything that is wrong with it.
+    pub fn read(args: &SettingArgs, environment: &Environment) -> Result<Self, ConfigErrors> {
+        let mut resolver = Resolver::gather(&names::SCHEMA, environment, &args.host);
+        resolver.flag(names::NAME, args.name.as_deref(), "--name");
+        resolver.listener_flag(LISTEN, args.listen, "--listen");
+        resolver.flag(ZEEK_VERSION, args.zeek_version.as_deref(), "--zeek-version");
+        resolver.flag(NODE_SCRIPT, args.node_script.as_deref(), "--node-script");
+        let controller = args.controller.as_ref().map(controller_value);
+        resolver.flag(names::CONTROLLER, controller.as_deref(), "--controller");
+        let config = resolve(&mut resolver, args);
+        ConfigErrors::check(resolver.problems)?;
+        Ok(Self {
+            warnings: resolver.warnings,
+            effective: resolver.effective,
+            ..config
+        })
+    }
+
+    /// What `dump-config` prints, as text.
+    pub fn dump_text(&self) -> String {
+        config::dump_text(&self.effective)
+    }
+
+    /// What `dump-config` prints, as JSON.
+    pub fn dump_json(&self) -> String {
+        config::dump_json(&self.effective)
+    }
+}
+
+const LISTEN: (&str, &str) = (names::LISTEN_ADDRESS, names::LISTEN_PORT);
+
+fn controller_value(controller: &PeerOption) -> String {
+    let (address, port) = match controller {
+        PeerOption::Off => (NO_CONTROLLER.to_owned(), 0),
+        PeerOption::At(PeerAddress { host, port }) => (host.clone(), *port),
+    };
+    let bound_port = Port::tcp(port);
+    NetworkInfo { address, bound_port }.show()
+}
+
+/// Resolves, in the order in which settings are shown.
+fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
+    let host = &args.host;
+    let name = resolver.name(names::NAME);
+    let directories = resolver.directories(host, names::DIRECTORY, &name);
+    let listen = resolver.listener(LISTEN, names::DEFAULT_PORT, Port::tcp(2151));
+    if listen == Listener::Off {
+        resolver
+            .warnings
+            .push(format!("{} is off: nodes cannot connect", names::LISTEN_PORT));
+    }
+    let controller = controller(resolver);
+    let supervisor = supervisor(resolver, args);
+    let broker_tls = resolver.broker_tls();
+    let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
+    let management_log = resolver.management_log(&directories.spool);
+    let default = core::Settings::default();
+    let request_timeout = resolver
+        .take(names::REQUEST_TIMEOUT, default.request_timeout)
+        .value;
+    let archival = archival(resolver, args, &management_log, &directories.spool);
+    let zeek = installed_zeek(resolver, args);
+    let configured = resolver.given::<Layout>(ZEEK_VERSION).map(|given| {
+        resolver.show("supervisor layout", given.value.show(), given.origin);
+        given.value.0
+    });
+    let own_script = directories.working.join("scripts/node.zeek");
+    let (node_script, own_node_script) = node_script(resolver, args, own_script);
+    let mut topic = |name, default: &str| resolver.take(name, default.to_owned()).value.into();
+    let settings = Settings {
+        agent: core::Settings {
+            topic_prefix: topic(names::TOPIC_PREFIX, mgmt_api::topics::AGENT_PREFIX),
+            node_topic: topic(names::NODE_TOPIC, mgmt_api::topics::NODE),
+            name: name.as_str().into(),
+            connecting: controller.is_some(),
+            listen_port: match listen {
+                Listener::At(address) => Port::tcp(address.port()),
+                Listener::Off => Port::tcp(0),
+            },
+            request_timeout,
+            state_dir: directories.state.to_string_lossy().as_ref().into(),
+            node_script: node_script.into(),
+            archival,
+        },
+        supervisor: core::zeek::Settings {
+            topic: topic(names::SUPERVISOR_TOPIC, mgmt_api::topics::SUPERVISOR),
+            answer_timeout: request_timeout.mul_f64(ANSWER_SHARE),
+            installed: zeek.layout(),
+            configured,
+        },
+        shim_topic: topic(names::SHIM_TOPIC, mgmt_api::topics::SUPERVISOR_SHIM),
+    };
+    Config {
+        name,
+        working_dir: directories.working,
+        listen,
+        controller,
+        supervisor,
+        broker_tls,
+        connect_retry,
+        settings,
+        own_node_script,
+        management_log,
+        process_name: resolver.process_name(host),
+        log_filter: resolver.log_filter(host),
+        log_format: resolver.log_format(host),
+        ready_file: resolver.file("ready file", "--ready-file", host.ready_file.as_deref()),
+        journal: resolver.file("journal", "--journal", host.journal.as_deref()),
+        warnings: Vec::new(),
+        effective: Vec::new(),
+    }
+}
+
+/// The part of a request's time that the Supervisor has for its answer: 4 of Zeek's 5 seconds.
+const ANSWER_SHARE: f64 = 0.8;
+
+/// The controller that the agent connects to, by default on this host at the port that its settings say
+/// (`agent/config.zeek`, `Management::Agent::controller`).
+fn controller(resolver: &mut Resolver<'_>) -> Option<PeerAddress> {
+    let controller = resolver.given(names::CONTROLLER).unwrap_or_else(|| {
+        let port = resolver.port(
+            names::CONTROLLER_LISTEN_PORT,
+            names::CONTROLLER_DEFAULT_PORT,
+            Port::tcp(2150),
+        );
+        Sourced {
+            value: NetworkInfo {
+                address: "127.0.0.1".into(),
+                bound_port: port.value,
+            },
+            origin: port.origin,
+        }
+    });
+    resolver.show(
+        names::CONTROLLER,
+        controller.value.show(),
+        controller.origin.clone(),
+    );
+    let NetworkInfo { address, bound_port } = controller.value;
+    if address == NO_CONTROLLER {
+        resolver.annotate(names::CONTROLLER, "the controller connects to the agent");
+        return None;
+    }
+    if address.is_empty() || bound_port.protocol != Protocol::Tcp || bound_port.number == 0 {
+        resolver.problems.push(ConfigError::Unusable {
+            origin: controller.origin,
+            name: names::CONTROLLER,
+            reason: format!(
+                "cannot connect to {address:?} at {}; name a host and a port as in 2150/tcp, or the address {NO_CONTROLLER} to be \
+                 connected to",
+                bound_port.show()
+            ),
+        });
+    }
+    Some(PeerAddress::new(address, bound_port.number))
+}
+
+/// Where the Supervisor listens, as Zeek's agent finds it (`agent/main.zeek`, `zeek_init`).
+fn supervisor(resolver: &mut Resolver<'_>, args: &SettingArgs) -> PeerAddress {
+    let option = "--supervisor";
+    match args.supervisor.as_deref().map(str::parse::<PeerAddress>) {
+        None => {}
+        Some(Ok(PeerAddress { host, port })) => {
+            resolver.flag(names::SUPERVISOR_ADDRESS, Some(&host), option);
+            resolver.flag(names::SUPERVISOR_PORT, Some(&Port::tcp(port).show()), option);
+        }
+        Some(Err(error)) => resolver.problems.push(ConfigError::Unusable {
+            origin: Origin::Flag(option),
+            name: "supervisor",
+            reason: error.to_string(),
+        }),
+    }
+    let address = resolver
+        .take_text(names::SUPERVISOR_ADDRESS)
+        .unwrap_or_else(|| Sourced {
+            value: "127.0.0.1".into(),
+            origin: Origin::Default,
+        });
+    resolver.show(names::SUPERVISOR_ADDRESS, address.value.show(), address.origin);
+    let port = resolver.take(names::SUPERVISOR_PORT, Port::tcp(9999));
+    if port.value.protocol != Protocol::Tcp || port.value.number == 0 {
+        resolver.problems.push(ConfigError::Unusable {
+            origin: port.origin,
+            name: names::SUPERVISOR_PORT,
+            reason: format!(
+                "cannot connect to the Supervisor at {}; name a port as in 9999/tcp",
+                port.value.show()
+            ),
+        });
+    }
+    PeerAddress::new(address.value, port.value.number)
+}
+
+/// `agent/main.zeek`, `archive_logs`
+fn archival(
+    resolver: &mut Resolver<'_>,
+    args: &SettingArgs,
+    management_log: &LogConfig,
+    spool: &Path,
+) -> Option<Archival> {
+    let archive = resolver.take(names::ARCHIVE_LOGS, true).value;
+    let interval = resolver.take(names::ARCHIVE_INTERVAL, Duration::ZERO).value;
+    let command = resolver.take_text(names::ARCHIVE_CMD);
+    let command = command.unwrap_or_else(|| {
+        let prefix = &resolver.installation(&args.host).prefix;
+        Sourced {
+            value: prefix.join("bin/zeek-archiver").display().to_string(),
+            origin: Origin::Installation(prefix.clone()),
+        }
+    });
+    resolver.show(names::ARCHIVE_CMD, command.value.show(), command.origin);
+    let target = resolver.directory(&args.host, names::ARCHIVE_DIR, |zeek| &zeek.log_dir);
+    let rotation = management_log.rotation.as_ref();
+    let interval = if interval.is_zero() {
+        rotation.map_or(Duration::ZERO, |rotation| rotation.interval)
+    } else {
+        interval
+    };
+    let queue = rotation.map_or_else(|| spool.join("log-queue"), |rotation| rotation.dir.clone());
+    archive.then(|| Archival {
+        interval,
+        directory: queue.display().to_string(),
+        command: format!("{} -1 {} {}", command.value, queue.display(), target.display()),
+    })
+}
+
+fn installed_zeek(resolver: &mut Resolver<'_>, args: &SettingArgs) -> InstalledZeek {
+    let environment = resolver.environment();
+    let installation = resolver.installation(&args.host);
+    let origin = Origin::Installation(installation.prefix.clone());
+    let zeek = InstalledZeek::find(installation, environment);
+    let version = zeek.version.clone().unwrap_or_default();
+    resolver.show("installed zeek", version.show(), origin);
+    if zeek.version.is_some() && zeek.layout().is_none() {
+        resolver.warnings.push(format!(
+            "the records of {version:?} are not known; --zeek-version names a Zeek that has the same"
+        ));
+    }
+    zeek
+}
+
+/// The script for nodes: what is given, else Zeek's own, else, if the installed Zeek has none, ours, at this path.
+fn node_script(resolver: &mut Resolver<'_>, args: &SettingArgs, own: PathBuf) -> (String, Option<PathBuf>) {
+    let given = resolver.take_text(NODE_SCRIPT);
+    let prefix = &resolver.installation(&args.host).prefix;
+    let (script, origin, own) = if let Some(given) = given {
+        (given.value, given.origin, None)
+    } else {
+        let origin = Origin::Installation(prefix.clone());
+        if zeek::lacks_script(prefix, zeek::NODE_SCRIPT) {
+            (own.display().to_string(), origin, Some(own))
+        } else {
+            (zeek::NODE_SCRIPT.to_owned(), origin, None)
+        }
+    };
+    resolver.show(NODE_SCRIPT, script.show(), origin);
+    (script, own)
+}
+
+#[cfg(test)]
+mod tests;

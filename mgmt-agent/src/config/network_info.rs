@@ -1,0 +1,112 @@
+//! `Broker::NetworkInfo`, as settings have it: `[$address="127.0.0.1", $bound_port=2150/tcp]`.
+
+use std::str::FromStr;
+
+use broker_codec::data::Port;
+use broker_endpoint::PeerAddress;
+use mgmt_host::config::{Notation, Value, ValueError};
+
+/// Where a process listens: a name or an address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkInfo {
+    /// The name or address.
+    pub address: String,
+    /// The port.
+    pub bound_port: Port,
+}
+
+impl Value for NetworkInfo {
+    const EXPECTED: &'static str =
+        "an address and a port, as in [$address=\"127.0.0.1\", $bound_port=2150/tcp]";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        let fields = match text.strip_prefix("Broker::NetworkInfo") {
+            Some(call) => call.trim_start().strip_prefix('(')?.strip_suffix(')')?,
+            None => text.strip_prefix('[')?.strip_suffix(']')?,
+        };
+        let (mut address, mut bound_port) = (None, None);
+        for field in fields.split(',') {
+            let (name, value) = field.split_once('=')?;
+            match name.trim() {
+                "$address" => address = Some(String::parse(value, Notation::Script).ok()?),
+                "$bound_port" => bound_port = Some(Port::parse(value, Notation::Script).ok()?),
+                _ => return None,
+            }
+        }
+        Some(Self {
+            address: address?,
+            bound_port: bound_port?,
+        })
+    }
+
+    fn show(&self) -> String {
+        let (address, port) = (self.address.show(), self.bound_port.show());
+        format!("[$address={address}, $bound_port={port}]")
+    }
+}
+
+/// A peer as an option names it: `HOST:PORT`, or `off` for none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerOption {
+    /// There is none.
+    Off,
+    /// It is there.
+    At(PeerAddress),
+}
+
+impl FromStr for PeerOption {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| ValueError {
+            text: text.to_owned(),
+            expected: "off or a host with a port, as in controller.example:2150 or [::1]:2150",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_in_each_of_its_forms() {
+        let expected = NetworkInfo {
+            address: "a.example".into(),
+            bound_port: Port::tcp(1),
+        };
+        for text in [
+            "[$address=\"a.example\", $bound_port=1/tcp]",
+            "[ $bound_port = 1/tcp , $address = \"a.example\" ]",
+            "Broker::NetworkInfo($address=\"a.example\", $bound_port=1/tcp)",
+        ] {
+            assert_eq!(NetworkInfo::parse(text, Notation::Script).as_ref(), Ok(&expected));
+        }
+        assert_eq!(
+            NetworkInfo::read(&expected.show(), Notation::Bare),
+            Some(expected)
+        );
+        for wrong in [
+            "",
+            "[]",
+            "a.example:1",
+            "[$address=\"a\"]",
+            "[$address=a, $bound_port=1/tcp]",
+            "[$address=\"a\", $bound_port=1]",
+            "[$address=\"a\", $bound_port=1/tcp, $x=1]",
+        ] {
+            assert_eq!(NetworkInfo::read(wrong, Notation::Bare), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn options_are_off_or_a_host_with_a_port() {
+        assert_eq!("off".parse(), Ok(PeerOption::Off));
+        let at = PeerOption::At(PeerAddress::new("::1", 2150));
+        assert_eq!("[::1]:2150".parse(), Ok(at));
+        assert!("::1".parse::<PeerOption>().is_err());
+    }
+}

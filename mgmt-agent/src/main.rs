@@ -1,0 +1,74 @@
+//! The agent's program: command line and configuration. For its exit codes see [`mgmt_host::program`].
+
+use std::process::ExitCode;
+
+use broker_endpoint::tls::TlsContext;
+use clap::{CommandFactory, Parser};
+use mgmt_agent::{
+    cli::{Cli, Command, SettingArgs},
+    config::Config,
+    core::broker::BrokerAgent,
+    runtime,
+};
+use mgmt_host::{process::with_causes, program::Program};
+
+const PROGRAM: Program = Program("mgmt-agent");
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => run(&cli.settings),
+        Some(Command::Run(settings)) => run(&settings),
+        Some(Command::CheckConfig(settings)) => check(&settings),
+        Some(Command::DumpConfig { settings, json }) => match read(&settings) {
+            Ok(config) if json => PROGRAM.print(config.dump_json()),
+            Ok(config) => PROGRAM.print(config.dump_text()),
+            Err(code) => code,
+        },
+        Some(Command::Replay { file }) => PROGRAM.replay::<BrokerAgent>(&file),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), PROGRAM.0, &mut script);
+            PROGRAM.print(script)
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+                Ok(()) => PROGRAM.print(page),
+                Err(error) => {
+                    PROGRAM.complain(&format!("cannot write the manual page: {error}"));
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+fn run(settings: &SettingArgs) -> ExitCode {
+    let config = match read(settings) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let name = config.process_name.clone();
+    let (filter, format) = (config.log_filter.clone(), config.log_format);
+    PROGRAM.run(name.as_deref(), (&filter, format), || runtime::run(config))
+}
+
+fn check(settings: &SettingArgs) -> ExitCode {
+    let Ok(config) = read(settings) else {
+        return ExitCode::FAILURE;
+    };
+    for warning in &config.warnings {
+        PROGRAM.complain(&format!("warning: {warning}"));
+    }
+    if let Err(error) = TlsContext::new(&config.broker_tls) {
+        PROGRAM.complain(&format!("error: {}", with_causes(&error)));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn read(settings: &SettingArgs) -> Result<Config, ExitCode> {
+    let environment = Config::environment().map_err(|errors| PROGRAM.refuse(&errors))?;
+    Config::read(settings, &environment).map_err(|errors| PROGRAM.refuse(&errors))
+}

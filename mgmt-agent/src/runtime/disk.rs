@@ -1,0 +1,103 @@
+//! The thread that asks the file system, which may not answer for long.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    thread,
+};
+
+use broker_codec::data::ZeekString;
+use tokio::sync::mpsc;
+
+/// How many jobs may wait: directories for the nodes of two of the largest deployments.
+pub(super) const JOBS_MAX: usize = 4096;
+
+/// Something to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Create a directory and those above it, unless it is there.
+    MakeDirectory(ZeekString),
+    /// See whether there are rotated logs to archive.
+    Archive {
+        directory: String,
+        command: String,
+        message: String,
+    },
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// A directory cannot be created.
+    DirectoryFailed { path: ZeekString, reason: String },
+    /// There are rotated logs.
+    Archive { command: String, message: String },
+}
+
+/// A handle to the thread.
+#[derive(Debug)]
+pub(super) struct Disk {
+    jobs: SyncSender<Job>,
+    done: mpsc::UnboundedReceiver<Done>,
+}
+
+impl Disk {
+    pub(super) fn start() -> io::Result<Self> {
+        let (jobs, queue) = sync_channel(JOBS_MAX);
+        // Each job has at most one outcome, and the outcomes are fetched before all else.
+        let (outcomes, done) = mpsc::unbounded_channel();
+        thread::Builder::new()
+            .name(String::from("disk"))
+            .spawn(move || work(&queue, &outcomes))?;
+        Ok(Self { jobs, done })
+    }
+
+    /// Hands a job over. Never waits: when too many do, it comes back.
+    pub(super) fn hand_over(&self, job: Job) -> Result<(), Job> {
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Err(job),
+        }
+    }
+
+    /// The next outcome; `None` if the thread has ended. May be cancelled without losing one.
+    pub(super) async fn done(&mut self) -> Option<Done> {
+        self.done.recv().await
+    }
+
+    /// Takes no further jobs; outcomes of earlier ones still come, then `None`.
+    pub(super) fn close(self) -> mpsc::UnboundedReceiver<Done> {
+        self.done
+    }
+}
+
+fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
+    for job in jobs {
+        let outcome = match job {
+            Job::MakeDirectory(path) => match fs::create_dir_all(OsStr::from_bytes(&path)) {
+                Ok(()) => continue,
+                Err(error) => Done::DirectoryFailed {
+                    path,
+                    reason: error.to_string(),
+                },
+            },
+            Job::Archive {
+                directory,
+                command,
+                message,
+            } => {
+                // Loggers create it when they first rotate.
+                if !Path::new(&directory).is_dir() {
+                    continue;
+                }
+                Done::Archive { command, message }
+            }
+        };
+        if outcomes.send(outcome).is_err() {
+            return;
+        }
+    }
+}

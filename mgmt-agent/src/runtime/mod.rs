@@ -1,0 +1,376 @@
+//! One task owns the core: what happens comes in, what is to be done goes out, in order.
+//!
+//! ```text
+//!  signals ------+                                         +--> management log thread
+//!  disk thread --+--> Input --> core::broker::BrokerAgent --> Action --+--> peers
+//!  deadline -----+                                         +--> disk thread --> archivers
+//!  peers --------+
+//! ```
+//!
+//! What comes first in the picture is also looked at first, so that no flood of messages delays a time-out. Nothing that
+//! can take long is waited for. Every queue has an end:
+//!
+//! | queue | when it is full |
+//! |---|---|
+//! | messages of peers, in number and in memory (`broker_endpoint::EndpointConfig`) | peers are not read from |
+//! | messages to a peer, likewise | the oldest are dropped and counted; requests among them time out |
+//! | jobs for the disk thread ([`JOBS_MAX`](disk::JOBS_MAX)) | the directory counts as failed; an archival is left out |
+//! | archivers ([`ARCHIVERS_MAX`](archiver::ARCHIVERS_MAX)) | a run is left out and counted |
+//! | lines for the management log, for standard error, entries of the journal | see `mgmt_host` |
+
+mod archiver;
+mod disk;
+mod native;
+mod ready;
+
+use std::{collections::VecDeque, path::PathBuf};
+
+use broker_codec::{
+    EndpointId,
+    data::{Port, ZeekString},
+    zeek::Event,
+};
+use broker_endpoint::EndpointError;
+use jiff::Timestamp;
+use mgmt_api::{Level, Now};
+use mgmt_host::{
+    journal::{Journal, Seed},
+    management_log::ManagementLog,
+    process::with_causes,
+    runtime::{HostError, Signals, at, block_on, enter, random_bytes, system},
+};
+use tokio::time::Instant;
+use tracing::field::display;
+
+pub use self::ready::READY_VERSION;
+use self::{
+    archiver::Archivers,
+    disk::{Disk, Done, Job},
+    native::Native,
+    ready::Ready,
+};
+use crate::{
+    config::Config,
+    core::broker::{Action, BrokerAgent, Input, reqid_of},
+    journal::Header,
+    scripts,
+};
+
+/// The agent cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The host stands in the way.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Nodes and controllers cannot be served.
+    #[error(
+        "cannot serve nodes and controllers over Broker; is another agent running, or should --listen or the Broker::ssl_ settings \
+         differ?"
+    )]
+    Broker(#[source] EndpointError),
+    /// A script of ours cannot be written.
+    #[error("cannot write the script {path}")]
+    Script {
+        /// Where to.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the agent until a signal ends it.
+pub fn run(config: Config) -> Result<(), RunError> {
+    block_on(async { Runtime::start(config).await?.run().await })
+}
+
+/// The task's state.
+struct Runtime {
+    config: Config,
+    agent: BrokerAgent,
+    started: Instant,
+    journal: Option<Journal<Input>>,
+    native: Native,
+    disk: Disk,
+    archivers: Archivers,
+    log: ManagementLog,
+    signals: Signals,
+    counters: Counters,
+}
+
+/// What the runtime has seen since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counters {
+    messages: u64,
+    published: u64,
+    /// Messages of peers that are not obeyed.
+    refused: u64,
+    /// Events that could not be encoded or sent.
+    unsendable: u64,
+    /// Jobs that the disk thread had no room for.
+    disk_overflows: u64,
+    archivers: u64,
+    archivers_left_out: u64,
+}
+
+impl Runtime {
+    async fn start(config: Config) -> Result<Self, RunError> {
+        let started = Instant::now();
+        let signals = Signals::new()?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        if let Some(path) = &config.ready_file {
+            mgmt_host::ready::remove(path)?;
+        }
+        enter(&config.working_dir)?;
+        let endpoint_id = random_bytes().map(EndpointId::from_random)?;
+        let native = Native::start(&config, endpoint_id)
+            .await
+            .map_err(RunError::Broker)?;
+        let mut settings = config.settings.clone();
+        // Also if the system chose it.
+        if let Some(address) = native.local_addrs().first() {
+            settings.agent.listen_port = Port::tcp(address.port());
+        }
+        scripts::write(&config, settings.agent.listen_port)?;
+        let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
+        let log = ManagementLog::start(&config.working_dir, &config.name, "AGENT", &config.management_log)
+            .map_err(|source| system("start the management log's thread", source))?;
+        let seed = random_bytes().map(Seed::new)?;
+        let ids = Box::new(seed.ids());
+        let journal = match &config.journal {
+            None => None,
+            Some(path) => {
+                let journal =
+                    Journal::create(path, &Header::new(settings.clone(), seed)).map_err(|source| {
+                        HostError::Journal {
+                            path: path.clone(),
+                            source,
+                        }
+                    })?;
+                tracing::info!(path = %path.display(), "recording a journal");
+                Some(journal)
+            }
+        };
+        let mut runtime = Self {
+            agent: BrokerAgent::new(settings, ids),
+            started,
+            journal,
+            native,
+            disk,
+            archivers: Archivers::default(),
+            log,
+            signals,
+            counters: Counters::default(),
+            config,
+        };
+        runtime.announce(endpoint_id).await?;
+        Ok(runtime)
+    }
+
+    /// Tells the core, the log and whoever waits for it that peers can come, and goes to meet the others.
+    async fn announce(&mut self, broker_id: EndpointId) -> Result<(), RunError> {
+        let broker = self.native.local_addrs().to_vec();
+        let Config {
+            name,
+            working_dir,
+            controller,
+            supervisor,
+            ..
+        } = &self.config;
+        let (controller, tls) = (controller.as_ref().map(display), self.config.broker_tls.name());
+        tracing::info!(
+            name,
+            broker = broker.first().map(display),
+            %broker_id,
+            controller,
+            %supervisor,
+            tls,
+            dir = %working_dir.display(),
+            "ready"
+        );
+        let pid = std::process::id();
+        self.handle(Input::Started {
+            broker_id,
+            pid: pid.into(),
+        })
+        .await;
+        if let Some(path) = &self.config.ready_file {
+            let ready = Ready {
+                version: READY_VERSION,
+                pid,
+                name: &self.config.name,
+                broker: &broker,
+                broker_id: broker_id.to_string(),
+                dir: &self.config.working_dir,
+            };
+            mgmt_host::ready::write(path, &ready)?;
+        }
+        self.native.connect(&self.config).await;
+        Ok(())
+    }
+
+    async fn run(mut self) -> Result<(), RunError> {
+        loop {
+            let deadline = self
+                .agent
+                .deadline()
+                .map(|deadline| self.started + deadline.since_start());
+            let input = tokio::select! {
+                biased;
+                name = self.signals.recv() => {
+                    tracing::info!(signal = name, "ending");
+                    return self.end().await;
+                }
+                done = self.disk.done() => {
+                    let done = done.ok_or(HostError::Stopped("the thread for files"))?;
+                    let Some(input) = self.done(done) else { continue };
+                    input
+                }
+                () = at(deadline) => Input::Tick,
+                input = self.native.next() => input.ok_or(HostError::Stopped("the Broker endpoint"))?,
+            };
+            self.handle(input).await;
+        }
+    }
+
+    /// The graceful end: logs are archived a last time, peers are told, logs are closed.
+    async fn end(mut self) -> Result<(), RunError> {
+        self.handle(Input::Stopping).await;
+        let Self {
+            config,
+            native,
+            disk,
+            mut archivers,
+            log,
+            mut signals,
+            mut counters,
+            journal,
+            ..
+        } = self;
+        counters.refused = native.refused();
+        let mut outcomes = disk.close();
+        let last_jobs = async {
+            while let Some(done) = outcomes.recv().await {
+                if let Done::Archive { command, message } = done {
+                    log.write(Timestamp::now(), Level::Info, &message);
+                    archivers.start(&command);
+                }
+            }
+        };
+        tokio::select! {
+            _ = async { tokio::join!(last_jobs, native.leave()) } => {}
+            _ = signals.recv() => return Err(HostError::Impatient.into()),
+        }
+        counters.archivers = archivers.started;
+        counters.archivers_left_out = archivers.left_out;
+        let finished = tokio::task::spawn_blocking(move || (log.finish(), journal.map(Journal::finish)));
+        let (log, journal) = tokio::select! {
+            finished = finished => finished.map_err(|_| HostError::Stopped("the management log"))?,
+            _ = signals.recv() => return Err(HostError::Impatient.into()),
+        };
+        if let Some(path) = &config.ready_file {
+            mgmt_host::ready::remove(path)?;
+        }
+        tracing::info!(?counters, ?log, ?journal, "ended");
+        Ok(())
+    }
+
+    /// What the disk thread has done; perhaps the core must know.
+    fn done(&mut self, done: Done) -> Option<Input> {
+        match done {
+            Done::DirectoryFailed { path, reason } => Some(Input::DirectoryFailed { path, reason }),
+            Done::Archive { command, message } => {
+                self.log(Timestamp::now(), Level::Info, None, &message);
+                self.archivers.start(&command);
+                None
+            }
+        }
+    }
+
+    /// Hands an input to the core and carries out what it wants done.
+    async fn handle(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            if matches!(input, Input::Message { .. }) {
+                self.counters.messages += 1;
+            }
+            let time = Timestamp::now();
+            let now = Now::from_start(self.started.elapsed());
+            if let Some(journal) = &mut self.journal {
+                journal.record(now, &input);
+            }
+            for action in self.agent.step(now, input) {
+                inputs.extend(self.carry_out(time, action).await);
+            }
+        }
+    }
+
+    /// Does what the core wants done. Returns what comes of it at once.
+    async fn carry_out(&mut self, time: Timestamp, action: Action) -> Option<Input> {
+        match action {
+            Action::Log {
+                level,
+                reqid,
+                message,
+            } => self.log(time, level, reqid.as_ref(), &message),
+            Action::Publish { topic, event } => self.publish(&topic, event).await,
+            Action::MakeDirectory { path } => {
+                if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
+                    self.counters.disk_overflows += 1;
+                    let reason = "the file system does not answer".into();
+                    return Some(Input::DirectoryFailed { path, reason });
+                }
+            }
+            Action::RunArchiver {
+                directory,
+                command,
+                message,
+            } => {
+                let job = Job::Archive {
+                    directory,
+                    command,
+                    message,
+                };
+                if self.disk.hand_over(job).is_err() {
+                    self.counters.disk_overflows += 1;
+                    tracing::warn!("the file system does not answer, an archival is left out");
+                }
+            }
+            Action::Refuse { peer, topic, reason } => self.native.refuse(peer, &topic, &reason),
+            Action::Unsendable { event, reason } => {
+                self.counters.unsendable += 1;
+                tracing::error!(event, reason, "cannot encode an event, nobody gets it");
+            }
+        }
+        None
+    }
+
+    fn log(&self, time: Timestamp, level: Level, reqid: Option<&ZeekString>, message: &str) {
+        let reqid = reqid.map(display);
+        match level {
+            Level::Debug => tracing::debug!(reqid, "{message}"),
+            Level::Info => tracing::info!(reqid, "{message}"),
+            Level::Warning => tracing::warn!(reqid, "{message}"),
+            Level::Error => tracing::error!(reqid, "{message}"),
+        }
+        self.log.write(time, level, message);
+    }
+
+    async fn publish(&mut self, topic: &ZeekString, event: Event) {
+        self.counters.published += 1;
+        let reqid = reqid_of(&event).cloned();
+        let name = event.name.clone();
+        tracing::debug!(reqid = reqid.as_ref().map(display), event = %name, %topic, "publishing");
+        if let Err(error) = self.native.publish(topic, event).await {
+            self.counters.unsendable += 1;
+            tracing::error!(
+                reqid = reqid.as_ref().map(display),
+                event = %name,
+                error = with_causes(&error),
+                "cannot send an event"
+            );
+        }
+    }
+}

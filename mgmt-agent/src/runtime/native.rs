@@ -1,0 +1,209 @@
+//! Peers: what the Broker endpoint reports becomes the core's inputs, and what the core publishes becomes commands.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString, zeek::Event};
+use broker_endpoint::{
+    Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
+    PeeringError, PublishError,
+};
+use mgmt_host::process::with_causes;
+
+use crate::{
+    config::{Config, Listener},
+    core::broker::Input,
+};
+
+/// The Broker endpoint, and what is known of its peers.
+pub(super) struct Native {
+    endpoint: Endpoint,
+    handle: EndpointHandle,
+    listening: Vec<SocketAddr>,
+    supervisor: PeerAddress,
+    peers: BTreeMap<EndpointId, Peer>,
+    /// Where we connect to, and could not when we last tried.
+    unavailable: BTreeSet<PeerAddress>,
+    refused: u64,
+}
+
+struct Peer {
+    role: &'static str,
+    address: SocketAddr,
+    /// How many of its messages were not obeyed.
+    refused: u64,
+}
+
+/// An event cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    Topic(#[from] TopicTooLong),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl Native {
+    /// Starts the endpoint, and listens unless the configuration says not to. Connects to nobody yet.
+    pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, EndpointError> {
+        let mut endpoint = EndpointConfig::default();
+        endpoint.id = Some(id);
+        endpoint.tls = config.broker_tls.clone();
+        for prefix in config.settings.subscriptions() {
+            // Longer than a topic can be: nobody could publish there either.
+            endpoint.subscriptions.extend(Topic::new(&prefix));
+        }
+        let endpoint = Endpoint::start(endpoint)?;
+        let handle = endpoint.handle();
+        let listening = match config.listen {
+            Listener::Off => Vec::new(),
+            Listener::At(address) => handle.listen(&address.ip().to_string(), address.port()).await?,
+        };
+        Ok(Self {
+            endpoint,
+            handle,
+            listening,
+            supervisor: config.supervisor.clone(),
+            peers: BTreeMap::new(),
+            unavailable: BTreeSet::new(),
+            refused: 0,
+        })
+    }
+
+    /// Connects to the Supervisor, and to the controller if it is us who connects.
+    pub(super) async fn connect(&self, config: &Config) {
+        let retry = Some(config.connect_retry).filter(|retry| !retry.is_zero());
+        tracing::info!(address = %self.supervisor, "connecting to the Supervisor");
+        self.handle.peer(self.supervisor.clone(), retry).await;
+        if let Some(controller) = &config.controller {
+            tracing::info!(address = %controller, "connecting to the controller");
+            self.handle.peer(controller.clone(), retry).await;
+        }
+    }
+
+    /// Where peers can connect, with the ports that the system chose.
+    pub(super) fn local_addrs(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// How many messages of peers were not obeyed.
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
+    ///
+    /// Messages are read on the loop, large ones as well: they come from the controller and from the host's own nodes, and
+    /// a configuration of 2,000 nodes takes some ten milliseconds.
+    pub(super) async fn next(&mut self) -> Option<Input> {
+        loop {
+            return Some(match self.endpoint.recv().await? {
+                EndpointEvent::Message(message) => Input::Message {
+                    peer: message.peer,
+                    topic: message.topic.as_ref().into(),
+                    data: message.data,
+                },
+                EndpointEvent::PeerAdded(peer) => self.added(&peer),
+                EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
+                    self.lost(&peer, with_causes(&reason))
+                }
+                EndpointEvent::PeerUnavailable { address, error, .. } => {
+                    self.unavailable(address, &error);
+                    continue;
+                }
+                _ => continue,
+            });
+        }
+    }
+
+    /// Sends an event to every peer that has subscribed to the topic, as Zeek 9.0 does: with an empty list of metadata.
+    pub(super) async fn publish(&self, topic: &ZeekString, event: Event) -> Result<(), SendError> {
+        if self.peers.is_empty() {
+            return Ok(());
+        }
+        let event = Event {
+            metadata: Some(Vec::new()),
+            ..event
+        };
+        self.handle
+            .publish(Topic::new(topic)?, &event.into_data())
+            .await?;
+        Ok(())
+    }
+
+    /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
+    pub(super) async fn leave(self) {
+        tracing::debug!(counters = ?self.handle.counters(), "Broker endpoint");
+        self.endpoint.shutdown().await;
+    }
+
+    /// A peer that says many such things must not fill the log: after the first, they are counted, and told when it goes.
+    pub(super) fn refuse(&mut self, id: EndpointId, topic: &ZeekString, reason: &str) {
+        self.refused += 1;
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.refused += 1;
+        let Peer {
+            role,
+            address,
+            refused,
+        } = peer;
+        if *refused == 1 {
+            tracing::warn!(peer = %id, role, %address, %topic, reason, "ignored a message of a peer, further ones are only counted");
+        } else {
+            tracing::debug!(peer = %id, role, %address, %topic, reason, "ignored a message of a peer");
+        }
+    }
+
+    fn role(&self, dialled: Option<&PeerAddress>) -> &'static str {
+        match dialled {
+            Some(address) if *address == self.supervisor => "Supervisor",
+            Some(_) => "controller",
+            None => "controller or node",
+        }
+    }
+
+    fn added(&mut self, peer: &PeerInfo) -> Input {
+        let PeerInfo {
+            id, address, dialled, ..
+        } = peer;
+        let role = self.role(dialled.as_ref());
+        tracing::info!(peer = %id, role, %address, "peer connected");
+        if let Some(target) = dialled {
+            self.unavailable.remove(target);
+        }
+        let known = Peer {
+            role,
+            address: *address,
+            refused: 0,
+        };
+        self.peers.insert(*id, known);
+        Input::PeerAdded {
+            peer: *id,
+            address: address.to_string(),
+            is_supervisor: dialled.as_ref() == Some(&self.supervisor),
+        }
+    }
+
+    fn lost(&mut self, peer: &PeerInfo, reason: String) -> Input {
+        let PeerInfo { id, address, .. } = peer;
+        let refused = self.peers.remove(id).map_or(0, |peer| peer.refused);
+        let role = self.role(peer.dialled.as_ref());
+        tracing::info!(peer = %id, role, %address, refused, reason, "peer disconnected");
+        Input::PeerLost { peer: *id, reason }
+    }
+
+    /// Attempts go on, so only the first failure is news.
+    fn unavailable(&mut self, address: PeerAddress, error: &PeeringError) {
+        let (role, error) = (self.role(Some(&address)), with_causes(error));
+        if self.unavailable.contains(&address) {
+            tracing::debug!(role, %address, error, "still cannot connect to a peer");
+        } else {
+            tracing::warn!(role, %address, error, "cannot connect to a peer");
+            self.unavailable.insert(address);
+        }
+    }
+}
