@@ -1,6 +1,7 @@
 //! The one integration-test binary of the workspace.
 
 mod agents;
+mod crash;
 mod garbage;
 mod journal;
 mod process;

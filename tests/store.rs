@@ -3,26 +3,20 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
 
-use broker_codec::{
-    Data, binary,
-    data::{ZeekString, from_data},
-    json::DataMessage,
-    zeek::Event,
-};
-use mgmt_api::{ClientRequest, ClientResponse, Configuration};
-use rusqlite::{Connection, OpenFlags};
+use broker_codec::{Data, data::from_data};
+use mgmt_api::{ClientResponse, Configuration};
 use tempfile::TempDir;
 
 use crate::support::{
     controller::{Controller, STORE, binary},
     scenario::Scenario,
-    websocket::{CONTROLLER_TOPIC, Client},
+    session::{Session, stage_request},
+    store::rows,
     workspace_root,
     zeek_client::ZeekClient,
 };
@@ -52,78 +46,21 @@ fn fixture(folder: &str) -> PathBuf {
     workspace_root().join("fixtures").join(folder).join(STORE)
 }
 
-/// A client that asks in types.
-struct Session(Client);
-
-impl Session {
-    fn open(address: SocketAddr) -> Self {
-        Self(Client::subscribed(address))
-    }
-
-    fn send(&mut self, request: &ClientRequest) {
-        let event = Event::of(request).expect("a request is an event");
-        let message = DataMessage {
-            topic: CONTROLLER_TOPIC.into(),
-            data: event.to_data(),
-        };
-        self.0.send_text(&message.encode().expect("a message"));
-    }
-
-    fn response(&mut self) -> ClientResponse {
-        let message = DataMessage::decode(self.0.text().as_bytes()).expect("a data message");
-        let event = Event::from_data(message.data).expect("an event");
-        event.parse().expect("a response")
-    }
-
-    fn send_stage(&mut self, id: &str) {
-        let config = Configuration {
-            id: id.into(),
-            ..Configuration::default()
-        };
-        let reqid = id.into();
-        self.send(&ClientRequest::StageConfiguration { reqid, config });
-    }
-
-    /// Waits for the answer to a staging and returns the id that it stands for.
-    fn staged(&mut self) -> String {
-        let response = self.response();
-        let ClientResponse::StageConfiguration { reqid, results } = response else {
-            panic!("unexpected {response:?}");
-        };
-        assert!(results.iter().all(|result| result.success), "{results:?}");
-        reqid.to_string()
-    }
-
-    fn configuration(&mut self, deployed: bool) -> Option<Configuration> {
-        let reqid = ZeekString::from("get");
-        self.send(&ClientRequest::GetConfiguration { reqid, deployed });
-        let response = self.response();
-        let ClientResponse::GetConfiguration { result, .. } = response else {
-            panic!("unexpected {response:?}");
-        };
-        result.data.map(|data| from_data(&data).expect("a configuration"))
-    }
+fn send_stage(session: &mut Session, id: &str) {
+    session.send(&stage_request(&Configuration {
+        id: id.into(),
+        ..Configuration::default()
+    }));
 }
 
-/// The store's rows as another program sees them: the last part of the key, and the value.
-fn rows(store: &Path) -> BTreeMap<String, Data> {
-    let connection =
-        Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("a database");
-    let mut statement = connection
-        .prepare("select key, value from store")
-        .expect("Broker's schema");
-    let rows = statement
-        .query_map([], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
-        })
-        .expect("rows");
-    rows.map(|row| {
-        let (key, value) = row.expect("a row of two blobs");
-        let key = binary::decode(&key).expect("a Broker value").to_string();
-        let slot = key.rsplit(':').next().expect("a name").to_owned();
-        (slot, binary::decode(&value).expect("a Broker value"))
-    })
-    .collect()
+/// Waits for the answer to a staging and returns the id that it stands for.
+fn staged(session: &mut Session) -> String {
+    let response = session.response();
+    let ClientResponse::StageConfiguration { reqid, results } = response else {
+        panic!("unexpected {response:?}");
+    };
+    assert!(results.iter().all(|result| result.success), "{results:?}");
+    reqid.to_string()
 }
 
 /// The id of a stored configuration.
@@ -144,8 +81,8 @@ fn a_kill_right_after_the_answer_loses_nothing() {
         assert_eq!(restored, previous, "after kill {number}");
 
         let id = format!("configuration-{number}");
-        session.send_stage(&id);
-        assert_eq!(session.staged(), id);
+        send_stage(&mut session, &id);
+        assert_eq!(staged(&mut session), id);
         controller.kill();
 
         let rows = rows(&store_in(&home));
@@ -166,10 +103,10 @@ fn a_kill_in_the_middle_of_staging_leaves_one_of_the_staged_configurations_whole
             .map(|number| format!("{answers}-{number}"))
             .collect();
         for id in &ids {
-            session.send_stage(id);
+            send_stage(&mut session, id);
         }
         for id in &ids[..answers] {
-            assert_eq!(session.staged(), *id);
+            assert_eq!(staged(&mut session), *id);
         }
         controller.kill();
 
@@ -231,8 +168,8 @@ fn the_store_is_synced_before_the_answer_is_sent() {
         .arg(binary());
     let mut controller = Controller::start_in(&home, command, &ARGUMENTS);
     let mut session = Session::open(controller.websocket());
-    session.send_stage("traced");
-    session.staged();
+    send_stage(&mut session, "traced");
+    staged(&mut session);
     controller.stop();
 
     let trace = fs::read_to_string(trace).expect("a trace");
@@ -337,9 +274,7 @@ fn broker_reads_what_we_stored() {
     let mut config: Configuration =
         from_data(&rows(&fixture("python3-broker"))["READY"]).expect("a configuration");
     config.id = "from-rust".into();
-    let reqid = "stage".into();
-    session.send(&ClientRequest::StageConfiguration { reqid, config });
-    session.staged();
+    session.stage(&config);
     controller.stop();
 
     let ours: BTreeMap<_, _> = rows(&store_in(&home))

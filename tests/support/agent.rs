@@ -1,4 +1,5 @@
-//! A stand-in for an agent: speaks the agents' API over a real Broker endpoint, and claims that all goes well.
+//! A stand-in for an agent: speaks the agents' API over a real Broker endpoint, and claims that all goes well, unless it is
+//! told to behave otherwise.
 
 use std::{net::SocketAddr, sync::mpsc, time::Duration};
 
@@ -28,17 +29,32 @@ pub(crate) enum Way {
     Listen,
 }
 
+/// What an agent says when it is asked something, given what an honest one would answer.
+pub(crate) type Manners = Box<dyn FnMut(&AgentRequest, AgentMessage) -> Vec<AgentMessage> + Send>;
+
 /// A running stand-in.
 #[derive(Debug)]
 pub(crate) struct StandIn {
     address: Option<SocketAddr>,
     asked: mpsc::Receiver<AgentRequest>,
+    voice: Voice,
     task: JoinHandle<()>,
 }
 
 impl StandIn {
-    /// Starts an agent of this name.
+    /// Starts an honest agent of this name.
     pub(crate) fn start(runtime: &Runtime, name: &str, tls: &TlsConfig, way: Way) -> Self {
+        Self::start_with(runtime, name, tls, way, Box::new(|_, answer| vec![answer]))
+    }
+
+    /// Starts an agent of this name that answers as it likes.
+    pub(crate) fn start_with(
+        runtime: &Runtime,
+        name: &str,
+        tls: &TlsConfig,
+        way: Way,
+        manners: Manners,
+    ) -> Self {
         let topic = topics::agent(topics::AGENT_PREFIX.as_bytes(), name.as_bytes());
         let topic = Topic::new(&topic).expect("short enough");
         let (tell, asked) = mpsc::channel();
@@ -60,17 +76,19 @@ impl StandIn {
                 }
             }
         });
+        let voice = Voice { topic, handle };
         let agent = Agent {
             name: name.into(),
             connecting: address.is_none(),
-            topic,
-            handle,
+            voice: voice.clone(),
+            manners,
             nodes: Vec::new(),
             tell,
         };
         Self {
             address,
             asked,
+            voice,
             task: runtime.spawn(agent.run(endpoint)),
         }
     }
@@ -93,6 +111,11 @@ impl StandIn {
         }
     }
 
+    /// Says something unasked, to a controller that is connected.
+    pub(crate) fn say(&self, runtime: &Runtime, message: &AgentMessage) {
+        runtime.block_on(self.voice.say(message));
+    }
+
     /// Ends it without a goodbye.
     pub(crate) fn kill(self, runtime: &Runtime) {
         self.task.abort();
@@ -101,11 +124,29 @@ impl StandIn {
     }
 }
 
+/// Speaks on an agent's topic.
+#[derive(Clone, Debug)]
+struct Voice {
+    topic: Topic,
+    handle: EndpointHandle,
+}
+
+impl Voice {
+    async fn say(&self, message: &AgentMessage) {
+        let event = Event::of(message).expect("it can be encoded");
+        let data = event.into_data();
+        self.handle
+            .publish(self.topic.clone(), &data)
+            .await
+            .expect("the endpoint lives");
+    }
+}
+
 struct Agent {
     name: ZeekString,
     connecting: bool,
-    topic: Topic,
-    handle: EndpointHandle,
+    voice: Voice,
+    manners: Manners,
     nodes: Vec<Node>,
     tell: mpsc::Sender<AgentRequest>,
 }
@@ -121,30 +162,24 @@ impl Agent {
                         connecting: self.connecting,
                         api_version: API_VERSION,
                     };
-                    self.say(&hello).await;
+                    self.voice.say(&hello).await;
                 }
                 EndpointEvent::Message(message) => {
-                    assert_eq!(message.topic, self.topic, "sent to this agent");
+                    assert_eq!(message.topic, self.voice.topic, "sent to this agent");
                     let event = Event::from_data(message.data).expect("an event");
                     assert_eq!(event.metadata, Some(Vec::new()), "as Zeek 9.0 sends it");
                     let request: AgentRequest = event.parse().expect("a request to an agent");
-                    let answer = self.answer(&request);
+                    let honest = self.answer(&request);
+                    let answers = (self.manners)(&request, honest);
                     // The test may have heard enough.
                     let _ = self.tell.send(request);
-                    self.say(&answer).await;
+                    for answer in &answers {
+                        self.voice.say(answer).await;
+                    }
                 }
                 _ => {}
             }
         }
-    }
-
-    async fn say(&self, message: &AgentMessage) {
-        let event = Event::of(message).expect("it can be encoded");
-        let data = event.into_data();
-        self.handle
-            .publish(self.topic.clone(), &data)
-            .await
-            .expect("the endpoint lives");
     }
 
     fn answer(&mut self, request: &AgentRequest) -> AgentMessage {

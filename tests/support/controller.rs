@@ -78,6 +78,30 @@ pub(crate) struct Controller {
     stderr: Option<thread::JoinHandle<String>>,
 }
 
+/// Completes a command that starts a controller in a directory, and returns where its ready file will be.
+fn prepare<A: AsRef<str>>(home: &TempDir, command: &mut Command, arguments: &[A]) -> PathBuf {
+    fs::create_dir_all(home.path().join("state")).expect("a directory can be made");
+    let ready_file = home.path().join("ready.json");
+    // After a crash the file of the process before is still there.
+    let _ = fs::remove_file(&ready_file);
+    command
+        .args(["--websocket-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
+        .arg("--zeek-prefix")
+        .arg(home.path())
+        .arg("--state-dir")
+        .arg(home.path().join("state"))
+        .arg("--spool-dir")
+        .arg(home.path().join("spool"))
+        .arg("--ready-file")
+        .arg(&ready_file)
+        .args(arguments.iter().map(AsRef::as_ref))
+        .current_dir(home.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    ready_file
+}
+
 /// What the controller writes to `--ready-file`.
 #[derive(Debug, Deserialize)]
 struct Ready {
@@ -100,26 +124,9 @@ impl Controller {
         mut command: Command,
         arguments: &[A],
     ) -> Self {
-        fs::create_dir_all(home.path().join("state")).expect("a directory can be made");
-        let ready_file = home.path().join("ready.json");
-        // After a crash the file of the process before is still there.
-        let _ = fs::remove_file(&ready_file);
+        let ready_file = prepare(home, &mut command, arguments);
         let watch = Watch::new(home.path());
         let mut child = command
-            .args(["--websocket-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
-            .arg("--zeek-prefix")
-            .arg(home.path())
-            .arg("--state-dir")
-            .arg(home.path().join("state"))
-            .arg("--spool-dir")
-            .arg(home.path().join("spool"))
-            .arg("--ready-file")
-            .arg(&ready_file)
-            .args(arguments.iter().map(AsRef::as_ref))
-            .current_dir(home.path())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the controller can be started");
@@ -143,6 +150,17 @@ impl Controller {
             ready,
             stderr: Some(reader),
         }
+    }
+
+    /// Starts it in a directory and ends it, as a crash would, so long after that, whatever it is doing then.
+    pub(crate) fn crash_at_start<A: AsRef<str>>(home: &Arc<TempDir>, arguments: &[A], after: Duration) {
+        let mut command = Command::new(binary());
+        prepare(home, &mut command, arguments);
+        let child = command.stderr(Stdio::null()).spawn();
+        let mut child = child.expect("the controller can be started");
+        thread::sleep(after);
+        child.kill().expect("it is there until it is waited for");
+        child.wait().expect("it can be waited for");
     }
 
     /// Where zeek-client connects. A controller that has ended fails the test at once: zeek-client would try for a minute.

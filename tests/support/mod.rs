@@ -3,10 +3,13 @@
 pub(crate) mod agent;
 pub(crate) mod capture;
 pub(crate) mod controller;
+pub(crate) mod dice;
 pub(crate) mod frames;
 pub(crate) mod ids;
 pub(crate) mod relay;
 pub(crate) mod scenario;
+pub(crate) mod session;
+pub(crate) mod store;
 pub(crate) mod websocket;
 pub(crate) mod zeek_client;
 

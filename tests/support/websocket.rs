@@ -105,6 +105,20 @@ impl Client {
         }
     }
 
+    /// The next text message, or none when the connection has ended, in whatever way.
+    pub(crate) fn try_text(&mut self) -> Option<String> {
+        loop {
+            match self.message() {
+                Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("the controller said nothing within {} s", PATIENCE.as_secs())
+                }
+                Ok(_) | Err(_) => return None,
+            }
+        }
+    }
+
     /// Reads until the server closes; returns its code and reason, if it gave any.
     pub(crate) fn close(&mut self) -> Option<(u16, String)> {
         loop {
