@@ -10,6 +10,7 @@
 //! `WORLD_SEEDS=10000 cargo test -p mgmt-controller --test core world` tries more seeds, `WORLD_FIRST=17` other ones.
 
 mod agent;
+mod crash;
 mod dice;
 mod network;
 
@@ -43,8 +44,7 @@ const HEALING: Duration = Duration::from_secs(60);
 
 #[test]
 fn requests_are_answered_once_and_the_cluster_converges() {
-    let number = |name, default| env::var(name).map_or(default, |value| value.parse().unwrap());
-    let first: u64 = number("WORLD_FIRST", 0);
+    let first = number("WORLD_FIRST", 0);
     let mut seen = Seen::default();
     for seed in first..first + number("WORLD_SEEDS", 500) {
         let run = AssertUnwindSafe(|| World::new(seed).run(&mut seen));
@@ -63,6 +63,10 @@ fn requests_are_answered_once_and_the_cluster_converges() {
     for count in [answers, timeouts, crashes, lost, refused, redeployed, wrong] {
         assert!(count > 0, "{seen:?}");
     }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,7 +100,7 @@ enum Happening {
     Ask,
     /// Something breaks.
     Break,
-    Persisted(WriteId, Vec<(Slot, Configuration)>, bool),
+    Persisted(WriteId, bool),
     /// A host's agent connects, or the controller connects to it.
     Connect(usize),
     /// The controller notices the end of a connection.
@@ -112,8 +116,10 @@ struct World {
     scheduled: u64,
     controller: Controller,
     durable: Configurations,
-    /// Ends of earlier writes are not delivered to a controller that was started after them.
-    writes: BTreeSet<WriteId>,
+    /// The writes under way, in their order. Their ends are not delivered to a controller that was started after them.
+    writes: BTreeMap<WriteId, Vec<(Slot, Configuration)>>,
+    /// How many more actions of the controller are carried out before it crashes; none: it does not crash this way.
+    actions_left: Option<u64>,
     hosts: Vec<Host>,
     network: Network,
     targets: BTreeSet<(Address, Port)>,
@@ -152,7 +158,8 @@ impl World {
             scheduled: 0,
             controller: controller(Configurations::default()),
             durable: Configurations::default(),
-            writes: BTreeSet::new(),
+            writes: BTreeMap::new(),
+            actions_left: None,
             hosts,
             network: Network::default(),
             targets: BTreeSet::new(),
@@ -280,19 +287,20 @@ impl World {
                     self.after(pause, Happening::Break);
                 }
             }
-            Happening::Persisted(write, entries, success) => {
-                if self.writes.remove(&write) {
-                    if success {
-                        for (slot, config) in entries {
-                            self.durable.set(slot, config);
-                        }
-                    }
+            Happening::Persisted(write, success) => {
+                if let Some(entries) = self.writes.remove(&write) {
                     let outcome = if success {
+                        self.store(entries);
                         Ok(())
                     } else {
                         Err("disk I/O error".into())
                     };
-                    self.step(Input::Persisted { write, outcome });
+                    if self.troubled && self.dice.percent(2) {
+                        // It is durable, and the controller never hears of it.
+                        self.crash_controller();
+                    } else {
+                        self.step(Input::Persisted { write, outcome });
+                    }
                 }
             }
             Happening::Connect(host) => self.connect(host),
@@ -426,27 +434,6 @@ impl World {
             }
             _ => self.send_stranger(host),
         }
-    }
-
-    fn crash_controller(&mut self) {
-        self.seen.crashes += 1;
-        self.seen.refused += self.controller.counters().hellos_refused;
-        self.controller = controller(self.durable.clone());
-        self.writes.clear();
-        self.owed.clear();
-        self.targets.clear();
-        self.network = Network::default();
-        self.queue
-            .retain(|_, happening| !matches!(happening, Happening::Notice(_)));
-        for host in 0..self.hosts.len() {
-            let delay = self.dice.millis(1, 2000);
-            self.after(delay, Happening::Connect(host));
-        }
-        self.step(Input::Started {
-            broker_id: "id".into(),
-            broker: None,
-            websocket: None,
-        });
     }
 
     /// The agent may be back before the controller notices that it was away.
@@ -584,6 +571,10 @@ impl World {
 
     fn step(&mut self, input: Input) {
         for action in self.controller.step(self.now, input) {
+            if self.crashes_before_an_action() {
+                self.crash_controller();
+                return;
+            }
             match action {
                 Action::Log { message, .. } => {
                     self.seen.redeployed += u64::from(message.starts_with("no deployment in progress"));
@@ -591,10 +582,10 @@ impl World {
                 Action::Persist { write, entries } => {
                     let success = !(self.troubled && self.dice.percent(5));
                     self.excused |= !success;
-                    self.writes.insert(write);
+                    self.writes.insert(write, entries);
                     // Writes end in their order.
                     let delay = Duration::from_millis(5);
-                    self.after(delay, Happening::Persisted(write, entries, success));
+                    self.after(delay, Happening::Persisted(write, success));
                 }
                 Action::Connect { host, port } => {
                     self.targets.insert((host, port));

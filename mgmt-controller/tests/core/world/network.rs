@@ -32,9 +32,16 @@ impl Network {
         self.opened
     }
 
-    /// Ends a connection. What has been sent still arrives at the controller.
+    /// Ends all connections, and with them what is on its way: numbers of connections are never used again.
+    pub(super) fn end_all(&mut self) {
+        self.connections.clear();
+    }
+
+    /// Ends a connection, if it is there: the controller may have crashed. What has been sent still arrives at the controller.
     pub(super) fn leave(&mut self, peer: EndpointId) {
-        self.connections.get_mut(&peer).expect("a connection").open = false;
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.open = false;
+        }
     }
 
     /// Ends the connection of a host's agent, if there is one.
