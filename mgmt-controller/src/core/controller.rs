@@ -63,8 +63,8 @@ pub(super) enum AfterWrite {
         /// The configuration's.
         id: ZeekString,
     },
-    /// Finish the deployment.
-    FinishDeployment,
+    /// Hand the configuration of the deployment out.
+    HandOut,
 }
 
 impl Controller {
@@ -208,8 +208,8 @@ impl Controller {
                 let slots: Vec<_> = entries.iter().map(|(slot, _)| slot.to_string()).collect();
                 let reqid = match (&then, &self.deployment) {
                     (AfterWrite::AnswerStaging { reqid, .. }, _) => reqid.to_string(),
-                    (AfterWrite::FinishDeployment, Some(deployment)) => deployment.key.reqid().to_string(),
-                    (AfterWrite::FinishDeployment, None) => String::new(),
+                    (AfterWrite::HandOut, Some(deployment)) => deployment.key.reqid().to_string(),
+                    (AfterWrite::HandOut, None) => String::new(),
                 };
                 turn.error(format!(
                     "cannot store {}, request {reqid}: {error}",
@@ -219,7 +219,7 @@ impl Controller {
         }
         match then {
             AfterWrite::AnswerStaging { reqid, id } => self.answer_staging(turn, write, reqid, id, outcome),
-            AfterWrite::FinishDeployment => self.finish_deployment(turn, outcome),
+            AfterWrite::HandOut => self.stored_as_deployed(turn, outcome),
         }
     }
 

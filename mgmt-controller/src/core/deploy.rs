@@ -33,10 +33,10 @@ pub(super) struct Deployment {
 enum Phase {
     /// Waits until all its instances are ready.
     Waiting,
+    /// They are. Its configuration is being stored as the deployed one.
+    Storing,
     /// Waits for the agents, which have got the configuration.
     Deploying(Fanout),
-    /// Its configuration is being stored as the deployed one. With the agents' results.
-    Persisting(Vec<ResultRecord>),
 }
 
 impl Controller {
@@ -95,7 +95,7 @@ impl Controller {
             again: false,
         });
         if nothing_to_do {
-            self.record_deployment(turn, Vec::new());
+            self.store_as_deployed(turn);
         }
     }
 
@@ -138,24 +138,97 @@ impl Controller {
             .is_some_and(|deployment| matches!(deployment.phase, Phase::Waiting))
     }
 
-    /// Gives the configuration to all instances, which are ready.
+    /// All instances are ready to get the configuration.
     ///
     /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in now. Zeek
     /// leaves them open.
-    ///
-    /// DIFFERENCE(deployment-clock): the agents have the whole time-out from now on, but no more than nine fifths of
-    /// it after the request, so that the client, which waits for twice as long, gets an answer. Zeek's clock starts
-    /// with the request.
     fn hand_out(&mut self, turn: &mut Turn) {
         let Some(mut deployment) = self.deployment.take() else {
             return;
         };
+        let instances = std::mem::take(&mut deployment.config.instances);
+        deployment.config.instances = self.with_observed_hosts(instances);
+        self.postpone(turn, &deployment);
+        self.deployment = Some(deployment);
+        self.store_as_deployed(turn);
+    }
+
+    /// Makes the deployment's configuration the deployed one, if it is not already, before any agent gets it.
+    ///
+    /// DIFFERENCE(deployed-anyway): what is given to agents counts as deployed from then on, whether they answer in time,
+    /// and whether this process lives to hear them. In Zeek it does when all have answered; until then the
+    /// configuration before that is the deployed one, and is forced back on the agents when one of them returns, or
+    /// when the controller is started again.
+    fn store_as_deployed(&mut self, turn: &mut Turn) {
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
+        deployment.phase = Phase::Storing;
+        if self.configurations.deployed.as_ref() == Some(&deployment.config) {
+            self.stored_as_deployed(turn, Ok(()));
+        } else {
+            let config = deployment.config.clone();
+            self.write(turn, vec![(Slot::Deployed, config)], AfterWrite::HandOut);
+        }
+    }
+
+    /// The deployment's configuration is the deployed one now, or cannot be stored.
+    pub(super) fn stored_as_deployed(&mut self, turn: &mut Turn, outcome: Result<(), String>) {
+        let Some(mut deployment) = self.deployment.take() else {
+            return;
+        };
+        let without_instances = deployment.config.instances.is_empty();
+        if let Err(error) = outcome {
+            let waited_for = self.requests.remove(&deployment.key).is_some();
+            if let (true, Key::Client(kind, reqid)) = (waited_for, deployment.key) {
+                let error = format!("cannot store the deployed configuration: {error}");
+                self.refuse(turn, kind, reqid, error, Logged::Pending);
+            }
+            // Its instances are wanted, and not those of the deployed one any more.
+            if !without_instances && self.configurations.deployed.is_some() {
+                self.check_instances_ready(turn);
+            }
+            return;
+        }
+        if without_instances {
+            self.replace_instances(turn, &deployment.config);
+            self.deployment = Some(deployment);
+            self.finish_deployment(turn, Vec::new());
+            return;
+        }
+        if !self.requests.contains(&deployment.key) {
+            let reqid = self.ids.next_id();
+            turn.info(format!(
+                "deployment {} goes on as {reqid}",
+                deployment.key.reqid()
+            ));
+            deployment.key = Key::Internal(reqid);
+            deployment.started = turn.now;
+            self.await_answer(turn, deployment.key.clone(), Pending::Deployment);
+        }
+        // An agent may have been lost meanwhile.
+        deployment.phase = Phase::Waiting;
+        self.deployment = Some(deployment);
+        if self.instances.all_ready() {
+            self.ask_to_deploy(turn);
+        }
+    }
+
+    /// DIFFERENCE(deployment-clock): the agents have the whole time-out from now on, but no more than nine fifths of
+    /// it after the request, so that the client, which waits for twice as long, gets an answer. Zeek's clock starts
+    /// with the request.
+    fn postpone(&mut self, turn: &Turn, deployment: &Deployment) {
         let timeout = self.settings.request_timeout;
         let deadline = (turn.now + timeout).min(deployment.started + timeout * FIFTHS_MAX / 5);
         self.requests.postpone(&deployment.key, deadline);
-        let instances = std::mem::take(&mut deployment.config.instances);
-        deployment.config.instances = self.with_observed_hosts(instances);
+    }
 
+    /// Gives the configuration to all instances, which are ready.
+    fn ask_to_deploy(&mut self, turn: &mut Turn) {
+        let Some(mut deployment) = self.deployment.take() else {
+            return;
+        };
+        self.postpone(turn, &deployment);
         let config = &deployment.config;
         let instances = self.instances.ready.iter().cloned().collect();
         let fanout = self.ask(turn, instances, Vec::new(), |reqid| AgentRequest::Deploy {
@@ -164,6 +237,7 @@ impl Controller {
             force: false,
         });
         deployment.phase = Phase::Deploying(fanout);
+        deployment.again = false;
         self.deployment = Some(deployment);
     }
 
@@ -171,60 +245,31 @@ impl Controller {
     pub(super) fn deploying(&mut self) -> Option<&mut Fanout> {
         match &mut self.deployment.as_mut()?.phase {
             Phase::Deploying(fanout) => Some(fanout),
-            Phase::Waiting | Phase::Persisting(_) => None,
+            Phase::Waiting | Phase::Storing => None,
         }
     }
 
     /// All agents have answered.
     pub(super) fn deployed(&mut self, turn: &mut Turn) {
         let results = self.deploying().map(std::mem::take);
-        self.record_deployment(turn, results.map(Fanout::into_results).unwrap_or_default());
+        self.finish_deployment(turn, results.map(Fanout::into_results).unwrap_or_default());
     }
 
-    /// The deployment's configuration becomes the deployed one, if it is not already.
-    fn record_deployment(&mut self, turn: &mut Turn, results: Vec<ResultRecord>) {
-        let Some(deployment) = &mut self.deployment else {
-            return;
-        };
-        deployment.phase = Phase::Persisting(results);
-        if self.configurations.deployed.as_ref() == Some(&deployment.config) {
-            self.finish_deployment(turn, Ok(()));
-        } else {
-            let config = deployment.config.clone();
-            self.write(turn, vec![(Slot::Deployed, config)], AfterWrite::FinishDeployment);
-        }
-    }
-
-    /// The end of a deployment: its configuration is the deployed one now, or cannot be stored.
-    pub(super) fn finish_deployment(&mut self, turn: &mut Turn, outcome: Result<(), String>) {
+    fn finish_deployment(&mut self, turn: &mut Turn, mut results: Vec<ResultRecord>) {
         let Some(deployment) = self.deployment.take() else {
             return;
         };
-        let stored = outcome.is_ok();
         let without_instances = deployment.config.instances.is_empty();
-        if stored && without_instances {
-            self.replace_instances(turn, &deployment.config);
-        }
         let waited_for = self.requests.remove(&deployment.key).is_some();
         let of_client = matches!(deployment.key, Key::Client(..));
         if let (true, Key::Client(kind, reqid)) = (waited_for, deployment.key) {
-            let mut results = match deployment.phase {
-                Phase::Persisting(results) => results,
-                Phase::Waiting | Phase::Deploying(_) => Vec::new(),
-            };
-            results.push(match outcome {
-                Ok(()) => ResultRecord {
-                    data: Some(Data::String(deployment.config.id)),
-                    ..ResultRecord::success(reqid.clone())
-                },
-                Err(error) => {
-                    let error = format!("cannot store the deployed configuration: {error}");
-                    ResultRecord::failure(reqid.clone(), error)
-                }
+            results.push(ResultRecord {
+                data: Some(Data::String(deployment.config.id)),
+                ..ResultRecord::success(reqid.clone())
             });
             self.respond(turn, kind, reqid, results, Logged::Pending);
         }
-        let shown_as_ready = stored && without_instances && of_client;
+        let shown_as_ready = without_instances && of_client;
         if shown_as_ready || deployment.again {
             self.check_instances_ready(turn);
         }
@@ -234,21 +279,17 @@ impl Controller {
     pub(super) fn deployment_results(&self) -> Vec<ResultRecord> {
         match self.deployment.as_ref().map(|deployment| &deployment.phase) {
             Some(Phase::Deploying(fanout)) => fanout.results().to_vec(),
-            Some(Phase::Persisting(results)) => results.clone(),
-            Some(Phase::Waiting) | None => Vec::new(),
+            Some(Phase::Waiting | Phase::Storing) | None => Vec::new(),
         }
     }
 
-    /// The request of the deployment has timed out, and was answered. What is being stored is finished all the same:
-    /// it may have become durable already.
-    ///
-    /// DIFFERENCE(deployed-anyway): what was given to agents counts as deployed. Zeek keeps the configuration before
-    /// that as the deployed one, and forces it back on the agents when one of them returns.
+    /// The request of the deployment has timed out, and was answered. If it is being stored it goes on: it may be durable
+    /// already.
     pub(super) fn give_up_deployment(&mut self, turn: &mut Turn) {
         match self.deployment.as_ref().map(|deployment| &deployment.phase) {
             Some(Phase::Waiting) => self.deployment = None,
-            Some(Phase::Deploying(_)) => self.record_deployment(turn, Vec::new()),
-            Some(Phase::Persisting(_)) | None => {}
+            Some(Phase::Deploying(_)) => self.finish_deployment(turn, Vec::new()),
+            Some(Phase::Storing) | None => {}
         }
     }
 }

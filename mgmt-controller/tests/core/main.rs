@@ -29,6 +29,7 @@ transcript::transcripts!(
     deploy_restored_empty,
     deploy_restored_times_out,
     deploy_returning_agent,
+    deploy_store_hangs,
     deploy_times_out,
     deploy_write_fails,
     dial_agents,
