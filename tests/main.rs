@@ -4,6 +4,7 @@ mod agents;
 mod crash;
 mod garbage;
 mod journal;
+mod misbehaviour;
 mod process;
 mod store;
 mod support;

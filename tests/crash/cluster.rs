@@ -129,8 +129,8 @@ impl Cluster {
 expected: {wanted:#?}",
                 told.running
             );
-            let waited = self.shared.changed.wait_timeout(told, patience);
-            told = waited.expect("nobody panics with it").0;
+            let outcome = self.shared.changed.wait_timeout(told, patience);
+            told = outcome.expect("nobody panics with it").0;
         }
     }
 }

@@ -123,7 +123,7 @@ impl Site {
     }
 
     /// Waits until every agent is connected that the controller can know of.
-    fn wait_for_agents(&self, session: &mut Session, deployed: Option<&Configuration>) {
+    fn wait_for_agents(session: &mut Session, deployed: Option<&Configuration>) {
         let mut expected: Vec<_> = DIALLING.iter().map(|name| (*name).to_owned()).collect();
         let listens = |config: &Configuration| config.instances.iter().any(|one| one.name == LISTENING);
         if deployed.is_some_and(listens) {
@@ -325,7 +325,7 @@ fn a_kill_in_the_middle_of_a_deployment_loses_nothing_and_the_cluster_converges(
     let reference = Site::new(&runtime);
     let mut reference_controller = reference.start();
     let mut reference_session = Session::open(reference_controller.websocket());
-    reference.wait_for_agents(&mut reference_session, None);
+    Site::wait_for_agents(&mut reference_session, None);
     let site = Site::new(&runtime);
     let mut controller = site.start();
     let mut seen = Seen::default();
@@ -371,12 +371,12 @@ fn crash(
     config: &Configuration,
     stations: &[Stored; 3],
     context: &mut Context,
-    seen: &mut Seen,
+    sum: &mut Seen,
 ) -> Controller {
     let mut dice = Dice(!seed);
     let mut session = Session::open(controller.websocket());
     let deployed_before = stations[0].deployed.as_ref();
-    site.wait_for_agents(&mut session, deployed_before);
+    Site::wait_for_agents(&mut session, deployed_before);
 
     // Each agent is told twice what to do, or once that it is not needed.
     let point = Point::roll(&mut dice, 1 + 2 * config.instances.len() as u64);
@@ -384,22 +384,22 @@ fn crash(
     let (announce, moments) = channel();
     site.cluster.announce(Some(announce.clone()));
     let pid = controller.pid();
-    let killed = format!("{point:?}");
+    let at = format!("{point:?}");
     let killer = thread::spawn(move || kill_at(pid, &moments, &point));
     let heard = deploy_until_the_end(&mut session, config, &announce);
     site.cluster.announce(None);
     drop(announce);
     let moment = killer.join().expect("it kills");
-    context.0 = format!("seed {seed}: killed after {moment}, {killed}");
+    context.0 = format!("seed {seed}: killed after {moment}, {at}");
     controller.wait();
-    *seen.moments.entry(moment).or_default() += 1;
-    let mut station = check_store(site, stations, heard as usize, seen);
-    seen.stations[station] += 1;
+    *sum.moments.entry(moment).or_default() += 1;
+    let mut station = check_store(site, stations, heard as usize, sum);
+    sum.stations[station] += 1;
 
     // Once more while it starts, or while it brings the agents back.
     while dice.percent(30) {
         let after = dice.micros(17);
-        context.0 += &format!(", then {after:?} after the start");
+        context.0 = format!("{}, then {after:?} after the start", context.0);
         site.cluster.begin_life();
         if dice.percent(50) {
             Controller::crash_at_start(&site.home, &ARGUMENTS, after);
@@ -408,8 +408,8 @@ fn crash(
             thread::sleep(after);
             started.kill();
         }
-        seen.again += 1;
-        let found = check_store(site, stations, station, seen);
+        sum.again += 1;
+        let found = check_store(site, stations, station, sum);
         assert_eq!(found, station, "to bring agents back changes nothing");
         station = found;
     }
@@ -422,7 +422,7 @@ fn crash(
     assert_eq!(session.configuration(true), stored.deployed);
     site.wait_until_it_runs(stored.deployed.as_ref(), life);
 
-    site.wait_for_agents(&mut session, stored.deployed.as_ref());
+    Site::wait_for_agents(&mut session, stored.deployed.as_ref());
     let [_, _, end] = site.deploy(&mut session, config);
     assert_eq!(end, stations[2]);
     site.wait_until_it_runs(end.deployed.as_ref(), life);
@@ -431,10 +431,10 @@ fn crash(
 
 /// Which of the stations the store is at; it must be at one of them, from this one on.
 #[track_caller]
-fn check_store(site: &Site, stations: &[Stored; 3], from: usize, seen: &mut Seen) -> usize {
+fn check_store(site: &Site, stations: &[Stored; 3], from: usize, sum: &mut Seen) -> usize {
     let mut journal = site.store().into_os_string();
     journal.push("-journal");
-    seen.writing += u64::from(fs::exists(journal).expect("the folder can be read"));
+    sum.writing += u64::from(fs::exists(journal).expect("the folder can be read"));
     let stored = Stored::from(rows_after_a_crash(&site.store()));
     let found = stations.iter().rposition(|station| *station == stored);
     let found =
