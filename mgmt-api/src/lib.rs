@@ -1,7 +1,7 @@
 //! Records, enums, events and topics of Zeek's Management framework, and what its state machines share.
 //!
 //! Types exist for one dialect only, the one of Zeek 7.0 and later. A peer that speaks an older one is translated
-//! between `Data` and `Data` before its events get here, so nothing above this crate knows more than one model.
+//! between `Data` and `Data` by a [`Translator`], so nothing above this crate knows more than one model.
 //!
 //! | module | what | upstream, below `scripts/policy/frameworks/management/` |
 //! |---|---|---|
@@ -11,6 +11,7 @@
 //! | [`agent`] | [`AgentRequest`], [`AgentMessage`] | `agent/api.zeek` |
 //! | [`node`] | [`NodeRequest`], [`NodeMessage`] | `node/api.zeek` |
 //! | [`supervisor`] | [`SupervisorRequest`], [`SupervisorResponse`], [`SupervisorMessage`] | `supervisor/api.zeek`, and `base/frameworks/supervisor/` |
+//! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`] | `request.zeek` |
 //! | [`ids`] | [`IdSource`] | `unique_id()` |
@@ -22,6 +23,7 @@
 
 pub mod agent;
 pub mod controller;
+pub mod dialect;
 pub mod enums;
 pub mod ids;
 pub mod log;
@@ -34,6 +36,7 @@ pub mod topics;
 
 pub use agent::{AgentMessage, AgentRequest};
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
+pub use dialect::{Dialect, DialectError, Translator};
 pub use enums::{ClusterRole, Role, State};
 pub use ids::{IdSource, SequentialIds, UniqueIds};
 pub use log::Level;

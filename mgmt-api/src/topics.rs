@@ -9,6 +9,12 @@ pub const CONTROLLER: &str = "zeek/management/controller";
 /// Between the controller and its agents (`Management::Agent::topic_prefix`); see [`agent`].
 pub const AGENT_PREFIX: &str = "zeek/management/agent";
 
+/// As [`CONTROLLER`], in Zeek 4.1 and 4.2 (`ClusterController::topic`).
+pub const CLUSTER_CONTROLLER: &str = "zeek/cluster-control/controller";
+
+/// As [`AGENT_PREFIX`], in Zeek 4.1 and 4.2 (`ClusterAgent::topic_prefix`).
+pub const CLUSTER_AGENT_PREFIX: &str = "zeek/cluster-control/agent";
+
 /// Between an agent and its cluster nodes (`Management::Node::node_topic`).
 pub const NODE: &str = "zeek/management/node";
 

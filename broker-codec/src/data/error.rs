@@ -59,7 +59,7 @@ pub enum DataErrorKind {
 
 impl DataError {
     /// An error at the top of the value.
-    pub(crate) const fn new(kind: DataErrorKind) -> Self {
+    pub const fn new(kind: DataErrorKind) -> Self {
         Self {
             path: String::new(),
             kind,
@@ -67,19 +67,19 @@ impl DataError {
     }
 
     /// `expected` was asked for, `found` is there.
-    pub(crate) const fn mismatch(expected: Kind, found: Kind) -> Self {
+    pub const fn mismatch(expected: Kind, found: Kind) -> Self {
         Self::new(DataErrorKind::Mismatch { expected, found })
     }
 
     /// The same error seen from one level above, where its value is the field `name`.
     #[must_use]
-    pub(crate) fn in_field(self, name: &str) -> Self {
+    pub fn in_field(self, name: &str) -> Self {
         self.below(name)
     }
 
     /// The same error seen from one level above, where its value is the element `index`.
     #[must_use]
-    pub(crate) fn in_element(self, index: usize) -> Self {
+    pub fn in_element(self, index: usize) -> Self {
         self.below(&format!("[{index}]"))
     }
 

@@ -1,0 +1,198 @@
+//! The dialects of the Management framework's API: which releases send what, and how that is brought into the one model that
+//! everything above this crate knows, and back.
+//!
+//! ```text
+//!   peer, client                       Translator                           core
+//!    any dialect  -- event --> detect, look up, convert -- model's event -->
+//!                 <-- event --      convert, look up    <-- model's event --
+//!                                        ^
+//!                              tables: a row for each event, a field for each argument and record field
+//! ```
+//!
+//! There is no negotiation: an API version has been 1 from the start. What a peer says gives its dialect away (`detect`).
+//!
+//! | dialect | modules | nodes | what else is different from the model |
+//! |---|---|---|---|
+//! | [`Dialect::V4_1`] | `ClusterController`, `ClusterAgent` | 10 fields, a port in third place | as 4.2, without welcome, standing by and time-outs; instances come without a result |
+//! | [`Dialect::V4_2`] | the same | the same | one event to stage and deploy, other names of states, other order in results, an address in the hello, no `get_nodes` and all that came later |
+//! | [`Dialect::Seed`] | `Management` | 10 fields | as 4.2, with today's names of states and with `get_nodes` |
+//! | [`Dialect::V5_0Rc1`] | the same | the same | as Seed, with today's hello, `get_id_value` and `get_configuration` |
+//! | [`Dialect::V5_0`] | the same | the same | nodes and their states lack the metrics port |
+//! | [`Dialect::V7_0`] | the same | 11 fields | the model |
+
+mod detect;
+mod shape;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod translator;
+
+use std::{fmt, str::FromStr};
+
+use broker_codec::{
+    data::{DataError, DataErrorKind},
+    zeek::Event,
+};
+use serde::{Deserialize, Serialize};
+
+use shape::{Context, Row};
+
+pub use translator::{Peer, Published, REQID_BYTES_MAX, REQUESTS_MAX, Side, Topics, Translation, Translator};
+
+/// An API, named after the first Zeek that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Dialect {
+    /// Zeek 4.1.
+    #[serde(rename = "4.1")]
+    V4_1,
+    /// Zeek 4.2.
+    #[serde(rename = "4.2")]
+    V4_2,
+    /// Zeek's commit 54aaf3a623, which renamed `ClusterController` to `Management::Controller`.
+    #[serde(rename = "seed")]
+    Seed,
+    /// Zeek 5.0.0-rc1.
+    #[serde(rename = "5.0.0-rc1")]
+    V5_0Rc1,
+    /// Zeek 5.0 to 6.2.
+    #[serde(rename = "5.0")]
+    V5_0,
+    /// Zeek 7.0 and later: the model.
+    #[serde(rename = "7.0")]
+    V7_0,
+}
+
+impl Dialect {
+    /// All, the oldest first.
+    pub const ALL: [Self; 6] = [
+        Self::V4_1,
+        Self::V4_2,
+        Self::Seed,
+        Self::V5_0Rc1,
+        Self::V5_0,
+        Self::V7_0,
+    ];
+
+    /// The name that stands for it in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V4_1 => "4.1",
+            Self::V4_2 => "4.2",
+            Self::Seed => "seed",
+            Self::V5_0Rc1 => "5.0.0-rc1",
+            Self::V5_0 => "5.0",
+            Self::V7_0 => "7.0",
+        }
+    }
+
+    /// Whether it has the modules `ClusterController` and `ClusterAgent`, and their topics.
+    pub const fn is_cluster_controller(self) -> bool {
+        matches!(self, Self::V4_1 | Self::V4_2)
+    }
+
+    /// The names of its events, fully qualified. Those that never leave their process are among them.
+    pub fn events(self) -> impl Iterator<Item = &'static str> {
+        self.rows().map(|row| row.name)
+    }
+
+    /// What an event of this dialect holds, each part by its name: `config.nodes[0].name = worker`. Arguments that are not
+    /// there, and events that the dialect does not have, are not described.
+    pub fn describe(self, event: &Event) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(row) = self.row(&event.name) {
+            shape::describe_fields(row.args, "", &event.args, &mut lines);
+        }
+        lines
+    }
+
+    fn rows(self) -> impl Iterator<Item = &'static Row> {
+        tables::rows(self).iter().copied().flatten()
+    }
+
+    /// The row of an event of this dialect.
+    fn row(self, name: &[u8]) -> Option<&'static Row> {
+        self.rows().find(|row| row.name.as_bytes() == name)
+    }
+
+    /// The row of the event that stands for the model's.
+    fn row_of_model(self, name: &[u8]) -> Option<&'static Row> {
+        self.rows()
+            .find(|row| row.model.is_some_and(|model| model.as_bytes() == name))
+    }
+
+    /// The model's event for one of this dialect.
+    fn read(self, event: Event, context: &Context) -> Result<Event, DialectError> {
+        if self == Self::V7_0 {
+            return Ok(event);
+        }
+        let fail = |source| DialectError {
+            dialect: self,
+            source,
+        };
+        let unknown = || DataError::new(DataErrorKind::UnknownEvent(event.name.to_string()));
+        let row = self.row(&event.name).ok_or_else(|| fail(unknown()))?;
+        let model = row.model.ok_or_else(|| fail(unknown()))?;
+        let args = row
+            .read(event.args, context)
+            .map_err(|error| fail(error.in_field(row.name)))?;
+        Ok(Event {
+            name: model.into(),
+            args,
+            metadata: event.metadata,
+        })
+    }
+
+    /// The event of this dialect for the model's; none if the dialect has no such event.
+    fn write(self, event: &Event, context: &Context) -> Result<Option<Event>, DialectError> {
+        if self == Self::V7_0 {
+            return Ok(Some(event.clone()));
+        }
+        let Some(row) = self.row_of_model(&event.name) else {
+            return Ok(None);
+        };
+        let args = row
+            .write(event.args.clone(), context)
+            .map_err(|error| DialectError {
+                dialect: self,
+                source: error.in_field(row.name),
+            })?;
+        Ok(Some(Event {
+            name: row.name.into(),
+            args,
+            metadata: event.metadata.clone(),
+        }))
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The name of a dialect.
+impl FromStr for Dialect {
+    type Err = DialectParseError;
+
+    fn from_str(name: &str) -> Result<Self, DialectParseError> {
+        Self::ALL
+            .into_iter()
+            .find(|dialect| dialect.name() == name)
+            .ok_or(DialectParseError)
+    }
+}
+
+/// No dialect has this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected the first Zeek with the API: 4.1, 4.2, seed, 5.0.0-rc1, 5.0 or 7.0")]
+pub struct DialectParseError;
+
+/// An event cannot be brought from one dialect into another.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{source} (in the API of Zeek {dialect})")]
+pub struct DialectError {
+    /// The dialect of the event.
+    pub dialect: Dialect,
+    /// What is wrong where: the path begins with the event's name in that dialect.
+    pub source: DataError,
+}

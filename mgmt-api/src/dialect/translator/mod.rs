@@ -1,0 +1,273 @@
+//! One connection's translator: what a table cannot say because it takes more than one event, or none.
+
+mod agent;
+mod controller;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use broker_codec::{
+    Data,
+    data::{Address, DataError, ZeekString},
+    zeek::Event,
+};
+
+use super::{Context, Dialect, DialectError, detect::detect};
+use crate::{ResultRecord, topics};
+use agent::Deployment;
+use controller::Phase;
+
+/// How many requests to set a configuration may be under way on one connection. More are refused.
+pub const REQUESTS_MAX: usize = 256;
+
+/// How long the id of such a request may be, in bytes. Requests with longer ones are refused.
+pub const REQID_BYTES_MAX: usize = 1024;
+
+/// Which side of the connection is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// We are a controller. The peer is an agent, or a client, or both.
+    Controller,
+    /// We are an agent. The peer is a controller or a cluster node.
+    Agent,
+}
+
+/// What is known of a peer when it connects. Older agents do not say such things of themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its Broker endpoint ID. Clients that have none may have any.
+    pub id: ZeekString,
+    /// Whether we connected to it, rather than the reverse.
+    pub dialled: bool,
+    /// If we are an agent: our own address, which older agents send in their hello.
+    pub host: Address,
+}
+
+/// The topics of the model, which an operator can choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// `Management::Controller::topic`
+    pub controller: ZeekString,
+    /// `Management::Agent::topic_prefix`
+    pub agent_prefix: ZeekString,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self {
+            controller: topics::CONTROLLER.into(),
+            agent_prefix: topics::AGENT_PREFIX.into(),
+        }
+    }
+}
+
+/// An event on its topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The topic.
+    pub topic: ZeekString,
+    /// The event.
+    pub event: Event,
+}
+
+/// What comes of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// For the core, in this order, as if the peer had sent it.
+    pub to_model: Vec<Published>,
+    /// For the peer, in this order, before anything that the core says because of `to_model`.
+    pub to_peer: Vec<Published>,
+}
+
+impl Translation {
+    fn to_model(topic: ZeekString, event: Event) -> Self {
+        Self {
+            to_model: vec![Published { topic, event }],
+            to_peer: Vec::new(),
+        }
+    }
+}
+
+/// Translates between one peer, or one client, and a core that knows the model only.
+///
+/// Everything that the peer says goes through [`Self::incoming`], everything that it is to hear through
+/// [`Self::outgoing`]; both may yield events for either side. [`Self::settle`] follows when the core has said all that it has
+/// to say about what came in. A peer that speaks the model costs one look at each event.
+///
+/// What the peer speaks is learnt from what it says, and believed again whenever it says otherwise.
+#[derive(Clone, Debug)]
+pub struct Translator {
+    side: Side,
+    topics: Topics,
+    context: Context,
+    dialect: Dialect,
+    /// Whether the peer has said anything of the API.
+    heard: bool,
+    /// Clients' requests to set a configuration, by id.
+    configurations: BTreeMap<ZeekString, Phase>,
+    /// The id of the last welcome, which the peer has not answered.
+    welcome: Option<ZeekString>,
+    /// Controllers' requests to set a configuration, by id.
+    deployments: BTreeMap<ZeekString, Deployment>,
+}
+
+impl Translator {
+    /// For a peer that has just connected. `assumed` is what it speaks as long as nothing else is known: the model,
+    /// [`Dialect::V7_0`], is understood by all since 5.0.
+    pub fn new(side: Side, peer: Peer, topics: Topics, assumed: Dialect) -> Self {
+        Self {
+            side,
+            topics,
+            context: Context {
+                agent_id: peer.id,
+                connecting: !peer.dialled,
+                host: peer.host,
+            },
+            dialect: assumed,
+            heard: false,
+            configurations: BTreeMap::new(),
+            welcome: None,
+            deployments: BTreeMap::new(),
+        }
+    }
+
+    /// What the peer speaks, as far as is known.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Takes in what the peer said on a topic.
+    pub fn incoming(&mut self, topic: &[u8], event: Event) -> Result<Translation, DialectError> {
+        if let Some(dialect) = detect(&event, self.dialect) {
+            self.dialect = dialect;
+        }
+        self.heard = true;
+        let topic = self.model_topic(topic);
+        if self.dialect == Dialect::V7_0 {
+            return Ok(Translation::to_model(topic, event));
+        }
+        let sets_configuration =
+            self.dialect < Dialect::V5_0 && event.name.ends_with(b"::set_configuration_request");
+        let event = self.dialect.read(event, &self.context)?;
+        match self.side {
+            Side::Controller if sets_configuration => self.set_configuration(topic, event),
+            Side::Agent if sets_configuration => self.set_agent_configuration(topic, event),
+            Side::Controller => {
+                self.note_answer(&event);
+                Ok(Translation::to_model(topic, event))
+            }
+            Side::Agent => Ok(Translation::to_model(topic, event)),
+        }
+    }
+
+    /// Takes in what the core says on one of the model's topics.
+    pub fn outgoing(&mut self, topic: &[u8], event: &Event) -> Result<Translation, DialectError> {
+        match self.side {
+            Side::Controller => self.outgoing_of_controller(topic, event),
+            Side::Agent => self.outgoing_of_agent(topic, event),
+        }
+    }
+
+    /// What is owed to the peer now that the core has dealt with everything that came in.
+    pub fn settle(&mut self) -> Result<Vec<Published>, DialectError> {
+        match self.side {
+            Side::Controller => Ok(Vec::new()),
+            Side::Agent => self.answer_deployments(),
+        }
+    }
+
+    /// The event for the peer, if its dialect has it.
+    fn convert(&self, topic: &[u8], event: &Event) -> Result<Translation, DialectError> {
+        let written = self.dialect.write(event, &self.context)?;
+        Ok(Translation {
+            to_model: Vec::new(),
+            to_peer: written
+                .into_iter()
+                .map(|event| self.published(topic, event))
+                .collect(),
+        })
+    }
+
+    /// An event of the peer's dialect, on the topic that stands for the model's.
+    fn published(&self, topic: &[u8], event: Event) -> Published {
+        let topic = if self.dialect.is_cluster_controller() {
+            cluster_controller_topic(&self.topics, topic)
+        } else {
+            topic.into()
+        };
+        Published { topic, event }
+    }
+
+    fn model_topic(&self, topic: &[u8]) -> ZeekString {
+        if topic == topics::CLUSTER_CONTROLLER.as_bytes() {
+            return self.topics.controller.clone();
+        }
+        match topic.strip_prefix(topics::CLUSTER_AGENT_PREFIX.as_bytes()) {
+            Some(rest) => [self.topics.agent_prefix.as_bytes(), rest].concat().into(),
+            None => topic.into(),
+        }
+    }
+
+    /// The name in the topic of an agent.
+    fn instance(&self, topic: &[u8]) -> ZeekString {
+        let name = topic.strip_prefix(self.topics.agent_prefix.as_bytes());
+        name.and_then(|name| name.strip_prefix(b"/"))
+            .unwrap_or_default()
+            .into()
+    }
+}
+
+/// The topic of 4.x that stands for one of the model's.
+fn cluster_controller_topic(topics: &Topics, topic: &[u8]) -> ZeekString {
+    if topic == topics.controller.as_bytes() {
+        return topics::CLUSTER_CONTROLLER.into();
+    }
+    match topic.strip_prefix(topics.agent_prefix.as_bytes()) {
+        Some(rest) => [topics::CLUSTER_AGENT_PREFIX.as_bytes(), rest].concat().into(),
+        None => topic.into(),
+    }
+}
+
+/// The model's own event cannot be read or written.
+const fn fault(source: DataError) -> DialectError {
+    DialectError {
+        dialect: Dialect::V7_0,
+        source,
+    }
+}
+
+/// The first argument of a request or a response.
+fn reqid(event: &Event) -> ZeekString {
+    match event.args.first() {
+        Some(Data::String(reqid)) => reqid.clone(),
+        _ => ZeekString::default(),
+    }
+}
+
+/// Several results as one: a failure if one of them is (`controller/main.zeek` of 4.2, `set_configuration_response`).
+fn as_one(reqid: ZeekString, instance: Option<ZeekString>, results: &[ResultRecord]) -> ResultRecord {
+    let failures: Vec<String> = results
+        .iter()
+        .filter(|result| !result.success)
+        .map(|result| {
+            let error = result.error.as_ref().map_or("failed".into(), ToString::to_string);
+            match &result.node {
+                Some(node) => format!("node {node} failed: {error}"),
+                None => error,
+            }
+        })
+        .collect();
+    let one = ResultRecord {
+        instance,
+        ..ResultRecord::success(reqid)
+    };
+    if failures.is_empty() {
+        return one;
+    }
+    ResultRecord {
+        success: false,
+        error: Some(failures.join(", ").into()),
+        ..one
+    }
+}

@@ -1,0 +1,305 @@
+use super::*;
+
+#[test]
+fn setting_a_configuration_is_staging_and_deploying() {
+    let mut translator = translator(Side::Controller);
+    let set = event(
+        "ClusterController::API::set_configuration_request",
+        [text("r"), old_config()],
+    );
+    let stage = ClientRequest::StageConfiguration {
+        reqid: "r".into(),
+        config: without_metrics_port(),
+    };
+    assert_eq!(
+        incoming(&mut translator, OLD_CONTROLLER, set.clone()),
+        to_model(CONTROLLER, of(&stage))
+    );
+    assert_eq!(translator.dialect(), Dialect::V4_2);
+    // The same once more has the same answer.
+    assert_eq!(
+        incoming(&mut translator, OLD_CONTROLLER, set),
+        Translation::default()
+    );
+
+    let staged = |reqid: &str, result| ClientResponse::StageConfiguration {
+        reqid: reqid.into(),
+        results: vec![result],
+    };
+    let id = ResultRecord {
+        data: Some(text("c1")),
+        ..success("r")
+    };
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &staged("of another", id.clone())),
+        Translation::default()
+    );
+    let deploy = ClientRequest::Deploy { reqid: "r".into() };
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &staged("r", id.clone())),
+        to_model(CONTROLLER, of(&deploy))
+    );
+
+    let deployed = ClientResponse::Deploy {
+        reqid: "r".into(),
+        results: vec![
+            of_node("w", success("child")),
+            of_node("x", ResultRecord::failure("child".into(), "why not")),
+            ResultRecord {
+                instance: Some("b".into()),
+                ..success("child")
+            },
+            id,
+        ],
+    };
+    let answer = event(
+        "ClusterController::API::set_configuration_response",
+        [
+            text("r"),
+            list([
+                old_result("r", "a", false, "node x failed: why not"),
+                old_result("r", "b", true, ""),
+            ]),
+        ],
+    );
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &deployed),
+        to_peer(OLD_CONTROLLER, answer)
+    );
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &deployed),
+        Translation::default(),
+        "once"
+    );
+    assert!(translator.configurations.is_empty());
+}
+
+#[test]
+fn a_configuration_that_cannot_be_staged_is_not_deployed() {
+    let mut translator = translator(Side::Controller);
+    let set = event(
+        "Management::Controller::API::set_configuration_request",
+        [text("r"), config_of_10()],
+    );
+    incoming(&mut translator, CONTROLLER, set);
+    assert_eq!(translator.dialect(), Dialect::Seed);
+    let refused = ClientResponse::StageConfiguration {
+        reqid: "r".into(),
+        results: vec![
+            ResultRecord::failure("r".into(), "one"),
+            ResultRecord::failure("r".into(), "two"),
+        ],
+    };
+    let answer = event(
+        "Management::Controller::API::set_configuration_response",
+        [
+            text("r"),
+            list([
+                old_result("r", "", false, "one"),
+                old_result("r", "", false, "two"),
+            ]),
+        ],
+    );
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &refused),
+        to_peer(CONTROLLER, answer)
+    );
+    assert!(translator.configurations.is_empty());
+}
+
+fn hello() -> Event {
+    let host = Data::Address("192.0.2.9".parse().unwrap());
+    event(
+        "ClusterAgent::API::notify_agent_hello",
+        [text("a"), host, Data::Count(1)],
+    )
+}
+
+#[test]
+fn agents_that_do_not_say_who_they_are_are_who_is_connected() {
+    let mut translator = translator(Side::Controller);
+    let expected = AgentMessage::Hello {
+        instance: "a".into(),
+        id: "3a53339e-9528-56fa-9dce-a25ad55f88a3".into(),
+        connecting: false,
+        api_version: 1,
+    };
+    assert_eq!(
+        incoming(&mut translator, OLD_AGENT, hello()),
+        to_model(AGENT, of(&expected))
+    );
+}
+
+#[test]
+fn what_an_agent_cannot_do_is_answered_in_its_place() {
+    let mut translator = translator(Side::Controller);
+    incoming(&mut translator, OLD_AGENT, hello());
+    let lacking = |verb: &str| {
+        let error = format!("agent speaks the API of Zeek 4.2, which has no {verb}");
+        of_agent(ResultRecord::failure("r".into(), error))
+    };
+    let reqid = ZeekString::from("r");
+    for (request, answer) in [
+        (
+            AgentRequest::GetNodes { reqid: reqid.clone() },
+            AgentMessage::GetNodes {
+                reqid: reqid.clone(),
+                result: lacking("get_nodes"),
+            },
+        ),
+        (
+            AgentRequest::NodeDispatch {
+                reqid: reqid.clone(),
+                action: vec!["get_id_value".into()],
+                nodes: [].into(),
+            },
+            AgentMessage::NodeDispatch {
+                reqid: reqid.clone(),
+                results: vec![lacking("node_dispatch")],
+            },
+        ),
+        (
+            AgentRequest::Restart {
+                reqid: reqid.clone(),
+                nodes: [].into(),
+            },
+            AgentMessage::Restart {
+                reqid: reqid.clone(),
+                results: vec![lacking("restart")],
+            },
+        ),
+    ] {
+        assert_eq!(
+            outgoing(&mut translator, AGENT, &request),
+            to_model(AGENT, of(&answer))
+        );
+    }
+
+    let deploy = AgentRequest::Deploy {
+        reqid: reqid.clone(),
+        config: config(),
+        force: false,
+    };
+    let set = event(
+        "ClusterAgent::API::set_configuration_request",
+        [text("r"), old_config()],
+    );
+    assert_eq!(outgoing(&mut translator, AGENT, &deploy), to_peer(OLD_AGENT, set));
+    let answer = event(
+        "ClusterAgent::API::set_configuration_response",
+        [text("r"), old_result("r", "a", true, "")],
+    );
+    let deployed = AgentMessage::Deploy {
+        reqid,
+        results: vec![of_agent(success("r"))],
+    };
+    assert_eq!(
+        incoming(&mut translator, OLD_AGENT, answer),
+        to_model(AGENT, of(&deployed))
+    );
+}
+
+#[test]
+fn an_agent_that_ignores_a_repeated_welcome_is_one_of_4_1() {
+    let mut translator = translator(Side::Controller);
+    incoming(&mut translator, OLD_AGENT, hello());
+    let welcome = |reqid: &str| AgentRequest::AgentWelcome { reqid: reqid.into() };
+    let welcomed = |reqid: &str| AgentMessage::AgentWelcome {
+        reqid: reqid.into(),
+        result: of_agent(success(reqid)),
+    };
+    let request = |reqid: &str| event("ClusterAgent::API::agent_welcome_request", [text(reqid)]);
+    assert_eq!(
+        outgoing(&mut translator, AGENT, &welcome("1")),
+        to_peer(OLD_AGENT, request("1"))
+    );
+    // Another one, after it had answered.
+    let answer = event(
+        "ClusterAgent::API::agent_welcome_response",
+        [text("1"), old_result("1", "a", true, "")],
+    );
+    assert_eq!(
+        incoming(&mut translator, OLD_AGENT, answer.clone()),
+        to_model(AGENT, of(&welcomed("1")))
+    );
+    assert_eq!(
+        outgoing(&mut translator, AGENT, &welcome("1")),
+        to_peer(OLD_AGENT, request("1"))
+    );
+    assert_eq!(translator.dialect(), Dialect::V4_2);
+
+    assert_eq!(
+        outgoing(&mut translator, AGENT, &welcome("1")),
+        to_model(AGENT, of(&welcomed("1")))
+    );
+    assert_eq!(translator.dialect(), Dialect::V4_1);
+    assert_eq!(
+        outgoing(&mut translator, AGENT, &welcome("2")),
+        to_model(AGENT, of(&welcomed("2")))
+    );
+    let standby = AgentRequest::AgentStandby { reqid: "".into() };
+    let nothing = list([text(""), Data::Set([].into()), Data::Set([].into())]);
+    assert_eq!(
+        outgoing(&mut translator, AGENT, &standby),
+        Translation {
+            to_model: vec![published(
+                AGENT,
+                of(&AgentMessage::AgentStandby {
+                    reqid: "".into(),
+                    result: of_agent(success("")),
+                })
+            )],
+            to_peer: vec![published(
+                OLD_AGENT,
+                event(
+                    "ClusterAgent::API::set_configuration_request",
+                    [text(""), nothing]
+                )
+            )],
+        }
+    );
+
+    // It was only slow.
+    incoming(&mut translator, OLD_AGENT, answer);
+    assert_eq!(translator.dialect(), Dialect::V4_2);
+}
+
+#[test]
+fn clients_of_4_1_get_instances_without_a_result() {
+    let peer = Peer {
+        id: "".into(),
+        dialled: false,
+        host: Address::UNSPECIFIED_V4,
+    };
+    let mut translator = Translator::new(Side::Controller, peer, Topics::default(), Dialect::V4_1);
+    let request = event("ClusterController::API::get_instances_request", [text("r")]);
+    incoming(&mut translator, OLD_CONTROLLER, request);
+    let instances = to_data(&config().instances.as_slice()).unwrap();
+    let response = ClientResponse::GetInstances {
+        reqid: "r".into(),
+        result: ResultRecord {
+            data: Some(instances.clone()),
+            ..success("r")
+        },
+    };
+    let answer = event(
+        "ClusterController::API::get_instances_response",
+        [text("r"), instances],
+    );
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &response),
+        to_peer(OLD_CONTROLLER, answer)
+    );
+    assert_eq!(
+        outgoing(
+            &mut translator,
+            CONTROLLER,
+            &ClientResponse::Restart {
+                reqid: "r".into(),
+                results: vec![]
+            }
+        ),
+        Translation::default(),
+        "another client's"
+    );
+}

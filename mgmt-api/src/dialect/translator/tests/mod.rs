@@ -1,0 +1,361 @@
+mod agent;
+mod controller;
+
+use std::collections::BTreeMap;
+
+use broker_codec::data::{Port, from_data, to_data};
+
+use super::*;
+use crate::{
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
+    NodeOutputs, NodeStatus, Role, State,
+};
+
+const CONTROLLER: &str = "zeek/management/controller";
+const AGENT: &str = "zeek/management/agent/a";
+const OLD_CONTROLLER: &str = "zeek/cluster-control/controller";
+const OLD_AGENT: &str = "zeek/cluster-control/agent/a";
+
+fn translator(side: Side) -> Translator {
+    let peer = Peer {
+        id: "3a53339e-9528-56fa-9dce-a25ad55f88a3".into(),
+        dialled: true,
+        host: "192.0.2.7".parse().unwrap(),
+    };
+    Translator::new(side, peer, Topics::default(), Dialect::V7_0)
+}
+
+fn text(text: &str) -> Data {
+    Data::String(text.into())
+}
+
+fn list<const N: usize>(elements: [Data; N]) -> Data {
+    Data::Vector(elements.into())
+}
+
+fn event(name: &str, args: impl Into<Vec<Data>>) -> Event {
+    Event {
+        name: name.into(),
+        args: args.into(),
+        metadata: None,
+    }
+}
+
+fn enum_value(name: &str) -> Data {
+    crate::dialect::shape::enum_value(name)
+}
+
+fn of<T: serde::Serialize>(value: &T) -> Event {
+    Event::of(value).unwrap()
+}
+
+fn published(topic: &str, event: Event) -> Published {
+    Published {
+        topic: topic.into(),
+        event,
+    }
+}
+
+/// Only for the core.
+fn to_model(topic: &str, event: Event) -> Translation {
+    Translation::to_model(topic.into(), event)
+}
+
+/// Only for the peer.
+fn to_peer(topic: &str, event: Event) -> Translation {
+    Translation {
+        to_model: vec![],
+        to_peer: vec![published(topic, event)],
+    }
+}
+
+fn incoming(translator: &mut Translator, topic: &str, event: Event) -> Translation {
+    translator.incoming(topic.as_bytes(), event).unwrap()
+}
+
+fn outgoing<T: serde::Serialize>(translator: &mut Translator, topic: &str, value: &T) -> Translation {
+    translator.outgoing(topic.as_bytes(), &of(value)).unwrap()
+}
+
+/// A result up to 5.0.0-rc1.
+fn old_result(reqid: &str, instance: &str, success: bool, error: &str) -> Data {
+    list([
+        text(reqid),
+        text(instance),
+        Data::Boolean(success),
+        Data::None,
+        text(error),
+        Data::None,
+    ])
+}
+
+fn of_agent(result: ResultRecord) -> ResultRecord {
+    ResultRecord {
+        instance: Some("a".into()),
+        ..result
+    }
+}
+
+fn of_node(node: &str, result: ResultRecord) -> ResultRecord {
+    ResultRecord {
+        node: Some(node.into()),
+        ..of_agent(result)
+    }
+}
+
+fn success(reqid: &str) -> ResultRecord {
+    ResultRecord::success(reqid.into())
+}
+
+fn node(name: &str) -> Node {
+    Node {
+        name: name.into(),
+        instance: "a".into(),
+        role: ClusterRole::Worker,
+        state: State::Running,
+        p: None,
+        scripts: None,
+        options: None,
+        interface: None,
+        cpu_affinity: None,
+        env: BTreeMap::new(),
+        metrics_port: Some(Port::tcp(9000)),
+    }
+}
+
+fn config() -> Configuration {
+    let instance = Instance {
+        name: "a".into(),
+        host: "192.0.2.1".parse().unwrap(),
+        listen_port: None,
+    };
+    Configuration {
+        id: "c1".into(),
+        instances: [instance].into(),
+        nodes: [node("w")].into(),
+    }
+}
+
+/// The configuration as 4.x sends it.
+fn old_config() -> Data {
+    let node = list([
+        text("w"),
+        text("a"),
+        Data::Port(crate::dialect::shape::NO_PORT),
+        enum_value("Supervisor::WORKER"),
+        enum_value("ClusterController::Types::Running"),
+        Data::None,
+        Data::None,
+        Data::None,
+        Data::None,
+        Data::Table(broker_codec::data::Table::default()),
+    ]);
+    list([
+        text("c1"),
+        to_data(&config().instances).unwrap(),
+        Data::Set([node].into()),
+    ])
+}
+
+/// The configuration as anyone sends it up to 6.2.
+fn config_of_10() -> Data {
+    let Data::Vector(mut config) = to_data(&config()).unwrap() else {
+        panic!("a record")
+    };
+    let Data::Set(nodes) = &config[2] else {
+        panic!("a set")
+    };
+    let Data::Vector(mut node) = nodes.as_slice()[0].clone() else {
+        panic!("a record")
+    };
+    node.truncate(10);
+    config[2] = Data::Set([Data::Vector(node)].into());
+    Data::Vector(config)
+}
+
+/// The model's configuration without what older ones cannot say.
+fn without_metrics_port() -> Configuration {
+    let node = Node {
+        metrics_port: None,
+        ..node("w")
+    };
+    Configuration {
+        nodes: [node].into(),
+        ..config()
+    }
+}
+
+#[test]
+fn who_speaks_the_model_is_not_touched() {
+    let request = of(&ClientRequest::StageConfiguration {
+        reqid: "r".into(),
+        config: config(),
+    });
+    let mut translator = translator(Side::Controller);
+    assert_eq!(
+        incoming(&mut translator, CONTROLLER, request.clone()),
+        to_model(CONTROLLER, request)
+    );
+    let unknown = event("Cluster::hello", [text("x")]);
+    assert_eq!(
+        incoming(&mut translator, "t", unknown.clone()),
+        to_model("t", unknown)
+    );
+    let response = ClientResponse::Deploy {
+        reqid: "r".into(),
+        results: vec![success("r")],
+    };
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &response),
+        to_peer(CONTROLLER, of(&response))
+    );
+    assert_eq!(translator.dialect(), Dialect::V7_0);
+}
+
+#[test]
+fn configurations_under_way_are_limited_in_number_and_in_the_length_of_their_ids() {
+    for side in [Side::Controller, Side::Agent] {
+        let mut translator = translator(side);
+        let (name, topic) = match side {
+            Side::Controller => (
+                "Management::Controller::API::set_configuration_request",
+                CONTROLLER,
+            ),
+            Side::Agent => ("Management::Agent::API::set_configuration_request", AGENT),
+        };
+        let mut set = |reqid: &str| {
+            let set = event(name, [text(reqid), config_of_10()]);
+            incoming(&mut translator, topic, set)
+        };
+        for number in 0..REQUESTS_MAX {
+            assert_eq!(set(&number.to_string()).to_peer, []);
+        }
+        let longest = "x".repeat(REQID_BYTES_MAX + 1);
+        for (reqid, reason) in [
+            ("one more", "too many requests pending".to_owned()),
+            (
+                &longest,
+                format!("request ID is longer than {REQID_BYTES_MAX} bytes"),
+            ),
+        ] {
+            let refused = set(reqid);
+            assert_eq!(refused.to_model, []);
+            assert!(format!("{refused:?}").contains(&reason), "{refused:?}");
+        }
+    }
+}
+
+fn status() -> NodeStatus {
+    NodeStatus {
+        node: "w".into(),
+        state: State::Pending,
+        mgmt_role: Role::None,
+        cluster_role: ClusterRole::Worker,
+        pid: Some(1),
+        p: None,
+        metrics_port: Some(Port::tcp(9000)),
+    }
+}
+
+/// The answer to `get_nodes_request` with a state of this many elements.
+fn get_nodes(elements: usize) -> Event {
+    let Data::Vector(mut status) = to_data(&status()).unwrap() else {
+        panic!("a record")
+    };
+    status.truncate(elements);
+    let result = ResultRecord {
+        data: Some(list([Data::Vector(status)])),
+        ..of_agent(success("r"))
+    };
+    of(&AgentMessage::GetNodes {
+        reqid: "r".into(),
+        result,
+    })
+}
+
+#[test]
+fn the_length_of_records_tells_releases_apart_and_is_kept() {
+    let mut translator = translator(Side::Controller);
+    let read = incoming(&mut translator, AGENT, get_nodes(6));
+    assert_eq!(translator.dialect(), Dialect::V5_0);
+    let AgentMessage::GetNodes { result, .. } = read.to_model[0].event.parse().unwrap() else {
+        panic!("{read:?}")
+    };
+    let states: Vec<NodeStatus> = from_data(&result.data.unwrap()).unwrap();
+    let expected = NodeStatus {
+        metrics_port: None,
+        ..status()
+    };
+    assert_eq!(states, [expected]);
+
+    let deploy = AgentRequest::Deploy {
+        reqid: "r".into(),
+        config: config(),
+        force: false,
+    };
+    let sent = outgoing(&mut translator, AGENT, &deploy);
+    assert_eq!(sent.to_peer[0].event.args[1], config_of_10());
+    incoming(&mut translator, AGENT, get_nodes(7));
+    assert_eq!(translator.dialect(), Dialect::V7_0);
+    assert_eq!(
+        outgoing(&mut translator, AGENT, &deploy),
+        to_peer(AGENT, of(&deploy))
+    );
+}
+
+#[test]
+fn errors_name_the_dialect_the_event_and_the_field() {
+    let mut translator = translator(Side::Controller);
+    let mut fail = |name: &str, args: Vec<Data>| {
+        let outcome = translator.incoming(OLD_CONTROLLER.as_bytes(), event(name, args));
+        outcome.unwrap_err().to_string()
+    };
+    let set = "ClusterController::API::set_configuration_request";
+    let node = |state: Data| {
+        let fields = [
+            text("w"),
+            text("a"),
+            Data::Port(Port::tcp(1)),
+            enum_value("x"),
+            state,
+        ];
+        let nodes = Data::Set([Data::Vector(fields.into())].into());
+        vec![text("r"), list([text("c"), Data::Set([].into()), nodes])]
+    };
+    for (name, args, expected) in [
+        (set, vec![text("r")], "expected 2 arguments, got 1"),
+        (
+            set,
+            vec![text("r"), text("c")],
+            ".config: expected vector, found string",
+        ),
+        (
+            set,
+            vec![text("r"), list([text("c")])],
+            ".config.instances: missing",
+        ),
+        (
+            set,
+            node(Data::None),
+            ".config.nodes[0].state: expected enum-value, found none",
+        ),
+        (
+            set,
+            node(enum_value("Running")),
+            ".config.nodes[0].state: unknown enum value `Running`",
+        ),
+        (
+            set,
+            node(enum_value("ClusterController::Types::Running")),
+            ".config.nodes[0].scripts: missing",
+        ),
+    ] {
+        let separator = if expected.starts_with('.') { "" } else { ": " };
+        let expected = format!("{name}{separator}{expected} (in the API of Zeek 4.2)");
+        assert_eq!(fail(name, args), expected);
+    }
+    assert_eq!(
+        fail("ClusterController::API::notify_agents_ready", vec![]),
+        "unknown event `ClusterController::API::notify_agents_ready` (in the API of Zeek 4.2)"
+    );
+}
