@@ -77,6 +77,17 @@ pub struct SettingArgs {
     /// Which Zeek the Supervisor is, as in 6.0.9; counts if neither it nor `zeek --version` tells
     #[arg(long, value_name = "VERSION")]
     pub zeek_version: Option<String>,
+    /// Start the Supervisor, keep it running, and end it at the end
+    #[arg(long)]
+    pub start_supervisor: bool,
+    /// A further argument for the Supervisor and all nodes, such as `local` or `Module::name=value`; may be repeated
+    #[arg(
+        long,
+        value_name = "ARGUMENT",
+        requires = "start_supervisor",
+        allow_hyphen_values = true
+    )]
+    pub zeek_argument: Vec<String>,
     /// The script that makes a Zeek process a managed node; Zeek's own if it has one, else one of ours
     #[arg(long, value_name = "SCRIPT")]
     pub node_script: Option<String>,

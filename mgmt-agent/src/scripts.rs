@@ -1,46 +1,105 @@
-//! The Zeek scripts that we bring, for installations that lack Zeek's own: written into the working directory, with the
-//! coordinates of this agent.
+//! The Zeek scripts that we bring: written into the agent's directory, with its coordinates.
+//!
+//! A Supervisor that we start gets one in any case, since Zeek's own would start Zeek's agent as well. The others are for
+//! installations that lack Zeek's own.
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::Path,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
 };
 
 use broker_codec::data::Port;
+use broker_endpoint::tls::TlsConfig;
 use mgmt_host::config::{Listener, Value};
 
-use crate::{config::Config, runtime::RunError};
+use crate::{
+    config::{Config, ZeekCommand},
+    runtime::RunError,
+};
 
 const NODE: &str = include_str!("../scripts/node.zeek");
+const SUPERVISOR: &str = include_str!("../scripts/supervisor.zeek");
+const SHIM: &str = include_str!("../scripts/shim.zeek");
 
-/// Writes the scripts that are needed; nodes will find the agent at this port.
-pub(crate) fn write(config: &Config, port: Port) -> Result<(), RunError> {
-    if let Some(path) = &config.own_node_script {
-        write_file(path, &node(config, port))?;
+/// Writes the script for nodes, if they need ours; they will find the agent at this port.
+pub(crate) fn write_node(config: &Config, port: Port) -> Result<(), RunError> {
+    match &config.own_node_script {
+        Some(path) => write_file(path, &node(config, port)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// The script for nodes. Nodes are on this host, whatever else the agent listens on.
-fn node(config: &Config, port: Port) -> String {
-    let address = match config.listen {
+/// Writes the scripts for a Supervisor that we start. Returns the one that it is started with.
+pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<PathBuf, RunError> {
+    let directory = config.working_dir.join("scripts");
+    let path = directory.join("supervisor.zeek");
+    if !zeek.has_shim {
+        let topic = config.settings.shim_topic.to_string();
+        write_file(
+            &directory.join("shim.zeek"),
+            &fill_in(SHIM, &[("SHIM_TOPIC", &topic)]),
+        )?;
+    }
+    write_file(&path, &supervisor(config, zeek))?;
+    Ok(path)
+}
+
+/// Where the agent can be reached from its own host.
+pub(crate) fn local_address(listen: Listener) -> IpAddr {
+    match listen {
         Listener::At(at) if !at.ip().is_unspecified() => at.ip(),
         Listener::At(at) if at.is_ipv6() => IpAddr::from(Ipv6Addr::LOCALHOST),
         _ => IpAddr::from(Ipv4Addr::LOCALHOST),
-    };
+    }
+}
+
+fn node(config: &Config, port: Port) -> String {
     let archival = config.settings.agent.archival.as_ref();
-    let queue = archival.map_or_else(String::new, |archival| archival.directory.clone());
+    let rotation = config.management_log.rotation.as_ref();
+    let queue = match (archival, rotation) {
+        (Some(archival), _) => archival.directory.clone(),
+        (None, Some(rotation)) => rotation.dir.display().to_string(),
+        (None, None) => String::new(),
+    };
     fill_in(
         NODE,
         &[
-            ("AGENT_ADDRESS", &address.to_string()),
+            ("AGENT_ADDRESS", &local_address(config.listen).to_string()),
             ("AGENT_PORT", &port.show()),
             ("NODE_TOPIC", &config.settings.agent.node_topic.to_string()),
             ("LOG_QUEUE", &queue),
         ],
     )
+}
+
+fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
+    let shim = if zeek.has_shim {
+        "policy/frameworks/management/supervisor"
+    } else {
+        "./shim"
+    };
+    let mut script = fill_in(
+        SUPERVISOR,
+        &[
+            ("SHIM", shim),
+            ("SHIM_TOPIC", &config.settings.shim_topic.to_string()),
+            ("CONTROL_TOPIC", &config.settings.supervisor.topic.to_string()),
+            ("ADDRESS", &config.supervisor.host),
+        ],
+    );
+    // Arguments can be read by everybody on the host; this file only by its owner.
+    if let TlsConfig::Mutual { identity, .. } = &config.broker_tls
+        && let Some(passphrase) = &identity.passphrase
+    {
+        script += &fill_in(
+            "\n# For nodes as well.\nredef Broker::ssl_passphrase = \"@PASSPHRASE@\";\n",
+            &[("PASSPHRASE", passphrase.reveal())],
+        );
+    }
+    script
 }
 
 /// Puts values in the place of their names, which stand between at signs. Within quotes of a script, they are escaped.
@@ -53,14 +112,57 @@ fn fill_in(script: &str, values: &[(&str, &str)]) -> String {
 
 /// Writes a file whole or not at all: a node may be reading it.
 fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
-    let failed = |source| RunError::Script {
+    let write = || -> io::Result<()> {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let temporary = path.with_extension("zeek.tmp");
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|source| RunError::Script {
         path: path.to_path_buf(),
         source,
-    };
-    let temporary = path.with_extension("zeek.tmp");
-    path.parent()
-        .map_or(Ok(()), fs::create_dir_all)
-        .and_then(|()| fs::File::create(&temporary)?.write_all(text.as_bytes()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(failed)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped() {
+        assert_eq!(
+            fill_in("x = \"@A@\"; @B@", &[("A", "q\"\\"), ("B", "1")]),
+            "x = \"q\\\"\\\\\"; 1"
+        );
+    }
+
+    #[test]
+    fn scripts_have_no_other_placeholders() {
+        let filled = [
+            fill_in(
+                NODE,
+                &["AGENT_ADDRESS", "AGENT_PORT", "NODE_TOPIC", "LOG_QUEUE"].map(|name| (name, "x")),
+            ),
+            fill_in(
+                SUPERVISOR,
+                &["SHIM", "SHIM_TOPIC", "CONTROL_TOPIC", "ADDRESS"].map(|name| (name, "x")),
+            ),
+            fill_in(SHIM, &["SHIM_TOPIC"].map(|name| (name, "x"))),
+        ];
+        for script in filled {
+            let placeholder = script
+                .split_whitespace()
+                .find(|word| word.matches('@').count() > 1);
+            assert_eq!(placeholder, None);
+        }
+    }
 }

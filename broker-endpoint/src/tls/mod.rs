@@ -102,6 +102,11 @@ impl Passphrase {
         }
         Ok(Self(text))
     }
+
+    /// The text itself, for whoever has to pass it on.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Passphrase {

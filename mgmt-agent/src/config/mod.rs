@@ -6,6 +6,7 @@ mod network_info;
 mod zeek;
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +25,19 @@ use crate::{
     core::{self, Archival, broker::Settings},
 };
 
+/// How to start a Supervisor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZeekCommand {
+    /// The program, absolute.
+    pub program: PathBuf,
+    /// What it needs to be told in order to be Zeek, before all else.
+    pub leading_arguments: Vec<String>,
+    /// What the operator wants it to be told.
+    pub further_arguments: Vec<String>,
+    /// Whether it has the framework's part of a Supervisor; otherwise it gets ours.
+    pub has_shim: bool,
+}
+
 /// The address in `Management::Agent::controller` that says that the controller connects to the agent.
 const NO_CONTROLLER: &str = "0.0.0.0";
 
@@ -38,12 +52,16 @@ pub struct Config {
     pub name: String,
     /// `<state>/nodes/<name>`: where the management log is, absolute.
     pub working_dir: PathBuf,
+    /// `Management::spool_dir`, absolute.
+    pub spool_dir: PathBuf,
     /// Where nodes connect, and controllers.
     pub listen: Listener,
     /// The controller that the agent connects to, unless it is the other way round.
     pub controller: Option<PeerAddress>,
-    /// Where the Supervisor listens.
+    /// Where the Supervisor listens. Port 0 lets the system choose, if it is ours.
     pub supervisor: PeerAddress,
+    /// How to start the Supervisor, if that is for us to do.
+    pub start_supervisor: Option<ZeekCommand>,
     /// How connections are protected, all of them.
     pub broker_tls: TlsConfig,
     /// How long to wait between attempts to connect; zero for one attempt only.
@@ -129,6 +147,8 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     }
     let controller = controller(resolver);
     let supervisor = supervisor(resolver, args);
+    let zeek = installed_zeek(resolver, args);
+    let start_supervisor = start_supervisor(resolver, args, &zeek, &supervisor);
     let broker_tls = resolver.broker_tls();
     let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
     let management_log = resolver.management_log(&directories.spool);
@@ -137,7 +157,6 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         .take(names::REQUEST_TIMEOUT, default.request_timeout)
         .value;
     let archival = archival(resolver, args, &management_log, &directories.spool);
-    let zeek = installed_zeek(resolver, args);
     let configured = resolver.given::<Layout>(ZEEK_VERSION).map(|given| {
         resolver.show("supervisor layout", given.value.show(), given.origin);
         given.value.0
@@ -171,9 +190,11 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     Config {
         name,
         working_dir: directories.working,
+        spool_dir: directories.spool,
         listen,
         controller,
         supervisor,
+        start_supervisor,
         broker_tls,
         connect_retry,
         settings,
@@ -256,7 +277,7 @@ fn supervisor(resolver: &mut Resolver<'_>, args: &SettingArgs) -> PeerAddress {
         });
     resolver.show(names::SUPERVISOR_ADDRESS, address.value.show(), address.origin);
     let port = resolver.take(names::SUPERVISOR_PORT, Port::tcp(9999));
-    if port.value.protocol != Protocol::Tcp || port.value.number == 0 {
+    if port.value.protocol != Protocol::Tcp || (port.value.number == 0 && !args.start_supervisor) {
         resolver.problems.push(ConfigError::Unusable {
             origin: port.origin,
             name: names::SUPERVISOR_PORT,
@@ -315,6 +336,58 @@ fn installed_zeek(resolver: &mut Resolver<'_>, args: &SettingArgs) -> InstalledZ
         ));
     }
     zeek
+}
+
+/// How the Supervisor is started, if it is for us to do.
+fn start_supervisor(
+    resolver: &mut Resolver<'_>,
+    args: &SettingArgs,
+    zeek: &InstalledZeek,
+    supervisor: &PeerAddress,
+) -> Option<ZeekCommand> {
+    let option = "--start-supervisor";
+    let origin = if args.start_supervisor {
+        Origin::Flag(option)
+    } else {
+        Origin::Default
+    };
+    resolver.show("start supervisor", args.start_supervisor.show(), origin.clone());
+    if !args.start_supervisor {
+        return None;
+    }
+    let mut refuse = |name, reason: &str| {
+        resolver.problems.push(ConfigError::Unusable {
+            origin: origin.clone(),
+            name,
+            reason: reason.to_owned(),
+        });
+    };
+    // Who can connect to a Supervisor can run anything.
+    let is_local = supervisor
+        .host
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.is_loopback());
+    if !is_local {
+        refuse(
+            names::SUPERVISOR_ADDRESS,
+            "a Supervisor that we start listens on a loopback address only, as in --supervisor 127.0.0.1:9999",
+        );
+    }
+    let Some(program) = zeek.program.clone() else {
+        refuse(
+            "zeek",
+            "there is no zeek in bin of the installation, nor on PATH; name the installation by --zeek-prefix",
+        );
+        return None;
+    };
+    resolver.show("zeek", program.display().to_string().show(), origin.clone());
+    let has_shim = !zeek::lacks_script(&resolver.installation(&args.host).prefix, zeek::SHIM);
+    Some(ZeekCommand {
+        program,
+        leading_arguments: Vec::new(),
+        further_arguments: args.zeek_argument.clone(),
+        has_shim,
+    })
 }
 
 /// The script for nodes: what is given, else Zeek's own, else, if the installed Zeek has none, ours, at this path.

@@ -10,6 +10,7 @@ use mgmt_host::config::{Environment, Installation, Notation, Value};
 
 /// The framework's scripts below `share/zeek`, by which Zeek finds them and we can tell whether it does.
 pub(super) const NODE_SCRIPT: &str = "policy/frameworks/management/node";
+pub(super) const SHIM: &str = "policy/frameworks/management/supervisor";
 
 /// What is known of the installed Zeek.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,8 +41,7 @@ impl InstalledZeek {
 pub(super) fn lacks_script(prefix: &Path, script: &str) -> bool {
     let scripts = prefix.join("share/zeek");
     let script = scripts.join(script);
-    let has_it = script.join("__load__.zeek").is_file() || script.with_extension("zeek").is_file();
-    !has_it && scripts.join("base/init-default.zeek").is_file()
+    !script.is_dir() && scripts.join("base/init-default.zeek").is_file()
 }
 
 fn version(program: &Path) -> Option<String> {

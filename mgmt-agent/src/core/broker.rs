@@ -95,6 +95,11 @@ pub enum Input {
         /// Why, in words.
         reason: String,
     },
+    /// The Supervisor's process, which we have started, has ended or could not be started.
+    SupervisorEnded {
+        /// Why, in words.
+        reason: String,
+    },
     /// A peer published something on a topic of [`Settings::subscriptions`].
     Message {
         /// Who.
@@ -230,6 +235,11 @@ impl BrokerAgent {
                 self.supervisor_peer = None;
                 Inner::Supervisor(zeek::Input::Disconnected { reason })
             }
+            Input::SupervisorEnded { reason } => match self.supervisor_peer.take() {
+                Some(_) => Inner::Supervisor(zeek::Input::Disconnected { reason }),
+                // It may have been noticed by the end of its peering, which does not tell why.
+                None => Inner::Agent(input::Input::Supervisor(Report::Lost { reason })),
+            },
             // The agent does not mind: controllers come back, and of nodes the Supervisor tells.
             Input::PeerLost { .. } | Input::Tick => Inner::Agent(input::Input::Tick),
             Input::Message { peer, topic, data } => match self.read(peer, &topic, data) {

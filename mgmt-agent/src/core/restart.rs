@@ -20,7 +20,14 @@ impl Agent {
             Err(why) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
         if let Some(reason) = self.unavailable.clone() {
-            let results = vec![self.failure(reqid.clone(), reason)];
+            // Each names its node: a client has no use for one that does not.
+            let results = targets
+                .into_iter()
+                .map(|name| ResultRecord {
+                    node: Some(name),
+                    ..self.failure(reqid.clone(), reason.as_str())
+                })
+                .collect();
             self.respond(turn, KIND, reqid, results, Logged::Pending);
             return;
         }

@@ -21,7 +21,9 @@
 mod archiver;
 mod disk;
 mod native;
+mod process;
 mod ready;
+mod supervisor;
 
 use std::{collections::VecDeque, path::PathBuf};
 
@@ -48,6 +50,7 @@ use self::{
     disk::{Disk, Done, Job},
     native::Native,
     ready::Ready,
+    supervisor::{Launch, Supervisor},
 };
 use crate::{
     config::Config,
@@ -91,6 +94,8 @@ struct Runtime {
     started: Instant,
     journal: Option<Journal<Input>>,
     native: Native,
+    /// The Supervisor's process, if it is ours.
+    supervisor: Option<Supervisor>,
     disk: Disk,
     archivers: Archivers,
     log: ManagementLog,
@@ -114,7 +119,7 @@ struct Counters {
 }
 
 impl Runtime {
-    async fn start(config: Config) -> Result<Self, RunError> {
+    async fn start(mut config: Config) -> Result<Self, RunError> {
         let started = Instant::now();
         let signals = Signals::new()?;
         for warning in &config.warnings {
@@ -124,6 +129,10 @@ impl Runtime {
             mgmt_host::ready::remove(path)?;
         }
         enter(&config.working_dir)?;
+        if config.start_supervisor.is_some() {
+            config.supervisor.port = supervisor::choose_port(&config)
+                .map_err(|source| system("find a port for the Supervisor", source))?;
+        }
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
         let native = Native::start(&config, endpoint_id)
             .await
@@ -133,7 +142,14 @@ impl Runtime {
         if let Some(address) = native.local_addrs().first() {
             settings.agent.listen_port = Port::tcp(address.port());
         }
-        scripts::write(&config, settings.agent.listen_port)?;
+        scripts::write_node(&config, settings.agent.listen_port)?;
+        let launch = match &config.start_supervisor {
+            None => None,
+            Some(zeek) => {
+                let script = scripts::write_supervisor(&config, zeek)?;
+                Some(Launch::new(&config, zeek, &script, settings.agent.listen_port))
+            }
+        };
         let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
         let log = ManagementLog::start(&config.working_dir, &config.name, "AGENT", &config.management_log)
             .map_err(|source| system("start the management log's thread", source))?;
@@ -158,6 +174,7 @@ impl Runtime {
             started,
             journal,
             native,
+            supervisor: None,
             disk,
             archivers: Archivers::default(),
             log,
@@ -166,6 +183,7 @@ impl Runtime {
             config,
         };
         runtime.announce(endpoint_id).await?;
+        runtime.supervisor = launch.map(Supervisor::keep);
         Ok(runtime)
     }
 
@@ -228,6 +246,7 @@ impl Runtime {
                     let Some(input) = self.done(done) else { continue };
                     input
                 }
+                Some(reason) = ended(self.supervisor.as_mut()) => Input::SupervisorEnded { reason },
                 () = at(deadline) => Input::Tick,
                 input = self.native.next() => input.ok_or(HostError::Stopped("the Broker endpoint"))?,
             };
@@ -235,8 +254,14 @@ impl Runtime {
         }
     }
 
-    /// The graceful end: logs are archived a last time, peers are told, logs are closed.
+    /// The graceful end: the Supervisor ends if it is ours, logs are archived a last time, peers are told, logs are closed.
     async fn end(mut self) -> Result<(), RunError> {
+        if let Some(supervisor) = self.supervisor.take() {
+            tokio::select! {
+                () = supervisor.stop() => {}
+                _ = self.signals.recv() => return Err(HostError::Impatient.into()),
+            }
+        }
         self.handle(Input::Stopping).await;
         let Self {
             config,
@@ -372,5 +397,13 @@ impl Runtime {
                 "cannot send an event"
             );
         }
+    }
+}
+
+/// Why the Supervisor's process has ended, if it is ours; for ever if it is not.
+async fn ended(supervisor: Option<&mut Supervisor>) -> Option<String> {
+    match supervisor {
+        Some(supervisor) => supervisor.ended().await,
+        None => std::future::pending().await,
     }
 }

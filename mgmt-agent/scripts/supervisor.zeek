@@ -1,0 +1,22 @@
+##! What a Supervisor needs so that its agent can talk to it, as mgmt-agent --start-supervisor has it.
+##!
+##! mgmt-agent writes this file and gives it to `zeek -j`, which passes it on to all nodes: nothing here is for them but
+##! what stands at the end.
+
+@if ( Supervisor::is_supervisor() )
+
+@ifdef ( Cluster::CLUSTER_BACKEND_NONE )
+# Since Zeek 8.1 a Supervisor answers through a cluster backend, by default through none.
+@load policy/frameworks/cluster/backend/broker
+@endif
+
+# What keeps the output of nodes, and tells the agent of it.
+@load @SHIM@
+redef Management::Supervisor::topic_prefix = "@SHIM_TOPIC@";
+
+# Whoever can connect can run anything: on this host only.
+redef SupervisorControl::enable_listen = T;
+redef SupervisorControl::topic_prefix = "@CONTROL_TOPIC@";
+redef Broker::default_listen_address = "@ADDRESS@";
+
+@endif

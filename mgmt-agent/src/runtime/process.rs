@@ -1,0 +1,179 @@
+//! A process that is a child of ours, or was one of an agent before us.
+
+use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc, thread, time::Duration};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{process::Child, sync::oneshot, time::timeout};
+
+use super::supervisor::Launch;
+
+/// How long a Supervisor may take to end its nodes and itself: Zeek's kills nodes after 26 seconds (`Supervisor.cc`,
+/// `Stem::Shutdown`).
+pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process that cannot be mistaken for another one, also when it is gone.
+#[derive(Debug)]
+pub(super) struct Process {
+    id: i32,
+    descriptor: Arc<OwnedFd>,
+    watched: Watched,
+}
+
+/// How its end is noticed.
+#[derive(Debug)]
+enum Watched {
+    /// A child of ours has to be waited for, and tells how it ended.
+    Child(Child),
+    /// For another one a thread waits.
+    ByThread(oneshot::Receiver<()>),
+}
+
+/// What is written down about a process, so that it can be found again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pid: i32,
+    /// When it was started, in clock ticks since the machine was.
+    started: u64,
+    pub(super) launch: Launch,
+}
+
+impl Process {
+    /// A child that was just started.
+    pub(super) fn child(child: Child) -> io::Result<Self> {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        let id = id.ok_or_else(|| io::Error::other("the process has no id"))?;
+        Ok(Self {
+            id,
+            descriptor: Arc::new(open(id)?),
+            watched: Watched::Child(child),
+        })
+    }
+
+    /// Somebody else's child.
+    fn other(id: i32) -> io::Result<Self> {
+        let descriptor = Arc::new(open(id)?);
+        let (tell, ended) = oneshot::channel();
+        let to_watch = Arc::clone(&descriptor);
+        thread::Builder::new().name("process".into()).spawn(move || {
+            wait_for_end(&to_watch);
+            // Nobody may listen any more.
+            let _ = tell.send(());
+        })?;
+        Ok(Self {
+            id,
+            descriptor,
+            watched: Watched::ByThread(ended),
+        })
+    }
+
+    pub(super) const fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Waits for its end, and says how it came. May be cancelled.
+    pub(super) async fn ended(&mut self) -> String {
+        match &mut self.watched {
+            Watched::Child(child) => match child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => format!("its status cannot be had: {error}"),
+            },
+            Watched::ByThread(ended) => {
+                // A thread that is gone has nothing to wait for either.
+                let _ = ended.await;
+                "its status went to whoever started it".to_owned()
+            }
+        }
+    }
+
+    /// Asks it to end, waits for that, and makes it end if it takes too long.
+    pub(super) async fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        if timeout(STOP_PATIENCE, self.ended()).await.is_err() {
+            tracing::warn!(pid = self.id, "the Supervisor does not end, it is killed");
+            self.signal(Signal::KILL);
+            self.ended().await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Err(error) = pidfd_send_signal(&self.descriptor, signal)
+            && error != Errno::SRCH
+        {
+            tracing::warn!(pid = self.id, %error, "cannot send a signal to the Supervisor");
+        }
+    }
+}
+
+fn open(id: i32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(id).ok_or_else(|| io::Error::other("the process has no id"))?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+fn wait_for_end(process: &OwnedFd) {
+    loop {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], None) {
+            Err(Errno::INTR) => {}
+            _ => return,
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn new(process: &Process, launch: &Launch) -> io::Result<Self> {
+        let started =
+            start_time(process.id).ok_or_else(|| io::Error::other("/proc does not tell when it started"))?;
+        Ok(Self {
+            pid: process.id,
+            started,
+            launch: launch.clone(),
+        })
+    }
+
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let temporary = path.with_extension("json.tmp");
+        fs::write(&temporary, serde_json::to_vec(self)?)?;
+        fs::rename(temporary, path)
+    }
+
+    /// A record that cannot be read tells of nothing.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// The process, if it still runs and is the one that was written down.
+    pub(super) fn process(&self) -> Option<Process> {
+        let process = Process::other(self.pid).ok()?;
+        // Asked for after the process is held, so that it is about that one.
+        (start_time(self.pid)? == self.started).then_some(process)
+    }
+}
+
+/// When a process was started (`proc_pid_stat(5)`, field 22), unless it has ended.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name, in parentheses, and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_process_is_known_and_stays() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let started = start_time(pid).unwrap();
+        assert!(started > 0);
+        assert_eq!(start_time(pid), Some(started));
+        assert_eq!(start_time(i32::MAX), None);
+    }
+}
