@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The first line, the header, holds what the core started with. Its ids are drawn from a [`Seed`] there, so nothing else is
-//! needed for [`replay`]. A line is handed to the disk before
-//! the core sees its input: the input that a crash came of is the last one. A journal whose end is missing is shorter, but
-//! good.
+//! needed for [`replay`]. Lines are written by a thread of their own, in the order of the inputs and each as a whole: a process
+//! that is killed may have seen a few more inputs than its journal has, and the last line may be cut off. Such a journal is
+//! shorter, but good.
 
 mod writer;
 
@@ -173,7 +173,7 @@ pub fn replay<M: Machine>(journal: impl BufRead, mut out: impl Write) -> Result<
     let mut lines = Lines {
         journal,
         number: 0,
-        line: String::new(),
+        line: Vec::new(),
     };
     if !lines.advance()? {
         return Err(JournalError::Empty);
@@ -187,13 +187,16 @@ pub fn replay<M: Machine>(journal: impl BufRead, mut out: impl Write) -> Result<
     let mut replayed = Replayed::default();
     while lines.advance()? {
         let Entry { now, input } = match lines.parse::<Entry<M::Input>>() {
-            Err(_) if !lines.line.ends_with('\n') => {
+            Err(_) if !lines.line.ends_with(b"\n") => {
                 replayed.truncated = true;
                 break;
             }
             entry => entry?,
         };
-        writeln!(out, "> {}", lines.line.trim_end()).map_err(JournalError::Write)?;
+        out.write_all(b"> ").map_err(JournalError::Write)?;
+        out.write_all(lines.line.trim_ascii_end())
+            .map_err(JournalError::Write)?;
+        writeln!(out).map_err(JournalError::Write)?;
         replayed.inputs += 1;
         for action in machine.step(now, input) {
             let action = serde_json::to_string(&action).map_err(|error| JournalError::Write(error.into()))?;
@@ -214,19 +217,20 @@ struct Format {
 struct Lines<R> {
     journal: R,
     number: usize,
-    line: String,
+    /// Not text: the end of a journal that was cut off may be half a character.
+    line: Vec<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
     fn advance(&mut self) -> Result<bool, JournalError> {
         self.line.clear();
         self.number += 1;
-        let length = self.journal.read_line(&mut self.line);
+        let length = self.journal.read_until(b'\n', &mut self.line);
         Ok(length.map_err(JournalError::Read)? > 0)
     }
 
     fn parse<T: DeserializeOwned>(&self) -> Result<T, JournalError> {
-        serde_json::from_str(&self.line).map_err(|source| JournalError::Line {
+        serde_json::from_slice(&self.line).map_err(|source| JournalError::Line {
             line: self.number,
             source,
         })

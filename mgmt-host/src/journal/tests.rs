@@ -41,7 +41,7 @@ fn header() -> Header {
 }
 
 fn inputs() -> Vec<Entry<String>> {
-    [(0, "this"), (1, "that"), (9999, "more"), (10_000, "last")]
+    [(0, "this"), (1, "that"), (9999, "more"), (10_000, "größer")]
         .map(|(millis, input)| Entry {
             now: Now::from_start(Duration::from_millis(millis)),
             input: input.into(),
@@ -118,6 +118,32 @@ fn what_is_not_a_journal_is_said_to_be_none() {
     let mut bad = serde_json::to_string(&header()).unwrap();
     bad.push_str("\n{}\n");
     assert_eq!(error(&bad), "line 2 is not one of a journal");
+}
+
+#[test]
+fn text_that_is_no_utf_8_is_no_journal_unless_it_is_cut_off() {
+    let mut journal = written();
+    let end = journal.len();
+    journal.extend(b"{\"now\":\xff}\n");
+    let (_, outcome) = replayed(&journal);
+    assert_eq!(outcome.unwrap_err().to_string(), "line 6 is not one of a journal");
+    let (_, outcome) = replayed(&journal[..end + 8]);
+    assert!(outcome.unwrap().truncated);
+}
+
+/// What a name below a private directory leads to: a link to a device stands for the device, which as root could be renamed.
+#[test]
+fn only_a_file_is_moved_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let device = dir.path().join("device");
+    std::os::unix::fs::symlink("/dev/full", &device).unwrap();
+    for (path, reason) in [(&folder, "is a directory"), (&device, "is no regular file")] {
+        let problem = Journal::<String>::create(path, &header()).unwrap_err();
+        assert!(problem.to_string().contains(reason), "{problem}");
+        assert!(fs::symlink_metadata(path).is_ok(), "it is where it was");
+    }
 }
 
 #[test]

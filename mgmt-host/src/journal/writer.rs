@@ -38,7 +38,16 @@ pub struct JournalCounters {
 impl<I: Serialize + Clone + Send + 'static> Journal<I> {
     /// Starts a journal in a new file that its owner alone can read: configurations may hold secrets. The journal before
     /// that, which may tell of a crash, is kept with `.previous` behind its name.
+    ///
+    /// # Errors
+    ///
+    /// Besides failures of the file system: if something else than a file has the name, such as a device, which root could rename.
     pub fn create(path: &Path, header: &impl Serialize) -> io::Result<Self> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(io::Error::other("it is a directory")),
+            Ok(found) if !found.is_file() => return Err(io::Error::other("it is no regular file")),
+            _ => {}
+        }
         match fs::rename(path, previous(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
