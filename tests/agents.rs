@@ -1,25 +1,24 @@
 //! The controller with an agent, from the operator's view: real controller, real zeek-client, real Broker connections in both
 //! directions, with and without TLS. The agent is a stand-in whose nodes always come up.
 
-use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process::Command, sync::Arc};
 
 use broker_codec::{
-    Data, EndpointId,
+    Data,
     data::{Address, ZeekString},
-    zeek::Event,
 };
-use broker_endpoint::{EndReason, Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
+use broker_endpoint::{EndReason, EndpointEvent, tls::TlsConfig};
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    State, topics,
+    AgentMessage, AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node, State, topics,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::runtime::Runtime;
 
 use crate::support::{
     agent::{StandIn, Way},
     controller::{Controller, binary},
+    native::{NativeClient, data_of},
     relay::Relay,
     websocket::{Client, request},
     zeek_client::ZeekClient,
@@ -215,57 +214,6 @@ fn runtime() -> Runtime {
         .enable_all()
         .build()
         .expect("threads can be started")
-}
-
-/// A native client, such as a script in Zeek: connected to the controller and subscribed to its topic.
-struct NativeClient {
-    endpoint: Endpoint,
-}
-
-impl NativeClient {
-    async fn connect(controller: &Controller) -> Self {
-        let mut config = EndpointConfig::default();
-        config.subscriptions = vec![topics::CONTROLLER.try_into().expect("short enough")];
-        let mut endpoint = Endpoint::start(config).expect("the configuration is good");
-        let address = PeerAddress::from(controller.broker());
-        endpoint.handle().peer(address, None).await;
-        match endpoint.recv().await {
-            Some(EndpointEvent::PeerAdded(_)) => Self { endpoint },
-            other => panic!("expected a peering: {other:?}"),
-        }
-    }
-
-    fn id(&self) -> EndpointId {
-        self.endpoint.id()
-    }
-
-    async fn publish(&self, topic: &str, data: &Data) {
-        let topic = topic.try_into().expect("short enough");
-        self.endpoint
-            .handle()
-            .publish(topic, data)
-            .await
-            .expect("the endpoint lives");
-    }
-
-    /// The next response of the controller.
-    async fn response(&mut self) -> ClientResponse {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        let event = timeout(PATIENCE, self.endpoint.recv())
-            .await
-            .expect("the controller answers in time");
-        let Some(EndpointEvent::Message(message)) = event else {
-            panic!("expected a message: {event:?}")
-        };
-        assert_eq!(message.topic, topics::CONTROLLER);
-        let event = Event::from_data(message.data).expect("an event");
-        assert_eq!(event.metadata, Some(Vec::new()), "as Zeek 9.0 sends it");
-        event.parse().expect("a response of the controller")
-    }
-}
-
-fn data_of(value: &impl serde::Serialize) -> Data {
-    Event::of(value).expect("it can be encoded").into_data()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     controller::{Controller, STORE, binary},
+    missing,
     scenario::Scenario,
     session::{Session, stage_request},
     store::rows,
@@ -128,17 +129,6 @@ fn a_kill_in_the_middle_of_staging_leaves_one_of_the_staged_configurations_whole
             None => assert_eq!(answers, 0, "{answers} were answered, the store has {staged}"),
         }
     }
-}
-
-/// A program that Debian has a package for, and that the scripts install. Without it the test is of no use, which is an
-/// error where everything is meant to be there.
-#[expect(clippy::print_stderr, reason = "tells what was not tested")]
-fn missing(package: &str, what: &str) {
-    assert!(
-        env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "{package} is not installed: run scripts/check.sh --setup"
-    );
-    eprintln!("NOT TESTED: {what}, for want of {package}; scripts/check.sh --setup installs it");
 }
 
 #[test]

@@ -78,12 +78,9 @@ pub(crate) struct Controller {
     stderr: Option<thread::JoinHandle<String>>,
 }
 
-/// Completes a command that starts a controller in a directory, and returns where its ready file will be.
-fn prepare<A: AsRef<str>>(home: &TempDir, command: &mut Command, arguments: &[A]) -> PathBuf {
+/// Completes a command that starts a controller with directories below this one, on free ports.
+fn prepare<A: AsRef<str>>(home: &TempDir, command: &mut Command, arguments: &[A]) {
     fs::create_dir_all(home.path().join("state")).expect("a directory can be made");
-    let ready_file = home.path().join("ready.json");
-    // After a crash the file of the process before is still there.
-    let _ = fs::remove_file(&ready_file);
     command
         .args(["--websocket-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
         .arg("--zeek-prefix")
@@ -92,14 +89,7 @@ fn prepare<A: AsRef<str>>(home: &TempDir, command: &mut Command, arguments: &[A]
         .arg(home.path().join("state"))
         .arg("--spool-dir")
         .arg(home.path().join("spool"))
-        .arg("--ready-file")
-        .arg(&ready_file)
-        .args(arguments.iter().map(AsRef::as_ref))
-        .current_dir(home.path())
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    ready_file
+        .args(arguments.iter().map(AsRef::as_ref));
 }
 
 /// What the controller writes to `--ready-file`.
@@ -124,9 +114,23 @@ impl Controller {
         mut command: Command,
         arguments: &[A],
     ) -> Self {
-        let ready_file = prepare(home, &mut command, arguments);
+        prepare(home, &mut command, arguments);
+        Self::launch(home, command)
+    }
+
+    /// Runs a command that starts it as it is, but for the ready file, and waits until it listens.
+    pub(crate) fn launch(home: &Arc<TempDir>, mut command: Command) -> Self {
+        let ready_file = home.path().join("ready.json");
+        // After a crash the file of the process before is still there.
+        let _ = fs::remove_file(&ready_file);
         let watch = Watch::new(home.path());
         let mut child = command
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .current_dir(home.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the controller can be started");
@@ -156,7 +160,12 @@ impl Controller {
     pub(crate) fn crash_at_start<A: AsRef<str>>(home: &Arc<TempDir>, arguments: &[A], after: Duration) {
         let mut command = Command::new(binary());
         prepare(home, &mut command, arguments);
-        let child = command.stderr(Stdio::null()).spawn();
+        command.current_dir(home.path()).env_clear();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.spawn();
         let mut child = child.expect("the controller can be started");
         thread::sleep(after);
         child.kill().expect("it is there until it is waited for");

@@ -6,6 +6,7 @@ pub(crate) mod controller;
 pub(crate) mod dice;
 pub(crate) mod frames;
 pub(crate) mod ids;
+pub(crate) mod native;
 pub(crate) mod relay;
 pub(crate) mod scenario;
 pub(crate) mod session;
@@ -13,11 +14,29 @@ pub(crate) mod store;
 pub(crate) mod websocket;
 pub(crate) mod zeek_client;
 
-use std::path::Path;
+use std::{env, path::Path};
 
 /// The workspace's folder: fixtures and private environments are found from here.
 pub(crate) fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the package lies below the workspace")
+}
+
+/// A program that Debian has a package for, and that the scripts install. Without it the test is of no use, which is an
+/// error where everything is meant to be there.
+pub(crate) fn missing(package: &str, what: &str) {
+    assert!(
+        env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{package} is not installed: run scripts/check.sh --setup"
+    );
+    not_tested(&format!(
+        "{what}, for want of {package}; scripts/check.sh --setup installs it"
+    ));
+}
+
+/// Says what cannot be tested on this machine.
+#[expect(clippy::print_stderr, reason = "tells what was not tested")]
+pub(crate) fn not_tested(what: &str) {
+    eprintln!("NOT TESTED: {what}");
 }

@@ -4,7 +4,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -51,21 +51,7 @@ impl ZeekClient {
     /// Runs it against the controller at `address`. No configuration file or setting of the machine has any influence.
     pub(crate) fn run(&self, address: SocketAddr, arguments: &[String], stdin: Option<&str>) -> Outcome {
         let started = Instant::now();
-        let mut child = Command::new(&self.program)
-            .args(["--configfile", "/dev/null", "--controller", &address.to_string()])
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(if stdin.is_some() {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("zeek-client {}: {error}", self.version));
+        let mut child = self.start(address, arguments, stdin.is_some());
         if let Some(text) = stdin {
             // A client that fails early does not read its input.
             let _ = child
@@ -81,6 +67,22 @@ impl ZeekClient {
             stderr: String::from_utf8(output.stderr).expect("zeek-client prints UTF-8"),
             elapsed: started.elapsed(),
         }
+    }
+
+    /// Starts it; whoever does has to wait for its end.
+    pub(crate) fn start(&self, address: SocketAddr, arguments: &[String], with_stdin: bool) -> Child {
+        Command::new(&self.program)
+            .args(["--configfile", "/dev/null", "--controller", &address.to_string()])
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("PYTHONUNBUFFERED", "1")
+            .stdin(if with_stdin { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("zeek-client {}: {error}", self.version))
     }
 
     /// Repeats a recorded call.

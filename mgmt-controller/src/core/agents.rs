@@ -163,7 +163,7 @@ impl Controller {
     /// DIFFERENCE(news): Zeek's controller ignores `notify_change`, `notify_error` and `notify_log`. Here they are
     /// logged and passed on to WebSocket clients: as they are on the agent's topic, and as a `get_nodes_response`
     /// whose request id is the event's name on the controller's topic. That is an event that `zeek-client monitor`
-    /// knows, and shows; clients that wait for an answer skip it because of the id.
+    /// knows, and shows (its values at `-vvvv` only); clients that wait for an answer skip it because of the id.
     fn news(&mut self, turn: &mut Turn, name: &ZeekString, topic: &ZeekString, news: AgentMessage) {
         let (verb, instance, level, text, result) = match &news {
             AgentMessage::Change {

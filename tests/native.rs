@@ -1,0 +1,210 @@
+//! Requests over the native port, as old clients and scripts send them, are served like those over WebSocket.
+
+use std::collections::BTreeMap;
+
+use broker_codec::data::{Address, Port, Set, ZeekString};
+use broker_endpoint::tls::TlsConfig;
+use mgmt_api::{
+    ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, RequestKind, ResultRecord,
+    State, topics,
+};
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    agent::{StandIn, Way},
+    controller::Controller,
+    native::{NativeClient, data_of},
+    session::Session,
+};
+
+const AGENT: &str = "agent-1";
+
+/// A client of either kind.
+struct Clients {
+    runtime: Runtime,
+    native: NativeClient,
+    websocket: Session,
+    /// Which kinds have been asked for, and how often the answer was a success.
+    asked: BTreeMap<RequestKind, [usize; 2]>,
+}
+
+impl Clients {
+    /// Asks natively, then over WebSocket; the answers must be the same but for ids of requests.
+    fn ask(&mut self, request: impl Fn(ZeekString) -> ClientRequest) -> ClientResponse {
+        let asked = request("native".into());
+        let native = self.runtime.block_on(async {
+            self.native.publish(topics::CONTROLLER, &data_of(&asked)).await;
+            loop {
+                let response = self.native.response().await;
+                if *response.reqid() == "native" {
+                    return response;
+                }
+            }
+        });
+        let websocket = self.websocket.ask(&request("websocket".into()));
+        let without_ids = |response: &ClientResponse| {
+            let results = response.results().iter().map(|result| ResultRecord {
+                reqid: ZeekString::default(),
+                ..result.clone()
+            });
+            ClientResponse::new(response.kind(), ZeekString::default(), results.collect())
+        };
+        assert_eq!(without_ids(&native), without_ids(&websocket));
+        assert_eq!(native.kind(), asked.kind());
+        let success = native.results().iter().all(|result| result.success);
+        self.asked.entry(native.kind()).or_default()[usize::from(success)] += 1;
+        native
+    }
+
+    /// One of each kind.
+    fn ask_everything(&mut self, config: &Configuration) {
+        self.ask(|reqid| ClientRequest::GetInstances { reqid });
+        self.ask(|reqid| ClientRequest::StageConfiguration {
+            reqid,
+            config: config.clone(),
+        });
+        self.ask(|reqid| ClientRequest::Deploy { reqid });
+        for deployed in [false, true] {
+            self.ask(|reqid| ClientRequest::GetConfiguration { reqid, deployed });
+        }
+        self.ask(|reqid| ClientRequest::GetNodes { reqid });
+        for nodes in [Set::new(), Set::from(["nobody".into(), "worker".into()])] {
+            self.ask(|reqid| ClientRequest::GetIdValue {
+                reqid,
+                id: "bits_per_uid".into(),
+                nodes: nodes.clone(),
+            });
+            self.ask(|reqid| ClientRequest::Restart {
+                reqid,
+                nodes: nodes.clone(),
+            });
+        }
+        self.ask(|reqid| ClientRequest::TestTimeout {
+            reqid,
+            with_state: true,
+        });
+    }
+}
+
+fn configuration(port: Port) -> Configuration {
+    let instance = Instance {
+        name: AGENT.into(),
+        host: Address::UNSPECIFIED_V4,
+        listen_port: None,
+    };
+    let node = Node {
+        name: "worker".into(),
+        instance: AGENT.into(),
+        role: ClusterRole::Worker,
+        state: State::Running,
+        p: Some(port),
+        scripts: Some(vec!["a.zeek".into()]),
+        options: None,
+        interface: Some("lo".into()),
+        cpu_affinity: Some(1),
+        env: [("A".into(), "b".into())].into(),
+        metrics_port: None,
+    };
+    Configuration {
+        id: "c1".into(),
+        instances: [instance].into(),
+        nodes: [node].into(),
+    }
+}
+
+#[test]
+fn every_request_over_the_native_port_is_answered_as_over_websocket() {
+    let arguments = [
+        "--name",
+        "controller",
+        "Management::Request::timeout_interval=1sec",
+    ];
+    let mut controller = Controller::start(&arguments);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started");
+    let mut clients = Clients {
+        native: runtime.block_on(NativeClient::connect(&controller)),
+        websocket: Session::open(controller.websocket()),
+        runtime,
+        asked: BTreeMap::new(),
+    };
+
+    // Everything fails, but for the list of no instances.
+    clients.ask_everything(&configuration(Port::tcp(controller.broker().port())));
+    for (kind, [failures, successes]) in std::mem::take(&mut clients.asked) {
+        assert_eq!(successes > 0, kind == RequestKind::GetInstances, "{kind:?}");
+        assert_eq!(failures == 0, kind == RequestKind::GetInstances, "{kind:?}");
+    }
+
+    // Everything works, but for what is asked of unknown nodes, and the time-out.
+    let way = Way::Connect(controller.broker());
+    let agent = StandIn::start(&clients.runtime, AGENT, &TlsConfig::Anonymous, way);
+    while clients.websocket.instances().is_empty() {}
+    clients.ask_everything(&configuration(Port::tcp(5000)));
+    assert_eq!(clients.asked.len(), RequestKind::ALL.len());
+    for (kind, [failures, successes]) in clients.asked {
+        use RequestKind::{GetIdValue, Restart, TestTimeout};
+        assert_eq!(successes > 0, kind != TestTimeout, "{kind:?}");
+        assert_eq!(
+            failures > 0,
+            [GetIdValue, Restart, TestTimeout].contains(&kind),
+            "{kind:?}"
+        );
+    }
+    agent.kill(&clients.runtime);
+    let stderr = controller.stop().stderr;
+    assert!(!stderr.contains("ERROR"), "{stderr}");
+}
+
+/// Old clients take the first message on the topic for the answer to their request, whatever it is.
+#[test]
+fn a_native_client_hears_nothing_but_answers() {
+    let mut controller = Controller::start(&["--name", "controller"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started");
+    let mut native = runtime.block_on(NativeClient::connect(&controller));
+    let mut websocket = Session::open(controller.websocket());
+    let way = Way::Connect(controller.broker());
+    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Anonymous, way);
+    let mut asked = 1;
+    while websocket.instances().is_empty() {
+        asked += 1;
+    }
+    for _ in 0..asked {
+        let answer = runtime.block_on(native.response());
+        assert_eq!(
+            *answer.reqid(),
+            "get-instances",
+            "what the other client asked for"
+        );
+    }
+    let news = mgmt_api::AgentMessage::Error {
+        instance: AGENT.into(),
+        msg: "something is wrong".into(),
+        node: "".into(),
+    };
+    agent.say(&runtime, &news);
+    while *websocket.response().reqid() != "notify_error" {}
+    let request = ClientRequest::TestTimeout {
+        reqid: "never".into(),
+        with_state: false,
+    };
+    runtime.block_on(native.publish(topics::CONTROLLER, &data_of(&request)));
+    let request = ClientRequest::GetNodes {
+        reqid: "nodes".into(),
+    };
+    runtime.block_on(native.publish(topics::CONTROLLER, &data_of(&request)));
+    assert_eq!(
+        *runtime.block_on(native.response()).reqid(),
+        "nodes",
+        "and nothing before it"
+    );
+    agent.kill(&runtime);
+    controller.stop();
+}
