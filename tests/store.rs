@@ -9,15 +9,17 @@ use std::{
 };
 
 use broker_codec::{Data, data::from_data};
+use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{ClientResponse, Configuration};
 use tempfile::TempDir;
 
 use crate::support::{
+    agent::{StandIn, Way},
     controller::{Controller, STORE, binary},
     missing,
     scenario::Scenario,
     session::{Session, stage_request},
-    store::rows,
+    store::{blobs, rows, schema},
     workspace_root,
     zeek_client::ZeekClient,
 };
@@ -228,6 +230,54 @@ fn the_stores_that_zeek_left_behind_show_what_zeek_showed() {
         assert_eq!(count, 2, "{series}: the staged and the deployed one");
         controller.stop();
     }
+}
+
+/// The recorded deployment again: the real zeek-client with what it was fed then, an agent of the same name, and at the end the
+/// same bytes in the store, but for the configuration's id, which zeek-client draws.
+#[test]
+fn a_deployment_leaves_the_bytes_that_zeek_left() {
+    const SERIES: &str = "zeek-9.0.0-rc1";
+    let scenario = Scenario::load(SERIES, "restart-controller");
+    let deploy = scenario
+        .commands
+        .iter()
+        .find(|command| command.argv.iter().any(|argument| argument == "deploy-config"));
+    let deploy = deploy.expect("the recording has a deployment");
+    let home = home();
+    let arguments = [ARGUMENTS[0], ARGUMENTS[1], "Broker::disable_ssl=T"];
+    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started");
+    let way = Way::Connect(controller.broker());
+    let agent = StandIn::start(&runtime, "instance-1", &TlsConfig::Off, way);
+    let mut session = Session::open(controller.websocket());
+    while session.instances().is_empty() {}
+    let outcome = ZeekClient::repeat(deploy, controller.websocket());
+    assert_eq!(outcome.exit, 0, "{}{}", outcome.stdout, outcome.stderr);
+    controller.stop();
+    agent.kill(&runtime);
+
+    let recorded = fixture(&format!("{SERIES}/restart-controller"));
+    let ours = store_in(&home);
+    assert_eq!(schema(&ours), schema(&recorded));
+    let ids = [&ours, &recorded].map(|store| id_of(&rows(store)["DEPLOYED"]));
+    assert_eq!(ids[0].len(), ids[1].len());
+    let with_recorded_id = |value: Vec<u8>| {
+        let at = value
+            .windows(ids[0].len())
+            .position(|part| part == ids[0].as_bytes());
+        let at = at.expect("the id is in there");
+        [&value[..at], ids[1].as_bytes(), &value[at + ids[0].len()..]].concat()
+    };
+    let blobs_of_ours: BTreeMap<_, _> = blobs(&ours)
+        .into_iter()
+        .map(|(key, value)| (key, with_recorded_id(value)))
+        .collect();
+    assert_eq!(blobs_of_ours.len(), 3, "STAGED, READY and DEPLOYED");
+    assert_eq!(blobs_of_ours, blobs(&recorded));
 }
 
 /// Runs Broker 1.4, the one that Debian 12 has Python bindings for. None if it is not installed.

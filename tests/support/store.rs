@@ -8,10 +8,26 @@ use tempfile::TempDir;
 
 use super::controller::STORE;
 
-/// The blobs of each row: the last part of the key, and the value's bytes.
-pub(crate) fn blobs(store: &Path) -> BTreeMap<String, Vec<u8>> {
-    let connection =
-        Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("a database");
+fn open(store: &Path) -> Connection {
+    Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("a database")
+}
+
+/// How Broker's tables were created, by their names.
+pub(crate) fn schema(store: &Path) -> BTreeMap<String, String> {
+    let connection = open(store);
+    let mut statement = connection
+        .prepare("select name, sql from sqlite_master where type = 'table' and name not like 'mgmt_%'")
+        .expect("a database");
+    let tables = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    tables
+        .expect("tables")
+        .map(|table| table.expect("name and statement"))
+        .collect()
+}
+
+/// The blobs of each row: key and value.
+pub(crate) fn blobs(store: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let connection = open(store);
     let mut statement = connection
         .prepare("select key, value from store")
         .expect("Broker's schema");
@@ -20,17 +36,16 @@ pub(crate) fn blobs(store: &Path) -> BTreeMap<String, Vec<u8>> {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
         })
         .expect("rows");
-    rows.map(|row| {
-        let (key, value) = row.expect("a row of two blobs");
-        let key = binary::decode(&key).expect("a Broker value").to_string();
-        (key.rsplit(':').next().expect("a name").to_owned(), value)
-    })
-    .collect()
+    rows.map(|row| row.expect("a row of two blobs")).collect()
 }
 
 /// The rows: the last part of the key, and the value.
 pub(crate) fn rows(store: &Path) -> BTreeMap<String, Data> {
-    let decoded = |(slot, value): (String, Vec<u8>)| (slot, binary::decode(&value).expect("a Broker value"));
+    let decode = |blob: &[u8]| binary::decode(blob).expect("a Broker value");
+    let decoded = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let key = decode(&key).to_string();
+        (key.rsplit(':').next().expect("a name").to_owned(), decode(&value))
+    };
     blobs(store).into_iter().map(decoded).collect()
 }
 
