@@ -9,6 +9,7 @@ mod misbehaviour;
 mod native;
 mod news;
 mod process;
+mod replay;
 mod store;
 mod support;
 mod tidy;

@@ -37,6 +37,8 @@ pub struct Instance {
 /// A cluster node: one Zeek process (`Management::Node`).
 ///
 /// Read with 10 elements (Zeek before 7.0, zeek-client before 1.4) or 11, written with 11.
+///
+/// DIFFERENCE(short-nodes): Zeek 7.0 and later refuse those with 10.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Node {
     /// The node's name, unique in the cluster.

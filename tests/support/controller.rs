@@ -1,7 +1,7 @@
 //! Our controller's binary, started as an operator starts it.
 
 use std::{
-    env, fs, io,
+    fs, io,
     mem::MaybeUninit,
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cargo_metadata::Message;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::inotify,
@@ -21,7 +20,7 @@ use rustix::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::workspace_root;
+use super::program;
 
 /// The store's file, by the name that Zeek gives it.
 pub(crate) const STORE: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
@@ -32,41 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The program, built once per run of the tests.
 pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
-}
-
-fn build() -> PathBuf {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let mut command = Command::new(cargo);
-    command.current_dir(workspace_root());
-    // Its package alone: with the features of dependencies that operators get, not those that tests add.
-    command.args([
-        "build",
-        "--locked",
-        "--package",
-        "mgmt-controller",
-        "--bin",
-        "mgmt-controller",
-    ]);
-    command.arg("--message-format=json");
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("cargo can be run");
-    assert!(output.status.success(), "mgmt-controller does not build");
-    Message::parse_stream(output.stdout.as_slice())
-        .filter_map(|message| match message.expect("cargo's messages can be read") {
-            Message::CompilerArtifact(artifact) if artifact.target.name == "mgmt-controller" => {
-                artifact.executable
-            }
-            _ => None,
-        })
-        .last()
-        .expect("cargo names the program it built")
-        .into()
+    BINARY.get_or_init(|| program::build("mgmt-controller", "mgmt-controller"))
 }
 
 /// A running controller with directories of its own, killed when dropped.

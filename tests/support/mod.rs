@@ -7,6 +7,7 @@ pub(crate) mod dice;
 pub(crate) mod frames;
 pub(crate) mod ids;
 pub(crate) mod native;
+pub(crate) mod program;
 pub(crate) mod relay;
 pub(crate) mod scenario;
 pub(crate) mod session;

@@ -2,4 +2,6 @@
 
 pub mod dump;
 pub mod pcap;
+pub mod replay;
 pub mod tcp;
+pub mod websocket;

@@ -95,6 +95,11 @@ impl<R: Read> Segments<R> {
         })
     }
 
+    /// The number of the packet that was read last, from 1, as Wireshark counts them.
+    pub const fn packet(&self) -> u64 {
+        self.packets
+    }
+
     /// What was passed over so far.
     pub const fn skipped(&self) -> Skipped {
         self.skipped

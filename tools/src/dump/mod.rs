@@ -303,7 +303,7 @@ impl Connection {
     }
 }
 
-enum Recognised {
+pub(crate) enum Recognised {
     Broker,
     Http,
     Tls,
@@ -311,7 +311,7 @@ enum Recognised {
 }
 
 /// Tells the protocol by the first bytes of one side; `None` if there are too few.
-fn recognise(bytes: &[u8], from_start: bool) -> Option<Recognised> {
+pub(crate) fn recognise(bytes: &[u8], from_start: bool) -> Option<Recognised> {
     /// What a Broker endpoint begins with: a hello or a probe, with their lengths and the magic number.
     const GREETINGS: [&[u8]; 2] = [b"\0\0\0\x17\x06ZEEK", b"\0\0\0\x05\x07ZEEK"];
     /// A TLS record with a handshake message.

@@ -1,0 +1,178 @@
+//! Our agent as the peer under test, in this process: its core with the Supervisor's machine, and a Broker endpoint without
+//! I/O.
+
+use std::sync::Arc;
+
+use broker_codec::{Envelope, Topic, binary, data::ZeekString, handshake::Role, zeek::Event};
+use bytes::{Bytes, BytesMut};
+use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
+use mgmt_api::{Level, Now, SequentialIds};
+
+use super::{
+    controller::journaled,
+    endpoint::{Endpoint, Heard},
+    recording::Life,
+    subject::{Output, Subject},
+};
+use crate::tcp::Speaker;
+
+/// The agent and what is around it.
+pub(super) struct InProcess {
+    life: Arc<Life>,
+    agent: BrokerAgent,
+    endpoint: Endpoint,
+    now: Now,
+    outputs: Vec<(usize, Output)>,
+    log: Vec<String>,
+    complaints: Vec<String>,
+}
+
+impl InProcess {
+    /// An agent with the recorded one's id.
+    pub(super) fn new(life: Arc<Life>, settings: Settings) -> Self {
+        let mut replayed = Self {
+            agent: BrokerAgent::new(settings, Box::new(SequentialIds::default())),
+            endpoint: Endpoint::new(life.id),
+            now: Now::START,
+            outputs: Vec::new(),
+            log: Vec::new(),
+            complaints: Vec::new(),
+            life,
+        };
+        replayed.step(Input::Started {
+            broker_id: replayed.life.id,
+            pid: 0,
+        });
+        replayed
+    }
+
+    /// Takes in what the endpoint has to tell, peerings first.
+    fn hear(&mut self, heard: Option<Heard>) {
+        for heard in self.endpoint.added().into_iter().chain(heard) {
+            match heard {
+                Heard::Added { link, peer } => {
+                    let Some(known) = self.life.links.get(&link) else {
+                        continue;
+                    };
+                    let dialled = known.own == Speaker::Client;
+                    let input = Input::PeerAdded {
+                        peer,
+                        address: known.addresses.of(known.own.other()).to_string(),
+                        is_supervisor: dialled && known.is_supervisor,
+                    };
+                    self.step(input);
+                }
+                Heard::Lost { peer } => self.step(Input::PeerLost {
+                    peer,
+                    reason: "connection closed by the peer".into(),
+                }),
+                Heard::Message { peer, envelope } => {
+                    if let Ok(data) = binary::decode(&envelope.payload) {
+                        let topic = ZeekString::from(envelope.topic.as_bytes());
+                        self.step(Input::Message { peer, topic, data });
+                    }
+                }
+            }
+        }
+        self.outputs.extend(self.endpoint.outputs());
+    }
+
+    fn step(&mut self, input: Input) {
+        let input = journaled(input, &mut self.complaints);
+        for action in self.agent.step(self.now, input) {
+            match journaled(action, &mut self.complaints) {
+                Action::Log {
+                    level: Level::Debug, ..
+                }
+                | Action::MakeDirectory { .. }
+                | Action::RunArchiver { .. }
+                // What the recorded agent heard and had no handler for.
+                | Action::Refuse { .. } => {}
+                Action::Log { message, .. } => self.log.push(message),
+                Action::Publish { topic, event } => {
+                    // As Zeek 9.0 sends it: with an empty list of metadata.
+                    let event = Event {
+                        metadata: Some(Vec::new()),
+                        ..event
+                    };
+                    let mut payload = BytesMut::new();
+                    let encoded = binary::encode(&event.into_data(), &mut payload);
+                    match (Topic::new(&topic), encoded) {
+                        (Ok(topic), Ok(())) => self.endpoint.publish(topic, payload.freeze(), None),
+                        (topic, encoded) => self
+                            .complaints
+                            .push(format!("cannot encode an event: {topic:?} {encoded:?}")),
+                    }
+                }
+                Action::Unsendable { event, reason } => {
+                    self.complaints.push(format!("cannot send {event}: {reason}"));
+                }
+            }
+        }
+        self.outputs.extend(self.endpoint.outputs());
+    }
+}
+
+impl Subject for InProcess {
+    fn opened(&mut self, link: usize) {
+        let Some(known) = self.life.links.get(&link) else {
+            return;
+        };
+        let role = match known.own {
+            Speaker::Client => Role::Connector,
+            Speaker::Server => Role::Acceptor,
+        };
+        self.endpoint.opened(link, role, &known.filter);
+        self.outputs.extend(self.endpoint.outputs());
+    }
+
+    fn handshake(&mut self, link: usize, frame: &Bytes) {
+        self.endpoint.handshake(link, frame);
+        self.outputs.extend(self.endpoint.outputs());
+    }
+
+    fn envelope(&mut self, link: usize, envelope: Envelope) {
+        let heard = self.endpoint.envelope(link, &envelope);
+        self.hear(heard);
+    }
+
+    fn text(&mut self, _link: usize, _text: &Bytes) {}
+
+    fn closed(&mut self, link: usize) {
+        let heard = self.endpoint.closed(link);
+        self.hear(heard);
+    }
+
+    fn proceed(&mut self) {
+        self.hear(None);
+    }
+
+    fn wait(&mut self, _link: usize) -> bool {
+        self.hear(None);
+        if !self.outputs.is_empty() {
+            return true;
+        }
+        let Some(deadline) = self.agent.deadline() else {
+            return false;
+        };
+        self.now = deadline;
+        self.step(Input::Tick);
+        true
+    }
+
+    fn outputs(&mut self) -> Vec<(usize, Output)> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    fn shows_handshakes(&self) -> bool {
+        true
+    }
+
+    fn log(&self) -> Option<&[String]> {
+        Some(&self.log)
+    }
+}

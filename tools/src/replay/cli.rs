@@ -1,0 +1,236 @@
+//! The command line of `replay`.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Parser, ValueEnum};
+use mgmt_controller::{
+    core::Configurations,
+    store::{FILE_NAME, Store, StoreError},
+};
+
+use super::{
+    Capture, Options, ReadError, ReplayError, Role, Scenario, Waiver, in_process, roles,
+    scenario::ScenarioError,
+    waivers::{self, WaiverError},
+};
+
+/// Put a controller or an agent in the place of one that was recorded, and compare what it sends with what was recorded.
+///
+/// Everybody else is played from the capture (pcap format, without TLS). Events between Broker peers are compared as bytes,
+/// topic and payload, connection by connection; so are handshakes and the texts that WebSocket clients get. Where only the
+/// order of results differs, and Zeek's order is that of a hash table, values are compared. If `scenario.json` lies beside the
+/// capture, the management log is compared with the one in there; if Zeek's configuration store lies there, what the controller
+/// has stored.
+///
+/// What differs is shown with the number of the packet in the capture, the connection, the event, and the place in it by Zeek's
+/// names. Known deviations stand in a table with their exact number: one that does not come up is a difference.
+///
+/// Exit status: 0 if nothing differs, 1 if something does, 2 on wrong usage or if a file cannot be read.
+#[derive(Debug, Parser)]
+#[command(name = "replay", version)]
+pub struct Arguments {
+    /// The capture, or the folder that holds it as capture.pcap
+    capture: PathBuf,
+    /// Whose place to take; all roles of the capture one after the other if left out
+    #[arg(long, value_enum)]
+    role: Option<RoleName>,
+    /// The instance whose agent's place to take; all agents one after the other if left out
+    #[arg(long, value_name = "NAME", requires = "role")]
+    instance: Option<String>,
+    /// The table of known deviations; the one of this release if left out
+    #[arg(long, value_name = "FILE")]
+    waivers: Option<PathBuf>,
+    /// What the table of known deviations calls the capture; the names of the two folders that it is in if left out
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Show one line of JSON for each role instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// A role without its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RoleName {
+    Controller,
+    Agent,
+}
+
+/// The command cannot do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The capture is none, or not whole.
+    #[error("{path}")]
+    Capture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ReadError,
+    },
+    /// What lies beside the capture is not what it should be.
+    #[error("{path}")]
+    Scenario {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ScenarioError,
+    },
+    /// The configuration store that lies beside the capture cannot be used.
+    #[error("the configuration store beside the capture cannot be read")]
+    Store(#[from] StoreError),
+    /// The table of known deviations cannot be used.
+    #[error("{path}")]
+    Waivers {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: WaiverError,
+    },
+    /// The capture has nobody in the role that was asked for.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// `--instance` is for agents.
+    #[error("--instance names an agent, so --role must be agent")]
+    InstanceOfController,
+    /// Nobody in the capture can be replaced.
+    #[error("the capture has neither a controller nor an agent that can be read")]
+    Nobody,
+    /// The output cannot be written.
+    #[error("cannot write the output")]
+    Write(#[from] io::Error),
+}
+
+/// Does what the command line says. Returns whether nothing differs.
+pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliError> {
+    if arguments.instance.is_some() && arguments.role == Some(RoleName::Controller) {
+        return Err(CliError::InstanceOfController);
+    }
+    let path = if arguments.capture.is_dir() {
+        arguments.capture.join("capture.pcap")
+    } else {
+        arguments.capture.clone()
+    };
+    let waivers = waivers_of(arguments)?;
+    let file = File::open(&path).map_err(|source| CliError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let capture = Capture::read(BufReader::new(file)).map_err(|source| CliError::Capture {
+        path: path.clone(),
+        source,
+    })?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let beside = folder.join("scenario.json");
+    let scenario = Scenario::read(&beside)
+        .map_err(|source| CliError::Scenario { path: beside, source })?
+        .unwrap_or_default();
+    let stored = stored(folder)?;
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => name_of(folder),
+    };
+    let mut passed = true;
+    for role in roles_of(arguments, &capture)? {
+        let report = in_process(
+            &capture,
+            &Options {
+                name: &name,
+                role: &role,
+                scenario: &scenario,
+                stored: stored.as_ref(),
+                waivers: &waivers,
+            },
+        )?;
+        passed &= report.passed();
+        if arguments.json {
+            serde_json::to_writer(&mut *output, &report).map_err(io::Error::from)?;
+            writeln!(output)?;
+        } else {
+            write!(output, "{report}")?;
+        }
+    }
+    output.flush()?;
+    Ok(passed)
+}
+
+fn waivers_of(arguments: &Arguments) -> Result<Vec<Waiver>, CliError> {
+    let (path, table) = match &arguments.waivers {
+        None => (PathBuf::from("waivers.txt"), waivers::COMMITTED.to_owned()),
+        Some(path) => {
+            let table = fs::read_to_string(path).map_err(|source| CliError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            (path.clone(), table)
+        }
+    };
+    waivers::parse(&table).map_err(|source| CliError::Waivers { path, source })
+}
+
+fn roles_of(arguments: &Arguments, capture: &Capture) -> Result<Vec<Role>, CliError> {
+    if let Some(instance) = &arguments.instance {
+        return Ok(vec![Role::Agent(instance.clone())]);
+    }
+    let present = roles(capture);
+    let wanted: Vec<Role> = present
+        .iter()
+        .filter(|role| match (arguments.role, role) {
+            (None, _)
+            | (Some(RoleName::Controller), Role::Controller)
+            | (Some(RoleName::Agent), Role::Agent(_)) => true,
+            (Some(_), _) => false,
+        })
+        .cloned()
+        .collect();
+    match (wanted.is_empty(), arguments.role) {
+        (false, _) => Ok(wanted),
+        (true, None) => Err(CliError::Nobody),
+        (true, Some(role)) => {
+            let role = match role {
+                RoleName::Controller => "controller",
+                RoleName::Agent => "agent",
+            };
+            Err(ReplayError::no_such_role(&role, &present).into())
+        }
+    }
+}
+
+/// `release/scenario`, for a capture in such folders.
+fn name_of(folder: &Path) -> String {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mut parts: Vec<String> = folder
+        .components()
+        .rev()
+        .take(2)
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    parts.reverse();
+    parts.join("/")
+}
+
+/// What Zeek's controller has left in its store beside the capture, if it lies there. A copy is read: opening a store locks it.
+fn stored(folder: &Path) -> Result<Option<Configurations>, CliError> {
+    let path = folder.join(FILE_NAME);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let copy = tempfile::tempdir()?;
+    fs::copy(&path, copy.path().join(FILE_NAME)).map_err(|source| CliError::Read { path, source })?;
+    let (_store, restored) = Store::open(copy.path())?;
+    Ok(Some(restored.configurations))
+}

@@ -1,0 +1,347 @@
+//! Our controller as the peer under test, in this process: its core, its [`wire`], and a Broker endpoint without I/O.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use broker_codec::{
+    Envelope, Topic, binary,
+    data::{Address, Port, ZeekString},
+    handshake::Role,
+    json::DataMessage,
+    websocket::{Accepted, PATH, ServerSession, SubscriptionLimits},
+};
+use bytes::{Bytes, BytesMut};
+use mgmt_api::{Now, SequentialIds};
+use mgmt_controller::{
+    core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
+    wire::{self, NativePeers, Publication},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    endpoint::{Endpoint, Heard},
+    recording::{Life, Link},
+    subject::{Output, Subject},
+};
+use crate::tcp::Speaker;
+
+/// The controller and what is around it.
+pub(super) struct InProcess {
+    life: Arc<Life>,
+    settings: Settings,
+    controller: Controller,
+    endpoint: Endpoint,
+    clients: BTreeMap<usize, Client>,
+    /// Where the core wants to be connected to.
+    targets: BTreeSet<(Address, Port)>,
+    now: Now,
+    durable: Configurations,
+    outputs: Vec<(usize, Output)>,
+    log: Vec<String>,
+    complaints: Vec<String>,
+}
+
+/// A WebSocket client.
+struct Client {
+    session: ServerSession,
+    topics: Vec<ZeekString>,
+}
+
+impl InProcess {
+    /// A controller with the recorded one's id, which restores these configurations. `listeners` are the ports that the
+    /// recorded one had for native peers and for WebSocket clients.
+    pub(super) fn new(
+        life: Arc<Life>,
+        settings: Settings,
+        restored: Configurations,
+        listeners: [Option<Listener>; 2],
+    ) -> Self {
+        let ids = Box::new(SequentialIds::default());
+        let mut replayed = Self {
+            controller: Controller::new(settings.clone(), restored.clone(), ids),
+            settings,
+            endpoint: Endpoint::new(life.id),
+            clients: BTreeMap::new(),
+            targets: BTreeSet::new(),
+            now: Now::START,
+            durable: restored,
+            outputs: Vec::new(),
+            log: Vec::new(),
+            complaints: Vec::new(),
+            life,
+        };
+        let [broker, websocket] = listeners;
+        replayed.step(Input::Started {
+            broker_id: replayed.life.id.to_string(),
+            broker,
+            websocket,
+        });
+        replayed
+    }
+
+    /// What is durable now.
+    pub(super) const fn durable(&self) -> &Configurations {
+        &self.durable
+    }
+
+    fn link(&self, link: usize) -> Option<&Link> {
+        self.life.links.get(&link)
+    }
+
+    /// Takes in what the endpoint has to tell, peerings first.
+    fn hear(&mut self, heard: Option<Heard>) {
+        for heard in self.endpoint.added().into_iter().chain(heard) {
+            match heard {
+                Heard::Added { link, peer } => {
+                    let Some(known) = self.link(link) else {
+                        continue;
+                    };
+                    let dialled = known.own == Speaker::Client;
+                    let address = known.addresses.of(known.own.other());
+                    self.step(Input::PeerAdded {
+                        peer,
+                        address: Address::from(address.ip()),
+                        port: Port::tcp(address.port()),
+                        dialled,
+                    });
+                }
+                Heard::Lost { peer } => self.step(Input::PeerLost {
+                    peer,
+                    reason: "connection closed by the peer".into(),
+                }),
+                Heard::Message { peer, envelope } => {
+                    let Ok(data) = binary::decode(&envelope.payload) else {
+                        continue;
+                    };
+                    // What belongs to nobody, such as log messages, is refused here as in the runtime.
+                    if let Ok(read) = wire::from_peer(&self.settings, envelope.topic.as_bytes(), data) {
+                        let heard = read.heard(peer, "a recorded address");
+                        if let Some(shown) = heard.shown {
+                            self.show(&shown);
+                        }
+                        self.step(heard.input);
+                    }
+                }
+            }
+        }
+        self.outputs.extend(self.endpoint.outputs());
+    }
+
+    /// Every write succeeds at once.
+    fn step(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let input = journaled(input, &mut self.complaints);
+            for action in self.controller.step(self.now, input) {
+                match journaled(action, &mut self.complaints) {
+                    Action::Log {
+                        level: Level::Debug, ..
+                    } => {}
+                    Action::Log { message, .. } => self.log.push(message),
+                    Action::Persist { write, entries } => {
+                        for (slot, config) in entries {
+                            self.durable.set(slot, config);
+                        }
+                        inputs.push_back(Input::Persisted {
+                            write,
+                            outcome: Ok(()),
+                        });
+                    }
+                    Action::Publish { topic, event, to } => match Publication::new(topic, &event, to) {
+                        Ok(publication) => self.publish(publication),
+                        Err(error) => self.complaints.push(format!("cannot encode an event: {error}")),
+                    },
+                    Action::Connect { host, port } => {
+                        self.targets.insert((host, port));
+                    }
+                    Action::Disconnect { host, port } => {
+                        self.targets.remove(&(host, port));
+                    }
+                }
+            }
+        }
+        self.outputs.extend(self.endpoint.outputs());
+    }
+
+    fn publish(&mut self, publication: Publication) {
+        if let Some(peers) = publication.native_peers() {
+            let mut payload = BytesMut::new();
+            let encoded = binary::encode(&publication.to_native(), &mut payload);
+            match (Topic::new(publication.topic()), encoded) {
+                (Ok(topic), Ok(())) => {
+                    let receiver = match peers {
+                        NativePeers::Subscribers => None,
+                        NativePeers::One(peer) => Some(peer),
+                    };
+                    self.endpoint.publish(topic, payload.freeze(), receiver);
+                }
+                (topic, encoded) => self
+                    .complaints
+                    .push(format!("cannot encode an event: {topic:?} {encoded:?}")),
+            }
+        }
+        self.show(&publication.into_websocket());
+    }
+
+    /// To WebSocket clients that have subscribed to the topic.
+    fn show(&mut self, message: &DataMessage) {
+        let subscribed = |client: &Client| {
+            let mut topics = client.topics.iter();
+            topics.any(|prefix| message.topic.starts_with(prefix))
+        };
+        if !self.clients.values().any(subscribed) {
+            return;
+        }
+        match message.encode() {
+            Ok(text) => {
+                let text = Bytes::from(text);
+                let clients = self.clients.iter().filter(|(_, client)| subscribed(client));
+                self.outputs
+                    .extend(clients.map(|(link, _)| (*link, Output::Text(text.clone()))));
+            }
+            Err(error) => self.complaints.push(format!("cannot write JSON: {error}")),
+        }
+    }
+}
+
+impl Subject for InProcess {
+    fn opened(&mut self, link: usize) {
+        let Some(known) = self.link(link).cloned() else {
+            return;
+        };
+        if known.peer.is_none() {
+            let (endpoint, version) = known
+                .ack
+                .map(|ack| (ack.endpoint, ack.version))
+                .unwrap_or_default();
+            match ServerSession::open(&endpoint, &version, SubscriptionLimits::default(), PATH, None) {
+                Ok(session) => {
+                    let topics = Vec::new();
+                    self.clients.insert(link, Client { session, topics });
+                }
+                Err(rejection) => self.complaints.push(rejection.to_string()),
+            }
+            return;
+        }
+        let role = match known.own {
+            Speaker::Client => Role::Connector,
+            Speaker::Server => Role::Acceptor,
+        };
+        if role == Role::Connector {
+            let address = known.addresses.server;
+            let target = (Address::from(address.ip()), Port::tcp(address.port()));
+            if !self.targets.contains(&target) {
+                self.complaints
+                    .push(format!("does not connect to {address}, as the recorded one does"));
+            }
+        }
+        self.endpoint.opened(link, role, &known.filter);
+        self.outputs.extend(self.endpoint.outputs());
+    }
+
+    fn handshake(&mut self, link: usize, frame: &Bytes) {
+        self.endpoint.handshake(link, frame);
+        self.outputs.extend(self.endpoint.outputs());
+    }
+
+    fn envelope(&mut self, link: usize, envelope: Envelope) {
+        let heard = self.endpoint.envelope(link, &envelope);
+        self.hear(heard);
+    }
+
+    fn text(&mut self, link: usize, text: &Bytes) {
+        self.hear(None);
+        let Some(client) = self.clients.get_mut(&link) else {
+            return;
+        };
+        let read = match client.session.handle(text) {
+            Ok(Accepted::Subscribed { topics, ack }) => {
+                client.topics = topics;
+                self.outputs.push((link, Output::Text(ack.into())));
+                return;
+            }
+            Ok(Accepted::Publication(message)) => wire::from_client(&self.settings.topic, message),
+            Err(rejection) => Err(rejection),
+        };
+        match read {
+            Ok(request) => self.step(Input::Request {
+                client: "WebSocket client".into(),
+                request,
+            }),
+            Err(rejection) => {
+                self.outputs
+                    .push((link, Output::Text(rejection.to_json().into())));
+            }
+        }
+    }
+
+    fn closed(&mut self, link: usize) {
+        if self.clients.remove(&link).is_none() {
+            let heard = self.endpoint.closed(link);
+            self.hear(heard);
+        }
+    }
+
+    fn proceed(&mut self) {
+        self.hear(None);
+    }
+
+    fn wait(&mut self, _link: usize) -> bool {
+        self.hear(None);
+        if !self.outputs.is_empty() {
+            return true;
+        }
+        let Some(deadline) = self.controller.deadline() else {
+            return false;
+        };
+        self.now = deadline;
+        self.step(Input::Tick);
+        true
+    }
+
+    fn outputs(&mut self) -> Vec<(usize, Output)> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    fn shows_handshakes(&self) -> bool {
+        true
+    }
+
+    fn log(&self) -> Option<&[String]> {
+        Some(&self.log)
+    }
+}
+
+/// What is read back of an input or action that is written to a journal: it must be the same.
+pub(super) fn journaled<T>(value: T, complaints: &mut Vec<String>) -> T
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let read = serde_json::to_string(&value).and_then(|line| serde_json::from_str::<T>(&line));
+    match read {
+        Ok(read) if read == value => read,
+        Ok(read) => {
+            complaints.push(format!("a journal holds {read:?} instead of {value:?}"));
+            value
+        }
+        Err(error) => {
+            complaints.push(format!("a journal cannot hold {value:?}: {error}"));
+            value
+        }
+    }
+}
+
+/// An address that the recorded controller listened on, as its log shows it.
+pub(super) fn listener(port: u16) -> Listener {
+    Listener {
+        address: IpAddr::from([0, 0, 0, 0]).to_string(),
+        port: Port::tcp(port),
+    }
+}

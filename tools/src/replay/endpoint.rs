@@ -1,0 +1,201 @@
+//! A Broker endpoint without I/O, made of the parts that the real one is made of: handshakes, a router, peerings.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use broker_codec::{
+    ConnId, EndpointId, Envelope, EnvelopeKind, Filter, Router, Topic,
+    envelope::TTL_DEFAULT,
+    handshake::{Admission, Handshake, Output as Step, Role},
+    peering::{Peering, PeeringOutput},
+    router::RouterEvent,
+};
+use bytes::{Bytes, BytesMut};
+
+use super::subject::Output;
+
+/// What the program that owns an endpoint hears of it.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A peering is up.
+    Added { link: usize, peer: EndpointId },
+    /// A peering has ended.
+    Lost { peer: EndpointId },
+    /// A peer has sent a value.
+    Message { peer: EndpointId, envelope: Envelope },
+}
+
+/// The endpoint. Connections are known by their number in the capture.
+pub(super) struct Endpoint {
+    own: EndpointId,
+    router: Router,
+    links: BTreeMap<usize, State>,
+    /// Peerings that the program has not heard of.
+    ///
+    /// It hears of them later than its peers do, but before it says the next thing: where a recorded agent had made two peerings
+    /// before it came to speak, it said hello for each of them to both.
+    added: Vec<Heard>,
+    outputs: Vec<(usize, Output)>,
+}
+
+enum State {
+    Handshake {
+        machine: Handshake,
+        /// What to announce: what was announced in the recording.
+        filter: Filter,
+    },
+    Peered(Peering),
+}
+
+impl Endpoint {
+    pub(super) fn new(own: EndpointId) -> Self {
+        Self {
+            own,
+            router: Router::new(own),
+            links: BTreeMap::new(),
+            added: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// A connection is open.
+    pub(super) fn opened(&mut self, link: usize, role: Role, filter: &[Topic]) {
+        let machine = Handshake::new(role, self.own, Duration::MAX);
+        let filter = filter.iter().cloned().collect();
+        self.links.insert(link, State::Handshake { machine, filter });
+        self.drive(link);
+    }
+
+    /// A frame of the handshake has come.
+    pub(super) fn handshake(&mut self, link: usize, frame: &Bytes) {
+        if let Some(State::Handshake { machine, .. }) = self.links.get_mut(&link) {
+            machine.handle_frame(frame);
+            self.drive(link);
+        }
+    }
+
+    /// The peerings that the program has not heard of. Due before it hears or says anything else.
+    pub(super) fn added(&mut self) -> Vec<Heard> {
+        std::mem::take(&mut self.added)
+    }
+
+    /// A frame of a peer has come.
+    pub(super) fn envelope(&mut self, link: usize, envelope: &Envelope) -> Option<Heard> {
+        let State::Peered(peering) = self.links.get_mut(&link)? else {
+            return None;
+        };
+        let peer = peering.peer();
+        let mut frame = BytesMut::new();
+        envelope.encode(&mut frame);
+        match peering.handle_frame(frame.freeze(), Duration::ZERO).ok()?? {
+            PeeringOutput::Deliver(envelope) => Some(Heard::Message { peer, envelope }),
+            PeeringOutput::FilterChanged(filter) => {
+                self.router.update_filter(ConnId(number(link)), filter);
+                None
+            }
+            PeeringOutput::Send(envelope) => {
+                self.outputs.push((link, Output::Envelope(envelope)));
+                None
+            }
+            PeeringOutput::Close(_) => None,
+        }
+    }
+
+    /// The connection is closed.
+    pub(super) fn closed(&mut self, link: usize) -> Option<Heard> {
+        self.links.remove(&link);
+        let events = self.router.lost(ConnId(number(link)));
+        self.follow(events)
+    }
+
+    /// Publishes to subscribers, or to one peer.
+    pub(super) fn publish(&mut self, topic: Topic, payload: Bytes, receiver: Option<EndpointId>) {
+        let envelope = Envelope {
+            sender: self.own,
+            receiver: receiver.unwrap_or(EndpointId::NIL),
+            kind: EnvelopeKind::Data,
+            ttl: TTL_DEFAULT,
+            topic,
+            payload,
+        };
+        let to: Vec<ConnId> = self.router.recipients(&envelope).collect();
+        for conn in to {
+            let link = usize::try_from(conn.0).unwrap_or(usize::MAX);
+            self.outputs.push((link, Output::Envelope(envelope.clone())));
+        }
+    }
+
+    /// What is to be sent.
+    pub(super) fn outputs(&mut self) -> Vec<(usize, Output)> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn drive(&mut self, link: usize) {
+        while let Some(State::Handshake { machine, filter }) = self.links.get_mut(&link) {
+            let Some(step) = machine.poll() else {
+                break;
+            };
+            let conn = ConnId(number(link));
+            match step {
+                Step::Send(message) => {
+                    if let Ok(frame) = message.encode() {
+                        self.outputs.push((link, Output::Handshake(frame)));
+                    }
+                }
+                Step::Identified { peer, side } => {
+                    let verdict = as_captured(self.router.admit(conn, peer, side), filter);
+                    machine.admit(verdict);
+                }
+                Step::Established { peer, filter, .. } => {
+                    let peering = Peering::new(self.own, peer, None, Duration::ZERO);
+                    self.links.insert(link, State::Peered(peering));
+                    let events = self.router.established(conn, filter);
+                    self.follow(events);
+                }
+                Step::Close(_) => {
+                    self.links.remove(&link);
+                    // It was no peering, so none is lost.
+                    let events = self.router.lost(conn);
+                    self.follow(events);
+                }
+            }
+        }
+    }
+
+    /// Carries out what the router says; returns the peering that is lost, if one is.
+    fn follow(&mut self, events: Vec<RouterEvent>) -> Option<Heard> {
+        let mut lost = None;
+        for event in events {
+            match event {
+                RouterEvent::PeerAdded { peer, conn } => self.added.push(Heard::Added {
+                    link: usize::try_from(conn.0).unwrap_or(usize::MAX),
+                    peer,
+                }),
+                RouterEvent::PeerLost { peer, .. } => lost = Some(Heard::Lost { peer }),
+                RouterEvent::Verdict { conn, admission } => {
+                    let link = usize::try_from(conn.0).unwrap_or(usize::MAX);
+                    if let Some(State::Handshake { machine, filter }) = self.links.get_mut(&link) {
+                        machine.admit(as_captured(admission, filter));
+                        self.drive(link);
+                    }
+                }
+                // Routing updates are not compared, and nothing is subscribed to.
+                RouterEvent::Send { .. } => {}
+            }
+        }
+        lost
+    }
+}
+
+/// The router's verdict, with the filter that the recording has.
+fn as_captured(admission: Admission, filter: &Filter) -> Admission {
+    match admission {
+        Admission::Proceed { .. } => Admission::Proceed {
+            filter: filter.clone(),
+        },
+        other => other,
+    }
+}
+
+fn number(link: usize) -> u64 {
+    u64::try_from(link).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,338 @@
+//! Who is who in a capture, and what one of them said and heard.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_codec::{
+    Data, EndpointId, EnvelopeKind, Topic, binary,
+    envelope::Envelope,
+    handshake::Message as Handshake,
+    json::{Ack, DataMessage, ServerMessage},
+    zeek::Event,
+};
+
+use super::capture::{Capture, Connection, Content, Message, Protocol};
+use crate::tcp::{Addresses, Speaker};
+
+/// Whose place the peer under test takes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The controller.
+    Controller,
+    /// The agent of this instance.
+    Agent(String),
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Controller => f.write_str("controller"),
+            Self::Agent(instance) => write!(f, "agent {instance}"),
+        }
+    }
+}
+
+/// One run of a process in a role, from its first connection to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    /// Its Broker endpoint ID.
+    pub(super) id: EndpointId,
+    /// Its connections by their number in the capture.
+    pub(super) links: BTreeMap<usize, Link>,
+}
+
+/// A connection, seen from one of its ends.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    /// Which end that is.
+    pub(super) own: Speaker,
+    /// Both ends.
+    pub(super) addresses: Addresses,
+    /// The endpoint at the other one; none for WebSocket clients.
+    pub(super) peer: Option<EndpointId>,
+    /// The filter that this end has announced in the handshake.
+    pub(super) filter: Vec<Topic>,
+    /// What a WebSocket client was told when it had subscribed.
+    pub(super) ack: Option<Ack>,
+    /// Who is at the other end, in words.
+    pub(super) with: String,
+    /// Whether the other end answered as a Supervisor does.
+    pub(super) is_supervisor: bool,
+}
+
+/// Everybody in a capture.
+#[derive(Debug)]
+pub(super) struct Cast {
+    /// By endpoint, the instance that it is the agent of; in the order in which they said hello.
+    agents: Vec<(EndpointId, String)>,
+    controllers: Vec<EndpointId>,
+    names: BTreeMap<EndpointId, String>,
+    supervisors: BTreeSet<EndpointId>,
+    acks: BTreeMap<usize, Ack>,
+    filters: BTreeMap<(usize, Speaker), Vec<Topic>>,
+    spoke: BTreeSet<(usize, Speaker)>,
+}
+
+impl Cast {
+    /// Tells who is who by what they say: an agent says hello, a controller speaks as its API does.
+    pub(super) fn of(capture: &Capture) -> Self {
+        let mut cast = Self {
+            agents: Vec::new(),
+            controllers: Vec::new(),
+            names: BTreeMap::new(),
+            supervisors: BTreeSet::new(),
+            acks: BTreeMap::new(),
+            filters: BTreeMap::new(),
+            spoke: BTreeSet::new(),
+        };
+        for message in &capture.messages {
+            let Some(connection) = capture.connections.get(message.connection) else {
+                continue;
+            };
+            cast.see(connection, message);
+        }
+        for id in &cast.controllers {
+            cast.names.insert(*id, "controller".into());
+        }
+        for (id, instance) in &cast.agents {
+            cast.names.insert(*id, format!("agent {instance}"));
+        }
+        cast
+    }
+
+    fn see(&mut self, connection: &Connection, message: &Message) {
+        let place = (message.connection, message.from);
+        match &message.content {
+            Content::Handshake(frame) => {
+                self.spoke.insert(place);
+                let filter = match Handshake::decode(frame) {
+                    Ok(Handshake::OriginatorSyn(syn)) => syn.filter,
+                    Ok(Handshake::ResponderSynAck(ack)) => ack.filter,
+                    _ => return,
+                };
+                self.filters.insert(place, filter);
+            }
+            Content::Envelope(envelope) => {
+                if let (Some(id), Some(event)) = (connection.id(message.from), event_of(envelope)) {
+                    self.speaks(id, &event);
+                }
+            }
+            Content::Text(text) if message.from == Speaker::Server => {
+                self.spoke.insert(place);
+                if let Ok(ServerMessage::Ack(ack)) = ServerMessage::decode(text) {
+                    if let Some(id) = endpoint_of(&ack) {
+                        self.is_controller(id);
+                    }
+                    self.acks.insert(message.connection, ack);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn speaks(&mut self, id: EndpointId, event: &Event) {
+        let name = event.name.to_string();
+        let first = match event.args.first() {
+            Some(Data::String(text)) => text.to_string(),
+            _ => String::new(),
+        };
+        if name.ends_with("Agent::API::notify_agent_hello") {
+            if self.agents.iter().all(|(known, _)| *known != id) {
+                self.agents.push((id, first));
+            }
+        } else if name.ends_with("::notify_node_hello") {
+            self.names.insert(id, format!("node {first}"));
+        } else if name.starts_with("SupervisorControl::") && name.ends_with("_response") {
+            self.supervisors.insert(id);
+            self.names.insert(id, "Supervisor".into());
+        } else if name.contains("Agent::API::") && name.ends_with("_request")
+            || name.contains("Controller::API::") && name.ends_with("_response")
+        {
+            self.is_controller(id);
+        }
+    }
+
+    fn is_controller(&mut self, id: EndpointId) {
+        if !self.controllers.contains(&id) {
+            self.controllers.push(id);
+        }
+    }
+
+    /// The roles that a capture has.
+    pub(super) fn roles(&self) -> Vec<Role> {
+        let mut roles = Vec::new();
+        if !self.controllers.is_empty() {
+            roles.push(Role::Controller);
+        }
+        for (_, instance) in &self.agents {
+            let role = Role::Agent(instance.clone());
+            if !roles.contains(&role) {
+                roles.push(role);
+            }
+        }
+        roles
+    }
+
+    /// The lives of a role, in the order of the capture.
+    pub(super) fn lives(&self, capture: &Capture, role: &Role) -> Vec<Life> {
+        let ids: Vec<EndpointId> = match role {
+            Role::Controller => self.controllers.clone(),
+            Role::Agent(instance) => self
+                .agents
+                .iter()
+                .filter(|(_, name)| name == instance)
+                .map(|(id, _)| *id)
+                .collect(),
+        };
+        ids.into_iter()
+            .map(|id| {
+                let connections = capture.connections.iter().enumerate();
+                let links = connections
+                    .filter_map(|(number, connection)| Some((number, self.link(number, connection, id)?)))
+                    .collect();
+                Life { id, links }
+            })
+            .collect()
+    }
+
+    /// A connection from the point of view of an endpoint, if it is one of its ends and has spoken: a process that is about
+    /// to end accepts connections and says nothing.
+    fn link(&self, number: usize, connection: &Connection, id: EndpointId) -> Option<Link> {
+        let ack = self.acks.get(&number);
+        let own = match connection.protocol {
+            Protocol::WebSocket if ack.and_then(endpoint_of) == Some(id) => Speaker::Server,
+            Protocol::Broker if connection.id(Speaker::Client) == Some(id) => Speaker::Client,
+            Protocol::Broker if connection.id(Speaker::Server) == Some(id) => Speaker::Server,
+            _ => return None,
+        };
+        if !self.spoke.contains(&(number, own)) || !self.spoke_or_is_client(number, own, connection) {
+            return None;
+        }
+        let peer = connection.id(own.other());
+        let with = match (peer, connection.protocol) {
+            (_, Protocol::WebSocket) => "WebSocket client".into(),
+            (Some(peer), _) => self.names.get(&peer).cloned().unwrap_or_else(|| "peer".into()),
+            (None, _) => "peer".into(),
+        };
+        Some(Link {
+            own,
+            addresses: connection.addresses,
+            peer,
+            filter: self.filters.get(&(number, own)).cloned().unwrap_or_default(),
+            ack: ack.cloned(),
+            with,
+            is_supervisor: peer.is_some_and(|peer| self.supervisors.contains(&peer)),
+        })
+    }
+
+    fn spoke_or_is_client(&self, number: usize, own: Speaker, connection: &Connection) -> bool {
+        connection.protocol == Protocol::WebSocket || self.spoke.contains(&(number, own.other()))
+    }
+}
+
+/// What of an agent's settings a recording shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AgentTraits {
+    /// Whether it connected to the controller.
+    pub(super) connecting: bool,
+    /// Its Broker port, if anybody connected to that.
+    pub(super) listen_port: Option<u16>,
+    /// Where its nodes' directories are.
+    pub(super) state_dir: Option<String>,
+}
+
+impl Life {
+    /// What of the settings the recording shows, if this is an agent.
+    pub(super) fn agent_traits(&self, capture: &Capture, instance: &str) -> AgentTraits {
+        let mut accepted = self.links.values().filter(|link| link.own == Speaker::Server);
+        let mut traits = AgentTraits {
+            connecting: self
+                .links
+                .values()
+                .any(|link| link.own == Speaker::Client && link.with == "controller"),
+            listen_port: accepted.next().map(|link| link.addresses.server.port()),
+            state_dir: None,
+        };
+        let nodes = format!("/nodes/{instance}");
+        for message in &capture.messages {
+            let heard = self
+                .links
+                .get(&message.connection)
+                .is_some_and(|link| link.is_supervisor && link.own != message.from);
+            if let (true, Content::Envelope(envelope)) = (heard, &message.content)
+                && let Some(event) = event_of(envelope)
+                && event.name == "SupervisorControl::status_response"
+                && let Some(directory) = event.args.iter().find_map(|arg| string_ending(arg, &nodes))
+            {
+                traits.state_dir = directory.strip_suffix(&nodes).map(str::to_owned);
+                break;
+            }
+        }
+        traits
+    }
+
+    /// Whether the process knew of metrics ports, which Zeek does since 7.0: whether the nodes in what it said had a field for
+    /// them. If it said nothing about nodes, it does not matter.
+    pub(super) fn knows_metrics_ports(&self, capture: &Capture) -> bool {
+        let own = capture.messages.iter().filter(|message| {
+            self.links
+                .get(&message.connection)
+                .is_some_and(|link| link.own == message.from)
+        });
+        let mut lengths = own.filter_map(|message| {
+            let event = match &message.content {
+                Content::Envelope(envelope) => event_of(envelope)?,
+                Content::Text(text) => event_of_text(text)?.1,
+                _ => return None,
+            };
+            event.args.iter().find_map(node_len)
+        });
+        lengths.next() != Some(NODE_LEN_OLD)
+    }
+}
+
+/// A string somewhere in a value that ends so.
+fn string_ending(data: &Data, end: &str) -> Option<String> {
+    match data {
+        Data::String(text) => Some(text.to_string()).filter(|text| text.ends_with(end)),
+        Data::Vector(elements) => elements.iter().find_map(|element| string_ending(element, end)),
+        Data::Table(entries) => entries.iter().find_map(|(_, value)| string_ending(value, end)),
+        _ => None,
+    }
+}
+
+/// How many fields a node has before Zeek 7.0.
+const NODE_LEN_OLD: usize = 10;
+
+/// How many fields the nodes of a configuration have, wherever that stands in a value.
+fn node_len(data: &Data) -> Option<usize> {
+    let Data::Vector(fields) = data else {
+        return None;
+    };
+    match &fields[..] {
+        [Data::String(_), Data::Set(_), Data::Set(nodes)] => match nodes.as_slice().first() {
+            Some(Data::Vector(node)) => Some(node.len()),
+            _ => None,
+        },
+        _ => fields.iter().find_map(node_len),
+    }
+}
+
+/// The endpoint whose WebSocket server says this: Zeek 9.0 adds the number of the client to its id.
+fn endpoint_of(ack: &Ack) -> Option<EndpointId> {
+    ack.endpoint.get(..36)?.parse().ok()
+}
+
+/// The event in an envelope, if there is one.
+pub(super) fn event_of(envelope: &Envelope) -> Option<Event> {
+    if envelope.kind != EnvelopeKind::Data {
+        return None;
+    }
+    Event::from_data(binary::decode(&envelope.payload).ok()?).ok()
+}
+
+/// The event in a text, if there is one.
+pub(super) fn event_of_text(text: &[u8]) -> Option<(DataMessage, Event)> {
+    let message = DataMessage::decode(text).ok()?;
+    let event = Event::from_data(message.data.clone()).ok()?;
+    Some((message, event))
+}

@@ -1,0 +1,247 @@
+//! What came out of a replay, for people and for programs.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
+
+use serde::Serialize;
+
+use super::waivers::Waiver;
+
+/// What came out of the replay of one role of a capture.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The recording.
+    pub scenario: String,
+    /// The role.
+    pub role: String,
+    /// How many processes had the role, one after the other.
+    pub lives: usize,
+    /// What was compared, and how often.
+    pub compared: Compared,
+    /// What the recorded peer sent and is not compared, or was made alike before it was; and how often.
+    pub excluded: BTreeMap<&'static str, u64>,
+    /// Known deviations, with how often they are expected and were found.
+    pub waived: Vec<Waived>,
+    /// What differs.
+    pub differences: Vec<Difference>,
+}
+
+/// How much was compared, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    /// Messages of handshakes, as bytes.
+    pub handshakes: u64,
+    /// Events between Broker peers, topic and payload as bytes.
+    pub events: u64,
+    /// Events between Broker peers whose bytes differ only in the order of what has none in Zeek.
+    pub events_unordered: u64,
+    /// WebSocket messages, the text as bytes.
+    pub texts: u64,
+    /// WebSocket messages that differ only in the order of what has none in Zeek.
+    pub texts_unordered: u64,
+    /// Events and messages that are alike but for fields that are waived.
+    pub with_waived_fields: u64,
+    /// Lines of the management log.
+    pub log_lines: u64,
+    /// Configurations in the store that the recorded controller left behind.
+    pub stored: u64,
+}
+
+/// A waiver and its use.
+#[derive(Clone, Debug, Serialize)]
+pub struct Waived {
+    /// The quirk or the key of the difference.
+    pub reason: String,
+    /// What differs.
+    pub what: String,
+    /// How often it was expected.
+    pub expected: u64,
+    /// How often it was found.
+    pub found: u64,
+}
+
+impl Waived {
+    pub(super) fn new(waiver: &Waiver, found: u64) -> Self {
+        Self {
+            reason: waiver.reason.clone(),
+            what: waiver.what.clone(),
+            expected: waiver.count,
+            found,
+        }
+    }
+}
+
+/// A place where the peer under test does otherwise than the recorded one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Difference {
+    /// The packet in the capture, as Wireshark counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u64>,
+    /// When, in seconds since the first packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<f64>,
+    /// The connection, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub connection: String,
+    /// The event, or what else it is about.
+    pub event: String,
+    /// The place in the event, by Zeek's names.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// What is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub got: Option<String>,
+    /// What to make of it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// What is shown of a value at most, in characters.
+const SHOWN_MAX: usize = 400;
+
+impl Difference {
+    pub(super) fn between(mut self, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        self.expected = Some(shown(&expected));
+        self.got = Some(shown(&got));
+        self
+    }
+}
+
+/// A value in words, cut if it is long.
+pub(super) fn shown(value: &impl fmt::Display) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!(
+            "{}... ({} bytes)",
+            text.get(..end).unwrap_or_default(),
+            text.len()
+        ),
+        None => text,
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(frame) = self.frame {
+            write!(f, "frame {frame}")?;
+            if let Some(time) = self.time {
+                write!(f, " at {time:.3} s")?;
+            }
+            f.write_str(", ")?;
+        }
+        if !self.connection.is_empty() {
+            writeln!(f, "{}", self.connection)?;
+            f.write_str("  ")?;
+        }
+        f.write_str(&self.event)?;
+        if !self.path.is_empty() {
+            write!(f, "\n  {}", self.path)?;
+        }
+        if let Some(expected) = &self.expected {
+            write!(f, "\n    expected {expected}")?;
+        }
+        if let Some(got) = &self.got {
+            write!(f, "\n    got      {got}")?;
+        }
+        if !self.note.is_empty() {
+            write!(f, "\n    {}", self.note)?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Whether the peer under test did what the recorded one did.
+    pub fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    /// Waivers that did not come up as often as they should are differences too.
+    pub(super) fn settle(&mut self, entries: &[(Waiver, u64)]) {
+        for (waiver, found) in entries {
+            self.waived.push(Waived::new(waiver, *found));
+            if *found < waiver.count {
+                self.differences.push(Difference {
+                    event: format!("waiver {}: {}", waiver.reason, waiver.what),
+                    note: format!(
+                        "stands in the table {} times and was found {found} times",
+                        waiver.count
+                    ),
+                    ..Difference::default()
+                });
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for difference in &self.differences {
+            writeln!(f, "{difference}\n")?;
+        }
+        let verdict = match self.differences.len() {
+            0 => "PASS".to_owned(),
+            1 => "FAIL, 1 difference".to_owned(),
+            number => format!("FAIL, {number} differences"),
+        };
+        writeln!(f, "{} as {}: {verdict}", self.scenario, self.role)?;
+        let Compared {
+            handshakes,
+            events,
+            events_unordered,
+            texts,
+            texts_unordered,
+            with_waived_fields,
+            log_lines,
+            stored,
+        } = self.compared;
+        for (count, what) in [
+            (handshakes, "handshake messages, as bytes"),
+            (events, "events, topic and payload as bytes"),
+            (
+                events_unordered,
+                "events, as values without the order of a hash table",
+            ),
+            (texts, "WebSocket messages, as bytes"),
+            (
+                texts_unordered,
+                "WebSocket messages, as values without the order of a hash table",
+            ),
+            (with_waived_fields, "events, but for fields that are waived"),
+            (log_lines, "lines of the management log"),
+            (stored, "stored configurations"),
+        ] {
+            if count > 0 {
+                writeln!(f, "  compared {count} {what}")?;
+            }
+        }
+        for (what, count) in &self.excluded {
+            writeln!(f, "  excluded {count} {what}")?;
+        }
+        for waived in &self.waived {
+            writeln!(
+                f,
+                "  waived   {} {} ({})",
+                waived.found, waived.what, waived.reason
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A list in words.
+pub(super) fn listed(parts: impl IntoIterator<Item = String>) -> String {
+    let mut out = String::new();
+    for part in parts {
+        if !out.is_empty() {
+            out.push_str(", ");
+        }
+        let _ = write!(out, "{part}");
+    }
+    out
+}

@@ -1,0 +1,135 @@
+//! Events as they are compared, and what is known of them.
+
+use broker_codec::{
+    Data, Envelope, binary,
+    data::ZeekString,
+    json::{DataMessage, ServerMessage},
+    zeek::Event,
+};
+use bytes::{Bytes, BytesMut};
+
+use super::recording::{event_of, event_of_text};
+
+/// An event on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Statement {
+    pub(super) form: Form,
+    pub(super) topic: ZeekString,
+    pub(super) ttl: u16,
+    pub(super) event: Event,
+    /// The payload of the envelope, or the whole text.
+    pub(super) bytes: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Native,
+    Json,
+}
+
+impl Statement {
+    pub(super) fn of_envelope(envelope: &Envelope) -> Option<Self> {
+        Some(Self {
+            form: Form::Native,
+            topic: envelope.topic.as_bytes().into(),
+            ttl: envelope.ttl,
+            event: event_of(envelope)?,
+            bytes: envelope.payload.clone(),
+        })
+    }
+
+    pub(super) fn of_text(text: &Bytes) -> Option<Self> {
+        let (message, event) = event_of_text(text)?;
+        Some(Self {
+            form: Form::Json,
+            topic: message.topic,
+            ttl: 0,
+            event,
+            bytes: text.clone(),
+        })
+    }
+
+    /// The same with another event, written anew.
+    pub(super) fn with(&self, event: Event) -> Self {
+        let data = event.to_data();
+        let bytes = match self.form {
+            Form::Native => encoded(&data),
+            Form::Json => {
+                let message = DataMessage {
+                    topic: self.topic.clone(),
+                    data,
+                };
+                message.encode().ok().map(Bytes::from)
+            }
+        };
+        Self {
+            event,
+            bytes: bytes.unwrap_or_default(),
+            ..self.clone()
+        }
+    }
+}
+
+/// A value in Broker's binary format.
+pub(super) fn encoded(data: &Data) -> Option<Bytes> {
+    let mut payload = BytesMut::new();
+    binary::encode(data, &mut payload).ok()?;
+    Some(payload.freeze())
+}
+
+pub(super) const ACK: &str = "WebSocket acknowledgement";
+
+/// What a WebSocket message without an event is called.
+pub(super) fn kind_of_text(text: &[u8]) -> &'static str {
+    match ServerMessage::decode(text) {
+        Ok(ServerMessage::Ack(_)) => ACK,
+        Ok(ServerMessage::Error(_)) => "WebSocket error",
+        _ => "WebSocket message",
+    }
+}
+
+pub(super) const SPACES: &str = "messages with spaces in their JSON (W-36)";
+
+/// Whether Zeek sends several such requests at once, in the order of a hash table.
+pub(super) fn is_burst(name: &ZeekString) -> bool {
+    ["create", "destroy", "restart"]
+        .iter()
+        .any(|verb| *name == *format!("SupervisorControl::{verb}_request"))
+}
+
+/// Whether such an event has results, or states of nodes, in the order of a hash table.
+pub(super) fn is_unordered(name: &ZeekString) -> bool {
+    [
+        "deploy_response",
+        "set_configuration_response",
+        "get_nodes_response",
+        "get_id_value_response",
+        "node_dispatch_response",
+        "restart_response",
+    ]
+    .iter()
+    .any(|verb| name.ends_with(verb.as_bytes()))
+}
+
+pub(super) fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+pub(super) fn lossy_or_hex(statement: &Statement) -> String {
+    match statement.form {
+        Form::Json => lossy(&statement.bytes),
+        Form::Native => hex::encode(&statement.bytes),
+    }
+}
+
+/// A value as Broker prints it, with quotes around a string of its own.
+pub(super) struct Value<'a>(pub(super) &'a Data);
+
+impl std::fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Data::String(text) => write!(f, "{:?}", text.to_string()),
+            data => data.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The peer under test, as the engine sees it.
+
+use broker_codec::Envelope;
+use bytes::Bytes;
+
+/// Something that the peer under test sends.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Output {
+    /// A message of the handshake, without the length before it.
+    Handshake(Bytes),
+    /// A message between Broker peers.
+    Envelope(Envelope),
+    /// A WebSocket message.
+    Text(Bytes),
+}
+
+/// A peer under test. Connections are known by their number in the capture. Everything that it is told comes from the
+/// recording, with the ids that it has drawn itself in the place of the recorded ones.
+pub(super) trait Subject {
+    /// A connection is open.
+    fn opened(&mut self, link: usize);
+    /// The other end sends a message of the handshake.
+    fn handshake(&mut self, link: usize, frame: &Bytes);
+    /// The other end sends a message as a Broker peer.
+    fn envelope(&mut self, link: usize, envelope: Envelope);
+    /// The other end, a WebSocket client, sends a message.
+    fn text(&mut self, link: usize, text: &Bytes);
+    /// The other end has closed the connection.
+    fn closed(&mut self, link: usize);
+    /// The recorded program has said something: so it has heard of the peerings that its endpoint had made by then.
+    fn proceed(&mut self);
+    /// Something is awaited on this connection: lets time pass until something happens. `false` if nothing will.
+    fn wait(&mut self, link: usize) -> bool;
+    /// What it has sent since the last call, in order.
+    fn outputs(&mut self) -> Vec<(usize, Output)>;
+    /// What went wrong with it since the last call, in words.
+    fn complaints(&mut self) -> Vec<String>;
+    /// Whether it takes part in handshakes that can be compared with the recorded ones.
+    fn shows_handshakes(&self) -> bool;
+    /// The lines of its management log of level INFO and above, if they can be seen.
+    fn log(&self) -> Option<&[String]>;
+}
