@@ -67,6 +67,7 @@
 //! # }
 //! ```
 
+mod among;
 mod connect;
 mod connection;
 mod endpoint;
@@ -75,6 +76,7 @@ mod listen;
 pub mod tls;
 pub mod websocket;
 
+pub use among::Among;
 pub use endpoint::{
     EndReason, Endpoint, EndpointConfig, EndpointCounters, EndpointEvent, EndpointHandle, Message,
     OverflowPolicy, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError, PublishError,

@@ -52,7 +52,7 @@ pub(crate) use limits::{HandshakeSlot, Slot};
 pub(crate) use shared::{Report, Shared};
 
 use crate::{
-    EndpointError, listen,
+    Among, EndpointError, listen,
     tls::{Acceptance, Connection, TlsContext},
 };
 use shared::QueuedEvent;
@@ -284,7 +284,21 @@ impl EndpointHandle {
     ///
     /// If the value cannot be sent to anybody.
     pub async fn publish(&self, topic: Topic, data: &Data) -> Result<(), PublishError> {
-        self.publish_to(EndpointId::NIL, topic, data).await
+        self.publish_among(Among::everyone(), topic, data).await
+    }
+
+    /// As [`Self::publish`], but only to some of the peers that subscribed.
+    ///
+    /// # Errors
+    ///
+    /// If the value cannot be sent to anybody.
+    pub async fn publish_among(
+        &self,
+        among: Among<EndpointId>,
+        topic: Topic,
+        data: &Data,
+    ) -> Result<(), PublishError> {
+        self.send(EndpointId::NIL, among, topic, data).await
     }
 
     /// Sends a value to one peer, whatever it subscribed to. If it is not there, the value is dropped and counted.
@@ -295,6 +309,16 @@ impl EndpointHandle {
     pub async fn publish_to(
         &self,
         receiver: EndpointId,
+        topic: Topic,
+        data: &Data,
+    ) -> Result<(), PublishError> {
+        self.send(receiver, Among::everyone(), topic, data).await
+    }
+
+    async fn send(
+        &self,
+        receiver: EndpointId,
+        among: Among<EndpointId>,
         topic: Topic,
         data: &Data,
     ) -> Result<(), PublishError> {
@@ -330,6 +354,7 @@ impl EndpointHandle {
                 .command(Command::Publish {
                     route,
                     frame: frame.freeze(),
+                    among,
                 })
                 .await
                 .map_err(|_| PublishError::Ended),

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use super::{EndReason, EndpointEvent, PeerAddress, PeerInfo, Report, Shared};
 use crate::{
-    connect,
+    Among, connect,
     connection::{Order, Outbox, Pushed, QueuedKind},
     listen,
 };
@@ -35,6 +35,7 @@ pub(super) enum Command {
     Publish {
         route: Envelope,
         frame: Bytes,
+        among: Among<EndpointId>,
     },
     Subscribe {
         prefix: Topic,
@@ -129,7 +130,7 @@ impl Task {
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Publish { route, frame } => self.publish(&route, &frame),
+            Command::Publish { route, frame, among } => self.publish(&route, &frame, &among),
             Command::Subscribe { prefix, reply } => {
                 let result = self.router.subscribe(prefix).map(|updates| {
                     for (conn, update) in updates {
@@ -286,13 +287,16 @@ impl Task {
         }
     }
 
-    fn publish(&mut self, route: &Envelope, frame: &Bytes) {
+    fn publish(&mut self, route: &Envelope, frame: &Bytes, among: &Among<EndpointId>) {
         let mut recipients = 0_usize;
         for conn in self.router.recipients(route) {
             recipients += 1;
             let Some(entry) = self.connections.get_mut(&conn) else {
                 continue;
             };
+            if !among.has(&entry.peer) {
+                continue;
+            }
             match entry.outbox.push(frame.clone(), QueuedKind::Message) {
                 Pushed::Queued => entry.overflowing = false,
                 Pushed::Dropped(count) => {

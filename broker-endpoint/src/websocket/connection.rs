@@ -37,7 +37,7 @@ use super::{
     liveness::{Liveness, Watched},
     outbound::{FRAGMENT_LEN, Outbound},
 };
-use crate::tls::Acceptance;
+use crate::{Among, tls::Acceptance};
 
 /// How many refused messages of one connection are logged each; the rest is summed up at its end.
 const REJECTIONS_LOGGED_MAX: u64 = 10;
@@ -427,7 +427,8 @@ impl<T> Shared<T> {
             Accepted::Subscribed { topics, ack } => Ok(Outcome::Subscribed { topics, ack }),
             Accepted::Publication(publication) => {
                 // As with Zeek, the other clients see what is published, but not who did it.
-                let recipients = self.hub.recipients(&publication.topic, Some(info.client));
+                let others = Among::Except([info.client.number()].into());
+                let recipients = self.hub.recipients(&publication.topic, &others);
                 let copies = if recipients.is_empty() {
                     None
                 } else {

@@ -6,6 +6,7 @@ use std::{
 use broker_codec::data::{Data, ZeekString};
 
 use super::{ClientId, outbound::Outbound};
+use crate::Among;
 
 /// JSON longer than this is read and written on threads for blocking work, so that no other task waits for it.
 pub(super) const INLINE_JSON_MAX: usize = 64 * 1024;
@@ -32,11 +33,11 @@ impl Hub {
         self.lock().remove(&client);
     }
 
-    /// Where a message on this topic goes, when it comes from this client or from the owner of the server.
-    pub(super) fn recipients(&self, topic: &[u8], from: Option<ClientId>) -> Vec<Arc<Outbound>> {
+    /// Where a message on this topic goes, of those that may get it.
+    pub(super) fn recipients(&self, topic: &[u8], among: &Among<u64>) -> Vec<Arc<Outbound>> {
         self.lock()
             .iter()
-            .filter(|(client, _)| Some(**client) != from)
+            .filter(|(client, _)| among.has(&client.number()))
             .filter(|(_, subscriber)| subscriber.topics.iter().any(|prefix| topic.starts_with(prefix)))
             .map(|(_, subscriber)| Arc::clone(&subscriber.outbound))
             .collect()
@@ -97,7 +98,8 @@ mod tests {
         hub.subscribe(ClientId(1), vec!["".into()], Arc::clone(&everything));
         hub.subscribe(ClientId(2), vec![], nothing);
         let who = |topic: &str, from: Option<u64>| -> Vec<&str> {
-            hub.recipients(topic.as_bytes(), from.map(ClientId))
+            let among = from.map_or_else(Among::everyone, |from| Among::Except([from].into()));
+            hub.recipients(topic.as_bytes(), &among)
                 .iter()
                 .map(|to| {
                     if Arc::ptr_eq(to, &controller) {

@@ -56,6 +56,13 @@ pub use server::{Publisher, WebSocketServer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(u64);
 
+impl ClientId {
+    /// The number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -22,7 +22,7 @@ use super::{
     http::{self, HandshakeError},
     hub::{Hub, is_long},
 };
-use crate::EndpointError;
+use crate::{Among, EndpointError};
 
 /// How many connections may wait to be accepted; what the kernel allows by default.
 const BACKLOG: u32 = 4096;
@@ -192,7 +192,7 @@ pub struct Publisher {
 
 #[derive(Debug)]
 enum Job {
-    Publish(DataMessage),
+    Publish(Among<u64>, DataMessage),
     /// Everything before is with the clients' queues.
     Flush(oneshot::Sender<()>),
 }
@@ -208,7 +208,12 @@ impl Publisher {
     /// [`PUBLICATIONS_MAX`](Self::PUBLICATIONS_MAX) earlier messages are not written as JSON yet. Without effect
     /// after the server's end.
     pub async fn publish(&self, message: DataMessage) {
-        let _ = self.jobs.send(Job::Publish(message)).await;
+        self.publish_among(Among::everyone(), message).await;
+    }
+
+    /// As [`Self::publish`], but only to some of the clients that subscribed, by the numbers of their [`super::ClientId`].
+    pub async fn publish_among(&self, among: Among<u64>, message: DataMessage) {
+        let _ = self.jobs.send(Job::Publish(among, message)).await;
     }
 
     /// As [`Self::publish`], for an event.
@@ -231,14 +236,14 @@ impl Publisher {
 /// Writes publications as JSON and puts them into the queues of their recipients, in order.
 async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
     while let Some(job) = jobs.recv().await {
-        let message = match job {
-            Job::Publish(message) => message,
+        let (among, message) = match job {
+            Job::Publish(among, message) => (among, message),
             Job::Flush(done) => {
                 let _ = done.send(());
                 continue;
             }
         };
-        if hub.recipients(&message.topic, None).is_empty() {
+        if hub.recipients(&message.topic, &among).is_empty() {
             continue;
         }
         let topic = message.topic.clone();
@@ -258,7 +263,7 @@ async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
             }
         };
         let text = tokio_tungstenite::tungstenite::Utf8Bytes::from(text);
-        for recipient in hub.recipients(&topic, None) {
+        for recipient in hub.recipients(&topic, &among) {
             recipient.push(text.clone());
         }
     }

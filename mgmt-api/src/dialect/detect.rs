@@ -27,6 +27,9 @@ pub(super) fn detect(event: &Event, before: Dialect) -> Option<Dialect> {
             Some(if known { Dialect::V4_1 } else { Dialect::V4_2 })
         }
         "Management::Controller::API" | "Management::Agent::API" | "Management::Node::API" => {
+            if before.is_cluster_controller() {
+                return of_management(event, module, verb, Dialect::V7_0).or(Some(Dialect::V7_0));
+            }
             of_management(event, module, verb, before)
         }
         _ => None,

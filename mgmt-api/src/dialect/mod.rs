@@ -9,6 +9,10 @@
 //!                              tables: a row for each event, a field for each argument and record field
 //! ```
 //!
+//! DIFFERENCE(older-releases): a controller and an agent of Zeek understand their own API and records only; a request in another form
+//! is dropped without an answer. Zeek 9.0 loses the node states of an agent before 7.0, and an agent of 9.0 the configurations of a
+//! controller before 7.0.
+//!
 //! There is no negotiation: an API version has been 1 from the start. What a peer says gives its dialect away (`detect`).
 //!
 //! | dialect | modules | nodes | what else is different from the model |

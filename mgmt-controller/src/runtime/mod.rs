@@ -30,12 +30,12 @@ use broker_codec::{
     json::DataMessage,
 };
 use broker_endpoint::{
-    EndpointError,
+    Among, EndpointError,
     tls::TlsConfig,
-    websocket::{ClientId, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer, WebSocketTls},
+    websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer, WebSocketTls},
 };
 use jiff::Timestamp;
-use mgmt_api::{ClientRequest, ClientResponse, Now};
+use mgmt_api::{ClientRequest, ClientResponse, Dialect, Now};
 use mgmt_host::{
     journal::{Journal, Seed},
     management_log::ManagementLog,
@@ -50,7 +50,7 @@ use crate::{
     core::{self, Action, Audience, Controller, Input, Level, Outgoing, WriteId},
     journal::Header,
     store::{Restored, Store, StoreError, StoreThread, Written},
-    wire::{self, Heard, Publication},
+    wire::{Deliveries, FromClient, FromPeer, Heard, Publication, ToNative, Wire},
 };
 
 pub use self::ready::READY_VERSION;
@@ -89,10 +89,10 @@ struct Runtime {
     controller: Controller,
     started: Instant,
     journal: Option<Journal<Input>>,
+    wire: Wire,
     native: Native,
-    server: Option<WebSocketServer<ClientRequest>>,
+    server: Option<WebSocketServer<FromClient>>,
     publisher: Option<Publisher>,
-    clients: BTreeMap<ClientId, String>,
     store: StoreThread,
     /// The writes under way, each with the request that it belongs to.
     writes: BTreeMap<WriteId, Option<ZeekString>>,
@@ -129,7 +129,8 @@ impl Runtime {
         enter(&config.working_dir)?;
 
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
-        let native = Native::start(&config, endpoint_id)
+        let wire = Wire::new(config.settings.clone(), Dialect::V7_0);
+        let native = Native::start(&config, endpoint_id, &wire)
             .await
             .map_err(RunError::Broker)?;
         let server = match config.websocket {
@@ -140,8 +141,8 @@ impl Runtime {
                     WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
                 // DIFFERENCE(websocket-tls-offered): Zeek's port is plaintext, which zeek-client 1.2 to 1.4 have to be told.
                 websocket.tls = WebSocketTls::Offered(TlsConfig::Anonymous);
-                let topic = config.settings.topic.clone();
-                let admit = move |_: &_, message| wire::from_client(&topic, message);
+                let reader = wire.client_reader();
+                let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);
                 Some(WebSocketServer::bind(websocket, admit).await?)
             }
         };
@@ -178,10 +179,10 @@ impl Runtime {
             controller,
             started,
             journal,
+            wire,
             native,
             publisher: server.as_ref().map(WebSocketServer::publisher),
             server,
-            clients: BTreeMap::new(),
             store,
             writes: BTreeMap::new(),
             log,
@@ -248,9 +249,10 @@ impl Runtime {
                     persisted(written.ok_or(HostError::Stopped("the configuration store"))?)
                 }
                 () = at(deadline) => Input::Tick,
-                said = said(&mut self.native, self.server.as_mut()) => {
-                    let Some(input) = self.hear(said?).await else { continue };
-                    input
+                said = said(&mut self.native, &mut self.wire, self.server.as_mut()) => {
+                    let inputs = self.hear(said?).await;
+                    self.handle_all(inputs).await;
+                    continue;
                 }
             };
             self.handle(input).await;
@@ -309,24 +311,31 @@ impl Runtime {
         Ok(())
     }
 
-    async fn hear(&mut self, said: Said) -> Option<Input> {
-        let Heard { input, shown } = match said {
-            Said::Client(event) => return self.client_event(event),
-            Said::Peer(heard) => heard,
+    async fn hear(&mut self, said: Said) -> Vec<Input> {
+        let FromPeer { heard, answers } = match said {
+            Said::Client(event) => return self.client_event(event).await,
+            Said::Peer(read) => read,
         };
-        match &input {
-            Input::Request { client, request } => self.count_request(client, request),
-            Input::Agent { peer, message, .. } => {
-                self.counters.agent_messages += 1;
-                let reqid = message.reqid().map(display);
-                tracing::debug!(reqid, event = message.event_name(), %peer, "agent");
+        for answer in answers {
+            self.send(&answer).await;
+        }
+        let mut inputs = Vec::with_capacity(heard.len());
+        for Heard { input, shown } in heard {
+            match &input {
+                Input::Request { client, request } => self.count_request(client, request),
+                Input::Agent { peer, message, .. } => {
+                    self.counters.agent_messages += 1;
+                    let reqid = message.reqid().map(display);
+                    tracing::debug!(reqid, event = message.event_name(), %peer, "agent");
+                }
+                _ => {}
             }
-            _ => {}
+            if let Some(shown) = shown {
+                self.show(Among::everyone(), shown).await;
+            }
+            inputs.push(input);
         }
-        if let Some(shown) = shown {
-            self.show(shown).await;
-        }
-        Some(input)
+        inputs
     }
 
     fn count_request(&mut self, client: &str, request: &ClientRequest) {
@@ -334,7 +343,7 @@ impl Runtime {
         tracing::info!(reqid = %request.reqid(), event = request.kind().request_event(), client, "request");
     }
 
-    fn client_event(&mut self, event: WebSocketEvent<ClientRequest>) -> Option<Input> {
+    async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> Vec<Input> {
         match event {
             WebSocketEvent::Connected(info) => {
                 let application = info
@@ -342,29 +351,39 @@ impl Runtime {
                     .map(|name| format!(", {name}"))
                     .unwrap_or_default();
                 let words = format!("WebSocket client {} at {}{application}", info.client, info.peer);
-                self.clients.insert(info.client, words);
-                None
+                self.wire.client_connected(info.client.number(), words);
+                Vec::new()
             }
             WebSocketEvent::Message { client, message } => {
-                let words = self.clients.get(&client).cloned();
-                let client = words.unwrap_or_else(|| format!("WebSocket client {client}"));
-                self.count_request(&client, &message);
-                Some(Input::Request {
-                    client,
-                    request: message,
-                })
+                let FromClient { requests, answers } = message;
+                for answer in answers {
+                    self.show(Among::one(client.number()), answer).await;
+                }
+                let client = self.wire.client(client.number());
+                let mut inputs = Vec::with_capacity(requests.len());
+                for request in requests {
+                    self.count_request(&client, &request);
+                    let client = client.clone();
+                    inputs.push(Input::Request { client, request });
+                }
+                inputs
             }
             WebSocketEvent::Disconnected { client, .. } => {
-                self.clients.remove(&client);
-                None
+                self.wire.client_gone(client.number());
+                Vec::new()
             }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 
     /// Hands an input to the core and carries out what it wants done.
     async fn handle(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
+        self.handle_all(vec![input]).await;
+    }
+
+    /// As [`Self::handle`], one after the other. What follows from the first comes after the last.
+    async fn handle_all(&mut self, inputs: Vec<Input>) {
+        let mut inputs = VecDeque::from(inputs);
         while let Some(input) = inputs.pop_front() {
             let reqid = match &input {
                 Input::Request { request, .. } => Some(request.reqid().clone()),
@@ -388,7 +407,9 @@ impl Runtime {
                             inputs.push_back(persisted(written));
                         }
                     }
-                    Action::Publish { topic, event, to } => self.publish(topic, &event, to).await,
+                    Action::Publish { topic, event, to } => {
+                        inputs.extend(self.publish(topic, &event, to).await);
+                    }
                     Action::Connect { host, port } => self.native.connect(host, port).await,
                     Action::Disconnect { host, port } => self.native.disconnect(host, port).await,
                 }
@@ -406,7 +427,8 @@ impl Runtime {
         self.log.write(time, level, message);
     }
 
-    async fn publish(&mut self, topic: ZeekString, outgoing: &Outgoing, to: Audience) {
+    /// Returns what those that it goes to would say in return if they spoke the model's dialect.
+    async fn publish(&mut self, topic: ZeekString, outgoing: &Outgoing, to: Audience) -> Vec<Input> {
         let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
         match outgoing {
             Outgoing::Client(response) => {
@@ -431,43 +453,63 @@ impl Runtime {
             Err(error) => {
                 self.counters.encode_failures += 1;
                 tracing::error!(reqid, event = name, %error, "cannot encode an event, nobody gets it");
-                return;
+                return Vec::new();
             }
         };
-        if let Err(error) = self.native.publish(&publication).await {
+        let Deliveries {
+            native,
+            websocket,
+            inputs,
+            failures,
+        } = self.wire.deliver(&publication);
+        for (party, error) in failures {
+            self.counters.encode_failures += 1;
+            tracing::error!(reqid, event = name, party, %error, "cannot translate an event");
+        }
+        for event in native {
+            self.send(&event).await;
+        }
+        for (among, message) in websocket {
+            self.show(among, message).await;
+        }
+        inputs
+    }
+
+    /// Sends to native peers.
+    async fn send(&mut self, event: &ToNative) {
+        if let Err(error) = self.native.publish(event).await {
             self.counters.encode_failures += 1;
             tracing::error!(
-                reqid,
-                event = name,
+                topic = %event.topic,
                 error = with_causes(&error),
                 "cannot send an event to native peers"
             );
         }
-        self.show(publication.into_websocket()).await;
     }
 
     /// Publishes to WebSocket clients.
-    async fn show(&self, message: DataMessage) {
+    async fn show(&self, among: Among<u64>, message: DataMessage) {
         if let Some(publisher) = &self.publisher {
-            publisher.publish(message).await;
+            publisher.publish_among(among, message).await;
         }
     }
 }
 
 /// What someone outside of the process said or did.
 enum Said {
-    Peer(Heard),
-    Client(WebSocketEvent<ClientRequest>),
+    Peer(FromPeer),
+    Client(WebSocketEvent<FromClient>),
 }
 
 /// What is said next. Peers and clients are heard in random order, so that none can shut the others out. May be cancelled
 /// without losing anything.
 async fn said(
     native: &mut Native,
-    server: Option<&mut WebSocketServer<ClientRequest>>,
+    wire: &mut Wire,
+    server: Option<&mut WebSocketServer<FromClient>>,
 ) -> Result<Said, HostError> {
     tokio::select! {
-        heard = native.next() => heard.map(Said::Peer).ok_or(HostError::Stopped("the Broker endpoint")),
+        read = native.next(wire) => read.map(Said::Peer).ok_or(HostError::Stopped("the Broker endpoint")),
         event = next_event(server) => event.map(Said::Client).ok_or(HostError::Stopped("the WebSocket server")),
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
     time::Duration,
 };
 
@@ -20,8 +19,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     config::{Config, Listener},
-    core::{Input, Settings},
-    wire::{self, FromPeer, Heard, NativePeers, Publication, Refusal},
+    core::Input,
+    wire::{FromPeer, Heard, NativePeers, PeerReader, Refusal, ToNative, Wire},
 };
 
 /// The Broker endpoint, and what is known of its peers.
@@ -29,7 +28,6 @@ pub(super) struct Native {
     endpoint: Endpoint,
     handle: EndpointHandle,
     listening: Vec<SocketAddr>,
-    settings: Arc<Settings>,
     retry: Option<Duration>,
     peers: BTreeMap<EndpointId, Peer>,
     /// Where we connect to, and could not when we last tried.
@@ -62,14 +60,13 @@ pub(super) enum SendError {
 
 impl Native {
     /// Starts the endpoint, and listens unless the configuration says not to. Agents can be connected to in either case.
-    pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, EndpointError> {
-        let settings = &config.settings;
+    pub(super) async fn start(config: &Config, id: EndpointId, wire: &Wire) -> Result<Self, EndpointError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.broker_tls.clone();
-        for prefix in [&settings.agent_topic_prefix, &settings.topic] {
+        for prefix in wire.subscriptions() {
             // Longer than a topic can be: nobody could publish there either.
-            endpoint.subscriptions.extend(Topic::new(prefix));
+            endpoint.subscriptions.extend(Topic::new(&prefix));
         }
         let endpoint = Endpoint::start(endpoint)?;
         let handle = endpoint.handle();
@@ -81,7 +78,6 @@ impl Native {
             endpoint,
             handle,
             listening,
-            settings: Arc::new(settings.clone()),
             retry: Some(config.connect_retry).filter(|retry| !retry.is_zero()),
             peers: BTreeMap::new(),
             unavailable: BTreeSet::new(),
@@ -101,15 +97,15 @@ impl Native {
     }
 
     /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
-    pub(super) async fn next(&mut self) -> Option<Heard> {
+    pub(super) async fn next(&mut self, wire: &mut Wire) -> Option<FromPeer> {
         loop {
             if let Some(decoding) = &mut self.decoding {
                 let decoded = decoding.await;
                 self.decoding = None;
                 match decoded {
                     Ok(decoded) => {
-                        if let Some(heard) = self.decoded(decoded) {
-                            return Some(heard);
+                        if let Some(read) = self.decoded(decoded) {
+                            return Some(read);
                         }
                     }
                     Err(error) => {
@@ -119,20 +115,27 @@ impl Native {
                 continue;
             }
             let input = match self.endpoint.recv().await? {
-                EndpointEvent::Message(message) if is_long(&message.data) => {
-                    let settings = Arc::clone(&self.settings);
-                    self.decoding = Some(tokio::task::spawn_blocking(move || decode(&settings, message)));
-                    continue;
-                }
                 EndpointEvent::Message(message) => {
-                    let decoded = decode(&self.settings, message);
-                    match self.decoded(decoded) {
-                        Some(heard) => return Some(heard),
+                    // Peers say nothing before they are there, and nothing after they are gone.
+                    let Some(reader) = wire.reader(message.peer) else {
+                        continue;
+                    };
+                    if is_long(&message.data) {
+                        self.decoding = Some(tokio::task::spawn_blocking(move || decode(&reader, message)));
+                        continue;
+                    }
+                    match self.decoded(decode(&reader, message)) {
+                        Some(read) => return Some(read),
                         None => continue,
                     }
                 }
-                EndpointEvent::PeerAdded(peer) => self.added(&peer),
+                EndpointEvent::PeerAdded(peer) => {
+                    let words = format!("Broker peer {} at {}", peer.id, peer.address);
+                    wire.peer_added(peer.id, peer.dialled.is_some(), words);
+                    self.added(&peer)
+                }
                 EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
+                    wire.peer_lost(peer.id);
                     self.lost(&peer, with_causes(&reason))
                 }
                 EndpointEvent::PeerUnavailable { address, error, .. } => {
@@ -141,22 +144,24 @@ impl Native {
                 }
                 _ => continue,
             };
-            return Some(Heard { input, shown: None });
+            return Some(FromPeer {
+                heard: vec![Heard { input, shown: None }],
+                answers: Vec::new(),
+            });
         }
     }
 
     /// Sends an event to the native peers that are to get it.
-    pub(super) async fn publish(&self, publication: &Publication) -> Result<(), SendError> {
-        let Some(peers) = publication.native_peers() else {
-            return Ok(());
-        };
+    pub(super) async fn publish(&self, event: &ToNative) -> Result<(), SendError> {
         if self.peers.is_empty() {
             return Ok(());
         }
-        let (topic, data) = (Topic::new(publication.topic())?, publication.to_native());
-        match peers {
-            NativePeers::One(peer) => self.handle.publish_to(peer, topic, &data).await?,
-            NativePeers::Subscribers => self.handle.publish(topic, &data).await?,
+        let (topic, data) = (Topic::new(&event.topic)?, event.to_data());
+        match &event.to {
+            NativePeers::One(peer) => self.handle.publish_to(*peer, topic, &data).await?,
+            NativePeers::Subscribers(among) => {
+                self.handle.publish_among(among.clone(), topic, &data).await?;
+            }
         }
         Ok(())
     }
@@ -227,13 +232,10 @@ impl Native {
         }
     }
 
-    fn decoded(&mut self, decoded: Decoded) -> Option<Heard> {
+    fn decoded(&mut self, decoded: Decoded) -> Option<FromPeer> {
         let Decoded { peer, topic, outcome } = decoded;
         match outcome {
-            Ok(read) => {
-                let address = self.peers.get(&peer).map(|peer| peer.address.to_string());
-                Some(read.heard(peer, &address.unwrap_or_default()))
-            }
+            Ok(read) => Some(read),
             Err(refusal) => {
                 self.refuse(peer, &topic, &refusal);
                 None
@@ -257,9 +259,9 @@ impl Native {
     }
 }
 
-fn decode(settings: &Settings, message: Message) -> Decoded {
+fn decode(reader: &PeerReader, message: Message) -> Decoded {
     let Message { peer, topic, data } = message;
-    let outcome = wire::from_peer(settings, topic.as_ref(), data);
+    let outcome = reader.read(topic.as_ref(), data);
     Decoded { peer, topic, outcome }
 }
 

@@ -17,6 +17,10 @@ pub(super) enum Phase {
 
 impl Translator {
     /// A client wants a configuration set: it is staged, and when that has succeeded, deployed.
+    ///
+    /// DIFFERENCE(older-clients): so it is checked, ports are assigned, and the client is always answered, also if there are no
+    /// instances: then without results. Controllers up to 54aaf3a623 check nothing, and never answer that. `get_instances` and
+    /// `get_nodes` show the instances that are connected, which older controllers do not if they are not deployed to.
     pub(super) fn set_configuration(
         &mut self,
         topic: ZeekString,

@@ -1,0 +1,211 @@
+//! What goes out.
+
+use std::collections::BTreeSet;
+
+use broker_codec::{
+    Data, EndpointId,
+    data::{DataError, ZeekString},
+    json::DataMessage,
+    zeek::Event,
+};
+use broker_endpoint::Among;
+use mgmt_api::{
+    Dialect, DialectError,
+    dialect::{Published, Translation},
+};
+
+use super::{Link, Wire, read};
+use crate::core::{Audience, Input, Outgoing};
+
+/// An event of the core on its way out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publication {
+    topic: ZeekString,
+    event: Event,
+    to: Audience,
+    of_client: bool,
+}
+
+/// An event for native peers, in their dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToNative {
+    /// Which of them.
+    pub to: NativePeers,
+    /// The topic.
+    pub topic: ZeekString,
+    /// The event.
+    event: Event,
+}
+
+/// Which native peers get an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NativePeers {
+    /// These, of those that have subscribed to the topic.
+    Subscribers(Among<EndpointId>),
+    /// This one, whatever it has subscribed to.
+    One(EndpointId),
+}
+
+/// What becomes of an event of the core.
+#[derive(Debug, Default, PartialEq)]
+pub struct Deliveries {
+    /// For native peers, in this order.
+    pub native: Vec<ToNative>,
+    /// For WebSocket clients that have subscribed, in this order.
+    pub websocket: Vec<(Among<u64>, DataMessage)>,
+    /// For the core, after the rest of its actions: what a peer or a client would say in return if it spoke the model.
+    pub inputs: Vec<Input>,
+    /// For whom it cannot be translated, in words, and why.
+    pub failures: Vec<(String, DialectError)>,
+}
+
+impl Publication {
+    /// What [`crate::core::Action::Publish`] asks for. An error says that the event cannot be written, so nobody gets it.
+    pub fn new(topic: ZeekString, event: &Outgoing, to: Audience) -> Result<Self, DataError> {
+        let of_client = matches!(event, Outgoing::Client(_));
+        let event = event.to_event()?;
+        Ok(Self {
+            topic,
+            event,
+            to,
+            of_client,
+        })
+    }
+
+    fn published(&self) -> Published {
+        Published {
+            topic: self.topic.clone(),
+            event: self.event.clone(),
+        }
+    }
+}
+
+impl ToNative {
+    pub(super) fn one(peer: EndpointId, Published { topic, event }: Published) -> Self {
+        let to = NativePeers::One(peer);
+        Self { to, topic, event }
+    }
+
+    fn subscribers(among: Among<EndpointId>, Published { topic, event }: Published) -> Self {
+        let to = NativePeers::Subscribers(among);
+        Self { to, topic, event }
+    }
+
+    /// What they get: as Zeek 9.0 sends it, with an empty list of metadata.
+    pub fn to_data(&self) -> Data {
+        let event = Event {
+            metadata: Some(Vec::new()),
+            ..self.event.clone()
+        };
+        event.into_data()
+    }
+}
+
+impl Wire {
+    /// Who gets what of an event.
+    pub fn deliver(&self, publication: &Publication) -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        match publication.to {
+            Audience::Peer(peer) => {
+                if let Some(party) = self.peers.get(&peer) {
+                    let to_peer = self.translate(
+                        &mut deliveries,
+                        publication,
+                        (&party.link, Some(peer), &party.words),
+                    );
+                    let to_native = |published| ToNative::one(peer, published);
+                    deliveries.native = to_peer.into_iter().map(to_native).collect();
+                }
+                deliveries
+                    .websocket
+                    .push((Among::everyone(), websocket(publication.published())));
+            }
+            Audience::Subscribers => {
+                self.deliver_to_subscribing_peers(&mut deliveries, publication);
+                self.deliver_to_clients(&mut deliveries, publication);
+            }
+            Audience::WebSocketClients => self.deliver_to_clients(&mut deliveries, publication),
+        }
+        deliveries
+    }
+
+    fn deliver_to_subscribing_peers(&self, deliveries: &mut Deliveries, publication: &Publication) {
+        let is_old = |link: &Link| link.lock().dialect() != Dialect::V7_0;
+        let old = self.peers.iter().filter(|(_, party)| is_old(&party.link));
+        let old: Vec<_> = old.collect();
+        let others = Among::Except(old.iter().map(|(peer, _)| **peer).collect());
+        deliveries
+            .native
+            .push(ToNative::subscribers(others, publication.published()));
+        for (peer, party) in old {
+            let party = (&party.link, Some(*peer), &*party.words);
+            for published in self.translate(deliveries, publication, party) {
+                let to_native = ToNative::subscribers(Among::one(*peer), published);
+                deliveries.native.push(to_native);
+            }
+        }
+    }
+
+    /// Only answers are translated for clients: what is said to and by agents they see as it is in the model.
+    fn deliver_to_clients(&self, deliveries: &mut Deliveries, publication: &Publication) {
+        let mut old = Vec::new();
+        if publication.of_client {
+            let links = self.links.lock();
+            let is_old = |link: &Link| link.lock().dialect() != Dialect::V7_0;
+            let links = links.iter().filter(|(_, link)| is_old(link));
+            old = links.map(|(client, link)| (*client, link.clone())).collect();
+        }
+        let others: BTreeSet<u64> = old.iter().map(|(client, _)| *client).collect();
+        deliveries
+            .websocket
+            .push((Among::Except(others), websocket(publication.published())));
+        for (client, link) in old {
+            let words = self.client(client);
+            for published in self.translate(deliveries, publication, (&link, None, &words)) {
+                deliveries
+                    .websocket
+                    .push((Among::one(client), websocket(published)));
+            }
+        }
+    }
+
+    /// What one party gets of an event; what it would say in return becomes an input.
+    fn translate(
+        &self,
+        deliveries: &mut Deliveries,
+        publication: &Publication,
+        (link, peer, words): (&Link, Option<EndpointId>, &str),
+    ) -> Vec<Published> {
+        let translation = link.lock().outgoing(&publication.topic, &publication.event);
+        let fail = |deliveries: &mut Deliveries, error| deliveries.failures.push((words.to_owned(), error));
+        let Translation { to_model, to_peer } = match translation {
+            Ok(translation) => translation,
+            Err(error) => {
+                fail(deliveries, error);
+                return Vec::new();
+            }
+        };
+        for published in to_model {
+            match read::input(&self.common.settings.topic, peer, words, published) {
+                Ok(input) => deliveries.inputs.push(input),
+                Err(source) => {
+                    let dialect = Dialect::V7_0;
+                    fail(deliveries, DialectError { dialect, source });
+                }
+            }
+        }
+        to_peer
+    }
+}
+
+/// What WebSocket clients get: without metadata.
+pub(super) fn websocket(Published { topic, event }: Published) -> DataMessage {
+    let event = Event {
+        metadata: None,
+        ..event
+    };
+    DataMessage {
+        topic,
+        data: event.into_data(),
+    }
+}

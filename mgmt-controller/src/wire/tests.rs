@@ -1,0 +1,278 @@
+use broker_codec::{Data, data::to_data, json::DataMessage, zeek::Event};
+use broker_endpoint::Among;
+use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, RequestKind, ResultRecord};
+
+use super::*;
+use crate::core::{Audience, Input, Outgoing};
+
+const CONTROLLER: &str = "zeek/management/controller";
+const AGENT: &str = "zeek/management/agent/a";
+const OLD_CONTROLLER: &str = "zeek/cluster-control/controller";
+const PEER: EndpointId = EndpointId::from_bytes([1; EndpointId::LEN]);
+const OTHER: EndpointId = EndpointId::from_bytes([2; EndpointId::LEN]);
+
+fn wire() -> Wire {
+    let mut wire = Wire::new(Settings::default(), Dialect::V7_0);
+    for peer in [PEER, OTHER] {
+        wire.peer_added(peer, false, format!("peer {peer}"));
+    }
+    wire
+}
+
+fn event(name: &str, args: Vec<Data>) -> Event {
+    Event {
+        name: name.into(),
+        args,
+        metadata: None,
+    }
+}
+
+fn text(text: &str) -> Data {
+    Data::String(text.into())
+}
+
+fn native(event: Event) -> Data {
+    let metadata = Some(Vec::new());
+    Event { metadata, ..event }.into_data()
+}
+
+fn message(topic: &str, event: Event) -> DataMessage {
+    DataMessage {
+        topic: topic.into(),
+        data: event.into_data(),
+    }
+}
+
+fn get_nodes() -> ClientRequest {
+    ClientRequest::GetNodes { reqid: "r".into() }
+}
+
+fn read(wire: &Wire, topic: &str, data: Data) -> Result<FromPeer, Refusal> {
+    wire.reader(PEER).unwrap().read(topic.as_bytes(), data)
+}
+
+/// The answer to `get_nodes_request`.
+fn answer() -> Publication {
+    let response = ClientResponse::new(RequestKind::GetNodes, "r".into(), vec![]);
+    Publication::new(
+        CONTROLLER.into(),
+        &Outgoing::Client(response),
+        Audience::Subscribers,
+    )
+    .unwrap()
+}
+
+#[test]
+fn the_topic_decides_which_api_a_peer_may_use() {
+    let wire = wire();
+    let request = Event::of(&get_nodes()).unwrap();
+    let news = AgentMessage::Error {
+        instance: "a".into(),
+        msg: "m".into(),
+        node: "".into(),
+    };
+    let news_event = Event::of(&news).unwrap();
+    let input = |topic, event| {
+        let read = read(&wire, topic, native(event)).unwrap();
+        let [Heard { input, .. }] = <[Heard; 1]>::try_from(read.heard).unwrap();
+        input
+    };
+    assert_eq!(
+        input(CONTROLLER, request.clone()),
+        Input::Request {
+            client: format!("peer {PEER}"),
+            request: get_nodes()
+        }
+    );
+    assert_eq!(
+        input(AGENT, news_event.clone()),
+        Input::Agent {
+            peer: PEER,
+            topic: AGENT.into(),
+            message: news
+        }
+    );
+    let refused = |topic, data| read(&wire, topic, data).unwrap_err().to_string();
+    assert_eq!(
+        refused(AGENT, native(request.clone())),
+        "unknown event `Management::Controller::API::get_nodes_request`"
+    );
+    assert_eq!(
+        refused(CONTROLLER, native(news_event)),
+        "unknown event `Management::Agent::API::notify_error`"
+    );
+    for topic in [
+        "zeek/management/controller/x",
+        "zeek/cluster-control/controller/x",
+    ] {
+        assert_eq!(
+            refused(topic, native(request.clone())),
+            "nobody listens on this topic"
+        );
+    }
+    assert_eq!(refused(AGENT, Data::None), "a Zeek message is a list");
+    assert_eq!(
+        refused(
+            OLD_CONTROLLER,
+            native(event("ClusterController::API::get_nodes_request", vec![]))
+        ),
+        "unknown event `ClusterController::API::get_nodes_request` (in the API of Zeek 4.2)"
+    );
+    assert!(wire.reader(EndpointId::NIL).is_none(), "it is not connected");
+}
+
+#[test]
+fn clients_see_events_of_peers_without_metadata_and_what_the_core_passes_on_only_once() {
+    let wire = wire();
+    let shown = |topic, event| {
+        let mut read = read(&wire, topic, native(event)).unwrap();
+        read.heard.pop().unwrap().shown
+    };
+    let request = Event::of(&get_nodes()).unwrap();
+    assert_eq!(
+        shown(CONTROLLER, request.clone()),
+        Some(message(CONTROLLER, request))
+    );
+    let news = AgentMessage::Log {
+        instance: "a".into(),
+        msg: "m".into(),
+        node: "".into(),
+    };
+    assert_eq!(shown(AGENT, Event::of(&news).unwrap()), None);
+}
+
+#[test]
+fn native_peers_get_an_empty_list_of_metadata_and_clients_get_none() {
+    let wire = wire();
+    let request = AgentRequest::GetNodes { reqid: "r".into() };
+    let publication = |to| Publication::new(AGENT.into(), &Outgoing::Agent(request.clone()), to).unwrap();
+    let sent = wire.deliver(&publication(Audience::Peer(PEER)));
+    assert_eq!(sent.native.len(), 1);
+    assert_eq!(sent.native[0].to, NativePeers::One(PEER));
+    let event = Event::of(&request).unwrap();
+    assert_eq!(sent.native[0].to_data(), native(event.clone()));
+    assert_eq!(sent.websocket, [(Among::everyone(), message(AGENT, event))]);
+    let gone = publication(Audience::Peer(EndpointId::NIL));
+    assert_eq!(wire.deliver(&gone).native, []);
+    let clients = publication(Audience::WebSocketClients);
+    assert_eq!(wire.deliver(&clients).native, []);
+}
+
+#[test]
+fn each_peer_and_client_is_answered_in_its_own_dialect() {
+    let mut wire = wire();
+    let everyone = wire.deliver(&answer());
+    assert_eq!(everyone.native.len(), 1);
+    assert_eq!(everyone.native[0].to, NativePeers::Subscribers(Among::everyone()));
+
+    let request = || {
+        let configuration = to_data(&mgmt_api::Configuration::default()).unwrap();
+        event(
+            "Management::Controller::API::set_configuration_request",
+            vec![text("r"), configuration],
+        )
+    };
+    read(&wire, CONTROLLER, native(request())).unwrap();
+    assert_eq!(wire.dialect(PEER), Some(Dialect::Seed));
+    wire.client_connected(7, "client".into());
+    let client = wire.client_reader();
+    let from_client = client.read(7, message(CONTROLLER, request())).unwrap();
+    assert!(matches!(
+        &*from_client.requests,
+        [ClientRequest::StageConfiguration { .. }]
+    ));
+
+    let deliveries = wire.deliver(&answer());
+    let model = event(
+        "Management::Controller::API::get_nodes_response",
+        vec![text("r"), Data::Vector(vec![])],
+    );
+    let to: Vec<_> = deliveries.native.iter().map(|sent| sent.to.clone()).collect();
+    assert_eq!(
+        to,
+        [
+            NativePeers::Subscribers(Among::Except([PEER].into())),
+            NativePeers::Subscribers(Among::one(PEER))
+        ]
+    );
+    // Without results, both look alike.
+    assert_eq!(deliveries.native[1].to_data(), native(model.clone()));
+    assert_eq!(
+        deliveries.websocket,
+        [
+            (Among::Except([7].into()), message(CONTROLLER, model.clone())),
+            (Among::one(7), message(CONTROLLER, model))
+        ]
+    );
+
+    // What was staged is deployed, for both of them.
+    let staged = ClientResponse::new(
+        RequestKind::StageConfiguration,
+        "r".into(),
+        vec![ResultRecord::success("r".into())],
+    );
+    let staged = Publication::new(
+        CONTROLLER.into(),
+        &Outgoing::Client(staged),
+        Audience::Subscribers,
+    )
+    .unwrap();
+    let deliveries = wire.deliver(&staged);
+    assert_eq!(deliveries.native.len(), 1, "only those that know the event");
+    let request = ClientRequest::Deploy { reqid: "r".into() };
+    let expected = [format!("peer {PEER}"), "client".into()].map(|client| Input::Request {
+        client,
+        request: request.clone(),
+    });
+    assert_eq!(deliveries.inputs, expected);
+
+    wire.client_gone(7);
+    wire.peer_lost(PEER);
+    let deliveries = wire.deliver(&answer());
+    assert_eq!((deliveries.native.len(), deliveries.websocket.len()), (1, 1));
+}
+
+#[test]
+fn translators_of_clients_that_are_gone_are_not_kept() {
+    let mut wire = wire();
+    let reader = wire.client_reader();
+    let say = |client| {
+        let request = event("ClusterController::API::get_instances_request", vec![text("r")]);
+        reader.read(client, message(OLD_CONTROLLER, request)).unwrap();
+    };
+    for client in 0..3 * CLIENTS_IN_TRANSIT_MAX {
+        wire.client_connected(client, String::new());
+        say(client);
+        if client > 0 {
+            wire.client_gone(client);
+            // This was still being read.
+            say(client);
+        }
+    }
+    let kept = wire.links.lock();
+    assert!(kept.contains_key(&0), "it is still there");
+    assert!(kept.len() as u64 <= CLIENTS_IN_TRANSIT_MAX + 1, "{}", kept.len());
+}
+
+#[test]
+fn clients_may_use_the_controllers_topics_only() {
+    let wire = wire();
+    let refused = |topic, event| {
+        let refused = wire.client_reader().read(1, message(topic, event));
+        refused.unwrap_err().context
+    };
+    let request = Event::of(&get_nodes()).unwrap();
+    assert_eq!(
+        refused(AGENT, request),
+        "failed to create Zeek event: topic zeek/management/agent/a is not open to clients, only zeek/management/controller"
+    );
+    let wrong = event(
+        "ClusterController::API::test_timeout_request",
+        vec![text("r"), text("T")],
+    );
+    assert_eq!(
+        refused(OLD_CONTROLLER, wrong),
+        "failed to create Zeek event: ClusterController::API::test_timeout_request.with_state: expected boolean, found string \
+         (in the API of Zeek 4.2)"
+    );
+}
