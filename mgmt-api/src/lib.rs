@@ -17,6 +17,7 @@
 //! | [`ids`] | [`IdSource`] | `unique_id()` |
 //! | [`log`] | [`Level`] | `log.zeek` |
 //! | [`time`] | [`Now`] | |
+//! | [`turn`] | [`Turn`] | |
 //!
 //! An event travels through serde: `Event::of(&request)` and `event.parse::<ClientRequest>()` of
 //! [`broker_codec::zeek`].
@@ -33,6 +34,7 @@ pub mod requests;
 pub mod supervisor;
 pub mod time;
 pub mod topics;
+pub mod turn;
 
 pub use agent::{AgentMessage, AgentRequest};
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
@@ -42,12 +44,13 @@ pub use ids::{IdSource, SequentialIds, UniqueIds};
 pub use log::Level;
 pub use node::{NodeMessage, NodeRequest};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
-pub use requests::RequestTable;
+pub use requests::{REQID_BYTES_MAX, RequestTable};
 pub use supervisor::{
     ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorLayout, SupervisorMessage, SupervisorRequest,
     SupervisorResponse, SupervisorStatus,
 };
 pub use time::Now;
+pub use turn::{LogLine, Turn};
 
 /// The version of the controller's, agent's and node's API: 1 in every Zeek release so far
 /// (`controller/api.zeek`, `version`).

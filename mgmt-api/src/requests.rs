@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::time::Now;
 
+/// How long a request id may be, in bytes. Requests with longer ones are refused. Those of zeek-client have 36, those that
+/// Zeek draws 17.
+///
+/// DIFFERENCE(request-limits): Zeek has no such limit.
+pub const REQID_BYTES_MAX: usize = 1024;
+
 /// What is under way, by key, each until its deadline.
 ///
 /// DIFFERENCE(request-timeout): an entry lives exactly as long as it is given. Zeek truncates creation times to seconds and looks for

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
 //! | [`journal`] | what happens to a core, recorded and replayed |
+//! | [`lock`] | keeps a second process off what the first one has |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`process`] | the process's name and its log on standard error |
 //! | [`program`] | what the program says to whoever started it, and its exit codes |
@@ -13,6 +14,7 @@
 
 pub mod config;
 pub mod journal;
+pub mod lock;
 pub mod management_log;
 pub mod process;
 pub mod program;

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now, RequestTable,
-    ResultRecord, log::bracketed, topics,
+    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now, REQID_BYTES_MAX,
+    RequestTable, ResultRecord, log::bracketed, topics,
 };
 
 use super::{
@@ -21,9 +21,6 @@ use super::{
 ///
 /// DIFFERENCE(request-limits): Zeek has none of these limits.
 pub const REQUESTS_MAX: usize = 1024;
-
-/// How long a request id may be, in bytes. Requests with longer ones are refused. Those of controllers have 17.
-pub const REQID_BYTES_MAX: usize = 1024;
 
 /// The agent.
 pub struct Agent {
@@ -309,7 +306,7 @@ impl Agent {
     pub(super) fn ask_status(&mut self, turn: &mut Turn, purpose: Purpose) -> ZeekString {
         let id = self.ids.next_id();
         self.commands.insert(id.clone(), purpose);
-        turn.supervise(Command::Status { id: id.clone() });
+        turn.push(Action::Supervise(Command::Status { id: id.clone() }));
         id
     }
 
@@ -328,7 +325,10 @@ impl Agent {
 
     /// Publishes to controllers.
     pub(super) fn tell(&self, turn: &mut Turn, message: AgentMessage) {
-        turn.publish(self.topic(), Outgoing::Agent(message));
+        turn.push(Action::Publish {
+            topic: self.topic(),
+            event: Outgoing::Agent(message),
+        });
     }
 
     fn topic(&self) -> ZeekString {

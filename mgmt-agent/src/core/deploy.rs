@@ -158,10 +158,10 @@ impl Agent {
             if !supervised.node.env.contains_key(MANAGEMENT_NODE) {
                 let id = self.ids.next_id();
                 self.commands.insert(id.clone(), Purpose::Destroy(name.clone()));
-                turn.supervise(Command::Destroy {
+                turn.push(Action::Supervise(Command::Destroy {
                     id,
                     node: name.clone(),
-                });
+                }));
             }
         }
         let ended = self.drop_nodes(turn);
@@ -222,10 +222,10 @@ impl Agent {
         let id = self.ids.next_id();
         self.start_due(turn, name, id.clone());
         self.commands.insert(id.clone(), Purpose::Create(name.clone()));
-        turn.supervise(Command::Create {
+        turn.push(Action::Supervise(Command::Create {
             id,
             node: Box::new(node),
-        });
+        }));
     }
 
     /// The Supervisor does not start a node.

@@ -7,7 +7,7 @@ use broker_codec::{
 use mgmt_api::{NodeRequest, ResultRecord, State, log::bracketed};
 
 use super::{
-    action::Outgoing,
+    action::{Action, Outgoing},
     agent::Agent,
     requests::{Key, Kind, Logged, Pending},
     turn::Turn,
@@ -61,7 +61,10 @@ impl Agent {
             action,
             nodes,
         };
-        turn.publish(self.settings.node_topic.clone(), Outgoing::Node(request));
+        turn.push(Action::Publish {
+            topic: self.settings.node_topic.clone(),
+            event: Outgoing::Node(request),
+        });
     }
 
     /// A node answers.

@@ -4,6 +4,7 @@ use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{ResultRecord, State};
 
 use super::{
+    action::Action,
     agent::{Agent, Purpose},
     requests::{Key, Kind, Logged, Pending},
     supervision::Command,
@@ -41,10 +42,10 @@ impl Agent {
                 node: name.clone(),
             };
             self.commands.insert(id.clone(), purpose);
-            turn.supervise(Command::Restart {
+            turn.push(Action::Supervise(Command::Restart {
                 id: id.clone(),
                 node: name.clone(),
-            });
+            }));
             self.start_due(turn, name, id.clone());
         }
         let results = Vec::new();

@@ -37,6 +37,7 @@ use jiff::Timestamp;
 use mgmt_api::{Level, Now};
 use mgmt_host::{
     journal::{Journal, Seed},
+    lock::{Lock, LockError},
     management_log::ManagementLog,
     process::with_causes,
     runtime::{HostError, Signals, at, block_on, enter, random_bytes, system},
@@ -72,6 +73,16 @@ pub enum RunError {
          differ?"
     )]
     Broker(#[source] EndpointError),
+    /// Another agent works in our directory, or nobody can tell.
+    #[error(
+        "the directory {path} cannot be used; stop the other agent, or choose another --name or --state-dir"
+    )]
+    Lock {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: LockError,
+    },
     /// A script of ours cannot be written.
     #[error("cannot write the script {path}")]
     Script {
@@ -101,6 +112,8 @@ struct Runtime {
     log: ManagementLog,
     signals: Signals,
     counters: Counters,
+    /// Nobody else writes our log, or looks after our Supervisor.
+    _lock: Lock,
 }
 
 /// What the runtime has seen since its start.
@@ -129,6 +142,11 @@ impl Runtime {
             mgmt_host::ready::remove(path)?;
         }
         enter(&config.working_dir)?;
+        let lock =
+            Lock::acquire(&config.working_dir.join("mgmt-agent")).map_err(|source| RunError::Lock {
+                path: config.working_dir.clone(),
+                source,
+            })?;
         if config.start_supervisor.is_some() {
             config.supervisor.port = supervisor::choose_port(&config)
                 .map_err(|source| system("find a port for the Supervisor", source))?;
@@ -181,6 +199,7 @@ impl Runtime {
             signals,
             counters: Counters::default(),
             config,
+            _lock: lock,
         };
         runtime.announce(endpoint_id).await?;
         runtime.supervisor = launch.map(Supervisor::keep);
@@ -272,6 +291,7 @@ impl Runtime {
             mut signals,
             mut counters,
             journal,
+            _lock,
             ..
         } = self;
         counters.refused = native.refused();

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    time::Duration,
 };
 
 use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString, zeek::Event};
@@ -16,6 +17,10 @@ use crate::{
     config::{Config, Listener},
     core::broker::Input,
 };
+
+/// Between attempts to connect to the Supervisor, if the setting for the controller allows only one. As
+/// `Broker::default_listen_retry` since Zeek 7.2.
+const SUPERVISOR_RETRY: Duration = Duration::from_secs(1);
 
 /// The Broker endpoint, and what is known of its peers.
 pub(super) struct Native {
@@ -72,11 +77,13 @@ impl Native {
         })
     }
 
-    /// Connects to the Supervisor, and to the controller if it is us who connects.
+    /// Connects to the Supervisor, again and again whatever the setting for the controller says, and to the controller if
+    /// it is us who connects.
     pub(super) async fn connect(&self, config: &Config) {
         let retry = Some(config.connect_retry).filter(|retry| !retry.is_zero());
         tracing::info!(address = %self.supervisor, "connecting to the Supervisor");
-        self.handle.peer(self.supervisor.clone(), retry).await;
+        let for_ever = retry.unwrap_or(SUPERVISOR_RETRY);
+        self.handle.peer(self.supervisor.clone(), Some(for_ever)).await;
         if let Some(controller) = &config.controller {
             tracing::info!(address = %controller, "connecting to the controller");
             self.handle.peer(controller.clone(), retry).await;

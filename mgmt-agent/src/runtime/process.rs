@@ -43,15 +43,20 @@ pub(super) struct Record {
 }
 
 impl Process {
-    /// A child that was just started.
-    pub(super) fn child(child: Child) -> io::Result<Self> {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        let id = id.ok_or_else(|| io::Error::other("the process has no id"))?;
-        Ok(Self {
-            id,
-            descriptor: Arc::new(open(id)?),
-            watched: Watched::Child(child),
-        })
+    /// A child that was just started. One that cannot be looked after is killed.
+    pub(super) fn child(mut child: Child) -> io::Result<Self> {
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
+        match open(id) {
+            Ok(descriptor) => Ok(Self {
+                id,
+                descriptor: Arc::new(descriptor),
+                watched: Watched::Child(child),
+            }),
+            Err(error) => {
+                child.start_kill()?;
+                Err(error)
+            }
+        }
     }
 
     /// Somebody else's child.

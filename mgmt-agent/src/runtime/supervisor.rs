@@ -116,7 +116,10 @@ impl Launch {
             command.env_remove(name);
         }
         let process = Process::child(command.spawn()?)?;
-        Record::new(&process, self)?.write(&self.record_path())?;
+        // Without its record it can still be looked after, by this agent.
+        if let Err(error) = Record::new(&process, self).and_then(|record| record.write(&self.record_path())) {
+            tracing::warn!(%error, "cannot write down which process the Supervisor is");
+        }
         Ok(process)
     }
 

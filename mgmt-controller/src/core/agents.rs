@@ -10,7 +10,7 @@ use mgmt_api::{
 };
 
 use super::{
-    action::{Audience, Level, Outgoing},
+    action::{Action, Audience, Level, Outgoing},
     controller::Controller,
     peers::Hello,
     requests::{Key, Pending, listed},
@@ -210,16 +210,16 @@ impl Controller {
             ..result
         };
         let shown = ClientResponse::new(RequestKind::GetNodes, reqid, vec![result]);
-        turn.publish(
-            topic.clone(),
-            Outgoing::News(Box::new(news)),
-            Audience::WebSocketClients,
-        );
-        turn.publish(
-            self.settings.topic.clone(),
-            Outgoing::Client(shown),
-            Audience::WebSocketClients,
-        );
+        turn.push(Action::Publish {
+            topic: topic.clone(),
+            event: Outgoing::News(Box::new(news)),
+            to: Audience::WebSocketClients,
+        });
+        turn.push(Action::Publish {
+            topic: self.settings.topic.clone(),
+            event: Outgoing::Client(shown),
+            to: Audience::WebSocketClients,
+        });
     }
 }
 

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ClientRequest, ClientResponse, Configuration, IdSource, Now, RequestTable, ResultRecord};
+use mgmt_api::{
+    ClientRequest, ClientResponse, Configuration, IdSource, Now, REQID_BYTES_MAX, RequestTable, ResultRecord,
+};
 
 use super::{
     action::Action,
@@ -23,9 +25,6 @@ pub const REQUESTS_MAX: usize = 4096;
 
 /// How many writes may be under way at a time. Configurations to stage beyond that are refused.
 pub const WRITES_MAX: usize = 16;
-
-/// How long a request id may be, in bytes. Requests with longer ones are refused. Those of zeek-client have 36.
-pub const REQID_BYTES_MAX: usize = 1024;
 
 /// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
 pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
@@ -235,7 +234,10 @@ impl Controller {
     ) -> WriteId {
         self.last_write += 1;
         let id = WriteId(self.last_write);
-        turn.persist(id, entries.clone());
+        turn.push(Action::Persist {
+            write: id,
+            entries: entries.clone(),
+        });
         self.writes.insert(id, Write { entries, then });
         id
     }

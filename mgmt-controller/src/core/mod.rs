@@ -43,7 +43,8 @@ mod validate;
 
 pub use action::{Action, Audience, Level, Outgoing};
 pub use configurations::{Configurations, Slot};
-pub use controller::{Controller, INSTANCE_NAME_BYTES_MAX, REQID_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
+pub use controller::{Controller, INSTANCE_NAME_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
 pub use counters::Counters;
 pub use input::{Input, Listener, WriteId};
+pub use mgmt_api::REQID_BYTES_MAX;
 pub use settings::Settings;

@@ -5,7 +5,7 @@ pub(super) use mgmt_api::log::{bracketed, listed};
 use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, topics};
 
 use super::{
-    action::{Audience, Outgoing},
+    action::{Action, Audience, Outgoing},
     controller::Controller,
     fanout::Fanout,
     input::WriteId,
@@ -168,7 +168,11 @@ impl Controller {
         });
         if let Some(peer) = peer {
             let topic = topics::agent(&self.settings.agent_topic_prefix, instance);
-            turn.publish(topic, Outgoing::Agent(request), Audience::Peer(peer));
+            turn.push(Action::Publish {
+                topic,
+                event: Outgoing::Agent(request),
+                to: Audience::Peer(peer),
+            });
         }
     }
 
@@ -209,10 +213,10 @@ impl Controller {
 
     /// Publishes an answer that has been logged.
     pub(super) fn publish(&self, turn: &mut Turn, response: ClientResponse) {
-        turn.publish(
-            self.settings.topic.clone(),
-            Outgoing::Client(response),
-            Audience::Subscribers,
-        );
+        turn.push(Action::Publish {
+            topic: self.settings.topic.clone(),
+            event: Outgoing::Client(response),
+            to: Audience::Subscribers,
+        });
     }
 }

@@ -12,7 +12,6 @@
 //! a rollback journal, a transaction that was reported as committed can vanish in a power failure, because
 //! the deletion of the journal is not yet on disk. The file's format is not affected.
 
-mod lock;
 mod thread;
 
 use std::{
@@ -25,12 +24,12 @@ use std::{
 use broker_codec::{binary, data};
 use bytes::BytesMut;
 use mgmt_api::Configuration;
+use mgmt_host::lock::{Lock, LockError};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params, types::ValueRef,
 };
 use sha2::{Digest, Sha256};
 
-use self::lock::Lock;
 pub use self::thread::{StoreCounters, StoreThread, Written};
 use crate::core::{Configurations, Slot};
 
@@ -171,7 +170,13 @@ impl Store {
             source,
         })?;
         let path = dir.join(FILE_NAME);
-        let lock = Lock::acquire(&path)?;
+        let lock = Lock::acquire(&path).map_err(|error| match error {
+            LockError::InUse { holder } => StoreError::InUse {
+                path: path.clone(),
+                holder,
+            },
+            LockError::File { path, source } => StoreError::Lock { path, source },
+        })?;
         let connection = connect(&path)?;
         let mut store = Self {
             connection,

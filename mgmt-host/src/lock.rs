@@ -1,28 +1,46 @@
+//! A lock on a file, which keeps a second process off what the first one has.
+
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use fs4::{FileExt, TryLockError};
 
-use super::StoreError;
-
 /// Longest note about a holder that is read back, in bytes.
 const HOLDER_MAX: u64 = 64;
 
-/// Keeps a second controller of ours off the store, by an advisory lock on a file beside it. The system releases it
-/// when the process ends, however it ends; the file stays.
+/// An advisory lock. The system releases it when the process ends, however it ends; the file stays.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     _file: File,
 }
 
+/// A lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody has it.
+    #[error("in use by {holder}")]
+    InUse {
+        /// Who, in words.
+        holder: String,
+    },
+    /// The lock file cannot be used.
+    #[error("cannot lock {path}")]
+    File {
+        /// The lock file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
 impl Lock {
-    /// Takes the lock of a store and notes who has it.
-    pub(super) fn acquire(store: &Path) -> Result<Self, StoreError> {
-        let path = lock_path(store);
-        let failed = |source| StoreError::Lock {
+    /// Takes the lock of a file or directory, on a file beside it, and notes who has it.
+    pub fn acquire(what: &Path) -> Result<Self, LockError> {
+        let path = lock_path(what);
+        let failed = |source| LockError::File {
             path: path.clone(),
             source,
         };
@@ -36,8 +54,7 @@ impl Lock {
         match FileExt::try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::InUse {
-                    path: store.to_path_buf(),
+                return Err(LockError::InUse {
                     holder: holder(&file),
                 });
             }
@@ -54,8 +71,8 @@ impl Lock {
     }
 }
 
-fn lock_path(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
+fn lock_path(what: &Path) -> PathBuf {
+    let mut name = what.as_os_str().to_owned();
     name.push(".lock");
     PathBuf::from(name)
 }
@@ -67,7 +84,7 @@ fn holder(file: &File) -> String {
         Err(_) => None,
     };
     let Some(pid) = pid else {
-        return String::from("another controller");
+        return String::from("another process");
     };
     match fs::read_to_string(format!("/proc/{pid}/comm")) {
         Ok(name) => format!("process {pid} ({})", name.trim()),
