@@ -83,8 +83,37 @@ fn greedy_inputs() -> Vec<Vec<u8>> {
         list(0x0e, 50_000, [0x0e, 0].repeat(50_000)),
         list(0x0e, u32::MAX, vec![0; 1000]),
         list(0x05, u32::MAX - 1, vec![0; 1000]),
-        // Sets and tables that are not in order.
+        // Sets and tables that are not in order: the order that they came in is kept.
         list(0x0c, 50_000, counts(0..50_000)),
         list(0x0d, 25_000, counts(0..50_000)),
+        // As short as they can be: {T, nil} and {T -> nil, nil -> nil}, also where their order is needed for another one.
+        list(0x0e, 50_000, [0x0c, 2, 1, 1, 0].repeat(50_000)),
+        list(0x0e, 50_000, [0x0d, 2, 1, 1, 0, 0, 0].repeat(50_000)),
+        list(0x0c, 1, list(0x0e, 50_000, [0x0c, 2, 1, 1, 0].repeat(50_000))),
+        list(
+            0x0c,
+            1,
+            list(0x0e, 50_000, [0x0d, 2, 1, 1, 0, 0, 0].repeat(50_000)),
+        ),
+        disordered(14),
     ]
+}
+
+/// Sets of two sets each, down to two booleans, all in the wrong order.
+fn disordered(depth: usize) -> Vec<u8> {
+    fn set(depth: usize, number: usize, out: &mut Vec<u8>) {
+        out.extend([0x0c, 2]);
+        if depth == 0 {
+            // Different for each number.
+            out.push(2);
+            out.extend(number.to_be_bytes());
+            out.extend([1, 0]);
+        } else {
+            set(depth - 1, 2 * number + 1, out);
+            set(depth - 1, 2 * number, out);
+        }
+    }
+    let mut bytes = Vec::new();
+    set(depth, 1, &mut bytes);
+    bytes
 }

@@ -3,7 +3,12 @@
 mod oracle;
 mod support;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    num::NonZero,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use broker_codec::{
     Data, binary,
@@ -25,6 +30,35 @@ fn lost_a_subnormal(binary: &[u8]) -> bool {
     binary.windows(packed.len()).any(|window| window == packed)
 }
 
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(text).is_ok()
+}
+
+/// The text with other digits behind the sixth in reals that are zero to the sixth, ascending from one to the next.
+///
+/// Two reals that differ only there are two elements of a set, but the same text: Broker does not read such a text of its
+/// own (see W-37), nor do we.
+fn told_apart(text: &[u8]) -> Vec<u8> {
+    let zero = b"0.000000";
+    let mut apart = Vec::new();
+    let mut rest = text;
+    let mut number = 10;
+    while let Some(at) = rest.windows(zero.len()).position(|window| window == zero) {
+        let is_negative = rest[..at].ends_with(b"-");
+        let is_whole = rest[..at].ends_with(b":") || is_negative;
+        let (before, behind) = rest.split_at(at + zero.len());
+        apart.extend_from_slice(before);
+        if is_whole {
+            number += 1;
+            let digits = if is_negative { 99 - number } else { number };
+            apart.extend_from_slice(format!("0{digits}").as_bytes());
+        }
+        rest = behind;
+    }
+    apart.extend_from_slice(rest);
+    apart
+}
+
 fn json_of(data: &Data) -> String {
     let mut text = String::new();
     json::encode(data, &mut text).unwrap();
@@ -34,7 +68,6 @@ fn json_of(data: &Data) -> String {
 #[test]
 fn binary_survives_the_round_trip() {
     let mut kinds = BTreeSet::new();
-    let mut reordered = 0;
     for [bytes, ..] in corpus() {
         let borrowed = binary::decode_ref(&bytes).unwrap();
         let mut encoded = BytesMut::new();
@@ -46,13 +79,9 @@ fn binary_survives_the_round_trip() {
         kinds.insert(owned.kind());
         encoded.clear();
         binary::encode(&owned, &mut encoded).unwrap();
-        if encoded != bytes {
-            assert!(lost_a_subnormal(&bytes), "owned {owned}");
-            reordered += 1;
-        }
+        assert_eq!(encoded, bytes, "owned {owned}");
     }
     assert!(kinds.into_iter().eq(Kind::ALL));
-    assert_eq!(reordered, 1);
 }
 
 #[test]
@@ -61,7 +90,7 @@ fn valid_json_is_written_as_broker_does() {
     for [bytes, text, _] in corpus() {
         let data = binary::decode(&bytes).unwrap();
         let written = json_of(&data);
-        if serde_json::from_slice::<serde_json::Value>(&text).is_err() {
+        if !is_json(&text) {
             serde_json::from_str::<serde_json::Value>(&written).unwrap();
             continue;
         }
@@ -74,43 +103,39 @@ fn valid_json_is_written_as_broker_does() {
     assert_eq!((valid, lost), (3534, 30));
 }
 
-/// All that Broker writes, valid or not, can be read, and gives the value but for what the text does not say: digits of reals
-/// behind the sixth, and fractions of milliseconds.
+/// All that Broker writes, valid or not, is read, and what is valid is what our writer writes of it: all 3,534 texts.
 #[test]
-fn json_of_broker_is_read() {
-    let mut duplicates = 0;
+fn json_of_broker_is_read_and_written() {
+    let (mut valid, mut same_twice) = ([0; 2], [0; 2]);
     for [_, text, _] in corpus() {
-        match json::decode(&text) {
-            Ok(read) => {
-                let rewritten = json_of(&read);
-                if serde_json::from_slice::<serde_json::Value>(&text).is_ok() {
-                    assert_eq!(rewritten.as_bytes(), text);
-                }
-            }
-            // Two elements of a set or keys of a table have become the same text.
-            Err(error) => {
-                assert_eq!(error.kind, JsonErrorKind::Duplicate, "{}", text.escape_ascii());
-                duplicates += 1;
-            }
+        let is_valid = is_json(&text);
+        valid[usize::from(is_valid)] += 1;
+        let read = json::decode(&text).unwrap_or_else(|error| {
+            assert_eq!(error.kind, JsonErrorKind::Duplicate, "{}", text.escape_ascii());
+            same_twice[usize::from(is_valid)] += 1;
+            json::decode(&told_apart(&text)).unwrap()
+        });
+        if is_valid {
+            assert_eq!(json_of(&read).as_bytes(), text);
         }
     }
-    assert_eq!(duplicates, 17);
+    assert_eq!(valid, [966, 3534]);
+    assert_eq!(same_twice, [10, 7]);
 }
 
 #[test]
 fn json_is_a_fixpoint() {
-    let mut duplicates = 0;
+    let mut same_twice = 0;
     for [bytes, ..] in corpus() {
         let written = json_of(&binary::decode(&bytes).unwrap());
-        match json::decode(written.as_bytes()) {
-            Ok(read) => assert_eq!(json_of(&read), written),
-            Err(error) => {
-                assert_eq!(error.kind, JsonErrorKind::Duplicate, "{written}");
-                duplicates += 1;
-            }
-        }
+        let read = json::decode(written.as_bytes()).unwrap_or_else(|error| {
+            assert_eq!(error.kind, JsonErrorKind::Duplicate, "{written}");
+            same_twice += 1;
+            json::decode(&told_apart(written.as_bytes())).unwrap()
+        });
+        assert_eq!(json_of(&read), written);
     }
-    assert_eq!(duplicates, 15);
+    assert_eq!(same_twice, 15);
 }
 
 #[test]
@@ -125,18 +150,37 @@ fn values_are_printed_as_broker_does() {
 }
 
 #[test]
-fn every_strict_prefix_is_an_error() {
-    for [bytes, text, _] in corpus() {
+fn every_strict_prefix_of_the_binary_format_is_an_error() {
+    for [bytes, ..] in corpus() {
         for length in 0..bytes.len() {
             let prefix = &bytes[..length];
             let error = binary::decode(prefix).unwrap_err();
             assert_eq!(binary::decode_ref(prefix).unwrap_err(), error);
         }
-        // Each prefix is read from its start: of long texts it would take long.
-        for length in 0..text.len().min(300) {
-            assert!(json::decode(&text[..length]).is_err());
-        }
     }
+}
+
+/// Each prefix is read from its start, which makes more than 2 GB.
+#[test]
+fn every_strict_prefix_of_json_is_an_error() {
+    let corpus = corpus();
+    let next = AtomicUsize::new(0);
+    let read = AtomicUsize::new(0);
+    let work = || {
+        while let Some([_, text, _]) = corpus.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for length in 0..text.len() {
+                let prefix = &text[..length];
+                assert!(json::decode(prefix).is_err(), "{}", prefix.escape_ascii());
+                read.fetch_add(length, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    assert_eq!(read.into_inner(), 2_264_728_674);
 }
 
 /// What a fuzzer once stopped at.

@@ -1,5 +1,12 @@
 //! Every captured frame decodes to what Broker decoded, and encodes to the same bytes.
 
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
 use broker_codec::{
     Data, Envelope, EnvelopeKind, Topic, binary,
     command::Command,
@@ -26,6 +33,47 @@ fn every_captured_frame_reads_as_broker_reads_it_and_writes_as_it_came() {
         }
     }
     assert_eq!(count, FRAMES);
+}
+
+/// But for pings, whose content is anything, and for a routing update of nothing.
+#[test]
+fn every_strict_prefix_of_every_captured_frame_is_refused() {
+    let all = RECORDINGS.iter().flat_map(|recording| frames(recording));
+    let distinct: BTreeMap<&[u8], Phase> = all.map(|frame| (&*frame.bytes, frame.phase)).collect();
+    let distinct: Vec<_> = distinct.into_iter().collect();
+    assert_eq!(distinct.len(), 5911);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((bytes, phase)) = distinct.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let bytes = Bytes::copy_from_slice(bytes);
+            for length in 0..bytes.len() {
+                let prefix = bytes.slice(..length);
+                let refused = match phase {
+                    Phase::Handshake => Message::decode(&prefix).is_err(),
+                    Phase::Operation => is_refused(&prefix),
+                };
+                assert!(refused, "{}", hex::encode(prefix));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+}
+
+fn is_refused(frame: &Bytes) -> bool {
+    let Ok(envelope) = Envelope::decode(frame.clone()) else {
+        return true;
+    };
+    let payload = &envelope.payload;
+    match envelope.kind {
+        EnvelopeKind::Data => binary::decode(payload).is_err() && binary::decode_ref(payload).is_err(),
+        EnvelopeKind::Command => Command::decode(payload).is_err(),
+        EnvelopeKind::RoutingUpdate => payload.is_empty() || RoutingUpdate::decode(payload).is_err(),
+        EnvelopeKind::Ping | EnvelopeKind::Pong => true,
+    }
 }
 
 fn check_handshake(frame: &Frame, context: &str) {

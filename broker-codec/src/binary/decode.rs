@@ -9,8 +9,8 @@ use caf_bincode_compat::{ErrorKind, varbyte};
 use crate::{
     Data,
     data::{
-        Address, DEPTH_MAX, DataRef, DataTree, Extent, Kind, Node, Port, Protocol, Real, Set, Subnet, Table,
-        Timespan, Timestamp, VALUES_MAX, is_less, total_cmp, value_at,
+        Address, DEPTH_MAX, DataTree, Extent, Kind, Node, Orders, Port, Protocol, Real, Set, Subnet, Table,
+        Timespan, Timestamp, VALUES_MAX, behind, is_less, value_at,
     },
 };
 
@@ -38,13 +38,26 @@ const VALUE_LEN_USUAL: usize = 6;
 /// Reads one value that must fill the input, borrowing from it.
 pub fn decode_ref(input: &[u8]) -> Result<DataTree<'_>, DecodeError> {
     let mut cursor = Cursor::new(input);
-    let mut nodes = Vec::with_capacity((input.len() / VALUE_LEN_USUAL + 1).min(VALUES_MAX));
-    match cursor.tree(0, &mut nodes) {
-        Ok(()) if cursor.rest.is_empty() => Ok(DataTree::new(nodes)),
+    let mut tree = Tree {
+        nodes: Vec::with_capacity((input.len() / VALUE_LEN_USUAL + 1).min(VALUES_MAX)),
+        orders: Orders::default(),
+        keys: 0,
+    };
+    match cursor.tree(0, &mut tree) {
+        Ok(()) if cursor.rest.is_empty() => Ok(DataTree::new(tree.nodes)),
         Ok(()) => Err(cursor.error(DecodeErrorKind::TrailingBytes)),
         // What else is wrong comes first, as in the owned decoder.
         Err(kind) => scan(input).and(Err(cursor.error(kind))),
     }
+}
+
+/// The tree that [`decode_ref`] makes.
+struct Tree<'a> {
+    nodes: Vec<Node<'a>>,
+    /// Of what is in elements of sets and keys of tables.
+    orders: Orders,
+    /// In how many elements of sets and keys of tables the value is that comes next.
+    keys: usize,
 }
 
 /// Checks everything but duplicates; how many values there are.
@@ -234,34 +247,35 @@ impl<'a> Cursor<'a> {
     }
 
     /// Appends the nodes of one value within `depth` containers.
-    fn tree(&mut self, depth: usize, nodes: &mut Vec<Node<'a>>) -> Result<(), DecodeErrorKind> {
-        if nodes.len() == nodes.capacity() {
+    fn tree(&mut self, depth: usize, tree: &mut Tree<'a>) -> Result<(), DecodeErrorKind> {
+        if tree.nodes.len() == tree.nodes.capacity() {
             // After this there is room for all, and nothing is scanned twice.
             let values = scan(self.input).map_err(|error| error.kind)?;
-            nodes.reserve_exact(values.saturating_sub(nodes.len()));
+            let more = values.saturating_sub(tree.nodes.len());
+            tree.nodes.reserve_exact(more);
         }
         let start = self.rest;
         let tag = self.tag()?;
         let Some(kind) = container(tag) else {
-            nodes.push(self.leaf(tag)?);
+            tree.nodes.push(self.leaf(tag)?);
             return Ok(());
         };
         let len = self.elements(kind)?;
         if depth == DEPTH_MAX {
             return Err(DecodeErrorKind::TooDeep);
         }
-        let at = nodes.len();
-        nodes.push(Node::None);
+        let at = tree.nodes.len();
+        tree.nodes.push(Node::None);
         if kind == Kind::Vector {
             for _ in 0..len {
-                self.tree(depth + 1, nodes)?;
+                self.tree(depth + 1, tree)?;
             }
-        } else if self.keys_are_duplicate(kind, len, depth, nodes)? {
+        } else if self.keys_are_duplicate(kind, len, depth, tree)? {
             self.rest = start;
             return Err(DecodeErrorKind::Duplicate(kind));
         }
-        let inner = u32::try_from(nodes.len() - at - 1);
-        if let (Some(node), Ok(inner)) = (nodes.get_mut(at), inner) {
+        let inner = u32::try_from(tree.nodes.len() - at - 1);
+        if let (Some(node), Ok(inner)) = (tree.nodes.get_mut(at), inner) {
             let extent = Extent { len, nodes: inner };
             *node = match kind {
                 Kind::Set => Node::Set(extent),
@@ -278,21 +292,25 @@ impl<'a> Cursor<'a> {
         kind: Kind,
         len: u32,
         depth: usize,
-        nodes: &mut Vec<Node<'a>>,
+        tree: &mut Tree<'a>,
     ) -> Result<bool, DecodeErrorKind> {
-        let first = nodes.len();
+        let first = tree.nodes.len();
+        let unordered = tree.orders.len();
         let mut previous = None;
         let mut ascending = true;
         for _ in 0..len {
-            let start = nodes.len();
-            self.tree(depth + 1, nodes)?;
+            let start = tree.nodes.len();
+            tree.keys += 1;
+            self.tree(depth + 1, tree)?;
+            tree.keys -= 1;
+            let nodes = &tree.nodes;
             let is_next = |previous| is_less(value_at(nodes, previous), value_at(nodes, start));
             ascending = ascending && previous.replace(start).is_none_or(is_next);
             if kind == Kind::Table {
-                self.tree(depth + 1, nodes)?;
+                self.tree(depth + 1, tree)?;
             }
         }
-        Ok(!ascending && has_duplicates(nodes, first, kind))
+        Ok(!(ascending && tree.orders.len() == unordered) && tree.has_duplicates(first, len, kind))
     }
 
     /// Builds one value that has been scanned.
@@ -307,7 +325,7 @@ impl<'a> Cursor<'a> {
             Kind::Set => Set::from_wire(self.collect(len, Self::owned)?).map(Data::Set),
             Kind::Table => {
                 let entries = self.collect(len, |cursor| Ok((cursor.owned()?, cursor.owned()?)))?;
-                Table::try_from(entries).map(Data::Table)
+                Table::from_wire(entries).map(Data::Table)
             }
             _ => return self.collect(len, Self::owned).map(Data::Vector),
         };
@@ -341,21 +359,26 @@ const fn container(tag: u8) -> Option<Kind> {
     }
 }
 
-/// Whether the set or table whose content is all from `first` on has an element or key twice, whatever the order.
-fn has_duplicates(nodes: &[Node<'_>], first: usize, kind: Kind) -> bool {
-    let behind = |at: usize| at + nodes.get(at).map_or(1, Node::span);
-    let mut keys = Vec::new();
-    let mut at = first;
-    while let Ok(key) = u32::try_from(at)
-        && at < nodes.len()
-    {
-        keys.push(key);
-        at = behind(at);
-        if kind == Kind::Table {
-            at = behind(at);
+impl Tree<'_> {
+    /// Whether the set or table whose content is all from `first` on has an element or key twice, whatever the order.
+    fn has_duplicates(&mut self, first: usize, len: u32, kind: Kind) -> bool {
+        let (Ok(first), Ok(end)) = (u32::try_from(first), u32::try_from(self.nodes.len())) else {
+            // More than `VALUES_MAX` values are not read.
+            return true;
+        };
+        let mut keys = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+        let mut at = first;
+        while at < end {
+            keys.push(at);
+            at = behind(&self.nodes, at);
+            if kind == Kind::Table {
+                at = behind(&self.nodes, at);
+            }
         }
+        let unique = self.orders.sort(&self.nodes, &mut keys);
+        if unique && self.keys > 0 && !keys.is_sorted() {
+            self.orders.insert(first.saturating_sub(1), keys);
+        }
+        !unique
     }
-    let value = |key: &u32| usize::try_from(*key).map_or(DataRef::None, |key| value_at(nodes, key));
-    keys.sort_unstable_by(|left, right| total_cmp(value(left), value(right)));
-    !keys.is_sorted_by(|left, right| is_less(value(left), value(right)))
 }

@@ -36,15 +36,22 @@ fn write(data: DataRef<'_>, depth: usize, out: &mut BytesMut) -> Result<(), Enco
         DataRef::Timespan(timespan) => out.put_i64(timespan.0),
         DataRef::Set(elements) | DataRef::Vector(elements) => {
             write_container(kind, elements.len(), depth, out)?;
-            for element in elements {
-                write(element, depth + 1, out)?;
+            match elements.as_sent() {
+                None => elements
+                    .into_iter()
+                    .try_for_each(|element| write(element, depth + 1, out))?,
+                Some(mut as_sent) => as_sent.try_for_each(|element| write(element, depth + 1, out))?,
             }
         }
         DataRef::Table(entries) => {
             write_container(kind, entries.len(), depth, out)?;
-            for (key, value) in entries {
+            let mut entry = |(key, value)| {
                 write(key, depth + 1, out)?;
-                write(value, depth + 1, out)?;
+                write(value, depth + 1, out)
+            };
+            match entries.as_sent() {
+                None => entries.into_iter().try_for_each(entry)?,
+                Some(mut as_sent) => as_sent.try_for_each(&mut entry)?,
             }
         }
     }

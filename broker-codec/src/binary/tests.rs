@@ -237,6 +237,88 @@ fn borrowed_values_read_into_rust_types_and_json_without_an_owned_one() {
     );
 }
 
+/// As a peer may send it that does not keep sets in order: each turned by as many elements as `turn` says.
+fn disordered(data: &Data, turn: &mut usize, out: &mut BytesMut) {
+    let len = |len: usize| u8::try_from(len).unwrap();
+    let mut next = |len: usize| {
+        *turn = turn.wrapping_mul(31).wrapping_add(7);
+        *turn % len.max(1)
+    };
+    match data {
+        Data::Set(set) => {
+            out.extend_from_slice(&[tag::SET, len(set.len())]);
+            let mut elements: Vec<&Data> = set.iter().collect();
+            elements.rotate_left(next(set.len()));
+            for element in elements {
+                disordered(element, turn, out);
+            }
+        }
+        Data::Table(table) => {
+            out.extend_from_slice(&[tag::TABLE, len(table.len())]);
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.rotate_left(next(table.len()));
+            for (key, value) in entries {
+                disordered(key, turn, out);
+                disordered(value, turn, out);
+            }
+        }
+        Data::Vector(elements) => {
+            out.extend_from_slice(&[tag::VECTOR, len(elements.len())]);
+            for element in elements {
+                disordered(element, turn, out);
+            }
+        }
+        leaf => encode(leaf, out).unwrap(),
+    }
+}
+
+/// A set of two sets, each of which has two booleans.
+fn set_of_sets(first: [u8; 2], second: [u8; 2]) -> Vec<u8> {
+    let set = |[left, right]: [u8; 2]| [0x0c, 2, 1, left, 1, right];
+    [vec![0x0c, 2], [set(first), set(second)].concat()].concat()
+}
+
+#[test]
+fn the_order_of_a_message_is_kept_and_makes_no_difference() {
+    let ordered = "0c03 0c00 0c020100 0101 0d02 0100 05016b 0101 0e00";
+    let disordered = "0c03 0d02 0101 0e00 0100 05016b 0c0201010100 0c00";
+    let [ordered, disordered] = [ordered, disordered].map(|text| hex::decode(text.replace(' ', "")).unwrap());
+    let read = [&ordered, &disordered].map(|bytes| decode_both(bytes).unwrap());
+    assert_eq!(read[0], read[1]);
+    assert_eq!(read[0].to_string(), read[1].to_string());
+    let [first, second] = &read;
+    for (data, bytes) in [(first, &ordered), (second, &disordered)] {
+        assert_eq!(encoded(data), *bytes);
+        assert_eq!(encoded(&data.clone()), *bytes);
+    }
+
+    // Until it is changed.
+    let Data::Set(mut set) = decode_both(&disordered).unwrap() else {
+        panic!("it is a set")
+    };
+    assert!(!set.insert(Data::Set(Set::new())));
+    assert_eq!(encoded(&Data::Set(set.clone())), disordered);
+    assert!(set.insert(Data::None) && set.remove(&Data::None));
+    assert_ne!(encoded(&Data::Set(set)), disordered);
+}
+
+/// Once the borrowing decoder compared sets within sets as they came.
+#[test]
+fn sets_in_another_order_are_the_same_set() {
+    for bytes in [
+        set_of_sets([0, 1], [1, 0]),
+        set_of_sets([1, 0], [0, 1]),
+        set_of_sets([1, 0], [1, 0]),
+        // In keys of tables, and deeper: {[{F, T}] -> nil, [{T, F}] -> nil}.
+        hex::decode("0d020e010c02010001010 00e010c020101010000".replace(' ', "")).unwrap(),
+        // The values of a table count where the table is in an element.
+        hex::decode("0c020d01000c02010001010d01000c0201010100").unwrap(),
+    ] {
+        let duplicate = decode_both(&bytes).unwrap_err();
+        assert!(matches!(duplicate, DecodeErrorKind::Duplicate(_)), "{duplicate}");
+    }
+}
+
 prop_compose! {
     fn leaf()(kind in 0..12, bits: u64, bytes in prop::collection::vec(any::<u8>(), 0..24), address: [u8; 16]) -> Data {
         let [first, second, third, ..] = address;
@@ -280,6 +362,20 @@ proptest! {
         // Broker takes no set with a NaN beside another real. A subnormal number is another once it is packed.
         let Ok(data) = decode_both(&encoded(&data)) else { return Ok(()) };
         prop_assert_eq!(decode_both(&encoded(&data)), Ok(data));
+    }
+
+    #[test]
+    fn the_order_on_the_wire_survives(data in value(), mut turn: usize) {
+        let Ok(data) = decode_both(&encoded(&data)) else { return Ok(()) };
+        // After a subnormal number has become another one, the order is that of what it became.
+        let Ok(data) = decode_both(&encoded(&data)) else { return Ok(()) };
+        let mut bytes = BytesMut::new();
+        disordered(&data, &mut turn, &mut bytes);
+        let read = decode_both(&bytes).unwrap();
+        prop_assert_eq!(&read, &data);
+        prop_assert_eq!(encoded(&read), &bytes);
+        let tree = decode_ref(&bytes).unwrap();
+        prop_assert_eq!(encoded(&tree.root().to_data()), &bytes);
     }
 
     #[test]

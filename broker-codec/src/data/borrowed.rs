@@ -1,4 +1,6 @@
-use super::{Address, Data, EnumValue, Kind, Port, Real, Subnet, Table, Timespan, Timestamp};
+use super::{
+    Address, Data, EnumValue, Kind, Port, Real, Set, Subnet, Table, Timespan, Timestamp, ordered::AsSent,
+};
 
 /// A value that borrows: from a decoded message ([`DataTree::root`]) or from an owned [`Data`].
 ///
@@ -60,7 +62,7 @@ impl DataRef<'_> {
         }
     }
 
-    /// A value of one's own. Sets and tables come into Broker's order.
+    /// A value of one's own. Sets and tables come into Broker's order, and remember the message's.
     pub fn to_data(self) -> Data {
         match self {
             Self::None => Data::None,
@@ -75,12 +77,16 @@ impl DataRef<'_> {
             Self::Timestamp(value) => Data::Timestamp(value),
             Self::Timespan(value) => Data::Timespan(value),
             Self::EnumValue(name) => Data::EnumValue(EnumValue(name.into())),
-            Self::Set(elements) => Data::Set(elements.iter().map(DataRef::to_data).collect()),
+            Self::Set(elements) => Data::Set(match elements.as_sent() {
+                Some(as_sent) => Set::from_unique(as_sent.map(DataRef::to_data).collect()),
+                None => Set::from_unique(elements.iter().map(DataRef::to_data).collect()),
+            }),
             Self::Table(entries) => {
-                let entries = entries
-                    .iter()
-                    .map(|(key, value)| (key.to_data(), value.to_data()));
-                Data::Table(Table::from_unique(entries.collect()))
+                let owned = |(key, value): (Self, Self)| (key.to_data(), value.to_data());
+                Data::Table(match entries.as_sent() {
+                    Some(as_sent) => Table::from_unique(as_sent.map(owned).collect()),
+                    None => Table::from_unique(entries.iter().map(owned).collect()),
+                })
             }
             Self::Vector(elements) => Data::Vector(elements.iter().map(DataRef::to_data).collect()),
         }
@@ -102,8 +108,8 @@ impl<'a> From<&'a Data> for DataRef<'a> {
             Data::Timestamp(value) => Self::Timestamp(*value),
             Data::Timespan(value) => Self::Timespan(*value),
             Data::EnumValue(EnumValue(name)) => Self::EnumValue(name.as_bytes()),
-            Data::Set(set) => Self::Set(set.as_slice().into()),
-            Data::Table(table) => Self::Table(table.as_slice().into()),
+            Data::Set(set) => Self::Set(set.into()),
+            Data::Table(table) => Self::Table(table.into()),
             Data::Vector(elements) => Self::Vector(elements.as_slice().into()),
         }
     }
@@ -120,6 +126,8 @@ pub struct Elements<'a> {
 enum Values<'a> {
     Nodes(&'a [Node<'a>]),
     Data(&'a [Data]),
+    /// Of a set that came in another than Broker's order.
+    AsSent(&'a AsSent<Data>),
 }
 
 impl<'a> Elements<'a> {
@@ -133,9 +141,32 @@ impl<'a> Elements<'a> {
         self.len == 0
     }
 
-    /// One after the other.
+    /// One after the other: those of an owned set ascending, those of a message in its order.
     pub const fn iter(self) -> ElementsIter<'a> {
-        ElementsIter { rest: self }
+        let values = match self.values {
+            Values::AsSent(as_sent) => Values::Data(as_sent.as_slice()),
+            values => values,
+        };
+        ElementsIter {
+            rest: Self { values, ..self },
+        }
+    }
+
+    /// In the order of the message that an owned set came in, if [`Self::iter`] gives another one.
+    pub(crate) fn as_sent(self) -> Option<impl Iterator<Item = DataRef<'a>>> {
+        match self.values {
+            Values::AsSent(as_sent) => Some(as_sent.iter().map(DataRef::from)),
+            Values::Nodes(_) | Values::Data(_) => None,
+        }
+    }
+}
+
+impl<'a> From<&'a Set<Data>> for Elements<'a> {
+    fn from(set: &'a Set<Data>) -> Self {
+        Self {
+            len: set.len(),
+            values: set.as_sent().map_or(Values::Data(set.as_slice()), Values::AsSent),
+        }
     }
 }
 
@@ -171,6 +202,8 @@ impl<'a> Iterator for ElementsIter<'a> {
         let value = match &mut self.rest.values {
             Values::Nodes(nodes) => take_value(nodes),
             Values::Data(elements) => elements.split_off_first().map(DataRef::from),
+            // See `Elements::iter`.
+            Values::AsSent(_) => None,
         }?;
         self.rest.len = self.rest.len.saturating_sub(1);
         Some(value)
@@ -194,6 +227,8 @@ pub struct Entries<'a> {
 enum Pairs<'a> {
     Nodes(&'a [Node<'a>]),
     Data(&'a [(Data, Data)]),
+    /// As [`Values::AsSent`].
+    AsSent(&'a AsSent<(Data, Data)>),
 }
 
 impl<'a> Entries<'a> {
@@ -207,17 +242,33 @@ impl<'a> Entries<'a> {
         self.len == 0
     }
 
-    /// One after the other.
+    /// One after the other: those of an owned table ascending by key, those of a message in its order.
     pub const fn iter(self) -> EntriesIter<'a> {
-        EntriesIter { rest: self }
+        let values = match self.values {
+            Pairs::AsSent(as_sent) => Pairs::Data(as_sent.as_slice()),
+            values => values,
+        };
+        EntriesIter {
+            rest: Self { values, ..self },
+        }
+    }
+
+    /// In the order of the message that an owned table came in, if [`Self::iter`] gives another one.
+    pub(crate) fn as_sent(self) -> Option<impl Iterator<Item = (DataRef<'a>, DataRef<'a>)>> {
+        match self.values {
+            Pairs::AsSent(as_sent) => Some(as_sent.iter().map(|(key, value)| (key.into(), value.into()))),
+            Pairs::Nodes(_) | Pairs::Data(_) => None,
+        }
     }
 }
 
-impl<'a> From<&'a [(Data, Data)]> for Entries<'a> {
-    fn from(entries: &'a [(Data, Data)]) -> Self {
+impl<'a> From<&'a Table> for Entries<'a> {
+    fn from(table: &'a Table) -> Self {
         Self {
-            len: entries.len(),
-            values: Pairs::Data(entries),
+            len: table.len(),
+            values: table
+                .as_sent()
+                .map_or(Pairs::Data(table.as_slice()), Pairs::AsSent),
         }
     }
 }
@@ -247,6 +298,8 @@ impl<'a> Iterator for EntriesIter<'a> {
             Pairs::Data(entries) => entries
                 .split_off_first()
                 .map(|(key, value)| (DataRef::from(key), DataRef::from(value))),
+            // See `Entries::iter`.
+            Pairs::AsSent(_) => None,
         }?;
         self.rest.len = self.rest.len.saturating_sub(1);
         Some(entry)

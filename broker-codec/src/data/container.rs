@@ -1,56 +1,64 @@
-use std::{fmt, marker::PhantomData};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Data, order, reserved};
+use super::{
+    Data, order,
+    ordered::{AsSent, Ordered},
+    reserved,
+};
 
 /// Zeek's `set[T]`: sorted, without duplicates.
 ///
+/// A set of [`Data`] that was decoded in another order is encoded in that order again, until it is changed. Nothing else
+/// shows it: it is iterated over, compared and written as JSON like any other.
+///
 /// serde has no word for sets; to Broker data this is a set, to any other serde format a sequence.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename = "$broker::Set")]
-pub struct Set<T>(Vec<T>);
-
-// serde's attribute takes no constant.
-const _: () = assert!(matches!(reserved::SET.as_bytes(), b"$broker::Set"));
+#[derive(Clone)]
+pub struct Set<T>(Ordered<T>);
 
 impl<T> Set<T> {
     /// The empty set.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(Ordered::Ascending(Vec::new()))
     }
 
     /// The elements, ascending.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.0.iter()
+        self.as_slice().iter()
     }
 
     /// The elements, ascending.
     pub fn as_slice(&self) -> &[T] {
-        &self.0
+        self.0.as_slice()
     }
 
     /// How many elements there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.as_slice().len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_slice().is_empty()
     }
 }
 
 impl<T: Ord> Set<T> {
     /// Adds an element; false if it was there already.
     pub fn insert(&mut self, element: T) -> bool {
-        match self.0.binary_search(&element) {
+        match self.as_slice().binary_search(&element) {
             Ok(_) => false,
             Err(at) => {
-                self.0.insert(at, element);
+                self.0.make_mut().insert(at, element);
                 true
             }
         }
@@ -58,9 +66,9 @@ impl<T: Ord> Set<T> {
 
     /// Takes an element out; false if it was not there.
     pub fn remove(&mut self, element: &T) -> bool {
-        match self.0.binary_search(element) {
+        match self.as_slice().binary_search(element) {
             Ok(at) => {
-                self.0.remove(at);
+                self.0.make_mut().remove(at);
                 true
             }
             Err(_) => false,
@@ -69,16 +77,47 @@ impl<T: Ord> Set<T> {
 
     /// Whether the element is there.
     pub fn contains(&self, element: &T) -> bool {
-        self.0.binary_search(element).is_ok()
+        self.as_slice().binary_search(element).is_ok()
     }
 }
 
 impl Set<Data> {
-    /// A set as a peer sends it: in any order, without duplicates.
+    /// A set as a peer sends it: in any order, which is kept, without duplicates.
     ///
     /// What counts as a duplicate is Broker's rule: neither is less than the other. See [`super::Real`] for the one
     /// place where that is more than equality.
-    pub(crate) fn from_wire(mut elements: Vec<Data>) -> Result<Self, DuplicateError> {
+    pub(crate) fn from_wire(elements: Vec<Data>) -> Result<Self, DuplicateError> {
+        let is_less = |left: &Data, right: &Data| order::is_less(left.into(), right.into());
+        if elements.is_sorted_by(is_less) {
+            return Ok(Self(Ordered::Ascending(elements)));
+        }
+        let set = Ordered::from_sent(elements, Ord::cmp);
+        if set.as_slice().is_sorted_by(is_less) {
+            Ok(Self(set))
+        } else {
+            Err(DuplicateError)
+        }
+    }
+
+    /// From elements of which it is known that no two are the same, in any order, which is kept.
+    pub(crate) fn from_unique(elements: Vec<Data>) -> Self {
+        Self(Ordered::from_sent(elements, Ord::cmp))
+    }
+
+    /// If the elements came in another than Broker's order.
+    pub(super) fn as_sent(&self) -> Option<&AsSent<Data>> {
+        match &self.0 {
+            Ordered::Ascending(_) => None,
+            Ordered::AsSent(as_sent) => Some(as_sent),
+        }
+    }
+}
+
+/// In any order, which is forgotten; without duplicates as Broker understands them.
+impl TryFrom<Vec<Data>> for Set<Data> {
+    type Error = DuplicateError;
+
+    fn try_from(mut elements: Vec<Data>) -> Result<Self, DuplicateError> {
         let is_less = |left: &Data, right: &Data| order::is_less(left.into(), right.into());
         if !elements.is_sorted_by(is_less) {
             elements.sort_unstable();
@@ -86,7 +125,39 @@ impl Set<Data> {
                 return Err(DuplicateError);
             }
         }
-        Ok(Self(elements))
+        Ok(Self(Ordered::Ascending(elements)))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Set<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self).finish()
+    }
+}
+
+impl<T: PartialEq> PartialEq for Set<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl<T: Eq> Eq for Set<T> {}
+
+impl<T: PartialOrd> PartialOrd for Set<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.as_slice().partial_cmp(other.as_slice())
+    }
+}
+
+impl<T: Ord> Ord for Set<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
+
+impl<T: Hash> Hash for Set<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
     }
 }
 
@@ -101,7 +172,7 @@ impl<T: Ord> FromIterator<T> for Set<T> {
         let mut elements: Vec<T> = elements.into_iter().collect();
         elements.sort_unstable();
         elements.dedup();
-        Self(elements)
+        Self(Ordered::Ascending(elements))
     }
 }
 
@@ -113,9 +184,10 @@ impl<T: Ord, const N: usize> From<[T; N]> for Set<T> {
 
 impl<T: Ord> Extend<T> for Set<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
-        self.0.extend(elements);
-        self.0.sort_unstable();
-        self.0.dedup();
+        let all = self.0.make_mut();
+        all.extend(elements);
+        all.sort_unstable();
+        all.dedup();
     }
 }
 
@@ -124,7 +196,7 @@ impl<T> IntoIterator for Set<T> {
     type IntoIter = std::vec::IntoIter<T>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_vec().into_iter()
     }
 }
 
@@ -133,7 +205,13 @@ impl<'a, T> IntoIterator for &'a Set<T> {
     type IntoIter = std::slice::Iter<'a, T>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.iter()
+    }
+}
+
+impl<T: Serialize> Serialize for Set<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(reserved::SET, self.as_slice())
     }
 }
 
@@ -171,57 +249,122 @@ impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Set<T> {
 pub struct DuplicateError;
 
 /// Zeek's `table`: sorted by key, each key once. Typed records use a `BTreeMap` instead.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Table(Vec<(Data, Data)>);
+///
+/// One that was decoded in another order is encoded in that order again, as a [`Set`].
+#[derive(Clone)]
+pub struct Table(Ordered<(Data, Data)>);
 
 impl Table {
-    /// From entries of which it is known that no two have the same key.
-    pub(crate) fn from_unique(mut entries: Vec<(Data, Data)>) -> Self {
-        entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-        Self(entries)
+    /// A table as a peer sends it: in any order, which is kept, without duplicate keys as Broker understands them.
+    pub(crate) fn from_wire(entries: Vec<(Data, Data)>) -> Result<Self, DuplicateError> {
+        if entries.is_sorted_by(key_is_less) {
+            return Ok(Self(Ordered::Ascending(entries)));
+        }
+        let table = Self::from_unique(entries);
+        if table.as_slice().is_sorted_by(key_is_less) {
+            Ok(table)
+        } else {
+            Err(DuplicateError)
+        }
+    }
+
+    /// From entries of which it is known that no two have the same key, in any order, which is kept.
+    pub(crate) fn from_unique(entries: Vec<(Data, Data)>) -> Self {
+        Self(Ordered::from_sent(entries, |left, right| left.0.cmp(&right.0)))
+    }
+
+    /// If the entries came in another than Broker's order.
+    pub(super) fn as_sent(&self) -> Option<&AsSent<(Data, Data)>> {
+        match &self.0 {
+            Ordered::Ascending(_) => None,
+            Ordered::AsSent(as_sent) => Some(as_sent),
+        }
     }
 
     /// The entries, ascending by key.
     pub fn iter(&self) -> std::slice::Iter<'_, (Data, Data)> {
-        self.0.iter()
+        self.as_slice().iter()
     }
 
     /// The entries, ascending by key.
     pub fn as_slice(&self) -> &[(Data, Data)] {
-        &self.0
+        self.0.as_slice()
     }
 
     /// The value of a key.
     pub fn get(&self, key: &Data) -> Option<&Data> {
-        let at = self.0.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
-        self.0.get(at).map(|(_, value)| value)
+        let entries = self.as_slice();
+        let at = entries.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+        entries.get(at).map(|(_, value)| value)
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.as_slice().len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_slice().is_empty()
     }
 }
 
-/// In any order, without duplicate keys as Broker understands them.
+fn key_is_less((left, _): &(Data, Data), (right, _): &(Data, Data)) -> bool {
+    order::is_less(left.into(), right.into())
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.iter().map(|(key, value)| (key, value)))
+            .finish()
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self(Ordered::Ascending(Vec::new()))
+    }
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Table {}
+
+impl PartialOrd for Table {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Table {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
+
+impl Hash for Table {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
+    }
+}
+
+/// In any order, which is forgotten; without duplicate keys as Broker understands them.
 impl TryFrom<Vec<(Data, Data)>> for Table {
     type Error = DuplicateError;
 
     fn try_from(mut entries: Vec<(Data, Data)>) -> Result<Self, DuplicateError> {
-        let is_less =
-            |left: &(Data, Data), right: &(Data, Data)| order::is_less((&left.0).into(), (&right.0).into());
-        if !entries.is_sorted_by(is_less) {
+        if !entries.is_sorted_by(key_is_less) {
             entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-            if !entries.is_sorted_by(is_less) {
+            if !entries.is_sorted_by(key_is_less) {
                 return Err(DuplicateError);
             }
         }
-        Ok(Self(entries))
+        Ok(Self(Ordered::Ascending(entries)))
     }
 }
 
@@ -230,7 +373,7 @@ impl IntoIterator for Table {
     type IntoIter = std::vec::IntoIter<(Data, Data)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_vec().into_iter()
     }
 }
 
@@ -239,7 +382,7 @@ impl<'a> IntoIterator for &'a Table {
     type IntoIter = std::slice::Iter<'a, (Data, Data)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.iter()
     }
 }
 
@@ -255,9 +398,9 @@ impl Serialize for Table {
         }
 
         if serializer.is_human_readable() {
-            serializer.serialize_newtype_struct(reserved::TABLE, &self.0)
+            serializer.serialize_newtype_struct(reserved::TABLE, self.as_slice())
         } else {
-            serializer.serialize_newtype_struct(reserved::TABLE, &AsMap(&self.0))
+            serializer.serialize_newtype_struct(reserved::TABLE, &AsMap(self.as_slice()))
         }
     }
 }

@@ -18,7 +18,9 @@
 //!
 //! Standard JSON, and beyond it all that Broker writes: the bare words of the table, `\v`, raw control characters and
 //! raw bytes in strings. Members may stand in any order, unknown ones are ignored, a known one twice is refused. Reals
-//! need no decimal point, other numbers must not have one.
+//! need no decimal point, other numbers must not have one. Sets and tables come into Broker's order, whatever that of the
+//! text; what is in one twice makes the text invalid, as with Broker, also where the writer's six digits make two reals
+//! one (W-37).
 //!
 //! DIFFERENCE(standard-json): Broker's own reader (CAF, `detail/json.cpp`) departs from JSON: there a carriage return is
 //! an error, `\/` a question mark, `010` eight, a leading `+`, `0x` or `0b` part of a number, and a real without a decimal

@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
             Kind::Set | Kind::Vector | Kind::Table if token != Some(b'[') => {
                 Err(at(JsonErrorKind::Mismatch(kind)))
             }
-            Kind::Set => Set::from_wire(self.array(Self::value)?)
+            Kind::Set => Set::try_from(self.array(Self::value)?)
                 .map(Data::Set)
                 .map_err(|_| at(JsonErrorKind::Duplicate)),
             Kind::Vector => self.array(Self::value).map(Data::Vector),
@@ -568,7 +568,7 @@ fn from_raw(kind: Kind, raw: Raw<'_>) -> Result<Data, JsonErrorKind> {
         (Kind::Timestamp, Raw::Text(text)) => parse(kind, &text).map(Data::Timestamp),
         (Kind::Timespan, Raw::Text(text)) => parse(kind, &text).map(Data::Timespan),
         (Kind::Set, Raw::EmptyArray) => Ok(Data::Set(Set::new())),
-        (Kind::Set, Raw::Elements(elements)) => Set::from_wire(elements).map(Data::Set).map_err(duplicate),
+        (Kind::Set, Raw::Elements(elements)) => Set::try_from(elements).map(Data::Set).map_err(duplicate),
         (Kind::Table, Raw::EmptyArray) => Ok(Data::Table(Table::default())),
         (Kind::Table, Raw::Entries(entries)) => Table::try_from(entries).map(Data::Table).map_err(duplicate),
         (Kind::Vector, Raw::EmptyArray) => Ok(Data::Vector(Vec::new())),
