@@ -49,16 +49,25 @@ fn each<T, R>(bencher: Bencher<'_, '_>, inputs: &[T], len: impl Fn(&T) -> usize,
         });
 }
 
-/// Reads every value of a tree.
-fn walk(data: DataRef<'_>) -> usize {
+/// Reads every value of a tree, and makes a number of all.
+fn walk(data: DataRef<'_>) -> u64 {
+    let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::wrapping_add);
     match data {
-        DataRef::Set(elements) | DataRef::Vector(elements) => elements.into_iter().map(walk).sum(),
-        DataRef::Table(entries) => entries
+        DataRef::None => 0,
+        DataRef::Boolean(value) => value.into(),
+        DataRef::Count(value) => value,
+        DataRef::Integer(value) => value.cast_unsigned(),
+        DataRef::Real(value) => value.0.to_bits(),
+        DataRef::String(bytes) | DataRef::EnumValue(bytes) => bytes.last().copied().map_or(0, u64::from),
+        DataRef::Address(value) => value.as_bytes()[15].into(),
+        DataRef::Subnet(value) => value.length.into(),
+        DataRef::Port(value) => value.number.into(),
+        DataRef::Timestamp(value) => value.0.cast_unsigned(),
+        DataRef::Timespan(value) => value.0.cast_unsigned(),
+        DataRef::Set(elements) | DataRef::Vector(elements) => sum(&mut elements.into_iter().map(walk)),
+        DataRef::Table(entries) => sum(&mut entries
             .into_iter()
-            .map(|(key, value)| walk(key) + walk(value))
-            .sum(),
-        DataRef::String(bytes) | DataRef::EnumValue(bytes) => bytes.len(),
-        other => divan::black_box(other).kind().name().len(),
+            .map(|(key, value)| walk(key).wrapping_add(walk(value)))),
     }
 }
 

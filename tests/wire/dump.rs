@@ -237,14 +237,14 @@ fn frames_may_be_given_as_hexadecimal_digits() {
 #[test]
 fn what_is_no_capture_is_an_error_that_says_so() {
     let error = |input: &[u8]| dumped(&[], input).0.unwrap_err().to_string();
-    assert_eq!(error(b""), "not a packet capture in pcap format");
+    assert_eq!(error(b""), "not a packet capture in pcap or pcapng format");
     assert_eq!(
         error(b"{\"json\": true, \"more\": 1}"),
-        "not a packet capture in pcap format"
+        "not a packet capture in pcap or pcapng format"
     );
     assert_eq!(
         error(b"\x0a\x0d\x0d\x0a\x1c\0\0\0"),
-        "packet capture is in pcapng format; convert it with `editcap -F pcap IN OUT`"
+        "not a packet capture in pcap or pcapng format"
     );
     let (result, _, _) = dumped(&["/does/not/exist"], b"");
     assert_eq!(result.unwrap_err().to_string(), "cannot open the input");

@@ -1,7 +1,9 @@
-//! TCP segments of a packet capture in the classic pcap format, as tcpdump writes it.
+//! TCP segments of a packet capture in the pcap format, as tcpdump writes it, or the pcapng format, as Wireshark does.
+
+mod ng;
 
 use std::{
-    io::Read,
+    io::{self, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -50,11 +52,8 @@ pub struct Skipped {
 #[non_exhaustive]
 pub enum CaptureError {
     /// Not a capture at all.
-    #[error("not a packet capture in pcap format")]
+    #[error("not a packet capture in pcap or pcapng format")]
     NotPcap(#[source] PcapError),
-    /// The successor of the format.
-    #[error("packet capture is in pcapng format; convert it with `editcap -F pcap IN OUT`")]
-    PcapNg,
     /// Captured from an interface of a kind that we cannot read.
     #[error("link type {0:?} is not supported")]
     LinkType(DataLink),
@@ -67,28 +66,62 @@ pub enum CaptureError {
         #[source]
         source: PcapError,
     },
+    /// The same of a file in pcapng format, whose blocks are not all packets.
+    #[error("block {number} cannot be read")]
+    Block {
+        /// The block's number, from 1.
+        number: u64,
+        /// Why.
+        #[source]
+        source: PcapError,
+    },
 }
 
 /// The TCP segments of a capture, in its order.
 #[derive(Debug)]
 pub struct Segments<R: Read> {
-    reader: PcapReader<R>,
-    link: Link,
-    nanoseconds: bool,
+    format: Format<Input<R>>,
+    /// What is read of the packet.
+    data: Vec<u8>,
     packets: u64,
     skipped: Skipped,
     failed: bool,
 }
 
+/// The bytes that tell the formats apart, and the rest.
+type Input<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+#[derive(Debug)]
+enum Format<R: Read> {
+    Pcap(Classic<R>),
+    PcapNg(ng::Reader<R>),
+}
+
+/// A packet, but for its content.
+struct Packet {
+    link: Link,
+    time: Duration,
+}
+
 impl<R: Read> Segments<R> {
     /// Reads the header of a capture.
-    pub fn new(input: R) -> Result<Self, CaptureError> {
-        let reader = PcapReader::new(input).map_err(CaptureError::NotPcap)?;
-        let header = reader.header();
+    pub fn new(mut input: R) -> Result<Self, CaptureError> {
+        let mut magic = Vec::new();
+        let len = u64::try_from(ng::MAGIC.len()).unwrap_or_default();
+        input
+            .by_ref()
+            .take(len)
+            .read_to_end(&mut magic)
+            .map_err(|error| CaptureError::NotPcap(PcapError::IoError(error)))?;
+        let is_ng = magic == ng::MAGIC;
+        let input = io::Cursor::new(magic).chain(input);
         Ok(Self {
-            link: Link::new(header.datalink).ok_or(CaptureError::LinkType(header.datalink))?,
-            nanoseconds: header.ts_resolution == TsResolution::NanoSecond,
-            reader,
+            format: if is_ng {
+                Format::PcapNg(ng::Reader::new(input)?)
+            } else {
+                Format::Pcap(Classic::new(input)?)
+            },
+            data: Vec::new(),
             packets: 0,
             skipped: Skipped::default(),
             failed: false,
@@ -113,15 +146,18 @@ impl<R: Read> Iterator for Segments<R> {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.failed {
             self.packets += 1;
-            let packet = match self.reader.next_raw_packet()? {
+            let packet = match &mut self.format {
+                Format::Pcap(reader) => reader.next(self.packets, &mut self.data)?,
+                Format::PcapNg(reader) => reader.next(&mut self.data)?,
+            };
+            let packet = match packet {
                 Ok(packet) => packet,
-                Err(source) => {
+                Err(error) => {
                     self.failed = true;
-                    let number = self.packets;
-                    return Some(Err(CaptureError::Packet { number, source }));
+                    return Some(Err(error));
                 }
             };
-            match segment(self.link, time(&packet, self.nanoseconds), &packet.data) {
+            match segment(packet.link, packet.time, &self.data) {
                 Ok(segment) => return Some(Ok(segment)),
                 Err(NoSegment::OtherProtocol) => {}
                 Err(NoSegment::Fragment) => self.skipped.fragments += 1,
@@ -129,6 +165,40 @@ impl<R: Read> Iterator for Segments<R> {
             }
         }
         None
+    }
+}
+
+/// Packets of a capture in pcap format.
+#[derive(Debug)]
+struct Classic<R: Read> {
+    reader: PcapReader<R>,
+    link: Link,
+    nanoseconds: bool,
+}
+
+impl<R: Read> Classic<R> {
+    fn new(input: R) -> Result<Self, CaptureError> {
+        let reader = PcapReader::new(input).map_err(CaptureError::NotPcap)?;
+        let header = reader.header();
+        Ok(Self {
+            link: Link::new(header.datalink).ok_or(CaptureError::LinkType(header.datalink))?,
+            nanoseconds: header.ts_resolution == TsResolution::NanoSecond,
+            reader,
+        })
+    }
+
+    /// The next packet, whose number is given, in `data`.
+    fn next(&mut self, number: u64, data: &mut Vec<u8>) -> Option<Result<Packet, CaptureError>> {
+        let packet = match self.reader.next_raw_packet()? {
+            Ok(packet) => packet,
+            Err(source) => return Some(Err(CaptureError::Packet { number, source })),
+        };
+        data.clear();
+        data.extend_from_slice(&packet.data);
+        Some(Ok(Packet {
+            link: self.link,
+            time: time(&packet, self.nanoseconds),
+        }))
     }
 }
 

@@ -38,26 +38,22 @@ const VALUE_LEN_USUAL: usize = 6;
 /// Reads one value that must fill the input, borrowing from it.
 pub fn decode_ref(input: &[u8]) -> Result<DataTree<'_>, DecodeError> {
     let mut cursor = Cursor::new(input);
-    let mut tree = Tree {
-        nodes: Vec::with_capacity((input.len() / VALUE_LEN_USUAL + 1).min(VALUES_MAX)),
-        orders: Orders::default(),
-        keys: 0,
-    };
-    match cursor.tree(0, &mut tree) {
-        Ok(()) if cursor.rest.is_empty() => Ok(DataTree::new(tree.nodes)),
+    let mut nodes = Vec::with_capacity((input.len() / VALUE_LEN_USUAL + 1).min(VALUES_MAX));
+    match cursor.tree(0, &mut nodes, &mut Keys::default()) {
+        Ok(()) if cursor.rest.is_empty() => Ok(DataTree::new(nodes)),
         Ok(()) => Err(cursor.error(DecodeErrorKind::TrailingBytes)),
         // What else is wrong comes first, as in the owned decoder.
         Err(kind) => scan(input).and(Err(cursor.error(kind))),
     }
 }
 
-/// The tree that [`decode_ref`] makes.
-struct Tree<'a> {
-    nodes: Vec<Node<'a>>,
-    /// Of what is in elements of sets and keys of tables.
+/// What [`decode_ref`] remembers of elements of sets and keys of tables.
+#[derive(Default)]
+struct Keys {
+    /// The order of what is in them.
     orders: Orders,
-    /// In how many elements of sets and keys of tables the value is that comes next.
-    keys: usize,
+    /// In how many of them the value is that comes next.
+    depth: usize,
 }
 
 /// Checks everything but duplicates; how many values there are.
@@ -247,35 +243,39 @@ impl<'a> Cursor<'a> {
     }
 
     /// Appends the nodes of one value within `depth` containers.
-    fn tree(&mut self, depth: usize, tree: &mut Tree<'a>) -> Result<(), DecodeErrorKind> {
-        if tree.nodes.len() == tree.nodes.capacity() {
+    fn tree(
+        &mut self,
+        depth: usize,
+        nodes: &mut Vec<Node<'a>>,
+        keys: &mut Keys,
+    ) -> Result<(), DecodeErrorKind> {
+        if nodes.len() == nodes.capacity() {
             // After this there is room for all, and nothing is scanned twice.
             let values = scan(self.input).map_err(|error| error.kind)?;
-            let more = values.saturating_sub(tree.nodes.len());
-            tree.nodes.reserve_exact(more);
+            nodes.reserve_exact(values.saturating_sub(nodes.len()));
         }
         let start = self.rest;
         let tag = self.tag()?;
         let Some(kind) = container(tag) else {
-            tree.nodes.push(self.leaf(tag)?);
+            nodes.push(self.leaf(tag)?);
             return Ok(());
         };
         let len = self.elements(kind)?;
         if depth == DEPTH_MAX {
             return Err(DecodeErrorKind::TooDeep);
         }
-        let at = tree.nodes.len();
-        tree.nodes.push(Node::None);
+        let at = nodes.len();
+        nodes.push(Node::None);
         if kind == Kind::Vector {
             for _ in 0..len {
-                self.tree(depth + 1, tree)?;
+                self.tree(depth + 1, nodes, keys)?;
             }
-        } else if self.keys_are_duplicate(kind, len, depth, tree)? {
+        } else if self.keys_are_duplicate(kind, len, depth, nodes, keys)? {
             self.rest = start;
             return Err(DecodeErrorKind::Duplicate(kind));
         }
-        let inner = u32::try_from(tree.nodes.len() - at - 1);
-        if let (Some(node), Ok(inner)) = (tree.nodes.get_mut(at), inner) {
+        let inner = u32::try_from(nodes.len() - at - 1);
+        if let (Some(node), Ok(inner)) = (nodes.get_mut(at), inner) {
             let extent = Extent { len, nodes: inner };
             *node = match kind {
                 Kind::Set => Node::Set(extent),
@@ -292,25 +292,28 @@ impl<'a> Cursor<'a> {
         kind: Kind,
         len: u32,
         depth: usize,
-        tree: &mut Tree<'a>,
+        nodes: &mut Vec<Node<'a>>,
+        keys: &mut Keys,
     ) -> Result<bool, DecodeErrorKind> {
-        let first = tree.nodes.len();
-        let unordered = tree.orders.len();
+        let first = nodes.len();
+        let unordered = keys.orders.len();
         let mut previous = None;
         let mut ascending = true;
         for _ in 0..len {
-            let start = tree.nodes.len();
-            tree.keys += 1;
-            self.tree(depth + 1, tree)?;
-            tree.keys -= 1;
-            let nodes = &tree.nodes;
+            let start = nodes.len();
+            keys.depth += 1;
+            self.tree(depth + 1, nodes, keys)?;
+            keys.depth -= 1;
             let is_next = |previous| is_less(value_at(nodes, previous), value_at(nodes, start));
             ascending = ascending && previous.replace(start).is_none_or(is_next);
             if kind == Kind::Table {
-                self.tree(depth + 1, tree)?;
+                self.tree(depth + 1, nodes, keys)?;
             }
         }
-        Ok(!(ascending && tree.orders.len() == unordered) && tree.has_duplicates(first, len, kind))
+        if ascending && keys.orders.len() == unordered {
+            return Ok(false);
+        }
+        Ok(keys.are_duplicate(nodes, first, len, kind))
     }
 
     /// Builds one value that has been scanned.
@@ -359,10 +362,12 @@ const fn container(tag: u8) -> Option<Kind> {
     }
 }
 
-impl Tree<'_> {
+impl Keys {
     /// Whether the set or table whose content is all from `first` on has an element or key twice, whatever the order.
-    fn has_duplicates(&mut self, first: usize, len: u32, kind: Kind) -> bool {
-        let (Ok(first), Ok(end)) = (u32::try_from(first), u32::try_from(self.nodes.len())) else {
+    #[cold]
+    #[inline(never)]
+    fn are_duplicate(&mut self, nodes: &[Node<'_>], first: usize, len: u32, kind: Kind) -> bool {
+        let (Ok(first), Ok(end)) = (u32::try_from(first), u32::try_from(nodes.len())) else {
             // More than `VALUES_MAX` values are not read.
             return true;
         };
@@ -370,13 +375,13 @@ impl Tree<'_> {
         let mut at = first;
         while at < end {
             keys.push(at);
-            at = behind(&self.nodes, at);
+            at = behind(nodes, at);
             if kind == Kind::Table {
-                at = behind(&self.nodes, at);
+                at = behind(nodes, at);
             }
         }
-        let unique = self.orders.sort(&self.nodes, &mut keys);
-        if unique && self.keys > 0 && !keys.is_sorted() {
+        let unique = self.orders.sort(nodes, &mut keys);
+        if unique && self.depth > 0 && !keys.is_sorted() {
             self.orders.insert(first.saturating_sub(1), keys);
         }
         !unique

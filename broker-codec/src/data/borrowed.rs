@@ -143,13 +143,13 @@ impl<'a> Elements<'a> {
 
     /// One after the other: those of an owned set ascending, those of a message in its order.
     pub const fn iter(self) -> ElementsIter<'a> {
-        let values = match self.values {
-            Values::AsSent(as_sent) => Values::Data(as_sent.as_slice()),
-            values => values,
+        let len = self.len;
+        let rest = match self.values {
+            Values::Nodes(nodes) => Rest::Nodes(nodes),
+            Values::Data(elements) => Rest::Data(elements),
+            Values::AsSent(as_sent) => Rest::Data(as_sent.as_slice()),
         };
-        ElementsIter {
-            rest: Self { values, ..self },
-        }
+        ElementsIter { len, rest }
     }
 
     /// In the order of the message that an owned set came in, if [`Self::iter`] gives another one.
@@ -191,7 +191,15 @@ impl<'a> IntoIterator for Elements<'a> {
 /// Iterates over [`Elements`].
 #[derive(Clone, Debug)]
 pub struct ElementsIter<'a> {
-    rest: Elements<'a>,
+    len: usize,
+    rest: Rest<'a, Data>,
+}
+
+/// What an iterator has not passed yet.
+#[derive(Clone, Debug)]
+enum Rest<'a, T> {
+    Nodes(&'a [Node<'a>]),
+    Data(&'a [T]),
 }
 
 impl<'a> Iterator for ElementsIter<'a> {
@@ -199,18 +207,16 @@ impl<'a> Iterator for ElementsIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<DataRef<'a>> {
-        let value = match &mut self.rest.values {
-            Values::Nodes(nodes) => take_value(nodes),
-            Values::Data(elements) => elements.split_off_first().map(DataRef::from),
-            // See `Elements::iter`.
-            Values::AsSent(_) => None,
+        let value = match &mut self.rest {
+            Rest::Nodes(nodes) => take_value(nodes),
+            Rest::Data(elements) => elements.split_off_first().map(DataRef::from),
         }?;
-        self.rest.len = self.rest.len.saturating_sub(1);
+        self.len = self.len.saturating_sub(1);
         Some(value)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.rest.len, Some(self.rest.len))
+        (self.len, Some(self.len))
     }
 }
 
@@ -244,13 +250,13 @@ impl<'a> Entries<'a> {
 
     /// One after the other: those of an owned table ascending by key, those of a message in its order.
     pub const fn iter(self) -> EntriesIter<'a> {
-        let values = match self.values {
-            Pairs::AsSent(as_sent) => Pairs::Data(as_sent.as_slice()),
-            values => values,
+        let len = self.len;
+        let rest = match self.values {
+            Pairs::Nodes(nodes) => Rest::Nodes(nodes),
+            Pairs::Data(entries) => Rest::Data(entries),
+            Pairs::AsSent(as_sent) => Rest::Data(as_sent.as_slice()),
         };
-        EntriesIter {
-            rest: Self { values, ..self },
-        }
+        EntriesIter { len, rest }
     }
 
     /// In the order of the message that an owned table came in, if [`Self::iter`] gives another one.
@@ -285,7 +291,8 @@ impl<'a> IntoIterator for Entries<'a> {
 /// Iterates over [`Entries`].
 #[derive(Clone, Debug)]
 pub struct EntriesIter<'a> {
-    rest: Entries<'a>,
+    len: usize,
+    rest: Rest<'a, (Data, Data)>,
 }
 
 impl<'a> Iterator for EntriesIter<'a> {
@@ -293,20 +300,18 @@ impl<'a> Iterator for EntriesIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = match &mut self.rest.values {
-            Pairs::Nodes(nodes) => take_value(nodes).zip(take_value(nodes)),
-            Pairs::Data(entries) => entries
+        let entry = match &mut self.rest {
+            Rest::Nodes(nodes) => take_value(nodes).zip(take_value(nodes)),
+            Rest::Data(entries) => entries
                 .split_off_first()
                 .map(|(key, value)| (DataRef::from(key), DataRef::from(value))),
-            // See `Entries::iter`.
-            Pairs::AsSent(_) => None,
         }?;
-        self.rest.len = self.rest.len.saturating_sub(1);
+        self.len = self.len.saturating_sub(1);
         Some(entry)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.rest.len, Some(self.rest.len))
+        (self.len, Some(self.len))
     }
 }
 
@@ -386,7 +391,11 @@ pub(crate) fn value_at<'a>(nodes: &'a [Node<'a>], index: usize) -> DataRef<'a> {
 }
 
 /// Takes one value, with all that is in it, off the front.
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "otherwise the value is copied just after it was written, which takes longer than all the rest"
+)]
+#[inline(always)]
 fn take_value<'a>(nodes: &mut &'a [Node<'a>]) -> Option<DataRef<'a>> {
     let node = nodes.split_off_first()?;
     let mut content = |extent: &Extent| {

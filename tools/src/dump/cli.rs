@@ -17,8 +17,8 @@ use crate::{
 
 /// Show what Broker endpoints say to each other: one line of JSON for each frame.
 ///
-/// Reads a packet capture (pcap format, TCP over IPv4 or IPv6; for example `tcpdump -i any -w FILE port 2150 or port 2151`), or
-/// frames as lines of hexadecimal digits with or without their length prefix. Broker's native protocol and WebSocket conversations
+/// Reads a packet capture (pcap or pcapng format, TCP over IPv4 or IPv6; for example `tcpdump -i any -w FILE port 2150 or port
+/// 2151`), or frames as lines of hexadecimal digits with or without their length prefix. Broker's native protocol and WebSocket conversations
 /// are shown; connections that use TLS are named but cannot be read.
 ///
 /// A line has the `time` in seconds, the number of the `connection`, `from` and `to`, the `phase` (connection, handshake, operation,
@@ -177,14 +177,10 @@ fn frames(input: impl BufRead, output: &mut Output<'_, impl Write>) -> Result<()
 }
 
 fn capture(
-    mut input: impl BufRead,
+    input: impl BufRead,
     output: &mut Output<'_, impl Write>,
     notes: &mut Vec<String>,
 ) -> Result<(), DumpError> {
-    const PCAPNG: &[u8] = b"\x0a\x0d\x0d\x0a";
-    if input.fill_buf().map_err(DumpError::Read)?.starts_with(PCAPNG) {
-        return Err(CaptureError::PcapNg.into());
-    }
     let arguments = output.arguments;
     let mut dump = Dump::new(Options {
         ports: arguments.ports.iter().copied().collect(),

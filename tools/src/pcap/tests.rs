@@ -188,3 +188,181 @@ fn nanoseconds_and_the_other_byte_order_are_read() {
     file.extend_from_slice(&whole);
     assert_eq!(read(&file).0[0].time, Duration::new(1_700_000_000, 250_000_001));
 }
+
+/// A file in pcapng format with numbers in one byte order.
+struct Ng {
+    file: Vec<u8>,
+    big: bool,
+}
+
+impl Ng {
+    fn new(big: bool) -> Self {
+        let mut ng = Self {
+            file: Vec::new(),
+            big,
+        };
+        ng.section();
+        ng
+    }
+
+    fn u32(&self, number: u32) -> [u8; 4] {
+        if self.big {
+            number.to_be_bytes()
+        } else {
+            number.to_le_bytes()
+        }
+    }
+
+    fn u16(&self, number: u16) -> [u8; 2] {
+        if self.big {
+            number.to_be_bytes()
+        } else {
+            number.to_le_bytes()
+        }
+    }
+
+    fn block(&mut self, kind: u32, parts: &[&[u8]]) {
+        let mut body = parts.concat();
+        body.resize(body.len().next_multiple_of(4), 0);
+        let len = self.u32(u32::try_from(body.len() + 12).unwrap());
+        self.file
+            .extend([&self.u32(kind)[..], &len, &body, &len].concat());
+    }
+
+    fn section(&mut self) {
+        let (magic, version) = (self.u32(0x1a2b_3c4d), [self.u16(1), self.u16(0)].concat());
+        self.block(0x0a0d_0d0a, &[&magic, &version, &[0xff; 8]]);
+    }
+
+    /// `options`: their codes and contents.
+    fn interface(&mut self, link: u16, snaplen: u32, options: &[(u16, &[u8])]) {
+        let mut all = Vec::new();
+        for (code, content) in options {
+            all.extend(self.u16(*code));
+            all.extend(self.u16(u16::try_from(content.len()).unwrap()));
+            all.extend_from_slice(content);
+            all.resize(all.len().next_multiple_of(4), 0);
+        }
+        if !options.is_empty() {
+            all.extend([0; 4]);
+        }
+        let (link, snaplen) = (self.u16(link), self.u32(snaplen));
+        self.block(1, &[&link, &[0, 0], &snaplen, &all]);
+    }
+
+    fn packet(&mut self, interface: u32, time: u64, packet: &[u8]) {
+        let [high, low] = [time >> 32, time & 0xffff_ffff].map(|half| self.u32(u32::try_from(half).unwrap()));
+        let len = self.u32(u32::try_from(packet.len()).unwrap());
+        let padding = vec![0; packet.len().next_multiple_of(4) - packet.len()];
+        // With a comment that is no UTF-8.
+        let options = [&self.u16(1)[..], &self.u16(1), &[0xff, 0, 0, 0], &[0; 4]].concat();
+        let interface = self.u32(interface);
+        self.block(
+            6,
+            &[&interface, &high, &low, &len, &len, packet, &padding, &options],
+        );
+    }
+}
+
+fn tcp_in_ipv4() -> Vec<u8> {
+    packet(&[&ipv4_header(TCP.len(), 0, 6), TCP])
+}
+
+#[test]
+fn pcapng_is_read_in_either_byte_order_and_unit_of_time() {
+    let time = Duration::new(1_700_000_000, 250_000_000);
+    for big in [false, true] {
+        let offset: i64 = -1_000;
+        let offset = if big {
+            offset.to_be_bytes()
+        } else {
+            offset.to_le_bytes()
+        };
+        let mut ng = Ng::new(big);
+        ng.interface(101, 0, &[]);
+        ng.interface(1, 0, &[(2, b"eth0"), (9, &[9])]);
+        ng.interface(276, 0x4_0000, &[(9, &[0x8a]), (14, &offset)]);
+        // Name resolution, that is to say names of which the crate's own reader trusts the lengths.
+        ng.block(4, &[b"\0\x01\xff\xff"]);
+        ng.packet(0, 1_700_000_000_250_000, &tcp_in_ipv4());
+        ng.packet(
+            1,
+            1_700_000_000_250_000_000,
+            &packet(&[&[2; 12], b"\x08\0", &tcp_in_ipv4()]),
+        );
+        // An unknown block, and statistics.
+        ng.block(0x0000_0bad, &[b"custom"]);
+        ng.block(5, &[&[0; 4]]);
+        ng.packet(
+            2,
+            1_700_001_000 * 1024 + 256,
+            &packet(&[b"\x08\0", &[0; 18], &tcp_in_ipv4()]),
+        );
+        // Without a time and a length of its own; one byte is padding.
+        let simple = tcp_in_ipv4();
+        let len = ng.u32(u32::try_from(simple.len()).unwrap());
+        ng.block(3, &[&len, &simple]);
+        // Interfaces are counted anew in each section.
+        ng.section();
+        ng.interface(101, 0, &[(9, &[3])]);
+        ng.packet(0, 1_700_000_000_250, &tcp_in_ipv4());
+        let (segments, skipped) = read(&ng.file);
+        assert_eq!(skipped, Skipped::default());
+        assert_eq!(segments.len(), 5);
+        for segment in segments {
+            assert_eq!(segment.time, time);
+            assert_eq!(segment.source, V4.parse().unwrap());
+            assert_eq!(segment.payload, PAYLOAD);
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_in_pcapng_is_said() {
+    let error = |ng: &Ng| {
+        let mut segments = Segments::new(&ng.file[..]).unwrap();
+        let error = segments.find_map(Result::err).unwrap();
+        assert!(segments.next().is_none(), "nothing follows");
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", source.unwrap_or_default())
+    };
+    let mut ng = Ng::new(false);
+    ng.packet(0, 0, &tcp_in_ipv4());
+    assert!(error(&ng).contains("block 2 cannot be read"), "{}", error(&ng));
+    assert!(
+        error(&ng).contains("interface is not described"),
+        "{}",
+        error(&ng)
+    );
+    let mut ng = Ng::new(true);
+    ng.interface(105, 0, &[]);
+    ng.packet(0, 0, &tcp_in_ipv4());
+    assert!(error(&ng).starts_with("link type"), "{}", error(&ng));
+    for damage in [0_u32, 4_000_000_000] {
+        let mut ng = Ng::new(false);
+        ng.interface(101, 0, &[]);
+        let at = ng.file.len();
+        ng.packet(0, 0, &tcp_in_ipv4());
+        // What the packet claims to have.
+        ng.file[at + 20..at + 24].copy_from_slice(&damage.to_le_bytes());
+        let mut segments = Segments::new(&ng.file[..]).unwrap();
+        let refused = segments.find_map(Result::err).is_some();
+        assert_eq!(refused, damage > 0);
+    }
+    // Whatever the file is cut to or has in a place: an end, no panic.
+    let mut ng = Ng::new(false);
+    ng.interface(101, 0, &[(9, &[9])]);
+    ng.packet(0, 0, &tcp_in_ipv4());
+    ng.block(3, &[&[1, 0, 0, 0]]);
+    for at in 0..ng.file.len() {
+        for file in [ng.file[..at].to_vec(), {
+            let mut changed = ng.file.clone();
+            changed[at] = 0xff;
+            changed
+        }] {
+            if let Ok(segments) = Segments::new(&file[..]) {
+                assert!(segments.count() < 4);
+            }
+        }
+    }
+}
