@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use broker_codec::{Envelope, Topic, binary, data::ZeekString, handshake::Role, zeek::Event};
+use broker_codec::{EndpointId, Envelope, Topic, binary, data::ZeekString, handshake::Role, zeek::Event};
+use broker_endpoint::Among;
 use bytes::{Bytes, BytesMut};
 use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
 use mgmt_api::{Level, Now, SequentialIds};
@@ -98,7 +99,11 @@ impl InProcess {
                     let mut payload = BytesMut::new();
                     let encoded = binary::encode(&event.into_data(), &mut payload);
                     match (Topic::new(&topic), encoded) {
-                        (Ok(topic), Ok(())) => self.endpoint.publish(topic, payload.freeze(), None),
+                        (Ok(topic), Ok(())) => {
+                            let everyone = Among::everyone();
+                            self.endpoint
+                                .publish(topic, payload.freeze(), EndpointId::NIL, &everyone);
+                        }
                         (topic, encoded) => self
                             .complaints
                             .push(format!("cannot encode an event: {topic:?} {encoded:?}")),

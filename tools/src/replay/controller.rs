@@ -1,4 +1,4 @@
-//! Our controller as the peer under test, in this process: its core, its [`wire`], and a Broker endpoint without I/O.
+//! Our controller as the peer under test, in this process: its core, its [`Wire`], and a Broker endpoint without I/O.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -7,17 +7,18 @@ use std::{
 };
 
 use broker_codec::{
-    Envelope, Topic, binary,
+    EndpointId, Envelope, Topic, binary,
     data::{Address, Port, ZeekString},
     handshake::Role,
     json::DataMessage,
     websocket::{Accepted, PATH, ServerSession, SubscriptionLimits},
 };
+use broker_endpoint::Among;
 use bytes::{Bytes, BytesMut};
-use mgmt_api::{Now, SequentialIds};
+use mgmt_api::{Dialect, Now, SequentialIds};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
-    wire::{self, NativePeers, Publication},
+    wire::{Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -31,8 +32,8 @@ use crate::tcp::Speaker;
 /// The controller and what is around it.
 pub(super) struct InProcess {
     life: Arc<Life>,
-    settings: Settings,
     controller: Controller,
+    wire: Wire,
     endpoint: Endpoint,
     clients: BTreeMap<usize, Client>,
     /// Where the core wants to be connected to.
@@ -61,8 +62,8 @@ impl InProcess {
     ) -> Self {
         let ids = Box::new(SequentialIds::default());
         let mut replayed = Self {
-            controller: Controller::new(settings.clone(), restored.clone(), ids),
-            settings,
+            wire: Wire::new(settings.clone(), Dialect::V7_0),
+            controller: Controller::new(settings, restored.clone(), ids),
             endpoint: Endpoint::new(life.id),
             clients: BTreeMap::new(),
             targets: BTreeSet::new(),
@@ -74,11 +75,11 @@ impl InProcess {
             life,
         };
         let [broker, websocket] = listeners;
-        replayed.step(Input::Started {
+        replayed.step(vec![Input::Started {
             broker_id: replayed.life.id.to_string(),
             broker,
             websocket,
-        });
+        }]);
         replayed
     }
 
@@ -101,38 +102,52 @@ impl InProcess {
                     };
                     let dialled = known.own == Speaker::Client;
                     let address = known.addresses.of(known.own.other());
-                    self.step(Input::PeerAdded {
+                    let words = format!("Broker peer {peer} at {address}");
+                    self.wire.peer_added(peer, dialled, words);
+                    self.step(vec![Input::PeerAdded {
                         peer,
                         address: Address::from(address.ip()),
                         port: Port::tcp(address.port()),
                         dialled,
-                    });
+                    }]);
                 }
-                Heard::Lost { peer } => self.step(Input::PeerLost {
-                    peer,
-                    reason: "connection closed by the peer".into(),
-                }),
-                Heard::Message { peer, envelope } => {
-                    let Ok(data) = binary::decode(&envelope.payload) else {
-                        continue;
-                    };
-                    // What belongs to nobody, such as log messages, is refused here as in the runtime.
-                    if let Ok(read) = wire::from_peer(&self.settings, envelope.topic.as_bytes(), data) {
-                        let heard = read.heard(peer, "a recorded address");
-                        if let Some(shown) = heard.shown {
-                            self.show(&shown);
-                        }
-                        self.step(heard.input);
-                    }
+                Heard::Lost { peer } => {
+                    self.wire.peer_lost(peer);
+                    self.step(vec![Input::PeerLost {
+                        peer,
+                        reason: "connection closed by the peer".into(),
+                    }]);
                 }
+                Heard::Message { peer, envelope } => self.read(peer, &envelope),
             }
         }
         self.outputs.extend(self.endpoint.outputs());
     }
 
+    /// A native peer has said something. What belongs to nobody, such as log messages, is refused as in the runtime.
+    fn read(&mut self, peer: EndpointId, envelope: &Envelope) {
+        let (Ok(data), Some(reader)) = (binary::decode(&envelope.payload), self.wire.reader(peer)) else {
+            return;
+        };
+        let Ok(FromPeer { heard, answers }) = reader.read(envelope.topic.as_bytes(), data) else {
+            return;
+        };
+        for answer in answers {
+            self.send(&answer);
+        }
+        let mut inputs = Vec::with_capacity(heard.len());
+        for heard in heard {
+            if let Some(shown) = heard.shown {
+                self.show(&Among::everyone(), &shown);
+            }
+            inputs.push(heard.input);
+        }
+        self.step(inputs);
+    }
+
     /// Every write succeeds at once.
-    fn step(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
+    fn step(&mut self, inputs: Vec<Input>) {
+        let mut inputs = VecDeque::from(inputs);
         while let Some(input) = inputs.pop_front() {
             let input = journaled(input, &mut self.complaints);
             for action in self.controller.step(self.now, input) {
@@ -151,7 +166,7 @@ impl InProcess {
                         });
                     }
                     Action::Publish { topic, event, to } => match Publication::new(topic, &event, to) {
-                        Ok(publication) => self.publish(publication),
+                        Ok(publication) => inputs.extend(self.publish(&publication)),
                         Err(error) => self.complaints.push(format!("cannot encode an event: {error}")),
                     },
                     Action::Connect { host, port } => {
@@ -166,39 +181,61 @@ impl InProcess {
         self.outputs.extend(self.endpoint.outputs());
     }
 
-    fn publish(&mut self, publication: Publication) {
-        if let Some(peers) = publication.native_peers() {
-            let mut payload = BytesMut::new();
-            let encoded = binary::encode(&publication.to_native(), &mut payload);
-            match (Topic::new(publication.topic()), encoded) {
-                (Ok(topic), Ok(())) => {
-                    let receiver = match peers {
-                        NativePeers::Subscribers => None,
-                        NativePeers::One(peer) => Some(peer),
-                    };
-                    self.endpoint.publish(topic, payload.freeze(), receiver);
-                }
-                (topic, encoded) => self
-                    .complaints
-                    .push(format!("cannot encode an event: {topic:?} {encoded:?}")),
-            }
+    /// Returns what those that it goes to would say in return if they spoke the model's dialect.
+    fn publish(&mut self, publication: &Publication) -> Vec<Input> {
+        let Deliveries {
+            native,
+            websocket,
+            inputs,
+            failures,
+        } = self.wire.deliver(publication);
+        for (party, error) in failures {
+            self.complaints
+                .push(format!("cannot translate an event for {party}: {error}"));
         }
-        self.show(&publication.into_websocket());
+        for event in native {
+            self.send(&event);
+        }
+        for (among, message) in websocket {
+            self.show(&among, &message);
+        }
+        inputs
+    }
+
+    /// To native peers.
+    fn send(&mut self, event: &ToNative) {
+        let mut payload = BytesMut::new();
+        let encoded = binary::encode(&event.to_data(), &mut payload);
+        match (Topic::new(&event.topic), encoded) {
+            (Ok(topic), Ok(())) => match &event.to {
+                NativePeers::One(peer) => {
+                    self.endpoint
+                        .publish(topic, payload.freeze(), *peer, &Among::everyone());
+                }
+                NativePeers::Subscribers(among) => {
+                    self.endpoint
+                        .publish(topic, payload.freeze(), EndpointId::NIL, among);
+                }
+            },
+            (topic, encoded) => self
+                .complaints
+                .push(format!("cannot encode an event: {topic:?} {encoded:?}")),
+        }
     }
 
     /// To WebSocket clients that have subscribed to the topic.
-    fn show(&mut self, message: &DataMessage) {
-        let subscribed = |client: &Client| {
+    fn show(&mut self, among: &Among<u64>, message: &DataMessage) {
+        let subscribed = |(link, client): (&usize, &Client)| {
             let mut topics = client.topics.iter();
-            topics.any(|prefix| message.topic.starts_with(prefix))
+            among.has(&number(*link)) && topics.any(|prefix| message.topic.starts_with(prefix))
         };
-        if !self.clients.values().any(subscribed) {
+        if !self.clients.iter().any(subscribed) {
             return;
         }
         match message.encode() {
             Ok(text) => {
                 let text = Bytes::from(text);
-                let clients = self.clients.iter().filter(|(_, client)| subscribed(client));
+                let clients = self.clients.iter().filter(|client| subscribed(*client));
                 self.outputs
                     .extend(clients.map(|(link, _)| (*link, Output::Text(text.clone()))));
             }
@@ -219,6 +256,8 @@ impl Subject for InProcess {
                 .unwrap_or_default();
             match ServerSession::open(&endpoint, &version, SubscriptionLimits::default(), PATH, None) {
                 Ok(session) => {
+                    self.wire
+                        .client_connected(number(link), "WebSocket client".into());
                     let topics = Vec::new();
                     self.clients.insert(link, Client { session, topics });
                 }
@@ -263,14 +302,21 @@ impl Subject for InProcess {
                 self.outputs.push((link, Output::Text(ack.into())));
                 return;
             }
-            Ok(Accepted::Publication(message)) => wire::from_client(&self.settings.topic, message),
+            Ok(Accepted::Publication(message)) => self.wire.client_reader().read(number(link), message),
             Err(rejection) => Err(rejection),
         };
         match read {
-            Ok(request) => self.step(Input::Request {
-                client: "WebSocket client".into(),
-                request,
-            }),
+            Ok(FromClient { requests, answers }) => {
+                for answer in answers {
+                    self.show(&Among::one(number(link)), &answer);
+                }
+                let client = self.wire.client(number(link));
+                let inputs = requests.into_iter().map(|request| Input::Request {
+                    client: client.clone(),
+                    request,
+                });
+                self.step(inputs.collect());
+            }
             Err(rejection) => {
                 self.outputs
                     .push((link, Output::Text(rejection.to_json().into())));
@@ -279,7 +325,9 @@ impl Subject for InProcess {
     }
 
     fn closed(&mut self, link: usize) {
-        if self.clients.remove(&link).is_none() {
+        if self.clients.remove(&link).is_some() {
+            self.wire.client_gone(number(link));
+        } else {
             let heard = self.endpoint.closed(link);
             self.hear(heard);
         }
@@ -298,7 +346,7 @@ impl Subject for InProcess {
             return false;
         };
         self.now = deadline;
-        self.step(Input::Tick);
+        self.step(vec![Input::Tick]);
         true
     }
 
@@ -336,6 +384,11 @@ where
             value
         }
     }
+}
+
+/// A client's number: that of its connection.
+fn number(link: usize) -> u64 {
+    u64::try_from(link).unwrap_or(u64::MAX)
 }
 
 /// An address that the recorded controller listened on, as its log shows it.

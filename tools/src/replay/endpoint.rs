@@ -9,6 +9,7 @@ use broker_codec::{
     peering::{Peering, PeeringOutput},
     router::RouterEvent,
 };
+use broker_endpoint::Among;
 use bytes::{Bytes, BytesMut};
 
 use super::subject::Output;
@@ -107,20 +108,31 @@ impl Endpoint {
         self.follow(events)
     }
 
-    /// Publishes to subscribers, or to one peer.
-    pub(super) fn publish(&mut self, topic: Topic, payload: Bytes, receiver: Option<EndpointId>) {
+    /// Publishes to the subscribers among some peers, or to one peer if `receiver` is not the nil id.
+    pub(super) fn publish(
+        &mut self,
+        topic: Topic,
+        payload: Bytes,
+        receiver: EndpointId,
+        among: &Among<EndpointId>,
+    ) {
         let envelope = Envelope {
             sender: self.own,
-            receiver: receiver.unwrap_or(EndpointId::NIL),
+            receiver,
             kind: EnvelopeKind::Data,
             ttl: TTL_DEFAULT,
             topic,
             payload,
         };
-        let to: Vec<ConnId> = self.router.recipients(&envelope).collect();
-        for conn in to {
+        for conn in self.router.recipients(&envelope) {
             let link = usize::try_from(conn.0).unwrap_or(usize::MAX);
-            self.outputs.push((link, Output::Envelope(envelope.clone())));
+            let is_meant = match self.links.get(&link) {
+                Some(State::Peered(peering)) => among.has(&peering.peer()),
+                _ => false,
+            };
+            if is_meant {
+                self.outputs.push((link, Output::Envelope(envelope.clone())));
+            }
         }
     }
 
