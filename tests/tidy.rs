@@ -48,6 +48,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "futures-util",
             "getrandom",
             "openssl",
+            "rustix",
             "socket2",
             "thiserror",
             "tokio",

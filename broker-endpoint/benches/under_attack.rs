@@ -1,14 +1,17 @@
 //! How good peers fare while an endpoint is attacked: round trips before, during and after, and the endpoint's memory.
 //!
 //! ```text
-//! cargo bench -p broker-endpoint --bench under_attack -- [CONNECTIONS [SECONDS [off|anonymous]]]
+//! cargo bench -p broker-endpoint --bench under_attack -- [CONNECTIONS [SECONDS [off|anonymous [many|one]]]]
 //! ```
 //!
 //! The endpoint, the good peers and the attacker are three processes on this machine, so they share its processors: with
 //! few of them, what is measured is also how much of them the attacker takes. The attacker keeps that many connections
-//! open, from many addresses, and opens a new one for each that is closed. Every fiftieth becomes a peer that subscribes
-//! to everything and never reads. The others say nothing, stop in the middle of the handshake, send garbage, or announce
-//! huge messages.
+//! open, from many addresses or from one, and opens a new one for each that is closed. Every fiftieth becomes a peer that
+//! subscribes to everything and never reads. The others say nothing, stop in the middle of the handshake, send garbage, or
+//! announce huge messages.
+//!
+//! Meanwhile somebody new connects again and again, from an address of its own and from one of the attacker's: the time is
+//! until it is a peer.
 
 #![expect(clippy::print_stdout, reason = "the results of a program")]
 
@@ -23,8 +26,12 @@ use std::{
 };
 
 use broker_codec::{Data, Topic};
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, tls::TlsConfig};
+use broker_endpoint::{
+    Endpoint, EndpointConfig, EndpointEvent,
+    tls::{Connection, TlsConfig, TlsContext},
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -45,6 +52,22 @@ const NEWS_LEN: usize = 2000;
 /// The attacker opens another connection this long after one was closed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where newcomers come from.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// The attacker's only address, or one of them.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
+
+/// The hello of newcomers. The largest ids, so that the endpoint is the originator.
+const NEWCOMER_HELLO: &[u8] =
+    b"\0\0\0\x17\x06ZEEK\xff\xff\xff\xff\xff\xff\x4f\xff\xbf\xff\xff\xff\xff\xff\xff\xff\x01\x01";
+
+/// How long a newcomer waits in an attempt.
+const NEWCOMER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after the attack the memory is looked at again: allocators give it back some time later.
+const REST: Duration = Duration::from_secs(10);
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Result<()> {
@@ -62,10 +85,10 @@ fn main() -> Result<()> {
     let runtime = Runtime::new()?;
     match text(0) {
         "serve" => runtime.block_on(serve(tls(text(1)))),
-        "attack" => runtime.block_on(attack(text(1).parse()?, number(2, 0)?)),
+        "attack" => runtime.block_on(attack(text(1).parse()?, number(2, 0)?, text(3) == "one")),
         _ => {
             let seconds = Duration::from_secs(number(1, 10)?);
-            runtime.block_on(measure(number(0, 10_000)?, seconds, text(2)))
+            runtime.block_on(measure(number(0, 10_000)?, seconds, text(2), text(3)))
         }
     }
 }
@@ -135,13 +158,13 @@ async fn serve(tls: TlsConfig) -> Result<()> {
 }
 
 /// Keeps bad connections open until its parent ends it.
-async fn attack(address: SocketAddr, connections: u64) -> Result<()> {
+async fn attack(address: SocketAddr, connections: u64, from_one: bool) -> Result<()> {
     let mut attackers = JoinSet::new();
     for number in 0..connections {
         attackers.spawn(async move {
             loop {
                 // Whatever happens to a bad connection, another one follows.
-                let _ = bad_connection(address, number).await;
+                let _ = bad_connection(address, number, from_one).await;
                 sleep(REOPEN_PAUSE).await;
             }
         });
@@ -150,12 +173,15 @@ async fn attack(address: SocketAddr, connections: u64) -> Result<()> {
     Ok(())
 }
 
-async fn bad_connection(address: SocketAddr, number: u64) -> Result<()> {
+async fn bad_connection(address: SocketAddr, number: u64, from_one: bool) -> Result<()> {
     let [.., high, low] = number.to_be_bytes();
-    let socket = TcpSocket::new_v4()?;
     // Some hundred addresses that no good peer has.
-    socket.bind((Ipv4Addr::new(127, 1, high, low % 16), 0).into())?;
-    let mut stream = socket.connect(address).await?;
+    let from = if from_one {
+        ATTACKER
+    } else {
+        Ipv4Addr::new(127, 1, high, low % 16)
+    };
+    let mut stream = connect_from(from, address).await?;
     let mut hello = b"\0\0\0\x17\x06ZEEK".to_vec();
     hello.extend_from_slice(&number.to_be_bytes());
     hello.extend_from_slice(b"\x4e\xee\x8e\xee\xee\xee\xee\xff\x01\x01");
@@ -169,6 +195,14 @@ async fn bad_connection(address: SocketAddr, number: u64) -> Result<()> {
     let mut scratch = [0; 512];
     while stream.read(&mut scratch).await? > 0 {}
     Ok(())
+}
+
+async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    // One address has enough ports for all of these only if they are chosen when connecting.
+    SockRef::from(&socket).set_reuse_address(true)?;
+    socket.bind((from, 0).into())?;
+    Ok(socket.connect(to).await?)
 }
 
 /// Becomes a peer that subscribes to everything, as far as ids permit: then nothing is read any more.
@@ -198,6 +232,48 @@ async fn connect(address: SocketAddr, tls: TlsConfig) -> Result<Endpoint> {
             None => return Err("a good peer ended".into()),
         }
     }
+}
+
+/// Becomes a peer, from this address, and leaves; says how long the first took. Tries again as Zeek does.
+async fn newcomer(from: Ipv4Addr, to: SocketAddr, context: Option<&TlsContext>) -> Result<Duration> {
+    let protection = context.map_or(Connection::Plaintext, |context| Connection::Tls(context.clone()));
+    let began = Instant::now();
+    loop {
+        let attempt = async {
+            let stream = connect_from(from, to).await?;
+            stream.set_nodelay(true)?;
+            let mut stream = protection.connect(stream, NEWCOMER_PATIENCE).await?;
+            stream.write_all(NEWCOMER_HELLO).await?;
+            // probe, version_select, and a filter with one topic of 7 bytes
+            let mut scratch = [0; 9 + 26 + 14];
+            stream.read_exact(&mut scratch).await?;
+            stream.write_all(b"\0\0\0\x02\x0b\0").await?;
+            let mut ack = [0; 5];
+            stream.read_exact(&mut ack).await?;
+            Result::Ok(())
+        };
+        if let Ok(Ok(())) = timeout(NEWCOMER_PATIENCE, attempt).await {
+            return Ok(began.elapsed());
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Newcomers, one after the other; returns how long each took, sorted.
+async fn newcomers(
+    from: Ipv4Addr,
+    to: SocketAddr,
+    context: Option<TlsContext>,
+    period: Duration,
+) -> Result<Vec<Duration>> {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while began.elapsed() < period {
+        times.push(newcomer(from, to, context.as_ref()).await?);
+        sleep(Duration::from_millis(100)).await;
+    }
+    times.sort_unstable();
+    Ok(times)
 }
 
 /// Sends requests one after the other; returns how long each took.
@@ -251,16 +327,17 @@ fn report(name: &str, times: &[Duration], process: &Child) -> Result<()> {
         times.get(index).copied().unwrap_or_default()
     };
     println!(
-        "{name:12} {:6} round trips, median {:?}, p99 {:?}, memory {} KiB",
+        "{name:12} {:6} times, median {:?}, p99 {:?}, max {:?}, memory {} KiB",
         times.len(),
         at(0.5),
         at(0.99),
+        times.last().copied().unwrap_or_default(),
         memory(process)?
     );
     Ok(())
 }
 
-async fn measure(connections: u64, period: Duration, mode: &str) -> Result<()> {
+async fn measure(connections: u64, period: Duration, mode: &str, addresses: &str) -> Result<()> {
     let mut server = start("serve", &[mode])?;
     let mut output = BufReader::new(server.stdout.take().ok_or("piped")?).lines();
     let address: SocketAddr = output.next().ok_or("an address")??.parse()?;
@@ -274,15 +351,24 @@ async fn measure(connections: u64, period: Duration, mode: &str) -> Result<()> {
         &server,
     )?;
 
-    let mut attacker = start("attack", &[&address.to_string(), &connections.to_string()])?;
+    let context = TlsContext::new(&tls(mode))?;
+    let mut attacker = start(
+        "attack",
+        &[&address.to_string(), &connections.to_string(), addresses],
+    )?;
+    let elsewhere = tokio::spawn(newcomers(ELSEWHERE, address, context.clone(), period));
     report("attacked", &all_round_trips(&mut peers, period).await?, &server)?;
-    let began = Instant::now();
+    report("newcomers", &elsewhere.await??, &server)?;
+    // From an address of the attacker's, who goes on.
+    let among = newcomers(ATTACKER, address, context, period).await?;
+    report("from there", &among, &server)?;
     peers.push(connect(address, tls(mode)).await?);
-    println!("a new peer needs {:?} under attack", began.elapsed());
     attacker.kill()?;
     attacker.wait()?;
 
     report("afterwards", &all_round_trips(&mut peers, period).await?, &server)?;
+    sleep(REST).await;
+    println!("memory after a rest {} KiB", memory(&server)?);
     drop(server.stdin.take());
     for line in output {
         println!("{}", line?);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::{
-    connection::{Connection, Outcome},
+    connection::{self, Connection, Outcome},
     endpoint::{EndpointEvent, PeerAddress, PeeringError, Report, Shared},
 };
 
@@ -93,8 +93,7 @@ impl Dialer<'_> {
             .await
             .map_err(|attempts| PeeringError::Connect { attempts })?;
         let deadline = self.shared.now().saturating_add(config.handshake_timeout);
-        // Events are small and must not wait for more.
-        let _ = stream.set_nodelay(true);
+        connection::prepare(&stream);
         let protection = &self.shared.protection;
         let transport = protection.connect(stream, config.handshake_timeout).await?;
         let connection = Connection {
@@ -105,6 +104,7 @@ impl Dialer<'_> {
             leave: self.stop.child_token(),
             deadline,
             handshake_slot: None,
+            peer_slot: None,
         };
         Ok((connection, transport))
     }

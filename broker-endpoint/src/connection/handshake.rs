@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The largest frame before the peer is known: then a filter may come, before there is nothing of any size.
-const IDENTIFICATION_FRAME_MAX: u32 = 4096;
+pub(crate) const IDENTIFICATION_FRAME_MAX: u32 = 4096;
 
 /// How much is read at a time, in bytes.
 const READ_MAX: usize = 4096;

@@ -9,14 +9,21 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use broker_codec::{ConnId, EndpointId, handshake::Role};
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use handshake::IDENTIFICATION_FRAME_MAX;
 pub(crate) use outbox::{Order, Outbox, OutboxLimits, Pushed, QueuedKind};
 
 use crate::{
     endpoint::{
-        EndReason, EndpointEvent, HandshakeSlot, PeerAddress, PeerInfo, PeeringError, Report, Shared,
+        EndReason, EndpointEvent, HandshakeSlot, PeerAddress, PeerInfo, PeerSlot, PeeringError, Report,
+        Shared,
     },
     tls::Transport,
 };
@@ -34,6 +41,19 @@ pub(crate) struct Connection {
     pub(crate) deadline: Duration,
     /// The place among the accepted connections that are in their handshake.
     pub(crate) handshake_slot: Option<HandshakeSlot>,
+    /// The place among the accepted connections that are peerings.
+    pub(crate) peer_slot: Option<PeerSlot>,
+}
+
+/// How many bytes may wait in the system for a peer that has no room for them. What waits in our own queue can still be dropped
+/// by policy, is counted, and takes less memory because it is shared by all peers that it is for.
+const UNSENT_MAX: u32 = 128 * 1024;
+
+/// Prepares the socket of a connection, accepted or opened.
+pub(crate) fn prepare(stream: &TcpStream) {
+    // Events are small and must not wait for more. A failure costs speed or memory only.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX);
 }
 
 /// How a connection ended.
@@ -67,7 +87,18 @@ impl Connection {
             Ok(info) => info,
             Err(handshake::Failure { error, peer }) => return Outcome::Failed { error, peer },
         };
-        drop(self.handshake_slot.take());
+        if let Some(slot) = self.handshake_slot.take() {
+            slot.succeeded();
+            match shared.peers.enter(self.address.ip(), Instant::now()) {
+                Ok(slot) => self.peer_slot = Some(slot),
+                Err(_) => {
+                    return Outcome::Failed {
+                        error: PeeringError::TooManyPeers,
+                        peer: Some(info.id),
+                    };
+                }
+            }
+        }
         shared.counters.peers_added.increment();
         registration.announced = Some(info.clone());
         shared.deliver(EndpointEvent::PeerAdded(info.clone())).await;

@@ -52,6 +52,7 @@ where
         buffer,
         decoder: FrameDecoder::operation().with_max(shared.config.message_max),
         writing: Bytes::new(),
+        progressed: Duration::ZERO,
         delivery: None,
         leaving: false,
         rejections: Rejections::default(),
@@ -74,6 +75,8 @@ struct Driver<'a, S> {
     decoder: FrameDecoder,
     /// What is being sent.
     writing: Bytes,
+    /// When the system last took something of it, or it was begun.
+    progressed: Duration,
     /// A message on its way to the owner of the endpoint, who is busy. Until it is there, nothing is read.
     delivery: Option<Delivery<'a>>,
     leaving: bool,
@@ -97,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             self.shared.counters.messages_out.add(count);
             self.shared.counters.bytes_out.add(bytes.len());
             self.writing = bytes;
+            self.progressed = self.shared.now();
         }
         let reading = self.handle_frames().await?;
         if reading {
@@ -107,6 +111,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         let timer = async {
             match deadline {
                 Some(deadline) => sleep_until(self.shared.instant(deadline)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let stuck = async {
+            match self.shared.config.liveness {
+                Some(liveness) => {
+                    let deadline = self.progressed.saturating_add(liveness.timeout);
+                    sleep_until(self.shared.instant(deadline)).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let evicted = async {
+            match &self.connection.peer_slot {
+                Some(slot) => slot.evicted().await,
                 None => std::future::pending().await,
             }
         };
@@ -123,7 +142,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     return Err(EndReason::Closed);
                 }
                 self.writing.advance(len);
+                self.progressed = self.shared.now();
             }
+            // DIFFERENCE(liveness): also of a peer that speaks, which is not silent, but takes nothing.
+            () = stuck, if !self.writing.is_empty() => {
+                let silence = self.shared.now().saturating_sub(self.progressed);
+                return Err(EndReason::Stuck { silence });
+            }
+            () = evicted => return Err(EndReason::GaveWay),
             result = self.reader.read_buf(&mut self.buffer), if reading => check_read(result)?,
             result = delivery => {
                 self.delivery = None;

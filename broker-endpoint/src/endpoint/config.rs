@@ -27,15 +27,21 @@ pub struct EndpointConfig {
     pub handshake_bytes_max: usize,
     /// The largest message that is accepted or sent, in bytes, its envelope included.
     pub message_max: u32,
-    /// How many accepted connections may be open at a time, whatever their state.
+    /// How many accepted connections may be peerings at a time. When there is one more, a young one of the address that has
+    /// most gives way to an address that has fewer, or else the new one is closed.
     pub connections_max: usize,
-    /// How many of these may come from one address.
+    /// How many of these may come from one address. For this limit and those below, a /64 network of IPv6 is one address.
     pub connections_per_address_max: usize,
     /// How many accepted connections may be in their handshake at a time. When there is one more, the oldest is closed.
     pub handshakes_max: usize,
     /// How many of these may come from one address.
     pub handshakes_per_address_max: usize,
-    /// How many messages may wait for a peer that reads slowly.
+    /// How many accepted connections may wait for their handshake to begin, which happens at a pace after a burst of 512: 200
+    /// per second with TLS, 500 without. Addresses with fewer failed handshakes come first. When there is one more, the
+    /// oldest of the address that has most is closed. At most half of the file descriptors that the process may have.
+    pub waiting_max: usize,
+    /// How many messages may wait for a peer that reads slowly. One that takes nothing while something waits for it is given
+    /// up after the silence of `liveness`.
     pub outbound_messages_max: usize,
     /// How many bytes may wait for a peer that reads slowly; at least `message_max`.
     pub outbound_bytes_max: usize,
@@ -84,6 +90,8 @@ impl EndpointConfig {
     pub const HANDSHAKES_MAX: usize = 512;
     /// All nodes of a large machine that come back at once.
     pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 128;
+    /// More than a flood of ten thousand; they cost little.
+    pub const WAITING_MAX: usize = 16_384;
     /// As Zeek's `Broker::peer_buffer_size` since 7.2.
     pub const OUTBOUND_MESSAGES_MAX: usize = 8192;
     /// Four of the largest messages.
@@ -100,6 +108,12 @@ impl EndpointConfig {
     /// The memory that a message of this many bytes may take once it is decoded: itself, and what its values take.
     pub fn weight(len: usize) -> usize {
         len.saturating_add(size_of::<broker_codec::Data>().saturating_mul(len.min(VALUES_MAX)))
+    }
+
+    /// How long an accepted peer may be there without having shown to be alive.
+    pub(crate) fn probation(&self) -> Duration {
+        self.liveness
+            .map_or(Self::LIVENESS_TIMEOUT, |liveness| liveness.timeout)
     }
 
     pub(crate) fn validate(&self) -> Result<(), EndpointError> {
@@ -195,6 +209,7 @@ impl Default for EndpointConfig {
             connections_per_address_max: Self::CONNECTIONS_PER_ADDRESS_MAX,
             handshakes_max: Self::HANDSHAKES_MAX,
             handshakes_per_address_max: Self::HANDSHAKES_PER_ADDRESS_MAX,
+            waiting_max: Self::WAITING_MAX,
             outbound_messages_max: Self::OUTBOUND_MESSAGES_MAX,
             outbound_bytes_max: Self::OUTBOUND_BYTES_MAX,
             overflow: OverflowPolicy::default(),

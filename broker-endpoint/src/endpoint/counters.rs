@@ -25,9 +25,9 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections accepted, refused ones not included.
+    /// Accepted connections whose handshake began.
     accepted,
-    /// Connections closed at once because too many were open.
+    /// Accepted connections closed before their handshake began, because too many others were there.
     refused,
     /// Times that accepting failed, for example for want of file descriptors.
     accept_errors,

@@ -157,6 +157,15 @@ pub enum EndReason {
         /// How many bytes these have.
         bytes: usize,
     },
+    /// The peer read nothing.
+    #[error("peer took nothing for {} s of what waited for it", .silence.as_secs_f32())]
+    Stuck {
+        /// For how long.
+        silence: Duration,
+    },
+    /// There were too many peers, and this young one came from the address that had most.
+    #[error("gave way to a peer from another address, of which fewer are here")]
+    GaveWay,
     /// The peer sent too many bad messages.
     #[error("peer sent more than {max} bad messages within {} s", .window.as_secs())]
     TooManyRejections {
@@ -174,11 +183,16 @@ impl EndReason {
     /// Whether we ended the peering, which makes it removed and not lost (`internal/peering.cc`, `on_peering_end`).
     pub const fn is_removal(&self) -> bool {
         match self {
-            Self::Closed | Self::Failed(_) | Self::Tls(_) | Self::Ended(PeeringEnd::Silent { .. }) => false,
+            Self::Closed
+            | Self::Failed(_)
+            | Self::Tls(_)
+            | Self::Stuck { .. }
+            | Self::Ended(PeeringEnd::Silent { .. }) => false,
             Self::Frame(_)
             | Self::Ended(_)
             | Self::Overflow { .. }
             | Self::TooManyRejections { .. }
+            | Self::GaveWay
             | Self::Internal => true,
         }
     }
@@ -234,6 +248,9 @@ pub enum PeeringError {
     /// Too many connections were in their handshake, and this one was the oldest.
     #[error("gave way to newer connections, of which too many are in their handshake")]
     GaveWay,
+    /// Too many peers are here, and none of them had to give way.
+    #[error("too many peers are here already, or from this address")]
+    TooManyPeers,
     /// We are leaving.
     #[error("endpoint is shutting down")]
     ShuttingDown,

@@ -48,7 +48,7 @@ pub use counters::EndpointCounters;
 pub use event::{
     EndReason, EndpointEvent, Message, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError,
 };
-pub(crate) use limits::{HandshakeSlot, Slot};
+pub(crate) use limits::{HandshakeSlot, Origin, PeerSlot};
 pub(crate) use shared::{Report, Shared};
 
 use crate::{
@@ -135,7 +135,11 @@ impl Endpoint {
             counters: counters::Counters::default(),
             acceptance: tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls),
             protection: tls.map_or(Connection::Plaintext, Connection::Tls),
-            connection_limit: limits::Limit::new(config.connections_max, config.connections_per_address_max),
+            peers: limits::Peers::new(
+                config.connections_max,
+                config.connections_per_address_max,
+                config.probation(),
+            ),
             handshakes: limits::Handshakes::new(config.handshakes_max, config.handshakes_per_address_max),
             stopped: CancellationToken::new(),
             epoch: Instant::now(),

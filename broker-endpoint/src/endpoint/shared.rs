@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo,
     counters::Counters,
-    limits::{Handshakes, Limit},
+    limits::{Handshakes, Peers},
 };
 use crate::{
     connection::{Outbox, OutboxLimits},
@@ -33,7 +33,9 @@ pub(crate) struct Shared {
     pub(crate) acceptance: Acceptance,
     /// How connections that we open are protected.
     pub(crate) protection: Connection,
-    pub(crate) connection_limit: Arc<Limit>,
+    /// The accepted connections that are peerings.
+    pub(crate) peers: Arc<Peers>,
+    /// The accepted connections that are not yet.
     pub(crate) handshakes: Arc<Handshakes>,
     /// Cancelled when the owner is gone.
     pub(crate) stopped: CancellationToken,

@@ -28,7 +28,7 @@ pub use context::{TlsContext, library_version};
 pub use error::{TlsConfigError, TlsError};
 
 /// The content type of the TLS record that a client begins with (RFC 8446, section 5.1).
-const HANDSHAKE_RECORD: u8 = 0x16;
+pub(crate) const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// How connections are protected.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use broker_codec::Data;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpSocket, task::JoinSet};
 
 use super::*;
@@ -115,34 +116,115 @@ async fn good_peers_are_served_while_a_tls_port_is_attacked() {
     check_attack(TlsConfig::Anonymous).await;
 }
 
+/// Becomes a peer, from this address and with an id that has this number; wants everything and reads nothing.
+async fn subscriber_from(last_byte: u8, number: u8, address: SocketAddr) -> Script {
+    let mut script = connect_from(last_byte, address).await.expect("connected");
+    let id = format!("eeeeeeeeeeee4eee8eee0000000000{number:02x}");
+    script.say(&format!("00000017 06 5a45454b {id} 0101")).await;
+    script.expect(PROBE).await;
+    script.expect(VERSION_SELECT_SMALL).await;
+    script.frame().await;
+    script.say("00000003 0b 01 00").await;
+    script.expect(ACK).await;
+    script
+}
+
 #[tokio::test]
-async fn connections_beyond_the_limits_are_closed() {
-    let endpoint = start(EndpointConfig {
+async fn peers_beyond_the_limits_are_refused() {
+    let mut endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
         connections_max: 3,
         connections_per_address_max: 2,
         ..plaintext()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let mut kept = Vec::new();
-    for last_byte in [1, 1, 2] {
+    for (last_byte, number) in [(1, 1), (1, 2), (2, 3)] {
+        kept.push(subscriber_from(last_byte, number, address).await);
+        peer_added(&mut endpoint).await;
+    }
+    // One address has its share, the other may not take what the first has.
+    for last_byte in [1, 2] {
         let mut script = connect_from(last_byte, address).await.expect("connected");
-        script.expect(PROBE).await;
-        kept.push(script);
+        script.expect_end().await;
     }
-    for last_byte in [1, 2, 3] {
-        connect_from(last_byte, address)
-            .await
-            .expect("connected")
-            .expect_end()
-            .await;
-    }
-    assert_eq!(endpoint.handle().counters().refused, 3);
-    // The last one came from another address.
+    assert_eq!(endpoint.handle().counters().refused, 2);
     drop(kept.pop());
-    loop {
-        let mut script = connect_from(3, address).await.expect("connected");
-        if script.0.read(&mut [0]).await.expect("an orderly end") == 1 {
-            break;
-        }
+    peer_lost(&mut endpoint).await;
+    kept.push(subscriber_from(2, 4, address).await);
+    peer_added(&mut endpoint).await;
+    assert_eq!(endpoint.handle().counters().peers_added, 4);
+}
+
+#[tokio::test]
+async fn who_takes_every_place_makes_room_for_somebody_new() {
+    let mut endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
+        connections_max: 3,
+        ..plaintext()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let mut kept = Vec::new();
+    for number in 1..=3 {
+        kept.push(subscriber_from(1, number, address).await);
+        peer_added(&mut endpoint).await;
     }
+    kept.push(subscriber_from(2, 4, address).await);
+    let events = [next(&mut endpoint).await, next(&mut endpoint).await];
+    let youngest = |peer: &PeerInfo| peer.id.to_string().ends_with("03");
+    let gave_way = |event: &EndpointEvent| matches!(event, EndpointEvent::PeerRemoved { peer, reason: EndReason::GaveWay } if youngest(peer));
+    assert!(events.iter().any(gave_way), "{events:?}");
+    assert_eq!(endpoint.handle().peers().await.len(), 3);
+}
+
+/// Both ends of many connections are in this process.
+fn raise_file_limit() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limit).expect("up to the maximum");
+}
+
+#[tokio::test]
+async fn somebody_new_overtakes_a_flood() {
+    // Three times as many as begin at once, from one address; they begin with TLS and never go on.
+    const FLOOD: u16 = 1500;
+    raise_file_limit();
+    let mut endpoint = start(EndpointConfig::default());
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let mut flood = Vec::new();
+    for _ in 0..FLOOD {
+        let mut script = connect_from(1, address).await.expect("connected");
+        // It may have given way already.
+        let _ = script.0.write_all(&[0x16]).await;
+        flood.push(script);
+    }
+    let newcomer = start(EndpointConfig::default());
+    newcomer.handle().peer(address.into(), None).await;
+    assert_eq!(peer_added(&mut endpoint).await.id, newcomer.id());
+    // At 200 a second, most of the flood still waits.
+    let counters = endpoint.handle().counters();
+    assert!(counters.accepted < u64::from(FLOOD), "{counters:?}");
+}
+
+#[tokio::test]
+async fn somebody_new_is_served_although_no_more_may_wait() {
+    const FLOOD: usize = 700;
+    raise_file_limit();
+    let mut endpoint = start(EndpointConfig {
+        waiting_max: 10,
+        ..EndpointConfig::default()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let mut flood = Vec::new();
+    for _ in 0..FLOOD {
+        flood.push(connect_from(1, address).await.expect("connected"));
+    }
+    let newcomer = start(EndpointConfig::default());
+    newcomer.handle().peer(address.into(), None).await;
+    assert_eq!(peer_added(&mut endpoint).await.id, newcomer.id());
+    let counters = endpoint.handle().counters();
+    assert!(counters.refused > 0, "{counters:?}");
 }

@@ -1,6 +1,7 @@
 //! Peers that do not read, and owners that do not listen.
 
-use broker_codec::Data;
+use broker_codec::{Data, peering::Liveness};
+use futures_util::FutureExt;
 
 use super::*;
 
@@ -129,6 +130,80 @@ async fn a_peer_that_pings_and_does_not_read_is_not_read_from_for_ever() {
         );
     }
     publish_many(&endpoint, &mut good).await;
+}
+
+#[tokio::test]
+async fn the_system_buffers_little_for_a_stuck_peer() {
+    let mut endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
+        ..plaintext()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let _script = subscriber_of_everything(address).await;
+    peer_added(&mut endpoint).await;
+    // 20 MB, all of which our own queue has room for.
+    for number in 0..MANY {
+        let publish = endpoint.handle().publish(topic("x"), &large(number)).await;
+        publish.expect("published");
+    }
+    // When somebody else has heard something later, everything before is where it can go.
+    let mut good = start(EndpointConfig {
+        subscriptions: vec![topic("last")],
+        ..plaintext()
+    });
+    good.handle().peer(address.into(), None).await;
+    peer_added(&mut good).await;
+    endpoint
+        .handle()
+        .publish(topic("last"), &Data::Count(1))
+        .await
+        .expect("published");
+    message(&mut good).await;
+    let counters = endpoint.handle().counters();
+    assert_eq!(counters.overflowed, 0);
+    // Without a limit it is 2.5 MB and more.
+    assert!(counters.bytes_out < 1 << 20, "{counters:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_and_takes_nothing_is_given_up() {
+    let timeout = Duration::from_millis(200);
+    let mut endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
+        outbound_messages_max: 10,
+        liveness: Some(Liveness {
+            interval: timeout / 2,
+            timeout,
+        }),
+        ..plaintext()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let Script(stream) = subscriber_of_everything(address).await;
+    peer_added(&mut endpoint).await;
+    // It is never silent.
+    let (_unread, mut speaking) = stream.into_split();
+    let ping = from_hex(&envelope_of_large(SMALL, 4, "<$>", b"ping"));
+    let speaker = tokio::spawn(async move { while speaking.write_all(&ping).await.is_ok() {} });
+    let reason = loop {
+        // As long as it is there, something waits for it.
+        endpoint
+            .handle()
+            .publish(topic("x"), &large(0))
+            .await
+            .expect("published");
+        if let Some(event) = endpoint.recv().now_or_never() {
+            match event {
+                Some(EndpointEvent::PeerLost { reason, .. }) => break reason,
+                other => panic!("expected a loss, got {other:?}"),
+            }
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(
+        matches!(reason, EndReason::Stuck { silence } if silence >= timeout),
+        "{reason:?}"
+    );
+    speaker.await.expect("no panic");
 }
 
 #[tokio::test]

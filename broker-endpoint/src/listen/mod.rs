@@ -1,0 +1,122 @@
+//! Listening and accepting.
+
+mod accept;
+mod lobby;
+mod pace;
+
+use std::{
+    collections::HashSet,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, lookup_host};
+use tracing::debug;
+
+pub(crate) use accept::run;
+
+use crate::{EndpointError, text};
+
+/// Connections that the system may complete before we accept them; the most that it allows by default.
+const BACKLOG: i32 = 4096;
+
+/// Listens as `Broker::listen` does.
+///
+/// The empty host is every address, IPv6 and IPv4 on one socket, or only IPv4 where the system has no IPv6; `::` is the same
+/// without the fallback, and `0.0.0.0` is IPv4 only. A name is listened on at each of its addresses that can be.
+pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, EndpointError> {
+    let address = match host {
+        "" => match bind_address(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+            Ok(listener) => return Ok(vec![listener]),
+            // The port may be taken only there.
+            Err(EndpointError::Listen { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
+                IpAddr::from(Ipv4Addr::UNSPECIFIED)
+            }
+            Err(error) => return Err(error),
+        },
+        host => match host.parse() {
+            Ok(address) => address,
+            Err(_) => return bind_name(host, port).await,
+        },
+    };
+    Ok(vec![bind_address(SocketAddr::new(address, port))?])
+}
+
+async fn bind_name(host: &str, port: u16) -> Result<Vec<TcpListener>, EndpointError> {
+    let unknown = |source| EndpointError::Resolve {
+        host: host.to_owned(),
+        source,
+    };
+    let addresses = lookup_host((host, port)).await.map_err(unknown)?;
+    match bind_all(addresses) {
+        (listeners, _) if !listeners.is_empty() => Ok(listeners),
+        (_, Some(error)) => Err(error),
+        (_, None) => Err(unknown(io::Error::new(
+            io::ErrorKind::NotFound,
+            "name has no address",
+        ))),
+    }
+}
+
+/// DIFFERENCE(listen-on-all-addresses-of-a-name): Broker binds the first one that works, which is `::1` alone for `localhost`.
+fn bind_all(addresses: impl Iterator<Item = SocketAddr>) -> (Vec<TcpListener>, Option<EndpointError>) {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut failure = None;
+    let mut tried = HashSet::new();
+    for mut address in addresses {
+        if !tried.insert(address.ip()) {
+            continue;
+        }
+        // All get the port that the system chose for the first.
+        if let Some(first) = listeners.first().and_then(|first| first.local_addr().ok()) {
+            address.set_port(first.port());
+        }
+        match bind_address(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => {
+                debug!(%address, error = text(&error), "an address of a name cannot be listened on");
+                failure = Some(error);
+            }
+        }
+    }
+    (listeners, failure)
+}
+
+fn bind_address(address: SocketAddr) -> Result<TcpListener, EndpointError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bind().map_err(|source| EndpointError::Listen { address, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_of_a_name_are_listened_on_at_one_port() {
+        let [v4, v6, elsewhere] =
+            ["127.0.0.1:0", "[::1]:0", "192.0.2.1:0"].map(|text| text.parse::<SocketAddr>().unwrap());
+        let (listeners, failure) = bind_all([v4, elsewhere, v6, v4].into_iter());
+        let addresses: Vec<_> = listeners
+            .iter()
+            .map(|listener| listener.local_addr().unwrap())
+            .collect();
+        let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
+        assert_eq!(ips, [v4.ip(), v6.ip()]);
+        assert_eq!(addresses[0].port(), addresses[1].port());
+        assert!(
+            matches!(failure, Some(EndpointError::Listen { .. })),
+            "{failure:?}"
+        );
+    }
+}
