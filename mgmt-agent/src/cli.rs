@@ -88,6 +88,9 @@ pub struct SettingArgs {
         allow_hyphen_values = true
     )]
     pub zeek_argument: Vec<String>,
+    /// What the controller speaks, as long as it has said nothing: `seed` if it is of Zeek's commit 54aaf3a623
+    #[arg(long, value_name = "ZEEK")]
+    pub peer_api: Option<String>,
     /// The script that makes a Zeek process a managed node; Zeek's own if it has one, else one of ours
     #[arg(long, value_name = "SCRIPT")]
     pub node_script: Option<String>,

@@ -64,6 +64,9 @@ pub struct SettingArgs {
     /// This controller's name [Zeek: `Management::Controller::name`]
     #[arg(long)]
     pub name: Option<String>,
+    /// What peers speak, as long as they have said nothing that tells: `4.1` if clients are of Zeek 4.1 rather than 4.2
+    #[arg(long, value_name = "ZEEK")]
+    pub peer_api: Option<String>,
     /// Where to serve zeek-client, or `off` [Zeek: `listen_address_websocket`, `listen_port_websocket`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub websocket_listen: Option<Listener>,

@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::data::{Port, Protocol};
+use broker_codec::data::{Address, Port, Protocol};
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
+use mgmt_api::Dialect;
 use mgmt_host::config::{self, Resolver, Sourced, Value};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
@@ -42,6 +43,7 @@ pub struct ZeekCommand {
 const NO_CONTROLLER: &str = "0.0.0.0";
 
 /// The settings that have no name in Zeek.
+const PEER_API: &str = "peer api";
 const ZEEK_VERSION: &str = "zeek version";
 const NODE_SCRIPT: &str = "node script";
 
@@ -101,6 +103,7 @@ impl Config {
         resolver.listener_flag(LISTEN, args.listen, "--listen");
         resolver.flag(ZEEK_VERSION, args.zeek_version.as_deref(), "--zeek-version");
         resolver.flag(NODE_SCRIPT, args.node_script.as_deref(), "--node-script");
+        resolver.flag(PEER_API, args.peer_api.as_deref(), "--peer-api");
         let controller = args.controller.as_ref().map(controller_value);
         resolver.flag(names::CONTROLLER, controller.as_deref(), "--controller");
         let config = resolve(&mut resolver, args);
@@ -120,6 +123,14 @@ impl Config {
     /// What `dump-config` prints, as JSON.
     pub fn dump_json(&self) -> String {
         config::dump_json(&self.effective)
+    }
+}
+
+/// What older controllers are told: where we listen, as Zeek's agents told them.
+fn own_address(listen: Listener) -> Address {
+    match listen {
+        Listener::At(address) if !address.ip().is_unspecified() => address.ip().into(),
+        _ => Settings::default().address,
     }
 }
 
@@ -186,6 +197,8 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
             configured,
         },
         shim_topic: topic(names::SHIM_TOPIC, mgmt_api::topics::SUPERVISOR_SHIM),
+        controller_api: resolver.take(PEER_API, Dialect::V7_0).value,
+        address: own_address(listen),
     };
     Config {
         name,

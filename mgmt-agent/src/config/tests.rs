@@ -142,6 +142,7 @@ fn every_setting_can_be_assigned_and_is_shown() {
             ..core::zeek::Settings::default()
         },
         shim_topic: "st".into(),
+        ..Settings::default()
     };
     assert_eq!(config.settings, expected);
 }

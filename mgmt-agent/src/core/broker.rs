@@ -10,6 +10,7 @@
 //! Here alone events are told apart by their topic and sender, read, and written. Whoever has a Broker endpoint, or a
 //! recording of one, can drive an agent with it.
 
+mod controllers;
 #[cfg(test)]
 mod tests;
 
@@ -17,10 +18,12 @@ use std::collections::VecDeque;
 
 use broker_codec::{
     Data, EndpointId,
-    data::{DataError, ZeekString},
+    data::{Address, DataError, ZeekString},
     zeek::Event,
 };
-use mgmt_api::{AgentRequest, IdSource, Level, NodeMessage, Now, topics};
+use mgmt_api::{
+    AgentRequest, Dialect, DialectError, IdSource, Level, NodeMessage, Now, dialect::Published, topics,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -28,6 +31,7 @@ use super::{
     supervision::Report,
     zeek::{self, ZeekSupervisor},
 };
+use controllers::{Addressed, Controllers};
 
 /// What an operator can choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +43,11 @@ pub struct Settings {
     /// Where the Management framework's part of the Supervisor tells about nodes:
     /// `Management::Supervisor::topic_prefix`.
     pub shim_topic: ZeekString,
+    /// What controllers are taken to speak that have not said anything. Those from 5.0 on understand the model, and those
+    /// of 4.x have a topic of their own and are spoken to there as well.
+    pub controller_api: Dialect,
+    /// The agent's own address. Controllers up to Zeek's commit 54aaf3a623 are told.
+    pub address: Address,
 }
 
 impl Default for Settings {
@@ -47,9 +56,15 @@ impl Default for Settings {
             agent: super::Settings::default(),
             supervisor: zeek::Settings::default(),
             shim_topic: topics::SUPERVISOR_SHIM.into(),
+            controller_api: Dialect::V7_0,
+            address: LOCALHOST,
         }
     }
 }
+
+/// What agents up to 54aaf3a623 took for their address, unless they were told another one (`agent/config.zeek`,
+/// `default_address`).
+const LOCALHOST: Address = Address::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
 
 impl Settings {
     /// The topic on which controllers and agent talk.
@@ -57,13 +72,14 @@ impl Settings {
         topics::agent(&self.agent.topic_prefix, &self.agent.name)
     }
 
-    /// What the endpoint subscribes to, as Zeek's agent does (`agent/main.zeek`).
-    pub fn subscriptions(&self) -> [ZeekString; 4] {
+    /// What the endpoint subscribes to: as Zeek's agent does (`agent/main.zeek`), and as that of 4.x does.
+    pub fn subscriptions(&self) -> [ZeekString; 5] {
         [
             self.agent_topic(),
             self.supervisor.topic.clone(),
             self.agent.node_topic.clone(),
             self.shim_topic.clone(),
+            Controllers::old_topic(self),
         ]
     }
 }
@@ -134,8 +150,10 @@ pub enum Action {
         /// The line's message. Whatever names it holds, it is one line.
         message: String,
     },
-    /// Publish an event to every peer that has subscribed to the topic.
+    /// Publish an event.
     Publish {
+        /// To this peer, whatever it has subscribed to; else to every peer that has subscribed to the topic.
+        to: Option<EndpointId>,
         /// The topic.
         topic: ZeekString,
         /// The event, without metadata.
@@ -178,6 +196,7 @@ pub struct BrokerAgent {
     settings: Settings,
     agent: Agent,
     supervisor: ZeekSupervisor,
+    controllers: Controllers,
     /// The Supervisor's peering, while there is one.
     supervisor_peer: Option<EndpointId>,
     now: Now,
@@ -195,6 +214,7 @@ impl BrokerAgent {
         Self {
             agent: Agent::new(settings.agent.clone(), ids),
             supervisor: ZeekSupervisor::new(settings.supervisor.clone()),
+            controllers: Controllers::new(settings.clone()),
             settings,
             supervisor_peer: None,
             now: Now::START,
@@ -228,9 +248,12 @@ impl BrokerAgent {
                 self.supervisor_peer = Some(peer);
                 Inner::Supervisor(zeek::Input::Connected)
             }
-            Input::PeerAdded { peer, address, .. } => Inner::Agent(input::Input::PeerAdded {
-                peer: format!("{peer} at {address}"),
-            }),
+            Input::PeerAdded { peer, address, .. } => {
+                self.controllers.added(peer);
+                Inner::Agent(input::Input::PeerAdded {
+                    peer: format!("{peer} at {address}"),
+                })
+            }
             Input::PeerLost { peer, reason } if self.supervisor_peer == Some(peer) => {
                 self.supervisor_peer = None;
                 Inner::Supervisor(zeek::Input::Disconnected { reason })
@@ -241,14 +264,15 @@ impl BrokerAgent {
                 None => Inner::Agent(input::Input::Supervisor(Report::Lost { reason })),
             },
             // The agent does not mind: controllers come back, and of nodes the Supervisor tells.
-            Input::PeerLost { .. } | Input::Tick => Inner::Agent(input::Input::Tick),
-            Input::Message { peer, topic, data } => match self.read(peer, &topic, data) {
-                Ok(inner) => inner,
-                Err(reason) => {
-                    actions.push(Action::Refuse { peer, topic, reason });
-                    return actions;
-                }
-            },
+            Input::PeerLost { peer, .. } => {
+                self.controllers.lost(peer);
+                Inner::Agent(input::Input::Tick)
+            }
+            Input::Tick => Inner::Agent(input::Input::Tick),
+            Input::Message { peer, topic, data } => {
+                self.message(&mut actions, peer, topic, data);
+                return actions;
+            }
             Input::DirectoryFailed { path, reason } => {
                 Inner::Agent(input::Input::DirectoryFailed { path, reason })
             }
@@ -266,33 +290,69 @@ impl BrokerAgent {
             .min()
     }
 
+    /// Takes in what a peer published.
+    fn message(&mut self, actions: &mut Vec<Action>, peer: EndpointId, topic: ZeekString, data: Data) {
+        match self.read(actions, peer, &topic, data) {
+            Ok(inners) => {
+                for inner in inners {
+                    self.run(actions, inner);
+                }
+            }
+            Err(reason) => actions.push(Action::Refuse { peer, topic, reason }),
+        }
+        let owed = self.controllers.settle();
+        address(actions, "an answer", owed);
+    }
+
     /// What a message means, or why it means nothing.
     ///
     /// DIFFERENCE(peer-topics): Zeek's agent handles any event that it has a handler for, whoever sends it on whatever
     /// topic: any peer could speak for the Supervisor.
-    fn read(&self, peer: EndpointId, topic: &ZeekString, data: Data) -> Result<Inner, String> {
+    fn read(
+        &mut self,
+        actions: &mut Vec<Action>,
+        peer: EndpointId,
+        topic: &ZeekString,
+        data: Data,
+    ) -> Result<Vec<Inner>, String> {
         let event = Event::from_data(data).map_err(|error| error.to_string())?;
         if self.supervisor_peer == Some(peer) {
-            return Ok(Inner::Supervisor(zeek::Input::Event(event)));
+            return Ok(vec![Inner::Supervisor(zeek::Input::Event(event))]);
         }
-        let readable = |error: DataError| error.to_string();
         let Settings {
             agent,
             supervisor,
             shim_topic,
+            ..
         } = &self.settings;
-        if topic.starts_with(&self.settings.agent_topic()) {
-            let request: AgentRequest = event.parse().map_err(readable)?;
-            let topic = topic.clone();
-            Ok(Inner::Agent(input::Input::Request { topic, request }))
-        } else if *topic == agent.node_topic {
-            let message: NodeMessage = event.parse().map_err(readable)?;
-            Ok(Inner::Agent(input::Input::Node(message)))
-        } else if topic.starts_with(&supervisor.topic) || topic.starts_with(shim_topic) {
-            Err("only the Supervisor speaks on this topic".into())
-        } else {
-            Err("nobody listens on this topic".into())
+        let of_controllers = topic.starts_with(&self.settings.agent_topic())
+            || topic.starts_with(&Controllers::old_topic(&self.settings));
+        if !of_controllers && *topic != agent.node_topic {
+            return Err(
+                if topic.starts_with(&supervisor.topic) || topic.starts_with(shim_topic) {
+                    "only the Supervisor speaks on this topic"
+                } else {
+                    "nobody listens on this topic"
+                }
+                .into(),
+            );
         }
+        let translated = self.controllers.incoming(peer, topic, event);
+        let (said, answers) = translated.map_err(|error| error.to_string())?;
+        address(actions, "an answer", Ok(answers));
+        let readable = |error: DataError| error.to_string();
+        said.into_iter()
+            .map(|Published { topic, event }| {
+                let input = if of_controllers {
+                    let request: AgentRequest = event.parse().map_err(readable)?;
+                    input::Input::Request { topic, request }
+                } else {
+                    let message: NodeMessage = event.parse().map_err(readable)?;
+                    input::Input::Node(message)
+                };
+                Ok(Inner::Agent(input))
+            })
+            .collect()
     }
 
     /// Has the machines take an input in, and what they tell each other because of it.
@@ -315,7 +375,7 @@ impl BrokerAgent {
     fn agent_step(&mut self, actions: &mut Vec<Action>, inputs: &mut VecDeque<Inner>, input: input::Input) {
         let reqid = about(&input);
         for action in self.agent.step(self.now, input) {
-            actions.push(match action {
+            let action = match action {
                 action::Action::Supervise(command) => {
                     let id = command.id().clone();
                     self.supervisor_step(actions, inputs, Some(&id), zeek::Input::Command(command));
@@ -326,13 +386,10 @@ impl BrokerAgent {
                     reqid: reqid.clone(),
                     message,
                 },
-                action::Action::Publish { topic, event } => match event.to_event() {
-                    Ok(event) => Action::Publish { topic, event },
-                    Err(error) => Action::Unsendable {
-                        event: event.event_name().into(),
-                        reason: error.to_string(),
-                    },
-                },
+                action::Action::Publish { topic, event } => {
+                    self.publish(actions, topic, &event);
+                    continue;
+                }
                 action::Action::MakeDirectory { path } => Action::MakeDirectory { path },
                 action::Action::RunArchiver {
                     directory,
@@ -343,7 +400,30 @@ impl BrokerAgent {
                     command,
                     message,
                 },
-            });
+            };
+            actions.push(action);
+        }
+    }
+
+    /// What is told to nodes is the same in every dialect.
+    fn publish(&mut self, actions: &mut Vec<Action>, topic: ZeekString, outgoing: &action::Outgoing) {
+        let name = outgoing.event_name();
+        let event = match outgoing.to_event() {
+            Ok(event) => event,
+            Err(error) => {
+                actions.push(unsendable(name, &error));
+                return;
+            }
+        };
+        match outgoing {
+            action::Outgoing::Node(_) => {
+                let to = None;
+                actions.push(Action::Publish { to, topic, event });
+            }
+            action::Outgoing::Agent(_) => {
+                let addressed = self.controllers.outgoing(&topic, &event);
+                address(actions, name, addressed);
+            }
         }
     }
 
@@ -361,12 +441,34 @@ impl BrokerAgent {
                     reqid: reqid.cloned(),
                     message,
                 }),
-                zeek::Action::Publish { topic, event } => actions.push(Action::Publish { topic, event }),
+                zeek::Action::Publish { topic, event } => {
+                    let to = None;
+                    actions.push(Action::Publish { to, topic, event });
+                }
                 zeek::Action::Report(report) => {
                     inputs.push_back(Inner::Agent(input::Input::Supervisor(report)));
                 }
             }
         }
+    }
+}
+
+/// Has everything published, or says why it cannot be.
+fn address(actions: &mut Vec<Action>, what: &str, addressed: Result<Vec<Addressed>, DialectError>) {
+    match addressed {
+        Ok(addressed) => actions.extend(
+            addressed
+                .into_iter()
+                .map(|(to, Published { topic, event })| Action::Publish { to, topic, event }),
+        ),
+        Err(error) => actions.push(unsendable(what, &error)),
+    }
+}
+
+fn unsendable(event: &str, reason: &dyn std::fmt::Display) -> Action {
+    Action::Unsendable {
+        event: event.into(),
+        reason: reason.to_string(),
     }
 }
 

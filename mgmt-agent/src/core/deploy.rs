@@ -1,6 +1,6 @@
 //! Deployments, standing by, and what is left when the Supervisor has been away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::{ZeekString, to_data};
 use mgmt_api::{Configuration, ResultRecord, State, SupervisorStatus};
@@ -16,7 +16,15 @@ use super::{
 };
 
 /// What marks the processes of controllers and agents in a Supervisor (`*/boot.zeek`). They are left alone.
-pub(super) const MANAGEMENT_NODE: &[u8] = b"ZEEK_MANAGEMENT_NODE";
+const MANAGEMENT_NODE: &[u8] = b"ZEEK_MANAGEMENT_NODE";
+
+/// The same up to 5.0.0-rc1.
+const OLD_MANAGEMENT_NODE: &[u8] = b"ZEEK_CLUSTER_MGMT_NODE";
+
+/// What a process with this environment is to the Management framework; none if it is no part of it.
+pub(super) fn management_role(env: &BTreeMap<ZeekString, ZeekString>) -> Option<&ZeekString> {
+    env.get(MANAGEMENT_NODE).or_else(|| env.get(OLD_MANAGEMENT_NODE))
+}
 
 /// A configuration on its way to the Supervisor.
 #[derive(Debug)]
@@ -155,7 +163,7 @@ impl Agent {
             }
         };
         for (name, supervised) in &status.nodes {
-            if !supervised.node.env.contains_key(MANAGEMENT_NODE) {
+            if management_role(&supervised.node.env).is_none() {
                 let id = self.ids.next_id();
                 self.commands.insert(id.clone(), Purpose::Destroy(name.clone()));
                 turn.push(Action::Supervise(Command::Destroy {

@@ -3,7 +3,7 @@ use mgmt_api::{ClusterRole, NodeStatus, ResultRecord, Role, State, SupervisedNod
 
 use super::{
     agent::{Agent, Purpose},
-    deploy::MANAGEMENT_NODE,
+    deploy::management_role,
     node_config::NO_PORT,
     requests::{Kind, Logged, Pending},
     turn::Turn,
@@ -88,7 +88,7 @@ impl Agent {
                 ..node_status(name, own.map_or(State::Pending, |own| own.node.state))
             }
         } else {
-            match config.env.get(MANAGEMENT_NODE).map(ZeekString::as_bytes) {
+            match management_role(&config.env).map(ZeekString::as_bytes) {
                 Some(b"CONTROLLER") => self.management_status(name, Role::Controller),
                 Some(b"AGENT") => self.management_status(name, Role::Agent),
                 Some(other) => {

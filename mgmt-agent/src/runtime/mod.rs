@@ -360,7 +360,7 @@ impl Runtime {
                 reqid,
                 message,
             } => self.log(time, level, reqid.as_ref(), &message),
-            Action::Publish { topic, event } => self.publish(&topic, event).await,
+            Action::Publish { to, topic, event } => self.publish(to, &topic, event).await,
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.disk_overflows += 1;
@@ -403,12 +403,12 @@ impl Runtime {
         self.log.write(time, level, message);
     }
 
-    async fn publish(&mut self, topic: &ZeekString, event: Event) {
+    async fn publish(&mut self, to: Option<EndpointId>, topic: &ZeekString, event: Event) {
         self.counters.published += 1;
         let reqid = reqid_of(&event).cloned();
         let name = event.name.clone();
         tracing::debug!(reqid = reqid.as_ref().map(display), event = %name, %topic, "publishing");
-        if let Err(error) = self.native.publish(topic, event).await {
+        if let Err(error) = self.native.publish(to, topic, event).await {
             self.counters.unsendable += 1;
             tracing::error!(
                 reqid = reqid.as_ref().map(display),

@@ -125,8 +125,14 @@ impl Native {
         }
     }
 
-    /// Sends an event to every peer that has subscribed to the topic, as Zeek 9.0 does: with an empty list of metadata.
-    pub(super) async fn publish(&self, topic: &ZeekString, event: Event) -> Result<(), SendError> {
+    /// Sends an event to a peer, or to every peer that has subscribed to the topic, as Zeek 9.0 does: with an empty list of
+    /// metadata.
+    pub(super) async fn publish(
+        &self,
+        to: Option<EndpointId>,
+        topic: &ZeekString,
+        event: Event,
+    ) -> Result<(), SendError> {
         if self.peers.is_empty() {
             return Ok(());
         }
@@ -134,9 +140,11 @@ impl Native {
             metadata: Some(Vec::new()),
             ..event
         };
-        self.handle
-            .publish(Topic::new(topic)?, &event.into_data())
-            .await?;
+        let (topic, data) = (Topic::new(topic)?, event.into_data());
+        match to {
+            Some(peer) => self.handle.publish_to(peer, topic, &data).await?,
+            None => self.handle.publish(topic, &data).await?,
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use std::{path::PathBuf, time::Duration};
 
 use broker_codec::data::Port;
 use broker_endpoint::tls::TlsConfig;
+use mgmt_api::Dialect;
 use mgmt_host::config::{self, Resolver, join_plain};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
@@ -36,6 +37,8 @@ pub struct Config {
     pub broker_tls: TlsConfig,
     /// How long to wait between attempts to connect to an agent; zero for one attempt only.
     pub connect_retry: Duration,
+    /// What agents and clients are taken to speak that have not said anything that tells.
+    pub peer_api: Dialect,
     /// Where zeek-client connects.
     pub websocket: Listener,
     /// What the controller's core wants to know.
@@ -70,6 +73,7 @@ impl Config {
         resolver.flag(names::NAME, args.name.as_deref(), "--name");
         resolver.listener_flag(WEBSOCKET, args.websocket_listen, "--websocket-listen");
         resolver.listener_flag(BROKER, args.listen, "--listen");
+        resolver.flag(PEER_API, args.peer_api.as_deref(), "--peer-api");
         let config = resolve(&mut resolver, args);
         ConfigErrors::check(resolver.problems)?;
         Ok(Self {
@@ -90,6 +94,7 @@ impl Config {
     }
 }
 
+const PEER_API: &str = "peer api";
 const WEBSOCKET: (&str, &str) = (names::LISTEN_ADDRESS_WEBSOCKET, names::LISTEN_PORT_WEBSOCKET);
 const BROKER: (&str, &str) = (names::LISTEN_ADDRESS, names::LISTEN_PORT);
 
@@ -105,6 +110,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let settings = settings(resolver, broker);
     let broker_tls = resolver.broker_tls();
     let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
+    let peer_api = resolver.take(PEER_API, Dialect::V7_0).value;
     let management_log = resolver.management_log(&directories.spool);
     Config {
         name,
@@ -113,6 +119,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         broker,
         broker_tls,
         connect_retry,
+        peer_api,
         websocket,
         settings,
         management_log,

@@ -35,7 +35,7 @@ use broker_endpoint::{
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer, WebSocketTls},
 };
 use jiff::Timestamp;
-use mgmt_api::{ClientRequest, ClientResponse, Dialect, Now};
+use mgmt_api::{ClientRequest, ClientResponse, Now};
 use mgmt_host::{
     journal::{Journal, Seed},
     management_log::ManagementLog,
@@ -129,7 +129,7 @@ impl Runtime {
         enter(&config.working_dir)?;
 
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
-        let wire = Wire::new(config.settings.clone(), Dialect::V7_0);
+        let wire = Wire::new(config.settings.clone(), config.peer_api);
         let native = Native::start(&config, endpoint_id, &wire)
             .await
             .map_err(RunError::Broker)?;

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use broker_codec::data::{Port, Protocol};
 
-use mgmt_api::Level;
+use mgmt_api::{Dialect, Level};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,18 @@ impl Value for String {
 
     fn show(&self) -> String {
         format!("{self:?}")
+    }
+}
+
+impl Value for Dialect {
+    const EXPECTED: &'static str = "the first Zeek with the API: 4.1, 4.2, seed, 5.0.0-rc1, 5.0 or 7.0";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.name().to_owned()
     }
 }
 

@@ -90,7 +90,7 @@ impl InProcess {
                 // What the recorded agent heard and had no handler for.
                 | Action::Refuse { .. } => {}
                 Action::Log { message, .. } => self.log.push(message),
-                Action::Publish { topic, event } => {
+                Action::Publish { to, topic, event } => {
                     // As Zeek 9.0 sends it: with an empty list of metadata.
                     let event = Event {
                         metadata: Some(Vec::new()),
@@ -102,7 +102,7 @@ impl InProcess {
                         (Ok(topic), Ok(())) => {
                             let everyone = Among::everyone();
                             self.endpoint
-                                .publish(topic, payload.freeze(), EndpointId::NIL, &everyone);
+                                .publish(topic, payload.freeze(), to.unwrap_or(EndpointId::NIL), &everyone);
                         }
                         (topic, encoded) => self
                             .complaints

@@ -48,7 +48,7 @@ fn published(actions: &[Action]) -> Vec<(String, String)> {
     actions
         .iter()
         .filter_map(|action| match action {
-            Action::Publish { topic, event } => Some((topic.to_string(), event.name.to_string())),
+            Action::Publish { topic, event, .. } => Some((topic.to_string(), event.name.to_string())),
             _ => None,
         })
         .collect()
@@ -74,9 +74,16 @@ fn requests_reach_the_supervisor_and_its_failures_the_controller() {
     assert_eq!(published(&driven.added(CONTROLLER)), []);
     let hello = published(&driven.added(SUPERVISOR));
     let topic = "zeek/management/agent/a".to_owned();
+    // Controllers of 4.x, if there are any, listen elsewhere.
     assert_eq!(
         hello,
-        [(topic.clone(), "Management::Agent::API::notify_agent_hello".into())]
+        [
+            (topic.clone(), "Management::Agent::API::notify_agent_hello".into()),
+            (
+                "zeek/cluster-control/agent/a".into(),
+                "ClusterAgent::API::notify_agent_hello".into()
+            )
+        ]
     );
 
     let asked = driven.hears(CONTROLLER, &topic, &get_nodes("r1"));
@@ -232,4 +239,124 @@ fn inputs_and_actions_survive_a_journal() {
             assert_eq!(serde_json::from_str::<Action>(&text).unwrap(), action);
         }
     }
+}
+
+/// To whom what is published on which topic.
+fn addressed(actions: &[Action]) -> Vec<(Option<EndpointId>, String, String)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Publish { to, topic, event } => Some((*to, topic.to_string(), event.name.to_string())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn each_controller_is_answered_in_its_own_dialect() {
+    const OLD_CONTROLLER: EndpointId = EndpointId::from_random([4; 16]);
+    let (topic, old_topic) = ("zeek/management/agent/a", "zeek/cluster-control/agent/a");
+    let mut driven = Driven::new();
+    driven.added(SUPERVISOR);
+    driven.added(CONTROLLER);
+    driven.added(OLD_CONTROLLER);
+    driven.added(NODE);
+
+    let welcome = |module: &str| Event {
+        name: format!("{module}::API::agent_welcome_request").into(),
+        args: vec![Data::String("r".into())],
+        metadata: None,
+    };
+    let mut hears = |peer, topic: &str, event: Event| {
+        driven.step(Input::Message {
+            peer,
+            topic: topic.into(),
+            data: event.into_data(),
+        })
+    };
+    // As long as there is one, everybody who subscribed gets its answer, as from Zeek's agent.
+    let answered = hears(OLD_CONTROLLER, old_topic, welcome("ClusterAgent"));
+    let old_answer = "ClusterAgent::API::agent_welcome_response".to_owned();
+    assert_eq!(
+        addressed(&answered),
+        [(None, old_topic.into(), old_answer.clone())]
+    );
+    // With two that speak differently, each gets its own.
+    let answered = hears(CONTROLLER, topic, welcome("Management::Agent"));
+    assert_eq!(
+        addressed(&answered),
+        [
+            (
+                Some(CONTROLLER),
+                topic.into(),
+                "Management::Agent::API::agent_welcome_response".into()
+            ),
+            (Some(OLD_CONTROLLER), old_topic.into(), old_answer)
+        ]
+    );
+
+    let refused = hears(
+        OLD_CONTROLLER,
+        old_topic,
+        Event {
+            name: "ClusterAgent::API::set_configuration_request".into(),
+            args: vec![Data::String("r".into())],
+            metadata: None,
+        },
+    );
+    assert_eq!(
+        refusals(&refused),
+        [
+            "ClusterAgent::API::set_configuration_request: expected 2 arguments, got 1 (in the API of Zeek 4.2)"
+        ]
+    );
+    let lost = driven.step(Input::PeerLost {
+        peer: OLD_CONTROLLER,
+        reason: "gone".into(),
+    });
+    assert_eq!(lost, []);
+}
+
+#[test]
+fn a_deployment_that_is_refused_at_once_is_a_failure_for_an_old_controller() {
+    let mut driven = Driven::new();
+    // There is no Supervisor.
+    driven.added(CONTROLLER);
+    let nothing = Data::Vector(vec![
+        Data::String("c1".into()),
+        Data::Set([].into()),
+        Data::Set([].into()),
+    ]);
+    let actions = driven.step(Input::Message {
+        peer: CONTROLLER,
+        topic: "zeek/management/agent/a".into(),
+        data: Event {
+            name: "Management::Agent::API::set_configuration_request".into(),
+            args: vec![Data::String("r".into()), nothing],
+            metadata: None,
+        }
+        .into_data(),
+    });
+    let answers: Vec<&Event> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Publish { event, .. } => Some(event),
+            _ => None,
+        })
+        .collect();
+    let [answer] = answers[..] else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(
+        Dialect::Seed.describe(answer),
+        [
+            "reqid = r",
+            "result.reqid = r",
+            "result.instance = a",
+            "result.success = F",
+            "result.data = nil",
+            "result.error = not connected to the Supervisor yet",
+            "result.node = nil",
+        ]
+    );
 }
