@@ -114,14 +114,11 @@ impl Cluster {
         told.life
     }
 
-    /// Waits until these agents run this.
+    /// Waits until the agents run this and nothing else.
     pub(crate) fn wait_until(&self, wanted: &BTreeMap<String, Running>) {
         let deadline = Instant::now() + PATIENCE;
         let mut told = self.shared.told();
-        while !wanted
-            .iter()
-            .all(|(name, wanted)| told.running.get(name) == Some(wanted))
-        {
+        while told.running != *wanted {
             let patience = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !patience.is_zero(),

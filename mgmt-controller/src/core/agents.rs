@@ -66,7 +66,12 @@ impl Controller {
                 turn.info(format!("rx {event} {reqid}"));
                 self.welcome_answered(turn, &name, &reqid, &result);
             }
-            AgentMessage::AgentStandby { .. } => turn.debug(format!("rx {event} from {name}")),
+            AgentMessage::AgentStandby { result, .. } => {
+                turn.debug(format!("rx {event} from {name}"));
+                if result.success {
+                    self.instances.dismissed.remove(&name);
+                }
+            }
             AgentMessage::Deploy { reqid, results } => {
                 turn.info(format!("rx {event} {reqid} {}", listed(&results)));
                 self.answered(turn, RequestKind::Deploy, &name, &reqid, results);

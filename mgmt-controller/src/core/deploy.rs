@@ -84,9 +84,7 @@ impl Controller {
     fn deploy(&mut self, turn: &mut Turn, key: Key, config: Configuration) {
         let nothing_to_do = config.instances.is_empty();
         self.await_answer(turn, key.clone(), Pending::Deployment);
-        if !nothing_to_do {
-            self.replace_instances(turn, &config);
-        }
+        self.replace_instances(turn, &config);
         self.deployment = Some(Deployment {
             key,
             config,
@@ -177,7 +175,6 @@ impl Controller {
         let Some(mut deployment) = self.deployment.take() else {
             return;
         };
-        let without_instances = deployment.config.instances.is_empty();
         if let Err(error) = outcome {
             let waited_for = self.requests.remove(&deployment.key).is_some();
             if let (true, Key::Client(kind, reqid)) = (waited_for, deployment.key) {
@@ -185,13 +182,12 @@ impl Controller {
                 self.refuse(turn, kind, reqid, error, Logged::Pending);
             }
             // Its instances are wanted, and not those of the deployed one any more.
-            if !without_instances && self.configurations.deployed.is_some() {
+            if self.configurations.deployed.is_some() {
                 self.check_instances_ready(turn);
             }
             return;
         }
-        if without_instances {
-            self.replace_instances(turn, &deployment.config);
+        if deployment.config.instances.is_empty() {
             self.deployment = Some(deployment);
             self.finish_deployment(turn, Vec::new());
             return;

@@ -15,7 +15,14 @@ pub(super) struct Instances {
     pub(super) known: BTreeMap<ZeekString, Agent>,
     /// The wanted ones whose agents are ready to deploy (`g_instances_ready`); all of them are known.
     pub(super) ready: BTreeSet<ZeekString>,
+    /// Those that are not wanted any more and may not know: their agents have not said that they stand by. At most
+    /// [`DISMISSED_MAX`].
+    pub(super) dismissed: BTreeSet<ZeekString>,
 }
+
+/// How many dropped instances are remembered until their agents stand by. Of more, those that are away when they are dropped
+/// are not told when they return.
+pub const DISMISSED_MAX: usize = 1024;
 
 /// The agent of a known instance.
 #[derive(Debug)]
@@ -33,7 +40,17 @@ impl Instances {
     pub(super) fn are_consistent(&self) -> bool {
         let peers: BTreeSet<_> = self.known.values().map(|agent| agent.peer).collect();
         let in_both = |name| self.wanted.contains_key(name) && self.known.contains_key(name);
-        self.ready.iter().all(in_both) && peers.len() == self.known.len()
+        let dismissed = |name| self.dismissed.contains(name);
+        self.ready.iter().all(in_both)
+            && peers.len() == self.known.len()
+            && !self.wanted.keys().any(dismissed)
+    }
+
+    /// Remembers that an instance is not wanted any more, until its agent stands by.
+    pub(super) fn dismiss(&mut self, name: ZeekString) {
+        if self.dismissed.len() < DISMISSED_MAX {
+            self.dismissed.insert(name);
+        }
     }
 
     /// Whether every wanted instance is ready; also if none is wanted.
@@ -55,5 +72,19 @@ impl Instances {
                 && self.observed_host(&instance.name) != Some(instance.host);
             other_host || instance.listen_port != before.listen_port
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_dropped_instances_are_remembered_than_the_limit_says() {
+        let mut instances = Instances::default();
+        for number in 0..2 * DISMISSED_MAX {
+            instances.dismiss(format!("host{number}").as_str().into());
+        }
+        assert_eq!(instances.dismissed.len(), DISMISSED_MAX);
     }
 }

@@ -62,6 +62,7 @@ impl Controller {
         let peer = self.instances.known.get(name).map(|agent| agent.peer);
         self.stand_down(turn, name, peer);
         self.unwant(turn, name, replacement);
+        self.instances.dismiss(name.clone());
     }
 
     /// Tells an agent that it is not part of the cluster, or not any more.
@@ -94,6 +95,7 @@ impl Controller {
         {
             instance.host = host;
         }
+        self.instances.dismissed.remove(&name);
         self.instances.wanted.insert(name.clone(), instance);
         if self.instances.known.contains_key(&name) {
             self.welcome(turn, &name);

@@ -46,5 +46,6 @@ pub use configurations::{Configurations, Slot};
 pub use controller::{Controller, INSTANCE_NAME_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
 pub use counters::Counters;
 pub use input::{Input, Listener, WriteId};
+pub use instances::DISMISSED_MAX;
 pub use mgmt_api::REQID_BYTES_MAX;
 pub use settings::Settings;

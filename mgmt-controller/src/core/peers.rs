@@ -205,6 +205,11 @@ impl Controller {
             };
             self.instances.known.insert(name.clone(), agent);
         }
+        // DIFFERENCE(told-again): an agent that was away when its instance was dropped is stood down when it returns. Zeek
+        // has forgotten it, and its nodes run on.
+        if self.instances.dismissed.contains(&name) {
+            self.stand_down(turn, &name, Some(peer));
+        }
         if self.instances.wanted.contains_key(&name) && !self.instances.ready.contains(&name) {
             self.welcome(turn, &name);
         }

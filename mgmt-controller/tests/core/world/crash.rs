@@ -3,7 +3,7 @@
 use mgmt_api::{ClientRequest, Configuration};
 use mgmt_controller::core::{Configurations, Input, Slot};
 
-use super::{Duration, HEALING, Happening, Now, World, controller, number};
+use super::{Agent, Duration, HEALING, Happening, Host, Now, World, controller, number};
 
 impl World {
     pub(super) fn store(&mut self, entries: Vec<(Slot, Configuration)>) {
@@ -111,6 +111,15 @@ fn a_crash_before_any_action_of_a_deployment_leaves_a_state_of_the_deployment_an
             assert!(station >= world.answers.len(), "{at}: answered, and lost");
             let deployed = world.durable.deployed.clone().expect("there was one before");
             world.assert_runs(&deployed);
+            let wanted = |host: &Host| {
+                deployed
+                    .instances
+                    .iter()
+                    .any(|instance| instance.name == host.name)
+            };
+            for host in world.hosts.iter().filter(|host| !wanted(host)) {
+                assert_eq!(host.agent.running(), None, "{at}: {}", host.name);
+            }
             world.deploy_at_last();
             found[station] += 1;
         }
