@@ -139,6 +139,9 @@ impl Translator {
 
     /// Takes in what the peer said on a topic.
     pub fn incoming(&mut self, topic: &[u8], event: Event) -> Result<Translation, DialectError> {
+        if self.is_second_hello(&event) {
+            return Ok(Translation::default());
+        }
         if let Some(dialect) = detect(&event, self.dialect) {
             self.dialect = dialect;
         }
@@ -175,6 +178,14 @@ impl Translator {
             Side::Controller => Ok(Vec::new()),
             Side::Agent => self.answer_deployments(),
         }
+    }
+
+    /// Whether an agent that has shown a newer API also says hello as those of 4.x do, as ours does when it does not know the
+    /// controller.
+    fn is_second_hello(&self, event: &Event) -> bool {
+        self.heard
+            && !self.dialect.is_cluster_controller()
+            && event.name == "ClusterAgent::API::notify_agent_hello"
     }
 
     /// The event for the peer, if its dialect has it.

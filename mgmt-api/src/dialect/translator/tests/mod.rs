@@ -359,3 +359,33 @@ fn errors_name_the_dialect_the_event_and_the_field() {
         "unknown event `ClusterController::API::notify_agents_ready` (in the API of Zeek 4.2)"
     );
 }
+
+#[test]
+fn our_own_agent_and_controller_speak_the_model_although_the_agent_says_both_hellos() {
+    let said = AgentMessage::Hello {
+        instance: "a".into(),
+        id: "3a53339e-9528-56fa-9dce-a25ad55f88a3".into(),
+        connecting: true,
+        api_version: 1,
+    };
+    for dialect in [Dialect::V7_0, Dialect::Seed] {
+        let mut agent = translator(Side::Agent);
+        agent.dialect = dialect;
+        let hellos = outgoing(&mut agent, AGENT, &said).to_peer;
+        assert_eq!(hellos.len(), 2);
+        let mut forwards = translator(Side::Controller);
+        let mut backwards = translator(Side::Controller);
+        let mut heard = 0;
+        for hello in &hellos {
+            let read = forwards.incoming(&hello.topic, hello.event.clone()).unwrap();
+            heard += read.to_model.len();
+        }
+        for hello in hellos.iter().rev() {
+            backwards.incoming(&hello.topic, hello.event.clone()).unwrap();
+        }
+        assert_eq!(
+            (forwards.dialect(), backwards.dialect(), heard),
+            (dialect, dialect, 1)
+        );
+    }
+}
