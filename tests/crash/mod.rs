@@ -324,16 +324,16 @@ fn a_kill_in_the_middle_of_a_deployment_loses_nothing_and_the_cluster_converges(
     let runtime = runtime();
     let reference = Site::new(&runtime);
     let mut reference_controller = reference.start();
-    let mut reference_session = Session::open(reference_controller.websocket());
-    Site::wait_for_agents(&mut reference_session, None);
+    Site::wait_for_agents(&mut Session::open(reference_controller.websocket()), None);
     let site = Site::new(&runtime);
     let mut controller = site.start();
     let mut seen = Seen::default();
     for seed in first..first + count {
         let mut context = Context(format!("seed {seed}"));
         let config = configuration(seed, reference.cluster.port());
+        // A new session: the one before would have missed pings meanwhile.
         let stations = reference
-            .deploy(&mut reference_session, &config)
+            .deploy(&mut Session::open(reference_controller.websocket()), &config)
             .map(|stored| stored.with_port(site.cluster.port()));
         let config = configuration(seed, site.cluster.port());
         controller = crash(
@@ -422,6 +422,7 @@ fn crash(
     assert_eq!(session.configuration(true), stored.deployed);
     site.wait_until_it_runs(stored.deployed.as_ref(), life);
 
+    let mut session = Session::open(controller.websocket());
     Site::wait_for_agents(&mut session, stored.deployed.as_ref());
     let [_, _, end] = site.deploy(&mut session, config);
     assert_eq!(end, stations[2]);
