@@ -4,6 +4,7 @@ mod captured;
 mod properties;
 mod recorded;
 mod transcript;
+mod words;
 mod world;
 
 transcript::transcripts!(

@@ -92,7 +92,8 @@ pub(crate) fn files() -> Vec<String> {
     names
 }
 
-fn directory() -> PathBuf {
+/// Where the transcripts are.
+pub(crate) fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/core/transcripts")
 }
 
