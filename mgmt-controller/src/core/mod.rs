@@ -9,8 +9,8 @@
 //!
 //! An agent is a native peer that said hello; from then on it speaks for its instance, and nobody else does
 //! ([`peers`]). Wanted instances are welcomed, and ready when they have answered ([`agents`]). When all are ready,
-//! the configuration is handed out and the answers are collected ([`deploy`]); that the deployed one is handed out
-//! again to agents that return is the same thing without a client.
+//! the configuration is stored as the deployed one, then handed out, and the answers are collected ([`deploy`]); that
+//! the deployed one is handed out again to agents that return is the same thing without a client.
 //!
 //! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.
 //! Only then does the controller's own state change and the client get its answer, so nothing is announced that a

@@ -34,7 +34,8 @@ pub struct HostArgs {
     /// Write a JSON file with the process id and the addresses once this listens
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
-    /// Record everything that happens, for `replay`; configurations included, so keep it to yourself
+    /// Record everything that happens, for `replay`; configurations included, so keep it to yourself. It grows until the end; if the
+    /// disk is full or too slow it ends there, and the daemon goes on
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
 }
