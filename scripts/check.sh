@@ -19,7 +19,7 @@ if [ -n "${CI:-}" ]; then
     export CARGO_INCREMENTAL=0
 fi
 
-# The feature vendored-openssl builds OpenSSL from source, which takes minutes; the checks link the system's.
+# The default features build OpenSSL and an allocator from source, which takes minutes; the checks link the system's.
 FEATURES=(--no-default-features)
 
 packages() {
@@ -47,7 +47,7 @@ lints() { cargo clippy --workspace --all-targets "${FEATURES[@]}" --locked -- -D
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps "${FEATURES[@]}" --locked; }
 
 # What the tests start: built as operators build it, with the features of dependencies that tests do not add to.
-controller() { cargo build --locked --package mgmt-controller --bin mgmt-controller; }
+controller() { cargo build --locked "${FEATURES[@]}" --package mgmt-controller --bin mgmt-controller; }
 
 # Tests print their own results; the sum of all binaries is kept for the last line.
 tests() {

@@ -34,7 +34,8 @@ packages() {
     install_missing
 }
 
-build() { cargo build --release --locked --package mgmt-controller --bin mgmt-controller; }
+# With the system's OpenSSL and allocator: those that operators get take minutes to build.
+build() { cargo build --release --locked --no-default-features --package mgmt-controller --bin mgmt-controller; }
 
 WORK=""
 CONTROLLER_PID=""

@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::{
     agent::{StandIn, Way},
+    certificates::{Authority, PASSPHRASE, native_settings},
     controller::{Controller, binary},
     native::{NativeClient, data_of},
     relay::Relay,
@@ -46,36 +47,60 @@ enum Dialler {
 
 #[test]
 fn an_agent_that_connects_over_plaintext_lives_through_every_crash() {
-    live(Dialler::Agent, &TlsConfig::Off);
+    live(
+        Dialler::Agent,
+        &TlsConfig::Off,
+        &["Broker::disable_ssl=T".to_owned()],
+    );
 }
 
 #[test]
 fn an_agent_that_connects_over_anonymous_tls_lives_through_every_crash() {
-    live(Dialler::Agent, &TlsConfig::Anonymous);
+    live(Dialler::Agent, &TlsConfig::Anonymous, &[]);
 }
 
 #[test]
 fn an_agent_that_is_connected_to_over_plaintext_lives_through_every_crash() {
-    live(Dialler::Controller, &TlsConfig::Off);
+    live(
+        Dialler::Controller,
+        &TlsConfig::Off,
+        &["Broker::disable_ssl=T".to_owned()],
+    );
 }
 
 #[test]
 fn an_agent_that_is_connected_to_over_anonymous_tls_lives_through_every_crash() {
-    live(Dialler::Controller, &TlsConfig::Anonymous);
+    live(Dialler::Controller, &TlsConfig::Anonymous, &[]);
 }
 
-fn live(dialler: Dialler, tls: &TlsConfig) {
+#[test]
+fn an_agent_that_connects_with_a_certificate_lives_through_every_crash() {
+    live_with_certificates(Dialler::Agent);
+}
+
+#[test]
+fn an_agent_that_is_connected_to_with_a_certificate_lives_through_every_crash() {
+    live_with_certificates(Dialler::Controller);
+}
+
+fn live_with_certificates(dialler: Dialler) {
+    let ca = Authority::new("Cluster CA");
+    let settings = native_settings(&ca, &ca.sign_encrypted("controller", PASSPHRASE));
+    live(dialler, &ca.mutual(AGENT), &settings);
+}
+
+/// With these settings, agent and controller find each other, by one way or the other.
+fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
     let runtime = runtime();
     let relay = Relay::start(&runtime);
     let home = Arc::new(TempDir::with_prefix("agents-").expect("a directory can be made"));
     let start_controller = || {
-        let disable_ssl = if matches!(tls, TlsConfig::Off) { "T" } else { "F" };
-        let arguments = [
+        let mut arguments = vec![
             "--name".to_owned(),
             "controller".to_owned(),
-            format!("Broker::disable_ssl={disable_ssl}"),
             "Management::connect_retry=50msec".to_owned(),
         ];
+        arguments.extend_from_slice(settings);
         let controller = Controller::start_in(&home, Command::new(binary()), &arguments);
         if dialler == Dialler::Agent {
             relay.point_to(controller.broker());

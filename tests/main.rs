@@ -13,6 +13,7 @@ mod replay;
 mod store;
 mod support;
 mod tidy;
+mod tls;
 mod wire;
 mod wire_replay;
 mod zeek_client;

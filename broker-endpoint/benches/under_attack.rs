@@ -1,7 +1,7 @@
 //! How good peers fare while an endpoint is attacked: round trips before, during and after, and the endpoint's memory.
 //!
 //! ```text
-//! cargo bench -p broker-endpoint --bench under_attack -- [CONNECTIONS [SECONDS [off|anonymous [many|one]]]]
+//! cargo bench -p broker-endpoint --features jemalloc --bench under_attack -- [CONNECTIONS [SECONDS [off|anonymous [many|one]]]]
 //! ```
 //!
 //! The endpoint, the good peers and the attacker are three processes on this machine, so they share its processors: with
@@ -39,6 +39,11 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+
+// As the daemons that operators build.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Good peers, each with one request under way.
 const PEERS: usize = 10;

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use broker_endpoint::tls::TlsContext;
+use broker_endpoint::{
+    tls::{TlsConfig, TlsContext},
+    websocket::WebSocketTls,
+};
 use clap::{CommandFactory, Parser};
 use mgmt_controller::{
     cli::{Cli, Command, SettingArgs},
@@ -61,9 +64,20 @@ fn check(settings: &SettingArgs) -> ExitCode {
     for warning in &config.warnings {
         PROGRAM.complain(&format!("warning: {warning}"));
     }
-    if let Err(error) = TlsContext::new(&config.broker_tls) {
-        PROGRAM.complain(&format!("error: {}", with_causes(&error)));
-        return ExitCode::FAILURE;
+    let (WebSocketTls::Offered(for_clients) | WebSocketTls::Required(for_clients)) = &config.websocket_tls
+    else {
+        return check_tls(&[&config.broker_tls]);
+    };
+    check_tls(&[&config.broker_tls, for_clients])
+}
+
+/// Whether the files are there and fit each other.
+fn check_tls(configs: &[&TlsConfig]) -> ExitCode {
+    for config in configs {
+        if let Err(error) = TlsContext::new(config) {
+            PROGRAM.complain(&format!("error: {}", with_causes(&error)));
+            return ExitCode::FAILURE;
+        }
     }
     ExitCode::SUCCESS
 }

@@ -12,6 +12,10 @@
 //! | [`ready`] | the file that says where a daemon listens |
 //! | [`runtime`] | signals, the working directory, random numbers |
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 pub mod config;
 pub mod journal;
 pub mod lock;

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible, error::Error, ffi::CString, io, os::unix::process::CommandExt, process::Command,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +28,19 @@ pub fn take_name(name: &str) -> io::Result<()> {
     }
     rustix::thread::set_name(&CString::new(name)?)?;
     Ok(())
+}
+
+/// Lets this process have as many file descriptors as it may. Programs are given few for the sake of old ones that use `select`,
+/// and a flood of connections has soon taken these. Children inherit it.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of file descriptors");
+    }
 }
 
 /// Sends what is traced to standard error, by a thread of its own: a pipe that nobody reads must not stop the

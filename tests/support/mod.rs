@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod capture;
+pub(crate) mod certificates;
 pub(crate) mod controller;
 pub(crate) mod dice;
 pub(crate) mod frames;

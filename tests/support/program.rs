@@ -16,7 +16,15 @@ pub(crate) fn build(package: &str, program: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
     command.current_dir(workspace_root());
-    command.args(["build", "--locked", "--package", package, "--bin", program]);
+    command.args([
+        "build",
+        "--locked",
+        "--package",
+        package,
+        "--bin",
+        program,
+        "--no-default-features",
+    ]);
     command.arg("--message-format=json");
     if !cfg!(debug_assertions) {
         command.arg("--release");

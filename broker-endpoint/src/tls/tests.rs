@@ -66,6 +66,7 @@ fn check(error: &TlsError, fragments: &[&str]) {
     }
 }
 
+/// Proves that the OpenSSL which is linked has the suite: the system's, or with the feature `vendored-openssl` ours.
 #[tokio::test]
 async fn two_anonymous_sides_use_zeeks_suite() {
     let anonymous = context(&TlsConfig::Anonymous);

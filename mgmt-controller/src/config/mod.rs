@@ -8,11 +8,12 @@
 //! `controller/config.zeek`.
 
 mod names;
+mod websocket_tls;
 
 use std::{path::PathBuf, time::Duration};
 
 use broker_codec::data::Port;
-use broker_endpoint::tls::TlsConfig;
+use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
 use mgmt_api::Dialect;
 use mgmt_host::config::{self, Resolver, join_plain};
 pub use mgmt_host::config::{
@@ -20,6 +21,7 @@ pub use mgmt_host::config::{
     RotationConfig, TimeOfDay,
 };
 
+use self::websocket_tls::WebSocketTlsOptions;
 use crate::{cli::SettingArgs, core::Settings};
 
 /// Everything that the controller needs to know to start.
@@ -41,6 +43,8 @@ pub struct Config {
     pub peer_api: Dialect,
     /// Where zeek-client connects.
     pub websocket: Listener,
+    /// How connections of zeek-client are protected.
+    pub websocket_tls: WebSocketTls,
     /// What the controller's core wants to know.
     pub settings: Settings,
     /// The management log.
@@ -106,6 +110,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let store_directory = resolver.take(names::STORE_DIRECTORY, String::from(".")).value;
     let broker = resolver.listener(BROKER, names::DEFAULT_PORT, Port::tcp(2150));
     let websocket = resolver.listener(WEBSOCKET, names::DEFAULT_PORT_WEBSOCKET, Port::tcp(2149));
+    let websocket_tls = websocket_tls(resolver);
     refuse_same_port(resolver, broker, websocket);
     let settings = settings(resolver, broker);
     let broker_tls = resolver.broker_tls();
@@ -121,6 +126,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         connect_retry,
         peer_api,
         websocket,
+        websocket_tls,
         settings,
         management_log,
         process_name: resolver.process_name(host),
@@ -130,6 +136,29 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         journal: resolver.file("journal", "--journal", host.journal.as_deref()),
         warnings: Vec::new(),
         effective: Vec::new(),
+    }
+}
+
+fn websocket_tls(resolver: &mut Resolver<'_>) -> WebSocketTls {
+    let options = resolver.take(names::TLS_OPTIONS_WEBSOCKET, WebSocketTlsOptions::default());
+    match options.value.resolve(|path| resolver.absolute(path)) {
+        Ok(tls) => {
+            let note = match &tls {
+                WebSocketTls::Off => "TLS for WebSocket clients: off".to_owned(),
+                WebSocketTls::Offered(tls) => format!("TLS for WebSocket clients: {}, or none", tls.name()),
+                WebSocketTls::Required(tls) => format!("TLS for WebSocket clients: {}", tls.name()),
+            };
+            resolver.annotate(names::TLS_OPTIONS_WEBSOCKET, &note);
+            tls
+        }
+        Err(reason) => {
+            resolver.problems.push(ConfigError::Unusable {
+                origin: options.origin,
+                name: names::TLS_OPTIONS_WEBSOCKET,
+                reason,
+            });
+            WebSocketTls::Off
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) const DEFAULT_PORT: &str = "Management::Controller::default_port";
 pub(super) const LISTEN_ADDRESS_WEBSOCKET: &str = "Management::Controller::listen_address_websocket";
 pub(super) const LISTEN_PORT_WEBSOCKET: &str = "Management::Controller::listen_port_websocket";
 pub(super) const DEFAULT_PORT_WEBSOCKET: &str = "Management::Controller::default_port_websocket";
+pub(super) const TLS_OPTIONS_WEBSOCKET: &str = "Management::Controller::tls_options_websocket";
 pub(super) const ASSIGN_BROKER_PORTS: &str = "Management::Controller::auto_assign_broker_ports";
 pub(super) const BROKER_START_PORT: &str = "Management::Controller::auto_assign_broker_start_port";
 pub(super) const ASSIGN_METRICS_PORTS: &str = "Management::Controller::auto_assign_metrics_ports";
@@ -20,7 +21,7 @@ pub(super) const METRICS_START_PORT: &str = "Management::Controller::auto_assign
 pub(super) const STORE_DIRECTORY: &str = "Broker::table_store_db_directory";
 
 /// Every setting of the controller's own that has an effect.
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     NAME,
     DIRECTORY,
     TOPIC,
@@ -30,6 +31,7 @@ const ALL: [&str; 14] = [
     LISTEN_ADDRESS_WEBSOCKET,
     LISTEN_PORT_WEBSOCKET,
     DEFAULT_PORT_WEBSOCKET,
+    TLS_OPTIONS_WEBSOCKET,
     ASSIGN_BROKER_PORTS,
     BROKER_START_PORT,
     ASSIGN_METRICS_PORTS,
@@ -76,8 +78,6 @@ pub(super) static SCHEMA: Schema = Schema {
     environment: &ENVIRONMENT,
 };
 
-const TLS_OPTIONS_WEBSOCKET: &str = "Management::Controller::tls_options_websocket";
-
 /// Looks a name up.
 fn lookup(name: &str) -> Known {
     if let Some(known) = ALL.iter().find(|known| **known == name) {
@@ -85,12 +85,6 @@ fn lookup(name: &str) -> Known {
     }
     if let Some((_, known)) = RENAMED.iter().find(|(old, _)| *old == name) {
         return Known::Read(known);
-    }
-    if name == TLS_OPTIONS_WEBSOCKET {
-        return Known::Unsupported {
-            name: TLS_OPTIONS_WEBSOCKET,
-            reason: "TLS for WebSocket clients is not supported yet",
-        };
     }
     let foreign = !name.starts_with("Management::")
         || WITHOUT_EFFECT.contains(&name)
@@ -112,9 +106,5 @@ mod tests {
         assert_eq!(lookup("Management::Agent::name"), Known::Foreign);
         assert_eq!(lookup("mmdb_dir"), Known::Foreign);
         assert_eq!(lookup("Management::Controller::nmae"), Known::Unknown);
-        assert!(matches!(
-            lookup("Management::Controller::tls_options_websocket"),
-            Known::Unsupported { .. }
-        ));
     }
 }

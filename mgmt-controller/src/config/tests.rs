@@ -289,10 +289,9 @@ fn errors_say_where_what_and_how_to_mend_it() {
              keeps",
         ),
         (
-            &["Management::Controller::tls_options_websocket=[]"],
+            &["Management::Controller::tls_options_websocket=[$cert_file=\"cert.pem\"]"],
             &[],
-            "command-line assignment: Management::Controller::tls_options_websocket: TLS for WebSocket clients is not \
-             supported yet",
+            "command-line assignment: Management::Controller::tls_options_websocket: $cert_file needs $key_file",
         ),
         (
             &["Broker::ssl_certificate=cert.pem"],

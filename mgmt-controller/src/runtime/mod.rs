@@ -31,15 +31,14 @@ use broker_codec::{
 };
 use broker_endpoint::{
     Among, EndpointError,
-    tls::TlsConfig,
-    websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer, WebSocketTls},
+    websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
 };
 use jiff::Timestamp;
 use mgmt_api::{ClientRequest, ClientResponse, Now};
 use mgmt_host::{
     journal::{Journal, Seed},
     management_log::ManagementLog,
-    process::with_causes,
+    process::{self, with_causes},
     runtime::{HostError, Signals, at, block_on, enter, random_bytes, system},
 };
 use tokio::time::Instant;
@@ -118,6 +117,7 @@ impl Runtime {
     async fn start(config: Config) -> Result<Self, RunError> {
         let started = Instant::now();
         let signals = Signals::new()?;
+        process::raise_file_limit();
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -139,8 +139,7 @@ impl Runtime {
                 // DIFFERENCE(ack-version): Zeek names its own version.
                 let mut websocket =
                     WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
-                // DIFFERENCE(websocket-tls-offered): Zeek's port is plaintext, which zeek-client 1.2 to 1.4 have to be told.
-                websocket.tls = WebSocketTls::Offered(TlsConfig::Anonymous);
+                websocket.tls = config.websocket_tls.clone();
                 let reader = wire.client_reader();
                 let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);
                 Some(WebSocketServer::bind(websocket, admit).await?)

@@ -1,0 +1,172 @@
+//! Certificates on both ports of the controller, from the operator's view: Zeek's settings, the real zeek-client, and who is
+//! turned away with which words. That agents with certificates are served is in `agents`.
+
+use broker_endpoint::{
+    Endpoint, EndpointConfig, EndpointEvent, PeerAddress,
+    tls::{Identity, TlsConfig},
+};
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    certificates::{Authority, Validity, native_settings},
+    controller::Controller,
+    zeek_client::{Outcome, ZeekClient},
+};
+
+/// A controller whose WebSocket port has this certificate, and further fields of the option.
+fn controller(identity: &Identity, further: &str) -> Controller {
+    let option = format!(
+        "Management::Controller::tls_options_websocket=Cluster::WebSocketTLSOptions($cert_file=\"{}\", \
+         $key_file=\"{}\"{further})",
+        identity.certificate.display(),
+        identity.key.display()
+    );
+    Controller::start(&["--name", "controller", &option])
+}
+
+/// zeek-client with TLS and a certificate: it then verifies the controller's, and the name in it.
+fn get_instances(controller: &mut Controller, ca: &Authority, identity: &Identity) -> Outcome {
+    let settings = [
+        "ssl.enable=True".to_owned(),
+        format!("ssl.cafile={}", ca.path("ca.pem").display()),
+        format!("ssl.certificate={}", identity.certificate.display()),
+        format!("ssl.keyfile={}", identity.key.display()),
+        "client.peering_attempts=10".to_owned(),
+    ];
+    let mut arguments: Vec<String> = settings
+        .into_iter()
+        .flat_map(|setting| ["--set".to_owned(), setting])
+        .collect();
+    arguments.push("get-instances".to_owned());
+    ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, None)
+}
+
+fn assert_served(outcome: &Outcome) {
+    assert_eq!(outcome.exit, 0, "{outcome:?}");
+    assert_eq!(outcome.stdout, "{}\n");
+}
+
+fn assert_refused(outcome: &Outcome, reason: &str) {
+    assert_eq!(outcome.exit, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains(reason), "{outcome:?}");
+}
+
+/// A certificate for where the controllers of tests listen.
+fn for_controller(ca: &Authority, validity: &Validity) -> Identity {
+    ca.sign("controller", &["127.0.0.1"], validity)
+}
+
+#[test]
+fn zeek_client_verifies_the_controllers_certificate() {
+    let [ca, other] = ["Cluster CA", "Other CA"].map(Authority::new);
+    let client = ca.sign("operator", &[], &Validity::Now);
+
+    let mut good = controller(&for_controller(&ca, &Validity::Now), "");
+    assert_served(&get_instances(&mut good, &ca, &client));
+    // Nobody asked for the client's own certificate.
+    let stranger = other.sign("operator", &[], &Validity::Now);
+    assert_served(&get_instances(&mut good, &ca, &stranger));
+    assert_refused(
+        &get_instances(&mut good, &other, &client),
+        "CERTIFICATE_VERIFY_FAILED",
+    );
+
+    let mut expired = controller(&for_controller(&ca, &Validity::Expired), "");
+    assert_refused(
+        &get_instances(&mut expired, &ca, &client),
+        "certificate has expired",
+    );
+
+    let mut elsewhere = controller(
+        &ca.sign("controller", &["controller.example"], &Validity::Now),
+        "",
+    );
+    assert_refused(
+        &get_instances(&mut elsewhere, &ca, &client),
+        "IP address mismatch",
+    );
+}
+
+#[test]
+fn a_plaintext_client_is_told_that_the_port_demands_tls() {
+    let ca = Authority::new("Cluster CA");
+    let mut controller = controller(&for_controller(&ca, &Validity::Now), "");
+    let arguments = ["get-instances".to_owned()];
+    let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, None);
+    assert_refused(&outcome, "websocket error in connect()");
+    assert!(outcome.stderr.contains("TLS"), "{outcome:?}");
+}
+
+#[test]
+fn the_controller_verifies_clients_where_it_is_told_to() {
+    let [ca, other] = ["Cluster CA", "Other CA"].map(Authority::new);
+    let further = format!(
+        ", $enable_peer_verification=T, $ca_file=\"{}\"",
+        ca.path("ca.pem").display()
+    );
+    let mut controller = controller(&for_controller(&ca, &Validity::Now), &further);
+    assert_served(&get_instances(
+        &mut controller,
+        &ca,
+        &ca.sign("operator", &[], &Validity::Now),
+    ));
+    let stranger = other.sign("stranger", &[], &Validity::Now);
+    assert_eq!(get_instances(&mut controller, &ca, &stranger).exit, 1);
+    let late = ca.sign("late", &[], &Validity::Expired);
+    assert_eq!(get_instances(&mut controller, &ca, &late).exit, 1);
+    let stderr = controller.stop().stderr;
+    for words in [
+        "certificate of the peer (CN=stranger) is not trusted",
+        "certificate of the peer (CN=late) has expired",
+    ] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+}
+
+#[test]
+fn agents_without_a_good_certificate_are_refused_with_the_reason() {
+    let [ca, other] = ["Cluster CA", "Other CA"].map(Authority::new);
+    let mut arguments = native_settings(&ca, &ca.sign("controller", &[], &Validity::Now));
+    arguments.extend(["--name".to_owned(), "controller".to_owned()]);
+    let controller = Controller::start(&arguments);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("it can be started");
+    let mutual = |identity| TlsConfig::Mutual {
+        identity,
+        trust: ca.trust(),
+    };
+    for tls in [
+        mutual(other.sign("stranger", &[], &Validity::Now)),
+        mutual(ca.sign("late", &[], &Validity::Expired)),
+        TlsConfig::Anonymous,
+        TlsConfig::Off,
+    ] {
+        assert_cannot_peer(&runtime, &controller, tls);
+    }
+    let stderr = controller.stop().stderr;
+    for words in [
+        "certificate of the peer (CN=stranger) is not trusted",
+        "certificate of the peer (CN=late) has expired",
+        "peer shows no certificate",
+        "peer speaks plaintext Broker instead of TLS",
+    ] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+}
+
+fn assert_cannot_peer(runtime: &Runtime, controller: &Controller, tls: TlsConfig) {
+    let mut config = EndpointConfig::default();
+    config.tls = tls;
+    let event = runtime.block_on(async {
+        let mut agent = Endpoint::start(config).expect("the configuration is good");
+        let address = PeerAddress::from(controller.broker());
+        agent.handle().peer(address, None).await;
+        agent.recv().await
+    });
+    assert!(
+        matches!(&event, Some(EndpointEvent::PeerUnavailable { .. })),
+        "{event:?}"
+    );
+}
