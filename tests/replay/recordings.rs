@@ -10,7 +10,7 @@ use tools::replay::{
 };
 
 use super::folder;
-use crate::support::workspace_root;
+use crate::support::{frames, workspace_root};
 
 /// One test for each recording.
 macro_rules! recordings {
@@ -27,13 +27,24 @@ macro_rules! recordings {
 }
 
 recordings!(
+    mixed_6_9: "mixed/mixed-6-9",
+    mixed_9_6: "mixed/mixed-9-6",
+    a2c_of_zeek_6: "zeek-6.0.9/a2c",
+    c2a_of_zeek_6: "zeek-6.0.9/c2a",
+    failing_node_of_zeek_6: "zeek-6.0.9/failing-node",
+    no_agents_of_zeek_6: "zeek-6.0.9/no-agents",
+    restart_controller_of_zeek_6: "zeek-6.0.9/restart-controller",
+    two_instances_of_zeek_6: "zeek-6.0.9/two-instances",
+    validation_of_zeek_6: "zeek-6.0.9/validation",
     a2c: "zeek-9.0.0-rc1/a2c",
     all_in_one: "zeek-9.0.0-rc1/all-in-one",
     c2a: "zeek-9.0.0-rc1/c2a",
+    cluster_controller_api: "zeek-9.0.0-rc1/cluster-controller-api",
     failing_node: "zeek-9.0.0-rc1/failing-node",
     no_agents: "zeek-9.0.0-rc1/no-agents",
     old_clients: "zeek-9.0.0-rc1/old-clients",
     restart_controller: "zeek-9.0.0-rc1/restart-controller",
+    seed_api: "zeek-9.0.0-rc1/seed-api",
     two_instances: "zeek-9.0.0-rc1/two-instances",
     validation: "zeek-9.0.0-rc1/validation",
 );
@@ -62,6 +73,54 @@ fn replayed(words: &[&str]) -> Result<(bool, String), CliError> {
 
 fn committed() -> Vec<Waiver> {
     waivers::parse(waivers::COMMITTED).unwrap()
+}
+
+#[test]
+fn every_recording_is_replayed() {
+    let replayed: BTreeSet<&str> = RECORDINGS.iter().copied().collect();
+    assert_eq!(replayed, BTreeSet::from(frames::RECORDINGS));
+}
+
+/// What the agent of 9.0 could not do: its nodes are answered for, because none was recorded.
+#[test]
+fn our_agent_deploys_what_a_controller_of_zeek_6_asks_for() {
+    let waived: Vec<Waiver> = committed()
+        .into_iter()
+        .filter(|waiver| waiver.what != "extra Management::Agent::API::deploy_response")
+        .collect();
+    let scratch = tempfile::tempdir().unwrap();
+    let table = scratch.path().join("waivers.txt");
+    let rows = waived.iter().map(|waiver| {
+        let Waiver {
+            reason,
+            scenario,
+            role,
+            what,
+            count,
+        } = waiver;
+        format!("{reason} | {scenario} | {role} | {what} | {count}\n")
+    });
+    fs::write(&table, rows.collect::<String>()).unwrap();
+    let folder = folder("mixed/mixed-6-9");
+    let words = [
+        folder.to_str().unwrap(),
+        "--role",
+        "agent",
+        "--waivers",
+        table.to_str().unwrap(),
+        "--json",
+    ];
+    let (_, text) = replayed(&words).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let answer = &report["differences"][0];
+    assert_eq!(answer["event"], "Management::Agent::API::deploy_response");
+    let results = answer["got"].as_str().unwrap();
+    for node in ["logger-01", "manager", "worker-01"] {
+        assert!(
+            results.contains(&format!("T, instance-1, nil, nil, {node})")),
+            "{results}"
+        );
+    }
 }
 
 /// Those for recordings and roles that are replayed are used up, or the replay fails; there are no others.

@@ -1,9 +1,7 @@
-//! The agent's core, seen from outside: transcripts, recordings of Zeek's agent, properties.
+//! The agent's core, seen from outside: transcripts, properties.
 
 mod limits;
 mod properties;
-mod recorded;
-mod recording;
 mod transcript;
 
 transcript::transcripts!(

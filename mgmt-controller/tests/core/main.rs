@@ -1,8 +1,6 @@
-//! The controller's core, seen from outside: transcripts, recordings of Zeek's controller, properties.
+//! The controller's core, seen from outside: transcripts, properties, a simulated world.
 
-mod captured;
 mod properties;
-mod recorded;
 mod transcript;
 mod words;
 mod world;

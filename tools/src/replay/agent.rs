@@ -11,7 +11,7 @@ use mgmt_api::{Level, Now, SequentialIds};
 
 use super::{
     controller::journaled,
-    endpoint::{Endpoint, Heard},
+    endpoint::{Endpoint, Heard, Hearing},
     recording::Life,
     subject::{Output, Subject},
 };
@@ -26,18 +26,21 @@ pub(super) struct InProcess {
     outputs: Vec<(usize, Output)>,
     log: Vec<String>,
     complaints: Vec<String>,
+    /// How many peers there were that are not in the recording.
+    strangers: u64,
 }
 
 impl InProcess {
     /// An agent with the recorded one's id.
-    pub(super) fn new(life: Arc<Life>, settings: Settings) -> Self {
+    pub(super) fn new(life: Arc<Life>, settings: Settings, hearing: Hearing) -> Self {
         let mut replayed = Self {
             agent: BrokerAgent::new(settings, Box::new(SequentialIds::default())),
-            endpoint: Endpoint::new(life.id),
+            endpoint: Endpoint::new(life.id, hearing),
             now: Now::START,
             outputs: Vec::new(),
             log: Vec::new(),
             complaints: Vec::new(),
+            strangers: 0,
             life,
         };
         replayed.step(Input::Started {
@@ -49,7 +52,12 @@ impl InProcess {
 
     /// Takes in what the endpoint has to tell, peerings first.
     fn hear(&mut self, heard: Option<Heard>) {
-        for heard in self.endpoint.added().into_iter().chain(heard) {
+        let added = self.endpoint.added();
+        self.hear_all(added.into_iter().chain(heard));
+    }
+
+    fn hear_all(&mut self, heard: impl Iterator<Item = Heard>) {
+        for heard in heard {
             match heard {
                 Heard::Added { link, peer } => {
                     let Some(known) = self.life.links.get(&link) else {
@@ -133,12 +141,30 @@ impl Subject for InProcess {
 
     fn handshake(&mut self, link: usize, frame: &Bytes) {
         self.endpoint.handshake(link, frame);
-        self.outputs.extend(self.endpoint.outputs());
+        let added = self.endpoint.added_early();
+        self.hear_all(added.into_iter());
     }
 
     fn envelope(&mut self, link: usize, envelope: Envelope) {
         let heard = self.endpoint.envelope(link, &envelope);
         self.hear(heard);
+    }
+
+    fn unrecorded(&mut self, topic: &ZeekString, event: Event) {
+        self.strangers += 1;
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&self.strangers.to_be_bytes());
+        let peer = EndpointId::from_random(id);
+        self.step(Input::PeerAdded {
+            peer,
+            address: "nowhere".into(),
+            is_supervisor: false,
+        });
+        self.step(Input::Message {
+            peer,
+            topic: topic.clone(),
+            data: event.into_data(),
+        });
     }
 
     fn text(&mut self, _link: usize, _text: &Bytes) {}

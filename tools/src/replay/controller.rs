@@ -12,6 +12,7 @@ use broker_codec::{
     handshake::Role,
     json::DataMessage,
     websocket::{Accepted, PATH, ServerSession, SubscriptionLimits},
+    zeek::Event,
 };
 use broker_endpoint::Among;
 use bytes::{Bytes, BytesMut};
@@ -23,7 +24,7 @@ use mgmt_controller::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    endpoint::{Endpoint, Heard},
+    endpoint::{Endpoint, Heard, Hearing},
     recording::{Life, Link},
     subject::{Output, Subject},
 };
@@ -52,19 +53,22 @@ struct Client {
 }
 
 impl InProcess {
-    /// A controller with the recorded one's id, which restores these configurations. `listeners` are the ports that the
+    /// A controller with the recorded one's id, which restores these configurations, and takes those that have not shown what
+    /// they speak for the recorded controller's contemporaries. `listeners` are the ports that the
     /// recorded one had for native peers and for WebSocket clients.
     pub(super) fn new(
         life: Arc<Life>,
         settings: Settings,
+        dialect: Dialect,
+        hearing: Hearing,
         restored: Configurations,
         listeners: [Option<Listener>; 2],
     ) -> Self {
         let ids = Box::new(SequentialIds::default());
         let mut replayed = Self {
-            wire: Wire::new(settings.clone(), Dialect::V7_0),
+            wire: Wire::new(settings.clone(), dialect),
             controller: Controller::new(settings, restored.clone(), ids),
-            endpoint: Endpoint::new(life.id),
+            endpoint: Endpoint::new(life.id, hearing),
             clients: BTreeMap::new(),
             targets: BTreeSet::new(),
             now: Now::START,
@@ -94,7 +98,12 @@ impl InProcess {
 
     /// Takes in what the endpoint has to tell, peerings first.
     fn hear(&mut self, heard: Option<Heard>) {
-        for heard in self.endpoint.added().into_iter().chain(heard) {
+        let added = self.endpoint.added();
+        self.hear_all(added.into_iter().chain(heard));
+    }
+
+    fn hear_all(&mut self, heard: impl Iterator<Item = Heard>) {
+        for heard in heard {
             match heard {
                 Heard::Added { link, peer } => {
                     let Some(known) = self.link(link) else {
@@ -283,13 +292,16 @@ impl Subject for InProcess {
 
     fn handshake(&mut self, link: usize, frame: &Bytes) {
         self.endpoint.handshake(link, frame);
-        self.outputs.extend(self.endpoint.outputs());
+        let added = self.endpoint.added_early();
+        self.hear_all(added.into_iter());
     }
 
     fn envelope(&mut self, link: usize, envelope: Envelope) {
         let heard = self.endpoint.envelope(link, &envelope);
         self.hear(heard);
     }
+
+    fn unrecorded(&mut self, _topic: &ZeekString, _event: Event) {}
 
     fn text(&mut self, link: usize, text: &Bytes) {
         self.hear(None);

@@ -32,10 +32,19 @@ pub(super) struct Endpoint {
     links: BTreeMap<usize, State>,
     /// Peerings that the program has not heard of.
     ///
-    /// It hears of them later than its peers do, but before it says the next thing: where a recorded agent had made two peerings
-    /// before it came to speak, it said hello for each of them to both.
     added: Vec<Heard>,
+    hearing: Hearing,
     outputs: Vec<(usize, Output)>,
+}
+
+/// When a program hears of its peerings. Its peers do not see that: they know of a peering before it does. But where a recorded
+/// agent had two peerings when it heard of the first, it said hello twice to both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// Before it says the next thing.
+    Late,
+    /// Before anything else happens.
+    Early,
 }
 
 enum State {
@@ -48,9 +57,10 @@ enum State {
 }
 
 impl Endpoint {
-    pub(super) fn new(own: EndpointId) -> Self {
+    pub(super) fn new(own: EndpointId, hearing: Hearing) -> Self {
         Self {
             own,
+            hearing,
             router: Router::new(own),
             links: BTreeMap::new(),
             added: Vec::new(),
@@ -77,6 +87,14 @@ impl Endpoint {
     /// The peerings that the program has not heard of. Due before it hears or says anything else.
     pub(super) fn added(&mut self) -> Vec<Heard> {
         std::mem::take(&mut self.added)
+    }
+
+    /// Those that it hears of at once.
+    pub(super) fn added_early(&mut self) -> Vec<Heard> {
+        match self.hearing {
+            Hearing::Late => Vec::new(),
+            Hearing::Early => self.added(),
+        }
     }
 
     /// A frame of a peer has come.

@@ -1,13 +1,16 @@
 //! Releases what was recorded to the peer under test, and compares what that sends with what was recorded.
 
+mod alone;
+mod compare;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use broker_codec::{
-    Data, Envelope, EnvelopeKind, binary, control::ByeToken, handshake::Message as Handshake,
-    json::DataMessage, zeek::Event,
+    Data, Envelope, EnvelopeKind, binary, control::ByeToken, data::ZeekString,
+    handshake::Message as Handshake, json::DataMessage, zeek::Event,
 };
 use bytes::Bytes;
 
@@ -15,13 +18,10 @@ use super::{
     capture::{Capture, Content, Message},
     ids::Ids,
     json,
-    names::{Mismatch, mismatches, without_indices},
     recording::Life,
     report::{Difference, Report, shown},
-    statement::{
-        ACK, Form, SPACES, Statement, Value, encoded, is_burst, is_unordered, kind_of_text, lossy,
-        lossy_or_hex,
-    },
+    standin::Supervisor,
+    statement::{ACK, SPACES, Statement, Value, encoded, is_burst, kind_of_text, lossy},
     subject::{Output, Subject},
     waivers::{Deviation, Ledger},
 };
@@ -38,9 +38,16 @@ pub(super) struct Engine<'a> {
     pub(super) report: &'a mut Report,
     pub(super) ids: Ids,
     queues: BTreeMap<usize, VecDeque<Sent>>,
+    /// What was sent before others that are recorded before it.
+    early: BTreeMap<usize, Vec<Sent>>,
     /// Whether the recorded process has said that it ends. What comes then comes too late for it.
     over: bool,
     frame: u64,
+    /// How many messages of the capture have been looked at.
+    position: usize,
+    supervisor: Supervisor,
+    /// The ids of requests that have no counterpart in the recording.
+    unrecorded: BTreeSet<ZeekString>,
 }
 
 /// What the peer under test has sent and was not compared yet.
@@ -72,8 +79,12 @@ impl<'a> Engine<'a> {
             report,
             ids: Ids::default(),
             queues: BTreeMap::new(),
+            early: BTreeMap::new(),
             over: false,
             frame: 0,
+            position: 0,
+            supervisor: Supervisor::default(),
+            unrecorded: BTreeSet::new(),
         }
     }
 
@@ -81,7 +92,8 @@ impl<'a> Engine<'a> {
     pub(super) fn run(&mut self) {
         let (capture, life) = (self.capture, Arc::clone(&self.life));
         let mut closed = BTreeSet::new();
-        for message in &capture.messages {
+        for (position, message) in capture.messages.iter().enumerate() {
+            self.position = position;
             let Some(link) = life.links.get(&message.connection) else {
                 continue;
             };
@@ -141,24 +153,14 @@ impl<'a> Engine<'a> {
 
     /// Puts what the peer under test has sent where it waits for its counterpart.
     fn fetch(&mut self) {
-        for (link, output) in self.subject.outputs() {
-            let what = match output {
-                Output::Handshake(frame) => Said::Handshake(frame),
-                Output::Text(text) => match Statement::of_text(&text) {
-                    Some(statement) => Said::Event(statement),
-                    None => Said::Text(text),
-                },
-                Output::Envelope(envelope) => match Statement::of_envelope(&envelope) {
-                    Some(statement) => Said::Event(statement),
-                    // Pongs and the like are no more compared than the recorded ones.
-                    None => continue,
-                },
-            };
-            let after = self.frame;
-            self.queues
-                .entry(link)
-                .or_default()
-                .push_back(Sent { after, what });
+        loop {
+            let outputs = self.subject.outputs();
+            if outputs.is_empty() {
+                break;
+            }
+            for (link, output) in outputs {
+                self.sent(link, output);
+            }
         }
         for complaint in self.subject.complaints() {
             self.report.differences.push(Difference {
@@ -167,6 +169,29 @@ impl<'a> Engine<'a> {
                 ..Difference::default()
             });
         }
+    }
+
+    fn sent(&mut self, link: usize, output: Output) {
+        let what = match output {
+            Output::Handshake(frame) => Said::Handshake(frame),
+            Output::Text(text) => match Statement::of_text(&text) {
+                Some(statement) => Said::Event(statement),
+                None => Said::Text(text),
+            },
+            Output::Envelope(envelope) => match Statement::of_envelope(&envelope) {
+                Some(statement) => {
+                    self.stand_in(link, &statement.event);
+                    Said::Event(statement)
+                }
+                // Pongs and the like are no more compared than the recorded ones.
+                None => return,
+            },
+        };
+        let after = self.frame;
+        self.queues
+            .entry(link)
+            .or_default()
+            .push_back(Sent { after, what });
     }
 
     /// What the recorded peer sent.
@@ -305,6 +330,10 @@ impl<'a> Engine<'a> {
     fn expect(&mut self, message: &Message, recorded: Statement) {
         let link = message.connection;
         let name = recorded.event.name.to_string();
+        if let Some(statement) = self.take_early(link, &recorded) {
+            self.compare(message, recorded, statement);
+            return;
+        }
         loop {
             if self.is_empty(link) && self.waive(&Deviation::Missing(name.clone())) {
                 return;
@@ -329,17 +358,24 @@ impl<'a> Engine<'a> {
                 self.extra(link, &sent);
                 continue;
             };
-            if statement.event.name == recorded.event.name {
+            if statement.event.name == recorded.event.name && !self.is_unrecorded(&statement.event) {
                 self.compare(message, recorded, statement);
                 return;
             }
-            let extra = Deviation::Extra(statement.event.name.to_string());
-            if self.waive(&extra) {
+            let other = statement.event.name.to_string();
+            if self.waive(&Deviation::Extra(other.clone())) {
+                continue;
+            }
+            if self.waive(&Deviation::Early(other)) {
+                let what = Said::Event(statement);
+                let after = sent.after;
+                self.early.entry(link).or_default().push(Sent { after, what });
                 continue;
             }
             let comes_later = self.queues.get(&link).is_some_and(|queue| {
                 queue.iter().any(|later| {
-                    matches!(&later.what, Said::Event(later) if later.event.name == recorded.event.name)
+                    matches!(&later.what, Said::Event(later)
+                        if later.event.name == recorded.event.name && !self.is_unrecorded(&later.event))
                 })
             });
             let sent = Sent {
@@ -368,6 +404,22 @@ impl<'a> Engine<'a> {
         }
     }
 
+    fn is_unrecorded(&self, event: &Event) -> bool {
+        matches!(event.args.first(), Some(Data::String(reqid)) if self.unrecorded.contains(reqid))
+    }
+
+    /// What was sent too early and is due now.
+    fn take_early(&mut self, link: usize, recorded: &Statement) -> Option<Statement> {
+        let early = self.early.get_mut(&link)?;
+        let due = early.iter().position(
+            |sent| matches!(&sent.what, Said::Event(statement) if statement.event.name == recorded.event.name),
+        )?;
+        match early.remove(due).what {
+            Said::Event(statement) => Some(statement),
+            Said::Handshake(_) | Said::Text(_) => None,
+        }
+    }
+
     /// Which of the events that wait is the counterpart: the first, or in a burst of requests to the Supervisor, whose order
     /// is that of a hash table, the one about the same node.
     fn position(&self, link: usize, recorded: &Statement) -> Option<usize> {
@@ -381,7 +433,11 @@ impl<'a> Engine<'a> {
             let Said::Event(statement) = &sent.what else {
                 break;
             };
-            if statement.event.name != *name {
+            if statement.event.name != *name || self.is_unrecorded(&statement.event) {
+                // What comes before the burst is not part of it.
+                if position == 0 {
+                    break;
+                }
                 if self
                     .ledger
                     .can_take(&Deviation::Extra(statement.event.name.to_string()))
@@ -415,114 +471,6 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn compare(&mut self, message: &Message, recorded: Statement, sent: Statement) {
-        let name = recorded.event.name.to_string();
-        let mut recorded = recorded;
-        if matches!(&recorded.event.metadata, Some(metadata) if !metadata.is_empty())
-            && sent.event.metadata.as_ref().is_none_or(Vec::is_empty)
-        {
-            // Zeek 6.0 to 7.2 say what time it is.
-            self.exclude("network timestamps in events");
-            let event = Event {
-                metadata: sent.event.metadata.clone(),
-                ..recorded.event.clone()
-            };
-            recorded = recorded.with(event);
-        }
-        if recorded.form == Form::Json && json::has_spaces(&recorded.bytes) {
-            self.exclude(SPACES);
-            recorded.bytes = json::without_spaces(&recorded.bytes);
-        }
-        let mut differences = Vec::new();
-        if let Err(taken) = self.learn_id(&recorded.event, &sent.event) {
-            let difference = self.difference(message, name.clone());
-            self.report.differences.push(Difference {
-                path: "reqid".into(),
-                note: taken,
-                ..difference
-            });
-            return;
-        }
-        let sent = match self.ids.to_recorded(&Data::Vector(sent.event.args.clone())) {
-            Some(Data::Vector(args)) => sent.with(Event {
-                args,
-                ..sent.event.clone()
-            }),
-            _ => sent,
-        };
-        if sent.topic != recorded.topic {
-            differences.push((
-                "topic".to_owned(),
-                recorded.topic.to_string(),
-                sent.topic.to_string(),
-            ));
-        }
-        if sent.ttl != recorded.ttl {
-            differences.push(("ttl".into(), recorded.ttl.to_string(), sent.ttl.to_string()));
-        }
-        if sent.event.metadata != recorded.event.metadata {
-            differences.push((
-                "metadata".into(),
-                format!("{:?}", recorded.event.metadata),
-                format!("{:?}", sent.event.metadata),
-            ));
-        }
-        let alike = sent.bytes == recorded.bytes;
-        if !alike {
-            for Mismatch { path, expected, got } in
-                mismatches(&recorded.event.name, &recorded.event.args, &sent.event.args)
-            {
-                let in_words =
-                    |data: Option<Data>| data.map_or_else(|| "nothing".into(), |data| shown(&Value(&data)));
-                differences.push((path, in_words(expected), in_words(got)));
-            }
-        }
-        if !alike && differences.is_empty() && !is_unordered(&recorded.event.name) {
-            differences.push((
-                "the order of values".into(),
-                lossy_or_hex(&recorded),
-                lossy_or_hex(&sent),
-            ));
-        }
-        let compared = &mut self.report.compared;
-        let count = match (differences.is_empty(), alike, recorded.form) {
-            (true, true, Form::Native) => &mut compared.events,
-            (true, false, Form::Native) => &mut compared.events_unordered,
-            (true, true, Form::Json) => &mut compared.texts,
-            (true, false, Form::Json) => &mut compared.texts_unordered,
-            (false, ..) => &mut compared.with_waived_fields,
-        };
-        *count += 1;
-        let mut unwaived = Vec::new();
-        for (path, expected, got) in differences {
-            if !self.waive(&Deviation::Differs(name.clone(), without_indices(&path))) {
-                let difference = self.difference(message, name.clone());
-                unwaived.push(Difference { path, ..difference }.between(expected, got));
-            }
-        }
-        if !unwaived.is_empty() {
-            self.report.compared.with_waived_fields -= 1;
-        }
-        self.report.differences.extend(unwaived);
-    }
-
-    /// The id of a request is the recorded one, or stands for it from now on.
-    fn learn_id(&mut self, recorded: &Event, sent: &Event) -> Result<(), String> {
-        let (Some(Data::String(own)), Some(Data::String(recorded_id))) =
-            (sent.args.first(), recorded.args.first())
-        else {
-            return Ok(());
-        };
-        if !recorded.name.ends_with(b"_request")
-            || own == recorded_id
-            || own.is_empty()
-            || recorded_id.is_empty()
-        {
-            return Ok(());
-        }
-        self.ids.bind(own, recorded_id).map_err(|taken| taken.to_string())
-    }
-
     /// What was sent and has no counterpart in the recording.
     fn extra(&mut self, link: usize, sent: &Sent) {
         let (event, content) = match &sent.what {
@@ -551,8 +499,10 @@ impl<'a> Engine<'a> {
 
     fn leftovers(&mut self) {
         self.fetch();
-        for (link, queue) in std::mem::take(&mut self.queues) {
-            for sent in queue {
+        let queues = std::mem::take(&mut self.queues).into_iter();
+        let queues = queues.map(|(link, queue)| (link, queue.into()));
+        for (link, sent) in queues.chain(std::mem::take(&mut self.early)) {
+            for sent in sent {
                 self.extra(link, &sent);
             }
         }

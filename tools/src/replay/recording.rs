@@ -10,6 +10,8 @@ use broker_codec::{
     zeek::Event,
 };
 
+use mgmt_api::{Dialect, SupervisorLayout};
+
 use super::capture::{Capture, Connection, Content, Message, Protocol};
 use crate::tcp::{Addresses, Speaker};
 
@@ -238,6 +240,8 @@ pub(super) struct AgentTraits {
     pub(super) listen_port: Option<u16>,
     /// Where its nodes' directories are.
     pub(super) state_dir: Option<String>,
+    /// The layout of the Supervisor's records, if it created nodes.
+    pub(super) layout: Option<SupervisorLayout>,
 }
 
 impl Life {
@@ -251,42 +255,79 @@ impl Life {
                 .any(|link| link.own == Speaker::Client && link.with == "controller"),
             listen_port: accepted.next().map(|link| link.addresses.server.port()),
             state_dir: None,
+            layout: None,
         };
         let nodes = format!("/nodes/{instance}");
         for message in &capture.messages {
-            let heard = self
+            let Some(link) = self
                 .links
                 .get(&message.connection)
-                .is_some_and(|link| link.is_supervisor && link.own != message.from);
-            if let (true, Content::Envelope(envelope)) = (heard, &message.content)
-                && let Some(event) = event_of(envelope)
-                && event.name == "SupervisorControl::status_response"
-                && let Some(directory) = event.args.iter().find_map(|arg| string_ending(arg, &nodes))
-            {
-                traits.state_dir = directory.strip_suffix(&nodes).map(str::to_owned);
-                break;
+                .filter(|link| link.is_supervisor)
+            else {
+                continue;
+            };
+            let Content::Envelope(envelope) = &message.content else {
+                continue;
+            };
+            let Some(event) = event_of(envelope) else {
+                continue;
+            };
+            if link.own == message.from {
+                traits.layout = traits.layout.or_else(|| layout_of(&event));
+            } else if event.name == "SupervisorControl::status_response" && traits.state_dir.is_none() {
+                let directory = event.args.iter().find_map(|arg| string_ending(arg, &nodes));
+                traits.state_dir =
+                    directory.and_then(|directory| directory.strip_suffix(&nodes).map(str::to_owned));
             }
         }
         traits
     }
 
-    /// Whether the process knew of metrics ports, which Zeek does since 7.0: whether the nodes in what it said had a field for
-    /// them. If it said nothing about nodes, it does not matter.
-    pub(super) fn knows_metrics_ports(&self, capture: &Capture) -> bool {
+    /// What the process spoke, by what it said. Of several dialects in which it can have said that, the latest.
+    pub(super) fn dialect(&self, capture: &Capture) -> Dialect {
         let own = capture.messages.iter().filter(|message| {
             self.links
                 .get(&message.connection)
                 .is_some_and(|link| link.own == message.from)
         });
-        let mut lengths = own.filter_map(|message| {
+        let mut dialect = Dialect::V7_0;
+        for message in own {
             let event = match &message.content {
-                Content::Envelope(envelope) => event_of(envelope)?,
-                Content::Text(text) => event_of_text(text)?.1,
-                _ => return None,
+                Content::Envelope(envelope) => event_of(envelope),
+                Content::Text(text) => event_of_text(text).map(|(_, event)| event),
+                _ => None,
             };
-            event.args.iter().find_map(node_len)
-        });
-        lengths.next() != Some(NODE_LEN_OLD)
+            let Some(event) = event else {
+                continue;
+            };
+            let name = event.name.to_string();
+            if name.starts_with("Cluster") && name.contains("::API::") {
+                return Dialect::V4_2;
+            }
+            if name.contains("::set_configuration_") {
+                return Dialect::Seed;
+            }
+            if event.args.iter().any(has_old_records) {
+                dialect = Dialect::V5_0;
+            }
+        }
+        dialect
+    }
+}
+
+/// The layout of a request to create a node, of those that were recorded.
+fn layout_of(event: &Event) -> Option<SupervisorLayout> {
+    /// The deprecated list of scripts was there until 6.0.
+    const NODE_CONFIG_LEN_V6_0: usize = 13;
+    match event.args.get(1)? {
+        Data::Vector(config) if event.name == "SupervisorControl::create_request" => {
+            Some(if config.len() == NODE_CONFIG_LEN_V6_0 {
+                SupervisorLayout::V6_0
+            } else {
+                SupervisorLayout::V7_0
+            })
+        }
+        _ => None,
     }
 }
 
@@ -300,20 +341,19 @@ fn string_ending(data: &Data, end: &str) -> Option<String> {
     }
 }
 
-/// How many fields a node has before Zeek 7.0.
-const NODE_LEN_OLD: usize = 10;
-
-/// How many fields the nodes of a configuration have, wherever that stands in a value.
-fn node_len(data: &Data) -> Option<usize> {
+/// Whether there are nodes, or states of nodes, without a place for a metrics port: those of Zeek before 7.0.
+fn has_old_records(data: &Data) -> bool {
+    const NODE_LEN: usize = 10;
+    const NODE_STATUS_LEN: usize = 6;
     let Data::Vector(fields) = data else {
-        return None;
+        return false;
     };
     match &fields[..] {
-        [Data::String(_), Data::Set(_), Data::Set(nodes)] => match nodes.as_slice().first() {
-            Some(Data::Vector(node)) => Some(node.len()),
-            _ => None,
-        },
-        _ => fields.iter().find_map(node_len),
+        [Data::String(_), Data::Set(_), Data::Set(nodes)] => {
+            matches!(nodes.as_slice(), [Data::Vector(node), ..] if node.len() == NODE_LEN)
+        }
+        [Data::String(_), Data::EnumValue(_), Data::EnumValue(_), ..] => fields.len() == NODE_STATUS_LEN,
+        _ => fields.iter().any(has_old_records),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The peer under test, as the engine sees it.
 
-use broker_codec::Envelope;
+use broker_codec::{Envelope, data::ZeekString, zeek::Event};
 use bytes::Bytes;
 
 /// Something that the peer under test sends.
@@ -23,6 +23,8 @@ pub(super) trait Subject {
     fn handshake(&mut self, link: usize, frame: &Bytes);
     /// The other end sends a message as a Broker peer.
     fn envelope(&mut self, link: usize, envelope: Envelope);
+    /// A peer that is not in the recording connects and sends an event.
+    fn unrecorded(&mut self, topic: &ZeekString, event: Event);
     /// The other end, a WebSocket client, sends a message.
     fn text(&mut self, link: usize, text: &Bytes);
     /// The other end has closed the connection.

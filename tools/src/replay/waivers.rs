@@ -9,6 +9,8 @@ pub enum Deviation {
     Missing(String),
     /// An event that is not recorded.
     Extra(String),
+    /// A recorded event that is sent before others that are recorded before it on the same connection.
+    Early(String),
     /// A field of an event with another value: the event's name and the path without indices.
     Differs(String, String),
     /// A recorded line of the management log that is not written; how it begins.
@@ -22,6 +24,7 @@ impl fmt::Display for Deviation {
         match self {
             Self::Missing(event) => write!(f, "missing {event}"),
             Self::Extra(event) => write!(f, "extra {event}"),
+            Self::Early(event) => write!(f, "early {event}"),
             Self::Differs(event, path) => write!(f, "differs {event} {path}"),
             Self::LogMissing(line) => write!(f, "log missing {line}"),
             Self::LogExtra(line) => write!(f, "log extra {line}"),
@@ -73,10 +76,17 @@ pub fn parse(table: &str) -> Result<Vec<Waiver>, WaiverError> {
         let [reason, scenario, role, what, count] = fields[..] else {
             return Err(error("expected `reason | scenario | role | what | count`"));
         };
-        let known = ["missing ", "extra ", "differs ", "log missing ", "log extra "];
+        let known = [
+            "missing ",
+            "extra ",
+            "early ",
+            "differs ",
+            "log missing ",
+            "log extra ",
+        ];
         if !known.iter().any(|known| what.starts_with(known)) {
             return Err(error(
-                "what differs begins with missing, extra, differs, log missing or log extra",
+                "what differs begins with missing, extra, early, differs, log missing or log extra",
             ));
         }
         let waiver = Waiver {
@@ -178,7 +188,7 @@ mod tests {
             ),
             (
                 "Q-10 | s | controller | lacks E | 1",
-                "line 2 of the waivers: what differs begins with missing, extra, differs, log missing or log extra",
+                "line 2 of the waivers: what differs begins with missing, extra, early, differs, log missing or log extra",
             ),
             (
                 "Q-10 | s | controller | missing E | 0",
