@@ -14,6 +14,7 @@
 //! another seed. A failed test names the seed and the moment of the kill.
 
 mod cluster;
+mod system_calls;
 
 use std::{
     collections::BTreeMap,
