@@ -15,32 +15,39 @@ use crate::support::frames::{Frame, Phase, RECORDINGS, Side, frames};
 fn each_side_of_each_captured_handshake_is_reproduced() {
     let mut complete = 0;
     let mut only_begun = 0;
-    for recording in RECORDINGS {
+    for (recording, conn, frames) in each_handshake() {
+        let answered = frames.iter().any(|frame| frame.from == Side::Server);
+        // A server that is about to end says nothing, and there is nothing to compare ours with.
+        let sides: &[Side] = if answered {
+            complete += 1;
+            &[Side::Client, Side::Server]
+        } else {
+            only_begun += 1;
+            &[Side::Client]
+        };
+        for ours in sides {
+            let context = format!("{recording}, connection {conn}, as the {ours:?}");
+            let (sent, established) = replay(&frames, *ours);
+            assert_eq!(sent, sent_by(&frames, *ours), "{context}");
+            assert_eq!(established, answered, "{context}");
+        }
+    }
+    assert_eq!((complete, only_begun), (269, 119));
+}
+
+/// The recording, the number of the connection, and its frames until the end of the handshake.
+pub(super) fn each_handshake() -> impl Iterator<Item = (&'static str, u32, Vec<&'static Frame>)> {
+    RECORDINGS.into_iter().flat_map(|recording| {
         let mut connections: BTreeMap<u32, Vec<&Frame>> = BTreeMap::new();
         for frame in frames(recording) {
             if frame.phase == Phase::Handshake {
                 connections.entry(frame.conn).or_default().push(frame);
             }
         }
-        for (conn, frames) in connections {
-            let answered = frames.iter().any(|frame| frame.from == Side::Server);
-            // A server that is about to end says nothing, and there is nothing to compare ours with.
-            let sides: &[Side] = if answered {
-                complete += 1;
-                &[Side::Client, Side::Server]
-            } else {
-                only_begun += 1;
-                &[Side::Client]
-            };
-            for ours in sides {
-                let context = format!("{recording}, connection {conn}, as the {ours:?}");
-                let (sent, established) = replay(&frames, *ours);
-                assert_eq!(sent, sent_by(&frames, *ours), "{context}");
-                assert_eq!(established, answered, "{context}");
-            }
-        }
-    }
-    assert_eq!((complete, only_begun), (269, 119));
+        connections
+            .into_iter()
+            .map(move |(conn, frames)| (recording, conn, frames))
+    })
 }
 
 fn sent_by(frames: &[&Frame], side: Side) -> Vec<Bytes> {
@@ -74,7 +81,8 @@ fn replay(frames: &[&Frame], ours: Side) -> (Vec<Bytes>, bool) {
     (sent, established)
 }
 
-fn identity(frames: &[&Frame], side: Side) -> (EndpointId, Vec<Topic>) {
+/// The id and the filter of a side.
+pub(super) fn identity(frames: &[&Frame], side: Side) -> (EndpointId, Vec<Topic>) {
     let mut id = None;
     let mut filter = Vec::new();
     for frame in frames.iter().filter(|frame| frame.from == side) {
@@ -90,7 +98,7 @@ fn identity(frames: &[&Frame], side: Side) -> (EndpointId, Vec<Topic>) {
     (id.expect("an id"), filter)
 }
 
-fn framed(content: &[u8]) -> Bytes {
+pub(super) fn framed(content: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u32(u32::try_from(content.len()).unwrap());
     out.put_slice(content);

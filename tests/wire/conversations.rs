@@ -1,4 +1,5 @@
-//! Raw-byte conversations with a script in the role of the peers: `tests/transcripts/handshake/`.
+//! Raw-byte conversations with a script in the role of the peers: `tests/transcripts/handshake/`. Here without I/O; `over_tcp`
+//! has them with the real endpoint.
 //!
 //! A line that begins with `>` is an input, `<` an expected action, `#` a comment; an empty line ends nothing. Inputs:
 //!
@@ -48,6 +49,16 @@ fn redundant_connections() {
 }
 
 #[test]
+fn messages_on_a_connection_that_waits() {
+    check("waiting");
+}
+
+#[test]
+fn connections_while_we_shut_down() {
+    check("shutting-down");
+}
+
+#[test]
 fn drop_conn_from_the_peer() {
     check("dropped");
 }
@@ -67,9 +78,9 @@ fn filters_that_change_during_a_handshake() {
     check("filters");
 }
 
-const IDS: [(char, u8); 3] = [('A', 0x11), ('B', 0x77), ('C', 0xee)];
+pub(super) const IDS: [(char, u8); 3] = [('A', 0x11), ('B', 0x77), ('C', 0xee)];
 
-fn id(name: &str) -> EndpointId {
+pub(super) fn id(name: &str) -> EndpointId {
     let named = IDS.iter().find(|(letter, _)| name == letter.to_string());
     EndpointId::from_bytes([named.unwrap_or_else(|| panic!("unknown id {name}")).1; 16])
 }
@@ -160,14 +171,14 @@ fn shown(action: &Action) -> String {
     }
 }
 
-fn describe(message: &Message) -> String {
+pub(super) fn describe(message: &Message) -> String {
     match message {
         Message::DropConn(drop) => format!("drop_conn {}: {}", drop.code.0, drop.description),
         other => other.kind().name().to_owned(),
     }
 }
 
-fn letter(id: EndpointId) -> char {
+pub(super) fn letter(id: EndpointId) -> char {
     let named = IDS
         .iter()
         .find(|(_, byte)| id == EndpointId::from_bytes([*byte; 16]));
@@ -181,7 +192,7 @@ fn envelope_bytes(envelope: &Envelope) -> BytesMut {
 }
 
 /// The length, the first byte of the content, the rest with ids as letters.
-fn hex(frame: &[u8]) -> String {
+pub(super) fn hex(frame: &[u8]) -> String {
     let digits = hex::encode(frame);
     let (length, content) = digits.split_at(8);
     let mut text = content.to_owned();

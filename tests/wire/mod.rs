@@ -6,5 +6,6 @@ mod dump;
 mod frames;
 mod mutations;
 mod node;
+mod over_tcp;
 mod simultaneous;
 mod table;

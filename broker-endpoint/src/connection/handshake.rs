@@ -136,7 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 }
                 () = sleep_until(shared.instant(deadline)) => handshake.handle_timeout(shared.now()),
                 () = evicted => return Err(PeeringError::GaveWay),
-                () = self.connection.leave.cancelled() => return Err(PeeringError::ShuttingDown),
+                // Who waits for the verdict gets it now, with the reason.
+                () = self.connection.leave.cancelled(), if !undecided => return Err(PeeringError::ShuttingDown),
             }
         }
     }

@@ -57,7 +57,9 @@ pub(super) struct Task {
     pub(super) router: Router,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
-    /// Cancelled when all connections are to end in good order.
+    /// Cancelled when the endpoint is asked to leave.
+    pub(super) asked: CancellationToken,
+    /// Cancelled when all connections are to end in good order, which those that wait for a verdict are told before.
     pub(super) leave: CancellationToken,
     pub(super) connections: HashMap<ConnId, Entry>,
     pub(super) dialers: BTreeMap<PeerAddress, Dialer>,
@@ -91,7 +93,7 @@ impl Task {
     pub(super) async fn run(mut self) {
         loop {
             tokio::select! {
-                () = self.leave.cancelled() => break,
+                () = self.asked.cancelled() => break,
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle_command(command),
                     None => break,

@@ -1,0 +1,128 @@
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+/// How long to wait for what must happen; never for what must not.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The other end of a connection with an endpoint.
+#[derive(Debug)]
+pub(super) struct Script(TcpStream);
+
+impl Script {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("set");
+        Self(stream)
+    }
+
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    pub(super) async fn accept(listener: &TcpListener) -> Self {
+        let accepted = timeout(PATIENCE, listener.accept()).await.expect("in time");
+        Self::new(accepted.expect("accepted").0)
+    }
+
+    pub(super) async fn say(&mut self, bytes: &[u8]) {
+        // An endpoint that has closed is noticed by who expects something.
+        match self.0.write_all(bytes).await {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => panic!("{error}"),
+            _ => {}
+        }
+    }
+
+    /// The next frame, with its length.
+    pub(super) async fn frame(&mut self) -> io::Result<Vec<u8>> {
+        let read = async {
+            let mut frame = vec![0; 4];
+            self.0.read_exact(&mut frame).await?;
+            let len = u32::from_be_bytes(frame[..4].try_into().unwrap());
+            frame.resize(4 + usize::try_from(len).unwrap(), 0);
+            self.0.read_exact(&mut frame[4..]).await?;
+            Ok(frame)
+        };
+        timeout(PATIENCE, read).await?
+    }
+
+    /// What the endpoint says until it closes.
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        timeout(PATIENCE, self.0.read_to_end(&mut rest))
+            .await
+            .expect("an end in time")
+            .expect("an orderly end");
+        rest
+    }
+
+    /// What the endpoint has said and nobody has read.
+    pub(super) fn unread(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        let len = self.0.try_read(&mut bytes).unwrap_or_default();
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// Waits until the endpoint has read everything that was said. It runs on this thread and waits for nothing between reading
+    /// and deciding: what is said on another connection afterwards comes afterwards.
+    pub(super) async fn settle(&self) {
+        let (Ok(own), Ok(peer)) = (self.0.local_addr(), self.0.peer_addr()) else {
+            return;
+        };
+        let wait = async {
+            // What is not acknowledged has not arrived, what is in the other queue has not been read.
+            loop {
+                // The endpoint's turn; enough of them that sockets are looked at.
+                for _ in 0..256 {
+                    tokio::task::yield_now().await;
+                }
+                if queues(own, peer).0 == 0 && queues(peer, own).1 == 0 {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, wait)
+            .await
+            .expect("the endpoint reads what was said");
+    }
+}
+
+/// How many bytes wait in a socket of this machine: sent and not acknowledged, received and not read.
+fn queues(local: SocketAddr, remote: SocketAddr) -> (u64, u64) {
+    let table = match local {
+        SocketAddr::V4(_) => "/proc/net/tcp",
+        SocketAddr::V6(_) => "/proc/net/tcp6",
+    };
+    let table = fs::read_to_string(table).expect("the kernel's table of sockets");
+    let key = [shown(local), shown(remote)];
+    let entry = table.lines().find_map(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        (columns.next()? == key[0] && columns.next()? == key[1]).then(|| columns.nth(1))?
+    });
+    // A socket that is closed has no entry.
+    let (sent, received) = entry
+        .and_then(|queues| queues.split_once(':'))
+        .unwrap_or(("0", "0"));
+    let number = |text| u64::from_str_radix(text, 16).expect("a hexadecimal number");
+    (number(sent), number(received))
+}
+
+/// An address as the kernel prints it: words of four bytes as numbers of this machine.
+fn shown(address: SocketAddr) -> String {
+    let octets = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets
+        .chunks(4)
+        .map(|word| format!("{:08X}", u32::from_ne_bytes(word.try_into().unwrap())));
+    format!("{}:{:04X}", words.collect::<String>(), address.port())
+}

@@ -1,0 +1,338 @@
+//! Runs a transcript with the real endpoint. Its lines are those of `wire::conversations`, and beyond them:
+//!
+//! | input | meaning |
+//! |---|---|
+//! | `listen HOST` | the endpoint listens there, and what is opened is opened there |
+//! | `dial HOST` | the endpoint connects to the script at this name, and again a millisecond after each failure |
+//! | `accept N` | the script accepts that as connection N |
+//! | `N frame HEX...` | as `N HEX...`, with the length before it |
+//! | `publish TOPIC HEX...`, `leave ID` | as in the endpoint's interface |
+//! | `time passes` | from here on, until another endpoint begins, time passes as soon as there is nothing to do |
+//!
+//! Among hexadecimal digits, text in quotes stands for its bytes. What the endpoint does, of its own or not, is read from
+//! where the expected line says:
+//!
+//! | output | meaning |
+//! |---|---|
+//! | `N HEX...` | the next frame on connection N |
+//! | `N closed: WHY` | the end of connection N, and why, if the endpoint opened it |
+//! | `N end` | the end of connection N |
+//! | `N peer added: ID`, `N peer lost: ID`, `peer removed: ID (WHY)`, `unavailable: WHY`, `message ID TOPIC VALUE` | the next event |
+//! | `refused: WHY` | what was published was not |
+//! | `counted: rejected N, ignored N` | the endpoint's counters |
+//!
+//! `UPDATE_EXPECT=1` writes anew what the lines say.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, time::Duration};
+
+use broker_codec::{Envelope, Topic, binary, handshake::Message};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, PublishError, tls::TlsConfig};
+use bytes::Bytes;
+use tokio::{net::TcpListener, time::timeout};
+
+use super::script::{PATIENCE, Script};
+use crate::{
+    support::workspace_root,
+    wire::conversations::{IDS, describe, hex, id, letter},
+};
+
+const RETRY: Duration = Duration::from_millis(1);
+
+pub(super) async fn check(folder: &str, name: &str) {
+    let path = workspace_root().join(format!("tests/transcripts/{folder}/{name}.txt"));
+    let script = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let updates = std::env::var_os("UPDATE_EXPECT").is_some();
+    let mut actual = String::new();
+    let mut world: Option<World> = None;
+    for (number, line) in (1..).zip(script.lines()) {
+        if let Some(input) = line.strip_prefix("> ") {
+            let words: Vec<&str> = input.split_whitespace().collect();
+            if let ["endpoint", name, topics @ ..] = words.as_slice() {
+                if let Some(world) = world.take() {
+                    world.end(number).await;
+                }
+                world = Some(World::new(name, topics).await);
+            } else {
+                let world = world.as_mut().expect("an endpoint comes first");
+                world.apply(&words).await;
+            }
+        } else if let Some(expected) = line.strip_prefix("< ") {
+            let world = world.as_mut().expect("an endpoint comes first");
+            let found = world.observe(expected).await;
+            if !updates {
+                assert_eq!(found, expected, "{name}, line {number}");
+            }
+            writeln!(actual, "< {found}").unwrap();
+            continue;
+        } else {
+            assert!(line.is_empty() || line.starts_with('#'), "{name}, line {number}");
+        }
+        writeln!(actual, "{line}").unwrap();
+    }
+    if let Some(world) = world {
+        world.end(0).await;
+    }
+    if updates {
+        fs::write(&path, &actual).unwrap();
+    }
+}
+
+struct World {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    /// What the endpoint connects to.
+    listener: Option<TcpListener>,
+    connections: BTreeMap<u32, Connection>,
+    /// Where something was said to which there was no answer yet.
+    unanswered: Option<u32>,
+    /// Whether time passes as soon as there is nothing to do.
+    paused: bool,
+    refused: Option<PublishError>,
+}
+
+struct Connection {
+    /// None when it has ended.
+    script: Option<Script>,
+    dialled: bool,
+    established: bool,
+}
+
+impl World {
+    async fn new(name: &str, topics: &[&str]) -> Self {
+        let mut config = EndpointConfig::default();
+        config.id = Some(id(name));
+        config.subscriptions = topics.iter().map(|topic| Topic::new(topic).unwrap()).collect();
+        config.tls = TlsConfig::Off;
+        let endpoint = Endpoint::start(config).expect("the configuration is valid");
+        let addresses = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening");
+        Self {
+            endpoint,
+            address: addresses[0],
+            listener: None,
+            connections: BTreeMap::new(),
+            unanswered: None,
+            paused: false,
+            refused: None,
+        }
+    }
+
+    /// Waits until the endpoint has heard what was said: what is done then comes after it for the endpoint, too.
+    async fn settle(&mut self) {
+        let unanswered = self.unanswered.take();
+        let connection = unanswered.and_then(|number| self.connections.get(&number));
+        if let Some(Connection {
+            script: Some(script), ..
+        }) = connection
+        {
+            script.settle().await;
+        }
+    }
+
+    /// Nothing was said that is not in the transcript.
+    async fn end(mut self, number: u32) {
+        if self.paused {
+            tokio::time::resume();
+        }
+        self.settle().await;
+        for (conn, connection) in &self.connections {
+            if let Some(script) = &connection.script {
+                let unread = script.unread();
+                assert!(
+                    unread.is_empty(),
+                    "before line {number}: {conn} {}",
+                    hex::encode(unread)
+                );
+            }
+        }
+    }
+
+    async fn apply(&mut self, words: &[&str]) {
+        self.settle().await;
+        match words {
+            ["listen", host] => {
+                self.address = self.endpoint.handle().listen(host, 0).await.expect("listening")[0];
+            }
+            ["open", number, "acceptor"] => {
+                let script = Script::connect(self.address).await;
+                self.connect(number, script, false);
+            }
+            ["open", number, "connector"] => {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+                let address = listener.local_addr().expect("bound");
+                self.endpoint.handle().peer(address.into(), None).await;
+                let script = Script::accept(&listener).await;
+                self.connect(number, script, true);
+            }
+            ["dial", host] => {
+                // Other names lead here, too.
+                let bound = if host.contains(':') { host } else { "127.0.0.1" };
+                let listener = TcpListener::bind((bound, 0)).await.expect("bound");
+                let port = listener.local_addr().expect("bound").port();
+                let address = PeerAddress::new(*host, port);
+                self.endpoint.handle().peer(address, Some(RETRY)).await;
+                self.listener = Some(listener);
+            }
+            ["accept", number] => {
+                let listener = self.listener.as_ref().expect("`dial` comes first");
+                let script = Script::accept(listener).await;
+                self.connect(number, script, true);
+            }
+            ["lost", number] => self.connection(number).script = None,
+            ["subscribe", topic] => {
+                let topic = Topic::new(topic).unwrap();
+                self.endpoint.handle().subscribe(topic).await.expect("subscribed");
+            }
+            ["publish", topic, value @ ..] => {
+                let topic = Topic::new(topic.trim_matches('"')).unwrap();
+                let value = binary::decode(&bytes(value)).expect("a value");
+                self.refused = self.endpoint.handle().publish(topic, &value).await.err();
+            }
+            ["leave", peer] => self.endpoint.handle().disconnect(id(peer)).await,
+            ["time", "passes"] => {
+                tokio::time::pause();
+                self.paused = true;
+            }
+            [number, "frame", words @ ..] => {
+                let content = bytes(words);
+                let len = u32::try_from(content.len()).unwrap();
+                self.say(number, &[&len.to_be_bytes()[..], &content].concat())
+                    .await;
+            }
+            [number, words @ ..] => self.say(number, &bytes(words)).await,
+            [] => panic!("an empty input"),
+        }
+    }
+
+    async fn say(&mut self, number: &str, bytes: &[u8]) {
+        if let Some(script) = &mut self.connection(number).script {
+            script.say(bytes).await;
+            self.unanswered = number.parse().ok();
+        }
+    }
+
+    fn connect(&mut self, number: &str, script: Script, dialled: bool) {
+        let connection = Connection {
+            script: Some(script),
+            dialled,
+            established: false,
+        };
+        self.connections.insert(number.parse().unwrap(), connection);
+    }
+
+    fn connection(&mut self, number: &str) -> &mut Connection {
+        let number = number
+            .parse()
+            .unwrap_or_else(|_| panic!("{number} is no connection"));
+        self.connections.get_mut(&number).expect("it was opened")
+    }
+
+    async fn event(&mut self) -> EndpointEvent {
+        self.unanswered = None;
+        let event = timeout(PATIENCE, self.endpoint.recv()).await;
+        event.expect("an event in time").expect("the endpoint runs")
+    }
+
+    async fn observe(&mut self, expected: &str) -> String {
+        let words: Vec<&str> = expected.split_whitespace().collect();
+        match words.as_slice() {
+            // Not an event of its own: `peer added` follows.
+            [_, "established", ..] => expected.to_owned(),
+            [number, "closed:", why @ ..] => {
+                let end = self.end_of(number).await;
+                // A connection that is redundant is no failure if the other one lasts.
+                let is_told = self.connection(number).dialled && why.first() != Some(&"refused:");
+                if !is_told {
+                    return format!("{expected}{end}");
+                }
+                match self.event().await {
+                    EndpointEvent::PeerUnavailable { error, .. } => format!("{number} closed: {error}{end}"),
+                    other => format!("{other:?}"),
+                }
+            }
+            [number, "end"] => format!("{number} end{}", self.end_of(number).await),
+            [number, "peer", "added:", _] => match self.event().await {
+                EndpointEvent::PeerAdded(peer) => {
+                    self.connection(number).established = true;
+                    format!("{number} peer added: {}", letter(peer.id))
+                }
+                other => format!("{other:?}"),
+            },
+            [number, "peer", "lost:", _] => match self.event().await {
+                EndpointEvent::PeerLost { peer, .. } => format!("{number} peer lost: {}", letter(peer.id)),
+                other => format!("{other:?}"),
+            },
+            ["peer" | "unavailable:" | "message", ..] => match self.event().await {
+                EndpointEvent::PeerRemoved { peer, reason } => {
+                    format!("peer removed: {} ({reason})", letter(peer.id))
+                }
+                EndpointEvent::PeerUnavailable { error, .. } => format!("unavailable: {error}"),
+                EndpointEvent::Message(message) => {
+                    format!(
+                        "message {} {} {}",
+                        letter(message.peer),
+                        message.topic,
+                        message.data
+                    )
+                }
+                other => format!("{other:?}"),
+            },
+            ["refused:", ..] => match self.refused.take() {
+                Some(error) => format!("refused: {error}"),
+                None => "published".to_owned(),
+            },
+            ["counted:", ..] => {
+                let counters = self.endpoint.handle().counters();
+                format!(
+                    "counted: rejected {}, ignored {}",
+                    counters.rejected, counters.ignored
+                )
+            }
+            [number, ..] => {
+                self.unanswered = None;
+                let connection = self.connection(number);
+                let frame = match connection.script.as_mut().expect("it is open").frame().await {
+                    Ok(frame) => frame,
+                    Err(error) => return format!("{number} {error}"),
+                };
+                let content = &frame[4..];
+                let is_handshake = !connection.established && content.len() < 37
+                    || content.first().is_some_and(|tag| (6..=12).contains(tag));
+                let what = if is_handshake {
+                    describe(&Message::decode(content).expect("a message of the handshake"))
+                } else {
+                    let envelope = Envelope::decode(Bytes::copy_from_slice(content)).expect("an envelope");
+                    envelope.kind.name().to_owned()
+                };
+                format!("{number} {} ({what})", hex(&frame))
+            }
+            [] => panic!("an empty output"),
+        }
+    }
+
+    /// Waits for the end of a connection; what was said before it.
+    async fn end_of(&mut self, number: &str) -> String {
+        self.unanswered = None;
+        let mut script = self.connection(number).script.take().expect("it is open");
+        let rest = script.rest().await;
+        if rest.is_empty() {
+            String::new()
+        } else {
+            format!(", after {}", hex::encode(rest))
+        }
+    }
+}
+
+/// Hexadecimal digits, ids and quoted text.
+pub(super) fn bytes(words: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in words {
+        if let Some((_, byte)) = IDS.iter().find(|(letter, _)| *word == letter.to_string()) {
+            bytes.extend([*byte; 16]);
+        } else if let Some(text) = word.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            bytes.extend_from_slice(text.as_bytes());
+        } else {
+            bytes.extend(hex::decode(word).unwrap_or_else(|error| panic!("{word}: {error}")));
+        }
+    }
+    bytes
+}
