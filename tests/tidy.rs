@@ -47,6 +47,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "bytes",
             "futures-util",
             "getrandom",
+            "if-addrs",
             "openssl",
             "rustix",
             "socket2",

@@ -22,8 +22,8 @@ use crate::{
 
 /// Connects to an address until told to stop; without an interval, once.
 ///
-/// After the loss of a peering the next attempt follows at once, as Broker's does, unless the peering was shorter than the
-/// interval: then two endpoints that cannot live with each other would do nothing else.
+/// After the loss of a peering the next attempt follows at once, as Broker's does, unless the interval since the last one has
+/// not passed.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     address: PeerAddress,
@@ -66,7 +66,7 @@ impl Dialer<'_> {
             Some(Outcome::Ended { requested: true }) => None,
             Some(Outcome::Ended { requested: false }) => {
                 let lasted = self.shared.now().saturating_sub(began);
-                retry.map(|retry| if lasted < retry { retry } else { Duration::ZERO })
+                retry.map(|retry| pause_after(lasted, retry))
             }
             Some(Outcome::Failed { error, peer }) => {
                 if let Some(peer) = redundant_with(&error, peer)
@@ -157,6 +157,14 @@ impl Dialer<'_> {
     }
 }
 
+/// How long to wait after a peering has ended so long after the attempt to make it: never longer than the interval.
+///
+/// DIFFERENCE(short-peerings): Broker makes it again at once however short it was, so that two endpoints that cannot live with
+/// each other do nothing else.
+const fn pause_after(lasted: Duration, retry: Duration) -> Duration {
+    retry.saturating_sub(lasted)
+}
+
 type Opened = (Connection, crate::tls::Transport<TcpStream>);
 
 /// Connects to the first address that lets us, each for at most `limit`; otherwise says why none did.
@@ -190,6 +198,15 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn a_lost_peering_is_made_again_within_the_interval_and_not_sooner_after_the_last_attempt() {
+        let [second, retry, hour] = [1, 10, 3600].map(Duration::from_secs);
+        assert_eq!(pause_after(hour, retry), Duration::ZERO);
+        assert_eq!(pause_after(retry, retry), Duration::ZERO);
+        assert_eq!(pause_after(second, retry), Duration::from_secs(9));
+        assert_eq!(pause_after(Duration::ZERO, retry), retry);
+    }
 
     #[tokio::test]
     async fn every_address_of_a_name_is_tried() {

@@ -17,7 +17,8 @@ use crate::tls::{PeerCertificate, TlsError};
 pub enum EndpointEvent {
     /// A peering is established; messages can be exchanged.
     PeerAdded(PeerInfo),
-    /// A peering has ended without our doing. If we had opened the connection, we open it again, at once the first time.
+    /// A peering has ended without our doing. If we had opened the connection, we open it again: at once, but not before the
+    /// retry interval since the last attempt has passed.
     PeerLost {
         /// The peer.
         peer: PeerInfo,

@@ -225,8 +225,8 @@ impl EndpointHandle {
 
     /// Listens for peers, any number of times; returns the addresses with the ports that the system chose.
     ///
-    /// `host` is an address of this machine or a name; the empty text stands for all addresses, IPv6 and IPv4, `0.0.0.0` for
-    /// all of IPv4. A name is listened on at each of its addresses.
+    /// `host` is an address of this machine, the name of an interface such as `eth0`, or a host name; the empty text stands for
+    /// all addresses, IPv6 and IPv4, `0.0.0.0` for all of IPv4. A name is listened on at each of its addresses.
     ///
     /// # Errors
     ///

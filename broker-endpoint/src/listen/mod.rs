@@ -7,7 +7,7 @@ mod pace;
 use std::{
     collections::HashSet,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -24,7 +24,8 @@ const BACKLOG: i32 = 4096;
 /// Listens as `Broker::listen` does.
 ///
 /// The empty host is every address, IPv6 and IPv4 on one socket, or only IPv4 where the system has no IPv6; `::` is the same
-/// without the fallback, and `0.0.0.0` is IPv4 only. A name is listened on at each of its addresses that can be.
+/// without the fallback, and `0.0.0.0` is IPv4 only. The name of an interface, or of a host, is listened on at each of its
+/// addresses that can be.
 pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, EndpointError> {
     let address = match host {
         "" => match bind_address(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
@@ -48,8 +49,13 @@ async fn bind_name(host: &str, port: u16) -> Result<Vec<TcpListener>, EndpointEr
         host: host.to_owned(),
         source,
     };
-    let addresses = lookup_host((host, port)).await.map_err(unknown)?;
-    match bind_all(addresses) {
+    let interface = interface_addresses(host, port).map_err(unknown)?;
+    let bound = if interface.is_empty() {
+        bind_all(lookup_host((host, port)).await.map_err(unknown)?)
+    } else {
+        bind_all(interface.into_iter())
+    };
+    match bound {
         (listeners, _) if !listeners.is_empty() => Ok(listeners),
         (_, Some(error)) => Err(error),
         (_, None) => Err(unknown(io::Error::new(
@@ -57,6 +63,23 @@ async fn bind_name(host: &str, port: u16) -> Result<Vec<TcpListener>, EndpointEr
             "name has no address",
         ))),
     }
+}
+
+/// The addresses of the interface with this name, IPv6 first; none if there is no such interface.
+fn interface_addresses(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = if_addrs::get_if_addrs()?
+        .into_iter()
+        .filter(|interface| interface.name == name)
+        .map(|interface| match interface.ip() {
+            // Where a link-local address is, only the interface tells.
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                SocketAddrV6::new(ip, port, 0, interface.index.unwrap_or(0)).into()
+            }
+            ip => SocketAddr::new(ip, port),
+        })
+        .collect();
+    addresses.sort_by_key(SocketAddr::is_ipv4);
+    Ok(addresses)
 }
 
 /// DIFFERENCE(listen-on-all-addresses-of-a-name): Broker binds the first one that works, which is `::1` alone for `localhost`.

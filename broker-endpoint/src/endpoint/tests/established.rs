@@ -39,6 +39,33 @@ fn count(number: u64) -> String {
 }
 
 #[tokio::test]
+async fn a_peering_that_ends_soon_is_made_again_after_the_retry_interval() {
+    let retry = Duration::from_millis(300);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let mut endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
+        ..plaintext()
+    });
+    let began = std::time::Instant::now();
+    endpoint.handle().peer(address.into(), Some(retry)).await;
+    for _ in 0..3 {
+        let mut script = Script::accept(&listener).await;
+        script.expect(HELLO_SMALL).await;
+        script.say(HELLO_LARGE).await;
+        script.expect(VERSION_SELECT_SMALL).await;
+        script.frame().await;
+        script.say(SYN_ACK_EMPTY).await;
+        script.expect(ACK).await;
+        peer_added(&mut endpoint).await;
+        drop(script);
+        peer_lost(&mut endpoint).await;
+    }
+    // Three attempts have two intervals between them.
+    assert!(began.elapsed() >= 2 * retry, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn every_ping_is_answered_with_its_payload() {
     let (_endpoint, mut script) = peer(plaintext()).await;
     // The example of `broker-wire`: a BYE of ours with counter 7, and its pong.

@@ -144,6 +144,26 @@ async fn names_can_be_listened_on_and_dialled() {
 }
 
 #[tokio::test]
+async fn interfaces_can_be_listened_on() {
+    let mut listener = start(plaintext());
+    // Every Linux has it, with one address or two.
+    let addresses = listener.handle().listen("lo", 0).await.expect("listening");
+    assert!(
+        addresses.iter().all(|address| address.ip().is_loopback()),
+        "{addresses:?}"
+    );
+    assert!(addresses.iter().any(SocketAddr::is_ipv4), "{addresses:?}");
+    for address in addresses {
+        let mut dialler = start(plaintext());
+        dialler.handle().peer(address.into(), None).await;
+        assert_eq!(peer_added(&mut dialler).await.id, listener.id());
+        assert_eq!(peer_added(&mut listener).await.id, dialler.id());
+        dialler.shutdown().await;
+        peer_lost(&mut listener).await;
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_listened_on_is_named() {
     let endpoint = start(plaintext());
     let error = endpoint
