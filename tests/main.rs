@@ -2,6 +2,7 @@
 
 mod agents;
 mod crash;
+mod dialects;
 mod garbage;
 mod journal;
 mod landscape;

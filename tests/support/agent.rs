@@ -1,7 +1,11 @@
-//! A stand-in for an agent: speaks the agents' API over a real Broker endpoint, and claims that all goes well, unless it is
-//! told to behave otherwise.
+//! A stand-in for an agent: speaks the agents' API, in any of its dialects, over a real Broker endpoint, and claims that all goes
+//! well, unless it is told to behave otherwise.
 
-use std::{net::SocketAddr, sync::mpsc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
 
 use broker_codec::{
     Data, Topic,
@@ -10,7 +14,10 @@ use broker_codec::{
 };
 use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, PeerAddress, tls::TlsConfig};
 use mgmt_api::{
-    API_VERSION, AgentMessage, AgentRequest, ClusterRole, Node, NodeStatus, ResultRecord, Role, State, topics,
+    API_VERSION, AgentMessage, AgentRequest, ClusterRole, Dialect, Node, NodeStatus, ResultRecord, Role,
+    State, Translator,
+    dialect::{Peer, Published, Side, Topics, Translation},
+    topics,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
@@ -47,6 +54,18 @@ impl StandIn {
         Self::start_with(runtime, name, tls, way, Box::new(|_, answer| vec![answer]))
     }
 
+    /// Starts an honest agent of this name that speaks this dialect.
+    pub(crate) fn start_speaking(
+        runtime: &Runtime,
+        name: &str,
+        tls: &TlsConfig,
+        way: Way,
+        dialect: Dialect,
+    ) -> Self {
+        let manners = Box::new(|_: &_, answer| vec![answer]);
+        Self::start_as(runtime, name, tls, way, (manners, dialect))
+    }
+
     /// Starts an agent of this name that answers as it likes.
     pub(crate) fn start_with(
         runtime: &Runtime,
@@ -55,7 +74,22 @@ impl StandIn {
         way: Way,
         manners: Manners,
     ) -> Self {
-        let topic = topics::agent(topics::AGENT_PREFIX.as_bytes(), name.as_bytes());
+        Self::start_as(runtime, name, tls, way, (manners, Dialect::V7_0))
+    }
+
+    fn start_as(
+        runtime: &Runtime,
+        name: &str,
+        tls: &TlsConfig,
+        way: Way,
+        (manners, dialect): (Manners, Dialect),
+    ) -> Self {
+        let prefix = if dialect.is_cluster_controller() {
+            topics::CLUSTER_AGENT_PREFIX
+        } else {
+            topics::AGENT_PREFIX
+        };
+        let topic = topics::agent(prefix.as_bytes(), name.as_bytes());
         let topic = Topic::new(&topic).expect("short enough");
         let (tell, asked) = mpsc::channel();
         let mut config = EndpointConfig::default();
@@ -76,7 +110,13 @@ impl StandIn {
                 }
             }
         });
-        let voice = Voice { topic, handle };
+        let voice = Voice {
+            topic,
+            model_topic: topics::agent(topics::AGENT_PREFIX.as_bytes(), name.as_bytes()),
+            handle,
+            dialect,
+            translator: Arc::new(Mutex::new(translator(dialect))),
+        };
         let agent = Agent {
             name: name.into(),
             connecting: address.is_none(),
@@ -124,21 +164,75 @@ impl StandIn {
     }
 }
 
-/// Speaks on an agent's topic.
+/// Speaks on an agent's topic, in the agent's dialect.
 #[derive(Clone, Debug)]
 struct Voice {
     topic: Topic,
+    model_topic: ZeekString,
     handle: EndpointHandle,
+    dialect: Dialect,
+    translator: Arc<Mutex<Translator>>,
+}
+
+/// What serves controllers of a dialect is, to its controller, an agent of that dialect.
+fn translator(dialect: Dialect) -> Translator {
+    let peer = Peer {
+        id: ZeekString::default(),
+        dialled: false,
+        host: "127.0.0.1".parse().expect("an address"),
+    };
+    Translator::new(Side::Agent, peer, Topics::default(), dialect)
 }
 
 impl Voice {
     async fn say(&self, message: &AgentMessage) {
         let event = Event::of(message).expect("it can be encoded");
-        let data = event.into_data();
-        self.handle
-            .publish(self.topic.clone(), &data)
-            .await
-            .expect("the endpoint lives");
+        let translation = self
+            .translator
+            .lock()
+            .expect("no panic")
+            .outgoing(&self.model_topic, &event);
+        self.publish(translation.expect("it can be translated").to_peer)
+            .await;
+    }
+
+    /// The requests that an event stands for.
+    fn hear(&self, event: Event) -> Vec<AgentRequest> {
+        // It knows no other.
+        if self.dialect == Dialect::V4_1 && !event.name.ends_with(b"::set_configuration_request") {
+            return Vec::new();
+        }
+        let mut translator = self.translator.lock().expect("no panic");
+        let translation = translator.incoming(self.topic.as_ref(), event);
+        let Translation { to_model, to_peer } = translation.expect("a request in its dialect");
+        assert_eq!(to_peer, []);
+        let heard = translator.dialect();
+        if self.dialect == Dialect::V5_0 {
+            // It takes newer records for its own, and goes on sending those.
+            *translator = self::translator(self.dialect);
+        } else {
+            assert_eq!(heard, self.dialect, "spoken to in its dialect");
+        }
+        let requests = to_model.into_iter();
+        requests
+            .map(|Published { event, .. }| event.parse().expect("a request to an agent"))
+            .collect()
+    }
+
+    async fn settle(&self) {
+        let owed = self.translator.lock().expect("no panic").settle();
+        self.publish(owed.expect("it can be translated")).await;
+    }
+
+    /// Unlike ours, an agent of Zeek has one topic only.
+    async fn publish(&self, said: Vec<Published>) {
+        for Published { topic, event } in said {
+            if topic.as_bytes() == self.topic.as_bytes() {
+                let data = event.into_data();
+                let published = self.handle.publish(self.topic.clone(), &data).await;
+                published.expect("the endpoint lives");
+            }
+        }
     }
 }
 
@@ -168,14 +262,16 @@ impl Agent {
                     assert_eq!(message.topic, self.voice.topic, "sent to this agent");
                     let event = Event::from_data(message.data).expect("an event");
                     assert_eq!(event.metadata, Some(Vec::new()), "as Zeek 9.0 sends it");
-                    let request: AgentRequest = event.parse().expect("a request to an agent");
-                    let honest = self.answer(&request);
-                    let answers = (self.manners)(&request, honest);
-                    // The test may have heard enough.
-                    let _ = self.tell.send(request);
-                    for answer in &answers {
-                        self.voice.say(answer).await;
+                    for request in self.voice.hear(event) {
+                        let honest = self.answer(&request);
+                        let answers = (self.manners)(&request, honest);
+                        // The test may have heard enough.
+                        let _ = self.tell.send(request);
+                        for answer in &answers {
+                            self.voice.say(answer).await;
+                        }
                     }
+                    self.voice.settle().await;
                 }
                 _ => {}
             }

@@ -89,6 +89,18 @@ impl Dialect {
         }
     }
 
+    /// The Zeek that has it, in words.
+    pub const fn release(self) -> &'static str {
+        match self {
+            Self::V4_1 => "Zeek 4.1",
+            Self::V4_2 => "Zeek 4.2",
+            Self::Seed => "Zeek's commit 54aaf3a623",
+            Self::V5_0Rc1 => "Zeek 5.0.0-rc1",
+            Self::V5_0 => "Zeek 5.0",
+            Self::V7_0 => "Zeek 7.0",
+        }
+    }
+
     /// Whether it has the modules `ClusterController` and `ClusterAgent`, and their topics.
     pub const fn is_cluster_controller(self) -> bool {
         matches!(self, Self::V4_1 | Self::V4_2)
@@ -193,7 +205,7 @@ pub struct DialectParseError;
 
 /// An event cannot be brought from one dialect into another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{source} (in the API of Zeek {dialect})")]
+#[error("{source} (in the API of {})", .dialect.release())]
 pub struct DialectError {
     /// The dialect of the event.
     pub dialect: Dialect,

@@ -66,7 +66,13 @@ impl Translator {
         if is("Management::Agent::API::deploy_response") && self.dialect < Dialect::V5_0Rc1 {
             return self.deployed(topic, event);
         }
-        self.convert(topic, event)
+        let translation = self.convert(topic, event)?;
+        // 4.x has fewer states: a change between two that are one there is none.
+        let is_no_change = |Published { event, .. }: &Published| event.args.get(2) == event.args.get(3);
+        if is("Management::Agent::API::notify_change") && translation.to_peer.iter().any(is_no_change) {
+            return Ok(Translation::default());
+        }
+        Ok(translation)
     }
 
     /// An agent speaks first, so it must not wait until it knows what its controller speaks. Those of 4.x have a topic of their

@@ -1,0 +1,282 @@
+//! The controller's transcripts.
+//!
+//! ```text
+//! assume 4.1                                what silent peers are taken to speak
+//! > peer a at 10.0.0.1                      a peer connects to us,
+//! > peer a dialled 10.0.0.1:2151            or we to it
+//! > lost a                                  it is gone
+//! > a TOPIC EVENT                           what it says; lines that begin with `>  ` continue it
+//! > client TOPIC EVENT                      what a WebSocket client says
+//! > +5s                                     time passes
+//! < a TOPIC EVENT                           what is sent to it,
+//! < subscribers TOPIC EVENT                 or to all who subscribed,
+//! < subscribers without a, b TOPIC EVENT    without those that get it in another dialect,
+//! < a if subscribed TOPIC EVENT             which is this
+//! < client TOPIC EVENT                      what the WebSocket client gets in its own dialect
+//! < connect 10.0.0.1:2151/tcp
+//! < stored DEPLOYED
+//! < a speaks 4.2                            when more is known
+//! < refused ...
+//! ```
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+    time::Duration,
+};
+
+use broker_codec::{
+    EndpointId,
+    data::{Port, ZeekString},
+    json::DataMessage,
+    zeek::Event,
+};
+use broker_endpoint::Among;
+use mgmt_api::{Dialect, Now, SequentialIds};
+use mgmt_controller::{
+    core::{Action, Configurations, Controller, Input, Level, Settings},
+    wire::{Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
+};
+
+use super::{compare, happenings, notation};
+
+const CLIENT: u64 = 1;
+
+fn check(name: &str) {
+    compare(name, |text, out| {
+        let mut run = Run::new(Dialect::V7_0);
+        happenings(text, out, |line, out| {
+            if let Some(dialect) = line.strip_prefix("assume ") {
+                run = Run::new(dialect.parse().expect("a dialect"));
+            } else {
+                run.happen(line.strip_prefix("> ").expect("something happens"), out);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_client_and_an_agent_of_zeek_4_2() {
+    check("controller_4_2");
+}
+
+#[test]
+fn a_client_and_agents_of_zeek_4_1() {
+    check("controller_4_1");
+}
+
+#[test]
+fn one_agent_of_each_dialect() {
+    check("controller_every_dialect");
+}
+
+#[test]
+fn clients_of_each_dialect_on_both_ports() {
+    check("controller_clients");
+}
+
+struct Run {
+    controller: Controller,
+    wire: Wire,
+    now: Now,
+    dialects: BTreeMap<EndpointId, Dialect>,
+}
+
+impl Run {
+    fn new(assumed: Dialect) -> Self {
+        let settings = Settings::default();
+        let mut wire = Wire::new(settings.clone(), assumed);
+        wire.client_connected(CLIENT, "client".into());
+        Self {
+            controller: Controller::new(
+                settings,
+                Configurations::default(),
+                Box::new(SequentialIds::default()),
+            ),
+            wire,
+            now: Now::START,
+            dialects: BTreeMap::new(),
+        }
+    }
+
+    fn happen(&mut self, line: &str, out: &mut String) {
+        if let Some(seconds) = line.strip_prefix('+') {
+            let seconds = seconds.strip_suffix('s').expect("a duration in seconds");
+            self.now = self.now + Duration::from_secs_f64(seconds.parse().expect("a number"));
+            self.step(vec![Input::Tick], out);
+            return;
+        }
+        let (who, rest) = line.split_once(' ').expect("more than a word");
+        match who {
+            "peer" => self.added(rest, out),
+            "lost" => {
+                let peer = peer_id(rest);
+                self.wire.peer_lost(peer);
+                self.dialects.remove(&peer);
+                let reason = "gone".into();
+                self.step(vec![Input::PeerLost { peer, reason }], out);
+            }
+            "client" => self.client_says(rest, out),
+            _ => self.peer_says(peer_id(who), rest, out),
+        }
+    }
+
+    fn added(&mut self, text: &str, out: &mut String) {
+        let mut words = text.split(' ');
+        let mut word = || words.next().expect("a name, how and where");
+        let (name, how, at) = (word(), word(), word());
+        let (peer, dialled) = (peer_id(name), how == "dialled");
+        let (address, port) = at.split_once(':').unwrap_or((at, "40000"));
+        self.wire.peer_added(peer, dialled, format!("peer {name}"));
+        self.dialects
+            .extend(self.wire.dialect(peer).map(|dialect| (peer, dialect)));
+        let added = Input::PeerAdded {
+            peer,
+            address: address.parse().expect("an address"),
+            port: Port::tcp(port.parse().expect("a port")),
+            dialled,
+        };
+        self.step(vec![added], out);
+    }
+
+    fn peer_says(&mut self, peer: EndpointId, text: &str, out: &mut String) {
+        let (topic, event) = text.split_once(' ').expect("a topic and an event");
+        let reader = self.wire.reader(peer).expect("it is connected");
+        let read = reader.read(topic.as_bytes(), notation::event(event).into_data());
+        if let Some(now) = self.wire.dialect(peer)
+            && self.dialects.insert(peer, now) != Some(now)
+        {
+            writeln!(out, "< {} speaks {now}", name(peer)).expect("to memory");
+        }
+        match read {
+            Ok(FromPeer { heard, answers }) => {
+                for answer in answers {
+                    show(&answer, out);
+                }
+                let inputs = heard.into_iter().map(|heard| heard.input).collect();
+                self.step(inputs, out);
+            }
+            Err(refusal) => writeln!(out, "< refused {refusal}").expect("to memory"),
+        }
+    }
+
+    fn client_says(&mut self, text: &str, out: &mut String) {
+        let (topic, event) = text.split_once(' ').expect("a topic and an event");
+        let message = DataMessage {
+            topic: topic.into(),
+            data: notation::event(event).into_data(),
+        };
+        let FromClient { requests, answers } = match self.wire.client_reader().read(CLIENT, message) {
+            Ok(read) => read,
+            Err(rejection) => {
+                writeln!(out, "< refused {}", rejection.context).expect("to memory");
+                return;
+            }
+        };
+        for answer in answers {
+            show_message(answer, out);
+        }
+        let client = String::from("client");
+        let request = |request| Input::Request {
+            client: client.clone(),
+            request,
+        };
+        self.step(requests.into_iter().map(request).collect(), out);
+    }
+
+    /// Every write succeeds at once.
+    fn step(&mut self, inputs: Vec<Input>, out: &mut String) {
+        let mut inputs = VecDeque::from(inputs);
+        while let Some(input) = inputs.pop_front() {
+            for action in self.controller.step(self.now, input) {
+                match action {
+                    Action::Log {
+                        level: Level::Warning | Level::Error,
+                        message,
+                    } => writeln!(out, "< WARNING {message}").expect("to memory"),
+                    Action::Log { .. } => {}
+                    Action::Persist { write, entries } => {
+                        for (slot, _) in entries {
+                            writeln!(out, "< stored {slot}").expect("to memory");
+                        }
+                        let outcome = Ok(());
+                        inputs.push_back(Input::Persisted { write, outcome });
+                    }
+                    Action::Publish { topic, event, to } => {
+                        let publication = Publication::new(topic, &event, to).expect("it can be encoded");
+                        inputs.extend(self.deliver(&publication, out));
+                    }
+                    Action::Connect { host, port } => {
+                        writeln!(out, "< connect {host}:{port}").expect("to memory");
+                    }
+                    Action::Disconnect { host, port } => {
+                        writeln!(out, "< disconnect {host}:{port}").expect("to memory");
+                    }
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, publication: &Publication, out: &mut String) -> Vec<Input> {
+        let Deliveries {
+            native,
+            websocket,
+            inputs,
+            failures,
+        } = self.wire.deliver(publication);
+        assert!(failures.is_empty(), "{failures:?}");
+        for sent in native {
+            show(&sent, out);
+        }
+        for (among, message) in websocket {
+            if among == Among::one(CLIENT) {
+                show_message(message, out);
+            }
+        }
+        for (peer, before) in &mut self.dialects {
+            if let Some(now) = self.wire.dialect(*peer)
+                && now != *before
+            {
+                *before = now;
+                writeln!(out, "< {} speaks {now}", name(*peer)).expect("to memory");
+            }
+        }
+        inputs
+    }
+}
+
+fn show(sent: &ToNative, out: &mut String) {
+    let to = match &sent.to {
+        NativePeers::One(peer) => name(*peer),
+        NativePeers::Subscribers(Among::Except(peers)) if peers.is_empty() => "subscribers".into(),
+        NativePeers::Subscribers(Among::Except(peers)) => {
+            let names: Vec<String> = peers.iter().copied().map(name).collect();
+            format!("subscribers without {}", names.join(", "))
+        }
+        NativePeers::Subscribers(Among::Only(peers)) => {
+            let names: Vec<String> = peers.iter().copied().map(name).collect();
+            format!("{} if subscribed", names.join(", "))
+        }
+    };
+    let event = Event::from_data(sent.to_data()).expect("an event");
+    show_line(&to, &sent.topic, &event, out);
+}
+
+fn show_message(message: DataMessage, out: &mut String) {
+    let event = Event::from_data(message.data).expect("an event");
+    show_line("client", &message.topic, &event, out);
+}
+
+fn show_line(to: &str, topic: &ZeekString, event: &Event, out: &mut String) {
+    writeln!(out, "< {to} {topic} {}", notation::show_event(event)).expect("to memory");
+}
+
+/// The peer's letter, sixteen times.
+fn peer_id(name: &str) -> EndpointId {
+    assert_eq!(name.len(), 1, "{name} is not one letter");
+    EndpointId::from_bytes([name.as_bytes()[0]; EndpointId::LEN])
+}
+
+fn name(peer: EndpointId) -> String {
+    char::from(peer.as_bytes()[0]).to_string()
+}

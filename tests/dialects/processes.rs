@@ -1,0 +1,138 @@
+//! The controller as a process, with an agent of each dialect over a real connection, and the real zeek-client.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use broker_codec::data::ZeekString;
+use broker_endpoint::tls::TlsConfig;
+use mgmt_api::{AgentRequest, Dialect};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    agent::{StandIn, Way},
+    controller::Controller,
+    zeek_client::ZeekClient,
+};
+
+/// Agents by name, sorted.
+const AGENTS: [(&str, Dialect); 6] = [
+    ("a41", Dialect::V4_1),
+    ("b42", Dialect::V4_2),
+    ("c-seed", Dialect::Seed),
+    ("d-rc1", Dialect::V5_0Rc1),
+    ("e60", Dialect::V5_0),
+    ("f90", Dialect::V7_0),
+];
+
+#[test]
+fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
+    let runtime = Runtime::new().expect("threads can be started");
+    let mut controller = Controller::start(&["--name", "controller"]);
+    // Half of them connect, half of them are connected to.
+    let agents = AGENTS.map(|(name, dialect)| {
+        let way = match dialect {
+            Dialect::V4_1 | Dialect::Seed | Dialect::V5_0 => Way::Listen,
+            _ => Way::Connect(controller.broker()),
+        };
+        (
+            StandIn::start_speaking(&runtime, name, &TlsConfig::Anonymous, way, dialect),
+            matches!(way, Way::Listen),
+        )
+    });
+
+    let mut config = String::from("[instances]\n");
+    for ((name, _), (agent, listens)) in AGENTS.iter().zip(&agents) {
+        let at = listens
+            .then(|| format!(" = {}", agent.address()))
+            .unwrap_or_default();
+        writeln!(config, "{name}{at}").expect("to memory");
+    }
+    for (name, _) in AGENTS {
+        write!(config, "[node-{name}]\ninstance = {name}\nrole = worker\n").expect("to memory");
+    }
+    let (exit, deployed) = zeek_client(&mut controller, &["deploy-config", "-"], Some(&config));
+    let id = deployed["results"]["id"].as_str().expect("an id").to_owned();
+    // Of the oldest, which have one result for all their nodes, zeek-client shows none.
+    let running = |name: &str| json!({ "instance": name, "success": true });
+    let expected = json!({
+        "errors": [],
+        "results": {
+            "id": id,
+            "nodes": {
+                "node-d-rc1": running("d-rc1"),
+                "node-e60": running("e60"),
+                "node-f90": running("f90"),
+            },
+        },
+    });
+    assert_eq!((exit, &deployed), (0, &expected));
+    for (agent, _) in &agents {
+        assert_eq!(agent.asked(configuration), id.as_str());
+    }
+
+    let (exit, instances) = zeek_client(&mut controller, &["get-instances"], None);
+    let names: BTreeSet<&str> = instances
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!((exit, names), (0, AGENTS.map(|(name, _)| name).into()));
+
+    let (exit, nodes) = zeek_client(&mut controller, &["get-nodes"], None);
+    assert_eq!(exit, 1, "those of 4.x cannot say");
+    let lacking = |source: &str, release: &str| {
+        let error = format!("agent speaks the API of {release}, which has no get_nodes");
+        json!({ "source": source, "error": error })
+    };
+    assert_eq!(
+        nodes["errors"],
+        json!([lacking("a41", "Zeek 4.1"), lacking("b42", "Zeek 4.2")])
+    );
+    for (name, _) in &AGENTS[2..] {
+        let node = &nodes["results"][name][format!("node-{name}")];
+        assert_eq!(node["state"], "RUNNING", "{nodes}");
+        assert_eq!(node["cluster_role"], "WORKER", "{nodes}");
+    }
+
+    // Where it exists, it works.
+    let (exit, value) = zeek_client(&mut controller, &["get-id-value", "bits_per_uid"], None);
+    assert_eq!(exit, 1);
+    assert_eq!(
+        value["results"],
+        json!({ "node-d-rc1": 96, "node-e60": 96, "node-f90": 96 })
+    );
+    let (_, restarted) = zeek_client(&mut controller, &["restart"], None);
+    assert_eq!(
+        restarted["results"],
+        json!({ "node-e60": true, "node-f90": true })
+    );
+
+    // All of them are dropped.
+    let (exit, emptied) = zeek_client(&mut controller, &["deploy-config", "-"], Some("[instances]\n"));
+    assert_eq!((exit, &emptied["errors"]), (0, &json!([])));
+    for ((agent, _), (name, dialect)) in agents.into_iter().zip(AGENTS) {
+        if dialect == Dialect::V4_1 {
+            assert_eq!(agent.asked(configuration), "", "{name} is told to run nothing");
+        } else {
+            agent.asked(|request| matches!(request, AgentRequest::AgentStandby { .. }).then_some(()));
+        }
+        agent.kill(&runtime);
+    }
+    controller.stop();
+}
+
+fn configuration(request: AgentRequest) -> Option<ZeekString> {
+    match request {
+        AgentRequest::Deploy { config, .. } => Some(config.id),
+        _ => None,
+    }
+}
+
+fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> (i32, Value) {
+    let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, stdin);
+    let printed = serde_json::from_str(&outcome.stdout);
+    let printed = printed.unwrap_or_else(|error| panic!("{error}: {}{}", outcome.stdout, outcome.stderr));
+    (outcome.exit, printed)
+}
