@@ -1,7 +1,8 @@
 // Decodes and encodes values with Broker 1.4 (Debian's libbroker-dev) for benches/against_broker.rs.
 //
-// Standard input: one value in the binary format a line, in hex. Argument: seconds to measure for. Standard output: the nanoseconds of
-// the fastest pass over all values, decoding and encoding.
+// Standard input: one value in the binary format a line, in hex. Argument: seconds to measure for. Standard output: a line with 1 for
+// each value that is written as it was read, 0 for others; then the nanoseconds of the fastest pass over the former, decoding and
+// encoding.
 
 #include <algorithm>
 #include <chrono>
@@ -47,17 +48,21 @@ int main(int argc, char** argv) {
   }
 
   std::vector<broker::data> values;
+  std::vector<buffer> alike;
   for (auto& input : inputs) {
     broker::data value;
     caf::binary_deserializer source{nullptr, input};
     buffer again;
     caf::binary_serializer sink{nullptr, again};
-    if (source(value) || sink(value) || again != input) {
-      std::cerr << "Broker does not read these bytes as it writes them\n";
-      return 1;
+    bool is_alike = !source(value) && !sink(value) && again == input;
+    std::cout << (is_alike ? '1' : '0');
+    if (is_alike) {
+      values.push_back(std::move(value));
+      alike.push_back(std::move(input));
     }
-    values.push_back(std::move(value));
   }
+  std::cout << std::endl;
+  inputs = std::move(alike);
 
   size_t used = 0;
   std::cout << fastest(seconds, [&] {
