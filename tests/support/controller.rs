@@ -210,20 +210,21 @@ impl Controller {
 }
 
 /// Waits for a file to appear in a directory: without asking again and again, and without missing it.
-struct Watch(OwnedFd);
+pub(crate) struct Watch(OwnedFd);
 
 impl Watch {
-    fn new(directory: &Path) -> Self {
+    /// Begins to watch.
+    pub(crate) fn new(directory: &Path) -> Self {
         let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
         let watch = watch.expect("the system has inotify");
-        // The controller writes the file under another name and renames it.
+        // Programs write the file under another name and rename it.
         inotify::add_watch(&watch, directory, inotify::WatchFlags::MOVED_TO)
             .expect("a directory can be watched");
         Self(watch)
     }
 
     /// Waits for the file, or for the process that should make it to end.
-    fn wait_for(&self, file: &Path, child: &Child) -> Result<(), &'static str> {
+    pub(crate) fn wait_for(&self, file: &Path, child: &Child) -> Result<(), &'static str> {
         let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("the system has pidfds");
         let deadline = Instant::now() + PATIENCE;
         while !file.exists() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// A one-to-one mapping between the identifiers of a recording and those of a run, found while comparing.
 ///
-/// An identifier is a UUID, or the word after `triggering via`: the controller's own request ids are not UUIDs.
+/// An identifier is a UUID, a process id, or the word after `triggering via`: the controller's own request ids are not UUIDs.
 #[derive(Debug, Default)]
 pub(crate) struct IdMap {
     to_actual: BTreeMap<String, String>,
@@ -40,6 +40,7 @@ impl IdMap {
 
 const PLACEHOLDER: &str = "<id>";
 const OWN_REQUEST: &str = "triggering via ";
+const PROCESS: &str = "\"pid\": ";
 
 /// The text with identifiers replaced, and the identifiers in order.
 fn split_ids(text: &str) -> (String, Vec<String>) {
@@ -47,8 +48,9 @@ fn split_ids(text: &str) -> (String, Vec<String>) {
     let mut ids = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let own_request = kept
-            .ends_with(OWN_REQUEST)
+        let own_request = [OWN_REQUEST, PROCESS]
+            .iter()
+            .any(|before| kept.ends_with(before))
             .then(|| word_length(rest))
             .filter(|length| *length > 0);
         if let Some(length) = own_request.or_else(|| uuid_length(rest)) {
@@ -105,6 +107,12 @@ fn ids_are_mapped_one_to_one() {
     assert_eq!(
         IdMap::default().compare("triggering via OJEt4", "triggering via 1vb"),
         Ok(())
+    );
+    let mut map = IdMap::default();
+    assert_eq!(map.compare("{\"pid\": 12, ", "{\"pid\": 345, "), Ok(()));
+    assert!(
+        map.compare("{\"pid\": 12, ", "{\"pid\": 346, ").is_err(),
+        "another process"
     );
     assert!(IdMap::default().compare("x 1\n", "x 2\n").is_err());
 }

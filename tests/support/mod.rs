@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod capture;
 pub(crate) mod certificates;
+pub(crate) mod cluster;
 pub(crate) mod controller;
 pub(crate) mod dice;
 pub(crate) mod frames;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 
 use super::workspace_root;
 
@@ -10,12 +10,27 @@ use super::workspace_root;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Scenario {
     /// The calls of zeek-client in order.
-    #[serde(rename = "steps", deserialize_with = "commands_only")]
+    #[serde(skip)]
     pub(crate) commands: Vec<Command>,
+    /// The commands and what happened between them, in order.
+    pub(crate) steps: Vec<Step>,
     /// The processes of the recording.
     processes: Vec<Process>,
     /// Path below the recording's folder to the text of a `management-*.log`.
     management_logs: BTreeMap<String, String>,
+}
+
+/// What happened in a recording.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Step {
+    /// zeek-client was called.
+    Command(Box<Command>),
+    /// The recorder did something else, in its words.
+    Note {
+        /// Such as `polled get-nodes until 6 nodes RUNNING`.
+        note: String,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,7 +86,27 @@ impl Scenario {
             .join(name)
             .join("scenario.json");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        let mut scenario: Self =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let commands = scenario.steps.iter().filter_map(|step| match step {
+            Step::Command(command) => Some((**command).clone()),
+            Step::Note { .. } => None,
+        });
+        scenario.commands = commands.collect();
+        scenario
+    }
+
+    /// The names of the agents, in the order in which they were started.
+    pub(crate) fn agents(&self) -> Vec<&str> {
+        let mut agents = Vec::new();
+        for argument in self.processes.iter().flat_map(|process| &process.argv) {
+            if let Some(name) = argument.strip_prefix("Management::Agent::name=")
+                && !agents.contains(&name)
+            {
+                agents.push(name);
+            }
+        }
+        agents
     }
 
     /// The settings that Zeek's controller was started with, as they stood on its command line.
@@ -96,13 +131,4 @@ pub(crate) fn with_broker_port(text: &str, port: u16) -> String {
     text.replace("port = 2150\n", &format!("port = {port}\n"))
         .replace(" 2150/tcp", &format!(" {port}/tcp"))
         .replace("\"2150/tcp", &format!("\"{port}/tcp"))
-}
-
-/// Between the commands stand notes about processes that were started or stopped.
-fn commands_only<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Command>, D::Error> {
-    let steps = Vec::<serde_json::Value>::deserialize(deserializer)?;
-    let commands = steps.into_iter().filter(|step| step.get("argv").is_some());
-    commands
-        .map(|step| serde_json::from_value(step).map_err(D::Error::custom))
-        .collect()
 }

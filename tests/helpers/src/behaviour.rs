@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, env, path::PathBuf};
+use std::{collections::BTreeMap, env};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -12,6 +12,10 @@ pub const NODE_VARIABLE: &str = "STAND_IN_NODE";
 /// How a Supervisor behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "options that can be combined at will"
+)]
 pub struct SupervisorBehaviour {
     /// Which Zeek it is, as in `6.0.9`: decides the layout of records, the metadata of events, and what `--version` prints.
     pub zeek_version: String,
@@ -21,11 +25,9 @@ pub struct SupervisorBehaviour {
     pub hang_after: Option<u64>,
     /// The nodes that it refuses to create, and with which text.
     pub refuse: BTreeMap<String, String>,
-    /// A JSON file that appears, whole, when the Supervisor listens: its `pid`, and `broker`, the addresses.
-    pub ready_file: Option<PathBuf>,
-    /// Ends, in good order, when the process that started it is gone.
-    pub ends_with_parent: bool,
-    /// Says everywhere that this is a simulation.
+    /// Writes a line of JSON to its standard output when it listens: its `pid`, and `broker`, the addresses.
+    pub tells_ready: bool,
+    /// Says everywhere that this is a simulation; also the option `--simulation`.
     pub announced: bool,
 }
 
@@ -36,8 +38,7 @@ impl Default for SupervisorBehaviour {
             deaf: false,
             hang_after: None,
             refuse: BTreeMap::new(),
-            ready_file: None,
-            ends_with_parent: false,
+            tells_ready: false,
             announced: false,
         }
     }

@@ -8,6 +8,9 @@ use broker_endpoint::{
 /// The option by which a Supervisor starts a node; no Zeek has it.
 pub(crate) const NODE_OPTION: &str = "--stand-in-node";
 
+/// The option that has a simulation announced as one.
+pub(crate) const SIMULATION_OPTION: &str = "--simulation";
+
 /// The option by which a node starts a process that outlives it.
 pub(crate) const LINGER_OPTION: &str = "--stand-in-linger";
 
@@ -27,6 +30,8 @@ pub(crate) struct CommandLine {
     pub(crate) words: Vec<String>,
     /// The scripts, those that scripts load included.
     pub(crate) scripts: Vec<String>,
+    /// Whether it has [`SIMULATION_OPTION`].
+    pub(crate) simulation: bool,
     settings: BTreeMap<String, String>,
 }
 
@@ -65,6 +70,7 @@ impl Invocation {
                 // For real nodes only.
                 "-C" | "--no-checksums" | "-b" | "--bare-mode" => command_line.words.push(word),
                 NODE_OPTION => node = true,
+                SIMULATION_OPTION => command_line.simulation = true,
                 LINGER_OPTION => {
                     let seconds = arguments
                         .next()

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `--version` | prints `zeek version 9.0.0` |
 //! | `-j`, scripts, `Module::name=value` ... | is a Supervisor |
+//! | `--simulation` besides these | has Supervisor and nodes say that they are a simulation |
 //!
 //! What Zeek's Supervisor does is told in its own words in [`supervisor`], and which of it is recorded in `fixtures/`;
 //! `tests/helpers/tests` plays recorded agents to it and compares what it says.
@@ -68,7 +69,8 @@ pub fn run(program: Program, arguments: impl IntoIterator<Item = OsString>) -> E
             .map_err(|error| error.to_string()),
         Invocation::Supervise(command_line) => SupervisorBehaviour::of_environment()
             .map_err(|error| error.to_string())
-            .and_then(|behaviour| {
+            .and_then(|mut behaviour| {
+                behaviour.announced |= command_line.simulation;
                 supervisor::run(program, &command_line, behaviour).map_err(|error| error.to_string())
             }),
         Invocation::Node(command_line) => return node::run(&program, &command_line),

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -271,8 +271,7 @@ struct Supervisor(Child);
 
 impl Supervisor {
     fn start(recording: &Recording, version: &str, home: &Path, agent: SocketAddr) -> (Self, SocketAddr) {
-        let ready = home.join("ready.json");
-        let supervisor = json!({ "zeek_version": version, "ready_file": ready });
+        let supervisor = json!({ "zeek_version": version, "tells_ready": true });
         let mut node = json!({ "checks_interface": true });
         if let Some(warning) = warning(recording) {
             node["stderr"] = warning.into();
@@ -292,18 +291,15 @@ impl Supervisor {
             .env("ZEEK_AGENT_ADDR", agent.ip().to_string())
             .env("ZEEK_AGENT_PORT", format!("{}/tcp", agent.port()))
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut supervisor = Self(child);
-        // It complains about nodes; the first thing it could say before that is why it cannot start.
-        while !ready.exists() {
-            if let Some(status) = supervisor.0.try_wait().unwrap() {
-                panic!("the Supervisor ended: {status}");
-            }
-            std::thread::yield_now();
-        }
-        let ready: Value = serde_json::from_slice(&fs::read(&ready).unwrap()).unwrap();
+        let stdout = supervisor.0.stdout.take().unwrap();
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).expect("the Supervisor starts");
         (supervisor, ready["broker"][0].as_str().unwrap().parse().unwrap())
     }
 

@@ -1,6 +1,6 @@
 use std::{fs, path::PathBuf};
 
-use broker_codec::data::{Port, ZeekString};
+use broker_codec::data::{Port, Protocol, ZeekString};
 use mgmt_api::{ClusterEndpoint, ClusterRole, NodeConfig, SupervisorLayout};
 use serde_json::{Map, Value, json};
 
@@ -112,5 +112,9 @@ impl Values {
 }
 
 fn port(port: Port) -> Value {
-    json!({ "port": port.number, "proto": port.protocol.name() })
+    let proto = match port.protocol {
+        Protocol::Unknown => "unknown",
+        known => known.name(),
+    };
+    json!({ "port": port.number, "proto": proto })
 }

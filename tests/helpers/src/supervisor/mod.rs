@@ -14,13 +14,7 @@ mod revival;
 mod stem;
 mod table;
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::Path,
-    process, thread,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{io, process};
 
 use broker_codec::{
     Topic, TopicTooLong,
@@ -29,20 +23,15 @@ use broker_codec::{
 };
 use broker_endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PublishError};
 use mgmt_api::{SupervisorMessage, SupervisorRequest, SupervisorResponse, topics};
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    io::Errno,
-    process::{PidfdFlags, getppid, pidfd_open},
-};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
 };
 
 use crate::{
     Program, Release, SupervisorBehaviour,
     command_line::{CommandLine, CommandLineError, variable},
-    complain,
+    complain, print,
 };
 use outputs::Outputs;
 use stem::{Notice, Order, Stem};
@@ -183,8 +172,8 @@ impl Supervisor {
                 ));
             }
         }
-        if let Some(file) = &supervisor.behaviour.ready_file {
-            announce(file, &addresses).map_err(io_error("cannot write the ready file"))?;
+        if supervisor.behaviour.tells_ready {
+            print(&serde_json::json!({ "pid": process::id(), "broker": addresses }).to_string());
         }
         Ok(supervisor)
     }
@@ -192,11 +181,6 @@ impl Supervisor {
     async fn serve(&mut self) -> Result<(), SupervisorError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(io_error("cannot watch for signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("cannot watch for signals"))?;
-        let mut parent = if self.behaviour.ends_with_parent {
-            Some(parent().map_err(io_error("cannot watch the parent process"))?)
-        } else {
-            None
-        };
         loop {
             let hangs = self
                 .behaviour
@@ -206,7 +190,6 @@ impl Supervisor {
                 biased;
                 _ = terminate.recv() => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
-                () = gone(parent.as_mut()) => Next::Stop,
                 Some(notice) = self.notices.recv(), if !hangs => Next::Notice(notice),
                 event = self.endpoint.recv(), if !hangs => {
                     Next::Event(event.ok_or(SupervisorError::EndpointEnded)?)
@@ -374,40 +357,5 @@ impl Supervisor {
                 Notice::Started { .. } => {}
             }
         }
-    }
-}
-
-/// Writes the ready file, whole at once.
-fn announce(file: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
-    let text = serde_json::json!({ "pid": process::id(), "broker": addresses }).to_string();
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let temporary = file.with_extension(format!("{}.tmp", since_epoch.as_nanos()));
-    fs::write(&temporary, text)?;
-    fs::rename(temporary, file)
-}
-
-/// Tells when the process that started this one has ended.
-fn parent() -> io::Result<oneshot::Receiver<()>> {
-    let Some(parent) = getppid() else {
-        return Err(io::Error::other("it is not in sight"));
-    };
-    let parent = pidfd_open(parent, PidfdFlags::empty())?;
-    let (tell, told) = oneshot::channel();
-    thread::Builder::new().name("parent".into()).spawn(move || {
-        while poll(&mut [PollFd::new(&parent, PollFlags::IN)], None).is_err_and(|error| error == Errno::INTR)
-        {
-        }
-        // Nobody listens if we have ended before.
-        let _ = tell.send(());
-    })?;
-    Ok(told)
-}
-
-/// Waits for what [`parent`] tells; for ever if nobody asked.
-async fn gone(parent: Option<&mut oneshot::Receiver<()>>) {
-    match parent {
-        // A thread that has ended otherwise cannot tell any more.
-        Some(parent) => drop(parent.await),
-        None => std::future::pending().await,
     }
 }

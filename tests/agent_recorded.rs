@@ -1,0 +1,257 @@
+//! Recorded sessions of zeek-client with Zeek's controller and agents, repeated with ours and a stand-in for the Supervisor:
+//! exit code, standard output and standard error must be as recorded, with ids and process ids mapped one to one.
+
+use std::sync::Arc;
+
+use mgmt_api::topics;
+use serde_json::Value;
+use stand_ins::NodeBehaviour;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    cluster::{ControllerAt, Instance, Plan, Protection, start_controller},
+    controller::Controller,
+    ids::IdMap,
+    scenario::{Command, Scenario, Step},
+    websocket::{Client, request},
+    zeek_client::ZeekClient,
+};
+
+const ZEEK_9_0: &str = "zeek-9.0.0-rc1";
+
+/// Zeek's default port for agents.
+const AGENT_PORT: &str = "2151";
+
+/// Where a recorded answer is deliberately different: scenario, number of the command, recorded text, ours, why.
+const DIFFERENCES: &[(&str, usize, &str, &str, &str)] = &[(
+    "failing-node",
+    1,
+    "PENDING",
+    "CRASHED",
+    "DIFFERENCE(node-states): a node that ended by itself is not one that starts",
+)];
+
+#[test]
+fn a_session_over_plaintext() {
+    repeat("a2c", &Protection::Off);
+}
+
+#[test]
+fn a_session_over_anonymous_tls() {
+    repeat("a2c", &Protection::Anonymous);
+}
+
+#[test]
+fn a_session_with_certificates() {
+    repeat("a2c", &Protection::mutual());
+}
+
+#[test]
+fn an_agent_that_listens_over_plaintext() {
+    repeat("c2a", &Protection::Off);
+}
+
+#[test]
+fn an_agent_that_listens_over_anonymous_tls() {
+    repeat("c2a", &Protection::Anonymous);
+}
+
+#[test]
+fn an_agent_that_listens_with_certificates() {
+    repeat("c2a", &Protection::mutual());
+}
+
+#[test]
+fn two_instances_of_which_one_is_lost_and_returns() {
+    repeat("two-instances", &Protection::Anonymous);
+}
+
+#[test]
+fn a_node_that_cannot_start() {
+    repeat("failing-node", &Protection::Anonymous);
+}
+
+/// A recorded session, as far as it has got.
+struct Session<'a> {
+    name: &'a str,
+    controller: Controller,
+    instances: Vec<Instance<'a>>,
+    ids: IdMap,
+    commands: usize,
+    differences: Vec<String>,
+    used: usize,
+}
+
+fn repeat(name: &str, protection: &Protection) {
+    let runtime = runtime();
+    let scenario = Scenario::load(ZEEK_9_0, name);
+    let home = Arc::new(TempDir::with_prefix("session-").expect("a directory can be made"));
+    let controller = start_controller(&home, protection, &[]);
+    let listens = name == "c2a";
+    let controller_at = if listens {
+        ControllerAt::Nowhere
+    } else {
+        ControllerAt::Address(controller.broker())
+    };
+    let instances = scenario.agents().into_iter().map(|agent| {
+        let mut plan = Plan::new(agent, controller_at, protection);
+        plan.nodes = NodeBehaviour {
+            checks_interface: true,
+            stderr: recorded_warning(&scenario),
+            ..NodeBehaviour::default()
+        };
+        Instance::start(&runtime, plan)
+    });
+    let mut session = Session {
+        name,
+        instances: instances.collect(),
+        controller,
+        ids: IdMap::default(),
+        commands: 0,
+        differences: Vec::new(),
+        used: 0,
+    };
+    for step in &scenario.steps {
+        match step {
+            Step::Command(command) => session.command(command),
+            Step::Note { note } => session.note(note),
+        }
+    }
+    let expected = DIFFERENCES
+        .iter()
+        .filter(|(scenario, ..)| *scenario == name)
+        .count();
+    assert_eq!(session.used, expected, "differences that are not there any more");
+    assert!(
+        session.differences.is_empty(),
+        "{name}:\n{}",
+        session.differences.join("\n")
+    );
+    assert!(session.commands > 0);
+}
+
+/// The line that every node of Zeek 9.0 writes at its start, if one was recorded.
+fn recorded_warning(scenario: &Scenario) -> Option<String> {
+    scenario.commands.iter().find_map(|command| {
+        let answer: Value = serde_json::from_str(&command.stdout).ok()?;
+        let nodes = answer["results"]["nodes"].as_object()?;
+        let lines = nodes
+            .values()
+            .filter_map(|node| node["stderr"].as_str()?.lines().next());
+        lines.map(str::to_owned).next()
+    })
+}
+
+impl Session<'_> {
+    fn command(&mut self, recorded: &Command) {
+        let number = self.commands;
+        self.commands += 1;
+        let mut recorded = recorded.with_broker_port(self.controller.broker().port());
+        if self.name == "c2a" {
+            let port = self.instances[0].listens_at().port().to_string();
+            recorded.stdin = recorded.stdin.map(|text| text.replace(AGENT_PORT, &port));
+            recorded.stdout = recorded.stdout.replace(AGENT_PORT, &port);
+        }
+        for (scenario, at, from, to, _why) in DIFFERENCES {
+            if (*scenario, *at) == (self.name, number) {
+                assert!(recorded.stdout.contains(from), "{}", recorded.stdout);
+                recorded.stdout = recorded.stdout.replace(from, to);
+                self.used += 1;
+            }
+        }
+        let name = recorded.argv[3..].join(" ");
+        let outcome = ZeekClient::repeat(&recorded, self.controller.websocket());
+        for (what, recorded, actual) in [
+            ("standard output", &recorded.stdout, &outcome.stdout),
+            ("standard error", &recorded.stderr, &outcome.stderr),
+            ("exit code", &recorded.exit.to_string(), &outcome.exit.to_string()),
+        ] {
+            if let Err(difference) = self.ids.compare(recorded, actual) {
+                self.differences
+                    .push(format!("{number} {name}: {what}: {difference}"));
+            }
+        }
+    }
+
+    fn note(&mut self, note: &str) {
+        let number = |before: &str, after: &str| -> Option<usize> {
+            note.strip_prefix(before)?.strip_suffix(after)?.parse().ok()
+        };
+        if let Some(count) = number("polled get-instances until ", " connected") {
+            for instance in &mut self.instances {
+                if instance.agent.is_none() {
+                    instance.start_agent();
+                    instance.start_supervisor();
+                }
+            }
+            self.wait_for_instances(count);
+        } else if let Some(count) = number("polled get-nodes until ", " nodes RUNNING") {
+            let running = |answer: &str| answer.matches("Management::RUNNING").count() == count;
+            self.poll("get_nodes_request", running);
+        } else if let Some(agent) = note
+            .strip_prefix("stopped zeek-")
+            .and_then(|rest| rest.strip_suffix(" with SIGTERM"))
+        {
+            let agent = agent.trim_end_matches("-again");
+            if let Some(instance) = self
+                .instances
+                .iter_mut()
+                .find(|instance| instance.name() == agent)
+            {
+                instance.stop();
+            }
+            if agent != "controller" {
+                let left = self
+                    .instances
+                    .iter()
+                    .filter(|instance| instance.agent.is_some())
+                    .count();
+                self.wait_for_instances_to_leave(left);
+            }
+        } else {
+            panic!("what was this: {note}");
+        }
+    }
+
+    fn wait_for_instances(&mut self, count: usize) {
+        // Each has a name, a host, and no port.
+        self.poll("get_instances_request", |answer| {
+            answer.matches("\"127.0.0.1\"").count() == count
+        });
+    }
+
+    /// Asks until the answer is good: again when an agent has told of something.
+    fn poll(&mut self, event: &str, good: impl Fn(&str) -> bool) {
+        let mut observer = Client::observing(self.controller.websocket(), topics::AGENT_PREFIX);
+        let mut client = Client::subscribed(self.controller.websocket());
+        let response = event.replace("_request", "_response");
+        for attempt in 0.. {
+            client.send_text(&request(event, &format!("poll-{attempt}"), &[]));
+            if good(&client.text_about(&response)) {
+                return;
+            }
+            observer.text_about("::notify_");
+        }
+    }
+
+    /// Asks until the answer is good. Nobody tells of agents that are gone.
+    fn wait_for_instances_to_leave(&mut self, left: usize) {
+        let mut client = Client::subscribed(self.controller.websocket());
+        let there = |answer: &str| answer.matches("\"127.0.0.1\"").count();
+        loop {
+            client.send_text(&request("get_instances_request", "poll", &[]));
+            if there(&client.text_about("get_instances_response")) == left {
+                return;
+            }
+        }
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+}

@@ -1,0 +1,339 @@
+//! A host with an agent of ours and a stand-in for Zeek's Supervisor, whose nodes are real processes.
+
+use std::{
+    fs,
+    io::{self, BufRead},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, OnceLock},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use stand_ins::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{
+    certificates::testing::{Authority, Validity},
+    controller::{Controller, Watch, binary},
+    program::build,
+    relay::Relay,
+};
+
+/// Our agent's program, built once per run of the tests.
+pub(crate) fn agent_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build("mgmt-agent", "mgmt-agent"))
+}
+
+/// The stand-in for `zeek`, built once per run of the tests.
+pub(crate) fn zeek_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build("stand-ins", "zeek"))
+}
+
+/// How Broker connections are protected.
+pub(crate) enum Protection {
+    Off,
+    Anonymous,
+    /// With certificates of this CA.
+    Mutual(Box<Authority>),
+}
+
+impl Protection {
+    pub(crate) fn mutual() -> Self {
+        Self::Mutual(Box::new(Authority::new("test CA")))
+    }
+
+    /// The settings by Zeek's names; a process each has a certificate of its own.
+    pub(crate) fn settings(&self, process: &str) -> Vec<String> {
+        match self {
+            Self::Off => vec!["Broker::disable_ssl=T".into()],
+            Self::Anonymous => Vec::new(),
+            Self::Mutual(authority) => {
+                let identity = authority.sign(process, &[], &Validity::Now);
+                vec![
+                    format!("Broker::ssl_certificate={}", identity.certificate.display()),
+                    format!("Broker::ssl_keyfile={}", identity.key.display()),
+                    format!("Broker::ssl_cafile={}", authority.path("ca.pem").display()),
+                ]
+            }
+        }
+    }
+}
+
+/// Starts a controller with directories of its own.
+pub(crate) fn start_controller(home: &Arc<TempDir>, protection: &Protection, further: &[&str]) -> Controller {
+    let mut arguments = vec!["--name".to_owned(), "controller".to_owned()];
+    arguments.push("Management::connect_retry=50msec".to_owned());
+    arguments.extend(protection.settings("controller"));
+    arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
+    Controller::start_in(home, Command::new(binary()), &arguments)
+}
+
+/// A process that announces itself, killed when dropped.
+pub(crate) struct Daemon {
+    what: &'static str,
+    child: Child,
+    ready: Value,
+    stderr: Option<thread::JoinHandle<String>>,
+}
+
+impl Daemon {
+    /// Starts a process that announces itself by a ready file.
+    fn with_ready_file(what: &'static str, command: &mut Command, ready_file: &Path) -> Self {
+        // After a crash the file of the process before is still there.
+        let _ = fs::remove_file(ready_file);
+        let watch = Watch::new(ready_file.parent().expect("it is in a directory"));
+        let mut daemon = Self::start(what, command.stdout(Stdio::null()));
+        if let Err(problem) = watch.wait_for(ready_file, &daemon.child) {
+            panic!("{what} {problem}");
+        }
+        let text = fs::read(ready_file).expect("the ready file can be read");
+        daemon.ready = serde_json::from_slice(&text).expect("the ready file is JSON");
+        daemon
+    }
+
+    /// Starts a process that announces itself by a line on its standard output.
+    fn with_ready_line(what: &'static str, command: &mut Command) -> Self {
+        let mut daemon = Self::start(what, command.stdout(Stdio::piped()));
+        let stdout = daemon.child.stdout.take().expect("stdout is piped");
+        let mut line = String::new();
+        let read = io::BufReader::new(stdout).read_line(&mut line);
+        read.expect("a pipe can be read");
+        daemon.ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{what} does not start"));
+        daemon
+    }
+
+    fn start(what: &'static str, command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{what} cannot be started: {error}"));
+        let stderr = child.stderr.take().expect("stderr is piped");
+        // Drained all the time: a full pipe would stop the process.
+        let reader = thread::spawn(move || io::read_to_string(stderr).unwrap_or_default());
+        Self {
+            what,
+            child,
+            ready: Value::Null,
+            stderr: Some(reader),
+        }
+    }
+
+    /// Where it accepts Broker connections.
+    pub(crate) fn broker(&self) -> SocketAddr {
+        let address = self.ready["broker"][0].as_str().expect("it listens");
+        address.parse().expect("an address")
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// Stops it in good order; it must end with 0. Returns what it wrote to standard error.
+    pub(crate) fn stop(self) -> String {
+        self.signal(Signal::TERM);
+        let what = self.what;
+        let (status, stderr) = self.wait();
+        assert!(status.success(), "{what} ended with {status}:\n{stderr}");
+        stderr
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("it can be waited for");
+        let stderr = self.stderr.take().expect("waited for once");
+        (status, stderr.join().unwrap_or_default())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.stderr.take()
+            && thread::panicking()
+        {
+            show(self.what, &reader.join().unwrap_or_default());
+        }
+    }
+}
+
+/// What a process said belongs to the report of a failed test.
+#[expect(clippy::print_stderr, reason = "shown with the failed test's output")]
+fn show(what: &str, stderr: &str) {
+    eprintln!("--- standard error of {what}:\n{stderr}---");
+}
+
+/// Where the agent is to find its controller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ControllerAt {
+    /// It connects to it.
+    Address(SocketAddr),
+    /// It waits for it.
+    Nowhere,
+}
+
+/// What an [`Instance`] is made of.
+pub(crate) struct Plan<'a> {
+    /// The agent's name.
+    pub(crate) name: &'a str,
+    pub(crate) controller: ControllerAt,
+    pub(crate) protection: &'a Protection,
+    /// How the Supervisor behaves.
+    pub(crate) supervisor: SupervisorBehaviour,
+    /// How nodes behave unless their own environment says otherwise.
+    pub(crate) nodes: NodeBehaviour,
+    /// Further arguments of the agent.
+    pub(crate) further: Vec<String>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(name: &'a str, controller: ControllerAt, protection: &'a Protection) -> Self {
+        Self {
+            name,
+            controller,
+            protection,
+            supervisor: SupervisorBehaviour::default(),
+            nodes: NodeBehaviour::default(),
+            further: Vec::new(),
+        }
+    }
+}
+
+/// An agent and its Supervisor.
+///
+/// The Supervisor listens on a free port, another one each time that it is started; the agent finds it through a relay.
+/// Nodes are told by the Supervisor's environment where the agent listens.
+pub(crate) struct Instance<'a> {
+    plan: Plan<'a>,
+    home: TempDir,
+    relay: Relay,
+    listen: SocketAddr,
+    pub(crate) agent: Option<Daemon>,
+    pub(crate) supervisor: Option<Daemon>,
+}
+
+impl<'a> Instance<'a> {
+    /// Starts both.
+    pub(crate) fn start(runtime: &Runtime, plan: Plan<'a>) -> Self {
+        let home = TempDir::with_prefix("instance-").expect("a directory can be made");
+        fs::create_dir(home.path().join("state")).expect("a directory can be made");
+        let mut instance = Self {
+            plan,
+            home,
+            relay: Relay::start(runtime),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            agent: None,
+            supervisor: None,
+        };
+        instance.start_agent();
+        instance.start_supervisor();
+        instance
+    }
+
+    /// Starts the agent, where it listened before if it did.
+    pub(crate) fn start_agent(&mut self) {
+        let home = self.home.path();
+        let ready_file = home.join("agent.json");
+        let controller = match self.plan.controller {
+            ControllerAt::Address(address) => address.to_string(),
+            ControllerAt::Nowhere => "off".into(),
+        };
+        let mut command = Command::new(agent_binary());
+        command
+            .args(["--name", self.plan.name, "--controller", &controller])
+            .args(["--listen", &self.listen.to_string()])
+            .args(["--supervisor", &self.relay.address().to_string()])
+            .arg("--zeek-prefix")
+            .arg(home)
+            .arg("--state-dir")
+            .arg(home.join("state"))
+            .arg("--spool-dir")
+            .arg(home.join("spool"))
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .arg("Management::connect_retry=50msec")
+            .args(["--zeek-version", &self.plan.supervisor.zeek_version])
+            .args(self.plan.protection.settings(self.plan.name))
+            .args(&self.plan.further)
+            .current_dir(home)
+            .env_clear();
+        let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
+        self.listen = agent.broker();
+        self.agent = Some(agent);
+    }
+
+    /// Starts the Supervisor, with another Broker ID each time.
+    pub(crate) fn start_supervisor(&mut self) {
+        let home = self.home.path();
+        let behaviour = SupervisorBehaviour {
+            tells_ready: true,
+            ..self.plan.supervisor.clone()
+        };
+        let mut command = Command::new(zeek_binary());
+        command
+            .args(["-j", "policy/frameworks/cluster/backend/broker"])
+            .args(["SupervisorControl::enable_listen=T", "Broker::default_port=0/tcp"])
+            .args(self.plan.protection.settings("zeek"))
+            .current_dir(home)
+            .env_clear()
+            .env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1")
+            .env("ZEEK_AGENT_ADDR", self.listen.ip().to_string())
+            .env("ZEEK_AGENT_PORT", format!("{}/tcp", self.listen.port()))
+            .env(SUPERVISOR_VARIABLE, json!(behaviour).to_string())
+            .env(NODE_VARIABLE, json!(self.plan.nodes).to_string());
+        let supervisor = Daemon::with_ready_line("the Supervisor", &mut command);
+        self.relay.point_to(supervisor.broker());
+        self.supervisor = Some(supervisor);
+    }
+
+    /// Changes how the next Supervisor behaves.
+    pub(crate) fn plan_supervisor(&mut self, change: impl FnOnce(&mut SupervisorBehaviour)) {
+        change(&mut self.plan.supervisor);
+    }
+
+    /// The agent's name.
+    pub(crate) fn name(&self) -> &'a str {
+        self.plan.name
+    }
+
+    /// Where nodes connect, and controllers.
+    pub(crate) const fn listens_at(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// A node's directory.
+    pub(crate) fn node_dir(&self, node: &str) -> PathBuf {
+        self.home.path().join("state/nodes").join(node)
+    }
+
+    /// Stops both in good order.
+    pub(crate) fn stop(&mut self) {
+        // As when Zeek's Supervisor ends: the agent is one of its nodes.
+        if let Some(agent) = self.agent.take() {
+            agent.stop();
+        }
+        if let Some(supervisor) = self.supervisor.take() {
+            supervisor.stop();
+        }
+    }
+}
