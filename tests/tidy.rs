@@ -133,6 +133,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "rustix",
             "serde",
             "serde_json",
+            "stand-ins",
             "thiserror",
             "tokio",
             "tracing",

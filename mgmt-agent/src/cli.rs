@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use mgmt_host::config::{HostArgs, Listener};
 
-use crate::config::PeerOption;
+use crate::{config::PeerOption, simulate};
 
 /// Drop-in replacement for the agent of Zeek's Management framework.
 ///
@@ -54,6 +54,13 @@ pub enum Command {
     },
     /// Print the manual page in roff
     Man,
+    /// Take the place of Zeek in a simulation
+    #[command(name = simulate::SUBCOMMAND, hide = true)]
+    SimulatedZeek {
+        /// Zeek's arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Everything that can be set on the command line.
@@ -80,6 +87,10 @@ pub struct SettingArgs {
     /// Start the Supervisor, keep it running, and end it at the end
     #[arg(long)]
     pub start_supervisor: bool,
+    /// Run no Zeek but stand-ins for its Supervisor and nodes, to see a cluster where there is no Zeek. They analyse no
+    /// traffic
+    #[arg(long, conflicts_with = "start_supervisor")]
+    pub simulate: bool,
     /// A further argument for the Supervisor and all nodes, such as `local` or `Module::name=value`; may be repeated
     #[arg(
         long,
@@ -94,4 +105,11 @@ pub struct SettingArgs {
     /// The script that makes a Zeek process a managed node; Zeek's own if it has one, else one of ours
     #[arg(long, value_name = "SCRIPT")]
     pub node_script: Option<String>,
+}
+
+impl SettingArgs {
+    /// Whether the Supervisor is for us to start, real or not.
+    pub(crate) const fn starts_supervisor(&self) -> bool {
+        self.start_supervisor || self.simulate
+    }
 }

@@ -7,6 +7,7 @@
 //! | [`core`] | the agent as a pure state machine, and the one that speaks to a `zeek -j` process |
 //! | [`journal`] | what [`mgmt_host::journal`] needs to know about the agent |
 //! | [`runtime`] | the task that owns the core, and everything around it |
+//! | [`simulate`] | stand-ins for Zeek, in this program |
 
 pub mod cli;
 pub mod config;
@@ -14,3 +15,4 @@ pub mod core;
 pub mod journal;
 pub mod runtime;
 mod scripts;
+pub mod simulate;

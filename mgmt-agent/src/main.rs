@@ -8,7 +8,7 @@ use mgmt_agent::{
     cli::{Cli, Command, SettingArgs},
     config::Config,
     core::broker::BrokerAgent,
-    runtime,
+    runtime, simulate,
 };
 use mgmt_host::{process::with_causes, program::Program};
 
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             Err(code) => code,
         },
         Some(Command::Replay { file }) => PROGRAM.replay::<BrokerAgent>(&file),
+        Some(Command::SimulatedZeek { arguments }) => simulate::run(arguments),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), PROGRAM.0, &mut script);

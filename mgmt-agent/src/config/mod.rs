@@ -24,6 +24,7 @@ use self::zeek::{InstalledZeek, Layout};
 use crate::{
     cli::SettingArgs,
     core::{self, Archival, broker::Settings},
+    simulate,
 };
 
 /// How to start a Supervisor.
@@ -289,8 +290,10 @@ fn supervisor(resolver: &mut Resolver<'_>, args: &SettingArgs) -> PeerAddress {
             origin: Origin::Default,
         });
     resolver.show(names::SUPERVISOR_ADDRESS, address.value.show(), address.origin);
-    let port = resolver.take(names::SUPERVISOR_PORT, Port::tcp(9999));
-    if port.value.protocol != Protocol::Tcp || (port.value.number == 0 && !args.start_supervisor) {
+    // Where nobody else looks for a simulated one, it is in nobody's way.
+    let default = if args.simulate { 0 } else { 9999 };
+    let port = resolver.take(names::SUPERVISOR_PORT, Port::tcp(default));
+    if port.value.protocol != Protocol::Tcp || (port.value.number == 0 && !args.starts_supervisor()) {
         resolver.problems.push(ConfigError::Unusable {
             origin: port.origin,
             name: names::SUPERVISOR_PORT,
@@ -337,6 +340,14 @@ fn archival(
 }
 
 fn installed_zeek(resolver: &mut Resolver<'_>, args: &SettingArgs) -> InstalledZeek {
+    if args.simulate {
+        let version = simulate::version();
+        resolver.show("installed zeek", version.show(), Origin::Flag("--simulate"));
+        return InstalledZeek {
+            program: None,
+            version: Some(version),
+        };
+    }
     let environment = resolver.environment();
     let installation = resolver.installation(&args.host);
     let origin = Origin::Installation(installation.prefix.clone());
@@ -358,14 +369,20 @@ fn start_supervisor(
     zeek: &InstalledZeek,
     supervisor: &PeerAddress,
 ) -> Option<ZeekCommand> {
-    let option = "--start-supervisor";
-    let origin = if args.start_supervisor {
-        Origin::Flag(option)
+    let origin = if args.simulate {
+        resolver.warnings.push(simulate::WARNING.into());
+        Origin::Flag("--simulate")
+    } else if args.start_supervisor {
+        Origin::Flag("--start-supervisor")
     } else {
         Origin::Default
     };
-    resolver.show("start supervisor", args.start_supervisor.show(), origin.clone());
-    if !args.start_supervisor {
+    resolver.show(
+        "start supervisor",
+        args.starts_supervisor().show(),
+        origin.clone(),
+    );
+    if !args.starts_supervisor() {
         return None;
     }
     let mut refuse = |name, reason: &str| {
@@ -385,6 +402,11 @@ fn start_supervisor(
             names::SUPERVISOR_ADDRESS,
             "a Supervisor that we start listens on a loopback address only, as in --supervisor 127.0.0.1:9999",
         );
+    }
+    if args.simulate {
+        return simulate::zeek()
+            .inspect_err(|error| refuse("simulate", &format!("this program cannot be found: {error}")))
+            .ok();
     }
     let Some(program) = zeek.program.clone() else {
         refuse(
@@ -411,7 +433,7 @@ fn node_script(resolver: &mut Resolver<'_>, args: &SettingArgs, own: PathBuf) ->
         (given.value, given.origin, None)
     } else {
         let origin = Origin::Installation(prefix.clone());
-        if zeek::lacks_script(prefix, zeek::NODE_SCRIPT) {
+        if !args.simulate && zeek::lacks_script(prefix, zeek::NODE_SCRIPT) {
             (own.display().to_string(), origin, Some(own))
         } else {
             (zeek::NODE_SCRIPT.to_owned(), origin, None)
