@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use mgmt_api::topics;
 use serde_json::Value;
 use stand_ins::NodeBehaviour;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    cluster::{ControllerAt, Instance, Plan, Protection, start_controller},
+    cluster::{ControllerAt, Instance, Plan, Protection, ask_until, start_controller, wait_for_running},
     controller::Controller,
     ids::IdMap,
     scenario::{Command, Scenario, Step},
@@ -187,8 +186,7 @@ impl Session<'_> {
             }
             self.wait_for_instances(count);
         } else if let Some(count) = number("polled get-nodes until ", " nodes RUNNING") {
-            let running = |answer: &str| answer.matches("Management::RUNNING").count() == count;
-            self.poll("get_nodes_request", running);
+            wait_for_running(&mut self.controller, count);
         } else if let Some(agent) = note
             .strip_prefix("stopped zeek-")
             .and_then(|rest| rest.strip_suffix(" with SIGTERM"))
@@ -216,23 +214,8 @@ impl Session<'_> {
 
     fn wait_for_instances(&mut self, count: usize) {
         // Each has a name, a host, and no port.
-        self.poll("get_instances_request", |answer| {
-            answer.matches("\"127.0.0.1\"").count() == count
-        });
-    }
-
-    /// Asks until the answer is good: again when an agent has told of something.
-    fn poll(&mut self, event: &str, good: impl Fn(&str) -> bool) {
-        let mut observer = Client::observing(self.controller.websocket(), topics::AGENT_PREFIX);
-        let mut client = Client::subscribed(self.controller.websocket());
-        let response = event.replace("_request", "_response");
-        for attempt in 0.. {
-            client.send_text(&request(event, &format!("poll-{attempt}"), &[]));
-            if good(&client.text_about(&response)) {
-                return;
-            }
-            observer.text_about("::notify_");
-        }
+        let there = |answer: &str| answer.matches("\"127.0.0.1\"").count() == count;
+        ask_until(&mut self.controller, "get_instances_request", there);
     }
 
     /// Asks until the answer is good. Nobody tells of agents that are gone.

@@ -1,5 +1,6 @@
 //! The one integration-test binary of the workspace.
 
+mod agent_failures;
 mod agent_recorded;
 mod agents;
 mod crash;

@@ -10,6 +10,7 @@ use std::{
     thread,
 };
 
+use mgmt_api::topics;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use stand_ins::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
@@ -21,6 +22,7 @@ use super::{
     controller::{Controller, Watch, binary},
     program::build,
     relay::Relay,
+    websocket::{Client, request},
 };
 
 /// Our agent's program, built once per run of the tests.
@@ -72,6 +74,33 @@ pub(crate) fn start_controller(home: &Arc<TempDir>, protection: &Protection, fur
     arguments.extend(protection.settings("controller"));
     arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
     Controller::start_in(home, Command::new(binary()), &arguments)
+}
+
+/// Asks the controller until its answer is good: again whenever an agent tells something.
+pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(&str) -> bool) {
+    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let mut client = Client::subscribed(controller.websocket());
+    for attempt in 0.. {
+        let reqid = format!("attempt-{attempt}");
+        client.send_text(&request(event, &reqid, &[]));
+        // News comes as a response, too, but not to this request.
+        let answer = loop {
+            let text = client.text_about(&event.replace("_request", "_response"));
+            if text.contains(&format!("\"{reqid}\"")) {
+                break text;
+            }
+        };
+        if good(&answer) {
+            return;
+        }
+        observer.text_about("::notify_");
+    }
+}
+
+/// Waits until so many processes run, agents included.
+pub(crate) fn wait_for_running(controller: &mut Controller, count: usize) {
+    let running = |answer: &str| answer.matches("Management::RUNNING").count() == count;
+    ask_until(controller, "get_nodes_request", running);
 }
 
 /// A process that announces itself, killed when dropped.
@@ -129,11 +158,6 @@ impl Daemon {
     pub(crate) fn broker(&self) -> SocketAddr {
         let address = self.ready["broker"][0].as_str().expect("it listens");
         address.parse().expect("an address")
-    }
-
-    /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Sends it a signal.
@@ -319,11 +343,6 @@ impl<'a> Instance<'a> {
     /// Where nodes connect, and controllers.
     pub(crate) const fn listens_at(&self) -> SocketAddr {
         self.listen
-    }
-
-    /// A node's directory.
-    pub(crate) fn node_dir(&self, node: &str) -> PathBuf {
-        self.home.path().join("state/nodes").join(node)
     }
 
     /// Stops both in good order.

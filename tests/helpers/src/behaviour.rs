@@ -12,10 +12,6 @@ pub const NODE_VARIABLE: &str = "STAND_IN_NODE";
 /// How a Supervisor behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "options that can be combined at will"
-)]
 pub struct SupervisorBehaviour {
     /// Which Zeek it is, as in `6.0.9`: decides the layout of records, the metadata of events, and what `--version` prints.
     pub zeek_version: String,

@@ -1,0 +1,326 @@
+//! What an operator is told when Supervisor, nodes or agent fail, and how the cluster comes back by itself: real controller, agent,
+//! zeek-client and processes; the Supervisor and its nodes are stand-ins.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use mgmt_api::topics;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use stand_ins::{NodeBehaviour, SupervisorBehaviour};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
+    controller::Controller,
+    websocket::Client,
+    zeek_client::{Outcome, ZeekClient},
+};
+
+const AGENT: &str = "instance-1";
+
+/// What an agent's request may take, and a little for everything else: the client learns what happened before its own
+/// patience, and the controller's, are at an end.
+const IN_TIME: Duration = Duration::from_secs(8);
+
+/// How long a busy machine may take for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const CLUSTER: &str = "
+[instances]
+instance-1
+
+[manager]
+instance = instance-1
+role = manager
+
+[worker-01]
+instance = instance-1
+role = worker
+interface = lo
+";
+
+/// A controller with one instance.
+struct World {
+    _runtime: Runtime,
+    controller: Controller,
+    instance: Instance<'static>,
+    /// What agents say, as clients see it.
+    news: Receiver<String>,
+}
+
+impl World {
+    fn start(plan: impl FnOnce(&mut Plan<'static>)) -> Self {
+        const ANONYMOUS: &Protection = &Protection::Anonymous;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads can be started");
+        let home = Arc::new(TempDir::with_prefix("failures-").expect("a directory can be made"));
+        let mut controller = start_controller(&home, ANONYMOUS, &[]);
+        let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+        let (tell, news) = channel();
+        // Always read from: a client that does not answer pings is disconnected.
+        thread::spawn(move || {
+            while let Some(text) = observer.try_text() {
+                if tell.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut planned = Plan::new(AGENT, ControllerAt::Address(controller.broker()), ANONYMOUS);
+        plan(&mut planned);
+        let instance = Instance::start(&runtime, planned);
+        let world = Self {
+            _runtime: runtime,
+            controller,
+            instance,
+            news,
+        };
+        world.news_about("notify_agent_hello");
+        world
+    }
+
+    /// Waits for an agent to say something like this.
+    fn news_about(&self, what: &str) {
+        loop {
+            let text = self.news.recv_timeout(PATIENCE);
+            let text = text.unwrap_or_else(|error| panic!("nothing about {what}: {error}"));
+            if text.contains(what) {
+                return;
+            }
+        }
+    }
+
+    fn run(&mut self, arguments: &[&str], stdin: Option<&str>) -> (Outcome, Value) {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let outcome = ZeekClient::release("1.5.0").run(self.controller.websocket(), &arguments, stdin);
+        let printed = serde_json::from_str(&outcome.stdout);
+        let printed = printed.unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
+        (outcome, printed)
+    }
+
+    /// Runs zeek-client, which must succeed, and returns its results.
+    fn succeed(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
+        let (outcome, printed) = self.run(arguments, stdin);
+        assert_eq!(outcome.exit, 0, "{arguments:?}: {}", outcome.stdout);
+        assert_eq!(printed["errors"], json!([]), "{arguments:?}: {}", outcome.stdout);
+        printed["results"].clone()
+    }
+
+    /// Runs zeek-client, which must fail in time, and returns what it prints.
+    fn fail(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
+        let (outcome, printed) = self.run(arguments, stdin);
+        assert_eq!(outcome.exit, 1, "{arguments:?}: {}", outcome.stdout);
+        assert!(
+            outcome.elapsed < IN_TIME,
+            "{arguments:?} took {:?}",
+            outcome.elapsed
+        );
+        printed
+    }
+
+    fn deploy(&mut self) {
+        let results = self.succeed(&["deploy-config", "-"], Some(CLUSTER));
+        let running = json!({ "instance": AGENT, "success": true });
+        assert_eq!(
+            results["nodes"],
+            json!({ "manager": running, "worker-01": running })
+        );
+    }
+
+    /// The state of each node, as `get-nodes` shows it, and its process id.
+    fn nodes(&mut self) -> BTreeMap<String, (String, u32)> {
+        let results = self.succeed(&["get-nodes"], None);
+        let nodes = results[AGENT].as_object().expect("an object");
+        let node = |(name, node): (&String, &Value)| {
+            // One that was never started has none.
+            let pid = node["pid"].as_u64().unwrap_or_default();
+            let state = node["state"].as_str().expect("a state").to_owned();
+            (name.clone(), (state, u32::try_from(pid).expect("small")))
+        };
+        nodes.iter().map(node).collect()
+    }
+
+    fn wait_for_running(&mut self, count: usize) {
+        wait_for_running(&mut self.controller, count);
+    }
+}
+
+/// What the agent says of a Supervisor that has not answered.
+fn silent(request: &str) -> String {
+    format!("the Supervisor has not answered SupervisorControl::{request} within 4s")
+}
+
+fn kill(pid: u32) {
+    let pid = Pid::from_raw(i32::try_from(pid).expect("small")).expect("not 0");
+    kill_process(pid, Signal::KILL).expect("it still runs");
+}
+
+#[test]
+fn a_killed_node_is_revived() {
+    let mut world = World::start(|_| ());
+    world.deploy();
+    let before = world.nodes();
+    kill(before["worker-01"].1);
+    world.news_about("Management::CRASHED");
+    world.wait_for_running(3);
+    let after = world.nodes();
+    assert_eq!(after["manager"], before["manager"]);
+    assert_eq!(after["worker-01"].0, "RUNNING");
+    assert_ne!(after["worker-01"].1, before["worker-01"].1, "another process");
+    world.instance.stop();
+}
+
+#[test]
+fn nodes_outlive_a_killed_agent_which_takes_them_up_again() {
+    let mut world = World::start(|_| ());
+    world.deploy();
+    world.instance.agent.take().expect("it runs").kill();
+    world.instance.start_agent();
+    world.news_about("notify_agent_hello");
+    world.wait_for_running(3);
+    assert_eq!(
+        world.succeed(&["get-id-value", "bits_per_uid"], None),
+        json!({ "manager": 96, "worker-01": 96 })
+    );
+    world.instance.stop();
+}
+
+#[test]
+fn a_killed_supervisor_is_reported_and_its_successor_gets_the_nodes() {
+    let mut world = World::start(|_| ());
+    world.deploy();
+    let before = world.nodes();
+    world.instance.supervisor.take().expect("it runs").kill();
+    world.news_about("Management::UNKNOWN");
+    let printed = world.fail(&["get-nodes"], None);
+    assert_eq!(printed["errors"][0]["source"], AGENT);
+    // How the connection breaks is up to the system.
+    let error = printed["errors"][0]["error"].as_str().unwrap_or_default();
+    assert!(error.starts_with("lost the Supervisor: connection "), "{printed}");
+    world.instance.start_supervisor();
+    world.wait_for_running(3);
+    let after = world.nodes();
+    assert_ne!(after["worker-01"].1, before["worker-01"].1, "another process");
+    world.instance.stop();
+}
+
+#[test]
+fn a_stopped_supervisor_is_reported_in_time() {
+    let mut world = World::start(|_| ());
+    world.deploy();
+    let supervisor = world.instance.supervisor.as_ref().expect("it runs");
+    supervisor.signal(Signal::STOP);
+    let nodes = world.fail(&["get-nodes"], None);
+    assert_eq!(
+        nodes["errors"],
+        json!([{ "source": AGENT, "error": silent("status_request") }])
+    );
+    // zeek-client shows no reason for a node that is not restarted, and calls it a success; the agent's news has it.
+    let restarted = world.succeed(&["restart", "worker-01"], None);
+    assert_eq!(restarted, json!({ "worker-01": false }));
+    world.news_about(&silent("restart_request"));
+    let deploy = world.fail(&["deploy-config", "-"], Some(CLUSTER));
+    assert_eq!(deploy["errors"], json!([silent("status_request")]));
+    let supervisor = world.instance.supervisor.as_ref().expect("it runs");
+    supervisor.signal(Signal::CONT);
+    world.deploy();
+    world.instance.stop();
+}
+
+#[test]
+fn a_supervisor_that_stops_answering_is_reported_in_time() {
+    let mut world = World::start(|plan| {
+        plan.supervisor = SupervisorBehaviour {
+            // A status, and one of two nodes.
+            hang_after: Some(2),
+            ..SupervisorBehaviour::default()
+        };
+    });
+    let deploy = world.fail(&["deploy-config", "-"], Some(CLUSTER));
+    let reason = format!("failed to create node worker-01: {}", silent("create_request"));
+    assert_eq!(deploy["errors"], json!([reason]));
+    assert_eq!(deploy["results"]["nodes"]["manager"]["success"], true);
+    assert_eq!(deploy["results"]["nodes"]["worker-01"]["success"], false);
+    let nodes = world.fail(&["get-nodes"], None);
+    assert_eq!(nodes["errors"][0]["error"], silent("status_request"));
+    world.instance.supervisor.take().expect("it runs").kill();
+    world
+        .instance
+        .plan_supervisor(|supervisor| supervisor.hang_after = None);
+    world.instance.start_supervisor();
+    world.wait_for_running(3);
+    world.instance.stop();
+}
+
+#[test]
+fn a_deaf_supervisor_is_called_one() {
+    let mut world = World::start(|plan| plan.supervisor.deaf = true);
+    let deploy = world.fail(&["deploy-config", "-"], Some(CLUSTER));
+    let hint = "although it is connected: from Zeek 8.1 on it answers only if it loads \
+                policy/frameworks/cluster/backend/broker";
+    let expected = format!("{}, {hint}", silent("status_request"));
+    assert_eq!(deploy["errors"], json!([expected]));
+    world.instance.stop();
+}
+
+#[test]
+fn a_refused_node_is_reported_with_the_reason() {
+    let mut world = World::start(|plan| {
+        let text = "failed to create working directory /nowhere\n".to_owned();
+        plan.supervisor.refuse.insert("worker-01".into(), text);
+    });
+    let deploy = world.fail(&["deploy-config", "-"], Some(CLUSTER));
+    let reason = "failed to create node worker-01: failed to create working directory /nowhere\n";
+    assert_eq!(deploy["errors"], json!([reason]));
+    assert_eq!(
+        deploy["results"]["nodes"],
+        json!({
+            "manager": { "instance": AGENT, "success": true },
+            "worker-01": { "instance": AGENT, "success": false },
+        })
+    );
+    // The others run.
+    let states = |(name, (state, _)): (String, (String, u32))| (name, state);
+    let nodes: BTreeMap<_, _> = world.nodes().into_iter().map(states).collect();
+    assert_eq!(nodes["manager"], "RUNNING");
+    assert_eq!(nodes.get("worker-01").map(String::as_str), Some("FAILED"));
+    world.instance.stop();
+}
+
+#[test]
+fn a_flood_of_output_and_of_events_keeps_nobody_from_being_answered() {
+    let mut world = World::start(|_| ());
+    let behaviour = NodeBehaviour {
+        floods_output: true,
+        floods_agent: true,
+        ..NodeBehaviour::default()
+    };
+    let flooding = format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour));
+    world.succeed(&["deploy-config", "-"], Some(&flooding));
+    for _ in 0..3 {
+        let (outcome, printed) = world.run(&["get-id-value", "bits_per_uid"], None);
+        assert_eq!(
+            printed["results"],
+            json!({ "manager": 96, "worker-01": 96 }),
+            "{outcome:?}"
+        );
+        assert!(outcome.elapsed < IN_TIME, "{:?}", outcome.elapsed);
+        assert_eq!(world.nodes()["worker-01"].0, "RUNNING");
+    }
+    world.succeed(&["restart", "worker-01"], None);
+    world.wait_for_running(3);
+    world.succeed(&["deploy-config", "-"], Some("[instances]\ninstance-1\n"));
+    assert_eq!(world.nodes().len(), 1, "the agent alone");
+    world.instance.stop();
+}
