@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
-    certificates::testing::{Authority, Validity},
+    certificates::{Authority, Validity, native_settings},
     controller::{Controller, Watch, binary},
     program::build,
     relay::Relay,
@@ -56,12 +56,7 @@ impl Protection {
             Self::Off => vec!["Broker::disable_ssl=T".into()],
             Self::Anonymous => Vec::new(),
             Self::Mutual(authority) => {
-                let identity = authority.sign(process, &[], &Validity::Now);
-                vec![
-                    format!("Broker::ssl_certificate={}", identity.certificate.display()),
-                    format!("Broker::ssl_keyfile={}", identity.key.display()),
-                    format!("Broker::ssl_cafile={}", authority.path("ca.pem").display()),
-                ]
+                native_settings(authority, &authority.sign(process, &[], &Validity::Now))
             }
         }
     }
