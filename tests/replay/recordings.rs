@@ -64,7 +64,8 @@ fn check(recording: &str) {
     );
 }
 
-fn replayed(words: &[&str]) -> Result<(bool, String), CliError> {
+/// What the command says.
+pub(super) fn replayed(words: &[&str]) -> Result<(bool, String), CliError> {
     let arguments = Arguments::try_parse_from([&["replay"], words].concat()).unwrap();
     let mut output = Vec::new();
     let passed = run(&arguments, &mut output)?;

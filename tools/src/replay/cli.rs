@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use broker_endpoint::PeerAddress;
 use clap::{Parser, ValueEnum};
 use mgmt_controller::{
     core::Configurations,
@@ -13,10 +14,16 @@ use mgmt_controller::{
 };
 
 use super::{
-    Capture, Options, ReadError, ReplayError, Role, Scenario, Waiver, in_process, roles,
+    Capture, LiveError, Options, ReadError, ReplayError, Role, Scenario, Waiver, in_process,
+    live::Whereabouts,
+    roles,
     scenario::ScenarioError,
     waivers::{self, WaiverError},
+    with_running,
 };
+
+/// Where Zeek's controller serves WebSocket clients.
+const WEBSOCKET_PORT: u16 = 2149;
 
 /// Put a controller or an agent in the place of one that was recorded, and compare what it sends with what was recorded.
 ///
@@ -41,6 +48,13 @@ pub struct Arguments {
     /// The instance whose agent's place to take; all agents one after the other if left out
     #[arg(long, value_name = "NAME", requires = "role")]
     instance: Option<String>,
+    /// A running peer to replay with, instead of our own in this process: its Broker port, without TLS. Who connected to the
+    /// recorded peer connects there; where that connected to, is listened
+    #[arg(long, value_name = "HOST:PORT", requires = "role")]
+    peer: Option<PeerAddress>,
+    /// The running peer's WebSocket port; 2149 on the same host if left out
+    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
+    websocket: Option<PeerAddress>,
     /// The table of known deviations; the one of this release if left out
     #[arg(long, value_name = "FILE")]
     waivers: Option<PathBuf>,
@@ -101,6 +115,12 @@ pub enum CliError {
     /// The capture has nobody in the role that was asked for.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The running peer cannot be replayed with.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// A running peer has one role.
+    #[error("the capture has several agents, and the running peer is one of them: --instance must say which")]
+    WhichAgent,
     /// `--instance` is for agents.
     #[error("--instance names an agent, so --role must be agent")]
     InstanceOfController,
@@ -145,17 +165,29 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
         None => name_of(folder),
     };
     let mut passed = true;
-    for role in roles_of(arguments, &capture)? {
-        let report = in_process(
-            &capture,
-            &Options {
-                name: &name,
-                role: &role,
-                scenario: &scenario,
-                stored: stored.as_ref(),
-                waivers: &waivers,
-            },
-        )?;
+    let roles = roles_of(arguments, &capture)?;
+    if arguments.peer.is_some() && roles.len() > 1 {
+        return Err(CliError::WhichAgent);
+    }
+    for role in roles {
+        let options = Options {
+            name: &name,
+            role: &role,
+            scenario: &scenario,
+            stored: stored.as_ref(),
+            waivers: &waivers,
+        };
+        let report = match &arguments.peer {
+            None => in_process(&capture, &options)?,
+            Some(broker) => {
+                let default = || PeerAddress::new(broker.host.clone(), WEBSOCKET_PORT);
+                let whereabouts = Whereabouts {
+                    broker: broker.clone(),
+                    websocket: arguments.websocket.clone().unwrap_or_else(default),
+                };
+                with_running(&capture, &options, &whereabouts)?
+            }
+        };
         passed &= report.passed();
         if arguments.json {
             serde_json::to_writer(&mut *output, &report).map_err(io::Error::from)?;

@@ -498,6 +498,7 @@ impl<'a> Engine<'a> {
     }
 
     fn leftovers(&mut self) {
+        self.subject.finish();
         self.fetch();
         let queues = std::mem::take(&mut self.queues).into_iter();
         let queues = queues.map(|(link, queue)| (link, queue.into()));

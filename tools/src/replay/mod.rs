@@ -15,6 +15,8 @@
 //! names, directories and the dialect that others are taken to speak are configured as captured. When a process heard of its
 //! peerings, its peers do not see: if the recording cannot be explained by one time, another one is tried.
 //!
+//! [`in_process`] replays with our own controller or agent, [`with_running`] with a process at a host and port.
+//!
 //! What the peer asks and the recorded one did not, as far as that is waived, is answered by a Supervisor that does what it is asked
 //! to do, and by its nodes: counted as excluded.
 //!
@@ -29,6 +31,7 @@ mod endpoint;
 mod engine;
 mod ids;
 mod json;
+pub mod live;
 mod logs;
 mod names;
 mod recording;
@@ -39,7 +42,7 @@ mod statement;
 mod subject;
 pub mod waivers;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use broker_codec::{
     Data,
@@ -58,6 +61,7 @@ use self::{
 };
 pub use self::{
     capture::{Capture, ReadError},
+    live::Whereabouts,
     recording::Role,
     report::{Difference, Report},
     scenario::Scenario,
@@ -102,6 +106,47 @@ impl ReplayError {
     }
 }
 
+/// The capture cannot be replayed with a running peer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiveError {
+    /// The capture has nobody in that role.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The recorded process ended and was started again, which is not ours to do.
+    #[error("the recorded {role} was started {lives} times; a running peer is not restarted")]
+    Restarted {
+        /// The role.
+        role: String,
+        /// How often.
+        lives: usize,
+    },
+    /// The system refuses threads or sockets.
+    #[error("cannot start the asynchronous runtime")]
+    Runtime(#[from] io::Error),
+}
+
+/// Replays a capture with a running peer. Its management log and its store are not looked at.
+pub fn with_running(
+    capture: &Capture,
+    options: &Options<'_>,
+    whereabouts: &Whereabouts,
+) -> Result<Report, LiveError> {
+    let (lives, mut ledger, mut report) = begin(capture, options)?;
+    report.peer = Some(whereabouts.broker.to_string());
+    let [life] = &lives[..] else {
+        return Err(LiveError::Restarted {
+            role: options.role.to_string(),
+            lives: lives.len(),
+        });
+    };
+    let life = Arc::new(life.clone());
+    let mut subject = live::Live::new(Arc::clone(&life), whereabouts.clone())?;
+    run(capture, options, &life, &mut subject, &mut ledger, &mut report);
+    report.settle(&ledger.without_logs());
+    Ok(report)
+}
+
 /// The roles that a capture has: those that can be replayed.
 pub fn roles(capture: &Capture) -> Vec<Role> {
     Cast::of(capture).roles()
@@ -109,27 +154,7 @@ pub fn roles(capture: &Capture) -> Vec<Role> {
 
 /// Replays a capture with our own controller or agent, in this process.
 pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, ReplayError> {
-    let cast = Cast::of(capture);
-    let lives = cast.lives(capture, options.role);
-    if lives.is_empty() {
-        return Err(ReplayError::no_such_role(options.role, &cast.roles()));
-    }
-    let mut ledger = Ledger::new(options.waivers, options.name, &options.role.to_string());
-    let mut report = Report {
-        scenario: options.name.to_owned(),
-        role: options.role.to_string(),
-        lives: lives.len(),
-        ..Report::default()
-    };
-    let encrypted = capture
-        .connections
-        .iter()
-        .filter(|connection| connection.protocol == Protocol::Tls)
-        .count();
-    if encrypted > 0 {
-        let encrypted = u64::try_from(encrypted).unwrap_or(u64::MAX);
-        report.excluded.insert("encrypted connections", encrypted);
-    }
+    let (lives, mut ledger, mut report) = begin(capture, options)?;
     let mut restored = Configurations::default();
     for life in lives {
         let replay = |hearing| {
@@ -173,6 +198,32 @@ pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, Re
     }
     report.settle(ledger.entries());
     Ok(report)
+}
+
+/// Who had the role, and what is known before anything is replayed.
+fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Life>, Ledger, Report), ReplayError> {
+    let cast = Cast::of(capture);
+    let lives = cast.lives(capture, options.role);
+    if lives.is_empty() {
+        return Err(ReplayError::no_such_role(options.role, &cast.roles()));
+    }
+    let ledger = Ledger::new(options.waivers, options.name, &options.role.to_string());
+    let mut report = Report {
+        scenario: options.name.to_owned(),
+        role: options.role.to_string(),
+        lives: lives.len(),
+        ..Report::default()
+    };
+    let encrypted = capture
+        .connections
+        .iter()
+        .filter(|connection| connection.protocol == Protocol::Tls)
+        .count();
+    if encrypted > 0 {
+        let encrypted = u64::try_from(encrypted).unwrap_or(u64::MAX);
+        report.excluded.insert("encrypted connections", encrypted);
+    }
+    Ok((lives, ledger, report))
 }
 
 /// Replays a life of the controller; returns what is durable at its end.

@@ -53,6 +53,8 @@ pub(super) struct Link {
     pub(super) peer: Option<EndpointId>,
     /// The filter that this end has announced in the handshake.
     pub(super) filter: Vec<Topic>,
+    /// The filter that the other end has announced.
+    pub(super) peer_filter: Vec<Topic>,
     /// What a WebSocket client was told when it had subscribed.
     pub(super) ack: Option<Ack>,
     /// Who is at the other end, in words.
@@ -219,11 +221,17 @@ impl Cast {
             own,
             addresses: connection.addresses,
             peer,
-            filter: self.filters.get(&(number, own)).cloned().unwrap_or_default(),
+            filter: self.filter(number, own),
+            peer_filter: self.filter(number, own.other()),
             ack: ack.cloned(),
             with,
             is_supervisor: peer.is_some_and(|peer| self.supervisors.contains(&peer)),
         })
+    }
+
+    fn filter(&self, number: usize, speaker: Speaker) -> Vec<Topic> {
+        let filter = self.filters.get(&(number, speaker));
+        filter.cloned().unwrap_or_default()
     }
 
     fn spoke_or_is_client(&self, number: usize, own: Speaker, connection: &Connection) -> bool {

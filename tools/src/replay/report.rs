@@ -16,6 +16,9 @@ pub struct Report {
     pub scenario: String,
     /// The role.
     pub role: String,
+    /// Where the peer is, if it is a running process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
     /// How many processes had the role, one after the other.
     pub lives: usize,
     /// What was compared, and how often.
@@ -189,7 +192,11 @@ impl fmt::Display for Report {
             1 => "FAIL, 1 difference".to_owned(),
             number => format!("FAIL, {number} differences"),
         };
-        writeln!(f, "{} as {}: {verdict}", self.scenario, self.role)?;
+        write!(f, "{} as {}", self.scenario, self.role)?;
+        if let Some(peer) = &self.peer {
+            write!(f, ", {peer}")?;
+        }
+        writeln!(f, ": {verdict}")?;
         let Compared {
             handshakes,
             events,

@@ -33,6 +33,8 @@ pub(super) trait Subject {
     fn proceed(&mut self);
     /// Something is awaited on this connection: lets time pass until something happens. `false` if nothing will.
     fn wait(&mut self, link: usize) -> bool;
+    /// The recording is over: what the peer under test still has to say is to come now.
+    fn finish(&mut self) {}
     /// What it has sent since the last call, in order.
     fn outputs(&mut self) -> Vec<(usize, Output)>;
     /// What went wrong with it since the last call, in words.

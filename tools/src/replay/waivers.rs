@@ -153,6 +153,15 @@ impl Ledger {
         entries.any(|(waiver, used)| waiver.what == what && *used < waiver.count)
     }
 
+    /// Those that are not about the management log.
+    pub(super) fn without_logs(&self) -> Vec<(Waiver, u64)> {
+        let others = self
+            .entries
+            .iter()
+            .filter(|(waiver, _)| !waiver.what.starts_with("log "));
+        others.cloned().collect()
+    }
+
     /// Every waiver with how often it was used.
     pub(super) fn entries(&self) -> &[(Waiver, u64)] {
         &self.entries

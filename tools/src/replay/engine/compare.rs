@@ -105,20 +105,22 @@ impl Engine<'_> {
         self.report.differences.extend(unwaived);
     }
 
-    /// The id of a request is the recorded one, or stands for it from now on.
+    /// The id of a request is the recorded one, or stands for it from now on; so is the endpoint ID of an agent in its hello.
     fn learn_id(&mut self, recorded: &Event, sent: &Event) -> Result<(), String> {
-        let (Some(Data::String(own)), Some(Data::String(recorded_id))) =
-            (sent.args.first(), recorded.args.first())
-        else {
+        let place = if recorded.name.ends_with(b"_request") {
+            0
+        } else if recorded.name.ends_with(b"notify_agent_hello") {
+            1
+        } else {
             return Ok(());
         };
-        if !recorded.name.ends_with(b"_request")
-            || own == recorded_id
-            || own.is_empty()
-            || recorded_id.is_empty()
-        {
-            return Ok(());
+        match (sent.args.get(place), recorded.args.get(place)) {
+            (Some(Data::String(own)), Some(Data::String(recorded)))
+                if own != recorded && !own.is_empty() && !recorded.is_empty() =>
+            {
+                self.ids.bind(own, recorded).map_err(|taken| taken.to_string())
+            }
+            _ => Ok(()),
         }
-        self.ids.bind(own, recorded_id).map_err(|taken| taken.to_string())
     }
 }
