@@ -11,8 +11,11 @@ use std::{
 };
 
 use broker_codec::{
-    Data, binary,
+    Data,
+    binary::{self, DecodeErrorKind},
+    control::{RoutingUpdate, RoutingUpdateError},
     data::Kind,
+    frame::{FrameDecoder, FrameError},
     json::{self, JsonErrorKind},
     testing::{self, Mutator},
 };
@@ -181,6 +184,33 @@ fn every_strict_prefix_of_json_is_an_error() {
         }
     });
     assert_eq!(read.into_inner(), 2_264_728_674);
+}
+
+/// The first two end the process of Zeek 9.0's controller.
+#[test]
+fn what_ends_others_is_a_typed_error() {
+    let value = |bytes: &[u8]| binary::decode(bytes).unwrap_err().kind;
+    assert_eq!(value(&[0x0e, 1].repeat(100_000)), DecodeErrorKind::TooDeep);
+    assert!(matches!(
+        RoutingUpdate::decode(b"\x02\x06zeek/a\x06zeek"),
+        Err(RoutingUpdateError::Malformed(_))
+    ));
+    let mut length = BytesMut::from(&b"\xff\xff\xff\xfe"[..]);
+    for decoder in [FrameDecoder::handshake(), FrameDecoder::operation()] {
+        let error = decoder.decode(&mut length.clone()).unwrap_err();
+        assert!(
+            matches!(error, FrameError::TooLong { len: 0xffff_fffe, .. }),
+            "{error}"
+        );
+    }
+    length.clear();
+    length.extend_from_slice(b"\x05\xfe\xff\xff\xff\x0f");
+    assert_eq!(value(&length), DecodeErrorKind::LengthBeyondEnd(0xffff_fffe));
+    assert_eq!(value(b"\x0c\x02\0\0"), DecodeErrorKind::Duplicate(Kind::Set));
+    assert_eq!(
+        value(b"\x0e\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\0"),
+        DecodeErrorKind::Length
+    );
 }
 
 /// What a fuzzer once stopped at.

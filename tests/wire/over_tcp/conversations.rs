@@ -1,6 +1,7 @@
 //! `tests/transcripts/handshake/` with the real endpoint: roles, and each row of what is refused, when, and how.
 
-use broker_endpoint::{Endpoint, EndpointConfig, tls::TlsConfig};
+use broker_codec::Data;
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, tls::TlsConfig};
 
 use super::{
     script::Script,
@@ -41,6 +42,53 @@ async fn ids_that_cannot_be_peers() {
 #[tokio::test]
 async fn filters_that_change_during_a_handshake() {
     check("handshake", "filters").await;
+}
+
+/// The first two end the process of Zeek 9.0's controller. Here they are counted, and the peer stays; a length that is none ends its
+/// connection.
+#[tokio::test]
+async fn what_ends_others_is_counted() {
+    let mut config = EndpointConfig::default();
+    config.id = Some(id("B"));
+    config.tls = TlsConfig::Off;
+    let mut endpoint = Endpoint::start(config).expect("the configuration is valid");
+    let address = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening")[0];
+    let mut script = Script::connect(address).await;
+    script
+        .say(&bytes(&["00000017", "06", "\"ZEEK\"", "C", "01", "01"]))
+        .await;
+    script.say(&bytes(&["00000002", "0b", "00"])).await;
+    for tag in [7, 8, 10, 12] {
+        assert_eq!(script.frame().await.expect("a handshake")[4], tag);
+    }
+    let mut envelope = async |kind: &str, payload: &[u8]| {
+        let head = bytes(&["C", "B", kind, "0010", "0001", "\"x\""]);
+        let len = u32::try_from(head.len() + payload.len()).unwrap();
+        script
+            .say(&[&len.to_be_bytes()[..], &head, payload].concat())
+            .await;
+    };
+    envelope("01", &[0x0e, 1].repeat(100_000)).await;
+    envelope("03", b"\x02\x06zeek/a\x06zeek").await;
+    envelope("01", b"\x0c\x02\0\0").await;
+    envelope("01", b"\x0e\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\0").await;
+    envelope("01", b"\x05\xfe\xff\xff\xff\x0f").await;
+    envelope("01", b"\x01\x01").await;
+    assert!(matches!(endpoint.recv().await, Some(EndpointEvent::PeerAdded(_))));
+    let Some(EndpointEvent::Message(message)) = endpoint.recv().await else {
+        panic!("the good message is the first one");
+    };
+    assert_eq!(message.data, Data::Boolean(true));
+    assert_eq!(endpoint.handle().counters().rejected, 5);
+
+    script.say(b"\xff\xff\xff\xfe").await;
+    let Some(EndpointEvent::PeerRemoved { reason, .. }) = endpoint.recv().await else {
+        panic!("the peer is removed");
+    };
+    assert_eq!(
+        reason.to_string(),
+        "frame of 4294967294 bytes exceeds the limit of 16777216"
+    );
 }
 
 /// The last row of what is refused: 28, to whoever waits for our decision. Others see the end. What the machine does is in
