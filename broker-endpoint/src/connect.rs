@@ -199,6 +199,26 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_is_given_up() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any_port.into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let limit = Duration::from_millis(50);
+        // Nobody accepts. Where the system's queue is full, it does not answer.
+        let mut queued = Vec::new();
+        let attempts = loop {
+            match open_first([address].into_iter(), limit).await {
+                Ok(connected) => queued.push(connected),
+                Err(attempts) => break attempts,
+            }
+            assert!(queued.len() < 10, "the queue has room for one or two");
+        };
+        assert_eq!(attempts[0].1.kind(), io::ErrorKind::TimedOut);
+    }
+
     #[test]
     fn a_lost_peering_is_made_again_within_the_interval_and_not_sooner_after_the_last_attempt() {
         let [second, retry, hour] = [1, 10, 3600].map(Duration::from_secs);

@@ -324,25 +324,45 @@ struct FailureLog {
 
 impl FailureLog {
     fn note(&mut self, address: SocketAddr, error: &str) {
-        let now = Instant::now();
+        let (shown, suppressed) = self.count(Instant::now());
+        if suppressed > 0 {
+            info!(suppressed, "more accepted connections failed than were logged");
+        }
+        if shown {
+            warn!(%address, error, "accepted connection did not become a peering");
+        }
+    }
+
+    /// Whether to show one more; and how many were not, if their window is over.
+    fn count(&mut self, now: Instant) -> (bool, u32) {
+        let mut suppressed = 0;
         if self.began.is_none_or(|began| now - began >= LOG_WINDOW) {
-            let suppressed = self.count.saturating_sub(LOGGED_MAX);
-            if suppressed > 0 {
-                info!(suppressed, "more accepted connections failed than were logged");
-            }
+            suppressed = self.count.saturating_sub(LOGGED_MAX);
             self.began = Some(now);
             self.count = 0;
         }
         self.count = self.count.saturating_add(1);
-        if self.count <= LOGGED_MAX {
-            warn!(%address, error, "accepted connection did not become a peering");
-        }
+        (self.count <= LOGGED_MAX, suppressed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_cannot_fill_the_log() {
+        let mut log = FailureLog::default();
+        let start = Instant::now();
+        for _ in 0..LOGGED_MAX {
+            assert_eq!(log.count(start), (true, 0));
+        }
+        for _ in 0..7 {
+            assert_eq!(log.count(start), (false, 0));
+        }
+        assert_eq!(log.count(start + LOG_WINDOW), (true, 7));
+        assert_eq!(log.count(start + LOG_WINDOW), (true, 0));
+    }
 
     #[test]
     fn what_peers_say_first_is_told_from_garbage() {

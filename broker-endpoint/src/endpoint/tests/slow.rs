@@ -1,6 +1,7 @@
 //! Peers that do not read, and owners that do not listen.
 
-use broker_codec::{Data, peering::Liveness};
+use broker_codec::{Data, binary, peering::Liveness};
+use bytes::BytesMut;
 use futures_util::FutureExt;
 
 use super::*;
@@ -204,6 +205,35 @@ async fn a_peer_that_speaks_and_takes_nothing_is_given_up() {
         "{reason:?}"
     );
     speaker.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn messages_that_wait_for_the_owner_take_bounded_memory() {
+    const LEN: u32 = 60_000;
+    let endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
+        subscriptions: vec![topic("in")],
+        message_max: LEN,
+        // One of the largest.
+        inbound_bytes_max: EndpointConfig::weight(LEN as usize + 4),
+        ..plaintext()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let mut script = Script::peer_with(address).await;
+    let mut payload = BytesMut::new();
+    binary::encode(&large(1), &mut payload).expect("encodable");
+    let nobody = EndpointId::NIL.to_string();
+    let message = from_hex(&envelope_of_large(&nobody, 1, "in", &payload));
+    // It can write only as long as somebody reads.
+    let mut written = 0;
+    while let Ok(result) = timeout(Duration::from_millis(500), script.0.write(&message)).await {
+        written += result.expect("written");
+        assert!(written < 1 << 28, "messages pile up");
+    }
+    let counters = endpoint.handle().counters();
+    assert_eq!(counters.rejected, 0);
+    // One has the memory, one waits for it, and one more may have been taken for the peering's first event.
+    assert!((1..=3).contains(&counters.messages_in), "{counters:?}");
 }
 
 #[tokio::test]
