@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 #
-# Shows the controller at work with the real zeek-client: builds it, starts it, and runs what an operator would run first.
+# Shows a cluster at work with the real zeek-client: builds controller and agent, starts them, and runs what an operator would run
+# first. The cluster is a simulation: the agent runs stand-ins for Zeek, so none has to be installed.
 #
 #   scripts/demo.sh           on free ports, with a private state directory; stops everything at the end
-#   scripts/demo.sh --keep    afterwards leaves the controller running in the foreground on Zeek's own port, 2149, on the
-#                             loopback interface, with its state below .local/demo, until Ctrl-C
+#   scripts/demo.sh --keep    afterwards leaves controller and agent running in the foreground on Zeek's own ports, on the
+#                             loopback interface, with their state below .local/demo, until Ctrl-C
 #
 # It installs what is missing: Debian packages (as root or with password-less sudo, otherwise it lists them) and zeek-client
 # below .local/.
@@ -19,7 +20,7 @@ case "${1:-}" in
     "") ;;
     --keep) KEEP=yes ;;
     *)
-        sed -n '3,10s/^# \{0,1\}//p' "$0" >&2
+        sed -n '3,11s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac
@@ -35,16 +36,24 @@ packages() {
 }
 
 # With the system's OpenSSL and allocator: those that operators get take minutes to build.
-build() { cargo build --release --locked --no-default-features --package mgmt-controller --bin mgmt-controller; }
+build() {
+    cargo build --release --locked --no-default-features \
+        --package mgmt-controller --bin mgmt-controller --package mgmt-agent --bin mgmt-agent
+}
 
 WORK=""
 CONTROLLER_PID=""
+AGENT_PID=""
 
 clean_up() {
-    if [ -n "$CONTROLLER_PID" ]; then
-        kill "$CONTROLLER_PID" 2>/dev/null || true
-        wait "$CONTROLLER_PID" 2>/dev/null || true
-    fi
+    local pid
+    # The agent first: it ends its nodes.
+    for pid in "$AGENT_PID" "$CONTROLLER_PID"; do
+        if [ -n "$pid" ]; then
+            kill "$pid" 2>/dev/null || true
+            wait "$pid" 2>/dev/null || true
+        fi
+    done
     if [ -n "$WORK" ]; then
         rm -rf "$WORK"
     fi
@@ -53,22 +62,27 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 CONTROLLER="${CARGO_TARGET_DIR:-target}/release/mgmt-controller"
+AGENT="${CARGO_TARGET_DIR:-target}/release/mgmt-agent"
 
-# Waits for the file that the controller writes once it listens; a controller that ended instead is shown.
-wait_until_ready() {
-    local tries
+# wait_for PID LOG COMMAND...: until the command succeeds; shows the log if the process ends instead, or after half a minute.
+wait_for() {
+    local pid="$1" log="$2" tries
+    shift 2
     for ((tries = 0; tries < 300; tries++)); do
-        if [ -s "$WORK/ready.json" ]; then
+        if "$@"; then
             return 0
         fi
-        if ! kill -0 "$CONTROLLER_PID" 2>/dev/null; then
+        if ! kill -0 "$pid" 2>/dev/null; then
             break
         fi
         sleep 0.1
     done
-    cat "$WORK/controller.err" >&2
+    cat "$log" >&2
     return 1
 }
+
+# ready FILE KEY: the first address below a key of a ready file.
+ready() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]][0])' "$1" "$2"; }
 
 start_controller() {
     WORK="$(mktemp -d)"
@@ -77,9 +91,25 @@ start_controller() {
     "$CONTROLLER" --name controller --websocket-listen 127.0.0.1:0 --listen 127.0.0.1:0 \
         --state-dir "$WORK/state" --spool-dir "$WORK/spool" --ready-file "$WORK/ready.json" 2>"$WORK/controller.err" &
     CONTROLLER_PID=$!
-    wait_until_ready
-    ADDRESS="$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["websocket"][0])' "$WORK/ready.json")"
-    say "listening for zeek-client on $ADDRESS"
+    wait_for "$CONTROLLER_PID" "$WORK/controller.err" test -s "$WORK/ready.json"
+    ADDRESS="$(ready "$WORK/ready.json" websocket)"
+    BROKER="$(ready "$WORK/ready.json" broker)"
+    say "listening for zeek-client on $ADDRESS, for agents on $BROKER"
+}
+
+# Whether the controller knows the agent.
+agent_is_known() {
+    "$ZEEK_CLIENT" --configfile /dev/null --controller "$ADDRESS" get-instances 2>/dev/null | grep -q instance-1
+}
+
+start_agent() {
+    mkdir "$WORK/agent"
+    say "\$ mgmt-agent --simulate --name instance-1 --controller $BROKER --listen 127.0.0.1:0 --state-dir STATE --spool-dir SPOOL"
+    "$AGENT" --simulate --name instance-1 --controller "$BROKER" --listen 127.0.0.1:0 \
+        --state-dir "$WORK/agent" --spool-dir "$WORK/agent/spool" 2>"$WORK/agent.err" &
+    AGENT_PID=$!
+    wait_for "$AGENT_PID" "$WORK/agent.err" agent_is_known
+    grep -o "SIMULATION.*" "$WORK/agent.err"
 }
 
 # write_configuration FILE: takes the text from standard input and shows it.
@@ -107,8 +137,6 @@ show() {
 
 session() {
     show 0 get-instances
-    say ""
-    say "No agent has connected yet. A configuration can be checked and staged all the same:"
     write_configuration cluster.ini <<'INI'
 [instances]
 instance-1
@@ -125,12 +153,14 @@ role = logger
 instance = instance-1
 role = worker
 interface = eth0
-cpu_affinity = 3
 INI
-    show 0 stage-config cluster.ini
-    show 0 get-config
+    show 0 deploy-config cluster.ini
+    show 0 get-nodes
+    show 0 get-id-value Log::default_rotation_interval
+    show 0 restart worker-01
+    show 0 get-config --deployed
     say ""
-    say "A mistake is explained, and what was staged before stays:"
+    say "A mistake is explained, and the cluster stays as it is:"
     write_configuration mistake.ini <<'INI'
 [instances]
 instance-1
@@ -139,22 +169,55 @@ instance-1
 instance = instance-2
 role = manager
 INI
-    show 1 stage-config mistake.ini
+    show 1 deploy-config mistake.ini
     say ""
-    say "The cluster has no processes yet, and nobody to ask for them:"
-    show 1 get-nodes
+    say "A node that cannot start is shown with what it wrote. Stand-ins fail as they are told:"
+    write_configuration failure.ini <<'INI'
+[instances]
+instance-1
+
+[manager]
+instance = instance-1
+role = manager
+
+[worker-01]
+instance = instance-1
+role = worker
+interface = eth0
+env = 'STAND_IN_NODE={"exit": {"status": 1}, "stderr": "fatal error: no such packet source"}'
+INI
+    show 1 deploy-config failure.ini
     say ""
-    say "Deploying needs the agent of every instance. Without one the controller gives up after 10 s:"
-    show 1 deploy
+    say "Without nodes in the configuration, none is left:"
+    write_configuration empty.ini <<'INI'
+[instances]
+instance-1
+INI
+    show 0 deploy-config empty.ini
+    show 0 get-nodes
+}
+
+stop_agent() {
+    kill -TERM "$AGENT_PID"
+    wait "$AGENT_PID"
+    AGENT_PID=""
+    # Each process that the agent starts has a file of this directory on its command line.
+    local left
+    left="$(grep -lsF "$WORK/agent" /proc/[0-9]*/cmdline || true)"
+    if [ -n "$left" ]; then
+        say "left behind: $left"
+        return 1
+    fi
+    say "stopped; no process is left"
 }
 
 stop_controller() {
     kill -TERM "$CONTROLLER_PID"
     wait "$CONTROLLER_PID"
     CONTROLLER_PID=""
-    say "stopped; its management log:"
+    say "stopped; its management log began with:"
     say ""
-    cat "$WORK"/spool/log-queue/management-controller__*.log
+    head -n 20 "$WORK"/spool/log-queue/management-controller__*.log | cut -c 1-160
 }
 
 ZEEK_CLIENT="$(zeek_client_path "${ZEEK_CLIENT_VERSIONS[0]}")"
@@ -164,20 +227,26 @@ step "Debian packages" packages
 step "zeek-client ${ZEEK_CLIENT_VERSIONS[0]}" need_zeek_client "${ZEEK_CLIENT_VERSIONS[0]}"
 step "build" build
 step "start the controller" start_controller
+step "start the agent" start_agent
 step "zeek-client at work" session
+step "stop the agent" stop_agent
 step "stop the controller" stop_controller
 print_summary
 
 if [ "$KEEP" = yes ]; then
-    mkdir -p "$LOCAL/demo/state"
+    mkdir -p "$LOCAL/demo/state" "$LOCAL/demo/agent"
     say ""
-    say "The controller now serves 127.0.0.1:2149 until Ctrl-C. In another terminal:"
+    say "The controller now serves 127.0.0.1:2149 until Ctrl-C, with a simulated instance-1. In another terminal:"
     say "  ${ZEEK_CLIENT#"$ROOT"/} get-instances"
     say ""
     rm -rf "$WORK"
-    trap - EXIT INT TERM
-    exec "$CONTROLLER" --name controller --websocket-listen 127.0.0.1:2149 --listen 127.0.0.1:2150 \
+    WORK=""
+    "$AGENT" --simulate --name instance-1 --controller 127.0.0.1:2150 --listen 127.0.0.1:2151 \
+        --state-dir "$LOCAL/demo/agent" --spool-dir "$LOCAL/demo/agent/spool" 2>"$LOCAL/demo/agent.err" &
+    AGENT_PID=$!
+    "$CONTROLLER" --name controller --websocket-listen 127.0.0.1:2149 --listen 127.0.0.1:2150 \
         --state-dir "$LOCAL/demo/state" --spool-dir "$LOCAL/demo/spool"
+    exit
 fi
 
 say ""

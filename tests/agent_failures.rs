@@ -14,15 +14,18 @@ use std::{
 use mgmt_api::topics;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use stand_ins::{NodeBehaviour, SupervisorBehaviour};
+use stand_ins::{Exit, NodeBehaviour, SupervisorBehaviour};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::support::{
-    cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
-    controller::Controller,
-    websocket::Client,
-    zeek_client::{Outcome, ZeekClient},
+use crate::{
+    news::{Monitor, SHOWN, line_about},
+    support::{
+        cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
+        controller::Controller,
+        websocket::Client,
+        zeek_client::{Outcome, ZeekClient},
+    },
 };
 
 const AGENT: &str = "instance-1";
@@ -322,5 +325,37 @@ fn a_flood_of_output_and_of_events_keeps_nobody_from_being_answered() {
     world.wait_for_running(3);
     world.succeed(&["deploy-config", "-"], Some("[instances]\ninstance-1\n"));
     assert_eq!(world.nodes().len(), 1, "the agent alone");
+    world.instance.stop();
+}
+
+#[test]
+fn zeek_client_monitor_shows_live_why_a_node_fails() {
+    let mut world = World::start(|_| ());
+    let monitor = Monitor::start("1.5.0", world.controller.websocket());
+    let behaviour = NodeBehaviour {
+        stderr: Some("fatal error: no such packet source".into()),
+        exit: Some(Exit {
+            status: 1,
+            aborts: false,
+            after_hello: false,
+        }),
+        ..NodeBehaviour::default()
+    };
+    let failing = format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour));
+    let deploy = world.fail(&["deploy-config", "-"], Some(&failing));
+    assert_eq!(deploy["errors"], json!(["request timed out"]));
+    let worker = &deploy["results"]["nodes"]["worker-01"];
+    assert_eq!(worker["stderr"], "fatal error: no such packet source");
+
+    // It goes on failing, so the monitor sees it however late it has connected.
+    line_about(&monitor.stdout, SHOWN);
+    for news in [
+        "node worker-01 ended by itself and was started again",
+        "last output: fatal error: no such packet source",
+    ] {
+        line_about(&monitor.stderr, news);
+    }
+    assert_eq!(world.nodes()["worker-01"].0, "CRASHED");
+    monitor.interrupt();
     world.instance.stop();
 }

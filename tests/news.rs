@@ -25,15 +25,15 @@ use crate::support::{
 const AGENT: &str = "agent-1";
 
 /// What `zeek-client monitor` prints for news: the event that it knows, without its values (zeek-client 1.5.0, `cmd_monitor`).
-const SHOWN: &str = "received \"Management::Controller::API::get_nodes_response(\
+pub(crate) const SHOWN: &str = "received \"Management::Controller::API::get_nodes_response(\
                      reqid: <class 'zeekclient.brokertypes.String'>, results: <class 'zeekclient.brokertypes.Vector'>)\"";
 
 /// A `zeek-client -vvvv monitor` that runs.
-struct Monitor {
+pub(crate) struct Monitor {
     child: Child,
-    stdout: Receiver<String>,
+    pub(crate) stdout: Receiver<String>,
     /// With what comes over the WebSocket.
-    stderr: Receiver<String>,
+    pub(crate) stderr: Receiver<String>,
 }
 
 fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
@@ -49,7 +49,7 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// The next line that says something like this.
-fn line_about(lines: &Receiver<String>, what: &str) -> String {
+pub(crate) fn line_about(lines: &Receiver<String>, what: &str) -> String {
     loop {
         let line = lines.recv_timeout(Duration::from_secs(30));
         let line = line.unwrap_or_else(|error| panic!("nothing about {what}: {error}"));
@@ -60,7 +60,7 @@ fn line_about(lines: &Receiver<String>, what: &str) -> String {
 }
 
 impl Monitor {
-    fn start(release: &str, address: SocketAddr) -> Self {
+    pub(crate) fn start(release: &str, address: SocketAddr) -> Self {
         let arguments = ["-vvvv", "monitor"].map(str::to_owned);
         let mut child = ZeekClient::release(release).start(address, &arguments, false);
         Self {
@@ -85,7 +85,7 @@ impl Monitor {
     }
 
     /// As an operator ends it.
-    fn interrupt(mut self) {
+    pub(crate) fn interrupt(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
         self.child.wait().expect("it can be waited for");
     }

@@ -151,7 +151,6 @@ fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Node
         if behaviour.checks_interface && !Path::new("/sys/class/net").join(path(interface)).exists() {
             return Err(NodeError::Interface(interface.clone()));
         }
-        complain(&format!("<params>, line 1: listening on {interface}"));
     }
     if let Some(seconds) = behaviour.forks {
         let _lives_on = Command::new("/proc/self/exe")
@@ -162,6 +161,9 @@ fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Node
     }
     if let Some(exit) = behaviour.exit.as_ref().filter(|exit| !exit.after_hello) {
         return end(exit);
+    }
+    if let Some(interface) = &config.interface {
+        complain(&format!("<params>, line 1: listening on {interface}"));
     }
     if behaviour.hangs {
         loop {
