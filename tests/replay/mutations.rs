@@ -132,6 +132,26 @@ fn a_recording_that_is_written_anew_passes() {
     }
 }
 
+#[test]
+fn a_capture_that_is_cut_off_or_not_there_ends_with_2_and_says_why() {
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = fs::read(folder("zeek-9.0.0-rc1/c2a").join("capture.pcap")).unwrap();
+    let cut_off = scratch.path().join("capture.pcap");
+    fs::write(&cut_off, &whole[..whole.len() / 2]).unwrap();
+    for (path, reason) in [
+        (cut_off.as_path(), "packet"),
+        (Path::new("/nonexistent"), "cannot read /nonexistent"),
+    ] {
+        let output = command().arg(path).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.starts_with("replay: ") && error.contains(reason), "{error}");
+        assert_eq!(output.stdout, b"");
+    }
+    let usage = command().output().unwrap();
+    assert_eq!(usage.status.code(), Some(2));
+}
+
 /// Writes a capture, with what lies beside the recording that it was.
 fn written(capture: &Capture, recording: &str) -> (TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
@@ -156,11 +176,15 @@ fn read(path: &Path) -> Capture {
     Capture::read(fs::File::open(path).unwrap()).unwrap()
 }
 
+/// The command, built once.
+fn command() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PROGRAM.get_or_init(|| program::build("tools", "replay")))
+}
+
 /// Runs the command; returns its exit status and output.
 fn replay(path: &Path, name: &str, role: &str) -> (Option<i32>, String) {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| program::build("tools", "replay"));
-    let output = Command::new(program)
+    let output = command()
         .arg(path)
         .args(["--role", role, "--name", name, "--json"])
         .output()

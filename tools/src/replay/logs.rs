@@ -42,6 +42,7 @@ pub(super) fn compare(
             let passed: Vec<String> = own.drain(..=position).collect();
             let extras = passed.into_iter().take(position).map(extra);
             report.differences.extend(extras);
+            report.compared.log_lines += 1;
             continue;
         }
         let likely = own

@@ -416,3 +416,92 @@ fn probe(shape: &Shape, expected: &Data, got: &Data) -> usize {
     comparison.value(shape, expected, got);
     comparison.found.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Data {
+        Data::String(text.into())
+    }
+
+    fn result(reqid: &str, node: &str, success: bool) -> Data {
+        Data::Vector(vec![
+            text(reqid),
+            Data::Boolean(success),
+            text("instance-1"),
+            Data::None,
+            Data::None,
+            text(node),
+        ])
+    }
+
+    fn paths(event: &str, expected: &[Data], got: &[Data]) -> Vec<String> {
+        let found = mismatches(&event.into(), expected, got);
+        found.into_iter().map(|mismatch| mismatch.path).collect()
+    }
+
+    #[test]
+    fn the_order_of_results_does_not_count_but_what_they_say_does() {
+        let event = "Management::Controller::API::restart_response";
+        let [a, b] = [result("r", "a", true), result("r", "b", true)];
+        let expected = [text("r"), Data::Vector(vec![a.clone(), b.clone()])];
+        assert!(
+            paths(
+                event,
+                &expected,
+                &[text("r"), Data::Vector(vec![b.clone(), a.clone()])]
+            )
+            .is_empty()
+        );
+        let failed = result("r", "b", false);
+        assert_eq!(
+            paths(
+                event,
+                &expected,
+                &[text("r"), Data::Vector(vec![failed, a.clone()])]
+            ),
+            ["results[1].success"]
+        );
+        assert_eq!(
+            paths(event, &expected, &[text("r"), Data::Vector(vec![a])]),
+            ["results[1]"]
+        );
+        // Staging says what is wrong in an order.
+        let staged = "Management::Controller::API::stage_configuration_response";
+        assert!(
+            !paths(
+                staged,
+                &expected,
+                &[text("r"), Data::Vector(vec![b.clone(), expected[1].clone()])]
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_result_is_named_in_its_own_order() {
+        let event = "Management::Agent::API::agent_welcome_response";
+        let old = |instance: &str| {
+            let fields = vec![
+                text("r"),
+                text(instance),
+                Data::Boolean(true),
+                Data::None,
+                text(""),
+                Data::None,
+            ];
+            [text("r"), Data::Vector(fields)]
+        };
+        assert_eq!(paths(event, &old("a"), &old("b")), ["result.instance"]);
+    }
+
+    #[test]
+    fn what_has_no_name_has_a_number() {
+        assert_eq!(
+            paths("Module::unheard_of", &[text("a"), Data::Count(1)], &[text("a")]),
+            ["[1]"]
+        );
+        assert_eq!(without_indices("results[12].data[0].p"), "results[].data[].p");
+    }
+}
