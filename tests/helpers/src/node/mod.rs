@@ -147,10 +147,11 @@ fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Node
     }
     behaviour.stdout.iter().for_each(|text| print(text));
     behaviour.stderr.iter().for_each(|text| complain(text));
-    if let Some(interface) = &config.interface {
-        if behaviour.checks_interface && !Path::new("/sys/class/net").join(path(interface)).exists() {
-            return Err(NodeError::Interface(interface.clone()));
-        }
+    if let Some(interface) = &config.interface
+        && behaviour.checks_interface
+        && !Path::new("/sys/class/net").join(path(interface)).exists()
+    {
+        return Err(NodeError::Interface(interface.clone()));
     }
     if let Some(seconds) = behaviour.forks {
         let _lives_on = Command::new("/proc/self/exe")
