@@ -1,6 +1,8 @@
 //! A world in one thread: the controller, up to fifty agents, clients, a store, and a network between them, in virtual
 //! time. A seed decides everything.
 //!
+//! Half of the agents speak a dialect of an older Zeek, through translators at both ends of their connections.
+//!
 //! For a minute connections break, agents and the controller crash, agents answer late, twice, wrongly or never, writes
 //! fail, and strangers claim the names of agents. What is on its way when a connection breaks is lost. Then all heals.
 //! * Every request is answered exactly once, except by a controller that crashed.
@@ -11,8 +13,10 @@
 
 mod agent;
 mod crash;
+mod dialects;
 mod dice;
 mod network;
+mod random;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,19 +27,21 @@ use std::{
 
 use broker_codec::{
     Data, EndpointId,
-    data::{Address, Port, Set, ZeekString, from_data},
+    data::{Address, Port, ZeekString, from_data},
 };
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    NodeStatus, Now, RequestKind, ResultRecord, SequentialIds, State,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, Dialect, NodeStatus, Now,
+    RequestKind, ResultRecord, SequentialIds, dialect::Published,
 };
 use mgmt_controller::core::{
     Action, Audience, Configurations, Controller, Input, Outgoing, Settings, Slot, WriteId,
 };
 
 use agent::{Agent, ModelAgent, hello, spoilt};
+use dialects::Translators;
 use dice::Dice;
 use network::Network;
+use random::random_dialect;
 
 const AGENTS_MAX: u64 = 50;
 const TROUBLE: Duration = Duration::from_secs(60);
@@ -59,8 +65,20 @@ fn requests_are_answered_once_and_the_cluster_converges() {
         refused,
         redeployed,
         wrong,
+        translated,
+        answered_for,
     } = seen;
-    for count in [answers, timeouts, crashes, lost, refused, redeployed, wrong] {
+    for count in [
+        answers,
+        timeouts,
+        crashes,
+        lost,
+        refused,
+        redeployed,
+        wrong,
+        translated,
+        answered_for,
+    ] {
         assert!(count > 0, "{seen:?}");
     }
 }
@@ -82,6 +100,10 @@ struct Seen {
     redeployed: u64,
     /// Results that say that an agent answered wrongly.
     wrong: u64,
+    /// Requests to agents of older releases,
+    translated: u64,
+    /// and those that were answered in such an agent's place.
+    answered_for: u64,
 }
 
 /// A machine with an agent.
@@ -91,6 +113,8 @@ struct Host {
     /// Whether the controller is to connect to it.
     listens: bool,
     agent: ModelAgent,
+    /// What it speaks.
+    dialect: Dialect,
     /// How often the agent has been started.
     life: u8,
 }
@@ -105,8 +129,10 @@ enum Happening {
     Connect(usize),
     /// The controller notices the end of a connection.
     Notice(EndpointId),
-    ToAgent(u64, EndpointId, AgentRequest),
-    ToController(u64, EndpointId, ZeekString, AgentMessage),
+    ToAgent(u64, EndpointId, Published),
+    ToController(u64, EndpointId, Published),
+    /// The controller's end of a connection answers for an agent that cannot.
+    Answered(u64, EndpointId, ZeekString, AgentMessage),
 }
 
 struct World {
@@ -122,6 +148,7 @@ struct World {
     actions_left: Option<u64>,
     hosts: Vec<Host>,
     network: Network,
+    translators: Translators,
     targets: BTreeSet<(Address, Port)>,
     troubled: bool,
     owed: BTreeSet<(RequestKind, ZeekString)>,
@@ -146,6 +173,7 @@ impl World {
                 address: format!("10.0.0.{index}").parse().unwrap(),
                 listens: dice.percent(30),
                 agent: ModelAgent::new(name.clone(), dice.millis(10, 6000)),
+                dialect: random_dialect(&mut dice),
                 life: 0,
                 name,
             }
@@ -162,6 +190,7 @@ impl World {
             actions_left: None,
             hosts,
             network: Network::default(),
+            translators: Translators::default(),
             targets: BTreeSet::new(),
             troubled: true,
             owed: BTreeSet::new(),
@@ -203,6 +232,8 @@ impl World {
         total.refused += self.controller.counters().hellos_refused + self.seen.refused;
         total.redeployed += self.seen.redeployed;
         total.wrong += self.seen.wrong;
+        total.translated += self.seen.translated;
+        total.answered_for += self.seen.answered_for;
     }
 
     /// With everything well, a deployment works and does what it says.
@@ -317,13 +348,26 @@ impl World {
                     reason: "connection reset by peer".into(),
                 });
             }
-            Happening::ToAgent(connection, peer, request) => {
+            Happening::ToAgent(connection, peer, sent) => {
                 if self.network.is_open(peer, connection) {
-                    self.at_agent(peer, connection, request);
+                    for request in self.translators.at_agent(peer, sent) {
+                        let host = self.network.host_of(peer).map(|host| &self.hosts[host]);
+                        let old = host.is_some_and(|host| host.dialect != Dialect::V7_0);
+                        self.seen.translated += u64::from(old);
+                        self.at_agent(peer, connection, request);
+                    }
                 }
             }
-            Happening::ToController(connection, peer, topic, message) => {
+            Happening::ToController(connection, peer, sent) => {
                 if self.network.is_known(peer, connection) {
+                    for (topic, message) in self.translators.at_controller(peer, sent) {
+                        self.step(Input::Agent { peer, topic, message });
+                    }
+                }
+            }
+            Happening::Answered(connection, peer, topic, message) => {
+                if self.network.is_known(peer, connection) {
+                    self.seen.answered_for += 1;
                     self.step(Input::Agent { peer, topic, message });
                 }
             }
@@ -341,78 +385,6 @@ impl World {
             client: "client".into(),
             request,
         });
-    }
-
-    fn random_request(&mut self) -> ClientRequest {
-        // Some clients repeat themselves.
-        let reqid = if self.dice.percent(5) {
-            format!("r{}", self.asked).into()
-        } else {
-            self.fresh_reqid()
-        };
-        let node = format!("node{}", self.dice.below(AGENTS_MAX)).into();
-        let nodes = if self.dice.percent(50) {
-            Set::new()
-        } else {
-            Set::from([node])
-        };
-        match self.dice.below(8) {
-            0 => ClientRequest::GetInstances { reqid },
-            1 | 2 => {
-                let config = self.random_configuration();
-                ClientRequest::StageConfiguration { reqid, config }
-            }
-            3 | 4 => ClientRequest::Deploy { reqid },
-            5 => ClientRequest::GetNodes { reqid },
-            6 => ClientRequest::GetIdValue {
-                reqid,
-                id: "id".into(),
-                nodes,
-            },
-            _ => ClientRequest::Restart { reqid, nodes },
-        }
-    }
-
-    fn random_configuration(&mut self) -> Configuration {
-        let mut instances = Vec::new();
-        let mut nodes = Vec::new();
-        for index in 0..self.hosts.len() {
-            if !self.dice.percent(60) {
-                continue;
-            }
-            let given = self.dice.percent(50);
-            let host = &self.hosts[index];
-            instances.push(Instance {
-                name: host.name.clone(),
-                host: if given || host.listens {
-                    host.address
-                } else {
-                    Address::UNSPECIFIED_V4
-                },
-                listen_port: host.listens.then_some(Port::tcp(2151)),
-            });
-            for _ in 0..self.dice.below(3) {
-                nodes.push(Node {
-                    name: format!("node{}", nodes.len()).into(),
-                    instance: self.hosts[index].name.clone(),
-                    role: ClusterRole::Worker,
-                    state: State::Running,
-                    p: None,
-                    scripts: None,
-                    options: None,
-                    interface: None,
-                    cpu_affinity: None,
-                    env: BTreeMap::new(),
-                    metrics_port: None,
-                });
-            }
-        }
-        let id = format!("config-{}", self.dice.roll()).into();
-        Configuration {
-            id,
-            instances: instances.into_iter().collect(),
-            nodes: nodes.into_iter().collect(),
-        }
     }
 
     fn break_something(&mut self) {
@@ -456,6 +428,7 @@ impl World {
             return;
         }
         let connection = self.network.open(peer, None);
+        self.translators.open(peer, false, Dialect::V7_0);
         let name = self.hosts[host].name.clone();
         self.step(Input::PeerAdded {
             peer,
@@ -463,7 +436,7 @@ impl World {
             port: Port::tcp(1),
             dialled: false,
         });
-        self.deliver(connection, peer, &name, hello(&name, peer, true));
+        self.deliver(connection, peer, &name, &hello(&name, peer, true));
         for id in 0..10 {
             let reqid = ZeekString::from(format!("#{id}"));
             let result = ResultRecord {
@@ -474,7 +447,7 @@ impl World {
                 connection,
                 peer,
                 &name,
-                AgentMessage::Deploy {
+                &AgentMessage::Deploy {
                     reqid,
                     results: vec![result],
                 },
@@ -506,6 +479,7 @@ impl World {
             return;
         }
         let connection = self.network.open(peer, Some(host));
+        self.translators.open(peer, listens, self.hosts[host].dialect);
         let port = if listens { target.1 } else { Port::tcp(40000) };
         self.step(Input::PeerAdded {
             peer,
@@ -524,13 +498,27 @@ impl World {
             ref name, listens, ..
         } = self.hosts[host];
         let (name, message) = (name.clone(), hello(name, peer, !listens));
-        self.deliver(connection, peer, &name, message);
+        self.deliver(connection, peer, &name, &message);
     }
 
-    fn deliver(&mut self, connection: u64, peer: EndpointId, name: &ZeekString, message: AgentMessage) {
-        let topic = ZeekString::from(format!("zeek/management/agent/{name}"));
+    fn deliver(&mut self, connection: u64, peer: EndpointId, name: &ZeekString, message: &AgentMessage) {
         let delay = self.dice.millis(0, 20);
-        self.after(delay, Happening::ToController(connection, peer, topic, message));
+        self.send(delay, connection, peer, name, message);
+    }
+
+    /// An agent says something that arrives after a while.
+    fn send(
+        &mut self,
+        delay: Duration,
+        connection: u64,
+        peer: EndpointId,
+        name: &ZeekString,
+        message: &AgentMessage,
+    ) {
+        let topic = ZeekString::from(format!("zeek/management/agent/{name}"));
+        for sent in self.translators.sent_to_controller(peer, &topic, message) {
+            self.after(delay, Happening::ToController(connection, peer, sent));
+        }
     }
 
     fn at_agent(&mut self, peer: EndpointId, connection: u64, request: AgentRequest) {
@@ -545,7 +533,6 @@ impl World {
         let answers = self.hosts[host].agent.request(request);
         let name = self.hosts[host].name.clone();
         for (delay, answer) in answers {
-            let topic = ZeekString::from(format!("zeek/management/agent/{name}"));
             let answer = if self.troubled && self.dice.percent(3) {
                 spoilt(answer)
             } else {
@@ -560,12 +547,9 @@ impl World {
                 };
             if self.troubled && self.dice.percent(10) {
                 let again = delay + self.dice.millis(0, 50);
-                self.after(
-                    again,
-                    Happening::ToController(connection, peer, topic.clone(), answer.clone()),
-                );
+                self.send(again, connection, peer, &name, &answer);
             }
-            self.after(delay, Happening::ToController(connection, peer, topic, answer));
+            self.send(delay, connection, peer, &name, &answer);
         }
     }
 
@@ -603,14 +587,20 @@ impl World {
                 Action::Publish {
                     event: Outgoing::Agent(request),
                     to: Audience::Peer(peer),
-                    ..
+                    topic,
                 } => {
                     if let Some(connection) = self.network.connection_of(peer) {
+                        let (sent, answers) = self.translators.sent_to_agent(peer, &topic, &request);
                         // What is sent on a connection arrives in order.
-                        self.after(
-                            Duration::from_millis(3),
-                            Happening::ToAgent(connection, peer, request),
-                        );
+                        for sent in sent {
+                            let delay = Duration::from_millis(3);
+                            self.after(delay, Happening::ToAgent(connection, peer, sent));
+                        }
+                        for answer in answers {
+                            let topic = topic.clone();
+                            let answered = Happening::Answered(connection, peer, topic, answer);
+                            self.after(Duration::ZERO, answered);
+                        }
                     }
                 }
                 Action::Publish {
