@@ -21,9 +21,12 @@ pub fn value(input: &[u8]) {
     };
     assert_eq!(tree.root().to_data(), data, "the decoders disagree");
 
-    // Not the same bytes: sets may have been in another order, booleans not 0 or 1, reals none that Broker writes.
+    // Not the same bytes: booleans may not have been 0 or 1, reals none that Broker writes.
     let encoded = encode(&data);
     assert_eq!(encoded.len(), input.len(), "the encoder writes another length");
+    let mut borrowed = BytesMut::new();
+    binary::encode(tree.root(), &mut borrowed).expect("what was decoded can be encoded");
+    assert_eq!(borrowed, encoded, "the order of the message is lost");
     if reals_survive(&data) {
         let again = binary::decode(&encoded).expect("what was encoded decodes");
         assert_eq!(again, data, "the value changes on its way");
