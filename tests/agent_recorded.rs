@@ -1,7 +1,7 @@
 //! Recorded sessions of zeek-client with Zeek's controller and agents, repeated with ours and a stand-in for the Supervisor:
 //! exit code, standard output and standard error must be as recorded, with ids and process ids mapped one to one.
 
-use std::sync::Arc;
+use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
 use serde_json::Value;
 use stand_ins::NodeBehaviour;
@@ -9,7 +9,9 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    cluster::{ControllerAt, Instance, Plan, Protection, ask_until, start_controller, wait_for_running},
+    cluster::{
+        ControllerAt, Instance, Plan, Protection, ask_until, start_controller, wait_for_running, zeek_binary,
+    },
     controller::Controller,
     ids::IdMap,
     scenario::{Command, Scenario, Step},
@@ -44,6 +46,14 @@ fn a_session_over_anonymous_tls() {
 #[test]
 fn a_session_with_certificates() {
     repeat("a2c", &Protection::mutual());
+}
+
+#[test]
+fn a_session_with_a_supervisor_that_the_agent_starts() {
+    let prefix = TempDir::with_prefix("zeek-").expect("a directory can be made");
+    fs::create_dir(prefix.path().join("bin")).expect("a directory can be made");
+    symlink(zeek_binary(), prefix.path().join("bin/zeek")).expect("a link can be made");
+    repeat_with("a2c", &Protection::Anonymous, Some(prefix.path()));
 }
 
 #[test]
@@ -83,6 +93,11 @@ struct Session<'a> {
 }
 
 fn repeat(name: &str, protection: &Protection) {
+    repeat_with(name, protection, None);
+}
+
+/// Repeats a session, with a Supervisor that the agent starts if there is a Zeek installation to take it from.
+pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: Option<&Path>) {
     let runtime = runtime();
     let scenario = Scenario::load(ZEEK_9_0, name);
     let home = Arc::new(TempDir::with_prefix("session-").expect("a directory can be made"));
@@ -95,6 +110,9 @@ fn repeat(name: &str, protection: &Protection) {
     };
     let instances = scenario.agents().into_iter().map(|agent| {
         let mut plan = Plan::new(agent, controller_at, protection);
+        plan.zeek = zeek.map(Path::to_path_buf);
+        // An installation's logs are not ours to add to.
+        plan.further = vec!["Management::Agent::archive_logs=F".to_owned()];
         plan.nodes = NodeBehaviour {
             checks_interface: true,
             stderr: recorded_warning(&scenario),

@@ -1,6 +1,7 @@
 //! The one integration-test binary of the workspace.
 
 mod agent_failures;
+mod agent_process;
 mod agent_recorded;
 mod agents;
 mod crash;
@@ -8,12 +9,14 @@ mod dialects;
 mod garbage;
 mod journal;
 mod landscape;
+mod live;
 mod misbehaviour;
 mod native;
 mod news;
 mod process;
 mod replay;
 mod store;
+mod supervised;
 mod support;
 mod tidy;
 mod tls;

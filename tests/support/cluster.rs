@@ -108,7 +108,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts a process that announces itself by a ready file.
-    fn with_ready_file(what: &'static str, command: &mut Command, ready_file: &Path) -> Self {
+    pub(crate) fn with_ready_file(what: &'static str, command: &mut Command, ready_file: &Path) -> Self {
         // After a crash the file of the process before is still there.
         let _ = fs::remove_file(ready_file);
         let watch = Watch::new(ready_file.parent().expect("it is in a directory"));
@@ -153,6 +153,11 @@ impl Daemon {
     pub(crate) fn broker(&self) -> SocketAddr {
         let address = self.ready["broker"][0].as_str().expect("it listens");
         address.parse().expect("an address")
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.
@@ -217,6 +222,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) name: &'a str,
     pub(crate) controller: ControllerAt,
     pub(crate) protection: &'a Protection,
+    /// Where Zeek is installed, if the agent is to start its Supervisor. Otherwise a stand-in is there.
+    pub(crate) zeek: Option<PathBuf>,
     /// How the Supervisor behaves.
     pub(crate) supervisor: SupervisorBehaviour,
     /// How nodes behave unless their own environment says otherwise.
@@ -231,6 +238,7 @@ impl<'a> Plan<'a> {
             name,
             controller,
             protection,
+            zeek: None,
             supervisor: SupervisorBehaviour::default(),
             nodes: NodeBehaviour::default(),
             further: Vec::new(),
@@ -278,12 +286,24 @@ impl<'a> Instance<'a> {
             ControllerAt::Nowhere => "off".into(),
         };
         let mut command = Command::new(agent_binary());
-        command
+        if let Some(prefix) = &self.plan.zeek {
+            command
+                .args(["--start-supervisor", "--supervisor", "127.0.0.1:0"])
+                .arg("--zeek-prefix")
+                .arg(prefix)
+                .env_clear()
+                .env("PATH", "/usr/bin:/bin");
+        } else {
+            command
+                .args(["--supervisor", &self.relay.address().to_string()])
+                .args(["--zeek-version", &self.plan.supervisor.zeek_version])
+                .arg("--zeek-prefix")
+                .arg(home)
+                .env_clear();
+        }
+        self.behave(&mut command)
             .args(["--name", self.plan.name, "--controller", &controller])
             .args(["--listen", &self.listen.to_string()])
-            .args(["--supervisor", &self.relay.address().to_string()])
-            .arg("--zeek-prefix")
-            .arg(home)
             .arg("--state-dir")
             .arg(home.join("state"))
             .arg("--spool-dir")
@@ -291,18 +311,26 @@ impl<'a> Instance<'a> {
             .arg("--ready-file")
             .arg(&ready_file)
             .arg("Management::connect_retry=50msec")
-            .args(["--zeek-version", &self.plan.supervisor.zeek_version])
             .args(self.plan.protection.settings(self.plan.name))
             .args(&self.plan.further)
-            .current_dir(home)
-            .env_clear();
+            .current_dir(home);
         let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
         self.listen = agent.broker();
         self.agent = Some(agent);
     }
 
+    /// Tells stand-ins how to behave.
+    fn behave<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env(SUPERVISOR_VARIABLE, json!(self.plan.supervisor).to_string())
+            .env(NODE_VARIABLE, json!(self.plan.nodes).to_string())
+    }
+
     /// Starts the Supervisor, with another Broker ID each time.
     pub(crate) fn start_supervisor(&mut self) {
+        if self.plan.zeek.is_some() {
+            return;
+        }
         let home = self.home.path();
         let behaviour = SupervisorBehaviour {
             tells_ready: true,

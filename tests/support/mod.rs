@@ -5,6 +5,7 @@ pub(crate) mod capture;
 pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod controller;
+pub(crate) mod controlling;
 pub(crate) mod dice;
 pub(crate) mod frames;
 pub(crate) mod ids;

@@ -299,6 +299,7 @@ impl Runtime {
         let last_jobs = async {
             while let Some(done) = outcomes.recv().await {
                 if let Done::Archive { command, message } = done {
+                    tracing::info!("{message}");
                     log.write(Timestamp::now(), Level::Info, &message);
                     archivers.start(&command);
                 }

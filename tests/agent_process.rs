@@ -1,0 +1,233 @@
+//! The agent as a process: how it starts, what it is called, what it leaves behind, how it ends.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use mgmt_api::{AgentMessage, AgentRequest};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{
+    cluster::{Daemon, agent_binary},
+    controlling::Controlling,
+};
+
+const NAME: &str = "agent-1";
+
+fn home() -> TempDir {
+    TempDir::with_prefix("agent-process-").expect("a directory can be made")
+}
+
+/// The program with nothing of this process's environment, in a directory of its own. No Supervisor is there.
+fn command(home: &TempDir) -> Command {
+    let mut command = Command::new(agent_binary());
+    command
+        .args(["--name", NAME, "--state-dir", "state", "--spool-dir", "spool"])
+        .args(["--listen", "127.0.0.1:0", "--supervisor", "127.0.0.1:1"])
+        .arg("--zeek-prefix")
+        .arg(home.path())
+        .env_clear()
+        .current_dir(home.path())
+        .stdin(Stdio::null());
+    command
+}
+
+fn start(home: &TempDir, arguments: &[&str]) -> Daemon {
+    let ready_file = home.path().join("ready.json");
+    let mut command = command(home);
+    command
+        .args(["--controller", "off", "--ready-file"])
+        .arg(&ready_file)
+        .args(arguments);
+    Daemon::with_ready_file("the agent", &mut command, &ready_file)
+}
+
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the agent can be run");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
+    let home = home();
+    let refuses = |arguments: &[&str], code: i32, explanation: &str| {
+        let (status, _, stderr) = run(command(&home).args(arguments));
+        assert_eq!(status, Some(code), "{stderr}");
+        assert!(stderr.contains(explanation), "{stderr}");
+    };
+    refuses(&["--no-such-option"], 2, "unexpected argument");
+    refuses(&["Management::Agent::nmae=x"], 2, "Zeek's agent has no setting");
+    refuses(&["--redefs", "local.zeek"], 1, "No such file");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port();
+    refuses(
+        &[
+            "Management::Agent::archive_logs=F",
+            &format!("--listen=127.0.0.1:{port}"),
+        ],
+        2,
+        "cannot be used multiple times",
+    );
+    let (status, _, stderr) = run(Command::new(agent_binary())
+        .args([
+            "--name",
+            NAME,
+            "--state-dir",
+            "state",
+            "--spool-dir",
+            "spool",
+            "--zeek-prefix",
+            ".",
+        ])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .env_clear()
+        .current_dir(home.path()));
+    assert_eq!(status, Some(1), "{stderr}");
+    assert!(stderr.contains("is another agent running"), "{stderr}");
+}
+
+#[test]
+fn the_configuration_can_be_checked_and_shown_without_a_start() {
+    let home = home();
+    let shown = |arguments: &[&str]| {
+        let mut command = Command::new(agent_binary());
+        run(command.args(arguments).env_clear().current_dir(home.path()))
+    };
+    let (status, text, stderr) = shown(&["dump-config", "--name", NAME, "--zeek-prefix", "/z"]);
+    assert_eq!(status, Some(0), "{stderr}");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("Management::Agent::controller"));
+    let line = line.expect("it is shown");
+    assert!(
+        line.contains("[$address=\"127.0.0.1\", $bound_port=2150/tcp]"),
+        "{line}"
+    );
+    let (_, json, _) = shown(&["dump-config", "--json", "--name", NAME, "--zeek-prefix", "/z"]);
+    let json: Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(json[0]["name"], "Management::Agent::name");
+    assert_eq!(json[0]["origin"], "option --name");
+    let (status, _, stderr) = shown(&["check-config", "--zeek-version", "1.0"]);
+    assert_eq!(status, Some(1));
+    assert!(stderr.contains("is not a version of Zeek"), "{stderr}");
+    for arguments in [["completions", "bash"].as_slice(), &["man"]] {
+        let (status, text, _) = shown(arguments);
+        assert_eq!(status, Some(0));
+        assert!(text.contains("supervisor"), "{text}");
+    }
+}
+
+#[test]
+fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
+    let home = home();
+    let agent = start(&home, &["--process-name", "zeek.agent-1"]);
+    let process = Path::new("/proc").join(agent.pid().to_string());
+    let read = |file: &str| fs::read_to_string(process.join(file)).expect("the process is there");
+    assert_eq!(read("comm"), "zeek.agent-1\n", "for ps and pgrep");
+    assert_eq!(
+        read("cmdline").split('\0').next(),
+        Some("zeek.agent-1"),
+        "for netstat"
+    );
+    let dir = home.path().join("state/nodes").join(NAME);
+    assert_eq!(
+        fs::read_link(process.join("cwd")).expect("the process is there"),
+        dir.canonicalize().expect("it exists")
+    );
+    let ready = fs::read(home.path().join("ready.json")).expect("it is there");
+    let ready: Value = serde_json::from_slice(&ready).expect("it is JSON");
+    assert_eq!((&ready["version"], &ready["name"]), (&1.into(), &NAME.into()));
+    let id = ready["broker_id"].as_str().expect("an id").to_owned();
+    agent.stop();
+
+    assert!(!home.path().join("ready.json").exists());
+    let logs: Vec<_> = fs::read_dir(home.path().join("spool/log-queue"))
+        .expect("there is a queue")
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    let [log] = &logs[..] else {
+        panic!("one log was written: {logs:?}");
+    };
+    let name = log.file_name().and_then(|name| name.to_str()).expect("text");
+    assert!(
+        name.starts_with("management-agent-1__") && name.ends_with("__.log"),
+        "{name}"
+    );
+    let text = fs::read_to_string(log).expect("it can be read");
+    let line = text.lines().find(|line| !line.starts_with('#')).expect("a line");
+    let fields: Vec<_> = line.split('\t').skip(1).collect();
+    let message = format!("agent is live, Broker ID {id}");
+    assert_eq!(fields, [NAME, "INFO", "AGENT", &message]);
+}
+
+/// As in the tests of Zeek's own framework: the command is one for a shell, and it is run when the agent ends.
+#[test]
+fn logs_are_archived_a_last_time_at_the_end() {
+    let home = home();
+    // What is written there is read by whoever opens it.
+    let pipe = home.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe can be made");
+    fs::create_dir_all(home.path().join("spool/log-queue")).expect("a directory can be made");
+    let setting = format!(
+        "Management::Agent::archive_cmd=echo >>{} archived",
+        pipe.display()
+    );
+    let agent = start(&home, &[&setting, "Management::Agent::archive_dir=/logs"]);
+    // The archiver writes to the agent's standard error until somebody reads its pipe.
+    let reader = thread::spawn(move || fs::read_to_string(pipe).expect("the archiver writes"));
+    let log = agent.stop();
+    let archived = reader.join().expect("a pipe can be read");
+    let queue = home.path().join("spool/log-queue");
+    assert_eq!(archived, format!("archived -1 {} /logs\n", queue.display()));
+    assert!(log.contains("triggering log archival via 'echo >>"), "{log}");
+}
+
+#[test]
+fn a_second_agent_names_the_first() {
+    let home = home();
+    let first = start(&home, &[]);
+    let (status, _, stderr) = run(&mut command(&home));
+    assert_eq!(status, Some(1), "{stderr}");
+    let holder = format!("in use by process {} (mgmt-agent)", first.pid());
+    assert!(stderr.contains(&holder), "{stderr}");
+    first.stop();
+}
+
+#[test]
+fn a_replay_gives_the_answers_that_the_agent_gave() {
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let home = home();
+    let agent = start(&home, &["--journal", "journal"]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let given = [
+        controlling.ask(|reqid| AgentRequest::GetNodes { reqid }),
+        controlling.ask(|reqid| AgentRequest::AgentWelcome { reqid }),
+    ];
+    agent.stop();
+
+    let mut replay = Command::new(agent_binary());
+    replay.arg("replay").arg(home.path().join("journal")).env_clear();
+    let (status, text, stderr) = run(&mut replay);
+    assert_eq!(status, Some(0), "{stderr}");
+    let replayed: Vec<AgentMessage> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("< ")?).ok())
+        .filter_map(|action| {
+            let event = action.pointer("/Publish/event")?.clone();
+            let event: broker_codec::zeek::Event = serde_json::from_value(event).expect("an event");
+            Some(event.parse().expect("of the agents' API"))
+        })
+        .collect();
+    assert_eq!(replayed, given);
+}

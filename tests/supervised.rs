@@ -1,0 +1,379 @@
+//! `mgmt-agent --start-supervisor`: the Supervisor is started, watched, started again and ended by the agent. What is
+//! started is a stand-in for `zeek`, as a real process whose nodes are real processes.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use mgmt_api::{NodeStatus, State};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    cluster::{Daemon, agent_binary, zeek_binary},
+    controlling::Controlling,
+};
+
+const NAME: &str = "agent-1";
+
+/// A host with a Zeek installation, in which an agent starts its Supervisor.
+struct Host {
+    home: TempDir,
+}
+
+impl Drop for Host {
+    /// Ends what a failed test has left running.
+    fn drop(&mut self) {
+        if let Some(record) = self.record()
+            && let Some(process) = record["pid"]
+                .as_i64()
+                .and_then(|id| Pid::from_raw(id.try_into().ok()?))
+        {
+            // It may have ended already.
+            let _ = kill_process(process, Signal::TERM);
+        }
+    }
+}
+
+impl Host {
+    /// With the stand-in as its Zeek.
+    fn new() -> Self {
+        let host = Self::without_zeek();
+        symlink(zeek_binary(), host.zeek()).expect("a link can be made");
+        host
+    }
+
+    fn without_zeek() -> Self {
+        let home = TempDir::with_prefix("supervised-").expect("a directory can be made");
+        fs::create_dir(home.path().join("bin")).expect("a directory can be made");
+        Self { home }
+    }
+
+    /// With a shell script as its Zeek.
+    fn with_zeek(script: &str) -> Self {
+        let host = Self::without_zeek();
+        fs::write(host.zeek(), script).expect("a file can be written");
+        fs::set_permissions(host.zeek(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        host
+    }
+
+    fn zeek(&self) -> PathBuf {
+        self.home.path().join("bin/zeek")
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.home.path().join("state/nodes").join(NAME)
+    }
+
+    fn start(&self, further: &[&str]) -> Daemon {
+        self.start_at("127.0.0.1:0", "127.0.0.1:0", further)
+    }
+
+    fn start_at(&self, listen: &str, supervisor: &str, further: &[&str]) -> Daemon {
+        let home = self.home.path();
+        let ready_file = home.join("agent.json");
+        let mut command = Command::new(agent_binary());
+        command
+            .args(["--name", NAME, "--start-supervisor", "--controller", "off"])
+            .args(["--listen", listen, "--supervisor", supervisor])
+            .arg("--zeek-prefix")
+            .arg(home)
+            .arg("--state-dir")
+            .arg(home.join("state"))
+            .arg("--spool-dir")
+            .arg(home.join("spool"))
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .args([
+                "Management::connect_retry=50msec",
+                "Management::Agent::archive_logs=F",
+            ])
+            .args(further)
+            .current_dir(home)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin");
+        Daemon::with_ready_file("the agent", &mut command, &ready_file)
+    }
+
+    /// What the agent has written down about its Supervisor.
+    fn record(&self) -> Option<Value> {
+        let text = fs::read(self.dir().join("supervisor/supervisor.json")).ok()?;
+        Some(serde_json::from_slice(&text).expect("the record is JSON"))
+    }
+
+    fn supervisor(&self) -> Pid {
+        pid(self.record().expect("a Supervisor runs")["pid"].as_i64())
+    }
+}
+
+fn pid(number: Option<i64>) -> Pid {
+    let number = number.and_then(|number| i32::try_from(number).ok());
+    number.and_then(Pid::from_raw).expect("a process id")
+}
+
+fn pids(nodes: &[NodeStatus]) -> Vec<Pid> {
+    nodes.iter().map(|node| pid(node.pid)).collect()
+}
+
+fn lives(process: Pid) -> bool {
+    !ends_within(process, 0)
+}
+
+/// Whether a process ends in this many seconds. One that nobody has waited for has ended as well.
+fn ends_within(process: Pid, seconds: i64) -> bool {
+    let Ok(descriptor) = pidfd_open(process, PidfdFlags::empty()) else {
+        return true;
+    };
+    let patience = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    let ended = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&patience));
+    ended.expect("a process can be waited for") == 1
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+}
+
+fn assert_all_succeed(results: &[mgmt_api::ResultRecord], count: usize) {
+    assert_eq!(results.len(), count, "{results:?}");
+    assert!(results.iter().all(|result| result.success), "{results:?}");
+}
+
+#[test]
+fn the_supervisor_and_its_nodes_live_and_end_with_their_agent() {
+    let runtime = runtime();
+    let host = Host::new();
+    let agent = host.start(&[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_all_succeed(&controlling.deploy("c1", &["one", "two"]), 2);
+    let nodes = controlling.nodes().expect("nodes");
+    assert!(nodes.iter().all(|node| node.state == State::Running), "{nodes:?}");
+
+    let supervisor = host.supervisor();
+    let processes = pids(&nodes);
+    assert_eq!(processes.len(), 2);
+    assert!(processes.iter().copied().all(lives) && lives(supervisor));
+    agent.stop();
+    assert!(
+        !processes.iter().copied().any(lives),
+        "a node has outlived its agent"
+    );
+    assert!(!lives(supervisor), "the Supervisor has outlived its agent");
+    assert_eq!(host.record(), None);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_is_started_again_with_its_nodes_and_clients_hear_why() {
+    let runtime = runtime();
+    let host = Host::new();
+    let agent = host.start(&[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_all_succeed(&controlling.deploy("c1", &["one", "two"]), 2);
+    let before = pids(&controlling.nodes().expect("nodes"));
+
+    let supervisor = host.supervisor();
+    kill_process(supervisor, Signal::KILL).expect("it runs");
+    controlling.hear_states(&["one", "two"], State::Unknown);
+    // The end of the peering and the end of the process are noticed in either order; only the latter tells why.
+    let reason = loop {
+        match controlling.nodes() {
+            Err(reason) if reason.contains("its process has ended") => break reason,
+            Err(reason) => assert!(reason.starts_with("lost the Supervisor"), "{reason}"),
+            Ok(nodes) => panic!("the Supervisor is not there: {nodes:?}"),
+        }
+    };
+    assert_eq!(
+        reason,
+        "lost the Supervisor: its process has ended (signal: 9 (SIGKILL))"
+    );
+    let refused = controlling.deploy("c2", &["one"]);
+    assert_eq!(refused[0].error.as_ref().map(ToString::to_string), Some(reason));
+
+    controlling.hear_hello();
+    controlling.hear_states(&["one", "two"], State::Running);
+    let after = pids(&controlling.nodes().expect("nodes"));
+    assert!(after.iter().all(|process| !before.contains(process)));
+    assert_ne!(host.supervisor(), supervisor);
+    agent.stop();
+}
+
+#[test]
+fn a_zeek_that_cannot_start_is_quoted() {
+    let runtime = runtime();
+    let host = Host::with_zeek(
+        "#!/bin/sh\ncase $1 in --version) echo zeek version 9.0.0;; *) echo fatal error: no room >&2; echo >&2; exit 3;; esac\n",
+    );
+    let agent = host.start(&[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let reason = loop {
+        match controlling.nodes() {
+            Err(reason) if reason.contains("its process has ended") => break reason,
+            Err(reason) => assert_eq!(reason, "not connected to the Supervisor yet"),
+            Ok(nodes) => panic!("there is no Supervisor: {nodes:?}"),
+        }
+    };
+    assert_eq!(
+        reason,
+        "lost the Supervisor: its process has ended (exit status: 3): fatal error: no room"
+    );
+    let log = agent.stop();
+    assert!(log.contains("the Supervisor does not run"), "{log}");
+    assert!(log.contains("again_in=1s"), "{log}");
+}
+
+/// An agent that crashed leaves its Supervisor and nodes behind.
+struct Left {
+    listen: String,
+    supervisor_at: String,
+    supervisor: Pid,
+    nodes: Vec<Pid>,
+}
+
+fn leave_behind(runtime: &Runtime, host: &Host) -> Left {
+    let agent = host.start(&[]);
+    let mut controlling = Controlling::connect(runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_all_succeed(&controlling.deploy("c1", &["one"]), 1);
+    let nodes = pids(&controlling.nodes().expect("nodes"));
+    let record = host.record().expect("a Supervisor runs");
+    let arguments = record["launch"]["arguments"].as_array().expect("a list");
+    let port = arguments
+        .iter()
+        .find_map(|argument| {
+            argument
+                .as_str()?
+                .strip_prefix("Broker::default_port=")?
+                .strip_suffix("/tcp")
+        })
+        .expect("it is told its port");
+    let left = Left {
+        listen: agent.broker().to_string(),
+        supervisor_at: format!("127.0.0.1:{port}"),
+        supervisor: host.supervisor(),
+        nodes,
+    };
+    agent.kill();
+    assert!(lives(left.supervisor));
+    left
+}
+
+#[test]
+fn the_next_agent_takes_over_what_one_that_crashed_has_left() {
+    let runtime = runtime();
+    let host = Host::new();
+    let left = leave_behind(&runtime, &host);
+    let agent = host.start_at(&left.listen, &left.supervisor_at, &[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_eq!(host.supervisor(), left.supervisor);
+    // As after every start of an agent, it is the controller that says what is to run.
+    let nodes = controlling.nodes().expect("nodes");
+    assert_eq!(pids(&nodes), left.nodes);
+    let log = agent.stop();
+    assert!(log.contains("taking over the Supervisor"), "{log}");
+    assert!(!lives(left.supervisor), "it is ours to end now");
+}
+
+#[test]
+fn a_supervisor_that_would_be_started_in_another_way_now_is_replaced() {
+    let runtime = runtime();
+    let host = Host::new();
+    let left = leave_behind(&runtime, &host);
+    let further = ["--zeek-argument", "local"];
+    let agent = host.start_at(&left.listen, &left.supervisor_at, &further);
+    assert!(
+        ends_within(left.supervisor, 60),
+        "the earlier Supervisor lives on"
+    );
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_eq!(controlling.nodes(), Ok(Vec::new()));
+    assert_ne!(host.supervisor(), left.supervisor);
+    agent.stop();
+}
+
+#[test]
+fn a_supervisor_is_told_what_it_needs_and_no_secrets_by_its_arguments() {
+    let runtime = runtime();
+    let host = Host::new();
+    // An installation without the framework.
+    let scripts = host.home.path().join("share/zeek/base");
+    fs::create_dir_all(&scripts).expect("a directory can be made");
+    fs::write(scripts.join("init-default.zeek"), "").expect("a file can be written");
+    let agent = host.start(&["--zeek-argument", "Site::x=1"]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    let record = host.record().expect("a Supervisor runs");
+    let script = host.dir().join("scripts/supervisor.zeek");
+    let arguments: Vec<&str> = record["launch"]["arguments"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|argument| argument.as_str().expect("text"))
+        .collect();
+    assert_eq!(
+        arguments[..3],
+        ["-j", script.to_str().expect("text"), "Site::x=1"]
+    );
+    let text = read(&script);
+    assert!(
+        text.contains("@load policy/frameworks/cluster/backend/broker"),
+        "{text}"
+    );
+    assert!(
+        text.contains("redef Broker::default_listen_address = \"127.0.0.1\";"),
+        "{text}"
+    );
+    assert!(text.contains("@load ./shim"), "{text}");
+    let mode = fs::metadata(&script).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it may hold a passphrase");
+    assert!(read(&host.dir().join("scripts/shim.zeek")).contains("notify_node_exit"));
+    let port = agent.broker().port();
+    let node = read(&host.dir().join("scripts/node.zeek"));
+    assert!(node.contains(&format!("const agent_port = {port}/tcp")), "{node}");
+    agent.stop();
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn a_supervisor_is_not_started_where_others_could_reach_it() {
+    let host = Host::new();
+    let refused = |arguments: &[&str], why: &str| {
+        let output = Command::new(agent_binary())
+            .args(["check-config", "--start-supervisor", "--zeek-prefix"])
+            .arg(host.home.path())
+            .args(arguments)
+            .env_clear()
+            .output()
+            .expect("the agent can be run");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    };
+    refused(&["--supervisor", "0.0.0.0:9999"], "on a loopback address only");
+    refused(
+        &["--supervisor", "zeek.example:9999"],
+        "on a loopback address only",
+    );
+    fs::remove_file(host.zeek()).expect("it is there");
+    refused(&[], "there is no zeek in bin of the installation, nor on PATH");
+}

@@ -1,0 +1,151 @@
+//! A peer that asks an agent what a controller would ask: what the agent knows is heard without a controller's own opinion.
+
+use std::{net::SocketAddr, time::Duration};
+
+use broker_codec::{
+    Topic,
+    data::{ZeekString, from_data},
+    zeek::Event,
+};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeStatus, ResultRecord, State,
+    topics,
+};
+use tokio::{runtime::Runtime, time::timeout};
+
+use super::native::data_of;
+
+/// How long an agent may take for something that it must do; much longer than any of its own time-outs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A peering with an agent that listens.
+pub(crate) struct Controlling<'a> {
+    runtime: &'a Runtime,
+    endpoint: Endpoint,
+    name: String,
+    asked: u32,
+}
+
+impl<'a> Controlling<'a> {
+    /// Connects to the agent of this name over anonymous TLS.
+    pub(crate) fn connect(runtime: &'a Runtime, agent: SocketAddr, name: &str) -> Self {
+        let mut config = EndpointConfig::default();
+        config.tls = TlsConfig::Anonymous;
+        config.subscriptions = vec![Topic::from_static(topics::AGENT_PREFIX)];
+        let _within = runtime.enter();
+        let endpoint = Endpoint::start(config).expect("the configuration is good");
+        runtime.block_on(endpoint.handle().peer(PeerAddress::from(agent), None));
+        let mut controlling = Self {
+            runtime,
+            endpoint,
+            name: name.to_owned(),
+            asked: 0,
+        };
+        match controlling.event() {
+            EndpointEvent::PeerAdded(_) => controlling,
+            other => panic!("expected a peering: {other:?}"),
+        }
+    }
+
+    /// Waits for something that the agent tells; what it tells before that is passed over.
+    pub(crate) fn hear<T>(&mut self, pick: impl Fn(AgentMessage) -> Option<T>) -> T {
+        loop {
+            let EndpointEvent::Message(message) = self.event() else {
+                panic!("the agent is gone");
+            };
+            let event = Event::from_data(message.data).expect("an event");
+            if let Some(picked) = pick(event.parse().expect("an event of the agents' API")) {
+                return picked;
+            }
+        }
+    }
+
+    /// Waits until the agent says hello: it has its Supervisor.
+    pub(crate) fn hear_hello(&mut self) {
+        self.hear(|message| matches!(message, AgentMessage::Hello { .. }).then_some(()));
+    }
+
+    /// Waits until each of these nodes has been told to have got into a state.
+    pub(crate) fn hear_states(&mut self, nodes: &[&str], state: State) {
+        let mut awaited: Vec<ZeekString> = nodes.iter().map(|node| (*node).into()).collect();
+        while !awaited.is_empty() {
+            let node = self.hear(|message| match message {
+                AgentMessage::Change { n, new, .. } if new == state => Some(n.name),
+                _ => None,
+            });
+            awaited.retain(|awaited| *awaited != node);
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) fn ask(&mut self, request: impl FnOnce(ZeekString) -> AgentRequest) -> AgentMessage {
+        self.asked += 1;
+        let reqid = ZeekString::from(format!("asked-{}", self.asked));
+        let request = data_of(&request(reqid.clone()));
+        let topic = topics::agent(topics::AGENT_PREFIX.as_bytes(), self.name.as_bytes());
+        let topic = Topic::new(&topic).expect("short enough");
+        let handle = self.endpoint.handle();
+        self.runtime
+            .block_on(handle.publish(topic, &request))
+            .expect("the endpoint lives");
+        self.hear(|message| (message.reqid() == Some(&reqid)).then_some(message))
+    }
+
+    /// The agent's nodes, or why it cannot say.
+    pub(crate) fn nodes(&mut self) -> Result<Vec<NodeStatus>, String> {
+        let AgentMessage::GetNodes { result, .. } = self.ask(|reqid| AgentRequest::GetNodes { reqid }) else {
+            panic!("another answer");
+        };
+        if let Some(error) = result.error {
+            return Err(error.to_string());
+        }
+        let mut nodes: Vec<NodeStatus> = from_data(&result.data.expect("nodes")).expect("nodes");
+        nodes.retain(|node| node.node != self.name.as_str());
+        Ok(nodes)
+    }
+
+    /// Deploys nodes of these names, all of them workers.
+    pub(crate) fn deploy(&mut self, id: &str, nodes: &[&str]) -> Vec<ResultRecord> {
+        let instance = ZeekString::from(self.name.as_str());
+        let config = Configuration {
+            id: id.into(),
+            instances: [Instance {
+                name: instance.clone(),
+                host: "127.0.0.1".parse().expect("an address"),
+                listen_port: None,
+            }]
+            .into(),
+            nodes: nodes.iter().map(|name| worker(name, &instance)).collect(),
+        };
+        let force = false;
+        let answer = self.ask(|reqid| AgentRequest::Deploy { reqid, config, force });
+        let AgentMessage::Deploy { results, .. } = answer else {
+            panic!("another answer");
+        };
+        results
+    }
+
+    fn event(&mut self) -> EndpointEvent {
+        self.runtime
+            .block_on(async { timeout(PATIENCE, self.endpoint.recv()).await })
+            .expect("the agent tells of it in time")
+            .expect("the endpoint lives")
+    }
+}
+
+fn worker(name: &str, instance: &ZeekString) -> Node {
+    Node {
+        name: name.into(),
+        instance: instance.clone(),
+        role: ClusterRole::Worker,
+        state: State::Running,
+        p: None,
+        scripts: None,
+        options: None,
+        interface: None,
+        cpu_affinity: None,
+        env: std::collections::BTreeMap::new(),
+        metrics_port: None,
+    }
+}
