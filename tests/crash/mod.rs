@@ -14,6 +14,7 @@
 //! another seed. A failed test names the seed and the moment of the kill.
 
 mod cluster;
+mod our_agent;
 mod system_calls;
 
 use std::{
