@@ -356,3 +356,21 @@ fn zeek_client_monitor_shows_live_why_a_node_fails() {
     monitor.interrupt();
     world.instance.stop();
 }
+
+#[test]
+fn a_supervisor_of_any_zeek_from_5_0_on_starts_and_restarts_nodes() {
+    for version in ["5.0.0", "5.1.0", "6.0.9", "6.1.0", "7.0.0", "8.0.0"] {
+        let mut world = World::start(|plan| plan.supervisor.zeek_version = version.into());
+        world.deploy();
+        let before = world.nodes();
+        assert_eq!(
+            world.succeed(&["restart", "worker-01"], None),
+            json!({ "worker-01": true })
+        );
+        world.wait_for_running(3);
+        let after = world.nodes();
+        assert_eq!(after["manager"], before["manager"], "{version}");
+        assert_ne!(after["worker-01"].1, before["worker-01"].1, "{version}");
+        world.instance.stop();
+    }
+}
