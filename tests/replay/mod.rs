@@ -1,6 +1,7 @@
 //! `replay`: our controller and our agent in the place of those that were recorded.
 
 mod live;
+mod live_agent;
 mod mutations;
 mod pcap;
 mod recordings;

@@ -55,6 +55,15 @@ pub struct Arguments {
     /// The running peer's WebSocket port; 2149 on the same host if left out
     #[arg(long, value_name = "HOST:PORT", requires = "peer")]
     websocket: Option<PeerAddress>,
+    /// Where to listen as the controller for a running agent that connects to it; where the recorded one listened if left out
+    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
+    controller: Option<PeerAddress>,
+    /// Where to listen as the Supervisor of a running agent; where the recorded one listened if left out
+    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
+    supervisor: Option<PeerAddress>,
+    /// A running agent's state directory, in the place of the recorded one wherever that is spoken of
+    #[arg(long, value_name = "DIR", requires = "peer")]
+    state_dir: Option<String>,
     /// The table of known deviations; the one of this release if left out
     #[arg(long, value_name = "FILE")]
     waivers: Option<PathBuf>,
@@ -124,6 +133,9 @@ pub enum CliError {
     /// `--instance` is for agents.
     #[error("--instance names an agent, so --role must be agent")]
     InstanceOfController,
+    /// `--controller`, `--supervisor` and `--state-dir` are for agents.
+    #[error("--controller, --supervisor and --state-dir describe a running agent, so --role must be agent")]
+    PlaceOfController,
     /// Nobody in the capture can be replaced.
     #[error("the capture has neither a controller nor an agent that can be read")]
     Nobody,
@@ -136,6 +148,11 @@ pub enum CliError {
 pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliError> {
     if arguments.instance.is_some() && arguments.role == Some(RoleName::Controller) {
         return Err(CliError::InstanceOfController);
+    }
+    let has_place =
+        arguments.controller.is_some() || arguments.supervisor.is_some() || arguments.state_dir.is_some();
+    if has_place && arguments.role == Some(RoleName::Controller) {
+        return Err(CliError::PlaceOfController);
     }
     let path = if arguments.capture.is_dir() {
         arguments.capture.join("capture.pcap")
@@ -184,6 +201,9 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
                 let whereabouts = Whereabouts {
                     broker: broker.clone(),
                     websocket: arguments.websocket.clone().unwrap_or_else(default),
+                    controller: arguments.controller.clone(),
+                    supervisor: arguments.supervisor.clone(),
+                    state_dir: arguments.state_dir.clone(),
                 };
                 with_running(&capture, &options, &whereabouts)?
             }

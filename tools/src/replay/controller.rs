@@ -349,7 +349,7 @@ impl Subject for InProcess {
         self.hear(None);
     }
 
-    fn wait(&mut self, _link: usize) -> bool {
+    fn wait(&mut self, _link: Option<usize>) -> bool {
         self.hear(None);
         if !self.outputs.is_empty() {
             return true;
@@ -370,8 +370,8 @@ impl Subject for InProcess {
         std::mem::take(&mut self.complaints)
     }
 
-    fn shows_handshakes(&self) -> bool {
-        true
+    fn is_running(&self) -> bool {
+        false
     }
 
     fn log(&self) -> Option<&[String]> {

@@ -2,6 +2,7 @@
 
 mod alone;
 mod compare;
+mod patience;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -26,6 +27,8 @@ use super::{
     waivers::{Deviation, Ledger},
 };
 
+use patience::{Debts, HELLOS, is_hello};
+
 /// How often time may jump to the next deadline to bring about what is awaited.
 const WAITS_MAX: usize = 16;
 
@@ -48,6 +51,8 @@ pub(super) struct Engine<'a> {
     supervisor: Supervisor,
     /// The ids of requests that have no counterpart in the recording.
     unrecorded: BTreeSet<ZeekString>,
+    /// What a running peer can be waited for to say.
+    debts: Debts,
 }
 
 /// What the peer under test has sent and was not compared yet.
@@ -85,6 +90,7 @@ impl<'a> Engine<'a> {
             position: 0,
             supervisor: Supervisor::default(),
             unrecorded: BTreeSet::new(),
+            debts: Debts::default(),
         }
     }
 
@@ -121,9 +127,20 @@ impl<'a> Engine<'a> {
     fn release(&mut self, message: &Message) {
         let link = message.connection;
         match &message.content {
-            Content::Opened => self.subject.opened(link),
+            Content::Opened => {
+                if self
+                    .life
+                    .links
+                    .get(&link)
+                    .is_some_and(|known| known.peer.is_some())
+                {
+                    self.debts.peered(link);
+                }
+                self.subject.opened(link);
+            }
             Content::Handshake(frame) => self.subject.handshake(link, frame),
             Content::Envelope(envelope) => {
+                self.debts.asked(envelope);
                 let own = (envelope.kind == EnvelopeKind::Data)
                     .then(|| binary::decode(&envelope.payload).ok())
                     .flatten()
@@ -230,7 +247,7 @@ impl<'a> Engine<'a> {
     /// The next thing that the peer under test has sent on a connection, once there is one.
     fn awaited(&mut self, link: usize) -> Option<&Sent> {
         for _ in 0..WAITS_MAX {
-            if !self.is_empty(link) || !self.subject.wait(link) {
+            if !self.is_empty(link) || !self.subject.wait(Some(link)) {
                 break;
             }
             self.fetch();
@@ -243,7 +260,7 @@ impl<'a> Engine<'a> {
     }
 
     fn expect_handshake(&mut self, message: &Message, recorded: &Bytes) {
-        if !self.subject.shows_handshakes() {
+        if self.subject.is_running() {
             self.exclude("handshake messages: the peer has its own endpoint");
             return;
         }
@@ -315,7 +332,7 @@ impl<'a> Engine<'a> {
             if spaced {
                 self.exclude(SPACES);
             }
-        } else if !self.subject.shows_handshakes() && both_ack() {
+        } else if self.subject.is_running() && both_ack() {
             // It has its own id and version.
             self.exclude("acknowledgements: the peer has its own id and version");
         } else {
@@ -334,12 +351,22 @@ impl<'a> Engine<'a> {
             self.compare(message, recorded, statement);
             return;
         }
+        let owed = self.debts.settle(link, &recorded.event);
+        if !owed && self.subject.is_running() && is_hello(&recorded.event.name) {
+            self.exclude(HELLOS);
+            return;
+        }
         loop {
-            if self.is_empty(link) && self.waive(&Deviation::Missing(name.clone())) {
+            let may_come = owed && self.subject.is_running();
+            if !may_come && self.is_empty(link) && self.waive(&Deviation::Missing(name.clone())) {
                 return;
             }
             self.awaited(link);
+            self.await_rest_of_burst(link, &recorded);
             let Some(position) = self.position(link, &recorded) else {
+                if self.waive(&Deviation::Missing(name.clone())) {
+                    return;
+                }
                 let difference = self.difference(message, name);
                 self.report.differences.push(Difference {
                     note: "was not sent".into(),
@@ -498,8 +525,19 @@ impl<'a> Engine<'a> {
     }
 
     fn leftovers(&mut self) {
+        self.remaining();
+        // What is waived is known to come.
+        while self.subject.is_running() && self.ledger.awaits_extra() && self.subject.wait(None) {
+            self.fetch();
+            self.remaining();
+        }
         self.subject.finish();
         self.fetch();
+        self.remaining();
+    }
+
+    /// What was sent and nobody has asked for.
+    fn remaining(&mut self) {
         let queues = std::mem::take(&mut self.queues).into_iter();
         let queues = queues.map(|(link, queue)| (link, queue.into()));
         for (link, sent) in queues.chain(std::mem::take(&mut self.early)) {

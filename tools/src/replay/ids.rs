@@ -65,8 +65,16 @@ impl Ids {
 
 /// `None` if nothing changes.
 fn mapped(ids: &BTreeMap<ZeekString, ZeekString>, data: &Data) -> Option<Data> {
+    changed(data, &|leaf| match leaf {
+        Data::String(text) => ids.get(text).cloned().map(Data::String),
+        _ => None,
+    })
+}
+
+/// A value in which everything that is no container was changed one to one, or `None` if nothing changes.
+pub(super) fn changed(data: &Data, leaf: &dyn Fn(&Data) -> Option<Data>) -> Option<Data> {
     let all = |elements: &[Data]| {
-        let changed: Vec<Option<Data>> = elements.iter().map(|element| mapped(ids, element)).collect();
+        let changed: Vec<Option<Data>> = elements.iter().map(|element| changed(element, leaf)).collect();
         changed.iter().any(Option::is_some).then(|| {
             let pairs = changed.into_iter().zip(elements);
             pairs
@@ -75,7 +83,6 @@ fn mapped(ids: &BTreeMap<ZeekString, ZeekString>, data: &Data) -> Option<Data> {
         })
     };
     match data {
-        Data::String(text) => ids.get(text).cloned().map(Data::String),
         Data::Vector(elements) => all(elements).map(Data::Vector),
         Data::Set(elements) => {
             all(elements.as_slice()).map(|elements| Data::Set(elements.into_iter().collect()))
@@ -93,7 +100,7 @@ fn mapped(ids: &BTreeMap<ZeekString, ZeekString>, data: &Data) -> Option<Data> {
             // The mapping is one to one, so no key becomes another's.
             Table::try_from(pairs.collect::<Vec<_>>()).ok().map(Data::Table)
         }
-        _ => None,
+        _ => leaf(data),
     }
 }
 

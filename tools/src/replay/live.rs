@@ -1,7 +1,10 @@
 //! A running process as the peer under test: everybody else in the recording is played over real sockets.
 //!
-//! Each of its Broker peers is an endpoint with the recorded id and filter, which connects to it, or listens where the recorded
-//! process connected to; each WebSocket client is one. Nothing sleeps: what is awaited is waited for, at most [`LIMIT`].
+//! Each of its Broker peers is one with the recorded id and filter, which connects to it, or listens where the running process
+//! connects to; each WebSocket client is one. Nothing sleeps: what is awaited is waited for, at most [`LIMIT`].
+
+mod place;
+mod player;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,24 +13,23 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{
-    EndpointId, Envelope, EnvelopeKind, Topic, binary, control::RoutingUpdate, data::ZeekString,
-    envelope::TTL_DEFAULT, websocket::PATH, zeek::Event,
-};
-use broker_endpoint::{
-    Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, tls::TlsConfig,
-};
-use bytes::{Bytes, BytesMut};
+use broker_codec::{EndpointId, Envelope, EnvelopeKind, data::ZeekString, websocket::PATH, zeek::Event};
+use broker_endpoint::PeerAddress;
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
+    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::timeout,
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
+pub(super) use self::place::Place;
+use self::player::{Order, Player, Way};
 use super::{
     recording::{Life, Link},
+    statement::encoded,
     subject::{Output, Subject},
 };
 use crate::tcp::Speaker;
@@ -42,6 +44,25 @@ pub struct Whereabouts {
     pub broker: PeerAddress,
     /// Its WebSocket port, if it has one.
     pub websocket: PeerAddress,
+    /// Where an agent connects to its controller; none for where the recorded one did.
+    pub controller: Option<PeerAddress>,
+    /// Where an agent connects to its Supervisor; none for where the recorded one did.
+    pub supervisor: Option<PeerAddress>,
+    /// An agent's state directory; none for the recorded one.
+    pub state_dir: Option<String>,
+}
+
+impl Whereabouts {
+    /// Where to listen for a connection that the recorded process made.
+    fn listening(&self, known: &Link) -> PeerAddress {
+        let given = if known.is_supervisor {
+            &self.supervisor
+        } else {
+            &self.controller
+        };
+        let recorded = known.addresses.server;
+        given.clone().unwrap_or_else(|| recorded.into())
+    }
 }
 
 /// The running peer, and those who talk to it.
@@ -49,7 +70,8 @@ pub(super) struct Live {
     runtime: Runtime,
     life: Arc<Life>,
     whereabouts: Whereabouts,
-    players: BTreeMap<usize, Player>,
+    place: Place,
+    players: BTreeMap<usize, Playing>,
     tell: UnboundedSender<(usize, Happening)>,
     told: UnboundedReceiver<(usize, Happening)>,
     outputs: VecDeque<(usize, Output)>,
@@ -57,9 +79,9 @@ pub(super) struct Live {
 }
 
 /// Somebody who talks to the running peer.
-enum Player {
+enum Playing {
     Broker {
-        handle: EndpointHandle,
+        orders: UnboundedSender<Order>,
         /// The peer under test, once it is there.
         peer: Option<EndpointId>,
     },
@@ -67,14 +89,18 @@ enum Player {
 }
 
 /// What befalls a player.
+#[derive(Debug)]
 enum Happening {
     Added(EndpointId),
     Said(Output),
+    /// The running process has what was sent.
+    Heard,
+    Complaint(String),
     Gone,
 }
 
 impl Live {
-    pub(super) fn new(life: Arc<Life>, whereabouts: Whereabouts) -> io::Result<Self> {
+    pub(super) fn new(life: Arc<Life>, whereabouts: Whereabouts, place: Place) -> io::Result<Self> {
         let (tell, told) = unbounded_channel();
         Ok(Self {
             runtime: Builder::new_multi_thread()
@@ -83,6 +109,7 @@ impl Live {
                 .build()?,
             life,
             whereabouts,
+            place,
             players: BTreeMap::new(),
             tell,
             told,
@@ -111,11 +138,19 @@ impl Live {
     fn note(&mut self, link: usize, happening: Happening) {
         match happening {
             Happening::Added(id) => {
-                if let Some(Player::Broker { peer, .. }) = self.players.get_mut(&link) {
+                if let Some(Playing::Broker { peer, .. }) = self.players.get_mut(&link) {
                     *peer = Some(id);
                 }
             }
-            Happening::Said(output) => self.outputs.push_back((link, output)),
+            Happening::Said(output) => {
+                let output = match output {
+                    Output::Envelope(envelope) => Output::Envelope(self.place.to_recorded(envelope)),
+                    other => other,
+                };
+                self.outputs.push_back((link, output));
+            }
+            Happening::Heard => {}
+            Happening::Complaint(what) => self.complain(link, what),
             Happening::Gone => {
                 self.players.remove(&link);
             }
@@ -123,31 +158,57 @@ impl Live {
     }
 
     /// Starts a Broker peer, which connects or listens as the recorded one did.
-    fn play_peer(&mut self, link: usize, known: &Link, id: EndpointId) -> Result<(), EndpointError> {
-        let mut config = EndpointConfig::default();
-        config.id = Some(id);
-        config.tls = TlsConfig::Off;
-        config.subscriptions.clone_from(&known.peer_filter);
-        let tell = self.tell.clone();
-        let target = self.whereabouts.broker.clone();
-        let (own, listening) = (known.own, known.addresses.server);
-        let _within = self.runtime.enter();
-        let endpoint = Endpoint::start(config)?;
-        let handle = endpoint.handle();
-        self.runtime.block_on(async {
-            match own {
-                Speaker::Server => handle.peer(target, None).await,
-                Speaker::Client => {
-                    handle
-                        .listen(&listening.ip().to_string(), listening.port())
-                        .await?;
-                }
+    fn play_peer(&mut self, link: usize, known: &Link, own: EndpointId) -> io::Result<()> {
+        let way = match known.own {
+            Speaker::Server => Way::Connect(self.whereabouts.broker.clone()),
+            Speaker::Client => {
+                let own = self.whereabouts.listening(known);
+                let listener = self
+                    .runtime
+                    .block_on(TcpListener::bind((own.host.as_str(), own.port)));
+                Way::Accept(listener.map_err(|error| {
+                    let place = format!("cannot listen at {own} as the {}: {error}", known.with);
+                    io::Error::new(error.kind(), place)
+                })?)
             }
-            Ok::<(), EndpointError>(())
-        })?;
-        self.runtime.spawn(listen(link, endpoint, tell));
-        self.players.insert(link, Player::Broker { handle, peer: None });
+        };
+        let (orders, ordered) = unbounded_channel();
+        let player = Player {
+            way,
+            own,
+            filter: known.peer_filter.iter().cloned().collect(),
+            orders: ordered,
+        };
+        let tell = self.tell.clone();
+        self.runtime.spawn(async move {
+            let said = |happening| {
+                // Nobody listens when the replay is over.
+                let _ = tell.send((link, happening));
+            };
+            if let Err(error) = player.play(said).await {
+                said(Happening::Complaint(format!("cannot be made: {error}")));
+            }
+            said(Happening::Gone);
+        });
+        self.players.insert(link, Playing::Broker { orders, peer: None });
         Ok(())
+    }
+
+    /// Gives a player an order, and waits until the running process has heard what it is about.
+    fn order(&mut self, link: usize, order: Order) {
+        let Some(Playing::Broker { orders, .. }) = self.players.get(&link) else {
+            return;
+        };
+        // Whoever is gone is missed where its answer is awaited.
+        let is_heard = |other, happening: &Happening| {
+            other == link && matches!(happening, Happening::Heard | Happening::Gone)
+        };
+        if orders.send(order).is_ok() && !self.until(is_heard) {
+            self.complain(
+                link,
+                format_args!("does not answer a ping within {} s", LIMIT.as_secs()),
+            );
+        }
     }
 
     /// Connects as a WebSocket client.
@@ -179,7 +240,7 @@ impl Live {
             }
             let _ = tell.send((link, Happening::Gone));
         });
-        self.players.insert(link, Player::Client(say));
+        self.players.insert(link, Playing::Client(say));
         Ok(())
     }
 
@@ -195,18 +256,18 @@ impl Live {
     /// Ends a player's connection in good order: what the peer under test has sent before still comes.
     fn leave(&mut self, link: usize) {
         match self.players.get(&link) {
-            Some(Player::Broker {
-                handle,
-                peer: Some(peer),
+            Some(Playing::Broker {
+                orders,
+                peer: Some(_),
             }) => {
-                let (handle, peer) = (handle.clone(), *peer);
-                self.runtime.spawn(async move { handle.disconnect(peer).await });
+                // It may be gone already, which was told.
+                let _ = orders.send(Order::Leave);
             }
-            Some(Player::Broker { peer: None, .. }) | None => {
+            Some(Playing::Broker { peer: None, .. }) | None => {
                 self.players.remove(&link);
                 return;
             }
-            Some(Player::Client(_)) => {
+            Some(Playing::Client(_)) => {
                 self.players.remove(&link);
             }
         }
@@ -215,39 +276,6 @@ impl Live {
             self.complain(link, "does not end");
         }
     }
-}
-
-/// Passes on what a Broker peer hears, until its peering ends.
-async fn listen(link: usize, mut endpoint: Endpoint, tell: UnboundedSender<(usize, Happening)>) {
-    let own = endpoint.id();
-    while let Some(event) = endpoint.recv().await {
-        let happening = match event {
-            EndpointEvent::PeerAdded(peer) => Happening::Added(peer.id),
-            EndpointEvent::Message(message) => {
-                let mut payload = BytesMut::new();
-                if binary::encode(&message.data, &mut payload).is_err() {
-                    continue;
-                }
-                Happening::Said(Output::Envelope(Envelope {
-                    sender: message.peer,
-                    receiver: own,
-                    kind: EnvelopeKind::Data,
-                    ttl: TTL_DEFAULT,
-                    topic: message.topic,
-                    payload: payload.freeze(),
-                }))
-            }
-            EndpointEvent::PeerLost { .. }
-            | EndpointEvent::PeerRemoved { .. }
-            | EndpointEvent::PeerUnavailable { .. } => break,
-            _ => continue,
-        };
-        if tell.send((link, happening)).is_err() {
-            break;
-        }
-    }
-    let _ = tell.send((link, Happening::Gone));
-    endpoint.shutdown().await;
 }
 
 impl Subject for Live {
@@ -265,9 +293,12 @@ impl Subject for Live {
             self.complain(link, format_args!("cannot be made: {error}"));
             return;
         }
-        let is_there =
-            |other, happening: &Happening| other == link && !matches!(happening, Happening::Said(_));
-        if !self.until(is_there) || !self.players.contains_key(&link) {
+        let is_there = |other, happening: &Happening| {
+            other == link && matches!(happening, Happening::Added(_) | Happening::Gone)
+        };
+        if self.until(is_there) {
+            self.order(link, Order::Ask);
+        } else {
             self.complain(
                 link,
                 format_args!("does not come about within {} s", LIMIT.as_secs()),
@@ -278,34 +309,22 @@ impl Subject for Live {
     fn handshake(&mut self, _link: usize, _frame: &Bytes) {}
 
     fn envelope(&mut self, link: usize, envelope: Envelope) {
-        let Some(Player::Broker { handle, .. }) = self.players.get(&link) else {
+        let Some(Playing::Broker { peer: Some(peer), .. }) = self.players.get(&link) else {
             return;
         };
-        let failed = match envelope.kind {
-            EnvelopeKind::Data => {
-                let Ok(data) = binary::decode(&envelope.payload) else {
-                    return;
-                };
-                let sent = handle.publish(envelope.topic, &data);
-                self.runtime.block_on(sent).err().map(|error| error.to_string())
-            }
-            EnvelopeKind::RoutingUpdate => {
-                let topics: Vec<Topic> = RoutingUpdate::decode(&envelope.payload)
-                    .map(|update| update.topics)
-                    .unwrap_or_default();
-                let subscribed = self.runtime.block_on(async {
-                    for topic in topics {
-                        handle.subscribe(topic).await?;
-                    }
-                    Ok::<(), EndpointError>(())
-                });
-                subscribed.err().map(|error| error.to_string())
-            }
-            // The endpoint has its own.
-            EnvelopeKind::Ping | EnvelopeKind::Pong | EnvelopeKind::Command => None,
+        // It has an id of its own.
+        let receiver = if envelope.receiver.is_nil() {
+            envelope.receiver
+        } else {
+            *peer
         };
-        if let Some(failed) = failed {
-            self.complain(link, failed);
+        match envelope.kind {
+            EnvelopeKind::Data | EnvelopeKind::RoutingUpdate => {
+                let envelope = self.place.to_own(Envelope { receiver, ..envelope });
+                self.order(link, Order::Send(envelope));
+            }
+            // The player has its own.
+            EnvelopeKind::Ping | EnvelopeKind::Pong | EnvelopeKind::Command => {}
         }
     }
 
@@ -313,7 +332,7 @@ impl Subject for Live {
     fn unrecorded(&mut self, _topic: &ZeekString, _event: Event) {}
 
     fn text(&mut self, link: usize, text: &Bytes) {
-        if let Some(Player::Client(say)) = self.players.get(&link) {
+        if let Some(Playing::Client(say)) = self.players.get(&link) {
             // Whoever is gone is missed where its answer is awaited.
             let _ = say.send(text.clone());
         }
@@ -321,12 +340,24 @@ impl Subject for Live {
 
     fn closed(&mut self, link: usize) {
         self.leave(link);
+        let peered = self
+            .players
+            .iter()
+            .find(|(_, player)| matches!(player, Playing::Broker { peer: Some(_), .. }));
+        if let Some(other) = peered.map(|(link, _)| *link) {
+            self.order(other, Order::Ask);
+        }
     }
 
     fn proceed(&mut self) {}
 
-    fn wait(&mut self, _link: usize) -> bool {
-        self.until(|_, happening| matches!(happening, Happening::Said(_)))
+    fn wait(&mut self, link: Option<usize>) -> bool {
+        // Whoever is gone says nothing more.
+        let may_speak = match link {
+            Some(link) => self.players.contains_key(&link),
+            None => !self.players.is_empty(),
+        };
+        may_speak && self.until(|_, happening| matches!(happening, Happening::Said(_)))
     }
 
     fn finish(&mut self) {
@@ -347,8 +378,8 @@ impl Subject for Live {
         std::mem::take(&mut self.complaints)
     }
 
-    fn shows_handshakes(&self) -> bool {
-        false
+    fn is_running(&self) -> bool {
+        true
     }
 
     fn log(&self) -> Option<&[String]> {

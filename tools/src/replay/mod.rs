@@ -141,7 +141,11 @@ pub fn with_running(
         });
     };
     let life = Arc::new(life.clone());
-    let mut subject = live::Live::new(Arc::clone(&life), whereabouts.clone())?;
+    let place = match options.role {
+        Role::Controller => live::Place::default(),
+        Role::Agent(instance) => live::Place::of_agent(&life.agent_traits(capture, instance), whereabouts),
+    };
+    let mut subject = live::Live::new(Arc::clone(&life), whereabouts.clone(), place)?;
     run(capture, options, &life, &mut subject, &mut ledger, &mut report);
     report.settle(&ledger.without_logs());
     Ok(report)

@@ -31,16 +31,16 @@ pub(super) trait Subject {
     fn closed(&mut self, link: usize);
     /// The recorded program has said something: so it has heard of the peerings that its endpoint had made by then.
     fn proceed(&mut self);
-    /// Something is awaited on this connection: lets time pass until something happens. `false` if nothing will.
-    fn wait(&mut self, link: usize) -> bool;
+    /// Something is awaited on this connection, or on any: lets time pass until something happens. `false` if nothing will.
+    fn wait(&mut self, link: Option<usize>) -> bool;
     /// The recording is over: what the peer under test still has to say is to come now.
     fn finish(&mut self) {}
     /// What it has sent since the last call, in order.
     fn outputs(&mut self) -> Vec<(usize, Output)>;
     /// What went wrong with it since the last call, in words.
     fn complaints(&mut self) -> Vec<String>;
-    /// Whether it takes part in handshakes that can be compared with the recorded ones.
-    fn shows_handshakes(&self) -> bool;
+    /// Whether it is a process with an endpoint of its own: then its handshakes are not seen, and what it sends takes its time.
+    fn is_running(&self) -> bool;
     /// The lines of its management log of level INFO and above, if they can be seen.
     fn log(&self) -> Option<&[String]>;
 }

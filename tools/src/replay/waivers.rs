@@ -153,6 +153,12 @@ impl Ledger {
         entries.any(|(waiver, used)| waiver.what == what && *used < waiver.count)
     }
 
+    /// Whether an event is waived that is not recorded, and was not sent yet.
+    pub(super) fn awaits_extra(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|(waiver, used)| waiver.what.starts_with("extra ") && *used < waiver.count)
+    }
+
     /// Those that are not about the management log.
     pub(super) fn without_logs(&self) -> Vec<(Waiver, u64)> {
         let others = self

@@ -1,0 +1,81 @@
+//! Where a running agent is and works, and where the recorded one did.
+
+use broker_codec::{
+    Data, Envelope, EnvelopeKind, binary,
+    data::{Port, ZeekString},
+};
+
+use super::{Whereabouts, encoded};
+use crate::replay::{ids::changed, recording::AgentTraits};
+
+/// What of its surroundings an agent tells: its port, if it waits for controllers, and where its nodes work. One to one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::replay) struct Place {
+    /// Own and recorded.
+    port: Option<(Port, Port)>,
+    /// Own and recorded.
+    state_dir: Option<(String, String)>,
+}
+
+impl Place {
+    /// The place of an agent. A controller has none that anybody hears of.
+    pub(in crate::replay) fn of_agent(traits: &AgentTraits, whereabouts: &Whereabouts) -> Self {
+        let port = traits
+            .listen_port
+            .map(|recorded| (Port::tcp(whereabouts.broker.port), Port::tcp(recorded)));
+        let state_dir = whereabouts.state_dir.clone().zip(traits.state_dir.clone());
+        Self { port, state_dir }
+    }
+
+    /// What the agent says, as the recorded one would have.
+    pub(super) fn to_recorded(&self, envelope: Envelope) -> Envelope {
+        rewritten(envelope, &|leaf| match (leaf, &self.port, &self.state_dir) {
+            (Data::Port(port), Some((own, recorded)), _) if port == own => Some(Data::Port(*recorded)),
+            (Data::String(path), _, Some((own, recorded))) => moved(path, own, recorded),
+            _ => None,
+        })
+    }
+
+    /// What the recorded agent was told, as this one can use it.
+    pub(super) fn to_own(&self, envelope: Envelope) -> Envelope {
+        rewritten(envelope, &|leaf| match (leaf, &self.state_dir) {
+            (Data::String(path), Some((own, recorded))) => moved(path, recorded, own),
+            _ => None,
+        })
+    }
+}
+
+/// A path below one directory as one below another.
+fn moved(path: &ZeekString, from: &str, to: &str) -> Option<Data> {
+    let rest = path.strip_prefix(from.as_bytes())?;
+    (rest.is_empty() || rest.starts_with(b"/"))
+        .then(|| Data::String(ZeekString::from([to.as_bytes(), rest].concat().as_slice())))
+}
+
+/// A message whose content was changed, byte for byte the same if nothing changes or it holds no value.
+fn rewritten(envelope: Envelope, leaf: &dyn Fn(&Data) -> Option<Data>) -> Envelope {
+    let payload = (envelope.kind == EnvelopeKind::Data)
+        .then(|| binary::decode(&envelope.payload).ok())
+        .flatten()
+        .and_then(|data| changed(&data, leaf))
+        .and_then(|data| encoded(&data));
+    match payload {
+        Some(payload) => Envelope { payload, ..envelope },
+        None => envelope,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_below_a_directory_moves_with_it() {
+        let text = |text: &str| Some(Data::String(text.into()));
+        assert_eq!(moved(&"/a/b".into(), "/a/b", "/c"), text("/c"));
+        assert_eq!(moved(&"/a/b/nodes/n".into(), "/a/b", "/c"), text("/c/nodes/n"));
+        for other in ["/a/bc", "/x/a/b", "/a"] {
+            assert_eq!(moved(&other.into(), "/a/b", "/c"), None, "{other}");
+        }
+    }
+}
