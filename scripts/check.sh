@@ -46,8 +46,13 @@ lints() { cargo clippy --workspace --all-targets "${FEATURES[@]}" --locked -- -D
 
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps "${FEATURES[@]}" --locked; }
 
-# What the tests start: built as operators build it, with the features of dependencies that tests do not add to.
-controller() { cargo build --locked "${FEATURES[@]}" --package mgmt-controller --bin mgmt-controller; }
+# What the tests start: each built alone, as operators build it, with the features of dependencies that tests do not add to.
+programs() {
+    local program
+    for program in mgmt-controller:mgmt-controller mgmt-agent:mgmt-agent stand-ins:zeek tools:replay; do
+        cargo build --locked "${FEATURES[@]}" --package "${program%:*}" --bin "${program#*:}"
+    done
+}
 
 # Tests print their own results; the sum of all binaries is kept for the last line.
 tests() {
@@ -73,7 +78,7 @@ case "${1:-}" in
         step "cargo fmt" format
         step "cargo clippy" lints
         step "cargo doc" documentation
-        step "cargo build" controller
+        step "cargo build" programs
         step "cargo test" tests
         print_summary
         say ""
