@@ -153,6 +153,8 @@ async fn the_system_buffers_little_for_a_stuck_peer() {
         ..plaintext()
     });
     good.handle().peer(address.into(), None).await;
+    // Whose ID is smaller sees the peering first, and what is published before the other sees it goes nowhere.
+    peer_added(&mut endpoint).await;
     peer_added(&mut good).await;
     endpoint
         .handle()
