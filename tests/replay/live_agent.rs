@@ -7,9 +7,7 @@ use tokio::net::TcpSocket;
 use tools::replay::cli::CliError;
 
 use super::{folder, recordings::replayed};
-use crate::support::cluster::{Daemon, agent_binary};
-
-const PLAINTEXT: &str = "Broker::disable_ssl=T";
+use crate::support::cluster::{Daemon, Protection, agent_binary};
 
 /// A port that nobody else gets, and where nobody listens yet.
 struct Reserved {
@@ -41,7 +39,7 @@ struct Agent {
 
 impl Agent {
     /// Starts one that connects to its controller, or waits for it.
-    fn start(connecting: bool, settings: &[&str]) -> Self {
+    fn start(connecting: bool, protection: &Protection, settings: &[&str]) -> Self {
         let home = TempDir::with_prefix("replayed-agent-").expect("a directory can be made");
         let (supervisor, controller) = (Reserved::new(), Reserved::new());
         let ready_file = home.path().join("agent.json");
@@ -67,6 +65,7 @@ impl Agent {
                 "Management::connect_retry=50msec",
                 "Management::Agent::archive_logs=F",
             ])
+            .args(protection.settings("agent"))
             .args(settings)
             .env_clear()
             .current_dir(home.path());
@@ -80,7 +79,12 @@ impl Agent {
     }
 
     /// Replays a recording with it, told of its state directory or not, and stops it.
-    fn replay(self, recording: &str, tell_state_dir: bool) -> (bool, String) {
+    fn replay(
+        self,
+        recording: &str,
+        protection: &Protection,
+        tell_state_dir: bool,
+    ) -> Result<(bool, String), CliError> {
         let folder = folder(recording);
         let state_dir = self.home.path().join("state");
         let (peer, supervisor, controller) = (
@@ -93,38 +97,49 @@ impl Agent {
         if tell_state_dir {
             words.extend(["--state-dir", state_dir.to_str().unwrap()]);
         }
-        let result = replayed(&words).unwrap();
+        let tls = protection.settings("replay");
+        words.extend(tls.iter().map(String::as_str));
+        let result = replayed(&words);
         self.daemon.stop();
         result
     }
 }
 
-fn assert_passed((passed, text): &(bool, String), lines: &[&str]) {
-    assert!(*passed, "{text}");
+/// Starts an agent, replays a recording with it, which passes, and stops it.
+fn passes(recording: &str, connecting: bool, protection: &Protection, settings: &[&str], lines: &[&str]) {
+    let agent = Agent::start(connecting, protection, settings);
+    let (passed, text) = agent.replay(recording, protection, true).unwrap();
+    assert!(passed, "{text}");
     for line in lines {
         assert!(text.contains(line), "{line} is missing:\n{text}");
     }
 }
 
 #[test]
-fn a_running_agent_that_connects_replays_a_whole_session() {
-    let replayed = Agent::start(true, &[PLAINTEXT]).replay("zeek-9.0.0-rc1/a2c", true);
-    assert_passed(
-        &replayed,
-        &[
-            "compared 316 events, topic and payload as bytes",
-            "compared 16 events, as values",
-            "excluded 1 hellos repeated for an earlier peering",
-            "waived   41 extra Management::Agent::API::notify_change (node-states)",
-        ],
-    );
+fn a_running_agent_that_connects_replays_a_whole_session_in_each_tls_mode() {
+    for protection in [Protection::Off, Protection::Anonymous, Protection::mutual()] {
+        passes(
+            "zeek-9.0.0-rc1/a2c",
+            true,
+            &protection,
+            &[],
+            &[
+                "compared 316 events, topic and payload as bytes",
+                "compared 16 events, as values",
+                "excluded 1 hellos repeated for an earlier peering",
+                "waived   41 extra Management::Agent::API::notify_change (node-states)",
+            ],
+        );
+    }
 }
 
 #[test]
 fn a_running_agent_that_listens_replays_a_whole_session() {
-    let replayed = Agent::start(false, &[PLAINTEXT]).replay("zeek-9.0.0-rc1/c2a", true);
-    assert_passed(
-        &replayed,
+    passes(
+        "zeek-9.0.0-rc1/c2a",
+        false,
+        &Protection::Anonymous,
+        &[],
         &[
             "compared 53 events, topic and payload as bytes",
             "compared 4 events, as values",
@@ -136,9 +151,11 @@ fn a_running_agent_that_listens_replays_a_whole_session() {
 /// The controller is lost and comes back with another Broker ID: played, so it can.
 #[test]
 fn a_running_agent_returns_to_a_controller_that_was_started_again() {
-    let replayed = Agent::start(true, &[PLAINTEXT]).replay("zeek-9.0.0-rc1/restart-controller", true);
-    assert_passed(
-        &replayed,
+    passes(
+        "zeek-9.0.0-rc1/restart-controller",
+        true,
+        &Protection::Off,
+        &[],
         &[
             "compared 36 events, topic and payload as bytes",
             "compared 3 events, as values",
@@ -146,26 +163,80 @@ fn a_running_agent_returns_to_a_controller_that_was_started_again() {
     );
 }
 
+/// It asks for the status before it creates nodes, which the recorded one does not, and is answered by a stand-in for the Supervisor.
+#[test]
+fn a_running_agent_serves_a_controller_of_the_seed_commit() {
+    passes(
+        "zeek-9.0.0-rc1/seed-api",
+        false,
+        &Protection::Anonymous,
+        &["--peer-api", "seed"],
+        &[
+            "compared 12 events, topic and payload as bytes",
+            "excluded 2 answers of a Supervisor that are not recorded",
+        ],
+    );
+}
+
+#[test]
+fn a_running_agent_serves_a_cluster_controller() {
+    passes(
+        "zeek-9.0.0-rc1/cluster-controller-api",
+        false,
+        &Protection::Anonymous,
+        &[],
+        &["excluded 2 answers of a Supervisor that are not recorded"],
+    );
+}
+
+/// The recorded one could not read what it was to deploy. Now there are nodes, which are played although nobody recorded them.
+#[test]
+fn a_running_agent_deploys_what_a_controller_of_zeek_6_asks_for() {
+    passes(
+        "mixed/mixed-6-9",
+        true,
+        &Protection::Anonymous,
+        &[],
+        &[
+            "excluded 3 hellos of nodes that are not recorded",
+            "waived   1 extra Management::Agent::API::deploy_response (older-releases)",
+        ],
+    );
+}
+
 #[test]
 fn a_running_agent_whose_nodes_work_elsewhere_fails() {
-    let (passed, text) = Agent::start(false, &[PLAINTEXT]).replay("zeek-9.0.0-rc1/c2a", false);
+    let agent = Agent::start(false, &Protection::Off, &[]);
+    let (passed, text) = agent
+        .replay("zeek-9.0.0-rc1/c2a", &Protection::Off, false)
+        .unwrap();
     assert!(!passed, "{text}");
     let place = "SupervisorControl::create_request\n  node.directory\n    expected \"/srv/c2a/zeek-instance-1/var/lib/nodes/";
     assert!(text.contains(place), "{text}");
 }
 
-/// Neither end of a connection can read the other, whoever connects.
+/// Neither end of a connection can read the other, whoever connects. Its Supervisor is the first with whom it is peered.
 #[test]
-fn a_running_agent_that_speaks_tls_is_told_from_a_wrong_one() {
-    let (passed, text) = Agent::start(false, &[]).replay("zeek-9.0.0-rc1/c2a", true);
-    assert!(!passed, "{text}");
-    for with in ["Supervisor", "controller"] {
-        let connection = format!("with the {with}: cannot be made: ");
-        let told = text.lines().find(|line| line.contains(&connection));
-        let told = told.unwrap_or_else(|| panic!("nothing is said about the {with}:\n{text}"));
-        assert!(
-            told.ends_with("replay does not: start it with Broker::disable_ssl=T"),
-            "{told}"
+fn a_running_agent_with_other_tls_is_told_from_a_wrong_one() {
+    for (agents, ours, told) in [
+        (
+            Protection::Anonymous,
+            Protection::Off,
+            "peer speaks TLS on this plaintext connection; switch TLS on here or off there (Zeek: Broker::disable_ssl)",
+        ),
+        (
+            Protection::Off,
+            Protection::Anonymous,
+            "peer speaks plaintext Broker instead of TLS; switch TLS off here or on there (Zeek: Broker::disable_ssl)",
+        ),
+    ] {
+        let agent = Agent::start(false, &agents, &[]);
+        let error = agent.replay("zeek-9.0.0-rc1/c2a", &ours, true).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot replay with the running agent instance-1: connection 1 with the Supervisor cannot be made: {told}"
+            )
         );
     }
 }

@@ -13,6 +13,7 @@ use super::{
     controller::journaled,
     endpoint::{Endpoint, Heard, Hearing},
     recording::Life,
+    standin::stranger,
     subject::{Output, Subject},
 };
 use crate::tcp::Speaker;
@@ -27,7 +28,7 @@ pub(super) struct InProcess {
     log: Vec<String>,
     complaints: Vec<String>,
     /// How many peers there were that are not in the recording.
-    strangers: u64,
+    strangers: usize,
 }
 
 impl InProcess {
@@ -151,10 +152,8 @@ impl Subject for InProcess {
     }
 
     fn unrecorded(&mut self, topic: &ZeekString, event: Event) {
+        let peer = stranger(self.strangers);
         self.strangers += 1;
-        let mut id = [0; 16];
-        id[8..].copy_from_slice(&self.strangers.to_be_bytes());
-        let peer = EndpointId::from_random(id);
         self.step(Input::PeerAdded {
             peer,
             address: "nowhere".into(),

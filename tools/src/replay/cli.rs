@@ -4,18 +4,23 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use broker_endpoint::PeerAddress;
+use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use clap::{Parser, ValueEnum};
 use mgmt_controller::{
     core::Configurations,
     store::{FILE_NAME, Store, StoreError},
 };
+use mgmt_host::config::{
+    ConfigErrors, Environment, HostArgs, Resolver, Schema,
+    names::{self, Known},
+};
 
 use super::{
     Capture, LiveError, Options, ReadError, ReplayError, Role, Scenario, Waiver, in_process,
-    live::Whereabouts,
+    live::{PATIENCE, Whereabouts},
     roles,
     scenario::ScenarioError,
     waivers::{self, WaiverError},
@@ -42,19 +47,27 @@ const WEBSOCKET_PORT: u16 = 2149;
 pub struct Arguments {
     /// The capture, or the folder that holds it as capture.pcap
     capture: PathBuf,
+    /// How a running peer protects its Broker connections, by the settings that it has itself: `Broker::disable_ssl=T`, or
+    /// `Broker::ssl_certificate`, `ssl_keyfile`, `ssl_passphrase`, `ssl_cafile` and `ssl_capath`. Anonymous TLS, Zeek's default, if
+    /// none is given
+    #[arg(value_name = "BROKER::NAME=VALUE", requires = "peer")]
+    tls: Vec<String>,
     /// Whose place to take; all roles of the capture one after the other if left out
     #[arg(long, value_enum)]
     role: Option<RoleName>,
     /// The instance whose agent's place to take; all agents one after the other if left out
     #[arg(long, value_name = "NAME", requires = "role")]
     instance: Option<String>,
-    /// A running peer to replay with, instead of our own in this process: its Broker port, without TLS. Who connected to the
-    /// recorded peer connects there; where that connected to, is listened
+    /// A running peer to replay with, instead of our own in this process: its Broker port. Who connected to the recorded
+    /// peer connects there; where that connected to, is listened
     #[arg(long, value_name = "HOST:PORT", requires = "role")]
     peer: Option<PeerAddress>,
     /// The running peer's WebSocket port; 2149 on the same host if left out
     #[arg(long, value_name = "HOST:PORT", requires = "peer")]
     websocket: Option<PeerAddress>,
+    /// The running peer's WebSocket port speaks TLS as its Broker port does, as it does up to Zeek 8.0.2
+    #[arg(long, requires = "peer")]
+    websocket_tls: bool,
     /// Where to listen as the controller for a running agent that connects to it; where the recorded one listened if left out
     #[arg(long, value_name = "HOST:PORT", requires = "peer")]
     controller: Option<PeerAddress>,
@@ -64,6 +77,10 @@ pub struct Arguments {
     /// A running agent's state directory, in the place of the recorded one wherever that is spoken of
     #[arg(long, value_name = "DIR", requires = "peer")]
     state_dir: Option<String>,
+    /// How many seconds a running peer may take to do what the recorded one did, before that counts as not done; 20 if left out.
+    /// Less than 12 is less than what a request may take until it times out
+    #[arg(long, value_name = "SECONDS", requires = "peer", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: Option<u64>,
     /// The table of known deviations; the one of this release if left out
     #[arg(long, value_name = "FILE")]
     waivers: Option<PathBuf>,
@@ -127,6 +144,12 @@ pub enum CliError {
     /// The running peer cannot be replayed with.
     #[error(transparent)]
     Live(#[from] LiveError),
+    /// A setting that has nothing to do with TLS.
+    #[error("{0} is not about TLS; of Zeek's settings, only Broker::disable_ssl and Broker::ssl_* are read")]
+    NotAboutTls(String),
+    /// The settings for TLS make no sense.
+    #[error(transparent)]
+    Tls(#[from] ConfigErrors),
     /// A running peer has one role.
     #[error("the capture has several agents, and the running peer is one of them: --instance must say which")]
     WhichAgent,
@@ -181,6 +204,7 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
         Some(name) => name.clone(),
         None => name_of(folder),
     };
+    let tls = tls_of(arguments)?;
     let mut passed = true;
     let roles = roles_of(arguments, &capture)?;
     if arguments.peer.is_some() && roles.len() > 1 {
@@ -200,10 +224,13 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
                 let default = || PeerAddress::new(broker.host.clone(), WEBSOCKET_PORT);
                 let whereabouts = Whereabouts {
                     broker: broker.clone(),
+                    tls: tls.clone(),
+                    websocket_tls: arguments.websocket_tls,
                     websocket: arguments.websocket.clone().unwrap_or_else(default),
                     controller: arguments.controller.clone(),
                     supervisor: arguments.supervisor.clone(),
                     state_dir: arguments.state_dir.clone(),
+                    patience: arguments.patience.map_or(PATIENCE, Duration::from_secs),
                 };
                 with_running(&capture, &options, &whereabouts)?
             }
@@ -218,6 +245,42 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
     }
     output.flush()?;
     Ok(passed)
+}
+
+/// Zeek's settings, of which few are of use here.
+const SCHEMA: Schema = Schema {
+    daemon: "replay",
+    lookup: |_| Known::Unknown,
+    environment: &[],
+};
+
+/// How the running peer protects its Broker connections: read as the daemons read the same words.
+fn tls_of(arguments: &Arguments) -> Result<TlsConfig, CliError> {
+    let about_tls = [
+        names::DISABLE_SSL,
+        names::SSL_CERTIFICATE,
+        names::SSL_KEYFILE,
+        names::SSL_PASSPHRASE,
+        names::SSL_CAFILE,
+        names::SSL_CAPATH,
+    ];
+    for assignment in &arguments.tls {
+        let name = assignment
+            .split_once('=')
+            .map_or(assignment.as_str(), |(name, _)| name);
+        if !about_tls.contains(&name) {
+            return Err(CliError::NotAboutTls(name.to_owned()));
+        }
+    }
+    let environment = Environment::new([], std::env::current_dir()?);
+    let given = HostArgs {
+        assignments: arguments.tls.clone(),
+        ..HostArgs::default()
+    };
+    let mut resolver = Resolver::gather(&SCHEMA, &environment, &given);
+    let tls = resolver.broker_tls();
+    ConfigErrors::check(resolver.problems)?;
+    Ok(tls)
 }
 
 fn waivers_of(arguments: &Arguments) -> Result<Vec<Waiver>, CliError> {

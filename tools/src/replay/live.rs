@@ -1,7 +1,7 @@
 //! A running process as the peer under test: everybody else in the recording is played over real sockets.
 //!
 //! Each of its Broker peers is one with the recorded id and filter, which connects to it, or listens where the running process
-//! connects to; each WebSocket client is one. Nothing sleeps: what is awaited is waited for, at most [`LIMIT`].
+//! connects to; each WebSocket client is one. Nothing sleeps: what is awaited is waited for, as long as there is patience.
 
 mod place;
 mod player;
@@ -13,43 +13,58 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{EndpointId, Envelope, EnvelopeKind, data::ZeekString, websocket::PATH, zeek::Event};
-use broker_endpoint::PeerAddress;
+use broker_codec::{
+    EndpointId, Envelope, EnvelopeKind, Filter, data::ZeekString, websocket::PATH, zeek::Event,
+};
+use broker_endpoint::{
+    PeerAddress,
+    tls::{Acceptance, Connection, TlsConfig, TlsContext, TlsError, Transport},
+};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use mgmt_host::process::with_causes;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
-use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 pub(super) use self::place::Place;
 use self::player::{Order, Player, Way};
 use super::{
+    LiveError,
     recording::{Life, Link},
+    standin::{envelope, stranger},
     statement::encoded,
     subject::{Output, Subject},
 };
 use crate::tcp::Speaker;
 
-/// How long a running peer may take to do what the recorded one did: longer than a request may take before it times out.
-pub const LIMIT: Duration = Duration::from_secs(20);
+/// How long a running peer may take to do what the recorded one did, unless told otherwise: longer than a request may take before it
+/// times out.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where a running peer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a running peer is, and how it is spoken to.
+#[derive(Clone, Debug)]
 pub struct Whereabouts {
-    /// Its Broker port, without TLS.
+    /// Its Broker port.
     pub broker: PeerAddress,
+    /// How Broker connections are protected, in either direction.
+    pub tls: TlsConfig,
     /// Its WebSocket port, if it has one.
     pub websocket: PeerAddress,
+    /// Whether that speaks TLS as Broker connections do. Up to Zeek 8.0.2 it does.
+    pub websocket_tls: bool,
     /// Where an agent connects to its controller; none for where the recorded one did.
     pub controller: Option<PeerAddress>,
     /// Where an agent connects to its Supervisor; none for where the recorded one did.
     pub supervisor: Option<PeerAddress>,
     /// An agent's state directory; none for the recorded one.
     pub state_dir: Option<String>,
+    /// How long it may take to do what the recorded one did.
+    pub patience: Duration,
 }
 
 impl Whereabouts {
@@ -70,7 +85,15 @@ pub(super) struct Live {
     runtime: Runtime,
     life: Arc<Life>,
     whereabouts: Whereabouts,
+    /// None without TLS.
+    tls: Option<TlsContext>,
     place: Place,
+    /// Whether there was ever a peering, and a connection of a WebSocket client.
+    reached: [bool; 2],
+    /// Why there was none.
+    unreachable: Option<String>,
+    /// How many peers there were that are not in the recording.
+    strangers: usize,
     players: BTreeMap<usize, Playing>,
     tell: UnboundedSender<(usize, Happening)>,
     told: UnboundedReceiver<(usize, Happening)>,
@@ -96,13 +119,19 @@ enum Happening {
     /// The running process has what was sent.
     Heard,
     Complaint(String),
+    /// There is no connection.
+    Failed(String),
     Gone,
 }
 
 impl Live {
-    pub(super) fn new(life: Arc<Life>, whereabouts: Whereabouts, place: Place) -> io::Result<Self> {
+    pub(super) fn new(life: Arc<Life>, whereabouts: Whereabouts, place: Place) -> Result<Self, LiveError> {
         let (tell, told) = unbounded_channel();
         Ok(Self {
+            tls: TlsContext::new(&whereabouts.tls)?,
+            reached: [false; 2],
+            unreachable: None,
+            strangers: 0,
             runtime: Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
@@ -118,12 +147,18 @@ impl Live {
         })
     }
 
+    /// Why nobody could talk to it, if so.
+    pub(super) fn unreachable(&self) -> Option<&str> {
+        self.unreachable.as_deref()
+    }
+
     /// Lets things happen until one is what is awaited. `false` if it takes too long.
     fn until(&mut self, is: impl Fn(usize, &Happening) -> bool) -> bool {
+        let deadline = Instant::now() + self.whereabouts.patience;
         loop {
             let next = self
                 .runtime
-                .block_on(async { timeout(LIMIT, self.told.recv()).await });
+                .block_on(async { timeout_at(deadline, self.told.recv()).await });
             let Ok(Some((link, happening))) = next else {
                 return false;
             };
@@ -138,10 +173,13 @@ impl Live {
     fn note(&mut self, link: usize, happening: Happening) {
         match happening {
             Happening::Added(id) => {
+                self.reached[0] = true;
                 if let Some(Playing::Broker { peer, .. }) = self.players.get_mut(&link) {
                     *peer = Some(id);
                 }
             }
+            // Nobody in the recording hears what is said to a stranger.
+            Happening::Said(_) if !self.life.links.contains_key(&link) => {}
             Happening::Said(output) => {
                 let output = match output {
                     Output::Envelope(envelope) => Output::Envelope(self.place.to_recorded(envelope)),
@@ -151,6 +189,7 @@ impl Live {
             }
             Happening::Heard => {}
             Happening::Complaint(what) => self.complain(link, what),
+            Happening::Failed(why) => self.failed(link, &why),
             Happening::Gone => {
                 self.players.remove(&link);
             }
@@ -160,24 +199,33 @@ impl Live {
     /// Starts a Broker peer, which connects or listens as the recorded one did.
     fn play_peer(&mut self, link: usize, known: &Link, own: EndpointId) -> io::Result<()> {
         let way = match known.own {
-            Speaker::Server => Way::Connect(self.whereabouts.broker.clone()),
+            Speaker::Server => Way::Connect(self.whereabouts.broker.clone(), self.connection()),
             Speaker::Client => {
                 let own = self.whereabouts.listening(known);
                 let listener = self
                     .runtime
                     .block_on(TcpListener::bind((own.host.as_str(), own.port)));
-                Way::Accept(listener.map_err(|error| {
+                let listener = listener.map_err(|error| {
                     let place = format!("cannot listen at {own} as the {}: {error}", known.with);
                     io::Error::new(error.kind(), place)
-                })?)
+                })?;
+                let acceptance = self.tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls);
+                Way::Accept(listener, acceptance)
             }
         };
+        let filter = known.peer_filter.iter().cloned().collect();
+        self.spawn_player(link, way, own, filter);
+        Ok(())
+    }
+
+    fn spawn_player(&mut self, link: usize, way: Way, own: EndpointId, filter: Filter) {
         let (orders, ordered) = unbounded_channel();
         let player = Player {
             way,
             own,
-            filter: known.peer_filter.iter().cloned().collect(),
+            filter,
             orders: ordered,
+            patience: self.whereabouts.patience,
         };
         let tell = self.tell.clone();
         self.runtime.spawn(async move {
@@ -186,12 +234,22 @@ impl Live {
                 let _ = tell.send((link, happening));
             };
             if let Err(error) = player.play(said).await {
-                said(Happening::Complaint(format!("cannot be made: {error}")));
+                said(Happening::Failed(with_causes(&error)));
             }
             said(Happening::Gone);
         });
         self.players.insert(link, Playing::Broker { orders, peer: None });
-        Ok(())
+    }
+
+    /// Waits until there is a peering, or why not is known.
+    fn is_added(&mut self, link: usize) -> bool {
+        self.until(|other, happening| {
+            other == link && matches!(happening, Happening::Added(_) | Happening::Gone)
+        })
+    }
+
+    fn connection(&self) -> Connection {
+        self.tls.clone().map_or(Connection::Plaintext, Connection::Tls)
     }
 
     /// Gives a player an order, and waits until the running process has heard what it is about.
@@ -204,17 +262,25 @@ impl Live {
             other == link && matches!(happening, Happening::Heard | Happening::Gone)
         };
         if orders.send(order).is_ok() && !self.until(is_heard) {
-            self.complain(
-                link,
-                format_args!("does not answer a ping within {} s", LIMIT.as_secs()),
-            );
+            let patience = self.whereabouts.patience;
+            self.complain(link, format_args!("does not answer a ping within {patience:?}"));
         }
     }
 
     /// Connects as a WebSocket client.
-    fn play_client(&mut self, link: usize) -> Result<(), tokio_tungstenite::tungstenite::Error> {
-        let url = format!("ws://{}{PATH}", self.whereabouts.websocket);
-        let (socket, _) = self.runtime.block_on(connect_async(url))?;
+    fn play_client(&mut self, link: usize) -> io::Result<()> {
+        let protection = if self.whereabouts.websocket_tls {
+            self.connection()
+        } else {
+            Connection::Plaintext
+        };
+        let patience = self.whereabouts.patience;
+        let connected = upgraded(&self.whereabouts.websocket, protection, patience);
+        let socket = self
+            .runtime
+            .block_on(async { timeout(patience, connected).await })
+            .unwrap_or_else(|_| Err(io::Error::other(self.not_in_time())))?;
+        self.reached[1] = true;
         let (mut sink, mut stream) = socket.split();
         let (say, mut said) = unbounded_channel::<Bytes>();
         self.runtime.spawn(async move {
@@ -244,13 +310,33 @@ impl Live {
         Ok(())
     }
 
+    fn not_in_time(&self) -> String {
+        format!("it does not come about within {:?}", self.whereabouts.patience)
+    }
+
     fn complain(&mut self, link: usize, what: impl std::fmt::Display) {
-        let with = self.life.links.get(&link).map(|known| known.with.clone());
-        self.complaints.push(format!(
-            "connection {} with the {}: {what}",
-            link + 1,
-            with.unwrap_or_default()
-        ));
+        self.complaints.push(format!("{}: {what}", self.in_words(link)));
+    }
+
+    /// A connection is missing. If it is the first of its kind, the others will not be there either.
+    fn failed(&mut self, link: usize, why: &str) {
+        let is_client = self
+            .life
+            .links
+            .get(&link)
+            .is_some_and(|known| known.peer.is_none());
+        if self.reached[usize::from(is_client)] {
+            self.complain(link, format_args!("cannot be made: {why}"));
+        } else if self.unreachable.is_none() {
+            self.unreachable = Some(format!("{} cannot be made: {why}", self.in_words(link)));
+        }
+    }
+
+    fn in_words(&self, link: usize) -> String {
+        match self.life.links.get(&link) {
+            Some(known) => format!("connection {} with the {}", link + 1, known.with),
+            None => "a connection that is not in the recording".into(),
+        }
     }
 
     /// Ends a player's connection in good order: what the peer under test has sent before still comes.
@@ -285,24 +371,18 @@ impl Subject for Live {
         };
         let Some(id) = known.peer else {
             if let Err(error) = self.play_client(link) {
-                self.complain(link, format_args!("cannot be made: {error}"));
+                self.failed(link, &with_causes(&error));
             }
             return;
         };
         if let Err(error) = self.play_peer(link, &known, id) {
-            self.complain(link, format_args!("cannot be made: {error}"));
+            self.failed(link, &error.to_string());
             return;
         }
-        let is_there = |other, happening: &Happening| {
-            other == link && matches!(happening, Happening::Added(_) | Happening::Gone)
-        };
-        if self.until(is_there) {
+        if self.is_added(link) {
             self.order(link, Order::Ask);
         } else {
-            self.complain(
-                link,
-                format_args!("does not come about within {} s", LIMIT.as_secs()),
-            );
+            self.failed(link, &self.not_in_time());
         }
     }
 
@@ -328,8 +408,22 @@ impl Subject for Live {
         }
     }
 
-    /// Not over a connection of its own: nobody in the recording shows what it would be like.
-    fn unrecorded(&mut self, _topic: &ZeekString, _event: Event) {}
+    fn unrecorded(&mut self, topic: &ZeekString, event: Event) {
+        // Beyond those of the recording.
+        let link = usize::MAX - self.strangers;
+        let id = stranger(self.strangers);
+        self.strangers += 1;
+        let Some(envelope) = envelope(id, topic, event) else {
+            return;
+        };
+        let way = Way::Connect(self.whereabouts.broker.clone(), self.connection());
+        self.spawn_player(link, way, id, Filter::default());
+        if self.is_added(link) {
+            self.order(link, Order::Send(envelope));
+        } else {
+            self.failed(link, &self.not_in_time());
+        }
+    }
 
     fn text(&mut self, link: usize, text: &Bytes) {
         if let Some(Playing::Client(say)) = self.players.get(&link) {
@@ -382,7 +476,28 @@ impl Subject for Live {
         true
     }
 
+    fn gives_up(&self) -> bool {
+        self.unreachable.is_some()
+    }
+
     fn log(&self) -> Option<&[String]> {
         None
     }
+}
+
+/// A WebSocket connection, on which nothing was said.
+async fn upgraded(
+    target: &PeerAddress,
+    protection: Connection,
+    patience: Duration,
+) -> io::Result<WebSocketStream<Transport<TcpStream>>> {
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    let transport = protection.connect(stream, patience).await.map_err(over_tls)?;
+    let upgraded = client_async(format!("ws://{target}{PATH}"), transport).await;
+    upgraded.map(|(socket, _)| socket).map_err(io::Error::other)
+}
+
+/// What is wrong with TLS, whoever reports it.
+fn over_tls(error: TlsError) -> io::Error {
+    io::Error::other(error)
 }

@@ -48,6 +48,7 @@ use broker_codec::{
     Data,
     data::{Port, to_data},
 };
+use broker_endpoint::tls::TlsConfigError;
 use mgmt_agent::core::broker;
 use mgmt_api::Dialect;
 use mgmt_controller::core::{Configurations, Settings, Slot};
@@ -121,6 +122,17 @@ pub enum LiveError {
         /// How often.
         lives: usize,
     },
+    /// Nobody in the recording can talk to the running process.
+    #[error("cannot replay with the running {role}: {reason}")]
+    Unreachable {
+        /// The role.
+        role: String,
+        /// The first connection, and why there is none.
+        reason: String,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsConfigError),
     /// The system refuses threads or sockets.
     #[error("cannot start the asynchronous runtime")]
     Runtime(#[from] io::Error),
@@ -134,6 +146,7 @@ pub fn with_running(
 ) -> Result<Report, LiveError> {
     let (lives, mut ledger, mut report) = begin(capture, options)?;
     report.peer = Some(whereabouts.broker.to_string());
+    report.tls = Some(whereabouts.tls.name());
     let [life] = &lives[..] else {
         return Err(LiveError::Restarted {
             role: options.role.to_string(),
@@ -147,6 +160,12 @@ pub fn with_running(
     };
     let mut subject = live::Live::new(Arc::clone(&life), whereabouts.clone(), place)?;
     run(capture, options, &life, &mut subject, &mut ledger, &mut report);
+    if let Some(reason) = subject.unreachable() {
+        return Err(LiveError::Unreachable {
+            role: options.role.to_string(),
+            reason: reason.to_owned(),
+        });
+    }
     report.settle(&ledger.without_logs());
     Ok(report)
 }

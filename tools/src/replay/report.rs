@@ -19,6 +19,9 @@ pub struct Report {
     /// Where the peer is, if it is a running process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// How Broker connections with that process are protected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<&'static str>,
     /// How many processes had the role, one after the other.
     pub lives: usize,
     /// What was compared, and how often.
@@ -195,6 +198,9 @@ impl fmt::Display for Report {
         write!(f, "{} as {}", self.scenario, self.role)?;
         if let Some(peer) = &self.peer {
             write!(f, ", {peer}")?;
+        }
+        if let Some(tls) = self.tls {
+            write!(f, " (TLS: {tls})")?;
         }
         writeln!(f, ": {verdict}")?;
         let Compared {

@@ -39,6 +39,10 @@ pub(super) trait Subject {
     fn outputs(&mut self) -> Vec<(usize, Output)>;
     /// What went wrong with it since the last call, in words.
     fn complaints(&mut self) -> Vec<String>;
+    /// Whether nothing of it can be compared, so that there is no use in going on.
+    fn gives_up(&self) -> bool {
+        false
+    }
     /// Whether it is a process with an endpoint of its own: then its handshakes are not seen, and what it sends takes its time.
     fn is_running(&self) -> bool;
     /// The lines of its management log of level INFO and above, if they can be seen.

@@ -1,14 +1,24 @@
 //! What the peer under test asks of the Supervisor, and the recorded one did not.
 
-use broker_codec::{Data, zeek::Event};
+use broker_codec::{Data, Envelope, data::ZeekString, zeek::Event};
 
 use super::Engine;
 use crate::replay::{
     capture::Content,
+    recording::event_of,
     standin::{self, Reaction},
     statement::Statement,
     waivers::Deviation,
 };
+
+const STATUS_REQUEST: &str = "SupervisorControl::status_request";
+
+/// The requests for which our agent asks for the status, and those before 5.0 did not.
+const DEPLOYING: [&[u8]; 3] = [
+    b"::deploy_request",
+    b"::set_configuration_request",
+    b"::agent_standby_request",
+];
 
 impl Engine<'_> {
     /// Answers for the Supervisor what the recorded peer did not ask, as far as that is waived.
@@ -40,12 +50,62 @@ impl Engine<'_> {
         }
     }
 
-    /// Whether the recorded peer made the same request to the Supervisor from here on. The status is asked for again and again:
-    /// of these requests only one counts that it makes before the next thing is asked of it.
+    /// Waits for what a running peer is known to do because of a request, and the recorded one did not: that it asks for the status, of
+    /// which `before` is an earlier count, and that it answers. Later, it could not be told from what is recorded there.
+    pub(super) fn await_unrecorded(&mut self, link: usize, envelope: &Envelope, before: usize) {
+        let Some(request) = event_of(envelope).filter(|_| self.subject.is_running()) else {
+            return;
+        };
+        let deploys = DEPLOYING.iter().any(|verb| request.name.ends_with(verb));
+        let status = Event {
+            name: STATUS_REQUEST.into(),
+            args: vec![Data::String("".into()), Data::String("".into())],
+            metadata: None,
+        };
+        let mut links = self.life.links.iter();
+        let supervisor = links
+            .find(|(_, known)| known.is_supervisor)
+            .map(|(link, _)| *link);
+        if let (true, Some(supervisor)) = (deploys, supervisor)
+            && self.ledger.can_take(&Deviation::Extra(STATUS_REQUEST.into()))
+            && !self.is_recorded_later(supervisor, &status)
+        {
+            while self.unrecorded.len() == before && self.subject.wait(Some(supervisor)) {
+                self.fetch();
+            }
+        }
+        let Some(verb) = request.name.strip_suffix(b"_request") else {
+            return;
+        };
+        let answer = ZeekString::from([verb, b"_response"].concat().as_slice());
+        if self.ledger.can_take(&Deviation::Extra(answer.to_string()))
+            && !self.is_answered_later(link, &answer, request.args.first())
+        {
+            while !self.has_sent(link, &answer) && self.subject.wait(Some(link)) {
+                self.fetch();
+            }
+        }
+    }
+
+    fn is_answered_later(&self, link: usize, answer: &ZeekString, reqid: Option<&Data>) -> bool {
+        let mut rest = self.capture.messages.iter().skip(self.position);
+        rest.any(|message| {
+            let Content::Envelope(envelope) = &message.content else {
+                return false;
+            };
+            message.connection == link
+                && event_of(envelope)
+                    .is_some_and(|event| event.name == *answer && event.args.first() == reqid)
+        })
+    }
+
+    /// Whether the recorded peer made the same request to the Supervisor from here on: what is looked at may be that request, for which
+    /// a running peer takes its time. The status is asked for again and again: of these requests only one counts that it makes before
+    /// the next thing is asked of it.
     fn is_recorded_later(&self, link: usize, event: &Event) -> bool {
-        let asks_for_status = event.name == "SupervisorControl::status_request";
-        let rest = self.capture.messages.iter().skip(self.position + 1);
-        for message in rest {
+        let asks_for_status = event.name == STATUS_REQUEST;
+        let rest = self.capture.messages.iter().skip(self.position);
+        for (distance, message) in rest.enumerate() {
             let (Some(known), Content::Envelope(envelope)) =
                 (self.life.links.get(&message.connection), &message.content)
             else {
@@ -58,7 +118,7 @@ impl Engine<'_> {
                 if message.connection == link && standin::is_counterpart(&statement, event) {
                     return true;
                 }
-            } else if asks_for_status && statement.event.name.ends_with(b"_request") {
+            } else if asks_for_status && distance > 0 && statement.event.name.ends_with(b"_request") {
                 return false;
             }
         }

@@ -14,6 +14,9 @@ use crate::replay::{
 /// Hellos that a running agent cannot be expected to say.
 pub(super) const HELLOS: &str = "hellos repeated for an earlier peering";
 
+/// Requests that a running peer makes again because the recording is waited for.
+pub(super) const REPETITIONS: &str = "requests repeated while the recording was waited for";
+
 /// What the peer under test owes the others.
 #[derive(Debug, Default)]
 pub(super) struct Debts {
@@ -76,6 +79,15 @@ fn reqid(event: &Event) -> Option<&ZeekString> {
 }
 
 impl Engine<'_> {
+    /// Whether a running peer asks again what it has asked under the same id, rather than what is recorded: something that it does
+    /// not do was waited for, and with it the answer.
+    pub(super) fn is_repetition(&self, sent: &Event, recorded: &Event) -> bool {
+        let asked = reqid(sent).and_then(|own| self.ids.recorded(own));
+        self.subject.is_running()
+            && sent.name.ends_with(b"_request")
+            && asked.is_some_and(|asked| Some(asked) != reqid(recorded))
+    }
+
     /// Waits until the counterpart of a request to the Supervisor is there: the order of a burst is that of a hash table, and a
     /// running peer may still be at it.
     pub(super) fn await_rest_of_burst(&mut self, link: usize, recorded: &Statement) {
@@ -88,15 +100,23 @@ impl Engine<'_> {
     }
 
     fn has_counterpart(&self, link: usize, recorded: &Statement) -> bool {
-        let queue = self.queues.get(&link).into_iter().flatten();
-        let mut events = queue.filter_map(|sent| match &sent.what {
-            Said::Event(statement) => Some(statement),
-            Said::Handshake(_) | Said::Text(_) => None,
-        });
-        events.any(|sent| {
+        self.waiting(link).any(|sent| {
             sent.event.name == recorded.event.name
                 && !self.is_unrecorded(&sent.event)
                 && self.likeness(sent, recorded) > 1
+        })
+    }
+
+    /// Whether such an event has been sent and not been asked for yet.
+    pub(super) fn has_sent(&self, link: usize, name: &ZeekString) -> bool {
+        self.waiting(link).any(|sent| sent.event.name == *name)
+    }
+
+    fn waiting(&self, link: usize) -> impl Iterator<Item = &Statement> {
+        let queue = self.queues.get(&link).into_iter().flatten();
+        queue.filter_map(|sent| match &sent.what {
+            Said::Event(statement) => Some(statement),
+            Said::Handshake(_) | Said::Text(_) => None,
         })
     }
 }

@@ -12,7 +12,10 @@ use broker_codec::{
     handshake::{Admission, Handshake, Output as Step, Role},
     peering::{Peering, PeeringOutput},
 };
-use broker_endpoint::PeerAddress;
+use broker_endpoint::{
+    PeerAddress,
+    tls::{Acceptance, Connection, TlsError, Transport},
+};
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,7 +23,7 @@ use tokio::{
     sync::mpsc::UnboundedReceiver,
 };
 
-use super::{Happening, Output};
+use super::{Happening, Output, over_tls};
 
 /// The content of pings. Not empty: Zeek 6.1 and older close the connection for that.
 const HEARD: &[u8] = b"heard?";
@@ -29,17 +32,14 @@ const HEARD: &[u8] = b"heard?";
 #[derive(Debug)]
 pub(super) enum Way {
     /// The player.
-    Connect(PeerAddress),
+    Connect(PeerAddress, Connection),
     /// The running process.
-    Accept(TcpListener),
+    Accept(TcpListener, Acceptance),
 }
 
-/// Why a handshake fails with a peer that is to be reached without TLS.
-const SPEAKS_TLS: &str = "the peer speaks TLS, and replay does not: start it with Broker::disable_ssl=T";
-
-/// The same, if it has not said so: Broker speaks first to whoever connects.
-const SAYS_NOTHING: &str = "closed by the peer without a word. It may speak TLS, and replay does not: start it with \
-    Broker::disable_ssl=T";
+/// Why a handshake fails without TLS, if the peer has not said so: Broker speaks first to whoever connects.
+const SAYS_NOTHING: &str =
+    "closed by the peer without a word; it may speak TLS, which is off here (Broker::disable_ssl)";
 
 /// What a player is to do.
 #[derive(Debug)]
@@ -59,21 +59,27 @@ pub(super) struct Player {
     pub(super) own: EndpointId,
     pub(super) filter: Filter,
     pub(super) orders: UnboundedReceiver<Order>,
+    /// How long the handshake of TLS may take.
+    pub(super) patience: Duration,
 }
 
 impl Player {
     /// Plays until the connection ends, or nobody listens. An error says why the peering did not come about.
     pub(super) async fn play(self, tell: impl Fn(Happening)) -> io::Result<()> {
-        let (stream, role) = match self.way {
-            Way::Connect(target) => {
+        let (transport, role) = match self.way {
+            Way::Connect(target, protection) => {
                 let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-                (stream, Role::Connector)
+                stream.set_nodelay(true)?;
+                (protection.connect(stream, self.patience).await, Role::Connector)
             }
-            Way::Accept(listener) => (listener.accept().await?.0, Role::Acceptor),
+            Way::Accept(listener, protection) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                (protection.accept(stream, self.patience).await, Role::Acceptor)
+            }
         };
-        stream.set_nodelay(true)?;
         let mut wire = Wire {
-            stream,
+            stream: transport.map_err(over_tls)?,
             buffer: BytesMut::new(),
             decoder: FrameDecoder::handshake(),
         };
@@ -96,7 +102,7 @@ impl Player {
 /// A connection as a stream of frames.
 #[derive(Debug)]
 struct Wire {
-    stream: TcpStream,
+    stream: Transport<TcpStream>,
     buffer: BytesMut,
     decoder: FrameDecoder,
 }
@@ -108,7 +114,11 @@ impl Wire {
             if let Some(frame) = self.decoder.decode(&mut self.buffer).map_err(io::Error::other)? {
                 return Ok(Some(frame));
             }
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            // That its certificate is refused, a client of TLS 1.3 hears only here.
+            let read = self.stream.read_buf(&mut self.buffer).await;
+            if read.map_err(|error| TlsError::from_transport(error).map_or_else(|error| error, over_tls))?
+                == 0
+            {
                 return Ok(None);
             }
         }
@@ -142,9 +152,11 @@ impl Wire {
                 Ok(Some(frame)) => machine.handle_frame(&frame),
                 // Its hello or its alert: a record of TLS, which as the length of a frame is too much.
                 Err(_) if matches!(self.buffer[..], [20..=23, 3, ..]) => {
-                    return Err(io::Error::other(SPEAKS_TLS));
+                    return Err(over_tls(TlsError::TlsPeer));
                 }
-                Ok(None) | Err(_) if !has_spoken => return Err(io::Error::other(SAYS_NOTHING)),
+                Ok(None) | Err(_) if !has_spoken && !self.stream.is_tls() => {
+                    return Err(io::Error::other(SAYS_NOTHING));
+                }
                 Ok(None) => return Err(io::Error::other("closed by the peer during the handshake")),
                 Err(error) => return Err(error),
             }
