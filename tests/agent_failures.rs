@@ -28,16 +28,16 @@ use crate::{
     },
 };
 
-const AGENT: &str = "instance-1";
+pub(crate) const AGENT: &str = "instance-1";
 
 /// The controller's own patience: an agent that is heard of before has answered within its own, 5 seconds. The rest is for a busy
 /// machine to start zeek-client.
 const IN_TIME: Duration = Duration::from_secs(10);
 
-/// How long a busy machine may take for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a busy machine may take for anything, half a minute for the end of a node included.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-const CLUSTER: &str = "
+pub(crate) const CLUSTER: &str = "
 [instances]
 instance-1
 
@@ -52,16 +52,16 @@ interface = lo
 ";
 
 /// A controller with one instance.
-struct World {
+pub(crate) struct World {
     _runtime: Runtime,
     controller: Controller,
-    instance: Instance<'static>,
+    pub(crate) instance: Instance<'static>,
     /// What agents say, as clients see it.
     news: Receiver<String>,
 }
 
 impl World {
-    fn start(plan: impl FnOnce(&mut Plan<'static>)) -> Self {
+    pub(crate) fn start(plan: impl FnOnce(&mut Plan<'static>)) -> Self {
         const ANONYMOUS: &Protection = &Protection::Anonymous;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -94,17 +94,22 @@ impl World {
     }
 
     /// Waits for an agent to say something like this.
-    fn news_about(&self, what: &str) {
+    pub(crate) fn news_about(&self, what: &str) {
+        self.news_with(&[what]);
+    }
+
+    /// Waits for an agent to say something with all of these words.
+    pub(crate) fn news_with(&self, words: &[&str]) {
         loop {
             let text = self.news.recv_timeout(PATIENCE);
-            let text = text.unwrap_or_else(|error| panic!("nothing about {what}: {error}"));
-            if text.contains(what) {
+            let text = text.unwrap_or_else(|error| panic!("nothing about {words:?}: {error}"));
+            if words.iter().all(|word| text.contains(word)) {
                 return;
             }
         }
     }
 
-    fn run(&mut self, arguments: &[&str], stdin: Option<&str>) -> (Outcome, Value) {
+    pub(crate) fn run(&mut self, arguments: &[&str], stdin: Option<&str>) -> (Outcome, Value) {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let outcome = ZeekClient::release("1.5.0").run(self.controller.websocket(), &arguments, stdin);
         let printed = serde_json::from_str(&outcome.stdout);
@@ -113,7 +118,7 @@ impl World {
     }
 
     /// Runs zeek-client, which must succeed, and returns its results.
-    fn succeed(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
+    pub(crate) fn succeed(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
         let (outcome, printed) = self.run(arguments, stdin);
         assert_eq!(outcome.exit, 0, "{arguments:?}: {}", outcome.stdout);
         assert_eq!(printed["errors"], json!([]), "{arguments:?}: {}", outcome.stdout);
@@ -121,7 +126,7 @@ impl World {
     }
 
     /// Runs zeek-client, which must fail in time, and returns what it prints.
-    fn fail(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
+    pub(crate) fn fail(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
         let (outcome, printed) = self.run(arguments, stdin);
         assert_eq!(outcome.exit, 1, "{arguments:?}: {}", outcome.stdout);
         assert!(
@@ -132,7 +137,7 @@ impl World {
         printed
     }
 
-    fn deploy(&mut self) {
+    pub(crate) fn deploy(&mut self) {
         let results = self.succeed(&["deploy-config", "-"], Some(CLUSTER));
         let running = json!({ "instance": AGENT, "success": true });
         assert_eq!(
@@ -142,7 +147,7 @@ impl World {
     }
 
     /// The state of each node, as `get-nodes` shows it, and its process id.
-    fn nodes(&mut self) -> BTreeMap<String, (String, u32)> {
+    pub(crate) fn nodes(&mut self) -> BTreeMap<String, (String, u32)> {
         let results = self.succeed(&["get-nodes"], None);
         let nodes = results[AGENT].as_object().expect("an object");
         let node = |(name, node): (&String, &Value)| {
@@ -154,7 +159,7 @@ impl World {
         nodes.iter().map(node).collect()
     }
 
-    fn wait_for_running(&mut self, count: usize) {
+    pub(crate) fn wait_for_running(&mut self, count: usize) {
         wait_for_running(&mut self.controller, count);
     }
 }

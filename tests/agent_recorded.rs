@@ -1,7 +1,7 @@
 //! Recorded sessions of zeek-client with Zeek's controller and agents, repeated with ours and a stand-in for the Supervisor:
 //! exit code, standard output and standard error must be as recorded, with ids and process ids mapped one to one.
 
-use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use serde_json::Value;
 use stand_ins::NodeBehaviour;
@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::{
     cluster::{
-        ControllerAt, Instance, Plan, Protection, ask_until, start_controller, wait_for_running, zeek_binary,
+        ControllerAt, Instance, Plan, Protection, ask_until, installation, start_controller, wait_for_running,
     },
     controller::Controller,
     ids::IdMap,
@@ -50,9 +50,7 @@ fn a_session_with_certificates() {
 
 #[test]
 fn a_session_with_a_supervisor_that_the_agent_starts() {
-    let prefix = TempDir::with_prefix("zeek-").expect("a directory can be made");
-    fs::create_dir(prefix.path().join("bin")).expect("a directory can be made");
-    symlink(zeek_binary(), prefix.path().join("bin/zeek")).expect("a link can be made");
+    let prefix = installation();
     repeat_with("a2c", &Protection::Anonymous, Some(prefix.path()));
 }
 

@@ -13,7 +13,8 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+use stand_ins::{SUPERVISOR_VARIABLE, SupervisorBehaviour};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -22,10 +23,10 @@ use crate::support::{
     controlling::Controlling,
 };
 
-const NAME: &str = "agent-1";
+pub(crate) const NAME: &str = "agent-1";
 
 /// A host with a Zeek installation, in which an agent starts its Supervisor.
-struct Host {
+pub(crate) struct Host {
     home: TempDir,
 }
 
@@ -45,39 +46,43 @@ impl Drop for Host {
 
 impl Host {
     /// With the stand-in as its Zeek.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let host = Self::without_zeek();
         symlink(zeek_binary(), host.zeek()).expect("a link can be made");
         host
     }
 
-    fn without_zeek() -> Self {
+    pub(crate) fn without_zeek() -> Self {
         let home = TempDir::with_prefix("supervised-").expect("a directory can be made");
         fs::create_dir(home.path().join("bin")).expect("a directory can be made");
         Self { home }
     }
 
     /// With a shell script as its Zeek.
-    fn with_zeek(script: &str) -> Self {
+    pub(crate) fn with_zeek(script: &str) -> Self {
         let host = Self::without_zeek();
-        fs::write(host.zeek(), script).expect("a file can be written");
-        fs::set_permissions(host.zeek(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        host.install(script);
         host
     }
 
-    fn zeek(&self) -> PathBuf {
+    fn install(&self, script: &str) {
+        fs::write(self.zeek(), script).expect("a file can be written");
+        fs::set_permissions(self.zeek(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+
+    pub(crate) fn zeek(&self) -> PathBuf {
         self.home.path().join("bin/zeek")
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.home.path().join("state/nodes").join(NAME)
     }
 
-    fn start(&self, further: &[&str]) -> Daemon {
+    pub(crate) fn start(&self, further: &[&str]) -> Daemon {
         self.start_at("127.0.0.1:0", "127.0.0.1:0", further)
     }
 
-    fn start_at(&self, listen: &str, supervisor: &str, further: &[&str]) -> Daemon {
+    pub(crate) fn start_at(&self, listen: &str, supervisor: &str, further: &[&str]) -> Daemon {
         let home = self.home.path();
         let ready_file = home.join("agent.json");
         let mut command = Command::new(agent_binary());
@@ -104,31 +109,31 @@ impl Host {
     }
 
     /// What the agent has written down about its Supervisor.
-    fn record(&self) -> Option<Value> {
+    pub(crate) fn record(&self) -> Option<Value> {
         let text = fs::read(self.dir().join("supervisor/supervisor.json")).ok()?;
         Some(serde_json::from_slice(&text).expect("the record is JSON"))
     }
 
-    fn supervisor(&self) -> Pid {
+    pub(crate) fn supervisor(&self) -> Pid {
         pid(self.record().expect("a Supervisor runs")["pid"].as_i64())
     }
 }
 
-fn pid(number: Option<i64>) -> Pid {
+pub(crate) fn pid(number: Option<i64>) -> Pid {
     let number = number.and_then(|number| i32::try_from(number).ok());
     number.and_then(Pid::from_raw).expect("a process id")
 }
 
-fn pids(nodes: &[NodeStatus]) -> Vec<Pid> {
+pub(crate) fn pids(nodes: &[NodeStatus]) -> Vec<Pid> {
     nodes.iter().map(|node| pid(node.pid)).collect()
 }
 
-fn lives(process: Pid) -> bool {
+pub(crate) fn lives(process: Pid) -> bool {
     !ends_within(process, 0)
 }
 
 /// Whether a process ends in this many seconds. One that nobody has waited for has ended as well.
-fn ends_within(process: Pid, seconds: i64) -> bool {
+pub(crate) fn ends_within(process: Pid, seconds: i64) -> bool {
     let Ok(descriptor) = pidfd_open(process, PidfdFlags::empty()) else {
         return true;
     };
@@ -140,7 +145,7 @@ fn ends_within(process: Pid, seconds: i64) -> bool {
     ended.expect("a process can be waited for") == 1
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -148,7 +153,7 @@ fn runtime() -> Runtime {
         .expect("threads can be started")
 }
 
-fn assert_all_succeed(results: &[mgmt_api::ResultRecord], count: usize) {
+pub(crate) fn assert_all_succeed(results: &[mgmt_api::ResultRecord], count: usize) {
     assert_eq!(results.len(), count, "{results:?}");
     assert!(results.iter().all(|result| result.success), "{results:?}");
 }
@@ -211,6 +216,39 @@ fn a_supervisor_that_is_killed_is_started_again_with_its_nodes_and_clients_hear_
     assert!(after.iter().all(|process| !before.contains(process)));
     assert_ne!(host.supervisor(), supervisor);
     agent.stop();
+}
+
+/// What a Supervisor wants its records to look like depends on its Zeek, and it has no nodes to show it by.
+#[test]
+fn a_zeek_that_is_replaced_meanwhile_is_told_what_it_understands() {
+    let runtime = runtime();
+    let host = Host::without_zeek();
+    let behaviour = host.home.path().join("behaviour");
+    let install = |zeek_version: &str| {
+        let supervisor = SupervisorBehaviour {
+            zeek_version: zeek_version.into(),
+            ..SupervisorBehaviour::default()
+        };
+        fs::write(&behaviour, json!(supervisor).to_string()).expect("a file can be written");
+    };
+    install("9.0.0");
+    host.install(&format!(
+        "#!/bin/sh\n{SUPERVISOR_VARIABLE}=$(cat '{}') exec '{}' \"$@\"\n",
+        behaviour.display(),
+        zeek_binary().display()
+    ));
+    let agent = host.start(&[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_all_succeed(&controlling.deploy("c1", &["one"]), 1);
+    install("6.0.9");
+    kill_process(host.supervisor(), Signal::KILL).expect("it runs");
+    controlling.hear_states(&["one"], State::Unknown);
+    controlling.hear_states(&["one"], State::Running);
+    assert_all_succeed(&controlling.deploy("c2", &["two", "three"]), 2);
+    let log = agent.stop();
+    assert!(log.contains("another Zeek is installed"), "{log}");
+    assert!(log.contains("zeek version 6.0.9"), "{log}");
 }
 
 #[test]

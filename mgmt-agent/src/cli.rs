@@ -9,8 +9,8 @@ use crate::{config::PeerOption, simulate};
 
 /// Drop-in replacement for the agent of Zeek's Management framework.
 ///
-/// Without a subcommand, and with `run`, the agent starts. Settings come from the command line, then the environment
-/// variables of Zeek's agent, then defaults.
+/// Without a subcommand, and with `run`, the agent starts. Settings come from options on the command line, then
+/// `Module::name=value` arguments, then `--redefs` files, then the environment variables of Zeek's agent, then defaults.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -87,6 +87,10 @@ pub struct SettingArgs {
     /// Start the Supervisor, keep it running, and end it at the end
     #[arg(long)]
     pub start_supervisor: bool,
+    /// How long a Supervisor that we have started may leave all questions unanswered before it is ended and started again; 0sec for
+    /// ever [default: 60sec]
+    #[arg(long, value_name = "INTERVAL", requires = "start_supervisor")]
+    pub supervisor_patience: Option<String>,
     /// Run no Zeek but stand-ins for its Supervisor and nodes, to see a cluster where there is no Zeek. They analyse no
     /// traffic
     #[arg(long, conflicts_with = "start_supervisor")]

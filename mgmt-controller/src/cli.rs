@@ -8,8 +8,9 @@ use mgmt_host::config::{HostArgs, Listener};
 
 /// Drop-in replacement for the cluster controller of Zeek's Management framework.
 ///
-/// Without a subcommand, and with `run`, the controller starts. Settings come from the command line, then the
-/// environment variables of Zeek's controller, then defaults.
+/// Without a subcommand, and with `run`, the controller starts. Settings come from options on the command line, then
+/// `Module::name=value` arguments, then `--redefs` files, then the environment variables of Zeek's controller, then
+/// defaults.
 #[derive(Debug, Parser)]
 #[command(
     version,

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, BufRead},
     net::SocketAddr,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, OnceLock},
@@ -224,6 +225,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) protection: &'a Protection,
     /// Where Zeek is installed, if the agent is to start its Supervisor. Otherwise a stand-in is there.
     pub(crate) zeek: Option<PathBuf>,
+    /// Whether the agent is to run a simulation, as an operator has it who knows of no other way to make it behave.
+    pub(crate) simulate: bool,
     /// How the Supervisor behaves.
     pub(crate) supervisor: SupervisorBehaviour,
     /// How nodes behave unless their own environment says otherwise.
@@ -239,6 +242,7 @@ impl<'a> Plan<'a> {
             controller,
             protection,
             zeek: None,
+            simulate: false,
             supervisor: SupervisorBehaviour::default(),
             nodes: NodeBehaviour::default(),
             further: Vec::new(),
@@ -293,6 +297,9 @@ impl<'a> Instance<'a> {
                 .arg(prefix)
                 .env_clear()
                 .env("PATH", "/usr/bin:/bin");
+            self.behave(&mut command);
+        } else if self.plan.simulate {
+            command.arg("--simulate").env_clear();
         } else {
             command
                 .args(["--supervisor", &self.relay.address().to_string()])
@@ -301,7 +308,7 @@ impl<'a> Instance<'a> {
                 .arg(home)
                 .env_clear();
         }
-        self.behave(&mut command)
+        command
             .args(["--name", self.plan.name, "--controller", &controller])
             .args(["--listen", &self.listen.to_string()])
             .arg("--state-dir")
@@ -320,15 +327,15 @@ impl<'a> Instance<'a> {
     }
 
     /// Tells stand-ins how to behave.
-    fn behave<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+    fn behave(&self, command: &mut Command) {
         command
             .env(SUPERVISOR_VARIABLE, json!(self.plan.supervisor).to_string())
-            .env(NODE_VARIABLE, json!(self.plan.nodes).to_string())
+            .env(NODE_VARIABLE, json!(self.plan.nodes).to_string());
     }
 
     /// Starts the Supervisor, with another Broker ID each time.
     pub(crate) fn start_supervisor(&mut self) {
-        if self.plan.zeek.is_some() {
+        if self.plan.zeek.is_some() || self.plan.simulate {
             return;
         }
         let home = self.home.path();
@@ -368,14 +375,47 @@ impl<'a> Instance<'a> {
         self.listen
     }
 
-    /// Stops both in good order.
-    pub(crate) fn stop(&mut self) {
+    /// A file below its directory.
+    pub(crate) fn read(&self, file: &str) -> String {
+        let path = self.home.path().join(file);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The command lines of all processes that work in its directories: agent, Supervisor, nodes, and what these have started.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let home = self.home.path().canonicalize().expect("it is there");
+        let processes = fs::read_dir("/proc").expect("there is a /proc");
+        let works_here = |process: &PathBuf| {
+            // Not that of one that has ended, or of another user's.
+            fs::read_link(process.join("cwd")).is_ok_and(|directory| directory.starts_with(&home))
+        };
+        processes
+            .map(|entry| entry.expect("it can be read").path())
+            .filter(works_here)
+            .map(|process| {
+                let line = fs::read(process.join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            })
+            .collect()
+    }
+
+    /// Stops both in good order; no process may be left. Returns what the agent wrote to standard error.
+    pub(crate) fn stop(&mut self) -> String {
         // As when Zeek's Supervisor ends: the agent is one of its nodes.
-        if let Some(agent) = self.agent.take() {
-            agent.stop();
-        }
+        let log = self.agent.take().map(Daemon::stop).unwrap_or_default();
         if let Some(supervisor) = self.supervisor.take() {
             supervisor.stop();
         }
+        let left = self.processes();
+        assert!(left.is_empty(), "{left:#?} is left running:\n{log}");
+        log
     }
+}
+
+/// An installation of the stand-in for Zeek.
+pub(crate) fn installation() -> TempDir {
+    let prefix = TempDir::with_prefix("zeek-").expect("a directory can be made");
+    fs::create_dir(prefix.path().join("bin")).expect("a directory can be made");
+    symlink(zeek_binary(), prefix.path().join("bin/zeek")).expect("a link can be made");
+    prefix
 }

@@ -16,8 +16,9 @@ use tokio::{runtime::Runtime, time::timeout};
 
 use super::native::data_of;
 
-/// How long an agent may take for something that it must do; much longer than any of its own time-outs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an agent may take for something that it must do; much longer than any of its own time-outs, half a minute for the end of
+/// a Supervisor included.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A peering with an agent that listens.
 pub(crate) struct Controlling<'a> {
@@ -58,6 +59,16 @@ impl<'a> Controlling<'a> {
             if let Some(picked) = pick(event.parse().expect("an event of the agents' API")) {
                 return picked;
             }
+        }
+    }
+
+    /// Waits for so long, in which the agent must not tell anything.
+    pub(crate) fn hear_nothing_for(&mut self, time: Duration) {
+        let heard = self
+            .runtime
+            .block_on(async { timeout(time, self.endpoint.recv()).await });
+        if let Ok(event) = heard {
+            panic!("the agent tells: {event:?}");
         }
     }
 

@@ -19,8 +19,12 @@ pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
 };
 
-pub use self::network_info::{NetworkInfo, PeerOption};
-use self::zeek::{InstalledZeek, Layout};
+use self::zeek::Layout;
+pub(crate) use self::zeek::version_now;
+pub use self::{
+    network_info::{NetworkInfo, PeerOption},
+    zeek::InstalledZeek,
+};
 use crate::{
     cli::SettingArgs,
     core::{self, Archival, broker::Settings},
@@ -47,6 +51,7 @@ const NO_CONTROLLER: &str = "0.0.0.0";
 const PEER_API: &str = "peer api";
 const ZEEK_VERSION: &str = "zeek version";
 const NODE_SCRIPT: &str = "node script";
+const SUPERVISOR_PATIENCE: &str = "supervisor patience";
 
 /// Everything that the agent needs to know to start.
 #[derive(Clone, Debug)]
@@ -63,6 +68,8 @@ pub struct Config {
     pub controller: Option<PeerAddress>,
     /// Where the Supervisor listens. Port 0 lets the system choose, if it is ours.
     pub supervisor: PeerAddress,
+    /// The Zeek that is installed, as of now.
+    pub installed_zeek: InstalledZeek,
     /// How to start the Supervisor, if that is for us to do.
     pub start_supervisor: Option<ZeekCommand>,
     /// How connections are protected, all of them.
@@ -104,6 +111,8 @@ impl Config {
         resolver.listener_flag(LISTEN, args.listen, "--listen");
         resolver.flag(ZEEK_VERSION, args.zeek_version.as_deref(), "--zeek-version");
         resolver.flag(NODE_SCRIPT, args.node_script.as_deref(), "--node-script");
+        let patience = args.supervisor_patience.as_deref();
+        resolver.flag(SUPERVISOR_PATIENCE, patience, "--supervisor-patience");
         resolver.flag(PEER_API, args.peer_api.as_deref(), "--peer-api");
         let controller = args.controller.as_ref().map(controller_value);
         resolver.flag(names::CONTROLLER, controller.as_deref(), "--controller");
@@ -173,6 +182,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         resolver.show("supervisor layout", given.value.show(), given.origin);
         given.value.0
     });
+    let patience = resolver.take(SUPERVISOR_PATIENCE, DEFAULT_PATIENCE).value;
     let own_script = directories.working.join("scripts/node.zeek");
     let (node_script, own_node_script) = node_script(resolver, args, own_script);
     let mut topic = |name, default: &str| resolver.take(name, default.to_owned()).value.into();
@@ -194,6 +204,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         supervisor: core::zeek::Settings {
             topic: topic(names::SUPERVISOR_TOPIC, mgmt_api::topics::SUPERVISOR),
             answer_timeout: request_timeout.mul_f64(ANSWER_SHARE),
+            patience: Some(patience).filter(|patience| !patience.is_zero()),
             installed: zeek.layout(),
             configured,
         },
@@ -208,6 +219,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         listen,
         controller,
         supervisor,
+        installed_zeek: zeek,
         start_supervisor,
         broker_tls,
         connect_retry,
@@ -223,6 +235,10 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         effective: Vec::new(),
     }
 }
+
+/// How long a Supervisor of ours may be silent. Its nodes go on meanwhile, and end with it: longer than it takes a busy
+/// machine to start Zeek.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The part of a request's time that the Supervisor has for its answer: 4 of Zeek's 5 seconds.
 const ANSWER_SHARE: f64 = 0.8;

@@ -2,7 +2,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use mgmt_api::SupervisorLayout;
@@ -14,11 +15,11 @@ pub(super) const SHIM: &str = "policy/frameworks/management/supervisor";
 
 /// What is known of the installed Zeek.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct InstalledZeek {
+pub struct InstalledZeek {
     /// The program, if it is there.
-    pub(super) program: Option<PathBuf>,
+    pub program: Option<PathBuf>,
     /// What it says that it is.
-    pub(super) version: Option<String>,
+    pub version: Option<String>,
 }
 
 impl InstalledZeek {
@@ -32,7 +33,7 @@ impl InstalledZeek {
     }
 
     /// The layout of its Supervisor's records.
-    pub(super) fn layout(&self) -> Option<SupervisorLayout> {
+    pub(crate) fn layout(&self) -> Option<SupervisorLayout> {
         self.version.as_deref().and_then(SupervisorLayout::of_version)
     }
 }
@@ -44,13 +45,30 @@ pub(super) fn lacks_script(prefix: &Path, script: &str) -> bool {
     !script.is_dir() && scripts.join("base/init-default.zeek").is_file()
 }
 
+/// How long a running agent waits for a Zeek to say which one it is.
+const VERSION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a Zeek says that it is now: it may have been replaced.
+pub(crate) async fn version_now(program: PathBuf) -> Option<String> {
+    let mut command = tokio::process::Command::from(ask_version(&program));
+    let output = command.kill_on_drop(true).output();
+    read_version(tokio::time::timeout(VERSION_PATIENCE, output).await.ok()?.ok()?)
+}
+
 fn version(program: &Path) -> Option<String> {
-    let output = Command::new(program)
+    read_version(ask_version(program).output().ok()?)
+}
+
+fn ask_version(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
         .arg("--version")
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+        .stderr(Stdio::null());
+    command
+}
+
+fn read_version(output: Output) -> Option<String> {
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?.trim();
     (output.status.success() && !line.is_empty()).then(|| line.to_owned())

@@ -235,6 +235,7 @@ impl Agent {
                 self.recover(turn);
             }
             Report::Lost { reason } => self.supervisor_lost(turn, &reason),
+            Report::GivenUp { reason } => self.supervisor_given_up(turn, &reason),
             Report::Status { id, status } => match self.commands.remove(&id) {
                 Some(Purpose::Deploy) => self.apply(turn, &status),
                 Some(Purpose::Recover) => self.recovered(turn, &status),

@@ -14,7 +14,7 @@ mod controllers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use broker_codec::{
     Data, EndpointId,
@@ -22,7 +22,8 @@ use broker_codec::{
     zeek::Event,
 };
 use mgmt_api::{
-    AgentRequest, Dialect, DialectError, IdSource, Level, NodeMessage, Now, dialect::Published, topics,
+    AgentRequest, Dialect, DialectError, IdSource, Level, NodeMessage, Now, SupervisorLayout,
+    dialect::Published, topics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -111,10 +112,17 @@ pub enum Input {
         /// Why, in words.
         reason: String,
     },
+    /// The Supervisor's process, which is ours, was started.
+    SupervisorStarted,
     /// The Supervisor's process, which we have started, has ended or could not be started.
     SupervisorEnded {
         /// Why, in words.
         reason: String,
+    },
+    /// Another Zeek is installed now.
+    Installed {
+        /// The layout of its Supervisor's records, if it is known.
+        layout: Option<SupervisorLayout>,
     },
     /// A peer published something on a topic of [`Settings::subscriptions`].
     Message {
@@ -172,6 +180,11 @@ pub enum Action {
         command: String,
         /// The line for the log.
         message: String,
+    },
+    /// End the Supervisor's process, which is ours, and start it again.
+    EndSupervisor {
+        /// How long it has been silent.
+        silence: Duration,
     },
     /// Count a message that is not obeyed, and say so.
     Refuse {
@@ -258,11 +271,12 @@ impl BrokerAgent {
                 self.supervisor_peer = None;
                 Inner::Supervisor(zeek::Input::Disconnected { reason })
             }
-            Input::SupervisorEnded { reason } => match self.supervisor_peer.take() {
-                Some(_) => Inner::Supervisor(zeek::Input::Disconnected { reason }),
-                // It may have been noticed by the end of its peering, which does not tell why.
-                None => Inner::Agent(input::Input::Supervisor(Report::Lost { reason })),
-            },
+            Input::SupervisorStarted => Inner::Supervisor(zeek::Input::ProcessStarted),
+            Input::SupervisorEnded { reason } => {
+                self.supervisor_peer = None;
+                Inner::Supervisor(zeek::Input::ProcessEnded { reason })
+            }
+            Input::Installed { layout } => Inner::Supervisor(zeek::Input::Installed(layout)),
             // The agent does not mind: controllers come back, and of nodes the Supervisor tells.
             Input::PeerLost { peer, .. } => {
                 self.controllers.lost(peer);
@@ -445,6 +459,7 @@ impl BrokerAgent {
                     let to = None;
                     actions.push(Action::Publish { to, topic, event });
                 }
+                zeek::Action::EndProcess { silence } => actions.push(Action::EndSupervisor { silence }),
                 zeek::Action::Report(report) => {
                     inputs.push_back(Inner::Agent(input::Input::Supervisor(report)));
                 }

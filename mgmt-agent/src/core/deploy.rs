@@ -307,6 +307,11 @@ impl Agent {
                 ..
             }) => {
                 problems.extend(more);
+                // DIFFERENCE(unfinished-nodes): all that Zeek's agent says is that the request timed out.
+                let lacking = awaited
+                    .iter()
+                    .filter_map(|name| self.nodes.get(name)?.what_it_lacks());
+                problems.extend(lacking.map(|error| self.failure(reqid.clone(), error)));
                 failed.extend(awaited);
                 self.respond_deployed(turn, reqid, problems, &failed);
             }
@@ -371,6 +376,19 @@ impl Agent {
                 // Whether it was done shows when the Supervisor is back.
                 Purpose::Create(_) | Purpose::Destroy(_) | Purpose::Recover => {}
             }
+        }
+    }
+
+    /// The Supervisor runs but does not answer, and is started again. That is news even if it could not be reached before.
+    pub(super) fn supervisor_given_up(&mut self, turn: &mut Turn, reason: &str) {
+        let was_there = self.unavailable.is_none();
+        self.supervisor_lost(turn, reason);
+        if !was_there {
+            self.raise(
+                turn,
+                format!("the Supervisor hangs: {reason}"),
+                ZeekString::default(),
+            );
         }
     }
 

@@ -50,6 +50,20 @@ impl OwnNode {
         }
     }
 
+    /// Why it has not said hello, if that can be told and the node cannot tell it by its output.
+    pub(super) fn what_it_lacks(&self) -> Option<String> {
+        let name = &self.node.name;
+        if !self.starts_due.is_empty() {
+            return Some(format!(
+                "the Supervisor has not started node {name} yet, it may be waiting for an earlier one to end"
+            ));
+        }
+        let pid = self.pid.filter(|_| self.node.state == State::Pending)?;
+        Some(format!(
+            "node {name} runs, PID {pid}, but has not connected to the agent"
+        ))
+    }
+
     /// The Supervisor is being told to start it.
     ///
     /// DIFFERENCE(node-outputs): what it wrote before counts no more. Zeek's agent keeps it, and may report it for a

@@ -57,6 +57,12 @@ pub enum Report {
         /// Why, in words.
         reason: String,
     },
+    /// It runs but does not answer, so it is ended and started again. Commands that have not ended end without another
+    /// report.
+    GivenUp {
+        /// Why, in words.
+        reason: String,
+    },
     /// These are the nodes.
     Status {
         /// The command's id.

@@ -20,6 +20,7 @@
 
 mod archiver;
 mod disk;
+mod leftovers;
 mod native;
 mod process;
 mod ready;
@@ -42,7 +43,7 @@ use mgmt_host::{
     process::with_causes,
     runtime::{HostError, Signals, at, block_on, enter, random_bytes, system},
 };
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 use tracing::field::display;
 
 pub use self::ready::READY_VERSION;
@@ -51,10 +52,10 @@ use self::{
     disk::{Disk, Done, Job},
     native::Native,
     ready::Ready,
-    supervisor::{Launch, Supervisor},
+    supervisor::{Change, Launch, Supervisor},
 };
 use crate::{
-    config::Config,
+    config::{Config, version_now},
     core::broker::{Action, BrokerAgent, Input, reqid_of},
     journal::Header,
     scripts,
@@ -107,6 +108,8 @@ struct Runtime {
     native: Native,
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Supervisor>,
+    /// A Supervisor that has connected, while the installed Zeek is asked which one it is now.
+    newcomer: Option<Newcomer>,
     disk: Disk,
     archivers: Archivers,
     log: ManagementLog,
@@ -114,6 +117,13 @@ struct Runtime {
     counters: Counters,
     /// Nobody else writes our log, or looks after our Supervisor.
     _lock: Lock,
+}
+
+/// A Supervisor that the core has not heard of yet.
+struct Newcomer {
+    added: Input,
+    /// What the installed Zeek says that it is.
+    version: JoinHandle<Option<String>>,
 }
 
 /// What the runtime has seen since its start.
@@ -193,6 +203,7 @@ impl Runtime {
             journal,
             native,
             supervisor: None,
+            newcomer: None,
             disk,
             archivers: Archivers::default(),
             log,
@@ -265,9 +276,21 @@ impl Runtime {
                     let Some(input) = self.done(done) else { continue };
                     input
                 }
-                Some(reason) = ended(self.supervisor.as_mut()) => Input::SupervisorEnded { reason },
+                Some(change) = changed(self.supervisor.as_mut()) => match change {
+                    Change::Started => Input::SupervisorStarted,
+                    Change::Ended { reason } => Input::SupervisorEnded { reason },
+                },
                 () = at(deadline) => Input::Tick,
-                input = self.native.next() => input.ok_or(HostError::Stopped("the Broker endpoint"))?,
+                version = version_of(self.newcomer.as_mut()) => {
+                    self.introduce(version).await;
+                    continue;
+                }
+                // What comes after the Supervisor waits as well, for a few seconds at most.
+                input = self.native.next(), if self.newcomer.is_none() => {
+                    let input = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
+                    let Some(input) = self.hold_back(input) else { continue };
+                    input
+                }
             };
             self.handle(input).await;
         }
@@ -321,6 +344,46 @@ impl Runtime {
         }
         tracing::info!(?counters, ?log, ?journal, "ended");
         Ok(())
+    }
+
+    /// A Supervisor that connects may be of another Zeek than the one before, and what it wants its records to look like shows
+    /// late: the installed Zeek is asked first.
+    fn hold_back(&mut self, input: Input) -> Option<Input> {
+        let is_supervisor = matches!(
+            &input,
+            Input::PeerAdded {
+                is_supervisor: true,
+                ..
+            }
+        );
+        match &self.config.installed_zeek.program {
+            Some(program) if is_supervisor => {
+                self.newcomer = Some(Newcomer {
+                    added: input,
+                    version: tokio::spawn(version_now(program.clone())),
+                });
+                None
+            }
+            _ => Some(input),
+        }
+    }
+
+    /// Lets the core know of the Supervisor, and of the Zeek that it probably is.
+    async fn introduce(&mut self, version: Option<String>) {
+        let known = &mut self.config.installed_zeek;
+        // One that does not say may be about to be replaced.
+        if version.is_some() && version != known.version {
+            let before = std::mem::replace(&mut known.version, version);
+            let layout = known.layout();
+            tracing::info!(now = known.version, before, "another Zeek is installed");
+            if layout.is_none() {
+                tracing::warn!(version = known.version, "the records of this Zeek are not known");
+            }
+            self.handle(Input::Installed { layout }).await;
+        }
+        if let Some(Newcomer { added, .. }) = self.newcomer.take() {
+            self.handle(added).await;
+        }
     }
 
     /// What the disk thread has done; perhaps the core must know.
@@ -384,6 +447,11 @@ impl Runtime {
                     tracing::warn!("the file system does not answer, an archival is left out");
                 }
             }
+            Action::EndSupervisor { silence } => {
+                if let Some(supervisor) = &self.supervisor {
+                    supervisor.end(silence);
+                }
+            }
             Action::Refuse { peer, topic, reason } => self.native.refuse(peer, &topic, &reason),
             Action::Unsendable { event, reason } => {
                 self.counters.unsendable += 1;
@@ -421,10 +489,19 @@ impl Runtime {
     }
 }
 
-/// Why the Supervisor's process has ended, if it is ours; for ever if it is not.
-async fn ended(supervisor: Option<&mut Supervisor>) -> Option<String> {
+/// What the installed Zeek says that it is, while somebody waits for that; else for ever. May be cancelled.
+async fn version_of(newcomer: Option<&mut Newcomer>) -> Option<String> {
+    match newcomer {
+        // A task that panicked has not found out.
+        Some(newcomer) => (&mut newcomer.version).await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}
+
+/// What becomes of the Supervisor's process, if it is ours; for ever if it is not.
+async fn changed(supervisor: Option<&mut Supervisor>) -> Option<Change> {
     match supervisor {
-        Some(supervisor) => supervisor.ended().await,
+        Some(supervisor) => supervisor.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -33,6 +33,15 @@ enum Watched {
     ByThread(oneshot::Receiver<()>),
 }
 
+/// How a process has ended that was to end.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    /// Its exit status, in words.
+    pub(super) status: String,
+    /// Whether it did as it was told: then it has ended its nodes.
+    pub(super) by_itself: bool,
+}
+
 /// What is written down about a process, so that it can be found again.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -95,13 +104,22 @@ impl Process {
         }
     }
 
-    /// Asks it to end, waits for that, and makes it end if it takes too long.
-    pub(super) async fn stop(&mut self) {
+    /// Asks it to end, waits for that, and makes it end if it takes too long. Returns how it ended.
+    pub(super) async fn stop(&mut self) -> Stopped {
         self.signal(Signal::TERM);
-        if timeout(STOP_PATIENCE, self.ended()).await.is_err() {
-            tracing::warn!(pid = self.id, "the Supervisor does not end, it is killed");
-            self.signal(Signal::KILL);
-            self.ended().await;
+        // If somebody has stopped it, it cannot do as it is told before it is continued.
+        self.signal(Signal::CONT);
+        if let Ok(status) = timeout(STOP_PATIENCE, self.ended()).await {
+            return Stopped {
+                status,
+                by_itself: true,
+            };
+        }
+        tracing::warn!(pid = self.id, "the Supervisor does not end, it is killed");
+        self.signal(Signal::KILL);
+        Stopped {
+            status: self.ended().await,
+            by_itself: false,
         }
     }
 
@@ -114,7 +132,8 @@ impl Process {
     }
 }
 
-fn open(id: i32) -> io::Result<OwnedFd> {
+/// A descriptor of a process, which never becomes another one's.
+pub(super) fn open(id: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(id).ok_or_else(|| io::Error::other("the process has no id"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }

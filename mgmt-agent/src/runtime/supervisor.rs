@@ -1,5 +1,6 @@
-//! The Supervisor's process, where it is us who starts it: `zeek -j` is started, watched, started again when it ends, and
-//! ended with us.
+//! The Supervisor's process, where it is us who starts it: `zeek -j` is started, watched, started again when it ends, ended
+//! when the core finds that it does not answer, and ended with us. Before it is started again, nothing of the one before
+//! is left ([`super::leftovers`]).
 //!
 //! It outlives a crash of ours, and its nodes with it: the next agent finds it by a record in its directory and takes it
 //! over, if it would start the same one.
@@ -16,12 +17,15 @@ use broker_codec::data::Port;
 use broker_endpoint::tls::TlsConfig;
 use mgmt_host::config::Value;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::{JoinHandle, spawn_blocking},
     time::{Instant, sleep},
 };
 
-use super::process::{Process, Record};
+use super::{
+    leftovers::{Mark, clear_away},
+    process::{Process, Record, STOP_PATIENCE, Stopped},
+};
 use crate::{
     config::{Config, ZeekCommand},
     scripts::local_address,
@@ -31,8 +35,11 @@ use crate::{
 const DELAY_MIN: Duration = Duration::from_secs(1);
 const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// A Supervisor that has lived for so long is not one that cannot start.
+/// A Supervisor that has lived for so long, and answered, is not one that cannot start.
 const STEADY: Duration = Duration::from_secs(30);
+
+/// How long processes have to end that nodes have started, when their Supervisor has ended in good order.
+const STRAY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much of what it wrote last is looked at for the reason of its end, in bytes.
 const TAIL_BYTES: u64 = 4096;
@@ -52,9 +59,27 @@ const NOT_INHERITED: [&str; 4] = [
 /// A handle to the task that looks after the process.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    ended: mpsc::Receiver<String>,
-    stop: oneshot::Sender<()>,
+    changes: mpsc::UnboundedReceiver<Change>,
+    orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
+}
+
+/// What becomes of the process.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// It was started, or taken over.
+    Started,
+    /// It has ended, or could not be started.
+    Ended { reason: String },
+}
+
+/// What the task is to do.
+#[derive(Debug)]
+enum Order {
+    /// End the process, which has been silent for so long, and start it again.
+    End { silence: Duration },
+    /// End the process for good.
+    Stop,
 }
 
 /// How a Supervisor is started. Two that are equal do the same.
@@ -94,18 +119,26 @@ impl Launch {
         }
     }
 
+    /// What its processes are known by; its directory is made if need be.
+    fn mark(&self) -> io::Result<Mark> {
+        fs::create_dir_all(&self.directory)?;
+        Mark::new(&self.directory, &self.arguments)
+    }
+
     fn record_path(&self) -> PathBuf {
         self.directory.join("supervisor.json")
     }
 
     /// Starts the process, with new files for its output.
     fn start(&self) -> io::Result<Process> {
-        fs::create_dir_all(&self.directory)?;
+        let mark = self.mark()?;
+        let (variable, value) = mark.variable();
         let file = |name| fs::File::create(self.directory.join(name));
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env(variable, value)
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(file("stdout")?)
@@ -167,62 +200,178 @@ fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
 impl Supervisor {
     /// Starts looking after a Supervisor, and returns at once.
     pub(super) fn keep(launch: Launch) -> Self {
-        let (tell, ended) = mpsc::channel(1);
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(keep(launch, tell, stopped));
-        Self { ended, stop, task }
+        // At most two a second, and fetched before messages of peers.
+        let (tell, changes) = mpsc::unbounded_channel();
+        let (orders, to_do) = mpsc::unbounded_channel();
+        let keeper = Keeper {
+            launch,
+            tell,
+            orders: to_do,
+        };
+        let task = tokio::spawn(keeper.keep());
+        Self {
+            changes,
+            orders,
+            task,
+        }
     }
 
-    /// Why the process has ended, or could not be started. May be cancelled.
-    pub(super) async fn ended(&mut self) -> Option<String> {
-        self.ended.recv().await
+    /// What becomes of the process. May be cancelled.
+    pub(super) async fn changed(&mut self) -> Option<Change> {
+        self.changes.recv().await
     }
 
-    /// Ends the process and its nodes. Takes as long as these need, at most [`super::process::STOP_PATIENCE`].
-    pub(super) async fn stop(self) {
+    /// Ends the process, which has been silent for so long, and starts it again. Returns at once.
+    pub(super) fn end(&self, silence: Duration) {
         // If the task is gone already, so is the process.
-        let _ = self.stop.send(());
+        let _ = self.orders.send(Order::End { silence });
+    }
+
+    /// Ends the process and its nodes. Takes as long as these need, at most twice [`STOP_PATIENCE`].
+    pub(super) async fn stop(self) {
+        let _ = self.orders.send(Order::Stop);
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the task that looks after the Supervisor panicked");
         }
     }
 }
 
-async fn keep(launch: Launch, tell: mpsc::Sender<String>, mut stop: oneshot::Receiver<()>) {
-    let mut delay = DELAY_MIN;
-    let mut process = take_over(&launch).await;
-    loop {
-        let started = Instant::now();
-        let running = match process.take() {
-            Some(process) => Ok(process),
-            None => start(&launch).await,
-        };
-        let reason = match running {
-            Ok(mut running) => {
-                tokio::select! {
-                    status = running.ended() => ended_by(&launch, &status).await,
-                    _ = &mut stop => {
-                        tracing::info!(pid = running.id(), "ending the Supervisor and its nodes");
-                        running.stop().await;
-                        forget(&launch).await;
-                        return;
-                    }
-                }
+/// Looks after the process.
+struct Keeper {
+    launch: Launch,
+    tell: mpsc::UnboundedSender<Change>,
+    orders: mpsc::UnboundedReceiver<Order>,
+}
+
+/// The end of a process that was not to end for good.
+struct End {
+    reason: String,
+    /// How long it lived and did what it was there for.
+    lived: Duration,
+    /// How long what it has left may take to end.
+    patience: Duration,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut delay = DELAY_MIN;
+        let mut process = self.take_over().await;
+        loop {
+            let running = match process.take() {
+                Some(process) => Ok(process),
+                None => start(&self.launch).await,
+            };
+            let end = match running {
+                Ok(running) => match self.look_after(running).await {
+                    Some(end) => end,
+                    None => return,
+                },
+                Err(error) => End {
+                    reason: format!("{} cannot be started: {error}", self.launch.program.display()),
+                    lived: Duration::ZERO,
+                    patience: Duration::ZERO,
+                },
+            };
+            if end.lived >= STEADY {
+                delay = DELAY_MIN;
             }
-            Err(error) => format!("{} cannot be started: {error}", launch.program.display()),
-        };
-        if started.elapsed() >= STEADY {
-            delay = DELAY_MIN;
+            let End { reason, patience, .. } = end;
+            tracing::error!(reason, again_in = ?delay, "the Supervisor does not run");
+            // Nobody listens any more while the agent ends.
+            let _ = self.tell.send(Change::Ended { reason });
+            self.clear_away(patience).await;
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = stopped(&mut self.orders) => return,
+            }
+            delay = DELAY_MAX.min(delay * 2);
         }
-        tracing::error!(reason, again_in = ?delay, "the Supervisor does not run");
-        // One that has not been fetched says the same.
-        let _ = tell.try_send(reason);
-        tokio::select! {
-            () = sleep(delay) => {}
-            _ = &mut stop => return,
-        }
-        delay = DELAY_MAX.min(delay * 2);
     }
+
+    /// Waits for the end of the process, or ends it. `None` if it is not to be started again.
+    async fn look_after(&mut self, mut process: Process) -> Option<End> {
+        let started = Instant::now();
+        let _ = self.tell.send(Change::Started);
+        let order = tokio::select! {
+            status = process.ended() => {
+                return Some(End {
+                    reason: ended_by(&self.launch, &format!("its process has ended ({status})")).await,
+                    lived: started.elapsed(),
+                    patience: STOP_PATIENCE,
+                });
+            }
+            order = self.orders.recv() => order,
+        };
+        if let Some(Order::End { silence }) = order {
+            tracing::warn!(
+                pid = process.id(),
+                ?silence,
+                "ending the Supervisor, as it does not answer"
+            );
+            let lived = started.elapsed().saturating_sub(silence);
+            let Stopped { status, by_itself } = process.stop().await;
+            let reason = format!("its process did not answer and was ended ({status})");
+            return Some(End {
+                reason: ended_by(&self.launch, &reason).await,
+                lived,
+                patience: patience_with_leftovers(by_itself),
+            });
+        }
+        tracing::info!(pid = process.id(), "ending the Supervisor and its nodes");
+        let stopped = process.stop().await;
+        self.clear_away(patience_with_leftovers(stopped.by_itself)).await;
+        forget(&self.launch).await;
+        None
+    }
+
+    /// Takes the process over that an agent before this one has left, or ends it if this one would start another one.
+    async fn take_over(&self) -> Option<Process> {
+        let to_find = self.launch.clone();
+        let left = blocking(move || to_find.left_behind()).await.ok().flatten();
+        let Some((mut process, same)) = left else {
+            self.clear_away(STOP_PATIENCE).await;
+            return None;
+        };
+        if same {
+            tracing::info!(
+                pid = process.id(),
+                "taking over the Supervisor that an earlier agent has left"
+            );
+            return Some(process);
+        }
+        tracing::info!(
+            pid = process.id(),
+            "ending the Supervisor that an earlier agent has left, as it was started in another way"
+        );
+        let stopped = process.stop().await;
+        self.clear_away(patience_with_leftovers(stopped.by_itself)).await;
+        None
+    }
+
+    /// Sees to it that no process of an earlier Supervisor is left.
+    async fn clear_away(&self, patience: Duration) {
+        let launch = self.launch.clone();
+        match blocking(move || launch.mark()).await.and_then(|mark| mark) {
+            Ok(mark) => clear_away(mark, patience).await,
+            // Without its directory it cannot be started either.
+            Err(error) => tracing::debug!(%error, "there is no mark of an earlier Supervisor"),
+        }
+    }
+}
+
+/// Nodes of a Supervisor that was killed are ended by its stem, in order. What is left by one that has ended its nodes
+/// nobody looks after.
+const fn patience_with_leftovers(ended_by_itself: bool) -> Duration {
+    if ended_by_itself {
+        STRAY_PATIENCE
+    } else {
+        STOP_PATIENCE
+    }
+}
+
+/// Waits for the order to stop. Others are about a process that has ended.
+async fn stopped(orders: &mut mpsc::UnboundedReceiver<Order>) {
+    while let Some(Order::End { .. }) = orders.recv().await {}
 }
 
 async fn start(launch: &Launch) -> io::Result<Process> {
@@ -235,31 +384,13 @@ async fn start(launch: &Launch) -> io::Result<Process> {
     Ok(process)
 }
 
-/// Takes the process over that an agent before this one has left, or ends it if this one would start another one.
-async fn take_over(launch: &Launch) -> Option<Process> {
-    let to_find = launch.clone();
-    let (mut process, same) = blocking(move || to_find.left_behind()).await.ok()??;
-    if same {
-        tracing::info!(
-            pid = process.id(),
-            "taking over the Supervisor that an earlier agent has left"
-        );
-        return Some(process);
-    }
-    tracing::info!(
-        pid = process.id(),
-        "ending the Supervisor that an earlier agent has left, as it was started in another way"
-    );
-    process.stop().await;
-    None
-}
-
-async fn ended_by(launch: &Launch, status: &str) -> String {
+/// Why it has ended, with its last words.
+async fn ended_by(launch: &Launch, reason: &str) -> String {
     let to_ask = launch.clone();
     let words = blocking(move || to_ask.last_words()).await.ok().flatten();
     match words {
-        Some(words) => format!("its process has ended ({status}): {words}"),
-        None => format!("its process has ended ({status})"),
+        Some(words) => format!("{reason}: {words}"),
+        None => reason.to_owned(),
     }
 }
 
@@ -270,7 +401,7 @@ async fn forget(launch: &Launch) {
 }
 
 /// Off the loop: file systems may block for long.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)
 }
 

@@ -21,6 +21,7 @@ transcript::transcripts!(
     standby,
     start,
     start_listening,
+    supervisor_given_up,
     supervisor_lost,
     supervisor_lost_deploying,
     supervisor_lost_standby,

@@ -370,14 +370,16 @@ proptest! {
         prop_assert_eq!(world.observer.open, BTreeSet::new());
     }
 
-    /// The agent on a `zeek -j` process that answers some requests, in any order, and is restarted at times.
+    /// The agent on a `zeek -j` process that answers some requests, in any order, and is restarted at times, also by us.
     #[test]
     fn every_request_is_answered_once_over_a_zeek_supervisor(ops in vec(op(), 0..80)) {
         let settings = zeek::Settings {
             installed: Some(SupervisorLayout::V7_0),
+            patience: Some(Duration::from_secs(6)),
             ..zeek::Settings::default()
         };
         let mut supervisor = zeek::ZeekSupervisor::new(settings);
+        let _ = supervisor.step(Now::START, zeek::Input::ProcessStarted);
         let mut world = World::new();
         let mut asked: Vec<Event> = Vec::new();
         let mut ended = Ended::default();
@@ -441,7 +443,7 @@ impl Ended {
 
     fn report(&mut self, report: &Report) {
         match report {
-            Report::Lost { .. } => self.open.clear(),
+            Report::Lost { .. } | Report::GivenUp { .. } => self.open.clear(),
             Report::Status { id, .. }
             | Report::Created { id, .. }
             | Report::Restarted { id, .. }
@@ -464,6 +466,17 @@ fn pump(
         match action {
             zeek::Action::Log { .. } => {}
             zeek::Action::Publish { event, .. } => asked.push(event),
+            zeek::Action::EndProcess { .. } => {
+                let reason = "killed".into();
+                pump(
+                    world,
+                    supervisor,
+                    zeek::Input::ProcessEnded { reason },
+                    asked,
+                    ended,
+                );
+                pump(world, supervisor, zeek::Input::ProcessStarted, asked, ended);
+            }
             zeek::Action::Report(report) => {
                 ended.report(&report);
                 for command in world.step(Input::Supervisor(report)) {

@@ -12,6 +12,10 @@ pub const NODE_VARIABLE: &str = "STAND_IN_NODE";
 /// How a Supervisor behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "faults that can be combined at will"
+)]
 pub struct SupervisorBehaviour {
     /// Which Zeek it is, as in `6.0.9`: decides the layout of records, the metadata of events, and what `--version` prints.
     pub zeek_version: String,
@@ -19,6 +23,8 @@ pub struct SupervisorBehaviour {
     pub deaf: bool,
     /// After this many requests it does nothing any more, though its connections stay.
     pub hang_after: Option<u64>,
+    /// Ends by SIGKILL only.
+    pub ignores_sigterm: bool,
     /// The nodes that it refuses to create, and with which text.
     pub refuse: BTreeMap<String, String>,
     /// Writes a line of JSON to its standard output when it listens: its `pid`, and `broker`, the addresses.
@@ -33,6 +39,7 @@ impl Default for SupervisorBehaviour {
             zeek_version: "9.0.0".into(),
             deaf: false,
             hang_after: None,
+            ignores_sigterm: false,
             refuse: BTreeMap::new(),
             tells_ready: false,
             announced: false,
@@ -68,6 +75,8 @@ pub struct NodeBehaviour {
     pub mute: bool,
     /// Ends by SIGKILL only.
     pub ignores_sigterm: bool,
+    /// Lives on when its Supervisor is killed. Zeek's nodes do, for up to 26 seconds.
+    pub outlives_supervisor: bool,
     /// Writes to its standard output without a pause, once it has said hello.
     pub floods_output: bool,
     /// Says hello to its agent again and again, without a pause.

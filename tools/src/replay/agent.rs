@@ -96,6 +96,8 @@ impl InProcess {
                 }
                 | Action::MakeDirectory { .. }
                 | Action::RunArchiver { .. }
+                // No recorded agent had started its Supervisor.
+                | Action::EndSupervisor { .. }
                 // What the recorded agent heard and had no handler for.
                 | Action::Refuse { .. } => {}
                 Action::Log { message, .. } => self.log.push(message),

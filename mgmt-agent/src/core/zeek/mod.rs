@@ -3,10 +3,12 @@
 //!
 //! A machine of the same form as the agent: commands and what comes from the Supervisor go in, events and reports come
 //! out. It has three jobs of its own: it brings records into the layout of the Supervisor's Zeek, it notices a
-//! Supervisor that does not answer, and it writes what Zeek's agent writes into its log about all this.
+//! Supervisor that does not answer, and has it ended if its process is ours, and it writes what Zeek's agent writes into
+//! its log about all this.
 
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use mgmt_api::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::watch::QUESTIONS;
+use self::watch::{Due, Watch};
 use super::supervision::{Command, Report};
 
 /// What an operator can choose.
@@ -31,7 +35,11 @@ pub struct Settings {
     /// How long the Supervisor may take to answer. Shorter than the agent's requests may take, so that their answers
     /// can say why they failed.
     pub answer_timeout: Duration,
+    /// How long a Supervisor whose process is ours may be silent. After each quarter of that time it is asked something,
+    /// and at the end it is ended, to be started again. `None`: for ever.
+    pub patience: Option<Duration>,
     /// The layout of the Zeek that is installed, by `zeek --version`: counts while the Supervisor has not shown its own.
+    /// May change, see [`Input::Installed`].
     pub installed: Option<SupervisorLayout>,
     /// The layout that is configured: counts if the other two are not known.
     pub configured: Option<SupervisorLayout>,
@@ -42,6 +50,7 @@ impl Default for Settings {
         Self {
             topic: topics::SUPERVISOR.into(),
             answer_timeout: Duration::from_secs(4),
+            patience: Some(Duration::from_secs(60)),
             installed: None,
             configured: None,
         }
@@ -58,6 +67,15 @@ pub enum Input {
         /// Why, in words.
         reason: String,
     },
+    /// Its process, which is ours, was started.
+    ProcessStarted,
+    /// Its process, which was ours, has ended or could not be started.
+    ProcessEnded {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The Zeek that is installed now has this layout, if that is known.
+    Installed(Option<SupervisorLayout>),
     /// The agent wants something.
     Command(Command),
     /// An event from the Supervisor, on any topic. Nobody else's get here.
@@ -85,6 +103,11 @@ pub enum Action {
     },
     /// Tell the agent.
     Report(Report),
+    /// End the Supervisor's process, which is ours, and start it again.
+    EndProcess {
+        /// How long it has been silent.
+        silence: Duration,
+    },
 }
 
 /// The Supervisor, as the agent sees it.
@@ -94,6 +117,11 @@ pub struct ZeekSupervisor {
     connection: Option<Connection>,
     /// The commands that the Supervisor has not answered, by id.
     awaited: RequestTable<ZeekString, &'static str>,
+    watch: Watch,
+    /// Whether its process is being ended, because it does not answer.
+    is_being_ended: bool,
+    /// How many questions there have been that nobody but us wanted answered.
+    questions: u64,
     now: Now,
 }
 
@@ -110,9 +138,12 @@ impl ZeekSupervisor {
     /// One that is not connected.
     pub fn new(settings: Settings) -> Self {
         Self {
+            watch: Watch::new(settings.patience),
             settings,
             connection: None,
             awaited: RequestTable::new(),
+            is_being_ended: false,
+            questions: 0,
             now: Now::START,
         }
     }
@@ -127,28 +158,84 @@ impl ZeekSupervisor {
         let mut actions = Vec::new();
         self.expire(&mut actions);
         match input {
+            // By one that is about to end.
+            Input::Connected if self.is_being_ended => {}
             Input::Connected => {
                 self.disconnected(&mut actions, "connected anew".into());
                 self.connection = Some(Connection::default());
                 actions.push(Action::Report(Report::Ready));
             }
             Input::Disconnected { reason } => self.disconnected(&mut actions, reason),
+            Input::ProcessStarted => {
+                self.is_being_ended = false;
+                self.watch.started(self.now);
+            }
+            Input::ProcessEnded { reason } => {
+                self.is_being_ended = false;
+                self.watch.ended();
+                self.lost(&mut actions, Report::Lost { reason });
+            }
+            Input::Installed(layout) => self.settings.installed = layout,
             Input::Command(command) => self.command(&mut actions, command),
             Input::Event(event) => self.event(&mut actions, event),
             Input::Tick => {}
         }
+        self.look_after(&mut actions);
         actions
     }
 
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
-        self.awaited.deadline()
+        let watch = self.watch.deadline(self.connection.is_some());
+        [self.awaited.deadline(), watch].into_iter().flatten().min()
     }
 
     fn disconnected(&mut self, actions: &mut Vec<Action>, reason: String) {
-        if self.connection.take().is_some() {
-            self.awaited = RequestTable::new();
-            actions.push(Action::Report(Report::Lost { reason }));
+        // If it is not connected, this has been told.
+        if self.connection.is_some() {
+            self.lost(actions, Report::Lost { reason });
+        }
+    }
+
+    /// Ends all that is under way; the report says why.
+    fn lost(&mut self, actions: &mut Vec<Action>, report: Report) {
+        self.connection = None;
+        self.awaited = RequestTable::new();
+        actions.push(Action::Report(report));
+    }
+
+    /// Sees to it that a Supervisor of ours answers. What it is asked for that reason is in no log.
+    fn look_after(&mut self, actions: &mut Vec<Action>) {
+        match self.watch.due(self.now, self.connection.is_some()) {
+            None => {}
+            Some(Due::Question) => {
+                self.questions += 1;
+                let request = SupervisorRequest::Status {
+                    reqid: format!("{QUESTION}-{}", self.questions).into(),
+                    // There is none of that name, so the answer is short.
+                    node: QUESTION.into(),
+                };
+                if let Ok(event) = Event::of(&request) {
+                    actions.push(Action::Publish {
+                        topic: self.settings.topic.clone(),
+                        event,
+                    });
+                }
+            }
+            Some(Due::End(silence)) => {
+                let seconds = silence.as_secs_f64();
+                let what = match &self.connection {
+                    Some(Connection { answers: true, .. }) => {
+                        format!("it has not answered for {seconds}s")
+                    }
+                    Some(_) => format!("it has not answered for {seconds}s{DEAF}"),
+                    None => format!("its process runs, but has not been connected for {seconds}s"),
+                };
+                let reason = format!("{what}; it is ended and started again");
+                self.is_being_ended = true;
+                self.lost(actions, Report::GivenUp { reason });
+                actions.push(Action::EndProcess { silence });
+            }
         }
     }
 
@@ -211,6 +298,7 @@ impl ZeekSupervisor {
 
     fn event(&mut self, actions: &mut Vec<Action>, event: Event) {
         if let Ok(SupervisorMessage::NodeExit { node, outputs }) = event.parse() {
+            self.watch.heard(self.now);
             log(
                 actions,
                 format!("rx Management::Supervisor::API::notify_node_exit {node}"),
@@ -238,7 +326,10 @@ impl ZeekSupervisor {
         match response {
             Ok(response) => {
                 connection.answers = true;
-                self.response(actions, response);
+                self.watch.heard(self.now);
+                if !id.is_some_and(|id| id.starts_with(QUESTION.as_bytes())) {
+                    self.response(actions, response);
+                }
             }
             // Requests of others: everybody who subscribes to the topic gets them.
             Err(Unreadable::Data(error)) if matches!(error.kind, DataErrorKind::UnknownEvent(_)) => {}
@@ -321,6 +412,9 @@ impl ZeekSupervisor {
         }
     }
 }
+
+/// In the ids of questions that only the answer matters of, and the node that they are about.
+const QUESTION: &str = "mgmt-agent-question";
 
 /// The likely reason why a Supervisor has never answered.
 const DEAF: &str = ", although it is connected: from Zeek 8.1 on it answers only if it loads \

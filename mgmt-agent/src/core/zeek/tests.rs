@@ -423,3 +423,128 @@ fn what_the_supervisors_zeek_lacks_is_refused_in_words() {
         ))]
     );
 }
+
+#[test]
+fn a_supervisor_of_ours_that_is_silent_is_asked_and_then_ended() {
+    let mut supervisor = ZeekSupervisor::new(Settings {
+        patience: Some(Duration::from_secs(8)),
+        ..Settings::default()
+    });
+    assert_eq!(supervisor.step(at(1.0), Input::ProcessStarted), []);
+    assert_eq!(
+        supervisor.step(at(2.0), Input::Connected),
+        [Action::Report(Report::Ready)]
+    );
+    let question = |number: u32| {
+        let request = SupervisorRequest::Status {
+            reqid: format!("mgmt-agent-question-{number}").into(),
+            node: "mgmt-agent-question".into(),
+        };
+        // Not in the log: nobody wants to know.
+        [Action::Publish {
+            topic: "zeek/supervisor".into(),
+            event: Event::of(&request).unwrap(),
+        }]
+    };
+    assert_eq!(supervisor.deadline(), Some(at(3.0)));
+    assert_eq!(supervisor.step(at(3.0), Input::Tick), question(1));
+    let answer = SupervisorResponse::Status {
+        reqid: "mgmt-agent-question-1".into(),
+        result: SupervisorStatus::default(),
+    };
+    assert_eq!(supervisor.step(at(4.0), response(&answer)), []);
+    assert_eq!(supervisor.deadline(), Some(at(6.0)));
+    for (time, number) in [(6.0, 2), (8.0, 3), (10.0, 4)] {
+        assert_eq!(supervisor.step(at(time), Input::Tick), question(number));
+    }
+    let reason = "it has not answered for 8s; it is ended and started again";
+    let given_up = [
+        Action::Report(Report::GivenUp {
+            reason: reason.into(),
+        }),
+        Action::EndProcess {
+            silence: Duration::from_secs(8),
+        },
+    ];
+    let _ = supervisor.step(at(11.0), status("1"));
+    assert_eq!(supervisor.step(at(12.0), Input::Tick), given_up);
+    assert_eq!(supervisor.deadline(), None, "the command has ended with it");
+
+    // Whatever it does now, it is about to end.
+    assert_eq!(supervisor.step(at(13.0), Input::Connected), []);
+    assert_eq!(
+        reports(supervisor.step(at(13.0), status("2"))),
+        [failure("2", "not connected to the Supervisor")]
+    );
+    let reason = String::from("killed");
+    assert_eq!(
+        supervisor.step(
+            at(14.0),
+            Input::ProcessEnded {
+                reason: reason.clone()
+            }
+        ),
+        [Action::Report(Report::Lost { reason })]
+    );
+    assert_eq!(supervisor.step(at(15.0), Input::ProcessStarted), []);
+    assert_eq!(
+        supervisor.step(at(15.0), Input::Connected),
+        [Action::Report(Report::Ready)]
+    );
+}
+
+#[test]
+fn a_supervisor_of_ours_that_cannot_be_connected_to_or_is_deaf_is_ended() {
+    let settings = Settings {
+        patience: Some(Duration::from_secs(8)),
+        ..Settings::default()
+    };
+    let end = |supervisor: &mut ZeekSupervisor, time| {
+        let actions = supervisor.step(at(time), Input::Tick);
+        match &actions[..] {
+            [
+                Action::Report(Report::GivenUp { reason }),
+                Action::EndProcess { .. },
+            ] => reason.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut supervisor = ZeekSupervisor::new(settings.clone());
+    let _ = supervisor.step(at(0.0), Input::ProcessStarted);
+    assert_eq!(
+        end(&mut supervisor, 8.0),
+        "its process runs, but has not been connected for 8s; it is ended and started again"
+    );
+    let mut supervisor = ZeekSupervisor::new(settings);
+    let _ = supervisor.step(at(0.0), Input::ProcessStarted);
+    let _ = supervisor.step(at(0.0), Input::Connected);
+    for time in [2.0, 4.0, 6.0] {
+        assert_eq!(supervisor.step(at(time), Input::Tick).len(), 1);
+    }
+    assert_eq!(
+        end(&mut supervisor, 8.0),
+        "it has not answered for 8s, although it is connected: from Zeek 8.1 on it answers only if it loads \
+         policy/frameworks/cluster/backend/broker; it is ended and started again"
+    );
+}
+
+#[test]
+fn a_supervisor_that_is_not_ours_is_never_ended() {
+    let mut supervisor = connected(Settings::default());
+    assert_eq!(supervisor.deadline(), None);
+    assert_eq!(supervisor.step(at(1000.0), Input::Tick), []);
+}
+
+#[test]
+fn another_zeek_that_is_installed_counts_from_then_on() {
+    let mut supervisor = connected(Settings {
+        installed: Some(SupervisorLayout::V7_0),
+        ..Settings::default()
+    });
+    let installed = Input::Installed(Some(SupervisorLayout::V5_0));
+    assert_eq!(supervisor.step(at(1.0), installed), []);
+    assert_eq!(
+        published_elements(&supervisor.step(at(1.0), create("1"))),
+        Some(10)
+    );
+}

@@ -1,7 +1,7 @@
 //! A cluster node: what an agent sees of it (`policy/frameworks/management/node`).
 //!
 //! It connects to its agent, says hello, and answers `get_id_value` for a few identifiers. It listens nowhere and talks to
-//! no other node. Its Supervisor tells it on standard input what to be; when that is killed, so is the node.
+//! no other node. Its Supervisor tells it on standard input what to be; when that is killed, so is the node, unless it is told to live on.
 
 mod values;
 
@@ -122,11 +122,13 @@ pub(crate) fn run(program: &Program, command_line: &CommandLine) -> ExitCode {
 }
 
 fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, NodeError> {
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
+    let behaviour = NodeBehaviour::of_environment()?;
+    if !behaviour.outlives_supervisor {
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
+    }
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes).map_err(NodeError::Read)?;
     let instructions = Instructions::from_bytes(&bytes)?;
-    let behaviour = NodeBehaviour::of_environment()?;
     let release = Release::of_version(&instructions.zeek_version)
         .ok_or_else(|| NodeError::UnknownRelease(instructions.zeek_version.clone()))?;
     let config = instructions.config;

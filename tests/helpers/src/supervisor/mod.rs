@@ -7,7 +7,8 @@
 //! output of nodes, in files and as news to the agent.
 //!
 //! Different from Zeek: the stem is no process of its own; nodes are started by `exec`; a node's output is not lost when it
-//! comes in bursts, the node waits instead; and nodes end at once, not after a second, when their Supervisor is killed.
+//! comes in bursts, the node waits instead; and nodes end at once, not after a second, when their Supervisor is killed,
+//! unless they are told to live on.
 
 mod outputs;
 mod revival;
@@ -188,7 +189,7 @@ impl Supervisor {
                 .is_some_and(|requests| self.requests >= requests);
             let next = tokio::select! {
                 biased;
-                _ = terminate.recv() => Next::Stop,
+                _ = terminate.recv(), if !self.behaviour.ignores_sigterm => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
                 Some(notice) = self.notices.recv(), if !hangs => Next::Notice(notice),
                 event = self.endpoint.recv(), if !hangs => {

@@ -1,0 +1,273 @@
+//! What a Supervisor of ours has left running: its nodes, if it was killed, and what nodes have started.
+//!
+//! Nodes are no children of Zeek's Supervisor but of its stem, which looks every second whether the Supervisor is there,
+//! and then takes up to 26 seconds to end them (`Supervisor.cc`, `Stem::Shutdown`). A Supervisor that is started meanwhile
+//! would have two processes write into the directory of each node, and the new ones would find their ports taken. So
+//! before a Supervisor is started, and at the end, whatever an earlier one has left is ended.
+//!
+//! It is known by an environment variable, which every process inherits, whoever is its parent by then. A process that
+//! has more rights than we have, such as a Zeek with file capabilities, does not show its environment; but the stem and
+//! its nodes are forks, so their command line is the Supervisor's.
+
+use std::{
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::Path,
+    process,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Signal, pidfd_send_signal},
+};
+use tokio::time::Instant;
+
+use super::{process::open, supervisor::blocking};
+
+/// The environment variable by which processes are known.
+const VARIABLE: &str = "MGMT_AGENT_SUPERVISOR";
+
+/// Between two signals. Zeek's stem waits for two seconds.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// How long processes that are killed may take to be gone: longer takes only one that the system does not let end.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the processes of a Supervisor have in common, and no others.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    value: String,
+    arguments: Vec<String>,
+}
+
+/// A process that is to go.
+#[derive(Debug)]
+struct Leftover {
+    id: i32,
+    descriptor: OwnedFd,
+}
+
+impl Mark {
+    /// The mark of a Supervisor that works in this directory, which exists, and is started with these arguments. The
+    /// directory counts as what it is, not only by its path: containers may have one of the same path.
+    pub(super) fn new(directory: &Path, arguments: &[String]) -> io::Result<Self> {
+        let known = fs::metadata(directory)?;
+        Ok(Self {
+            value: format!("{}:{}:{}", known.dev(), known.ino(), directory.display()),
+            arguments: arguments.to_vec(),
+        })
+    }
+
+    /// The environment variable that a Supervisor is to be started with.
+    pub(super) fn variable(&self) -> (&'static str, &str) {
+        (VARIABLE, &self.value)
+    }
+
+    /// Whether a process has it. One that has ended has nothing.
+    fn is_on(&self, id: i32) -> bool {
+        let read = |what: &str| fs::read(format!("/proc/{id}/{what}"));
+        match read("environ") {
+            Ok(environment) => environment
+                .split(|byte| *byte == 0)
+                .filter_map(|entry| entry.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))
+                .any(|value| value == self.value.as_bytes()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                read("cmdline").is_ok_and(|line| self.is_command_line(&line))
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Whether these are the Supervisor's arguments, after whatever it is called.
+    fn is_command_line(&self, line: &[u8]) -> bool {
+        let Some(line) = line.strip_suffix(b"\0") else {
+            return false;
+        };
+        let words = line.split(|byte| *byte == 0).skip(1);
+        words.eq(self.arguments.iter().map(String::as_bytes))
+    }
+
+    fn find(&self) -> io::Result<Vec<Leftover>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let id = std::str::from_utf8(name.as_bytes())
+                .ok()
+                .and_then(|name| name.parse().ok());
+            let Some(id) = id.filter(|id| u32::try_from(*id).is_ok_and(|id| id != process::id())) else {
+                continue;
+            };
+            // Looked at again when it is held: that is the one that a signal reaches.
+            if self.is_on(id)
+                && let Ok(descriptor) = open(id)
+                && self.is_on(id)
+            {
+                found.push(Leftover { id, descriptor });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Ends whatever has this mark, the Supervisor itself included: asks it to for so long, then kills it.
+pub(super) async fn clear_away(mark: Mark, patience: Duration) {
+    let since = Instant::now();
+    let mark = Arc::new(mark);
+    let mut told = None;
+    loop {
+        let to_look = Arc::clone(&mark);
+        let left = match blocking(move || to_look.find()).await.and_then(|found| found) {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see which processes an earlier Supervisor has left");
+                return;
+            }
+        };
+        if left.is_empty() {
+            return;
+        }
+        let waited = since.elapsed();
+        let (signal, name) = if waited < patience {
+            (Signal::TERM, "SIGTERM")
+        } else {
+            (Signal::KILL, "SIGKILL")
+        };
+        let pids: Vec<i32> = left.iter().map(|process| process.id).collect();
+        if waited >= patience + KILL_PATIENCE {
+            tracing::error!(
+                ?pids,
+                "processes that an earlier Supervisor has left do not end, nodes may have two"
+            );
+            return;
+        }
+        if told != Some(signal) {
+            tracing::warn!(
+                ?pids,
+                signal = name,
+                "ending processes that an earlier Supervisor has left"
+            );
+            told = Some(signal);
+        }
+        if blocking(move || end(&left, signal)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Signals, and waits for all to end, for [`ROUND`] at most.
+fn end(left: &[Leftover], signal: Signal) {
+    for process in left {
+        match pidfd_send_signal(&process.descriptor, signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => tracing::warn!(pid = process.id, %error, "cannot end a process"),
+        }
+    }
+    let began = std::time::Instant::now();
+    let mut waiting: Vec<&Leftover> = left.iter().collect();
+    while !waiting.is_empty() {
+        let rest = ROUND.saturating_sub(began.elapsed());
+        let Ok(patience) = Timespec::try_from(rest) else {
+            return;
+        };
+        let mut ends: Vec<_> = waiting
+            .iter()
+            .map(|process| PollFd::new(&process.descriptor, PollFlags::IN))
+            .collect();
+        match poll(&mut ends, Some(&patience)) {
+            Err(Errno::INTR) => {}
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let ended: Vec<bool> = ends.iter().map(|end| !end.revents().is_empty()).collect();
+                let mut ended = ended.into_iter();
+                waiting.retain(|_| ended.next() != Some(true));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::process::{CommandExt, ExitStatusExt},
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    fn mark(directory: &Path) -> Mark {
+        Mark::new(directory, &["-j".to_owned(), "a script".to_owned()]).unwrap()
+    }
+
+    fn start(mark: Option<&Mark>, script: &str) -> Child {
+        let mut command = Command::new("/bin/sh");
+        if let Some(mark) = mark {
+            let (name, value) = mark.variable();
+            command.env(name, value);
+        }
+        // It says when it is ready, and lives until it is ended or its input is closed.
+        command
+            .args(["-c", script])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut byte = [0];
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        child
+    }
+
+    fn clear(mark: &Mark, patience: Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(clear_away(mark.clone(), patience));
+    }
+
+    #[test]
+    fn what_has_the_mark_is_ended_with_its_children_and_nothing_else() {
+        let ours = tempfile::tempdir().unwrap();
+        let others = tempfile::tempdir().unwrap();
+        let mut marked = start(Some(&mark(ours.path())), "sleep 600 & echo $!; read line");
+        let mut other = start(Some(&mark(others.path())), "echo; read line");
+        let mut unmarked = start(None, "echo; read line");
+        clear(&mark(ours.path()), Duration::from_secs(20));
+        assert_eq!(marked.wait().unwrap().signal(), Some(15));
+        assert!(
+            mark(ours.path()).find().unwrap().is_empty(),
+            "the child has ended as well"
+        );
+        assert_eq!(other.try_wait().unwrap(), None);
+        assert_eq!(unmarked.try_wait().unwrap(), None);
+        drop((other.stdin.take(), unmarked.stdin.take()));
+        other.wait().unwrap();
+        unmarked.wait().unwrap();
+    }
+
+    #[test]
+    fn what_does_not_end_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mark = mark(directory.path());
+        let mut stubborn = start(
+            Some(&mark),
+            "trap '' TERM; echo; while :; do read line || sleep 600; done",
+        );
+        clear(&mark, Duration::ZERO);
+        assert_eq!(stubborn.wait().unwrap().signal(), Some(9));
+        assert!(mark.find().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_command_line_is_that_of_the_supervisor_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mark = mark(directory.path());
+        assert!(mark.is_command_line(b"/opt/zeek/bin/zeek\0-j\0a script\0"));
+        assert!(!mark.is_command_line(b"vi\0a script\0"));
+        assert!(!mark.is_command_line(b"zeek\0-j\0a script\0more\0"));
+        assert!(!mark.is_command_line(b"zeek\0"));
+        assert!(!mark.is_command_line(b""));
+    }
+}
