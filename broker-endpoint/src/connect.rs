@@ -198,6 +198,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::testing::ReservedPort;
 
     #[tokio::test]
     async fn an_address_that_does_not_answer_is_given_up() {
@@ -230,9 +231,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_address_of_a_name_is_tried() {
-        let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let nobody = closed.local_addr().unwrap();
-        drop(closed);
+        let reserved = ReservedPort::new("127.0.0.1");
+        let nobody = reserved.address();
         let listener = TcpListener::bind(("::1", 0)).await.unwrap();
         let somebody = listener.local_addr().unwrap();
 

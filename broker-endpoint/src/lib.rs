@@ -73,6 +73,8 @@ mod connection;
 mod endpoint;
 mod error;
 mod listen;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod websocket;
 

@@ -24,11 +24,11 @@ pub(crate) const IDENTIFICATION_FRAME_MAX: u32 = 4096;
 const READ_MAX: usize = 4096;
 
 /// How long a peer may take to read why it is refused.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a refused peer may still send until then, in bytes: closing with unread bytes would be a reset, which may overtake
 /// the refusal.
-const REFUSED_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const REFUSED_BYTES_MAX: usize = 64 * 1024;
 
 /// A handshake that did not succeed.
 pub(super) struct Failure {

@@ -18,6 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use handshake::IDENTIFICATION_FRAME_MAX;
+#[cfg(test)]
+pub(crate) use handshake::{REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
 pub(crate) use outbox::{Order, Outbox, OutboxLimits, Pushed, QueuedKind};
 
 use crate::{

@@ -136,19 +136,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
         };
         tokio::select! {
-            result = self.writer.write(&self.writing), if !self.writing.is_empty() => {
-                let len = result.map_err(EndReason::from_io)?;
-                if len == 0 {
-                    return Err(EndReason::Closed);
-                }
-                self.writing.advance(len);
-                self.progressed = self.shared.now();
-            }
+            result = self.writer.write(&self.writing), if !self.writing.is_empty() => self.wrote(result)?,
             // DIFFERENCE(liveness): also of a peer that speaks, which is not silent, but takes nothing.
-            () = stuck, if !self.writing.is_empty() => {
-                let silence = self.shared.now().saturating_sub(self.progressed);
-                return Err(EndReason::Stuck { silence });
-            }
+            () = stuck, if !self.writing.is_empty() => self.handle_stuck()?,
             () = evicted => return Err(EndReason::GaveWay),
             result = self.reader.read_buf(&mut self.buffer), if reading => check_read(result)?,
             result = delivery => {
@@ -166,6 +156,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
         }
         Ok(())
+    }
+
+    fn wrote(&mut self, result: io::Result<usize>) -> Result<(), EndReason> {
+        let len = result.map_err(EndReason::from_io)?;
+        if len == 0 {
+            return Err(EndReason::Closed);
+        }
+        self.writing.advance(len);
+        self.progressed = self.shared.now();
+        Ok(())
+    }
+
+    fn handle_stuck(&mut self) -> Result<(), EndReason> {
+        // While this process stood still, the peer may have made room that nobody has looked for.
+        if let Some(result) = self.writer.write(&self.writing).now_or_never() {
+            return self.wrote(result);
+        }
+        let silence = self.shared.now().saturating_sub(self.progressed);
+        Err(EndReason::Stuck { silence })
     }
 
     /// Takes what has been read as far as it can be taken; says whether to read more.

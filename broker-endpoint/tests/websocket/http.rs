@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use broker_endpoint::{
     EndpointError,
-    websocket::{CloseCause, WebSocketConfig, WebSocketEvent},
+    websocket::{CloseCause, WebSocketConfig, WebSocketEvent, WebSocketServer},
 };
 
 use crate::{
     client::{ACCEPT, Client, TEXT, close, masked, request},
     server::{Answering, bind, config},
+    testing::ReservedPort,
 };
 
 const SERVER: &str = concat!("Server: broker-endpoint/", env!("CARGO_PKG_VERSION"), "\r\n");
@@ -302,8 +303,7 @@ async fn listening_fails_with_the_address_and_the_cause() {
     let server = bind(config()).await;
     let mut config = config();
     config.listen = vec![server.local_addr()];
-    let Err(error) = broker_endpoint::websocket::WebSocketServer::<()>::bind(config, |_, _| Ok(())).await
-    else {
+    let Err(error) = WebSocketServer::<()>::bind(config, |_, _| Ok(())).await else {
         panic!("two servers on one port");
     };
     assert_eq!(
@@ -340,16 +340,23 @@ async fn configurations_that_cannot_work_are_refused() {
     for (spoil, expected) in bad {
         let mut config = config();
         spoil(&mut config);
-        let error = broker_endpoint::websocket::WebSocketServer::<()>::bind(config, |_, _| Ok(())).await;
+        let error = WebSocketServer::<()>::bind(config, |_, _| Ok(())).await;
         assert_eq!(error.unwrap_err().to_string(), expected);
     }
 }
 
 #[tokio::test]
 async fn ipv4_and_ipv6_are_served_at_once_and_apart() {
-    let mut both = config();
-    both.listen = vec![([0, 0, 0, 0], 0).into(), "[::1]:0".parse().unwrap()];
-    let server = bind(both).await;
+    // A port at which nobody else listens on IPv6.
+    let (server, v6_of_v4) = loop {
+        let reserved = ReservedPort::new("::1");
+        let mut both = config();
+        both.listen = vec![([0, 0, 0, 0], reserved.port()).into(), "[::1]:0".parse().unwrap()];
+        // Somebody may have it on IPv4.
+        if let Ok(server) = WebSocketServer::<()>::bind(both, |_, _| Ok(())).await {
+            break (server, reserved);
+        }
+    };
     let [v4, v6] = server.local_addrs() else {
         panic!("two addresses")
     };
@@ -357,8 +364,7 @@ async fn ipv4_and_ipv6_are_served_at_once_and_apart() {
     Client::upgraded(([127, 0, 0, 1], v4.port()).into()).await;
     Client::upgraded(*v6).await;
     // 0.0.0.0 takes no IPv6.
-    let v6_of_v4 = std::net::SocketAddr::new("::1".parse().unwrap(), v4.port());
-    assert!(tokio::net::TcpStream::connect(v6_of_v4).await.is_err());
+    assert!(tokio::net::TcpStream::connect(v6_of_v4.address()).await.is_err());
 
     let mut any = config();
     any.listen = vec!["[::]:0".parse().unwrap()];

@@ -7,3 +7,6 @@ mod http;
 mod publishing;
 mod server;
 mod session;
+
+#[path = "../../src/testing.rs"]
+mod testing;

@@ -10,6 +10,7 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 use crate::{
     client::{CLOSE, Client, masked},
     server::{Answering, TOPIC, bind, config, delivered, event},
+    testing::ReservedPort,
 };
 
 fn example(argument: &str) -> Event {
@@ -142,7 +143,11 @@ async fn a_slow_client_learns_why_it_is_closed() {
 
 #[tokio::test]
 async fn shutdown_delivers_what_was_published_and_says_goodbye() {
-    let server = bind(config()).await;
+    // Nobody else listens there afterwards.
+    let reserved = ReservedPort::new("127.0.0.1");
+    let mut config = config();
+    config.listen = vec![reserved.address()];
+    let server = bind(config).await;
     let publisher = server.publisher();
     let mut client = Client::subscribed(server.local_addr(), r#"["zeek"]"#).await;
     let mut half_open = Client::connect(server.local_addr()).await;
@@ -158,10 +163,9 @@ async fn shutdown_delivers_what_was_published_and_says_goodbye() {
     }
     assert_eq!(client.closed().await, (1001, "Terminating".to_owned()));
     assert_eq!(half_open.rest().await, b"");
-    let addr = client.stream.peer_addr().unwrap();
     drop(client);
     shutdown.await.unwrap();
-    assert!(tokio::net::TcpStream::connect(addr).await.is_err());
+    assert!(tokio::net::TcpStream::connect(reserved.address()).await.is_err());
     publisher.publish_event(TOPIC, &example("into the void")).await;
 }
 

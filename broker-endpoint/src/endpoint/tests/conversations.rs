@@ -6,6 +6,7 @@ use broker_codec::{
 };
 
 use super::*;
+use crate::connection::{REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
 
 /// An endpoint with the smaller id that listens, and a connection to it.
 async fn listener(config: EndpointConfig) -> (Endpoint, Script) {
@@ -199,6 +200,57 @@ async fn bad_first_messages_are_refused_in_brokers_words() {
     }
 }
 
+/// A connection in memory that was refused, and its end on the endpoint's side.
+async fn refused() -> (Endpoint, Script<DuplexStream>, JoinHandle<Outcome>) {
+    let endpoint = start(EndpointConfig {
+        id: Some(id(SMALL)),
+        ..plaintext()
+    });
+    let (mut script, end) = Script::connect_in_memory(&endpoint);
+    script.say("00000001 0d").await;
+    script.expect(PROBE).await;
+    script.expect(&drop_small(20, "invalid message type tag")).await;
+    (endpoint, script, end)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_has_limited_time_to_read_why() {
+    let (_endpoint, script, end) = refused().await;
+    let began = Instant::now();
+    let outcome = end.await.expect("no panic");
+    assert_took(began, REFUSAL_TIMEOUT);
+    let is_refusal = matches!(
+        outcome,
+        Outcome::Failed {
+            error: PeeringError::Handshake(Close::Malformed(_)),
+            ..
+        }
+    );
+    assert!(is_refusal, "{outcome:?}");
+    drop(script);
+
+    // Who closes needs none of it.
+    let (_endpoint, script, end) = refused().await;
+    let began = Instant::now();
+    drop(script);
+    end.await.expect("no panic");
+    assert_took(began, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_may_send_little_more() {
+    for (len, lasts) in [
+        (REFUSED_BYTES_MAX - 1, REFUSAL_TIMEOUT),
+        (REFUSED_BYTES_MAX, Duration::ZERO),
+    ] {
+        let (_endpoint, mut script, end) = refused().await;
+        let began = Instant::now();
+        script.0.write_all(&vec![0; len]).await.expect("written");
+        end.await.expect("no panic");
+        assert_took(began, lasts);
+    }
+}
+
 #[tokio::test]
 async fn an_offer_of_later_versions_is_answered_by_version_1() {
     let (_endpoint, mut script) = listener(plaintext()).await;
@@ -351,15 +403,17 @@ async fn a_refusal_is_reported_and_retried() {
     Script::accept(&listener).await.expect(HELLO_SMALL).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_handshake_that_takes_too_long_is_ended() {
     for bytes in ["", "000000", HELLO_LARGE, "00000017 06 5a45454b"] {
         let (mut endpoint, mut script) = connector(EndpointConfig {
             id: Some(id(SMALL)),
+            handshake_timeout: Duration::from_millis(50),
             ..plaintext()
         })
         .await;
-        script.say(bytes).await;
+        // It may be over already.
+        let _ = script.0.write_all(&from_hex(bytes)).await;
         let (error, _) = peer_unavailable(&mut endpoint).await;
         assert!(
             matches!(error, PeeringError::Handshake(Close::TimedOut { .. })),

@@ -10,15 +10,20 @@ mod slow;
 
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::{EndpointId, Topic};
+use broker_codec::{EndpointId, Topic, handshake::Role};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinHandle,
     time::timeout,
 };
 
 use super::*;
-use crate::tls::TlsConfig;
+use crate::{
+    connection::{Connection, Outcome},
+    testing::ReservedPort,
+    tls::{TlsConfig, Transport},
+};
 
 /// How long to wait for what must happen; never for what must not.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,6 +76,31 @@ async fn message(endpoint: &mut Endpoint) -> Message {
     }
 }
 
+/// As [`peer_added`] where attempts to connect may fail before.
+async fn peer_added_at_last(endpoint: &mut Endpoint) -> PeerInfo {
+    loop {
+        match next(endpoint).await {
+            EndpointEvent::PeerUnavailable { .. } => {}
+            EndpointEvent::PeerAdded(peer) => return peer,
+            other => panic!("expected a peer, got {other:?}"),
+        }
+    }
+}
+
+/// The owner of the routing state hears of the end of a peering right after the event: waits until there are so many.
+async fn peers_left(endpoint: &Endpoint, count: usize) -> Vec<PeerInfo> {
+    let wait = async {
+        loop {
+            let peers = endpoint.handle().peers().await;
+            if peers.len() == count {
+                return peers;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("so many are left")
+}
+
 async fn peer_lost(endpoint: &mut Endpoint) -> EndReason {
     match next(endpoint).await {
         EndpointEvent::PeerLost { reason, .. } => reason,
@@ -97,11 +127,18 @@ fn topic(text: &str) -> Topic {
 }
 
 /// The other end of a connection: says and expects bytes, written in hexadecimal with any spaces.
-struct Script(TcpStream);
+struct Script<S = TcpStream>(S);
 
 impl Script {
     async fn connect(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    /// Connects with little room for what it does not read, whatever the system's settings.
+    async fn connect_narrowly(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(64 * 1024).expect("set");
+        Self(socket.connect(address).await.expect("connected"))
     }
 
     async fn accept(listener: &TcpListener) -> Self {
@@ -109,6 +146,44 @@ impl Script {
         Self(accepted.expect("accepted").0)
     }
 
+    /// Breaks the connection as a crashed machine does when it is back.
+    fn reset(self) {
+        let socket = self.0.into_std().expect("a socket");
+        let socket = socket2::Socket::from(socket);
+        socket.set_linger(Some(Duration::ZERO)).expect("set");
+        drop(socket);
+    }
+
+    /// Connects with the larger id and no subscriptions, and becomes a peer of an endpoint with the smaller one.
+    async fn peer_with(address: SocketAddr) -> Self {
+        let mut script = Self::connect(address).await;
+        script.become_peer(SYN_ACK_EMPTY).await;
+        script
+    }
+}
+
+impl Script<DuplexStream> {
+    /// Connects to an endpoint without the system in between: on a connection in memory nothing is under way while a clock that the
+    /// test has stopped jumps. Also the connection's end, on the endpoint's side.
+    fn connect_in_memory(endpoint: &Endpoint) -> (Self, JoinHandle<Outcome>) {
+        let (ours, theirs) = duplex(64 * 1024);
+        let shared = &endpoint.handle.shared;
+        let connection = Connection {
+            shared: Arc::clone(shared),
+            role: Role::Acceptor,
+            address: ([127, 0, 0, 1], 1).into(),
+            dialled: None,
+            leave: CancellationToken::new(),
+            deadline: shared.now() + shared.config.handshake_timeout,
+            handshake_slot: None,
+            peer_slot: None,
+        };
+        let task = tokio::spawn(connection.run(Transport::plain(ours)));
+        (Self(theirs), task)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Script<S> {
     async fn say(&mut self, bytes: &str) {
         self.0.write_all(&from_hex(bytes)).await.expect("written");
     }
@@ -145,25 +220,20 @@ impl Script {
         assert_eq!(to_hex(&rest), "");
     }
 
-    /// Connects with the larger id and no subscriptions, and becomes a peer of an endpoint with the smaller one.
-    async fn peer_with(address: SocketAddr) -> Self {
-        let mut script = Self::connect(address).await;
-        script.say(HELLO_LARGE).await;
-        script.expect(PROBE).await;
-        script.expect(VERSION_SELECT_SMALL).await;
-        let syn = script.frame().await;
-        assert_eq!(syn[0], 0x0a, "originator_syn");
-        script.say(SYN_ACK_EMPTY).await;
-        script.expect(ACK).await;
-        script
+    /// Becomes a peer, with the larger id, of an endpoint with the smaller one.
+    async fn become_peer(&mut self, syn_ack: &str) {
+        self.become_peer_with_id("eeeeeeeeeeee4eee8eeeeeeeeeeeeeee", syn_ack)
+            .await;
     }
 
-    /// Breaks the connection as a crashed machine does when it is back.
-    fn reset(self) {
-        let socket = self.0.into_std().expect("a socket");
-        let socket = socket2::Socket::from(socket);
-        socket.set_linger(Some(Duration::ZERO)).expect("set");
-        drop(socket);
+    async fn become_peer_with_id(&mut self, id: &str, syn_ack: &str) {
+        self.say(&format!("00000017 06 5a45454b {id} 0101")).await;
+        self.expect(PROBE).await;
+        self.expect(VERSION_SELECT_SMALL).await;
+        let syn = self.frame().await;
+        assert_eq!(syn[0], 0x0a, "originator_syn");
+        self.say(syn_ack).await;
+        self.expect(ACK).await;
     }
 }
 
@@ -174,6 +244,8 @@ const VERSION_SELECT_SMALL: &str = "00000016 08 5a45454b 11111111111141118111111
 const VERSION_SELECT_LARGE: &str = "00000016 08 5a45454b eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 01";
 const SYN_EMPTY: &str = "00000002 0a 00";
 const SYN_ACK_EMPTY: &str = "00000002 0b 00";
+/// Every topic.
+const SYN_ACK_EVERYTHING: &str = "00000003 0b 01 00";
 const ACK: &str = "00000001 0c";
 
 /// A `drop_conn` of the endpoint with the smaller id.
@@ -184,6 +256,15 @@ fn drop_small(code: u8, description: &str) -> String {
         description.len(),
         to_hex(description.as_bytes())
     )
+}
+
+/// By the clock that the test has stopped, whose timers have a resolution of a millisecond.
+fn assert_took(began: Instant, expected: Duration) {
+    let elapsed = began.elapsed();
+    assert!(
+        elapsed.abs_diff(expected) < Duration::from_millis(10),
+        "{elapsed:?}"
+    );
 }
 
 /// A frame with an envelope between the two ids, from the larger to the smaller one.

@@ -48,7 +48,6 @@ async fn nothing_of_ours_has_an_empty_topic_or_payload_which_6_1_and_older_close
         .await
         .expect("published");
     handle.disconnect(id(LARGE)).await;
-    tokio::time::pause();
     // Routing update, message, BYE.
     for kind in [3, 1, 4] {
         let frame = script.frame().await;
