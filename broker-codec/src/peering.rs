@@ -18,7 +18,8 @@ pub const BYE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Liveness {
     /// How long a peer may be silent until we ping it.
     pub interval: Duration,
-    /// How long a peer may be silent until it is dropped; longer than the interval.
+    /// How long a peer may be silent until it is dropped; longer than the interval. If it was pinged late, because this machine
+    /// was suspended or busy, that much longer.
     pub timeout: Duration,
 }
 
@@ -98,8 +99,8 @@ pub struct Peering {
     last_heard: Duration,
     /// Pings of ours so far; the content of the next.
     pings: u64,
-    /// Whether the peer was pinged since it was heard.
-    pinged: bool,
+    /// When the peer was pinged, if it was since it was heard.
+    pinged: Option<Duration>,
     /// When to stop waiting for the pong to our BYE.
     leaving: Option<Duration>,
 }
@@ -116,7 +117,7 @@ impl Peering {
             liveness,
             last_heard: now,
             pings: 0,
-            pinged: false,
+            pinged: None,
             leaving: None,
         }
     }
@@ -129,7 +130,7 @@ impl Peering {
     /// Takes a frame of the peer. `None` says that nothing follows from it.
     pub fn handle_frame(&mut self, frame: Bytes, now: Duration) -> Result<Option<PeeringOutput>, Rejection> {
         self.last_heard = now;
-        self.pinged = false;
+        self.pinged = None;
         let envelope = Envelope::decode(frame)?;
         let kind = envelope.kind;
         if envelope.sender != self.peer {
@@ -180,13 +181,9 @@ impl Peering {
 
     /// When [`Self::handle_timeout`] should be called next.
     pub fn deadline(&self) -> Option<Duration> {
-        let liveness = self.liveness.map(|liveness| {
-            let silence = if self.pinged {
-                liveness.timeout
-            } else {
-                liveness.interval
-            };
-            self.last_heard.saturating_add(silence)
+        let liveness = self.liveness.map(|liveness| match self.pinged {
+            Some(at) => at.saturating_add(liveness.timeout.saturating_sub(liveness.interval)),
+            None => self.last_heard.saturating_add(liveness.interval),
         });
         self.leaving.into_iter().chain(liveness).min()
     }
@@ -196,16 +193,15 @@ impl Peering {
         if self.leaving.is_some_and(|deadline| now >= deadline) {
             return Some(PeeringOutput::Close(PeeringEnd::LeftUnconfirmed));
         }
-        let liveness = self.liveness?;
-        let silence = now.saturating_sub(self.last_heard);
-        if silence >= liveness.timeout {
-            return Some(PeeringOutput::Close(PeeringEnd::Silent { silence }));
-        }
-        if self.pinged || silence < liveness.interval {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
+        if self.pinged.is_some() {
+            let silence = now.saturating_sub(self.last_heard);
+            return Some(PeeringOutput::Close(PeeringEnd::Silent { silence }));
+        }
         // DIFFERENCE(liveness): Broker notices a dead peer by a reset or a failing write only.
-        self.pinged = true;
+        self.pinged = Some(now);
         self.pings = self.pings.wrapping_add(1);
         // Not empty: Zeek 6.1 and older close the connection for that.
         let payload = Bytes::copy_from_slice(&self.pings.to_be_bytes());

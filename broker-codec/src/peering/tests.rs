@@ -181,6 +181,27 @@ fn a_silent_peer_is_pinged_once_and_then_dropped() {
     assert_eq!(end.to_string(), "peer was silent for 15 s");
 }
 
+/// As after a machine was suspended: a peer that has not been asked cannot have failed to answer.
+#[test]
+fn who_was_not_pinged_is_not_dropped_however_late_it_is() {
+    let mut late = peering();
+    let ping = late.handle_timeout(at(1000));
+    assert!(matches!(ping, Some(PeeringOutput::Send(_))), "{ping:?}");
+    // As much time as if it had been asked in time.
+    assert_eq!(late.deadline(), Some(at(1010)));
+    assert_eq!(late.handle_timeout(at(1009)), None);
+    let mut answering = late.clone();
+    answering
+        .handle_frame(Bytes::from_static(b"?"), at(1009))
+        .unwrap_err();
+    assert_eq!(answering.deadline(), Some(at(1014)));
+    let end = late.handle_timeout(at(1010));
+    assert!(
+        matches!(end, Some(PeeringOutput::Close(PeeringEnd::Silent { silence })) if silence == at(1010)),
+        "{end:?}"
+    );
+}
+
 #[test]
 fn anything_from_the_peer_shows_that_it_lives() {
     let mut peering = peering();
