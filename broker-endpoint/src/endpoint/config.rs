@@ -72,7 +72,7 @@ pub enum OverflowPolicy {
 impl EndpointConfig {
     /// A peer is pinged after this silence.
     pub const LIVENESS_INTERVAL: Duration = Duration::from_secs(10);
-    /// A peer is given up after this silence: two pings.
+    /// A peer is given up after this silence: 20 s after a ping that it did not answer.
     pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
     /// See [`broker_codec::handshake::HANDSHAKE_TIMEOUT`].
     pub const HANDSHAKE_TIMEOUT: Duration = broker_codec::handshake::HANDSHAKE_TIMEOUT;
@@ -216,6 +216,85 @@ impl Default for EndpointConfig {
             inbound_events_max: Self::INBOUND_EVENTS_MAX,
             inbound_bytes_max: Self::INBOUND_BYTES_MAX,
             rejections_max: Self::REJECTIONS_MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_name() {
+        type Spoil = fn(&mut EndpointConfig);
+        let cases: [(Spoil, &str); 13] = [
+            (
+                |config| config.message_max = 0,
+                "message_max must be greater than 0",
+            ),
+            (
+                |config| config.message_max = OPERATION_FRAME_MAX + 1,
+                "message_max must be at most 64 MiB",
+            ),
+            (
+                |config| config.handshake_bytes_max = 0,
+                "handshake_bytes_max must be greater than 0",
+            ),
+            (
+                |config| config.handshake_timeout = Duration::ZERO,
+                "handshake_timeout must be greater than 0",
+            ),
+            (
+                |config| config.connect_timeout = Duration::ZERO,
+                "connect_timeout must be greater than 0",
+            ),
+            (
+                |config| config.outbound_messages_max = 0,
+                "outbound_messages_max must be greater than 0",
+            ),
+            (
+                |config| config.outbound_bytes_max = frame_len(config.message_max) - 1,
+                "outbound_bytes_max must be room for a message of message_max",
+            ),
+            (
+                |config| config.inbound_events_max = 0,
+                "inbound_events_max must be greater than 0",
+            ),
+            (
+                |config| config.inbound_bytes_max = EndpointConfig::weight(frame_len(config.message_max)) - 1,
+                "inbound_bytes_max must be room for a message of message_max, decoded",
+            ),
+            (
+                |config| config.inbound_bytes_max = 1 << 32,
+                "inbound_bytes_max must be less than 4 GiB",
+            ),
+            (
+                |config| config.liveness.as_mut().expect("on by default").interval = Duration::ZERO,
+                "liveness.interval must be greater than 0",
+            ),
+            (
+                |config| {
+                    let liveness = config.liveness.as_mut().expect("on by default");
+                    liveness.timeout = liveness.interval;
+                },
+                "liveness.timeout must be longer than the interval",
+            ),
+            // The limits themselves.
+            (
+                |config| {
+                    config.outbound_bytes_max = frame_len(config.message_max);
+                    config.inbound_bytes_max = EndpointConfig::weight(frame_len(config.message_max));
+                },
+                "",
+            ),
+        ];
+        for (spoil, expected) in cases {
+            let mut config = EndpointConfig::default();
+            spoil(&mut config);
+            let text = config
+                .validate()
+                .map_or_else(|error| error.to_string(), |()| String::new());
+            assert_eq!(text, expected);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use broker_codec::{
     Data,
+    frame::HANDSHAKE_FRAME_MAX,
     handshake::{Awaited, Close},
 };
 
 use super::*;
-use crate::connection::{REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
+use crate::connection::{IDENTIFICATION_FRAME_MAX, REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
 
 /// An endpoint with the smaller id that listens, and a connection to it.
 async fn listener(config: EndpointConfig) -> (Endpoint, Script) {
@@ -314,21 +315,22 @@ async fn a_redundant_connection_is_refused_by_either_side() {
     second.expect_end().await;
 }
 
-#[tokio::test]
-async fn a_connection_held_back_goes_on_when_the_first_one_fails() {
-    let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
-    let address = listen(&endpoint, "127.0.0.1").await;
-    let mut first = Script::connect(address).await;
+/// A connection whose handshake has begun, and a second one with the same peer, which waits for the first.
+async fn held_back() -> (Endpoint, Script, Script) {
+    let (endpoint, mut first) = listener(plaintext()).await;
     first.say(HELLO_LARGE).await;
     first.expect(PROBE).await;
     first.expect(VERSION_SELECT_SMALL).await;
     first.expect(SYN_EMPTY).await;
-    let mut second = Script::connect(address).await;
+    let mut second = Script::connect(first.0.peer_addr().expect("connected")).await;
     second.say(HELLO_LARGE).await;
     second.expect(PROBE).await;
+    (endpoint, first, second)
+}
+
+#[tokio::test]
+async fn a_connection_held_back_goes_on_when_the_first_one_fails() {
+    let (mut endpoint, first, mut second) = held_back().await;
     drop(first);
     second.expect(VERSION_SELECT_SMALL).await;
     second.expect(SYN_EMPTY).await;
@@ -339,19 +341,7 @@ async fn a_connection_held_back_goes_on_when_the_first_one_fails() {
 
 #[tokio::test]
 async fn a_connection_held_back_is_refused_when_the_first_one_succeeds() {
-    let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
-    let address = listen(&endpoint, "127.0.0.1").await;
-    let mut first = Script::connect(address).await;
-    first.say(HELLO_LARGE).await;
-    first.expect(PROBE).await;
-    first.expect(VERSION_SELECT_SMALL).await;
-    first.expect(SYN_EMPTY).await;
-    let mut second = Script::connect(address).await;
-    second.say(HELLO_LARGE).await;
-    second.expect(PROBE).await;
+    let (mut endpoint, mut first, mut second) = held_back().await;
     first.say(SYN_ACK_EMPTY).await;
     first.expect(ACK).await;
     second.expect(&drop_small(39, "redundant connection")).await;
@@ -453,6 +443,74 @@ async fn too_much_before_the_end_of_the_handshake_is_refused() {
         error.to_string(),
         "peer sent more than 900 bytes before the end of the handshake"
     );
+}
+
+#[tokio::test]
+async fn nothing_but_a_filter_may_be_large_before_the_end_of_the_handshake() {
+    // A hello with surplus bytes, which are ignored: as many as there may be, and one more.
+    let surplus = IDENTIFICATION_FRAME_MAX - 23;
+    for (surplus, fits) in [(surplus, true), (surplus + 1, false)] {
+        let (endpoint, mut script) = listener(plaintext()).await;
+        script.expect(PROBE).await;
+        let hello = HELLO_LARGE.replacen("00000017", &format!("{:08x}", 23 + surplus), 1);
+        script.say(&hello).await;
+        if fits {
+            script
+                .0
+                .write_all(&vec![0; surplus as usize])
+                .await
+                .expect("written");
+            script.expect(VERSION_SELECT_SMALL).await;
+            script.expect(SYN_EMPTY).await;
+        } else {
+            // Without a word; and perhaps a reset, because it has not read everything.
+            let mut rest = Vec::new();
+            let end = timeout(PATIENCE, script.0.read_to_end(&mut rest))
+                .await
+                .expect("in time");
+            assert!(rest.is_empty(), "{end:?}");
+            assert_eq!(endpoint.handle().counters().peers_added, 0);
+        }
+    }
+
+    // Filters of 1,000 topics of 100 bytes, within all limits, and beyond the largest frame.
+    let (mut endpoint, mut script) = listener(plaintext()).await;
+    script.say(HELLO_LARGE).await;
+    script.expect(PROBE).await;
+    script.expect(VERSION_SELECT_SMALL).await;
+    script.expect(SYN_EMPTY).await;
+    let topics = format!("64 {}", "61".repeat(100)).repeat(1000);
+    script
+        .say(&format!("{:08x} 0b e807 {topics}", 3 + 1000 * 101))
+        .await;
+    script.expect(ACK).await;
+    peer_added(&mut endpoint).await;
+
+    let (mut endpoint, mut script) = connector(EndpointConfig {
+        id: Some(id(SMALL)),
+        ..plaintext()
+    })
+    .await;
+    script.expect(HELLO_SMALL).await;
+    script
+        .say(&format!("{HELLO_LARGE} {:08x}", HANDSHAKE_FRAME_MAX + 1))
+        .await;
+    let (error, _) = peer_unavailable(&mut endpoint).await;
+    assert_eq!(
+        error.to_string(),
+        "peer does not speak Broker's protocol: frame of 1048577 bytes exceeds the limit of 1048576"
+    );
+}
+
+#[tokio::test]
+async fn ids_are_new_with_every_start_and_such_that_zeek_counts_them() {
+    let ids = [(); 20].map(|()| start(plaintext()).id());
+    let different: std::collections::BTreeSet<EndpointId> = ids.into_iter().collect();
+    assert_eq!(different.len(), ids.len());
+    for id in ids {
+        assert_eq!(id.uuid_version(), 4, "{id}");
+        assert!(id.is_accepted_by_zeek(), "{id}");
+    }
 }
 
 #[tokio::test]
