@@ -1,9 +1,9 @@
 //! Fed with one side of each captured handshake, our endpoint sends the other side's bytes.
 
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, tls::TlsConfig};
+use broker_endpoint::{Endpoint, EndpointEvent};
 use tokio::{net::TcpListener, time::timeout};
 
-use super::script::{PATIENCE, Script};
+use super::script::{PATIENCE, Script, config};
 use crate::{
     support::frames::{Frame, Side},
     wire::captured_handshakes::{each_handshake, framed, identity},
@@ -31,10 +31,8 @@ async fn each_side_of_each_captured_handshake_is_reproduced_over_tcp() {
 
 async fn replay(frames: &[&Frame], ours: Side, context: &str) {
     let (id, filter) = identity(frames, ours);
-    let mut config = EndpointConfig::default();
-    config.id = Some(id);
+    let mut config = config(id);
     config.subscriptions = filter;
-    config.tls = TlsConfig::Off;
     let mut endpoint = Endpoint::start(config).expect("the configuration is valid");
     let mut script = match ours {
         Side::Client => {

@@ -1,10 +1,10 @@
 //! `tests/transcripts/handshake/` with the real endpoint: roles, and each row of what is refused, when, and how.
 
 use broker_codec::Data;
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, tls::TlsConfig};
+use broker_endpoint::{Endpoint, EndpointEvent};
 
 use super::{
-    script::Script,
+    script::{Script, config},
     world::{bytes, check},
 };
 use crate::wire::conversations::id;
@@ -48,10 +48,7 @@ async fn filters_that_change_during_a_handshake() {
 /// connection.
 #[tokio::test]
 async fn what_ends_others_is_counted() {
-    let mut config = EndpointConfig::default();
-    config.id = Some(id("B"));
-    config.tls = TlsConfig::Off;
-    let mut endpoint = Endpoint::start(config).expect("the configuration is valid");
+    let mut endpoint = Endpoint::start(config(id("B"))).expect("the configuration is valid");
     let address = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening")[0];
     let mut script = Script::connect(address).await;
     script
@@ -95,10 +92,7 @@ async fn what_ends_others_is_counted() {
 /// `shutting-down.txt`.
 #[tokio::test]
 async fn connections_while_we_shut_down() {
-    let mut config = EndpointConfig::default();
-    config.id = Some(id("B"));
-    config.tls = TlsConfig::Off;
-    let endpoint = Endpoint::start(config).expect("the configuration is valid");
+    let endpoint = Endpoint::start(config(id("B"))).expect("the configuration is valid");
     let address = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening")[0];
     let hello = |peer: &str| bytes(&["00000017", "06", "\"ZEEK\"", peer, "01", "01"]);
     let mut scripts = Vec::new();

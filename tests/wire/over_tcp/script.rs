@@ -4,6 +4,8 @@ use std::{
     time::Duration,
 };
 
+use broker_codec::EndpointId;
+use broker_endpoint::{EndpointConfig, tls::TlsConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -12,6 +14,18 @@ use tokio::{
 
 /// How long to wait for what must happen; never for what must not.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An endpoint that takes no time for too long: on a machine that is busy, what a script says may take many seconds, and what
+/// the endpoint says about that is not what the script expects.
+pub(super) fn config(id: EndpointId) -> EndpointConfig {
+    const EVER: Duration = Duration::from_secs(3600);
+    let mut config = EndpointConfig::default();
+    config.id = Some(id);
+    config.tls = TlsConfig::Off;
+    config.liveness = None;
+    config.handshake_timeout = EVER;
+    config
+}
 
 /// The other end of a connection with an endpoint.
 #[derive(Debug)]

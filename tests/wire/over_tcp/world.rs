@@ -26,11 +26,11 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, time::Duration};
 
 use broker_codec::{Envelope, Topic, binary, handshake::Message};
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, PublishError, tls::TlsConfig};
+use broker_endpoint::{Endpoint, EndpointEvent, PeerAddress, PublishError};
 use bytes::Bytes;
 use tokio::{net::TcpListener, time::timeout};
 
-use super::script::{PATIENCE, Script};
+use super::script::{PATIENCE, Script, config};
 use crate::{
     support::workspace_root,
     wire::conversations::{IDS, describe, hex, id, letter},
@@ -99,10 +99,8 @@ struct Connection {
 
 impl World {
     async fn new(name: &str, topics: &[&str]) -> Self {
-        let mut config = EndpointConfig::default();
-        config.id = Some(id(name));
+        let mut config = config(id(name));
         config.subscriptions = topics.iter().map(|topic| Topic::new(topic).unwrap()).collect();
-        config.tls = TlsConfig::Off;
         let endpoint = Endpoint::start(config).expect("the configuration is valid");
         let addresses = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening");
         Self {

@@ -47,7 +47,7 @@ async fn check_attack(tls: TlsConfig) {
     let config = EndpointConfig {
         tls,
         subscriptions: vec![topic("x")],
-        ..EndpointConfig::default()
+        ..patient()
     };
     let mut endpoint = start(EndpointConfig {
         connections_max: 200,
@@ -203,12 +203,12 @@ async fn flood(address: SocketAddr, enough: impl Fn(u64) -> bool) -> Vec<Script>
 #[tokio::test]
 async fn somebody_new_overtakes_a_flood() {
     raise_file_limit();
-    let mut endpoint = start(EndpointConfig::default());
+    let mut endpoint = start(patient());
     let address = listen(&endpoint, "127.0.0.1").await;
     let handle = endpoint.handle();
     // 200 handshakes begin in a second, so these wait for five.
     let flood = flood(address, |count| count >= handle.counters().accepted + 1000).await;
-    let newcomer = start(EndpointConfig::default());
+    let newcomer = start(patient());
     newcomer.handle().peer(address.into(), None).await;
     assert_eq!(peer_added(&mut endpoint).await.id, newcomer.id());
     let counters = handle.counters();
@@ -220,12 +220,12 @@ async fn somebody_new_is_served_although_no_more_may_wait() {
     raise_file_limit();
     let mut endpoint = start(EndpointConfig {
         waiting_max: 10,
-        ..EndpointConfig::default()
+        ..patient()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let handle = endpoint.handle();
     let _flood = flood(address, |_| handle.counters().refused > 10).await;
-    let newcomer = start(EndpointConfig::default());
+    let newcomer = start(patient());
     newcomer.handle().peer(address.into(), None).await;
     assert_eq!(peer_added(&mut endpoint).await.id, newcomer.id());
 }

@@ -277,11 +277,7 @@ async fn peer_in_memory(config: EndpointConfig) -> (Endpoint, Script<DuplexStrea
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_answer_the_bye_is_left_all_the_same() {
-    let (mut endpoint, _script) = peer_in_memory(EndpointConfig {
-        liveness: None,
-        ..plaintext()
-    })
-    .await;
+    let (mut endpoint, _script) = peer_in_memory(plaintext()).await;
     let began = Instant::now();
     endpoint.handle().disconnect(id(LARGE)).await;
     let reason = peer_removed(&mut endpoint).await;
@@ -294,7 +290,11 @@ async fn a_peer_that_does_not_answer_the_bye_is_left_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_pinged_and_then_lost() {
-    let (mut endpoint, mut script) = peer_in_memory(plaintext()).await;
+    let (mut endpoint, mut script) = peer_in_memory(EndpointConfig {
+        liveness: EndpointConfig::default().liveness,
+        ..plaintext()
+    })
+    .await;
     let began = Instant::now();
     let ping = script.frame().await;
     assert_eq!(ping[32], PING);
@@ -362,7 +362,7 @@ async fn the_last_message_of_the_handshake_has_a_tls_record_of_its_own() {
     let mut acceptor = start(EndpointConfig {
         id: Some(id(SMALL)),
         tls: TlsConfig::Anonymous,
-        ..EndpointConfig::default()
+        ..patient()
     });
     let address = listen(&acceptor, "127.0.0.1").await;
     let relay = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
@@ -370,7 +370,7 @@ async fn the_last_message_of_the_handshake_has_a_tls_record_of_its_own() {
         id: Some(id(LARGE)),
         tls: TlsConfig::Anonymous,
         subscriptions: vec![topic("")],
-        ..EndpointConfig::default()
+        ..patient()
     });
     let relay_address = relay.local_addr().expect("bound");
     connector.handle().peer(relay_address.into(), None).await;

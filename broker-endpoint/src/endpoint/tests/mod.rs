@@ -38,11 +38,23 @@ fn id(text: &str) -> EndpointId {
     text.parse().expect("an id")
 }
 
-/// A configuration without TLS.
+/// A configuration by which no time is too long: on a machine that is busy, what takes milliseconds may take many seconds. Tests
+/// that are about time say which.
+fn patient() -> EndpointConfig {
+    const EVER: Duration = Duration::from_secs(3600);
+    EndpointConfig {
+        liveness: None,
+        handshake_timeout: EVER,
+        connect_timeout: EVER,
+        ..EndpointConfig::default()
+    }
+}
+
+/// The same without TLS.
 fn plaintext() -> EndpointConfig {
     EndpointConfig {
         tls: TlsConfig::Off,
-        ..EndpointConfig::default()
+        ..patient()
     }
 }
 

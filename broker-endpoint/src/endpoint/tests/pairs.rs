@@ -52,7 +52,7 @@ async fn check_pair(host: &str, tls: [TlsConfig; 2]) {
                 id: Some(id(ids[index])),
                 tls: tls[index].clone(),
                 subscriptions: vec![topic(["left", "right"][index])],
-                ..EndpointConfig::default()
+                ..patient()
             })
         });
         join(&mut listener, host, &mut dialler).await;
@@ -98,7 +98,7 @@ async fn a_peer_with_a_certificate_is_named_by_it() {
     let [mut listener, mut dialler] = ["controller", "agent-1"].map(|name| {
         start(EndpointConfig {
             tls: ca.mutual(name),
-            ..EndpointConfig::default()
+            ..patient()
         })
     });
     let (dialler, listener) = join(&mut listener, "127.0.0.1", &mut dialler).await;
@@ -382,11 +382,11 @@ async fn sides_with_different_ideas_of_tls_say_so() {
         let case = format!("{} to {}", dialling.name(), listening.name());
         let listener = start(EndpointConfig {
             tls: listening,
-            ..EndpointConfig::default()
+            ..patient()
         });
         let mut dialler = start(EndpointConfig {
             tls: dialling,
-            ..EndpointConfig::default()
+            ..patient()
         });
         let address = listen(&listener, "127.0.0.1").await;
         dialler.handle().peer(address.into(), None).await;
