@@ -2,6 +2,7 @@
 
 mod alone;
 mod compare;
+mod overdue;
 mod patience;
 
 use std::{
@@ -19,7 +20,7 @@ use super::{
     capture::{Capture, Content, Message},
     ids::Ids,
     json,
-    recording::Life,
+    recording::{Life, event_of, event_of_text},
     report::{Difference, Report, shown},
     standin::Supervisor,
     statement::{ACK, SPACES, Statement, Value, encoded, is_burst, kind_of_text, lossy},
@@ -27,6 +28,7 @@ use super::{
     waivers::{Deviation, Ledger},
 };
 
+use overdue::Questions;
 use patience::{Debts, HELLOS, REPETITIONS, is_hello};
 
 /// How often time may jump to the next deadline to bring about what is awaited.
@@ -56,6 +58,7 @@ pub(super) struct Engine<'a> {
     unrecorded: BTreeSet<ZeekString>,
     /// What a running peer can be waited for to say.
     debts: Debts,
+    questions: Questions,
 }
 
 /// What the peer under test has sent and was not compared yet.
@@ -94,6 +97,7 @@ impl<'a> Engine<'a> {
             supervisor: Supervisor::default(),
             unrecorded: BTreeSet::new(),
             debts: Debts::default(),
+            questions: Questions::default(),
         }
     }
 
@@ -116,6 +120,7 @@ impl<'a> Engine<'a> {
                 Content::Closed => {
                     let first = closed.insert(number);
                     if first && !self.over {
+                        self.time_out(number, message.time);
                         self.subject.closed(number);
                         self.fetch();
                     }
@@ -147,6 +152,9 @@ impl<'a> Engine<'a> {
             Content::Handshake(frame) => self.subject.handshake(link, frame),
             Content::Envelope(envelope) => {
                 self.debts.asked(envelope);
+                if let Some(event) = event_of(envelope) {
+                    self.questions.heard(link, &event, message.time);
+                }
                 let own = (envelope.kind == EnvelopeKind::Data)
                     .then(|| binary::decode(&envelope.payload).ok())
                     .flatten()
@@ -169,6 +177,9 @@ impl<'a> Engine<'a> {
                     let data = self.ids.to_own(&message.data)?;
                     DataMessage { data, ..message }.encode().ok()
                 });
+                if let Some((_, event)) = event_of_text(text) {
+                    self.questions.heard(link, &event, message.time);
+                }
                 let text = own.map_or_else(|| text.clone(), Bytes::from);
                 self.subject.text(link, &text);
             }
@@ -213,6 +224,9 @@ impl<'a> Engine<'a> {
                 None => return,
             },
         };
+        if let Said::Event(statement) = &what {
+            self.questions.said(link, &statement.event);
+        }
         let after = self.frame;
         self.queues
             .entry(link)
@@ -236,7 +250,12 @@ impl<'a> Engine<'a> {
                 EnvelopeKind::Command => self.exclude("commands between stores"),
                 EnvelopeKind::RoutingUpdate => self.exclude("routing updates"),
                 EnvelopeKind::Ping => {
-                    self.over |= ByeToken::decode(&envelope.payload).is_some();
+                    if !self.over && ByeToken::decode(&envelope.payload).is_some() {
+                        for link in self.life.links.keys().copied().collect::<Vec<_>>() {
+                            self.time_out(link, message.time);
+                        }
+                        self.over = true;
+                    }
                     self.exclude("pings");
                 }
                 EnvelopeKind::Pong => self.exclude("pongs"),

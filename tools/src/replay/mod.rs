@@ -10,7 +10,8 @@
 //!   envelope may name; the network timestamps and the spaces in JSON that old releases write.
 //!
 //! An input is released when everything that was recorded before it has been sent or waived. Time is virtual: it stands still,
-//! and jumps to the next deadline where the recording shows an event that nothing else brings about. Ids that the peer draws
+//! and jumps to the next deadline where the recording shows an event that nothing else brings about, and before a connection ends
+//! on which a request must have timed out. Ids that the peer draws
 //! are mapped one to one to the recorded ones; the peer sees nothing else of the recording. Filters in handshakes, addresses,
 //! names, directories and the dialect that others are taken to speak are configured as captured. When a process heard of its
 //! peerings, its peers do not see: if the recording cannot be explained by one time, another one is tried.

@@ -7,7 +7,7 @@ use crate::replay::{
     capture::Message,
     json,
     names::{Mismatch, mismatches, without_indices},
-    report::{Difference, shown},
+    report::Difference,
     statement::{Form, SPACES, Statement, Value, is_unordered, lossy_or_hex},
     waivers::Deviation,
 };
@@ -71,8 +71,9 @@ impl Engine<'_> {
             for Mismatch { path, expected, got } in
                 mismatches(&recorded.event.name, &recorded.event.args, &sent.event.args)
             {
-                let in_words =
-                    |data: Option<Data>| data.map_or_else(|| "nothing".into(), |data| shown(&Value(&data)));
+                let in_words = |data: Option<Data>| {
+                    data.map_or_else(|| "nothing".into(), |data| Value(&data).to_string())
+                };
                 differences.push((path, in_words(expected), in_words(got)));
             }
         }
