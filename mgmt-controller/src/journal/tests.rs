@@ -1,15 +1,15 @@
-use std::{fs, time::Duration};
+//! How journals are written, cut off and refused is tested in `mgmt-host`. Here: the header holds all that a controller starts with.
+
+use std::{fmt::Write as _, time::Duration};
 
 use mgmt_api::{ClientRequest, Configuration, IdSource, Instance};
-use mgmt_host::journal::{Entry, Journal, JournalError, Replayed, replay};
+use mgmt_host::journal::{Entry, replay};
 
 use super::*;
 
-fn seed() -> Seed {
-    Seed::new([7; Seed::LEN])
-}
-
-fn header() -> Header {
+#[test]
+fn a_replay_does_what_the_controller_did_ids_included() {
+    let seed = Seed::new([7; Seed::LEN]);
     let deployed = Configuration {
         id: "c1".into(),
         instances: [Instance {
@@ -24,82 +24,50 @@ fn header() -> Header {
         deployed: Some(deployed),
         ..Configurations::default()
     };
-    Header::new(Settings::default(), restored, seed())
-}
-
-fn inputs() -> Vec<Entry<Input>> {
-    let at = |millis| Now::from_start(Duration::from_millis(millis));
-    let request = |reqid: &str| Input::Request {
-        client: "client-1".into(),
-        request: ClientRequest::Deploy { reqid: reqid.into() },
+    let settings = Settings {
+        request_timeout: Duration::from_secs(3),
+        ..Settings::default()
     };
+    let header = Header::new(settings.clone(), restored.clone(), seed.clone());
     let started = Input::Started {
         broker_id: "id".into(),
         broker: None,
         websocket: None,
     };
-    [
-        (at(0), started),
-        (at(1), request("r1")),
-        (at(9999), request("r2")),
-        (at(10_000), Input::Tick),
-    ]
-    .map(|(now, input)| Entry { now, input })
-    .into()
-}
+    let request = |reqid: &str| Input::Request {
+        client: "client-1".into(),
+        request: ClientRequest::Deploy { reqid: reqid.into() },
+    };
+    let inputs = [
+        (0, started),
+        (1, request("r1")),
+        (2999, request("r2")),
+        (3000, Input::Tick),
+    ];
 
-/// What a controller really did, in the form of a replay.
-fn done() -> String {
-    let Header {
-        settings,
-        restored,
-        seed,
-        ..
-    } = header();
     let mut controller = Controller::new(settings, restored, Box::new(seed.ids()));
-    let mut lines = Vec::new();
-    for entry in inputs() {
-        lines.push(format!("> {}\n", serde_json::to_string(&entry).unwrap()));
-        for action in controller.step(entry.now, entry.input) {
-            lines.push(format!("< {}\n", serde_json::to_string(&action).unwrap()));
+    let mut journal = serde_json::to_string(&header).unwrap() + "\n";
+    let mut done = String::new();
+    for (millis, input) in inputs {
+        let now = Now::from_start(Duration::from_millis(millis));
+        let input = Entry { now, input };
+        let line = serde_json::to_string(&input).unwrap();
+        writeln!(journal, "{line}").unwrap();
+        writeln!(done, "> {line}").unwrap();
+        for action in controller.step(now, input.input) {
+            writeln!(done, "< {}", serde_json::to_string(&action).unwrap()).unwrap();
         }
     }
-    lines.concat()
-}
 
-fn replayed(journal: &[u8]) -> (String, Result<Replayed, JournalError>) {
-    let mut out = Vec::new();
-    let replayed = replay::<Controller>(journal, &mut out);
-    (String::from_utf8(out).unwrap(), replayed)
-}
-
-fn written() -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("journal");
-    let mut journal = Journal::create(&path, &header()).unwrap();
-    for Entry { now, input } in inputs() {
-        journal.record(now, &input);
-    }
-    let counters = journal.finish();
-    assert_eq!((counters.written, counters.incomplete), (4, false));
-    fs::read(path).unwrap()
-}
-
-#[test]
-fn a_replay_does_what_the_controller_did_ids_included() {
-    let (out, outcome) = replayed(&written());
-    assert_eq!(out, done());
-    let Replayed {
-        inputs, truncated, ..
-    } = outcome.unwrap();
-    assert_eq!((inputs, truncated), (4, false));
-    // The deployment at the start has an id of the controller's own.
-    let id = seed().ids().next_id().to_string();
-    assert!(out.contains(&format!("request {id} timed out")), "{out}");
-}
-
-#[test]
-fn a_journal_without_a_controllers_settings_is_refused() {
-    let error = |journal: &str| replayed(journal.as_bytes()).1.unwrap_err().to_string();
-    assert_eq!(error("{\"journal\":1}\n"), "line 1 is not one of a journal");
+    let mut replayed = Vec::new();
+    assert_eq!(
+        replay::<Controller>(journal.as_bytes(), &mut replayed)
+            .unwrap()
+            .inputs,
+        4
+    );
+    assert_eq!(String::from_utf8(replayed).unwrap(), done);
+    // The deployment at the start has an id of the controller's own, and the time that is set.
+    let id = seed.ids().next_id().to_string();
+    assert!(done.contains(&format!("request {id} timed out")), "{done}");
 }
