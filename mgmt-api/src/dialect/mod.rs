@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 use shape::{Context, Row};
 
-pub use translator::{Peer, Published, REQID_BYTES_MAX, REQUESTS_MAX, Side, Topics, Translation, Translator};
+pub use translator::{Peer, Published, REQUESTS_MAX, Side, Topics, Translation, Translator};
 
 /// An API, named after the first Zeek that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

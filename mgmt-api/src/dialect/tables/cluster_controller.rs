@@ -3,9 +3,9 @@
 
 use super::{
     ADDRESS, AGENTS_READY, BOOL, COUNT, Context, Data, ENUM, INSTANCE, INSTANCES, NEWS, Names, OPTION, REQID,
-    Record, Row, Shape, TEST_TIMEOUT, TEXT, TEXT_TABLE, TEXTS, configuration, do_not_force, events_since_4_2,
+    Row, Shape, TEST_TIMEOUT, TEXT, TEXT_TABLE, TEXTS, configuration, do_not_force, events_since_4_2,
     fill_in_hello, fill_in_host, hello_with_address, internal, may, must, old_events, old_result,
-    one_result_for_all_nodes, row,
+    one_result_for_all_nodes, record, reqid_and, row,
 };
 
 pub(super) const V4_1: &[&[Row]] = &[OLD, HELLO, ONLY_4_1];
@@ -26,8 +26,8 @@ const STATES: Names = Names {
 const STATE: Shape = Shape::Enum(&STATES);
 
 /// Every node must have a port, also one that does not listen.
-const NODE: Shape = Shape::Record(&Record {
-    fields: &[
+const NODE: Shape = Shape::Record(&record(
+    &[
         must("name", 0, TEXT),
         must("instance", 1, TEXT),
         must("p", 4, Shape::PortOrZero),
@@ -39,9 +39,8 @@ const NODE: Shape = Shape::Record(&Record {
         may("cpu_affinity", 8, Shape::Int),
         may("env", 9, TEXT_TABLE),
     ],
-    model_fields: 11,
-    written: None,
-});
+    11,
+));
 
 const CONFIGURATION: Shape = configuration!(NODE);
 const RESULT: Shape = old_result!(Shape::Any);
@@ -74,7 +73,7 @@ const ONLY_4_1: &[Row] = &[Row {
     ..row(
         "ClusterController::API::get_instances_response",
         "Management::Controller::API::get_instances_response",
-        &[must("reqid", 0, TEXT), must("instances", 1, INSTANCES)],
+        &reqid_and("instances", INSTANCES),
     )
 }];
 

@@ -55,6 +55,11 @@ const fn row(name: &'static str, model: &'static str, args: &'static [Field]) ->
     }
 }
 
+/// An event that the model has under the same name.
+const fn same(name: &'static str, args: &'static [Field]) -> Row {
+    row(name, name, args)
+}
+
 /// An event that never leaves its process.
 const fn internal(name: &'static str, args: &'static [Field]) -> Row {
     Row {
@@ -65,6 +70,20 @@ const fn internal(name: &'static str, args: &'static [Field]) -> Row {
         read: None,
         write: None,
     }
+}
+
+/// A record for which nothing has to be put right.
+const fn record(fields: &'static [Field], model_fields: usize) -> Record {
+    Record {
+        fields,
+        model_fields,
+        written: None,
+    }
+}
+
+/// The arguments of most events: the request's id, and one more.
+const fn reqid_and(name: &'static str, shape: Shape) -> [Field; 2] {
+    [must("reqid", 0, TEXT), must(name, 1, shape)]
 }
 
 const TEXT: Shape = Shape::Plain(Kind::String);
@@ -98,45 +117,71 @@ const GET_ID_VALUE: &[Field] = &[
 ];
 
 /// `Option`, which is in sets only, and the same everywhere.
-const OPTION: Shape = Shape::Record(&Record {
-    fields: &[must("name", 0, TEXT), must("value", 1, TEXT)],
-    model_fields: 2,
-    written: None,
-});
+const OPTION: Shape = Shape::Record(&record(&[must("name", 0, TEXT), must("value", 1, TEXT)], 2));
 
 /// `Instance`, the same everywhere.
-const INSTANCE: Shape = Shape::Record(&Record {
-    fields: &[
+const INSTANCE: Shape = Shape::Record(&record(
+    &[
         must("name", 0, TEXT),
         must("host", 1, ADDRESS),
         may("listen_port", 2, PORT),
     ],
-    model_fields: 3,
-    written: None,
-});
+    3,
+));
 
 const INSTANCES: Shape = Shape::Vector(&INSTANCE);
+
+/// `Node` from the seed's API on. The last field came with 7.0.
+const NODE_FIELDS: &[Field] = &[
+    must("name", 0, TEXT),
+    must("instance", 1, TEXT),
+    must("role", 2, ENUM),
+    must("state", 3, ENUM),
+    may("p", 4, PORT),
+    may("scripts", 5, TEXTS),
+    may("options", 6, Shape::Set(&OPTION)),
+    may("interface", 7, TEXT),
+    may("cpu_affinity", 8, Shape::Int),
+    may("env", 9, TEXT_TABLE),
+    may("metrics_port", 10, PORT),
+];
+
+const NODE: Shape = Shape::Record(&record(NODE_FIELDS, 11));
+const NODE_WITHOUT_METRICS: Shape = Shape::Record(&record(NODE_FIELDS.split_at(10).0, 11));
+
+/// `NodeStatus` from 5.0.0-rc1 on. The last field came with 7.0.
+const STATUS_FIELDS: &[Field] = &[
+    must("node", 0, TEXT),
+    must("state", 1, ENUM),
+    may("mgmt_role", 2, ENUM),
+    may("cluster_role", 3, ENUM),
+    may("pid", 4, Shape::Int),
+    may("p", 5, PORT),
+    may("metrics_port", 6, PORT),
+];
+
+const STATUS: Shape = Shape::Record(&record(STATUS_FIELDS, 7));
+const STATUS_WITHOUT_METRICS: Shape = Shape::Record(&record(STATUS_FIELDS.split_at(6).0, 7));
 
 /// `Configuration`, which differs in its nodes.
 macro_rules! configuration {
     ($node:ident) => {
-        Shape::Record(&Record {
-            fields: &[
+        Shape::Record(&record(
+            &[
                 may("id", 0, TEXT),
                 may("instances", 1, Shape::Set(&INSTANCE)),
                 may("nodes", 2, Shape::Set(&$node)),
             ],
-            model_fields: 3,
-            written: None,
-        })
+            3,
+        ))
     };
 }
 
 /// `Result` as it was up to 5.0.0-rc1, with what `data` holds.
 macro_rules! old_result {
     ($data:expr) => {
-        Shape::Record(&Record {
-            fields: &[
+        Shape::Record(&record(
+            &[
                 must("reqid", 0, TEXT),
                 may("instance", 2, Shape::TextOrEmpty),
                 may("success", 1, BOOL),
@@ -144,17 +189,16 @@ macro_rules! old_result {
                 may("error", 4, Shape::TextOrEmpty),
                 may("node", 5, TEXT),
             ],
-            model_fields: 6,
-            written: None,
-        })
+            6,
+        ))
     };
 }
 
 /// `Result` since 5.0.0.
 macro_rules! result {
     ($data:expr) => {
-        Shape::Record(&Record {
-            fields: &[
+        Shape::Record(&record(
+            &[
                 must("reqid", 0, TEXT),
                 may("success", 1, BOOL),
                 may("instance", 2, TEXT),
@@ -162,9 +206,8 @@ macro_rules! result {
                 may("error", 4, TEXT),
                 may("node", 5, TEXT),
             ],
-            model_fields: 6,
-            written: None,
-        })
+            6,
+        ))
     };
 }
 
@@ -180,12 +223,12 @@ macro_rules! old_events {
             row(
                 concat!($controller, "::set_configuration_request"),
                 "Management::Controller::API::stage_configuration_request",
-                &[must("reqid", 0, TEXT), must("config", 1, $configuration)],
+                &reqid_and("config", $configuration),
             ),
             row(
                 concat!($controller, "::set_configuration_response"),
                 "Management::Controller::API::deploy_response",
-                &[must("reqid", 0, TEXT), must("result", 1, Shape::Vector(&$result))],
+                &reqid_and("result", Shape::Vector(&$result)),
             ),
             Row {
                 read: Some(do_not_force),
@@ -193,7 +236,7 @@ macro_rules! old_events {
                 ..row(
                     concat!($agent, "::set_configuration_request"),
                     "Management::Agent::API::deploy_request",
-                    &[must("reqid", 0, TEXT), must("config", 1, $configuration)],
+                    &reqid_and("config", $configuration),
                 )
             },
             row(
@@ -227,7 +270,7 @@ macro_rules! events_since_4_2 {
             row(
                 concat!($controller, "::get_instances_response"),
                 "Management::Controller::API::get_instances_response",
-                &[must("reqid", 0, TEXT), must("result", 1, $instances)],
+                &reqid_and("result", $instances),
             ),
             row(
                 concat!($controller, "::test_timeout_request"),
@@ -237,7 +280,7 @@ macro_rules! events_since_4_2 {
             row(
                 concat!($controller, "::test_timeout_response"),
                 "Management::Controller::API::test_timeout_response",
-                &[must("reqid", 0, TEXT), must("result", 1, $result)],
+                &reqid_and("result", $result),
             ),
             internal(concat!($controller, "::notify_agents_ready"), AGENTS_READY),
             row(
@@ -248,7 +291,7 @@ macro_rules! events_since_4_2 {
             row(
                 concat!($agent, "::agent_welcome_response"),
                 "Management::Agent::API::agent_welcome_response",
-                &[must("reqid", 0, TEXT), must("result", 1, $result)],
+                &reqid_and("result", $result),
             ),
             row(
                 concat!($agent, "::agent_standby_request"),
@@ -258,7 +301,7 @@ macro_rules! events_since_4_2 {
             row(
                 concat!($agent, "::agent_standby_response"),
                 "Management::Agent::API::agent_standby_response",
-                &[must("reqid", 0, TEXT), must("result", 1, $result)],
+                &reqid_and("result", $result),
             ),
         ]
     };
@@ -270,7 +313,7 @@ macro_rules! one_result_for_all_nodes {
         row(
             concat!($agent, "::set_configuration_response"),
             "Management::Agent::API::deploy_response",
-            &[must("reqid", 0, TEXT), must("result", 1, Shape::Only(&$result))],
+            &reqid_and("result", Shape::Only(&$result)),
         )
     };
 }
@@ -301,11 +344,7 @@ use {
 };
 
 /// `NodeOutputs`, the same everywhere.
-const NODE_OUTPUTS: Shape = Shape::Record(&Record {
-    fields: &[must("stdout", 0, TEXT), must("stderr", 1, TEXT)],
-    model_fields: 2,
-    written: None,
-});
+const NODE_OUTPUTS: Shape = Shape::Record(&record(&[must("stdout", 0, TEXT), must("stderr", 1, TEXT)], 2));
 
 const NODE_EXIT: &[Field] = &[must("node", 0, TEXT), must("outputs", 1, NODE_OUTPUTS)];
 

@@ -2,54 +2,13 @@
 //! is the model.
 
 use super::{
-    ACTION, AGENTS_READY, BOOL, ENUM, GET_ID_VALUE, HELLO, INSTANCE, INSTANCES, NEWS, NODE_EXIT, OPTION,
-    PORT, REQID, Record, Row, Shape, TEST_TIMEOUT, TEXT, TEXT_SET, TEXT_TABLE, TEXTS, configuration,
-    internal, may, must, result, row,
-    seed::{self, STATUS_FIELDS},
+    ACTION, AGENTS_READY, BOOL, ENUM, Field, GET_ID_VALUE, HELLO, INSTANCE, INSTANCES, NEWS, NODE, NODE_EXIT,
+    NODE_WITHOUT_METRICS, REQID, Row, STATUS, STATUS_WITHOUT_METRICS, Shape, TEST_TIMEOUT, TEXT, TEXT_SET,
+    configuration, internal, may, must, record, reqid_and, result, same,
 };
-
-use seed::NODE as OLD_NODE;
 
 pub(super) const V5_0: &[&[Row]] = &[SAME, OLD_RECORDS];
 pub(super) const V7_0: &[&[Row]] = &[SAME, RECORDS];
-
-const NODE: Shape = Shape::Record(&Record {
-    fields: &[
-        must("name", 0, TEXT),
-        must("instance", 1, TEXT),
-        must("role", 2, ENUM),
-        must("state", 3, ENUM),
-        may("p", 4, PORT),
-        may("scripts", 5, TEXTS),
-        may("options", 6, Shape::Set(&OPTION)),
-        may("interface", 7, TEXT),
-        may("cpu_affinity", 8, Shape::Int),
-        may("env", 9, TEXT_TABLE),
-        may("metrics_port", 10, PORT),
-    ],
-    model_fields: 11,
-    written: None,
-});
-
-const STATUS: Shape = Shape::Record(&Record {
-    fields: &[
-        must("node", 0, TEXT),
-        must("state", 1, ENUM),
-        may("mgmt_role", 2, ENUM),
-        may("cluster_role", 3, ENUM),
-        may("pid", 4, Shape::Int),
-        may("p", 5, PORT),
-        may("metrics_port", 6, PORT),
-    ],
-    model_fields: 7,
-    written: None,
-});
-
-const OLD_STATUS: Shape = Shape::Record(&Record {
-    fields: STATUS_FIELDS,
-    model_fields: 7,
-    written: None,
-});
 
 const RESULT: Shape = result!(Shape::Any);
 const RESULT_WITH_INSTANCES: Shape = result!(INSTANCES);
@@ -58,29 +17,19 @@ const RESULT_WITH_INSTANCES: Shape = result!(INSTANCES);
 macro_rules! events_with_records {
     ($configuration:ident, $node:ident, $result_with_configuration:ident, $result_with_states:ident) => {
         &[
-            row(
+            same(
                 "Management::Controller::API::stage_configuration_request",
-                "Management::Controller::API::stage_configuration_request",
-                &[must("reqid", 0, TEXT), must("config", 1, $configuration)],
+                &reqid_and("config", $configuration),
             ),
-            row(
+            same(
                 "Management::Controller::API::get_configuration_response",
-                "Management::Controller::API::get_configuration_response",
-                &[
-                    must("reqid", 0, TEXT),
-                    must("result", 1, $result_with_configuration),
-                ],
+                &reqid_and("result", $result_with_configuration),
             ),
-            row(
+            same(
                 "Management::Controller::API::get_nodes_response",
-                "Management::Controller::API::get_nodes_response",
-                &[
-                    must("reqid", 0, TEXT),
-                    must("results", 1, Shape::Vector(&$result_with_states)),
-                ],
+                &reqid_and("results", Shape::Vector(&$result_with_states)),
             ),
-            row(
-                "Management::Agent::API::deploy_request",
+            same(
                 "Management::Agent::API::deploy_request",
                 &[
                     must("reqid", 0, TEXT),
@@ -88,13 +37,11 @@ macro_rules! events_with_records {
                     must("force", 2, BOOL),
                 ],
             ),
-            row(
+            same(
                 "Management::Agent::API::get_nodes_response",
-                "Management::Agent::API::get_nodes_response",
-                &[must("reqid", 0, TEXT), must("result", 1, $result_with_states)],
+                &reqid_and("result", $result_with_states),
             ),
-            row(
-                "Management::Agent::API::notify_change",
+            same(
                 "Management::Agent::API::notify_change",
                 &[
                     must("instance", 0, TEXT),
@@ -107,13 +54,13 @@ macro_rules! events_with_records {
     };
 }
 
-const OLD_CONFIGURATION: Shape = configuration!(OLD_NODE);
+const OLD_CONFIGURATION: Shape = configuration!(NODE_WITHOUT_METRICS);
 const RESULT_WITH_OLD_CONFIGURATION: Shape = result!(OLD_CONFIGURATION);
-const RESULT_WITH_OLD_STATES: Shape = result!(Shape::Vector(&OLD_STATUS));
+const RESULT_WITH_OLD_STATES: Shape = result!(Shape::Vector(&STATUS_WITHOUT_METRICS));
 
 const OLD_RECORDS: &[Row] = events_with_records!(
     OLD_CONFIGURATION,
-    OLD_NODE,
+    NODE_WITHOUT_METRICS,
     RESULT_WITH_OLD_CONFIGURATION,
     RESULT_WITH_OLD_STATES
 );
@@ -125,84 +72,77 @@ const RESULT_WITH_STATES: Shape = result!(Shape::Vector(&STATUS));
 const RECORDS: &[Row] =
     events_with_records!(CONFIGURATION, NODE, RESULT_WITH_CONFIGURATION, RESULT_WITH_STATES);
 
-/// An event that the model has as well.
-macro_rules! same {
-    ($name:literal, $args:expr) => {
-        row($name, $name, $args)
-    };
-}
-
 const RESULTS: Shape = Shape::Vector(&RESULT);
-const RESPONSE_WITH_RESULT: &[super::Field] = &[must("reqid", 0, TEXT), must("result", 1, RESULT)];
-const RESPONSE_WITH_RESULTS: &[super::Field] = &[must("reqid", 0, TEXT), must("results", 1, RESULTS)];
-const RESTART: &[super::Field] = &[must("reqid", 0, TEXT), may("nodes", 1, TEXT_SET)];
+const RESPONSE_WITH_RESULT: &[Field] = &reqid_and("result", RESULT);
+const RESPONSE_WITH_RESULTS: &[Field] = &reqid_and("results", RESULTS);
+const RESTART: &[Field] = &[must("reqid", 0, TEXT), may("nodes", 1, TEXT_SET)];
 
 const SAME: &[Row] = &[
-    same!("Management::Controller::API::get_instances_request", REQID),
-    same!(
+    same("Management::Controller::API::get_instances_request", REQID),
+    same(
         "Management::Controller::API::get_instances_response",
-        &[must("reqid", 0, TEXT), must("result", 1, RESULT_WITH_INSTANCES)]
+        &reqid_and("result", RESULT_WITH_INSTANCES),
     ),
-    same!(
+    same(
         "Management::Controller::API::stage_configuration_response",
-        RESPONSE_WITH_RESULTS
+        RESPONSE_WITH_RESULTS,
     ),
-    same!(
+    same(
         "Management::Controller::API::get_configuration_request",
-        &[must("reqid", 0, TEXT), must("deployed", 1, BOOL)]
+        &[must("reqid", 0, TEXT), must("deployed", 1, BOOL)],
     ),
-    same!("Management::Controller::API::deploy_request", REQID),
-    same!(
+    same("Management::Controller::API::deploy_request", REQID),
+    same(
         "Management::Controller::API::deploy_response",
-        RESPONSE_WITH_RESULTS
+        RESPONSE_WITH_RESULTS,
     ),
-    same!("Management::Controller::API::get_nodes_request", REQID),
-    same!("Management::Controller::API::get_id_value_request", GET_ID_VALUE),
-    same!(
+    same("Management::Controller::API::get_nodes_request", REQID),
+    same("Management::Controller::API::get_id_value_request", GET_ID_VALUE),
+    same(
         "Management::Controller::API::get_id_value_response",
-        RESPONSE_WITH_RESULTS
+        RESPONSE_WITH_RESULTS,
     ),
-    same!("Management::Controller::API::restart_request", RESTART),
-    same!(
+    same("Management::Controller::API::restart_request", RESTART),
+    same(
         "Management::Controller::API::restart_response",
-        RESPONSE_WITH_RESULTS
+        RESPONSE_WITH_RESULTS,
     ),
-    same!("Management::Controller::API::test_timeout_request", TEST_TIMEOUT),
-    same!(
+    same("Management::Controller::API::test_timeout_request", TEST_TIMEOUT),
+    same(
         "Management::Controller::API::test_timeout_response",
-        RESPONSE_WITH_RESULT
+        RESPONSE_WITH_RESULT,
     ),
     internal("Management::Controller::API::notify_agents_ready", AGENTS_READY),
-    same!("Management::Agent::API::deploy_response", RESPONSE_WITH_RESULTS),
-    same!("Management::Agent::API::get_nodes_request", REQID),
-    same!("Management::Agent::API::node_dispatch_request", ACTION),
-    same!(
+    same("Management::Agent::API::deploy_response", RESPONSE_WITH_RESULTS),
+    same("Management::Agent::API::get_nodes_request", REQID),
+    same("Management::Agent::API::node_dispatch_request", ACTION),
+    same(
         "Management::Agent::API::node_dispatch_response",
-        RESPONSE_WITH_RESULTS
+        RESPONSE_WITH_RESULTS,
     ),
-    same!("Management::Agent::API::agent_welcome_request", REQID),
-    same!(
+    same("Management::Agent::API::agent_welcome_request", REQID),
+    same(
         "Management::Agent::API::agent_welcome_response",
-        RESPONSE_WITH_RESULT
+        RESPONSE_WITH_RESULT,
     ),
-    same!("Management::Agent::API::agent_standby_request", REQID),
-    same!(
+    same("Management::Agent::API::agent_standby_request", REQID),
+    same(
         "Management::Agent::API::agent_standby_response",
-        RESPONSE_WITH_RESULT
+        RESPONSE_WITH_RESULT,
     ),
-    same!("Management::Agent::API::restart_request", RESTART),
-    same!("Management::Agent::API::restart_response", RESPONSE_WITH_RESULTS),
-    same!("Management::Agent::API::notify_agent_hello", HELLO),
-    same!("Management::Agent::API::notify_error", NEWS),
-    same!("Management::Agent::API::notify_log", NEWS),
-    same!("Management::Node::API::node_dispatch_request", ACTION),
-    same!(
+    same("Management::Agent::API::restart_request", RESTART),
+    same("Management::Agent::API::restart_response", RESPONSE_WITH_RESULTS),
+    same("Management::Agent::API::notify_agent_hello", HELLO),
+    same("Management::Agent::API::notify_error", NEWS),
+    same("Management::Agent::API::notify_log", NEWS),
+    same("Management::Node::API::node_dispatch_request", ACTION),
+    same(
         "Management::Node::API::node_dispatch_response",
-        RESPONSE_WITH_RESULT
+        RESPONSE_WITH_RESULT,
     ),
-    same!(
+    same(
         "Management::Node::API::notify_node_hello",
-        &[must("node", 0, TEXT)]
+        &[must("node", 0, TEXT)],
     ),
-    same!("Management::Supervisor::API::notify_node_exit", NODE_EXIT),
+    same("Management::Supervisor::API::notify_node_exit", NODE_EXIT),
 ];

@@ -2,42 +2,15 @@
 //! much added and the records still as they were (`scripts/policy/frameworks/management/`).
 
 use super::{
-    ACTION, ADDRESS, AGENTS_READY, BOOL, COUNT, Context, Data, ENUM, Field, GET_ID_VALUE, HELLO, INSTANCE,
-    INSTANCES, NEWS, NO_PORT, Names, OPTION, PORT, REQID, Record, Row, Shape, TEST_TIMEOUT, TEXT, TEXT_TABLE,
-    TEXTS, configuration, do_not_force, enum_value, events_since_4_2, fill_in_hello, fill_in_host,
-    hello_with_address, internal, may, must, old_events, old_result, one_result_for_all_nodes, row,
+    ACTION, ADDRESS, AGENTS_READY, BOOL, COUNT, Context, Data, ENUM, GET_ID_VALUE, HELLO, INSTANCE,
+    INSTANCES, NEWS, NO_PORT, NODE_WITHOUT_METRICS, Names, REQID, Record, Row, STATUS_WITHOUT_METRICS, Shape,
+    TEST_TIMEOUT, TEXT, configuration, do_not_force, enum_value, events_since_4_2, fill_in_hello,
+    fill_in_host, hello_with_address, internal, may, must, old_events, old_result, one_result_for_all_nodes,
+    record, reqid_and, row, same,
 };
 
 pub(super) const SEED: &[&[Row]] = &[OLD, SINCE_4_2, SEED_GET_NODES, ONLY_SEED];
 pub(super) const V5_0_RC1: &[&[Row]] = &[OLD, SINCE_4_2, RC1_GET_NODES, SINCE_RC1];
-
-/// As up to 6.2.
-pub(super) const NODE: Shape = Shape::Record(&Record {
-    fields: &[
-        must("name", 0, TEXT),
-        must("instance", 1, TEXT),
-        must("role", 2, ENUM),
-        must("state", 3, ENUM),
-        may("p", 4, PORT),
-        may("scripts", 5, TEXTS),
-        may("options", 6, Shape::Set(&OPTION)),
-        may("interface", 7, TEXT),
-        may("cpu_affinity", 8, Shape::Int),
-        may("env", 9, TEXT_TABLE),
-    ],
-    model_fields: 11,
-    written: None,
-});
-
-/// As up to 6.2.
-pub(super) const STATUS_FIELDS: &[Field] = &[
-    must("node", 0, TEXT),
-    must("state", 1, ENUM),
-    may("mgmt_role", 2, ENUM),
-    may("cluster_role", 3, ENUM),
-    may("pid", 4, Shape::Int),
-    may("p", 5, PORT),
-];
 
 const ROLES: Names = Names {
     pairs: &[
@@ -61,12 +34,6 @@ const SEED_STATUS: Shape = Shape::Record(&Record {
     written: Some(as_seed_sees_it),
 });
 
-const RC1_STATUS: Shape = Shape::Record(&Record {
-    fields: STATUS_FIELDS,
-    model_fields: 7,
-    written: None,
-});
-
 /// A node is running as soon as it has a process, and one of the cluster always has a port, if only `0/unknown`
 /// (`agent/main.zeek`, `SupervisorControl::status_response`; seen in the recording `seed-api`).
 fn as_seed_sees_it(fields: &mut [Data]) {
@@ -82,18 +49,18 @@ fn as_seed_sees_it(fields: &mut [Data]) {
     }
 }
 
-const CONFIGURATION: Shape = configuration!(NODE);
+const CONFIGURATION: Shape = configuration!(NODE_WITHOUT_METRICS);
 const RESULT: Shape = old_result!(Shape::Any);
 const RESULT_WITH_INSTANCES: Shape = old_result!(INSTANCES);
 const RESULT_WITH_SEED_STATES: Shape = old_result!(Shape::Vector(&SEED_STATUS));
-const RESULT_WITH_RC1_STATES: Shape = old_result!(Shape::Vector(&RC1_STATUS));
+const RESULT_WITH_RC1_STATES: Shape = old_result!(Shape::Vector(&STATUS_WITHOUT_METRICS));
 const RESULT_WITH_CONFIGURATION: Shape = old_result!(CONFIGURATION);
 
 const OLD: &[Row] = old_events!(
     "Management::Controller::API",
     "Management::Agent::API",
     CONFIGURATION,
-    NODE,
+    NODE_WITHOUT_METRICS,
     ENUM,
     RESULT
 );
@@ -108,25 +75,15 @@ const SINCE_4_2: &[Row] = events_since_4_2!(
 macro_rules! get_nodes {
     ($result:ident) => {
         &[
-            row(
-                "Management::Controller::API::get_nodes_request",
-                "Management::Controller::API::get_nodes_request",
-                REQID,
-            ),
-            row(
+            same("Management::Controller::API::get_nodes_request", REQID),
+            same(
                 "Management::Controller::API::get_nodes_response",
-                "Management::Controller::API::get_nodes_response",
-                &[must("reqid", 0, TEXT), must("result", 1, Shape::Vector(&$result))],
+                &reqid_and("result", Shape::Vector(&$result)),
             ),
-            row(
-                "Management::Agent::API::get_nodes_request",
-                "Management::Agent::API::get_nodes_request",
-                REQID,
-            ),
-            row(
+            same("Management::Agent::API::get_nodes_request", REQID),
+            same(
                 "Management::Agent::API::get_nodes_response",
-                "Management::Agent::API::get_nodes_response",
-                &[must("reqid", 0, TEXT), must("result", 1, $result)],
+                &reqid_and("result", $result),
             ),
         ]
     };
@@ -143,74 +100,42 @@ const ONLY_SEED: &[Row] = &[
 const RESULTS: Shape = Shape::Vector(&RESULT);
 
 const SINCE_RC1: &[Row] = &[
-    row(
-        "Management::Controller::API::get_id_value_request",
-        "Management::Controller::API::get_id_value_request",
-        GET_ID_VALUE,
-    ),
-    row(
+    same("Management::Controller::API::get_id_value_request", GET_ID_VALUE),
+    same(
         "Management::Controller::API::get_id_value_response",
-        "Management::Controller::API::get_id_value_response",
-        &[must("reqid", 0, TEXT), must("result", 1, RESULTS)],
+        &reqid_and("result", RESULTS),
     ),
     // There is only one configuration yet.
     Row {
         read: Some(the_deployed_one),
         model_args: 2,
-        ..row(
-            "Management::Controller::API::get_configuration_request",
-            "Management::Controller::API::get_configuration_request",
-            REQID,
-        )
+        ..same("Management::Controller::API::get_configuration_request", REQID)
     },
-    row(
+    same(
         "Management::Controller::API::get_configuration_response",
-        "Management::Controller::API::get_configuration_response",
-        &[
-            must("reqid", 0, TEXT),
-            must("result", 1, RESULT_WITH_CONFIGURATION),
-        ],
+        &reqid_and("result", RESULT_WITH_CONFIGURATION),
     ),
     row(
         "Management::Agent::API::set_configuration_response",
         "Management::Agent::API::deploy_response",
-        &[must("reqid", 0, TEXT), must("result", 1, RESULTS)],
+        &reqid_and("result", RESULTS),
     ),
-    row(
-        "Management::Agent::API::node_dispatch_request",
-        "Management::Agent::API::node_dispatch_request",
-        ACTION,
-    ),
-    row(
+    same("Management::Agent::API::node_dispatch_request", ACTION),
+    same(
         "Management::Agent::API::node_dispatch_response",
-        "Management::Agent::API::node_dispatch_response",
-        &[must("reqid", 0, TEXT), must("result", 1, RESULTS)],
+        &reqid_and("result", RESULTS),
     ),
-    row(
-        "Management::Agent::API::notify_agent_hello",
-        "Management::Agent::API::notify_agent_hello",
-        HELLO,
-    ),
-    row(
-        "Management::Node::API::node_dispatch_request",
-        "Management::Node::API::node_dispatch_request",
-        ACTION,
-    ),
-    row(
+    same("Management::Agent::API::notify_agent_hello", HELLO),
+    same("Management::Node::API::node_dispatch_request", ACTION),
+    same(
         "Management::Node::API::node_dispatch_response",
-        "Management::Node::API::node_dispatch_response",
-        &[must("reqid", 0, TEXT), must("result", 1, RESULT)],
+        &reqid_and("result", RESULT),
     ),
-    row(
-        "Management::Node::API::notify_node_hello",
+    same(
         "Management::Node::API::notify_node_hello",
         &[must("node", 0, TEXT)],
     ),
-    row(
-        "Management::Supervisor::API::notify_node_exit",
-        "Management::Supervisor::API::notify_node_exit",
-        super::NODE_EXIT,
-    ),
+    same("Management::Supervisor::API::notify_node_exit", super::NODE_EXIT),
 ];
 
 fn the_deployed_one(model: &mut [Data], _: &Context) {

@@ -2,9 +2,9 @@
 
 use broker_codec::{data::ZeekString, zeek::Event};
 
-use super::{Published, REQID_BYTES_MAX, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
+use super::{Published, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
 use crate::{
-    AgentMessage, ResultRecord,
+    AgentMessage, REQID_BYTES_MAX, ResultRecord,
     dialect::{Dialect, DialectError},
 };
 

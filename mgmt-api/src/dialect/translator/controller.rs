@@ -2,9 +2,10 @@
 
 use broker_codec::{Data, data::ZeekString, zeek::Event};
 
-use super::{Published, REQID_BYTES_MAX, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
+use super::{Published, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
 use crate::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, RequestKind, ResultRecord,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, REQID_BYTES_MAX, RequestKind,
+    ResultRecord,
     dialect::{Dialect, DialectError},
 };
 
@@ -173,8 +174,8 @@ impl Translator {
 
     fn lacking(&self, reqid: &ZeekString, instance: &ZeekString, verb: &str) -> ResultRecord {
         let error = format!(
-            "agent speaks the API of Zeek {}, which has no {verb}",
-            self.dialect
+            "agent speaks the API of {}, which has no {verb}",
+            self.dialect.release()
         );
         ResultRecord {
             instance: Some(instance.clone()),

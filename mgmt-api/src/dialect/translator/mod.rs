@@ -21,9 +21,6 @@ use controller::Phase;
 /// How many requests to set a configuration may be under way on one connection. More are refused.
 pub const REQUESTS_MAX: usize = 256;
 
-/// How long the id of such a request may be, in bytes. Requests with longer ones are refused.
-pub const REQID_BYTES_MAX: usize = 1024;
-
 /// Which side of the connection is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {

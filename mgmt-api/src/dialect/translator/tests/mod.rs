@@ -8,7 +8,7 @@ use broker_codec::data::{Port, from_data, to_data};
 use super::*;
 use crate::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    NodeOutputs, NodeStatus, Role, State,
+    NodeOutputs, NodeStatus, REQID_BYTES_MAX, Role, State,
 };
 
 const CONTROLLER: &str = "zeek/management/controller";
