@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Output, Stdio},
     thread,
@@ -95,6 +95,42 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
         .current_dir(home.path()));
     assert_eq!(status, Some(1), "{stderr}");
     assert!(stderr.contains("is another agent running"), "{stderr}");
+}
+
+/// What `Broker::listen` takes, Zeek's setting takes, and so does ours.
+#[test]
+fn it_listens_on_an_interface_or_a_name() {
+    let home = home();
+    let at = |listen: &str| {
+        let mut command = Command::new(agent_binary());
+        command
+            .args(["--name", NAME, "--state-dir", "state", "--spool-dir", "spool"])
+            .args(["--zeek-prefix", ".", "--controller", "off"])
+            .args(["--listen", listen, "--supervisor", "127.0.0.1:1"])
+            .env_clear()
+            .current_dir(home.path());
+        command
+    };
+    let ready_file = home.path().join("ready.json");
+    for name in ["lo", "localhost"] {
+        let mut command = at(&format!("{name}:0"));
+        command.arg("--ready-file").arg(&ready_file);
+        let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
+        let ready: Value =
+            serde_json::from_slice(&fs::read(&ready_file).expect("it is there")).expect("JSON");
+        let bound = ready["broker"][0].as_str().expect("an address");
+        let bound: SocketAddr = bound.parse().expect("an address");
+        assert!(bound.ip().is_loopback(), "{bound}");
+        TcpStream::connect(bound).expect("it listens");
+        agent.stop();
+    }
+    let (status, _, stderr) = run(&mut at("no-such-host.invalid:0"));
+    assert_eq!(status, Some(1), "{stderr}");
+    let explanation = "--listen needs an address, an interface or a host name of this machine";
+    assert!(
+        stderr.contains(explanation) && stderr.contains("no-such-host.invalid"),
+        "{stderr}"
+    );
 }
 
 #[test]

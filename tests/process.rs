@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Output, Stdio},
     sync::Arc,
@@ -73,6 +73,16 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
         1,
         "is another controller running, or should --listen or the Broker::ssl_ settings differ?",
     );
+    // 192.0.2.1 is for documentation, and `.invalid` is never a name.
+    for host in ["no-such-host.invalid", "192.0.2.1"] {
+        assert_refuses(
+            &home,
+            &["--listen", &format!("{host}:0")],
+            1,
+            "--listen needs an address, an interface or a host name of this machine",
+        );
+        assert_refuses(&home, &["--listen", &format!("{host}:0")], 1, host);
+    }
     let certificates = ["certificate", "keyfile", "cafile"];
     let certificates = certificates.map(|file| format!("Broker::ssl_{file}=missing.pem"));
     let certificates: Vec<_> = certificates.iter().map(String::as_str).collect();
@@ -108,6 +118,32 @@ fn a_second_controller_names_the_first() {
     let second = Controller::start_in(&home, Command::new(binary()), &["--name", "another"]);
     second.stop();
     first.stop();
+}
+
+/// What `Broker::listen` takes, Zeek's setting takes, and so does ours.
+#[test]
+fn agents_are_served_on_an_interface_or_a_name() {
+    let home = Arc::new(home());
+    for name in ["lo", "localhost"] {
+        let address = format!("Management::Controller::listen_address={name}");
+        let mut command = Command::new(binary());
+        command
+            .args(["--websocket-listen", "127.0.0.1:0", "--zeek-prefix", "."])
+            .args(["--state-dir", "state", "--spool-dir", "spool"])
+            .args(["Management::Controller::default_port=0/tcp", &address])
+            .args(NAME);
+        let controller = Controller::launch(&home, command);
+        let at = controller.broker();
+        assert!(at.ip().is_loopback(), "{at}");
+        TcpStream::connect(at).expect("it listens");
+        let remains = controller.stop();
+        let live = format!("Broker port {name}:{}/tcp", at.port());
+        let logs = remains.management_logs;
+        assert!(
+            logs.iter().any(|(_, log)| log.contains(&live)),
+            "as configured, as Zeek has it: {logs:?}"
+        );
+    }
 }
 
 #[test]

@@ -48,3 +48,14 @@ pub enum EndpointError {
         rule: &'static str,
     },
 }
+
+impl EndpointError {
+    /// Whether this machine does not have what was to be listened on, by any name.
+    pub fn is_about_the_host(&self) -> bool {
+        match self {
+            Self::Resolve { .. } => true,
+            Self::Listen { source, .. } => source.kind() == io::ErrorKind::AddrNotAvailable,
+            _ => false,
+        }
+    }
+}

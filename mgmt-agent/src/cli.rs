@@ -72,7 +72,8 @@ pub struct SettingArgs {
     /// This agent's name [Zeek: `Management::Agent::name`]
     #[arg(long)]
     pub name: Option<String>,
-    /// Where nodes connect, and the controller if we do not connect to it [Zeek: `listen_address`, `listen_port`]
+    /// Where nodes connect, and the controller if we do not connect to it: an address, the name of an interface, or the name of a
+    /// host [Zeek: `listen_address`, `listen_port`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<Listener>,
     /// The controller to connect to, or `off` to be connected to [Zeek: `Management::Agent::controller`]

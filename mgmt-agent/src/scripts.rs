@@ -6,14 +6,14 @@
 use std::{
     fs,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use broker_codec::data::Port;
 use broker_endpoint::tls::TlsConfig;
-use mgmt_host::config::{Listener, Value};
+use mgmt_host::config::Value;
 
 use crate::{
     config::{Config, ZeekCommand},
@@ -24,10 +24,17 @@ const NODE: &str = include_str!("../scripts/node.zeek");
 const SUPERVISOR: &str = include_str!("../scripts/supervisor.zeek");
 const SHIM: &str = include_str!("../scripts/shim.zeek");
 
-/// Writes the script for nodes, if they need ours; they will find the agent at this port.
-pub(crate) fn write_node(config: &Config, port: Port) -> Result<(), RunError> {
+/// Where nodes find the agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coordinates {
+    pub(crate) address: IpAddr,
+    pub(crate) port: Port,
+}
+
+/// Writes the script for nodes, if they need ours; they will find the agent there.
+pub(crate) fn write_node(config: &Config, agent: Coordinates) -> Result<(), RunError> {
     match &config.own_node_script {
-        Some(path) => write_file(path, &node(config, port)),
+        Some(path) => write_file(path, &node(config, agent)),
         None => Ok(()),
     }
 }
@@ -47,16 +54,30 @@ pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<Pa
     Ok(path)
 }
 
-/// Where the agent can be reached from its own host.
-pub(crate) fn local_address(listen: Listener) -> IpAddr {
-    match listen {
-        Listener::At(at) if !at.ip().is_unspecified() => at.ip(),
-        Listener::At(at) if at.is_ipv6() => IpAddr::from(Ipv6Addr::LOCALHOST),
-        _ => IpAddr::from(Ipv4Addr::LOCALHOST),
+/// Where an agent that listens there can be reached from its own host.
+pub(crate) fn local_address(listening: &[SocketAddr]) -> IpAddr {
+    match (preferred(listening), listening.first()) {
+        (Some(address), _) => address,
+        (None, Some(first)) if first.is_ipv6() => IpAddr::from(Ipv6Addr::LOCALHOST),
+        (None, _) => IpAddr::from(Ipv4Addr::LOCALHOST),
     }
 }
 
-fn node(config: &Config, port: Port) -> String {
+/// The address to name where several are listened on, as those of an interface or a host are; none where it is any address.
+/// One of IPv4, which everybody can use, rather than IPv6; a link-local one last, as it means nothing without its interface.
+pub(crate) fn preferred(listening: &[SocketAddr]) -> Option<IpAddr> {
+    let named = listening
+        .iter()
+        .map(SocketAddr::ip)
+        .filter(|ip| !ip.is_unspecified());
+    named.min_by_key(|ip| match ip {
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(ip) if !ip.is_unicast_link_local() => 1,
+        IpAddr::V6(_) => 2,
+    })
+}
+
+fn node(config: &Config, agent: Coordinates) -> String {
     let archival = config.settings.agent.archival.as_ref();
     let rotation = config.management_log.rotation.as_ref();
     let queue = match (archival, rotation) {
@@ -67,8 +88,8 @@ fn node(config: &Config, port: Port) -> String {
     fill_in(
         NODE,
         &[
-            ("AGENT_ADDRESS", &local_address(config.listen).to_string()),
-            ("AGENT_PORT", &port.show()),
+            ("AGENT_ADDRESS", &agent.address.to_string()),
+            ("AGENT_PORT", &agent.port.show()),
             ("NODE_TOPIC", &config.settings.agent.node_topic.to_string()),
             ("LOG_QUEUE", &queue),
         ],
@@ -136,6 +157,21 @@ fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_told_an_address_that_they_can_use() {
+        let told = |listening: &[&str]| {
+            let listening: Vec<SocketAddr> = listening.iter().map(|at| at.parse().unwrap()).collect();
+            local_address(&listening).to_string()
+        };
+        assert_eq!(told(&[]), "127.0.0.1");
+        assert_eq!(told(&["0.0.0.0:1"]), "127.0.0.1");
+        assert_eq!(told(&["[::]:1"]), "::1");
+        assert_eq!(told(&["10.0.0.1:1"]), "10.0.0.1");
+        // As an interface may have them, and as `localhost` has.
+        assert_eq!(told(&["[fe80::1%2]:1", "[2001:db8::1]:1"]), "2001:db8::1");
+        assert_eq!(told(&["[::1]:1", "127.0.0.1:1"]), "127.0.0.1");
+    }
 
     #[test]
     fn values_are_escaped() {

@@ -71,7 +71,8 @@ pub struct SettingArgs {
     /// Where to serve zeek-client, or `off` [Zeek: `listen_address_websocket`, `listen_port_websocket`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub websocket_listen: Option<Listener>,
-    /// Where to serve agents over Broker, or `off` [Zeek: `listen_address`, `listen_port`]
+    /// Where to serve agents over Broker, or `off`: an address, the name of an interface, or the name of a host [Zeek:
+    /// `listen_address`, `listen_port`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<Listener>,
 }

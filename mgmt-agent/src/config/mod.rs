@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::data::{Address, Port, Protocol};
+use broker_codec::data::{Port, Protocol};
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_api::Dialect;
 use mgmt_host::config::{self, Resolver, Sourced, Value};
@@ -108,7 +108,7 @@ impl Config {
     pub fn read(args: &SettingArgs, environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut resolver = Resolver::gather(&names::SCHEMA, environment, &args.host);
         resolver.flag(names::NAME, args.name.as_deref(), "--name");
-        resolver.listener_flag(LISTEN, args.listen, "--listen");
+        resolver.listener_flag(LISTEN, args.listen.as_ref(), "--listen");
         resolver.flag(ZEEK_VERSION, args.zeek_version.as_deref(), "--zeek-version");
         resolver.flag(NODE_SCRIPT, args.node_script.as_deref(), "--node-script");
         let patience = args.supervisor_patience.as_deref();
@@ -133,14 +133,6 @@ impl Config {
     /// What `dump-config` prints, as JSON.
     pub fn dump_json(&self) -> String {
         config::dump_json(&self.effective)
-    }
-}
-
-/// What older controllers are told: where we listen, as Zeek's agents told them.
-fn own_address(listen: Listener) -> Address {
-    match listen {
-        Listener::At(address) if !address.ip().is_unspecified() => address.ip().into(),
-        _ => Settings::default().address,
     }
 }
 
@@ -192,8 +184,8 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
             node_topic: topic(names::NODE_TOPIC, mgmt_api::topics::NODE),
             name: name.as_str().into(),
             connecting: controller.is_some(),
-            listen_port: match listen {
-                Listener::At(address) => Port::tcp(address.port()),
+            listen_port: match &listen {
+                Listener::At(address) => Port::tcp(address.port),
                 Listener::Off => Port::tcp(0),
             },
             request_timeout,
@@ -210,7 +202,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         },
         shim_topic: topic(names::SHIM_TOPIC, mgmt_api::topics::SUPERVISOR_SHIM),
         controller_api: resolver.take(PEER_API, Dialect::V7_0).value,
-        address: own_address(listen),
+        address: Settings::default().address,
     };
     Config {
         name,

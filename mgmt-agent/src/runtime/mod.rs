@@ -58,7 +58,7 @@ use crate::{
     config::{Config, version_now},
     core::broker::{Action, BrokerAgent, Input, reqid_of},
     journal::Header,
-    scripts,
+    scripts::{self, Coordinates, local_address, preferred},
 };
 
 /// The agent cannot start, or cannot go on.
@@ -68,6 +68,11 @@ pub enum RunError {
     /// The host stands in the way.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// Nodes and controllers cannot be served where the configuration says.
+    #[error(
+        "cannot serve nodes and controllers over Broker; --listen needs an address, an interface or a host name of this machine"
+    )]
+    BrokerListener(#[source] EndpointError),
     /// Nodes and controllers cannot be served.
     #[error(
         "cannot serve nodes and controllers over Broker; is another agent running, or should --listen or the Broker::ssl_ settings \
@@ -162,20 +167,31 @@ impl Runtime {
                 .map_err(|source| system("find a port for the Supervisor", source))?;
         }
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
-        let native = Native::start(&config, endpoint_id)
-            .await
-            .map_err(RunError::Broker)?;
+        let native = Native::start(&config, endpoint_id).await.map_err(|error| {
+            if error.is_about_the_host() {
+                RunError::BrokerListener(error)
+            } else {
+                RunError::Broker(error)
+            }
+        })?;
         let mut settings = config.settings.clone();
         // Also if the system chose it.
-        if let Some(address) = native.local_addrs().first() {
-            settings.agent.listen_port = Port::tcp(address.port());
+        if let Some(bound) = native.local_addrs().first() {
+            settings.agent.listen_port = Port::tcp(bound.port());
         }
-        scripts::write_node(&config, settings.agent.listen_port)?;
+        if let Some(bound) = preferred(native.local_addrs()) {
+            settings.address = bound.into();
+        }
+        let coordinates = Coordinates {
+            address: local_address(native.local_addrs()),
+            port: settings.agent.listen_port,
+        };
+        scripts::write_node(&config, coordinates)?;
         let launch = match &config.start_supervisor {
             None => None,
             Some(zeek) => {
                 let script = scripts::write_supervisor(&config, zeek)?;
-                Some(Launch::new(&config, zeek, &script, settings.agent.listen_port))
+                Some(Launch::new(&config, zeek, &script, coordinates))
             }
         };
         let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;

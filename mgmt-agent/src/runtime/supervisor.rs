@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::{Config, ZeekCommand},
-    scripts::local_address,
+    scripts::Coordinates,
 };
 
 /// Between the end of a Supervisor and the next one; doubles each time.
@@ -93,8 +93,8 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// By this script, for an agent at this port.
-    pub(super) fn new(config: &Config, zeek: &ZeekCommand, script: &Path, port: Port) -> Self {
+    /// By this script, for an agent that is found there.
+    pub(super) fn new(config: &Config, zeek: &ZeekCommand, script: &Path, agent: Coordinates) -> Self {
         let mut arguments = zeek.leading_arguments.clone();
         arguments.extend(["-j".into(), script.display().to_string()]);
         arguments.extend(zeek.further_arguments.iter().cloned());
@@ -103,8 +103,8 @@ impl Launch {
         arguments.extend(tls_arguments(&config.broker_tls));
         let state = config.settings.agent.state_dir.to_string();
         let environment = [
-            ("ZEEK_AGENT_ADDR", local_address(config.listen).to_string()),
-            ("ZEEK_AGENT_PORT", port.show()),
+            ("ZEEK_AGENT_ADDR", agent.address.to_string()),
+            ("ZEEK_AGENT_PORT", agent.port.show()),
             ("ZEEK_MANAGEMENT_STATE_DIR", state),
             (
                 "ZEEK_MANAGEMENT_SPOOL_DIR",

@@ -10,7 +10,11 @@
 mod names;
 mod websocket_tls;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
@@ -41,8 +45,8 @@ pub struct Config {
     pub connect_retry: Duration,
     /// What agents and clients are taken to speak that have not said anything that tells.
     pub peer_api: Dialect,
-    /// Where zeek-client connects.
-    pub websocket: Listener,
+    /// Where zeek-client connects, if it can.
+    pub websocket: Option<SocketAddr>,
     /// How connections of zeek-client are protected.
     pub websocket_tls: WebSocketTls,
     /// What the controller's core wants to know.
@@ -75,8 +79,8 @@ impl Config {
     pub fn read(args: &SettingArgs, environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut resolver = Resolver::gather(&names::SCHEMA, environment, &args.host);
         resolver.flag(names::NAME, args.name.as_deref(), "--name");
-        resolver.listener_flag(WEBSOCKET, args.websocket_listen, "--websocket-listen");
-        resolver.listener_flag(BROKER, args.listen, "--listen");
+        resolver.listener_flag(WEBSOCKET, args.websocket_listen.as_ref(), "--websocket-listen");
+        resolver.listener_flag(BROKER, args.listen.as_ref(), "--listen");
         resolver.flag(PEER_API, args.peer_api.as_deref(), "--peer-api");
         let config = resolve(&mut resolver, args);
         ConfigErrors::check(resolver.problems)?;
@@ -109,10 +113,10 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let directories = resolver.directories(host, names::DIRECTORY, &name);
     let store_directory = resolver.take(names::STORE_DIRECTORY, String::from(".")).value;
     let broker = resolver.listener(BROKER, names::DEFAULT_PORT, Port::tcp(2150));
-    let websocket = resolver.listener(WEBSOCKET, names::DEFAULT_PORT_WEBSOCKET, Port::tcp(2149));
+    let websocket = resolver.address_listener(WEBSOCKET, names::DEFAULT_PORT_WEBSOCKET, Port::tcp(2149));
     let websocket_tls = websocket_tls(resolver);
-    refuse_same_port(resolver, broker, websocket);
-    let settings = settings(resolver, broker);
+    refuse_same_port(resolver, &broker, websocket);
+    let settings = settings(resolver, &broker);
     let broker_tls = resolver.broker_tls();
     let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
     let peer_api = resolver.take(PEER_API, Dialect::V7_0).value;
@@ -162,13 +166,14 @@ fn websocket_tls(resolver: &mut Resolver<'_>) -> WebSocketTls {
     }
 }
 
-fn refuse_same_port(resolver: &mut Resolver<'_>, broker: Listener, websocket: Listener) {
-    let (Listener::At(broker), Listener::At(websocket)) = (broker, websocket) else {
+/// What a name stands for is not known here: then listening fails.
+fn refuse_same_port(resolver: &mut Resolver<'_>, broker: &Listener, websocket: Option<SocketAddr>) {
+    let (Listener::At(broker), Some(websocket)) = (broker, websocket) else {
         return;
     };
-    let overlap =
-        broker.ip() == websocket.ip() || broker.ip().is_unspecified() || websocket.ip().is_unspecified();
-    if broker.port() == websocket.port() && broker.port() != 0 && overlap {
+    let same = |ip: IpAddr| ip == websocket.ip() || ip.is_unspecified();
+    let overlap = websocket.ip().is_unspecified() || broker.host.parse().is_ok_and(same);
+    if broker.port == websocket.port() && broker.port != 0 && overlap {
         let origin = resolver
             .effective
             .iter()
@@ -186,7 +191,7 @@ fn refuse_same_port(resolver: &mut Resolver<'_>, broker: Listener, websocket: Li
     }
 }
 
-fn settings(resolver: &mut Resolver<'_>, broker: Listener) -> Settings {
+fn settings(resolver: &mut Resolver<'_>, broker: &Listener) -> Settings {
     let default = Settings::default();
     Settings {
         topic: resolver
@@ -198,7 +203,7 @@ fn settings(resolver: &mut Resolver<'_>, broker: Listener) -> Settings {
             .take(names::REQUEST_TIMEOUT, default.request_timeout)
             .value,
         broker_port: match broker {
-            Listener::At(address) if address.port() != 0 => Some(Port::tcp(address.port())),
+            Listener::At(address) if address.port != 0 => Some(Port::tcp(address.port)),
             Listener::Off | Listener::At(_) => None,
         },
         auto_assign_broker_ports: resolver

@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use clap::Parser;
 
@@ -38,7 +38,7 @@ fn defaults_are_those_of_zeek() {
     assert_eq!(config.working_dir, Path::new("/state/nodes/controller"));
     assert_eq!(config.store_dir, config.working_dir);
     assert_eq!(config.broker.to_string(), "0.0.0.0:2150");
-    assert_eq!(config.websocket.to_string(), "0.0.0.0:2149");
+    assert_eq!(config.websocket, Some(address("0.0.0.0:2149")));
     assert_eq!(config.settings, Settings::default());
     assert_eq!(config.management_log.level, Level::Info);
     let rotation = config.management_log.rotation.unwrap();
@@ -74,7 +74,7 @@ fn the_environment_of_zeek_is_read() {
     .unwrap();
     assert_eq!(config.working_dir, Path::new("/s/nodes/c"));
     assert_eq!(config.broker.to_string(), "10.0.0.1:3150");
-    assert_eq!(config.websocket.to_string(), "[::1]:3149");
+    assert_eq!(config.websocket, Some(address("[::1]:3149")));
     assert_eq!(config.settings.broker_port, Some(Port::tcp(3150)));
     let rotation = config.management_log.rotation.unwrap();
     assert_eq!(rotation.dir, Path::new("/cwd/relative/spool/log-queue"));
@@ -207,7 +207,34 @@ fn the_remaining_settings_are_defaults_of_others() {
     ])
     .unwrap();
     assert_eq!(config.broker.to_string(), "127.0.0.3:5");
-    assert_eq!(config.websocket.to_string(), "127.0.0.3:6");
+    assert_eq!(config.websocket, Some(address("127.0.0.3:6")));
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// `Broker::listen` takes them, and so does our endpoint.
+#[test]
+fn agents_can_be_served_on_an_interface_or_a_name() {
+    for (arguments, shown) in [
+        (&["Management::Controller::listen_address=eth0"][..], "eth0:2150"),
+        (&["--listen=localhost:5"], "localhost:5"),
+        // The same port, which may be another address.
+        (
+            &["--listen=eth0:2149", "--websocket-listen=127.0.0.1:2149"],
+            "eth0:2149",
+        ),
+    ] {
+        let config = read(arguments).unwrap();
+        assert_eq!(config.broker.to_string(), shown);
+        let at = shown.rsplit_once(':').unwrap();
+        assert_eq!(
+            config.settings.broker_port,
+            Some(Port::tcp(at.1.parse().unwrap()))
+        );
+        assert!(config.dump_text().contains(&format!("{:?}", at.0)), "{shown}");
+    }
 }
 
 #[test]
@@ -219,11 +246,11 @@ fn port_0_unknown_is_no_listener_and_0_tcp_any_port() {
     .unwrap();
     assert_eq!(config.broker, Listener::Off);
     assert_eq!(config.settings.broker_port, None);
-    assert_eq!(config.websocket.to_string(), "0.0.0.0:0");
+    assert_eq!(config.websocket, Some(address("0.0.0.0:0")));
 
     let config = read(&["--listen=off", "--websocket-listen=127.0.0.1:0"]).unwrap();
     assert_eq!(config.broker, Listener::Off);
-    assert_eq!(config.websocket.to_string(), "127.0.0.1:0");
+    assert_eq!(config.websocket, Some(address("127.0.0.1:0")));
 }
 
 #[test]
@@ -311,10 +338,22 @@ fn errors_say_where_what_and_how_to_mend_it() {
              read; give the value on the command line instead",
         ),
         (
-            &["Management::Controller::listen_address=localhost"],
+            &["Management::Controller::listen_address_websocket=localhost"],
             &[],
-            "command-line assignment: Management::Controller::listen_address: \"localhost\" is not an IP address, as in \
-             0.0.0.0 or ::1",
+            "command-line assignment: Management::Controller::listen_address_websocket: \"localhost\" is not an IP \
+             address, as in 0.0.0.0 or ::1",
+        ),
+        (
+            &["Management::Controller::listen_address=all of them"],
+            &[],
+            "command-line assignment: Management::Controller::listen_address: \"all of them\" is not an address, an \
+             interface or a host, as in 0.0.0.0, ::1 or eth0",
+        ),
+        (
+            &["--listen=eth0:2149", "--websocket-listen=0.0.0.0:2149"],
+            &[],
+            "option --websocket-listen: Management::Controller::listen_port_websocket: port 2149 is also the Broker \
+             port of Management::Controller::listen_port; choose another",
         ),
     ];
     for (arguments, variables, expected) in cases {
@@ -335,12 +374,12 @@ fn all_errors_are_reported_at_once() {
             &["--name=.", "Management::Controller::default_port=x"],
         ]
         .concat(),
-        &[("ZEEK_CONTROLLER_ADDR", "somewhere")],
+        &[("ZEEK_CONTROLLER_ADDR", "some where")],
     )
     .unwrap_err();
     assert_eq!(errors.iter().count(), 3);
     assert!(errors.is_usage());
-    let errors = read_with(&DIRECTORIES, &[("ZEEK_CONTROLLER_ADDR", "somewhere")]).unwrap_err();
+    let errors = read_with(&DIRECTORIES, &[("ZEEK_CONTROLLER_ADDR", "some where")]).unwrap_err();
     assert!(!errors.is_usage());
 }
 

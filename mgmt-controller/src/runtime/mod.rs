@@ -65,6 +65,11 @@ pub enum RunError {
     /// The host stands in the way.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// Agents and native clients cannot be served where the configuration says.
+    #[error(
+        "cannot serve agents over Broker; --listen needs an address, an interface or a host name of this machine"
+    )]
+    BrokerListener(#[source] EndpointError),
     /// Agents and native clients cannot be served.
     #[error(
         "cannot serve agents over Broker; is another controller running, or should --listen or the Broker::ssl_ settings differ?"
@@ -132,10 +137,16 @@ impl Runtime {
         let wire = Wire::new(config.settings.clone(), config.peer_api);
         let native = Native::start(&config, endpoint_id, &wire)
             .await
-            .map_err(RunError::Broker)?;
+            .map_err(|error| {
+                if error.is_about_the_host() {
+                    RunError::BrokerListener(error)
+                } else {
+                    RunError::Broker(error)
+                }
+            })?;
         let server = match config.websocket {
-            Listener::Off => None,
-            Listener::At(address) => {
+            None => None,
+            Some(address) => {
                 // DIFFERENCE(ack-version): Zeek names its own version.
                 let mut websocket =
                     WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
@@ -208,14 +219,22 @@ impl Runtime {
         if websocket.is_empty() && broker.is_empty() {
             tracing::warn!("nobody can connect: there is no listener");
         }
-        let listener = |address: SocketAddr| core::Listener {
-            address: address.ip().to_string(),
-            port: Port::tcp(address.port()),
+        let listener = |address: String, bound: &SocketAddr| core::Listener {
+            address,
+            port: Port::tcp(bound.port()),
+        };
+        let broker_listener = match &self.config.broker {
+            Listener::Off => None,
+            Listener::At(configured) => broker
+                .first()
+                .map(|bound| listener(configured.host.clone(), bound)),
         };
         let started = Input::Started {
             broker_id: endpoint_id.to_string(),
-            broker: broker.first().copied().map(listener),
-            websocket: websocket.first().copied().map(listener),
+            broker: broker_listener,
+            websocket: websocket
+                .first()
+                .map(|bound| listener(bound.ip().to_string(), bound)),
         };
         self.handle(started).await;
         if let Some(path) = &self.config.ready_file {

@@ -70,9 +70,9 @@ impl Native {
         }
         let endpoint = Endpoint::start(endpoint)?;
         let handle = endpoint.handle();
-        let listening = match config.broker {
+        let listening = match &config.broker {
             Listener::Off => Vec::new(),
-            Listener::At(address) => handle.listen(&address.ip().to_string(), address.port()).await?,
+            Listener::At(PeerAddress { host, port }) => handle.listen(host, *port).await?,
         };
         Ok(Self {
             endpoint,

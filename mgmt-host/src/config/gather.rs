@@ -49,15 +49,15 @@ impl<'a> Resolver<'a> {
     pub fn listener_flag(
         &mut self,
         (address_name, port_name): (&'static str, &'static str),
-        listener: Option<Listener>,
+        listener: Option<&Listener>,
         flag: &'static str,
     ) {
         let port = match listener {
             None => return,
             Some(Listener::Off) => String::from("0/unknown"),
             Some(Listener::At(at)) => {
-                self.flag(address_name, Some(&at.ip().to_string()), flag);
-                format!("{}/tcp", at.port())
+                self.flag(address_name, Some(&at.host), flag);
+                format!("{}/tcp", at.port)
             }
         };
         self.flag(port_name, Some(&port), flag);

@@ -5,13 +5,16 @@ use std::{
 };
 
 use broker_codec::data::{Port, Protocol};
-use broker_endpoint::tls::{TlsConfig, ZeekTlsOptions};
+use broker_endpoint::{
+    PeerAddress,
+    tls::{TlsConfig, ZeekTlsOptions},
+};
 use mgmt_api::Level;
 
 use super::{
     ConfigError, Directories, Effective, Environment, HostArgs, Installation, Listener, LogConfig, LogFormat,
     Notation, Origin, PROCESS_NAME_MAX, Resolver, RotationConfig, Sourced, TimeOfDay, Value, ValueError,
-    join_plain, names,
+    join_plain, names, value::is_host,
 };
 use crate::process::with_causes;
 
@@ -142,13 +145,45 @@ impl<'a> Resolver<'a> {
         self.environment
     }
 
-    /// An address and a port to listen on, each a text, with the setting that is the port's default (`network_info`).
+    /// Where to listen for Broker peers: an address or a name (see [`Listener`]) and a port, each a text, with the setting
+    /// that is the port's default (`network_info`).
     pub fn listener(
+        &mut self,
+        settings: (&'static str, &'static str),
+        default_name: &'static str,
+        default: Port,
+    ) -> Listener {
+        const EXPECTED: &str = "an address, an interface or a host, as in 0.0.0.0, ::1 or eth0";
+        let host = |text: &str| is_host(text).then(|| text.to_owned());
+        match self.place(settings, default_name, default, host, EXPECTED) {
+            Some((host, port)) => Listener::At(PeerAddress::new(host, port)),
+            None => Listener::Off,
+        }
+    }
+
+    /// Likewise where it must be an address, as Zeek has it for WebSocket clients (`Cluster::WebSocketServerOptions`).
+    pub fn address_listener(
+        &mut self,
+        settings: (&'static str, &'static str),
+        default_name: &'static str,
+        default: Port,
+    ) -> Option<SocketAddr> {
+        const EXPECTED: &str = "an IP address, as in 0.0.0.0 or ::1";
+        let address = |text: &str| text.parse::<IpAddr>().ok();
+        self.place(settings, default_name, default, address, EXPECTED)
+            .map(SocketAddr::from)
+    }
+
+    /// A host, read by a function that knows what is expected, and a port; none if nothing is to listen, or there is a
+    /// problem.
+    fn place<T>(
         &mut self,
         (address_name, port_name): (&'static str, &'static str),
         default_name: &'static str,
         default: Port,
-    ) -> Listener {
+        read: impl FnOnce(&str) -> Option<T>,
+        expected: &'static str,
+    ) -> Option<(T, u16)> {
         let address = self
             .take_text(address_name)
             .or_else(|| self.take_text(names::DEFAULT_ADDRESS))
@@ -157,22 +192,22 @@ impl<'a> Resolver<'a> {
                 origin: Origin::Default,
             });
         self.show(address_name, address.value.show(), address.origin.clone());
-        let ip = address.value.parse::<IpAddr>().unwrap_or_else(|_| {
+        let host = read(&address.value);
+        if host.is_none() {
             self.problems.push(ConfigError::Value {
                 origin: address.origin,
                 name: address_name,
                 problem: ValueError {
                     text: address.value,
-                    expected: "an IP address, as in 0.0.0.0 or ::1",
+                    expected,
                 },
             });
-            IpAddr::from([0, 0, 0, 0])
-        });
+        }
         let port = self.port(port_name, default_name, default);
         self.show(port_name, port.value.show(), port.origin.clone());
         match port.value.protocol {
-            Protocol::Tcp => Listener::At(SocketAddr::new(ip, port.value.number)),
-            Protocol::Unknown if port.value.number == 0 => Listener::Off,
+            Protocol::Tcp => host.map(|host| (host, port.value.number)),
+            Protocol::Unknown if port.value.number == 0 => None,
             _ => {
                 self.problems.push(ConfigError::Unusable {
                     origin: port.origin,
@@ -182,7 +217,7 @@ impl<'a> Resolver<'a> {
                         port.value.show()
                     ),
                 });
-                Listener::Off
+                None
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Values of Zeek's script language, as far as settings need them.
 
-use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use broker_codec::data::{Port, Protocol};
+use broker_endpoint::PeerAddress;
 
 use mgmt_api::{Dialect, Level};
 
@@ -199,13 +200,20 @@ impl Value for Level {
         format!("Management::Log::{self}")
     }
 }
-/// An address to listen on, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+
+/// Where to listen, or not to.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// Nothing listens.
     Off,
-    /// Where to listen; port 0 lets the system choose.
-    At(SocketAddr),
+    /// An address of this machine, the name of an interface, or the name of a host; port 0 lets the system choose. What a
+    /// name stands for is looked up when listening begins.
+    At(PeerAddress),
+}
+
+/// What can be listened on is found out by trying; this finds what never can be.
+pub(super) fn is_host(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/[]\"".contains(c))
 }
 
 impl FromStr for Listener {
@@ -215,9 +223,11 @@ impl FromStr for Listener {
         if text == "off" {
             return Ok(Self::Off);
         }
-        text.parse().map(Self::At).map_err(|_| ValueError {
+        let address = text.parse().ok();
+        let address = address.filter(|address: &PeerAddress| is_host(&address.host));
+        address.map(Self::At).ok_or_else(|| ValueError {
             text: text.to_owned(),
-            expected: "off or an IP address with a port, as in 127.0.0.1:2149 or [::1]:2149",
+            expected: "off, or an address or a name with a port, as in 127.0.0.1:2150, [::1]:2150 or eth0:2150",
         })
     }
 }
@@ -329,12 +339,38 @@ mod tests {
     }
 
     #[test]
-    fn listeners_are_addresses_or_off() {
+    fn listeners_are_addresses_or_names_or_off() {
+        let at = |host, port| Ok(Listener::At(PeerAddress::new(host, port)));
         assert_eq!("off".parse(), Ok(Listener::Off));
-        assert_eq!("[::1]:0".parse(), Ok(Listener::At("[::1]:0".parse().unwrap())));
-        assert_eq!(
-            "2149".parse::<Listener>().unwrap_err().to_string(),
-            "\"2149\" is not off or an IP address with a port, as in 127.0.0.1:2149 or [::1]:2149"
-        );
+        for (text, host, port) in [
+            ("127.0.0.1:2150", "127.0.0.1", 2150),
+            ("[::1]:0", "::1", 0),
+            ("eth0:2150", "eth0", 2150),
+            ("controller.example:65535", "controller.example", 65_535),
+        ] {
+            assert_eq!(text.parse(), at(host, port));
+            assert_eq!(
+                at(host, port).map(|listener: Listener| listener.to_string()),
+                Ok(text.into())
+            );
+        }
+        for wrong in [
+            "2149",
+            ":2149",
+            "::1:2149",
+            "a:65536",
+            "a b:1",
+            "a/b:1",
+            "[[::1]]:1",
+            "on",
+            "",
+        ] {
+            assert_eq!(
+                wrong.parse::<Listener>().unwrap_err().to_string(),
+                format!(
+                    "{wrong:?} is not off, or an address or a name with a port, as in 127.0.0.1:2150, [::1]:2150 or eth0:2150"
+                )
+            );
+        }
     }
 }
