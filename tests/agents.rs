@@ -175,6 +175,49 @@ fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
     agent.kill(&runtime);
 }
 
+/// Its nodes belong to no configuration, and nobody else would end them.
+#[test]
+fn an_agent_that_was_away_when_its_instance_was_dropped_is_told_by_the_next_controller() {
+    let runtime = runtime();
+    let relay = Relay::start(&runtime);
+    let home = Arc::new(TempDir::with_prefix("agents-").expect("a directory can be made"));
+    let start = || {
+        let arguments = ["--name", "controller", "Broker::disable_ssl=T"];
+        Controller::start_in(&home, Command::new(binary()), &arguments)
+    };
+    let mut controller = start();
+    relay.point_to(controller.broker());
+    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, Way::Connect(relay.address()));
+    observer.text_about("Management::Agent::API::notify_agent_hello");
+    let configuration = format!("[instances]\n{AGENT}\n{NODES}");
+    zeek_client(&mut controller, &["deploy-config", "-"], Some(&configuration));
+    agent.asked(deployed);
+
+    relay.cut();
+    while zeek_client(&mut controller, &["get-instances"], None) != json!({}) {}
+    zeek_client(&mut controller, &["deploy-config", "-"], Some(""));
+    for life in 0..2 {
+        controller.kill();
+        controller = start();
+        relay.point_to(controller.broker());
+        agent.asked(|asked| matches!(asked, AgentRequest::AgentStandby { .. }).then_some(life));
+    }
+
+    // Not if it is wanted again.
+    zeek_client(&mut controller, &["deploy-config", "-"], Some(&configuration));
+    controller.kill();
+    controller = start();
+    relay.point_to(controller.broker());
+    agent.asked(deployed);
+    agent.asked(|asked| match asked {
+        AgentRequest::AgentStandby { .. } => panic!("it is one of the cluster"),
+        other => deployed(other),
+    });
+    controller.stop();
+    agent.kill(&runtime);
+}
+
 /// What clients ask for when there is a cluster.
 fn use_nodes(controller: &mut Controller) {
     let nodes = zeek_client(controller, &["get-nodes"], None);

@@ -195,7 +195,7 @@ impl Run {
                         message,
                     } => writeln!(out, "< WARNING {message}").expect("to memory"),
                     Action::Log { .. } => {}
-                    Action::Persist { write, entries } => {
+                    Action::Persist { write, entries, .. } => {
                         for (slot, _) in entries {
                             writeln!(out, "< stored {slot}").expect("to memory");
                         }

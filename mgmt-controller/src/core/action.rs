@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use broker_codec::{
     EndpointId,
     data::{Address, DataError, Port, ZeekString},
@@ -26,6 +28,9 @@ pub enum Action {
         write: WriteId,
         /// What to write where.
         entries: Vec<(Slot, Configuration)>,
+        /// What takes the place of [`super::Configurations::dismissed`], if that changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dismissed: Option<BTreeSet<ZeekString>>,
     },
     /// Publish an event.
     Publish {

@@ -1,5 +1,6 @@
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
+use broker_codec::data::ZeekString;
 use mgmt_api::Configuration;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ impl fmt::Display for Slot {
     }
 }
 
-/// The durable state: at most one configuration per slot (`g_configs`).
+/// The durable state: at most one configuration per slot (`g_configs`), and what Zeek has no place for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configurations {
     /// See [`Slot::Staged`].
@@ -46,6 +47,9 @@ pub struct Configurations {
     /// See [`Slot::Deployed`].
     #[serde(default)]
     pub deployed: Option<Configuration>,
+    /// The instances that had been dropped when the deployed configuration was stored, and had not said that they stand by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dismissed: BTreeSet<ZeekString>,
 }
 
 impl Configurations {

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
@@ -50,6 +50,7 @@ pub struct Controller {
 #[derive(Debug)]
 pub(super) struct Write {
     entries: Vec<(Slot, Configuration)>,
+    dismissed: Option<BTreeSet<ZeekString>>,
     then: AfterWrite,
 }
 
@@ -69,12 +70,16 @@ pub(super) enum AfterWrite {
 impl Controller {
     /// A controller with the configurations that were restored from its store.
     pub fn new(settings: Settings, restored: Configurations, ids: Box<dyn IdSource>) -> Self {
+        let mut instances = Instances::default();
+        for name in &restored.dismissed {
+            instances.dismiss(name.clone());
+        }
         Self {
             settings,
             ids,
             configurations: restored,
             peers: Peers::default(),
-            instances: Instances::default(),
+            instances,
             requests: RequestTable::new(),
             deployment: None,
             writes: BTreeMap::new(),
@@ -193,7 +198,12 @@ impl Controller {
     }
 
     fn persisted(&mut self, turn: &mut Turn, write: WriteId, outcome: Result<(), String>) {
-        let Some(Write { entries, then }) = self.writes.remove(&write) else {
+        let Some(Write {
+            entries,
+            dismissed,
+            then,
+        }) = self.writes.remove(&write)
+        else {
             turn.warning(format!("write {write} ended that was not under way"));
             return;
         };
@@ -201,6 +211,9 @@ impl Controller {
             Ok(()) => {
                 for (slot, config) in entries {
                     self.configurations.set(slot, config);
+                }
+                if let Some(dismissed) = dismissed {
+                    self.configurations.dismissed = dismissed;
                 }
             }
             Err(error) => {
@@ -222,7 +235,8 @@ impl Controller {
         }
     }
 
-    /// Starts a write.
+    /// Starts a write. With a deployed configuration go the instances that it has made superfluous: who is away must be
+    /// told when it returns, to whatever controller works with this store then.
     ///
     /// DIFFERENCE(stored-first): clients hear of success only when it has been stored, and of a failure to store. Zeek
     /// answers at once and stores in the background.
@@ -234,11 +248,20 @@ impl Controller {
     ) -> WriteId {
         self.last_write += 1;
         let id = WriteId(self.last_write);
+        let deploys = entries.iter().any(|(slot, _)| *slot == Slot::Deployed);
+        let changed = deploys && self.instances.dismissed != self.configurations.dismissed;
+        let dismissed = changed.then(|| self.instances.dismissed.clone());
         turn.push(Action::Persist {
             write: id,
             entries: entries.clone(),
+            dismissed: dismissed.clone(),
         });
-        self.writes.insert(id, Write { entries, then });
+        let write = Write {
+            entries,
+            dismissed,
+            then,
+        };
+        self.writes.insert(id, write);
         id
     }
 }

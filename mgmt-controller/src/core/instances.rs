@@ -16,7 +16,8 @@ pub(super) struct Instances {
     /// The wanted ones whose agents are ready to deploy (`g_instances_ready`); all of them are known.
     pub(super) ready: BTreeSet<ZeekString>,
     /// Those that are not wanted any more and may not know: their agents have not said that they stand by. At most
-    /// [`DISMISSED_MAX`].
+    /// [`DISMISSED_MAX`]. Stored with each deployed configuration; what changes after that is not, so that after a restart
+    /// an agent may be told once more.
     pub(super) dismissed: BTreeSet<ZeekString>,
 }
 

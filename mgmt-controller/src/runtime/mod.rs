@@ -419,9 +419,13 @@ impl Runtime {
             for action in self.controller.step(now, input) {
                 match action {
                     Action::Log { level, message } => self.log(time, level, reqid.as_ref(), &message),
-                    Action::Persist { write, entries } => {
+                    Action::Persist {
+                        write,
+                        entries,
+                        dismissed,
+                    } => {
                         self.writes.insert(write, reqid.clone());
-                        if let Err(written) = self.store.write(write, entries) {
+                        if let Err(written) = self.store.write(write, entries, dismissed) {
                             inputs.push_back(persisted(written));
                         }
                     }

@@ -6,6 +6,7 @@
 //! back. What is ours alone lives in tables prefixed `mgmt_`, which Broker does not look at:
 //!
 //! * `mgmt_rows(key, sha256)`: what we wrote last, to notice rows that another controller wrote since;
+//! * `mgmt_dismissed(name)`: instances that were dropped and may not know yet (`Configurations::dismissed`);
 //! * `mgmt_unreadable(key, value, reason)`: rows that we could not read and then had to replace.
 //!
 //! DIFFERENCE(store-durability): Zeek sets no pragmas. We use `synchronous = EXTRA`, which SQLite's default FULL lacks in one point: with
@@ -15,18 +16,21 @@
 mod thread;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use broker_codec::{binary, data};
+use broker_codec::{
+    binary,
+    data::{self, ZeekString},
+};
 use bytes::BytesMut;
 use mgmt_api::Configuration;
 use mgmt_host::lock::{Lock, LockError};
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params, types::ValueRef,
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params, types::ValueRef,
 };
 use sha2::{Digest, Sha256};
 
@@ -194,8 +198,13 @@ impl Store {
         &self.path
     }
 
-    /// Writes configurations into their slots, all or none; durable on return.
-    pub fn write(&mut self, entries: &[(Slot, Configuration)]) -> Result<(), WriteError> {
+    /// Writes configurations into their slots, and the dismissed instances if they are given; all or nothing, durable on
+    /// return.
+    pub fn write(
+        &mut self,
+        entries: &[(Slot, Configuration)],
+        dismissed: Option<&BTreeSet<ZeekString>>,
+    ) -> Result<(), WriteError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -214,6 +223,16 @@ impl Store {
             transaction
                 .prepare_cached("replace into mgmt_rows(key, sha256) values(?, ?)")?
                 .execute(params![&key[..], &Sha256::digest(&value)[..]])?;
+        }
+        if let Some(dismissed) = dismissed {
+            transaction.execute_batch(
+                "create table if not exists mgmt_dismissed(name blob primary key); delete from mgmt_dismissed",
+            )?;
+            for name in dismissed {
+                transaction
+                    .prepare_cached("insert into mgmt_dismissed(name) values(?)")?
+                    .execute([name.as_bytes()])?;
+            }
         }
         transaction.commit()?;
         let written = |row: &UnreadableRow| entries.iter().any(|(slot, _)| Some(*slot) == row.slot);
@@ -281,6 +300,7 @@ impl Store {
             broker_version,
             ..Restored::default()
         };
+        restored.configurations.dismissed = self.dismissed()?;
         let mut statement = self
             .connection
             .prepare("select key, value from store order by key")
@@ -338,20 +358,35 @@ impl Store {
 
     /// Keys, and digests of the values.
     fn rows_we_wrote(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
-        let read = || -> rusqlite::Result<BTreeMap<_, _>> {
-            let exists = "select 1 from sqlite_master where type = 'table' and name = 'mgmt_rows'";
+        self.read_own("mgmt_rows", "select key, sha256 from mgmt_rows", |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+    }
+
+    fn dismissed(&self) -> Result<BTreeSet<ZeekString>, StoreError> {
+        self.read_own("mgmt_dismissed", "select name from mgmt_dismissed", |row| {
+            Ok(ZeekString::from(bytes_of(row.get_ref(0)?)))
+        })
+    }
+
+    /// Reads a table of our own; nothing if it has not been made.
+    fn read_own<T, C: Default + FromIterator<T>>(
+        &self,
+        table: &str,
+        query: &str,
+        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<C, StoreError> {
+        let read = || -> rusqlite::Result<C> {
+            let exists = "select 1 from sqlite_master where type = 'table' and name = ?";
             if self
                 .connection
-                .query_row(exists, [], |_| Ok(()))
+                .query_row(exists, [table], |_| Ok(()))
                 .optional()?
                 .is_none()
             {
-                return Ok(BTreeMap::new());
+                return Ok(C::default());
             }
-            self.connection
-                .prepare("select key, sha256 from mgmt_rows")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
+            self.connection.prepare(query)?.query_map([], row)?.collect()
         };
         read().map_err(|source| self.error("read", source))
     }

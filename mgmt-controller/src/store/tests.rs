@@ -105,7 +105,7 @@ fn what_zeek_9_wrote_we_write_alike() {
         let dir = dir_with(&store);
         let (mut ours, restored) = Store::open(dir.path()).unwrap();
         assert_eq!(restored.unreadable, []);
-        ours.write(&all(&restored)).unwrap();
+        ours.write(&all(&restored), None).unwrap();
         drop(ours);
         assert_eq!(
             rows(&dir.path().join(FILE_NAME)),
@@ -127,7 +127,7 @@ fn what_zeek_6_wrote_we_write_with_an_eleventh_field_per_node() {
     let store = captured("zeek-6.0.9");
     let dir = dir_with(&store);
     let (mut ours, restored) = Store::open(dir.path()).unwrap();
-    ours.write(&all(&restored)).unwrap();
+    ours.write(&all(&restored), None).unwrap();
     drop(ours);
     let written = rows(&dir.path().join(FILE_NAME));
     for (key, value) in rows(&store) {
@@ -165,7 +165,7 @@ fn a_new_store_is_what_broker_would_have_made() {
             .unwrap();
         rows.map(Result::unwrap).collect::<Vec<(String, String)>>()
     };
-    store.write(&[(Slot::Staged, configuration("id"))]).unwrap();
+    store.write(&[(Slot::Staged, configuration("id"))], None).unwrap();
     let zeek =
         Connection::open_with_flags(captured("zeek-9.0.0-rc1"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let ours = other(&dir);
@@ -315,12 +315,17 @@ fn rows_that_cannot_be_read_are_named_and_kept() {
 
     // A new configuration replaces the unreadable ones, which are set aside; the unknown one stays where it is.
     store
-        .write(&[
-            (Slot::Staged, configuration("new")),
-            (Slot::Ready, configuration("new")),
-        ])
+        .write(
+            &[
+                (Slot::Staged, configuration("new")),
+                (Slot::Ready, configuration("new")),
+            ],
+            None,
+        )
         .unwrap();
-    store.write(&[(Slot::Staged, configuration("newer"))]).unwrap();
+    store
+        .write(&[(Slot::Staged, configuration("newer"))], None)
+        .unwrap();
     drop(store);
     assert_eq!(rows(&dir.path().join(FILE_NAME))[&unknown], b"\x00");
     let connection = other(dir.path());
@@ -342,11 +347,50 @@ fn rows_that_cannot_be_read_are_named_and_kept() {
 }
 
 #[test]
+fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = |names: &[&[u8]]| {
+        names
+            .iter()
+            .map(|name| ZeekString::from(*name))
+            .collect::<BTreeSet<_>>()
+    };
+    let held = || Store::open(dir.path()).unwrap().1.configurations;
+    let write = |id: &str, dismissed: Option<BTreeSet<ZeekString>>| {
+        let entries = [(Slot::Deployed, configuration(id))];
+        let (mut store, _) = Store::open(dir.path()).unwrap();
+        store.write(&entries, dismissed.as_ref())
+    };
+    assert_eq!(held().dismissed, names(&[]));
+    write("c1", Some(names(&[b"host1", b"\xff\0'"]))).unwrap();
+    assert_eq!(held().dismissed, names(&[b"host1", b"\xff\0'"]));
+    write("c2", None).unwrap();
+    assert_eq!(
+        held().dismissed,
+        names(&[b"host1", b"\xff\0'"]),
+        "unless they change"
+    );
+    write("c3", Some(names(&[b"host2"]))).unwrap();
+    assert_eq!(held().dismissed, names(&[b"host2"]));
+
+    // Both or neither.
+    other(dir.path())
+        .execute_batch(
+            "create trigger full before insert on mgmt_dismissed begin select raise(abort, 'full'); end",
+        )
+        .unwrap();
+    write("c4", Some(names(&[b"host3"]))).unwrap_err();
+    let held = held();
+    assert_eq!(held.dismissed, names(&[b"host2"]));
+    assert_eq!(held.deployed, Some(configuration("c3")));
+}
+
+#[test]
 fn what_another_controller_wrote_since_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(dir.path()).unwrap();
     store
-        .write(&Slot::ALL.map(|slot| (slot, configuration("ours"))))
+        .write(&Slot::ALL.map(|slot| (slot, configuration("ours"))), None)
         .unwrap();
     drop(store);
     let theirs = encode(&configuration("theirs")).unwrap();
@@ -367,10 +411,13 @@ fn a_full_disk_fails_the_write_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(dir.path()).unwrap();
     store
-        .write(&[
-            (Slot::Staged, configuration("old")),
-            (Slot::Ready, configuration("old")),
-        ])
+        .write(
+            &[
+                (Slot::Staged, configuration("old")),
+                (Slot::Ready, configuration("old")),
+            ],
+            None,
+        )
         .unwrap();
     // SQLite reports a limit on pages as it reports ENOSPC.
     let pages: i64 = store
@@ -387,14 +434,16 @@ fn a_full_disk_fails_the_write_and_changes_nothing() {
     limit(&store, pages);
     let large = configuration(&"x".repeat(100_000));
     let entries = [(Slot::Staged, configuration("new")), (Slot::Ready, large)];
-    let error = store.write(&entries).unwrap_err();
+    let error = store.write(&entries, None).unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot write the configuration store: database or disk is full"
     );
 
     limit(&store, 1_000_000);
-    store.write(&[(Slot::Deployed, configuration("later"))]).unwrap();
+    store
+        .write(&[(Slot::Deployed, configuration("later"))], None)
+        .unwrap();
     drop(store);
     let (_store, restored) = Store::open(dir.path()).unwrap();
     let ids: Vec<_> = ids(&restored)
@@ -417,7 +466,7 @@ fn a_store_that_is_readable_only_still_serves_its_configurations() {
     let (mut store, restored) = Store::open(dir.path()).unwrap();
     assert!(restored.configurations.deployed.is_some());
     assert!(restored.not_writable.is_some());
-    assert!(store.write(&[(Slot::Staged, configuration("x"))]).is_err());
+    assert!(store.write(&[(Slot::Staged, configuration("x"))], None).is_err());
 }
 
 #[tokio::test]
@@ -431,7 +480,7 @@ async fn a_write_that_finds_no_room_is_given_back() {
     let entries = || vec![(Slot::Staged, configuration("x"))];
     let mut accepted = 0;
     let refused = loop {
-        match thread.write(WriteId(accepted), entries()) {
+        match thread.write(WriteId(accepted), entries(), None) {
             Ok(()) => accepted += 1,
             Err(refused) => break refused,
         }
@@ -466,7 +515,7 @@ async fn the_thread_reports_writes_in_their_order() {
     let mut thread = StoreThread::start(store).unwrap();
     for number in 0..10 {
         let entries = vec![(Slot::Staged, configuration(&number.to_string()))];
-        thread.write(WriteId(number), entries).unwrap();
+        thread.write(WriteId(number), entries, None).unwrap();
     }
     for number in 0..10 {
         let ended = thread.ended().await.unwrap();

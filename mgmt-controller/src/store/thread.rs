@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -8,6 +9,7 @@ use std::{
     thread,
 };
 
+use broker_codec::data::ZeekString;
 use mgmt_api::Configuration;
 use tokio::sync::mpsc;
 
@@ -50,6 +52,7 @@ struct Counters {
 struct Write {
     write: WriteId,
     entries: Vec<(Slot, Configuration)>,
+    dismissed: Option<BTreeSet<ZeekString>>,
 }
 
 impl StoreThread {
@@ -62,8 +65,14 @@ impl StoreThread {
         thread::Builder::new()
             .name(String::from("store"))
             .spawn(move || {
-                for Write { write, entries } in queue {
-                    let outcome = store.write(&entries).map_err(|error| error.to_string());
+                for Write {
+                    write,
+                    entries,
+                    dismissed,
+                } in queue
+                {
+                    let outcome = store.write(&entries, dismissed.as_ref());
+                    let outcome = outcome.map_err(|error| error.to_string());
                     let counter = match outcome {
                         Ok(()) => &tally.written,
                         Err(_) => &tally.failed,
@@ -83,8 +92,18 @@ impl StoreThread {
 
     /// Asks for a write; its end comes out of [`Self::ended`]. Never waits: the core has at most [`WRITES_MAX`]
     /// writes under way, so there is room; if not, the write is given back as failed.
-    pub fn write(&self, write: WriteId, entries: Vec<(Slot, Configuration)>) -> Result<(), Written> {
-        self.writes.try_send(Write { write, entries }).map_err(|error| {
+    pub fn write(
+        &self,
+        write: WriteId,
+        entries: Vec<(Slot, Configuration)>,
+        dismissed: Option<BTreeSet<ZeekString>>,
+    ) -> Result<(), Written> {
+        let write = Write {
+            write,
+            entries,
+            dismissed,
+        };
+        self.writes.try_send(write).map_err(|error| {
             let (TrySendError::Full(Write { write, .. }) | TrySendError::Disconnected(Write { write, .. })) =
                 error;
             self.counters.failed.fetch_add(1, Ordering::Relaxed);

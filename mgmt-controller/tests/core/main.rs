@@ -7,6 +7,7 @@ mod world;
 
 transcript::transcripts!(
     agent_away_when_dropped,
+    agent_dismissed_restored,
     agent_hello,
     agent_hello_refused,
     agent_name_claimed_twice,

@@ -282,7 +282,7 @@ impl Observed {
                     event: Outgoing::Client(response),
                     ..
                 } => self.answered(&response),
-                Action::Persist { write, entries } => self.writes.push_back((write, entries)),
+                Action::Persist { write, entries, .. } => self.writes.push_back((write, entries)),
                 _ => {}
             }
         }

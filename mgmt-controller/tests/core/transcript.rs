@@ -20,6 +20,7 @@
 //! <   STAGED {"id": "c1"}
 //! <     instance {...}
 //! <     node {...}
+//! <   dismissed ["host1"]                          the dropped instances that are to be remembered, if these change
 //! < publish TOPIC EVENT {...}                      an event,
 //! < send a TOPIC EVENT {...}                       one for this peer only,
 //! < show TOPIC EVENT {...}                         one for WebSocket clients only
@@ -275,12 +276,19 @@ pub(crate) fn started() -> Input {
 fn print(action: &Action, out: &mut String) {
     match action {
         Action::Log { level, message } => writeln!(out, "< {level} {message}"),
-        Action::Persist { write, entries } => {
+        Action::Persist {
+            write,
+            entries,
+            dismissed,
+        } => {
             writeln!(out, "< persist {write}").unwrap();
             for (slot, config) in entries {
                 print_configuration(&slot.to_string(), config, out);
             }
-            Ok(())
+            match dismissed {
+                Some(names) => writeln!(out, "<   dismissed {}", value(names)),
+                None => Ok(()),
+            }
         }
         Action::Connect { host, port } => writeln!(out, "< connect {host}:{port}"),
         Action::Disconnect { host, port } => writeln!(out, "< disconnect {host}:{port}"),

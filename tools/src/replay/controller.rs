@@ -165,9 +165,16 @@ impl InProcess {
                         level: Level::Debug, ..
                     } => {}
                     Action::Log { message, .. } => self.log.push(message),
-                    Action::Persist { write, entries } => {
+                    Action::Persist {
+                        write,
+                        entries,
+                        dismissed,
+                    } => {
                         for (slot, config) in entries {
                             self.durable.set(slot, config);
+                        }
+                        if let Some(dismissed) = dismissed {
+                            self.durable.dismissed = dismissed;
                         }
                         inputs.push_back(Input::Persisted {
                             write,

@@ -1,14 +1,17 @@
 //! Crashes of the controller: between any two of its actions, in the middle of a write, or between a write and its end.
 
-use mgmt_api::{ClientRequest, Configuration};
-use mgmt_controller::core::{Configurations, Input, Slot};
+use mgmt_api::ClientRequest;
+use mgmt_controller::core::{Configurations, Input};
 
-use super::{Agent, Duration, HEALING, Happening, Host, Now, World, controller, number};
+use super::{Agent, Duration, HEALING, Happening, Host, Now, World, Write, controller, number};
 
 impl World {
-    pub(super) fn store(&mut self, entries: Vec<(Slot, Configuration)>) {
+    pub(super) fn store(&mut self, Write { entries, dismissed }: Write) {
         for (slot, config) in entries {
             self.durable.set(slot, config);
+        }
+        if let Some(dismissed) = dismissed {
+            self.durable.dismissed = dismissed;
         }
     }
 
@@ -30,11 +33,11 @@ impl World {
         self.seen.crashes += 1;
         self.seen.refused += self.controller.counters().hellos_refused;
         // A write that was under way is durable or not; those after it are not if it is not.
-        while let Some((_, entries)) = self.writes.pop_first() {
+        while let Some((_, write)) = self.writes.pop_first() {
             if self.dice.percent(50) {
                 self.writes.clear();
             } else {
-                self.store(entries);
+                self.store(write);
             }
         }
         self.controller = controller(self.durable.clone());

@@ -117,6 +117,14 @@ struct Host {
     dialect: Dialect,
     /// How often the agent has been started.
     life: u8,
+    /// Whether it did not stand by although it was told to, and is to blame for what it runs.
+    disobedient: bool,
+}
+
+/// What is to be stored.
+struct Write {
+    entries: Vec<(Slot, Configuration)>,
+    dismissed: Option<BTreeSet<ZeekString>>,
 }
 
 enum Happening {
@@ -143,7 +151,7 @@ struct World {
     controller: Controller,
     durable: Configurations,
     /// The writes under way, in their order. Their ends are not delivered to a controller that was started after them.
-    writes: BTreeMap<WriteId, Vec<(Slot, Configuration)>>,
+    writes: BTreeMap<WriteId, Write>,
     /// How many more actions of the controller are carried out before it crashes; none: it does not crash this way.
     actions_left: Option<u64>,
     hosts: Vec<Host>,
@@ -175,6 +183,7 @@ impl World {
                 agent: ModelAgent::new(name.clone(), dice.millis(10, 6000)),
                 dialect: random_dialect(&mut dice),
                 life: 0,
+                disobedient: false,
                 name,
             }
         });
@@ -268,12 +277,26 @@ impl World {
         assert_eq!(self.durable.deployed, self.durable.ready);
         assert_eq!(self.durable.staged.as_ref(), Some(&config));
         self.assert_runs(&config);
+        self.assert_nobody_else_runs_anything(&config);
     }
 
     fn assert_runs(&self, config: &Configuration) {
         for host in &self.hosts {
             if config.instances.iter().any(|instance| instance.name == host.name) {
                 assert_eq!(host.agent.running(), Some(&config.id), "{}", host.name);
+            }
+        }
+    }
+
+    /// Those that were away when they were dropped are told when they return, whatever crashed meanwhile.
+    fn assert_nobody_else_runs_anything(&self, config: &Configuration) {
+        for (index, host) in self.hosts.iter().enumerate() {
+            let wanted = config.instances.iter().any(|instance| instance.name == host.name);
+            let connected = self.network.connection_of_host(index).is_some();
+            if !wanted && connected && !host.disobedient {
+                // Agents of 4.1 are told to run nothing.
+                let running = host.agent.running().filter(|id| !id.is_empty());
+                assert_eq!(running, None, "{} is not in {}", host.name, config.id);
             }
         }
     }
@@ -319,9 +342,9 @@ impl World {
                 }
             }
             Happening::Persisted(write, success) => {
-                if let Some(entries) = self.writes.remove(&write) {
+                if let Some(asked) = self.writes.remove(&write) {
                     let outcome = if success {
-                        self.store(entries);
+                        self.store(asked);
                         Ok(())
                     } else {
                         Err("disk I/O error".into())
@@ -528,6 +551,7 @@ impl World {
         let ignored = self.troubled && self.dice.percent(4);
         if ignored {
             self.excused |= matches!(request, AgentRequest::Deploy { .. });
+            self.hosts[host].disobedient |= matches!(request, AgentRequest::AgentStandby { .. });
             return;
         }
         let answers = self.hosts[host].agent.request(request);
@@ -563,10 +587,14 @@ impl World {
                 Action::Log { message, .. } => {
                     self.seen.redeployed += u64::from(message.starts_with("no deployment in progress"));
                 }
-                Action::Persist { write, entries } => {
+                Action::Persist {
+                    write,
+                    entries,
+                    dismissed,
+                } => {
                     let success = !(self.troubled && self.dice.percent(5));
                     self.excused |= !success;
-                    self.writes.insert(write, entries);
+                    self.writes.insert(write, Write { entries, dismissed });
                     // Writes end in their order.
                     let delay = Duration::from_millis(5);
                     self.after(delay, Happening::Persisted(write, success));
