@@ -16,6 +16,7 @@ transcript::transcripts!(
     agent_welcome_unwanted,
     agent_welcomed_once,
     agents_prefix_names,
+    agents_time_out,
     deploy_again_while_pending,
     deploy_agent_lost,
     deploy_agents,
