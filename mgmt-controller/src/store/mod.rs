@@ -30,7 +30,8 @@ use bytes::BytesMut;
 use mgmt_api::Configuration;
 use mgmt_host::lock::{Lock, LockError};
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params, types::ValueRef,
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, ffi, params,
+    types::ValueRef,
 };
 use sha2::{Digest, Sha256};
 
@@ -117,13 +118,27 @@ pub enum StoreError {
 pub enum WriteError {
     /// SQLite refused, for example because the disk is full.
     #[error("cannot write the configuration store: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
+    /// The file was moved away or deleted while we had it open. SQLite calls it read-only.
+    #[error(
+        "the file of the configuration store was moved or deleted; put it back, or restart the controller to begin a new one"
+    )]
+    Moved,
     /// A configuration is not representable in Broker's data model.
     #[error("cannot encode the configuration: {0}")]
     Data(#[from] data::DataError),
     /// A configuration is not representable in Broker's binary format.
     #[error("cannot encode the configuration: {0}")]
     Encode(#[from] binary::EncodeError),
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error() {
+            Some(failure) if failure.extended_code == ffi::SQLITE_READONLY_DBMOVED => Self::Moved,
+            _ => Self::Sqlite(error),
+        }
+    }
 }
 
 /// What the store held when it was opened.

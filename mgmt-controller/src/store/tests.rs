@@ -386,6 +386,22 @@ fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_wit
 }
 
 #[test]
+fn a_store_that_was_moved_away_takes_nothing_and_says_so_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(dir.path()).unwrap();
+    let entries = [(Slot::Staged, configuration("c1"))];
+    let (file, elsewhere) = (dir.path().join(FILE_NAME), dir.path().join("elsewhere"));
+    fs::rename(&file, &elsewhere).unwrap();
+    let error = store.write(&entries, None).unwrap_err();
+    assert!(matches!(error, WriteError::Moved), "{error}");
+    assert!(rows(&elsewhere).is_empty());
+
+    fs::rename(&elsewhere, &file).unwrap();
+    store.write(&entries, None).unwrap();
+    assert_eq!(rows(&file).len(), 1);
+}
+
+#[test]
 fn what_another_controller_wrote_since_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(dir.path()).unwrap();
@@ -425,7 +441,7 @@ fn a_full_disk_fails_the_write_and_changes_nothing() {
         .pragma_query_value(None, "page_count", |row| row.get(0))
         .unwrap();
     let limit = |store: &Store, pages: i64| {
-        let set = |_: &rusqlite::Row<'_>| Ok(());
+        let set = |_: &Row<'_>| Ok(());
         store
             .connection
             .pragma_update_and_check(None, "max_page_count", pages, set)

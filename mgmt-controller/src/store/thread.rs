@@ -50,7 +50,7 @@ struct Counters {
 
 #[derive(Debug)]
 struct Write {
-    write: WriteId,
+    id: WriteId,
     entries: Vec<(Slot, Configuration)>,
     dismissed: Option<BTreeSet<ZeekString>>,
 }
@@ -66,7 +66,7 @@ impl StoreThread {
             .name(String::from("store"))
             .spawn(move || {
                 for Write {
-                    write,
+                    id: write,
                     entries,
                     dismissed,
                 } in queue
@@ -99,13 +99,13 @@ impl StoreThread {
         dismissed: Option<BTreeSet<ZeekString>>,
     ) -> Result<(), Written> {
         let write = Write {
-            write,
+            id: write,
             entries,
             dismissed,
         };
         self.writes.try_send(write).map_err(|error| {
-            let (TrySendError::Full(Write { write, .. }) | TrySendError::Disconnected(Write { write, .. })) =
-                error;
+            let (TrySendError::Full(Write { id: write, .. })
+            | TrySendError::Disconnected(Write { id: write, .. })) = error;
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
             Written {
                 write,
