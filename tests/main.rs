@@ -10,6 +10,7 @@ mod garbage;
 mod journal;
 mod landscape;
 mod live;
+mod live_controller;
 mod live_endpoint;
 mod misbehaviour;
 mod native;

@@ -1,0 +1,326 @@
+//! With an installed Zeek: its controller and ours on one store, and its agent, with real cluster nodes, under our controller. Where
+//! there is no Zeek this cannot run, and says so.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use broker_endpoint::tls::TlsConfig;
+use mgmt_api::AgentRequest;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    live::{installed_zeek, pending},
+    support::{
+        agent::{StandIn, Way},
+        controller::{Controller, binary},
+        relay::Relay,
+        zeek_client::{Outcome, ZeekClient},
+    },
+};
+
+const AGENT: &str = "agent-1";
+
+/// How long Zeek may take to do what it must do, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A `zeek -j` with all that it starts; ended in good order when dropped.
+struct Zeek(Child);
+
+impl Zeek {
+    /// Starts it with its files below a directory. Its Supervisor listens at a free port.
+    fn start(prefix: &Path, home: &TempDir, script: &str) -> Self {
+        let [supervisor] = free_ports();
+        let settings = format!("{script}\nredef Broker::default_port = {supervisor}/tcp;\n");
+        let path = home.path().join("live.zeek");
+        fs::write(&path, settings).expect("a file can be written");
+        let output = |name| fs::File::create(home.path().join(name)).expect("a file can be made");
+        let mut command = Command::new(prefix.join("bin/zeek"));
+        command.arg("-j").arg(path).current_dir(home.path());
+        for (variable, directory) in [
+            ("ZEEK_MANAGEMENT_STATE_DIR", "state"),
+            ("ZEEK_MANAGEMENT_SPOOL_DIR", "spool"),
+        ] {
+            let directory = home.path().join(directory);
+            fs::create_dir_all(&directory).expect("a directory can be made");
+            command.env(variable, directory);
+        }
+        command.env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1");
+        command
+            .stdin(Stdio::null())
+            .stdout(output("stdout"))
+            .stderr(output("stderr"));
+        Self(command.spawn().expect("zeek can be started"))
+    }
+}
+
+impl Drop for Zeek {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// Ports that nobody listened on a moment ago: Zeek cannot be told to take any.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+fn run(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Outcome {
+    let patient = [
+        "--set",
+        "client.peering_attempts=120",
+        "--set",
+        "client.request_timeout_secs=180",
+    ];
+    let arguments: Vec<_> = patient
+        .iter()
+        .chain(arguments)
+        .map(|text| (*text).to_owned())
+        .collect();
+    ZeekClient::release("1.5.0").run(address, &arguments, stdin)
+}
+
+/// Runs zeek-client, which must succeed, and returns what it printed.
+#[track_caller]
+fn client(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Value {
+    let outcome = run(address, arguments, stdin);
+    assert_eq!(
+        outcome.exit, 0,
+        "{arguments:?}: {}{}",
+        outcome.stdout, outcome.stderr
+    );
+    serde_json::from_str(&outcome.stdout).expect("zeek-client prints JSON")
+}
+
+/// Asks until the answer is good.
+fn client_until(address: SocketAddr, arguments: &[&str], good: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = client(address, arguments, None);
+        if good(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{arguments:?}: {answer}");
+    }
+}
+
+fn wait_for_the_agent(address: SocketAddr) {
+    client_until(address, &["get-instances"], |instances| {
+        !instances[AGENT].is_null()
+    });
+}
+
+/// What is staged and what is deployed.
+fn configurations(address: SocketAddr) -> [Value; 2] {
+    ["--staged", "--deployed"].map(|which| client(address, &["get-config", which, "--as-json"], None))
+}
+
+const ONE: &str = "
+[manager]
+instance = agent-1
+role = manager
+scripts = policy/tuning/json-logs
+env = \"A=b c\" D=e
+
+[worker]
+instance = agent-1
+role = worker
+interface = lo
+cpu_affinity = 0
+";
+
+const OTHER: &str = "
+[manager]
+instance = agent-1
+role = manager
+port = 5000
+";
+
+fn deployed(asked: AgentRequest) -> Option<String> {
+    match asked {
+        AgentRequest::Deploy { config, .. } => Some(config.id.to_string()),
+        _ => None,
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+}
+
+#[test]
+fn zeeks_controller_goes_on_where_ours_ended_and_ours_where_zeeks_did() {
+    let prefix = match installed_zeek() {
+        Ok(prefix) => prefix,
+        Err(why) => return pending(&why),
+    };
+    let runtime = runtime();
+    let relay = Relay::start(&runtime);
+    let home = Arc::new(TempDir::with_prefix("live-").expect("a directory can be made"));
+    let ours = || Controller::start_in(&home, Command::new(binary()), &["--name", "controller"]);
+    let mut controller = ours();
+    relay.point_to(controller.broker());
+    let way = Way::Connect(relay.address());
+    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Anonymous, way);
+    let address = controller.websocket();
+    wait_for_the_agent(address);
+    let one = client(address, &["deploy-config", "-"], Some(ONE));
+    let other = client(address, &["stage-config", "-"], Some(OTHER));
+    assert_eq!(json!(agent.asked(deployed)), one["results"]["id"]);
+    let left = configurations(address);
+    controller.stop();
+
+    let [broker, websocket] = free_ports();
+    let script = format!(
+        "@load policy/frameworks/management/controller
+redef Management::Controller::name = \"controller\";
+redef Management::Controller::default_port = {broker}/tcp;
+redef Management::Controller::default_port_websocket = {websocket}/tcp;"
+    );
+    let zeek = Zeek::start(&prefix, &home, &script);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, websocket));
+    assert_eq!(
+        configurations(address),
+        left,
+        "Zeek's controller shows what ours stored"
+    );
+    relay.point_to(SocketAddr::from((Ipv4Addr::LOCALHOST, broker)));
+    wait_for_the_agent(address);
+    assert_eq!(
+        json!(agent.asked(deployed)),
+        one["results"]["id"],
+        "the deployment of its start"
+    );
+    client_until(address, &["deploy"], |answer| answer["errors"] == json!([]));
+    assert_eq!(
+        json!(agent.asked(deployed)),
+        other["results"]["id"],
+        "what ours has staged can be deployed"
+    );
+    let third = client(address, &["stage-config", "-"], Some(ONE));
+    let left = configurations(address);
+    assert_eq!(left[0]["id"], third["results"]["id"]);
+    assert_eq!(left[1]["id"], other["results"]["id"]);
+    drop(zeek);
+
+    let mut controller = ours();
+    assert_eq!(configurations(controller.websocket()), left, "and the reverse");
+    relay.point_to(controller.broker());
+    assert_eq!(json!(agent.asked(deployed)), other["results"]["id"]);
+    controller.stop();
+    agent.kill(&runtime);
+}
+
+#[test]
+fn an_agent_of_zeek_that_connects_runs_real_nodes() {
+    lead_an_agent_of_zeek(false);
+}
+
+#[test]
+fn an_agent_of_zeek_that_is_connected_to_runs_real_nodes() {
+    lead_an_agent_of_zeek(true);
+}
+
+fn lead_an_agent_of_zeek(listens: bool) {
+    let prefix = match installed_zeek() {
+        Ok(prefix) => prefix,
+        Err(why) => return pending(&why),
+    };
+    let arguments = [
+        "--name",
+        "controller",
+        "Management::Request::timeout_interval=90sec",
+        "Management::Controller::auto_assign_metrics_ports=F",
+    ];
+    let mut controller = Controller::start(&arguments);
+    let address = controller.websocket();
+    let [port, manager] = free_ports();
+    let (host, at) = if listens {
+        ("0.0.0.0", format!(" = 127.0.0.1:{port}"))
+    } else {
+        ("127.0.0.1", String::new())
+    };
+    let script = format!(
+        "@load policy/frameworks/management/agent
+redef Management::Agent::name = \"{AGENT}\";
+redef Management::Agent::default_port = {port}/tcp;
+redef Management::Agent::controller = [$address=\"{host}\", $bound_port={}/tcp];
+redef Management::Agent::archive_logs = F;
+redef Management::Request::timeout_interval = 60 sec;",
+        controller.broker().port()
+    );
+    let home = TempDir::with_prefix("live-").expect("a directory can be made");
+    let zeek = Zeek::start(&prefix, &home, &script);
+    if !listens {
+        wait_for_the_agent(address);
+    }
+
+    let configuration = format!(
+        "[instances]
+{AGENT}{at}
+[manager]
+instance = {AGENT}
+role = manager
+port = {manager}
+[worker]
+instance = {AGENT}
+role = worker
+"
+    );
+    let runs = json!({ "instance": AGENT, "success": true });
+    let answer = client(address, &["deploy-config", "-"], Some(&configuration));
+    assert_eq!(answer["errors"], json!([]));
+    assert_eq!(
+        answer["results"]["nodes"],
+        json!({ "manager": runs, "worker": runs })
+    );
+    let states = |nodes: &Value, of: &str| {
+        let nodes = nodes["results"][AGENT]
+            .as_object()
+            .expect("its processes")
+            .clone();
+        let others = nodes.into_iter().filter(|(name, _)| name != AGENT);
+        others.filter(|(_, node)| node["state"] == of).count()
+    };
+    let nodes = client(address, &["get-nodes"], None);
+    assert_eq!(states(&nodes, "RUNNING"), 2, "{nodes}");
+    assert_eq!(nodes["results"][AGENT]["manager"]["port"], json!(manager));
+    assert_eq!(
+        client(address, &["get-id-value", "Cluster::node"], None)["results"],
+        json!({ "manager": "manager", "worker": "worker" })
+    );
+    assert_eq!(
+        client(address, &["restart", "worker"], None)["results"],
+        json!({ "worker": true })
+    );
+    let before = &nodes["results"][AGENT];
+    let nodes = client_until(address, &["get-nodes"], |nodes| {
+        states(nodes, "RUNNING") == 2 && nodes["results"][AGENT]["worker"]["pid"] != before["worker"]["pid"]
+    });
+    assert_eq!(
+        nodes["results"][AGENT]["manager"]["pid"], before["manager"]["pid"],
+        "nobody restarted this one"
+    );
+
+    client(address, &["deploy-config", "-"], Some(""));
+    client_until(address, &["get-nodes"], |nodes| {
+        nodes["results"][AGENT]
+            .as_object()
+            .is_some_and(|all| all.len() == 1)
+    });
+    drop(zeek);
+    controller.stop();
+}
