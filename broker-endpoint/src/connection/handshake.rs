@@ -53,6 +53,7 @@ where
         buffer,
         received: 0,
         peer: None,
+        is_closed: false,
     };
     driver.run().await.map_err(|error| Failure {
         error,
@@ -67,6 +68,8 @@ struct Driver<'a, S> {
     buffer: &'a mut BytesMut,
     received: usize,
     peer: Option<EndpointId>,
+    /// Whether the peer was found to have closed when something was to be sent.
+    is_closed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
@@ -87,6 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                             outbox: self.registration.outbox.clone(),
                             leave: self.connection.leave.clone(),
                         });
+                    }
+                    Output::Established { .. } if self.is_closed => {
+                        return Err(self.closed(handshake.awaited()));
                     }
                     Output::Established { peer, filter, .. } => {
                         let info = self.info(peer);
@@ -157,7 +163,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             self.transport.flush().await
         };
         match timeout_at(self.connection.shared.instant(deadline), write).await {
-            Ok(result) => result.map_err(|error| self.failed(error, handshake.awaited())),
+            Ok(Ok(())) => Ok(()),
+            // What it said before it closed is still to be read: a TLS alert, or why it refuses us.
+            Ok(Err(error)) if is_closed_by_peer(&error) => {
+                self.is_closed = true;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.failed(error, handshake.awaited())),
             Err(_) => Err(PeeringError::Handshake(Close::TimedOut {
                 awaited: handshake.awaited(),
             })),
@@ -206,15 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     fn failed(&self, error: io::Error, awaited: Awaited) -> PeeringError {
         match TlsError::from_transport(error) {
             Ok(error) => PeeringError::Tls(error),
-            // Whoever closes without having read everything resets the connection.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                ) =>
-            {
-                self.closed(awaited)
-            }
+            Err(error) if is_closed_by_peer(&error) => self.closed(awaited),
             Err(error) => PeeringError::Io(error),
         }
     }
@@ -268,4 +272,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         // It is over in any case.
         let _ = timeout(REFUSAL_TIMEOUT, read).await;
     }
+}
+
+/// Whoever closes without having read everything resets the connection.
+fn is_closed_by_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }

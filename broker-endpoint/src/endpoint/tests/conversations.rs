@@ -7,7 +7,10 @@ use broker_codec::{
 };
 
 use super::*;
-use crate::connection::{IDENTIFICATION_FRAME_MAX, REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
+use crate::{
+    connection::{IDENTIFICATION_FRAME_MAX, REFUSAL_TIMEOUT, REFUSED_BYTES_MAX},
+    tls::{self, Acceptance, TlsContext, TlsError, testing::Authority},
+};
 
 /// An endpoint with the smaller id that listens, and a connection to it.
 async fn listener(config: EndpointConfig) -> (Endpoint, Script) {
@@ -511,6 +514,44 @@ async fn ids_are_new_with_every_start_and_such_that_zeek_counts_them() {
         assert_eq!(id.uuid_version(), 4, "{id}");
         assert!(id.is_accepted_by_zeek(), "{id}");
     }
+}
+
+/// The reason is there, but the connection is closed already when we are to say something.
+#[tokio::test]
+async fn why_a_peer_closes_is_heard_although_nothing_can_be_said_to_it() {
+    let ca = Authority::new("Test CA");
+    let context = |tls: &TlsConfig| TlsContext::new(tls).expect("valid").expect("TLS is on");
+    let endpoint = start(patient());
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+    let address = listener.local_addr().expect("bound");
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let (accepted, _) = listener.accept().await.expect("accepted");
+    let acceptance = Acceptance::Tls(context(&ca.mutual("controller")));
+    let anonymous = tls::Connection::Tls(context(&TlsConfig::Anonymous));
+    let (refused, connected) = tokio::join!(
+        acceptance.accept(accepted, PATIENCE),
+        anonymous.connect(stream, PATIENCE)
+    );
+    // It closes without having read all that our side of TLS said, which is a reset.
+    refused.expect_err("we have no certificate");
+    let transport = connected.expect("with TLS 1.3 the other side decides last");
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+
+    let mut connection = connection_of(&endpoint, Role::Connector);
+    connection.address = address;
+    let outcome = connection.run(transport).await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Failed {
+                error: PeeringError::Tls(TlsError::OursMissing),
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]

@@ -174,22 +174,27 @@ impl Script {
     }
 }
 
+/// A connection of an endpoint that neither its listeners nor its diallers have made.
+fn connection_of(endpoint: &Endpoint, role: Role) -> Connection {
+    let shared = &endpoint.handle.shared;
+    Connection {
+        shared: Arc::clone(shared),
+        role,
+        address: ([127, 0, 0, 1], 1).into(),
+        dialled: None,
+        leave: CancellationToken::new(),
+        deadline: shared.now() + shared.config.handshake_timeout,
+        handshake_slot: None,
+        peer_slot: None,
+    }
+}
+
 impl Script<DuplexStream> {
     /// Connects to an endpoint without the system in between: on a connection in memory nothing is under way while a clock that the
     /// test has stopped jumps. Also the connection's end, on the endpoint's side.
     fn connect_in_memory(endpoint: &Endpoint) -> (Self, JoinHandle<Outcome>) {
         let (ours, theirs) = duplex(64 * 1024);
-        let shared = &endpoint.handle.shared;
-        let connection = Connection {
-            shared: Arc::clone(shared),
-            role: Role::Acceptor,
-            address: ([127, 0, 0, 1], 1).into(),
-            dialled: None,
-            leave: CancellationToken::new(),
-            deadline: shared.now() + shared.config.handshake_timeout,
-            handshake_slot: None,
-            peer_slot: None,
-        };
+        let connection = connection_of(endpoint, Role::Acceptor);
         let task = tokio::spawn(connection.run(Transport::plain(ours)));
         (Self(theirs), task)
     }
