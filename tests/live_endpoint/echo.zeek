@@ -10,9 +10,14 @@ redef exit_only_after_terminate = T;
 module Live;
 
 export {
-	# Where the test listens; 127.0.0.1 and ::1.
+	# Where to listen; 0 for any.
+	const listen_port4 = 0/tcp &redef;
+
+	# Where the test listens, if it does; 127.0.0.1 and ::1.
 	const test_port4 = 0/tcp &redef;
 	const test_port6 = 0/tcp &redef;
+	# Who listens there connects to us as well.
+	const test_port_both = 0/tcp &redef;
 
 	type Colour: enum { RED, GREEN };
 
@@ -138,7 +143,11 @@ event Broker::peer_lost(endpoint: Broker::EndpointInfo, msg: string)
 event zeek_init()
 	{
 	Broker::subscribe("live/zeek");
-	say(fmt("listening %s %s", Broker::listen("127.0.0.1", 0/tcp), Broker::listen("::1", 0/tcp)));
-	Broker::peer("127.0.0.1", test_port4);
-	Broker::peer("::1", test_port6);
+	say(fmt("listening %s %s", Broker::listen("127.0.0.1", listen_port4), Broker::listen("::1", 0/tcp)));
+	if ( test_port4 != 0/tcp )
+		Broker::peer("127.0.0.1", test_port4);
+	if ( test_port6 != 0/tcp )
+		Broker::peer("::1", test_port6);
+	if ( test_port_both != 0/tcp )
+		Broker::peer("127.0.0.1", test_port_both);
 	}

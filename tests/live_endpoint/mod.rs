@@ -3,11 +3,13 @@
 
 mod zeek;
 
+use std::time::Duration;
+
 use broker_codec::{
     Data, EndpointId, Topic,
     data::{EnumValue, Set, Table, ZeekString},
     json,
-    peering::PeeringEnd,
+    peering::{Liveness, PeeringEnd},
     zeek::Event,
 };
 use broker_endpoint::{EndReason, Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
@@ -39,6 +41,71 @@ async fn a_zeek_with_a_certificate_is_a_peer() {
     check(&ca.mutual("test"), &settings).await;
 }
 
+#[tokio::test]
+async fn a_zeek_that_crashes_is_missed_at_once_and_met_again() {
+    let prefix = match installed_zeek() {
+        Ok(prefix) => prefix,
+        Err(why) => return pending(&why),
+    };
+    let mut heard = Peer::new("heard", &TlsConfig::Anonymous);
+    let mut dialled = Peer::new("dialled", &TlsConfig::Anonymous);
+    let heard_port = ("test_port4", heard.listen("127.0.0.1").await);
+    let mut zeek = Zeek::start(&prefix, &[heard_port], &[]).await;
+    let address = PeerAddress::new("127.0.0.1", zeek.port4);
+    let retry = Duration::from_millis(100);
+    dialled.endpoint.handle().peer(address, Some(retry)).await;
+    for _ in 0..2 {
+        for peer in [&mut heard, &mut dialled] {
+            peer.meet(&mut zeek).await;
+            peer.exchange_leaves().await;
+        }
+        let listen_port = ("listen_port4", zeek.port4);
+        zeek.kill().await;
+        for peer in [&mut heard, &mut dialled] {
+            let event = peer.event().await;
+            assert!(matches!(event, EndpointEvent::PeerLost { .. }), "{event:?}");
+        }
+        zeek = Zeek::start(&prefix, &[heard_port, listen_port], &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_zeek_that_protects_its_port_otherwise_is_recognised() {
+    let prefix = match installed_zeek() {
+        Ok(prefix) => prefix,
+        Err(why) => return pending(&why),
+    };
+    let [ca, other] = ["Live CA", "Other CA"].map(Authority::new);
+    let plaintext = vec!["Broker::disable_ssl=T".to_owned()];
+    let mutual = native_settings(&ca, &ca.sign("zeek", &[], &Validity::Now));
+    for (theirs, ours, fragments) in [
+        (&vec![], TlsConfig::Off, &["peer closed", "may expect TLS"][..]),
+        (&plaintext, TlsConfig::Anonymous, &["plaintext", "disable_ssl"]),
+        (&plaintext, ca.mutual("test"), &["plaintext", "disable_ssl"]),
+        (&mutual, TlsConfig::Off, &["peer closed", "may expect TLS"]),
+        (&mutual, TlsConfig::Anonymous, &["peer demands a certificate"]),
+        (&vec![], ca.mutual("test"), &["no cipher suite in common"]),
+        (&mutual, other.mutual("test"), &["CN=zeek", "not trusted"]),
+    ] {
+        let zeek = Zeek::start(&prefix, &[], theirs).await;
+        let mut dialled = Peer::new("dialled", &ours);
+        dialled.dial(&zeek, "127.0.0.1").await;
+        match dialled.event().await {
+            EndpointEvent::PeerUnavailable { error, .. } => {
+                for fragment in fragments {
+                    assert!(
+                        error.to_string().contains(fragment),
+                        "{} to {theirs:?}: {error}",
+                        ours.name()
+                    );
+                }
+            }
+            other => panic!("{theirs:?}: {other:?}"),
+        }
+        zeek.kill().await;
+    }
+}
+
 async fn check(tls: &TlsConfig, settings: &[String]) {
     let prefix = match installed_zeek() {
         Ok(prefix) => prefix,
@@ -46,14 +113,20 @@ async fn check(tls: &TlsConfig, settings: &[String]) {
     };
     let mut heard4 = Peer::new("heard4", tls);
     let mut heard6 = Peer::new("heard6", tls);
-    let ports = [heard4.listen("127.0.0.1").await, heard6.listen("::1").await];
-    let mut zeek = Zeek::start(&prefix, ports, settings).await;
+    let mut both = Peer::new("both", tls);
+    let ports = [
+        ("test_port4", heard4.listen("127.0.0.1").await),
+        ("test_port6", heard6.listen("::1").await),
+        ("test_port_both", both.listen("127.0.0.1").await),
+    ];
+    let mut zeek = Zeek::start(&prefix, &ports, settings).await;
+    both.dial(&zeek, "127.0.0.1").await;
     let mut dialled4 = Peer::new("dialled4", tls);
     let mut dialled6 = Peer::new("dialled6", tls);
     dialled4.dial(&zeek, "127.0.0.1").await;
     dialled6.dial(&zeek, "::1").await;
 
-    for peer in [&mut heard4, &mut heard6, &mut dialled4, &mut dialled6] {
+    for peer in [&mut heard4, &mut heard6, &mut dialled4, &mut dialled6, &mut both] {
         peer.meet(&mut zeek).await;
         peer.exchange_leaves().await;
         peer.exchange_containers().await;
@@ -67,10 +140,16 @@ async fn check(tls: &TlsConfig, settings: &[String]) {
     heard4.is_left(&mut zeek, "removed").await;
     // A Zeek that ends leaves everybody.
     heard6.say("Live::finish", vec![]).await;
-    for peer in [&mut heard6, &mut dialled4] {
+    for peer in [&mut heard6, &mut dialled4, &mut both] {
         peer.is_closed().await;
     }
     zeek.ends().await;
+    for peer in [&heard4, &heard6, &dialled4, &dialled6, &both] {
+        let counters = peer.endpoint.handle().counters();
+        // Where both connect, one connection remains.
+        assert_eq!(counters.peers_added, 1, "{}: {counters:?}", peer.name);
+        assert_eq!(counters.rejected, 0, "{}: {counters:?}", peer.name);
+    }
 }
 
 /// An endpoint of ours.
@@ -85,6 +164,11 @@ impl Peer {
         let mut config = EndpointConfig::default();
         config.tls = tls.clone();
         config.subscriptions = vec![topic(&format!("live/test/{name}"))];
+        // Zeek answers pings at any time.
+        config.liveness = Some(Liveness {
+            interval: Duration::from_millis(100),
+            timeout: PATIENCE,
+        });
         let endpoint = Endpoint::start(config).expect("the configuration is valid");
         let zeek = None;
         Self { name, endpoint, zeek }
@@ -107,11 +191,16 @@ impl Peer {
             .await;
     }
 
+    /// The next event; not that it tries again.
     async fn event(&mut self) -> EndpointEvent {
-        let event = timeout(PATIENCE, self.endpoint.recv()).await;
-        event
-            .unwrap_or_else(|_| panic!("{}: no event in time", self.name))
-            .expect("the endpoint runs")
+        loop {
+            let event = timeout(PATIENCE, self.endpoint.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("{}: no event in time", self.name));
+            match event.expect("the endpoint runs") {
+                EndpointEvent::PeerUnavailable { retry: Some(_), .. } => {}
+                event => return event,
+            }
+        }
     }
 
     /// The peering is there for both sides.

@@ -23,15 +23,18 @@ pub(super) struct Zeek {
 }
 
 impl Zeek {
-    /// Starts it, with the ports that it connects to and settings as on its command line.
-    pub(super) async fn start(prefix: &Path, [port4, port6]: [u16; 2], settings: &[String]) -> Self {
+    /// Starts it, with ports by their names in the script, and settings as on its command line.
+    pub(super) async fn start(prefix: &Path, ports: &[(&str, u16)], settings: &[String]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let script = folder.path().join("echo.zeek");
         std::fs::write(&script, SCRIPT).expect("written");
         let mut child = Command::new(prefix.join("bin/zeek"))
             .arg(script)
-            .arg(format!("Live::test_port4={port4}/tcp"))
-            .arg(format!("Live::test_port6={port6}/tcp"))
+            .args(
+                ports
+                    .iter()
+                    .map(|(name, port)| format!("Live::{name}={port}/tcp")),
+            )
             .args(settings)
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -78,6 +81,11 @@ impl Zeek {
         };
         let line = timeout(PATIENCE, wait).await.ok();
         line.unwrap_or_else(|| panic!("zeek does not say {start:?}: {:?}", self.said))
+    }
+
+    /// Ends it as a crash does.
+    pub(super) async fn kill(mut self) {
+        self.child.kill().await.expect("it runs");
     }
 
     /// It ends by itself, in good order.
