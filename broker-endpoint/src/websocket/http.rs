@@ -233,3 +233,41 @@ where
     // Whatever ends this, the connection is done.
     let _ = timeout(limit, discard).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, time::Instant};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_client_that_is_done_with_only_so_much_is_read_for_so_long() {
+        let limit = Duration::from_secs(2);
+        let (mut server, mut client) = tokio::io::duplex(LINGER_BUFFER_LEN);
+        // One that never stops, one that says nothing, one that closes.
+        let sending = tokio::spawn(async move {
+            let bytes = vec![0; LINGER_BUFFER_LEN];
+            let mut sent = 0;
+            while client.write_all(&bytes).await.is_ok() {
+                sent += bytes.len();
+            }
+            sent
+        });
+        let began = Instant::now();
+        linger(&mut server, limit).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        drop(server);
+        let sent = sending.await.unwrap();
+        assert!(
+            (LINGER_BYTES_MAX..=LINGER_BYTES_MAX + LINGER_BUFFER_LEN).contains(&sent),
+            "{sent}"
+        );
+
+        let (mut server, client) = tokio::io::duplex(1);
+        linger(&mut server, limit).await;
+        assert_eq!(began.elapsed(), limit);
+        drop(client);
+        linger(&mut server, limit).await;
+        assert_eq!(began.elapsed(), limit);
+    }
+}

@@ -299,6 +299,36 @@ async fn the_hundred_and_first_client_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn of_many_at_once_for_whom_there_is_no_room_only_some_are_told() {
+    // As in `websocket::server`.
+    const REFUSALS_MAX: usize = 16;
+    let mut config = config();
+    config.clients_max = 1;
+    let server = bind(config).await;
+    let _client = Client::upgraded(server.local_addr()).await;
+    let mut told = Vec::new();
+    for _ in 0..REFUSALS_MAX {
+        let mut client = Client::connect(server.local_addr()).await;
+        assert!(client.http_head().await.starts_with("HTTP/1.1 503 "));
+        // It is waited for until it closes.
+        told.push(client);
+    }
+    for _ in 0..3 {
+        let mut client = Client::connect(server.local_addr()).await;
+        assert_eq!(client.rest().await, b"");
+    }
+    // Whoever is told and closes makes room for another one to be told.
+    drop(told.pop());
+    loop {
+        let mut client = Client::connect(server.local_addr()).await;
+        if client.rest().await.starts_with(b"HTTP/1.1 503 ") {
+            break;
+        }
+    }
+    assert_eq!(server.counters().connections_open, 1);
+}
+
+#[tokio::test]
 async fn listening_fails_with_the_address_and_the_cause() {
     let server = bind(config()).await;
     let mut config = config();
