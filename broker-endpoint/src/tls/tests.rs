@@ -404,37 +404,29 @@ fn files_that_do_not_fit_are_named() {
     assert!(matches!(found, TlsConfigError::Unreadable { .. }), "{found:?}");
     assert!(found.to_string().contains("nowhere.crt"), "{found}");
 
-    let swapped = Identity {
-        certificate: good.key.clone(),
-        ..good.clone()
-    };
-    let found = error(&swapped, &ca.trust());
-    assert!(
-        matches!(
-            found,
-            TlsConfigError::NotPem {
-                what: "certificate",
-                ..
-            }
+    let swapped = [
+        (
+            "certificate",
+            Identity {
+                certificate: good.key.clone(),
+                ..good.clone()
+            },
         ),
-        "{found:?}"
-    );
-
-    let swapped = Identity {
-        key: good.certificate.clone(),
-        ..good.clone()
-    };
-    let found = error(&swapped, &ca.trust());
-    assert!(
-        matches!(
-            found,
-            TlsConfigError::NotPem {
-                what: "private key",
-                ..
-            }
+        (
+            "private key",
+            Identity {
+                key: good.certificate.clone(),
+                ..good.clone()
+            },
         ),
-        "{found:?}"
-    );
+    ];
+    for (expected, identity) in swapped {
+        let found = error(&identity, &ca.trust());
+        assert!(
+            matches!(found, TlsConfigError::NotPem { what, .. } if what == expected),
+            "{found:?}"
+        );
+    }
 
     let mixed = Identity {
         key: other.key,
