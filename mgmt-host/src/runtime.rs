@@ -6,6 +6,7 @@ use std::{
     pin::pin,
 };
 
+use mgmt_api::Now;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep_until},
@@ -91,6 +92,11 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], HostError> {
         Ok(()) => Ok(bytes),
         Err(error) => Err(system("draw random numbers", io::Error::other(error))),
     }
+}
+
+/// When that is, for a process that started then; none if the system's clock does not go so far.
+pub fn instant(started: Instant, at: Now) -> Option<Instant> {
+    started.checked_add(at.since_start())
 }
 
 /// Waits until a time; for ever if there is none.

@@ -41,7 +41,7 @@ use mgmt_host::{
     lock::{Lock, LockError},
     management_log::ManagementLog,
     process::with_causes,
-    runtime::{HostError, Signals, at, block_on, enter, random_bytes, system},
+    runtime::{HostError, Signals, at, block_on, enter, instant, random_bytes, system},
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::field::display;
@@ -280,7 +280,7 @@ impl Runtime {
             let deadline = self
                 .agent
                 .deadline()
-                .map(|deadline| self.started + deadline.since_start());
+                .and_then(|deadline| instant(self.started, deadline));
             let input = tokio::select! {
                 biased;
                 name = self.signals.recv() => {

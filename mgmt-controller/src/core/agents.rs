@@ -1,5 +1,7 @@
 //! What agents say: that they are ready, how their part of a request went, and news.
 
+use std::time::Duration;
+
 use broker_codec::{
     Data, EndpointId,
     data::{ZeekString, to_data},
@@ -16,6 +18,9 @@ use super::{
     requests::{Key, Pending, listed},
     turn::Turn,
 };
+
+/// A lost welcome is not repeated sooner, however short requests are.
+const WELCOME_RETRY_MIN: Duration = Duration::from_millis(100);
 
 impl Controller {
     /// Takes an event of the agents' API in.
@@ -110,7 +115,7 @@ impl Controller {
     fn send_welcome(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
         let key = Key::Welcome(reqid.clone());
         self.send(turn, name, AgentRequest::AgentWelcome { reqid });
-        let deadline = turn.now + self.settings.request_timeout / 2;
+        let deadline = turn.now + (self.settings.request_timeout / 2).max(WELCOME_RETRY_MIN);
         self.await_until(deadline, key, Pending::Welcome(name.clone()));
     }
 

@@ -215,7 +215,8 @@ impl Controller {
     /// with the request.
     fn postpone(&mut self, turn: &Turn, deployment: &Deployment) {
         let timeout = self.settings.request_timeout;
-        let deadline = (turn.now + timeout).min(deployment.started + timeout * FIFTHS_MAX / 5);
+        let in_all = timeout.saturating_mul(FIFTHS_MAX) / 5;
+        let deadline = (turn.now + timeout).min(deployment.started + in_all);
         self.requests.postpone(&deployment.key, deadline);
     }
 

@@ -39,7 +39,7 @@ use mgmt_host::{
     journal::{Journal, Seed},
     management_log::ManagementLog,
     process::{self, with_causes},
-    runtime::{HostError, Signals, at, block_on, enter, random_bytes, system},
+    runtime::{HostError, Signals, at, block_on, enter, instant, random_bytes, system},
 };
 use tokio::time::Instant;
 use tracing::field::display;
@@ -256,7 +256,7 @@ impl Runtime {
             let deadline = self
                 .controller
                 .deadline()
-                .map(|deadline| self.started + deadline.since_start());
+                .and_then(|deadline| instant(self.started, deadline));
             let input = tokio::select! {
                 biased;
                 name = self.signals.recv() => {

@@ -11,8 +11,8 @@ use broker_codec::{
     data::{Address, Port, Protocol, Set, ZeekString, to_data},
 };
 use mgmt_api::{
-    AgentMessage, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, Now,
-    RequestKind, ResultRecord, SequentialIds, State, topics,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
+    Now, RequestKind, ResultRecord, SequentialIds, State, topics,
 };
 use mgmt_controller::core::{
     Action, Configurations, Controller, INSTANCE_NAME_BYTES_MAX, Input, Outgoing, REQID_BYTES_MAX,
@@ -20,6 +20,8 @@ use mgmt_controller::core::{
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
+
+use super::transcript::started;
 
 fn controller(settings: Settings) -> Controller {
     Controller::new(
@@ -155,6 +157,91 @@ mod limits {
             responses(&controller.step(Now::START, stage(WRITES_MAX))).len(),
             0
         );
+    }
+}
+
+/// As an operator may have set it: nothing at all, next to nothing, and for ever.
+#[test]
+fn no_request_time_out_is_too_short_or_too_long() {
+    for request_timeout in [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::MAX / 2,
+        Duration::MAX,
+    ] {
+        let settings = Settings {
+            request_timeout,
+            ..Settings::default()
+        };
+        let config = Configuration {
+            id: "c1".into(),
+            instances: [Instance {
+                name: "host1".into(),
+                host: "10.0.0.1".parse().unwrap(),
+                listen_port: None,
+            }]
+            .into(),
+            nodes: Set::new(),
+        };
+        let restored = Configurations {
+            deployed: Some(config.clone()),
+            ready: Some(config),
+            ..Configurations::default()
+        };
+        let mut controller = Controller::new(settings, restored, Box::new(SequentialIds::default()));
+        let peer = EndpointId::from_bytes([1; EndpointId::LEN]);
+        let agent = |message| Input::Agent {
+            peer,
+            topic: topics::agent(topics::AGENT_PREFIX.as_bytes(), b"host1"),
+            message,
+        };
+        let hello = AgentMessage::Hello {
+            instance: "host1".into(),
+            id: peer.to_string().into(),
+            connecting: true,
+            api_version: mgmt_api::API_VERSION,
+        };
+        let added = Input::PeerAdded {
+            peer,
+            address: "10.0.0.1".parse().unwrap(),
+            port: Port::tcp(40_000),
+            dialled: false,
+        };
+        let mut now = Now::START;
+        let mut welcomes = Vec::new();
+        for input in [started(), added, agent(hello)]
+            .into_iter()
+            .chain([(); 100].map(|()| Input::Tick))
+        {
+            for action in controller.step(now, input) {
+                if let Action::Publish {
+                    event: Outgoing::Agent(AgentRequest::AgentWelcome { reqid }),
+                    ..
+                } = action
+                {
+                    welcomes.push(reqid);
+                }
+            }
+            now = now + Duration::from_millis(1);
+        }
+        assert!((1..=2).contains(&welcomes.len()), "{welcomes:?} within 100 ms");
+        let reqid = welcomes[0].clone();
+        let result = ResultRecord::success(reqid.clone());
+        let actions = controller.step(now, agent(AgentMessage::AgentWelcome { reqid, result }));
+        let deploys = |action: &Action| match action {
+            Action::Publish { event, .. } => matches!(event, Outgoing::Agent(AgentRequest::Deploy { .. })),
+            _ => false,
+        };
+        assert!(actions.iter().any(deploys), "{actions:?}");
+        let asked = request(ClientRequest::TestTimeout {
+            reqid: "r".into(),
+            with_state: true,
+        });
+        let answered = |actions: &[Action]| !responses(actions).is_empty();
+        let at_once = answered(&controller.step(now, asked));
+        let later = answered(&controller.step(now + Duration::from_secs(1), Input::Tick));
+        let short = request_timeout < Duration::from_secs(1);
+        assert_eq!(at_once || later, short, "{request_timeout:?}");
     }
 }
 
