@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -208,6 +209,36 @@ fn a_second_signal_ends_it_at_once() {
         stderr.contains("ended by a second signal before everything was written"),
         "{stderr}"
     );
+}
+
+/// `timeout` sends it to the process, and to the process group that it is in.
+#[test]
+fn the_same_signal_sent_twice_ends_it_in_good_order() {
+    // On a machine so busy that they are far apart, they are two.
+    let sent_within = Duration::from_millis(500);
+    for _ in 0..20 {
+        let home = Arc::new(home());
+        let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+        let mut client = Client::subscribed(controller.websocket());
+        let first = Instant::now();
+        controller.signal(Signal::TERM);
+        let socket = client.socket();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"Terminating") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).expect("the goodbye comes");
+            heard.extend(byte);
+        }
+        controller.signal(Signal::TERM);
+        let elapsed = first.elapsed();
+        drop(client);
+        let (status, stderr) = controller.wait();
+        if elapsed < sent_within {
+            assert!(status.success(), "{status}: {stderr}");
+            return;
+        }
+    }
+    panic!("two signals were never sent in time");
 }
 
 /// Zeek takes any interval.

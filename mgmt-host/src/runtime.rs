@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::pin,
+    time::Duration,
 };
 
 use mgmt_api::Now;
@@ -107,11 +108,17 @@ pub async fn at(time: Option<Instant>) {
     }
 }
 
+/// So long after a SIGTERM another one is the same: `timeout` and others send it to the process and to its process group. Who is
+/// impatient needs longer, or a SIGINT.
+const SAME_TERMINATION: Duration = Duration::from_secs(1);
+
 /// The signals that end the process.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// When the last SIGTERM that counted came.
+    terminated: Option<Instant>,
 }
 
 impl Signals {
@@ -121,16 +128,25 @@ impl Signals {
         Ok(Self {
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
+            terminated: None,
         })
     }
 
     /// The name of the next signal. May be cancelled.
     pub async fn recv(&mut self) -> &'static str {
-        let terminate = pin!(self.terminate.recv());
-        let interrupt = pin!(self.interrupt.recv());
-        tokio::select! {
-            _ = terminate => "SIGTERM",
-            _ = interrupt => "SIGINT",
+        loop {
+            let terminate = pin!(self.terminate.recv());
+            let interrupt = pin!(self.interrupt.recv());
+            tokio::select! {
+                _ = terminate => {
+                    let now = Instant::now();
+                    if self.terminated.is_none_or(|before| now - before > SAME_TERMINATION) {
+                        self.terminated = Some(now);
+                        return "SIGTERM";
+                    }
+                }
+                _ = interrupt => return "SIGINT",
+            }
         }
     }
 }
