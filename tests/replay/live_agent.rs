@@ -1,33 +1,12 @@
 //! A running agent in the place of the recorded one: its Supervisor, its controller and its nodes are played over real sockets.
 
-use std::{net::SocketAddr, process::Command};
+use std::process::Command;
 
 use tempfile::TempDir;
-use tokio::net::TcpSocket;
 use tools::replay::cli::CliError;
 
-use super::{folder, recordings::replayed};
+use super::{Reserved, folder, recordings::replayed};
 use crate::support::cluster::{Daemon, Protection, agent_binary};
-
-/// A port that nobody else gets, and where nobody listens yet.
-struct Reserved {
-    socket: TcpSocket,
-}
-
-impl Reserved {
-    fn new() -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket can be made");
-        // Whoever listens there sets it too; both must.
-        socket.set_reuseaddr(true).expect("an option of every socket");
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        socket.bind(any).expect("a port is free");
-        Self { socket }
-    }
-
-    fn address(&self) -> String {
-        self.socket.local_addr().expect("it is bound").to_string()
-    }
-}
 
 /// An agent, and where it looks for the others.
 struct Agent {
@@ -239,6 +218,31 @@ fn a_running_agent_with_other_tls_is_told_from_a_wrong_one() {
             )
         );
     }
+}
+
+/// The Supervisor of the recorded one was somewhere else.
+#[test]
+fn an_agent_that_does_not_come_is_waited_for_and_told_where_it_was_expected() {
+    let folder = folder("zeek-9.0.0-rc1/c2a");
+    let supervisor = Reserved::new();
+    let words = [
+        folder.to_str().unwrap(),
+        "--role",
+        "agent",
+        "--peer",
+        "127.0.0.1:1",
+        "--supervisor",
+        &supervisor.address(),
+        "--patience",
+        "1",
+    ];
+    assert_eq!(
+        replayed(&words).unwrap_err().to_string(),
+        format!(
+            "cannot replay with the running agent instance-1: connection 1 with the Supervisor cannot be made: nobody has connected to {} within 1s",
+            supervisor.address()
+        )
+    );
 }
 
 #[test]

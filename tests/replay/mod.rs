@@ -2,15 +2,42 @@
 
 mod live;
 mod live_agent;
+mod live_zeek;
 mod mutations;
 mod pcap;
 mod recordings;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
+
+use tokio::net::TcpSocket;
 
 use crate::support::workspace_root;
 
 /// The folder of a recording.
 fn folder(recording: &str) -> PathBuf {
     workspace_root().join("fixtures").join(recording)
+}
+
+/// A port that nobody else gets, and where nobody listens yet.
+struct Reserved {
+    socket: TcpSocket,
+}
+
+impl Reserved {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        // Whoever listens there sets it too; both must.
+        socket.set_reuseaddr(true).expect("an option of every socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any).expect("a port is free");
+        Self { socket }
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+
+    fn port(&self) -> u16 {
+        self.socket.local_addr().expect("it is bound").port()
+    }
 }

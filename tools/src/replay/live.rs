@@ -154,7 +154,11 @@ impl Live {
 
     /// Lets things happen until one is what is awaited. `false` if it takes too long.
     fn until(&mut self, is: impl Fn(usize, &Happening) -> bool) -> bool {
-        let deadline = Instant::now() + self.whereabouts.patience;
+        self.until_or(self.whereabouts.patience, is)
+    }
+
+    fn until_or(&mut self, at_most: Duration, is: impl Fn(usize, &Happening) -> bool) -> bool {
+        let deadline = Instant::now() + at_most;
         loop {
             let next = self
                 .runtime
@@ -382,7 +386,15 @@ impl Subject for Live {
         if self.is_added(link) {
             self.order(link, Order::Ask);
         } else {
-            self.failed(link, &self.not_in_time());
+            let patience = self.whereabouts.patience;
+            let why = match known.own {
+                Speaker::Server => self.not_in_time(),
+                Speaker::Client => {
+                    let own = self.whereabouts.listening(&known);
+                    format!("nobody has connected to {own} within {patience:?}")
+                }
+            };
+            self.failed(link, &why);
         }
     }
 
@@ -452,6 +464,14 @@ impl Subject for Live {
             None => !self.players.is_empty(),
         };
         may_speak && self.until(|_, happening| matches!(happening, Happening::Said(_)))
+    }
+
+    fn linger(&mut self, link: usize, at_most: Duration) -> bool {
+        let at_most = at_most.min(self.whereabouts.patience);
+        self.players.contains_key(&link)
+            && self.until_or(at_most, |other, happening| {
+                other == link && matches!(happening, Happening::Said(_) | Happening::Gone)
+            })
     }
 
     fn finish(&mut self) {

@@ -1,5 +1,7 @@
 //! The peer under test, as the engine sees it.
 
+use std::time::Duration;
+
 use broker_codec::{Envelope, data::ZeekString, zeek::Event};
 use bytes::Bytes;
 
@@ -33,6 +35,10 @@ pub(super) trait Subject {
     fn proceed(&mut self);
     /// Something is awaited on this connection, or on any: lets time pass until something happens. `false` if nothing will.
     fn wait(&mut self, link: Option<usize>) -> bool;
+    /// A running peer may still say something on this connection: waits for it, at most so long. `false` if it does not.
+    fn linger(&mut self, _link: usize, _at_most: Duration) -> bool {
+        false
+    }
     /// The recording is over: what the peer under test still has to say is to come now.
     fn finish(&mut self) {}
     /// What it has sent since the last call, in order.

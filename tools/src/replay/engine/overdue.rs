@@ -13,6 +13,9 @@ const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same of a controller.
 const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a running peer has at least to answer a request before the connection ends, if the recorded one did not answer it.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
+
 /// A connection, an answer's event and the id of its request.
 type Question = (usize, ZeekString, ZeekString);
 
@@ -39,6 +42,12 @@ impl Questions {
         }
     }
 
+    /// How long ago the oldest request on the connection was made.
+    fn oldest(&self, link: usize, now: Duration) -> Option<Duration> {
+        let of_link = self.0.iter().filter(|((on, ..), _)| *on == link);
+        of_link.map(|(_, asked)| now.saturating_sub(*asked)).max()
+    }
+
     /// Whether a request on the connection has timed out by now.
     fn is_overdue(&self, link: usize, now: Duration) -> bool {
         self.0.iter().any(|((on, answer, _), asked)| {
@@ -53,11 +62,19 @@ impl Questions {
 }
 
 impl Engine<'_> {
-    /// Before a connection ends: lets requests on it time out that were made so long ago. A running peer has a clock of its own.
+    /// Before a connection ends: lets requests on it time out that were made so long ago. A running peer has a clock of its own, and
+    /// as much time for its answers as the recorded one had.
     pub(super) fn time_out(&mut self, link: usize, now: Duration) {
+        if self.subject.is_running() {
+            while let Some(passed) = self.questions.oldest(link, now)
+                && self.subject.linger(link, passed.max(ANSWER_TIME))
+            {
+                self.fetch();
+            }
+            return;
+        }
         for _ in 0..WAITS_MAX {
-            let waits = !self.subject.is_running() && self.questions.is_overdue(link, now);
-            if !waits || !self.subject.wait(Some(link)) {
+            if !self.questions.is_overdue(link, now) || !self.subject.wait(Some(link)) {
                 break;
             }
             self.fetch();
