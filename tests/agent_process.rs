@@ -1,6 +1,7 @@
 //! The agent as a process: how it starts, what it is called, what it leaves behind, how it ends.
 
 use std::{
+    collections::HashSet,
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
@@ -205,6 +206,40 @@ fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
     let fields: Vec<_> = line.split('\t').skip(1).collect();
     let message = format!("agent is live, Broker ID {id}");
     assert_eq!(fields, [NAME, "INFO", "AGENT", &message]);
+}
+
+/// As the tests of Zeek's own framework have it of Zeek's agent.
+#[test]
+fn it_listens_for_nodes_and_controllers_and_for_nobody_else() {
+    let home = home();
+    let agent = start(&home, &[]);
+    let process = Path::new("/proc").join(agent.pid().to_string());
+    let own: HashSet<String> = fs::read_dir(process.join("fd"))
+        .expect("the process is there")
+        .filter_map(|entry| {
+            let target = fs::read_link(entry.ok()?.path()).ok()?;
+            Some(
+                target
+                    .to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    // `proc_pid_net(5)`: the second field is the local address, the fourth the state, the tenth the inode.
+    let listening: Vec<String> = ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(process.join("net").join(table)).ok())
+        .flat_map(|table| table.lines().skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            (fields[3] == "0A" && own.contains(fields[9])).then(|| fields[1].to_owned())
+        })
+        .collect();
+    let port = agent.broker().port();
+    assert_eq!(listening, [format!("0100007F:{port:04X}")]);
+    agent.stop();
 }
 
 /// As in the tests of Zeek's own framework: the command is one for a shell, and it is run when the agent ends.

@@ -51,7 +51,7 @@ fn a_session_with_certificates() {
 #[test]
 fn a_session_with_a_supervisor_that_the_agent_starts() {
     let prefix = installation();
-    repeat_with("a2c", &Protection::Anonymous, Some(prefix.path()));
+    repeat_with("a2c", &Protection::Anonymous, &Zeek::Started(prefix.path()));
 }
 
 #[test]
@@ -91,11 +91,21 @@ struct Session<'a> {
 }
 
 fn repeat(name: &str, protection: &Protection) {
-    repeat_with(name, protection, None);
+    repeat_with(name, protection, &Zeek::StandIn);
 }
 
-/// Repeats a session, with a Supervisor that the agent starts if there is a Zeek installation to take it from.
-pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: Option<&Path>) {
+/// Which Zeek is the Supervisor of a session.
+pub(crate) enum Zeek<'a> {
+    /// A stand-in, for the agent to find.
+    StandIn,
+    /// That of an installation, started by the agent.
+    Started(&'a Path),
+    /// That of an installation, for the agent to find.
+    Found(&'a Path),
+}
+
+/// Repeats a session.
+pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) {
     let runtime = runtime();
     let scenario = Scenario::load(ZEEK_9_0, name);
     let home = Arc::new(TempDir::with_prefix("session-").expect("a directory can be made"));
@@ -108,7 +118,11 @@ pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: Option<&Pat
     };
     let instances = scenario.agents().into_iter().map(|agent| {
         let mut plan = Plan::new(agent, controller_at, protection);
-        plan.zeek = zeek.map(Path::to_path_buf);
+        match zeek {
+            Zeek::StandIn => {}
+            Zeek::Started(prefix) => plan.zeek = Some(prefix.to_path_buf()),
+            Zeek::Found(prefix) => plan.found_zeek = Some(prefix.to_path_buf()),
+        }
         // An installation's logs are not ours to add to.
         plan.further = vec!["Management::Agent::archive_logs=F".to_owned()];
         plan.nodes = NodeBehaviour {

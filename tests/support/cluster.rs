@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -225,6 +225,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) protection: &'a Protection,
     /// Where Zeek is installed, if the agent is to start its Supervisor. Otherwise a stand-in is there.
     pub(crate) zeek: Option<PathBuf>,
+    /// Where Zeek is installed, if its Supervisor is there for the agent to find, in the stand-in's place.
+    pub(crate) found_zeek: Option<PathBuf>,
     /// Whether the agent is to run a simulation, as an operator has it who knows of no other way to make it behave.
     pub(crate) simulate: bool,
     /// How the Supervisor behaves.
@@ -242,6 +244,7 @@ impl<'a> Plan<'a> {
             controller,
             protection,
             zeek: None,
+            found_zeek: None,
             simulate: false,
             supervisor: SupervisorBehaviour::default(),
             nodes: NodeBehaviour::default(),
@@ -301,11 +304,13 @@ impl<'a> Instance<'a> {
         } else if self.plan.simulate {
             command.arg("--simulate").env_clear();
         } else {
+            command.args(["--supervisor", &self.relay.address().to_string()]);
+            if self.plan.found_zeek.is_none() {
+                command.args(["--zeek-version", &self.plan.supervisor.zeek_version]);
+            }
             command
-                .args(["--supervisor", &self.relay.address().to_string()])
-                .args(["--zeek-version", &self.plan.supervisor.zeek_version])
                 .arg("--zeek-prefix")
-                .arg(home)
+                .arg(self.plan.found_zeek.as_deref().unwrap_or(home))
                 .env_clear();
         }
         command
@@ -338,25 +343,43 @@ impl<'a> Instance<'a> {
         if self.plan.zeek.is_some() || self.plan.simulate {
             return;
         }
-        let home = self.home.path();
-        let behaviour = SupervisorBehaviour {
-            tells_ready: true,
-            ..self.plan.supervisor.clone()
+        let zeek = match &self.plan.found_zeek {
+            Some(prefix) => prefix.join("bin/zeek"),
+            None => zeek_binary().to_path_buf(),
         };
-        let mut command = Command::new(zeek_binary());
+        let mut command = Command::new(zeek);
         command
             .args(["-j", "policy/frameworks/cluster/backend/broker"])
-            .args(["SupervisorControl::enable_listen=T", "Broker::default_port=0/tcp"])
+            .arg("SupervisorControl::enable_listen=T")
             .args(self.plan.protection.settings("zeek"))
-            .current_dir(home)
+            .current_dir(self.home.path())
             .env_clear()
             .env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1")
             .env("ZEEK_AGENT_ADDR", self.listen.ip().to_string())
-            .env("ZEEK_AGENT_PORT", format!("{}/tcp", self.listen.port()))
-            .env(SUPERVISOR_VARIABLE, json!(behaviour).to_string())
-            .env(NODE_VARIABLE, json!(self.plan.nodes).to_string());
-        let supervisor = Daemon::with_ready_line("the Supervisor", &mut command);
-        self.relay.point_to(supervisor.broker());
+            .env("ZEEK_AGENT_PORT", format!("{}/tcp", self.listen.port()));
+        let supervisor = if self.plan.found_zeek.is_some() {
+            let address = free_address();
+            command
+                .arg("policy/frameworks/management/supervisor")
+                .arg(format!("Broker::default_port={}/tcp", address.port()))
+                .env("PATH", "/usr/bin:/bin")
+                .stdout(Stdio::null());
+            self.relay.point_to(address);
+            // It does not say when it listens; the agent tries until it does.
+            Daemon::start("the Supervisor", &mut command)
+        } else {
+            let behaviour = SupervisorBehaviour {
+                tells_ready: true,
+                ..self.plan.supervisor.clone()
+            };
+            command
+                .arg("Broker::default_port=0/tcp")
+                .env(SUPERVISOR_VARIABLE, json!(behaviour).to_string())
+                .env(NODE_VARIABLE, json!(self.plan.nodes).to_string());
+            let supervisor = Daemon::with_ready_line("the Supervisor", &mut command);
+            self.relay.point_to(supervisor.broker());
+            supervisor
+        };
         self.supervisor = Some(supervisor);
     }
 
@@ -410,6 +433,12 @@ impl<'a> Instance<'a> {
         assert!(left.is_empty(), "{left:#?} is left running:\n{log}");
         log
     }
+}
+
+/// Where nobody listens now.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    listener.local_addr().expect("it is bound")
 }
 
 /// An installation of the stand-in for Zeek.

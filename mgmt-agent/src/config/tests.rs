@@ -293,3 +293,32 @@ fn nodes_get_zeeks_script_unless_the_installed_zeek_has_none() {
     let given = read_with_zeek(&without, &["--node-script=/n.zeek"]);
     assert_eq!(script(&given), ("/n.zeek".to_owned(), None));
 }
+
+#[test]
+fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
+    let patience = |arguments: &[&str]| {
+        let arguments = [&["--simulate"], arguments].concat();
+        let config = read(&arguments).unwrap();
+        (
+            config.settings.supervisor.patience,
+            shown(&config, "supervisor patience").value.clone(),
+        )
+    };
+    let minute = Duration::from_secs(60);
+    assert_eq!(patience(&[]), (Some(minute), "60 secs".to_owned()));
+    let set = |value| {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("bin")).unwrap();
+        let zeek = directory.path().join("bin/zeek");
+        fs::write(&zeek, "#!/bin/sh\necho zeek version 9.0.0\n").unwrap();
+        fs::set_permissions(&zeek, fs::Permissions::from_mode(0o755)).unwrap();
+        let prefix = format!("--zeek-prefix={}", directory.path().display());
+        let arguments = ["--start-supervisor", "--supervisor-patience", value, &prefix];
+        read_with(&[&DIRECTORIES[..2], &arguments].concat(), &[])
+            .map(|config| config.settings.supervisor.patience)
+    };
+    assert_eq!(set("2min").unwrap(), Some(2 * minute));
+    assert_eq!(set("0sec").unwrap(), None);
+    let error = set("soon").unwrap_err().to_string();
+    assert!(error.contains("an interval, as in 10 sec"), "{error}");
+}

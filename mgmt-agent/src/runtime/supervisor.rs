@@ -269,7 +269,7 @@ impl Keeper {
                 Err(error) => End {
                     reason: format!("{} cannot be started: {error}", self.launch.program.display()),
                     lived: Duration::ZERO,
-                    patience: Duration::ZERO,
+                    patience: STRAY_PATIENCE,
                 },
             };
             if end.lived >= STEADY {
