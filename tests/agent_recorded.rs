@@ -21,6 +21,8 @@ use crate::support::{
 
 const ZEEK_9_0: &str = "zeek-9.0.0-rc1";
 
+const TIMEOUT: &str = "Management::Request::timeout_interval";
+
 /// Zeek's default port for agents.
 const AGENT_PORT: &str = "2151";
 
@@ -109,7 +111,14 @@ pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) 
     let runtime = runtime();
     let scenario = Scenario::load(ZEEK_9_0, name);
     let home = Arc::new(TempDir::with_prefix("session-").expect("a directory can be made"));
-    let controller = start_controller(&home, protection, &[]);
+    // A real Zeek takes a second of a processor to start, and five of them on a busy machine what they get: less than zeek-client's own
+    // 20 seconds.
+    let (controllers, agents) = match zeek {
+        Zeek::StandIn => (None, None),
+        _ => (Some(format!("{TIMEOUT}=19sec")), Some(format!("{TIMEOUT}=18sec"))),
+    };
+    let further: Vec<_> = controllers.iter().map(String::as_str).collect();
+    let controller = start_controller(&home, protection, &further);
     let listens = name == "c2a";
     let controller_at = if listens {
         ControllerAt::Nowhere
@@ -125,6 +134,7 @@ pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) 
         }
         // An installation's logs are not ours to add to.
         plan.further = vec!["Management::Agent::archive_logs=F".to_owned()];
+        plan.further.extend(agents.clone());
         plan.nodes = NodeBehaviour {
             checks_interface: true,
             stderr: recorded_warning(&scenario),

@@ -50,6 +50,9 @@ fn world(prefix: &Path, further: &[&str]) -> World {
         plan.further = further.iter().map(|argument| (*argument).to_owned()).collect();
         // An installation's logs are not ours to add to.
         plan.further.push("Management::Agent::archive_logs=F".to_owned());
+        // Real nodes on a busy machine need what the controller leaves.
+        plan.further
+            .push("Management::Request::timeout_interval=9sec".to_owned());
     })
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    cluster::{Daemon, agent_binary, zeek_binary},
+    cluster::{Daemon, agent_binary, kill_processes_in, zeek_binary},
     controlling::Controlling,
 };
 
@@ -33,14 +33,7 @@ pub(crate) struct Host {
 impl Drop for Host {
     /// Ends what a failed test has left running.
     fn drop(&mut self) {
-        if let Some(record) = self.record()
-            && let Some(process) = record["pid"]
-                .as_i64()
-                .and_then(|id| Pid::from_raw(id.try_into().ok()?))
-        {
-            // It may have ended already.
-            let _ = kill_process(process, Signal::TERM);
-        }
+        kill_processes_in(self.home.path());
     }
 }
 

@@ -75,8 +75,9 @@ pub(crate) fn start_controller(home: &Arc<TempDir>, protection: &Protection, fur
 /// Asks the controller until its answer is good: again whenever an agent tells something.
 pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(&str) -> bool) {
     let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
-    let mut client = Client::subscribed(controller.websocket());
     for attempt in 0.. {
+        // Not kept, as news may be long in coming: who does not answer pings is disconnected.
+        let mut client = Client::subscribed(controller.websocket());
         let reqid = format!("attempt-{attempt}");
         client.send_text(&request(event, &reqid, &[]));
         // News comes as a response, too, but not to this request.
@@ -406,20 +407,11 @@ impl<'a> Instance<'a> {
 
     /// The command lines of all processes that work in its directories: agent, Supervisor, nodes, and what these have started.
     pub(crate) fn processes(&self) -> Vec<String> {
-        let home = self.home.path().canonicalize().expect("it is there");
-        let processes = fs::read_dir("/proc").expect("there is a /proc");
-        let works_here = |process: &PathBuf| {
-            // Not that of one that has ended, or of another user's.
-            fs::read_link(process.join("cwd")).is_ok_and(|directory| directory.starts_with(&home))
+        let line = |process: PathBuf| {
+            let line = fs::read(process.join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).replace('\0', " ")
         };
-        processes
-            .map(|entry| entry.expect("it can be read").path())
-            .filter(works_here)
-            .map(|process| {
-                let line = fs::read(process.join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).replace('\0', " ")
-            })
-            .collect()
+        processes_in(self.home.path()).into_iter().map(line).collect()
     }
 
     /// Stops both in good order; no process may be left. Returns what the agent wrote to standard error.
@@ -433,6 +425,46 @@ impl<'a> Instance<'a> {
         assert!(left.is_empty(), "{left:#?} is left running:\n{log}");
         log
     }
+}
+
+impl Drop for Instance<'_> {
+    /// What a failed test has left running: a Supervisor outlives its agent.
+    fn drop(&mut self) {
+        drop((self.agent.take(), self.supervisor.take()));
+        kill_processes_in(self.home.path());
+    }
+}
+
+/// Kills whatever works in or below a directory of a test.
+pub(crate) fn kill_processes_in(directory: &Path) {
+    // The stem of a real Zeek starts nodes again until it is gone as well.
+    for _ in 0..100 {
+        let left = processes_in(directory);
+        if left.is_empty() {
+            return;
+        }
+        let ids = left
+            .iter()
+            .filter_map(|process| Pid::from_raw(process.file_name()?.to_str()?.parse().ok()?));
+        for id in ids {
+            // It may have ended already.
+            let _ = kill_process(id, Signal::KILL);
+        }
+    }
+}
+
+/// The processes that work in or below a directory, as directories of `/proc`.
+fn processes_in(directory: &Path) -> Vec<PathBuf> {
+    let Ok(directory) = directory.canonicalize() else {
+        return Vec::new();
+    };
+    // Of one that has ended, or of another user's, it cannot be read.
+    let works_there =
+        |process: &PathBuf| fs::read_link(process.join("cwd")).is_ok_and(|at| at.starts_with(&directory));
+    let all = fs::read_dir("/proc").into_iter().flatten();
+    all.filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(works_there)
+        .collect()
 }
 
 /// Where nobody listens now.
