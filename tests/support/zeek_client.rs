@@ -71,7 +71,10 @@ impl ZeekClient {
 
     /// Starts it; whoever does has to wait for its end.
     pub(crate) fn start(&self, address: SocketAddr, arguments: &[String], with_stdin: bool) -> Child {
-        Command::new(&self.program)
+        // A shell has what it starts in the background ignore SIGINT, tests and what these start included.
+        Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(&self.program)
             .args(["--configfile", "/dev/null", "--controller", &address.to_string()])
             .args(arguments)
             .env_clear()
