@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{convert::Infallible, ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use mgmt_host::config::{HostArgs, Listener};
@@ -106,10 +106,17 @@ pub struct SettingArgs {
     pub zeek_argument: Vec<String>,
     /// What the controller speaks, as long as it has said nothing: `seed` if it is of Zeek's commit 54aaf3a623
     #[arg(long, value_name = "ZEEK")]
-    pub peer_api: Option<String>,
+    pub controller_api: Option<String>,
+    /// Of 0.1.0
+    #[arg(long, hide = true, value_parser = replaced)]
+    peer_api: Option<Infallible>,
     /// The script that makes a Zeek process a managed node; Zeek's own if it has one, else one of ours
     #[arg(long, value_name = "SCRIPT")]
     pub node_script: Option<String>,
+}
+
+fn replaced(_: &str) -> Result<Infallible, &'static str> {
+    Err("it is called --controller-api now, and says nothing about nodes")
 }
 
 impl SettingArgs {

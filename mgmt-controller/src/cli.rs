@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -56,6 +56,12 @@ pub enum Command {
     Man,
 }
 
+fn replaced(_: &str) -> Result<Infallible, &'static str> {
+    Err(
+        "there is one setting for each kind of peer now: --agent-api for agents, --client-api for clients over Broker",
+    )
+}
+
 /// Everything that can be set on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingArgs {
@@ -65,9 +71,16 @@ pub struct SettingArgs {
     /// This controller's name [Zeek: `Management::Controller::name`]
     #[arg(long)]
     pub name: Option<String>,
-    /// What peers speak, as long as they have said nothing that tells: `4.1` if clients are of Zeek 4.1 rather than 4.2
+    /// What agents speak, as long as they have said nothing that tells: `5.0.0-rc1` if they are of that Zeek
     #[arg(long, value_name = "ZEEK")]
-    pub peer_api: Option<String>,
+    pub agent_api: Option<String>,
+    /// What clients over Broker speak, as long as they have said nothing that tells: `4.1` or `seed` if they are of that Zeek.
+    /// Clients over WebSocket get today's API
+    #[arg(long, value_name = "ZEEK")]
+    pub client_api: Option<String>,
+    /// Of 0.1.0
+    #[arg(long, hide = true, value_parser = replaced)]
+    peer_api: Option<Infallible>,
     /// Where to serve zeek-client, or `off` [Zeek: `listen_address_websocket`, `listen_port_websocket`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub websocket_listen: Option<Listener>,

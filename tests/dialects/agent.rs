@@ -53,6 +53,11 @@ fn a_controller_of_the_seed_commit() {
     check("agent_seed");
 }
 
+#[test]
+fn what_is_said_of_a_controller_is_not_said_of_nodes() {
+    check("agent_assumed");
+}
+
 fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.agent.name = "a".into();

@@ -1,7 +1,7 @@
 //! The controller's transcripts.
 //!
 //! ```text
-//! assume 4.1                                what silent peers are taken to speak
+//! assume clients 4.1                        what silent clients, or agents, over Broker are taken to speak
 //! > peer a at 10.0.0.1                      a peer connects to us,
 //! > peer a dialled 10.0.0.1:2151            or we to it
 //! > lost a                                  it is gone
@@ -35,7 +35,7 @@ use broker_endpoint::Among;
 use mgmt_api::{Dialect, Now, SequentialIds};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Settings},
-    wire::{Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
+    wire::{Assumed, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
 };
 
 use super::{compare, happenings, notation};
@@ -44,10 +44,18 @@ const CLIENT: u64 = 1;
 
 fn check(name: &str) {
     compare(name, |text, out| {
-        let mut run = Run::new(Dialect::V7_0);
+        let mut assumed = Assumed::default();
+        let mut run = Run::new(assumed);
         happenings(text, out, |line, out| {
-            if let Some(dialect) = line.strip_prefix("assume ") {
-                run = Run::new(dialect.parse().expect("a dialect"));
+            if let Some(words) = line.strip_prefix("assume ") {
+                let (who, dialect) = words.split_once(' ').expect("who speaks what");
+                let dialect = dialect.parse().expect("a dialect");
+                match who {
+                    "agents" => assumed.agents = dialect,
+                    "clients" => assumed.clients = dialect,
+                    _ => panic!("{who} are no peers"),
+                }
+                run = Run::new(assumed);
             } else {
                 run.happen(line.strip_prefix("> ").expect("something happens"), out);
             }
@@ -66,6 +74,11 @@ fn a_client_and_agents_of_zeek_4_1() {
 }
 
 #[test]
+fn what_is_said_of_agents_or_clients_over_broker_is_said_of_no_other_kind_of_peer() {
+    check("controller_assumed");
+}
+
+#[test]
 fn one_agent_of_each_dialect() {
     check("controller_every_dialect");
 }
@@ -79,11 +92,11 @@ struct Run {
     controller: Controller,
     wire: Wire,
     now: Now,
-    dialects: BTreeMap<EndpointId, Dialect>,
+    dialects: BTreeMap<EndpointId, [Dialect; 2]>,
 }
 
 impl Run {
-    fn new(assumed: Dialect) -> Self {
+    fn new(assumed: Assumed) -> Self {
         let settings = Settings::default();
         let mut wire = Wire::new(settings.clone(), assumed);
         wire.client_connected(CLIENT, "client".into());
@@ -129,7 +142,7 @@ impl Run {
         let (address, port) = at.split_once(':').unwrap_or((at, "40000"));
         self.wire.peer_added(peer, dialled, format!("peer {name}"));
         self.dialects
-            .extend(self.wire.dialect(peer).map(|dialect| (peer, dialect)));
+            .extend(self.wire.dialects(peer).map(|dialects| (peer, dialects)));
         let added = Input::PeerAdded {
             peer,
             address: address.parse().expect("an address"),
@@ -143,11 +156,7 @@ impl Run {
         let (topic, event) = text.split_once(' ').expect("a topic and an event");
         let reader = self.wire.reader(peer).expect("it is connected");
         let read = reader.read(topic.as_bytes(), notation::event(event).into_data());
-        if let Some(now) = self.wire.dialect(peer)
-            && self.dialects.insert(peer, now) != Some(now)
-        {
-            writeln!(out, "< {} speaks {now}", name(peer)).expect("to memory");
-        }
+        self.learn(out);
         match read {
             Ok(FromPeer { heard, answers }) => {
                 for answer in answers {
@@ -233,15 +242,20 @@ impl Run {
                 show_message(message, out);
             }
         }
+        self.learn(out);
+        inputs
+    }
+
+    fn learn(&mut self, out: &mut String) {
         for (peer, before) in &mut self.dialects {
-            if let Some(now) = self.wire.dialect(*peer)
-                && now != *before
-            {
-                *before = now;
-                writeln!(out, "< {} speaks {now}", name(*peer)).expect("to memory");
+            let now = self.wire.dialects(*peer).expect("it is connected");
+            for (before, now) in before.iter_mut().zip(now) {
+                if *before != now {
+                    *before = now;
+                    writeln!(out, "< {} speaks {now}", name(*peer)).expect("to memory");
+                }
             }
         }
-        inputs
     }
 }
 

@@ -31,7 +31,7 @@ fn a_running_controller_replays_a_whole_session_in_each_tls_mode() {
 
 #[test]
 fn a_running_controller_speaks_the_seed_commits_api() {
-    let settings = [&OLDER[..], &["--peer-api", "seed"]].concat();
+    let settings = [&OLDER[..], &["--agent-api", "seed", "--client-api", "seed"]].concat();
     let (passed, text) = live("zeek-9.0.0-rc1/seed-api", &Protection::Anonymous, &settings, &[]).unwrap();
     assert!(passed, "{text}");
     assert!(
@@ -42,7 +42,7 @@ fn a_running_controller_speaks_the_seed_commits_api() {
 
 #[test]
 fn a_running_controller_speaks_the_api_of_cluster_controller() {
-    let settings = [&OLDER[..], &["--peer-api", "4.2"]].concat();
+    let settings = [&OLDER[..], &["--agent-api", "4.2", "--client-api", "4.2"]].concat();
     let recording = "zeek-9.0.0-rc1/cluster-controller-api";
     let (passed, text) = live(recording, &Protection::Anonymous, &settings, &[]).unwrap();
     assert!(passed, "{text}");

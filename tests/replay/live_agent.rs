@@ -149,7 +149,7 @@ fn a_running_agent_serves_a_controller_of_the_seed_commit() {
         "zeek-9.0.0-rc1/seed-api",
         false,
         &Protection::Anonymous,
-        &["--peer-api", "seed"],
+        &["--controller-api", "seed"],
         &[
             "compared 12 events, topic and payload as bytes",
             "excluded 2 answers of a Supervisor that are not recorded",

@@ -48,7 +48,6 @@ pub struct ZeekCommand {
 const NO_CONTROLLER: &str = "0.0.0.0";
 
 /// The settings that have no name in Zeek.
-const PEER_API: &str = "peer api";
 const ZEEK_VERSION: &str = "zeek version";
 const NODE_SCRIPT: &str = "node script";
 const SUPERVISOR_PATIENCE: &str = "supervisor patience";
@@ -113,7 +112,8 @@ impl Config {
         resolver.flag(NODE_SCRIPT, args.node_script.as_deref(), "--node-script");
         let patience = args.supervisor_patience.as_deref();
         resolver.flag(SUPERVISOR_PATIENCE, patience, "--supervisor-patience");
-        resolver.flag(PEER_API, args.peer_api.as_deref(), "--peer-api");
+        let api = args.controller_api.as_deref();
+        resolver.flag(names::CONTROLLER_API, api, "--controller-api");
         let controller = args.controller.as_ref().map(controller_value);
         resolver.flag(names::CONTROLLER, controller.as_deref(), "--controller");
         let config = resolve(&mut resolver, args);
@@ -201,7 +201,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
             configured,
         },
         shim_topic: topic(names::SHIM_TOPIC, mgmt_api::topics::SUPERVISOR_SHIM),
-        controller_api: resolver.take(PEER_API, Dialect::V7_0).value,
+        controller_api: resolver.take(names::CONTROLLER_API, Dialect::V7_0).value,
         address: Settings::default().address,
     };
     Config {

@@ -17,6 +17,8 @@ pub(super) const ARCHIVE_DIR: &str = "Management::Agent::archive_dir";
 pub(super) const NODE_TOPIC: &str = "Management::Node::node_topic";
 pub(super) const SHIM_TOPIC: &str = "Management::Supervisor::topic_prefix";
 pub(super) const SUPERVISOR_TOPIC: &str = "SupervisorControl::topic_prefix";
+/// This one has no name in Zeek.
+pub(super) const CONTROLLER_API: &str = "controller api";
 /// The default of the port in [`CONTROLLER`], as a text.
 pub(super) const CONTROLLER_LISTEN_PORT: &str = "Management::Controller::listen_port";
 /// The default of the port in [`CONTROLLER`], as a port.
@@ -49,13 +51,14 @@ const ALL: [&str; 18] = [
 ];
 
 /// Zeek's environment variables that are a setting's default (`agent/config.zeek`, `controller/config.zeek`,
-/// `base/frameworks/broker/main.zeek`).
-const ENVIRONMENT: [(&str, &str); 5] = [
+/// `base/frameworks/broker/main.zeek`), and ours.
+const ENVIRONMENT: [(&str, &str); 6] = [
     ("ZEEK_AGENT_NAME", NAME),
     ("ZEEK_AGENT_ADDR", LISTEN_ADDRESS),
     ("ZEEK_AGENT_PORT", LISTEN_PORT),
     ("ZEEK_CONTROLLER_PORT", CONTROLLER_LISTEN_PORT),
     ("ZEEK_DEFAULT_LISTEN_ADDRESS", SUPERVISOR_ADDRESS),
+    ("MGMT_AGENT_CONTROLLER_API", CONTROLLER_API),
 ];
 
 /// Settings that only matter to other processes, or on other systems.

@@ -53,6 +53,19 @@ fn defaults_are_those_of_zeek() {
 }
 
 #[test]
+fn what_a_controller_speaks_is_a_setting() {
+    assert_eq!(read(&[]).unwrap().settings.controller_api, Dialect::V7_0);
+    let variables = [("MGMT_AGENT_CONTROLLER_API", "seed")];
+    let config = read_with(&DIRECTORIES, &variables).unwrap();
+    assert_eq!(config.settings.controller_api, Dialect::Seed);
+    let arguments = [&DIRECTORIES[..], &["--controller-api=4.2"]].concat();
+    let config = read_with(&arguments, &variables).unwrap();
+    assert_eq!(config.settings.controller_api, Dialect::V4_2);
+    let error = Cli::try_parse_from(["mgmt-agent", "--peer-api", "seed"]).unwrap_err();
+    assert!(error.to_string().contains("--controller-api now"), "{error}");
+}
+
+#[test]
 fn the_default_name_holds_the_host_name() {
     let name = read(&[]).unwrap().name;
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();

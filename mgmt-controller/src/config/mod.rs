@@ -18,7 +18,6 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
-use mgmt_api::Dialect;
 use mgmt_host::config::{self, Resolver, join_plain};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
@@ -26,7 +25,7 @@ pub use mgmt_host::config::{
 };
 
 use self::websocket_tls::WebSocketTlsOptions;
-use crate::{cli::SettingArgs, core::Settings};
+use crate::{cli::SettingArgs, core::Settings, wire::Assumed};
 
 /// Everything that the controller needs to know to start.
 #[derive(Clone, Debug)]
@@ -44,7 +43,7 @@ pub struct Config {
     /// How long to wait between attempts to connect to an agent; zero for one attempt only.
     pub connect_retry: Duration,
     /// What agents and clients are taken to speak that have not said anything that tells.
-    pub peer_api: Dialect,
+    pub assumed: Assumed,
     /// Where zeek-client connects, if it can.
     pub websocket: Option<SocketAddr>,
     /// How connections of zeek-client are protected.
@@ -81,7 +80,8 @@ impl Config {
         resolver.flag(names::NAME, args.name.as_deref(), "--name");
         resolver.listener_flag(WEBSOCKET, args.websocket_listen.as_ref(), "--websocket-listen");
         resolver.listener_flag(BROKER, args.listen.as_ref(), "--listen");
-        resolver.flag(PEER_API, args.peer_api.as_deref(), "--peer-api");
+        resolver.flag(names::AGENT_API, args.agent_api.as_deref(), "--agent-api");
+        resolver.flag(names::CLIENT_API, args.client_api.as_deref(), "--client-api");
         let config = resolve(&mut resolver, args);
         ConfigErrors::check(resolver.problems)?;
         Ok(Self {
@@ -102,7 +102,6 @@ impl Config {
     }
 }
 
-const PEER_API: &str = "peer api";
 const WEBSOCKET: (&str, &str) = (names::LISTEN_ADDRESS_WEBSOCKET, names::LISTEN_PORT_WEBSOCKET);
 const BROKER: (&str, &str) = (names::LISTEN_ADDRESS, names::LISTEN_PORT);
 
@@ -119,7 +118,12 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let settings = settings(resolver, &broker);
     let broker_tls = resolver.broker_tls();
     let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
-    let peer_api = resolver.take(PEER_API, Dialect::V7_0).value;
+    let today = Assumed::default();
+    let assumed = Assumed {
+        agents: resolver.take(names::AGENT_API, today.agents).value,
+        clients: resolver.take(names::CLIENT_API, today.clients).value,
+        ..today
+    };
     let management_log = resolver.management_log(&directories.spool);
     Config {
         name,
@@ -128,7 +132,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         broker,
         broker_tls,
         connect_retry,
-        peer_api,
+        assumed,
         websocket,
         websocket_tls,
         settings,

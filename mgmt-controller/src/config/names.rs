@@ -18,6 +18,9 @@ pub(super) const ASSIGN_BROKER_PORTS: &str = "Management::Controller::auto_assig
 pub(super) const BROKER_START_PORT: &str = "Management::Controller::auto_assign_broker_start_port";
 pub(super) const ASSIGN_METRICS_PORTS: &str = "Management::Controller::auto_assign_metrics_ports";
 pub(super) const METRICS_START_PORT: &str = "Management::Controller::auto_assign_metrics_start_port";
+/// These two have no name in Zeek.
+pub(super) const AGENT_API: &str = "agent api";
+pub(super) const CLIENT_API: &str = "client api";
 pub(super) const STORE_DIRECTORY: &str = "Broker::table_store_db_directory";
 
 /// Every setting of the controller's own that has an effect.
@@ -48,13 +51,15 @@ const RENAMED: [(&str, &str); 2] = [
     ),
 ];
 
-/// Zeek's environment variables that are a setting's default (`controller/config.zeek`).
-const ENVIRONMENT: [(&str, &str); 5] = [
+/// Zeek's environment variables that are a setting's default (`controller/config.zeek`), and ours.
+const ENVIRONMENT: [(&str, &str); 7] = [
     ("ZEEK_CONTROLLER_NAME", NAME),
     ("ZEEK_CONTROLLER_ADDR", LISTEN_ADDRESS),
     ("ZEEK_CONTROLLER_PORT", LISTEN_PORT),
     ("ZEEK_CONTROLLER_WEBSOCKET_ADDR", LISTEN_ADDRESS_WEBSOCKET),
     ("ZEEK_CONTROLLER_WEBSOCKET_PORT", LISTEN_PORT_WEBSOCKET),
+    ("MGMT_CONTROLLER_AGENT_API", AGENT_API),
+    ("MGMT_CONTROLLER_CLIENT_API", CLIENT_API),
 ];
 
 /// Settings that only matter to other processes, or on other systems.

@@ -2,7 +2,7 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use clap::Parser;
 
-use mgmt_api::Level;
+use mgmt_api::{Dialect, Level};
 use mgmt_host::config::names as host_names;
 
 use super::*;
@@ -45,6 +45,28 @@ fn defaults_are_those_of_zeek() {
     assert_eq!(rotation.interval, Duration::from_secs(3_600));
     assert_eq!(rotation.dir, Path::new("/spool/log-queue"));
     assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn each_kind_of_peer_has_a_setting_for_what_it_speaks() {
+    assert_eq!(read(&[]).unwrap().assumed, Assumed::default());
+    let arguments = [&DIRECTORIES[..], &["--agent-api=5.0.0-rc1"]].concat();
+    let variables = [
+        ("MGMT_CONTROLLER_AGENT_API", "seed"),
+        ("MGMT_CONTROLLER_CLIENT_API", "4.1"),
+    ];
+    let config = read_with(&arguments, &variables).unwrap();
+    let expected = Assumed {
+        agents: Dialect::V5_0Rc1,
+        clients: Dialect::V4_1,
+        websocket: Dialect::V7_0,
+    };
+    assert_eq!(config.assumed, expected);
+    let error = Cli::try_parse_from(["mgmt-controller", "--peer-api", "seed"]).unwrap_err();
+    assert!(
+        error.to_string().contains("--agent-api for agents, --client-api"),
+        "{error}"
+    );
 }
 
 #[test]

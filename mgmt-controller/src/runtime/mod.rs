@@ -134,7 +134,7 @@ impl Runtime {
         enter(&config.working_dir)?;
 
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
-        let wire = Wire::new(config.settings.clone(), config.peer_api);
+        let wire = Wire::new(config.settings.clone(), config.assumed);
         let native = Native::start(&config, endpoint_id, &wire)
             .await
             .map_err(|error| {

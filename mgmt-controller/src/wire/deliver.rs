@@ -111,7 +111,7 @@ impl Wire {
                     let to_peer = self.translate(
                         &mut deliveries,
                         publication,
-                        (&party.link, Some(peer), &party.words),
+                        (&party.agent, Some(peer), &party.words),
                     );
                     let to_native = |published| ToNative::one(peer, published);
                     deliveries.native = to_peer.into_iter().map(to_native).collect();
@@ -131,14 +131,14 @@ impl Wire {
 
     fn deliver_to_subscribing_peers(&self, deliveries: &mut Deliveries, publication: &Publication) {
         let is_old = |link: &Link| link.lock().dialect() != Dialect::V7_0;
-        let old = self.peers.iter().filter(|(_, party)| is_old(&party.link));
+        let old = self.peers.iter().filter(|(_, party)| is_old(&party.client));
         let old: Vec<_> = old.collect();
         let others = Among::Except(old.iter().map(|(peer, _)| **peer).collect());
         deliveries
             .native
             .push(ToNative::subscribers(others, publication.published()));
         for (peer, party) in old {
-            let party = (&party.link, Some(*peer), &*party.words);
+            let party = (&party.client, Some(*peer), &*party.words);
             for published in self.translate(deliveries, publication, party) {
                 let to_native = ToNative::subscribers(Among::one(*peer), published);
                 deliveries.native.push(to_native);

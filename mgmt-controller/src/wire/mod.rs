@@ -1,7 +1,8 @@
 //! What travels between the core and those that it talks to, without I/O: a message becomes inputs or is refused, an action becomes
 //! messages. The runtime drives it with sockets, a replay with a recording.
 //!
-//! Each peer and each client has a [`Translator`], because each may speak another dialect of the API. It is shared by whoever
+//! Each client has a [`Translator`], and each peer two, one as an agent and one as a client, because each may speak another dialect
+//! of the API. It is shared by whoever
 //! reads what comes from there, which may be another thread if it is much, and whoever writes what goes there.
 
 mod deliver;
@@ -46,8 +47,36 @@ pub struct Wire {
 #[derive(Debug)]
 struct Common {
     settings: Settings,
-    /// What is assumed of those that have not said anything.
-    assumed: Dialect,
+    assumed: Assumed,
+}
+
+/// What those speak that have not said anything that tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assumed {
+    /// Agents.
+    pub agents: Dialect,
+    /// Clients over native Broker.
+    pub clients: Dialect,
+    /// Clients over WebSocket. Zeek has that since 5.2.
+    pub websocket: Dialect,
+}
+
+impl Assumed {
+    /// They are all contemporaries.
+    pub const fn all(dialect: Dialect) -> Self {
+        Self {
+            agents: dialect,
+            clients: dialect,
+            websocket: dialect,
+        }
+    }
+}
+
+/// Today's API.
+impl Default for Assumed {
+    fn default() -> Self {
+        Self::all(Dialect::V7_0)
+    }
 }
 
 /// A native peer.
@@ -55,7 +84,10 @@ struct Common {
 struct Party {
     /// For the log.
     words: String,
-    link: Link,
+    /// For what it says and hears as an agent ...
+    agent: Link,
+    /// ... and as a client. Nothing keeps a peer from being both.
+    client: Link,
 }
 
 /// The translators of WebSocket clients, by the clients' numbers.
@@ -67,8 +99,8 @@ struct Links(Mutex<BTreeMap<u64, Link>>);
 struct Link(Arc<Mutex<Translator>>);
 
 impl Wire {
-    /// `assumed` is what peers and clients are taken to speak that have not said anything.
-    pub fn new(settings: Settings, assumed: Dialect) -> Self {
+    /// For nobody yet.
+    pub fn new(settings: Settings, assumed: Assumed) -> Self {
         Self {
             common: Arc::new(Common { settings, assumed }),
             peers: BTreeMap::new(),
@@ -95,8 +127,14 @@ impl Wire {
 
     /// A native peering is up. `dialled` says whether we connected to the peer, `words` who it is, for the log.
     pub fn peer_added(&mut self, peer: EndpointId, dialled: bool, words: String) {
-        let link = self.common.link(peer.to_string().into(), dialled);
-        self.peers.insert(peer, Party { words, link });
+        let Assumed { agents, clients, .. } = self.common.assumed;
+        let id = ZeekString::from(peer.to_string());
+        let party = Party {
+            words,
+            agent: self.common.link(id.clone(), dialled, agents),
+            client: self.common.link(id, dialled, clients),
+        };
+        self.peers.insert(peer, party);
     }
 
     /// It has ended.
@@ -106,18 +144,17 @@ impl Wire {
 
     /// Reads what a peer says. None if it is not connected.
     pub fn reader(&self, peer: EndpointId) -> Option<PeerReader> {
-        let Party { words, link } = self.peers.get(&peer)?.clone();
         Some(PeerReader {
             common: Arc::clone(&self.common),
             peer,
-            words,
-            link,
+            party: self.peers.get(&peer)?.clone(),
         })
     }
 
-    /// What a peer speaks, as far as is known.
-    pub fn dialect(&self, peer: EndpointId) -> Option<Dialect> {
-        self.peers.get(&peer).map(|party| party.link.lock().dialect())
+    /// What a peer speaks as an agent and as a client, as far as is known.
+    pub fn dialects(&self, peer: EndpointId) -> Option<[Dialect; 2]> {
+        let Party { agent, client, .. } = self.peers.get(&peer)?;
+        Some([agent, client].map(|link| link.lock().dialect()))
     }
 
     /// A WebSocket client is there; `words` say who it is, for the log.
@@ -153,7 +190,7 @@ impl Wire {
 }
 
 impl Common {
-    fn link(&self, id: ZeekString, dialled: bool) -> Link {
+    fn link(&self, id: ZeekString, dialled: bool, assumed: Dialect) -> Link {
         let topics = Topics {
             controller: self.settings.topic.clone(),
             agent_prefix: self.settings.agent_topic_prefix.clone(),
@@ -163,7 +200,7 @@ impl Common {
             dialled,
             host: Address::UNSPECIFIED_V4,
         };
-        let translator = Translator::new(Side::Controller, peer, topics, self.assumed);
+        let translator = Translator::new(Side::Controller, peer, topics, assumed);
         Link(Arc::new(Mutex::new(translator)))
     }
 }
@@ -178,7 +215,7 @@ impl Links {
         let mut links = self.lock();
         let link = links
             .entry(client)
-            .or_insert_with(|| common.link(ZeekString::default(), false));
+            .or_insert_with(|| common.link(ZeekString::default(), false, common.assumed.websocket));
         link.clone()
     }
 }

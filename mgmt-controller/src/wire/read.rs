@@ -15,7 +15,7 @@ use mgmt_api::{
     topics,
 };
 
-use super::{Common, Link, Links, ToNative, deliver::websocket};
+use super::{Common, Links, Party, ToNative, deliver::websocket};
 use crate::core::Input;
 
 /// Reads what one native peer says. Whoever reads, messages of one peer must be read in their order.
@@ -23,8 +23,7 @@ use crate::core::Input;
 pub struct PeerReader {
     pub(super) common: Arc<Common>,
     pub(super) peer: EndpointId,
-    pub(super) words: String,
-    pub(super) link: Link,
+    pub(super) party: Party,
 }
 
 /// Reads what WebSocket clients say. Whoever reads, messages of one client must be read in their order.
@@ -114,13 +113,15 @@ impl PeerReader {
             ..Event::from_data(data)?
         };
         let settings = &self.common.settings;
-        let open = [topics::CLUSTER_CONTROLLER.as_bytes(), &settings.topic].contains(&topic)
-            || topic.starts_with(topics::CLUSTER_AGENT_PREFIX.as_bytes())
+        let of_clients = [topics::CLUSTER_CONTROLLER.as_bytes(), &settings.topic].contains(&topic);
+        let of_agents = topic.starts_with(topics::CLUSTER_AGENT_PREFIX.as_bytes())
             || topic.starts_with(&settings.agent_topic_prefix);
-        if !open {
-            return Err(Refusal::Topic);
-        }
-        let Translation { to_model, to_peer } = self.link.lock().incoming(topic, event)?;
+        let link = match (of_clients, of_agents) {
+            (true, _) => &self.party.client,
+            (false, true) => &self.party.agent,
+            (false, false) => return Err(Refusal::Topic),
+        };
+        let Translation { to_model, to_peer } = link.lock().incoming(topic, event)?;
         let mut heard = Vec::with_capacity(to_model.len());
         for published in to_model {
             heard.push(self.heard(published)?);
@@ -135,7 +136,7 @@ impl PeerReader {
     fn heard(&self, Published { topic, event }: Published) -> Result<Heard, Refusal> {
         let (input, is_news) = if topic == self.common.settings.topic {
             let request = event.parse()?;
-            let client = self.words.clone();
+            let client = self.party.words.clone();
             (Input::Request { client, request }, false)
         } else {
             let message: AgentMessage = event.parse()?;

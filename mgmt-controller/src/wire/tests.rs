@@ -12,7 +12,7 @@ const PEER: EndpointId = EndpointId::from_bytes([1; EndpointId::LEN]);
 const OTHER: EndpointId = EndpointId::from_bytes([2; EndpointId::LEN]);
 
 fn wire() -> Wire {
-    let mut wire = Wire::new(Settings::default(), Dialect::V7_0);
+    let mut wire = Wire::new(Settings::default(), Assumed::default());
     for peer in [PEER, OTHER] {
         wire.peer_added(peer, false, format!("peer {peer}"));
     }
@@ -173,7 +173,7 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
         )
     };
     read(&wire, CONTROLLER, native(request())).unwrap();
-    assert_eq!(wire.dialect(PEER), Some(Dialect::Seed));
+    assert_eq!(wire.dialects(PEER), Some([Dialect::V7_0, Dialect::Seed]));
     wire.client_connected(7, "client".into());
     let client = wire.client_reader();
     let from_client = client.read(7, message(CONTROLLER, request())).unwrap();

@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use mgmt_api::{Dialect, Now, SequentialIds};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
-    wire::{Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
+    wire::{Assumed, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -66,7 +66,7 @@ impl InProcess {
     ) -> Self {
         let ids = Box::new(SequentialIds::default());
         let mut replayed = Self {
-            wire: Wire::new(settings.clone(), dialect),
+            wire: Wire::new(settings.clone(), Assumed::all(dialect)),
             controller: Controller::new(settings, restored.clone(), ids),
             endpoint: Endpoint::new(life.id, hearing),
             clients: BTreeMap::new(),

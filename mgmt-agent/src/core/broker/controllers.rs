@@ -20,7 +20,10 @@ pub(super) struct Controllers {
 }
 
 struct Link {
-    translator: Translator,
+    /// For what it says and hears as a controller ...
+    controller: Translator,
+    /// ... and as a node. Its dialect is that of the Zeek installed here, whatever the controller is.
+    node: Translator,
     /// Whether it has said something that only controllers say. Nodes are peers as well, and who has said nothing yet may be
     /// either.
     is_controller: bool,
@@ -44,7 +47,8 @@ impl Controllers {
 
     pub(super) fn added(&mut self, peer: EndpointId) {
         let link = Link {
-            translator: self.translator(),
+            controller: self.translator(self.settings.controller_api),
+            node: self.translator(Dialect::V7_0),
             is_controller: false,
         };
         self.peers.insert(peer, link);
@@ -55,7 +59,7 @@ impl Controllers {
     }
 
     /// For a peer of which nothing is known.
-    fn translator(&self) -> Translator {
+    fn translator(&self, assumed: Dialect) -> Translator {
         let topics = Topics {
             agent_prefix: self.settings.agent.topic_prefix.clone(),
             ..Topics::default()
@@ -66,7 +70,7 @@ impl Controllers {
             dialled: self.settings.agent.connecting,
             host: self.settings.address,
         };
-        Translator::new(Side::Agent, peer, topics, self.settings.controller_api)
+        Translator::new(Side::Agent, peer, topics, assumed)
     }
 
     /// What a peer has said, in the model's terms, and what it is to hear at once.
@@ -82,8 +86,14 @@ impl Controllers {
         let Some(link) = self.peers.get_mut(&peer) else {
             return Ok(Default::default());
         };
-        let Translation { to_model, to_peer } = link.translator.incoming(topic, event)?;
-        link.is_controller |= !to_model.is_empty() && *topic != self.settings.agent.node_topic;
+        let of_node = *topic == self.settings.agent.node_topic;
+        let translator = if of_node {
+            &mut link.node
+        } else {
+            &mut link.controller
+        };
+        let Translation { to_model, to_peer } = translator.incoming(topic, event)?;
+        link.is_controller |= !to_model.is_empty() && !of_node;
         Ok((to_model, self.for_peer(peer, to_peer)))
     }
 
@@ -99,11 +109,14 @@ impl Controllers {
         let dialects = self.dialects();
         let mut addressed: Vec<Addressed> = Vec::new();
         if introduces || dialects.is_empty() {
-            let said = self.translator().outgoing(topic, event)?.to_peer;
+            let said = self
+                .translator(self.settings.controller_api)
+                .outgoing(topic, event)?
+                .to_peer;
             addressed.extend(said.into_iter().map(|published| (None, published)));
         }
         for (peer, link) in self.peers.iter_mut().filter(|(_, link)| link.is_controller) {
-            for published in link.translator.outgoing(topic, event)?.to_peer {
+            for published in link.controller.outgoing(topic, event)?.to_peer {
                 let to = (introduces || dialects.len() > 1).then_some(*peer);
                 let said = |(to_other, other): &Addressed| {
                     *other == published && (to_other.is_none() || *to_other == to)
@@ -124,7 +137,7 @@ impl Controllers {
             let Some(link) = self.peers.get_mut(&peer) else {
                 continue;
             };
-            let owed = link.translator.settle()?;
+            let owed = link.controller.settle()?;
             addressed.extend(self.for_peer(peer, owed));
         }
         Ok(addressed)
@@ -139,6 +152,6 @@ impl Controllers {
     /// What controllers speak.
     fn dialects(&self) -> BTreeSet<Dialect> {
         let controllers = self.peers.values().filter(|link| link.is_controller);
-        controllers.map(|link| link.translator.dialect()).collect()
+        controllers.map(|link| link.controller.dialect()).collect()
     }
 }
