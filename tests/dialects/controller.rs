@@ -221,6 +221,7 @@ impl Run {
                     Action::Disconnect { host, port } => {
                         writeln!(out, "< disconnect {host}:{port}").expect("to memory");
                     }
+                    Action::Close { peer, reason } => panic!("{peer} is disconnected: {reason}"),
                 }
             }
         }

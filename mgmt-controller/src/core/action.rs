@@ -57,6 +57,13 @@ pub enum Action {
         /// The port.
         port: Port,
     },
+    /// End the connection to a peer, whoever opened it, and do not connect there again if it was us.
+    Close {
+        /// The peer. Its end is told by [`super::Input::PeerLost`], as any other.
+        peer: EndpointId,
+        /// Why, for the log.
+        reason: String,
+    },
 }
 
 /// Who gets an event.

@@ -14,7 +14,7 @@ use mgmt_api::{
 use super::{
     action::{Action, Audience, Level, Outgoing},
     controller::Controller,
-    peers::Hello,
+    membership::Hello,
     requests::{Key, Pending, listed},
     turn::Turn,
 };
@@ -32,7 +32,7 @@ impl Controller {
         message: AgentMessage,
     ) {
         let event = message.event_name();
-        if !self.is_connected(peer) {
+        if !self.membership.is_connected(peer) {
             turn.warning(format!("ignoring {event} of {peer}, which is not connected"));
             self.counters.agent_messages_refused += 1;
             return;
@@ -53,7 +53,7 @@ impl Controller {
             self.hello(turn, peer, topic, hello);
             return;
         }
-        let Some(name) = self.instance_of(peer).cloned() else {
+        let Some(name) = self.membership.name_of(peer).cloned() else {
             turn.warning(format!(
                 "ignoring {event} of {peer}, which speaks for no instance"
             ));
@@ -101,12 +101,12 @@ impl Controller {
 
     /// Tells a known agent that it is part of the cluster, unless it has been told and has not answered.
     pub(super) fn welcome(&mut self, turn: &mut Turn, name: &ZeekString) {
-        let Some(agent) = self.instances.known.get_mut(name) else {
+        let Some(welcome) = self.membership.welcome_of(name) else {
             return;
         };
-        if agent.welcome.is_none() {
+        if welcome.is_none() {
             let reqid = self.ids.next_id();
-            agent.welcome = Some(reqid.clone());
+            *welcome = Some(reqid.clone());
             self.send_welcome(turn, name, reqid);
         }
     }
@@ -126,17 +126,17 @@ impl Controller {
     ///
     pub(super) fn welcome_expired(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
         let wanted = self.instances.wanted.contains_key(name) && !self.instances.ready.contains(name);
-        let Some(agent) = self.instances.known.get_mut(name) else {
+        let Some(welcome) = self.membership.welcome_of(name) else {
             return;
         };
-        if agent.welcome.as_ref() != Some(&reqid) {
+        if welcome.as_ref() != Some(&reqid) {
             return;
         }
         if wanted {
             self.counters.welcomes_repeated += 1;
             self.send_welcome(turn, name, reqid);
         } else {
-            agent.welcome = None;
+            *welcome = None;
         }
     }
 
@@ -147,20 +147,20 @@ impl Controller {
         reqid: &ZeekString,
         result: &ResultRecord,
     ) {
-        let Some(agent) = self.instances.known.get_mut(name) else {
+        let Some(welcome) = self.membership.welcome_of(name) else {
             return;
         };
-        let peer = agent.peer;
         let names_other = result.instance.as_ref().is_some_and(|instance| instance != name);
-        if agent.welcome.as_ref() != Some(reqid) || names_other {
+        if welcome.as_ref() != Some(reqid) || names_other {
             turn.debug(format!("ignoring answer {reqid} of {name}: nobody waits for it"));
             self.counters.answers_ignored += 1;
             return;
         }
-        agent.welcome = None;
+        *welcome = None;
         self.requests.remove(&Key::Welcome(reqid.clone()));
         if !result.success || !self.instances.wanted.contains_key(name) {
-            self.stand_down(turn, name, Some(peer));
+            let peer = self.membership.agent(name).map(|agent| agent.peer);
+            self.stand_down(turn, name, peer);
             return;
         }
         self.instances.ready.insert(name.clone());

@@ -12,7 +12,8 @@ use super::{
     deploy::Deployment,
     input::{Input, Listener, WriteId},
     instances::Instances,
-    peers::Peers,
+    membership::{Membership, Peering},
+    peers::Targets,
     requests::{Key, Logged, Pending, bracketed},
     settings::Settings,
     turn::Turn,
@@ -26,16 +27,15 @@ pub const REQUESTS_MAX: usize = 4096;
 /// How many writes may be under way at a time. Configurations to stage beyond that are refused.
 pub const WRITES_MAX: usize = 16;
 
-/// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
-pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
-
 /// The controller.
 pub struct Controller {
     pub(super) settings: Settings,
     pub(super) ids: Box<dyn IdSource>,
     /// What is durable.
     pub(super) configurations: Configurations,
-    pub(super) peers: Peers,
+    /// Who is connected, and under which name.
+    pub(super) membership: Membership,
+    pub(super) targets: Targets,
     pub(super) instances: Instances,
     pub(super) requests: RequestTable<Key, Pending>,
     /// The one that is under way. Others are refused meanwhile.
@@ -78,7 +78,8 @@ impl Controller {
             settings,
             ids,
             configurations: restored,
-            peers: Peers::default(),
+            membership: Membership::default(),
+            targets: Targets::new(),
             instances,
             requests: RequestTable::new(),
             deployment: None,
@@ -111,12 +112,24 @@ impl Controller {
                 address,
                 port,
                 dialled,
-            } => self.peer_added(&mut turn, peer, address, port, dialled),
+            } => {
+                let peering = Peering {
+                    address,
+                    port,
+                    dialled,
+                };
+                self.peer_added(&mut turn, peer, peering);
+            }
             Input::PeerLost { peer, reason } => self.peer_lost(&mut turn, peer, &reason),
             Input::Agent { peer, topic, message } => self.agent_message(&mut turn, peer, &topic, message),
             Input::Tick => {}
         }
-        debug_assert!(self.instances.are_consistent(), "{:?}", self.instances);
+        debug_assert!(self.membership.is_consistent(), "{:?}", self.membership);
+        debug_assert!(
+            self.instances.are_consistent(&self.membership),
+            "{:?}",
+            self.instances
+        );
         turn.into_actions()
     }
 

@@ -1,106 +1,334 @@
-//! Which instances belong to the cluster.
+//! Who is connected, and under which name: the native peers, and the agents among them.
+//!
+//! A name has one way in, [`Membership::hello`], which accepts it or changes nothing, and one way out, the end of its peer:
+//! [`Membership::ended`] when the connection is gone, [`Membership::send_away`] when we end it. So a peer holds one name at most,
+//! a name has one holder at most, and the holder is connected.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use broker_codec::{
     EndpointId,
-    data::{Address, Set, ZeekString},
+    data::{Address, Port, ZeekString},
 };
-use mgmt_api::{AgentRequest, Configuration, Instance};
+use mgmt_api::{API_VERSION, Instance, topics};
 
-use super::{controller::Controller, turn::Turn};
+/// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
+pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
 
-impl Controller {
-    /// Makes the instances of a configuration the wanted ones.
-    ///
-    /// DIFFERENCE(moved-instance): an instance that is to be reached in another way is dropped and added. Zeek only
-    /// drops it.
-    pub(super) fn replace_instances(&mut self, turn: &mut Turn, config: &Configuration) {
-        let new: BTreeMap<&ZeekString, &Instance> = config
-            .instances
-            .iter()
-            .map(|instance| (&instance.name, instance))
-            .collect();
-        let dropped: Vec<ZeekString> = self
-            .instances
-            .wanted
-            .keys()
-            .filter(|name| {
-                new.get(name)
-                    .is_none_or(|instance| self.instances.moves(instance))
-            })
-            .cloned()
-            .collect();
-        for name in dropped {
-            turn.debug(format!("dropping instance {name}"));
-            self.drop_instance(turn, &name, new.get(&name).copied());
+/// How many hellos of one peer are refused before its connection is closed.
+pub const REFUSED_HELLOS_MAX: u32 = 10;
+
+/// Where we connect to.
+pub(super) type Target = (Address, Port);
+
+/// The native peers that are connected, and the names that agents among them hold.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    peers: BTreeMap<EndpointId, Peer>,
+    agents: BTreeMap<ZeekString, Agent>,
+}
+
+/// A connection as it was opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peering {
+    pub(super) address: Address,
+    pub(super) port: Port,
+    /// Whether we connected to the peer, which [`Self::target`] then says.
+    pub(super) dialled: bool,
+}
+
+#[derive(Debug)]
+struct Peer {
+    peering: Peering,
+    /// We have ended the connection and have not heard of its end yet.
+    leaving: bool,
+    /// The name that it holds.
+    name: Option<ZeekString>,
+    /// Its last hello under a name that another peer held. It gets the name when that peer ends.
+    claim: Option<Hello>,
+    refused: u32,
+}
+
+/// What holds a name.
+#[derive(Debug)]
+pub(super) struct Agent {
+    /// Its peer, which is the only one that can speak for the instance.
+    pub(super) peer: EndpointId,
+    /// The instance as it was observed.
+    pub(super) observed: Instance,
+    /// The id of the `agent_welcome_request` that it has not answered yet.
+    pub(super) welcome: Option<ZeekString>,
+}
+
+/// What an agent says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Hello {
+    pub(super) instance: ZeekString,
+    /// The Broker endpoint ID that it believes to have.
+    pub(super) id: ZeekString,
+    pub(super) connecting: bool,
+    pub(super) api_version: u64,
+}
+
+/// A hello that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CheckedIn {
+    Newly,
+    Again,
+}
+
+/// Why a hello was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    TooLong { bytes: usize },
+    UnknownId,
+    OtherTopic(ZeekString),
+    Incompatible { api_version: u64 },
+    NameHeld { address: Address },
+    HoldsOtherName(ZeekString),
+}
+
+/// A name that has become free, and may have got its next holder at once.
+#[derive(Debug)]
+pub(super) struct Freed {
+    pub(super) name: ZeekString,
+    pub(super) agent: Agent,
+    pub(super) successor: Option<EndpointId>,
+}
+
+impl Peering {
+    /// Where we connected to, if we did.
+    pub(super) fn target(&self) -> Option<Target> {
+        self.dialled.then_some((self.address, self.port))
+    }
+}
+
+impl Membership {
+    /// A connection is there. It may replace one whose end was never told.
+    pub(super) fn connected(&mut self, peer: EndpointId, peering: Peering) -> Option<Freed> {
+        let freed = self.ended(peer);
+        let peer_state = Peer {
+            peering,
+            leaving: false,
+            name: None,
+            claim: None,
+            refused: 0,
+        };
+        self.peers.insert(peer, peer_state);
+        freed
+    }
+
+    /// A connection has ended.
+    pub(super) fn ended(&mut self, peer: EndpointId) -> Option<Freed> {
+        let gone = self.peers.remove(&peer)?;
+        self.free(gone.name)
+    }
+
+    /// We end a connection: from now on its peer has nothing to say.
+    pub(super) fn send_away(&mut self, peer: EndpointId) -> Option<Freed> {
+        let leaving = self.peers.get_mut(&peer)?;
+        leaving.leaving = true;
+        leaving.claim = None;
+        let name = leaving.name.take();
+        self.free(name)
+    }
+
+    fn free(&mut self, name: Option<ZeekString>) -> Option<Freed> {
+        let name = name?;
+        let agent = self.agents.remove(&name)?;
+        let successor = self.claimant(&name, |_| true);
+        if let Some(peer) = successor
+            && let Some(hello) = self.peers.get_mut(&peer).and_then(|peer| peer.claim.take())
+        {
+            self.hold(peer, hello);
         }
-        for (name, instance) in new {
-            if !self.instances.wanted.contains_key(name) {
-                turn.debug(format!("adding instance {name}"));
-                self.add_instance(turn, instance.clone());
+        Some(Freed {
+            name,
+            agent,
+            successor,
+        })
+    }
+
+    /// A peer that said hello under a name that it did not get.
+    fn claimant(&self, name: &ZeekString, is: impl Fn(&Peering) -> bool) -> Option<EndpointId> {
+        let claims = |peer: &Peer| {
+            let claim = peer.claim.as_ref();
+            claim.is_some_and(|claim| claim.instance == *name) && is(&peer.peering)
+        };
+        self.peers
+            .iter()
+            .find_map(|(id, peer)| claims(peer).then_some(*id))
+    }
+
+    /// An agent is there (`notify_agent_hello`). A refused hello changes nothing, except that the peer is remembered for a name
+    /// that another one holds.
+    pub(super) fn hello(
+        &mut self,
+        peer: EndpointId,
+        topic: &ZeekString,
+        agent_topic_prefix: &ZeekString,
+        hello: Hello,
+    ) -> Result<CheckedIn, Refusal> {
+        let refusal = self.refusal(peer, topic, agent_topic_prefix, &hello);
+        let Some(refusal) = refusal else {
+            return Ok(self.hold(peer, hello));
+        };
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.refused = state.refused.saturating_add(1);
+            let is_claim = matches!(refusal, Refusal::NameHeld { .. });
+            if is_claim && state.name.is_none() {
+                state.claim = Some(hello);
             }
         }
+        Err(refusal)
     }
 
-    /// The instances, with the hosts that are open and have been observed filled in.
-    pub(super) fn with_observed_hosts(&self, instances: Set<Instance>) -> Set<Instance> {
-        instances
-            .into_iter()
-            .map(|mut instance| {
-                if instance.host == Address::UNSPECIFIED_V4
-                    && let Some(host) = self.instances.observed_host(&instance.name)
-                {
-                    instance.host = host;
-                }
-                instance
-            })
-            .collect()
+    fn refusal(
+        &self,
+        peer: EndpointId,
+        topic: &ZeekString,
+        agent_topic_prefix: &ZeekString,
+        hello: &Hello,
+    ) -> Option<Refusal> {
+        let Hello {
+            instance,
+            id,
+            api_version,
+            ..
+        } = hello;
+        let bytes = instance.len().max(id.len());
+        if bytes > INSTANCE_NAME_BYTES_MAX {
+            return Some(Refusal::TooLong { bytes });
+        }
+        if *id != peer.to_string().as_str() {
+            return Some(Refusal::UnknownId);
+        }
+        if *topic != topics::agent(agent_topic_prefix, instance) {
+            return Some(Refusal::OtherTopic(topic.clone()));
+        }
+        if *api_version != API_VERSION {
+            let api_version = *api_version;
+            return Some(Refusal::Incompatible { api_version });
+        }
+        if let Some(holder) = self.agents.get(instance)
+            && holder.peer != peer
+        {
+            let address = holder.observed.host;
+            return Some(Refusal::NameHeld { address });
+        }
+        let other = self.name_of(peer).filter(|name| *name != instance);
+        other.cloned().map(Refusal::HoldsOtherName)
     }
 
-    fn drop_instance(&mut self, turn: &mut Turn, name: &ZeekString, replacement: Option<&Instance>) {
-        let peer = self.instances.known.get(name).map(|agent| agent.peer);
-        self.stand_down(turn, name, peer);
-        self.unwant(turn, name, replacement);
-        self.instances.dismiss(name.clone());
-    }
-
-    /// Tells an agent that it is not part of the cluster, or not any more.
-    pub(super) fn stand_down(&mut self, turn: &mut Turn, name: &ZeekString, peer: Option<EndpointId>) {
-        let standby = AgentRequest::AgentStandby {
-            reqid: ZeekString::default(),
+    /// Gives a peer the name of its hello, which is free or its own.
+    fn hold(&mut self, peer: EndpointId, hello: Hello) -> CheckedIn {
+        let Hello {
+            instance: name,
+            connecting,
+            ..
+        } = hello;
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return CheckedIn::Again;
         };
-        self.send_to(turn, name, peer, standby);
+        let Peering { address, port, .. } = state.peering;
+        let observed = Instance {
+            name: name.clone(),
+            host: address,
+            listen_port: (!connecting).then_some(port),
+        };
+        state.name = Some(name.clone());
+        state.claim = None;
+        if let Some(agent) = self.agents.get_mut(&name) {
+            agent.observed = observed;
+            return CheckedIn::Again;
+        }
+        let agent = Agent {
+            peer,
+            observed,
+            welcome: None,
+        };
+        self.agents.insert(name, agent);
+        CheckedIn::Newly
     }
 
-    /// Takes an instance out of the cluster. With what replaces it, if its name stays.
-    pub(super) fn unwant(&mut self, turn: &mut Turn, name: &ZeekString, replacement: Option<&Instance>) {
-        let dropped = self.instances.wanted.remove(name);
-        self.instances.ready.remove(name);
-        if let Some(dropped) = dropped
-            && let Some(port) = dropped.listen_port
-        {
-            let moved = replacement.is_some_and(|instance| instance.listen_port.is_some());
-            self.release(turn, (dropped.host, port), moved);
-        }
-        turn.info(format!("dropped instance {name}"));
+    /// Whether so many hellos of a peer were refused that its connection is to be closed.
+    pub(super) fn is_tiresome(&self, peer: EndpointId) -> bool {
+        self.peers
+            .get(&peer)
+            .is_some_and(|peer| peer.refused >= REFUSED_HELLOS_MAX)
     }
 
-    fn add_instance(&mut self, turn: &mut Turn, mut instance: Instance) {
-        let name = instance.name.clone();
-        if let Some(port) = instance.listen_port {
-            self.connect(turn, (instance.host, port));
-        } else if instance.host == Address::UNSPECIFIED_V4
-            && let Some(host) = self.instances.observed_host(&name)
-        {
-            instance.host = host;
-        }
-        self.instances.dismissed.remove(&name);
-        self.instances.wanted.insert(name.clone(), instance);
-        if self.instances.known.contains_key(&name) {
-            self.welcome(turn, &name);
-        } else {
-            turn.debug(format!("instance {name} not known to us, skipping"));
+    /// Whether a peer is connected, and we have not ended the connection.
+    pub(super) fn is_connected(&self, peer: EndpointId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| !peer.leaving)
+    }
+
+    /// The connection to a peer, also if we have ended it and have not heard of its end.
+    pub(super) fn peering(&self, peer: EndpointId) -> Option<Peering> {
+        self.peers.get(&peer).map(|peer| peer.peering)
+    }
+
+    /// The connection that we opened to a place, if it is there and we have not ended it.
+    pub(super) fn at(&self, target: Target) -> Option<EndpointId> {
+        let is_at = |peer: &Peer| !peer.leaving && peer.peering.target() == Some(target);
+        self.peers
+            .iter()
+            .find_map(|(id, peer)| is_at(peer).then_some(*id))
+    }
+
+    /// The instance that a peer speaks for.
+    pub(super) fn name_of(&self, peer: EndpointId) -> Option<&ZeekString> {
+        self.peers.get(&peer)?.name.as_ref()
+    }
+
+    /// The agent of an instance.
+    pub(super) fn agent(&self, name: &ZeekString) -> Option<&Agent> {
+        self.agents.get(name)
+    }
+
+    /// The agent of an instance, whose welcome may change.
+    pub(super) fn welcome_of(&mut self, name: &ZeekString) -> Option<&mut Option<ZeekString>> {
+        self.agents.get_mut(name).map(|agent| &mut agent.welcome)
+    }
+
+    /// The agents, by the names of their instances.
+    pub(super) fn agents(&self) -> impl ExactSizeIterator<Item = (&ZeekString, &Agent)> {
+        self.agents.iter()
+    }
+
+    /// The host of an instance, if its agent's address was observed.
+    pub(super) fn observed_host(&self, name: &ZeekString) -> Option<Address> {
+        let host = self.agents.get(name)?.observed.host;
+        (host != Address::UNSPECIFIED_V4).then_some(host)
+    }
+
+    /// What always holds: names and peers belong together one to one, and every name is held by a peer that is connected.
+    pub(super) fn is_consistent(&self) -> bool {
+        let holders = self.agents.iter().all(|(name, agent)| {
+            let peer = self.peers.get(&agent.peer);
+            peer.is_some_and(|peer| !peer.leaving && peer.name.as_ref() == Some(name))
+        });
+        let named = self.peers.values().filter(|peer| peer.name.is_some()).count();
+        holders && named == self.agents.len()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes } => write!(f, "its name or ID has {bytes} bytes"),
+            Self::UnknownId => f.write_str("it says hello under a Broker ID that is not its own"),
+            Self::OtherTopic(topic) => write!(f, "it says hello on topic {topic}"),
+            Self::Incompatible { api_version } => {
+                write!(
+                    f,
+                    "it speaks version {api_version} of the API, we speak {API_VERSION}"
+                )
+            }
+            Self::NameHeld { address } => {
+                write!(f, "the agent at {address} is connected under this name")
+            }
+            Self::HoldsOtherName(name) => write!(f, "it is connected as instance {name}"),
         }
     }
 }

@@ -7,8 +7,8 @@
 //!                                           deadline() -> when the next Tick is due
 //! ```
 //!
-//! An agent is a native peer that said hello; from then on it speaks for its instance, and nobody else does
-//! ([`peers`]). Wanted instances are welcomed, and ready when they have answered ([`agents`]). When all are ready,
+//! An agent is a native peer that said hello; from then on it speaks for its instance, and no other peer does
+//! ([`membership`]). Wanted instances are welcomed, and ready when they have answered ([`agents`]). When all are ready,
 //! the configuration is stored as the deployed one, then handed out, and the answers are collected ([`deploy`]); that
 //! the deployed one is handed out again to agents that return is the same thing without a client.
 //!
@@ -23,6 +23,7 @@
 mod action;
 mod agents;
 mod answers;
+mod cluster;
 mod configurations;
 mod controller;
 mod counters;
@@ -43,9 +44,10 @@ mod validate;
 
 pub use action::{Action, Audience, Level, Outgoing};
 pub use configurations::{Configurations, Slot};
-pub use controller::{Controller, INSTANCE_NAME_BYTES_MAX, REQUESTS_MAX, WRITES_MAX};
+pub use controller::{Controller, REQUESTS_MAX, WRITES_MAX};
 pub use counters::Counters;
 pub use input::{Input, Listener, WriteId};
 pub use instances::DISMISSED_MAX;
+pub use membership::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
 pub use mgmt_api::REQID_BYTES_MAX;
 pub use settings::Settings;

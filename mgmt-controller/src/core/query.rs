@@ -11,8 +11,8 @@ impl Controller {
     /// The instances that are connected, wanted or not.
     pub(super) fn get_instances(&mut self, turn: &mut Turn, reqid: ZeekString) {
         let kind = RequestKind::GetInstances;
-        let agents = self.instances.known.values();
-        let instances: Vec<&Instance> = agents.map(|agent| &agent.observed).collect();
+        let agents = self.membership.agents();
+        let instances: Vec<&Instance> = agents.map(|(_, agent)| &agent.observed).collect();
         let result = with_data(&reqid, &instances);
         self.respond(turn, kind, reqid, vec![result], Logged::Id);
     }
@@ -35,11 +35,11 @@ impl Controller {
     /// The state of all processes on all connected instances, wanted or not.
     pub(super) fn get_nodes(&mut self, turn: &mut Turn, reqid: ZeekString) {
         let kind = RequestKind::GetNodes;
-        if self.instances.known.is_empty() {
+        if self.membership.agents().len() == 0 {
             self.refuse(turn, kind, reqid, "no instances connected", Logged::Id);
             return;
         }
-        let instances = self.instances.known.keys().cloned().collect();
+        let instances = self.membership.agents().map(|(name, _)| name.clone()).collect();
         self.ask_agents(turn, Key::Client(kind, reqid), instances, Vec::new(), |reqid| {
             AgentRequest::GetNodes { reqid }
         });

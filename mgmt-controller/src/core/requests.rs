@@ -143,7 +143,7 @@ impl Controller {
 
     /// Logs and sends a request to the agent of a known instance.
     pub(super) fn send(&mut self, turn: &mut Turn, instance: &ZeekString, request: AgentRequest) {
-        let peer = self.instances.known.get(instance).map(|agent| agent.peer);
+        let peer = self.membership.agent(instance).map(|agent| agent.peer);
         self.send_to(turn, instance, peer, request);
     }
 

@@ -13,7 +13,7 @@ const KIND: RequestKind = RequestKind::Restart;
 impl Controller {
     /// Restarts nodes of the deployed cluster.
     pub(super) fn restart(&mut self, turn: &mut Turn, reqid: ZeekString, nodes: &Set<ZeekString>) {
-        if self.instances.known.is_empty() {
+        if self.membership.agents().len() == 0 {
             self.refuse(turn, KIND, reqid, "no instances connected", Logged::Pending);
             return;
         }

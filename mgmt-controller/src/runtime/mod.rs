@@ -434,6 +434,7 @@ impl Runtime {
                     }
                     Action::Connect { host, port } => self.native.connect(host, port).await,
                     Action::Disconnect { host, port } => self.native.disconnect(host, port).await,
+                    Action::Close { peer, .. } => self.native.close(peer).await,
                 }
             }
         }

@@ -181,6 +181,11 @@ impl Native {
         self.handle.unpeer(address).await;
     }
 
+    /// See [`crate::core::Action::Close`].
+    pub(super) async fn close(&self, peer: EndpointId) {
+        self.handle.disconnect(peer).await;
+    }
+
     /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
     pub(super) async fn leave(self) {
         tracing::debug!(counters = ?self.handle.counters(), "Broker endpoint");

@@ -1,5 +1,6 @@
 //! The controller's core, seen from outside: transcripts, properties, a simulated world.
 
+mod membership;
 mod properties;
 mod transcript;
 mod words;

@@ -26,6 +26,7 @@
 //! < show TOPIC EVENT {...}                         one for WebSocket clients only
 //! < connect 10.0.0.1:2151/tcp
 //! < disconnect 10.0.0.1:2151/tcp
+//! < close a: REASON                                the connection to this peer is ended
 //! < deadline 10s                                   after time has passed: when the next tick is due
 //! ```
 //!
@@ -292,6 +293,10 @@ fn print(action: &Action, out: &mut String) {
         }
         Action::Connect { host, port } => writeln!(out, "< connect {host}:{port}"),
         Action::Disconnect { host, port } => writeln!(out, "< disconnect {host}:{port}"),
+        Action::Close { peer, reason } => {
+            let letter = char::from(peer.as_bytes()[0]);
+            writeln!(out, "< close {letter}: {reason}")
+        }
         Action::Publish { topic, event, to } => {
             let (name, fields) = match event {
                 Outgoing::Client(response) => only_entry(response),

@@ -191,6 +191,10 @@ impl InProcess {
                     Action::Disconnect { host, port } => {
                         self.targets.remove(&(host, port));
                     }
+                    Action::Close { peer, reason } => {
+                        self.complaints
+                            .push(format!("closes the connection of {peer}: {reason}"));
+                    }
                 }
             }
         }

@@ -640,6 +640,10 @@ impl World {
                 } => {
                     self.answered(response);
                 }
+                Action::Close { peer, .. } => {
+                    self.network.leave(peer);
+                    self.after(Duration::from_millis(2), Happening::Notice(peer));
+                }
                 Action::Publish { .. } => panic!("{action:?}"),
             }
         }
