@@ -187,6 +187,28 @@ pub enum AgentMessage {
 }
 
 impl AgentMessage {
+    /// The answer to a request, with this as its only result.
+    pub fn answer(request: &AgentRequest, result: ResultRecord) -> Self {
+        let reqid = result.reqid.clone();
+        match request {
+            AgentRequest::Deploy { .. } => Self::Deploy {
+                reqid,
+                results: vec![result],
+            },
+            AgentRequest::GetNodes { .. } => Self::GetNodes { reqid, result },
+            AgentRequest::NodeDispatch { .. } => Self::NodeDispatch {
+                reqid,
+                results: vec![result],
+            },
+            AgentRequest::AgentWelcome { .. } => Self::AgentWelcome { reqid, result },
+            AgentRequest::AgentStandby { .. } => Self::AgentStandby { reqid, result },
+            AgentRequest::Restart { .. } => Self::Restart {
+                reqid,
+                results: vec![result],
+            },
+        }
+    }
+
     /// The id of the request that this answers; `None` for news.
     pub const fn reqid(&self) -> Option<&ZeekString> {
         match self {

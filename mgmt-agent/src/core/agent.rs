@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now, REQID_BYTES_MAX,
-    RequestTable, ResultRecord, log::bracketed, topics,
+    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now, RequestTable,
+    ResultRecord, log::bracketed, topics,
 };
 
 use super::{
@@ -188,16 +188,6 @@ impl Agent {
             log_received(turn, request);
             return true;
         };
-        if reqid.len() > REQID_BYTES_MAX {
-            turn.warning(format!(
-                "refusing {event}: its request ID has {} bytes",
-                reqid.len()
-            ));
-            let error = format!("request ID is longer than {REQID_BYTES_MAX} bytes");
-            let results = vec![self.failure(reqid.clone(), error)];
-            self.tell(turn, kind.response(reqid.clone(), results));
-            return false;
-        }
         log_received(turn, request);
         // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered.
         if self.requests.contains(&Key(kind, reqid.clone())) {

@@ -44,7 +44,6 @@ pub mod zeek;
 pub use action::{Action, Outgoing};
 pub use agent::{Agent, REQUESTS_MAX};
 pub use input::Input;
-pub use mgmt_api::REQID_BYTES_MAX;
 pub use nodes::OUTPUT_BYTES_MAX;
 pub use settings::{Archival, Settings};
 pub use supervision::{Command, Report};

@@ -1,9 +1,7 @@
 //! The limits that no transcript can show in few lines.
 
 use broker_codec::data::ZeekString;
-use mgmt_agent::core::{
-    Action, Agent, Input, OUTPUT_BYTES_MAX, Outgoing, REQID_BYTES_MAX, REQUESTS_MAX, Report,
-};
+use mgmt_agent::core::{Action, Agent, Input, OUTPUT_BYTES_MAX, Outgoing, REQUESTS_MAX, Report};
 use mgmt_api::{AgentMessage, AgentRequest, Configuration, NodeOutputs, Now, SequentialIds};
 
 use crate::transcript::{settings, started};
@@ -54,14 +52,6 @@ fn only_so_many_requests_can_be_under_way() {
     }
     let refused = get_nodes(&mut agent, "more".into());
     assert_eq!(error(&refused), "too many requests pending");
-}
-
-#[test]
-fn a_request_id_can_only_be_so_long() {
-    let mut agent = agent();
-    assert_eq!(get_nodes(&mut agent, "x".repeat(REQID_BYTES_MAX)), []);
-    let refused = get_nodes(&mut agent, "x".repeat(REQID_BYTES_MAX + 1));
-    assert_eq!(error(&refused), "request ID is longer than 1024 bytes");
 }
 
 #[test]

@@ -41,7 +41,9 @@ use serde::{Deserialize, Serialize};
 
 use shape::{Context, Row};
 
-pub use translator::{Peer, Published, REQUESTS_MAX, Side, Topics, Translation, Translator};
+pub use translator::{
+    Peer, Published, REQUESTS_MAX, Side, TextTooLong, Topics, Translation, Translator, check_texts,
+};
 
 /// An API, named after the first Zeek that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,9 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{
-    ClientRequest, ClientResponse, Configuration, IdSource, Now, REQID_BYTES_MAX, RequestTable, ResultRecord,
-};
+use mgmt_api::{ClientRequest, Configuration, IdSource, Now, RequestTable};
 
 use super::{
     action::Action,
@@ -161,17 +159,6 @@ impl Controller {
     fn request(&mut self, turn: &mut Turn, client: &str, request: ClientRequest) {
         let kind = request.kind();
         let event = kind.request_event();
-        if request.reqid().len() > REQID_BYTES_MAX {
-            turn.warning(format!(
-                "refusing {event} of {client}: its request ID has {} bytes",
-                request.reqid().len()
-            ));
-            let reqid = request.reqid().clone();
-            let error = format!("request ID is longer than {REQID_BYTES_MAX} bytes");
-            let results = vec![ResultRecord::failure(reqid.clone(), error)];
-            self.publish(turn, ClientResponse::new(kind, reqid, results));
-            return;
-        }
         log_received(turn, &request);
 
         let reqid = request.reqid().clone();

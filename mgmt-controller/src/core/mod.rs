@@ -49,5 +49,4 @@ pub use counters::Counters;
 pub use input::{Input, Listener, WriteId};
 pub use instances::DISMISSED_MAX;
 pub use membership::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
-pub use mgmt_api::REQID_BYTES_MAX;
 pub use settings::Settings;

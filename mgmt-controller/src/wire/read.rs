@@ -11,7 +11,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     AgentMessage, ClientRequest, DialectError,
-    dialect::{Published, Translation},
+    dialect::{Published, Translation, check_texts},
     topics,
 };
 
@@ -87,6 +87,8 @@ impl ClientReader {
             return Err(Rejection::no_event(&explanation));
         }
         let event = Event::from_data(message.data).map_err(|error| Rejection::no_event(&error))?;
+        // Before a translator would answer it: other clients do not see what is rejected.
+        check_texts(&event).map_err(|error| Rejection::no_event(&error))?;
         let link = self.links.of(client, &self.common);
         let translation = link.lock().incoming(&message.topic, event);
         let Translation { to_model, to_peer } = translation.map_err(|error| Rejection::no_event(&error))?;

@@ -255,6 +255,28 @@ fn translators_of_clients_that_are_gone_are_not_kept() {
 }
 
 #[test]
+fn a_long_request_id_is_answered_to_its_sender_alone() {
+    let request = || {
+        event(
+            "Management::Controller::API::get_nodes_request",
+            vec![text(&"x".repeat(16 << 20))],
+        )
+    };
+    let FromPeer { heard, answers } = read(&wire(), CONTROLLER, native(request())).unwrap();
+    assert_eq!(heard, [], "neither for the core nor for WebSocket clients");
+    let [answer] = &*answers else {
+        panic!("{} answers", answers.len())
+    };
+    assert_eq!(answer.to, NativePeers::One(PEER));
+    assert!(format!("{:?}", answer.to_data()).contains("request ID is longer than 1024 bytes"));
+    let refused = wire().client_reader().read(1, message(CONTROLLER, request()));
+    assert_eq!(
+        refused.unwrap_err().context,
+        "failed to create Zeek event: request ID is longer than 1024 bytes"
+    );
+}
+
+#[test]
 fn clients_may_use_the_controllers_topics_only() {
     let wire = wire();
     let refused = |topic, event| {

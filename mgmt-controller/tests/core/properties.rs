@@ -15,8 +15,8 @@ use mgmt_api::{
     Now, RequestKind, ResultRecord, SequentialIds, State, topics,
 };
 use mgmt_controller::core::{
-    Action, Configurations, Controller, INSTANCE_NAME_BYTES_MAX, Input, Outgoing, REQID_BYTES_MAX,
-    REQUESTS_MAX, Settings, Slot, WRITES_MAX, WriteId,
+    Action, Configurations, Controller, INSTANCE_NAME_BYTES_MAX, Input, Outgoing, REQUESTS_MAX, Settings,
+    Slot, WRITES_MAX, WriteId,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -66,19 +66,6 @@ fn error(actions: &[Action]) -> String {
 
 mod limits {
     use super::*;
-
-    #[test]
-    fn a_request_with_a_long_id_is_refused() {
-        let mut controller = controller(Settings::default());
-        let mut ask = |length| {
-            let reqid = ZeekString::from("x".repeat(length));
-            controller.step(Now::START, request(ClientRequest::GetInstances { reqid }))
-        };
-        assert!(only_result(&ask(REQID_BYTES_MAX)).success);
-        let refused = ask(REQID_BYTES_MAX + 1);
-        assert_eq!(error(&refused), "request ID is longer than 1024 bytes");
-        assert_eq!(responses(&refused)[0].reqid().len(), REQID_BYTES_MAX + 1);
-    }
 
     #[test]
     fn an_agent_with_a_long_name_is_refused() {

@@ -94,7 +94,9 @@ impl Controllers {
         };
         let Translation { to_model, to_peer } = translator.incoming(topic, event)?;
         link.is_controller |= !to_model.is_empty() && !of_node;
-        Ok((to_model, self.for_peer(peer, to_peer)))
+        // What is said to it without the core's doing is about its request alone.
+        let to_peer = to_peer.into_iter().map(|published| (Some(peer), published));
+        Ok((to_model, to_peer.collect()))
     }
 
     /// What becomes of something that the agent tells controllers: as long as they all speak alike, one event for all of them,

@@ -4,7 +4,7 @@ use broker_codec::{data::ZeekString, zeek::Event};
 
 use super::{Published, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
 use crate::{
-    AgentMessage, REQID_BYTES_MAX, ResultRecord,
+    AgentMessage, ResultRecord,
     dialect::{Dialect, DialectError},
 };
 
@@ -26,12 +26,10 @@ impl Translator {
         event: Event,
     ) -> Result<Translation, DialectError> {
         let reqid = reqid(&event);
-        let refusal = if reqid.len() > REQID_BYTES_MAX {
-            format!("request ID is longer than {REQID_BYTES_MAX} bytes")
-        } else if !reqid.is_empty() && self.deployments.contains_key(&reqid) {
+        let refusal = if !reqid.is_empty() && self.deployments.contains_key(&reqid) {
             return Ok(Translation::default());
         } else if self.deployments.len() >= REQUESTS_MAX {
-            "too many requests pending".into()
+            "too many requests pending"
         } else {
             // Without an id there is no answer.
             if !reqid.is_empty() && self.dialect < Dialect::V5_0Rc1 {

@@ -4,8 +4,7 @@ use broker_codec::{Data, data::ZeekString, zeek::Event};
 
 use super::{Published, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
 use crate::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, REQID_BYTES_MAX, RequestKind,
-    ResultRecord,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, RequestKind, ResultRecord,
     dialect::{Dialect, DialectError},
 };
 
@@ -28,13 +27,11 @@ impl Translator {
         event: Event,
     ) -> Result<Translation, DialectError> {
         let reqid = reqid(&event);
-        let refusal = if reqid.len() > REQID_BYTES_MAX {
-            format!("request ID is longer than {REQID_BYTES_MAX} bytes")
-        } else if self.configurations.contains_key(&reqid) {
+        let refusal = if self.configurations.contains_key(&reqid) {
             // As in the core: the answer to the first is the answer to both.
             return Ok(Translation::default());
         } else if self.configurations.len() >= REQUESTS_MAX {
-            "too many requests pending".into()
+            "too many requests pending"
         } else {
             self.configurations.insert(reqid, Phase::Staging);
             return Ok(Translation::to_model(topic, event));
@@ -88,7 +85,7 @@ impl Translator {
 
     /// The answer to a client's request to set a configuration: the agents' results, of which 4.x has one for each, and the
     /// controller's failures. The id of the configuration came with 5.0.
-    fn configuration_set(
+    pub(super) fn configuration_set(
         &self,
         topic: &[u8],
         reqid: ZeekString,

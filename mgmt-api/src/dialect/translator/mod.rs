@@ -2,6 +2,7 @@
 
 mod agent;
 mod controller;
+mod refusal;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use super::{Context, Dialect, DialectError, detect::detect};
 use crate::{ResultRecord, topics};
 use agent::Deployment;
 use controller::Phase;
+pub use refusal::{TextTooLong, check_texts};
 
 /// How many requests to set a configuration may be under way on one connection. More are refused.
 pub const REQUESTS_MAX: usize = 256;
@@ -144,6 +146,9 @@ impl Translator {
         }
         self.heard = true;
         let topic = self.model_topic(topic);
+        if let Err(reason) = check_texts(&event) {
+            return self.refuse(&topic, event, reason);
+        }
         if self.dialect == Dialect::V7_0 {
             return Ok(Translation::to_model(topic, event));
         }

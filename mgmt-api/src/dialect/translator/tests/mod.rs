@@ -3,7 +3,7 @@ mod controller;
 
 use std::collections::BTreeMap;
 
-use broker_codec::data::{Port, from_data, to_data};
+use broker_codec::data::{Port, Set, from_data, to_data};
 
 use super::*;
 use crate::{
@@ -213,7 +213,7 @@ fn who_speaks_the_model_is_not_touched() {
 }
 
 #[test]
-fn configurations_under_way_are_limited_in_number_and_in_the_length_of_their_ids() {
+fn configurations_under_way_are_limited_in_number() {
     for side in [Side::Controller, Side::Agent] {
         let mut translator = translator(side);
         let (name, topic) = match side {
@@ -230,17 +230,95 @@ fn configurations_under_way_are_limited_in_number_and_in_the_length_of_their_ids
         for number in 0..REQUESTS_MAX {
             assert_eq!(set(&number.to_string()).to_peer, []);
         }
-        let longest = "x".repeat(REQID_BYTES_MAX + 1);
-        for (reqid, reason) in [
-            ("one more", "too many requests pending".to_owned()),
-            (
-                &longest,
-                format!("request ID is longer than {REQID_BYTES_MAX} bytes"),
-            ),
+        let refused = set("one more");
+        assert_eq!(refused.to_model, []);
+        assert!(
+            format!("{refused:?}").contains("too many requests pending"),
+            "{refused:?}"
+        );
+    }
+}
+
+/// The arguments of a request with this id and these names.
+type Arguments = fn(Data, Data) -> Vec<Data>;
+
+/// S4: the id was logged whole, echoed and doubled in an answer to everyone.
+#[test]
+fn a_request_with_a_long_text_is_answered_in_few_bytes_and_never_reaches_the_core() {
+    let long = |len: usize| Data::String("\u{1}".repeat(len).as_str().into());
+    let names = |len| Data::Set(Set::from_iter([text("worker"), long(len)]));
+    let requests: [(_, _, _, Arguments); 6] = [
+        (
+            Side::Controller,
+            CONTROLLER,
+            "Management::Controller::API::get_nodes_request",
+            |id, _| vec![id],
+        ),
+        (
+            Side::Controller,
+            CONTROLLER,
+            "Management::Controller::API::restart_request",
+            |id, names| vec![id, names],
+        ),
+        (
+            Side::Controller,
+            CONTROLLER,
+            "Management::Controller::API::set_configuration_request",
+            |id, _| vec![id, config_of_10()],
+        ),
+        (
+            Side::Controller,
+            OLD_CONTROLLER,
+            "ClusterController::API::get_instances_request",
+            |id, _| vec![id],
+        ),
+        (
+            Side::Agent,
+            AGENT,
+            "Management::Agent::API::restart_request",
+            |id, names| vec![id, names],
+        ),
+        (
+            Side::Agent,
+            AGENT,
+            "Management::Agent::API::agent_standby_request",
+            |id, _| vec![id],
+        ),
+    ];
+    let max = REQID_BYTES_MAX;
+    for (side, topic, name, args) in requests {
+        for (id, node, refused) in [
+            (max, max, false),
+            (max + 1, 1, true),
+            (16 << 20, 1, true),
+            (1, 16 << 20, true),
         ] {
-            let refused = set(reqid);
-            assert_eq!(refused.to_model, []);
-            assert!(format!("{refused:?}").contains(&reason), "{refused:?}");
+            let args = args(long(id), names(node));
+            if id == 1 && args.len() == 1 || name.contains("set_") && node > max {
+                continue;
+            }
+            let Translation { to_model, to_peer } = incoming(&mut translator(side), topic, event(name, args));
+            assert_eq!(to_model.is_empty(), refused, "{name}");
+            assert_eq!(to_peer.len(), usize::from(refused), "{name}");
+            for Published { event, .. } in to_peer {
+                let answer = event.to_data();
+                assert!(
+                    format!("{answer:?}").contains("is longer than 1024 bytes"),
+                    "{answer:?}"
+                );
+                let mut bytes = bytes::BytesMut::new();
+                broker_codec::binary::encode(&answer, &mut bytes).unwrap();
+                let topic = topic.into();
+                let json = broker_codec::json::DataMessage { topic, data: answer }
+                    .encode()
+                    .unwrap();
+                assert!(
+                    bytes.len() < 4096 && json.len() < 4096,
+                    "{name}: {}, {}",
+                    bytes.len(),
+                    json.len()
+                );
+            }
         }
     }
 }
