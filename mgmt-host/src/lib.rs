@@ -3,6 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`attempts`] | which of many failed attempts an operator hears of |
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
@@ -16,6 +17,7 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+pub mod attempts;
 pub mod config;
 pub mod journal;
 pub mod lock;

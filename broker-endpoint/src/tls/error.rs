@@ -155,9 +155,7 @@ pub enum TlsError {
     #[error("peer demands a certificate and we have none; configure certificates on both sides or on none")]
     OursMissing,
     /// The other side ended the connection within the TLS handshake without a word.
-    #[error(
-        "peer closed the connection during the TLS handshake; it probably does not speak TLS, or refuses our settings"
-    )]
+    #[error("peer ended the connection during the TLS handshake")]
     Closed,
     /// The TLS handshake took too long.
     #[error("TLS handshake was not complete after {} s", .timeout.as_secs_f32())]

@@ -37,13 +37,19 @@ use super::{
     liveness::{Liveness, Watched},
     outbound::{FRAGMENT_LEN, Outbound},
 };
-use crate::{Among, tls::Acceptance};
+use crate::{
+    Among,
+    tls::{Acceptance, TlsError},
+};
 
 /// How many refused messages of one connection are logged each; the rest is summed up at its end.
 const REJECTIONS_LOGGED_MAX: u64 = 10;
 
 /// How much of an explanation is logged, in bytes; it may quote what the client sent.
 const CONTEXT_LOGGED_MAX: usize = 500;
+
+/// How much of an explanation is sent, in bytes; each takes at most six in JSON.
+const CONTEXT_SENT_MAX: usize = 512;
 
 /// How much is read from a connection at a time.
 const READ_BUFFER_LEN: usize = 16 * 1024;
@@ -82,7 +88,7 @@ where
         Err(error) => {
             shared.counters.handshake_failures.add(1);
             shared.counters.tls_failures.add(1);
-            tracing::warn!(%peer, error = crate::text(&error), "no WebSocket");
+            tracing::warn!(%peer, error = for_clients(&error), "WebSocket handshake failed");
             return;
         }
     };
@@ -109,12 +115,32 @@ where
             }
             if matches!(error, HandshakeError::Closed { received: 0 }) {
                 // Port scans and health checks.
-                tracing::debug!(%peer, %error, "no WebSocket");
+                tracing::debug!(%peer, %error, "WebSocket handshake failed");
             } else {
-                tracing::warn!(%peer, %error, "no WebSocket");
+                tracing::warn!(%peer, %error, "WebSocket handshake failed");
             }
             http::refuse(&mut stream, &error, config.close_timeout).await;
         }
+    }
+}
+
+/// What a failure of TLS means where the peer is a client: its settings are zeek-client's, not Broker's.
+fn for_clients(error: &TlsError) -> String {
+    match error {
+        TlsError::NoPeerCertificate => {
+            "the client shows no certificate; give it one, signed by our CA (zeek-client: \
+            ssl.certificate and ssl.keyfile)"
+                .into()
+        }
+        TlsError::NoCommonCipher => {
+            "no cipher suite in common: one side probably uses certificates and the other does not \
+            (here: Management::Controller::tls_options_websocket; zeek-client: ssl.certificate)"
+                .into()
+        }
+        TlsError::OursRefused { reason } => format!(
+            "the client refuses our certificate ({reason}); the CA that it knows must have signed ours (zeek-client: ssl.cafile)"
+        ),
+        error => crate::text(error),
     }
 }
 
@@ -463,7 +489,12 @@ impl<T> Rejections<'_, T> {
             let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
             tracing::warn!(%client, %peer, code = rejection.code, context, "message refused");
         }
-        outbound.push(rejection.to_json().into());
+        // It may quote what the client sent.
+        let answer = Rejection {
+            context: truncated(&rejection.context, CONTEXT_SENT_MAX).to_owned(),
+            ..rejection.clone()
+        };
+        outbound.push(answer.to_json().into());
     }
 }
 

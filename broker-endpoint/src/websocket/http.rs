@@ -9,6 +9,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{
     self,
+    error::ProtocolError,
     handshake::{
         machine::TryParse,
         server::{Request, create_response},
@@ -69,8 +70,10 @@ pub(super) enum HandshakeError {
     TooLong { max: usize },
     #[error("a plain HTTP request without \"Upgrade: websocket\"")]
     NotAnUpgrade,
+    #[error("not HTTP")]
+    NotHttp,
     #[error("not a WebSocket request: {0}")]
-    Request(tungstenite::Error),
+    Request(&'static str),
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
     #[error("all {max} connections are in use")]
@@ -129,12 +132,30 @@ where
         // Only the end of a line can complete a request, and only the beginning betrays that it is none.
         let news = buffer.get(parsed..).unwrap_or_default();
         if (parsed <= 1 || news.contains(&b'\n'))
-            && let Some((len, request)) = Request::try_parse(&buffer).map_err(HandshakeError::Request)?
+            && let Some((len, request)) = Request::try_parse(&buffer).map_err(|error| refused(&error))?
         {
             let rest = buffer.split_off(len.min(buffer.len()));
             return Ok((request, rest));
         }
     }
+}
+
+/// What is wrong with a request, in words that do not need the source of a library to be understood.
+const fn refused(error: &tungstenite::Error) -> HandshakeError {
+    let tungstenite::Error::Protocol(error) = error else {
+        return HandshakeError::NotHttp;
+    };
+    HandshakeError::Request(match error {
+        ProtocolError::WrongHttpMethod => "its method is not GET",
+        ProtocolError::WrongHttpVersion => "its version is not HTTP/1.1",
+        ProtocolError::MissingConnectionUpgradeHeader => "it lacks the header \"Connection: Upgrade\"",
+        ProtocolError::MissingUpgradeWebSocketHeader => "it lacks the header \"Upgrade: websocket\"",
+        ProtocolError::MissingSecWebSocketVersionHeader => {
+            "it lacks the header \"Sec-WebSocket-Version: 13\""
+        }
+        ProtocolError::MissingSecWebSocketKey => "it lacks the header \"Sec-WebSocket-Key\"",
+        _ => return HandshakeError::NotHttp,
+    })
 }
 
 /// The answer with the headers and their order as Zeek's server sends them.
@@ -143,7 +164,7 @@ fn switching_protocols(request: &Request) -> Result<String, HandshakeError> {
         return Err(HandshakeError::NotAnUpgrade);
     }
     // DIFFERENCE(strict-upgrade): Zeek demands neither "Connection: Upgrade" nor a key of 16 bytes; RFC 6455, 4.2.1, does.
-    let response = create_response(request).map_err(HandshakeError::Request)?;
+    let response = create_response(request).map_err(|error| refused(&error))?;
     let accept = response
         .headers()
         .get("Sec-WebSocket-Accept")
@@ -182,7 +203,7 @@ fn answer(error: &HandshakeError) -> Vec<u8> {
     let (status, headers) = match error {
         HandshakeError::Tls => return TLS_ALERT.to_vec(),
         HandshakeError::Closed { .. } | HandshakeError::Io(_) => return Vec::new(),
-        HandshakeError::Plaintext | HandshakeError::Request(_) => {
+        HandshakeError::Plaintext | HandshakeError::NotHttp | HandshakeError::Request(_) => {
             ("400 Bad Request", "Connection: close\r\n")
         }
         HandshakeError::Timeout(_) => ("408 Request Timeout", "Connection: close\r\n"),

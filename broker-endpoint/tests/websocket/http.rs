@@ -78,32 +78,32 @@ async fn what_is_no_websocket_request_gets_an_answer_for_people() {
         (
             "POST /v1/messages/json HTTP/1.1\r\n\r\n",
             "400 Bad Request\r\nConnection: close",
-            "not a WebSocket request: WebSocket protocol error: Unsupported HTTP method used - only GET is allowed",
+            "not a WebSocket request: its method is not GET",
         ),
         (
             "GET /v1/messages/json HTTP/1.0\r\nUpgrade: websocket\r\n\r\n",
             "400 Bad Request\r\nConnection: close",
-            "not a WebSocket request: WebSocket protocol error: HTTP version must be 1.1 or higher",
+            "not a WebSocket request: its version is not HTTP/1.1",
         ),
         (
             &request("/v1/messages/json", "").replace("Version: 13", "Version: 8"),
             "400 Bad Request\r\nConnection: close",
-            "not a WebSocket request: WebSocket protocol error: No \"Sec-WebSocket-Version: 13\" header",
+            "not a WebSocket request: it lacks the header \"Sec-WebSocket-Version: 13\"",
         ),
         (
             &request("/v1/messages/json", "").replace("Sec-WebSocket-Key", "X-Key"),
             "400 Bad Request\r\nConnection: close",
-            "not a WebSocket request: WebSocket protocol error: No \"Sec-WebSocket-Key\" header",
+            "not a WebSocket request: it lacks the header \"Sec-WebSocket-Key\"",
         ),
         (
             &request("/v1/messages/json", "").replace("websocket\r\n", "h2c\r\n"),
             "400 Bad Request\r\nConnection: close",
-            "not a WebSocket request: WebSocket protocol error: No \"Upgrade: websocket\" header",
+            "not a WebSocket request: it lacks the header \"Upgrade: websocket\"",
         ),
         (
             "\u{1}\u{2}\u{3}garbage",
             "400 Bad Request\r\nConnection: close",
-            "not a WebSocket request: WebSocket protocol error: httparse error: invalid token",
+            "not HTTP",
         ),
     ] {
         let (answer, failures) = answer(config(), bytes.as_bytes()).await;

@@ -1,17 +1,17 @@
 //! Peers: what the Broker endpoint reports becomes the core's inputs, and what the core publishes becomes commands.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString, zeek::Event};
 use broker_endpoint::{
     Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
     PeeringError, PublishError,
 };
-use mgmt_host::process::with_causes;
+use mgmt_host::{
+    attempts::{Attempts, Failing},
+    process::with_causes,
+};
+use tokio::time::Instant;
 
 use crate::{
     config::{Config, Listener},
@@ -30,7 +30,7 @@ pub(super) struct Native {
     supervisor: PeerAddress,
     peers: BTreeMap<EndpointId, Peer>,
     /// Where we connect to, and could not when we last tried.
-    unavailable: BTreeSet<PeerAddress>,
+    unavailable: Attempts<PeerAddress>,
     refused: u64,
 }
 
@@ -72,7 +72,7 @@ impl Native {
             listening,
             supervisor: config.supervisor.clone(),
             peers: BTreeMap::new(),
-            unavailable: BTreeSet::new(),
+            unavailable: Attempts::default(),
             refused: 0,
         })
     }
@@ -117,7 +117,7 @@ impl Native {
                     self.lost(&peer, with_causes(&reason))
                 }
                 EndpointEvent::PeerUnavailable { address, error, .. } => {
-                    self.unavailable(address, &error);
+                    self.unavailable(&address, &error);
                     continue;
                 }
                 _ => continue,
@@ -188,7 +188,7 @@ impl Native {
         let role = self.role(dialled.as_ref());
         tracing::info!(peer = %id, role, %address, "peer connected");
         if let Some(target) = dialled {
-            self.unavailable.remove(target);
+            self.unavailable.ended(target);
         }
         let known = Peer {
             role,
@@ -211,14 +211,16 @@ impl Native {
         Input::PeerLost { peer: *id, reason }
     }
 
-    /// Attempts go on, so only the first failure is news.
-    fn unavailable(&mut self, address: PeerAddress, error: &PeeringError) {
-        let (role, error) = (self.role(Some(&address)), with_causes(error));
-        if self.unavailable.contains(&address) {
-            tracing::debug!(role, %address, error, "still cannot connect to a peer");
-        } else {
-            tracing::warn!(role, %address, error, "cannot connect to a peer");
-            self.unavailable.insert(address);
+    fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
+        let (role, error) = (self.role(Some(address)), with_causes(error));
+        match self.unavailable.failed(address.clone(), &error, Instant::now()) {
+            None => tracing::debug!(%address, error, "still cannot connect to the {role}"),
+            Some(Failing { lasting }) if lasting.is_zero() => {
+                tracing::warn!(%address, error, "cannot connect to the {role}");
+            }
+            Some(Failing { lasting }) => {
+                tracing::warn!(%address, error, minutes = lasting.as_secs() / 60, "still cannot connect to the {role}");
+            }
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Native peers: what the Broker endpoint reports becomes the core's inputs, and what the core wants becomes commands.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use broker_codec::{
     EndpointId, Topic, TopicTooLong,
@@ -14,8 +10,11 @@ use broker_endpoint::{
     Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress, PeerInfo,
     PeeringError, PublishError, websocket::is_long,
 };
-use mgmt_host::process::with_causes;
-use tokio::task::JoinHandle;
+use mgmt_host::{
+    attempts::{Attempts, Failing},
+    process::with_causes,
+};
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     config::{Config, Listener},
@@ -31,7 +30,7 @@ pub(super) struct Native {
     retry: Option<Duration>,
     peers: BTreeMap<EndpointId, Peer>,
     /// Where we connect to, and could not when we last tried.
-    unavailable: BTreeSet<PeerAddress>,
+    unavailable: Attempts<PeerAddress>,
     /// A large message that is being read on another thread. What comes after it waits for it.
     decoding: Option<JoinHandle<Decoded>>,
     refused: u64,
@@ -80,7 +79,7 @@ impl Native {
             listening,
             retry: Some(config.connect_retry).filter(|retry| !retry.is_zero()),
             peers: BTreeMap::new(),
-            unavailable: BTreeSet::new(),
+            unavailable: Attempts::default(),
             decoding: None,
             refused: 0,
         })
@@ -139,7 +138,7 @@ impl Native {
                     self.lost(&peer, with_causes(&reason))
                 }
                 EndpointEvent::PeerUnavailable { address, error, .. } => {
-                    self.unavailable(address, &error);
+                    self.unavailable(&address, &error);
                     continue;
                 }
                 _ => continue,
@@ -177,7 +176,7 @@ impl Native {
     pub(super) async fn disconnect(&mut self, host: Address, port: Port) {
         let address = target(host, port);
         tracing::info!(%address, "not connecting to an agent any more");
-        self.unavailable.remove(&address);
+        self.unavailable.ended(&address);
         self.handle.unpeer(address).await;
     }
 
@@ -198,7 +197,7 @@ impl Native {
         } = peer;
         tracing::info!(peer = %id, %address, dialled = dialled.is_some(), "peer connected");
         if let Some(target) = dialled {
-            self.unavailable.remove(target);
+            self.unavailable.ended(target);
         }
         self.peers.insert(
             *id,
@@ -226,14 +225,16 @@ impl Native {
         }
     }
 
-    /// Attempts go on, so only the first failure is news.
-    fn unavailable(&mut self, address: PeerAddress, error: &PeeringError) {
+    fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
         let error = with_causes(error);
-        if self.unavailable.contains(&address) {
-            tracing::debug!(%address, error, "still cannot connect to an agent");
-        } else {
-            tracing::warn!(%address, error, "cannot connect to an agent");
-            self.unavailable.insert(address);
+        match self.unavailable.failed(address.clone(), &error, Instant::now()) {
+            None => tracing::debug!(%address, error, "still cannot connect to an agent"),
+            Some(Failing { lasting }) if lasting.is_zero() => {
+                tracing::warn!(%address, error, "cannot connect to an agent");
+            }
+            Some(Failing { lasting }) => {
+                tracing::warn!(%address, error, minutes = lasting.as_secs() / 60, "still cannot connect to an agent");
+            }
         }
     }
 
