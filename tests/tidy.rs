@@ -18,7 +18,7 @@ use std::{
     process::Command,
 };
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Package};
 use sha2::{Digest, Sha256};
 
 use crate::support::workspace_root;
@@ -258,10 +258,21 @@ fn rust_files() -> impl Iterator<Item = (PathBuf, String)> {
         })
 }
 
+/// Of this platform and these features only, as the checks build: a fresh machine has nothing else in its registry.
 fn metadata() -> Metadata {
+    let version = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .expect("rustc is installed");
+    let version = String::from_utf8(version.stdout).expect("what rustc prints is UTF-8");
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .expect("rustc names its host");
     MetadataCommand::new()
         .manifest_path(workspace_root().join("Cargo.toml"))
-        .other_options(["--locked".to_owned(), "--offline".to_owned()])
+        .features(CargoOpt::NoDefaultFeatures)
+        .other_options(["--locked", "--offline", "--filter-platform", host].map(str::to_owned))
         .exec()
         .expect("cargo metadata")
 }
