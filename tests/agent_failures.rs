@@ -23,6 +23,7 @@ use crate::{
     support::{
         cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
         controller::Controller,
+        limit::Limit,
         websocket::Client,
         zeek_client::{Outcome, ZeekClient},
     },
@@ -33,9 +34,6 @@ pub(crate) const AGENT: &str = "instance-1";
 /// The controller's own patience: an agent that is heard of before has answered within its own, 5 seconds. The rest is for a busy
 /// machine to start zeek-client.
 const IN_TIME: Duration = Duration::from_secs(10);
-
-/// How long a busy machine may take for anything, half a minute for the end of a node included.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const CLUSTER: &str = "
 [instances]
@@ -74,7 +72,7 @@ impl World {
         let (tell, news) = channel();
         // Always read from: a client that does not answer pings is disconnected.
         thread::spawn(move || {
-            while let Some(text) = observer.try_text() {
+            while let Some(text) = observer.try_text_by(&Limit::new("news")) {
                 if tell.send(text).is_err() {
                     return;
                 }
@@ -100,8 +98,9 @@ impl World {
 
     /// Waits for an agent to say something with all of these words.
     pub(crate) fn news_with(&self, words: &[&str]) {
+        let limit = Limit::new(format_args!("news about {words:?}"));
         loop {
-            let text = self.news.recv_timeout(PATIENCE);
+            let text = self.news.recv_timeout(limit.left());
             let text = text.unwrap_or_else(|error| panic!("nothing about {words:?}: {error}"));
             if words.iter().all(|word| text.contains(word)) {
                 return;

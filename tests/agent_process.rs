@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::support::{
     cluster::{Daemon, agent_binary},
     controlling::Controlling,
+    limit::output_of,
 };
 
 const NAME: &str = "agent-1";
@@ -54,7 +55,15 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
         status,
         stdout,
         stderr,
-    } = command.output().expect("the agent can be run");
+    } = output_of(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the agent can be run"),
+        "the agent",
+    );
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
     (status.code(), text(stdout), text(stderr))
 }

@@ -14,6 +14,7 @@ use crate::support::{
     },
     controller::Controller,
     ids::IdMap,
+    limit::Limit,
     scenario::{Command, Scenario, Step},
     websocket::{Client, request},
     zeek_client::ZeekClient,
@@ -262,9 +263,10 @@ impl Session<'_> {
     fn wait_for_instances_to_leave(&mut self, left: usize) {
         let mut client = Client::subscribed(self.controller.websocket());
         let there = |answer: &str| answer.matches("\"127.0.0.1\"").count();
+        let limit = Limit::new(format_args!("{left} instances to be left"));
         loop {
             client.send_text(&request("get_instances_request", "poll", &[]));
-            if there(&client.text_about("get_instances_response")) == left {
+            if there(&client.text_about_by("get_instances_response", &limit)) == left {
                 return;
             }
         }

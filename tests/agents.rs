@@ -19,6 +19,7 @@ use crate::support::{
     agent::{StandIn, Way},
     certificates::{Authority, PASSPHRASE, native_settings},
     controller::{Controller, binary},
+    limit::Limit,
     native::{NativeClient, data_of},
     relay::Relay,
     websocket::{Client, request},
@@ -330,7 +331,9 @@ fn native_clients_and_websocket_clients_see_the_same_answers() {
 
         // The controller leaves in good order.
         let stopping = tokio::task::spawn_blocking(|| controller.stop());
-        let event = native.endpoint.recv().await;
+        let event = Limit::new("the end of the peering")
+            .of(native.endpoint.recv())
+            .await;
         assert!(
             matches!(
                 &event,

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     controller::Controller,
+    limit::Limit,
     websocket::{CONTROLLER_TOPIC, Client, event_message, request},
 };
 
@@ -147,8 +148,9 @@ fn error(client: &mut Client) -> (String, String) {
         context: String,
     }
 
+    let limit = Limit::new("an error message");
     loop {
-        let text = client.text();
+        let text = client.text_by(&limit);
         // The good client's traffic is heard by every subscriber of the topic.
         if text.contains("\"good-") {
             continue;

@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use crate::support::{
     agent::{Manners, StandIn, Way},
     controller::Controller,
+    limit::Limit,
     relay::Relay,
     session::{Session, stage_request},
 };
@@ -83,7 +84,9 @@ impl Scene {
         self.session
             .send(&ClientRequest::GetInstances { reqid: reqid.clone() });
         let mut others = 0;
+        let limit = Limit::new("the answer to get_instances");
         loop {
+            limit.left();
             let response = self.session.response();
             if *response.reqid() == reqid {
                 return others;
@@ -544,7 +547,9 @@ fn two_agents_whose_names_begin_alike_do_not_disturb_each_other() {
     );
     let asked_of = |name: &str| {
         let mut asked = Vec::new();
+        let limit = Limit::new(format_args!("the last request to {name}"));
         loop {
+            limit.left();
             let request = scene.agent(name).asked(Some);
             asked.push(match &request {
                 AgentRequest::Deploy { config, .. } => format!("deploy {}", config.id),

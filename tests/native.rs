@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use crate::support::{
     agent::{StandIn, Way},
     controller::Controller,
+    limit::Limit,
     native::{NativeClient, data_of},
     session::Session,
 };
@@ -34,8 +35,9 @@ impl Clients {
         let asked = request("native".into());
         let native = self.runtime.block_on(async {
             self.native.publish(topics::CONTROLLER, &data_of(&asked)).await;
+            let limit = Limit::new("the native answer");
             loop {
-                let response = self.native.response().await;
+                let response = limit.of(self.native.response()).await;
                 if *response.reqid() == "native" {
                     return response;
                 }

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::{
     agent::{StandIn, Way},
     controller::Controller,
+    limit::{Limit, end_of},
     session::Session,
     websocket::Client,
     zeek_client::ZeekClient,
@@ -50,8 +51,9 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
 
 /// The next line that says something like this.
 pub(crate) fn line_about(lines: &Receiver<String>, what: &str) -> String {
+    let limit = Limit::new(format_args!("a line about {what}"));
     loop {
-        let line = lines.recv_timeout(Duration::from_secs(30));
+        let line = lines.recv_timeout(limit.left());
         let line = line.unwrap_or_else(|error| panic!("nothing about {what}: {error}"));
         if line.contains(what) {
             return line;
@@ -87,7 +89,7 @@ impl Monitor {
     /// As an operator ends it.
     pub(crate) fn interrupt(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
-        self.child.wait().expect("it can be waited for");
+        end_of(&mut self.child, "zeek-client monitor");
     }
 }
 

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     controller::{Controller, STORE, binary},
+    limit::{end_of, output_of},
     websocket::{Client, request},
 };
 
@@ -33,10 +34,16 @@ fn home() -> TempDir {
 }
 
 fn run(home: &TempDir, arguments: &[&str]) -> Output {
-    command(home)
+    let mut command = command(home);
+    command
         .args(arguments)
-        .output()
-        .expect("the controller can be run")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    output_of(
+        command.spawn().expect("the controller can be run"),
+        "the controller",
+    )
 }
 
 #[track_caller]
@@ -307,7 +314,7 @@ fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directo
 
     let pid = Pid::from_child(&controller);
     kill_process(pid, Signal::TERM).expect("it still runs");
-    assert!(controller.wait().expect("it can be waited for").success());
+    assert!(end_of(&mut controller, "the controller").success());
     let about_my_request = lines.filter(|line| line.contains("my-request")).map(|line| {
         let event: serde_json::Value = serde_json::from_str(&line).expect("each line is JSON");
         assert_eq!(event["reqid"], "my-request", "{line}");

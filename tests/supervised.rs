@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 use crate::support::{
     cluster::{Daemon, agent_binary, kill_processes_in, zeek_binary},
     controlling::Controlling,
+    limit::Limit,
 };
 
 pub(crate) const NAME: &str = "agent-1";
@@ -189,7 +190,9 @@ fn a_supervisor_that_is_killed_is_started_again_with_its_nodes_and_clients_hear_
     kill_process(supervisor, Signal::KILL).expect("it runs");
     controlling.hear_states(&["one", "two"], State::Unknown);
     // The end of the peering and the end of the process are noticed in either order; only the latter tells why.
+    let limit = Limit::new("the reason why the Supervisor is gone");
     let reason = loop {
+        limit.left();
         match controlling.nodes() {
             Err(reason) if reason.contains("its process has ended") => break reason,
             Err(reason) => assert!(reason.starts_with("lost the Supervisor"), "{reason}"),
@@ -252,7 +255,9 @@ fn a_zeek_that_cannot_start_is_quoted() {
     );
     let agent = host.start(&[]);
     let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let limit = Limit::new("the reason why the Supervisor is gone");
     let reason = loop {
+        limit.left();
         match controlling.nodes() {
             Err(reason) if reason.contains("its process has ended") => break reason,
             Err(reason) => assert_eq!(reason, "not connected to the Supervisor yet"),

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use crate::support::{
     certificates::{Authority, Validity, native_settings},
     controller::Controller,
+    limit::Limit,
     zeek_client::{Outcome, ZeekClient},
 };
 
@@ -163,7 +164,7 @@ fn assert_cannot_peer(runtime: &Runtime, controller: &Controller, tls: TlsConfig
         let mut agent = Endpoint::start(config).expect("the configuration is good");
         let address = PeerAddress::from(controller.broker());
         agent.handle().peer(address, None).await;
-        agent.recv().await
+        Limit::new("the refusal").of(agent.recv()).await
     });
     assert!(
         matches!(&event, Some(EndpointEvent::PeerUnavailable { .. })),

@@ -39,6 +39,7 @@ use self::cluster::{Cluster, DIALLING, LISTENING, Running};
 use crate::support::{
     controller::{Controller, STORE, binary},
     dice::Dice,
+    limit::Limit,
     relay::Relay,
     session::{Session, stage_request},
     store::{rows, rows_after_a_crash},
@@ -159,7 +160,9 @@ impl Site {
         let request = ClientRequest::Deploy {
             reqid: "deploy".into(),
         };
+        let limit = Limit::new("the end of the deployment that brings agents back");
         let results = loop {
+            limit.left();
             let response = session.ask(&request);
             let results = response.results().to_vec();
             // That of a controller that brings its agents back.

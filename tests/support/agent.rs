@@ -21,8 +21,7 @@ use mgmt_api::{
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-/// How long the controller may take to ask for something that it must ask for.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::limit::Limit;
 
 /// Between attempts to reach the controller; short, because tests wait for it.
 const RETRY: Duration = Duration::from_millis(50);
@@ -140,10 +139,11 @@ impl StandIn {
 
     /// Waits until the controller asks for something like this. Other requests before it are passed over.
     pub(crate) fn asked<T>(&self, pick: impl Fn(AgentRequest) -> Option<T>) -> T {
+        let limit = Limit::new("a request of the controller");
         loop {
             let request = self
                 .asked
-                .recv_timeout(PATIENCE)
+                .recv_timeout(limit.left())
                 .expect("the controller asks for it in time");
             if let Some(picked) = pick(request) {
                 return picked;

@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 use super::{
     certificates::{Authority, Validity, native_settings},
     controller::{Controller, Watch, binary},
+    limit::{Limit, end_of, readable},
     program::build,
     relay::Relay,
     websocket::{Client, request},
@@ -75,6 +76,7 @@ pub(crate) fn start_controller(home: &Arc<TempDir>, protection: &Protection, fur
 /// Asks the controller until its answer is good: again whenever an agent tells something.
 pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(&str) -> bool) {
     let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let mut limit = Limit::new(format_args!("an answer to {event}"));
     for attempt in 0.. {
         // Not kept, as news may be long in coming: who does not answer pings is disconnected.
         let mut client = Client::subscribed(controller.websocket());
@@ -82,7 +84,7 @@ pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(
         client.send_text(&request(event, &reqid, &[]));
         // News comes as a response, too, but not to this request.
         let answer = loop {
-            let text = client.text_about(&event.replace("_request", "_response"));
+            let text = client.text_about_by(&event.replace("_request", "_response"), &limit);
             if text.contains(&format!("\"{reqid}\"")) {
                 break text;
             }
@@ -90,7 +92,10 @@ pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(
         if good(&answer) {
             return;
         }
-        observer.text_about("::notify_");
+        limit.say(format_args!(
+            "news, as {event} is not answered as it should be: {answer}"
+        ));
+        observer.text_about_by("::notify_", &limit);
     }
 }
 
@@ -127,6 +132,7 @@ impl Daemon {
     fn with_ready_line(what: &'static str, command: &mut Command) -> Self {
         let mut daemon = Self::start(what, command.stdout(Stdio::piped()));
         let stdout = daemon.child.stdout.take().expect("stdout is piped");
+        readable(&stdout, &Limit::new(format_args!("the first line of {what}")));
         let mut line = String::new();
         let read = io::BufReader::new(stdout).read_line(&mut line);
         read.expect("a pipe can be read");
@@ -184,7 +190,7 @@ impl Daemon {
 
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().expect("it can be waited for");
+        let status = end_of(&mut self.child, self.what);
         let stderr = self.stderr.take().expect("waited for once");
         (status, stderr.join().unwrap_or_default())
     }

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, OnceLock},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::{
@@ -20,13 +20,13 @@ use rustix::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::program;
+use super::{
+    limit::{Limit, end_of},
+    program,
+};
 
 /// The store's file, by the name that Zeek gives it.
 pub(crate) const STORE: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
-
-/// How long a start or a stop may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program, built once per run of the tests.
 pub(crate) fn binary() -> &'static Path {
@@ -167,7 +167,7 @@ impl Controller {
 
     /// Waits for its end, however it ends, and returns its log, too.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().expect("the controller can be waited for");
+        let status = end_of(&mut self.child, "the controller");
         let stderr = self.stderr.take().expect("waited for once");
         (status, stderr.join().expect("standard error can be read"))
     }
@@ -181,7 +181,7 @@ impl Controller {
     /// Stops it in good order; it must end with 0. Returns what it left behind.
     pub(crate) fn stop(mut self) -> Remains {
         self.signal(Signal::TERM);
-        let status = self.child.wait().expect("the controller can be waited for");
+        let status = end_of(&mut self.child, "the controller");
         let stderr = self
             .stderr
             .take()
@@ -226,14 +226,13 @@ impl Watch {
     /// Waits for the file, or for the process that should make it to end.
     pub(crate) fn wait_for(&self, file: &Path, child: &Child) -> Result<(), &'static str> {
         let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("the system has pidfds");
-        let deadline = Instant::now() + PATIENCE;
+        let limit = Limit::new(format_args!("{}", file.display()));
         while !file.exists() {
             let mut descriptors = [
                 PollFd::new(&self.0, PollFlags::IN),
                 PollFd::new(&process, PollFlags::IN),
             ];
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let patience = Timespec::try_from(patience).expect("a minute is representable");
+            let patience = Timespec::try_from(limit.left()).expect("a minute is representable");
             if poll(&mut descriptors, Some(&patience)).expect("descriptors can be waited for") == 0 {
                 return Err("did not become ready in time");
             }

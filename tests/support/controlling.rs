@@ -14,11 +14,7 @@ use mgmt_api::{
 };
 use tokio::{runtime::Runtime, time::timeout};
 
-use super::native::data_of;
-
-/// How long an agent may take for something that it must do; much longer than any of its own time-outs, half a minute for the end of
-/// a Supervisor included.
-const PATIENCE: Duration = Duration::from_secs(90);
+use super::{limit::Limit, native::data_of};
 
 /// A peering with an agent that listens.
 pub(crate) struct Controlling<'a> {
@@ -43,7 +39,7 @@ impl<'a> Controlling<'a> {
             name: name.to_owned(),
             asked: 0,
         };
-        match controlling.event() {
+        match controlling.event(&Limit::new(format_args!("the peering with agent {name}"))) {
             EndpointEvent::PeerAdded(_) => controlling,
             other => panic!("expected a peering: {other:?}"),
         }
@@ -51,8 +47,9 @@ impl<'a> Controlling<'a> {
 
     /// Waits for something that the agent tells; what it tells before that is passed over.
     pub(crate) fn hear<T>(&mut self, pick: impl Fn(AgentMessage) -> Option<T>) -> T {
+        let limit = Limit::new(format_args!("something that agent {} tells", self.name));
         loop {
-            let EndpointEvent::Message(message) = self.event() else {
+            let EndpointEvent::Message(message) = self.event(&limit) else {
                 panic!("the agent is gone");
             };
             let event = Event::from_data(message.data).expect("an event");
@@ -137,10 +134,9 @@ impl<'a> Controlling<'a> {
         results
     }
 
-    fn event(&mut self) -> EndpointEvent {
+    fn event(&mut self, limit: &Limit) -> EndpointEvent {
         self.runtime
-            .block_on(async { timeout(PATIENCE, self.endpoint.recv()).await })
-            .expect("the agent tells of it in time")
+            .block_on(limit.of(self.endpoint.recv()))
             .expect("the endpoint lives")
     }
 }

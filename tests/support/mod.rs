@@ -9,6 +9,7 @@ pub(crate) mod controlling;
 pub(crate) mod dice;
 pub(crate) mod frames;
 pub(crate) mod ids;
+pub(crate) mod limit;
 pub(crate) mod native;
 pub(crate) mod program;
 pub(crate) mod relay;

@@ -1,13 +1,10 @@
 //! Native clients of the controller: over Broker, not WebSocket.
 
-use std::time::Duration;
-
 use broker_codec::{Data, EndpointId, zeek::Event};
 use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress};
 use mgmt_api::{ClientResponse, topics};
-use tokio::time::timeout;
 
-use super::controller::Controller;
+use super::{controller::Controller, limit::Limit};
 
 /// A native client, such as a script in Zeek: connected to the controller and subscribed to its topic.
 #[derive(Debug)]
@@ -22,7 +19,10 @@ impl NativeClient {
         let mut endpoint = Endpoint::start(config).expect("the configuration is good");
         let address = PeerAddress::from(controller.broker());
         endpoint.handle().peer(address, None).await;
-        match endpoint.recv().await {
+        match Limit::new("the peering with the controller")
+            .of(endpoint.recv())
+            .await
+        {
             Some(EndpointEvent::PeerAdded(_)) => Self { endpoint },
             other => panic!("expected a peering: {other:?}"),
         }
@@ -43,10 +43,9 @@ impl NativeClient {
 
     /// The next response of the controller.
     pub(crate) async fn response(&mut self) -> ClientResponse {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        let event = timeout(PATIENCE, self.endpoint.recv())
-            .await
-            .expect("the controller answers in time");
+        let event = Limit::new("an answer of the controller")
+            .of(self.endpoint.recv())
+            .await;
         let Some(EndpointEvent::Message(message)) = event else {
             panic!("expected a message: {event:?}")
         };

@@ -9,7 +9,10 @@ use broker_codec::{
 };
 use mgmt_api::{ClientRequest, ClientResponse, Configuration, Instance};
 
-use super::websocket::{CONTROLLER_TOPIC, Client};
+use super::{
+    limit::Limit,
+    websocket::{CONTROLLER_TOPIC, Client},
+};
 
 /// A connection that is subscribed to the controller's topic.
 #[derive(Debug)]
@@ -47,8 +50,9 @@ impl Session {
 
     /// Waits for the answer to a request, or for the end of the connection.
     pub(crate) fn try_answer(&mut self, request: &ClientRequest) -> Option<ClientResponse> {
+        let limit = Limit::new(format_args!("the answer to {:?}", request.kind()));
         loop {
-            let response = response_in(&self.0.try_text()?);
+            let response = response_in(&self.0.try_text_by(&limit)?);
             if let Some(response) = response
                 && (response.kind(), response.reqid()) == (request.kind(), request.reqid())
             {

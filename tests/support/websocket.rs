@@ -2,20 +2,21 @@
 
 use std::{
     io::ErrorKind,
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{
     self, Message,
     protocol::{CloseFrame, WebSocket},
 };
 
+use super::limit::{Limit, PATIENCE};
+
 /// The topic of the controller's API.
 pub(crate) const CONTROLLER_TOPIC: &str = "zeek/management/controller";
-
-/// How long the controller may take to say something that must come.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to the controller's WebSocket port.
 #[derive(Debug)]
@@ -58,8 +59,13 @@ impl Client {
 
     /// The next text message that contains this. Others before it are passed over.
     pub(crate) fn text_about(&mut self, what: &str) -> String {
+        self.text_about_by(what, &Limit::new(format_args!("a message about {what}")))
+    }
+
+    /// As [`Self::text_about`], within what is left.
+    pub(crate) fn text_about_by(&mut self, what: &str, limit: &Limit) -> String {
         loop {
-            let text = self.text();
+            let text = self.text_by(limit);
             if text.contains(what) {
                 return text;
             }
@@ -91,13 +97,29 @@ impl Client {
 
     /// The next message of any kind; pings of the server are answered while waiting.
     pub(crate) fn message(&mut self) -> Result<Message, tungstenite::Error> {
-        self.websocket.read()
+        self.message_by(&Limit::new("a message of the server"))
+    }
+
+    fn message_by(&mut self, limit: &Limit) -> Result<Message, tungstenite::Error> {
+        self.websocket
+            .get_ref()
+            .set_read_timeout(Some(limit.left()))
+            .expect("a time-out can be set");
+        match self.websocket.read() {
+            Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => limit.fail(),
+            message => message,
+        }
     }
 
     /// The next text message.
     pub(crate) fn text(&mut self) -> String {
+        self.text_by(&Limit::new("a text message of the server"))
+    }
+
+    /// As [`Self::text`], within what is left.
+    pub(crate) fn text_by(&mut self, limit: &Limit) -> String {
         loop {
-            match self.message() {
+            match self.message_by(limit) {
                 Ok(Message::Text(text)) => return text.as_str().to_owned(),
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("expected a text message, received {other:?}"),
@@ -106,14 +128,11 @@ impl Client {
     }
 
     /// The next text message, or none when the connection has ended, in whatever way.
-    pub(crate) fn try_text(&mut self) -> Option<String> {
+    pub(crate) fn try_text_by(&mut self, limit: &Limit) -> Option<String> {
         loop {
-            match self.message() {
+            match self.message_by(limit) {
                 Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    panic!("the controller said nothing within {} s", PATIENCE.as_secs())
-                }
                 Ok(_) | Err(_) => return None,
             }
         }
@@ -121,16 +140,14 @@ impl Client {
 
     /// Reads until the server closes; returns its code and reason, if it gave any.
     pub(crate) fn close(&mut self) -> Option<(u16, String)> {
+        let limit = Limit::new("the server to close the connection");
         loop {
-            match self.message() {
+            match self.message_by(&limit) {
                 Ok(Message::Close(frame)) => {
                     return frame
                         .map(|CloseFrame { code, reason }| (code.into(), reason.as_str().to_owned()));
                 }
                 Ok(_) => {}
-                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    panic!("the server did not close within {} s", PATIENCE.as_secs())
-                }
                 Err(error) => panic!("expected a close frame, received {error:?}"),
             }
         }
@@ -156,4 +173,23 @@ pub(crate) fn event_message(topic: &str, event: &str, arguments: &str) -> String
          {{\"@data-type\":\"vector\",\"data\":[{{\"@data-type\":\"string\",\"data\":\"{event}\"}},\
          {{\"@data-type\":\"vector\",\"data\":[{arguments}]}}]}}]}}"
     )
+}
+
+/// The server's pings once kept a test waiting for ever.
+#[test]
+fn a_server_that_does_nothing_but_ping_keeps_no_test_waiting() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        let (socket, _) = listener.accept().expect("the client connects");
+        let mut server = tungstenite::accept(socket).expect("the upgrade succeeds");
+        while server.send(Message::Ping(Bytes::new())).is_ok() {}
+    });
+    let waited = thread::spawn(move || {
+        let limit = Limit::lasting(Duration::from_millis(100), "news");
+        Client::connect(address).text_about_by("::notify_", &limit)
+    });
+    let failure = waited.join().expect_err("there is no news");
+    let words = failure.downcast_ref::<String>().expect("a failure has words");
+    assert_eq!(words, "waited 0 s in vain for news");
 }

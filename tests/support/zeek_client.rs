@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{scenario, workspace_root};
+use super::{limit::output_of, scenario, workspace_root};
 
 /// What one call of zeek-client did.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl ZeekClient {
                 .expect("stdin is piped")
                 .write_all(text.as_bytes());
         }
-        let output = child.wait_with_output().expect("zeek-client can be waited for");
+        let output = output_of(child, "zeek-client");
         Outcome {
             exit: output.status.code().expect("zeek-client was not killed"),
             stdout: String::from_utf8(output.stdout).expect("zeek-client prints UTF-8"),

@@ -382,7 +382,8 @@ async fn replay(recording: &Recording, version: &str) {
         hellos: BTreeMap::new(),
     };
     handle.peer(PeerAddress::from(address), None).await;
-    match heard.endpoint.recv().await {
+    let first = timeout(PATIENCE, heard.endpoint.recv()).await;
+    match first.expect("the Supervisor is there in time") {
         Some(EndpointEvent::PeerAdded(peer)) if peer.dialled.is_some() => {}
         other => panic!("expected the Supervisor: {other:?}"),
     }

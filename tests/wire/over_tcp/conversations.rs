@@ -7,7 +7,7 @@ use super::{
     script::{Script, config},
     world::{bytes, check},
 };
-use crate::wire::conversations::id;
+use crate::{support::limit::Limit, wire::conversations::id};
 
 #[tokio::test]
 async fn roles() {
@@ -71,15 +71,21 @@ async fn what_ends_others_is_counted() {
     envelope("01", b"\x0e\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\0").await;
     envelope("01", b"\x05\xfe\xff\xff\xff\x0f").await;
     envelope("01", b"\x01\x01").await;
-    assert!(matches!(endpoint.recv().await, Some(EndpointEvent::PeerAdded(_))));
-    let Some(EndpointEvent::Message(message)) = endpoint.recv().await else {
+    assert!(matches!(
+        Limit::new("the endpoint's event").of(endpoint.recv()).await,
+        Some(EndpointEvent::PeerAdded(_))
+    ));
+    let Some(EndpointEvent::Message(message)) = Limit::new("the endpoint's event").of(endpoint.recv()).await
+    else {
         panic!("the good message is the first one");
     };
     assert_eq!(message.data, Data::Boolean(true));
     assert_eq!(endpoint.handle().counters().rejected, 5);
 
     script.say(b"\xff\xff\xff\xfe").await;
-    let Some(EndpointEvent::PeerRemoved { reason, .. }) = endpoint.recv().await else {
+    let Some(EndpointEvent::PeerRemoved { reason, .. }) =
+        Limit::new("the endpoint's event").of(endpoint.recv()).await
+    else {
         panic!("the peer is removed");
     };
     assert_eq!(

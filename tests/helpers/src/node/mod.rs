@@ -38,6 +38,9 @@ use crate::{
 };
 use values::Values;
 
+/// Where Linux shows the network interfaces, if sysfs is mounted.
+const INTERFACES: &str = "/sys/class/net";
+
 /// Between attempts to connect to the agent, as in Zeek.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -96,6 +99,8 @@ enum NodeError {
         "fatal error in <params>, line 1: problem with interface {0} (pcap_error: No such device exists (pcap_activate))"
     )]
     Interface(ZeekString),
+    #[error("cannot look for interface {0}: /sys/class/net is not there; mount sysfs at /sys")]
+    NoSysfs(ZeekString),
     #[error("{0}")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -151,9 +156,13 @@ fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Node
     behaviour.stderr.iter().for_each(|text| complain(text));
     if let Some(interface) = &config.interface
         && behaviour.checks_interface
-        && !Path::new("/sys/class/net").join(path(interface)).exists()
+        && !Path::new(INTERFACES).join(path(interface)).exists()
     {
-        return Err(NodeError::Interface(interface.clone()));
+        return Err(if Path::new(INTERFACES).exists() {
+            NodeError::Interface(interface.clone())
+        } else {
+            NodeError::NoSysfs(interface.clone())
+        });
     }
     if let Some(seconds) = behaviour.forks {
         let _lives_on = Command::new("/proc/self/exe")
