@@ -167,7 +167,11 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     let (status, _, stderr) = shown(&["check-config", "--zeek-version", "1.0"]);
     assert_eq!(status, Some(1));
     assert!(stderr.contains("is not a version of Zeek"), "{stderr}");
-    for arguments in [["completions", "bash"].as_slice(), &["man"]] {
+    for arguments in [
+        ["completions", "bash"].as_slice(),
+        &["man"],
+        &["man", "check-config"],
+    ] {
         let (status, text, _) = shown(arguments);
         assert_eq!(status, Some(0));
         assert!(text.contains("supervisor"), "{text}");
@@ -177,13 +181,17 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
 #[test]
 fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
     let home = home();
-    let agent = start(&home, &["--process-name", "zeek.agent-1"]);
+    let agent = start(&home, &["--process-name", "zeek.agent-instance-1"]);
     let process = Path::new("/proc").join(agent.pid().to_string());
     let read = |file: &str| fs::read_to_string(process.join(file)).expect("the process is there");
-    assert_eq!(read("comm"), "zeek.agent-1\n", "for ps and pgrep");
+    assert_eq!(
+        read("comm"),
+        "zeek.agent-inst\n",
+        "for ps and pgrep, as the kernel cuts it"
+    );
     assert_eq!(
         read("cmdline").split('\0').next(),
-        Some("zeek.agent-1"),
+        Some("zeek.agent-instance-1"),
         "for netstat"
     );
     let dir = home.path().join("state/nodes").join(NAME);

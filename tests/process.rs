@@ -15,8 +15,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::{
-    controller::{Controller, STORE, binary},
-    limit::{end_of, output_of},
+    controller::{Controller, Remains, STORE, binary},
+    limit::{Limit, end_of, output_of},
+    session::Session,
     websocket::{Client, request},
 };
 
@@ -176,6 +177,78 @@ fn the_process_is_called_as_asked() {
             .expect("it exists")
     );
     controller.stop();
+}
+
+/// Logrotate sends SIGHUP; USR1 and others come from scripts that take it for another program.
+#[test]
+fn signals_without_a_meaning_do_not_end_it_and_a_hangup_opens_the_log_anew() {
+    let home = Arc::new(home());
+    let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let mut session = Session::open(controller.websocket());
+    let log = controller
+        .working_dir("controller")
+        .join("management-controller.log");
+    let mut write_until_there = || {
+        let limit = Limit::new("the management log");
+        while !log.exists() {
+            limit.left();
+            session.instances();
+        }
+    };
+    write_until_there();
+    for signal in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::IO] {
+        controller.signal(signal);
+    }
+    let moved = log.with_extension("log.1");
+    fs::rename(&log, &moved).expect("it is there");
+    controller.signal(Signal::HUP);
+    write_until_there();
+    let Remains {
+        management_logs,
+        stderr,
+    } = controller.stop();
+    let moved = fs::read_to_string(&moved).expect("it is there");
+    assert!(
+        moved.contains("\n#close\t"),
+        "it is a whole log of Zeek's: {moved}"
+    );
+    assert_eq!(management_logs.len(), 1, "{management_logs:?}");
+    assert!(management_logs[0].1.starts_with("#separator"));
+    let words = "SIGHUP: the management log was moved or removed, it is opened anew";
+    assert!(stderr.contains(words), "{stderr}");
+}
+
+#[test]
+fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
+    let home = home();
+    let text = |arguments: &[&str]| {
+        let output = run(&home, arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("it prints UTF-8")
+    };
+    let dump = text(&["--name", "x", "Broker::disable_ssl=T", "dump-config", "--json"]);
+    assert_eq!(
+        dump,
+        text(&["dump-config", "--json", "--name", "x", "Broker::disable_ssl=T"])
+    );
+    assert!(dump.contains("\\\"x\\\""), "{dump}");
+    let page = text(&["man"]);
+    let pages: Vec<&str> = page
+        .split("mgmt\\-controller\\-")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("(1)"))
+        .map(|(subcommand, _)| subcommand)
+        .collect();
+    assert!(pages.len() >= 6, "{page}");
+    for subcommand in pages {
+        let subcommand = subcommand.replace('\\', "");
+        let page = text(&["man", &subcommand]);
+        assert!(page.starts_with(".ie"), "{page}");
+        assert!(
+            page.contains(&format!(".TH mgmt-controller-{subcommand} ")),
+            "{page}"
+        );
+    }
 }
 
 #[test]

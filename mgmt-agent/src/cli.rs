@@ -11,6 +11,7 @@ use crate::{config::PeerOption, simulate};
 ///
 /// Without a subcommand, and with `run`, the agent starts. Settings come from options on the command line, then
 /// `Module::name=value` arguments, then `--redefs` files, then the environment variables of Zeek's agent, then defaults.
+/// They may stand before a subcommand or after it.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -52,8 +53,11 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page in roff
-    Man,
+    /// Print the manual page in roff, or that of a subcommand
+    Man {
+        /// The subcommand.
+        subcommand: Option<String>,
+    },
     /// Take the place of Zeek in a simulation
     #[command(name = simulate::SUBCOMMAND, hide = true)]
     SimulatedZeek {

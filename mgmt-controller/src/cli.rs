@@ -10,7 +10,7 @@ use mgmt_host::config::{HostArgs, Listener};
 ///
 /// Without a subcommand, and with `run`, the controller starts. Settings come from options on the command line, then
 /// `Module::name=value` arguments, then `--redefs` files, then the environment variables of Zeek's controller, then
-/// defaults.
+/// defaults. They may stand before a subcommand or after it.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -52,8 +52,11 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page in roff
-    Man,
+    /// Print the manual page in roff, or that of a subcommand
+    Man {
+        /// The subcommand.
+        subcommand: Option<String>,
+    },
 }
 
 fn replaced(_: &str) -> Result<Infallible, &'static str> {

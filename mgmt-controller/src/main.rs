@@ -6,7 +6,7 @@ use broker_endpoint::{
     tls::{TlsConfig, TlsContext},
     websocket::WebSocketTls,
 };
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use mgmt_controller::{
     cli::{Cli, Command, SettingArgs},
     config::Config,
@@ -18,7 +18,7 @@ use mgmt_host::{process::with_causes, program::Program};
 const PROGRAM: Program = Program("mgmt-controller");
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = PROGRAM.parse();
     match cli.command {
         None => run(&cli.settings),
         Some(Command::Run(settings)) => run(&settings),
@@ -29,21 +29,8 @@ fn main() -> ExitCode {
             Err(code) => code,
         },
         Some(Command::Replay { file }) => PROGRAM.replay::<Controller>(&file),
-        Some(Command::Completions { shell }) => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), PROGRAM.0, &mut script);
-            PROGRAM.print(script)
-        }
-        Some(Command::Man) => {
-            let mut page = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
-                Ok(()) => PROGRAM.print(page),
-                Err(error) => {
-                    PROGRAM.complain(&format!("cannot write the manual page: {error}"));
-                    ExitCode::FAILURE
-                }
-            }
-        }
+        Some(Command::Completions { shell }) => PROGRAM.completions(Cli::command(), shell),
+        Some(Command::Man { subcommand }) => PROGRAM.manual(Cli::command(), subcommand.as_deref()),
     }
 }
 

@@ -4,11 +4,14 @@
 
 use std::{
     error::Error,
+    ffi::OsString,
     fs::File,
     io::{self, BufReader, BufWriter, Write},
     path::Path,
     process::ExitCode,
 };
+
+use clap::Parser;
 
 use crate::{
     config::{ConfigErrors, LogFormat},
@@ -65,6 +68,42 @@ impl Program {
         }
     }
 
+    /// Parses the command line. Options and assignments may stand before the subcommand as well as after it.
+    ///
+    /// Ends the process if it is wrong, or asks for help.
+    pub fn parse<C: Parser>(self) -> C {
+        C::parse_from(subcommand_first(&C::command(), std::env::args_os().collect()))
+    }
+
+    /// Prints a completion script for a shell.
+    pub fn completions(self, mut command: clap::Command, shell: clap_complete::Shell) -> ExitCode {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, self.0, &mut script);
+        self.print(script)
+    }
+
+    /// Prints the manual page, or that of a subcommand, in roff.
+    pub fn manual(self, command: clap::Command, subcommand: Option<&str>) -> ExitCode {
+        let mut command = command.disable_help_subcommand(true);
+        command.build();
+        let of = match subcommand {
+            None => Some(&command),
+            Some(name) => command.find_subcommand(name),
+        };
+        let Some(of) = of else {
+            self.complain("there is no such subcommand; the page without one lists them");
+            return ExitCode::from(2);
+        };
+        let mut page = Vec::new();
+        match clap_mangen::Man::new(of.clone()).render(&mut page) {
+            Ok(()) => self.print(page),
+            Err(error) => {
+                self.complain(&format!("cannot write the manual page: {error}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
     /// Says what is wrong with the configuration.
     pub fn refuse(self, errors: &ConfigErrors) -> ExitCode {
         for error in errors {
@@ -87,5 +126,73 @@ impl Program {
     /// Writes to standard error; there is nobody to tell if that fails.
     pub fn complain(self, text: &str) {
         let _ = writeln!(io::stderr(), "{}: {text}", self.0);
+    }
+}
+
+/// The arguments with the subcommand in the first place, wherever it stands among options and assignments.
+fn subcommand_first(command: &clap::Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let takes_value = |option: &str| {
+        command
+            .get_arguments()
+            .any(|known| known.get_long() == Some(option) && known.get_action().takes_values())
+    };
+    let mut at = 1;
+    while let Some(argument) = arguments.get(at) {
+        let argument = argument.to_string_lossy();
+        match argument.strip_prefix("--") {
+            Some("") => break,
+            // `--name=value` is no option's name.
+            Some(option) if takes_value(option) => at += 1,
+            None if command.find_subcommand(&*argument).is_some() => {
+                if let Some(before) = arguments.get_mut(1..=at) {
+                    before.rotate_right(1);
+                }
+                break;
+            }
+            Some(_) | None => {}
+        }
+        at += 1;
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, ArgAction, Command};
+
+    use super::*;
+
+    #[test]
+    fn the_subcommand_is_found_among_options_and_assignments() {
+        let command = Command::new("daemon")
+            .arg(Arg::new("name").long("name"))
+            .arg(Arg::new("simulate").long("simulate").action(ArgAction::SetTrue))
+            .subcommand(Command::new("run"))
+            .subcommand(Command::new("check-config"));
+        for (given, expected) in [
+            ("--name x check-config", "check-config --name x"),
+            (
+                "A::b=run --simulate check-config --name y",
+                "check-config A::b=run --simulate --name y",
+            ),
+            ("--name=x run", "run --name=x"),
+            ("--name run", "--name run"),
+            ("--name run run", "run --name run"),
+            ("check-config run", "check-config run"),
+            ("--json check-config", "check-config --json"),
+            ("-- run", "-- run"),
+            ("--name", "--name"),
+            ("", ""),
+        ] {
+            let words = |text: &str| -> Vec<OsString> {
+                let all = std::iter::once("daemon").chain(text.split_whitespace());
+                all.map(OsString::from).collect()
+            };
+            assert_eq!(
+                subcommand_first(&command, words(given)),
+                words(expected),
+                "{given}"
+            );
+        }
     }
 }

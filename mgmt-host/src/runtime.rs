@@ -112,11 +112,36 @@ pub async fn at(time: Option<Instant>) {
 /// impatient needs longer, or a SIGINT.
 const SAME_TERMINATION: Duration = Duration::from_secs(1);
 
-/// The signals that end the process.
+/// Signals that have no meaning here, and would end the process: an operator or a script that takes us for another program must not
+/// take a sensor's agent away. Zeek goes on, too. They are taken over rather than ignored, as children inherit what is ignored.
+const WITHOUT_MEANING: [rustix::process::Signal; 7] = {
+    use rustix::process::Signal;
+    [
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::IO,
+        Signal::POWER,
+    ]
+};
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To end; the signal's name.
+    End(&'static str),
+    /// To open logs anew: SIGHUP.
+    Reopen,
+}
+
+/// The signals that mean something.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     /// When the last SIGTERM that counted came.
     terminated: Option<Instant>,
 }
@@ -125,27 +150,43 @@ impl Signals {
     /// Takes them over from the system.
     pub fn new() -> Result<Self, HostError> {
         let take = |kind| signal(kind).map_err(|source| system("handle signals", source));
+        for signal in WITHOUT_MEANING {
+            // It stays taken over when this is dropped.
+            let _ = take(SignalKind::from_raw(signal.as_raw()))?;
+        }
         Ok(Self {
+            hangup: take(SignalKind::hangup())?,
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
             terminated: None,
         })
     }
 
-    /// The name of the next signal. May be cancelled.
-    pub async fn recv(&mut self) -> &'static str {
+    /// The name of the next signal that asks for the end; others are passed over. May be cancelled.
+    pub async fn end(&mut self) -> &'static str {
+        loop {
+            if let Asked::End(name) = self.recv().await {
+                return name;
+            }
+        }
+    }
+
+    /// What the next signal asks for. May be cancelled.
+    pub async fn recv(&mut self) -> Asked {
         loop {
             let terminate = pin!(self.terminate.recv());
             let interrupt = pin!(self.interrupt.recv());
+            let hangup = pin!(self.hangup.recv());
             tokio::select! {
                 _ = terminate => {
                     let now = Instant::now();
                     if self.terminated.is_none_or(|before| now - before > SAME_TERMINATION) {
                         self.terminated = Some(now);
-                        return "SIGTERM";
+                        return Asked::End("SIGTERM");
                     }
                 }
-                _ = interrupt => return "SIGINT",
+                _ = interrupt => return Asked::End("SIGINT"),
+                _ = hangup => return Asked::Reopen,
             }
         }
     }

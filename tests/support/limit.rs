@@ -96,12 +96,11 @@ pub(crate) fn output_of(child: Child, what: &str) -> Output {
     let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).expect("the system has pidfds");
     let (tell, output) = channel();
     thread::spawn(move || tell.send(child.wait_with_output()));
-    match output.recv_timeout(limit.left()) {
-        Ok(output) => output.expect("it can be waited for"),
-        Err(_) => {
-            // It may have ended in this moment.
-            let _ = pidfd_send_signal(&process, Signal::KILL);
-            limit.fail()
-        }
+    if let Ok(output) = output.recv_timeout(limit.left()) {
+        output.expect("it can be waited for")
+    } else {
+        // It may have ended in this moment.
+        let _ = pidfd_send_signal(&process, Signal::KILL);
+        limit.fail()
     }
 }

@@ -41,7 +41,7 @@ use mgmt_host::{
     lock::{Lock, LockError},
     management_log::ManagementLog,
     process::with_causes,
-    runtime::{HostError, Signals, at, block_on, enter, instant, random_bytes, system},
+    runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::field::display;
@@ -101,7 +101,7 @@ pub enum RunError {
 
 /// Runs the agent until a signal ends it.
 pub fn run(config: Config) -> Result<(), RunError> {
-    block_on(async { Runtime::start(config).await?.run().await })
+    block_on(async { Box::pin(Runtime::start(config).await?.run()).await })
 }
 
 /// The task's state.
@@ -283,10 +283,16 @@ impl Runtime {
                 .and_then(|deadline| instant(self.started, deadline));
             let input = tokio::select! {
                 biased;
-                name = self.signals.recv() => {
-                    tracing::info!(signal = name, "ending");
-                    return self.end().await;
-                }
+                asked = self.signals.recv() => match asked {
+                    Asked::End(name) => {
+                        tracing::info!(signal = name, "ending");
+                        return self.end().await;
+                    }
+                    Asked::Reopen => {
+                        self.log.reopen();
+                        continue;
+                    }
+                },
                 done = self.disk.done() => {
                     let done = done.ok_or(HostError::Stopped("the thread for files"))?;
                     let Some(input) = self.done(done) else { continue };
@@ -317,7 +323,7 @@ impl Runtime {
         if let Some(supervisor) = self.supervisor.take() {
             tokio::select! {
                 () = supervisor.stop() => {}
-                _ = self.signals.recv() => return Err(HostError::Impatient.into()),
+                _ = self.signals.end() => return Err(HostError::Impatient.into()),
             }
         }
         self.handle(Input::Stopping).await;
@@ -346,14 +352,14 @@ impl Runtime {
         };
         tokio::select! {
             _ = async { tokio::join!(last_jobs, native.leave()) } => {}
-            _ = signals.recv() => return Err(HostError::Impatient.into()),
+            _ = signals.end() => return Err(HostError::Impatient.into()),
         }
         counters.archivers = archivers.started;
         counters.archivers_left_out = archivers.left_out;
         let finished = tokio::task::spawn_blocking(move || (log.finish(), journal.map(Journal::finish)));
         let (log, journal) = tokio::select! {
             finished = finished => finished.map_err(|_| HostError::Stopped("the management log"))?,
-            _ = signals.recv() => return Err(HostError::Impatient.into()),
+            _ = signals.end() => return Err(HostError::Impatient.into()),
         };
         if let Some(path) = &config.ready_file {
             mgmt_host::ready::remove(path)?;

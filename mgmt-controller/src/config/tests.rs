@@ -332,10 +332,9 @@ fn errors_say_where_what_and_how_to_mend_it() {
             "option --name: Management::Controller::name: \"a/b\" cannot be the name of a directory; choose another name",
         ),
         (
-            &["--process-name=zeek.controller-1"],
+            &["--process-name="],
             &[],
-            "option --process-name: process name: \"zeek.controller-1\" does not have 1 to 15 bytes, which is what Linux \
-             keeps",
+            "option --process-name: process name: \"\" cannot be a name; use one such as zeek.agent",
         ),
         (
             &["Management::Controller::tls_options_websocket=[$cert_file=\"cert.pem\"]"],

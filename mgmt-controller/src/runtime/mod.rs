@@ -39,7 +39,7 @@ use mgmt_host::{
     journal::{Journal, Seed},
     management_log::ManagementLog,
     process::{self, with_causes},
-    runtime::{HostError, Signals, at, block_on, enter, instant, random_bytes, system},
+    runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
 };
 use tokio::time::Instant;
 use tracing::field::display;
@@ -259,10 +259,16 @@ impl Runtime {
                 .and_then(|deadline| instant(self.started, deadline));
             let input = tokio::select! {
                 biased;
-                name = self.signals.recv() => {
-                    tracing::info!(signal = name, "ending");
-                    return self.end().await;
-                }
+                asked = self.signals.recv() => match asked {
+                    Asked::End(name) => {
+                        tracing::info!(signal = name, "ending");
+                        return self.end().await;
+                    }
+                    Asked::Reopen => {
+                        self.log.reopen();
+                        continue;
+                    }
+                },
                 written = self.store.ended() => {
                     persisted(written.ok_or(HostError::Stopped("the configuration store"))?)
                 }
@@ -301,13 +307,13 @@ impl Runtime {
         };
         tokio::select! {
             _ = async { tokio::join!(clients_leave, native.leave()) } => {}
-            _ = signals.recv() => return Err(HostError::Impatient.into()),
+            _ = signals.end() => return Err(HostError::Impatient.into()),
         }
         let store = store.counters();
         let finished = tokio::task::spawn_blocking(move || (log.finish(), journal.map(Journal::finish)));
         let (log, journal) = tokio::select! {
             finished = finished => finished.map_err(|_| HostError::Stopped("the management log"))?,
-            _ = signals.recv() => return Err(HostError::Impatient.into()),
+            _ = signals.end() => return Err(HostError::Impatient.into()),
         };
         if let Some(path) = &config.ready_file {
             mgmt_host::ready::remove(path)?;
@@ -321,7 +327,7 @@ impl Runtime {
         while !self.writes.is_empty() {
             let written = tokio::select! {
                 written = self.store.ended() => written,
-                _ = self.signals.recv() => return Err(HostError::Impatient.into()),
+                _ = self.signals.end() => return Err(HostError::Impatient.into()),
             };
             let written = written.ok_or(HostError::Stopped("the configuration store"))?;
             self.handle(persisted(written)).await;

@@ -22,7 +22,7 @@ pub struct HostArgs {
     /// Where Zeek is installed
     #[arg(long, value_name = "DIR")]
     pub zeek_prefix: Option<PathBuf>,
-    /// The name that ps, pgrep and netstat show, such as `zeek.<name>`; at most 15 bytes
+    /// The name that ps, pgrep and netstat show, such as `zeek.<name>`; ps and pgrep show 15 bytes of it
     #[arg(long, value_name = "NAME")]
     pub process_name: Option<String>,
     /// What to log on standard error: a level, or directives as in `RUST_LOG`, which this overrides

@@ -346,14 +346,19 @@ impl<'a> Resolver<'a> {
         let name = args.process_name.clone()?;
         let origin = Origin::Flag("--process-name");
         self.show("process name", name.show(), origin.clone());
-        if name.is_empty() || name.len() > PROCESS_NAME_MAX || name.contains('\0') {
+        if name.is_empty() || name.contains('\0') {
             self.problems.push(ConfigError::Unusable {
                 origin,
                 name: "process name",
-                reason: format!(
-                    "{name:?} does not have 1 to {PROCESS_NAME_MAX} bytes, which is what Linux keeps"
-                ),
+                reason: format!("{name:?} cannot be a name; use one such as zeek.agent"),
             });
+        } else if name.len() > PROCESS_NAME_MAX {
+            let kept = String::from_utf8_lossy(name.as_bytes().get(..PROCESS_NAME_MAX).unwrap_or_default())
+                .into_owned();
+            self.annotate(
+                "process name",
+                &format!("Linux keeps {PROCESS_NAME_MAX} bytes: {kept}"),
+            );
         }
         Some(name)
     }

@@ -1,6 +1,7 @@
 use std::{
     fs,
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -73,6 +74,30 @@ impl LogFile {
             .as_ref()
             .map(|config| rotation::next(now, config, &self.zone));
         self.close(now, opened.unwrap_or(now))
+    }
+
+    /// Where it is, when there is something in it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Ends the file if it was moved or removed meanwhile: what is written next goes into a new one. Returns whether it was.
+    pub(super) fn reopen(&mut self, now: Timestamp) -> io::Result<bool> {
+        let Some(file) = &self.file else {
+            return Ok(false);
+        };
+        let open = file.metadata()?;
+        let stays = fs::metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (open.dev(), open.ino()));
+        if stays {
+            return Ok(false);
+        }
+        if let Some(mut file) = self.file.take() {
+            file.write_all(&format::trailer(&format::date(now, &self.zone)))?;
+            file.sync_all()?;
+        }
+        self.opened = None;
+        Ok(true)
     }
 
     /// Ends the log: rotates it if logs are rotated, as Zeek does when it terminates.

@@ -36,7 +36,7 @@ pub const LINES_MAX: usize = 4096;
 pub struct ManagementLog {
     level: Level,
     message_bytes_max: usize,
-    lines: SyncSender<Line>,
+    queue: SyncSender<Entry>,
     counters: Arc<Counters>,
     thread: thread::JoinHandle<()>,
 }
@@ -62,6 +62,13 @@ struct Counters {
     rotated: AtomicU64,
 }
 
+/// What the thread is to do.
+#[derive(Debug)]
+enum Entry {
+    Write(Line),
+    Reopen,
+}
+
 #[derive(Debug)]
 struct Line {
     time: Timestamp,
@@ -78,7 +85,7 @@ impl ManagementLog {
             field_bytes_max,
             ref rotation,
         } = *config;
-        let (lines, queue) = sync_channel(LINES_MAX);
+        let (queue, entries) = sync_channel(LINES_MAX);
         let counters = Arc::new(Counters::default());
         let (dir, node, rotation) = (dir.to_path_buf(), node.to_owned(), rotation.clone());
         let tally = Arc::clone(&counters);
@@ -93,12 +100,12 @@ impl ManagementLog {
                     counters: tally,
                     failing: false,
                 };
-                writer.run(&queue);
+                writer.run(&entries);
             })?;
         Ok(Self {
             level,
             message_bytes_max: field_bytes_max,
-            lines,
+            queue,
             counters,
             thread,
         })
@@ -113,11 +120,20 @@ impl ManagementLog {
         let message = message.as_bytes();
         let message = message.get(..self.message_bytes_max).unwrap_or(message).to_vec();
         let line = Line { time, level, message };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.lines.try_send(line) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            self.queue.try_send(Entry::Write(line))
+        {
             let dropped = self.counters.dropped.fetch_add(1, Ordering::Relaxed);
             if dropped == 0 {
                 tracing::warn!("the management log is not written fast enough, lines are lost");
             }
+        }
+    }
+
+    /// Opens the file anew if it was moved or removed, as a program that rotates logs does it, and says so. Never waits.
+    pub fn reopen(&self) {
+        if self.queue.try_send(Entry::Reopen).is_err() {
+            tracing::warn!("the management log is not written fast enough, it is not opened anew");
         }
     }
 
@@ -128,7 +144,7 @@ impl ManagementLog {
 
     /// Waits until everything is written and the file is closed and rotated. Blocks.
     pub fn finish(self) -> LogCounters {
-        drop(self.lines);
+        drop(self.queue);
         if self.thread.join().is_err() {
             tracing::error!("the thread of the management log panicked");
         }
@@ -157,7 +173,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, lines: &Receiver<Line>) {
+    fn run(mut self, entries: &Receiver<Entry>) {
         for outcome in self.file.retire_leftovers() {
             self.note_rotation(outcome.map(Some), "leftover log");
         }
@@ -167,8 +183,9 @@ impl Writer {
                 .file
                 .due()
                 .map_or(Duration::MAX, |due| rotation::until(due, now));
-            match lines.recv_timeout(wait) {
-                Ok(line) => self.write(&line),
+            match entries.recv_timeout(wait) {
+                Ok(Entry::Write(line)) => self.write(&line),
+                Ok(Entry::Reopen) => self.reopen(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -192,6 +209,25 @@ impl Writer {
                 self.recovered();
             }
             Err(error) => self.failed(&error, "cannot write the management log, lines are lost"),
+        }
+    }
+
+    fn reopen(&mut self) {
+        const STDERR: &str = "standard error stays what this was started with";
+        let path = self.file.path().display().to_string();
+        match self.file.reopen(Timestamp::now()) {
+            Ok(true) => tracing::info!(
+                path,
+                "SIGHUP: the management log was moved or removed, it is opened anew; {STDERR}"
+            ),
+            Ok(false) => tracing::info!(
+                path,
+                "SIGHUP: the management log is where it was and stays open; {STDERR}"
+            ),
+            Err(error) => self.failed(
+                &error,
+                "SIGHUP: cannot close the management log that was moved, it is opened anew",
+            ),
         }
     }
 

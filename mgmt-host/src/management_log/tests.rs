@@ -307,3 +307,27 @@ fn lines_that_find_no_room_are_dropped_and_counted() {
         written
     );
 }
+
+#[test]
+fn a_log_is_opened_anew_only_if_it_was_moved() {
+    let home = tempfile::tempdir().unwrap();
+    let mut log = log_in(home.path());
+    let now = time("2026-11-22T01:00:00Z");
+    assert!(!log.reopen(now).unwrap(), "there is none yet");
+    line(&mut log, "2026-11-22T01:00:00Z", "first");
+    assert!(!log.reopen(now).unwrap());
+    let moved = home.path().join("moved");
+    fs::rename(log.path(), &moved).unwrap();
+    assert!(log.reopen(now).unwrap());
+    line(&mut log, "2026-11-22T01:00:01Z", "second");
+    let moved = fs::read_to_string(moved).unwrap();
+    assert!(
+        moved.contains("first") && moved.ends_with("#close\t2026-11-22-01-00-00\n"),
+        "{moved}"
+    );
+    let new = fs::read_to_string(log.path()).unwrap();
+    assert!(
+        new.starts_with("#separator") && new.contains("second") && !new.contains("first"),
+        "{new}"
+    );
+}
