@@ -11,22 +11,18 @@ use std::{
     time::Duration,
 };
 
-use mgmt_api::topics;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use stand_ins::{Exit, NodeBehaviour, SupervisorBehaviour};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{
-    news::{Monitor, SHOWN, line_about},
-    support::{
-        cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
-        controller::Controller,
-        limit::Limit,
-        websocket::Client,
-        zeek_client::{Outcome, ZeekClient},
-    },
+use crate::support::{
+    cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
+    controller::Controller,
+    limit::Limit,
+    websocket::Client,
+    zeek_client::{Outcome, ZeekClient},
 };
 
 pub(crate) const AGENT: &str = "instance-1";
@@ -68,7 +64,7 @@ impl World {
             .expect("threads can be started");
         let home = Arc::new(TempDir::with_prefix("failures-").expect("a directory can be made"));
         let mut controller = start_controller(&home, ANONYMOUS, &[]);
-        let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+        let mut observer = Client::observing(controller.websocket());
         let (tell, news) = channel();
         // Always read from: a client that does not answer pings is disconnected.
         thread::spawn(move || {
@@ -330,9 +326,8 @@ fn a_flood_of_output_and_of_events_keeps_nobody_from_being_answered() {
 }
 
 #[test]
-fn zeek_client_monitor_shows_live_why_a_node_fails() {
+fn news_say_live_why_a_node_fails() {
     let mut world = World::start(|_| ());
-    let monitor = Monitor::start("1.5.0", world.controller.websocket());
     let behaviour = NodeBehaviour {
         stderr: Some("fatal error: no such packet source".into()),
         exit: Some(Exit {
@@ -348,16 +343,13 @@ fn zeek_client_monitor_shows_live_why_a_node_fails() {
     let worker = &deploy["results"]["nodes"]["worker-01"];
     assert_eq!(worker["stderr"], "fatal error: no such packet source");
 
-    // It goes on failing, so the monitor sees it however late it has connected.
-    line_about(&monitor.stdout, SHOWN);
     for news in [
         "node worker-01 ended by itself and was started again",
         "last output: fatal error: no such packet source",
     ] {
-        line_about(&monitor.stderr, news);
+        world.news_about(news);
     }
     assert_eq!(world.nodes()["worker-01"].0, "CRASHED");
-    monitor.interrupt();
     world.instance.stop();
 }
 

@@ -119,7 +119,7 @@ fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
 
     // The agent gets known: when it says hello, or when it is deployed to.
     let mut controller = start_controller();
-    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let mut observer = Client::observing(controller.websocket());
     let mut agent = start_agent();
     let (instance, shown) = match dialler {
         Dialler::Agent => (AGENT.to_owned(), json!({ "host": "127.0.0.1" })),
@@ -188,7 +188,7 @@ fn an_agent_that_was_away_when_its_instance_was_dropped_is_told_by_the_next_cont
     };
     let mut controller = start();
     relay.point_to(controller.broker());
-    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let mut observer = Client::observing(controller.websocket());
     let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, Way::Connect(relay.address()));
     observer.text_about("Management::Agent::API::notify_agent_hello");
     let configuration = format!("[instances]\n{AGENT}\n{NODES}");

@@ -15,6 +15,7 @@ mod live_endpoint;
 mod misbehaviour;
 mod native;
 mod news;
+mod port_0;
 mod process;
 mod replay;
 mod simulated;

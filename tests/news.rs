@@ -1,4 +1,5 @@
-//! News of agents (`notify_change`, `notify_error`, `notify_log`): logged, counted, and shown by the real `zeek-client monitor`.
+//! News of agents (`notify_change`, `notify_error`, `notify_log`): logged, counted, and passed on to those who subscribe to it. The real
+//! zeek-client, which does not, hears what it hears from Zeek.
 
 use std::{
     collections::BTreeMap,
@@ -19,22 +20,26 @@ use crate::support::{
     controller::Controller,
     limit::{Limit, end_of},
     session::Session,
-    websocket::Client,
+    websocket::{Client, request},
     zeek_client::ZeekClient,
 };
 
 const AGENT: &str = "agent-1";
 
-/// What `zeek-client monitor` prints for news: the event that it knows, without its values (zeek-client 1.5.0, `cmd_monitor`).
-pub(crate) const SHOWN: &str = "received \"Management::Controller::API::get_nodes_response(\
-                     reqid: <class 'zeekclient.brokertypes.String'>, results: <class 'zeekclient.brokertypes.Vector'>)\"";
+/// zeek-client's, as far as they speak WebSocket.
+const RELEASES: [&str; 4] = ["1.2.0", "1.3.1", "1.4.0", "1.5.0"];
+
+/// What `zeek-client monitor` prints of an event that it knows (`cmd_monitor`).
+fn shown(event: &str) -> String {
+    format!("received \"Management::Controller::API::{event}")
+}
 
 /// A `zeek-client -vvvv monitor` that runs.
-pub(crate) struct Monitor {
+struct Monitor {
     child: Child,
-    pub(crate) stdout: Receiver<String>,
+    stdout: Receiver<String>,
     /// With what comes over the WebSocket.
-    pub(crate) stderr: Receiver<String>,
+    stderr: Receiver<String>,
 }
 
 fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
@@ -49,20 +54,8 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// The next line that says something like this.
-pub(crate) fn line_about(lines: &Receiver<String>, what: &str) -> String {
-    let limit = Limit::new(format_args!("a line about {what}"));
-    loop {
-        let line = lines.recv_timeout(limit.left());
-        let line = line.unwrap_or_else(|error| panic!("nothing about {what}: {error}"));
-        if line.contains(what) {
-            return line;
-        }
-    }
-}
-
 impl Monitor {
-    pub(crate) fn start(release: &str, address: SocketAddr) -> Self {
+    fn start(release: &str, address: SocketAddr) -> Self {
         let arguments = ["-vvvv", "monitor"].map(str::to_owned);
         let mut child = ZeekClient::release(release).start(address, &arguments, false);
         Self {
@@ -72,24 +65,30 @@ impl Monitor {
         }
     }
 
-    /// Has an agent say something until the monitor, which may still be connecting, shows a line.
-    fn show(&self, say: impl Fn()) -> String {
-        const ATTEMPTS: u32 = 600;
-        for _ in 0..ATTEMPTS {
-            say();
-            match self.stdout.recv_timeout(Duration::from_millis(100)) {
-                Ok(line) => return line,
+    /// Asks until the monitor, which may still be connecting, shows the answer.
+    fn listens(&self, session: &mut Session) {
+        let limit = Limit::new("zeek-client monitor to show something");
+        loop {
+            session.instances();
+            match self
+                .stdout
+                .recv_timeout(limit.left().min(Duration::from_millis(100)))
+            {
+                Ok(line) => {
+                    assert!(line.starts_with(&shown("get_instances_re")), "{line}");
+                    return;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => panic!("zeek-client monitor has ended"),
             }
         }
-        panic!("zeek-client monitor shows nothing")
     }
 
-    /// As an operator ends it.
-    pub(crate) fn interrupt(mut self) {
+    /// As an operator ends it. Returns what it has written to standard error.
+    fn interrupt(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
         end_of(&mut self.child, "zeek-client monitor");
+        self.stderr.iter().collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -102,7 +101,7 @@ fn error(number: u32) -> AgentMessage {
 }
 
 #[test]
-fn news_of_agents_are_logged_counted_and_shown_by_zeek_client_monitor() {
+fn news_of_agents_are_logged_counted_and_passed_on_to_those_alone_who_subscribe_to_them() {
     let mut controller = Controller::start(&["--name", "controller", "Broker::disable_ssl=T"]);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -113,11 +112,13 @@ fn news_of_agents_are_logged_counted_and_shown_by_zeek_client_monitor() {
     let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
     let mut session = Session::open(controller.websocket());
     while session.instances().is_empty() {}
-    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
-    let monitor = Monitor::start("1.5.0", controller.websocket());
-
-    let shown = monitor.show(|| agent.say(&runtime, &error(0)));
-    assert_eq!(shown, SHOWN);
+    let mut observer = Client::observing(controller.websocket());
+    let monitors = RELEASES.map(|release| Monitor::start(release, controller.websocket()));
+    for monitor in &monitors {
+        monitor.listens(&mut session);
+    }
+    // As a script does that takes the next message for the answer.
+    let mut script = Client::subscribed(controller.websocket());
     let change = AgentMessage::Change {
         instance: AGENT.into(),
         n: Node {
@@ -147,18 +148,32 @@ fn news_of_agents_are_logged_counted_and_shown_by_zeek_client_monitor() {
         (&log, "log", "all is well"),
     ] {
         agent.say(&runtime, said);
-        let line = line_about(&monitor.stderr, value);
-        assert!(
-            line.contains(&format!("notify_{event}")) && line.contains(AGENT),
-            "{line}"
-        );
-        // As it is, on the agent's topic.
-        observer.text_about(&format!("Management::Agent::API::notify_{event}"));
+        let text = observer.text_about(&format!("Management::Agent::API::notify_{event}"));
+        assert!(text.contains(topics::NEWS) && text.contains(value), "{text}");
     }
 
-    // A client that waits for an answer is not confused.
-    assert_eq!(session.instances(), [AGENT]);
-    monitor.interrupt();
+    let staged = r#"{"@data-type":"boolean","data":false}"#;
+    script.send_text(&request("get_configuration_request", "r", &[staged]));
+    let answer = script.text();
+    assert!(answer.contains("get_configuration_response"), "{answer}");
+    for monitor in monitors {
+        let answer = shown("get_configuration_response");
+        let limit = Limit::new("zeek-client monitor to show the answer");
+        loop {
+            let line = monitor.stdout.recv_timeout(limit.left()).expect("it is shown");
+            if line.starts_with(&answer) {
+                break;
+            }
+            // What others ask, they are answered.
+            let expected = ["get_instances_re", "get_configuration_request"];
+            assert!(
+                expected.iter().any(|event| line.starts_with(&shown(event))),
+                "{line}"
+            );
+        }
+        let stderr = monitor.interrupt();
+        assert!(!stderr.contains("notify_"), "{stderr}");
+    }
     let remains = controller.stop();
     let [(_, management_log)] = remains.management_logs.as_slice() else {
         panic!("{:?}", remains.management_logs)

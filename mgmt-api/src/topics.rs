@@ -9,6 +9,10 @@ pub const CONTROLLER: &str = "zeek/management/controller";
 /// Between the controller and its agents (`Management::Agent::topic_prefix`); see [`agent`].
 pub const AGENT_PREFIX: &str = "zeek/management/agent";
 
+/// From our controller to whoever wants to know what happens at its agents: their `notify_change`, `notify_error` and
+/// `notify_log`, in the form of Zeek 7.0 and later. Not below [`CONTROLLER`], where zeek-client would hear it.
+pub const NEWS: &str = "zeek/management/news";
+
 /// As [`CONTROLLER`], in Zeek 4.1 and 4.2 (`ClusterController::topic`).
 pub const CLUSTER_CONTROLLER: &str = "zeek/cluster-control/controller";
 
@@ -32,6 +36,20 @@ pub fn agent(prefix: &[u8], name: &[u8]) -> ZeekString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_who_subscribe_to_what_zeek_has_hear_no_news() {
+        let subscribed = [
+            CONTROLLER,
+            AGENT_PREFIX,
+            CLUSTER_CONTROLLER,
+            CLUSTER_AGENT_PREFIX,
+            NODE,
+        ];
+        for topic in subscribed {
+            assert!(!NEWS.starts_with(topic), "{topic}");
+        }
+    }
 
     #[test]
     fn agent_topics_are_prefix_slash_name() {

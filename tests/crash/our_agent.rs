@@ -8,7 +8,7 @@ use std::{
 
 use broker_codec::data::{Address, from_data};
 use mgmt_api::{
-    ClientRequest, ClusterRole, Configuration, Instance as InstanceRecord, Node, NodeStatus, State, topics,
+    ClientRequest, ClusterRole, Configuration, Instance as InstanceRecord, Node, NodeStatus, State,
 };
 use tempfile::TempDir;
 
@@ -76,7 +76,7 @@ fn nodes_of_our_agent_are_those_that_were_being_deployed_when_the_controller_was
 
     let after = configuration("after", &["new-1", "new-2", "new-3"]);
     let mut session = Session::open(controller.websocket());
-    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let mut observer = Client::observing(controller.websocket());
     assert!(session.ask(&stage_request(&after)).results()[0].success);
     session.send(&ClientRequest::Deploy {
         reqid: "never-answered".into(),

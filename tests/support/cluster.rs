@@ -11,7 +11,6 @@ use std::{
     thread,
 };
 
-use mgmt_api::topics;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use stand_ins::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
@@ -75,7 +74,7 @@ pub(crate) fn start_controller(home: &Arc<TempDir>, protection: &Protection, fur
 
 /// Asks the controller until its answer is good: again whenever an agent tells something.
 pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(&str) -> bool) {
-    let mut observer = Client::observing(controller.websocket(), topics::AGENT_PREFIX);
+    let mut observer = Client::observing(controller.websocket());
     let mut limit = Limit::new(format_args!("an answer to {event}"));
     for attempt in 0.. {
         // Not kept, as news may be long in coming: who does not answer pings is disconnected.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use mgmt_api::topics::{AGENT_PREFIX, NEWS};
 use tokio_tungstenite::tungstenite::{
     self, Message,
     protocol::{CloseFrame, WebSocket},
@@ -52,9 +53,9 @@ impl Client {
         Self::subscribed_to(address, "[]")
     }
 
-    /// Connects and subscribes to any topics that begin like this.
-    pub(crate) fn observing(address: SocketAddr, topic: &str) -> Self {
-        Self::subscribed_to(address, &format!("[\"{topic}\"]"))
+    /// Connects and subscribes to what is said to and by agents, and to news of them.
+    pub(crate) fn observing(address: SocketAddr) -> Self {
+        Self::subscribed_to(address, &format!("[\"{AGENT_PREFIX}\", \"{NEWS}\"]"))
     }
 
     /// The next text message that contains this. Others before it are passed over.

@@ -201,6 +201,14 @@ impl Port {
             protocol: Protocol::Tcp,
         }
     }
+
+    /// As Zeek's scripts write it: `80/unknown`, which is `80/?` in Broker's JSON.
+    pub fn in_zeek(self) -> String {
+        match self.protocol {
+            Protocol::Unknown => format!("{}/unknown", self.number),
+            _ => self.to_string(),
+        }
+    }
 }
 
 /// A point in time: nanoseconds since the Unix epoch.

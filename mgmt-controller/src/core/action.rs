@@ -73,9 +73,6 @@ pub enum Audience {
     Subscribers,
     /// This native peer and no other; and WebSocket clients that have subscribed to the topic.
     Peer(EndpointId),
-    /// WebSocket clients that have subscribed to the topic, but no native peers: native clients, which are old, take any
-    /// event on the controller's topic for the answer to their request.
-    WebSocketClients,
 }
 
 /// An event that the controller publishes.

@@ -2,14 +2,8 @@
 
 use std::time::Duration;
 
-use broker_codec::{
-    Data, EndpointId,
-    data::{ZeekString, to_data},
-};
-use mgmt_api::{
-    AgentMessage, AgentRequest, ClientResponse, Node, NodeStatus, RequestKind, ResultRecord, Role, State,
-    topics,
-};
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::{AgentMessage, AgentRequest, RequestKind, ResultRecord, topics};
 
 use super::{
     action::{Action, Audience, Level, Outgoing},
@@ -94,7 +88,7 @@ impl Controller {
                 self.answered(turn, RequestKind::Restart, &name, &reqid, results);
             }
             news @ (AgentMessage::Change { .. } | AgentMessage::Error { .. } | AgentMessage::Log { .. }) => {
-                self.news(turn, &name, topic, news);
+                self.news(turn, &name, news);
             }
         }
     }
@@ -170,12 +164,10 @@ impl Controller {
 
     /// Something happened at an agent.
     ///
-    /// DIFFERENCE(news): Zeek's controller ignores `notify_change`, `notify_error` and `notify_log`. Here they are
-    /// logged and passed on to WebSocket clients: as they are on the agent's topic, and as a `get_nodes_response`
-    /// whose request id is the event's name on the controller's topic. That is an event that `zeek-client monitor`
-    /// knows, and shows (its values at `-vvvv` only); clients that wait for an answer skip it because of the id.
-    fn news(&mut self, turn: &mut Turn, name: &ZeekString, topic: &ZeekString, news: AgentMessage) {
-        let (verb, instance, level, text, result) = match &news {
+    /// DIFFERENCE(news): Zeek's controller ignores `notify_change`, `notify_error` and `notify_log`. Here they are logged and
+    /// passed on as they are, on a topic of their own: on the others clients get what Zeek sends, and nothing else.
+    fn news(&mut self, turn: &mut Turn, name: &ZeekString, news: AgentMessage) {
+        let (verb, instance, level, text) = match &news {
             AgentMessage::Change {
                 instance,
                 n,
@@ -184,26 +176,15 @@ impl Controller {
             } => {
                 self.counters.agent_changes += 1;
                 let text = format!("{} {old} {new}", n.name);
-                ("notify_change", instance, Level::Info, text, changed(n, *new))
+                ("notify_change", instance, Level::Info, text)
             }
             AgentMessage::Error { instance, msg, node } => {
                 self.counters.agent_errors += 1;
-                let result = ResultRecord {
-                    node: Some(node.clone()).filter(|node| !node.is_empty()),
-                    ..ResultRecord::failure(ZeekString::default(), msg.clone())
-                };
-                let text = about(node, msg);
-                ("notify_error", instance, Level::Error, text, result)
+                ("notify_error", instance, Level::Error, about(node, msg))
             }
             AgentMessage::Log { instance, msg, node } => {
                 self.counters.agent_logs += 1;
-                let result = ResultRecord {
-                    node: Some(node.clone()).filter(|node| !node.is_empty()),
-                    data: Some(Data::String(msg.clone())),
-                    ..ResultRecord::success(ZeekString::default())
-                };
-                let text = about(node, msg);
-                ("notify_log", instance, Level::Info, text, result)
+                ("notify_log", instance, Level::Info, about(node, msg))
             }
             _ => return,
         };
@@ -213,22 +194,10 @@ impl Controller {
             return;
         }
         turn.log(level, format!("rx Management::Agent::API::{verb} {name} {text}"));
-        let reqid = ZeekString::from(verb);
-        let result = ResultRecord {
-            reqid: reqid.clone(),
-            instance: Some(name.clone()),
-            ..result
-        };
-        let shown = ClientResponse::new(RequestKind::GetNodes, reqid, vec![result]);
         turn.push(Action::Publish {
-            topic: topic.clone(),
+            topic: topics::NEWS.into(),
             event: Outgoing::News(Box::new(news)),
-            to: Audience::WebSocketClients,
-        });
-        turn.push(Action::Publish {
-            topic: self.settings.topic.clone(),
-            event: Outgoing::Client(shown),
-            to: Audience::WebSocketClients,
+            to: Audience::Subscribers,
         });
     }
 }
@@ -238,23 +207,5 @@ fn about(node: &ZeekString, msg: &ZeekString) -> String {
         msg.to_string()
     } else {
         format!("{node}: {msg}")
-    }
-}
-
-/// A node's new state, as in an answer to `get_nodes_request`.
-fn changed(node: &Node, state: State) -> ResultRecord {
-    let status = NodeStatus {
-        node: node.name.clone(),
-        state,
-        mgmt_role: Role::None,
-        cluster_role: node.role,
-        pid: None,
-        p: node.p,
-        metrics_port: node.metrics_port,
-    };
-    ResultRecord {
-        data: to_data(&[status]).ok(),
-        node: Some(node.name.clone()),
-        ..ResultRecord::success(ZeekString::default())
     }
 }

@@ -91,7 +91,7 @@ fn conflicts_with_agent_ports(config: &Configuration) -> Vec<ZeekString> {
                 b"node '",
                 &node.name,
                 b"' port ",
-                port.to_string().as_bytes(),
+                port.in_zeek().as_bytes(),
                 b" conflicts with agent port on instance '",
                 &node.instance,
                 b"'",
@@ -109,7 +109,7 @@ fn conflicts_with_controller_port(config: &Configuration, controller: Option<Por
                 b"node '",
                 &node.name,
                 b"' port ",
-                port.to_string().as_bytes(),
+                port.in_zeek().as_bytes(),
                 b" conflicts with controller port",
             ])
         })
@@ -124,7 +124,7 @@ fn repeated_node_ports(config: &Configuration) -> Vec<ZeekString> {
                 b"multiple nodes on instance '",
                 instance,
                 b"' using port ",
-                port.to_string().as_bytes(),
+                port.in_zeek().as_bytes(),
             ])
         })
         .collect()

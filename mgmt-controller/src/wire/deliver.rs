@@ -14,7 +14,7 @@ use mgmt_api::{
     dialect::{Published, Translation},
 };
 
-use super::{Link, Wire, read};
+use super::{Link, Party, Wire, read};
 use crate::core::{Audience, Input, Outgoing};
 
 /// An event of the core on its way out.
@@ -124,15 +124,14 @@ impl Wire {
                 self.deliver_to_subscribing_peers(&mut deliveries, publication);
                 self.deliver_to_clients(&mut deliveries, publication);
             }
-            Audience::WebSocketClients => self.deliver_to_clients(&mut deliveries, publication),
         }
         deliveries
     }
 
+    /// Only answers are translated for clients: news came with our controller.
     fn deliver_to_subscribing_peers(&self, deliveries: &mut Deliveries, publication: &Publication) {
-        let is_old = |link: &Link| link.lock().dialect() != Dialect::V7_0;
-        let old = self.peers.iter().filter(|(_, party)| is_old(&party.client));
-        let old: Vec<_> = old.collect();
+        let is_old = |party: &Party| publication.of_client && party.client.lock().dialect() != Dialect::V7_0;
+        let old: Vec<_> = self.peers.iter().filter(|(_, party)| is_old(party)).collect();
         let others = Among::Except(old.iter().map(|(peer, _)| **peer).collect());
         deliveries
             .native
@@ -146,7 +145,7 @@ impl Wire {
         }
     }
 
-    /// Only answers are translated for clients: what is said to and by agents they see as it is in the model.
+    /// As for native peers. What is said to and by agents clients see as it is in the model.
     fn deliver_to_clients(&self, deliveries: &mut Deliveries, publication: &Publication) {
         let mut old = Vec::new();
         if publication.of_client {
@@ -198,14 +197,35 @@ impl Wire {
     }
 }
 
-/// What WebSocket clients get: without metadata.
-pub(super) fn websocket(Published { topic, event }: Published) -> DataMessage {
-    let event = Event {
-        metadata: None,
-        ..event
-    };
+/// What WebSocket clients get: without metadata, and readable by zeek-client.
+pub(super) fn websocket(Published { topic, mut event }: Published) -> DataMessage {
+    event.metadata = None;
+    if event.args.iter().any(has_port_0) {
+        event.args = event.args.into_iter().map(without_port_0).collect();
+    }
     DataMessage {
         topic,
         data: event.into_data(),
+    }
+}
+
+/// In the tables of the API there are texts only.
+fn has_port_0(data: &Data) -> bool {
+    match data {
+        Data::Port(port) => port.number == 0,
+        Data::Vector(elements) => elements.iter().any(has_port_0),
+        Data::Set(elements) => elements.iter().any(has_port_0),
+        _ => false,
+    }
+}
+
+/// DIFFERENCE(no-port-0): Zeek's controller passes a port 0 on, as the one of a node that was given it. zeek-client fails at the whole
+/// message (`zeekclient/brokertypes.py`, `Port`, in 1.2.0 to 1.5.0). Here there is no port instead.
+fn without_port_0(data: Data) -> Data {
+    match data {
+        Data::Port(port) if port.number == 0 => Data::None,
+        Data::Vector(elements) => Data::Vector(elements.into_iter().map(without_port_0).collect()),
+        Data::Set(elements) => Data::Set(elements.into_iter().map(without_port_0).collect()),
+        other => other,
     }
 }

@@ -154,8 +154,6 @@ fn native_peers_get_an_empty_list_of_metadata_and_clients_get_none() {
     assert_eq!(sent.websocket, [(Among::everyone(), message(AGENT, event))]);
     let gone = publication(Audience::Peer(EndpointId::NIL));
     assert_eq!(wire.deliver(&gone).native, []);
-    let clients = publication(Audience::WebSocketClients);
-    assert_eq!(wire.deliver(&clients).native, []);
 }
 
 #[test]

@@ -63,6 +63,7 @@ transcript::transcripts!(
     stage_config_conflict_node_agent_ports,
     stage_config_conflict_node_controller_port,
     stage_config_conflict_node_ports,
+    stage_config_conflict_on_port_without_protocol,
     stage_config_empty,
     stage_config_invalid_naming,
     stage_config_many_errors,

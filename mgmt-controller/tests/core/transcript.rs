@@ -311,7 +311,6 @@ fn print(action: &Action, out: &mut String) {
                     let letter = char::from(peer.as_bytes()[0]);
                     writeln!(out, "< send {letter} {topic} {name} {fields}")
                 }
-                Audience::WebSocketClients => writeln!(out, "< show {topic} {name} {fields}"),
             }
         }
     }

@@ -107,10 +107,7 @@ impl Value for Port {
     }
 
     fn show(&self) -> String {
-        match self.protocol {
-            Protocol::Unknown => format!("{}/unknown", self.number),
-            _ => self.to_string(),
-        }
+        self.in_zeek()
     }
 }
 

@@ -1,0 +1,95 @@
+//! A port 0, as a client that writes JSON by itself can give one to a node, and the real zeek-client, whose own class for ports knows
+//! no such number and fails at the whole message.
+
+use std::collections::BTreeMap;
+
+use broker_codec::data::{Port, Protocol};
+use broker_endpoint::tls::TlsConfig;
+use mgmt_api::{ClusterRole, Configuration, Instance, Node, State};
+
+use crate::support::{
+    agent::{StandIn, Way},
+    controller::Controller,
+    session::Session,
+    zeek_client::ZeekClient,
+};
+
+const AGENT: &str = "agent-1";
+
+fn configuration(listen_port: Option<Port>) -> Configuration {
+    let no_port = |protocol| Port { number: 0, protocol };
+    let node = |name: &str, p, metrics_port| Node {
+        name: name.into(),
+        instance: AGENT.into(),
+        role: ClusterRole::Worker,
+        state: State::Running,
+        p: Some(p),
+        scripts: None,
+        options: None,
+        interface: None,
+        cpu_affinity: None,
+        env: BTreeMap::new(),
+        metrics_port: Some(metrics_port),
+    };
+    // The last can be read, though it is strange.
+    let unknown = Port {
+        number: 80,
+        protocol: Protocol::Unknown,
+    };
+    Configuration {
+        id: "c1".into(),
+        instances: [Instance {
+            name: AGENT.into(),
+            host: "127.0.0.1".parse().expect("an address"),
+            listen_port,
+        }]
+        .into(),
+        nodes: [
+            node("a", no_port(Protocol::Tcp), no_port(Protocol::Unknown)),
+            node("b", unknown, Port::tcp(9000)),
+        ]
+        .into(),
+    }
+}
+
+#[test]
+fn every_zeek_client_can_read_a_cluster_in_which_a_port_is_0() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started");
+    let mut controller = Controller::start(&["--name", "controller", "Broker::disable_ssl=T"]);
+    let way = Way::Connect(controller.broker());
+    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
+    let mut session = Session::open(controller.websocket());
+    while session.instances().is_empty() {}
+    let mut run = |release: &str, arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let outcome = ZeekClient::release(release).run(controller.websocket(), &arguments, None);
+        assert_eq!(
+            outcome.exit, 0,
+            "zeek-client {release} {arguments:?}: {outcome:?}"
+        );
+        outcome.stdout
+    };
+    for release in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
+        let mut config = configuration(Some(Port::tcp(0)));
+        config.nodes = [].into();
+        session.stage(&config);
+        let config = run(release, &["get-config"]);
+        assert!(config.contains(&format!("[instances]\n{AGENT}\n")), "{config}");
+
+        session.stage(&configuration(None));
+        let config = run(release, &["get-config"]);
+        assert_eq!(config.matches("\nport = ").count(), 1, "{config}");
+        assert!(config.contains("\nport = 80\n"), "{config}");
+        run(release, &["deploy"]);
+        run(release, &["get-config", "--deployed"]);
+        let nodes = run(release, &["get-nodes"]);
+        assert_eq!(nodes.matches("\"port\": ").count(), 1, "{nodes}");
+        run(release, &["restart"]);
+    }
+    agent.kill(&runtime);
+    controller.stop();
+}
