@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
 };
@@ -18,6 +18,7 @@ use crate::support::{
     cluster::{Daemon, agent_binary},
     controlling::Controlling,
     limit::output_of,
+    open_to_others,
 };
 
 const NAME: &str = "agent-1";
@@ -203,6 +204,9 @@ fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
     let ready: Value = serde_json::from_slice(&ready).expect("it is JSON");
     assert_eq!((&ready["version"], &ready["name"]), (&1.into(), &NAME.into()));
     let id = ready["broker_id"].as_str().expect("an id").to_owned();
+    for written in [&home.path().join("state/nodes"), &home.path().join("ready.json")] {
+        assert_eq!(open_to_others(written), Vec::<PathBuf>::new());
+    }
     agent.stop();
 
     assert!(!home.path().join("ready.json").exists());

@@ -4,7 +4,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::Arc,
     thread,
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 use crate::support::{
     controller::{Controller, Remains, STORE, binary},
     limit::{Limit, end_of, output_of},
+    open_to_others,
     session::Session,
     websocket::{Client, request},
 };
@@ -177,6 +179,31 @@ fn the_process_is_called_as_asked() {
             .expect("it exists")
     );
     controller.stop();
+}
+
+/// The store holds what nodes have in their environment.
+#[test]
+fn what_it_writes_is_not_for_everyone_and_what_is_there_and_is_gets_a_warning() {
+    let home = Arc::new(home());
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(binary());
+    let controller = Controller::start_in(&home, command, &NAME);
+    let dir = controller.working_dir("controller");
+    controller.stop();
+    let written = [dir.parent().expect("it has one"), &home.path().join("spool")];
+    for directory in written {
+        assert_eq!(open_to_others(directory), Vec::<PathBuf>::new());
+    }
+    let store = dir.join(STORE);
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let ready = home.path().join("ready.json");
+    assert_eq!(open_to_others(&ready), Vec::<PathBuf>::new());
+    let stderr = controller.stop().stderr;
+    let warning = format!("{} has mode 0644", store.display());
+    let line = stderr.lines().find(|line| line.contains(&warning));
+    let line = line.unwrap_or_else(|| panic!("{stderr}"));
+    assert!(line.contains(" WARN ") && line.contains("chmod 640 "), "{line}");
 }
 
 /// Logrotate sends SIGHUP; USR1 and others come from scripts that take it for another program.

@@ -416,6 +416,37 @@ fn production_code_below_the_sans_io_line_names_no_clock_file_socket_or_thread()
     report("I/O below the sans-IO line", &violations);
 }
 
+/// `mgmt_host::files` gives what a daemon makes a mode that others than the owner and its group have no use of.
+#[test]
+fn daemons_make_files_and_directories_by_one_module() {
+    const MAKERS: [&str; 4] = [
+        "fs::write",
+        "File::create",
+        "fs::create_dir",
+        "fs::create_dir_all",
+    ];
+    let daemon = |path: &Path| {
+        let text = path.to_string_lossy();
+        ["mgmt-host/src/", "mgmt-controller/src/", "mgmt-agent/src/"]
+            .iter()
+            .any(|folder| text.starts_with(folder))
+            && !text.ends_with("/tests.rs")
+            && text != "mgmt-host/src/files.rs"
+    };
+    let mut violations = Vec::new();
+    for (path, text) in rust_files().filter(|(path, _)| daemon(path)) {
+        for (number, line) in production_code(&text) {
+            for maker in MAKERS.iter().filter(|maker| names(line, maker)) {
+                violations.push(format!("{}:{number}: {maker}", path.display()));
+            }
+            if line.contains("OpenOptions::new()") && !text.contains(".mode(0o600)") {
+                violations.push(format!("{}:{number}: OpenOptions without a mode", path.display()));
+            }
+        }
+    }
+    report("files without a mode", &violations);
+}
+
 #[test]
 fn no_file_is_too_long() {
     let mut violations = Vec::new();

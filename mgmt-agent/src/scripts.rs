@@ -13,7 +13,7 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::tls::TlsConfig;
-use mgmt_host::config::Value;
+use mgmt_host::{config::Value, files};
 
 use crate::{
     config::{Config, ZeekCommand},
@@ -134,7 +134,7 @@ fn fill_in(script: &str, values: &[(&str, &str)]) -> String {
 /// Writes a file whole or not at all: a node may be reading it.
 fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
     let write = || -> io::Result<()> {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        path.parent().map_or(Ok(()), files::create_dir_all)?;
         let temporary = path.with_extension("zeek.tmp");
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

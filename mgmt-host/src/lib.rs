@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`attempts`] | which of many failed attempts an operator hears of |
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
+//! | [`files`] | modes of what is written |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
 //! | [`management_log`] | `management-<name>.log` |
@@ -19,6 +20,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod attempts;
 pub mod config;
+pub mod files;
 pub mod journal;
 pub mod lock;
 pub mod management_log;

@@ -1,12 +1,14 @@
 //! A lock on a file, which keeps a second process off what the first one has.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use fs4::{FileExt, TryLockError};
+
+use crate::files;
 
 /// Longest note about a holder that is read back, in bytes.
 const HOLDER_MAX: u64 = 64;
@@ -44,10 +46,9 @@ impl Lock {
             path: path.clone(),
             source,
         };
-        let mut file = OpenOptions::new()
+        let mut file = files::options()
             .read(true)
             .write(true)
-            .create(true)
             .truncate(false)
             .open(&path)
             .map_err(failed)?;

@@ -1,14 +1,13 @@
 //! The ready file: how scripts learn that a daemon listens, and where.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 
-use crate::runtime::HostError;
+use crate::{files, runtime::HostError};
 
 /// Writes the file whole or not at all; who sees it can connect.
 pub fn write(path: &Path, content: &impl Serialize) -> Result<(), HostError> {
@@ -18,7 +17,7 @@ pub fn write(path: &Path, content: &impl Serialize) -> Result<(), HostError> {
         let temporary = PathBuf::from(temporary);
         let mut text = serde_json::to_vec(content)?;
         text.push(b'\n');
-        fs::File::create(&temporary)?.write_all(&text)?;
+        files::write(&temporary, &text)?;
         fs::rename(&temporary, path)
     };
     write().map_err(|source| failed(path, source))

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use crate::files;
 use mgmt_api::Now;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -78,7 +79,7 @@ pub fn block_on<E: From<HostError>>(daemon: impl Future<Output = Result<(), E>>)
 /// Creates and enters the working directory. Zeek's processes work in their own; so do core dumps, and whatever else looks for
 /// files there.
 pub fn enter(path: &Path) -> Result<(), HostError> {
-    std::fs::create_dir_all(path)
+    files::create_dir_all(path)
         .and_then(|()| std::env::set_current_dir(path))
         .map_err(|source| HostError::WorkingDir {
             path: path.to_path_buf(),

@@ -19,7 +19,11 @@ pub(crate) mod store;
 pub(crate) mod websocket;
 pub(crate) mod zeek_client;
 
-use std::{env, path::Path};
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 /// The workspace's folder: fixtures and private environments are found from here.
 pub(crate) fn workspace_root() -> &'static Path {
@@ -38,6 +42,23 @@ pub(crate) fn missing(package: &str, what: &str) {
     not_tested(&format!(
         "{what}, for want of {package}; scripts/check.sh --setup installs it"
     ));
+}
+
+/// What lies below a directory, itself included, and can be used by others than its owner and group, or changed by its group.
+pub(crate) fn open_to_others(directory: &Path) -> Vec<PathBuf> {
+    let mut open = Vec::new();
+    let mut queue = vec![directory.to_path_buf()];
+    while let Some(path) = queue.pop() {
+        let metadata = fs::symlink_metadata(&path).expect("it is there");
+        if metadata.is_dir() {
+            let entries = fs::read_dir(&path).expect("a directory can be read");
+            queue.extend(entries.map(|entry| entry.expect("it can be read").path()));
+        }
+        if metadata.permissions().mode() & 0o027 != 0 {
+            open.push(path);
+        }
+    }
+    open
 }
 
 /// Says what cannot be tested on this machine.

@@ -61,6 +61,14 @@ impl TlsConfig {
             Self::ServerCertificate(_) => "server certificate",
         }
     }
+
+    /// The certificate that we show, and its key, if we do.
+    pub const fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Off | Self::Anonymous => None,
+            Self::Mutual { identity, .. } | Self::ServerCertificate(identity) => Some(identity),
+        }
+    }
 }
 
 /// A certificate and its private key.

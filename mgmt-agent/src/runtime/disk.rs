@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    io,
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
+use mgmt_host::files;
 use tokio::sync::mpsc;
 
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.
@@ -77,7 +78,7 @@ impl Disk {
 fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
     for job in jobs {
         let outcome = match job {
-            Job::MakeDirectory(path) => match fs::create_dir_all(OsStr::from_bytes(&path)) {
+            Job::MakeDirectory(path) => match files::create_dir_all(Path::new(OsStr::from_bytes(&path))) {
                 Ok(()) => continue,
                 Err(error) => Done::DirectoryFailed {
                     path,

@@ -37,6 +37,7 @@ use broker_endpoint::EndpointError;
 use jiff::Timestamp;
 use mgmt_api::{Level, Now};
 use mgmt_host::{
+    files,
     journal::{Journal, Seed},
     lock::{Lock, LockError},
     management_log::ManagementLog,
@@ -157,6 +158,8 @@ impl Runtime {
             mgmt_host::ready::remove(path)?;
         }
         enter(&config.working_dir)?;
+        let key = config.broker_tls.identity().map(|identity| &*identity.key);
+        files::warn_of_open([&*config.working_dir].into_iter().chain(key));
         let lock =
             Lock::acquire(&config.working_dir.join("mgmt-agent")).map_err(|source| RunError::Lock {
                 path: config.working_dir.clone(),

@@ -2,6 +2,7 @@
 
 use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc, thread, time::Duration};
 
+use mgmt_host::files;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -160,7 +161,7 @@ impl Record {
 
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let temporary = path.with_extension("json.tmp");
-        fs::write(&temporary, serde_json::to_vec(self)?)?;
+        files::write(&temporary, &serde_json::to_vec(self)?)?;
         fs::rename(temporary, path)
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::tls::TlsConfig;
-use mgmt_host::config::Value;
+use mgmt_host::{config::Value, files};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -121,7 +121,7 @@ impl Launch {
 
     /// What its processes are known by; its directory is made if need be.
     fn mark(&self) -> io::Result<Mark> {
-        fs::create_dir_all(&self.directory)?;
+        files::create_dir_all(&self.directory)?;
         Mark::new(&self.directory, &self.arguments)
     }
 
@@ -133,7 +133,7 @@ impl Launch {
     fn start(&self) -> io::Result<Process> {
         let mark = self.mark()?;
         let (variable, value) = mark.variable();
-        let file = |name| fs::File::create(self.directory.join(name));
+        let file = |name| files::create(&self.directory.join(name));
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(&self.arguments)

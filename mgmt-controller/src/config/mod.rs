@@ -12,7 +12,7 @@ mod websocket_tls;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -89,6 +89,16 @@ impl Config {
             effective: resolver.effective,
             ..config
         })
+    }
+
+    /// The files of private keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Path> {
+        let websocket = match &self.websocket_tls {
+            WebSocketTls::Off => None,
+            WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) => tls.identity(),
+        };
+        let identities = self.broker_tls.identity().into_iter().chain(websocket);
+        identities.map(|identity| &*identity.key)
     }
 
     /// What `dump-config` prints, as text.

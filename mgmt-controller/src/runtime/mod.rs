@@ -36,6 +36,7 @@ use broker_endpoint::{
 use jiff::Timestamp;
 use mgmt_api::{ClientRequest, ClientResponse, Now};
 use mgmt_host::{
+    files,
     journal::{Journal, Seed},
     management_log::ManagementLog,
     process::{self, with_causes},
@@ -132,6 +133,12 @@ impl Runtime {
         let (store, restored) = Store::open(&config.store_dir)?;
         report(&store, &restored);
         enter(&config.working_dir)?;
+        let store_file = store.path();
+        files::warn_of_open(
+            [&*config.working_dir, &*config.store_dir, store_file]
+                .into_iter()
+                .chain(config.keys()),
+        );
 
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
         let wire = Wire::new(config.settings.clone(), config.assumed);

@@ -28,7 +28,10 @@ use broker_codec::{
 };
 use bytes::BytesMut;
 use mgmt_api::Configuration;
-use mgmt_host::lock::{Lock, LockError};
+use mgmt_host::{
+    files,
+    lock::{Lock, LockError},
+};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, ffi, params,
     types::ValueRef,
@@ -412,6 +415,8 @@ impl Store {
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
+    // SQLite makes files that everyone can read, and gives its journal the mode of the file. If it cannot be made, SQLite says why.
+    let _ = files::options().write(true).create_new(true).open(path);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
@@ -478,7 +483,7 @@ fn create_dir_durably(dir: &Path) -> io::Result<()> {
     if let Some(parent) = parent {
         create_dir_durably(parent)?;
     }
-    match fs::create_dir(dir) {
+    match files::create_dir(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }

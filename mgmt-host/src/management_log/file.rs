@@ -10,7 +10,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{format, rotation};
 use mgmt_api::Level;
 
-use crate::config::RotationConfig;
+use crate::{config::RotationConfig, files};
 
 /// `management-<node>.log`, written as Zeek's ASCII writer does: created with its first record, rotated at multiples of
 /// an interval and at the end.
@@ -123,13 +123,13 @@ impl LogFile {
         }
         // DIFFERENCE(unrotated-log-kept): with rotation, a file that is still there could not be rotated, and is appended to; Zeek
         // overwrites it. Without rotation a log lives as long as the process, as with Zeek.
-        let mut options = fs::OpenOptions::new();
+        let mut options = files::options();
         if self.rotation.is_some() {
             options.append(true);
         } else {
             options.write(true).truncate(true);
         }
-        let mut file = options.create(true).open(&self.path)?;
+        let mut file = options.open(&self.path)?;
         let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
         file.write_all(&format::header(&name, &format::date(now, &self.zone)))?;
         Ok(file)

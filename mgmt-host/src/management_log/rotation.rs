@@ -10,7 +10,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::format;
-use crate::config::RotationConfig;
+use crate::{config::RotationConfig, files};
 
 /// What marks a log as not yet rotated: a file of this prefix beside it (`Ascii.cc, shadow_file_prefix`).
 const SHADOW_PREFIX: &str = ".shadow.";
@@ -45,7 +45,7 @@ pub(super) fn shadow_of(log: &Path) -> PathBuf {
 pub(super) fn write_shadow(log: &Path) -> io::Result<()> {
     let shadow = shadow_of(log);
     let temporary = shadow.with_file_name(prefixed(".tmp", &shadow));
-    let written = fs::write(&temporary, ".log\n\n")
+    let written = files::write(&temporary, b".log\n\n")
         .and_then(|()| fs::File::open(&temporary)?.sync_all())
         .and_then(|()| fs::rename(&temporary, &shadow));
     if written.is_err() {
@@ -65,7 +65,7 @@ pub(super) fn write_shadow(log: &Path) -> io::Result<()> {
 pub(super) fn retire(log: &Path, queue: &Path, opened: &str, closed: &str) -> io::Result<PathBuf> {
     let extension = extension_in(&shadow_of(log)).unwrap_or_else(|| String::from(".log"));
     // As Zeek: without the queue's directory the log is rotated where it is (`Manager::FormatRotationPath`).
-    let queue = match fs::create_dir_all(queue) {
+    let queue = match files::create_dir_all(queue) {
         Ok(()) => queue,
         Err(error) => {
             tracing::warn!(dir = %queue.display(), %error, "cannot create the directory of rotated logs");

@@ -1,0 +1,107 @@
+//! The files and directories that a daemon makes, none of which is for everyone: configurations hold secrets, such as `env` of nodes.
+//!
+//! Modes are at most these, whatever the umask; a tighter umask stays tighter. The processes that an agent starts keep the umask that
+//! it was given: who may read the logs of nodes is as before.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// Of a directory: its group may look.
+pub const DIRECTORY_MODE: u32 = 0o750;
+
+/// Of a file: its group may read.
+pub const FILE_MODE: u32 = 0o640;
+
+/// What nobody but the owner, and a group that may read, should have.
+const LOOSE: u32 = 0o027;
+
+/// Makes a directory and those above it, unless they are there.
+pub fn create_dir_all(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)
+}
+
+/// Makes a directory in one that is there.
+pub fn create_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(DIRECTORY_MODE).create(path)
+}
+
+/// How to open a file that is made if it is not there.
+pub fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(FILE_MODE);
+    options
+}
+
+/// Makes a file, or empties one that is there.
+pub fn create(path: &Path) -> io::Result<File> {
+    options().write(true).truncate(true).open(path)
+}
+
+/// Makes a file with this content.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    create(path)?.write_all(content)
+}
+
+/// What is wrong with the mode of something that holds secrets, with the command that mends it. Something that is not there is in order.
+pub fn too_open(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok()?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    let path = path.display();
+    (mode & LOOSE != 0).then(|| {
+        format!(
+            "{path} has mode {mode:04o}: others than its owner and group can use it, or its group can change it. To mend it: chmod {:o} {path}",
+            mode & !LOOSE
+        )
+    })
+}
+
+/// Warns of what is open to others: made by an earlier release, by Zeek, or by hand.
+pub fn warn_of_open<'a>(paths: impl IntoIterator<Item = &'a Path>) {
+    for problem in paths.into_iter().filter_map(too_open) {
+        tracing::warn!("{problem}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_is_not_for_everyone() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("a/b");
+        create_dir_all(&dir).unwrap();
+        create_dir_all(&dir).unwrap();
+        write(&dir.join("file"), b"secret").unwrap();
+        for path in [dir.parent().unwrap(), &dir, &dir.join("file")] {
+            assert_eq!(mode(path) & LOOSE, 0, "{}", path.display());
+            assert_eq!(too_open(path), None);
+        }
+    }
+
+    #[test]
+    fn what_is_open_to_others_is_named_with_the_command_that_mends_it() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("store");
+        assert_eq!(too_open(&file), None, "it is not there");
+        write(&file, b"").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+        let problem = too_open(&file).unwrap();
+        assert!(problem.contains("has mode 0664"), "{problem}");
+        assert!(
+            problem.ends_with(&format!("chmod 640 {}", file.display())),
+            "{problem}"
+        );
+    }
+}
