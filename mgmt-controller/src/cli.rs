@@ -84,6 +84,9 @@ pub struct SettingArgs {
     /// Of 0.1.0
     #[arg(long, hide = true, value_parser = replaced)]
     peer_api: Option<Infallible>,
+    /// How long the controller's own rotated logs stay in `log-queue` where no archiver fetches them; 0sec for ever [default: 30 days]
+    #[arg(long, value_name = "INTERVAL")]
+    pub keep_logs: Option<String>,
     /// Where to serve zeek-client, or `off` [Zeek: `listen_address_websocket`, `listen_port_websocket`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub websocket_listen: Option<Listener>,

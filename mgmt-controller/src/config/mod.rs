@@ -78,6 +78,7 @@ impl Config {
     pub fn read(args: &SettingArgs, environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut resolver = Resolver::gather(&names::SCHEMA, environment, &args.host);
         resolver.flag(names::NAME, args.name.as_deref(), "--name");
+        resolver.flag(KEEP_LOGS, args.keep_logs.as_deref(), "--keep-logs");
         resolver.listener_flag(WEBSOCKET, args.websocket_listen.as_ref(), "--websocket-listen");
         resolver.listener_flag(BROKER, args.listen.as_ref(), "--listen");
         resolver.flag(names::AGENT_API, args.agent_api.as_deref(), "--agent-api");
@@ -112,6 +113,9 @@ impl Config {
     }
 }
 
+const KEEP_LOGS: &str = "keep logs";
+/// Long enough to look into what happened, and a day's logs are small.
+const DEFAULT_KEEP: Duration = Duration::from_secs(30 * 86_400);
 const WEBSOCKET: (&str, &str) = (names::LISTEN_ADDRESS_WEBSOCKET, names::LISTEN_PORT_WEBSOCKET);
 const BROKER: (&str, &str) = (names::LISTEN_ADDRESS, names::LISTEN_PORT);
 
@@ -134,7 +138,11 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         clients: resolver.take(names::CLIENT_API, today.clients).value,
         ..today
     };
-    let management_log = resolver.management_log(&directories.spool);
+    let mut management_log = resolver.management_log(&directories.spool);
+    let keep = resolver.take(KEEP_LOGS, DEFAULT_KEEP).value;
+    if let Some(rotation) = &mut management_log.rotation {
+        rotation.keep = (!keep.is_zero()).then_some(keep);
+    }
     Config {
         name,
         store_dir: join_plain(&directories.working, &store_directory),

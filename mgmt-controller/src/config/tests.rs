@@ -214,9 +214,20 @@ fn every_setting_can_be_assigned_and_is_shown() {
                 interval: Duration::from_secs(1_800),
                 base: TimeOfDay { minutes: 90 },
                 dir: PathBuf::from("/q"),
+                keep: Some(Duration::from_secs(30 * 86_400)),
             }),
         }
     );
+}
+
+#[test]
+fn rotated_logs_are_kept_for_a_time_or_for_ever() {
+    let keep = |argument: &str| {
+        let rotation = read(&[argument]).unwrap().management_log.rotation;
+        rotation.unwrap().keep
+    };
+    assert_eq!(keep("--keep-logs=2hrs"), Some(Duration::from_secs(7_200)));
+    assert_eq!(keep("--keep-logs=0sec"), None);
 }
 
 /// What is not shown under its own name shows as the setting that it is the default of.

@@ -62,6 +62,8 @@ pub struct RotationConfig {
     pub base: TimeOfDay,
     /// Where rotated files go, absolute.
     pub dir: PathBuf,
+    /// How long the daemon's own rotated files stay there; none for ever, as where an archiver fetches them.
+    pub keep: Option<Duration>,
 }
 
 /// How standard error is written.

@@ -337,7 +337,12 @@ impl<'a> Resolver<'a> {
         LogConfig {
             level,
             field_bytes_max: usize::try_from(field_bytes_max).unwrap_or(usize::MAX),
-            rotation: (!interval.is_zero()).then_some(RotationConfig { interval, base, dir }),
+            rotation: (!interval.is_zero()).then_some(RotationConfig {
+                interval,
+                base,
+                dir,
+                keep: None,
+            }),
         }
     }
 

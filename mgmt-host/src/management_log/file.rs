@@ -3,6 +3,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -46,6 +47,15 @@ impl LogFile {
             (Some(config), Some(dir)) => rotation::retire_leftovers(dir, &config.dir, &self.zone),
             _ => Vec::new(),
         }
+    }
+
+    /// Deletes rotated files of this log that have been kept for long enough.
+    pub(super) fn expire(&self, now: SystemTime) -> Vec<io::Result<PathBuf>> {
+        let config = self.rotation.as_ref();
+        let before = config.and_then(|config| Some((&config.dir, now.checked_sub(config.keep?)?)));
+        before.map_or_else(Vec::new, |(dir, before)| {
+            rotation::expire(&self.path, dir, before)
+        })
     }
 
     /// When [`Self::rotate`] is due.

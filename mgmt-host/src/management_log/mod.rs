@@ -18,7 +18,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -177,6 +177,7 @@ impl Writer {
         for outcome in self.file.retire_leftovers() {
             self.note_rotation(outcome.map(Some), "leftover log");
         }
+        self.expire();
         loop {
             let now = Timestamp::now();
             let wait = self
@@ -236,6 +237,21 @@ impl Writer {
         if self.file.due().is_some_and(|due| now >= due) {
             let outcome = self.file.rotate(now);
             self.note_rotation(outcome, "log");
+            self.expire();
+        }
+    }
+
+    fn expire(&mut self) {
+        for outcome in self.file.expire(SystemTime::now()) {
+            match outcome {
+                Ok(path) => {
+                    tracing::info!(path = %path.display(), "deleted a rotated log that was kept for long enough");
+                }
+                Err(error) => self.failed(
+                    &error,
+                    "cannot delete a rotated log that was kept for long enough",
+                ),
+            }
         }
     }
 

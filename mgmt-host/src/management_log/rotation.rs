@@ -5,6 +5,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -85,6 +86,34 @@ pub(super) fn retire(log: &Path, queue: &Path, opened: &str, closed: &str) -> io
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(target),
     }
+}
+
+/// Deletes what was rotated of a log into the queue and was last written before a time. Returns the names and the failures.
+///
+/// DIFFERENCE(own-logs-expire): on a host without an agent, which has the archiver, Zeek's rotated logs stay for ever.
+pub(super) fn expire(log: &Path, queue: &Path, before: SystemTime) -> Vec<io::Result<PathBuf>> {
+    let prefix = format!("{}__", log.file_stem().unwrap_or_default().to_string_lossy());
+    let old = |path: &Path| -> io::Result<bool> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(metadata.is_file() && metadata.modified()? < before)
+    };
+    let entries = match fs::read_dir(queue) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![Err(error)],
+    };
+    let ours = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    ours.map(|entry| entry.path())
+        .filter_map(|path| match old(&path) {
+            Ok(true) => Some(fs::remove_file(&path).map(|()| path)),
+            Ok(false) => None,
+            // An archiver may have been faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect()
 }
 
 /// Rotates every log in the directory that an earlier process left behind when it crashed, ours or Zeek's
@@ -170,6 +199,7 @@ mod tests {
             interval,
             base: TimeOfDay { minutes },
             dir: PathBuf::new(),
+            keep: None,
         }
     }
 

@@ -19,6 +19,7 @@ fn rotation(dir: &Path) -> RotationConfig {
         interval: HOUR,
         base: TimeOfDay::default(),
         dir: dir.join("log-queue"),
+        keep: None,
     }
 }
 
@@ -330,4 +331,34 @@ fn a_log_is_opened_anew_only_if_it_was_moved() {
         new.starts_with("#separator") && new.contains("second") && !new.contains("first"),
         "{new}"
     );
+}
+
+/// Where no archiver fetches them, they would fill the disk.
+#[test]
+fn rotated_logs_are_deleted_after_a_time_and_only_ours() {
+    let home = tempfile::tempdir().unwrap();
+    let queue = home.path().join("log-queue");
+    let names = [
+        "conn__2026-11-22-00-00-00__2026-11-22-01-00-00__.log",
+        "management-controller-2__2026-11-22-00-00-00__2026-11-22-01-00-00__.log",
+        "management-controller__2026-11-22-00-00-00__2026-11-22-01-00-00__.log",
+    ];
+    fs::create_dir(&queue).unwrap();
+    for name in names {
+        fs::write(queue.join(name), "").unwrap();
+    }
+    let config = RotationConfig {
+        keep: Some(2 * HOUR),
+        ..rotation(home.path())
+    };
+    let log = LogFile::new(home.path(), "controller", Some(config), TimeZone::UTC);
+    let now = SystemTime::now();
+    assert_eq!(log.expire(now + HOUR).len(), 0);
+    let outcomes = log.expire(now + 3 * HOUR);
+    assert!(
+        matches!(&*outcomes, [Ok(path)] if path.ends_with(names[2])),
+        "{outcomes:?}"
+    );
+    assert_eq!(names_in(&queue), names[..2]);
+    assert_eq!(log_in(home.path()).expire(now + 3 * HOUR).len(), 0, "for ever");
 }
