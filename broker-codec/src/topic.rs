@@ -3,6 +3,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::data::Excerpt;
+
 /// The longest topic, in bytes: an envelope carries the length in 16 bits.
 pub const TOPIC_LEN_MAX: usize = 65_535;
 
@@ -100,13 +102,13 @@ impl AsRef<[u8]> for Topic {
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&String::from_utf8_lossy(&self.0))
+        fmt::Display::fmt(&Excerpt::new(&self.0), f)
     }
 }
 
 impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
+        fmt::Debug::fmt(&Excerpt::new(&self.0), f)
     }
 }
 

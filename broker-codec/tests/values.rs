@@ -14,7 +14,7 @@ use broker_codec::{
     Data,
     binary::{self, DecodeErrorKind},
     control::{RoutingUpdate, RoutingUpdateError},
-    data::Kind,
+    data::{Excerpt, Kind},
     frame::{FrameDecoder, FrameError},
     json::{self, JsonErrorKind},
     testing::{self, Mutator},
@@ -144,10 +144,15 @@ fn json_is_a_fixpoint() {
 #[test]
 fn values_are_printed_as_broker_does() {
     for [bytes, _, printed] in corpus() {
-        let data = binary::decode(&bytes).unwrap();
-        let printed = String::from_utf8_lossy(&printed);
-        if !lost_a_subnormal(&bytes) {
-            assert_eq!(data.to_string(), printed);
+        if lost_a_subnormal(&bytes) {
+            continue;
+        }
+        let shown = binary::decode(&bytes).unwrap().to_string();
+        // But for what must not reach a terminal, and for the ends of long strings.
+        let printed = Excerpt::new(&printed).at_most(usize::MAX).to_string();
+        match shown.split_once('\u{2026}') {
+            Some((start, _)) => assert!(printed.starts_with(start), "{shown}"),
+            None => assert_eq!(shown, printed),
         }
     }
 }

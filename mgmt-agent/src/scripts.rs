@@ -44,7 +44,7 @@ pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<Pa
     let directory = config.working_dir.join("scripts");
     let path = directory.join("supervisor.zeek");
     if !zeek.has_shim {
-        let topic = config.settings.shim_topic.to_string();
+        let topic = config.settings.shim_topic.to_str_lossy();
         write_file(
             &directory.join("shim.zeek"),
             &fill_in(SHIM, &[("SHIM_TOPIC", &topic)]),
@@ -90,7 +90,7 @@ fn node(config: &Config, agent: Coordinates) -> String {
         &[
             ("AGENT_ADDRESS", &agent.address.to_string()),
             ("AGENT_PORT", &agent.port.show()),
-            ("NODE_TOPIC", &config.settings.agent.node_topic.to_string()),
+            ("NODE_TOPIC", &config.settings.agent.node_topic.to_str_lossy()),
             ("LOG_QUEUE", &queue),
         ],
     )
@@ -106,8 +106,8 @@ fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
         SUPERVISOR,
         &[
             ("SHIM", shim),
-            ("SHIM_TOPIC", &config.settings.shim_topic.to_string()),
-            ("CONTROL_TOPIC", &config.settings.supervisor.topic.to_string()),
+            ("SHIM_TOPIC", &config.settings.shim_topic.to_str_lossy()),
+            ("CONTROL_TOPIC", &config.settings.supervisor.topic.to_str_lossy()),
             ("ADDRESS", &config.supervisor.host),
         ],
     );

@@ -41,7 +41,7 @@ pub use controller::{ClientRequest, ClientResponse, RequestKind};
 pub use dialect::{Dialect, DialectError, Translator};
 pub use enums::{ClusterRole, Role, State};
 pub use ids::{IdSource, SequentialIds, UniqueIds};
-pub use log::Level;
+pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
 pub use requests::{REQID_BYTES_MAX, RequestTable};

@@ -30,6 +30,10 @@ impl fmt::Display for Level {
     }
 }
 
+/// How many bytes are shown of what a peer says in whole sentences, such as an error or the last output of a node. Of a name there are
+/// [`Excerpt::LEN_MAX`](broker_codec::data::Excerpt::LEN_MAX).
+pub const MESSAGE_BYTES_MAX: usize = 2048;
+
 /// As Zeek joins values in its log: `a, b, c`.
 pub fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
     items

@@ -11,7 +11,10 @@ use broker_codec::{
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::enums::{ClusterRole, Role, State};
+use crate::{
+    MESSAGE_BYTES_MAX,
+    enums::{ClusterRole, Role, State},
+};
 
 /// A Zeek configuration option and its value (`Management::Option`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,7 +167,7 @@ impl fmt::Display for ResultRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.success, &self.error) {
             (true, _) => f.write_str("success")?,
-            (false, Some(error)) => write!(f, "error ({error})")?,
+            (false, Some(error)) => write!(f, "error ({})", error.excerpt(MESSAGE_BYTES_MAX))?,
             (false, None) => f.write_str("error")?,
         }
         let details = [

@@ -416,12 +416,6 @@ struct EventDeserializer<'de> {
     args: Elements<'de>,
 }
 
-impl EventDeserializer<'_> {
-    fn display_name(&self) -> String {
-        String::from_utf8_lossy(self.name).into_owned()
-    }
-}
-
 impl<'de> de::Deserializer<'de> for EventDeserializer<'de> {
     type Error = DataError;
 
@@ -445,12 +439,11 @@ impl<'de> de::Deserializer<'de> for EventDeserializer<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DataError> {
-        let known = std::str::from_utf8(self.name).is_ok_and(|name| variants.contains(&name));
-        if !known {
-            return Err(DataError::new(DataErrorKind::UnknownEvent(self.display_name())));
-        }
-        let name = self.display_name();
-        visitor.visit_enum(self).map_err(|error| error.in_field(&name))
+        let known = variants.iter().find(|name| name.as_bytes() == self.name);
+        let Some(name) = known else {
+            return Err(DataError::new(DataErrorKind::UnknownEvent(self.name.into())));
+        };
+        visitor.visit_enum(self).map_err(|error| error.in_field(name))
     }
 
     fn is_human_readable(&self) -> bool {

@@ -1,9 +1,9 @@
 use std::fmt;
 
-use super::{Data, DataRef};
+use super::{Data, DataRef, Excerpt};
 
 /// As Broker prints values (`data.cc`, `convert`): `T` and `F`, `nil`, `(a, b)`, `{a, b}`, `{k -> v}`, strings bare.
-/// For people and logs: not every value can be told from every other, and invalid UTF-8 is replaced by U+FFFD.
+/// For people and logs: not every value can be told from every other, and of each string there is an [`Excerpt`].
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         DataRef::from(self).fmt(f)
@@ -20,7 +20,7 @@ impl fmt::Display for DataRef<'_> {
             Self::Integer(value) => value.fmt(f),
             Self::Real(value) if value.0.is_nan() => f.write_str("nan"),
             Self::Real(value) => write!(f, "{:.6}", value.0),
-            Self::String(value) | Self::EnumValue(value) => f.write_str(&String::from_utf8_lossy(value)),
+            Self::String(value) | Self::EnumValue(value) => Excerpt::new(value).fmt(f),
             Self::Address(value) => value.fmt(f),
             Self::Subnet(value) => value.fmt(f),
             Self::Port(value) => value.fmt(f),

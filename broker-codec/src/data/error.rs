@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Kind;
+use super::{Kind, ZeekString, bounded};
 
 /// A value does not have the shape that a Rust type asks for, or the reverse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,9 +40,9 @@ pub enum DataErrorKind {
         found: usize,
     },
     /// No event of this name is declared in the API that was asked.
-    UnknownEvent(String),
+    UnknownEvent(ZeekString),
     /// An enum has no value of this name.
-    UnknownEnumValue(String),
+    UnknownEnumValue(ZeekString),
     /// Text was asked for and the bytes of the string are not UTF-8.
     NotUtf8,
     /// The Rust type has no counterpart among Broker's kinds.
@@ -53,7 +53,7 @@ pub enum DataErrorKind {
     Shape(&'static str),
     /// No message of Zeek has this type.
     UnknownMessageType(u64),
-    /// Anything that serde's visitors report.
+    /// Anything that serde's visitors report, escaped and cut.
     Custom(String),
 }
 
@@ -86,7 +86,7 @@ impl DataError {
     /// The same error seen from one level above, where its value belongs to `key`.
     #[must_use]
     pub(crate) fn in_entry(self, key: &dyn fmt::Display) -> Self {
-        self.below(&format!("[{key}]"))
+        self.below(&format!("[{}]", bounded(key)))
     }
 
     fn below(self, segment: &str) -> Self {
@@ -114,8 +114,8 @@ impl fmt::Display for DataErrorKind {
                 let plural = if *expected == 1 { "" } else { "s" };
                 write!(f, "expected {expected} argument{plural}, got {found}")
             }
-            Self::UnknownEvent(name) => write!(f, "unknown event `{}`", name.escape_debug()),
-            Self::UnknownEnumValue(name) => write!(f, "unknown enum value `{}`", name.escape_debug()),
+            Self::UnknownEvent(name) => write!(f, "unknown event `{name}`"),
+            Self::UnknownEnumValue(name) => write!(f, "unknown enum value `{name}`"),
             Self::NotUtf8 => f.write_str("string is not UTF-8"),
             Self::Unsupported(what) => write!(f, "{what} has no counterpart in Broker's data model"),
             Self::DuplicateKey => f.write_str("duplicate key"),
@@ -128,16 +128,16 @@ impl fmt::Display for DataErrorKind {
 
 impl serde::ser::Error for DataError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(DataErrorKind::Custom(text.to_string()))
+        Self::new(DataErrorKind::Custom(bounded(&text)))
     }
 }
 
 impl serde::de::Error for DataError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(DataErrorKind::Custom(text.to_string()))
+        Self::new(DataErrorKind::Custom(bounded(&text)))
     }
 
     fn unknown_variant(variant: &str, _expected: &'static [&'static str]) -> Self {
-        Self::new(DataErrorKind::UnknownEnumValue(variant.to_owned()))
+        Self::new(DataErrorKind::UnknownEnumValue(variant.into()))
     }
 }

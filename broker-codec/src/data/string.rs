@@ -1,13 +1,21 @@
-use std::{borrow::Borrow, fmt, ops::Deref};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    ops::Deref,
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, SeqAccess, Visitor},
 };
 
+use super::Excerpt;
+
 /// A Zeek string: any bytes, usually but not necessarily UTF-8.
 ///
-/// Compared bytewise, as Zeek and Broker do. [`fmt::Display`] replaces invalid UTF-8 by U+FFFD.
+/// Compared bytewise, as Zeek and Broker do. Text from outside that is shown to people has this type, whatever it came in:
+/// what [`fmt::Display`] and [`fmt::Debug`] write is an [`Excerpt`], escaped and cut. The bytes themselves are had by
+/// [`Self::as_bytes`], [`Self::as_str`] and [`Self::to_str_lossy`] only.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ZeekString(Vec<u8>);
 
@@ -20,6 +28,16 @@ impl ZeekString {
     /// The text, if the bytes are valid UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
+    }
+
+    /// All of the text, with U+FFFD for what is not UTF-8: for data, such as a path or a value of JSON, not for people.
+    pub fn to_str_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+
+    /// The text as it may be shown to people, longer than a name: at most so many bytes of it.
+    pub fn excerpt(&self, bytes_max: usize) -> Excerpt<'_> {
+        Excerpt::new(&self.0).at_most(bytes_max)
     }
 
     /// The bytes, without copying them.
@@ -50,13 +68,13 @@ impl Borrow<[u8]> for ZeekString {
 
 impl fmt::Display for ZeekString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&String::from_utf8_lossy(&self.0))
+        fmt::Display::fmt(&Excerpt::new(&self.0), f)
     }
 }
 
 impl fmt::Debug for ZeekString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
+        fmt::Debug::fmt(&Excerpt::new(&self.0), f)
     }
 }
 

@@ -105,10 +105,10 @@ pub enum Close {
     #[error("{}", if .0.is_nil() { "peer has the nil endpoint id" } else { "peer has our own endpoint id" })]
     UnusableId(EndpointId),
     /// The peer refused.
-    #[error("dropped by the peer: {} ({})", .0.code, excerpt(&.0.description))]
+    #[error("dropped by the peer: {} ({})", .0.code, .0.description)]
     Dropped(DropConn),
     /// The router refused.
-    #[error("refused: {}", excerpt(&.0.description))]
+    #[error("refused: {}", .0.description)]
     Refused(Refusal),
     /// The peer took too long.
     #[error("handshake timed out while waiting for {awaited}")]
@@ -116,15 +116,6 @@ pub enum Close {
         /// What was awaited.
         awaited: Awaited,
     },
-}
-
-/// A description fit for a log: a peer chooses it.
-fn excerpt(description: &ZeekString) -> String {
-    const LEN_MAX: usize = 200;
-    match description.get(..LEN_MAX) {
-        Some(start) if start.len() < description.len() => format!("{}...", start.escape_ascii()),
-        _ => description.escape_ascii().to_string(),
-    }
 }
 
 /// What a handshake waits for: its state without the data.

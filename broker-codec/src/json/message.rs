@@ -228,5 +228,7 @@ impl Members {
 }
 
 fn string(member: Option<ZeekString>, name: &'static str) -> Result<String, JsonError> {
-    member.map(|string| string.to_string()).ok_or(missing(name))
+    member
+        .map(|string| string.to_str_lossy().into_owned())
+        .ok_or(missing(name))
 }

@@ -145,7 +145,7 @@ impl TlsContext {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
             .unwrap_or_else(|| PeerCertificate {
-                subject: "unknown subject".to_owned(),
+                subject: "unknown subject".into(),
                 names: Vec::new(),
             });
         let subject = certificate.subject;
@@ -321,10 +321,11 @@ fn verify(trusted: bool, chain: &mut X509StoreContextRef, accepted: &[String], r
     let right_name = !of_peer
         || accepted.is_empty()
         || certificate.as_ref().is_some_and(|certificate| {
-            certificate
-                .names
-                .iter()
-                .any(|name| accepted.iter().any(|other| other.eq_ignore_ascii_case(name)))
+            certificate.names.iter().any(|name| {
+                accepted
+                    .iter()
+                    .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+            })
         });
     if trusted && right_name {
         return true;
@@ -335,7 +336,7 @@ fn verify(trusted: bool, chain: &mut X509StoreContextRef, accepted: &[String], r
     let own = chain.chain().and_then(|chain| chain.get(0)).map(describe);
     let culprit = match (own, certificate) {
         (Some(own), Some(issuer)) if !of_peer => Some(PeerCertificate {
-            subject: format!("{}, issued under {}", own.subject, issuer.subject),
+            subject: format!("{}, issued under {}", own.subject, issuer.subject).into(),
             ..own
         }),
         (_, certificate) => certificate,
@@ -356,10 +357,9 @@ fn describe(certificate: &X509Ref) -> PeerCertificate {
         }
         subject.push_str(entry.object().nid().short_name().unwrap_or("?"));
         subject.push('=');
-        // Whoever made the certificate chose these characters, and they go into logs.
-        subject.extend(value.escape_debug());
+        subject.push_str(&value);
         if entry.object().nid() == Nid::COMMONNAME {
-            names.push(value);
+            names.push((*value).into());
         }
     }
     for name in certificate.subject_alt_names().into_iter().flatten() {
@@ -371,11 +371,15 @@ fn describe(certificate: &X509Ref) -> PeerCertificate {
             },
             _ => continue,
         };
+        let text = text.into();
         if !names.contains(&text) {
             names.push(text);
         }
     }
-    PeerCertificate { subject, names }
+    PeerCertificate {
+        subject: subject.into(),
+        names,
+    }
 }
 
 pub(super) fn describe_session<S>(stream: &Stream<S>) -> String {
@@ -440,7 +444,7 @@ impl TlsError {
             reason_code::PEER_DID_NOT_RETURN_A_CERTIFICATE => Self::NoPeerCertificate,
             // The caller knows whose, and why.
             reason_code::CERTIFICATE_VERIFY_FAILED => Self::Untrusted {
-                subject: "unknown subject".to_owned(),
+                subject: "unknown subject".into(),
                 reason,
             },
             reason_code::ALERT_NO_CERTIFICATE | reason_code::ALERT_CERTIFICATE_REQUIRED => Self::OursMissing,

@@ -1,5 +1,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
+use broker_codec::data::ZeekString;
+
 use super::Passphrase;
 
 /// TLS cannot be set up as configured.
@@ -115,13 +117,13 @@ pub enum TlsError {
     #[error("certificate of the peer ({subject}) has expired; renew it, and check the clocks")]
     Expired {
         /// The subject of the certificate.
-        subject: String,
+        subject: ZeekString,
     },
     /// The other side's certificate is before its time.
     #[error("certificate of the peer ({subject}) is not valid yet; check the clocks")]
     NotYetValid {
         /// The subject of the certificate.
-        subject: String,
+        subject: ZeekString,
     },
     /// The other side's certificate is not signed by our CA, or its chain is incomplete.
     #[error(
@@ -129,7 +131,7 @@ pub enum TlsError {
     )]
     Untrusted {
         /// The subject of the certificate.
-        subject: String,
+        subject: ZeekString,
         /// What the TLS library says.
         reason: String,
     },
@@ -137,9 +139,9 @@ pub enum TlsError {
     #[error("certificate of the peer ({subject}) names {}, but we accept {}", list(.names), list(.accepted))]
     WrongName {
         /// The subject of the certificate.
-        subject: String,
+        subject: ZeekString,
         /// The names in it.
-        names: Vec<String>,
+        names: Vec<ZeekString>,
         /// The names that are accepted.
         accepted: Vec<String>,
     },
@@ -182,10 +184,14 @@ const fn plaintext_name(first: Option<u8>) -> &'static str {
     }
 }
 
-fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "nobody".to_owned()
-    } else {
-        names.join(", ")
+fn list(names: &[impl ToString]) -> String {
+    /// A certificate may have thousands.
+    const SHOWN_MAX: usize = 16;
+    let mut shown: Vec<String> = names.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+    match names.len() {
+        0 => return "no one".to_owned(),
+        len if len > SHOWN_MAX => shown.push(format!("{} more", len - SHOWN_MAX)),
+        _ => {}
     }
+    shown.join(", ")
 }

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use broker_codec::data::ZeekString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 pub use context::{TlsContext, library_version};
@@ -270,9 +271,9 @@ impl Connection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
     /// The subject, as in `CN=agent-1, O=Example`.
-    pub subject: String,
+    pub subject: ZeekString,
     /// The common names and the subject alternative names (DNS names and IP addresses).
-    pub names: Vec<String>,
+    pub names: Vec<ZeekString>,
 }
 
 /// A connection with or without TLS.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use broker_codec::{
+    data::ZeekString,
     json::DataMessage,
     websocket::{Accepted, CloseCode, Rejection, ServerSession},
 };
@@ -203,10 +204,9 @@ impl<T: Send + 'static> Connection<T> {
                 let info = ClientInfo {
                     client,
                     peer: self.peer,
-                    // A session is only opened for names of ASCII.
-                    application_name: application_name.and_then(|name| String::from_utf8(name).ok()),
+                    application_name: application_name.map(ZeekString::from),
                 };
-                let application = info.application_name.as_deref();
+                let application = info.application_name.as_ref().map(tracing::field::display);
                 tracing::debug!(%client, peer = %self.peer, application, "client connected");
                 // A panic, be it in the function that admits messages, must end this connection only.
                 let conversation = AssertUnwindSafe(self.converse(&mut socket, session, info));
@@ -406,13 +406,13 @@ impl<T: Send + 'static> Connection<T> {
         let client = self.client;
         match cause {
             CloseCause::Client | CloseCause::Terminating => {
-                tracing::debug!(%client, peer = %self.peer, ?cause, %code, reason, "client disconnected");
+                tracing::debug!(%client, peer = %self.peer, ?cause, %code, %reason, "client disconnected");
             }
             // zeek-client always ends so.
             CloseCause::Vanished => {
-                tracing::debug!(%client, peer = %self.peer, reason, "client vanished");
+                tracing::debug!(%client, peer = %self.peer, %reason, "client vanished");
             }
-            _ => tracing::warn!(%client, peer = %self.peer, ?cause, %code, reason, "client disconnected"),
+            _ => tracing::warn!(%client, peer = %self.peer, ?cause, %code, %reason, "client disconnected"),
         }
         let farewell = async {
             // Makes room, and sends the answer to the CLOSE frame of the client.
@@ -433,7 +433,7 @@ impl<T: Send + 'static> Connection<T> {
 /// What a message of a client comes to.
 enum Outcome<T> {
     Subscribed {
-        topics: Vec<broker_codec::data::ZeekString>,
+        topics: Vec<ZeekString>,
         ack: String,
     },
     Published {

@@ -1,4 +1,4 @@
-use broker_codec::websocket::CloseCode;
+use broker_codec::{data::ZeekString, websocket::CloseCode};
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError, protocol::CloseFrame};
 
 use super::CloseCause;
@@ -11,13 +11,13 @@ const REASON_LEN_MAX: usize = 123;
 pub(super) struct Ending {
     pub(super) cause: CloseCause,
     pub(super) code: CloseCode,
-    pub(super) reason: String,
+    pub(super) reason: ZeekString,
     /// Whether there is still someone to send a CLOSE frame to.
     pub(super) goodbye: bool,
 }
 
 impl Ending {
-    pub(super) fn ours(cause: CloseCause, code: CloseCode, reason: impl Into<String>) -> Self {
+    pub(super) fn ours(cause: CloseCause, code: CloseCode, reason: impl Into<ZeekString>) -> Self {
         Self {
             cause,
             code,
@@ -27,8 +27,8 @@ impl Ending {
     }
 
     pub(super) fn by_client(frame: Option<CloseFrame>) -> Self {
-        let (code, reason) = frame.map_or((CloseCode::NO_STATUS, String::new()), |frame| {
-            (CloseCode(frame.code.into()), frame.reason.as_str().to_owned())
+        let (code, reason) = frame.map_or((CloseCode::NO_STATUS, ZeekString::default()), |frame| {
+            (CloseCode(frame.code.into()), frame.reason.as_str().into())
         });
         Self {
             cause: CloseCause::Client,
@@ -38,7 +38,7 @@ impl Ending {
         }
     }
 
-    fn vanished(reason: impl Into<String>) -> Self {
+    fn vanished(reason: impl Into<ZeekString>) -> Self {
         Self {
             cause: CloseCause::Vanished,
             code: CloseCode::ABNORMAL,
@@ -80,7 +80,7 @@ impl Ending {
     pub(super) fn frame(&self) -> CloseFrame {
         CloseFrame {
             code: self.code.0.into(),
-            reason: truncated(&self.reason, REASON_LEN_MAX).into(),
+            reason: truncated(&self.reason.to_str_lossy(), REASON_LEN_MAX).into(),
         }
     }
 }

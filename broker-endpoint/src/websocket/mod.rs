@@ -77,7 +77,7 @@ pub struct ClientInfo {
     /// Where it comes from.
     pub peer: SocketAddr,
     /// Its `X-Application-Name` header, if it sent one; ASCII letters, digits and `/_-.=:*@` only.
-    pub application_name: Option<String>,
+    pub application_name: Option<ZeekString>,
 }
 
 /// What the owner of a [`WebSocketServer`] hears.
@@ -111,6 +111,6 @@ pub enum WebSocketEvent<T> {
         /// [`CloseCode::ABNORMAL`] if there was none.
         code: CloseCode,
         /// The reason, from us or from the client.
-        reason: String,
+        reason: ZeekString,
     },
 }

@@ -243,7 +243,7 @@ async fn the_application_name_is_checked_and_reported() {
     let Some(WebSocketEvent::Connected(info)) = server.recv().await else {
         panic!("not connected")
     };
-    assert_eq!(info.application_name.as_deref(), Some("zeek-client/1.5.0"));
+    assert_eq!(info.application_name, Some("zeek-client/1.5.0".into()));
     assert_eq!(info.peer, client.stream.local_addr().unwrap());
 }
 

@@ -90,7 +90,7 @@ async fn a_client_that_does_not_read_is_closed_and_delays_nobody() {
             () = publisher.publish_event(TOPIC, &event) => count += 1,
         }
     };
-    assert!(reason.starts_with("reading too slowly: "), "{reason}");
+    assert!(reason.starts_with(b"reading too slowly: "), "{reason}");
     let counters = server.counters();
     assert_eq!(counters.closes[&CloseCause::Overflow], 1);
     assert!(counters.messages_out < count);
@@ -135,7 +135,7 @@ async fn a_slow_client_learns_why_it_is_closed() {
     assert_eq!(slow.rest().await, b"");
     loop {
         if let Some(WebSocketEvent::Disconnected { reason: reported, .. }) = server.recv().await {
-            assert_eq!(reported, reason);
+            assert_eq!(reported, *reason);
             break;
         }
     }

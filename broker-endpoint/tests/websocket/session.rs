@@ -81,7 +81,7 @@ async fn the_owner_hears_of_a_client_from_its_beginning_to_its_end() {
         Some(WebSocketEvent::Disconnected {
             client: id,
             code: CloseCode(4321),
-            reason: "done".to_owned()
+            reason: "done".into()
         })
     );
     assert_eq!(server.counters().closes[&CloseCause::Client], 1);

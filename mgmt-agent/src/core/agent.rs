@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now, RequestTable,
-    ResultRecord, log::bracketed, topics,
+    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, MESSAGE_BYTES_MAX, NodeMessage, Now,
+    RequestTable, ResultRecord, log::bracketed, topics,
 };
 
 use super::{
@@ -234,7 +234,7 @@ impl Agent {
             },
             Report::Created { id, outcome } => {
                 if let (Some(Purpose::Create(node)), Err(reason)) = (self.commands.remove(&id), outcome) {
-                    self.not_created(turn, &node, &id, &reason.to_string());
+                    self.not_created(turn, &node, &id, &reason.excerpt(MESSAGE_BYTES_MAX).to_string());
                 }
             }
             Report::Restarted { id, existed } => {

@@ -101,7 +101,7 @@ impl Launch {
         let port_of_its_own = Port::tcp(config.supervisor.port).show();
         arguments.push(format!("Broker::default_port={port_of_its_own}"));
         arguments.extend(tls_arguments(&config.broker_tls));
-        let state = config.settings.agent.state_dir.to_string();
+        let state = config.settings.agent.state_dir.to_str_lossy().into_owned();
         let environment = [
             ("ZEEK_AGENT_ADDR", agent.address.to_string()),
             ("ZEEK_AGENT_PORT", agent.port.show()),

@@ -147,7 +147,7 @@ impl Dialect {
             dialect: self,
             source,
         };
-        let unknown = || DataError::new(DataErrorKind::UnknownEvent(event.name.to_string()));
+        let unknown = || DataError::new(DataErrorKind::UnknownEvent(event.name.clone()));
         let row = self.row(&event.name).ok_or_else(|| fail(unknown()))?;
         let model = row.model.ok_or_else(|| fail(unknown()))?;
         let args = row

@@ -269,6 +269,8 @@ impl Shape {
                 }
             }
             (Self::Only(shape), value) => shape.describe(path, value, lines),
+            // Whole and as it is.
+            (_, Data::String(value)) => lines.push(format!("{path} = {}", value.to_str_lossy())),
             (_, value) => lines.push(format!("{path} = {value}")),
         }
     }
@@ -307,7 +309,7 @@ pub(super) fn enum_value(name: &str) -> Data {
 }
 
 fn unknown(name: &ZeekString) -> Result<Data, DataError> {
-    Err(DataError::new(DataErrorKind::UnknownEnumValue(name.to_string())))
+    Err(DataError::new(DataErrorKind::UnknownEnumValue(name.clone())))
 }
 
 fn each(

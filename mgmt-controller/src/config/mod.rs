@@ -217,7 +217,7 @@ fn settings(resolver: &mut Resolver<'_>, broker: &Listener) -> Settings {
     let default = Settings::default();
     Settings {
         topic: resolver
-            .take(names::TOPIC, default.topic.to_string())
+            .take(names::TOPIC, default.topic.to_str_lossy().into_owned())
             .value
             .into(),
         agent_topic_prefix: default.agent_topic_prefix,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentMessage, AgentRequest, RequestKind, ResultRecord, topics};
+use mgmt_api::{AgentMessage, AgentRequest, MESSAGE_BYTES_MAX, RequestKind, ResultRecord, topics};
 
 use super::{
     action::{Action, Audience, Level, Outgoing},
@@ -203,6 +203,7 @@ impl Controller {
 }
 
 fn about(node: &ZeekString, msg: &ZeekString) -> String {
+    let msg = msg.excerpt(MESSAGE_BYTES_MAX);
     if node.is_empty() {
         msg.to_string()
     } else {

@@ -213,7 +213,7 @@ fn operation(envelope: &Envelope, style: ValueStyle) -> Message {
         sender: envelope.sender,
         receiver: (!envelope.receiver.is_nil()).then_some(envelope.receiver),
         ttl: (envelope.ttl != TTL_DEFAULT).then_some(envelope.ttl),
-        topic: envelope.topic.to_string(),
+        topic: text(envelope.topic.as_bytes()),
     };
     let payload = &envelope.payload;
     let malformed = |header, error: &dyn std::fmt::Display| Message::Malformed {

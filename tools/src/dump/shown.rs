@@ -75,13 +75,13 @@ impl Serialize for Plain<'_> {
             Data::Integer(value) => serializer.serialize_i64(*value),
             Data::Real(value) if value.0.is_finite() => serializer.serialize_f64(value.0),
             Data::Real(value) => serializer.collect_str(&value.0),
-            Data::String(value) => serializer.collect_str(value),
+            Data::String(value) => serializer.serialize_str(&value.to_str_lossy()),
             Data::Address(value) => serializer.collect_str(value),
             Data::Subnet(value) => serializer.collect_str(value),
             Data::Port(value) => serializer.collect_str(value),
             Data::Timestamp(value) => serializer.collect_str(value),
             Data::Timespan(value) => serializer.collect_str(value),
-            Data::EnumValue(value) => serializer.collect_str(value),
+            Data::EnumValue(value) => serializer.serialize_str(&value.0.to_str_lossy()),
             Data::Set(elements) => all(elements.iter(), serializer),
             Data::Vector(elements) => all(elements.iter(), serializer),
             Data::Table(entries) => {
@@ -181,7 +181,7 @@ impl Content {
         let show = |data: &Data| Shown::new(data, style);
         if let Ok(event) = Event::from_data(data.clone()) {
             return Self::Event {
-                event: event.name.to_string(),
+                event: event.name.to_str_lossy().into_owned(),
                 args: Shown::all(&event.args, style),
                 metadata: event
                     .metadata
@@ -255,9 +255,9 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 pub(super) fn topics(topics: &[Topic]) -> Vec<String> {
-    topics.iter().map(Topic::to_string).collect()
+    topics.iter().map(|topic| text(topic.as_bytes())).collect()
 }
 
 pub(super) fn strings(strings: &[ZeekString]) -> Vec<String> {
-    strings.iter().map(ZeekString::to_string).collect()
+    strings.iter().map(|string| text(string.as_bytes())).collect()
 }

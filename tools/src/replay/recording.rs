@@ -12,7 +12,10 @@ use broker_codec::{
 
 use mgmt_api::{Dialect, SupervisorLayout};
 
-use super::capture::{Capture, Connection, Content, Message, Protocol};
+use super::{
+    capture::{Capture, Connection, Content, Message, Protocol},
+    statement::lossy,
+};
 use crate::tcp::{Addresses, Speaker};
 
 /// Whose place the peer under test takes.
@@ -136,7 +139,7 @@ impl Cast {
     fn speaks(&mut self, id: EndpointId, event: &Event) {
         let name = event.name.to_string();
         let first = match event.args.first() {
-            Some(Data::String(text)) => text.to_string(),
+            Some(Data::String(text)) => lossy(text),
             _ => String::new(),
         };
         if name.ends_with("Agent::API::notify_agent_hello") {
@@ -342,7 +345,7 @@ fn layout_of(event: &Event) -> Option<SupervisorLayout> {
 /// A string somewhere in a value that ends so.
 fn string_ending(data: &Data, end: &str) -> Option<String> {
     match data {
-        Data::String(text) => Some(text.to_string()).filter(|text| text.ends_with(end)),
+        Data::String(text) => Some(lossy(text)).filter(|text| text.ends_with(end)),
         Data::Vector(elements) => elements.iter().find_map(|element| string_ending(element, end)),
         Data::Table(entries) => entries.iter().find_map(|(_, value)| string_ending(value, end)),
         _ => None,

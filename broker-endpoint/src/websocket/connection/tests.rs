@@ -122,7 +122,7 @@ async fn pings_are_sent_at_the_interval_and_any_pong_answers_one() {
             None => panic!("not told"),
         }
     };
-    assert_eq!(disconnected, (CloseCode::INTERNAL, "Ping timeout".to_owned()));
+    assert_eq!(disconnected, (CloseCode::INTERNAL, "Ping timeout".into()));
     assert_eq!(
         world.shared.counters.snapshot(0).closes[&CloseCause::PingTimeout],
         1

@@ -15,7 +15,7 @@ use broker_codec::{
 };
 
 use super::{Context, Dialect, DialectError, detect::detect};
-use crate::{ResultRecord, topics};
+use crate::{MESSAGE_BYTES_MAX, ResultRecord, topics};
 use agent::Deployment;
 use controller::Phase;
 pub use refusal::{TextTooLong, check_texts};
@@ -264,7 +264,10 @@ fn as_one(reqid: ZeekString, instance: Option<ZeekString>, results: &[ResultReco
         .iter()
         .filter(|result| !result.success)
         .map(|result| {
-            let error = result.error.as_ref().map_or("failed".into(), ToString::to_string);
+            let error = match &result.error {
+                Some(error) => error.excerpt(MESSAGE_BYTES_MAX).to_string(),
+                None => "failed".into(),
+            };
             match &result.node {
                 Some(node) => format!("node {node} failed: {error}"),
                 None => error,
