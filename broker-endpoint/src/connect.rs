@@ -17,7 +17,9 @@ use tracing::{debug, error};
 
 use crate::{
     connection::{self, Connection, Outcome},
+    credit::Credits,
     endpoint::{EndpointEvent, PeerAddress, PeeringError, Report, Shared},
+    socket::Socket,
 };
 
 /// Connects to an address until told to stop; without an interval, once.
@@ -95,12 +97,15 @@ impl Dialer<'_> {
         let deadline = self.shared.now().saturating_add(config.handshake_timeout);
         connection::prepare(&stream);
         let protection = &self.shared.protection;
-        let transport = protection.connect(stream, config.handshake_timeout).await?;
+        let credits = Credits::new();
+        let socket = Socket::new(stream, Arc::clone(&credits));
+        let transport = protection.connect(socket, config.handshake_timeout).await?;
         let connection = Connection {
             shared: Arc::clone(self.shared),
             role: Role::Connector,
             address,
             dialled: Some(self.address.clone()),
+            credits,
             leave: self.stop.child_token(),
             deadline,
             handshake_slot: None,
@@ -165,7 +170,7 @@ const fn pause_after(lasted: Duration, retry: Duration) -> Duration {
     retry.saturating_sub(lasted)
 }
 
-type Opened = (Connection, crate::tls::Transport<TcpStream>);
+type Opened = (Connection, crate::tls::Transport<Socket>);
 
 /// Connects to the first address that lets us, each for at most `limit`; otherwise says why none did.
 async fn open_first(

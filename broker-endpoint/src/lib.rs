@@ -70,15 +70,18 @@
 mod among;
 mod connect;
 mod connection;
+mod credit;
 mod endpoint;
 mod error;
 mod listen;
+mod socket;
 #[cfg(test)]
 mod testing;
 pub mod tls;
 pub mod websocket;
 
 pub use among::Among;
+pub use credit::Credit;
 pub use endpoint::{
     EndReason, Endpoint, EndpointConfig, EndpointCounters, EndpointEvent, EndpointHandle, Message,
     OverflowPolicy, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError, PublishError,

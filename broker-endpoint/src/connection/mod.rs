@@ -23,6 +23,7 @@ pub(crate) use handshake::{REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
 pub(crate) use outbox::{Order, Outbox, OutboxLimits, Pushed, QueuedKind};
 
 use crate::{
+    credit::Credits,
     endpoint::{
         EndReason, EndpointEvent, HandshakeSlot, PeerAddress, PeerInfo, PeerSlot, PeeringError, Report,
         Shared,
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) address: SocketAddr,
     /// If we opened the connection: what for.
     pub(crate) dialled: Option<PeerAddress>,
+    /// What the peer may have under way.
+    pub(crate) credits: Arc<Credits>,
     /// Cancelled when the connection is to end: by BYE if it is a peering.
     pub(crate) leave: CancellationToken,
     /// When the handshake must be complete.

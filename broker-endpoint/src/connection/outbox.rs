@@ -7,7 +7,10 @@ use broker_codec::handshake::Admission;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use crate::endpoint::{EndReason, OverflowPolicy};
+use crate::{
+    credit::Hold,
+    endpoint::{EndReason, OverflowPolicy},
+};
 
 /// Up to this size, frames that wait are sent together.
 const BATCH_MAX: usize = 16 * 1024;
@@ -35,6 +38,8 @@ struct State {
     bytes: usize,
     orders: VecDeque<Order>,
     pongs: usize,
+    /// What [`Outbox::take`] yielded last keeps of its senders' credit.
+    taken: Vec<Hold>,
     closed: bool,
 }
 
@@ -42,6 +47,7 @@ struct State {
 struct Queued {
     frame: Bytes,
     kind: QueuedKind,
+    hold: Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +93,11 @@ impl Outbox {
     }
 
     pub(crate) fn push(&self, frame: Bytes, kind: QueuedKind) -> Pushed {
+        self.push_held(frame, kind, Hold::default())
+    }
+
+    /// As [`Self::push`], for what keeps somebody's credit until it is sent.
+    pub(crate) fn push_held(&self, frame: Bytes, kind: QueuedKind, hold: Hold) -> Pushed {
         let mut state = self.lock();
         if state.closed {
             return Pushed::Closed;
@@ -120,7 +131,7 @@ impl Outbox {
         // A connection that has something to send looks here when that is done. Waking one that is stuck for every message
         // would cost more than all others.
         let news = state.frames.is_empty();
-        state.frames.push_back(Queued { frame, kind });
+        state.frames.push_back(Queued { frame, kind, hold });
         drop(state);
         if news {
             self.changed.notify_one();
@@ -141,10 +152,11 @@ impl Outbox {
         self.lock().orders.pop_front()
     }
 
-    /// Takes the next bytes to send, and says how many frames they are. Small frames come together; a large one is not
-    /// copied.
+    /// Takes the next bytes to send, and says how many frames they are: when those before have been sent. Small frames come
+    /// together; a large one is not copied.
     pub(crate) fn take(&self) -> Option<(Bytes, usize)> {
         let mut state = self.lock();
+        state.taken.clear();
         let first = state.pop()?;
         let next_fits = |state: &State, len: usize| {
             state
@@ -214,12 +226,14 @@ impl State {
         let queued = self.frames.pop_front()?;
         self.bytes -= queued.frame.len();
         self.pongs -= usize::from(queued.kind == QueuedKind::Pong);
+        self.taken.push(queued.hold);
         Some(queued.frame)
     }
 
     fn close(&mut self) {
         self.closed = true;
         self.frames = VecDeque::new();
+        self.taken = Vec::new();
         self.bytes = 0;
         self.pongs = 0;
     }

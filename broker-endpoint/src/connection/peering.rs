@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::{Connection, Order, QueuedKind, Registration, inbound};
 use crate::{
+    credit::Credits,
     endpoint::{EndReason, EndpointConfig, Message, Report, Shared},
     tls::{TlsError, Transport},
 };
@@ -212,7 +213,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     }
 
     fn deliver(&mut self, envelope: Envelope) -> Result<(), EndReason> {
-        let mut delivery: Delivery<'_> = Box::pin(deliver(self.shared, self.peering.peer(), envelope));
+        let mut delivery: Delivery<'_> = Box::pin(deliver(
+            self.shared,
+            &self.connection.credits,
+            self.peering.peer(),
+            envelope,
+        ));
         match delivery.as_mut().now_or_never() {
             Some(Ok(())) => Ok(()),
             Some(Err(bad)) => self.reject(&BadMessage::Payload(bad)),
@@ -264,8 +270,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     }
 }
 
-/// Brings a message to the owner of the endpoint, as soon as there is memory for it and room in the queue.
-async fn deliver(shared: &Shared, peer: EndpointId, envelope: Envelope) -> Result<(), BadPayload> {
+/// Brings a message to the owner of the endpoint, as soon as the peer has credit for it, and there is memory for it and room in the
+/// queue.
+async fn deliver(
+    shared: &Shared,
+    credits: &Credits,
+    peer: EndpointId,
+    envelope: Envelope,
+) -> Result<(), BadPayload> {
+    let mut credit = Some(credits.acquire(envelope.payload.len()).await);
     let memory = shared
         .reserve_memory(EndpointConfig::weight(envelope.payload.len()))
         .await;
@@ -276,11 +289,22 @@ async fn deliver(shared: &Shared, peer: EndpointId, envelope: Envelope) -> Resul
     };
     drop(payload);
     shared.counters.ignored.add(contents.ignored);
+    if contents.messages.len() > 1 {
+        // Each message of a batch needs its own, or a batch would be a way around it.
+        credit = None;
+    }
     for data in contents.messages {
-        let topic = topic.clone();
-        shared
-            .deliver_message(Message { peer, topic, data }, memory.clone())
-            .await;
+        let credit = match credit.take() {
+            Some(credit) => credit,
+            None => credits.acquire(0).await,
+        };
+        let message = Message {
+            peer,
+            topic: topic.clone(),
+            data,
+            credit,
+        };
+        shared.deliver_message(message, memory.clone()).await;
     }
     Ok(())
 }

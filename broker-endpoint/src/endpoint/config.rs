@@ -96,8 +96,8 @@ impl EndpointConfig {
     pub const OUTBOUND_MESSAGES_MAX: usize = 8192;
     /// Four of the largest messages.
     pub const OUTBOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
-    /// Some bursts of a few hundred events.
-    pub const INBOUND_EVENTS_MAX: usize = 1024;
+    /// Few, so that peers take turns: one that sends much does not fill the queue before others.
+    pub const INBOUND_EVENTS_MAX: usize = 32;
     /// One of the largest messages, or thousands of usual ones.
     pub const INBOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
     /// A peer that sends more than this is broken or hostile.

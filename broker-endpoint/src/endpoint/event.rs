@@ -7,7 +7,10 @@ use broker_codec::{
     peering::PeeringEnd,
 };
 
-use crate::tls::{PeerCertificate, TlsError};
+use crate::{
+    Credit,
+    tls::{PeerCertificate, TlsError},
+};
 
 /// What the owner of an [`Endpoint`](super::Endpoint) hears.
 ///
@@ -56,6 +59,8 @@ pub struct Message {
     pub topic: Topic,
     /// The content, for example a [`broker_codec::zeek::Event`].
     pub data: Data,
+    /// What it has of its sender's credit. The peer is not read from when all of that is given to messages that are under way.
+    pub credit: Credit,
 }
 
 /// A peer as we know it.

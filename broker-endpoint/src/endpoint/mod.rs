@@ -8,8 +8,9 @@
 //! ```
 //!
 //! * The owner (`task`) never waits: outboxes take what it puts in or say what was dropped, and reports are answered at once.
-//! * Events go from the connections to the program directly, through one bounded queue. While it is full, connections do not
-//!   read; they go on writing, and the owner goes on routing.
+//! * Events go from the connections to the program directly, through one short queue. While it is full, connections do not
+//!   read; they go on writing, and the owner goes on routing. Connections take turns there, and each has credit for so many
+//!   messages, see [`Credit`].
 //! * A connection is registered with the owner from when its peer is known until its end was announced.
 
 mod config;
@@ -52,7 +53,7 @@ pub(crate) use limits::{HandshakeSlot, Origin, PeerSlot};
 pub(crate) use shared::{Report, Shared};
 
 use crate::{
-    Among, EndpointError, listen,
+    Among, Credit, EndpointError, listen,
     tls::{Acceptance, Connection, TlsContext},
 };
 use shared::QueuedEvent;
@@ -78,6 +79,7 @@ pub struct Endpoint {
 pub struct EndpointHandle {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    credit: Credit,
 }
 
 /// A message cannot be published.
@@ -171,6 +173,7 @@ impl Endpoint {
             handle: EndpointHandle {
                 shared,
                 commands: command_sender,
+                credit: Credit::none(),
             },
             events,
             leave,
@@ -221,6 +224,15 @@ impl EndpointHandle {
     /// Our id.
     pub fn id(&self) -> EndpointId {
         self.shared.id
+    }
+
+    /// A handle whose publications keep the credit of a message until peers have taken them.
+    #[must_use]
+    pub fn with_credit(&self, credit: &Credit) -> Self {
+        Self {
+            credit: credit.clone(),
+            ..self.clone()
+        }
     }
 
     /// Listens for peers, any number of times; returns the addresses with the ports that the system chose.
@@ -358,6 +370,7 @@ impl EndpointHandle {
             Ok(()) => self
                 .command(Command::Publish {
                     route,
+                    hold: self.credit.hold(frame.len()),
                     frame: frame.freeze(),
                     among,
                 })

@@ -22,6 +22,7 @@ use super::{EndReason, EndpointEvent, PeerAddress, PeerInfo, Report, Shared};
 use crate::{
     Among, connect,
     connection::{Order, Outbox, Pushed, QueuedKind},
+    credit::Hold,
     listen,
 };
 
@@ -36,6 +37,7 @@ pub(super) enum Command {
         route: Envelope,
         frame: Bytes,
         among: Among<EndpointId>,
+        hold: Hold,
     },
     Subscribe {
         prefix: Topic,
@@ -132,7 +134,12 @@ impl Task {
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Publish { route, frame, among } => self.publish(&route, &frame, &among),
+            Command::Publish {
+                route,
+                frame,
+                among,
+                hold,
+            } => self.publish(&route, &frame, &among, &hold),
             Command::Subscribe { prefix, reply } => {
                 let result = self.router.subscribe(prefix).map(|updates| {
                     for (conn, update) in updates {
@@ -289,7 +296,7 @@ impl Task {
         }
     }
 
-    fn publish(&mut self, route: &Envelope, frame: &Bytes, among: &Among<EndpointId>) {
+    fn publish(&mut self, route: &Envelope, frame: &Bytes, among: &Among<EndpointId>, hold: &Hold) {
         let mut recipients = 0_usize;
         for conn in self.router.recipients(route) {
             recipients += 1;
@@ -299,7 +306,10 @@ impl Task {
             if !among.has(&entry.peer) {
                 continue;
             }
-            match entry.outbox.push(frame.clone(), QueuedKind::Message) {
+            match entry
+                .outbox
+                .push_held(frame.clone(), QueuedKind::Message, hold.clone())
+            {
                 Pushed::Queued => entry.overflowing = false,
                 Pushed::Dropped(count) => {
                     self.shared.counters.overflowed.add(count);

@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     connection::{self, Connection, IDENTIFICATION_FRAME_MAX, Outcome},
+    credit::Credits,
     endpoint::{Origin, PeeringError, Shared},
+    socket::Socket,
     text,
     tls::{Acceptance, HANDSHAKE_RECORD},
 };
@@ -268,8 +270,10 @@ async fn serve(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) -
     let deadline = at.saturating_add(shared.config.handshake_timeout);
     let timeout = deadline.saturating_sub(shared.now());
     connection::prepare(&stream);
+    let credits = Credits::new();
+    let socket = Socket::new(stream, Arc::clone(&credits));
     let accepted = tokio::select! {
-        accepted = shared.acceptance.accept(stream, timeout) => accepted.map_err(PeeringError::from),
+        accepted = shared.acceptance.accept(socket, timeout) => accepted.map_err(PeeringError::from),
         () = handshake_slot.evicted() => Err(PeeringError::GaveWay),
         () = stop.cancelled() => Err(PeeringError::ShuttingDown),
     };
@@ -280,6 +284,7 @@ async fn serve(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) -
                 role: Role::Acceptor,
                 address,
                 dialled: None,
+                credits,
                 leave: stop,
                 deadline,
                 handshake_slot: Some(handshake_slot),

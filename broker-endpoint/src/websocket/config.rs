@@ -83,10 +83,10 @@ impl WebSocketConfig {
     pub const MESSAGE_MAX: usize = 16 * 1024 * 1024;
     /// 16 MiB in this time is a line of 4.5 Mbit/s.
     pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
-    /// A client hears of every request and response of every other, so a burst is a few hundred messages.
-    pub const OUTBOUND_MESSAGES_MAX: usize = 4096;
-    /// Twice the largest message that is accepted.
-    pub const OUTBOUND_BYTES_MAX: usize = 32 * 1024 * 1024;
+    /// A client hears of every request and response of every other: of 100, each with credit for 64 requests.
+    pub const OUTBOUND_MESSAGES_MAX: usize = 16 * 1024;
+    /// Four of the largest messages that are accepted.
+    pub const OUTBOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
     /// As `Cluster::default_websocket_max_event_queue_size`.
     pub const INBOUND_EVENTS_MAX: usize = 32;
     /// Enough for a round trip around the earth with retransmissions.

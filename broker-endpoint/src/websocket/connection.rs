@@ -40,6 +40,7 @@ use super::{
 };
 use crate::{
     Among,
+    credit::{Credits, Hold},
     tls::{Acceptance, TlsError},
 };
 
@@ -73,7 +74,7 @@ pub(super) struct Shared<T> {
 }
 
 /// Serves one connection from its first byte to its last.
-pub(super) async fn serve<S, T>(stream: S, peer: SocketAddr, shared: Arc<Shared<T>>)
+pub(super) async fn serve<S, T>(stream: S, peer: SocketAddr, credits: Arc<Credits>, shared: Arc<Shared<T>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     T: Send + 'static,
@@ -108,7 +109,7 @@ where
         () = shared.shutdown.cancelled() => return,
     };
     match upgrade {
-        Ok(upgrade) => Connection::new(peer, shared).run(stream, upgrade).await,
+        Ok(upgrade) => Connection::new(peer, credits, shared).run(stream, upgrade).await,
         Err(error) => {
             shared.counters.handshake_failures.add(1);
             if matches!(error, HandshakeError::Tls) {
@@ -152,12 +153,14 @@ struct Connection<T> {
     shared: Arc<Shared<T>>,
     outbound: Arc<Outbound>,
     liveness: Arc<Liveness>,
+    /// What the client may have under way.
+    credits: Arc<Credits>,
     /// Whether the owner knows of this connection.
     announced: AtomicBool,
 }
 
 impl<T: Send + 'static> Connection<T> {
-    fn new(peer: SocketAddr, shared: Arc<Shared<T>>) -> Self {
+    fn new(peer: SocketAddr, credits: Arc<Credits>, shared: Arc<Shared<T>>) -> Self {
         let config = &shared.config;
         Self {
             client: ClientId(shared.next_client.fetch_add(1, Ordering::Relaxed)),
@@ -167,6 +170,7 @@ impl<T: Send + 'static> Connection<T> {
                 config.outbound_bytes_max,
             )),
             liveness: Arc::new(Liveness::new(config.message_timeout)),
+            credits,
             announced: AtomicBool::new(false),
             shared,
         }
@@ -218,6 +222,7 @@ impl<T: Send + 'static> Connection<T> {
             Err(rejection) => self.refuse(&mut socket, &rejection).await,
         };
         self.shared.hub.remove(client);
+        self.outbound.close();
         let parted = self.part(socket, &ending).await;
         if self.announced.load(Ordering::Relaxed) {
             let Ending { code, reason, .. } = ending;
@@ -303,11 +308,12 @@ impl<T: Send + 'static> Connection<T> {
                 Err(error) => return Ending::of(&error, self.shared.config.message_max),
             };
             self.shared.counters.received(payload.len());
+            let credit = self.liveness.paused(self.credits.acquire(payload.len())).await;
             let outcome;
             (session, outcome) = self.liveness.paused(self.process(session, &info, payload)).await;
             match outcome {
                 Ok(Outcome::Subscribed { topics, ack }) => {
-                    self.outbound.push(ack.into());
+                    self.outbound.push(ack.into(), Hold::default());
                     self.shared
                         .hub
                         .subscribe(self.client, topics.clone(), Arc::clone(&self.outbound));
@@ -319,13 +325,15 @@ impl<T: Send + 'static> Connection<T> {
                 }
                 Ok(Outcome::Published { message, copies }) => {
                     if let Some((text, recipients)) = copies {
+                        let hold = credit.hold(text.len());
                         for recipient in recipients {
-                            recipient.push(text.clone());
+                            recipient.push(text.clone(), hold.clone());
                         }
                     }
                     self.tell(WebSocketEvent::Message {
                         client: self.client,
                         message,
+                        credit,
                     })
                     .await;
                 }
@@ -494,7 +502,7 @@ impl<T> Rejections<'_, T> {
             context: truncated(&rejection.context, CONTEXT_SENT_MAX).to_owned(),
             ..rejection.clone()
         };
-        outbound.push(answer.to_json().into());
+        outbound.push(answer.to_json().into(), Hold::default());
     }
 }
 

@@ -20,7 +20,7 @@
 //! .await?;
 //! let publisher = server.publisher();
 //! while let Some(event) = server.recv().await {
-//!     if let WebSocketEvent::Message { client, message } = event {
+//!     if let WebSocketEvent::Message { client, message, .. } = event {
 //!         tracing::info!(%client, event = %message.name, "request");
 //!         let echo = DataMessage { topic: "example".into(), data: message.to_data() };
 //!         publisher.publish(echo).await;
@@ -47,6 +47,7 @@ use std::{fmt, net::SocketAddr};
 use broker_codec::data::ZeekString;
 pub use broker_codec::websocket::{CloseCode, Rejection};
 
+use crate::Credit;
 pub use config::{WebSocketConfig, WebSocketTls};
 pub use counters::{CloseCause, CountersSnapshot};
 pub use hub::is_long;
@@ -102,6 +103,9 @@ pub enum WebSocketEvent<T> {
         client: ClientId,
         /// What the `admit` function of [`WebSocketServer::bind`] made of it.
         message: T,
+        /// What it has of its client's credit. The client is not read from when all of that is given to messages that are under
+        /// way.
+        credit: Credit,
     },
     /// A connection is over.
     Disconnected {

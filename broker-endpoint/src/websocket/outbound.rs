@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::counters::Counters;
+use crate::credit::Hold;
 
 /// Messages of at least this many bytes are sent in fragments of this size, the last one up to twice as long, as
 /// Zeek's server does (`IXWebSocketTransport.h`, `kChunkSize`). A ping need not wait for a long message then, and
@@ -38,8 +39,10 @@ struct State {
     phase: Phase,
     /// Until it is sent.
     ping: Option<Bytes>,
-    messages: VecDeque<Utf8Bytes>,
+    messages: VecDeque<(Utf8Bytes, Hold)>,
     bytes: usize,
+    /// What the message that is being sent keeps of its sender's credit.
+    sending: Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,7 @@ impl Outbound {
                 ping: None,
                 messages: VecDeque::new(),
                 bytes: 0,
+                sending: Hold::default(),
             }),
             messages_max,
             bytes_max,
@@ -83,7 +87,7 @@ impl Outbound {
     ///
     /// A message finds room in an empty queue whatever its size, so that one that is larger than all limits is still
     /// delivered to a client that reads.
-    pub(super) fn push(&self, text: Utf8Bytes) {
+    pub(super) fn push(&self, text: Utf8Bytes, hold: Hold) {
         let mut state = self.lock();
         if state.phase != Phase::Open {
             return;
@@ -99,7 +103,7 @@ impl Outbound {
             self.overflowed.notify_one();
             return;
         }
-        state.messages.push_back(text);
+        state.messages.push_back((text, hold));
         state.bytes = bytes;
         drop(state);
         self.ready.notify_one();
@@ -187,17 +191,29 @@ impl Outbound {
 
     fn next(&self) -> Next {
         let mut state = self.lock();
+        state.sending = Hold::default();
         if let Some(payload) = &state.ping {
             return Next::Ping(payload.clone());
         }
         match state.messages.pop_front() {
-            Some(text) => {
+            Some((text, hold)) => {
+                state.sending = hold;
                 state.bytes = state.bytes.saturating_sub(text.len());
                 Next::Text(text)
             }
             None if state.phase == Phase::Draining => Next::End,
             None => Next::Nothing,
         }
+    }
+
+    /// Drops what waits: nothing is sent any more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Draining;
+        }
+        state.messages = VecDeque::new();
+        state.sending = Hold::default();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -270,8 +286,8 @@ mod tests {
     #[test]
     fn messages_are_sent_in_order_and_pings_first() {
         let outbound = Outbound::new(9, 9);
-        outbound.push("1".into());
-        outbound.push("2".into());
+        outbound.push("1".into(), Hold::default());
+        outbound.push("2".into(), Hold::default());
         assert!(outbound.ping("ping".to_owned()));
         assert!(
             !outbound.ping("another".to_owned()),
@@ -282,9 +298,9 @@ mod tests {
             (vec!["another".to_owned(), "1".to_owned(), "2".to_owned()], false)
         );
         assert!(outbound.ping("ping".to_owned()));
-        outbound.push("3".into());
+        outbound.push("3".into(), Hold::default());
         outbound.drain();
-        outbound.push("too late".into());
+        outbound.push("too late".into(), Hold::default());
         assert_eq!(sent(&outbound), (vec!["ping".to_owned(), "3".to_owned()], true));
     }
 
@@ -302,7 +318,7 @@ mod tests {
         ] {
             let outbound = Outbound::new(3, 10);
             for message in messages {
-                outbound.push((*message).into());
+                outbound.push((*message).into(), Hold::default());
             }
             assert_eq!(outbound.overflowed().now_or_never(), overflow, "{messages:?}");
             let expected = if overflow.is_some() { &[] } else { messages };
@@ -311,7 +327,7 @@ mod tests {
                 (expected.iter().map(ToString::to_string).collect(), false)
             );
             // What was sent makes room, unless it is too late.
-            outbound.push("x".into());
+            outbound.push("x".into(), Hold::default());
             assert_eq!(sent(&outbound).0.len(), usize::from(overflow.is_none()));
         }
     }

@@ -22,7 +22,7 @@ use super::{
     http::{self, HandshakeError},
     hub::{Hub, is_long},
 };
-use crate::{Among, EndpointError};
+use crate::{Among, Credit, EndpointError, credit::Credits, socket::Socket};
 
 /// How many connections may wait to be accepted; what the kernel allows by default.
 const BACKLOG: u32 = 4096;
@@ -119,7 +119,10 @@ impl<T: Send + 'static> WebSocketServer<T> {
             shared,
             connections,
             events,
-            publisher: Publisher { jobs },
+            publisher: Publisher {
+                jobs,
+                credit: Credit::none(),
+            },
             acceptors,
             _publishing: publishing,
         })
@@ -188,11 +191,12 @@ impl<T: Send + 'static> WebSocketServer<T> {
 #[derive(Clone, Debug)]
 pub struct Publisher {
     jobs: mpsc::Sender<Job>,
+    credit: Credit,
 }
 
 #[derive(Debug)]
 enum Job {
-    Publish(Among<u64>, DataMessage),
+    Publish(Among<u64>, DataMessage, Credit),
     /// Everything before is with the clients' queues.
     Flush(oneshot::Sender<()>),
 }
@@ -200,6 +204,15 @@ enum Job {
 impl Publisher {
     /// How many published messages may wait to be written as JSON.
     pub const PUBLICATIONS_MAX: usize = 256;
+
+    /// A publisher whose messages keep the credit of another one until clients have taken them.
+    #[must_use]
+    pub fn with_credit(&self, credit: &Credit) -> Self {
+        Self {
+            jobs: self.jobs.clone(),
+            credit: credit.clone(),
+        }
+    }
 
     /// Delivers a message to every client that subscribed to a prefix of its topic.
     ///
@@ -213,7 +226,8 @@ impl Publisher {
 
     /// As [`Self::publish`], but only to some of the clients that subscribed, by the numbers of their [`super::ClientId`].
     pub async fn publish_among(&self, among: Among<u64>, message: DataMessage) {
-        let _ = self.jobs.send(Job::Publish(among, message)).await;
+        let job = Job::Publish(among, message, self.credit.clone());
+        let _ = self.jobs.send(job).await;
     }
 
     /// As [`Self::publish`], for an event.
@@ -236,8 +250,8 @@ impl Publisher {
 /// Writes publications as JSON and puts them into the queues of their recipients, in order.
 async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
     while let Some(job) = jobs.recv().await {
-        let (among, message) = match job {
-            Job::Publish(among, message) => (among, message),
+        let (among, message, credit) = match job {
+            Job::Publish(among, message, credit) => (among, message, credit),
             Job::Flush(done) => {
                 let _ = done.send(());
                 continue;
@@ -263,8 +277,9 @@ async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
             }
         };
         let text = tokio_tungstenite::tungstenite::Utf8Bytes::from(text);
+        let hold = credit.hold(text.len());
         for recipient in hub.recipients(&topic, &among) {
-            recipient.push(text.clone());
+            recipient.push(text.clone(), hold.clone());
         }
     }
 }
@@ -330,7 +345,9 @@ impl<T: Send + 'static> Acceptor<T> {
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
             self.full = false;
             self.tasks.spawn(async move {
-                serve(stream, peer, shared).await;
+                let credits = Credits::new();
+                let socket = Socket::new(stream, Arc::clone(&credits));
+                serve(socket, peer, credits, shared).await;
                 drop(permit);
             });
             return;

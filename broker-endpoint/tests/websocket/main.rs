@@ -2,6 +2,7 @@
 
 mod abuse;
 mod client;
+mod credit;
 mod frames;
 mod http;
 mod publishing;

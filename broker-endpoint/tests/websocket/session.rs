@@ -1,7 +1,10 @@
 //! What a client may say after the upgrade, and what it hears.
 
 use broker_codec::zeek::Event;
-use broker_endpoint::websocket::{CloseCause, CloseCode, WebSocketEvent, WebSocketServer};
+use broker_endpoint::{
+    Credit,
+    websocket::{CloseCause, CloseCode, WebSocketEvent, WebSocketServer},
+};
 
 use crate::{
     client::{BINARY, Client, TEXT, close, masked, request},
@@ -74,7 +77,11 @@ async fn the_owner_hears_of_a_client_from_its_beginning_to_its_end() {
     };
     assert_eq!(
         server.recv().await,
-        Some(WebSocketEvent::Message { client: id, message })
+        Some(WebSocketEvent::Message {
+            client: id,
+            message,
+            credit: Credit::none()
+        })
     );
     assert_eq!(
         server.recv().await,

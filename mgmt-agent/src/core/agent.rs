@@ -151,6 +151,14 @@ impl Agent {
         }
     }
 
+    /// Whether a request with this id is still to be answered.
+    pub fn owes_answer(&self, reqid: &ZeekString) -> bool {
+        let key = |kind| Key(kind, reqid.clone());
+        Kind::ALL
+            .into_iter()
+            .any(|kind| self.requests.contains(&key(kind)))
+    }
+
     fn request(&mut self, turn: &mut Turn, topic: &ZeekString, request: AgentRequest) {
         let event = request.event_name();
         // DIFFERENCE(agent-topic): Zeek's agent `a` also does what agent `ab` is asked to do.

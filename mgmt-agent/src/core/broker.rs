@@ -296,6 +296,11 @@ impl BrokerAgent {
         actions
     }
 
+    /// Whether a request with this id is still to be answered.
+    pub fn owes_answer(&self, reqid: &ZeekString) -> bool {
+        self.agent.owes_answer(reqid)
+    }
+
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
         [self.agent.deadline(), self.supervisor.deadline()]
@@ -492,6 +497,21 @@ pub fn reqid_of(event: &Event) -> Option<&ZeekString> {
     let has_one = event.name.ends_with(b"_request") || event.name.ends_with(b"_response");
     match event.args.first() {
         Some(Data::String(reqid)) if has_one => Some(reqid),
+        _ => None,
+    }
+}
+
+/// The same of an event that has not been read yet.
+pub fn reqid_in(data: &Data) -> Option<&ZeekString> {
+    let Data::Vector(message) = data else { return None };
+    let [_, _, Data::Vector(event), ..] = &**message else {
+        return None;
+    };
+    match &**event {
+        [Data::String(name), Data::Vector(args), ..] if name.ends_with(b"_request") => match args.first() {
+            Some(Data::String(reqid)) => Some(reqid),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -17,6 +17,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 4] = [Self::Deploy, Self::GetNodes, Self::NodeDispatch, Self::Restart];
+
     pub(super) const fn of(request: &AgentRequest) -> Option<Self> {
         match request {
             AgentRequest::Deploy { .. } => Some(Self::Deploy),

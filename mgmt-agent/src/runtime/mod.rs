@@ -12,7 +12,8 @@
 //!
 //! | queue | when it is full |
 //! |---|---|
-//! | messages of peers, in number and in memory (`broker_endpoint::EndpointConfig`) | peers are not read from |
+//! | messages of peers, in number and in memory (`broker_endpoint::EndpointConfig`) | peers are not read from, each in turn |
+//! | requests of one peer that are not answered, or whose answers are not sent ([`Credit`]) | this peer is not read from |
 //! | messages to a peer, likewise | the oldest are dropped and counted; requests among them time out |
 //! | jobs for the disk thread ([`JOBS_MAX`](disk::JOBS_MAX)) | the directory counts as failed; an archival is left out |
 //! | archivers ([`ARCHIVERS_MAX`](archiver::ARCHIVERS_MAX)) | a run is left out and counted |
@@ -26,14 +27,17 @@ mod process;
 mod ready;
 mod supervisor;
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+};
 
 use broker_codec::{
     EndpointId,
     data::{Port, ZeekString},
     zeek::Event,
 };
-use broker_endpoint::EndpointError;
+use broker_endpoint::{Credit, EndpointError};
 use jiff::Timestamp;
 use mgmt_api::{Level, Now};
 use mgmt_host::{
@@ -57,7 +61,7 @@ use self::{
 };
 use crate::{
     config::{Config, version_now},
-    core::broker::{Action, BrokerAgent, Input, reqid_of},
+    core::broker::{Action, BrokerAgent, Input, reqid_in, reqid_of},
     journal::Header,
     scripts::{self, Coordinates, local_address, preferred},
 };
@@ -121,6 +125,8 @@ struct Runtime {
     log: ManagementLog,
     signals: Signals,
     counters: Counters,
+    /// The requests that are not answered yet, with the credit that their senders get back when they are.
+    unanswered: BTreeMap<ZeekString, Credit>,
     /// Nobody else writes our log, or looks after our Supervisor.
     _lock: Lock,
 }
@@ -228,6 +234,7 @@ impl Runtime {
             log,
             signals,
             counters: Counters::default(),
+            unanswered: BTreeMap::new(),
             config,
             _lock: lock,
         };
@@ -312,9 +319,11 @@ impl Runtime {
                 }
                 // What comes after the Supervisor waits as well, for a few seconds at most.
                 input = self.native.next(), if self.newcomer.is_none() => {
-                    let input = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
-                    let Some(input) = self.hold_back(input) else { continue };
-                    input
+                    let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
+                    if let Some(input) = self.hold_back(input) {
+                        self.handle_with(input, credit).await;
+                    }
+                    continue;
                 }
             };
             self.handle(input).await;
@@ -425,6 +434,20 @@ impl Runtime {
 
     /// Hands an input to the core and carries out what it wants done.
     async fn handle(&mut self, input: Input) {
+        self.handle_with(input, Credit::none()).await;
+    }
+
+    /// As [`Self::handle`]; the credit is that of the input's sender, who gets it back when a request is answered and those who listen
+    /// have the answer.
+    async fn handle_with(&mut self, input: Input, credit: Credit) {
+        let asked = match &input {
+            Input::Message { data, .. } => reqid_in(data).cloned(),
+            _ => None,
+        };
+        if matches!(input, Input::Tick) {
+            let agent = &self.agent;
+            self.unanswered.retain(|reqid, _| agent.owes_answer(reqid));
+        }
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             if matches!(input, Input::Message { .. }) {
@@ -436,20 +459,25 @@ impl Runtime {
                 journal.record(now, &input);
             }
             for action in self.agent.step(now, input) {
-                inputs.extend(self.carry_out(time, action).await);
+                inputs.extend(self.carry_out(time, action, &credit).await);
             }
+        }
+        if let Some(reqid) = asked
+            && self.agent.owes_answer(&reqid)
+        {
+            self.unanswered.entry(reqid).or_insert(credit);
         }
     }
 
     /// Does what the core wants done. Returns what comes of it at once.
-    async fn carry_out(&mut self, time: Timestamp, action: Action) -> Option<Input> {
+    async fn carry_out(&mut self, time: Timestamp, action: Action, credit: &Credit) -> Option<Input> {
         match action {
             Action::Log {
                 level,
                 reqid,
                 message,
             } => self.log(time, level, reqid.as_ref(), &message),
-            Action::Publish { to, topic, event } => self.publish(to, &topic, event).await,
+            Action::Publish { to, topic, event } => self.publish(to, &topic, event, credit).await,
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.disk_overflows += 1;
@@ -497,12 +525,15 @@ impl Runtime {
         self.log.write(time, level, message);
     }
 
-    async fn publish(&mut self, to: Option<EndpointId>, topic: &ZeekString, event: Event) {
+    async fn publish(&mut self, to: Option<EndpointId>, topic: &ZeekString, event: Event, credit: &Credit) {
         self.counters.published += 1;
         let reqid = reqid_of(&event).cloned();
         let name = event.name.clone();
         tracing::debug!(reqid = reqid.as_ref().map(display), event = %name, %topic, "publishing");
-        if let Err(error) = self.native.publish(to, topic, event).await {
+        let answered = reqid.as_ref().filter(|_| name.ends_with(b"_response"));
+        let kept = answered.and_then(|reqid| self.unanswered.remove(reqid));
+        let credit = kept.as_ref().unwrap_or(credit);
+        if let Err(error) = self.native.publish(to, topic, event, credit).await {
             self.counters.unsendable += 1;
             tracing::error!(
                 reqid = reqid.as_ref().map(display),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString, zeek::Event};
 use broker_endpoint::{
-    Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
+    Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
     PeeringError, PublishError,
 };
 use mgmt_host::{
@@ -100,18 +100,22 @@ impl Native {
         self.refused
     }
 
-    /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
+    /// What peers do next, and the credit that it has of its sender's; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
     ///
     /// Messages are read on the loop, large ones as well: they come from the controller and from the host's own nodes, and
     /// a configuration of 2,000 nodes takes some ten milliseconds.
-    pub(super) async fn next(&mut self) -> Option<Input> {
+    pub(super) async fn next(&mut self) -> Option<(Input, Credit)> {
+        let mut credit = Credit::none();
         loop {
-            return Some(match self.endpoint.recv().await? {
-                EndpointEvent::Message(message) => Input::Message {
-                    peer: message.peer,
-                    topic: message.topic.as_ref().into(),
-                    data: message.data,
-                },
+            let input = match self.endpoint.recv().await? {
+                EndpointEvent::Message(message) => {
+                    credit = message.credit;
+                    Input::Message {
+                        peer: message.peer,
+                        topic: message.topic.as_ref().into(),
+                        data: message.data,
+                    }
+                }
                 EndpointEvent::PeerAdded(peer) => self.added(&peer),
                 EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
                     self.lost(&peer, with_causes(&reason))
@@ -121,7 +125,8 @@ impl Native {
                     continue;
                 }
                 _ => continue,
-            });
+            };
+            return Some((input, credit));
         }
     }
 
@@ -132,6 +137,7 @@ impl Native {
         to: Option<EndpointId>,
         topic: &ZeekString,
         event: Event,
+        credit: &Credit,
     ) -> Result<(), SendError> {
         if self.peers.is_empty() {
             return Ok(());
@@ -141,9 +147,10 @@ impl Native {
             ..event
         };
         let (topic, data) = (Topic::new(topic)?, event.into_data());
+        let handle = self.handle.with_credit(credit);
         match to {
-            Some(peer) => self.handle.publish_to(peer, topic, &data).await?,
-            None => self.handle.publish(topic, &data).await?,
+            Some(peer) => handle.publish_to(peer, topic, &data).await?,
+            None => handle.publish(topic, &data).await?,
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ClientRequest, Configuration, IdSource, Now, RequestTable};
+use mgmt_api::{ClientRequest, Configuration, IdSource, Now, RequestKind, RequestTable};
 
 use super::{
     action::Action,
@@ -134,6 +134,11 @@ impl Controller {
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
         self.requests.deadline()
+    }
+
+    /// Whether a client's request is still to be answered.
+    pub fn owes_answer(&self, kind: RequestKind, reqid: &ZeekString) -> bool {
+        self.requests.contains(&Key::Client(kind, reqid.clone()))
     }
 
     /// What it has seen of agents so far.

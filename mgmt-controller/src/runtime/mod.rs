@@ -13,6 +13,9 @@
 //! `broker_endpoint::EndpointHandle`). What comes first in the picture is also looked at first, so that no flood of requests
 //! delays a time-out; native peers and WebSocket clients take turns.
 //!
+//! A sender has credit ([`Credit`]): a request keeps some until it is answered and the answer is with those who listen, everything else until
+//! the core has taken it. So nobody is read faster than it is answered, and no queue fills because of one sender.
+//!
 //! WebSocket clients see what is published on the topics that they have subscribed to: by the controller, by other clients,
 //! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
@@ -30,11 +33,11 @@ use broker_codec::{
     json::DataMessage,
 };
 use broker_endpoint::{
-    Among, EndpointError,
+    Among, Credit, EndpointError,
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
 };
 use jiff::Timestamp;
-use mgmt_api::{ClientRequest, ClientResponse, Now};
+use mgmt_api::{ClientRequest, ClientResponse, Now, RequestKind};
 use mgmt_host::{
     files,
     journal::{Journal, Seed},
@@ -101,6 +104,8 @@ struct Runtime {
     store: StoreThread,
     /// The writes under way, each with the request that it belongs to.
     writes: BTreeMap<WriteId, Option<ZeekString>>,
+    /// The requests that are not answered yet, with the credit that their senders get back when they are.
+    unanswered: BTreeMap<(RequestKind, ZeekString), Credit>,
     log: ManagementLog,
     signals: Signals,
     counters: Counters,
@@ -202,6 +207,7 @@ impl Runtime {
             server,
             store,
             writes: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             log,
             signals,
             counters: Counters::default(),
@@ -281,8 +287,8 @@ impl Runtime {
                 }
                 () = at(deadline) => Input::Tick,
                 said = said(&mut self.native, &mut self.wire, self.server.as_mut()) => {
-                    let inputs = self.hear(said?).await;
-                    self.handle_all(inputs).await;
+                    let (inputs, credit) = self.hear(said?).await;
+                    self.handle_all(inputs, &credit).await;
                     continue;
                 }
             };
@@ -342,13 +348,14 @@ impl Runtime {
         Ok(())
     }
 
-    async fn hear(&mut self, said: Said) -> Vec<Input> {
-        let FromPeer { heard, answers } = match said {
+    /// What that is for the core, and the credit of its sender's that it keeps until it is dealt with.
+    async fn hear(&mut self, said: Said) -> (Vec<Input>, Credit) {
+        let (FromPeer { heard, answers }, credit) = match said {
             Said::Client(event) => return self.client_event(event).await,
-            Said::Peer(read) => read,
+            Said::Peer(read, credit) => (read, credit),
         };
         for answer in answers {
-            self.send(&answer).await;
+            self.send(&answer, &credit).await;
         }
         let mut inputs = Vec::with_capacity(heard.len());
         for Heard { input, shown } in heard {
@@ -362,11 +369,11 @@ impl Runtime {
                 _ => {}
             }
             if let Some(shown) = shown {
-                self.show(Among::everyone(), shown).await;
+                self.show(Among::everyone(), shown, &credit).await;
             }
             inputs.push(input);
         }
-        inputs
+        (inputs, credit)
     }
 
     fn count_request(&mut self, client: &str, request: &ClientRequest) {
@@ -374,7 +381,9 @@ impl Runtime {
         tracing::info!(reqid = %request.reqid(), event = request.kind().request_event(), client, "request");
     }
 
-    async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> Vec<Input> {
+    async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> (Vec<Input>, Credit) {
+        let mut inputs = Vec::new();
+        let mut credit = Credit::none();
         match event {
             WebSocketEvent::Connected(info) => {
                 let application = info
@@ -383,39 +392,47 @@ impl Runtime {
                     .unwrap_or_default();
                 let words = format!("WebSocket client {} at {}{application}", info.client, info.peer);
                 self.wire.client_connected(info.client.number(), words);
-                Vec::new()
             }
-            WebSocketEvent::Message { client, message } => {
+            WebSocketEvent::Message {
+                client,
+                message,
+                credit: of_client,
+            } => {
+                credit = of_client;
                 let FromClient { requests, answers } = message;
                 for answer in answers {
-                    self.show(Among::one(client.number()), answer).await;
+                    self.show(Among::one(client.number()), answer, &credit).await;
                 }
                 let client = self.wire.client(client.number());
-                let mut inputs = Vec::with_capacity(requests.len());
                 for request in requests {
                     self.count_request(&client, &request);
                     let client = client.clone();
                     inputs.push(Input::Request { client, request });
                 }
-                inputs
             }
             WebSocketEvent::Disconnected { client, .. } => {
                 self.wire.client_gone(client.number());
-                Vec::new()
             }
-            _ => Vec::new(),
+            _ => {}
         }
+        (inputs, credit)
     }
 
     /// Hands an input to the core and carries out what it wants done.
     async fn handle(&mut self, input: Input) {
-        self.handle_all(vec![input]).await;
+        self.handle_all(vec![input], &Credit::none()).await;
     }
 
     /// As [`Self::handle`], one after the other. What follows from the first comes after the last.
-    async fn handle_all(&mut self, inputs: Vec<Input>) {
-        let mut inputs = VecDeque::from(inputs);
-        while let Some(input) = inputs.pop_front() {
+    async fn handle_all(&mut self, inputs: Vec<Input>, credit: &Credit) {
+        let inputs = inputs.into_iter().map(|input| (input, credit.clone()));
+        let mut inputs: VecDeque<_> = inputs.collect();
+        while let Some((input, credit)) = inputs.pop_front() {
+            let asked = match &input {
+                Input::Request { request, .. } => Some((request.kind(), request.reqid().clone())),
+                _ => None,
+            };
+            let is_tick = matches!(input, Input::Tick);
             let reqid = match &input {
                 Input::Request { request, .. } => Some(request.reqid().clone()),
                 Input::Persisted { write, .. } => self.writes.remove(write).flatten(),
@@ -439,17 +456,44 @@ impl Runtime {
                     } => {
                         self.writes.insert(write, reqid.clone());
                         if let Err(written) = self.store.write(write, entries, dismissed) {
-                            inputs.push_back(persisted(written));
+                            inputs.push_back((persisted(written), Credit::none()));
                         }
                     }
                     Action::Publish { topic, event, to } => {
-                        inputs.extend(self.publish(topic, &event, to).await);
+                        let credit = self.credit_of(&event, &credit);
+                        let follow = self.publish(topic, &event, to, &credit).await;
+                        inputs.extend(follow.into_iter().map(|input| (input, credit.clone())));
                     }
                     Action::Connect { host, port } => self.native.connect(host, port).await,
                     Action::Disconnect { host, port } => self.native.disconnect(host, port).await,
                     Action::Close { peer, .. } => self.native.close(peer).await,
                 }
             }
+            self.keep(asked, credit);
+            if is_tick {
+                let controller = &self.controller;
+                self.unanswered
+                    .retain(|(kind, reqid), _| controller.owes_answer(*kind, reqid));
+            }
+        }
+    }
+
+    /// Whose credit what is published keeps: that of the request that it answers, else that of what it follows from.
+    fn credit_of(&mut self, outgoing: &Outgoing, current: &Credit) -> Credit {
+        let request = match outgoing {
+            Outgoing::Client(response) => Some((response.kind(), response.reqid().clone())),
+            Outgoing::Agent(_) | Outgoing::News(_) => None,
+        };
+        let kept = request.and_then(|request| self.unanswered.remove(&request));
+        kept.unwrap_or_else(|| current.clone())
+    }
+
+    /// Keeps the credit of a request that is not answered yet. That of a repeated one is given back: it has no answer of its own.
+    fn keep(&mut self, asked: Option<(RequestKind, ZeekString)>, credit: Credit) {
+        if let Some((kind, reqid)) = asked
+            && self.controller.owes_answer(kind, &reqid)
+        {
+            self.unanswered.entry((kind, reqid)).or_insert(credit);
         }
     }
 
@@ -464,7 +508,13 @@ impl Runtime {
     }
 
     /// Returns what those that it goes to would say in return if they spoke the model's dialect.
-    async fn publish(&mut self, topic: ZeekString, outgoing: &Outgoing, to: Audience) -> Vec<Input> {
+    async fn publish(
+        &mut self,
+        topic: ZeekString,
+        outgoing: &Outgoing,
+        to: Audience,
+        credit: &Credit,
+    ) -> Vec<Input> {
         let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
         match outgoing {
             Outgoing::Client(response) => {
@@ -503,17 +553,17 @@ impl Runtime {
             tracing::error!(reqid, event = name, party, %error, "cannot translate an event");
         }
         for event in native {
-            self.send(&event).await;
+            self.send(&event, credit).await;
         }
         for (among, message) in websocket {
-            self.show(among, message).await;
+            self.show(among, message, credit).await;
         }
         inputs
     }
 
     /// Sends to native peers.
-    async fn send(&mut self, event: &ToNative) {
-        if let Err(error) = self.native.publish(event).await {
+    async fn send(&mut self, event: &ToNative, credit: &Credit) {
+        if let Err(error) = self.native.publish(event, credit).await {
             self.counters.encode_failures += 1;
             tracing::error!(
                 topic = %event.topic,
@@ -524,16 +574,16 @@ impl Runtime {
     }
 
     /// Publishes to WebSocket clients.
-    async fn show(&self, among: Among<u64>, message: DataMessage) {
+    async fn show(&self, among: Among<u64>, message: DataMessage, credit: &Credit) {
         if let Some(publisher) = &self.publisher {
-            publisher.publish_among(among, message).await;
+            publisher.with_credit(credit).publish_among(among, message).await;
         }
     }
 }
 
 /// What someone outside of the process said or did.
 enum Said {
-    Peer(FromPeer),
+    Peer(FromPeer, Credit),
     Client(WebSocketEvent<FromClient>),
 }
 
@@ -545,7 +595,7 @@ async fn said(
     server: Option<&mut WebSocketServer<FromClient>>,
 ) -> Result<Said, HostError> {
     tokio::select! {
-        read = native.next(wire) => read.map(Said::Peer).ok_or(HostError::Stopped("the Broker endpoint")),
+        read = native.next(wire) => read.map(|(read, credit)| Said::Peer(read, credit)).ok_or(HostError::Stopped("the Broker endpoint")),
         event = next_event(server) => event.map(Said::Client).ok_or(HostError::Stopped("the WebSocket server")),
     }
 }

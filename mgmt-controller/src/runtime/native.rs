@@ -7,8 +7,8 @@ use broker_codec::{
     data::{Address, Port},
 };
 use broker_endpoint::{
-    Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress, PeerInfo,
-    PeeringError, PublishError, websocket::is_long,
+    Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress,
+    PeerInfo, PeeringError, PublishError, websocket::is_long,
 };
 use mgmt_host::{
     attempts::{Attempts, Failing},
@@ -46,6 +46,7 @@ struct Decoded {
     peer: EndpointId,
     topic: Topic,
     outcome: Result<FromPeer, Refusal>,
+    credit: Credit,
 }
 
 /// An event cannot be sent to native peers.
@@ -95,8 +96,8 @@ impl Native {
         self.refused
     }
 
-    /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
-    pub(super) async fn next(&mut self, wire: &mut Wire) -> Option<FromPeer> {
+    /// What peers do next, and the credit that it has of its sender's; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
+    pub(super) async fn next(&mut self, wire: &mut Wire) -> Option<(FromPeer, Credit)> {
         loop {
             if let Some(decoding) = &mut self.decoding {
                 let decoded = decoding.await;
@@ -143,23 +144,25 @@ impl Native {
                 }
                 _ => continue,
             };
-            return Some(FromPeer {
+            let read = FromPeer {
                 heard: vec![Heard { input, shown: None }],
                 answers: Vec::new(),
-            });
+            };
+            return Some((read, Credit::none()));
         }
     }
 
-    /// Sends an event to the native peers that are to get it.
-    pub(super) async fn publish(&self, event: &ToNative) -> Result<(), SendError> {
+    /// Sends an event to the native peers that are to get it, with the credit of what it follows from.
+    pub(super) async fn publish(&self, event: &ToNative, credit: &Credit) -> Result<(), SendError> {
         if self.peers.is_empty() {
             return Ok(());
         }
         let (topic, data) = (Topic::new(&event.topic)?, event.to_data());
+        let handle = self.handle.with_credit(credit);
         match &event.to {
-            NativePeers::One(peer) => self.handle.publish_to(*peer, topic, &data).await?,
+            NativePeers::One(peer) => handle.publish_to(*peer, topic, &data).await?,
             NativePeers::Subscribers(among) => {
-                self.handle.publish_among(among.clone(), topic, &data).await?;
+                handle.publish_among(among.clone(), topic, &data).await?;
             }
         }
         Ok(())
@@ -238,10 +241,15 @@ impl Native {
         }
     }
 
-    fn decoded(&mut self, decoded: Decoded) -> Option<FromPeer> {
-        let Decoded { peer, topic, outcome } = decoded;
+    fn decoded(&mut self, decoded: Decoded) -> Option<(FromPeer, Credit)> {
+        let Decoded {
+            peer,
+            topic,
+            outcome,
+            credit,
+        } = decoded;
         match outcome {
-            Ok(read) => Some(read),
+            Ok(read) => Some((read, credit)),
             Err(refusal) => {
                 self.refuse(peer, &topic, &refusal);
                 None
@@ -266,9 +274,19 @@ impl Native {
 }
 
 fn decode(reader: &PeerReader, message: Message) -> Decoded {
-    let Message { peer, topic, data } = message;
+    let Message {
+        peer,
+        topic,
+        data,
+        credit,
+    } = message;
     let outcome = reader.read(topic.as_ref(), data);
-    Decoded { peer, topic, outcome }
+    Decoded {
+        peer,
+        topic,
+        outcome,
+        credit,
+    }
 }
 
 fn target(host: Address, port: Port) -> PeerAddress {

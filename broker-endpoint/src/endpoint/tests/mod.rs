@@ -2,6 +2,7 @@
 
 mod attacks;
 mod conversations;
+mod credit;
 mod established;
 mod pairs;
 mod releases;
@@ -178,6 +179,7 @@ impl Script {
 fn connection_of(endpoint: &Endpoint, role: Role) -> Connection {
     let shared = &endpoint.handle.shared;
     Connection {
+        credits: crate::credit::Credits::new(),
         shared: Arc::clone(shared),
         role,
         address: ([127, 0, 0, 1], 1).into(),

@@ -46,7 +46,7 @@ impl World {
         });
         let (client, server) = duplex(buffer);
         let peer = ([127, 0, 0, 1], 1).into();
-        let task = tokio::spawn(serve(server, peer, Arc::clone(&shared)));
+        let task = tokio::spawn(serve(server, peer, Credits::new(), Arc::clone(&shared)));
         Self {
             client,
             events,
