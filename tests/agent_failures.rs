@@ -229,10 +229,12 @@ fn a_stopped_supervisor_is_reported_in_time() {
         nodes["errors"],
         json!([{ "source": AGENT, "error": silent("status_request") }])
     );
-    // zeek-client shows no reason for a node that is not restarted, and calls it a success; the agent's news has it.
-    let restarted = world.succeed(&["restart", "worker-01"], None);
-    assert_eq!(restarted, json!({ "worker-01": false }));
-    world.news_about(&silent("restart_request"));
+    let restarted = world.fail(&["restart", "worker-01"], None);
+    assert_eq!(restarted["results"], json!({}));
+    assert_eq!(restarted["errors"][0]["source"], "worker-01");
+    assert_eq!(restarted["errors"].as_array().map(Vec::len), Some(1));
+    let reason = restarted["errors"][0]["error"].as_str().unwrap_or_default();
+    assert!(reason.contains(&silent("restart_request")), "{reason}");
     let deploy = world.fail(&["deploy-config", "-"], Some(CLUSTER));
     assert_eq!(deploy["errors"], json!([silent("status_request")]));
     let supervisor = world.instance.supervisor.as_ref().expect("it runs");

@@ -82,7 +82,7 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
     let (exit, nodes) = zeek_client(&mut controller, &["get-nodes"], None);
     assert_eq!(exit, 1, "those of 4.x cannot say");
     let lacking = |source: &str, release: &str| {
-        let error = format!("agent speaks the API of {release}, which has no get_nodes");
+        let error = format!("instance {source} runs the agent of {release}, which cannot list its nodes");
         json!({ "source": source, "error": error })
     };
     assert_eq!(
@@ -102,11 +102,23 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
         value["results"],
         json!({ "node-d-rc1": 96, "node-e60": 96, "node-f90": 96 })
     );
-    let (_, restarted) = zeek_client(&mut controller, &["restart"], None);
-    assert_eq!(
-        restarted["results"],
-        json!({ "node-e60": true, "node-f90": true })
-    );
+    for release in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
+        let (exit, restarted) = run(release, &mut controller, &["restart"], None);
+        assert_eq!(exit, 1, "zeek-client {release}");
+        assert_eq!(
+            restarted["results"],
+            json!({ "node-e60": true, "node-f90": true })
+        );
+        let errors = restarted["errors"].as_array().expect("a list").iter();
+        let errors: BTreeSet<&str> = errors.filter_map(|error| error["error"].as_str()).collect();
+        let expected = [
+            "instance a41 runs the agent of Zeek 4.1, which cannot restart nodes",
+            "instance b42 runs the agent of Zeek 4.2, which cannot restart nodes",
+            "instance c-seed runs the agent of Zeek's commit 54aaf3a623, which cannot restart nodes",
+            "instance d-rc1 runs the agent of Zeek 5.0.0-rc1, which cannot restart nodes",
+        ];
+        assert_eq!(errors, expected.into(), "zeek-client {release}");
+    }
 
     // All of them are dropped.
     let (exit, emptied) = zeek_client(&mut controller, &["deploy-config", "-"], Some("[instances]\n"));
@@ -130,8 +142,12 @@ fn configuration(request: AgentRequest) -> Option<ZeekString> {
 }
 
 fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> (i32, Value) {
+    run("1.5.0", controller, arguments, stdin)
+}
+
+fn run(release: &str, controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> (i32, Value) {
     let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, stdin);
+    let outcome = ZeekClient::release(release).run(controller.websocket(), &arguments, stdin);
     let printed = serde_json::from_str(&outcome.stdout);
     let printed = printed.unwrap_or_else(|error| panic!("{error}: {}{}", outcome.stdout, outcome.stderr));
     (outcome.exit, printed)

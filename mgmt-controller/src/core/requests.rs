@@ -9,6 +9,7 @@ use super::{
     controller::Controller,
     fanout::Fanout,
     input::WriteId,
+    restart::readable_restart,
     turn::Turn,
 };
 
@@ -199,6 +200,11 @@ impl Controller {
         logged: Logged,
     ) {
         let event = kind.response_event();
+        let results = if kind == RequestKind::Restart {
+            results.into_iter().map(readable_restart).collect()
+        } else {
+            results
+        };
         let response = ClientResponse::new(kind, reqid, results);
         let reqid = response.reqid();
         let results = listed(response.results());

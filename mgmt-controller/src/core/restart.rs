@@ -1,5 +1,5 @@
 use broker_codec::data::{Set, ZeekString};
-use mgmt_api::{AgentRequest, RequestKind};
+use mgmt_api::{AgentRequest, RequestKind, ResultRecord};
 
 use super::{
     controller::Controller,
@@ -34,5 +34,26 @@ impl Controller {
                 nodes: nodes.clone(),
             }
         });
+    }
+}
+
+/// What clients get of a result: the error of a failed one has no instance. Only then does zeek-client print it (`cmd_restart`, 1.2.0 to
+/// 1.5.0); with an instance it prints `false` for the node and succeeds, or a Python object if there is no node.
+///
+/// DIFFERENCE(failed-restarts): Zeek passes on what agents answer.
+pub(super) fn readable_restart(result: ResultRecord) -> ResultRecord {
+    let Some(instance) = result.instance.as_ref().filter(|_| !result.success) else {
+        return result;
+    };
+    let names_it = |error: &ZeekString| error.starts_with(format!("instance {instance} ").as_bytes());
+    let error = match result.error.as_ref() {
+        Some(error) if result.node.is_some() || names_it(error) => error.clone(),
+        Some(error) => format!("instance {instance}: {error}").into(),
+        None => format!("instance {instance} gives no reason").into(),
+    };
+    ResultRecord {
+        instance: None,
+        error: Some(error),
+        ..result
     }
 }

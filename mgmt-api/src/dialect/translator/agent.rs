@@ -44,12 +44,7 @@ impl Translator {
             instance: Some(instance),
             ..ResultRecord::failure(reqid.clone(), refusal)
         };
-        let response = AgentMessage::Deploy {
-            reqid,
-            results: vec![result],
-        };
-        let event = Event::of(&response).map_err(fault)?;
-        self.convert(&topic, &event)
+        self.answer_deployment(&topic, reqid, result)
     }
 
     pub(super) fn outgoing_of_agent(
@@ -138,8 +133,13 @@ impl Translator {
         &self,
         topic: &[u8],
         reqid: ZeekString,
-        result: ResultRecord,
+        mut result: ResultRecord,
     ) -> Result<Translation, DialectError> {
+        // Controllers of 4.x read the node of a failure without asking whether there is one, and their handler ends if there is none
+        // (`controller/main.zeek`, `ClusterAgent::API::set_configuration_response`): their client would wait for ever.
+        if !result.success && self.dialect.is_cluster_controller() {
+            result.node.get_or_insert_default();
+        }
         let response = AgentMessage::Deploy {
             reqid,
             results: vec![result],

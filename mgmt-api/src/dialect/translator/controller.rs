@@ -140,18 +140,18 @@ impl Translator {
             }
             AgentRequest::GetNodes { reqid } if self.dialect.is_cluster_controller() => {
                 AgentMessage::GetNodes {
-                    result: self.lacking(&reqid, &instance, "get_nodes"),
+                    result: self.lacking(&reqid, &instance, "list its nodes"),
                     reqid,
                 }
             }
             AgentRequest::NodeDispatch { reqid, .. } if self.dialect < Dialect::V5_0Rc1 => {
                 AgentMessage::NodeDispatch {
-                    results: vec![self.lacking(&reqid, &instance, "node_dispatch")],
+                    results: vec![self.lacking(&reqid, &instance, "read variables")],
                     reqid,
                 }
             }
             AgentRequest::Restart { reqid, .. } => AgentMessage::Restart {
-                results: vec![self.lacking(&reqid, &instance, "restart")],
+                results: vec![self.lacking(&reqid, &instance, "restart nodes")],
                 reqid,
             },
             _ => return self.convert(topic, event),
@@ -169,11 +169,9 @@ impl Translator {
         }
     }
 
-    fn lacking(&self, reqid: &ZeekString, instance: &ZeekString, verb: &str) -> ResultRecord {
-        let error = format!(
-            "agent speaks the API of {}, which has no {verb}",
-            self.dialect.release()
-        );
+    fn lacking(&self, reqid: &ZeekString, instance: &ZeekString, what: &str) -> ResultRecord {
+        let release = self.dialect.release();
+        let error = format!("instance {instance} runs the agent of {release}, which cannot {what}");
         ResultRecord {
             instance: Some(instance.clone()),
             ..ResultRecord::failure(reqid.clone(), error)

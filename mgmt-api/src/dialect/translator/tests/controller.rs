@@ -134,8 +134,8 @@ fn agents_that_do_not_say_who_they_are_are_who_is_connected() {
 fn what_an_agent_cannot_do_is_answered_in_its_place() {
     let mut translator = translator(Side::Controller);
     incoming(&mut translator, OLD_AGENT, hello());
-    let lacking = |verb: &str| {
-        let error = format!("agent speaks the API of Zeek 4.2, which has no {verb}");
+    let lacking = |what: &str| {
+        let error = format!("instance a runs the agent of Zeek 4.2, which cannot {what}");
         of_agent(ResultRecord::failure("r".into(), error))
     };
     let reqid = ZeekString::from("r");
@@ -144,7 +144,7 @@ fn what_an_agent_cannot_do_is_answered_in_its_place() {
             AgentRequest::GetNodes { reqid: reqid.clone() },
             AgentMessage::GetNodes {
                 reqid: reqid.clone(),
-                result: lacking("get_nodes"),
+                result: lacking("list its nodes"),
             },
         ),
         (
@@ -155,7 +155,7 @@ fn what_an_agent_cannot_do_is_answered_in_its_place() {
             },
             AgentMessage::NodeDispatch {
                 reqid: reqid.clone(),
-                results: vec![lacking("node_dispatch")],
+                results: vec![lacking("read variables")],
             },
         ),
         (
@@ -165,7 +165,7 @@ fn what_an_agent_cannot_do_is_answered_in_its_place() {
             },
             AgentMessage::Restart {
                 reqid: reqid.clone(),
-                results: vec![lacking("restart")],
+                results: vec![lacking("restart nodes")],
             },
         ),
     ] {
