@@ -155,7 +155,7 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     assert_eq!(status, Some(0), "{stderr}");
     let line = text
         .lines()
-        .find(|line| line.starts_with("Management::Agent::controller"));
+        .find(|line| line.starts_with("redef Management::Agent::controller "));
     let line = line.expect("it is shown");
     assert!(
         line.contains("[$address=\"127.0.0.1\", $bound_port=2150/tcp]"),

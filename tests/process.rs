@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::{
+    certificates::{Authority, PASSPHRASE, Validity},
     controller::{Controller, Remains, STORE, binary},
     limit::{Limit, end_of, output_of},
     open_to_others,
@@ -82,7 +83,7 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
         &home,
         &["--listen", &taken],
         1,
-        "is another controller running, or should --listen or the Broker::ssl_ settings differ?",
+        "is another controller running, or should --listen differ?",
     );
     // 192.0.2.1 is for documentation, and `.invalid` is never a name.
     for host in ["no-such-host.invalid", "192.0.2.1"] {
@@ -179,6 +180,58 @@ fn the_process_is_called_as_asked() {
             .expect("it exists")
     );
     controller.stop();
+}
+
+/// Whether another controller runs has nothing to do with it.
+#[test]
+fn a_key_that_cannot_be_used_is_the_whole_reason() {
+    let home = home();
+    let ca = Authority::new("test CA");
+    let [one, other] = ["one", "other"].map(|name| ca.sign(name, &[], &Validity::Now));
+    let encrypted = ca.sign_encrypted("encrypted", PASSPHRASE);
+    for (certificate, key, words) in [
+        (&one.certificate, &other.key, "does not belong to certificate"),
+        (
+            &encrypted.certificate,
+            &encrypted.key,
+            "that of a WebSocket port must not be encrypted, as there is no setting for its passphrase",
+        ),
+    ] {
+        let option = format!(
+            "Management::Controller::tls_options_websocket=[$cert_file=\"{}\", $key_file=\"{}\"]",
+            certificate.display(),
+            key.display()
+        );
+        let output = run(
+            &home,
+            &[
+                "--state-dir",
+                "state",
+                "--spool-dir",
+                "spool",
+                "--listen",
+                "off",
+                &option,
+            ],
+        );
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+        assert!(!stderr.contains("is another controller running"), "{stderr}");
+    }
+}
+
+/// A changed host name, and so a changed default name, shows in this way.
+#[test]
+fn a_state_directory_without_state_is_announced() {
+    let home = Arc::new(home());
+    let announced = || {
+        let controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+        let stderr = controller.stop().stderr;
+        stderr.contains(" WARN ") && stderr.contains("no earlier state in ")
+    };
+    assert!(announced());
+    assert!(!announced());
 }
 
 /// The store holds what nodes have in their environment.

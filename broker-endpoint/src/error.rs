@@ -50,6 +50,11 @@ pub enum EndpointError {
 }
 
 impl EndpointError {
+    /// Whether TLS cannot be set up as configured, whoever else listens.
+    pub const fn is_about_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether this machine does not have what was to be listened on, by any name.
     pub fn is_about_the_host(&self) -> bool {
         match self {

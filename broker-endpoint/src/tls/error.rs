@@ -43,7 +43,10 @@ pub enum TlsConfigError {
         reason: String,
     },
     /// The key is encrypted and there is no passphrase.
-    #[error("private key {path:?} is encrypted; set its passphrase")]
+    #[error(
+        "private key {path:?} is encrypted: Broker::ssl_passphrase opens that of Broker::ssl_keyfile; that of a WebSocket port must not be \
+         encrypted, as there is no setting for its passphrase"
+    )]
     PassphraseMissing {
         /// The file of the key.
         path: PathBuf,

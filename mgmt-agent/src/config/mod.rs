@@ -297,6 +297,17 @@ fn supervisor(resolver: &mut Resolver<'_>, args: &SettingArgs) -> PeerAddress {
             value: "127.0.0.1".into(),
             origin: Origin::Default,
         });
+    // The variable is for the other processes of Zeek on the host, its nodes included. Zeek's own Supervisor of an agent does not obey it
+    // either (`agent/boot.zeek`).
+    let environment = matches!(address.origin, Origin::Environment(_));
+    let address = if args.starts_supervisor() && environment && !is_loopback(&address.value) {
+        Sourced {
+            value: "127.0.0.1".into(),
+            origin: Origin::Default,
+        }
+    } else {
+        address
+    };
     resolver.show(names::SUPERVISOR_ADDRESS, address.value.show(), address.origin);
     // Where nobody else looks for a simulated one, it is in nobody's way.
     let default = if args.simulate { 0 } else { 9999 };
@@ -401,11 +412,7 @@ fn start_supervisor(
         });
     };
     // Who can connect to a Supervisor can run anything.
-    let is_local = supervisor
-        .host
-        .parse::<IpAddr>()
-        .is_ok_and(|address| address.is_loopback());
-    if !is_local {
+    if !is_loopback(&supervisor.host) {
         refuse(
             names::SUPERVISOR_ADDRESS,
             "a Supervisor that we start listens on a loopback address only, as in --supervisor 127.0.0.1:9999",
@@ -431,6 +438,10 @@ fn start_supervisor(
         further_arguments: args.zeek_argument.clone(),
         has_shim,
     })
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The script for nodes: what is given, else Zeek's own, else, if the installed Zeek has none, ours, at this path.

@@ -3,6 +3,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use clap::Parser;
 use mgmt_api::{Level, SupervisorLayout};
 use mgmt_host::config::names as host_names;
+use proptest::prelude::*;
 
 use super::*;
 use crate::cli::Cli;
@@ -49,7 +50,8 @@ fn defaults_are_those_of_zeek() {
     };
     assert_eq!(config.settings.agent, expected);
     assert_eq!(config.settings.supervisor, core::zeek::Settings::default());
-    assert_eq!(config.warnings, [""; 0]);
+    let no_zeek = "option --zeek-prefix: there is no Zeek in /nonexistent, neither bin/zeek nor share/zeek";
+    assert_eq!(config.warnings, [no_zeek]);
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn every_setting_can_be_assigned_and_is_shown() {
         (names::DIRECTORY, "/elsewhere", "\"/elsewhere\""),
         (names::TOPIC_PREFIX, "t", "\"t\""),
         (names::LISTEN_ADDRESS, "127.0.0.1", "\"127.0.0.1\""),
-        (names::LISTEN_PORT, "1/tcp", "1/tcp"),
+        (names::LISTEN_PORT, "1/tcp", "\"1/tcp\""),
         (
             names::CONTROLLER,
             "[$address=\"c.example\", $bound_port=3/tcp]",
@@ -329,4 +331,68 @@ fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     assert_eq!(set("0sec").unwrap(), None);
     let error = set("soon").unwrap_err().to_string();
     assert!(error.contains("an interval, as in 10 sec"), "{error}");
+}
+
+/// Others on the host obey it, its nodes included.
+#[test]
+fn the_supervisor_that_we_start_is_on_loopback_whatever_zeeks_variable_says() {
+    let prefix = tempfile::tempdir().unwrap();
+    fs::create_dir(prefix.path().join("bin")).unwrap();
+    fs::write(prefix.path().join("bin/zeek"), "").unwrap();
+    let option = format!("--zeek-prefix={}", prefix.path().display());
+    let variable = [("ZEEK_DEFAULT_LISTEN_ADDRESS", "0.0.0.0")];
+    let directories = &DIRECTORIES[..2];
+    let arguments = [directories, &[&option, "--start-supervisor"]].concat();
+    let config = read_with(&arguments, &variable).unwrap();
+    assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
+    let given = [&arguments[..], &["Broker::default_listen_address=0.0.0.0"]].concat();
+    let error = read_with(&given, &variable).unwrap_err().to_string();
+    assert!(error.contains("on a loopback address only"), "{error}");
+    // One that is found listens where the variable says.
+    let found = read_with(&[directories, &[&option]].concat(), &variable).unwrap();
+    assert_eq!(found.supervisor.host, "0.0.0.0");
+}
+
+#[test]
+fn a_prefix_without_a_zeek_is_a_warning() {
+    let warnings = read(&[]).unwrap().warnings;
+    let words = "option --zeek-prefix: there is no Zeek in /nonexistent, neither bin/zeek nor share/zeek";
+    assert!(warnings.iter().any(|warning| warning == words), "{warnings:?}");
+}
+
+proptest! {
+    #[test]
+    fn what_is_dumped_can_be_fed_back(texts in prop::collection::vec(any::<String>(), 7), port in 1..=u16::MAX, nanos: u32, flag: bool) {
+        let [topic, node_topic, shim_topic, supervisor_topic, command, logs, directory] = &texts[..] else {
+            unreachable!("seven are asked for")
+        };
+        let flag = if flag { "T" } else { "F" };
+        let given = [
+            (names::TOPIC_PREFIX, topic.as_str()),
+            (names::NODE_TOPIC, node_topic),
+            (names::SHIM_TOPIC, shim_topic),
+            (names::SUPERVISOR_TOPIC, supervisor_topic),
+            (names::ARCHIVE_CMD, command),
+            (names::ARCHIVE_DIR, logs),
+            (names::DIRECTORY, directory),
+            (names::ARCHIVE_LOGS, flag),
+            (names::LISTEN_PORT, &format!("{port}/tcp")),
+            (names::SUPERVISOR_PORT, &format!("{port}/tcp")),
+            (names::ARCHIVE_INTERVAL, &format!("{nanos} usec")),
+            (names::CONTROLLER, &format!("[$address=\"c.example\", $bound_port={port}/tcp]")),
+        ]
+        .map(|(name, value)| format!("{name}={value}"));
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
+        let config = read(&given).unwrap();
+        let script = tempfile::NamedTempFile::new().unwrap();
+        fs::write(script.path(), config.dump_text()).unwrap();
+        let fed_back = read(&[&format!("--redefs={}", script.path().display())]).unwrap();
+        prop_assert_eq!(zeeks(&fed_back), zeeks(&config));
+    }
+}
+
+/// The settings by Zeek's names.
+fn zeeks(config: &Config) -> Vec<(&'static str, &str)> {
+    let named = config.effective.iter().filter(|shown| shown.name.contains("::"));
+    named.map(|shown| (shown.name, shown.value.as_str())).collect()
 }

@@ -80,10 +80,12 @@ pub enum RunError {
     BrokerListener(#[source] EndpointError),
     /// Nodes and controllers cannot be served.
     #[error(
-        "cannot serve nodes and controllers over Broker; is another agent running, or should --listen or the Broker::ssl_ settings \
-         differ?"
+        "cannot serve nodes and controllers over Broker; is another agent running, or should --listen differ?"
     )]
     Broker(#[source] EndpointError),
+    /// TLS is not configured as it should be.
+    #[error("cannot serve nodes and controllers over Broker with the Broker::ssl_ settings")]
+    BrokerTls(#[source] EndpointError),
     /// Another agent works in our directory, or nobody can tell.
     #[error(
         "the directory {path} cannot be used; stop the other agent, or choose another --name or --state-dir"
@@ -177,7 +179,9 @@ impl Runtime {
         }
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
         let native = Native::start(&config, endpoint_id).await.map_err(|error| {
-            if error.is_about_the_host() {
+            if error.is_about_tls() {
+                RunError::BrokerTls(error)
+            } else if error.is_about_the_host() {
                 RunError::BrokerListener(error)
             } else {
                 RunError::Broker(error)

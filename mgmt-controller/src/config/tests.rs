@@ -4,6 +4,7 @@ use clap::Parser;
 
 use mgmt_api::{Dialect, Level};
 use mgmt_host::config::names as host_names;
+use proptest::prelude::*;
 
 use super::*;
 use crate::cli::Cli;
@@ -150,9 +151,9 @@ fn every_setting_can_be_assigned_and_is_shown() {
         (names::DIRECTORY, "/elsewhere", "\"/elsewhere\""),
         (names::TOPIC, "t", "\"t\""),
         (names::LISTEN_ADDRESS, "127.0.0.1", "\"127.0.0.1\""),
-        (names::LISTEN_PORT, "1/tcp", "1/tcp"),
+        (names::LISTEN_PORT, "1/tcp", "\"1/tcp\""),
         (names::LISTEN_ADDRESS_WEBSOCKET, "127.0.0.2", "\"127.0.0.2\""),
-        (names::LISTEN_PORT_WEBSOCKET, "2/tcp", "2/tcp"),
+        (names::LISTEN_PORT_WEBSOCKET, "2/tcp", "\"2/tcp\""),
         (names::ASSIGN_BROKER_PORTS, "F", "F"),
         (names::BROKER_START_PORT, "3/tcp", "3/tcp"),
         (names::ASSIGN_METRICS_PORTS, "F", "F"),
@@ -448,14 +449,15 @@ fn the_dump_shows_values_and_origins() {
     let text = config.dump_text();
     let line = text
         .lines()
-        .find(|line| line.starts_with("Management::Controller::name "))
+        .find(|line| line.starts_with("redef Management::Controller::name "))
         .unwrap();
     assert_eq!(
         line.split_whitespace().collect::<Vec<_>>(),
         [
+            "redef",
             "Management::Controller::name",
             "=",
-            "\"c\"",
+            "\"c\";",
             "#",
             "option",
             "--name"
@@ -517,4 +519,49 @@ fn the_passphrase_is_never_shown() {
 
     let errors = read(&[&format!("Broker::ssl_passphrase={}", SECRET.repeat(10))]).unwrap_err();
     assert!(!errors.to_string().contains(SECRET), "{errors}");
+}
+
+proptest! {
+    #[test]
+    fn what_is_dumped_can_be_fed_back(
+        texts in prop::collection::vec(any::<String>(), 4),
+        port in 1..u16::MAX,
+        nanos: u32,
+        minutes in 0..1440_u16,
+        flag: bool,
+    ) {
+        let [topic, store, directory, rotated] = &texts[..] else {
+            unreachable!("four are asked for")
+        };
+        let flag = if flag { "T" } else { "F" };
+        let next = port + 1;
+        let given = [
+            (names::TOPIC, topic.as_str()),
+            (names::STORE_DIRECTORY, store),
+            (names::DIRECTORY, directory),
+            (host_names::ROTATION_DIR, rotated),
+            (names::ASSIGN_BROKER_PORTS, flag),
+            (names::LISTEN_PORT, &format!("{port}/tcp")),
+            (names::LISTEN_PORT_WEBSOCKET, &format!("{next}/tcp")),
+            (names::LISTEN_ADDRESS, "eth0"),
+            (names::METRICS_START_PORT, &format!("{port}/tcp")),
+            (host_names::REQUEST_TIMEOUT, &format!("{nanos} usec")),
+            (host_names::ROTATION_BASE_TIME, &format!("{}:{:02}", minutes / 60, minutes % 60)),
+            (host_names::FIELD_BYTES_MAX, &nanos.to_string()),
+            (host_names::LOG_LEVEL, "ERROR"),
+        ]
+        .map(|(name, value)| format!("{name}={value}"));
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
+        let config = read(&given).unwrap();
+        let dumped = script(&config.dump_text());
+        let fed_back = read(&[&format!("--redefs={}", dumped.path().display())]).unwrap();
+        prop_assert_eq!(zeeks(&fed_back), zeeks(&config));
+    }
+}
+
+/// The settings by Zeek's names.
+fn zeeks(config: &Config) -> Vec<(&'static str, &str)> {
+    let own = |name: &str| !name.contains("::") && name != host_names::ROTATION_BASE_TIME;
+    let named = config.effective.iter().filter(|shown| !own(shown.name));
+    named.map(|shown| (shown.name, shown.value.as_str())).collect()
 }

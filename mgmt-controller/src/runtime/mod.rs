@@ -75,15 +75,19 @@ pub enum RunError {
     )]
     BrokerListener(#[source] EndpointError),
     /// Agents and native clients cannot be served.
-    #[error(
-        "cannot serve agents over Broker; is another controller running, or should --listen or the Broker::ssl_ settings differ?"
-    )]
+    #[error("cannot serve agents over Broker; is another controller running, or should --listen differ?")]
     Broker(#[source] EndpointError),
+    /// TLS of agents and native clients is not configured as it should be.
+    #[error("cannot serve agents over Broker with the Broker::ssl_ settings")]
+    BrokerTls(#[source] EndpointError),
     /// Clients cannot be served.
     #[error(
         "cannot serve WebSocket clients; is another controller running, or should --websocket-listen differ?"
     )]
-    WebSocket(#[from] EndpointError),
+    WebSocket(#[source] EndpointError),
+    /// TLS of clients is not configured as it should be.
+    #[error("cannot serve WebSocket clients with Management::Controller::tls_options_websocket")]
+    WebSocketTls(#[source] EndpointError),
 }
 
 /// Runs the controller until a signal ends it.
@@ -150,7 +154,9 @@ impl Runtime {
         let native = Native::start(&config, endpoint_id, &wire)
             .await
             .map_err(|error| {
-                if error.is_about_the_host() {
+                if error.is_about_tls() {
+                    RunError::BrokerTls(error)
+                } else if error.is_about_the_host() {
                     RunError::BrokerListener(error)
                 } else {
                     RunError::Broker(error)
@@ -165,7 +171,14 @@ impl Runtime {
                 websocket.tls = config.websocket_tls.clone();
                 let reader = wire.client_reader();
                 let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);
-                Some(WebSocketServer::bind(websocket, admit).await?)
+                let bound = WebSocketServer::bind(websocket, admit).await;
+                Some(bound.map_err(|error| {
+                    if error.is_about_tls() {
+                        RunError::WebSocketTls(error)
+                    } else {
+                        RunError::WebSocket(error)
+                    }
+                })?)
             }
         };
         let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
@@ -623,6 +636,12 @@ fn report(store: &Store, restored: &Restored) {
         deployed = held(core::Slot::Deployed),
         "opened the configuration store"
     );
+    if restored.broker_version.is_none() {
+        let dir = store.path().parent().unwrap_or(store.path()).display();
+        tracing::warn!(
+            "no earlier state in {dir}, starting empty. If there should be one, look at the name, --state-dir and --zeek-prefix"
+        );
+    }
     for slot in &restored.adopted {
         tracing::info!(%slot, id = held(*slot), "adopted a configuration that another controller wrote");
     }

@@ -2,25 +2,33 @@
 
 use std::fmt::Write;
 
-use super::Effective;
+use super::{Effective, names, resolve::HIDDEN};
 
-/// Each setting, one a line: name, value, origin.
+/// Each setting, one a line: name, value, origin. It is a script that `--redefs` and Zeek read, where settings that Zeek does not have,
+/// and values that are not shown, are comments.
 pub fn dump_text(effective: &[Effective]) -> String {
-    let width = |of: fn(&Effective) -> &str| effective.iter().map(|shown| of(shown).len()).max().unwrap_or(0);
-    let (names, values) = (width(|shown| shown.name), width(|shown| &shown.value));
     let mut text = String::new();
-    for shown in effective {
+    let lines: Vec<String> = effective
+        .iter()
+        .map(|shown| {
+            let zeeks = shown.name.contains("::") || shown.name == names::ROTATION_BASE_TIME;
+            let keyword = if zeeks && shown.value != HIDDEN {
+                "redef "
+            } else {
+                "#     "
+            };
+            format!("{keyword}{} = {};", shown.name, shown.value)
+        })
+        .collect();
+    let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    for (shown, line) in effective.iter().zip(lines) {
         let note = shown
             .note
             .as_deref()
             .map(|note| format!(" ({note})"))
             .unwrap_or_default();
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{:names$} = {:values$}  # {}{note}",
-            shown.name, shown.value, shown.origin
-        );
+        let _ = writeln!(text, "{line:width$}  # {}{note}", shown.origin);
     }
     text
 }

@@ -40,6 +40,11 @@ impl Installation {
         Self::at(prefix)
     }
 
+    /// Whether there is a Zeek at all.
+    pub fn is_there(&self) -> bool {
+        self.prefix.join("bin/zeek").is_file() || self.prefix.join("share/zeek").is_dir()
+    }
+
     /// The directories are compiled into Zeek's scripts (`base/misc/installation.zeek`, since 7.0), because packagers
     /// move them; without that script they are where an unchanged build has them.
     fn at(prefix: PathBuf) -> Self {

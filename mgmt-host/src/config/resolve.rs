@@ -19,7 +19,7 @@ use super::{
 use crate::process::with_causes;
 
 /// Stands for a secret where values are shown.
-const HIDDEN: &str = "(not shown)";
+pub(super) const HIDDEN: &str = "(not shown)";
 
 /// Resolving. What is resolved first is shown first.
 impl<'a> Resolver<'a> {
@@ -131,8 +131,17 @@ impl<'a> Resolver<'a> {
     pub fn installation(&mut self, args: &HostArgs) -> &Installation {
         let prefix = args.zeek_prefix.as_ref().map(|prefix| self.absolute(prefix));
         let environment = self.environment;
-        self.installation
-            .get_or_insert_with(|| Installation::find(prefix.as_deref(), environment))
+        let warnings = &mut self.warnings;
+        self.installation.get_or_insert_with(|| {
+            let found = Installation::find(prefix.as_deref(), environment);
+            if prefix.is_some() && !found.is_there() {
+                warnings.push(format!(
+                    "option --zeek-prefix: there is no Zeek in {}, neither bin/zeek nor share/zeek",
+                    found.prefix.display()
+                ));
+            }
+            found
+        })
     }
 
     /// A path from where the process was started.
@@ -204,7 +213,8 @@ impl<'a> Resolver<'a> {
             });
         }
         let port = self.port(port_name, default_name, default);
-        self.show(port_name, port.value.show(), port.origin.clone());
+        // Zeek has it as a text, for its environment variable.
+        self.show(port_name, port.value.show().show(), port.origin.clone());
         match port.value.protocol {
             Protocol::Tcp => host.map(|host| (host, port.value.number)),
             Protocol::Unknown if port.value.number == 0 => None,

@@ -1,6 +1,10 @@
 //! Values of Zeek's script language, as far as settings need them.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+    time::Duration,
+};
 
 use broker_codec::data::{Port, Protocol};
 use broker_endpoint::PeerAddress;
@@ -57,8 +61,27 @@ impl Value for String {
         }
     }
 
+    /// A literal that [`Notation::Script`] reads.
     fn show(&self) -> String {
-        format!("{self:?}")
+        let mut literal = String::from("\"");
+        for c in self.chars() {
+            match c {
+                '"' | '\\' => literal.extend(['\\', c]),
+                '\n' => literal.push_str("\\n"),
+                '\t' => literal.push_str("\\t"),
+                '\r' => literal.push_str("\\r"),
+                c if c.is_control() => {
+                    let mut bytes = [0; 4];
+                    for byte in c.encode_utf8(&mut bytes).bytes() {
+                        // Writing to a string cannot fail.
+                        let _ = write!(literal, "\\x{byte:02x}");
+                    }
+                }
+                c => literal.push(c),
+            }
+        }
+        literal.push('"');
+        literal
     }
 }
 
