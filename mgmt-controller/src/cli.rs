@@ -90,6 +90,10 @@ pub struct SettingArgs {
     /// Where to serve zeek-client, or `off` [Zeek: `listen_address_websocket`, `listen_port_websocket`]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub websocket_listen: Option<Listener>,
+    /// A name by which web pages may know the WebSocket port, besides addresses, `localhost`, this host's name and the names in the
+    /// certificate; comma-separated, or several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub websocket_host: Vec<String>,
     /// Where to serve agents over Broker, or `off`: an address, the name of an interface, or the name of a host [Zeek:
     /// `listen_address`, `listen_port`]
     #[arg(long, value_name = "ADDRESS:PORT")]

@@ -43,6 +43,15 @@ pub fn raise_file_limit() {
     }
 }
 
+/// File descriptors that connections do not get: for the store, logs and journals, a child process, listeners, and one more connection.
+const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// How many file descriptors connections may have.
+pub fn descriptors_for_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
+}
+
 /// Sends what is traced to standard error, by a thread of its own: a pipe that nobody reads must not stop the
 /// controller. When its queue of [`LINES_MAX`] is full, lines are lost. Keep the guard until the process ends.
 pub fn log_to_stderr(filter: &str, format: LogFormat) -> WorkerGuard {

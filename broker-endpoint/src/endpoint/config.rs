@@ -38,7 +38,7 @@ pub struct EndpointConfig {
     pub handshakes_per_address_max: usize,
     /// How many accepted connections may wait for their handshake to begin, which happens at a pace after a burst of 512: 200
     /// per second with TLS, 500 without. Addresses with fewer failed handshakes come first. When there is one more, the
-    /// oldest of the address that has most is closed. At most half of the file descriptors that the process may have.
+    /// oldest of the address that has most is closed.
     pub waiting_max: usize,
     /// How many messages may wait for a peer that reads slowly. One that takes nothing while something waits for it is given
     /// up after the silence of `liveness`.
@@ -108,6 +108,14 @@ impl EndpointConfig {
     /// The memory that a message of this many bytes may take once it is decoded: itself, and what its values take.
     pub fn weight(len: usize) -> usize {
         len.saturating_add(size_of::<broker_codec::Data>().saturating_mul(len.min(VALUES_MAX)))
+    }
+
+    /// Lowers the limits so that accepted connections take at most so many file descriptors.
+    pub fn fit_descriptors(&mut self, max: usize) {
+        let (half, quarter) = ((max / 2).max(1), (max / 4).max(1));
+        self.connections_max = self.connections_max.min(half);
+        self.handshakes_max = self.handshakes_max.min(quarter);
+        self.waiting_max = self.waiting_max.min(quarter);
     }
 
     /// How long an accepted peer may be there without having shown to be alive.

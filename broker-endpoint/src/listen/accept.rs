@@ -6,10 +6,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use broker_codec::handshake::{Close, MAGIC, Role};
-use rustix::{
-    net::{RecvFlags, recv},
-    process::{Resource, getrlimit},
-};
+use rustix::net::{RecvFlags, recv};
 use tokio::{
     io::Interest,
     net::{TcpListener, TcpStream},
@@ -68,7 +65,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
         Acceptance::Tls(_) | Acceptance::Either(_) => TLS_HANDSHAKES_INTERVAL,
     };
     let acceptor = Acceptor {
-        lobby: Lobby::new(waiting_max(&shared), shared.config.handshake_timeout),
+        lobby: Lobby::new(shared.config.waiting_max.max(1), shared.config.handshake_timeout),
         handshakes: Pace::new(HANDSHAKES_BURST, interval, now),
         replacements: Pace::new(REPLACEMENTS_BURST, REPLACEMENTS_INTERVAL, now),
         connections: JoinSet::new(),
@@ -79,13 +76,6 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
         stop,
     };
     acceptor.run().await;
-}
-
-/// Those that wait take at most half of the file descriptors.
-fn waiting_max(shared: &Shared) -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-    shared.config.waiting_max.min(half).max(1)
 }
 
 struct Acceptor {

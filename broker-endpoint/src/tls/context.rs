@@ -80,6 +80,13 @@ impl TlsContext {
         }))
     }
 
+    /// The names in our certificate, if there is one.
+    pub(super) fn own_names(&self) -> Vec<String> {
+        let own = self.context.certificate().map(describe);
+        let names = own.iter().flat_map(|own| &own.names);
+        names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+    }
+
     pub(super) async fn accept<S>(&self, stream: super::Sniffed<S>) -> Result<Transport<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -216,6 +216,14 @@ pub enum Acceptance {
 }
 
 impl Acceptance {
+    /// The names in our certificate, if there is one.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Plaintext => Vec::new(),
+            Self::Tls(context) | Self::Either(context) => context.own_names(),
+        }
+    }
+
     /// Prepares an accepted connection. Takes at most `timeout`.
     ///
     /// Whoever connects and says nothing is held until then, unless nothing is looked at.

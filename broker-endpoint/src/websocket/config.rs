@@ -21,8 +21,13 @@ pub struct WebSocketConfig {
     pub node_id: String,
     /// The version in acks: Zeek puts its own here, as in `9.0.0-rc1`.
     pub version: String,
-    /// How many connections may be open at a time, those in their HTTP upgrade included.
+    /// How many connections may be open at a time, those in their HTTP upgrade included. When there is one more, one that has said nothing for
+    /// half a second makes room.
     pub clients_max: usize,
+    /// How many connections at a time are told that there is no room for them; further ones wait to be accepted.
+    pub refusals_max: usize,
+    /// The names that a web page of ours may have, besides addresses, `localhost`, the machine's name and the names in our certificate.
+    pub hosts: Vec<String>,
     /// How long a client may take from connecting to the end of its HTTP request.
     pub handshake_timeout: Duration,
     /// The longest HTTP request, in bytes.
@@ -73,6 +78,8 @@ impl WebSocketTls {
 impl WebSocketConfig {
     /// As Zeek's server (`WebSocket-IXWebSocket.cc`).
     pub const CLIENTS_MAX: usize = 100;
+    /// A refusal takes as long as the client takes to read it, two seconds at most, so that a burst of hundreds is over in seconds.
+    pub const REFUSALS_MAX: usize = 64;
     /// As Zeek's server (`SocketServer::kDefaultHandShakeTimeoutSecs`).
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
     /// Clients send about 250 bytes; a few thousand leave room for cookies and proxies.
@@ -100,6 +107,8 @@ impl WebSocketConfig {
             node_id: node_id.into(),
             version: version.into(),
             clients_max: Self::CLIENTS_MAX,
+            refusals_max: Self::REFUSALS_MAX,
+            hosts: Vec::new(),
             handshake_timeout: Self::HANDSHAKE_TIMEOUT,
             http_header_max: Self::HTTP_HEADER_MAX,
             ping_interval: Some(Self::PING_INTERVAL),
@@ -113,6 +122,13 @@ impl WebSocketConfig {
         }
     }
 
+    /// Lowers the limits so that connections take at most so many file descriptors.
+    pub fn fit_descriptors(&mut self, max: usize) {
+        self.refusals_max = self.refusals_max.min(max / 4).max(1);
+        let left = max.saturating_sub(self.refusals_max);
+        self.clients_max = self.clients_max.min(left).max(1);
+    }
+
     /// Refuses what would panic or block everything later.
     pub(super) fn check(&self) -> Result<(), EndpointError> {
         if self.listen.is_empty() {
@@ -120,6 +136,7 @@ impl WebSocketConfig {
         }
         let positive = [
             ("clients_max", self.clients_max),
+            ("refusals_max", self.refusals_max),
             ("http_header_max", self.http_header_max),
             ("message_max", self.message_max),
             ("outbound_messages_max", self.outbound_messages_max),
@@ -132,7 +149,7 @@ impl WebSocketConfig {
                 rule: "greater than 0",
             });
         }
-        if self.clients_max > tokio::sync::Semaphore::MAX_PERMITS {
+        if self.clients_max.max(self.refusals_max) > tokio::sync::Semaphore::MAX_PERMITS {
             return Err(EndpointError::Config {
                 name: "clients_max",
                 rule: "a number of connections",

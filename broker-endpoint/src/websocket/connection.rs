@@ -36,7 +36,9 @@ use super::{
     http::{self, HandshakeError, Upgrade},
     hub::{Hub, INLINE_JSON_MAX},
     liveness::{Liveness, Watched},
+    origin::Hosts,
     outbound::{FRAGMENT_LEN, Outbound},
+    upgrading::Upgrading,
 };
 use crate::{
     Among,
@@ -65,6 +67,9 @@ pub(super) type Admit<T> = dyn Fn(&ClientInfo, DataMessage) -> Result<T, Rejecti
 pub(super) struct Shared<T> {
     pub(super) config: WebSocketConfig,
     pub(super) acceptance: Acceptance,
+    pub(super) hosts: Hosts,
+    /// Connections that have not become a WebSocket yet.
+    pub(super) upgrading: Upgrading,
     pub(super) hub: Arc<Hub>,
     pub(super) counters: Arc<Counters>,
     pub(super) admit: Box<Admit<T>>,
@@ -81,8 +86,10 @@ where
 {
     let config = &shared.config;
     let began = Instant::now();
+    let place = shared.upgrading.enter();
     let accepted = tokio::select! {
         accepted = shared.acceptance.accept(stream, config.handshake_timeout) => accepted,
+        () = place.evicted() => return shared.counters.evicted.add(1),
         () = shared.shutdown.cancelled() => return,
     };
     let mut stream = match accepted {
@@ -102,12 +109,14 @@ where
         if matches!(config.tls, WebSocketTls::Required(_)) && !stream.is_tls() {
             return Err(HandshakeError::Plaintext);
         }
-        http::upgrade(&mut stream, config.http_header_max, left).await
+        http::upgrade(&mut stream, config.http_header_max, left, &shared.hosts).await
     };
     let upgrade = tokio::select! {
         upgrade = upgrade => upgrade,
+        () = place.evicted() => return shared.counters.evicted.add(1),
         () = shared.shutdown.cancelled() => return,
     };
+    drop(place);
     match upgrade {
         Ok(upgrade) => Connection::new(peer, credits, shared).run(stream, upgrade).await,
         Err(error) => {

@@ -42,6 +42,8 @@ pub struct CountersSnapshot {
     pub connections: u64,
     /// Connections refused because too many were open.
     pub refused: u64,
+    /// Connections that said nothing and were closed because others needed their place.
+    pub evicted: u64,
     /// Times that accepting a connection failed, for example for want of file descriptors.
     pub accept_errors: u64,
     /// Connections that did not become a WebSocket: bad or incomplete HTTP requests.
@@ -74,6 +76,7 @@ pub struct CountersSnapshot {
 pub(super) struct Counters {
     pub(super) connections: Counter,
     pub(super) refused: Counter,
+    pub(super) evicted: Counter,
     pub(super) accept_errors: Counter,
     pub(super) handshake_failures: Counter,
     pub(super) tls_on_plaintext: Counter,
@@ -112,6 +115,7 @@ impl Counters {
             connections_open: u64::try_from(connections_open).unwrap_or(u64::MAX),
             connections: self.connections.get(),
             refused: self.refused.get(),
+            evicted: self.evicted.get(),
             accept_errors: self.accept_errors.get(),
             handshake_failures: self.handshake_failures.get(),
             tls_on_plaintext: self.tls_on_plaintext.get(),

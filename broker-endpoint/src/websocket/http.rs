@@ -16,6 +16,8 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
+use super::origin::Hosts;
+
 /// The product in `Server` headers.
 const SERVER: &str = concat!(
     "Server: ",
@@ -70,6 +72,12 @@ pub(super) enum HandshakeError {
     TooLong { max: usize },
     #[error("a plain HTTP request without \"Upgrade: websocket\"")]
     NotAnUpgrade,
+    #[error("a web page of another host tries to connect (its Origin differs from the Host)")]
+    Origin,
+    #[error(
+        "a web page tries to connect by a host name that is not known to be ours; if it is, name it with --websocket-host"
+    )]
+    Host,
     #[error("not HTTP")]
     NotHttp,
     #[error("not a WebSocket request: {0}")]
@@ -89,12 +97,14 @@ pub(super) async fn upgrade<S>(
     stream: &mut S,
     header_max: usize,
     limit: Duration,
+    hosts: &Hosts,
 ) -> Result<Upgrade, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let exchange = async {
         let (request, rest) = read_request(stream, header_max).await?;
+        hosts.check(&request)?;
         let response = switching_protocols(&request)?;
         stream.write_all(response.as_bytes()).await?;
         stream.flush().await?;
@@ -206,6 +216,7 @@ fn answer(error: &HandshakeError) -> Vec<u8> {
         HandshakeError::Plaintext | HandshakeError::NotHttp | HandshakeError::Request(_) => {
             ("400 Bad Request", "Connection: close\r\n")
         }
+        HandshakeError::Origin | HandshakeError::Host => ("403 Forbidden", "Connection: close\r\n"),
         HandshakeError::Timeout(_) => ("408 Request Timeout", "Connection: close\r\n"),
         HandshakeError::NotAnUpgrade => (
             "426 Upgrade Required",

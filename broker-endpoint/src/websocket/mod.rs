@@ -37,10 +37,12 @@ mod ending;
 mod http;
 mod hub;
 mod liveness;
+mod origin;
 mod outbound;
 mod server;
 #[cfg(test)]
 mod tls_tests;
+mod upgrading;
 
 use std::{fmt, net::SocketAddr};
 

@@ -9,26 +9,28 @@ use broker_codec::{data::ZeekString, json::DataMessage, zeek::Event};
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    ClientInfo, CountersSnapshot, Rejection, WebSocketConfig, WebSocketEvent, WebSocketTls,
+    ClientInfo, CountersSnapshot, Rejection, WebSocketConfig, WebSocketEvent,
     connection::{Shared, serve},
     counters::Counters,
     http::{self, HandshakeError},
     hub::{Hub, is_long},
+    origin::Hosts,
+    upgrading::Upgrading,
 };
 use crate::{Among, Credit, EndpointError, credit::Credits, socket::Socket};
 
 /// How many connections may wait to be accepted; what the kernel allows by default.
 const BACKLOG: u32 = 4096;
 
-/// How many clients at a time are told that there is no room for them. Further ones are closed without a word.
-const REFUSALS_MAX: usize = 16;
+/// How long a client waits for the place of one that is evicted.
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses when it fails, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -78,6 +80,8 @@ impl<T: Send + 'static> WebSocketServer<T> {
     {
         config.check()?;
         let acceptance = config.tls.acceptance()?;
+        let of_certificate = acceptance.names();
+        let hosts = Hosts::new(config.hosts.iter().cloned().chain(of_certificate));
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut addrs = Vec::with_capacity(config.listen.len());
         for &address in &config.listen {
@@ -93,6 +97,8 @@ impl<T: Send + 'static> WebSocketServer<T> {
         let shared = Arc::new(Shared {
             config,
             acceptance,
+            hosts,
+            upgrading: Upgrading::default(),
             hub: Arc::new(Hub::default()),
             counters: Arc::new(Counters::default()),
             admit: Box::new(admit),
@@ -100,7 +106,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
             shutdown: CancellationToken::new(),
             next_client: AtomicU64::new(0),
         });
-        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+        let refusals = Arc::new(Semaphore::new(shared.config.refusals_max));
         let acceptors = listeners
             .into_iter()
             .map(|listener| Acceptor {
@@ -309,12 +315,12 @@ impl<T: Send + 'static> Acceptor<T> {
                     }
                     continue;
                 }
-                accepted = self.listener.accept() => accepted,
+                accepted = accept(&self.listener, &self.connections, &self.refusals) => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok((stream, peer, place)) => {
                     failing = false;
-                    self.admit(stream, peer);
+                    self.admit(stream, peer, place);
                 }
                 Err(error) => {
                     self.shared.counters.accept_errors.add(1);
@@ -337,38 +343,85 @@ impl<T: Send + 'static> Acceptor<T> {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
         let shared = Arc::clone(&self.shared);
         shared.counters.connections.add(1);
         // Answers are small and awaited; a failure costs speed only.
         let _ = stream.set_nodelay(true);
-        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
-            self.full = false;
+        let refusal = match (Arc::clone(&self.connections).try_acquire_owned(), place) {
+            (Ok(permit), _) | (Err(_), Place::Client(permit)) => {
+                self.full = false;
+                self.tasks.spawn(converse(stream, peer, shared, permit));
+                return;
+            }
+            (Err(_), Place::Refusal(refusal)) => refusal,
+        };
+        if shared.upgrading.evict() {
+            let connections = Arc::clone(&self.connections);
             self.tasks.spawn(async move {
-                let credits = Credits::new();
-                let socket = Socket::new(stream, Arc::clone(&credits));
-                serve(socket, peer, credits, shared).await;
-                drop(permit);
+                match timeout(EVICTION_TIMEOUT, connections.acquire_owned()).await {
+                    Ok(Ok(permit)) => {
+                        drop(refusal);
+                        converse(stream, peer, shared, permit).await;
+                    }
+                    _ => refuse(stream, &shared).await,
+                }
             });
             return;
         }
         shared.counters.refused.add(1);
-        let error = HandshakeError::Full {
-            max: shared.config.clients_max,
-        };
         if !std::mem::replace(&mut self.full, true) {
-            tracing::warn!(%peer, %error, "connections are refused");
+            let max = shared.config.clients_max;
+            tracing::warn!(%peer, max, "all connections of clients are in use, further ones are refused");
         }
-        // Without the handshake there is no way to say it to a client that speaks TLS.
-        if matches!(shared.config.tls, WebSocketTls::Required(_)) {
-            return;
-        }
-        if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
-            self.tasks.spawn(async move {
-                http::refuse(&mut stream, &error, shared.config.close_timeout).await;
-                drop(permit);
-            });
-        }
+        self.tasks.spawn(async move {
+            refuse(stream, &shared).await;
+            drop(refusal);
+        });
+    }
+}
+
+/// Where an accepted connection can go.
+enum Place {
+    Client(OwnedSemaphorePermit),
+    Refusal(OwnedSemaphorePermit),
+}
+
+/// Accepts a connection as soon as it can be served or refused: further ones wait in the system's queue.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+    refusals: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, Place)> {
+    // The semaphores are never closed. A place for a refusal is held while nothing comes, so that none of a client is.
+    let place = tokio::select! {
+        biased;
+        Ok(permit) = Arc::clone(refusals).acquire_owned() => Place::Refusal(permit),
+        Ok(permit) = Arc::clone(connections).acquire_owned() => Place::Client(permit),
+    };
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+async fn converse<T: Send + 'static>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared<T>>,
+    permit: OwnedSemaphorePermit,
+) {
+    let credits = Credits::new();
+    let socket = Socket::new(stream, Arc::clone(&credits));
+    serve(socket, peer, credits, shared).await;
+    drop(permit);
+}
+
+/// Tells a client that there is no room for it, over TLS if that is what it speaks.
+async fn refuse<T>(stream: TcpStream, shared: &Shared<T>) {
+    let config = &shared.config;
+    // What cannot be told to a client is not told.
+    if let Ok(mut stream) = shared.acceptance.accept(stream, config.handshake_timeout).await {
+        let max = config.clients_max;
+        http::refuse(&mut stream, &HandshakeError::Full { max }, config.close_timeout).await;
     }
 }
 

@@ -68,6 +68,27 @@ async fn one_port_serves_plaintext_and_anonymous_tls() {
 }
 
 #[tokio::test]
+async fn a_client_for_which_there_is_no_room_is_told_so_over_tls() {
+    let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
+    config.tls = WebSocketTls::Required(TlsConfig::Anonymous);
+    config.handshake_timeout = PATIENCE;
+    config.clients_max = 1;
+    let server = WebSocketServer::bind(config, |_, _| -> Result<(), Rejection> { Ok(()) })
+        .await
+        .expect("the server starts");
+    let address = server.local_addr();
+    let stream = connect(address, &TlsConfig::Anonymous).await;
+    let request = format!("ws://{address}/v1/messages/json")
+        .into_client_request()
+        .expect("a request");
+    let _socket = client_async(request, stream).await.expect("upgraded");
+    let mut refused = connect(address, &TlsConfig::Anonymous).await;
+    let mut answer = String::new();
+    refused.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_server_with_a_certificate_asks_clients_for_none() {
     let ca = Authority::new("Test CA");
     let identity = ca.sign("controller", &["127.0.0.1"], &Validity::Now);

@@ -252,9 +252,7 @@ async fn subprotocols_extensions_and_foreign_origins_are_ignored() {
     let server = bind(config()).await;
     let mut client = Client::connect(server.local_addr()).await;
     let headers = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
-    client
-        .send(request("/v1/messages/json", headers).replace("Origin: http://127.0.0.1", "Origin: null"))
-        .await;
+    client.send(request("/v1/messages/json", headers)).await;
     let head = client.http_head().await;
     assert!(
         head.starts_with("HTTP/1.1 101 ") && !head.contains("chat") && !head.contains("deflate"),
@@ -299,33 +297,82 @@ async fn the_hundred_and_first_client_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_for_whom_there_is_no_room_only_some_are_told() {
-    // As in `websocket::server`.
-    const REFUSALS_MAX: usize = 16;
+async fn each_of_many_clients_for_whom_there_is_no_room_is_told() {
     let mut config = config();
     config.clients_max = 1;
     let server = bind(config).await;
-    let _client = Client::upgraded(server.local_addr()).await;
-    let mut told = Vec::new();
-    for _ in 0..REFUSALS_MAX {
-        let mut client = Client::connect(server.local_addr()).await;
-        assert!(client.http_head().await.starts_with("HTTP/1.1 503 "));
-        // It is waited for until it closes.
-        told.push(client);
+    let addr = server.local_addr();
+    let _client = Client::upgraded(addr).await;
+    let mut burst = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        burst.spawn(async move {
+            let mut client = Client::connect(addr).await;
+            // Whether it has sent its request or not.
+            if number % 2 == 0 {
+                client.send(request("/v1/messages/json", "")).await;
+            }
+            client.rest().await
+        });
     }
-    for _ in 0..3 {
-        let mut client = Client::connect(server.local_addr()).await;
-        assert_eq!(client.rest().await, b"");
-    }
-    // Whoever is told and closes makes room for another one to be told.
-    drop(told.pop());
-    loop {
-        let mut client = Client::connect(server.local_addr()).await;
-        if client.rest().await.starts_with(b"HTTP/1.1 503 ") {
-            break;
-        }
+    while let Some(answer) = burst.join_next().await {
+        let answer = answer.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", answer.escape_ascii());
     }
     assert_eq!(server.counters().connections_open, 1);
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_make_room_for_others() {
+    let mut config = config();
+    config.clients_max = 3;
+    let server = bind(config).await;
+    let addr = server.local_addr();
+    let _good = Client::upgraded(addr).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(Client::connect(addr).await);
+    }
+    // Not at once: those might be about to say something.
+    loop {
+        let mut client = Client::connect(addr).await;
+        client.send(request("/v1/messages/json", "")).await;
+        let head = client.http_head().await;
+        if head.starts_with("HTTP/1.1 101 ") {
+            break;
+        }
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    }
+    let counters = server.counters();
+    assert!(counters.evicted >= 1, "{counters:?}");
+    assert_eq!(counters.handshake_failures, 0);
+}
+
+#[tokio::test]
+async fn a_web_page_of_another_host_is_refused() {
+    let upgrade = request("/v1/messages/json", "");
+    for (request, text) in [
+        (
+            upgrade.replace("Origin: http://127.0.0.1:2149", "Origin: https://evil.example"),
+            "a web page of another host tries to connect (its Origin differs from the Host)",
+        ),
+        (
+            upgrade.replace("127.0.0.1:2149", "evil.example:2149"),
+            "a web page tries to connect by a host name that is not known to be ours; if it is, name it with --websocket-host",
+        ),
+    ] {
+        let (answer, failures) = answer(config(), request.as_bytes()).await;
+        let head = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n";
+        assert_eq!(answer, format!("{head}{}", body(text)));
+        assert_eq!(failures, 1);
+    }
+    let mut config = config();
+    config.hosts = vec!["evil.example".into()];
+    let server = bind(config).await;
+    let mut client = Client::connect(server.local_addr()).await;
+    client
+        .send(upgrade.replace("127.0.0.1:2149", "evil.example:2149"))
+        .await;
+    assert!(client.http_head().await.starts_with("HTTP/1.1 101 "));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use broker_endpoint::{
 };
 use mgmt_host::{
     attempts::{Attempts, Failing},
-    process::with_causes,
+    process::{descriptors_for_connections, with_causes},
 };
 use tokio::time::Instant;
 
@@ -56,6 +56,7 @@ impl Native {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.broker_tls.clone();
+        endpoint.fit_descriptors(descriptors_for_connections());
         for prefix in config.settings.subscriptions() {
             // Longer than a topic can be: nobody could publish there either.
             endpoint.subscriptions.extend(Topic::new(&prefix));

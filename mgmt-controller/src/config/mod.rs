@@ -48,6 +48,8 @@ pub struct Config {
     pub websocket: Option<SocketAddr>,
     /// How connections of zeek-client are protected.
     pub websocket_tls: WebSocketTls,
+    /// The names by which web pages may know the WebSocket port, besides those that are known anyhow.
+    pub websocket_hosts: Vec<String>,
     /// What the controller's core wants to know.
     pub settings: Settings,
     /// The management log.
@@ -80,6 +82,8 @@ impl Config {
         resolver.flag(names::NAME, args.name.as_deref(), "--name");
         resolver.flag(KEEP_LOGS, args.keep_logs.as_deref(), "--keep-logs");
         resolver.listener_flag(WEBSOCKET, args.websocket_listen.as_ref(), "--websocket-listen");
+        let hosts = (!args.websocket_host.is_empty()).then(|| args.websocket_host.join(","));
+        resolver.flag(names::WEBSOCKET_HOSTS, hosts.as_deref(), "--websocket-host");
         resolver.listener_flag(BROKER, args.listen.as_ref(), "--listen");
         resolver.flag(names::AGENT_API, args.agent_api.as_deref(), "--agent-api");
         resolver.flag(names::CLIENT_API, args.client_api.as_deref(), "--client-api");
@@ -128,6 +132,9 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let broker = resolver.listener(BROKER, names::DEFAULT_PORT, Port::tcp(2150));
     let websocket = resolver.address_listener(WEBSOCKET, names::DEFAULT_PORT_WEBSOCKET, Port::tcp(2149));
     let websocket_tls = websocket_tls(resolver);
+    let hosts = resolver.take(names::WEBSOCKET_HOSTS, String::new()).value;
+    let hosts = hosts.split(',').map(str::trim);
+    let websocket_hosts = hosts.filter(|host| !host.is_empty()).map(Into::into).collect();
     refuse_same_port(resolver, &broker, websocket);
     let settings = settings(resolver, &broker);
     let broker_tls = resolver.broker_tls();
@@ -153,6 +160,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         assumed,
         websocket,
         websocket_tls,
+        websocket_hosts,
         settings,
         management_log,
         process_name: resolver.process_name(host),

@@ -21,6 +21,7 @@ pub(super) const METRICS_START_PORT: &str = "Management::Controller::auto_assign
 /// These two have no name in Zeek.
 pub(super) const AGENT_API: &str = "agent api";
 pub(super) const CLIENT_API: &str = "client api";
+pub(super) const WEBSOCKET_HOSTS: &str = "websocket hosts";
 pub(super) const STORE_DIRECTORY: &str = "Broker::table_store_db_directory";
 
 /// Every setting of the controller's own that has an effect.

@@ -12,7 +12,7 @@ use broker_endpoint::{
 };
 use mgmt_host::{
     attempts::{Attempts, Failing},
-    process::with_causes,
+    process::{descriptors_for_connections, with_causes},
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -64,6 +64,9 @@ impl Native {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.broker_tls.clone();
+        // The WebSocket port has a quarter of them.
+        let descriptors = descriptors_for_connections();
+        endpoint.fit_descriptors(descriptors - descriptors / 4);
         for prefix in wire.subscriptions() {
             // Longer than a topic can be: nobody could publish there either.
             endpoint.subscriptions.extend(Topic::new(&prefix));

@@ -37,6 +37,8 @@ impl World {
         let shared = Arc::new(Shared {
             config,
             acceptance: Acceptance::Plaintext,
+            hosts: Hosts::default(),
+            upgrading: Upgrading::default(),
             hub: Arc::default(),
             counters: Arc::default(),
             admit: Box::new(|_, message| -> Result<_, Rejection> { Ok(message) }),
