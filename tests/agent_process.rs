@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
@@ -168,6 +169,21 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     let (status, _, stderr) = shown(&["check-config", "--zeek-version", "1.0"]);
     assert_eq!(status, Some(1));
     assert!(stderr.contains("is not a version of Zeek"), "{stderr}");
+    let (status, text, stderr) = shown(&[
+        "check-config",
+        "--simulate",
+        "--listen",
+        "127.0.0.1:0",
+        "--state-dir",
+        "s",
+        "--spool-dir",
+        "s",
+    ]);
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(
+        text.starts_with("the configuration is good: ") && text.lines().count() == 1,
+        "{text}"
+    );
     for arguments in [
         ["completions", "bash"].as_slice(),
         &["man"],
@@ -177,6 +193,75 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
         assert_eq!(status, Some(0));
         assert!(text.contains("supervisor"), "{text}");
     }
+}
+
+/// What is found is named with its origin.
+#[test]
+fn the_configuration_is_tried_against_the_host() {
+    let home = home();
+    let prefix = home.path().join("zeek");
+    for directory in [
+        "bin",
+        "share/zeek/policy/frameworks/management/node",
+        "share/zeek/site",
+    ] {
+        fs::create_dir_all(prefix.join(directory)).expect("a directory can be made");
+    }
+    let executable = |path: &Path, text: &str| {
+        fs::write(path, text).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    };
+    let check = |arguments: &[&str]| {
+        let mut command = Command::new(agent_binary());
+        command
+            .args(["check-config", "--zeek-prefix", "zeek", "--listen", "127.0.0.1:0"])
+            .args(["--state-dir", "state", "--spool-dir", "spool"])
+            .args(arguments);
+        run(command.env_clear().current_dir(home.path()))
+    };
+    let (status, _, stderr) = check(&[]);
+    assert_eq!(status, Some(1), "{stderr}");
+    for words in [
+        "installed zeek: there is no zeek in ",
+        "Management::Agent::archive_cmd: there is no program ",
+    ] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    executable(&prefix.join("bin/zeek"), "#!/bin/sh\necho zeek version 9.0.0\n");
+    executable(&prefix.join("bin/zeek-archiver"), "");
+    for script in [
+        "policy/frameworks/management/node/__load__.zeek",
+        "site/local.zeek",
+    ] {
+        fs::write(prefix.join("share/zeek").join(script), "").expect("written");
+    }
+    let (status, text, stderr) = check(&[
+        "--start-supervisor",
+        "--zeek-argument",
+        "local",
+        "--zeek-argument",
+        "A::b=c",
+    ]);
+    assert_eq!(status, Some(0), "{stderr}");
+    for words in [
+        "zeek version 9.0.0",
+        "bin/zeek-archiver",
+        "script local",
+        "script policy/frameworks/management/node",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    let (status, _, stderr) = check(&["--start-supervisor", "--zeek-argument", "lokal"]);
+    assert_eq!(status, Some(1));
+    let words = "error: option --zeek-argument: zeek argument: there is no script lokal in ";
+    assert!(stderr.contains(words), "{stderr}");
+    executable(&prefix.join("bin/zeek"), "#!/bin/sh\nexit 1\n");
+    let (status, _, stderr) = check(&["--start-supervisor"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        stderr.contains("bin/zeek --version does not say which Zeek it is"),
+        "{stderr}"
+    );
 }
 
 #[test]

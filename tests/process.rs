@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::{
-    certificates::{Authority, PASSPHRASE, Validity},
+    certificates::{Authority, PASSPHRASE, Validity, native_settings},
     controller::{Controller, Remains, STORE, binary},
     limit::{Limit, end_of, output_of},
     open_to_others,
@@ -219,6 +219,97 @@ fn a_key_that_cannot_be_used_is_the_whole_reason() {
         assert!(stderr.contains(words), "{stderr}");
         assert!(!stderr.contains("is another controller running"), "{stderr}");
     }
+}
+
+/// What is found is named with its origin; one line says what was found in order.
+#[test]
+fn the_configuration_is_tried_against_the_host() {
+    let home = home();
+    let check = |arguments: &[&str]| {
+        let directories = ["check-config", "--state-dir", "state", "--spool-dir", "spool"];
+        let ports = ["--listen", "127.0.0.1:0", "--websocket-listen", "127.0.0.1:0"];
+        let output = run(&home, &[&directories, &ports[..], arguments].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (status, stdout, stderr) = check(&["--name", "x"]);
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    for words in [
+        "the configuration is good: ",
+        "state/nodes/x",
+        "spool/log-queue",
+        "port 127.0.0.1:0",
+        "TLS anonymous",
+    ] {
+        assert!(stdout.contains(words), "{stdout}");
+    }
+    assert!(!home.path().join("state").exists(), "nothing is made");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().expect("it is bound").to_string();
+    let ca = Authority::new("test CA");
+    let expired = ca.sign("expired", &[], &Validity::Expired);
+    let expired = native_settings(&ca, &expired);
+    let expired: Vec<&str> = expired.iter().map(String::as_str).collect();
+    fs::write(
+        home.path().join("site.zeek"),
+        "redef Log::default_rotation_interval = 1 min;\n",
+    )
+    .expect("written");
+    fs::write(
+        home.path().join("local.zeek"),
+        "\n@load ./site\nif ( T ) { redef Management::Controller::name = \"y\"; }\n",
+    )
+    .expect("written");
+    for (arguments, words) in [
+        (
+            &["Management::Controller::directory=/proc/none"][..],
+            "error: command-line assignment: Management::Controller::directory: cannot make /proc/none",
+        ),
+        (
+            &["Log::default_rotation_dir=/proc/none"],
+            "error: command-line assignment: Log::default_rotation_dir: cannot make /proc/none",
+        ),
+        (
+            &["--ready-file", "none/ready.json"],
+            "error: option --ready-file: ready file: there is no directory ",
+        ),
+        (
+            &expired,
+            "error: command-line assignment: Broker::ssl_certificate: the certificate in ",
+        ),
+        (
+            &["--redefs", "local.zeek"],
+            "warning: local.zeek:3: the redefinition of Management::Controller::name is not read",
+        ),
+        (
+            &["--redefs", "local.zeek"],
+            "warning: local.zeek:2: @load ./site is not followed, so Log::default_rotation_interval in site.zeek:1 is not read",
+        ),
+    ] {
+        let (status, stdout, stderr) = check(arguments);
+        assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    let output = run(
+        &home,
+        &[
+            "check-config",
+            "--state-dir",
+            "state",
+            "--spool-dir",
+            "spool",
+            "--websocket-listen",
+            "127.0.0.1:0",
+            "--listen",
+            &taken,
+        ],
+    );
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let words =
+        format!("error: option --listen: Management::Controller::listen_port: cannot listen on {taken}");
+    assert!(stderr.contains(&words), "{stderr}");
 }
 
 /// A changed host name, and so a changed default name, shows in this way.

@@ -32,7 +32,7 @@ pub struct Cli {
 pub enum Command {
     /// Start the agent and stay in the foreground (the default)
     Run(SettingArgs),
-    /// Read the whole configuration, report what is wrong with it, and exit with 0 or 1
+    /// Read the whole configuration, try what it names, report what is wrong, and exit with 0 or 1
     CheckConfig(SettingArgs),
     /// Print each effective setting and where it came from
     DumpConfig {

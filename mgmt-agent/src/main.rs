@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use broker_endpoint::tls::TlsContext;
 use clap::CommandFactory;
 use mgmt_agent::{
     cli::{Cli, Command, SettingArgs},
@@ -10,7 +9,7 @@ use mgmt_agent::{
     core::broker::BrokerAgent,
     runtime, simulate,
 };
-use mgmt_host::{process::with_causes, program::Program};
+use mgmt_host::program::Program;
 
 const PROGRAM: Program = Program("mgmt-agent");
 
@@ -43,17 +42,10 @@ fn run(settings: &SettingArgs) -> ExitCode {
 }
 
 fn check(settings: &SettingArgs) -> ExitCode {
-    let Ok(config) = read(settings) else {
+    let (Ok(config), Ok(environment)) = (read(settings), Config::environment()) else {
         return ExitCode::FAILURE;
     };
-    for warning in &config.warnings {
-        PROGRAM.complain(&format!("warning: {warning}"));
-    }
-    if let Err(error) = TlsContext::new(&config.broker_tls) {
-        PROGRAM.complain(&format!("error: {}", with_causes(&error)));
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    PROGRAM.report(&config.warnings, config.suspicious, &config.check(&environment))
 }
 
 fn read(settings: &SettingArgs) -> Result<Config, ExitCode> {

@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-use broker_endpoint::{
-    tls::{TlsConfig, TlsContext},
-    websocket::WebSocketTls,
-};
 use clap::CommandFactory;
 use mgmt_controller::{
     cli::{Cli, Command, SettingArgs},
@@ -13,7 +9,7 @@ use mgmt_controller::{
     core::Controller,
     runtime,
 };
-use mgmt_host::{process::with_causes, program::Program};
+use mgmt_host::program::Program;
 
 const PROGRAM: Program = Program("mgmt-controller");
 
@@ -48,25 +44,7 @@ fn check(settings: &SettingArgs) -> ExitCode {
     let Ok(config) = read(settings) else {
         return ExitCode::FAILURE;
     };
-    for warning in &config.warnings {
-        PROGRAM.complain(&format!("warning: {warning}"));
-    }
-    let (WebSocketTls::Offered(for_clients) | WebSocketTls::Required(for_clients)) = &config.websocket_tls
-    else {
-        return check_tls(&[&config.broker_tls]);
-    };
-    check_tls(&[&config.broker_tls, for_clients])
-}
-
-/// Whether the files are there and fit each other.
-fn check_tls(configs: &[&TlsConfig]) -> ExitCode {
-    for config in configs {
-        if let Err(error) = TlsContext::new(config) {
-            PROGRAM.complain(&format!("error: {}", with_causes(&error)));
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    PROGRAM.report(&config.warnings, config.suspicious, &config.check())
 }
 
 fn read(settings: &SettingArgs) -> Result<Config, ExitCode> {

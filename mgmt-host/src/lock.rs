@@ -72,6 +72,17 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Who has the lock of a file or directory, in words, if another process has. Makes no lock.
+    pub fn holder_of(what: &Path) -> Option<String> {
+        let file = File::open(lock_path(what)).ok()?;
+        match FileExt::try_lock_shared(&file) {
+            Err(TryLockError::WouldBlock) => Some(holder(&file)),
+            _ => None,
+        }
+    }
+}
+
 fn lock_path(what: &Path) -> PathBuf {
     let mut name = what.as_os_str().to_owned();
     name.push(".lock");

@@ -14,7 +14,7 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    config::{ConfigErrors, LogFormat},
+    config::{Checks, ConfigErrors, LogFormat},
     journal::{self, JournalError, Machine},
     process::{log_to_stderr, take_name, with_causes},
 };
@@ -102,6 +102,26 @@ impl Program {
                 ExitCode::FAILURE
             }
         }
+    }
+
+    /// Says what came of `check-config`: warnings, what is wrong, or in one line what was found in order.
+    pub fn report(self, warnings: &[String], suspicious: bool, checks: &Checks<'_>) -> ExitCode {
+        for warning in warnings.iter().chain(&checks.warnings) {
+            self.complain(&format!("warning: {warning}"));
+        }
+        for finding in &checks.findings {
+            self.complain(&format!("error: {}", with_causes(finding)));
+        }
+        if suspicious {
+            self.complain("error: something in the configuration has no effect; see the warnings");
+        }
+        if suspicious || !checks.findings.is_empty() {
+            return ExitCode::FAILURE;
+        }
+        self.print(format!(
+            "the configuration is good: {}\n",
+            checks.tried.join(", ")
+        ))
     }
 
     /// Says what is wrong with the configuration.

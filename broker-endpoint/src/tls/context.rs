@@ -9,6 +9,7 @@ use std::{
 };
 
 use openssl::{
+    asn1::Asn1Time,
     error::ErrorStack,
     nid::Nid,
     pkey::{PKey, Private},
@@ -265,6 +266,44 @@ fn set_trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<(), TlsCo
         lookup.add_dir(text, ssl::SslFiletype::PEM).map_err(library)?;
     }
     builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    Ok(())
+}
+
+impl TlsConfig {
+    /// Whether everything that it names can be used today: as [`TlsContext::new`], and the certificates are valid.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), TlsConfigError> {
+        TlsContext::new(self)?;
+        if let Some(identity) = self.identity() {
+            check_validity(&identity.certificate, "certificate")?;
+        }
+        match self {
+            Self::Mutual { trust, .. } => trust
+                .ca_file
+                .as_ref()
+                .map_or(Ok(()), |path| check_validity(path, "CA certificate")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_validity(path: &Path, what: &'static str) -> Result<(), TlsConfigError> {
+    let now = Asn1Time::days_from_now(0).map_err(library)?;
+    for certificate in read_certificates(path, what)? {
+        let (from, to) = (certificate.not_before(), certificate.not_after());
+        if *from > *now || *to < *now {
+            return Err(TlsConfigError::NotValidToday {
+                what,
+                path: path.to_owned(),
+                subject: describe(&certificate).subject.to_string(),
+                from: from.to_string(),
+                to: to.to_string(),
+            });
+        }
+    }
     Ok(())
 }
 

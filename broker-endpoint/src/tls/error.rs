@@ -42,6 +42,20 @@ pub enum TlsConfigError {
         /// What the TLS library says, for example that the key is too short.
         reason: String,
     },
+    /// A certificate is not valid today.
+    #[error("the {what} in {path:?} of {subject} is valid from {from} to {to} only")]
+    NotValidToday {
+        /// What it is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        subject: String,
+        /// Since when.
+        from: String,
+        /// Until when.
+        to: String,
+    },
     /// The key is encrypted and there is no passphrase.
     #[error(
         "private key {path:?} is encrypted: Broker::ssl_passphrase opens that of Broker::ssl_keyfile; that of a WebSocket port must not be \

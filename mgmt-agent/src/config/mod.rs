@@ -14,7 +14,7 @@ use std::{
 use broker_codec::data::{Port, Protocol};
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_api::Dialect;
-use mgmt_host::config::{self, Resolver, Sourced, Value};
+use mgmt_host::config::{self, Checks, Resolver, Sourced, Value};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
 };
@@ -48,9 +48,14 @@ pub struct ZeekCommand {
 const NO_CONTROLLER: &str = "0.0.0.0";
 
 /// The settings that have no name in Zeek.
+const ZEEK_ARGUMENT: &str = "zeek argument";
+const INSTALLED_ZEEK: &str = "installed zeek";
 const ZEEK_VERSION: &str = "zeek version";
 const NODE_SCRIPT: &str = "node script";
 const SUPERVISOR_PATIENCE: &str = "supervisor patience";
+
+/// What the lock is called that keeps a second agent from the working directory.
+pub(crate) const LOCK: &str = "mgmt-agent";
 
 /// Everything that the agent needs to know to start.
 #[derive(Clone, Debug)]
@@ -67,6 +72,8 @@ pub struct Config {
     pub controller: Option<PeerAddress>,
     /// Where the Supervisor listens. Port 0 lets the system choose, if it is ours.
     pub supervisor: PeerAddress,
+    /// Where Zeek is installed, or would be.
+    pub zeek_prefix: PathBuf,
     /// The Zeek that is installed, as of now.
     pub installed_zeek: InstalledZeek,
     /// How to start the Supervisor, if that is for us to do.
@@ -93,6 +100,8 @@ pub struct Config {
     pub journal: Option<PathBuf>,
     /// What an operator should know about the configuration although it is valid.
     pub warnings: Vec<String>,
+    /// Whether one of them is of the kind that `check-config` fails for.
+    pub suspicious: bool,
     /// Each effective setting in a fixed order.
     pub effective: Vec<Effective>,
 }
@@ -120,9 +129,86 @@ impl Config {
         ConfigErrors::check(resolver.problems)?;
         Ok(Self {
             warnings: resolver.warnings,
+            suspicious: resolver.suspicious,
             effective: resolver.effective,
             ..config
         })
+    }
+
+    /// Tries what the settings name: directories, ports, certificates, Zeek, the archiver, scripts.
+    pub fn check(&self, environment: &Environment) -> Checks<'_> {
+        let mut checks = Checks::new(&self.effective);
+        checks.directory(names::DIRECTORY, &self.working_dir);
+        checks.log(&self.management_log);
+        checks.file("ready file", self.ready_file.as_deref());
+        checks.file("journal", self.journal.as_deref());
+        checks.listener(names::LISTEN_PORT, &self.listen, &self.working_dir.join(LOCK));
+        checks.tls(config::names::SSL_CERTIFICATE, &self.broker_tls);
+        // A simulation has no Zeek to look at.
+        let simulated = |zeek: &ZeekCommand| !zeek.leading_arguments.is_empty();
+        if !self.start_supervisor.as_ref().is_some_and(simulated) {
+            self.check_zeek(&mut checks);
+            self.check_archiver(&mut checks, environment);
+        }
+        checks
+    }
+
+    fn check_zeek(&self, checks: &mut Checks<'_>) {
+        let outcome = match (&self.installed_zeek.program, &self.installed_zeek.version) {
+            (_, Some(version)) => Ok(version.clone()),
+            // The Supervisor that is found need not be of an installation that is seen from here.
+            (None, None) if self.settings.supervisor.configured.is_some() => Ok("--zeek-version".to_owned()),
+            (None, None) => Err(format!(
+                "there is no zeek in {}/bin, nor on PATH; name the installation by --zeek-prefix, or what the Supervisor is by --zeek-version",
+                self.zeek_prefix.display()
+            )),
+            (Some(program), None) => Err(format!(
+                "{} --version does not say which Zeek it is",
+                program.display()
+            )),
+        };
+        checks.note(INSTALLED_ZEEK, outcome);
+        let scripts = self.zeek_prefix.join("share/zeek");
+        if !scripts.is_dir() {
+            return;
+        }
+        let arguments = self
+            .start_supervisor
+            .iter()
+            .flat_map(|zeek| &zeek.further_arguments);
+        // Options, and settings.
+        let named = arguments.filter(|argument| !argument.starts_with('-') && !argument.contains('='));
+        let node_script = self.settings.agent.node_script.to_string();
+        let own = self.own_node_script.is_some();
+        for script in named.chain(Some(&node_script).filter(|_| !own)) {
+            let outcome = if zeek::finds_script(&scripts, &self.working_dir.join("supervisor"), script) {
+                Ok(format!("script {script}"))
+            } else {
+                Err(format!(
+                    "there is no script {script} in {} or its policy and site",
+                    scripts.display()
+                ))
+            };
+            checks.note(
+                if *script == node_script {
+                    NODE_SCRIPT
+                } else {
+                    ZEEK_ARGUMENT
+                },
+                outcome,
+            );
+        }
+    }
+
+    fn check_archiver(&self, checks: &mut Checks<'_>, environment: &Environment) {
+        let Some(archival) = &self.settings.agent.archival else {
+            return;
+        };
+        // A line for a shell; what begins otherwise is for the shell to find out.
+        let program = archival.command.split_whitespace().next().unwrap_or_default();
+        if !program.contains(['"', '\'', '$', '=', '(']) {
+            checks.program(names::ARCHIVE_CMD, program, |name| environment.program(name));
+        }
     }
 
     /// What `dump-config` prints, as text.
@@ -211,6 +297,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         listen,
         controller,
         supervisor,
+        zeek_prefix: resolver.installation(host).prefix.clone(),
         installed_zeek: zeek,
         start_supervisor,
         broker_tls,
@@ -224,6 +311,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         ready_file: resolver.file("ready file", "--ready-file", host.ready_file.as_deref()),
         journal: resolver.file("journal", "--journal", host.journal.as_deref()),
         warnings: Vec::new(),
+        suspicious: false,
         effective: Vec::new(),
     }
 }
@@ -361,7 +449,7 @@ fn archival(
 fn installed_zeek(resolver: &mut Resolver<'_>, args: &SettingArgs) -> InstalledZeek {
     if args.simulate {
         let version = simulate::version();
-        resolver.show("installed zeek", version.show(), Origin::Flag("--simulate"));
+        resolver.show(INSTALLED_ZEEK, version.show(), Origin::Flag("--simulate"));
         return InstalledZeek {
             program: None,
             version: Some(version),
@@ -372,7 +460,7 @@ fn installed_zeek(resolver: &mut Resolver<'_>, args: &SettingArgs) -> InstalledZ
     let origin = Origin::Installation(installation.prefix.clone());
     let zeek = InstalledZeek::find(installation, environment);
     let version = zeek.version.clone().unwrap_or_default();
-    resolver.show("installed zeek", version.show(), origin);
+    resolver.show(INSTALLED_ZEEK, version.show(), origin);
     if zeek.version.is_some() && zeek.layout().is_none() {
         resolver.warnings.push(format!(
             "the records of {version:?} are not known; --zeek-version names a Zeek that has the same"
@@ -430,6 +518,13 @@ fn start_supervisor(
         );
         return None;
     };
+    for script in args
+        .zeek_argument
+        .iter()
+        .filter(|argument| !argument.contains('='))
+    {
+        resolver.show(ZEEK_ARGUMENT, script.show(), Origin::Flag("--zeek-argument"));
+    }
     resolver.show("zeek", program.display().to_string().show(), origin.clone());
     let has_shim = !zeek::lacks_script(&resolver.installation(&args.host).prefix, zeek::SHIM);
     Some(ZeekCommand {

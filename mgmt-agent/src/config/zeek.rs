@@ -45,6 +45,21 @@ pub(super) fn lacks_script(prefix: &Path, script: &str) -> bool {
     !script.is_dir() && scripts.join("base/init-default.zeek").is_file()
 }
 
+/// Whether Zeek finds a script by this name: beside where it is started, or below its scripts.
+pub(super) fn finds_script(scripts: &Path, started_in: &Path, script: &str) -> bool {
+    let folders = [
+        started_in,
+        scripts,
+        &scripts.join("policy"),
+        &scripts.join("site"),
+    ];
+    folders.iter().any(|folder| {
+        let path = folder.join(script);
+        let with_extension = folder.join(format!("{script}.zeek"));
+        path.is_file() || with_extension.is_file() || path.join("__load__.zeek").is_file()
+    })
+}
+
 /// How long a running agent waits for a Zeek to say which one it is.
 const VERSION_PATIENCE: Duration = Duration::from_secs(5);
 

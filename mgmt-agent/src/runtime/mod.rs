@@ -60,7 +60,7 @@ use self::{
     supervisor::{Change, Launch, Supervisor},
 };
 use crate::{
-    config::{Config, version_now},
+    config::{Config, LOCK, version_now},
     core::broker::{Action, BrokerAgent, Input, reqid_in, reqid_of},
     journal::Header,
     scripts::{self, Coordinates, local_address, preferred},
@@ -168,11 +168,10 @@ impl Runtime {
         enter(&config.working_dir)?;
         let key = config.broker_tls.identity().map(|identity| &*identity.key);
         files::warn_of_open([&*config.working_dir].into_iter().chain(key));
-        let lock =
-            Lock::acquire(&config.working_dir.join("mgmt-agent")).map_err(|source| RunError::Lock {
-                path: config.working_dir.clone(),
-                source,
-            })?;
+        let lock = Lock::acquire(&config.working_dir.join(LOCK)).map_err(|source| RunError::Lock {
+            path: config.working_dir.clone(),
+            source,
+        })?;
         if config.start_supervisor.is_some() {
             config.supervisor.port = supervisor::choose_port(&config)
                 .map_err(|source| system("find a port for the Supervisor", source))?;

@@ -18,14 +18,14 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
-use mgmt_host::config::{self, Resolver, join_plain};
+use mgmt_host::config::{self, Checks, Resolver, join_plain};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
     RotationConfig, TimeOfDay,
 };
 
 use self::websocket_tls::WebSocketTlsOptions;
-use crate::{cli::SettingArgs, core::Settings, wire::Assumed};
+use crate::{cli::SettingArgs, core::Settings, store, wire::Assumed};
 
 /// Everything that the controller needs to know to start.
 #[derive(Clone, Debug)]
@@ -66,6 +66,8 @@ pub struct Config {
     pub journal: Option<PathBuf>,
     /// What an operator should know about the configuration although it is valid.
     pub warnings: Vec<String>,
+    /// Whether one of them is of the kind that `check-config` fails for.
+    pub suspicious: bool,
     /// Each effective setting in a fixed order.
     pub effective: Vec<Effective>,
 }
@@ -91,6 +93,7 @@ impl Config {
         ConfigErrors::check(resolver.problems)?;
         Ok(Self {
             warnings: resolver.warnings,
+            suspicious: resolver.suspicious,
             effective: resolver.effective,
             ..config
         })
@@ -104,6 +107,29 @@ impl Config {
         };
         let identities = self.broker_tls.identity().into_iter().chain(websocket);
         identities.map(|identity| &*identity.key)
+    }
+
+    /// Tries what the settings name: directories, ports, certificates.
+    pub fn check(&self) -> Checks<'_> {
+        let mut checks = Checks::new(&self.effective);
+        checks.directory(names::DIRECTORY, &self.working_dir);
+        if self.store_dir != self.working_dir {
+            checks.directory(names::STORE_DIRECTORY, &self.store_dir);
+        }
+        checks.log(&self.management_log);
+        checks.file("ready file", self.ready_file.as_deref());
+        checks.file("journal", self.journal.as_deref());
+        let lock = self.store_dir.join(store::FILE_NAME);
+        checks.listener(names::LISTEN_PORT, &self.broker, &lock);
+        let websocket = self
+            .websocket
+            .map_or(Listener::Off, |address| Listener::At(address.into()));
+        checks.listener(names::LISTEN_PORT_WEBSOCKET, &websocket, &lock);
+        checks.tls(config::names::SSL_CERTIFICATE, &self.broker_tls);
+        if let WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) = &self.websocket_tls {
+            checks.tls(names::TLS_OPTIONS_WEBSOCKET, tls);
+        }
+        checks
     }
 
     /// What `dump-config` prints, as text.
@@ -169,6 +195,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         ready_file: resolver.file("ready file", "--ready-file", host.ready_file.as_deref()),
         journal: resolver.file("journal", "--journal", host.journal.as_deref()),
         warnings: Vec::new(),
+        suspicious: false,
         effective: Vec::new(),
     }
 }

@@ -1,4 +1,7 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
     ConfigError, Environment, HostArgs, Listener, Notation, Origin, Resolver, Schema,
@@ -6,6 +9,22 @@ use super::{
     names::{self, Known},
     redefs::{self, NotPlain, StatementKind},
 };
+
+/// How many loaded scripts are looked into.
+const LOADED_MAX: usize = 64;
+
+/// The file that `@load` means by a path.
+fn script_at(path: &Path) -> Option<PathBuf> {
+    let mut with_extension = path.as_os_str().to_owned();
+    with_extension.push(".zeek");
+    [
+        with_extension.into(),
+        path.join("__load__.zeek"),
+        path.to_path_buf(),
+    ]
+    .into_iter()
+    .find(|candidate: &PathBuf| candidate.is_file())
+}
 
 /// Gathering, from the weakest source to the strongest.
 impl<'a> Resolver<'a> {
@@ -18,12 +37,17 @@ impl<'a> Resolver<'a> {
             installation: None,
             problems: Vec::new(),
             warnings: Vec::new(),
+            suspicious: false,
             effective: Vec::new(),
         };
         resolver.gather_environment();
         for path in &args.redefs {
             match fs::read(path) {
-                Ok(script) => resolver.gather_script(path, &String::from_utf8_lossy(&script)),
+                Ok(script) => {
+                    let script = String::from_utf8_lossy(&script);
+                    resolver.gather_script(path, &script);
+                    resolver.look_into_loaded(path, &script, &mut vec![path.clone()]);
+                }
                 Err(source) => resolver.problems.push(ConfigError::Redefs {
                     path: path.clone(),
                     source,
@@ -101,7 +125,48 @@ impl<'a> Resolver<'a> {
                     )),
                 },
                 StatementKind::NotPlain { name, reason } => self.not_plain(origin, &name, reason),
+                StatementKind::Hidden { name } => {
+                    self.suspect(format!(
+                        "{origin}: the redefinition of {name} is not read: it stands inside another statement"
+                    ));
+                }
             }
+        }
+    }
+
+    /// Warns of something that was meant and has no effect.
+    fn suspect(&mut self, warning: String) {
+        self.warnings.push(warning);
+        self.suspicious = true;
+    }
+
+    /// Warns of settings in the scripts that a script loads from beside it, which are not followed. Those of Zeek's own path are others'.
+    fn look_into_loaded(&mut self, path: &Path, script: &str, seen: &mut Vec<PathBuf>) {
+        for (line, loaded) in redefs::loads_from_beside(script) {
+            let Some(file) = script_at(&path.with_file_name("").join(&loaded)) else {
+                continue;
+            };
+            let Ok(text) = fs::read(&file) else { continue };
+            if seen.contains(&file) || seen.len() >= LOADED_MAX {
+                continue;
+            }
+            seen.push(file.clone());
+            let text = String::from_utf8_lossy(&text);
+            for statement in redefs::statements(&text) {
+                let name = statement.kind.name();
+                if matches!(
+                    self.schema.look_up(name),
+                    Known::Read(_) | Known::Unsupported { .. }
+                ) {
+                    self.suspect(format!(
+                        "{}:{line}: @load {loaded} is not followed, so {name} in {}:{} is not read; give that file by --redefs, too",
+                        path.display(),
+                        file.display(),
+                        statement.line
+                    ));
+                }
+            }
+            self.look_into_loaded(&file, &text, seen);
         }
     }
 

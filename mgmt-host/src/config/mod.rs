@@ -9,6 +9,7 @@
 //! which `dump-config` is to show them.
 
 mod args;
+mod check;
 mod dump;
 mod error;
 mod gather;
@@ -31,6 +32,7 @@ use mgmt_api::Level;
 use self::layers::Layers;
 pub use self::{
     args::HostArgs,
+    check::Checks,
     dump::{dump_json, dump_text},
     error::{ConfigError, ConfigErrors},
     installation::Installation,
@@ -121,6 +123,8 @@ pub struct Resolver<'a> {
     pub problems: Vec<ConfigError>,
     /// What an operator should know although it is not wrong.
     pub warnings: Vec<String>,
+    /// Whether a warning is of the kind that `check-config` fails for: something was meant, and has no effect.
+    pub suspicious: bool,
     /// What has been resolved.
     pub effective: Vec<Effective>,
 }

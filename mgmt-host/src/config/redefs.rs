@@ -32,6 +32,20 @@ pub(super) enum StatementKind {
         /// Why not.
         reason: NotPlain,
     },
+    /// A redefinition inside something that is not understood.
+    Hidden {
+        /// Fully qualified.
+        name: String,
+    },
+}
+
+impl StatementKind {
+    /// What it is about, fully qualified.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Assign { name, .. } | Self::NotPlain { name, .. } | Self::Hidden { name } => name,
+        }
+    }
 }
 
 /// Why a redefinition is not read.
@@ -83,10 +97,53 @@ pub(super) fn statements(script: &str) -> Vec<Statement> {
                 let kind = redefinition(rest.trim(), &module, conditionals > 0);
                 statements.push(Statement { line, kind });
             }
-            _ => {}
+            _ => statements.extend(hidden(line, &piece, &module)),
         }
     }
     statements
+}
+
+/// The scripts that a script loads from beside it (`./x`, `../x`) or by an absolute path, with the lines.
+pub(super) fn loads_from_beside(script: &str) -> Vec<(usize, String)> {
+    let mut lexer = Lexer {
+        rest: script,
+        line: 1,
+    };
+    let mut loads = Vec::new();
+    while let Some((line, piece)) = lexer.next_piece() {
+        let loaded = piece.strip_prefix("@load ").map(str::trim);
+        let loaded = loaded.filter(|path| ["./", "../", "/"].iter().any(|start| path.starts_with(start)));
+        let loaded = loaded.and_then(|path| path.split_whitespace().next());
+        loads.extend(loaded.map(|path| (line, path.to_owned())));
+    }
+    loads
+}
+
+/// The redefinitions inside another statement, as in `if ( T ) { redef x = 1; }`, or behind something that no script has, such as a
+/// byte order mark.
+fn hidden(line: usize, piece: &str, module: &str) -> Vec<Statement> {
+    let is_part_of_name = |c: char| c.is_ascii_alphanumeric() || "_:&\"".contains(c);
+    let mut found = Vec::new();
+    for (at, word) in piece.match_indices("redef") {
+        let (before, rest) = (
+            piece.get(..at).unwrap_or_default(),
+            piece.get(at..).unwrap_or_default(),
+        );
+        let rest = rest.trim_start_matches(word);
+        // An odd number of quotes is within a text; one that is escaped comes in no setting.
+        let quoted = before.matches('"').count() % 2 == 1;
+        if quoted || before.ends_with(is_part_of_name) || !rest.starts_with(char::is_whitespace) {
+            continue;
+        }
+        let kind = redefinition(rest.trim_start(), module, false);
+        found.push(Statement {
+            line: line + before.matches('\n').count(),
+            kind: StatementKind::Hidden {
+                name: kind.name().to_owned(),
+            },
+        });
+    }
+    found
 }
 
 fn redefinition(text: &str, module: &str, conditional: bool) -> StatementKind {
@@ -215,7 +272,10 @@ impl Lexer<'_> {
 /// Whether a closing brace ends the statement, as it does for functions but not for record constructors.
 fn ends_with_its_block(piece: &str) -> bool {
     let first = piece.split(|c: char| !c.is_ascii_alphanumeric()).next();
-    matches!(first, Some("event" | "function" | "hook" | "export"))
+    matches!(
+        first,
+        Some("event" | "function" | "hook" | "export" | "if" | "else" | "for" | "while")
+    )
 }
 
 #[cfg(test)]
@@ -293,6 +353,42 @@ redef Management::spool_dir = \"/spool\";";
                 not_plain(10, "x", NotPlain::Form),
                 assign(11, "Management::spool_dir", "\"/spool\""),
             ]
+        );
+    }
+
+    #[test]
+    fn what_stands_inside_or_behind_something_else_is_named() {
+        let hidden = |line, name: &str| Statement {
+            line,
+            kind: StatementKind::Hidden {
+                name: name.to_owned(),
+            },
+        };
+        let script = "\u{feff}redef Management::Controller::name = \"bom\";
+}
+redef Management::state_dir = \"/x\";
+if ( T )
+\t{
+\tredef Management::spool_dir = \"/y\";
+\tredef Log::default_rotation_interval = 1 min;
+\t}
+redef Broker::disable_ssl = T;
+const mine = \"a redef b\" &redef;
+print \"redef c = d\";
+";
+        assert_eq!(
+            statements(script),
+            [
+                hidden(1, "Management::Controller::name"),
+                hidden(3, "Management::state_dir"),
+                hidden(6, "Management::spool_dir"),
+                hidden(7, "Log::default_rotation_interval"),
+                assign(9, "Broker::disable_ssl", "T"),
+            ]
+        );
+        assert_eq!(
+            loads_from_beside("@load ./x # here\n@load base/x\n\n  @load ../y/z\n"),
+            [(1, "./x".to_owned()), (4, "../y/z".to_owned())]
         );
     }
 

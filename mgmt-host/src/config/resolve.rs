@@ -131,7 +131,7 @@ impl<'a> Resolver<'a> {
     pub fn installation(&mut self, args: &HostArgs) -> &Installation {
         let prefix = args.zeek_prefix.as_ref().map(|prefix| self.absolute(prefix));
         let environment = self.environment;
-        let warnings = &mut self.warnings;
+        let (warnings, suspicious) = (&mut self.warnings, &mut self.suspicious);
         self.installation.get_or_insert_with(|| {
             let found = Installation::find(prefix.as_deref(), environment);
             if prefix.is_some() && !found.is_there() {
@@ -139,6 +139,7 @@ impl<'a> Resolver<'a> {
                     "option --zeek-prefix: there is no Zeek in {}, neither bin/zeek nor share/zeek",
                     found.prefix.display()
                 ));
+                *suspicious = true;
             }
             found
         })

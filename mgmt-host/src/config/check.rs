@@ -1,0 +1,273 @@
+//! What `check-config` tries once the configuration has been read: whether the host has what the settings name.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointError, tls::TlsConfig};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::{ConfigError, Effective, Listener, LogConfig, Origin, names};
+use crate::{files, lock::Lock, process::with_causes};
+
+/// What has been tried so far, and what came of it.
+#[derive(Debug)]
+pub struct Checks<'a> {
+    effective: &'a [Effective],
+    /// What is wrong, with the origin of the setting that it is about.
+    pub findings: Vec<ConfigError>,
+    /// What works although it should be otherwise.
+    pub warnings: Vec<String>,
+    /// What was found in order, in words.
+    pub tried: Vec<String>,
+}
+
+impl<'a> Checks<'a> {
+    /// Nothing has been tried. The effective settings tell where each came from.
+    pub const fn new(effective: &'a [Effective]) -> Self {
+        Self {
+            effective,
+            findings: Vec::new(),
+            warnings: Vec::new(),
+            tried: Vec::new(),
+        }
+    }
+
+    /// Takes down what came of a try that a setting asks for.
+    pub fn note(&mut self, name: &'static str, outcome: Result<String, String>) {
+        match outcome {
+            Ok(tried) => self.tried.push(tried),
+            Err(reason) => {
+                let shown = self.effective.iter().rfind(|shown| shown.name == name);
+                self.findings.push(ConfigError::Unusable {
+                    origin: shown.map_or(Origin::Default, |shown| shown.origin.clone()),
+                    name,
+                    reason,
+                });
+            }
+        }
+    }
+
+    /// A directory that is made when it is needed.
+    pub fn directory(&mut self, name: &'static str, path: &Path) {
+        self.note(
+            name,
+            can_write_in(path).map(|()| format!("directory {}", path.display())),
+        );
+    }
+
+    /// A file that is written, if there is to be one.
+    pub fn file(&mut self, name: &'static str, path: Option<&Path>) {
+        let Some(path) = path else { return };
+        let outcome = match path.parent() {
+            // Its directory is not made.
+            Some(directory) if !directory.is_dir() => {
+                Err(format!("there is no directory {}", directory.display()))
+            }
+            Some(directory) => can_write_in(directory),
+            None => Err(format!("{} is no file", path.display())),
+        };
+        self.note(name, outcome.map(|()| format!("{name} {}", path.display())));
+    }
+
+    /// The directory of rotated logs, if they are.
+    pub fn log(&mut self, log: &LogConfig) {
+        if let Some(rotation) = &log.rotation {
+            self.directory(names::ROTATION_DIR, &rotation.dir);
+        }
+    }
+
+    /// A port, which a running daemon that holds this lock may have already.
+    pub fn listener(&mut self, name: &'static str, listener: &Listener, lock: &Path) {
+        let Listener::At(address) = listener else { return };
+        let outcome = match (listen(&address.host, address.port), Lock::holder_of(lock)) {
+            (Ok(()), _) => Ok(format!("port {address}")),
+            (Err(EndpointError::Listen { source, .. }), Some(holder))
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                Ok(format!(
+                    "port {address}, which the daemon that runs has ({holder})"
+                ))
+            }
+            (Err(error), _) => Err(with_causes(&error)),
+        };
+        self.note(name, outcome);
+    }
+
+    /// Certificates and keys: readable, belonging to each other, valid today.
+    pub fn tls(&mut self, name: &'static str, config: &TlsConfig) {
+        let outcome = config.check();
+        self.note(
+            name,
+            outcome
+                .map(|()| format!("TLS {}", config.name()))
+                .map_err(|error| with_causes(&error)),
+        );
+        let key = config.identity().map(|identity| &*identity.key);
+        self.warnings.extend(key.and_then(files::too_open));
+    }
+
+    /// A program by its path, or by its name on `PATH`.
+    pub fn program(
+        &mut self,
+        name: &'static str,
+        program: &str,
+        on_path: impl FnOnce(&str) -> Option<PathBuf>,
+    ) {
+        let path = if program.contains('/') {
+            Some(PathBuf::from(program))
+        } else {
+            on_path(program)
+        };
+        let outcome = match path {
+            None => Err(format!("there is no {program} on PATH")),
+            Some(path) if !path.is_file() => Err(format!("there is no program {}", path.display())),
+            Some(path) => accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS)
+                .map(|()| format!("program {}", path.display()))
+                .map_err(|error| format!("cannot run {}: {}", path.display(), io::Error::from(error))),
+        };
+        self.note(name, outcome);
+    }
+}
+
+/// Whether this user can write in a directory, or make it.
+fn can_write_in(path: &Path) -> Result<(), String> {
+    let there = |at: &&Path| fs::symlink_metadata(at).is_ok();
+    let Some(at) = path.ancestors().find(there) else {
+        return Err(format!("cannot make {}", path.display()));
+    };
+    let what = if at == path {
+        "cannot write in"
+    } else {
+        "cannot make"
+    };
+    if !at.is_dir() {
+        return Err(format!(
+            "{what} {}: {} is no directory",
+            path.display(),
+            at.display()
+        ));
+    }
+    // Only trying tells: root may write anywhere but where nothing can be written.
+    let probe = at.join(format!(".check-config.{}", std::process::id()));
+    let made = files::options().write(true).create_new(true).open(&probe);
+    made.and_then(|_| fs::remove_file(&probe))
+        .map_err(|error| format!("{what} {}: {}: {error}", path.display(), at.display()))
+}
+
+/// Listens as a daemon does, and stops.
+fn listen(host: &str, port: u16) -> Result<(), EndpointError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(EndpointError::Random)?;
+    runtime.block_on(async {
+        let endpoint = Endpoint::start(EndpointConfig::default())?;
+        endpoint.handle().listen(host, port).await?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, os::unix::fs::PermissionsExt};
+
+    use broker_endpoint::PeerAddress;
+
+    use super::*;
+
+    fn words(checks: &Checks<'_>) -> Vec<String> {
+        checks.findings.iter().map(ToString::to_string).collect()
+    }
+
+    fn shown(name: &'static str) -> Effective {
+        Effective {
+            name,
+            value: String::new(),
+            origin: Origin::Flag("--option"),
+            note: None,
+        }
+    }
+
+    #[test]
+    fn directories_are_there_or_can_be_made() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        fs::write(&file, "").unwrap();
+        let effective = [shown("Management::state_dir")];
+        let mut checks = Checks::new(&effective);
+        checks.directory("Management::state_dir", home.path());
+        checks.directory("Management::state_dir", &home.path().join("a/b"));
+        assert_eq!((checks.tried.len(), checks.findings.len()), (2, 0));
+        checks.directory("Management::state_dir", &file.join("below"));
+        checks.directory("Management::state_dir", Path::new("/proc/nothing/here"));
+        checks.file("ready file", Some(&home.path().join("missing/ready.json")));
+        let words = words(&checks);
+        assert!(
+            words[0].starts_with("option --option: Management::state_dir: cannot make "),
+            "{words:?}"
+        );
+        assert!(words[0].ends_with("file is no directory"), "{words:?}");
+        assert!(
+            words[1].contains("cannot make /proc/nothing/here: /proc: "),
+            "{words:?}"
+        );
+        assert!(
+            words[2].contains("ready file: there is no directory "),
+            "{words:?}"
+        );
+    }
+
+    #[test]
+    fn ports_are_free_or_the_running_daemons() {
+        let home = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let listener = Listener::At(PeerAddress::new("127.0.0.1", port));
+        let store = home.path().join("store");
+        let mut checks = Checks::new(&[]);
+        checks.listener("port", &listener, &store);
+        assert!(
+            words(&checks)[0].contains("cannot listen on 127.0.0.1:"),
+            "{checks:?}"
+        );
+        assert_eq!(
+            fs::read_dir(home.path()).unwrap().count(),
+            0,
+            "looking makes no lock"
+        );
+        let _lock = Lock::acquire(&store).unwrap();
+        checks.listener("port", &listener, &store);
+        assert_eq!(checks.findings.len(), 1);
+        assert!(
+            checks.tried[0].contains("which the daemon that runs has"),
+            "{checks:?}"
+        );
+        drop(taken);
+        checks.listener("port", &listener, &store);
+        assert_eq!(checks.tried[1], format!("port 127.0.0.1:{port}"));
+    }
+
+    #[test]
+    fn programs_are_there_and_can_be_run() {
+        let home = tempfile::tempdir().unwrap();
+        let program = home.path().join("archiver");
+        fs::write(&program, "").unwrap();
+        let text = program.to_str().unwrap();
+        let mut checks = Checks::new(&[]);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+        checks.program("command", text, |_| None);
+        checks.program("command", "archiver", |_| None);
+        checks.program("command", "/nonexistent/archiver", |_| None);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        checks.program("command", text, |_| None);
+        checks.program("command", "archiver", |_| Some(program.clone()));
+        let words = words(&checks);
+        assert!(words[0].contains("cannot run "), "{words:?}");
+        assert!(words[1].ends_with("there is no archiver on PATH"), "{words:?}");
+        assert!(
+            words[2].ends_with("there is no program /nonexistent/archiver"),
+            "{words:?}"
+        );
+        assert_eq!(checks.tried.len(), 2);
+    }
+}
