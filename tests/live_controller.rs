@@ -26,17 +26,17 @@ use crate::{
     },
 };
 
-const AGENT: &str = "agent-1";
+pub(crate) const AGENT: &str = "agent-1";
 
 /// How long Zeek may take to do what it must do, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A `zeek -j` with all that it starts; ended in good order when dropped.
-struct Zeek(Child);
+pub(crate) struct Zeek(Child);
 
 impl Zeek {
     /// Starts it with its files below a directory. Its Supervisor listens at a free port.
-    fn start(prefix: &Path, home: &TempDir, script: &str) -> Self {
+    pub(crate) fn start(prefix: &Path, home: &TempDir, script: &str) -> Self {
         let [supervisor] = free_ports();
         let settings = format!("{script}\nredef Broker::default_port = {supervisor}/tcp;\n");
         let path = home.path().join("live.zeek");
@@ -70,12 +70,12 @@ impl Drop for Zeek {
 }
 
 /// Ports that nobody listened on a moment ago: Zeek cannot be told to take any.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
-fn run(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Outcome {
+pub(crate) fn run(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Outcome {
     let patient = [
         "--set",
         "client.peering_attempts=120",
@@ -92,7 +92,7 @@ fn run(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Outcome 
 
 /// Runs zeek-client, which must succeed, and returns what it printed.
 #[track_caller]
-fn client(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Value {
+pub(crate) fn client(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Value {
     let outcome = run(address, arguments, stdin);
     assert_eq!(
         outcome.exit, 0,
@@ -103,7 +103,7 @@ fn client(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Value
 }
 
 /// Asks until the answer is good.
-fn client_until(address: SocketAddr, arguments: &[&str], good: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn client_until(address: SocketAddr, arguments: &[&str], good: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = client(address, arguments, None);
@@ -114,7 +114,7 @@ fn client_until(address: SocketAddr, arguments: &[&str], good: impl Fn(&Value) -
     }
 }
 
-fn wait_for_the_agent(address: SocketAddr) {
+pub(crate) fn wait_for_the_agent(address: SocketAddr) {
     client_until(address, &["get-instances"], |instances| {
         !instances[AGENT].is_null()
     });
@@ -153,7 +153,7 @@ fn deployed(asked: AgentRequest) -> Option<String> {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -253,17 +253,12 @@ fn lead_an_agent_of_zeek(listens: bool) {
     } else {
         ("127.0.0.1", String::new())
     };
-    let script = format!(
-        "@load policy/frameworks/management/agent
-redef Management::Agent::name = \"{AGENT}\";
-redef Management::Agent::default_port = {port}/tcp;
-redef Management::Agent::controller = [$address=\"{host}\", $bound_port={}/tcp];
-redef Management::Agent::archive_logs = F;
-redef Management::Request::timeout_interval = 60 sec;",
-        controller.broker().port()
-    );
     let home = TempDir::with_prefix("live-").expect("a directory can be made");
-    let zeek = Zeek::start(&prefix, &home, &script);
+    let zeek = Zeek::start(
+        &prefix,
+        &home,
+        &agent_script(host, controller.broker().port(), port),
+    );
     if !listens {
         wait_for_the_agent(address);
     }
@@ -323,4 +318,16 @@ role = worker
     });
     drop(zeek);
     controller.stop();
+}
+
+/// The settings of an agent that listens at a port, and connects to a controller unless the host is none.
+fn agent_script(host: &str, controller: u16, port: u16) -> String {
+    format!(
+        "@load policy/frameworks/management/agent
+redef Management::Agent::name = \"{AGENT}\";
+redef Management::Agent::default_port = {port}/tcp;
+redef Management::Agent::controller = [$address=\"{host}\", $bound_port={controller}/tcp];
+redef Management::Agent::archive_logs = F;
+redef Management::Request::timeout_interval = 60 sec;"
+    )
 }

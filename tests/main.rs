@@ -12,6 +12,7 @@ mod landscape;
 mod live;
 mod live_controller;
 mod live_endpoint;
+mod live_eras;
 mod misbehaviour;
 mod native;
 mod news;

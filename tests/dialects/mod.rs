@@ -3,7 +3,7 @@
 
 mod agent;
 mod controller;
-mod notation;
+pub(crate) mod notation;
 mod processes;
 
 use std::{env, fs, path::PathBuf};

@@ -8,7 +8,7 @@ use broker_codec::{
 };
 
 /// Reads an event, without metadata.
-pub(super) fn event(text: &str) -> Event {
+pub(crate) fn event(text: &str) -> Event {
     let (name, args) = text
         .split_once('(')
         .unwrap_or_else(|| panic!("not an event: {text}"));
@@ -23,7 +23,7 @@ pub(super) fn event(text: &str) -> Event {
 }
 
 /// Writes an event as [`event`] reads it.
-pub(super) fn show_event(event: &Event) -> String {
+pub(crate) fn show_event(event: &Event) -> String {
     format!("{}({})", event.name, joined(&event.args))
 }
 

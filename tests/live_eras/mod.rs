@@ -1,0 +1,175 @@
+//! With an installed Zeek and the framework's scripts of earlier ages: their agents under our controller, and their controllers over our
+//! agent, with real cluster nodes.
+//!
+//! `MGMT_ERA_SCRIPTS` names a directory with a directory for each age, `4.1`, `4.2` (the releases) and `B` (Zeek's commit 54aaf3a623). Each holds
+//! `policy/frameworks/cluster` or `policy/frameworks/management` of that age, with three changes so that Zeek 9.0 can run them: in
+//! `boot.zeek`, `$scripts` is `$addl_base_scripts`, and in `agent/main.zeek`, `nc$scripts` is `nc$addl_user_scripts`; `boot.zeek` and `main.zeek` load
+//! `policy/frameworks/cluster/backend/broker`; each `Broker::auto_publish(T, E)` is a handler of E that publishes on T unless
+//! `is_remote_event()`.
+
+mod client;
+mod nodes;
+mod zeek;
+
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use self::{
+    client::Client,
+    nodes::Nodes,
+    zeek::{ERAS, Era, Zeek, connecting},
+};
+use crate::{
+    live::{pending, with_zeek},
+    live_controller::{AGENT, client as zeek_client, free_ports, run, runtime, wait_for_the_agent},
+    support::{
+        cluster::{ControllerAt, Instance, Plan, Protection},
+        controller::Controller,
+    },
+};
+
+/// How long Zeek may take to do what it must do, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Runs a test for each age whose scripts are there, one after the other.
+fn with_eras(test: impl Fn(&Path, &Path, Era)) {
+    with_zeek(|prefix| {
+        let Some(scripts) = env::var_os("MGMT_ERA_SCRIPTS").map(PathBuf::from) else {
+            return pending("MGMT_ERA_SCRIPTS does not say where the scripts of earlier ages are");
+        };
+        for era in ERAS {
+            let scripts = scripts.join(era.name);
+            assert!(scripts.is_dir(), "{} is no directory", scripts.display());
+            test(prefix, &scripts, era);
+        }
+    });
+}
+
+#[test]
+fn agents_of_earlier_ages_deploy_report_and_recover_under_our_controller() {
+    with_eras(|prefix, scripts, era| {
+        let arguments = [
+            "--name",
+            "controller",
+            "Management::Controller::auto_assign_metrics_ports=F",
+            "--client-api",
+            era.api.unwrap_or(era.name),
+        ];
+        let mut controller = Controller::start(&arguments);
+        let address = controller.websocket();
+        let further = connecting(era, controller.broker());
+        let [port] = free_ports();
+        let zeek = Zeek::start(prefix, scripts, era, "agent", port, &further);
+        wait_for_the_agent(address);
+        let nodes = Nodes::new();
+        let answer = zeek_client(address, &["deploy-config", "-"], Some(&nodes.configuration()));
+        assert_eq!(answer["errors"], json!([]), "{}", era.name);
+        let before = nodes.wait(&[]);
+        report(address, era, &nodes);
+
+        // A client of the age asks before it has said anything that tells its age.
+        let runtime = runtime();
+        let mut old = Client::connect(&runtime, controller.broker(), era);
+        let get_instances =
+            |reqid: &str| format!("{}::API::get_instances_request(\"{reqid}\")", era.controller);
+        let instances = old.ask_until(get_instances, |_| true);
+        let expected = match era.name {
+            "4.1" => format!("(\"asked-1\", [[\"{AGENT}\", 127.0.0.1, -]])"),
+            _ => format!("(\"asked-1\", [\"asked-1\", \"\", T, [[\"{AGENT}\", 127.0.0.1, -]], \"\", -])"),
+        };
+        assert!(instances.ends_with(&expected), "{instances}");
+
+        nodes.survive(before);
+        zeek.stop();
+        controller.stop();
+    });
+}
+
+/// What zeek-client says about the nodes, as far as the agent can.
+fn report(address: SocketAddr, era: Era, nodes: &Nodes) {
+    let lacking = |what| {
+        format!(
+            "instance {AGENT} runs the agent of {}, which cannot {what}",
+            era.release
+        )
+    };
+    let ask = |arguments: &[&str]| -> (i32, Value) {
+        let outcome = run(address, arguments, None);
+        let printed = serde_json::from_str(&outcome.stdout).expect("zeek-client prints JSON");
+        (outcome.exit, printed)
+    };
+    let (exit, listed) = ask(&["get-nodes"]);
+    if era.lists_nodes {
+        assert_eq!((exit, &listed["errors"]), (0, &json!([])));
+        for name in nodes.names() {
+            assert_eq!(listed["results"][AGENT][name]["state"], "RUNNING", "{listed}");
+        }
+    } else {
+        let error = json!([{ "source": AGENT, "error": lacking("list its nodes") }]);
+        assert_eq!((exit, &listed["errors"]), (1, &error));
+    }
+    for (arguments, what) in [
+        (&["get-id-value", "bits_per_uid"][..], "read variables"),
+        (&["restart"], "restart nodes"),
+    ] {
+        let (exit, answer) = ask(arguments);
+        assert_eq!((exit, &answer["errors"][0]["error"]), (1, &json!(lacking(what))));
+    }
+}
+
+#[test]
+fn controllers_of_earlier_ages_deploy_report_and_recover_with_our_agent() {
+    with_eras(|prefix, scripts, era| {
+        let runtime = runtime();
+        let [port] = free_ports();
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let zeek = Zeek::start(prefix, scripts, era, "controller", port, &[]);
+        let anonymous = Protection::Anonymous;
+        let mut plan = Plan::new(AGENT, ControllerAt::Address(at), &anonymous);
+        plan.zeek = Some(prefix.to_path_buf());
+        plan.further.push("Management::Agent::archive_logs=F".to_owned());
+        if let Some(api) = era.api {
+            plan.further
+                .extend(["--controller-api".to_owned(), api.to_owned()]);
+        }
+        let mut instance = Instance::start(&runtime, plan);
+        let mut old = Client::connect(&runtime, at, era);
+
+        let nodes = Nodes::new();
+        let succeeded = |answer: &str| answer.contains(", T, -, \"\", -]");
+        old.ask_until(|reqid| nodes.request(era, reqid), succeeded);
+        let before = nodes.wait(&[]);
+        let mut report = |running: usize| {
+            let get_nodes = |reqid: &str| format!("{}::API::get_nodes_request(\"{reqid}\")", era.controller);
+            if era.lists_nodes {
+                // The agent, too.
+                old.ask_until(get_nodes, |answer| {
+                    answer.matches("Management::RUNNING").count() == 1 + running
+                });
+            }
+        };
+        report(2);
+
+        nodes.survive(before);
+        report(2);
+
+        // What the agent refuses is told, not waited for.
+        let refused = |reqid: &str| {
+            let [manager, _] = nodes.names();
+            let [known, unknown] =
+                [AGENT, "elsewhere"].map(|instance| format!("\"{manager}\", \"{instance}\""));
+            // Under another id, for an agent does not run the same twice.
+            let request = nodes.request(era, reqid).replace("\"config\"", "\"refused\"");
+            request.replace(&known, &unknown)
+        };
+        old.ask_until(refused, |answer| answer.contains(", F, -, \""));
+        instance.stop();
+        zeek.stop();
+    });
+}

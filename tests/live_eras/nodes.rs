@@ -1,0 +1,109 @@
+//! Real cluster nodes: what is asked for, and what runs.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, zeek::Era};
+use crate::{
+    live_controller::{AGENT, free_ports},
+    support::limit::Limit,
+};
+
+/// A manager and a worker, both of which listen. Their names tell their processes from all others.
+#[derive(Clone, Debug)]
+pub(super) struct Nodes {
+    manager: u16,
+    worker: u16,
+}
+
+impl Nodes {
+    pub(super) fn new() -> Self {
+        let [manager, worker] = free_ports();
+        Self { manager, worker }
+    }
+
+    pub(super) fn names(&self) -> [String; 2] {
+        [format!("m{}", self.manager), format!("w{}", self.worker)]
+    }
+
+    /// For zeek-client.
+    pub(super) fn configuration(&self) -> String {
+        let [manager, worker] = self.names();
+        format!(
+            "[instances]\n{AGENT}\n[{manager}]\ninstance = {AGENT}\nrole = manager\nport = {}\n[{worker}]\ninstance = {AGENT}\nrole = worker\nport = {}\n",
+            self.manager, self.worker
+        )
+    }
+
+    /// For a client of the age: the request to set the configuration.
+    pub(super) fn request(&self, era: Era, reqid: &str) -> String {
+        let node = |name: &str, role: &str, port: u16| {
+            if era.lists_nodes {
+                format!(
+                    "[\"{name}\", \"{AGENT}\", Supervisor::{role}, Management::RUNNING, {port}/tcp, -, -, -, -, {{->}}]"
+                )
+            } else {
+                format!(
+                    "[\"{name}\", \"{AGENT}\", {port}/tcp, Supervisor::{role}, ClusterController::Types::Running, -, -, -, -, {{->}}]"
+                )
+            }
+        };
+        let [manager, worker] = self.names();
+        format!(
+            "{}::API::set_configuration_request(\"{reqid}\", [\"config\", {{[\"{AGENT}\", 127.0.0.1, -]}}, {{{}, {}}}])",
+            era.controller,
+            node(&manager, "MANAGER", self.manager),
+            node(&worker, "WORKER", self.worker)
+        )
+    }
+
+    /// Waits until both run and listen, by other processes than before.
+    pub(super) fn wait(&self, before: &[u32]) -> [u32; 2] {
+        let limit = Limit::lasting(
+            PATIENCE,
+            format_args!("nodes {:?}, others than {before:?}", self.names()),
+        );
+        loop {
+            let processes = self.names().map(|name| process_of(&name));
+            let listen = [self.manager, self.worker]
+                .iter()
+                .all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok());
+            if let [Some(manager), Some(worker)] = processes
+                && listen
+                && !before.contains(&manager)
+                && !before.contains(&worker)
+            {
+                return [manager, worker];
+            }
+            // A process does not tell when it listens.
+            thread::sleep(limit.left().min(Duration::from_millis(100)));
+        }
+    }
+
+    /// Kills the worker, and waits until it runs again.
+    pub(super) fn survive(&self, [_, worker]: [u32; 2]) {
+        kill(worker);
+        self.wait(&[worker]);
+    }
+}
+
+/// The process of a node, which the Supervisor names after it.
+fn process_of(node: &str) -> Option<u32> {
+    let named = format!("zeek.{node}\n");
+    let all = fs::read_dir("/proc").expect("there is /proc");
+    all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .find(|process: &u32| {
+            fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == named)
+        })
+}
+
+fn kill(process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    kill_process(process.expect("a process id"), Signal::KILL).expect("it runs");
+}

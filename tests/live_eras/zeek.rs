@@ -1,0 +1,152 @@
+//! What differs between the ages, and their agents and controllers as processes.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    live_controller::{AGENT, free_ports},
+    support::{cluster::kill_processes_in, limit::end_of},
+};
+
+/// What differs between the ages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Era {
+    /// The directory of its scripts.
+    pub(super) name: &'static str,
+    /// Where they are in it, and what can be loaded.
+    pub(super) frameworks: &'static str,
+    /// The modules of controller and agent.
+    pub(super) controller: &'static str,
+    pub(super) agent: &'static str,
+    /// The topic of the controller.
+    pub(super) topic: &'static str,
+    /// What we must be told of it.
+    pub(super) api: Option<&'static str>,
+    /// Its agent, as our controller calls it.
+    pub(super) release: &'static str,
+    pub(super) lists_nodes: bool,
+}
+
+const CLUSTER_CONTROLLER: Era = Era {
+    name: "4.1",
+    frameworks: "policy/frameworks/cluster",
+    controller: "ClusterController",
+    agent: "ClusterAgent",
+    topic: "zeek/cluster-control/controller",
+    api: None,
+    release: "Zeek 4.1",
+    lists_nodes: false,
+};
+
+pub(super) const ERAS: [Era; 3] = [
+    CLUSTER_CONTROLLER,
+    Era {
+        name: "4.2",
+        release: "Zeek 4.2",
+        ..CLUSTER_CONTROLLER
+    },
+    Era {
+        name: "B",
+        frameworks: "policy/frameworks/management",
+        controller: "Management::Controller",
+        agent: "Management::Agent",
+        topic: "zeek/management/controller",
+        api: Some("seed"),
+        release: "Zeek's commit 54aaf3a623",
+        lists_nodes: true,
+    },
+];
+
+/// A `zeek -j` with an agent or a controller of an age, in a directory of its own.
+pub(super) struct Zeek {
+    child: Child,
+    home: TempDir,
+}
+
+impl Zeek {
+    pub(super) fn start(
+        prefix: &Path,
+        scripts: &Path,
+        era: Era,
+        which: &str,
+        port: u16,
+        further: &[String],
+    ) -> Self {
+        let own = Command::new(prefix.join("bin/zeek-config"))
+            .arg("--zeekpath")
+            .output();
+        let own = String::from_utf8(own.expect("zeek-config can be started").stdout).expect("text");
+        let [supervisor] = free_ports();
+        let home = TempDir::with_prefix("era-").expect("a directory can be made");
+        let output = |name| fs::File::create(home.path().join(name)).expect("a file can be made");
+        let scripts = scripts.display();
+        let child = Command::new(prefix.join("bin/zeek"))
+            .args(["-j", &format!("{}/{which}", era.frameworks)])
+            .arg(format!("Broker::default_port={supervisor}/tcp"))
+            .args(further)
+            .env("ZEEKPATH", format!("{scripts}:{scripts}/policy:{}", own.trim()))
+            .env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1")
+            .envs([("ZEEK_AGENT_NAME", AGENT), ("ZEEK_AGENT_ADDR", "127.0.0.1")])
+            .envs([
+                ("ZEEK_CONTROLLER_NAME", "controller"),
+                ("ZEEK_CONTROLLER_ADDR", "127.0.0.1"),
+            ])
+            .env("ZEEK_AGENT_PORT", format!("{port}/tcp"))
+            .env("ZEEK_CONTROLLER_PORT", format!("{port}/tcp"))
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .stdout(output("stdout"))
+            .stderr(output("stderr"))
+            .spawn();
+        let child = child.expect("zeek can be started");
+        Self { child, home }
+    }
+
+    /// Ends it with all that it has started.
+    pub(super) fn stop(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        end_of(&mut self.child, "a zeek of another age");
+    }
+}
+
+impl Drop for Zeek {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for file in [
+                "stderr",
+                "cluster-controller.log",
+                &format!("cluster-{AGENT}.log"),
+            ] {
+                let text = fs::read_to_string(self.home.path().join(file)).unwrap_or_default();
+                show(file, &text);
+            }
+        }
+        // It may have ended in good order.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        kill_processes_in(self.home.path());
+    }
+}
+
+/// What a process wrote belongs to the report of a failed test.
+#[expect(clippy::print_stderr, reason = "shown with the failed test's output")]
+pub(super) fn show(what: &str, text: &str) {
+    eprintln!("--- {what}:\n{text}---");
+}
+
+/// The arguments that have an agent connect to a controller.
+pub(super) fn connecting(era: Era, controller: SocketAddr) -> Vec<String> {
+    let port = controller.port();
+    vec![format!(
+        "{}::controller=[$address=\"127.0.0.1\", $bound_port={port}/tcp]",
+        era.agent
+    )]
+}
