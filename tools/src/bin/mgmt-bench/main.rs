@@ -4,6 +4,7 @@
 //! `docs/PERFORMANCE.md`. It sends a bounded number of requests, gives up on an answer after [`client::ANSWER_TIMEOUT`], and ends
 //! what it started.
 
+mod attack;
 mod client;
 mod measure;
 mod process;
@@ -53,6 +54,10 @@ struct Arguments {
     /// How often each size is staged and fetched
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     repeat: u16,
+    /// Attack the controller instead, beside a client who asks 20 times a second: fails if that one is not served or memory does not come back. Takes
+    /// five minutes
+    #[arg(long, requires = "controller")]
+    attacks: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -76,7 +81,11 @@ async fn main() -> ExitCode {
     match run(arguments).await {
         Ok(report) => {
             report::print(&report, as_json);
-            ExitCode::SUCCESS
+            if report.attacks.iter().all(attack::Attacked::is_borne) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             report::print_error(&error);
@@ -94,6 +103,12 @@ async fn run(arguments: Arguments) -> Result<Report, BenchError> {
         _ => None,
     };
     let mut report = Report::default();
+    if let (true, Some(launch)) = (arguments.attacks, &launch) {
+        let controller = launch.start().await?;
+        report.attacks = attack::attacks(&controller).await?;
+        controller.stop().await?;
+        return Ok(report);
+    }
     let mut started: Option<Controller> = None;
     let address = match (&launch, arguments.connect) {
         (Some(launch), _) => {

@@ -55,6 +55,8 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ProcessError {
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) address: SocketAddr,
+    /// Where it serves Broker peers, if it is ours.
+    broker: SocketAddr,
     program: String,
     arguments: Arguments,
 }
@@ -71,11 +73,13 @@ impl Launch {
     /// This project's controller on a free port.
     pub(crate) fn own(path: &Path) -> Result<Self, ProcessError> {
         let path = fs::canonicalize(path).map_err(system(path.display().to_string()))?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .map_err(system("looking for a free port"))?;
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(system("looking for a free port"));
+        // Both at the same time, so that they differ.
+        let listeners = [bind()?, bind()?];
+        let [address, broker] = listeners.map(|listener| listener.local_addr());
         Ok(Self {
-            address: free,
+            address: address.map_err(system("looking for a free port"))?,
+            broker: broker.map_err(system("looking for a free port"))?,
             program: path.display().to_string(),
             arguments: Arguments::Own,
         })
@@ -89,6 +93,7 @@ impl Launch {
         }
         Ok(Self {
             address,
+            broker: address,
             program: program.clone(),
             arguments: Arguments::Given(arguments.to_vec()),
         })
@@ -103,7 +108,7 @@ impl Launch {
                 let state = home.path().join("state");
                 fs::create_dir(&state).map_err(system("making a directory"))?;
                 command.args(["--name", "bench", "--websocket-listen", &self.address.to_string()]);
-                command.args(["--listen", "127.0.0.1:0"]);
+                command.args(["--listen", &self.broker.to_string()]);
                 command
                     .arg("--state-dir")
                     .arg(state)
@@ -146,6 +151,7 @@ impl Launch {
         }
         Ok(Controller {
             address: self.address,
+            broker: self.broker,
             started,
             listening_after: started.elapsed(),
             child,
@@ -172,6 +178,8 @@ async fn accepts(address: SocketAddr) -> io::Result<bool> {
 #[derive(Debug)]
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
+    /// Where it serves Broker peers, if it is ours.
+    pub(crate) broker: SocketAddr,
     pub(crate) started: Instant,
     pub(crate) listening_after: Duration,
     child: Child,

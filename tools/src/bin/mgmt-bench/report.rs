@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     BenchError,
+    attack::Attacked,
     measure::{Concurrent, ConfigurationTimes},
     process::Memory,
     stats::Summary,
@@ -24,6 +25,7 @@ pub(crate) struct Report {
     pub(crate) sequential: Option<Summary>,
     pub(crate) concurrent: Option<Concurrent>,
     pub(crate) configurations: Vec<ConfigurationTimes>,
+    pub(crate) attacks: Vec<Attacked>,
 }
 
 impl Report {
@@ -51,8 +53,41 @@ pub(crate) fn print_error(error: &BenchError) {
     eprintln!("mgmt-bench: {error}");
 }
 
+impl Report {
+    fn show_attacks(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "{:<44} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "attack; ms and MiB", "median", "p99", "before", "at end", "30 s on", ""
+        )?;
+        for attacked in &self.attacks {
+            let [before, at_end, later] = [
+                attacked.rss_before_kib,
+                attacked.rss_at_end_kib,
+                attacked.rss_later_kib,
+            ]
+            .map(mebibytes);
+            writeln!(
+                out,
+                "{:<44} {:>9} {:>9} {before:>9} {at_end:>9} {later:>9} {:>9}",
+                attacked.name,
+                milliseconds(attacked.bystander.median_us),
+                milliseconds(attacked.bystander.p99_us),
+                if attacked.is_borne() { "borne" } else { "NOT BORNE" },
+            )?;
+            if let Some(reason) = &attacked.closed {
+                writeln!(out, "    the bystander was closed: {reason}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.attacks.is_empty() {
+            return self.show_attacks(out);
+        }
         writeln!(
             out,
             "{:<34} {:>7} {:>11} {:>11} {:>11} {:>11}",
