@@ -78,7 +78,7 @@ impl WebSocketTls {
 impl WebSocketConfig {
     /// As Zeek's server (`WebSocket-IXWebSocket.cc`).
     pub const CLIENTS_MAX: usize = 100;
-    /// A refusal takes as long as the client takes to read it, two seconds at most, so that a burst of hundreds is over in seconds.
+    /// A refusal takes as long as the client takes to read it, a second at most, so that a burst of hundreds is over in seconds.
     pub const REFUSALS_MAX: usize = 64;
     /// As Zeek's server (`SocketServer::kDefaultHandShakeTimeoutSecs`).
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);

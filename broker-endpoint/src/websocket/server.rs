@@ -29,6 +29,9 @@ use crate::{Among, Credit, EndpointError, credit::Credits, socket::Socket};
 /// How many connections may wait to be accepted; what the kernel allows by default.
 const BACKLOG: u32 = 4096;
 
+/// How long a client may take to be told that there is no room: others wait to be told.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a client waits for the place of one that is evicted.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -418,11 +421,14 @@ async fn converse<T: Send + 'static>(
 /// Tells a client that there is no room for it, over TLS if that is what it speaks.
 async fn refuse<T>(stream: TcpStream, shared: &Shared<T>) {
     let config = &shared.config;
-    // What cannot be told to a client is not told.
-    if let Ok(mut stream) = shared.acceptance.accept(stream, config.handshake_timeout).await {
-        let max = config.clients_max;
-        http::refuse(&mut stream, &HandshakeError::Full { max }, config.close_timeout).await;
-    }
+    let refusal = async {
+        if let Ok(mut stream) = shared.acceptance.accept(stream, config.handshake_timeout).await {
+            let max = config.clients_max;
+            http::refuse(&mut stream, &HandshakeError::Full { max }, config.close_timeout).await;
+        }
+    };
+    // What cannot be told to a client in time is not told.
+    let _ = timeout(REFUSAL_TIMEOUT, refusal).await;
 }
 
 fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {

@@ -170,7 +170,7 @@ impl Runtime {
                     WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
                 websocket.tls = config.websocket_tls.clone();
                 websocket.hosts.clone_from(&config.websocket_hosts);
-                websocket.fit_descriptors(process::descriptors_for_connections() / 4);
+                websocket.fit_descriptors(process::descriptors_for_connections() / 2);
                 let reader = wire.client_reader();
                 let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);
                 let bound = WebSocketServer::bind(websocket, admit).await;

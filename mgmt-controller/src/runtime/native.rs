@@ -64,9 +64,8 @@ impl Native {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.broker_tls.clone();
-        // The WebSocket port has a quarter of them.
-        let descriptors = descriptors_for_connections();
-        endpoint.fit_descriptors(descriptors - descriptors / 4);
+        // The WebSocket port has the other half.
+        endpoint.fit_descriptors(descriptors_for_connections() / 2);
         for prefix in wire.subscriptions() {
             // Longer than a topic can be: nobody could publish there either.
             endpoint.subscriptions.extend(Topic::new(&prefix));

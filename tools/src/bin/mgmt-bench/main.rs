@@ -31,10 +31,10 @@ struct Arguments {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["connect", "command"], required_unless_present = "connect")]
     controller: Option<PathBuf>,
     /// Where the controller serves WebSocket clients
-    #[arg(long, value_name = "ADDRESS:PORT", requires_if("command", "connect"))]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     connect: Option<SocketAddr>,
     /// The command that starts the controller; it runs in a private directory
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", requires = "connect")]
     command: Vec<String>,
     /// Also measure staging at a controller that was not started here: this replaces its staged configuration
     #[arg(long)]
