@@ -226,7 +226,11 @@ fn a_key_that_cannot_be_used_is_the_whole_reason() {
 fn the_configuration_is_tried_against_the_host() {
     let home = home();
     let check = |arguments: &[&str]| {
-        let directories = ["check-config", "--state-dir", "state", "--spool-dir", "spool"];
+        let directories = [
+            "check-config",
+            "Management::state_dir=state",
+            "Management::spool_dir=spool",
+        ];
         let ports = ["--listen", "127.0.0.1:0", "--websocket-listen", "127.0.0.1:0"];
         let output = run(&home, &[&directories, &ports[..], arguments].concat());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -240,7 +244,7 @@ fn the_configuration_is_tried_against_the_host() {
         "state/nodes/x",
         "spool/log-queue",
         "port 127.0.0.1:0",
-        "TLS anonymous",
+        "TLS of Broker: anonymous",
     ] {
         assert!(stdout.contains(words), "{stdout}");
     }
@@ -264,12 +268,20 @@ fn the_configuration_is_tried_against_the_host() {
     .expect("written");
     for (arguments, words) in [
         (
-            &["Management::Controller::directory=/proc/none"][..],
+            &["--state-dir", "/proc/none"][..],
+            "error: option --state-dir: Management::state_dir: cannot make /proc/none/nodes/",
+        ),
+        (
+            &["Management::Controller::directory=/proc/none"],
             "error: command-line assignment: Management::Controller::directory: cannot make /proc/none",
         ),
         (
             &["Log::default_rotation_dir=/proc/none"],
             "error: command-line assignment: Log::default_rotation_dir: cannot make /proc/none",
+        ),
+        (
+            &["--spool-dir", "/proc/none"],
+            "error: option --spool-dir: Management::spool_dir: cannot make /proc/none/log-queue",
         ),
         (
             &["--ready-file", "none/ready.json"],

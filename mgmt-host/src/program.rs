@@ -113,7 +113,7 @@ impl Program {
             self.complain(&format!("error: {}", with_causes(finding)));
         }
         if suspicious {
-            self.complain("error: something in the configuration has no effect; see the warnings");
+            self.complain("error: some of what was configured has no effect; see the warnings");
         }
         if suspicious || !checks.findings.is_empty() {
             return ExitCode::FAILURE;

@@ -138,12 +138,12 @@ impl Config {
     /// Tries what the settings name: directories, ports, certificates, Zeek, the archiver, scripts.
     pub fn check(&self, environment: &Environment) -> Checks<'_> {
         let mut checks = Checks::new(&self.effective);
-        checks.directory(names::DIRECTORY, &self.working_dir);
+        checks.directory(&[names::DIRECTORY, config::names::STATE_DIR], &self.working_dir);
         checks.log(&self.management_log);
         checks.file("ready file", self.ready_file.as_deref());
         checks.file("journal", self.journal.as_deref());
-        checks.listener(names::LISTEN_PORT, &self.listen, &self.working_dir.join(LOCK));
-        checks.tls(config::names::SSL_CERTIFICATE, &self.broker_tls);
+        checks.listener(&[LISTEN.1, LISTEN.0], &self.listen, &self.working_dir.join(LOCK));
+        checks.tls("Broker", &[config::names::SSL_CERTIFICATE], &self.broker_tls);
         // A simulation has no Zeek to look at.
         let simulated = |zeek: &ZeekCommand| !zeek.leading_arguments.is_empty();
         if !self.start_supervisor.as_ref().is_some_and(simulated) {
@@ -167,7 +167,7 @@ impl Config {
                 program.display()
             )),
         };
-        checks.note(INSTALLED_ZEEK, outcome);
+        checks.note(&[INSTALLED_ZEEK], outcome);
         let scripts = self.zeek_prefix.join("share/zeek");
         if !scripts.is_dir() {
             return;
@@ -189,14 +189,12 @@ impl Config {
                     scripts.display()
                 ))
             };
-            checks.note(
-                if *script == node_script {
-                    NODE_SCRIPT
-                } else {
-                    ZEEK_ARGUMENT
-                },
-                outcome,
-            );
+            let setting = if *script == node_script {
+                NODE_SCRIPT
+            } else {
+                ZEEK_ARGUMENT
+            };
+            checks.note(&[setting], outcome);
         }
     }
 

@@ -112,22 +112,22 @@ impl Config {
     /// Tries what the settings name: directories, ports, certificates.
     pub fn check(&self) -> Checks<'_> {
         let mut checks = Checks::new(&self.effective);
-        checks.directory(names::DIRECTORY, &self.working_dir);
+        checks.directory(&[names::DIRECTORY, config::names::STATE_DIR], &self.working_dir);
         if self.store_dir != self.working_dir {
-            checks.directory(names::STORE_DIRECTORY, &self.store_dir);
+            checks.directory(&[names::STORE_DIRECTORY], &self.store_dir);
         }
         checks.log(&self.management_log);
         checks.file("ready file", self.ready_file.as_deref());
         checks.file("journal", self.journal.as_deref());
         let lock = self.store_dir.join(store::FILE_NAME);
-        checks.listener(names::LISTEN_PORT, &self.broker, &lock);
+        checks.listener(&[BROKER.1, BROKER.0], &self.broker, &lock);
         let websocket = self
             .websocket
             .map_or(Listener::Off, |address| Listener::At(address.into()));
-        checks.listener(names::LISTEN_PORT_WEBSOCKET, &websocket, &lock);
-        checks.tls(config::names::SSL_CERTIFICATE, &self.broker_tls);
+        checks.listener(&[WEBSOCKET.1, WEBSOCKET.0], &websocket, &lock);
+        checks.tls("Broker", &[config::names::SSL_CERTIFICATE], &self.broker_tls);
         if let WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) = &self.websocket_tls {
-            checks.tls(names::TLS_OPTIONS_WEBSOCKET, tls);
+            checks.tls("WebSocket", &[names::TLS_OPTIONS_WEBSOCKET], tls);
         }
         checks
     }

@@ -34,25 +34,31 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Takes down what came of a try that a setting asks for.
-    pub fn note(&mut self, name: &'static str, outcome: Result<String, String>) {
-        match outcome {
-            Ok(tried) => self.tried.push(tried),
-            Err(reason) => {
-                let shown = self.effective.iter().rfind(|shown| shown.name == name);
-                self.findings.push(ConfigError::Unusable {
-                    origin: shown.map_or(Origin::Default, |shown| shown.origin.clone()),
-                    name,
-                    reason,
-                });
-            }
-        }
+    /// Takes down what came of a try that settings ask for, the first that was given rather than left at its default.
+    pub fn note(&mut self, settings: &[&'static str], outcome: Result<String, String>) {
+        let reason = match outcome {
+            Ok(tried) => return self.tried.push(tried),
+            Err(reason) => reason,
+        };
+        let shown = |name: &&'static str| self.effective.iter().rfind(|shown| shown.name == *name);
+        let given = settings
+            .iter()
+            .filter_map(shown)
+            .find(|shown| shown.origin != Origin::Default);
+        self.findings.push(ConfigError::Unusable {
+            origin: given.map_or(Origin::Default, |shown| shown.origin.clone()),
+            name: given
+                .map(|shown| shown.name)
+                .or(settings.first().copied())
+                .unwrap_or_default(),
+            reason,
+        });
     }
 
     /// A directory that is made when it is needed.
-    pub fn directory(&mut self, name: &'static str, path: &Path) {
+    pub fn directory(&mut self, settings: &[&'static str], path: &Path) {
         self.note(
-            name,
+            settings,
             can_write_in(path).map(|()| format!("directory {}", path.display())),
         );
     }
@@ -68,18 +74,18 @@ impl<'a> Checks<'a> {
             Some(directory) => can_write_in(directory),
             None => Err(format!("{} is no file", path.display())),
         };
-        self.note(name, outcome.map(|()| format!("{name} {}", path.display())));
+        self.note(&[name], outcome.map(|()| format!("{name} {}", path.display())));
     }
 
     /// The directory of rotated logs, if they are.
     pub fn log(&mut self, log: &LogConfig) {
         if let Some(rotation) = &log.rotation {
-            self.directory(names::ROTATION_DIR, &rotation.dir);
+            self.directory(&[names::ROTATION_DIR, names::SPOOL_DIR], &rotation.dir);
         }
     }
 
     /// A port, which a running daemon that holds this lock may have already.
-    pub fn listener(&mut self, name: &'static str, listener: &Listener, lock: &Path) {
+    pub fn listener(&mut self, settings: &[&'static str], listener: &Listener, lock: &Path) {
         let Listener::At(address) = listener else { return };
         let outcome = match (listen(&address.host, address.port), Lock::holder_of(lock)) {
             (Ok(()), _) => Ok(format!("port {address}")),
@@ -92,16 +98,16 @@ impl<'a> Checks<'a> {
             }
             (Err(error), _) => Err(with_causes(&error)),
         };
-        self.note(name, outcome);
+        self.note(settings, outcome);
     }
 
     /// Certificates and keys: readable, belonging to each other, valid today.
-    pub fn tls(&mut self, name: &'static str, config: &TlsConfig) {
+    pub fn tls(&mut self, of: &str, settings: &[&'static str], config: &TlsConfig) {
         let outcome = config.check();
         self.note(
-            name,
+            settings,
             outcome
-                .map(|()| format!("TLS {}", config.name()))
+                .map(|()| format!("TLS of {of}: {}", config.name()))
                 .map_err(|error| with_causes(&error)),
         );
         let key = config.identity().map(|identity| &*identity.key);
@@ -127,7 +133,7 @@ impl<'a> Checks<'a> {
                 .map(|()| format!("program {}", path.display()))
                 .map_err(|error| format!("cannot run {}: {}", path.display(), io::Error::from(error))),
         };
-        self.note(name, outcome);
+        self.note(&[name], outcome);
     }
 }
 
@@ -159,7 +165,7 @@ fn can_write_in(path: &Path) -> Result<(), String> {
 /// Listens as a daemon does, and stops.
 fn listen(host: &str, port: u16) -> Result<(), EndpointError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(EndpointError::Random)?;
+    let runtime = runtime.map_err(|_| EndpointError::Ended)?;
     runtime.block_on(async {
         let endpoint = Endpoint::start(EndpointConfig::default())?;
         endpoint.handle().listen(host, port).await?;
@@ -195,11 +201,11 @@ mod tests {
         fs::write(&file, "").unwrap();
         let effective = [shown("Management::state_dir")];
         let mut checks = Checks::new(&effective);
-        checks.directory("Management::state_dir", home.path());
-        checks.directory("Management::state_dir", &home.path().join("a/b"));
+        checks.directory(&["Management::state_dir"], home.path());
+        checks.directory(&["Management::state_dir"], &home.path().join("a/b"));
         assert_eq!((checks.tried.len(), checks.findings.len()), (2, 0));
-        checks.directory("Management::state_dir", &file.join("below"));
-        checks.directory("Management::state_dir", Path::new("/proc/nothing/here"));
+        checks.directory(&["Management::state_dir"], &file.join("below"));
+        checks.directory(&["Management::state_dir"], Path::new("/proc/nothing/here"));
         checks.file("ready file", Some(&home.path().join("missing/ready.json")));
         let words = words(&checks);
         assert!(
@@ -225,7 +231,7 @@ mod tests {
         let listener = Listener::At(PeerAddress::new("127.0.0.1", port));
         let store = home.path().join("store");
         let mut checks = Checks::new(&[]);
-        checks.listener("port", &listener, &store);
+        checks.listener(&["port"], &listener, &store);
         assert!(
             words(&checks)[0].contains("cannot listen on 127.0.0.1:"),
             "{checks:?}"
@@ -236,14 +242,14 @@ mod tests {
             "looking makes no lock"
         );
         let _lock = Lock::acquire(&store).unwrap();
-        checks.listener("port", &listener, &store);
+        checks.listener(&["port"], &listener, &store);
         assert_eq!(checks.findings.len(), 1);
         assert!(
             checks.tried[0].contains("which the daemon that runs has"),
             "{checks:?}"
         );
         drop(taken);
-        checks.listener("port", &listener, &store);
+        checks.listener(&["port"], &listener, &store);
         assert_eq!(checks.tried[1], format!("port 127.0.0.1:{port}"));
     }
 

@@ -143,7 +143,7 @@ impl<'a> Resolver<'a> {
     /// Warns of settings in the scripts that a script loads from beside it, which are not followed. Those of Zeek's own path are others'.
     fn look_into_loaded(&mut self, path: &Path, script: &str, seen: &mut Vec<PathBuf>) {
         for (line, loaded) in redefs::loads_from_beside(script) {
-            let Some(file) = script_at(&path.with_file_name("").join(&loaded)) else {
+            let Some(file) = script_at(&path.with_file_name("").join(loaded.trim_start_matches("./"))) else {
                 continue;
             };
             let Ok(text) = fs::read(&file) else { continue };
