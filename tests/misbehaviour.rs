@@ -20,6 +20,7 @@ use crate::support::{
     limit::Limit,
     relay::Relay,
     session::{Session, stage_request},
+    zeek_client::ZeekClient,
 };
 
 /// A controller, a client, and agents that connect through a relay each.
@@ -190,6 +191,28 @@ fn silent() -> Manners {
     })
 }
 
+/// An error without when and from where, and without what a socket said.
+fn without_times(error: &str) -> &str {
+    let ends = [
+        " (",
+        " since ",
+        ": connection failed",
+        ": connection closed",
+        ": peer ",
+    ];
+    let end = ends.iter().filter_map(|end| error.find(end)).min();
+    error.get(..end.unwrap_or(error.len())).unwrap_or(error)
+}
+
+/// How an answer says that an agent has not answered. Failed restarts come without their instance.
+fn unanswered(name: &str, request: &ClientRequest) -> String {
+    let instance = match request {
+        ClientRequest::Restart { .. } => "",
+        _ => name,
+    };
+    format!("{instance}  request timed out: instance {name} has not answered")
+}
+
 /// What of results is compared: instance, node, and the error or that there is none. Sorted, as agents answer in any order.
 fn outcomes(results: &[ResultRecord]) -> Vec<String> {
     let text = |text: &Option<ZeekString>| text.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -201,7 +224,7 @@ fn outcomes(results: &[ResultRecord]) -> Vec<String> {
                 "{} {} {}",
                 text(&result.instance),
                 text(&result.node),
-                text(&result.error)
+                without_times(&text(&result.error))
             )
         })
         .collect();
@@ -212,10 +235,9 @@ fn outcomes(results: &[ResultRecord]) -> Vec<String> {
 #[test]
 fn an_agent_that_never_answers_costs_its_part_of_the_answer_and_a_time_out() {
     let mut scene = Scene::new(vec![("good", honest()), ("quiet", silent())], 1);
-    let timed_out = "  request timed out";
     assert_eq!(
         outcomes(&scene.deploy(&["good", "quiet"])),
-        [timed_out, "good good-node "]
+        ["good good-node ", &unanswered("quiet", &deploy_request())]
     );
     let deployed = scene.session.configuration(true).map(|config| config.id);
     assert_eq!(
@@ -229,11 +251,9 @@ fn an_agent_that_never_answers_costs_its_part_of_the_answer_and_a_time_out() {
         } else {
             "good-node"
         };
-        assert_eq!(
-            outcomes(&scene.ask(&request)),
-            [timed_out, &format!("good {node} ")],
-            "{request:?}"
-        );
+        let mut expected = [unanswered("quiet", &request), format!("good {node} ")];
+        expected.sort();
+        assert_eq!(outcomes(&scene.ask(&request)), expected, "{request:?}");
     }
     scene.end();
 }
@@ -242,7 +262,10 @@ fn an_agent_that_never_answers_costs_its_part_of_the_answer_and_a_time_out() {
 fn an_agent_that_does_not_even_answer_the_welcome_makes_a_deployment_time_out() {
     let mute: Manners = Box::new(|_, _| Vec::new());
     let mut scene = Scene::new(vec![("mute", mute)], 1);
-    assert_eq!(outcomes(&scene.deploy(&["mute"])), ["  request timed out"]);
+    assert_eq!(
+        outcomes(&scene.deploy(&["mute"])),
+        ["mute  not deployed: instance mute does not answer"]
+    );
     assert_eq!(
         scene.session.configuration(true),
         None,
@@ -300,6 +323,8 @@ fn an_answer_in_the_name_of_another_is_said_to_be_one() {
     for request in requests() {
         let [good, liar] = if matches!(request, ClientRequest::GetNodes { .. }) {
             ["good  ", "liar  agent answered for instance good"]
+        } else if matches!(request, ClientRequest::Restart { .. }) {
+            [" liar-node agent answered for instance good", "good good-node "]
         } else {
             [
                 "good good-node ",
@@ -387,7 +412,7 @@ fn answers_of_another_kind_or_to_a_question_that_nobody_asked_answer_nothing() {
     for request in [get_nodes_request(), get_id_value_request(), restart_request()] {
         assert_eq!(
             outcomes(&scene.ask(&request)),
-            ["  request timed out"],
+            [unanswered("confused", &request)],
             "{request:?}"
         );
     }
@@ -417,9 +442,9 @@ fn what_is_answered_twice_is_passed_on_once() {
 #[test]
 fn an_answer_that_comes_after_the_time_out_comes_to_nothing() {
     let mut scene = Scene::new(vec![("late", silent())], 1);
-    assert_eq!(outcomes(&scene.deploy(&["late"])), ["  request timed out"]);
     let request = get_nodes_request();
-    assert_eq!(outcomes(&scene.ask(&request)), ["  request timed out"]);
+    assert_eq!(outcomes(&scene.deploy(&["late"])), [unanswered("late", &request)]);
+    assert_eq!(outcomes(&scene.ask(&request)), [unanswered("late", &request)]);
     let reqid = scene.agent("late").asked(|asked| match asked {
         AgentRequest::GetNodes { reqid } => Some(reqid),
         _ => None,
@@ -451,11 +476,15 @@ fn an_agent_that_vanishes_in_the_middle_fails_its_part_at_once() {
         });
         scene.agents["brief"].1.cut();
         let results = scene.answer(&request);
-        let (node, of_good) = match request {
-            ClientRequest::GetNodes { .. } => ("", "good  "),
-            _ => ("", "good good-node "),
+        let of_good = match request {
+            ClientRequest::GetNodes { .. } => "good  ",
+            _ => "good good-node ",
         };
-        let lost = format!("brief {node} connection to the agent lost");
+        let instance = match request {
+            ClientRequest::Restart { .. } => "",
+            _ => "brief",
+        };
+        let lost = format!("{instance}  instance brief: connection to the agent lost");
         let outcomes: Vec<_> = outcomes(&results)
             .into_iter()
             .filter(|outcome| outcome != "  ")
@@ -476,10 +505,13 @@ fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() 
     let mut scene = Scene::new(vec![("agent", silent())], 1);
     let way = Way::Connect(scene.controller.broker());
     let claimant = StandIn::start_with(&scene.runtime, "agent", &TlsConfig::Off, way, honest());
-    assert_eq!(outcomes(&scene.deploy(&["agent"])), ["  request timed out"]);
+    let request = get_nodes_request();
+    assert_eq!(
+        outcomes(&scene.deploy(&["agent"])),
+        [unanswered("agent", &request)]
+    );
 
     // It knows what the other was asked, and answers in its place.
-    let request = get_nodes_request();
     scene.session.send(&request);
     let reqid = scene.agent("agent").asked(|asked| match asked {
         AgentRequest::GetNodes { reqid } => Some(reqid),
@@ -496,7 +528,7 @@ fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() 
         result: forged,
     };
     claimant.say(&scene.runtime, &forged);
-    assert_eq!(outcomes(&scene.answer(&request)), ["  request timed out"]);
+    assert_eq!(outcomes(&scene.answer(&request)), [unanswered("agent", &request)]);
 
     // Its turn comes when the first has gone.
     let (first, _) = scene.agents.remove("agent").expect("it is there");
@@ -511,7 +543,10 @@ fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() 
     assert_eq!(states.len(), 2, "{states:?}");
 
     let log = scene.end();
-    assert!(log.contains("refusing instance agent/"), "{log}");
+    assert!(
+        log.contains("instance agent: refused the agent at 127.0.0.1"),
+        "{log}"
+    );
     assert!(log.contains("which speaks for no instance"), "{log}");
     assert!(log.contains("hellos_refused: 1"), "{log}");
     assert!(log.contains("agent_messages_refused: 1"), "{log}");
@@ -580,6 +615,49 @@ fn two_agents_whose_names_begin_alike_do_not_disturb_each_other() {
     scene.end();
 }
 
+/// What is said of an instance that is not there, and of one that was (O2, O3, O4): by every release of zeek-client, which exits with 1.
+#[test]
+fn what_cannot_be_done_for_want_of_an_instance_is_an_error_that_zeek_client_prints() {
+    let mut scene = Scene::new(vec![("good", honest()), ("gone", honest())], 2);
+    scene.deploy(&["good", "gone"]);
+    scene.agents["gone"].1.cut();
+    while scene.session.instances().len() > 1 {}
+    scene.session.stage(&configuration(&["good", "absent"]));
+    let gone = "instance gone is not connected (last seen ";
+    let absent = "not deployed: instance absent is not connected (never seen); nothing was changed";
+    for version in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
+        for (command, error) in [
+            (vec!["get-nodes"], gone),
+            (vec!["restart"], gone),
+            (vec!["restart", "gone-node"], gone),
+            (vec!["get-id-value", "x", "gone-node"], gone),
+            (vec!["deploy"], absent),
+        ] {
+            let command: Vec<String> = command.into_iter().map(str::to_owned).collect();
+            let outcome = ZeekClient::release(version).run(scene.controller.websocket(), &command, None);
+            assert_eq!(
+                outcome.exit, 1,
+                "zeek-client {version} {command:?}: {}",
+                outcome.stdout
+            );
+            assert!(
+                outcome.stdout.contains(error),
+                "zeek-client {version} {command:?}: {}",
+                outcome.stdout
+            );
+            assert_eq!(outcome.stderr, "", "zeek-client {version} {command:?}");
+        }
+    }
+    // The agent that was there all the time was neither stood down nor given anything.
+    let asked = scene.agent("good").asked(|asked| match asked {
+        AgentRequest::GetNodes { .. } => Some(None),
+        AgentRequest::AgentStandby { .. } => Some(Some("stood down")),
+        _ => None,
+    });
+    assert_eq!(asked, None);
+    scene.end();
+}
+
 /// Nothing but answers to requests is said on the controller's topic, for clients that take any message there for the answer.
 #[test]
 fn staging_beside_a_deployment_that_waits_is_answered_beside_it() {
@@ -603,7 +681,7 @@ fn staging_beside_a_deployment_that_waits_is_answered_beside_it() {
     scene.agents["quiet"].1.cut();
     assert_eq!(
         outcomes(&scene.answer(&deploy)),
-        ["  ", "quiet  connection to the agent lost"]
+        ["  ", "quiet  instance quiet: connection to the agent lost"]
     );
     let deployed = scene.session.configuration(true).map(|config| config.id);
     assert_eq!(

@@ -43,7 +43,7 @@ fn replay(name: &str) {
             client.send_text(&request);
             assert_eq!(
                 client.text(),
-                response,
+                as_we_say(&response),
                 "connection {number}, answer to {request}"
             );
         }
@@ -54,6 +54,21 @@ fn replay(name: &str) {
         );
     }
     controller.stop();
+}
+
+/// A recorded answer, with what we say instead where a deployment times out for want of an instance (`accepted-first`).
+fn as_we_say(response: &str) -> String {
+    if !response.contains("API::deploy_response") || !response.contains("request timed out") {
+        return response.to_owned();
+    }
+    let (none, instance) = (
+        r#"{"@data-type":"none","data":{}}"#,
+        r#"{"@data-type":"string","data":"instance-1"}"#,
+    );
+    let ours = "not deployed: instance instance-1 is not connected (never seen); nothing was changed";
+    response
+        .replacen(none, instance, 1)
+        .replace("request timed out", ours)
 }
 
 /// The id in an ack, and the ack with it and the version taken out.

@@ -54,3 +54,104 @@ impl fmt::Display for Now {
         write!(f, "{}s", self.0.as_secs_f64())
     }
 }
+
+/// A time of day, in UTC as in the logs, to the second: what operators are told. A state machine gets that of its start and adds to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WallClock {
+    /// Seconds since the beginning of 1970.
+    seconds: u64,
+}
+
+impl WallClock {
+    /// The time this many seconds after the beginning of 1970.
+    pub const fn from_unix(seconds: u64) -> Self {
+        Self { seconds }
+    }
+
+    /// How an operator is told of it at another time: without the date if it is of the same day.
+    pub fn told_at(self, now: Self) -> String {
+        let text = self.to_string();
+        let same_day = self.seconds / DAY == now.seconds / DAY;
+        match text.split_once(' ') {
+            Some((_, time)) if same_day => time.to_owned(),
+            _ => text,
+        }
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+impl Add<Duration> for WallClock {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self::from_unix(self.seconds.saturating_add(duration.as_secs()))
+    }
+}
+
+/// Zero if the time is less than this after the beginning of 1970.
+impl Sub<Duration> for WallClock {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self::from_unix(self.seconds.saturating_sub(duration.as_secs()))
+    }
+}
+
+/// Date and time: `2026-11-28 14:48:15`.
+impl fmt::Display for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.seconds / DAY, self.seconds % DAY);
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
+        )
+    }
+}
+
+/// Year, month and day of a day since the beginning of 1970. The year is counted from March, and eras of 400 years have as many days
+/// each.
+const fn civil(days: u64) -> (u64, u64, u64) {
+    const ERA: u64 = 146_097;
+    let days = days.saturating_add(719_468);
+    let day = days % ERA;
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let year = year + days / ERA * 400;
+    if month < 10 {
+        (year, month + 3, day)
+    } else {
+        (year + 1, month - 9, day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_is_written_with_its_date_unless_it_is_of_the_day() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_795_877_295, "2026-11-28 14:48:15"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert_eq!(WallClock::from_unix(seconds).to_string(), text);
+        }
+        let at = WallClock::from_unix(1_795_877_295);
+        assert_eq!(at.told_at(at + Duration::from_secs(3600)), "14:48:15");
+        assert_eq!(
+            at.told_at(at + Duration::from_secs(86_400)),
+            "2026-11-28 14:48:15"
+        );
+        assert_eq!(at + Duration::from_secs(5) - Duration::from_secs(5), at);
+        assert!(!WallClock::from_unix(u64::MAX).to_string().is_empty());
+    }
+}

@@ -74,6 +74,10 @@ pub struct SettingArgs {
     /// This controller's name [Zeek: `Management::Controller::name`]
     #[arg(long)]
     pub name: Option<String>,
+    /// What becomes of a deployment when instances of its configuration are absent: `fail`, and nothing is changed (the default), or
+    /// `skip`, and they follow when they return
+    #[arg(long, value_name = "fail|skip")]
+    pub absent_instances: Option<String>,
     /// What agents speak, as long as they have said nothing that tells: `5.0.0-rc1` if they are of that Zeek
     #[arg(long, value_name = "ZEEK")]
     pub agent_api: Option<String>,

@@ -203,7 +203,7 @@ impl Run {
                         level: Level::Warning | Level::Error,
                         message,
                     } => writeln!(out, "< WARNING {message}").expect("to memory"),
-                    Action::Log { .. } => {}
+                    Action::Log { .. } | Action::Report { .. } => {}
                     Action::Persist { write, entries, .. } => {
                         for (slot, _) in entries {
                             writeln!(out, "< stored {slot}").expect("to memory");

@@ -18,14 +18,19 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
-use mgmt_host::config::{self, Checks, Resolver, join_plain};
+use mgmt_host::config::{self, Checks, Notation, Resolver, Value, join_plain};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
     RotationConfig, TimeOfDay,
 };
 
 use self::websocket_tls::WebSocketTlsOptions;
-use crate::{cli::SettingArgs, core::Settings, store, wire::Assumed};
+use crate::{
+    cli::SettingArgs,
+    core::{AbsentInstances, DEPLOYMENT_FIFTHS, Settings},
+    store,
+    wire::Assumed,
+};
 
 /// Everything that the controller needs to know to start.
 #[derive(Clone, Debug)]
@@ -87,6 +92,11 @@ impl Config {
         let hosts = (!args.websocket_host.is_empty()).then(|| args.websocket_host.join(","));
         resolver.flag(names::WEBSOCKET_HOSTS, hosts.as_deref(), "--websocket-host");
         resolver.listener_flag(BROKER, args.listen.as_ref(), "--listen");
+        resolver.flag(
+            names::ABSENT_INSTANCES,
+            args.absent_instances.as_deref(),
+            "--absent-instances",
+        );
         resolver.flag(names::AGENT_API, args.agent_api.as_deref(), "--agent-api");
         resolver.flag(names::CLIENT_API, args.client_api.as_deref(), "--client-api");
         let config = resolve(&mut resolver, args);
@@ -163,6 +173,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let websocket_hosts = hosts.filter(|host| !host.is_empty()).map(Into::into).collect();
     refuse_same_port(resolver, &broker, websocket);
     let settings = settings(resolver, &broker);
+    warn_of_time_limits(resolver, &settings);
     let broker_tls = resolver.broker_tls();
     let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
     let today = Assumed::default();
@@ -248,6 +259,30 @@ fn refuse_same_port(resolver: &mut Resolver<'_>, broker: &Listener, websocket: O
     }
 }
 
+/// How long our agents may take to answer a deployment of ours.
+const AGENTS_ANSWER: Duration = Duration::from_secs(15);
+
+/// How long zeek-client waits for an answer.
+const CLIENT_WAITS: Duration = Duration::from_secs(20);
+
+/// The limits have an order in which each can say why it ends (docs/deployments.md).
+fn warn_of_time_limits(resolver: &mut Resolver<'_>, settings: &Settings) {
+    let deployment = settings.request_timeout.saturating_mul(DEPLOYMENT_FIFTHS) / 5;
+    let consequence = if deployment <= AGENTS_ANSWER {
+        "agents, which may take 15 s to start nodes, are not waited for"
+    } else if deployment >= CLIENT_WAITS {
+        "zeek-client, which waits for 20 s, may not get an answer"
+    } else {
+        return;
+    };
+    resolver.warnings.push(format!(
+        "{} = {} s makes a deployment end after {} s: {consequence}",
+        names::REQUEST_TIMEOUT,
+        settings.request_timeout.as_secs_f64(),
+        deployment.as_secs_f64()
+    ));
+}
+
 fn settings(resolver: &mut Resolver<'_>, broker: &Listener) -> Settings {
     let default = Settings::default();
     Settings {
@@ -258,6 +293,9 @@ fn settings(resolver: &mut Resolver<'_>, broker: &Listener) -> Settings {
         agent_topic_prefix: default.agent_topic_prefix,
         request_timeout: resolver
             .take(names::REQUEST_TIMEOUT, default.request_timeout)
+            .value,
+        absent_instances: resolver
+            .take(names::ABSENT_INSTANCES, default.absent_instances)
             .value,
         broker_port: match broker {
             Listener::At(address) if address.port != 0 => Some(Port::tcp(address.port)),
@@ -275,6 +313,26 @@ fn settings(resolver: &mut Resolver<'_>, broker: &Listener) -> Settings {
         auto_assign_metrics_start_port: resolver
             .take(names::METRICS_START_PORT, default.auto_assign_metrics_start_port)
             .value,
+    }
+}
+
+impl Value for AbsentInstances {
+    const EXPECTED: &'static str = "fail or skip";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        match text {
+            "fail" => Some(Self::Fail),
+            "skip" => Some(Self::Skip),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+        }
+        .to_owned()
     }
 }
 

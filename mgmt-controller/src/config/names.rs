@@ -18,7 +18,8 @@ pub(super) const ASSIGN_BROKER_PORTS: &str = "Management::Controller::auto_assig
 pub(super) const BROKER_START_PORT: &str = "Management::Controller::auto_assign_broker_start_port";
 pub(super) const ASSIGN_METRICS_PORTS: &str = "Management::Controller::auto_assign_metrics_ports";
 pub(super) const METRICS_START_PORT: &str = "Management::Controller::auto_assign_metrics_start_port";
-/// These two have no name in Zeek.
+/// These have no name in Zeek.
+pub(super) const ABSENT_INSTANCES: &str = "absent instances";
 pub(super) const AGENT_API: &str = "agent api";
 pub(super) const CLIENT_API: &str = "client api";
 pub(super) const WEBSOCKET_HOSTS: &str = "websocket hosts";
@@ -53,12 +54,13 @@ const RENAMED: [(&str, &str); 2] = [
 ];
 
 /// Zeek's environment variables that are a setting's default (`controller/config.zeek`), and ours.
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("ZEEK_CONTROLLER_NAME", NAME),
     ("ZEEK_CONTROLLER_ADDR", LISTEN_ADDRESS),
     ("ZEEK_CONTROLLER_PORT", LISTEN_PORT),
     ("ZEEK_CONTROLLER_WEBSOCKET_ADDR", LISTEN_ADDRESS_WEBSOCKET),
     ("ZEEK_CONTROLLER_WEBSOCKET_PORT", LISTEN_PORT_WEBSOCKET),
+    ("MGMT_CONTROLLER_ABSENT_INSTANCES", ABSENT_INSTANCES),
     ("MGMT_CONTROLLER_AGENT_API", AGENT_API),
     ("MGMT_CONTROLLER_CLIENT_API", CLIENT_API),
 ];

@@ -49,6 +49,40 @@ fn defaults_are_those_of_zeek() {
 }
 
 #[test]
+fn absent_instances_fail_a_deployment_or_are_skipped() {
+    assert_eq!(
+        read(&[]).unwrap().settings.absent_instances,
+        AbsentInstances::Fail
+    );
+    let arguments = [&DIRECTORIES[..], &["--absent-instances=skip"]].concat();
+    let variables = [("MGMT_CONTROLLER_ABSENT_INSTANCES", "fail")];
+    let config = read_with(&arguments, &variables).unwrap();
+    assert_eq!(config.settings.absent_instances, AbsentInstances::Skip);
+    let variables = [("MGMT_CONTROLLER_ABSENT_INSTANCES", "wait")];
+    let errors = read_with(&DIRECTORIES, &variables).unwrap_err().to_string();
+    assert!(errors.contains("\"wait\" is not fail or skip"), "{errors}");
+}
+
+#[test]
+fn a_time_limit_out_of_order_is_a_warning() {
+    for (timeout, warning) in [
+        ("10", None),
+        ("9", None),
+        ("8", Some("may take 15 s")),
+        ("12", Some("waits for 20 s")),
+    ] {
+        let setting = format!("Management::Request::timeout_interval={timeout}sec");
+        let arguments = [&DIRECTORIES[..], &[&setting]].concat();
+        let warnings = read_with(&arguments, &[]).unwrap().warnings;
+        assert_eq!(warnings.len(), usize::from(warning.is_some()), "{warnings:?}");
+        assert!(
+            warnings.iter().all(|text| text.contains(warning.unwrap())),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[test]
 fn each_kind_of_peer_has_a_setting_for_what_it_speaks() {
     assert_eq!(read(&[]).unwrap().assumed, Assumed::default());
     let arguments = [&DIRECTORIES[..], &["--agent-api=5.0.0-rc1"]].concat();

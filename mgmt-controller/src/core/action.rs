@@ -21,6 +21,13 @@ pub enum Action {
         /// The line's message. Names in it come from clients and agents: whatever they hold, it is one line.
         message: String,
     },
+    /// Write a line for operators on standard error, but not into the management log, which has Zeek's lines.
+    Report {
+        /// How important it is.
+        level: Level,
+        /// The line's message.
+        message: String,
+    },
     /// Make these configurations durable, all of them or none, and say so by [`super::Input::Persisted`]. Writes are
     /// carried out one after the other.
     Persist {

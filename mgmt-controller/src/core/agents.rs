@@ -119,7 +119,7 @@ impl Controller {
     /// welcomed are not welcomed once more before that. Zeek welcomes an agent at each hello, and only then (Q-10,
     ///
     pub(super) fn welcome_expired(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
-        let wanted = self.instances.wanted.contains_key(name) && !self.instances.ready.contains(name);
+        let wanted = self.instances.are_needed(name) && !self.instances.ready.contains(name);
         let Some(welcome) = self.membership.welcome_of(name) else {
             return;
         };
@@ -152,14 +152,14 @@ impl Controller {
         }
         *welcome = None;
         self.requests.remove(&Key::Welcome(reqid.clone()));
-        if !result.success || !self.instances.wanted.contains_key(name) {
+        if !result.success || !self.instances.are_needed(name) {
             let peer = self.membership.agent(name).map(|agent| agent.peer);
             self.stand_down(turn, name, peer);
             return;
         }
         self.instances.ready.insert(name.clone());
         turn.info(format!("instance {name} ready"));
-        self.check_instances_ready(turn);
+        self.became_ready(turn, name);
     }
 
     /// Something happened at an agent.

@@ -53,11 +53,12 @@ impl Controller {
     /// An agent is gone: its part of every request has failed.
     ///
     /// DIFFERENCE(lost-agents): Zeek goes on waiting for agents that are gone, until the request times out.
-    pub(super) fn fail_awaited(&mut self, turn: &mut Turn, name: &ZeekString) {
+    pub(super) fn fail_awaited(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
+        let error = format!("instance {name}: connection to the agent lost: {reason}");
         let failure = |reqid: &ZeekString| {
             vec![ResultRecord {
                 instance: Some(name.clone()),
-                ..ResultRecord::failure(reqid.clone(), "connection to the agent lost")
+                ..ResultRecord::failure(reqid.clone(), error.as_str())
             }]
         };
         let asked_for_deployment = self.deploying().and_then(|fanout| fanout.asked_under(name));

@@ -1,6 +1,4 @@
-//! Which instances belong to the cluster.
-
-use std::collections::BTreeMap;
+//! Which instances belong to the cluster: gathering those of a configuration, and making them the cluster's when it is accepted.
 
 use broker_codec::{
     EndpointId,
@@ -8,40 +6,131 @@ use broker_codec::{
 };
 use mgmt_api::{AgentRequest, Configuration, Instance};
 
-use super::{controller::Controller, turn::Turn};
+use super::{action::Action, controller::Controller, instances::target_of, requests::Key, turn::Turn};
 
 impl Controller {
-    /// Makes the instances of a configuration the wanted ones.
-    ///
-    /// DIFFERENCE(moved-instance): an instance that is to be reached in another way is dropped and added. Zeek only
-    /// drops it.
-    pub(super) fn replace_instances(&mut self, turn: &mut Turn, config: &Configuration) {
-        let new: BTreeMap<&ZeekString, &Instance> = config
-            .instances
-            .iter()
-            .map(|instance| (&instance.name, instance))
-            .collect();
-        let dropped: Vec<ZeekString> = self
-            .instances
-            .wanted
-            .keys()
-            .filter(|name| {
-                new.get(name).is_none_or(|instance| {
-                    self.instances
-                        .moves(instance, self.membership.observed_host(&instance.name))
-                })
-            })
-            .cloned()
-            .collect();
-        for name in dropped {
-            turn.debug(format!("dropping instance {name}"));
-            self.drop_instance(turn, &name, new.get(&name).copied());
+    /// At start: the instances of the deployed configuration are the cluster's.
+    pub(super) fn adopt(&mut self, turn: &mut Turn, config: &Configuration) {
+        for instance in &config.instances {
+            turn.debug(format!("adding instance {}", instance.name));
+            self.instances.dismissed.remove(&instance.name);
+            self.instances
+                .wanted
+                .insert(instance.name.clone(), instance.clone());
+            self.reach_out(turn, instance);
         }
-        for (name, instance) in new {
-            if !self.instances.wanted.contains_key(name) {
-                turn.debug(format!("adding instance {name}"));
-                self.add_instance(turn, instance.clone());
+    }
+
+    /// Connects to the instances of a configuration that are not the cluster's, and welcomes them. Their answer shows that they live;
+    /// nothing changes for them by that (`agent/main.zeek`, `agent_welcome_request`).
+    pub(super) fn gather(&mut self, turn: &mut Turn, config: &Configuration) {
+        for instance in &config.instances {
+            self.instances
+                .gathered
+                .insert(instance.name.clone(), instance.clone());
+        }
+        for instance in &config.instances {
+            let known = self.instances.wanted.get(&instance.name);
+            if known.is_none_or(|before| target_of(before) != target_of(instance)) {
+                turn.debug(format!("adding instance {}", instance.name));
+                self.reach_out(turn, instance);
             }
+        }
+    }
+
+    fn reach_out(&mut self, turn: &mut Turn, instance: &Instance) {
+        if let Some(target) = target_of(instance)
+            && self.connect(turn, target)
+            && !self.instances.wanted.contains_key(&instance.name)
+        {
+            self.instances.dialled.insert(target);
+        }
+        let name = &instance.name;
+        if self.membership.agent(name).is_none() {
+            turn.debug(format!("instance {name} not known to us, skipping"));
+        } else if !self.instances.ready.contains(name) {
+            self.welcome(turn, name);
+        }
+    }
+
+    /// The instances that are gathered and not there yet.
+    pub(super) fn missing(&self) -> Vec<ZeekString> {
+        let gathered = self.instances.gathered.values();
+        let missing = gathered.filter(|instance| !self.is_there(instance));
+        missing.map(|instance| instance.name.clone()).collect()
+    }
+
+    /// Whether an instance can be given a configuration: it answered its welcome, and if it is to be reached elsewhere than now, the
+    /// agent there waits for the name.
+    fn is_there(&self, instance: &Instance) -> bool {
+        if self.is_elsewhere(instance) {
+            let target = target_of(instance);
+            return self.membership.waits_at(&instance.name, target).is_some();
+        }
+        self.instances.ready.contains(&instance.name)
+    }
+
+    /// Whether we are connected to an agent of this name, and at another place than the one where it is to be.
+    pub(super) fn is_elsewhere(&self, instance: &Instance) -> bool {
+        let holder = self.membership.agent(&instance.name).map(|agent| agent.peer);
+        let peering = holder.and_then(|holder| self.membership.peering(holder));
+        let present = peering.and_then(|peering| peering.target());
+        target_of(instance).is_some() && present.is_some() && present != target_of(instance)
+    }
+
+    /// The gathered instances are the cluster's from now on, and no others.
+    ///
+    /// DIFFERENCE(moved-instance): an instance that is to be reached at another place is stood down where it is, and welcomed there. Zeek
+    /// only stands it down.
+    pub(super) fn accept(&mut self, turn: &mut Turn) {
+        let gathered = std::mem::take(&mut self.instances.gathered);
+        let before = std::mem::replace(&mut self.instances.wanted, gathered.clone());
+        self.instances.dialled.clear();
+        for name in before.keys().filter(|name| !gathered.contains_key(*name)) {
+            turn.debug(format!("dropping instance {name}"));
+            let peer = self.membership.agent(name).map(|agent| agent.peer);
+            self.stand_down(turn, name, peer);
+            self.forget_welcome(name);
+            self.instances.ready.remove(name);
+            self.instances.dismiss(name.clone());
+            turn.info(format!("dropped instance {name}"));
+        }
+        for (name, instance) in &gathered {
+            self.instances.dismissed.remove(name);
+            if self.is_elsewhere(instance)
+                && let Some(holder) = self.membership.agent(name).map(|agent| agent.peer)
+            {
+                self.stand_down(turn, name, Some(holder));
+                self.move_away(turn, holder);
+            }
+        }
+        for target in before.values().filter_map(target_of) {
+            self.release(turn, target);
+        }
+    }
+
+    /// The gathered instances are not accepted: everything is as it was before they were gathered.
+    pub(super) fn disband(&mut self, turn: &mut Turn) {
+        let gathered = std::mem::take(&mut self.instances.gathered);
+        for name in gathered.keys() {
+            if !self.instances.wanted.contains_key(name) {
+                self.forget_welcome(name);
+                self.instances.ready.remove(name);
+            }
+        }
+        for target in std::mem::take(&mut self.instances.dialled) {
+            if !self.instances.are_at(target) {
+                self.disconnect(turn, target);
+                if let Some(peer) = self.membership.at(target) {
+                    self.send_away(turn, peer, "its deployment failed");
+                }
+            }
+        }
+    }
+
+    fn forget_welcome(&mut self, name: &ZeekString) {
+        if let Some(reqid) = self.membership.welcome_of(name).and_then(Option::take) {
+            self.requests.remove(&Key::Welcome(reqid));
         }
     }
 
@@ -60,13 +149,6 @@ impl Controller {
             .collect()
     }
 
-    fn drop_instance(&mut self, turn: &mut Turn, name: &ZeekString, replacement: Option<&Instance>) {
-        let peer = self.membership.agent(name).map(|agent| agent.peer);
-        self.stand_down(turn, name, peer);
-        self.unwant(turn, name, replacement);
-        self.instances.dismiss(name.clone());
-    }
-
     /// Tells an agent that it is not part of the cluster, or not any more.
     pub(super) fn stand_down(&mut self, turn: &mut Turn, name: &ZeekString, peer: Option<EndpointId>) {
         let standby = AgentRequest::AgentStandby {
@@ -75,34 +157,14 @@ impl Controller {
         self.send_to(turn, name, peer, standby);
     }
 
-    /// Takes an instance out of the cluster. With what replaces it, if its name stays.
-    pub(super) fn unwant(&mut self, turn: &mut Turn, name: &ZeekString, replacement: Option<&Instance>) {
-        let dropped = self.instances.wanted.remove(name);
-        self.instances.ready.remove(name);
-        if let Some(dropped) = dropped
-            && let Some(port) = dropped.listen_port
+    /// An agent is left in favour of the one that waits elsewhere for its name.
+    fn move_away(&mut self, turn: &mut Turn, peer: EndpointId) {
+        let peering = self.membership.peering(peer);
+        if let Some((host, port)) = peering.and_then(|peering| peering.target())
+            && self.targets.remove(&(host, port))
         {
-            let moved = replacement.is_some_and(|instance| instance.listen_port.is_some());
-            self.release(turn, (dropped.host, port), moved);
+            turn.push(Action::Disconnect { host, port });
         }
-        turn.info(format!("dropped instance {name}"));
-    }
-
-    fn add_instance(&mut self, turn: &mut Turn, mut instance: Instance) {
-        let name = instance.name.clone();
-        if let Some(port) = instance.listen_port {
-            self.connect(turn, (instance.host, port));
-        } else if instance.host == Address::UNSPECIFIED_V4
-            && let Some(host) = self.membership.observed_host(&name)
-        {
-            instance.host = host;
-        }
-        self.instances.dismissed.remove(&name);
-        self.instances.wanted.insert(name.clone(), instance);
-        if self.membership.agent(&name).is_some() {
-            self.welcome(turn, &name);
-        } else {
-            turn.debug(format!("instance {name} not known to us, skipping"));
-        }
+        self.send_away(turn, peer, "the instance is to be reached elsewhere");
     }
 }

@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ClientRequest, Configuration, IdSource, Now, RequestKind, RequestTable};
+use mgmt_api::{ClientRequest, Configuration, IdSource, Now, RequestKind, RequestTable, WallClock};
 
 use super::{
     action::Action,
     configurations::{Configurations, Slot},
     counters::Counters,
-    deploy::Deployment,
+    deployment::Deployment,
     input::{Input, Listener, WriteId},
     instances::Instances,
     membership::{Membership, Peering},
@@ -41,6 +41,8 @@ pub struct Controller {
     pub(super) writes: BTreeMap<WriteId, Write>,
     last_write: u64,
     now: Now,
+    /// The time of day at [`Now::START`].
+    pub(super) epoch: WallClock,
     pub(super) counters: Counters,
 }
 
@@ -84,6 +86,7 @@ impl Controller {
             writes: BTreeMap::new(),
             last_write: 0,
             now: Now::START,
+            epoch: WallClock::default(),
             counters: Counters::default(),
         }
     }
@@ -102,7 +105,11 @@ impl Controller {
                 broker_id,
                 broker,
                 websocket,
-            } => self.started(&mut turn, &broker_id, broker.as_ref(), websocket.as_ref()),
+                wall_clock,
+            } => {
+                self.epoch = wall_clock - self.now.since_start();
+                self.started(&mut turn, &broker_id, broker.as_ref(), websocket.as_ref());
+            }
             Input::Request { client, request } => self.request(&mut turn, &client, request),
             Input::Persisted { write, outcome } => self.persisted(&mut turn, write, outcome),
             Input::PeerAdded {
@@ -249,13 +256,12 @@ impl Controller {
         &mut self,
         turn: &mut Turn,
         entries: Vec<(Slot, Configuration)>,
+        dismissed: Option<BTreeSet<ZeekString>>,
         then: AfterWrite,
     ) -> WriteId {
         self.last_write += 1;
         let id = WriteId(self.last_write);
-        let deploys = entries.iter().any(|(slot, _)| *slot == Slot::Deployed);
-        let changed = deploys && self.instances.dismissed != self.configurations.dismissed;
-        let dismissed = changed.then(|| self.instances.dismissed.clone());
+        let dismissed = dismissed.filter(|names| *names != self.configurations.dismissed);
         turn.push(Action::Persist {
             write: id,
             entries: entries.clone(),

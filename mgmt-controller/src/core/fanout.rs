@@ -49,6 +49,11 @@ impl Fanout {
         asked.map(|(reqid, _)| reqid.clone())
     }
 
+    /// The instances that have not answered, by the ids under which they were asked.
+    pub(super) fn silent(&self) -> impl Iterator<Item = &ZeekString> {
+        self.awaited.values()
+    }
+
     /// Takes an agent's results in, if it was asked.
     pub(super) fn answer(
         &mut self,
@@ -66,11 +71,6 @@ impl Fanout {
         } else {
             Answer::MoreToCome
         }
-    }
-
-    /// The results so far, in the order of [`Self::into_results`].
-    pub(super) fn results(&self) -> &[ResultRecord] {
-        &self.results
     }
 
     /// The controller's results, then those of the agents in the order of their answers.

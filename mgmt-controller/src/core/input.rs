@@ -4,7 +4,7 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{AgentMessage, ClientRequest};
+use mgmt_api::{AgentMessage, ClientRequest, WallClock};
 use serde::{Deserialize, Serialize};
 
 /// What happens to the controller.
@@ -18,6 +18,9 @@ pub enum Input {
         broker: Option<Listener>,
         /// Where clients connect to, if they can.
         websocket: Option<Listener>,
+        /// The time of day, which answers and log lines count from.
+        #[serde(default)]
+        wall_clock: WallClock,
     },
     /// A client's request, over WebSocket or from a native peer. What cannot be read as one never gets here.
     Request {

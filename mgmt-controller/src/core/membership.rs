@@ -10,7 +10,7 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{API_VERSION, Instance, topics};
+use mgmt_api::{API_VERSION, Instance, Now, topics};
 
 /// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
 pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
@@ -56,6 +56,8 @@ pub(super) struct Agent {
     pub(super) peer: EndpointId,
     /// The instance as it was observed.
     pub(super) observed: Instance,
+    /// Since when it holds the name.
+    pub(super) since: Now,
     /// The id of the `agent_welcome_request` that it has not answered yet.
     pub(super) welcome: Option<ZeekString>,
 }
@@ -105,8 +107,8 @@ impl Peering {
 
 impl Membership {
     /// A connection is there. It may replace one whose end was never told.
-    pub(super) fn connected(&mut self, peer: EndpointId, peering: Peering) -> Option<Freed> {
-        let freed = self.ended(peer);
+    pub(super) fn connected(&mut self, now: Now, peer: EndpointId, peering: Peering) -> Option<Freed> {
+        let freed = self.ended(now, peer);
         let peer_state = Peer {
             peering,
             leaving: false,
@@ -119,28 +121,31 @@ impl Membership {
     }
 
     /// A connection has ended.
-    pub(super) fn ended(&mut self, peer: EndpointId) -> Option<Freed> {
+    pub(super) fn ended(&mut self, now: Now, peer: EndpointId) -> Option<Freed> {
         let gone = self.peers.remove(&peer)?;
-        self.free(gone.name)
+        self.free(now, gone.name)
     }
 
     /// We end a connection: from now on its peer has nothing to say.
-    pub(super) fn send_away(&mut self, peer: EndpointId) -> Option<Freed> {
+    pub(super) fn send_away(&mut self, now: Now, peer: EndpointId) -> Option<Freed> {
         let leaving = self.peers.get_mut(&peer)?;
         leaving.leaving = true;
         leaving.claim = None;
         let name = leaving.name.take();
-        self.free(name)
+        self.free(now, name)
     }
 
-    fn free(&mut self, name: Option<ZeekString>) -> Option<Freed> {
+    fn free(&mut self, now: Now, name: Option<ZeekString>) -> Option<Freed> {
         let name = name?;
         let agent = self.agents.remove(&name)?;
-        let successor = self.claimant(&name, |_| true);
+        // Where we connect to is where the instance is to be.
+        let successor = self
+            .claimant(&name, |peering| peering.dialled)
+            .or_else(|| self.claimant(&name, |_| true));
         if let Some(peer) = successor
             && let Some(hello) = self.peers.get_mut(&peer).and_then(|peer| peer.claim.take())
         {
-            self.hold(peer, hello);
+            self.hold(now, peer, hello);
         }
         Some(Freed {
             name,
@@ -160,10 +165,16 @@ impl Membership {
             .find_map(|(id, peer)| claims(peer).then_some(*id))
     }
 
+    /// The peer at a place that waits for a name.
+    pub(super) fn waits_at(&self, name: &ZeekString, target: Option<Target>) -> Option<EndpointId> {
+        self.claimant(name, |peering| peering.dialled && peering.target() == target)
+    }
+
     /// An agent is there (`notify_agent_hello`). A refused hello changes nothing, except that the peer is remembered for a name
     /// that another one holds.
     pub(super) fn hello(
         &mut self,
+        now: Now,
         peer: EndpointId,
         topic: &ZeekString,
         agent_topic_prefix: &ZeekString,
@@ -171,7 +182,7 @@ impl Membership {
     ) -> Result<CheckedIn, Refusal> {
         let refusal = self.refusal(peer, topic, agent_topic_prefix, &hello);
         let Some(refusal) = refusal else {
-            return Ok(self.hold(peer, hello));
+            return Ok(self.hold(now, peer, hello));
         };
         if let Some(state) = self.peers.get_mut(&peer) {
             state.refused = state.refused.saturating_add(1);
@@ -221,7 +232,7 @@ impl Membership {
     }
 
     /// Gives a peer the name of its hello, which is free or its own.
-    fn hold(&mut self, peer: EndpointId, hello: Hello) -> CheckedIn {
+    fn hold(&mut self, now: Now, peer: EndpointId, hello: Hello) -> CheckedIn {
         let Hello {
             instance: name,
             connecting,
@@ -245,6 +256,7 @@ impl Membership {
         let agent = Agent {
             peer,
             observed,
+            since: now,
             welcome: None,
         };
         self.agents.insert(name, agent);

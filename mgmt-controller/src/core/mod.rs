@@ -20,6 +20,7 @@
 //! `test_timeout_request` without state is never answered, and a request that repeats a live one, kind and id alike,
 //! has that one's answer.
 
+mod absence;
 mod action;
 mod agents;
 mod answers;
@@ -27,7 +28,7 @@ mod cluster;
 mod configurations;
 mod controller;
 mod counters;
-mod deploy;
+mod deployment;
 mod fanout;
 mod input;
 mod instances;
@@ -46,7 +47,8 @@ pub use action::{Action, Audience, Level, Outgoing};
 pub use configurations::{Configurations, Slot};
 pub use controller::{Controller, REQUESTS_MAX, WRITES_MAX};
 pub use counters::Counters;
+pub use deployment::DEPLOYMENT_FIFTHS;
 pub use input::{Input, Listener, WriteId};
 pub use instances::DISMISSED_MAX;
 pub use membership::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
-pub use settings::Settings;
+pub use settings::{AbsentInstances, Settings};

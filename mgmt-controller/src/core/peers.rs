@@ -8,8 +8,10 @@ use broker_codec::{
 };
 
 use super::{
-    action::Action,
+    absence::Elapsed,
+    action::{Action, Level},
     controller::Controller,
+    instances::{Seen, target_of},
     membership::{CheckedIn, Freed, Hello, Peering, REFUSED_HELLOS_MAX, Refusal, Target},
     requests::Key,
     turn::Turn,
@@ -22,8 +24,8 @@ impl Controller {
         if self.membership.peering(peer).is_some() {
             turn.warning(format!("broker peer {peer} was there already"));
         }
-        if let Some(freed) = self.membership.connected(peer, peering) {
-            self.freed(turn, freed);
+        if let Some(freed) = self.membership.connected(turn.now, peer, peering) {
+            self.freed(turn, freed, "it connected again");
         }
     }
 
@@ -33,15 +35,15 @@ impl Controller {
         turn.debug(format!("broker peer {peer} lost: {reason}"));
         let target = self.membership.peering(peer).and_then(|peering| peering.target());
         if let Some(target) = target {
-            if self.is_wanted(target) {
+            if self.instances.are_at(target) {
                 // Where we ended the connection, nothing connects there again by itself.
                 self.connect(turn, target);
             } else {
                 self.disconnect(turn, target);
             }
         }
-        if let Some(freed) = self.membership.ended(peer) {
-            self.freed(turn, freed);
+        if let Some(freed) = self.membership.ended(turn.now, peer) {
+            self.freed(turn, freed, reason);
         }
     }
 
@@ -57,7 +59,7 @@ impl Controller {
             ..
         } = hello.clone();
         let prefix = &self.settings.agent_topic_prefix;
-        let outcome = self.membership.hello(peer, topic, prefix, hello);
+        let outcome = self.membership.hello(turn.now, peer, topic, prefix, hello);
         if !matches!(outcome, Err(Refusal::TooLong { .. })) {
             let flag = if connecting { "T" } else { "F" };
             turn.info(format!(
@@ -66,7 +68,10 @@ impl Controller {
         }
         match outcome {
             Ok(checked_in) => self.checked_in(turn, &name, checked_in),
-            Err(refusal) => self.refuse_hello(turn, peer, &name, &id, &refusal),
+            Err(refusal) => {
+                self.refuse_hello(turn, peer, &name, &id, &refusal);
+                self.progress(turn);
+            }
         }
     }
 
@@ -78,6 +83,15 @@ impl Controller {
         id: &ZeekString,
         refusal: &Refusal,
     ) {
+        let gathered = self.instances.gathered.get(name);
+        if gathered.is_some_and(|instance| self.membership.waits_at(name, target_of(instance)) == Some(peer))
+        {
+            let address = self.address_of(peer);
+            turn.info(format!(
+                "instance {name}: its agent at {address} is there; {refusal} until the deployment is accepted"
+            ));
+            return;
+        }
         self.counters.hellos_refused += 1;
         turn.warning(match refusal {
             Refusal::TooLong { .. } => format!("refused an agent: {refusal} (peer {peer})"),
@@ -98,11 +112,14 @@ impl Controller {
             turn.warning(format!(
                 "closing the connection of the agent at {address}: {reason} (peer {peer})"
             ));
-            turn.push(Action::Close { peer, reason });
+            turn.push(Action::Close {
+                peer,
+                reason: reason.clone(),
+            });
             if let Some(target) = self.membership.peering(peer).and_then(|peering| peering.target()) {
                 self.targets.remove(&target);
             }
-            self.send_away(turn, peer);
+            self.send_away(turn, peer, &reason);
         }
     }
 
@@ -120,83 +137,95 @@ impl Controller {
         let Some(agent) = self.membership.agent(name) else {
             return;
         };
-        let (peer, host) = (agent.peer, agent.observed.host);
-        if let Some(wanted) = self.instances.wanted.get_mut(name)
-            && wanted.host == Address::UNSPECIFIED_V4
-            && wanted.listen_port.is_none()
+        let (peer, address) = (agent.peer, agent.observed.host);
+        if checked_in == CheckedIn::Newly
+            && let Some(away) = self.instances.found(name, turn.now)
+            && self.instances.wanted.contains_key(name)
         {
-            wanted.host = host;
+            let away = Elapsed(away);
+            let message =
+                format!("instance {name} is back after {away}: its agent is at {address} (peer {peer})");
+            turn.push(Action::Report {
+                level: Level::Info,
+                message,
+            });
         }
         // DIFFERENCE(told-again): an agent that was away when its instance was dropped is stood down when it returns. Zeek
         // has forgotten it, and its nodes run on.
         if self.instances.dismissed.contains(name) {
             self.stand_down(turn, name, Some(peer));
         }
-        if self.instances.wanted.contains_key(name) && !self.instances.ready.contains(name) {
+        if self.instances.are_needed(name) && !self.instances.ready.contains(name) {
             self.welcome(turn, name);
         }
     }
 
     /// The agent of an instance is gone, and another that claimed the name may have taken its place.
-    fn freed(&mut self, turn: &mut Turn, freed: Freed) {
+    fn freed(&mut self, turn: &mut Turn, freed: Freed, reason: &str) {
         let Freed {
             name,
             agent,
             successor,
         } = freed;
-        self.instances.ready.remove(&name);
         if let Some(reqid) = agent.welcome {
             self.requests.remove(&Key::Welcome(reqid));
         }
+        let address = agent.observed.host;
+        let at = turn.now;
+        self.instances.lost(name.clone(), Seen { at, address });
         turn.info(format!("dropped state for instance {name}"));
-        self.fail_awaited(turn, &name);
+        if self.instances.wanted.contains_key(&name) {
+            let nodes = self.nodes_on(&name).count();
+            let nodes = if nodes == 1 {
+                "1 node".into()
+            } else {
+                format!("{nodes} nodes")
+            };
+            let peer = agent.peer;
+            let message = format!(
+                "instance {name} is lost, with {nodes} of the deployed configuration: its agent at {address} is gone: {reason} (peer {peer})"
+            );
+            turn.push(Action::Report {
+                level: Level::Warning,
+                message,
+            });
+        }
+        self.fail_awaited(turn, &name, reason);
         if successor.is_some() {
             self.checked_in(turn, &name, CheckedIn::Newly);
         }
+        self.progress(turn);
     }
 
     /// From now on this peer has nothing to say. The caller sees to it that its connection ends.
-    fn send_away(&mut self, turn: &mut Turn, peer: EndpointId) {
-        if let Some(freed) = self.membership.send_away(peer) {
-            self.freed(turn, freed);
+    pub(super) fn send_away(&mut self, turn: &mut Turn, peer: EndpointId, reason: &str) {
+        if let Some(freed) = self.membership.send_away(turn.now, peer) {
+            self.freed(turn, freed, reason);
         }
     }
 
-    /// Connects to an agent, if that is not done already.
-    pub(super) fn connect(&mut self, turn: &mut Turn, target: Target) {
-        if self.targets.insert(target) {
+    /// Connects to an agent, if that is not done already; and whether it was not.
+    pub(super) fn connect(&mut self, turn: &mut Turn, target: Target) -> bool {
+        let is_new = self.targets.insert(target);
+        if is_new {
             let (host, port) = target;
             turn.push(Action::Connect { host, port });
         }
+        is_new
     }
 
-    /// No instance is to be reached there any more. A connection to it stays, as in Zeek, unless the instance is to be
-    /// reached elsewhere: then the name is free for the agent there.
-    pub(super) fn release(&mut self, turn: &mut Turn, target: Target, moved: bool) {
-        if self.is_wanted(target) {
-            return;
-        }
-        let peer = self.membership.at(target);
-        if moved || peer.is_none() {
+    /// No instance of the cluster may be at this place any more. A connection to it stays, as in Zeek.
+    pub(super) fn release(&mut self, turn: &mut Turn, target: Target) {
+        if !self.instances.are_at(target) && self.membership.at(target).is_none() {
             self.disconnect(turn, target);
         }
-        if let (true, Some(peer)) = (moved, peer) {
-            self.send_away(turn, peer);
-        }
     }
 
-    fn disconnect(&mut self, turn: &mut Turn, target: Target) {
+    pub(super) fn disconnect(&mut self, turn: &mut Turn, target: Target) {
         if self.targets.remove(&target) {
             let (host, port) = target;
             turn.push(Action::Disconnect { host, port });
         }
-    }
-
-    fn is_wanted(&self, target: Target) -> bool {
-        self.instances
-            .wanted
-            .values()
-            .any(|instance| instance.listen_port.map(|port| (instance.host, port)) == Some(target))
     }
 }
 

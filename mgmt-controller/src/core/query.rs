@@ -35,12 +35,15 @@ impl Controller {
     /// The state of all processes on all connected instances, wanted or not.
     pub(super) fn get_nodes(&mut self, turn: &mut Turn, reqid: ZeekString) {
         let kind = RequestKind::GetNodes;
+        // DIFFERENCE(absent-instances): Zeek leaves instances that are not connected out.
+        let mut absent = self.absent_instances(turn.now, &reqid);
         if self.membership.agents().len() == 0 {
-            self.refuse(turn, kind, reqid, "no instances connected", Logged::Id);
+            absent.insert(0, ResultRecord::failure(reqid.clone(), "no instances connected"));
+            self.respond(turn, kind, reqid, absent, Logged::Id);
             return;
         }
         let instances = self.membership.agents().map(|(name, _)| name.clone()).collect();
-        self.ask_agents(turn, Key::Client(kind, reqid), instances, Vec::new(), |reqid| {
+        self.ask_agents(turn, Key::Client(kind, reqid), instances, absent, |reqid| {
             AgentRequest::GetNodes { reqid }
         });
     }
@@ -63,13 +66,14 @@ impl Controller {
                 return;
             }
         };
-        let (nodes, unknown) = split_by_existence(nodes, deployed, &reqid);
+        let (nodes, mut unknown) = split_by_existence(nodes, deployed, &reqid);
         if nodes.is_empty() && !unknown.is_empty() {
             self.respond(turn, kind, reqid, unknown, Logged::Pending);
             return;
         }
+        unknown.extend(self.absent_nodes(turn.now, &reqid, &nodes));
         let action = vec!["get_id_value".into(), id];
-        let instances = self.instances.ready.iter().cloned().collect();
+        let instances = self.instances.wanted_ready().cloned().collect();
         self.ask_agents(turn, Key::Client(kind, reqid), instances, unknown, |reqid| {
             AgentRequest::NodeDispatch {
                 reqid,

@@ -5,6 +5,7 @@ pub(super) use mgmt_api::log::{bracketed, listed};
 use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, topics};
 
 use super::{
+    absence::silent,
     action::{Action, Audience, Outgoing},
     controller::Controller,
     fanout::Fanout,
@@ -64,28 +65,28 @@ impl Controller {
     /// Answers the requests whose time is up.
     pub(super) fn expire(&mut self, turn: &mut Turn) {
         while let Some((key, pending)) = self.requests.pop_expired(turn.now) {
+            if matches!(pending, Pending::Deployment) {
+                self.deployment_expired(turn, key);
+                continue;
+            }
             let reqid = key.reqid().clone();
             turn.info(format!("request {reqid} timed out"));
-            let (mut results, logged) = match pending {
+            let (results, logged) = match pending {
                 Pending::Welcome(name) => {
                     self.welcome_expired(turn, &name, reqid);
                     continue;
                 }
-                Pending::Agents(fanout) => (fanout.into_results(), Logged::Pending),
-                Pending::Deployment => (self.deployment_results(), Logged::Pending),
-                Pending::Write(_) => (Vec::new(), Logged::Finished),
-                Pending::Timeout => (Vec::new(), Logged::Id),
+                Pending::Agents(fanout) => {
+                    let late: Vec<_> = fanout.silent().map(|name| silent(&reqid, name)).collect();
+                    let mut results = fanout.into_results();
+                    results.extend(late);
+                    (results, Logged::Pending)
+                }
+                Pending::Write(_) => (vec![timed_out(&reqid)], Logged::Finished),
+                Pending::Timeout | Pending::Deployment => (vec![timed_out(&reqid)], Logged::Id),
             };
-            results.push(ResultRecord::failure(reqid.clone(), "request timed out"));
-            let deployment = self
-                .deployment
-                .as_ref()
-                .is_some_and(|deployment| deployment.key == key);
             if let Key::Client(kind, _) = key {
                 self.respond(turn, kind, reqid, results, logged);
-            }
-            if deployment {
-                self.give_up_deployment(turn);
             }
         }
     }
@@ -104,7 +105,7 @@ impl Controller {
     /// Asks instances, each under an id of its own, and keeps the request until they have answered. Without instances
     /// the request is answered at once, and fails.
     ///
-    /// DIFFERENCE(nobody-to-ask): Zeek lets the request time out if there is nobody to ask.
+    /// DIFFERENCE(nobody-to-ask): Zeek lets the request time out if no agent can be asked.
     pub(super) fn ask_agents(
         &mut self,
         turn: &mut Turn,
@@ -115,7 +116,9 @@ impl Controller {
     ) {
         if instances.is_empty() {
             let reqid = key.reqid().clone();
-            results.push(ResultRecord::failure(reqid.clone(), "no instances ready"));
+            if results.is_empty() {
+                results.push(ResultRecord::failure(reqid.clone(), "no instances ready"));
+            }
             if let Key::Client(kind, _) = key {
                 self.respond(turn, kind, reqid, results, Logged::Pending);
             }
@@ -225,4 +228,8 @@ impl Controller {
             to: Audience::Subscribers,
         });
     }
+}
+
+fn timed_out(reqid: &ZeekString) -> ResultRecord {
+    ResultRecord::failure(reqid.clone(), "request timed out")
 }

@@ -21,12 +21,13 @@ impl Controller {
             self.refuse(turn, KIND, reqid, "no active cluster deployment", Logged::Pending);
             return;
         };
-        let (known, unknown) = split_by_existence(nodes, deployed, &reqid);
+        let (known, mut unknown) = split_by_existence(nodes, deployed, &reqid);
         if known.is_empty() && !unknown.is_empty() {
             self.respond(turn, KIND, reqid, unknown, Logged::Pending);
             return;
         }
-        let instances = self.instances.ready.iter().cloned().collect();
+        unknown.extend(self.absent_nodes(turn.now, &reqid, &known));
+        let instances = self.instances.wanted_ready().cloned().collect();
         // Agents get the names as they came, the unknown ones too.
         self.ask_agents(turn, Key::Client(KIND, reqid), instances, unknown, |reqid| {
             AgentRequest::Restart {
@@ -45,7 +46,7 @@ pub(super) fn readable_restart(result: ResultRecord) -> ResultRecord {
     let Some(instance) = result.instance.as_ref().filter(|_| !result.success) else {
         return result;
     };
-    let names_it = |error: &ZeekString| error.starts_with(format!("instance {instance} ").as_bytes());
+    let names_it = |error: &ZeekString| error.to_string().contains(&format!("instance {instance}"));
     let error = match result.error.as_ref() {
         Some(error) if result.node.is_some() || names_it(error) => error.clone(),
         Some(error) => format!("instance {instance}: {error}").into(),

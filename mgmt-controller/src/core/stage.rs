@@ -56,7 +56,8 @@ impl Controller {
             reqid: reqid.clone(),
             id: config.id.clone(),
         };
-        let write = self.write(turn, vec![(Slot::Staged, config), (Slot::Ready, ready)], then);
+        let entries = vec![(Slot::Staged, config), (Slot::Ready, ready)];
+        let write = self.write(turn, entries, None, then);
         self.await_answer(turn, Key::Client(KIND, reqid), Pending::Write(write));
     }
 

@@ -33,6 +33,7 @@ fn a_replay_does_what_the_controller_did_ids_included() {
         broker_id: "id".into(),
         broker: None,
         websocket: None,
+        wall_clock: mgmt_api::WallClock::default(),
     };
     let request = |reqid: &str| Input::Request {
         client: "client-1".into(),

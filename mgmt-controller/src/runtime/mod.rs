@@ -37,7 +37,7 @@ use broker_endpoint::{
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
 };
 use jiff::Timestamp;
-use mgmt_api::{ClientRequest, ClientResponse, Now, RequestKind};
+use mgmt_api::{ClientRequest, ClientResponse, Now, RequestKind, WallClock};
 use mgmt_host::{
     files,
     journal::{Journal, Seed},
@@ -263,6 +263,7 @@ impl Runtime {
             websocket: websocket
                 .first()
                 .map(|bound| listener(bound.ip().to_string(), bound)),
+            wall_clock: WallClock::from_unix(u64::try_from(Timestamp::now().as_second()).unwrap_or_default()),
         };
         self.handle(started).await;
         if let Some(path) = &self.config.ready_file {
@@ -464,6 +465,7 @@ impl Runtime {
             for action in self.controller.step(now, input) {
                 match action {
                     Action::Log { level, message } => self.log(time, level, reqid.as_ref(), &message),
+                    Action::Report { level, message } => report_to_operator(level, &message),
                     Action::Persist {
                         write,
                         entries,
@@ -593,6 +595,16 @@ impl Runtime {
         if let Some(publisher) = &self.publisher {
             publisher.with_credit(credit).publish_among(among, message).await;
         }
+    }
+}
+
+/// See [`Action::Report`].
+fn report_to_operator(level: Level, message: &str) {
+    match level {
+        Level::Debug => tracing::debug!("{message}"),
+        Level::Info => tracing::info!("{message}"),
+        Level::Warning => tracing::warn!("{message}"),
+        Level::Error => tracing::error!("{message}"),
     }
 }
 

@@ -18,6 +18,8 @@ transcript::transcripts!(
     agent_welcomed_once,
     agents_prefix_names,
     agents_time_out,
+    deploy_absent_instance,
+    deploy_absent_instance_skipped,
     deploy_again_while_pending,
     deploy_agent_lost,
     deploy_agents,

@@ -16,6 +16,7 @@
 //! > agent a host1 deploy_response {...}            any other event of agents, on the topic of this instance
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
 //! < INFO rx ...                                    expected actions: a log line,
+//! < report WARNING instance ...                    a line on standard error only
 //! < persist 1                                      a write: slot, configuration, then its instances and nodes
 //! <   STAGED {"id": "c1"}
 //! <     instance {...}
@@ -38,7 +39,7 @@
 use std::{env, fmt::Write as _, fs, path::PathBuf, time::Duration};
 
 use broker_codec::{EndpointId, data::Port};
-use mgmt_api::{AgentMessage, ClientRequest, Configuration, Now, SequentialIds, topics};
+use mgmt_api::{AgentMessage, ClientRequest, Configuration, Now, SequentialIds, WallClock, topics};
 use mgmt_controller::core::{
     Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
@@ -271,12 +272,14 @@ pub(crate) fn started() -> Input {
         broker_id: "3cfb104e-6fbd-5065-a31c-be18be4b79e0".into(),
         broker: listener(2150),
         websocket: listener(2149),
+        wall_clock: WallClock::from_unix(1_795_877_280),
     }
 }
 
 fn print(action: &Action, out: &mut String) {
     match action {
         Action::Log { level, message } => writeln!(out, "< {level} {message}"),
+        Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
         Action::Persist {
             write,
             entries,

@@ -16,7 +16,7 @@ use broker_codec::{
 };
 use broker_endpoint::Among;
 use bytes::{Bytes, BytesMut};
-use mgmt_api::{Dialect, Now, SequentialIds};
+use mgmt_api::{Dialect, Now, SequentialIds, WallClock};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
     wire::{Assumed, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
@@ -83,6 +83,7 @@ impl InProcess {
             broker_id: replayed.life.id.to_string(),
             broker,
             websocket,
+            wall_clock: WallClock::default(),
         }]);
         replayed
     }
@@ -163,7 +164,8 @@ impl InProcess {
                 match journaled(action, &mut self.complaints) {
                     Action::Log {
                         level: Level::Debug, ..
-                    } => {}
+                    }
+                    | Action::Report { .. } => {}
                     Action::Log { message, .. } => self.log.push(message),
                     Action::Persist {
                         write,

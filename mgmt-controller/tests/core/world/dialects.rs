@@ -90,23 +90,21 @@ impl Translators {
         translation.to_peer.into_iter().filter(own).collect()
     }
 
-    /// What the controller makes of what it was sent.
+    /// What the controller makes of what it was sent, and what the agent is sent at once.
     pub(super) fn at_controller(
         &mut self,
         peer: EndpointId,
         sent: Published,
-    ) -> Vec<(ZeekString, AgentMessage)> {
+    ) -> (Vec<(ZeekString, AgentMessage)>, Vec<Published>) {
         let Some(ends) = self.0.get_mut(&peer) else {
-            return Vec::new();
+            return Default::default();
         };
-        match ends.controller.incoming(&sent.topic, sent.event) {
-            Ok(translation) => {
-                let said = translation.to_model.into_iter();
-                said.map(|Published { topic, event }| (topic, event.parse().unwrap()))
-                    .collect()
-            }
-            Err(_) => Vec::new(),
-        }
+        let Ok(Translation { to_model, to_peer }) = ends.controller.incoming(&sent.topic, sent.event) else {
+            return Default::default();
+        };
+        let said = to_model.into_iter();
+        let said = said.map(|Published { topic, event }| (topic, event.parse().unwrap()));
+        (said.collect(), to_peer)
     }
 }
 

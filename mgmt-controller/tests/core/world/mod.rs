@@ -385,7 +385,12 @@ impl World {
             }
             Happening::ToController(connection, peer, sent) => {
                 if self.network.is_known(peer, connection) {
-                    for (topic, message) in self.translators.at_controller(peer, sent) {
+                    let (said, at_once) = self.translators.at_controller(peer, sent);
+                    for sent in at_once {
+                        let delay = Duration::from_millis(3);
+                        self.after(delay, Happening::ToAgent(connection, peer, sent));
+                    }
+                    for (topic, message) in said {
                         self.step(Input::Agent { peer, topic, message });
                     }
                 }
@@ -589,6 +594,7 @@ impl World {
                 Action::Log { message, .. } => {
                     self.seen.redeployed += u64::from(message.starts_with("no deployment in progress"));
                 }
+                Action::Report { .. } => {}
                 Action::Persist {
                     write,
                     entries,
@@ -655,8 +661,8 @@ impl World {
         self.seen.answers += 1;
         for result in response.results() {
             let error = result.error.as_ref().map(ToString::to_string).unwrap_or_default();
-            self.seen.timeouts += u64::from(error == "request timed out");
-            self.seen.lost += u64::from(error == "connection to the agent lost");
+            self.seen.timeouts += u64::from(error.starts_with("request timed out"));
+            self.seen.lost += u64::from(error.contains(": connection to the agent lost"));
             self.seen.wrong += u64::from(error.starts_with("agent answered"));
             if let (Some(instance), Some(data)) = (&result.instance, &result.data) {
                 let owner = match response.kind() {

@@ -1,0 +1,171 @@
+//! What clients and operators are told of instances that are not there.
+
+use std::{fmt, time::Duration};
+
+use broker_codec::data::{Set, ZeekString};
+use mgmt_api::{Node, Now, ResultRecord, WallClock};
+
+use super::{
+    controller::Controller,
+    instances::{Seen, target_of},
+};
+
+/// How many instances are named in a sentence. Of more, the others are counted.
+const NAMED_MAX: usize = 8;
+
+impl Controller {
+    /// The time of day.
+    pub(super) fn wall_clock(&self, now: Now) -> WallClock {
+        self.epoch + now.since_start()
+    }
+
+    /// A time of day, as it is told now.
+    pub(super) fn told(&self, now: Now, at: Now) -> String {
+        self.wall_clock(at).told_at(self.wall_clock(now))
+    }
+
+    /// Why an instance cannot be asked for anything: `instance sensor3 is not connected (last seen 14:48:15 from 10.0.0.2)`.
+    pub(super) fn absence(&self, now: Now, name: &ZeekString) -> String {
+        let gathered = self.instances.gathered.get(name);
+        let needed = gathered.or_else(|| self.instances.wanted.get(name));
+        let place = needed.and_then(target_of);
+        if let Some(agent) = self.membership.agent(name) {
+            let address = agent.observed.host;
+            return match (needed, place) {
+                (Some(needed), Some((host, port))) if self.is_elsewhere(needed) => {
+                    format!(
+                        "instance {name} is not connected at {host}, port {port} (its agent is at {address})"
+                    )
+                }
+                _ => format!(
+                    "instance {name} does not answer (connected since {} from {address})",
+                    self.told(now, agent.since)
+                ),
+            };
+        }
+        match (self.instances.last_seen(name), place) {
+            (Some(Seen { at, address }), _) => {
+                let at = self.told(now, at);
+                format!("instance {name} is not connected (last seen {at} from {address})")
+            }
+            (None, Some((host, port))) => {
+                format!("instance {name} is not connected (never seen at {host}, port {port})")
+            }
+            (None, None) => format!("instance {name} is not connected (never seen)"),
+        }
+    }
+
+    /// The nodes that the deployed configuration has on an instance.
+    pub(super) fn nodes_on<'a>(&'a self, name: &'a ZeekString) -> impl Iterator<Item = &'a Node> {
+        let deployed = self.configurations.deployed.iter();
+        let nodes = deployed.flat_map(|config| &config.nodes);
+        nodes.filter(move |node| node.instance == *name)
+    }
+
+    /// One failure for each of these nodes, or of all if none is named, whose instance cannot be asked.
+    ///
+    /// DIFFERENCE(absent-nodes): Zeek leaves the nodes of instances that are not connected out of the answer, which then says nothing of
+    /// them and succeeds.
+    pub(super) fn absent_nodes(
+        &self,
+        now: Now,
+        reqid: &ZeekString,
+        nodes: &Set<ZeekString>,
+    ) -> Vec<ResultRecord> {
+        let missing = self.instances.wanted_missing();
+        let asked = |node: &&Node| nodes.is_empty() || nodes.contains(&node.name);
+        missing
+            .flat_map(|name| {
+                let absence = self.absence(now, name);
+                self.nodes_on(name).filter(asked).map(move |node| ResultRecord {
+                    instance: Some(name.clone()),
+                    node: Some(node.name.clone()),
+                    ..ResultRecord::failure(reqid.clone(), absence.as_str())
+                })
+            })
+            .collect()
+    }
+
+    /// One failure for each instance of the cluster that is not connected.
+    pub(super) fn absent_instances(&self, now: Now, reqid: &ZeekString) -> Vec<ResultRecord> {
+        let wanted = self.instances.wanted.keys();
+        let absent = wanted.filter(|name| self.membership.agent(name).is_none());
+        absent
+            .map(|name| ResultRecord {
+                instance: Some(name.clone()),
+                ..ResultRecord::failure(reqid.clone(), self.absence(now, name))
+            })
+            .collect()
+    }
+}
+
+/// An instance has not answered in time.
+///
+/// DIFFERENCE(silent-instances): Zeek says `request timed out` once, and not which instances are the reason.
+pub(super) fn silent(reqid: &ZeekString, name: &ZeekString) -> ResultRecord {
+    ResultRecord {
+        instance: Some(name.clone()),
+        ..ResultRecord::failure(
+            reqid.clone(),
+            format!("request timed out: instance {name} has not answered"),
+        )
+    }
+}
+
+/// Names of instances in a sentence.
+pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
+    let names: Vec<_> = names.into_iter().map(ToString::to_string).collect();
+    let noun = if names.len() == 1 { "instance" } else { "instances" };
+    let shown = names
+        .iter()
+        .take(NAMED_MAX)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => format!("{noun} {shown}"),
+        others => format!("{noun} {shown} and {others} more"),
+    }
+}
+
+/// How long something took, as it is told: `8 s`, `1 min 35 s`, `2 h 5 min`, `3 d 4 h`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elapsed(pub(super) Duration);
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{seconds} s"),
+            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
+            (0, _, _) => write!(f, "{hours} h {} min", minutes % 60),
+            _ => write!(f, "{days} d {} h", hours % 24),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_two_units() {
+        for (seconds, text) in [
+            (8, "8 s"),
+            (95, "1 min 35 s"),
+            (7500, "2 h 5 min"),
+            (273_600, "3 d 4 h"),
+        ] {
+            assert_eq!(Elapsed(Duration::from_secs(seconds)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn of_many_instances_some_are_named() {
+        let names: Vec<ZeekString> = (0..10).map(|number| format!("host{number}").into()).collect();
+        assert_eq!(named(&names[..1]), "instance host0");
+        assert_eq!(named(&names[..2]), "instances host0, host1");
+        assert!(named(&names).ends_with("host7 and 2 more"));
+    }
+}
