@@ -131,6 +131,7 @@ impl Translator {
                     config: Configuration::default(),
                     force: false,
                 };
+                self.first_configuration = None;
                 let event = Event::of(&nothing).map_err(fault)?;
                 let mut translation = self.convert(topic, &event)?;
                 let result = success(&reqid);
@@ -154,6 +155,15 @@ impl Translator {
                 results: vec![self.lacking(&reqid, &instance, "restart nodes")],
                 reqid,
             },
+            AgentRequest::Deploy { .. } if self.dialect < Dialect::V5_0Rc1 && !self.greeted_again => {
+                let translation = self.convert(topic, event)?;
+                self.first_configuration = translation.to_peer.first().cloned();
+                return Ok(translation);
+            }
+            AgentRequest::AgentStandby { .. } => {
+                self.first_configuration = None;
+                return self.convert(topic, event);
+            }
             _ => return self.convert(topic, event),
         };
         Ok(Translation {
@@ -162,11 +172,24 @@ impl Translator {
         })
     }
 
-    /// The agent has answered its welcome.
-    pub(super) fn note_answer(&mut self, event: &Event) {
-        if event.name == "Management::Agent::API::agent_welcome_response" {
-            self.welcome = None;
+    /// An agent has said something. Returns what it gets because of that.
+    ///
+    /// DIFFERENCE(second-hello): agents up to commit 54aaf3a623 say hello for each peer that they get, the controller and their Supervisor. What
+    /// they are given after the first hello is lost when that was for the controller, and they call it a success; so they get it again after
+    /// the second. Zeek's controller of that age does not, and no node runs.
+    pub(super) fn note(&mut self, event: &Event) -> Vec<Published> {
+        match event.name.as_str().unwrap_or_default() {
+            "Management::Agent::API::agent_welcome_response" => self.welcome = None,
+            "Management::Agent::API::notify_agent_hello" if self.dialect < Dialect::V5_0Rc1 => {
+                self.greeted_again = self.greeted;
+                self.greeted = true;
+                if self.greeted_again {
+                    return self.first_configuration.take().into_iter().collect();
+                }
+            }
+            _ => {}
         }
+        Vec::new()
     }
 
     fn lacking(&self, reqid: &ZeekString, instance: &ZeekString, what: &str) -> ResultRecord {

@@ -107,6 +107,12 @@ pub struct Translator {
     configurations: BTreeMap<ZeekString, Phase>,
     /// The id of the last welcome, which the peer has not answered.
     welcome: Option<ZeekString>,
+    /// Whether the peer, an agent, has said hello,
+    greeted: bool,
+    /// and more than once.
+    greeted_again: bool,
+    /// The configuration that an agent got after its first hello, until its second.
+    first_configuration: Option<Published>,
     /// Controllers' requests to set a configuration, by id.
     deployments: BTreeMap<ZeekString, Deployment>,
 }
@@ -127,6 +133,9 @@ impl Translator {
             heard: false,
             configurations: BTreeMap::new(),
             welcome: None,
+            greeted: false,
+            greeted_again: false,
+            first_configuration: None,
             deployments: BTreeMap::new(),
         }
     }
@@ -159,8 +168,12 @@ impl Translator {
             Side::Controller if sets_configuration => self.set_configuration(topic, event),
             Side::Agent if sets_configuration => self.set_agent_configuration(topic, event),
             Side::Controller => {
-                self.note_answer(&event);
-                Ok(Translation::to_model(topic, event))
+                let to_peer = self.note(&event);
+                let translation = Translation::to_model(topic, event);
+                Ok(Translation {
+                    to_peer,
+                    ..translation
+                })
             }
             Side::Agent => Ok(Translation::to_model(topic, event)),
         }
