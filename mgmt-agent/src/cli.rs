@@ -96,6 +96,14 @@ pub struct SettingArgs {
     /// ever [default: 60sec]
     #[arg(long, value_name = "INTERVAL", requires = "start_supervisor")]
     pub supervisor_patience: Option<String>,
+    /// How long a deployment may take under a controller of this project, which waits for 18 seconds [default: 15sec, or
+    /// `Management::Request::timeout_interval`]
+    #[arg(long, value_name = "INTERVAL")]
+    pub deployment_timeout: Option<String>,
+    /// How long a deployment may take under Zeek's controller, which waits for 10 seconds [default: 8sec, or
+    /// `Management::Request::timeout_interval`]
+    #[arg(long, value_name = "INTERVAL")]
+    pub zeek_deployment_timeout: Option<String>,
     /// Run no Zeek but stand-ins for its Supervisor and nodes, to see a cluster where there is no Zeek. They analyse no
     /// traffic
     #[arg(long, conflicts_with = "start_supervisor")]

@@ -28,6 +28,9 @@ pub const SUPERVISOR_SHIM: &str = "zeek/management/supervisor";
 /// Between an agent and its Supervisor (`SupervisorControl::topic_prefix`).
 pub const SUPERVISOR: &str = "zeek/supervisor";
 
+/// Whoever subscribes to it is a controller or agent of this project, and waits for as long as those do. Zeek's scripts do not.
+pub const LINK: &str = "zeek/management/link";
+
 /// The topic of one agent: the prefix, a slash, its name.
 pub fn agent(prefix: &[u8], name: &[u8]) -> ZeekString {
     ZeekString::from([prefix, b"/", name].concat())

@@ -110,6 +110,7 @@ impl Run {
             return Input::Started {
                 broker_id: peer_id("a"),
                 pid: 99,
+                clock: Duration::ZERO,
             };
         }
         let (who, rest) = line.split_once(' ').expect("more than a word");
@@ -120,6 +121,7 @@ impl Run {
                     peer: peer_id(peer),
                     address: "10.0.0.1:2150".into(),
                     is_supervisor: how == "is the Supervisor",
+                    is_ours: false,
                 }
             }
             "lost" => Input::PeerLost {

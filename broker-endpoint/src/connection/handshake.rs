@@ -1,7 +1,7 @@
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use broker_codec::{
-    EndpointId,
+    EndpointId, Filter,
     frame::{FrameDecoder, FrameError, HANDSHAKE_FRAME_MAX},
     handshake::{Awaited, Close, Handshake, Message, Output, Role},
 };
@@ -95,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                         return Err(self.closed(handshake.awaited()));
                     }
                     Output::Established { peer, filter, .. } => {
-                        let info = self.info(peer);
+                        let info = self.info(peer, filter.clone());
                         shared.report(Report::Established {
                             conn: self.registration.id,
                             filter,
@@ -245,12 +245,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         }
     }
 
-    fn info(&self, id: EndpointId) -> PeerInfo {
+    fn info(&self, id: EndpointId, subscriptions: Filter) -> PeerInfo {
         PeerInfo {
             id,
             address: self.connection.address,
             dialled: self.connection.dialled.clone(),
             certificate: self.transport.peer_certificate().cloned(),
+            subscriptions: Arc::new(subscriptions),
         }
     }
 

@@ -1,7 +1,7 @@
-use std::{fmt, io, net::SocketAddr, str::FromStr, time::Duration};
+use std::{fmt, io, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use broker_codec::{
-    Data, EndpointId, Topic,
+    Data, EndpointId, Filter, Topic,
     frame::FrameError,
     handshake::{Awaited, Close},
     peering::PeeringEnd,
@@ -75,6 +75,8 @@ pub struct PeerInfo {
     pub dialled: Option<PeerAddress>,
     /// Its certificate, in the mode in which peers have one.
     pub certificate: Option<PeerCertificate>,
+    /// What it has subscribed to, as announced in the handshake. What it subscribes to later is not added.
+    pub subscriptions: Arc<Filter>,
 }
 
 /// Where a peer listens: a host name or an address, and a port.

@@ -53,6 +53,8 @@ const INSTALLED_ZEEK: &str = "installed zeek";
 const ZEEK_VERSION: &str = "zeek version";
 const NODE_SCRIPT: &str = "node script";
 const SUPERVISOR_PATIENCE: &str = "supervisor patience";
+const DEPLOYMENT_TIMEOUT: &str = "deployment timeout";
+const ZEEK_DEPLOYMENT_TIMEOUT: &str = "deployment timeout under Zeek's controller";
 
 /// What the lock is called that keeps a second agent from the working directory.
 pub(crate) const LOCK: &str = "mgmt-agent";
@@ -123,6 +125,10 @@ impl Config {
         resolver.flag(SUPERVISOR_PATIENCE, patience, "--supervisor-patience");
         let api = args.controller_api.as_deref();
         resolver.flag(names::CONTROLLER_API, api, "--controller-api");
+        let timeout = args.deployment_timeout.as_deref();
+        resolver.flag(DEPLOYMENT_TIMEOUT, timeout, "--deployment-timeout");
+        let timeout = args.zeek_deployment_timeout.as_deref();
+        resolver.flag(ZEEK_DEPLOYMENT_TIMEOUT, timeout, "--zeek-deployment-timeout");
         let controller = args.controller.as_ref().map(controller_value);
         resolver.flag(names::CONTROLLER, controller.as_deref(), "--controller");
         let config = resolve(&mut resolver, args);
@@ -249,10 +255,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let broker_tls = resolver.broker_tls();
     let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
     let management_log = resolver.management_log(&directories.spool);
-    let default = core::Settings::default();
-    let request_timeout = resolver
-        .take(names::REQUEST_TIMEOUT, default.request_timeout)
-        .value;
+    let timeouts = timeouts(resolver);
     let archival = archival(resolver, args, &management_log, &directories.spool);
     let configured = resolver.given::<Layout>(ZEEK_VERSION).map(|given| {
         resolver.show("supervisor layout", given.value.show(), given.origin);
@@ -272,14 +275,16 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
                 Listener::At(address) => Port::tcp(address.port),
                 Listener::Off => Port::tcp(0),
             },
-            request_timeout,
+            request_timeout: timeouts.request,
+            deployment_timeout: timeouts.deployment,
+            zeek_deployment_timeout: timeouts.zeek_deployment,
             state_dir: directories.state.to_string_lossy().as_ref().into(),
             node_script: node_script.into(),
             archival,
         },
         supervisor: core::zeek::Settings {
             topic: topic(names::SUPERVISOR_TOPIC, mgmt_api::topics::SUPERVISOR),
-            answer_timeout: request_timeout.mul_f64(ANSWER_SHARE),
+            answer_timeout: timeouts.request.mul_f64(ANSWER_SHARE),
             patience: Some(patience).filter(|patience| !patience.is_zero()),
             installed: zeek.layout(),
             configured,
@@ -320,6 +325,65 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The part of a request's time that the Supervisor has for its answer: 4 of Zeek's 5 seconds.
 const ANSWER_SHARE: f64 = 0.8;
+
+/// How long a controller of this project waits for its agents after a deployment, and Zeek's after any request.
+const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(18);
+const ZEEK_CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests may take.
+struct Timeouts {
+    request: Duration,
+    deployment: Duration,
+    zeek_deployment: Duration,
+}
+
+/// Deployments may take longer than other requests, unless Zeek's setting says how long a request may take. A controller should not give
+/// up before the agent has answered.
+fn timeouts(resolver: &mut Resolver<'_>) -> Timeouts {
+    let default = core::Settings::default();
+    let given = resolver
+        .given::<Duration>(names::REQUEST_TIMEOUT)
+        .map(|given| given.value);
+    let request = resolver
+        .take(names::REQUEST_TIMEOUT, default.request_timeout)
+        .value;
+    let mut deployment = |name, default| resolver.take(name, given.unwrap_or(default)).value;
+    let timeouts = Timeouts {
+        request,
+        deployment: deployment(DEPLOYMENT_TIMEOUT, default.deployment_timeout),
+        zeek_deployment: deployment(ZEEK_DEPLOYMENT_TIMEOUT, default.zeek_deployment_timeout),
+    };
+    for (name, timeout, controller, limit) in [
+        (
+            names::REQUEST_TIMEOUT,
+            timeouts.request,
+            "Zeek's controller",
+            ZEEK_CONTROLLER_TIMEOUT,
+        ),
+        (
+            DEPLOYMENT_TIMEOUT,
+            timeouts.deployment,
+            "our controller",
+            CONTROLLER_TIMEOUT,
+        ),
+        (
+            ZEEK_DEPLOYMENT_TIMEOUT,
+            timeouts.zeek_deployment,
+            "Zeek's controller",
+            ZEEK_CONTROLLER_TIMEOUT,
+        ),
+    ] {
+        if timeout >= limit {
+            resolver.warnings.push(format!(
+                "{name} is {}s: {controller} gives up after {}s, and its client never hears why a node does not start; see \
+                 docs/time-limits.md",
+                timeout.as_secs_f64(),
+                limit.as_secs()
+            ));
+        }
+    }
+    timeouts
+}
 
 /// The controller that the agent connects to, by default on this host at the port that its settings say
 /// (`agent/config.zeek`, `Management::Agent::controller`).

@@ -143,6 +143,8 @@ fn every_setting_can_be_assigned_and_is_shown() {
             connecting: true,
             listen_port: Port::tcp(1),
             request_timeout: Duration::from_secs(10),
+            deployment_timeout: Duration::from_secs(10),
+            zeek_deployment_timeout: Duration::from_secs(10),
             state_dir: "/state".into(),
             archival: Some(Archival {
                 interval: Duration::from_secs(60),

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
@@ -13,6 +13,7 @@ use super::{
     nodes::OwnNode,
     requests::{Key, Kind, Logged, Pending},
     settings::Settings,
+    starts::Starts,
     supervision::{Command, Report},
     turn::Turn,
 };
@@ -28,12 +29,16 @@ pub struct Agent {
     pub(super) ids: Box<dyn IdSource>,
     broker_id: ZeekString,
     pub(super) pid: i64,
+    /// The time by the clock on the wall at the start, since 1970 in UTC.
+    pub(super) clock: Duration,
     /// Why the Supervisor cannot be reached, if it cannot.
     pub(super) unavailable: Option<String>,
     /// What was last handed to the Supervisor.
     pub(super) config: Option<Configuration>,
     /// This instance's nodes of that configuration, by name.
     pub(super) nodes: BTreeMap<ZeekString, OwnNode>,
+    /// The starts that the Supervisor owes.
+    pub(super) starts: Starts,
     /// Whether nodes are left that a Supervisor which could not be reached was to end.
     pub(super) stand_by_due: bool,
     /// The one that is under way; a new one takes its place.
@@ -72,9 +77,11 @@ impl Agent {
             ids,
             broker_id: ZeekString::default(),
             pid: 0,
+            clock: Duration::ZERO,
             unavailable: Some("not connected to the Supervisor yet".into()),
             config: None,
             nodes: BTreeMap::new(),
+            starts: Starts::default(),
             stand_by_due: false,
             deployment: None,
             requests: RequestTable::new(),
@@ -93,17 +100,29 @@ impl Agent {
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
         self.now = self.now.max(now);
         let mut turn = Turn::new(self.now);
+        self.tell_due_crashes(&mut turn);
         self.expire(&mut turn);
         if self.archival_due.is_some_and(|due| due <= self.now) {
             self.archive(&mut turn);
         }
         match input {
-            Input::Started { broker_id, pid } => self.started(&mut turn, broker_id, pid),
+            Input::Started {
+                broker_id,
+                pid,
+                clock,
+            } => {
+                self.clock = clock;
+                self.started(&mut turn, broker_id, pid);
+            }
             Input::PeerAdded { peer } => {
                 turn.debug(format!("broker peer {peer} added"));
                 self.say_hello(&mut turn);
             }
-            Input::Request { topic, request } => self.request(&mut turn, &topic, request),
+            Input::Request {
+                topic,
+                request,
+                of_ours,
+            } => self.request(&mut turn, &topic, request, of_ours),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
                 self.node_dispatched(&mut turn, &reqid, result);
@@ -120,7 +139,7 @@ impl Agent {
 
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
-        [self.requests.deadline(), self.archival_due]
+        [self.requests.deadline(), self.archival_due, self.crash_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -159,7 +178,7 @@ impl Agent {
             .any(|kind| self.requests.contains(&key(kind)))
     }
 
-    fn request(&mut self, turn: &mut Turn, topic: &ZeekString, request: AgentRequest) {
+    fn request(&mut self, turn: &mut Turn, topic: &ZeekString, request: AgentRequest, of_ours: bool) {
         let event = request.event_name();
         // DIFFERENCE(agent-topic): Zeek's agent `a` also does what agent `ab` is asked to do.
         if *topic != self.topic() {
@@ -170,7 +189,9 @@ impl Agent {
             return;
         }
         match request {
-            AgentRequest::Deploy { reqid, config, force } => self.deploy(turn, reqid, config, force),
+            AgentRequest::Deploy { reqid, config, force } => {
+                self.deploy(turn, reqid, config, force, of_ours);
+            }
             AgentRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
             AgentRequest::NodeDispatch { reqid, action, nodes } => {
                 self.node_dispatch(turn, reqid, action, nodes);
@@ -241,8 +262,19 @@ impl Agent {
                 _ => {}
             },
             Report::Created { id, outcome } => {
-                if let (Some(Purpose::Create(node)), Err(reason)) = (self.commands.remove(&id), outcome) {
-                    self.not_created(turn, &node, &id, &reason.excerpt(MESSAGE_BYTES_MAX).to_string());
+                let purpose = self.commands.remove(&id);
+                match (purpose, outcome) {
+                    (Some(Purpose::Create(node)), Err(reason)) => {
+                        let concerns = self.starts.refused(&id);
+                        // Zeek ends some of its reasons with a newline.
+                        let reason = ZeekString::from(reason.trim_ascii_end());
+                        let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
+                        self.not_created(turn, &node, concerns, &reason);
+                    }
+                    (Some(_), Ok(())) => {
+                        self.starts.answered(&id);
+                    }
+                    _ => {}
                 }
             }
             Report::Restarted { id, existed } => {
@@ -260,6 +292,8 @@ impl Agent {
                     self.command_failed(turn, &id, purpose, &reason);
                 }
             }
+            Report::Late { id } => self.start_comes_late(turn, &id),
+            Report::NodeEnded { node, pid, how } => self.node_ended(&node, pid, how),
             Report::NodeStarted { node, pid } => self.node_started(turn, &node, pid),
             Report::NodeExited { node, outputs } => self.node_exited(turn, &node, outputs),
         }
@@ -289,7 +323,10 @@ impl Agent {
                     self.respond_without_status(turn, reqid, reason);
                 }
             }
-            Purpose::Create(node) => self.not_created(turn, &node, id, reason),
+            Purpose::Create(node) => {
+                let concerns = self.starts.concerns(id);
+                self.not_created(turn, &node, concerns, reason);
+            }
             Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
             Purpose::Destroy(node) => {
                 self.raise(

@@ -94,6 +94,8 @@ pub enum Input {
         broker_id: EndpointId,
         /// The process id.
         pid: i64,
+        /// The time by the clock on the wall, since 1970 in UTC.
+        clock: Duration,
     },
     /// A peering is up.
     PeerAdded {
@@ -104,6 +106,8 @@ pub enum Input {
         /// Whether it is the Supervisor: whoever was found at the Supervisor's address. Nobody becomes it by connecting
         /// to us.
         is_supervisor: bool,
+        /// Whether it has subscribed to [`topics::LINK`]: if it is a controller, it is one of this project.
+        is_ours: bool,
     },
     /// A peering has ended.
     PeerLost {
@@ -249,9 +253,14 @@ impl BrokerAgent {
         }
         self.now = self.now.max(now);
         let inner = match input {
-            Input::Started { broker_id, pid } => Inner::Agent(input::Input::Started {
+            Input::Started {
+                broker_id,
+                pid,
+                clock,
+            } => Inner::Agent(input::Input::Started {
                 broker_id: broker_id.to_string().into(),
                 pid,
+                clock,
             }),
             Input::PeerAdded {
                 peer,
@@ -261,8 +270,13 @@ impl BrokerAgent {
                 self.supervisor_peer = Some(peer);
                 Inner::Supervisor(zeek::Input::Connected)
             }
-            Input::PeerAdded { peer, address, .. } => {
-                self.controllers.added(peer);
+            Input::PeerAdded {
+                peer,
+                address,
+                is_ours,
+                ..
+            } => {
+                self.controllers.added(peer, is_ours);
                 Inner::Agent(input::Input::PeerAdded {
                     peer: format!("{peer} at {address}"),
                 })
@@ -359,12 +373,17 @@ impl BrokerAgent {
         let translated = self.controllers.incoming(peer, topic, event);
         let (said, answers) = translated.map_err(|error| error.to_string())?;
         address(actions, "an answer", Ok(answers));
+        let of_ours = self.controllers.is_ours(peer);
         let readable = |error: DataError| error.to_string();
         said.into_iter()
             .map(|Published { topic, event }| {
                 let input = if of_controllers {
                     let request: AgentRequest = event.parse().map_err(readable)?;
-                    input::Input::Request { topic, request }
+                    input::Input::Request {
+                        topic,
+                        request,
+                        of_ours,
+                    }
                 } else {
                     let message: NodeMessage = event.parse().map_err(readable)?;
                     input::Input::Node(message)
@@ -526,7 +545,8 @@ fn about(input: &input::Input) -> Option<ZeekString> {
             | Report::Created { id, .. }
             | Report::Restarted { id, .. }
             | Report::Destroyed { id, .. }
-            | Report::Failed { id, .. },
+            | Report::Failed { id, .. }
+            | Report::Late { id },
         ) => Some(id.clone()),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Deployments, standing by, and what is left when the Supervisor has been away.
+//! Deployments, and standing by.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,10 +36,8 @@ pub(super) enum Deployment {
         reqid: ZeekString,
         /// The nodes that have not said hello.
         awaited: BTreeSet<ZeekString>,
-        /// The nodes that will not.
-        failed: BTreeSet<ZeekString>,
-        /// Why not.
-        problems: Vec<ResultRecord>,
+        /// The nodes that will not, and why, unless their output says so.
+        failed: BTreeMap<ZeekString, Option<String>>,
     },
 }
 
@@ -51,6 +49,8 @@ pub(super) enum Goal {
         reqid: ZeekString,
         config: Configuration,
     },
+    /// To see whether the running configuration runs, for the request of this id.
+    Confirm { reqid: ZeekString },
     /// To end all nodes.
     StandBy,
 }
@@ -70,7 +70,7 @@ impl Deployment {
     const fn reqid(&self) -> Option<&ZeekString> {
         match self {
             Self::Waiting {
-                goal: Goal::Run { reqid, .. },
+                goal: Goal::Run { reqid, .. } | Goal::Confirm { reqid },
                 ..
             }
             | Self::Starting { reqid, .. } => Some(reqid),
@@ -85,15 +85,18 @@ impl Agent {
     /// DIFFERENCE(deployed-when-handed-on): a configuration counts as the running one when the Supervisor is told of its
     /// nodes. For Zeek's agent it is enough to have received it; if the Supervisor does not answer, a second attempt
     /// does nothing and succeeds.
-    pub(super) fn deploy(&mut self, turn: &mut Turn, reqid: ZeekString, config: Configuration, force: bool) {
-        let current = self.deployment.as_ref().and_then(Deployment::upcoming);
-        let current = current.or(self.config.as_ref());
-        if !force && current.is_some_and(|current| current.id == config.id) {
-            turn.info(format!("already running config {}", config.id));
-            let results = vec![self.success(reqid.clone())];
-            self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
-            return;
-        }
+    ///
+    /// DIFFERENCE(running-configuration): for the configuration that runs already, the answer has the nodes that do not run, and for a
+    /// controller of this project the Supervisor is asked whether they do. Zeek's agent answers with a success, whatever has
+    /// become of the nodes or the Supervisor. Zeek's controller may ask twice at once: then the first answer tells.
+    pub(super) fn deploy(
+        &mut self,
+        turn: &mut Turn,
+        reqid: ZeekString,
+        config: Configuration,
+        force: bool,
+        of_ours: bool,
+    ) {
         let refusal = match (node_config::cluster(&config), &self.unavailable) {
             (Err(error), _) => Some(error),
             (_, Some(reason)) => Some(reason.clone()),
@@ -104,9 +107,26 @@ impl Agent {
             self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
         }
+        let upcoming = self.deployment.as_ref().and_then(Deployment::upcoming);
+        let current = upcoming.or(self.config.as_ref());
+        let is_current = !force && current.is_some_and(|current| current.id == config.id);
+        let runs = is_current && upcoming.is_none();
+        if is_current && !of_ours && self.deployment.is_some() {
+            self.already_running(turn, reqid, &config.id);
+            return;
+        }
         self.supersede(turn, &format!("superseded by deployment {reqid}"));
-        self.await_answer(turn, Kind::Deploy, reqid.clone(), Pending::Deployment);
-        self.begin(turn, Goal::Run { reqid, config });
+        let timeout = if of_ours {
+            self.settings.deployment_timeout
+        } else {
+            self.settings.zeek_deployment_timeout
+        };
+        self.await_answer(turn, Kind::Deploy, reqid.clone(), timeout, Pending::Deployment);
+        match (runs, of_ours) {
+            (true, true) => self.begin(turn, Goal::Confirm { reqid }),
+            (true, false) => self.confirm_running(turn, reqid),
+            (false, _) => self.begin(turn, Goal::Run { reqid, config }),
+        }
     }
 
     /// The instance is not wanted any more: its nodes end.
@@ -122,7 +142,7 @@ impl Agent {
         }
     }
 
-    fn begin(&mut self, turn: &mut Turn, goal: Goal) {
+    pub(super) fn begin(&mut self, turn: &mut Turn, goal: Goal) {
         let command = self.ask_status(turn, Purpose::Deploy);
         self.deployment = Some(Deployment::Waiting { command, goal });
     }
@@ -162,6 +182,11 @@ impl Agent {
                 return;
             }
         };
+        if let Goal::Confirm { reqid } = goal {
+            self.compare(turn, status);
+            self.confirm_running(turn, reqid);
+            return;
+        }
         for (name, supervised) in &status.nodes {
             if management_role(&supervised.node.env).is_none() {
                 let id = self.ids.next_id();
@@ -185,7 +210,8 @@ impl Agent {
                 } else {
                     State::Unknown
                 };
-                self.nodes.insert(node.name.clone(), OwnNode::new(node));
+                let replaces = status.nodes.contains_key(&node.name);
+                self.nodes.insert(node.name.clone(), OwnNode::new(node, replaces));
             }
         }
         self.config = Some(config);
@@ -201,16 +227,50 @@ impl Agent {
         self.deployment = Some(Deployment::Starting {
             reqid,
             awaited: own.iter().cloned().collect(),
-            failed: BTreeSet::new(),
-            problems: Vec::new(),
+            failed: BTreeMap::new(),
         });
         for name in own {
             self.create(turn, &name);
         }
     }
 
+    /// Answers a deployment of the running configuration, once its nodes that are starting are up.
+    fn confirm_running(&mut self, turn: &mut Turn, reqid: ZeekString) {
+        let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+        for name in &names {
+            self.tell_crash(turn, name);
+        }
+        let mut awaited = BTreeSet::new();
+        let mut failed = BTreeMap::new();
+        for (name, own) in &self.nodes {
+            match own.node.state {
+                State::Running => {}
+                State::Pending => drop(awaited.insert(name.clone())),
+                _ => drop(failed.insert(name.clone(), own.why_not_running())),
+            }
+        }
+        if awaited.is_empty() && failed.is_empty() {
+            self.end(Kind::Deploy, &reqid);
+            let id = self.config.as_ref().map(|config| config.id.clone());
+            self.already_running(turn, reqid, &id.unwrap_or_default());
+            return;
+        }
+        self.deployment = Some(Deployment::Starting {
+            reqid,
+            awaited,
+            failed,
+        });
+        self.finish_deployment(turn);
+    }
+
+    fn already_running(&self, turn: &mut Turn, reqid: ZeekString, config: &ZeekString) {
+        turn.info(format!("already running config {config}"));
+        let results = vec![self.success(reqid.clone())];
+        self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+    }
+
     /// Has the Supervisor start a node of the running configuration.
-    fn create(&mut self, turn: &mut Turn, name: &ZeekString) {
+    pub(super) fn create(&mut self, turn: &mut Turn, name: &ZeekString) {
         let (Some(own), Some(config)) = (self.nodes.get(name), &self.config) else {
             return;
         };
@@ -219,7 +279,6 @@ impl Agent {
         let (directory, cluster) = match prepared {
             Ok(prepared) => prepared,
             Err(reason) => {
-                self.set_state(turn, name, State::Failed);
                 self.will_not_start(turn, name, &reason);
                 return;
             }
@@ -236,9 +295,9 @@ impl Agent {
         }));
     }
 
-    /// The Supervisor does not start a node.
-    pub(super) fn not_created(&mut self, turn: &mut Turn, name: &ZeekString, id: &ZeekString, reason: &str) {
-        if self.start_refused(turn, name, id, State::Failed) {
+    /// The Supervisor does not start a node, or has not answered. That may be about an earlier configuration.
+    pub(super) fn not_created(&mut self, turn: &mut Turn, name: &ZeekString, concerns: bool, reason: &str) {
+        if concerns {
             self.will_not_start(turn, name, reason);
         } else {
             self.raise(turn, create_error(name, reason), name.clone());
@@ -251,23 +310,22 @@ impl Agent {
     /// times out.
     fn will_not_start(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
         let error = create_error(name, reason);
+        self.start_failed(turn, name, State::Failed, &error);
         self.raise(turn, error.clone(), name.clone());
-        let instance = self.settings.name.clone();
-        if let Some(Deployment::Starting {
-            reqid,
-            awaited,
-            failed,
-            problems,
-        }) = &mut self.deployment
+        if let Some(Deployment::Starting { awaited, failed, .. }) = &mut self.deployment
             && awaited.remove(name)
         {
-            failed.insert(name.clone());
-            problems.push(ResultRecord {
-                instance: Some(instance),
-                ..ResultRecord::failure(reqid.clone(), error)
-            });
+            failed.insert(name.clone(), Some(error));
         }
         self.finish_deployment(turn);
+    }
+
+    /// A node is not started as it was to be.
+    pub(super) fn start_failed(&mut self, turn: &mut Turn, name: &ZeekString, state: State, trouble: &str) {
+        self.set_state(turn, name, state);
+        if let Some(own) = self.nodes.get_mut(name) {
+            own.trouble = Some(trouble.to_owned());
+        }
     }
 
     /// A node of the deployment has said hello.
@@ -282,15 +340,10 @@ impl Agent {
     /// Answers the deployment if nothing is waited for.
     fn finish_deployment(&mut self, turn: &mut Turn) {
         if matches!(&self.deployment, Some(Deployment::Starting { awaited, .. }) if awaited.is_empty())
-            && let Some(Deployment::Starting {
-                reqid,
-                failed,
-                problems,
-                ..
-            }) = self.deployment.take()
+            && let Some(Deployment::Starting { reqid, failed, .. }) = self.deployment.take()
         {
             self.end(Kind::Deploy, &reqid);
-            self.respond_deployed(turn, reqid, problems, &failed);
+            self.respond_deployed(turn, reqid, Vec::new(), &failed);
         }
     }
 
@@ -301,18 +354,16 @@ impl Agent {
         }
         match self.deployment.take() {
             Some(Deployment::Starting {
-                awaited,
-                mut failed,
-                problems: more,
-                ..
+                awaited, mut failed, ..
             }) => {
-                problems.extend(more);
                 // DIFFERENCE(unfinished-nodes): all that Zeek's agent says is that the request timed out.
-                let lacking = awaited
-                    .iter()
-                    .filter_map(|name| self.nodes.get(name)?.what_it_lacks());
-                problems.extend(lacking.map(|error| self.failure(reqid.clone(), error)));
-                failed.extend(awaited);
+                for name in awaited {
+                    let lacking = self.what_it_lacks(turn.now, &name);
+                    if let Some(own) = self.nodes.get_mut(&name) {
+                        own.is_slow = lacking.is_some();
+                    }
+                    failed.insert(name, lacking);
+                }
                 self.respond_deployed(turn, reqid, problems, &failed);
             }
             Some(Deployment::Waiting { command, .. }) => {
@@ -323,17 +374,20 @@ impl Agent {
         }
     }
 
-    /// Answers a deployment: what went wrong, then each node, with the output of those that failed.
+    /// Answers a deployment: what went wrong, then each node, with the output of those that failed. zeek-client shows errors of
+    /// results without a node only.
     fn respond_deployed(
         &self,
         turn: &mut Turn,
         reqid: ZeekString,
         problems: Vec<ResultRecord>,
-        failed: &BTreeSet<ZeekString>,
+        failed: &BTreeMap<ZeekString, Option<String>>,
     ) {
         let mut results = problems;
+        let errors = failed.values().flatten();
+        results.extend(errors.map(|error| self.failure(reqid.clone(), error.as_str())));
         for (name, own) in &self.nodes {
-            let success = !failed.contains(name);
+            let success = !failed.contains_key(name);
             let outputs = own.outputs.as_ref().filter(|_| !success);
             results.push(ResultRecord {
                 success,
@@ -349,77 +403,13 @@ impl Agent {
     fn drop_nodes(&mut self, turn: &mut Turn) -> BTreeSet<ZeekString> {
         let names: BTreeSet<ZeekString> = self.nodes.keys().cloned().collect();
         for name in &names {
+            self.tell_crash(turn, name);
             self.set_state(turn, name, State::Stopped);
         }
+        self.starts.configuration_replaced();
         self.nodes.clear();
         self.config = None;
         names
-    }
-
-    /// The Supervisor cannot be reached any more.
-    pub(super) fn supervisor_lost(&mut self, turn: &mut Turn, reason: &str) {
-        let reason = format!("lost the Supervisor: {reason}");
-        if self.unavailable.replace(reason.clone()).is_some() {
-            return;
-        }
-        self.raise(turn, reason.clone(), ZeekString::default());
-        self.nodes_unknown(turn);
-        for (id, purpose) in std::mem::take(&mut self.commands) {
-            match purpose {
-                Purpose::Deploy => self.abandon_deployment(turn, &reason),
-                Purpose::GetNodes(reqid) => {
-                    if self.end(Kind::GetNodes, &reqid) {
-                        self.respond_without_status(turn, reqid, &reason);
-                    }
-                }
-                Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, &id, node, &reason),
-                // Whether it was done shows when the Supervisor is back.
-                Purpose::Create(_) | Purpose::Destroy(_) | Purpose::Recover => {}
-            }
-        }
-    }
-
-    /// The Supervisor runs but does not answer, and is started again. That is news even if it could not be reached before.
-    pub(super) fn supervisor_given_up(&mut self, turn: &mut Turn, reason: &str) {
-        let was_there = self.unavailable.is_none();
-        self.supervisor_lost(turn, reason);
-        if !was_there {
-            self.raise(
-                turn,
-                format!("the Supervisor hangs: {reason}"),
-                ZeekString::default(),
-            );
-        }
-    }
-
-    /// The Supervisor can be reached again: are the nodes still there, or are they to go?
-    pub(super) fn recover(&mut self, turn: &mut Turn) {
-        if self.stand_by_due {
-            self.begin(turn, Goal::StandBy);
-        } else if !self.nodes.is_empty() {
-            self.ask_status(turn, Purpose::Recover);
-        }
-    }
-
-    /// The Supervisor's nodes after it has been away.
-    ///
-    /// DIFFERENCE(supervisor-recovery): nodes that it has not got any more are started again. Zeek's agent ends and begins
-    /// with its Supervisor, and waits for a controller to deploy.
-    pub(super) fn recovered(&mut self, turn: &mut Turn, status: &SupervisorStatus) {
-        if matches!(self.deployment, Some(Deployment::Waiting { .. })) {
-            return;
-        }
-        let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
-        for name in names {
-            if let Some(found) = status.nodes.get(&name) {
-                self.node_found(turn, &name, found.pid);
-            } else {
-                let message = format!("the Supervisor has lost node {name}, starting it again");
-                turn.warning(message.clone());
-                self.note(turn, message.into(), name.clone());
-                self.create(turn, &name);
-            }
-        }
     }
 }
 

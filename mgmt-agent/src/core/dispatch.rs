@@ -24,9 +24,13 @@ impl Agent {
         action: Vec<ZeekString>,
         nodes: Set<ZeekString>,
     ) {
-        let targets = match self.targets(&nodes) {
-            Ok(targets) => targets,
-            Err(why) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
+        let targets = match (self.targets(&nodes), &self.unavailable) {
+            (Ok(targets), _) => targets,
+            (Err(_), Some(reason)) => {
+                let result = self.failure(reqid.clone(), reason.as_str());
+                return self.respond(turn, KIND, reqid, vec![result], Logged::Results);
+            }
+            (Err(why), None) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
         let (awaited, others): (BTreeSet<_>, BTreeSet<_>) =
             targets.into_iter().partition(|name| self.is_running(name));
@@ -34,10 +38,7 @@ impl Agent {
             .into_iter()
             .map(|name| ResultRecord {
                 node: Some(name.clone()),
-                ..self.failure(
-                    reqid.clone(),
-                    [b"cluster node ", name.as_bytes(), b" not in running state"].concat(),
-                )
+                ..self.failure(reqid.clone(), self.why_not_asked(&name))
             })
             .collect();
         if awaited.is_empty() {
@@ -51,7 +52,8 @@ impl Agent {
             awaited,
             results,
         };
-        self.await_answer(turn, KIND, reqid, pending);
+        let timeout = self.settings.request_timeout;
+        self.await_answer(turn, KIND, reqid, timeout, pending);
         turn.info(format!(
             "tx Management::Node::API::node_dispatch_request {id} {}",
             bracketed(&action)
@@ -126,6 +128,16 @@ impl Agent {
             Err("no node overlap")
         } else {
             Ok(named)
+        }
+    }
+
+    /// Why a node is not asked.
+    fn why_not_asked(&self, name: &ZeekString) -> ZeekString {
+        match &self.unavailable {
+            Some(reason) => format!("cluster node {name} not in running state: {reason}").into(),
+            None => [b"cluster node ", name.as_bytes(), b" not in running state"]
+                .concat()
+                .into(),
         }
     }
 

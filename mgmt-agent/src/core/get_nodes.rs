@@ -16,7 +16,8 @@ impl Agent {
             self.respond_without_status(turn, reqid, &reason);
             return;
         }
-        self.await_answer(turn, Kind::GetNodes, reqid.clone(), Pending::Status);
+        let timeout = self.settings.request_timeout;
+        self.await_answer(turn, Kind::GetNodes, reqid.clone(), timeout, Pending::Status);
         self.ask_status(turn, Purpose::GetNodes(reqid));
     }
 

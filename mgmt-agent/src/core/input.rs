@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use broker_codec::data::ZeekString;
 use mgmt_api::{AgentRequest, NodeMessage};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ pub enum Input {
         broker_id: ZeekString,
         /// The process id.
         pid: i64,
+        /// The time by the clock on the wall, since 1970 in UTC.
+        clock: Duration,
     },
     /// A peering with somebody other than the Supervisor is up: a controller, or a cluster node.
     PeerAdded {
@@ -25,6 +29,8 @@ pub enum Input {
         topic: ZeekString,
         /// The request.
         request: AgentRequest,
+        /// Whether the controller is one of this project, as it has subscribed to [`mgmt_api::topics::LINK`]. It waits longer.
+        of_ours: bool,
     },
     /// What a cluster node tells, on the topic of nodes.
     Node(NodeMessage),

@@ -28,22 +28,25 @@
 mod action;
 mod agent;
 pub mod broker;
+mod crash;
 mod deploy;
 mod dispatch;
 mod get_nodes;
 mod input;
 mod node_config;
 mod nodes;
+mod recovery;
 mod requests;
 mod restart;
 mod settings;
+mod starts;
 mod supervision;
 mod turn;
 pub mod zeek;
 
 pub use action::{Action, Outgoing};
 pub use agent::{Agent, REQUESTS_MAX};
+pub use crash::OUTPUT_BYTES_MAX;
 pub use input::Input;
-pub use nodes::OUTPUT_BYTES_MAX;
 pub use settings::{Archival, Settings};
 pub use supervision::{Command, Report};

@@ -1,14 +1,16 @@
 //! This instance's nodes and their states.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{AgentMessage, Node, NodeOutputs, State};
+use mgmt_api::{AgentMessage, Node, NodeOutputs, Now, State};
 
-use super::{agent::Agent, turn::Turn};
+use super::{agent::Agent, crash::Crash, starts::Cause, turn::Turn};
 
-/// How much of a crashed node's output `notify_log` carries, in bytes: the end.
-pub const OUTPUT_BYTES_MAX: usize = 2048;
+/// The shortest time that Zeek's Supervisor lets pass between two starts of a node by itself is a second (`Supervisor.cc`, `Stem::Revive`).
+/// Of two that are reported within
+/// this time, the first was of a process that was about to be replaced.
+const REVIVAL_MIN: Duration = Duration::from_millis(500);
 
 /// A node of the running configuration.
 ///
@@ -25,145 +27,203 @@ pub const OUTPUT_BYTES_MAX: usize = 2048;
 pub(super) struct OwnNode {
     /// As configured; its state is the real one.
     pub(super) node: Node,
+    /// Whether there was a process of that name before, which may have been started once more before its end.
+    replaces: bool,
     /// The process id, as last heard.
     pub(super) pid: Option<i64>,
-    /// The commands to start it that the Supervisor has not reported a start for. Any other start follows a crash.
-    starts_due: VecDeque<ZeekString>,
-    /// Whether the latest start followed a crash. Only then is output of an earlier life of interest.
-    crashed: bool,
+    /// When the Supervisor was told to start it.
+    pub(super) since: Now,
+    /// When it was last started.
+    started: Option<Now>,
+    /// How often it has ended by itself since the Supervisor was told to start it.
+    pub(super) restarts: u64,
+    /// How a process of it has ended, and which.
+    pub(super) ended: Option<(i64, String)>,
+    /// An end that has not been told yet.
+    pub(super) crash: Option<Crash>,
     /// What it wrote before its latest crash.
     pub(super) outputs: Option<NodeOutputs>,
+    /// Why it does not run, if that is known.
+    pub(super) trouble: Option<String>,
+    /// Whether a deployment was answered before it came up.
+    pub(super) is_slow: bool,
     /// Its state when the Supervisor was lost.
     before_loss: Option<State>,
 }
 
 impl OwnNode {
     /// A node that nobody was told to start.
-    pub(super) const fn new(node: Node) -> Self {
+    pub(super) const fn new(node: Node, replaces: bool) -> Self {
         Self {
             node,
+            replaces,
             pid: None,
-            starts_due: VecDeque::new(),
-            crashed: false,
+            since: Now::START,
+            started: None,
+            restarts: 0,
+            ended: None,
+            crash: None,
             outputs: None,
+            trouble: None,
+            is_slow: false,
             before_loss: None,
         }
     }
 
-    /// Why it has not said hello, if that can be told and the node cannot tell it by its output.
-    pub(super) fn what_it_lacks(&self) -> Option<String> {
-        let name = &self.node.name;
-        if !self.starts_due.is_empty() {
-            return Some(format!(
-                "the Supervisor has not started node {name} yet, it may be waiting for an earlier one to end"
-            ));
+    /// Why it does not run, if it does not: for an answer that does not wait for it.
+    pub(super) fn why_not_running(&self) -> Option<String> {
+        let Node { name, state, .. } = &self.node;
+        match state {
+            State::Running => None,
+            _ => Some(match &self.trouble {
+                Some(trouble) => trouble.clone(),
+                None => format!("node {name} is {state}"),
+            }),
         }
-        let pid = self.pid.filter(|_| self.node.state == State::Pending)?;
-        Some(format!(
-            "node {name} runs, PID {pid}, but has not connected to the agent"
-        ))
     }
 
     /// The Supervisor is being told to start it.
     ///
     /// DIFFERENCE(node-outputs): what it wrote before counts no more. Zeek's agent keeps it, and may report it for a
     /// later failure (Q-28).
-    fn start_due(&mut self, command: ZeekString) {
-        self.starts_due.push_back(command);
-        self.crashed = false;
-        self.outputs = None;
-        self.before_loss = None;
+    fn start_due(&mut self, now: Now) {
+        *self = Self {
+            since: now,
+            pid: self.pid,
+            ..Self::new(self.node.clone(), self.replaces || self.pid.is_some())
+        };
+    }
+
+    /// Whether a start is too close to the one before for the process to have ended by itself meanwhile.
+    fn is_replaced(&self, now: Now) -> bool {
+        self.replaces
+            && self.node.state == State::Pending
+            && self.restarts == 0
+            && self.started.is_some_and(|started| now - started < REVIVAL_MIN)
     }
 }
 
 impl Agent {
     /// The state changes to PENDING, because the Supervisor is being told to start the node.
     pub(super) fn start_due(&mut self, turn: &mut Turn, name: &ZeekString, command: ZeekString) {
+        self.tell_crash(turn, name);
+        self.starts.expect(name.clone(), command);
         if let Some(own) = self.nodes.get_mut(name) {
-            own.start_due(command);
+            own.start_due(turn.now);
         }
         self.set_state(turn, name, State::Pending);
     }
 
-    /// The Supervisor will not start the node after all. Returns whether that concerns the node as it is: the command may
-    /// be of an earlier deployment, for another node of its name.
-    pub(super) fn start_refused(
-        &mut self,
-        turn: &mut Turn,
-        name: &ZeekString,
-        command: &ZeekString,
-        state: State,
-    ) -> bool {
-        let Some(own) = self.nodes.get_mut(name) else {
-            return false;
-        };
-        let Some(index) = own.starts_due.iter().position(|due| due == command) else {
-            return false;
-        };
-        own.starts_due.remove(index);
-        self.set_state(turn, name, state);
-        true
+    /// The Supervisor will start a node after all, although it had not answered in time.
+    pub(super) fn start_comes_late(&mut self, turn: &mut Turn, command: &ZeekString) {
+        if let Some(name) = self.starts.answered(command) {
+            turn.info(format!(
+                "node {name} is started after all, the Supervisor answers late"
+            ));
+            if let Some(own) = self.nodes.get_mut(&name) {
+                own.start_due(turn.now);
+            }
+            self.set_state(turn, &name, State::Pending);
+        }
+    }
+
+    /// Why a node that a deployment waits for has not come up, if its output cannot tell.
+    pub(super) fn what_it_lacks(&self, now: Now, name: &ZeekString) -> Option<String> {
+        let own = self.nodes.get(name)?;
+        if self.starts.owes(name) {
+            return Some(format!(
+                "the Supervisor has not started node {name} yet, it may be waiting for an earlier one to end"
+            ));
+        }
+        let pid = own.pid.filter(|_| own.node.state == State::Pending)?;
+        let seconds = (now - own.since).as_secs();
+        Some(format!(
+            "node {name} is still starting after {seconds}s, it has not connected to the agent; when it does, the agent's log says so, \
+             PID {pid}"
+        ))
     }
 
     /// A node has connected, and has found its agent.
     pub(super) fn node_hello(&mut self, turn: &mut Turn, name: &ZeekString) {
         turn.info(format!("rx Management::Node::API::notify_node_hello {name}"));
-        if let Some(own) = self.nodes.get_mut(name) {
-            own.before_loss = None;
-            self.set_state(turn, name, State::Running);
-            self.node_came_up(turn, name);
+        self.tell_crash(turn, name);
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        own.before_loss = None;
+        own.trouble = None;
+        let seconds = (turn.now - own.since).as_secs();
+        let message = if std::mem::take(&mut own.is_slow) {
+            Some(format!("node {name} has come up after {seconds}s"))
+        } else if matches!(own.node.state, State::Crashed | State::Unknown | State::Failed) {
+            Some(format!("node {name} is up again"))
+        } else {
+            None
+        };
+        if let Some(message) = message {
+            turn.info(message.clone());
+            self.note(turn, message.into(), name.clone());
         }
+        self.set_state(turn, name, State::Running);
+        self.node_came_up(turn, name);
     }
 
     /// A node was started, as it was to be or because it had ended.
     pub(super) fn node_started(&mut self, turn: &mut Turn, name: &ZeekString, pid: u64) {
+        let Some(pid) = i64::try_from(pid).ok().filter(|pid| *pid > 0) else {
+            self.process_refused(turn, name);
+            return;
+        };
+        let cause = self.starts.reported(name);
         let Some(own) = self.nodes.get_mut(name) else {
             return;
         };
-        let Some(pid) = i64::try_from(pid).ok().filter(|pid| *pid > 0) else {
-            // The Supervisor tries again and again, without a pause.
-            if own.node.state != State::Failed {
-                let message = format!("the Supervisor cannot start a process for node {name}");
-                self.set_state(turn, name, State::Failed);
-                self.raise(turn, message, name.clone());
-            }
+        if cause == Cause::Former {
+            turn.debug(format!(
+                "node {name} of an earlier configuration was started, PID {pid}"
+            ));
             return;
-        };
-        own.pid = Some(pid);
-        if own.starts_due.pop_front().is_some() {
+        }
+        let before = own.pid.replace(pid);
+        let is_replaced = own.is_replaced(turn.now);
+        own.started = Some(turn.now);
+        if cause == Cause::Command || is_replaced {
+            own.ended = None;
             if own.node.state == State::Failed {
                 self.set_state(turn, name, State::Pending);
             }
             return;
         }
-        own.crashed = true;
+        own.restarts += 1;
+        own.outputs = None;
+        let how = own.ended.take().filter(|(ended, _)| Some(*ended) == before);
+        own.crash = Some(Crash::new(turn.now, how.map(|(_, how)| how)));
         self.set_state(turn, name, State::Crashed);
-        let message = format!("node {name} ended by itself and was started again, PID {pid}");
-        self.raise(turn, message, name.clone());
     }
 
-    /// What a node wrote before its latest start.
-    pub(super) fn node_exited(&mut self, turn: &mut Turn, name: &ZeekString, outputs: NodeOutputs) {
-        let Some(own) = self.nodes.get_mut(name).filter(|own| own.crashed) else {
+    /// The Supervisor cannot start a process for a node. It tries again and again, without a pause.
+    fn process_refused(&mut self, turn: &mut Turn, name: &ZeekString) {
+        let Some(own) = self
+            .nodes
+            .get_mut(name)
+            .filter(|own| own.node.state != State::Failed)
+        else {
             return;
         };
-        let output = if outputs.stderr.is_empty() {
-            &outputs.stdout
-        } else {
-            &outputs.stderr
-        };
-        let msg = [b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat();
-        own.outputs = Some(outputs);
-        self.note(turn, msg.into(), name.clone());
+        let message = format!("the Supervisor cannot start a process for node {name}");
+        own.trouble = Some(message.clone());
+        self.set_state(turn, name, State::Failed);
+        self.raise(turn, message, name.clone());
     }
 
     /// The Supervisor cannot say any more how the nodes are.
     pub(super) fn nodes_unknown(&mut self, turn: &mut Turn) {
+        self.starts.clear();
         let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
         for name in names {
+            self.tell_crash(turn, &name);
             if let Some(own) = self.nodes.get_mut(&name) {
                 own.before_loss.get_or_insert(own.node.state);
-                own.starts_due.clear();
             }
             self.set_state(turn, &name, State::Unknown);
         }
@@ -216,8 +276,4 @@ impl Agent {
             },
         );
     }
-}
-
-fn tail(bytes: &[u8], len: usize) -> &[u8] {
-    &bytes[bytes.len().saturating_sub(len)..]
 }

@@ -16,22 +16,21 @@ const KIND: Kind = Kind::Restart;
 impl Agent {
     /// Restarts cluster nodes, running or not.
     pub(super) fn restart(&mut self, turn: &mut Turn, reqid: ZeekString, nodes: &Set<ZeekString>) {
-        let targets = match self.targets(nodes) {
-            Ok(targets) => targets,
-            Err(why) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
+        let targets = match (self.targets(nodes), &self.unavailable) {
+            (Ok(targets), None) => targets,
+            (Ok(targets), Some(reason)) => {
+                let results = targets.into_iter();
+                let results = results
+                    .map(|name| restart_failure(&reqid, name, reason.as_str()))
+                    .collect();
+                return self.respond(turn, KIND, reqid, results, Logged::Pending);
+            }
+            (Err(_), Some(reason)) => {
+                let result = ResultRecord::failure(reqid.clone(), reason.as_str());
+                return self.respond(turn, KIND, reqid, vec![result], Logged::Results);
+            }
+            (Err(why), None) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
-        if let Some(reason) = self.unavailable.clone() {
-            // Each names its node: a client has no use for one that does not.
-            let results = targets
-                .into_iter()
-                .map(|name| ResultRecord {
-                    node: Some(name),
-                    ..self.failure(reqid.clone(), reason.as_str())
-                })
-                .collect();
-            self.respond(turn, KIND, reqid, results, Logged::Pending);
-            return;
-        }
         let awaited: BTreeMap<ZeekString, ZeekString> = targets
             .into_iter()
             .map(|name| (self.ids.next_id(), name))
@@ -48,8 +47,12 @@ impl Agent {
             }));
             self.start_due(turn, name, id.clone());
         }
-        let results = Vec::new();
-        self.await_answer(turn, KIND, reqid, Pending::Restart { awaited, results });
+        let pending = Pending::Restart {
+            awaited,
+            results: Vec::new(),
+        };
+        let timeout = self.settings.request_timeout;
+        self.await_answer(turn, KIND, reqid, timeout, pending);
     }
 
     /// The Supervisor has taken a restart on, or does not know the node.
@@ -62,10 +65,14 @@ impl Agent {
         existed: bool,
     ) {
         let outcome = if existed {
+            self.starts.answered(id);
             Ok(())
         } else {
-            self.start_refused(turn, &node, id, State::Failed);
-            self.raise(turn, format!("failed to restart node {node}"), node.clone());
+            let message = format!("failed to restart node {node}");
+            if self.starts.refused(id) {
+                self.start_failed(turn, &node, State::Failed, &message);
+            }
+            self.raise(turn, message, node.clone());
             Err(format!("could not restart node {node}"))
         };
         self.restart_ended(turn, reqid, id, node, outcome);
@@ -80,8 +87,11 @@ impl Agent {
         node: ZeekString,
         reason: &str,
     ) {
-        self.start_refused(turn, &node, id, State::Unknown);
         let message = format!("failed to restart node {node}: {reason}");
+        // It may still be restarted.
+        if self.starts.concerns(id) {
+            self.start_failed(turn, &node, State::Unknown, &message);
+        }
         self.raise(turn, message, node.clone());
         let error = format!("could not restart node {node}: {reason}");
         self.restart_ended(turn, reqid, id, node, Err(error));
@@ -95,12 +105,12 @@ impl Agent {
         node: ZeekString,
         outcome: Result<(), String>,
     ) {
-        let result = ResultRecord {
-            node: Some(node),
-            ..match outcome {
-                Ok(()) => self.success(reqid.clone()),
-                Err(error) => self.failure(reqid.clone(), error),
-            }
+        let result = match outcome {
+            Ok(()) => ResultRecord {
+                node: Some(node),
+                ..self.success(reqid.clone())
+            },
+            Err(error) => restart_failure(reqid, node, error),
         };
         let key = Key(KIND, reqid.clone());
         let Some(Pending::Restart { awaited, results }) = self.requests.get_mut(&key) else {
@@ -115,5 +125,20 @@ impl Agent {
         {
             self.respond(turn, KIND, key.1, results, Logged::Pending);
         }
+    }
+}
+
+/// A node that is not restarted.
+///
+/// DIFFERENCE(failed-restarts): without the instance, as the controller passes it on. If it names one, zeek-client prints `false`, no
+/// reason, and ends with 0.
+pub(super) fn restart_failure(
+    reqid: &ZeekString,
+    node: ZeekString,
+    error: impl Into<ZeekString>,
+) -> ResultRecord {
+    ResultRecord {
+        node: Some(node),
+        ..ResultRecord::failure(reqid.clone(), error)
     }
 }

@@ -20,6 +20,10 @@ pub struct Settings {
     pub listen_port: Port,
     /// How long a request may take, counted from its arrival: `Management::Request::timeout_interval`.
     pub request_timeout: Duration,
+    /// How long a deployment may take under a controller of this project, which waits for 18 seconds.
+    pub deployment_timeout: Duration,
+    /// How long a deployment may take under Zeek's controller, which waits for 10 seconds.
+    pub zeek_deployment_timeout: Duration,
     /// Nodes have their working directories in `nodes` below it: `Management::state_dir`.
     pub state_dir: ZeekString,
     /// The script that makes a Zeek process a managed node: Zeek's own, or another where the installation lacks that.
@@ -50,6 +54,8 @@ impl Default for Settings {
             connecting: true,
             listen_port: Port::tcp(2151),
             request_timeout: Duration::from_secs(5),
+            deployment_timeout: Duration::from_secs(15),
+            zeek_deployment_timeout: Duration::from_secs(8),
             state_dir: "/usr/local/zeek/var/lib".into(),
             node_script: "policy/frameworks/management/node".into(),
             archival: None,

@@ -98,6 +98,21 @@ pub enum Report {
         /// Why, in words.
         reason: String,
     },
+    /// A command to start or restart a node, which [`Report::Failed`] had ended for lack of an answer, was answered after all: the
+    /// node will be started.
+    Late {
+        /// The command's id.
+        id: ZeekString,
+    },
+    /// A node has ended by itself. Not every Supervisor tells; it comes before the [`Report::NodeStarted`] that follows.
+    NodeEnded {
+        /// The node's name.
+        node: ZeekString,
+        /// The process that has ended.
+        pid: u64,
+        /// How: `exit status 1`, `signal 9 (SIGKILL)`.
+        how: String,
+    },
     /// A node was started: because of a command, or because it had ended by itself.
     NodeStarted {
         /// The node's name.

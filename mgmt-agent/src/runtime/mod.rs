@@ -271,6 +271,9 @@ impl Runtime {
         self.handle(Input::Started {
             broker_id,
             pid: pid.into(),
+            clock: Timestamp::now()
+                .duration_since(Timestamp::UNIX_EPOCH)
+                .unsigned_abs(),
         })
         .await;
         if let Some(path) = &self.config.ready_file {

@@ -7,6 +7,7 @@ use broker_endpoint::{
     Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
     PeeringError, PublishError,
 };
+use mgmt_api::topics;
 use mgmt_host::{
     attempts::{Attempts, Failing},
     process::{descriptors_for_connections, with_causes},
@@ -191,7 +192,11 @@ impl Native {
 
     fn added(&mut self, peer: &PeerInfo) -> Input {
         let PeerInfo {
-            id, address, dialled, ..
+            id,
+            address,
+            dialled,
+            subscriptions,
+            ..
         } = peer;
         let role = self.role(dialled.as_ref());
         tracing::info!(peer = %id, role, %address, "peer connected");
@@ -208,6 +213,7 @@ impl Native {
             peer: *id,
             address: address.to_string(),
             is_supervisor: dialled.as_ref() == Some(&self.supervisor),
+            is_ours: subscriptions.matches(&Topic::from_static(topics::LINK)),
         }
     }
 

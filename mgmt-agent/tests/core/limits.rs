@@ -1,5 +1,7 @@
 //! The limits that no transcript can show in few lines.
 
+use std::{cell::Cell, time::Duration};
+
 use broker_codec::data::ZeekString;
 use mgmt_agent::core::{Action, Agent, Input, OUTPUT_BYTES_MAX, Outgoing, REQUESTS_MAX, Report};
 use mgmt_api::{AgentMessage, AgentRequest, Configuration, NodeOutputs, Now, SequentialIds};
@@ -21,7 +23,14 @@ fn get_nodes(agent: &mut Agent, reqid: String) -> Vec<AgentMessage> {
 
 fn ask(agent: &mut Agent, request: AgentRequest) -> Vec<AgentMessage> {
     let topic = "zeek/management/agent/a".into();
-    messages(agent.step(Now::START, Input::Request { topic, request }))
+    messages(agent.step(
+        Now::START,
+        Input::Request {
+            topic,
+            request,
+            of_ours: false,
+        },
+    ))
 }
 
 fn messages(actions: Vec<Action>) -> Vec<AgentMessage> {
@@ -69,17 +78,23 @@ fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
         force: false,
     };
     assert_eq!(ask(&mut agent, request), []);
-    let mut report = |report| messages(agent.step(Now::START, Input::Supervisor(report)));
+    let now = Cell::new(Now::START);
+    let mut report = |report| messages(agent.step(now.get(), Input::Supervisor(report)));
     let status = serde_json::from_value(serde_json::json!({"nodes": {}})).unwrap();
     let _ = report(Report::Status {
         id: "#1".into(),
         status,
+    });
+    let _ = report(Report::Created {
+        id: "#2".into(),
+        outcome: Ok(()),
     });
     for pid in [1, 2] {
         let _ = report(Report::NodeStarted {
             node: "n".into(),
             pid,
         });
+        now.set(now.get() + Duration::from_secs(1));
     }
     let stderr = [vec![b'a'; 10], vec![b'b'; OUTPUT_BYTES_MAX]].concat();
     let outputs = NodeOutputs {
@@ -92,7 +107,13 @@ fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
         outputs,
     })[..]
     {
-        [AgentMessage::Log { msg, .. }] => assert_eq!(*msg, expected),
+        [
+            AgentMessage::Error { msg, .. },
+            AgentMessage::Log { msg: output, .. },
+        ] => {
+            assert_eq!(*output, expected);
+            assert!(msg.len() < 400, "{msg}");
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -265,6 +265,7 @@ impl World {
             } => Input::Request {
                 topic: "zeek/management/agent/a".into(),
                 request: request(*kind, *reqid, *config, *nodes),
+                of_ours: *nodes == 0,
             },
             Op::End { command, how, nodes } => Input::Supervisor(self.end(*command, *how, *nodes)),
             Op::Ready => Input::Supervisor(Report::Ready),
@@ -365,7 +366,7 @@ proptest! {
             let input = world.input(op);
             let _ = world.step(input);
         }
-        world.now = world.now + Duration::from_secs(5);
+        world.now = world.now + Duration::from_secs(15);
         let _ = world.step(Input::Tick);
         prop_assert_eq!(world.observer.open, BTreeSet::new());
     }
@@ -423,7 +424,7 @@ proptest! {
             };
             pump(&mut world, &mut supervisor, input, &mut asked, &mut ended);
         }
-        world.now = world.now + Duration::from_secs(5);
+        world.now = world.now + Duration::from_secs(15);
         pump(&mut world, &mut supervisor, zeek::Input::Tick, &mut asked, &mut ended);
         let _ = world.step(Input::Tick);
         prop_assert_eq!(world.observer.open, BTreeSet::new());
@@ -449,7 +450,11 @@ impl Ended {
             | Report::Restarted { id, .. }
             | Report::Destroyed { id, .. }
             | Report::Failed { id, .. } => assert!(self.open.remove(id), "{report:?} ends nothing"),
-            Report::Ready | Report::NodeStarted { .. } | Report::NodeExited { .. } => {}
+            Report::Ready
+            | Report::Late { .. }
+            | Report::NodeEnded { .. }
+            | Report::NodeStarted { .. }
+            | Report::NodeExited { .. } => {}
         }
     }
 }

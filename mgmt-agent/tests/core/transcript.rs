@@ -10,6 +10,7 @@
 //! >                                        `:AGENT` and `:CONTROLLER` as Zeek creates those
 //! > peer 127.0.0.1:2150                    a peering
 //! > deploy_request {"reqid": "r1"}         a request; lines that begin with `>  ` continue it
+//! > ours deploy_request {...}             a request of a controller of this project
 //! > to TOPIC deploy_request {...}          a request on another topic than the agent's
 //! > notify_node_hello {"node": "manager"}  what a node tells
 //! > directory failed /d permission denied  a directory could not be created
@@ -112,6 +113,7 @@ pub(crate) fn started() -> Input {
     Input::Started {
         broker_id: "3a53339e-9528-56fa-9dce-a25ad55f88a3".into(),
         pid: 99,
+        clock: Duration::from_secs(50_531),
     }
 }
 
@@ -210,11 +212,12 @@ impl Run {
             }
             "to" => {
                 let (topic, rest) = rest.split_once(' ').unwrap();
-                request(topic, rest)
+                request(topic, rest, false)
             }
             _ => {
                 let topic = format!("{}/{}", self.settings.topic_prefix, self.settings.name);
-                request(&topic, text)
+                let of_ours = word == "ours";
+                request(&topic, if of_ours { rest } else { text }, of_ours)
             }
         }
     }
@@ -241,11 +244,12 @@ impl Run {
     }
 }
 
-fn request(topic: &str, text: &str) -> Input {
+fn request(topic: &str, text: &str, of_ours: bool) -> Input {
     let (event, fields) = text.split_once(' ').unwrap();
     Input::Request {
         topic: topic.into(),
         request: json(&format!("{{\"Management::Agent::API::{event}\": {fields}}}")),
+        of_ours,
     }
 }
 

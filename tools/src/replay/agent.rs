@@ -1,7 +1,7 @@
 //! Our agent as the peer under test, in this process: its core with the Supervisor's machine, and a Broker endpoint without
 //! I/O.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use broker_codec::{EndpointId, Envelope, Topic, binary, data::ZeekString, handshake::Role, zeek::Event};
 use broker_endpoint::Among;
@@ -47,6 +47,7 @@ impl InProcess {
         replayed.step(Input::Started {
             broker_id: replayed.life.id,
             pid: 0,
+            clock: Duration::ZERO,
         });
         replayed
     }
@@ -69,6 +70,7 @@ impl InProcess {
                         peer,
                         address: known.addresses.of(known.own.other()).to_string(),
                         is_supervisor: dialled && known.is_supervisor,
+                        is_ours: false,
                     };
                     self.step(input);
                 }
@@ -160,6 +162,7 @@ impl Subject for InProcess {
             peer,
             address: "nowhere".into(),
             is_supervisor: false,
+            is_ours: false,
         });
         self.step(Input::Message {
             peer,

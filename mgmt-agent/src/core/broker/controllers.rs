@@ -27,6 +27,8 @@ struct Link {
     /// Whether it has said something that only controllers say. Nodes are peers as well, and who has said nothing yet may be
     /// either.
     is_controller: bool,
+    /// Whether it has subscribed to [`topics::LINK`].
+    is_ours: bool,
 }
 
 /// An event for one peer, or for all that subscribed to the topic.
@@ -45,17 +47,23 @@ impl Controllers {
         topics::agent(topics::CLUSTER_AGENT_PREFIX.as_bytes(), &settings.agent.name)
     }
 
-    pub(super) fn added(&mut self, peer: EndpointId) {
+    pub(super) fn added(&mut self, peer: EndpointId, is_ours: bool) {
         let link = Link {
             controller: self.translator(self.settings.controller_api),
             node: self.translator(Dialect::V7_0),
             is_controller: false,
+            is_ours,
         };
         self.peers.insert(peer, link);
     }
 
     pub(super) fn lost(&mut self, peer: EndpointId) {
         self.peers.remove(&peer);
+    }
+
+    /// Whether a peer is of this project.
+    pub(super) fn is_ours(&self, peer: EndpointId) -> bool {
+        self.peers.get(&peer).is_some_and(|link| link.is_ours)
     }
 
     /// For a peer of which nothing is known.
@@ -81,7 +89,7 @@ impl Controllers {
         event: Event,
     ) -> Result<(Vec<Published>, Vec<Addressed>), DialectError> {
         if !self.peers.contains_key(&peer) {
-            self.added(peer);
+            self.added(peer, false);
         }
         let Some(link) = self.peers.get_mut(&peer) else {
             return Ok(Default::default());

@@ -32,6 +32,7 @@ impl Driven {
             peer,
             address: "127.0.0.1:1".into(),
             is_supervisor: peer == SUPERVISOR,
+            is_ours: false,
         })
     }
 
@@ -192,6 +193,7 @@ fn a_supervisor_that_comes_back_with_another_id_is_the_supervisor() {
         peer: other,
         address: "127.0.0.1:1".into(),
         is_supervisor: true,
+        is_ours: false,
     });
     assert_eq!(
         published(&back)[0].1,
@@ -230,6 +232,7 @@ fn inputs_and_actions_survive_a_journal() {
         peer: SUPERVISOR,
         address: "[::1]:9999".into(),
         is_supervisor: true,
+        is_ours: false,
     };
     for input in [added, message, Input::Tick, Input::Stopping] {
         let text = serde_json::to_string(&input).unwrap();

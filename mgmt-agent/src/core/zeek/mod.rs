@@ -6,11 +6,12 @@
 //! Supervisor that does not answer, and has it ended if its process is ours, and it writes what Zeek's agent writes into
 //! its log about all this.
 
+mod ends;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use broker_codec::{
     Data,
@@ -24,7 +25,10 @@ use mgmt_api::{
 use serde::{Deserialize, Serialize};
 
 pub use self::watch::QUESTIONS;
-use self::watch::{Due, Watch};
+use self::{
+    ends::NodeEnd,
+    watch::{Due, Watch},
+};
 use super::supervision::{Command, Report};
 
 /// What an operator can choose.
@@ -117,6 +121,8 @@ pub struct ZeekSupervisor {
     connection: Option<Connection>,
     /// The commands that the Supervisor has not answered, by id.
     awaited: RequestTable<ZeekString, &'static str>,
+    /// The latest commands that it had not answered in time. It may answer yet.
+    given_up: VecDeque<ZeekString>,
     watch: Watch,
     /// Whether its process is being ended, because it does not answer.
     is_being_ended: bool,
@@ -142,6 +148,7 @@ impl ZeekSupervisor {
             settings,
             connection: None,
             awaited: RequestTable::new(),
+            given_up: VecDeque::new(),
             is_being_ended: false,
             questions: 0,
             now: Now::START,
@@ -201,6 +208,7 @@ impl ZeekSupervisor {
     fn lost(&mut self, actions: &mut Vec<Action>, report: Report) {
         self.connection = None;
         self.awaited = RequestTable::new();
+        self.given_up.clear();
         actions.push(Action::Report(report));
     }
 
@@ -306,6 +314,12 @@ impl ZeekSupervisor {
             actions.push(Action::Report(Report::NodeExited { node, outputs }));
             return;
         }
+        if ends::is_line(&event) {
+            if let Some(NodeEnd { node, pid, how }) = ends::of(&event) {
+                actions.push(Action::Report(Report::NodeEnded { node, pid, how }));
+            }
+            return;
+        }
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -392,9 +406,20 @@ impl ZeekSupervisor {
             }
         };
         log(actions, message);
-        // Late answers, and answers to other agents of the Supervisor, are only logged.
         if self.awaited.remove(&id).is_some() {
             actions.push(Action::Report(report));
+            return;
+        }
+        // Other late answers, and answers to other agents of the Supervisor, are only logged.
+        let starts = matches!(
+            report,
+            Report::Created { outcome: Ok(()), .. } | Report::Restarted { existed: true, .. }
+        );
+        if let Some(index) = self.given_up.iter().position(|given_up| *given_up == id)
+            && starts
+        {
+            self.given_up.remove(index);
+            actions.push(Action::Report(Report::Late { id }));
         }
     }
 
@@ -408,10 +433,17 @@ impl ZeekSupervisor {
             let seconds = self.settings.answer_timeout.as_secs_f64();
             let deaf = if answers { "" } else { DEAF };
             let reason = format!("the Supervisor has not answered {name} within {seconds}s{deaf}");
+            if self.given_up.len() == GIVEN_UP_MAX {
+                self.given_up.pop_front();
+            }
+            self.given_up.push_back(id.clone());
             actions.push(failed(id, reason));
         }
     }
 }
+
+/// How many commands that were not answered in time are remembered: those of a deployment of the largest size.
+const GIVEN_UP_MAX: usize = 4096;
 
 /// In the ids of questions that only the answer matters of, and the node that they are about.
 const QUESTION: &str = "mgmt-agent-question";

@@ -1,0 +1,121 @@
+//! What is told of a node that has ended by itself.
+
+use std::time::Duration;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{NodeOutputs, Now};
+
+use super::{agent::Agent, nodes::OwnNode, turn::Turn};
+
+/// How much of a crashed node's output `notify_log` carries, in bytes: the end.
+pub const OUTPUT_BYTES_MAX: usize = 2048;
+
+/// How much of a node's last line stands in the message about its end, in bytes.
+const LINE_BYTES_MAX: usize = 256;
+
+/// How long the message about an end waits for what the node wrote. The Supervisor passes that on with the report of the next start, or
+/// there was nothing.
+const OUTPUT_WAIT: Duration = Duration::from_millis(250);
+
+/// An end that has not been told yet.
+#[derive(Clone, Debug)]
+pub(super) struct Crash {
+    how: Option<String>,
+    due: Now,
+}
+
+impl Crash {
+    /// One that is noticed now. How it came about, the Supervisor may not tell.
+    pub(super) fn new(now: Now, how: Option<String>) -> Self {
+        Self {
+            how,
+            due: now + OUTPUT_WAIT,
+        }
+    }
+}
+
+impl Agent {
+    /// A process of a node has ended, says the Supervisor. That another one was started comes later.
+    pub(super) fn node_ended(&mut self, name: &ZeekString, pid: u64, how: String) {
+        if let (Some(own), Ok(pid)) = (self.nodes.get_mut(name), i64::try_from(pid)) {
+            own.ended = Some((pid, how));
+        }
+    }
+
+    /// What a node wrote before its latest start. That of an earlier life, before a start that was asked for, does not count.
+    pub(super) fn node_exited(&mut self, turn: &mut Turn, name: &ZeekString, outputs: NodeOutputs) {
+        let Some(own) = self.nodes.get_mut(name).filter(|own| own.restarts > 0) else {
+            return;
+        };
+        let output = if outputs.stderr.is_empty() {
+            &outputs.stdout
+        } else {
+            &outputs.stderr
+        };
+        let msg = [b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat();
+        own.outputs = Some(outputs);
+        self.tell_crash(turn, name);
+        self.note(turn, msg.into(), name.clone());
+    }
+
+    /// When the next message about an end is due.
+    pub(super) fn crash_deadline(&self) -> Option<Now> {
+        let crashes = self.nodes.values().filter_map(|own| own.crash.as_ref());
+        crashes.map(|crash| crash.due).min()
+    }
+
+    /// Tells the ends that have waited long enough.
+    pub(super) fn tell_due_crashes(&mut self, turn: &mut Turn) {
+        let is_due = |own: &OwnNode| own.crash.as_ref().is_some_and(|crash| crash.due <= turn.now);
+        let due: Vec<ZeekString> = self
+            .nodes
+            .iter()
+            .filter(|(_, own)| is_due(own))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.tell_crash(turn, &name);
+        }
+    }
+
+    /// Tells the end of a node that has not been told yet, if there is one.
+    pub(super) fn tell_crash(&mut self, turn: &mut Turn, name: &ZeekString) {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let Some(crash) = own.crash.take() else {
+            return;
+        };
+        let how = crash.how.unwrap_or_else(|| "cause unknown".into());
+        let line = own.outputs.as_ref().and_then(last_line);
+        let line = line
+            .map(|line| format!(", last line: {line}"))
+            .unwrap_or_default();
+        let since = time_of_day(self.clock.saturating_add(own.since.since_start()));
+        let (restarts, pid) = (own.restarts, own.pid.unwrap_or_default());
+        let message = format!("node {name} ended: {how}{line}; restart {restarts} since {since}, PID {pid}");
+        own.trouble = Some(message.clone());
+        self.raise(turn, message, name.clone());
+    }
+}
+
+/// The last line that is not empty of what a node wrote on standard error, else on standard output.
+fn last_line(outputs: &NodeOutputs) -> Option<String> {
+    [&outputs.stderr, &outputs.stdout].into_iter().find_map(|output| {
+        let text = String::from_utf8_lossy(tail(output, OUTPUT_BYTES_MAX)).into_owned();
+        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+        let end = (0..=LINE_BYTES_MAX.min(line.len())).rfind(|end| line.is_char_boundary(*end))?;
+        line.get(..end).map(|line| line.escape_debug().to_string())
+    })
+}
+
+/// A time since 1970 as the time of its day, in UTC.
+fn time_of_day(since_1970: Duration) -> String {
+    let seconds = since_1970.as_secs();
+    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
+}
+
+fn tail(bytes: &[u8], len: usize) -> &[u8] {
+    &bytes[bytes.len().saturating_sub(len)..]
+}

@@ -1,0 +1,117 @@
+//! What Zeek's Supervisor says about a node that has ended by itself (`Supervisor.cc`, `Stem::Reap`): a line for its log, which our
+//! script for it passes on. After a node was once stopped or restarted by command, there is no such line any more.
+
+use broker_codec::{Data, data::ZeekString, zeek::Event};
+
+/// The event of `scripts/supervisor.zeek`.
+const EVENT: &str = "MgmtAgent::node_end";
+
+/// The end of a process.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NodeEnd {
+    pub(super) node: ZeekString,
+    pub(super) pid: u64,
+    pub(super) how: String,
+}
+
+/// Whether an event passes such a line on.
+pub(super) fn is_line(event: &Event) -> bool {
+    event.name == *EVENT
+}
+
+/// The end that the line tells of, if any.
+pub(super) fn of(event: &Event) -> Option<NodeEnd> {
+    match &event.args[..] {
+        [Data::String(line)] => line.as_str().and_then(read),
+        _ => None,
+    }
+}
+
+/// `Supervised node 'NAME' (PID 1) exited prematurely with status 1`, or `... terminated prematurely by signal 9`.
+fn read(line: &str) -> Option<NodeEnd> {
+    // A name may hold anything, so it is read from both ends.
+    let rest = line.strip_prefix("Supervised node '")?;
+    let (rest, number) = rest.rsplit_once(' ')?;
+    let number: u32 = number.trim_end_matches('.').parse().ok()?;
+    let (rest, how) = match rest.strip_suffix(" exited prematurely with status") {
+        Some(rest) => (rest, format!("exit status {number}")),
+        None => (
+            rest.strip_suffix(" terminated prematurely by signal")?,
+            signal(number),
+        ),
+    };
+    let (node, pid) = rest.strip_suffix(')')?.rsplit_once("' (PID ")?;
+    Some(NodeEnd {
+        node: node.into(),
+        pid: pid.parse().ok()?,
+        how,
+    })
+}
+
+/// A signal with its name (`signal(7)`), which is the same on all of Linux for those that end Zeek.
+fn signal(number: u32) -> String {
+    let name = match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return format!("signal {number}"),
+    };
+    format!("signal {number} ({name})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_supervisor_are_read() {
+        let read = |line: &str| read(line).map(|NodeEnd { node, pid, how }| (node.to_string(), pid, how));
+        let end = |node: &str, pid, how: &str| Some((node.to_owned(), pid, how.to_owned()));
+        assert_eq!(
+            read("Supervised node 'worker-1' (PID 6565) exited prematurely with status 1"),
+            end("worker-1", 6565, "exit status 1")
+        );
+        assert_eq!(
+            read("Supervised node 'a' (PID 1)' (PID 7) terminated prematurely by signal 9"),
+            end("a' (PID 1)", 7, "signal 9 (SIGKILL)")
+        );
+        assert_eq!(
+            read("Supervised node 'n' (PID 7) terminated prematurely by signal 64"),
+            end("n", 7, "signal 64")
+        );
+        for line in [
+            "",
+            "Supervised node 'n' (PID 7) revived after premature exit",
+            "Supervised node 'n' (PID x) exited prematurely with status 1",
+            "Supervised node 'n' (PID 7) exited prematurely with status",
+            "Supervised node",
+        ] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn other_events_are_not_such_lines() {
+        let event = |name: &str, args: Vec<Data>| Event {
+            name: name.into(),
+            args,
+            metadata: None,
+        };
+        assert!(!is_line(&event("MgmtAgent::other", vec![])));
+        assert!(is_line(&event(EVENT, vec![])));
+        assert_eq!(of(&event(EVENT, vec![])), None);
+        assert_eq!(of(&event(EVENT, vec![Data::Count(1)])), None);
+    }
+}
