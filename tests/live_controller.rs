@@ -331,3 +331,45 @@ redef Management::Agent::archive_logs = F;
 redef Management::Request::timeout_interval = 60 sec;"
     )
 }
+
+#[test]
+fn a_deployment_that_needs_an_absent_agent_leaves_the_nodes_of_a_present_one_untouched() {
+    let prefix = match installed_zeek() {
+        Ok(prefix) => prefix,
+        Err(why) => return pending(&why),
+    };
+    let arguments = [
+        "--name",
+        "controller",
+        "Management::Controller::auto_assign_metrics_ports=F",
+    ];
+    let mut controller = Controller::start(&arguments);
+    let address = controller.websocket();
+    let [port, manager] = free_ports();
+    let home = TempDir::with_prefix("live-").expect("a directory can be made");
+    let script = agent_script("127.0.0.1", controller.broker().port(), port);
+    let zeek = Zeek::start(&prefix, &home, &script);
+    wait_for_the_agent(address);
+    let node = |name: &str, instance: &str, more: &str| format!("[{name}]\ninstance = {instance}\n{more}\n");
+    let manager = format!("role = manager\nport = {manager}");
+    let present = node("manager", AGENT, &manager) + &node("worker", AGENT, "role = worker");
+    let one = client(address, &["deploy-config", "-"], Some(&present));
+    assert_eq!(one["errors"], json!([]));
+    let before = client(address, &["get-nodes"], None)["results"].clone();
+    for needs_the_absent in [
+        // The present one would get other nodes, or be stood down.
+        node("manager", AGENT, &manager) + &node("worker", "agent-2", "role = worker"),
+        node("worker", "agent-2", "role = worker"),
+    ] {
+        let outcome = run(address, &["deploy-config", "-"], Some(&needs_the_absent));
+        assert_eq!(outcome.exit, 1, "{}", outcome.stdout);
+        let answer: Value = serde_json::from_str(&outcome.stdout).expect("zeek-client prints JSON");
+        let error = answer["errors"][0].as_str().unwrap_or_default();
+        assert!(error.contains("agent-2"), "{answer}");
+        assert_eq!(client(address, &["get-nodes"], None)["results"], before);
+        let deployed = client(address, &["get-config", "--deployed", "--as-json"], None);
+        assert_eq!(deployed["id"], one["results"]["id"]);
+    }
+    drop(zeek);
+    controller.stop();
+}

@@ -37,6 +37,9 @@ use crate::{
 /// How long Zeek may take to do what it must do, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How often an agent is restarted that must have its nodes again each time: it says hello before it has reached its Supervisor.
+const RESTARTS: usize = 20;
+
 /// Runs a test for each age whose scripts are there, one after the other.
 fn with_eras(test: impl Fn(&Path, &Path, Era)) {
     with_zeek(|prefix| {
@@ -121,6 +124,35 @@ fn report(address: SocketAddr, era: Era, nodes: &Nodes) {
         let (exit, answer) = ask(arguments);
         assert_eq!((exit, &answer["errors"][0]["error"]), (1, &json!(lacking(what))));
     }
+}
+
+#[test]
+fn a_restarted_agent_of_an_earlier_age_has_its_nodes_again_each_time() {
+    with_eras(|prefix, scripts, era| {
+        let arguments = [
+            "--name",
+            "controller",
+            "Management::Controller::auto_assign_metrics_ports=F",
+        ];
+        let mut controller = Controller::start(&arguments);
+        let address = controller.websocket();
+        let further = connecting(era, controller.broker());
+        let nodes = Nodes::new();
+        let [port] = free_ports();
+        let start = || Zeek::start(prefix, scripts, era, "agent", port, &further);
+        let mut zeek = start();
+        wait_for_the_agent(address);
+        let answer = zeek_client(address, &["deploy-config", "-"], Some(&nodes.configuration()));
+        assert_eq!(answer["errors"], json!([]), "{}", era.name);
+        let mut before = nodes.wait(&[]);
+        for _ in 0..RESTARTS {
+            zeek.stop();
+            zeek = start();
+            before = nodes.wait(&before);
+        }
+        zeek.stop();
+        controller.stop();
+    });
 }
 
 #[test]
