@@ -16,6 +16,7 @@ use crate::support::{
     limit::Limit,
     native::{NativeClient, data_of},
     session::Session,
+    websocket::Client,
 };
 
 const AGENT: &str = "agent-1";
@@ -191,8 +192,9 @@ fn a_native_client_hears_nothing_but_answers() {
         msg: "something is wrong".into(),
         node: "".into(),
     };
+    let mut observer = Client::observing(controller.websocket());
     agent.say(&runtime, &news);
-    while *websocket.response().reqid() != "notify_error" {}
+    observer.text_about("notify_error");
     let request = ClientRequest::TestTimeout {
         reqid: "never".into(),
         with_state: false,
