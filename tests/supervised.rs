@@ -323,6 +323,11 @@ fn the_next_agent_takes_over_what_one_that_crashed_has_left() {
     assert_eq!(pids(&nodes), left.nodes);
     let log = agent.stop();
     assert!(log.contains("taking over the Supervisor"), "{log}");
+    let ready = log.lines().find(|line| line.contains("ready"));
+    assert!(
+        ready.is_some_and(|line| line.contains("zeek=\"zeek version 9.0.0\"")),
+        "{log}"
+    );
     assert!(!lives(left.supervisor), "it is ours to end now");
 }
 

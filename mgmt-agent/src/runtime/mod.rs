@@ -254,6 +254,7 @@ impl Runtime {
             working_dir,
             controller,
             supervisor,
+            installed_zeek,
             ..
         } = &self.config;
         let (controller, tls) = (controller.as_ref().map(display), self.config.broker_tls.name());
@@ -263,6 +264,7 @@ impl Runtime {
             %broker_id,
             controller,
             %supervisor,
+            zeek = installed_zeek.version,
             tls,
             dir = %working_dir.display(),
             "ready"
