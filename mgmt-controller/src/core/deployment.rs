@@ -155,7 +155,7 @@ impl Controller {
     /// Instances may have become ready, or gone: goes on with the deployment that waits for that. Returns whether it does.
     pub(super) fn progress(&mut self, turn: &mut Turn) -> bool {
         match self.deployment.as_ref().map(|deployment| &deployment.phase) {
-            Some(Phase::Gathering) if self.missing().is_empty() => {
+            Some(Phase::Gathering) if self.missing().is_empty() || self.can_skip(turn.now) => {
                 self.all_gathered(turn);
                 true
             }
@@ -175,6 +175,7 @@ impl Controller {
     }
 
     fn all_gathered(&mut self, turn: &mut Turn) {
+        self.warn_of_missing(turn);
         if !self.instances.gathered.is_empty() {
             let missing = self.missing();
             let gathered = self.instances.gathered.keys();
@@ -443,12 +444,26 @@ impl Controller {
             return;
         };
         let reqid = key.reqid().clone();
-        if matches!(deployment.phase, Phase::Gathering) && self.skips(turn, &deployment) {
-            let deadline = deployment.started + self.fifths(DEPLOYMENT_FIFTHS);
-            self.await_until(deadline, key, Pending::Deployment);
-            self.deployment = Some(deployment);
-            self.all_gathered(turn);
-            return;
+        if matches!(deployment.phase, Phase::Gathering)
+            && self.settings.absent_instances == AbsentInstances::Skip
+        {
+            // Agents that are connected are given the whole time to answer their welcome, which those of 4.1 take long for.
+            let gathered_by = deployment.started + self.settings.request_timeout;
+            let waits = turn.now < gathered_by && !self.missing_are_absent();
+            let goes_on = !waits && self.missing().len() < self.instances.gathered.len();
+            if waits || goes_on {
+                let deadline = if waits {
+                    gathered_by
+                } else {
+                    deployment.started + self.fifths(DEPLOYMENT_FIFTHS)
+                };
+                self.await_until(deadline, key, Pending::Deployment);
+                self.deployment = Some(deployment);
+                if goes_on {
+                    self.all_gathered(turn);
+                }
+                return;
+            }
         }
         turn.info(format!("request {reqid} timed out"));
         let results = match &mut deployment.phase {
@@ -483,21 +498,33 @@ impl Controller {
         }
     }
 
-    /// Whether a deployment goes on without the instances that are not there.
-    fn skips(&self, turn: &mut Turn, deployment: &Deployment) -> bool {
+    /// Whether none of the instances that are missing is connected.
+    fn missing_are_absent(&self) -> bool {
         let missing = self.missing();
-        let skips = self.settings.absent_instances == AbsentInstances::Skip
-            && missing.len() < self.instances.gathered.len();
-        if skips {
-            for name in &missing {
-                turn.warning(format!(
-                    "deploying configuration {} on the instances that are there: {}, its nodes follow when it returns",
-                    deployment.config.id,
-                    self.absence(turn.now, name)
-                ));
-            }
+        missing.iter().all(|name| self.membership.agent(name).is_none())
+    }
+
+    /// Whether the time is up in which absent instances are waited for, and others are there.
+    fn can_skip(&self, now: Now) -> bool {
+        let waited = |deployment: &Deployment| now >= deployment.started + self.fifths(SKIP_FIFTHS);
+        self.settings.absent_instances == AbsentInstances::Skip
+            && self.deployment.as_ref().is_some_and(waited)
+            && self.missing_are_absent()
+            && self.missing().len() < self.instances.gathered.len()
+    }
+
+    /// Says which instances a deployment goes on without.
+    fn warn_of_missing(&self, turn: &mut Turn) {
+        let Some(deployment) = &self.deployment else {
+            return;
+        };
+        for name in self.missing() {
+            turn.warning(format!(
+                "deploying configuration {} on the instances that are there: {}, its nodes follow when it returns",
+                deployment.config.id,
+                self.absence(turn.now, &name)
+            ));
         }
-        skips
     }
 
     fn failures(&self, now: Now, reqid: &ZeekString, missing: &[ZeekString]) -> Vec<ResultRecord> {

@@ -110,8 +110,9 @@ impl Wire {
         }
     }
 
-    /// What a native endpoint subscribes to: Zeek's controller to the first two, that of 4.x to the last two.
-    pub fn subscriptions(&self) -> [ZeekString; 4] {
+    /// What a native endpoint subscribes to: Zeek's controller to the first two, that of 4.x to the two after
+    /// them. By the last one our agents know that they may take longer than under a controller of scripts.
+    pub fn subscriptions(&self) -> [ZeekString; 5] {
         let Settings {
             topic,
             agent_topic_prefix,
@@ -122,6 +123,7 @@ impl Wire {
             topic.clone(),
             topics::CLUSTER_AGENT_PREFIX.into(),
             topics::CLUSTER_CONTROLLER.into(),
+            topics::LINK.into(),
         ]
     }
 

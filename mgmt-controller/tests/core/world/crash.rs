@@ -40,8 +40,9 @@ impl World {
                 self.store(write);
             }
         }
-        self.controller = controller(self.durable.clone());
+        self.controller = controller(&self.settings, self.durable.clone());
         self.owed.clear();
+        self.deployments.clear();
         self.targets.clear();
         self.network.end_all();
         self.queue

@@ -4,19 +4,23 @@
 //! Half of the agents speak a dialect of an older Zeek, through translators at both ends of their connections.
 //!
 //! For a minute connections break, agents and the controller crash, agents answer late, twice, wrongly or never, writes
-//! fail, and strangers claim the names of agents. What is on its way when a connection breaks is lost. Then all heals.
+//! fail, strangers claim the names of agents, and some hosts are away for long. What is on its way when a connection breaks is lost. Then all
+//! heals. In half of the worlds deployments go on without absent instances.
 //! * Every request is answered exactly once, except by a controller that crashed.
-//! * Nobody gets an answer with another agent's data.
+//! * No answer holds another agent's data.
+//! * A deployment that is not accepted changes nothing: no agent is stood down for it or given anything, and what is deployed stays.
 //! * What is deployed at last runs on all of its agents and is what the controller calls deployed.
 //!
 //! `WORLD_SEEDS=10000 cargo test -p mgmt-controller --test core world` tries more seeds, `WORLD_FIRST=17` other ones.
 
+mod absence;
 mod agent;
 mod crash;
 mod dialects;
 mod dice;
 mod network;
 mod random;
+mod stranger;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,10 +35,10 @@ use broker_codec::{
 };
 use mgmt_api::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, Dialect, NodeStatus, Now,
-    RequestKind, ResultRecord, SequentialIds, dialect::Published,
+    RequestKind, SequentialIds, dialect::Published,
 };
 use mgmt_controller::core::{
-    Action, Audience, Configurations, Controller, Input, Outgoing, Settings, Slot, WriteId,
+    AbsentInstances, Action, Audience, Configurations, Controller, Input, Outgoing, Settings, Slot, WriteId,
 };
 
 use agent::{Agent, ModelAgent, hello, spoilt};
@@ -67,6 +71,8 @@ fn requests_are_answered_once_and_the_cluster_converges() {
         wrong,
         translated,
         answered_for,
+        not_deployed,
+        skipped,
     } = seen;
     for count in [
         answers,
@@ -78,6 +84,8 @@ fn requests_are_answered_once_and_the_cluster_converges() {
         wrong,
         translated,
         answered_for,
+        not_deployed,
+        skipped,
     ] {
         assert!(count > 0, "{seen:?}");
     }
@@ -104,6 +112,10 @@ struct Seen {
     translated: u64,
     /// and those that were answered in such an agent's place.
     answered_for: u64,
+    /// Deployments that were not accepted,
+    not_deployed: u64,
+    /// and results of those that went on without an instance.
+    skipped: u64,
 }
 
 /// A machine with an agent.
@@ -117,6 +129,8 @@ struct Host {
     dialect: Dialect,
     /// How often the agent has been started.
     life: u8,
+    /// It does not connect, and cannot be connected to, before that.
+    absent_until: Now,
     /// Whether it did not stand by although it was told to, and is to blame for what it runs.
     disobedient: bool,
 }
@@ -148,7 +162,12 @@ struct World {
     now: Now,
     queue: BTreeMap<(Now, u64), Happening>,
     scheduled: u64,
+    settings: Settings,
     controller: Controller,
+    /// What was deployed, and how many requests had changed anything at agents, when a deployment was asked for.
+    deployments: BTreeMap<ZeekString, (Option<Configuration>, u64)>,
+    /// How many agents were given a configuration, or stood down that had not been dismissed.
+    changes: u64,
     durable: Configurations,
     /// The writes under way, in their order. Their ends are not delivered to a controller that was started after them.
     writes: BTreeMap<WriteId, Write>,
@@ -183,17 +202,29 @@ impl World {
                 agent: ModelAgent::new(name.clone(), dice.millis(10, 6000)),
                 dialect: random_dialect(&mut dice),
                 life: 0,
+                absent_until: Now::START,
                 disobedient: false,
                 name,
             }
         });
         let hosts = hosts.collect();
+        let settings = Settings {
+            absent_instances: if dice.percent(50) {
+                AbsentInstances::Skip
+            } else {
+                AbsentInstances::Fail
+            },
+            ..Settings::default()
+        };
         Self {
             dice,
             now: Now::START,
             queue: BTreeMap::new(),
             scheduled: 0,
-            controller: controller(Configurations::default()),
+            controller: controller(&settings, Configurations::default()),
+            settings,
+            deployments: BTreeMap::new(),
+            changes: 0,
             durable: Configurations::default(),
             writes: BTreeMap::new(),
             actions_left: None,
@@ -225,6 +256,7 @@ impl World {
         self.until(Now::START + TROUBLE);
         self.troubled = false;
         for host in 0..self.hosts.len() {
+            self.hosts[host].absent_until = Now::START;
             self.after(Duration::from_millis(1), Happening::Connect(host));
         }
         self.until(self.now + HEALING);
@@ -243,6 +275,8 @@ impl World {
         total.wrong += self.seen.wrong;
         total.translated += self.seen.translated;
         total.answered_for += self.seen.answered_for;
+        total.not_deployed += self.seen.not_deployed;
+        total.skipped += self.seen.skipped;
     }
 
     /// With everything well, a deployment works and does what it says.
@@ -410,7 +444,11 @@ impl World {
     }
 
     fn ask(&mut self, request: ClientRequest) {
-        self.owed.insert((request.kind(), request.reqid().clone()));
+        let is_new = self.owed.insert((request.kind(), request.reqid().clone()));
+        if is_new && matches!(request, ClientRequest::Deploy { .. }) {
+            let state = (self.durable.deployed.clone(), self.changes);
+            self.deployments.insert(request.reqid().clone(), state);
+        }
         self.step(Input::Request {
             client: "client".into(),
             request,
@@ -419,7 +457,8 @@ impl World {
 
     fn break_something(&mut self) {
         let host = usize::try_from(self.dice.below(self.hosts.len() as u64)).unwrap();
-        match self.dice.below(10) {
+        match self.dice.below(11) {
+            10 => self.take_away(host),
             0 => self.crash_controller(),
             1..=3 => self.crash_agent(host),
             4..=6 => {
@@ -450,52 +489,18 @@ impl World {
         self.after(back, Happening::Connect(host));
     }
 
-    /// Somebody connects under the name of a host's agent, and answers whatever may have been asked.
-    fn send_stranger(&mut self, host: usize) {
-        let peer =
-            EndpointId::from_bytes([0xff - u8::try_from(self.dice.below(8)).unwrap(); EndpointId::LEN]);
-        if self.network.is_there(peer) {
-            return;
-        }
-        let connection = self.network.open(peer, None);
-        self.translators.open(peer, false, Dialect::V7_0);
-        let name = self.hosts[host].name.clone();
-        self.step(Input::PeerAdded {
-            peer,
-            address: self.hosts[host].address,
-            port: Port::tcp(1),
-            dialled: false,
-        });
-        self.deliver(connection, peer, &name, &hello(&name, peer, true));
-        for id in 0..10 {
-            let reqid = ZeekString::from(format!("#{id}"));
-            let result = ResultRecord {
-                instance: Some(name.clone()),
-                ..ResultRecord::success(reqid.clone())
-            };
-            self.deliver(
-                connection,
-                peer,
-                &name,
-                &AgentMessage::Deploy {
-                    reqid,
-                    results: vec![result],
-                },
-            );
-        }
-        let stay = self.dice.millis(10, 5000);
-        self.network.leave(peer);
-        self.after(stay, Happening::Notice(peer));
-    }
-
     /// Connects a host and the controller, if they are not connected and one of them wants to be.
     fn connect(&mut self, host: usize) {
         let Host {
             address,
             listens,
             life,
+            absent_until,
             ..
         } = self.hosts[host];
+        if self.now < absent_until {
+            return;
+        }
         let target = (address, Port::tcp(2151));
         if self.network.connection_of_host(host).is_some() || (listens && !self.targets.contains(&target)) {
             return;
@@ -625,6 +630,7 @@ impl World {
                     to: Audience::Peer(peer),
                     topic,
                 } => {
+                    self.note_change(&topic, &request);
                     if let Some(connection) = self.network.connection_of(peer) {
                         let (sent, answers) = self.translators.sent_to_agent(peer, &topic, &request);
                         // What is sent on a connection arrives in order.
@@ -656,6 +662,9 @@ impl World {
     }
 
     fn answered(&mut self, response: ClientResponse) {
+        if response.kind() == RequestKind::Deploy {
+            self.note_deployment(&response);
+        }
         let key = (response.kind(), response.reqid().clone());
         assert!(self.owed.remove(&key), "nobody is owed {response:?}");
         self.seen.answers += 1;
@@ -677,6 +686,6 @@ impl World {
     }
 }
 
-fn controller(restored: Configurations) -> Controller {
-    Controller::new(Settings::default(), restored, Box::new(SequentialIds::default()))
+fn controller(settings: &Settings, restored: Configurations) -> Controller {
+    Controller::new(settings.clone(), restored, Box::new(SequentialIds::default()))
 }

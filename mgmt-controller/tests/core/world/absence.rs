@@ -1,0 +1,47 @@
+//! Hosts that are away, and what deployments may not do because of that.
+
+use std::time::Duration;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{AgentRequest, ClientResponse};
+
+use super::{Happening, World};
+
+impl World {
+    /// A host is away for as long as deployments wait for it, or longer.
+    pub(super) fn take_away(&mut self, host: usize) {
+        let away = self.dice.millis(5000, 25_000);
+        self.hosts[host].absent_until = self.now + away;
+        if let Some(peer) = self.network.end_of_host(host) {
+            self.after(Duration::from_millis(1), Happening::Notice(peer));
+        }
+        self.after(away, Happening::Connect(host));
+    }
+
+    /// Agents that were dismissed earlier are stood down whenever they come.
+    pub(super) fn note_change(&mut self, topic: &ZeekString, request: &AgentRequest) {
+        let name = topic.to_string();
+        let name = ZeekString::from(name.rsplit('/').next().unwrap());
+        let stands_down = matches!(request, AgentRequest::AgentStandby { .. });
+        let counts = matches!(request, AgentRequest::Deploy { .. })
+            || (stands_down && !self.durable.dismissed.contains(&name));
+        self.changes += u64::from(counts);
+    }
+
+    pub(super) fn note_deployment(&mut self, response: &ClientResponse) {
+        let before = self.deployments.remove(response.reqid());
+        let says = |text: &str| {
+            let errors = response
+                .results()
+                .iter()
+                .filter_map(|result| result.error.as_ref());
+            errors.filter(|error| error.to_string().contains(text)).count() as u64
+        };
+        self.seen.skipped += says("they follow when it returns");
+        if says("nothing was changed") > 0 {
+            self.seen.not_deployed += 1;
+            let now = (self.durable.deployed.clone(), self.changes);
+            assert_eq!(before, Some(now), "{response:?}");
+        }
+    }
+}
