@@ -24,6 +24,9 @@ use crate::{
 /// How much room there is for reading at least, in bytes.
 const READ_MIN: usize = 16 * 1024;
 
+/// A buffer that had to grow beyond this for a long frame is given back when the frame has been taken, in bytes.
+const READ_KEPT_MAX: usize = 64 * 1024;
+
 /// With so many pongs waiting, a peer is not read from: it pings and does not read.
 const PONGS_MAX: usize = 64;
 
@@ -50,6 +53,7 @@ where
         peering: Peering::new(shared.id, peer, shared.config.liveness, shared.now()),
         reader,
         writer,
+        buffered: buffer.len(),
         buffer,
         decoder: FrameDecoder::operation().with_max(shared.config.message_max),
         writing: Bytes::new(),
@@ -73,6 +77,8 @@ struct Driver<'a, S> {
     reader: ReadHalf<Transport<S>>,
     writer: WriteHalf<Transport<S>>,
     buffer: BytesMut,
+    /// The longest that the buffer was since it was allocated, in bytes.
+    buffered: usize,
     decoder: FrameDecoder,
     /// What is being sent.
     writing: Bytes,
@@ -105,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         }
         let reading = self.handle_frames().await?;
         if reading {
-            self.buffer.reserve(READ_MIN);
+            self.make_room();
         }
         // Silence is only the peer's while we listen.
         let deadline = self.peering.deadline().filter(|_| reading || self.leaving);
@@ -178,8 +184,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         Err(EndReason::Stuck { silence })
     }
 
+    /// Makes room for reading. `BytesMut` would keep the memory of the longest frame for as long as the peer is there.
+    fn make_room(&mut self) {
+        if self.buffered > READ_KEPT_MAX && self.buffer.len() <= READ_MIN {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.buffered = 0;
+        }
+        self.buffer.reserve(READ_MIN);
+    }
+
     /// Takes what has been read as far as it can be taken; says whether to read more.
     async fn handle_frames(&mut self) -> Result<bool, EndReason> {
+        self.buffered = self.buffered.max(self.buffer.len());
         loop {
             if self.delivery.is_some() || self.registration.outbox.pongs() >= PONGS_MAX {
                 return Ok(false);

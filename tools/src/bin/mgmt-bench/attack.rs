@@ -138,7 +138,7 @@ const NAMES: [&str; 8] = [
 async fn attack(name: &str, clients: SocketAddr, peers: SocketAddr) {
     match name {
         "10,000 hellos of one peer" => {
-            let (peer, _reading) = peer(peers).await;
+            let (peer, reading) = peer(peers).await;
             let topic = format!("{}/evil", topics::AGENT_PREFIX);
             for number in 0..10_000 {
                 let hello = AgentMessage::Hello {
@@ -150,9 +150,10 @@ async fn attack(name: &str, clients: SocketAddr, peers: SocketAddr) {
                 publish(&peer, topic.as_bytes(), Event::of(&hello).expect("an event")).await;
             }
             sleep(LASTING).await;
+            reading.abort();
         }
         "a request id of 16 MiB" => {
-            let (peer, _reading) = peer(peers).await;
+            let (peer, reading) = peer(peers).await;
             let request = get_instances(&"x".repeat((16 << 20) - 200));
             publish(
                 &peer,
@@ -161,9 +162,10 @@ async fn attack(name: &str, clients: SocketAddr, peers: SocketAddr) {
             )
             .await;
             sleep(LASTING).await;
+            reading.abort();
         }
         "get_instances of one peer without end" => {
-            let (peer, _reading) = peer(peers).await;
+            let (peer, reading) = peer(peers).await;
             let flood = async {
                 for number in 0..100_000 {
                     let request = get_instances(&format!("flood-{number}"));
@@ -180,6 +182,7 @@ async fn attack(name: &str, clients: SocketAddr, peers: SocketAddr) {
                 }
             };
             let _ = timeout(LASTING, flood).await;
+            reading.abort();
         }
         "get_instances of one client without end" => flood(clients, usize::MAX, true).await,
         "100,000 requests of one client that leaves" => flood(clients, 100_000, false).await,
@@ -236,7 +239,7 @@ async fn flood(address: SocketAddr, count: usize, reads: bool) {
     let _ = timeout(LASTING, both).await;
 }
 
-/// A Broker peer that subscribes to what clients do, and reads it.
+/// A Broker peer that subscribes to what clients do, and the task that reads it: the peer is there until that ends.
 async fn peer(address: SocketAddr) -> (EndpointHandle, JoinHandle<()>) {
     let mut config = EndpointConfig::default();
     config.tls = TlsConfig::Anonymous;
