@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::mpsc,
     thread,
 };
 
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use crate::support::{
     cluster::{Daemon, agent_binary},
     controlling::Controlling,
-    limit::output_of,
+    limit::{PATIENCE, output_of},
     open_to_others,
 };
 
@@ -348,26 +349,29 @@ fn it_listens_for_nodes_and_controllers_and_for_nobody_else() {
     agent.stop();
 }
 
-/// As in the tests of Zeek's own framework: the command is one for a shell, and it is run when the agent ends.
+/// As in the tests of Zeek's own framework: the command is one for a shell, and it is run when the agent ends. The agent's own
+/// log is among what it finds, also if nothing was rotated before.
 #[test]
 fn logs_are_archived_a_last_time_at_the_end() {
     let home = home();
     // What is written there is read by whoever opens it.
     let pipe = home.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe can be made");
-    fs::create_dir_all(home.path().join("spool/log-queue")).expect("a directory can be made");
     let setting = format!(
-        "Management::Agent::archive_cmd=echo >>{} archived",
+        "Management::Agent::archive_cmd=sh -c 'echo \"$@\" $(ls $2) >>{}' archived",
         pipe.display()
     );
     let agent = start(&home, &[&setting, "Management::Agent::archive_dir=/logs"]);
-    // The archiver writes to the agent's standard error until somebody reads its pipe.
-    let reader = thread::spawn(move || fs::read_to_string(pipe).expect("the archiver writes"));
+    // The archiver does not end until somebody reads its pipe.
+    let (tell, archived) = mpsc::channel();
+    thread::spawn(move || tell.send(fs::read_to_string(pipe)));
     let log = agent.stop();
-    let archived = reader.join().expect("a pipe can be read");
+    let archived = archived.recv_timeout(PATIENCE).expect("the archiver is run");
+    let archived = archived.expect("a pipe can be read");
     let queue = home.path().join("spool/log-queue");
-    assert_eq!(archived, format!("archived -1 {} /logs\n", queue.display()));
-    assert!(log.contains("triggering log archival via 'echo >>"), "{log}");
+    let own = format!("-1 {} /logs management-{NAME}__", queue.display());
+    assert!(archived.starts_with(&own), "{archived}");
+    assert!(log.contains("triggering log archival via 'sh -c"), "{log}");
 }
 
 #[test]

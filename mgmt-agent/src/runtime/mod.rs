@@ -44,11 +44,14 @@ use mgmt_host::{
     files,
     journal::{Journal, Seed},
     lock::{Lock, LockError},
-    management_log::ManagementLog,
+    management_log::{LogCounters, ManagementLog},
     process::with_causes,
     runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
 use tracing::field::display;
 
 pub use self::ready::READY_VERSION;
@@ -124,7 +127,8 @@ struct Runtime {
     newcomer: Option<Newcomer>,
     disk: Disk,
     archivers: Archivers,
-    log: ManagementLog,
+    /// None when it has ended.
+    log: Option<ManagementLog>,
     signals: Signals,
     counters: Counters,
     /// The requests that are not answered yet, with the credit that their senders get back when they are.
@@ -234,7 +238,7 @@ impl Runtime {
             newcomer: None,
             disk,
             archivers: Archivers::default(),
-            log,
+            log: Some(log),
             signals,
             counters: Counters::default(),
             unanswered: BTreeMap::new(),
@@ -307,7 +311,9 @@ impl Runtime {
                         return self.end().await;
                     }
                     Asked::Reopen => {
-                        self.log.reopen();
+                        if let Some(log) = &self.log {
+                            log.reopen();
+                        }
                         continue;
                     }
                 },
@@ -338,7 +344,8 @@ impl Runtime {
         }
     }
 
-    /// The graceful end: the Supervisor ends if it is ours, logs are archived a last time, peers are told, logs are closed.
+    /// The graceful end: the Supervisor ends if it is ours, our log is closed and rotated, rotated logs are archived a last time,
+    /// that one as well, and peers are told.
     async fn end(mut self) -> Result<(), RunError> {
         if let Some(supervisor) = self.supervisor.take() {
             tokio::select! {
@@ -346,13 +353,19 @@ impl Runtime {
                 _ = self.signals.end() => return Err(HostError::Impatient.into()),
             }
         }
+        let log = match self.log.take().map(|log| spawn_blocking(move || log.finish())) {
+            Some(finished) => tokio::select! {
+                finished = finished => finished.map_err(|_| HostError::Stopped("the management log"))?,
+                _ = self.signals.end() => return Err(HostError::Impatient.into()),
+            },
+            None => LogCounters::default(),
+        };
         self.handle(Input::Stopping).await;
         let Self {
             config,
             native,
             disk,
             mut archivers,
-            log,
             mut signals,
             mut counters,
             journal,
@@ -365,7 +378,6 @@ impl Runtime {
             while let Some(done) = outcomes.recv().await {
                 if let Done::Archive { command, message } = done {
                     tracing::info!("{message}");
-                    log.write(Timestamp::now(), Level::Info, &message);
                     archivers.start(&command);
                 }
             }
@@ -376,9 +388,9 @@ impl Runtime {
         }
         counters.archivers = archivers.started;
         counters.archivers_left_out = archivers.left_out;
-        let finished = tokio::task::spawn_blocking(move || (log.finish(), journal.map(Journal::finish)));
-        let (log, journal) = tokio::select! {
-            finished = finished => finished.map_err(|_| HostError::Stopped("the management log"))?,
+        let finished = spawn_blocking(move || journal.map(Journal::finish));
+        let journal = tokio::select! {
+            finished = finished => finished.map_err(|_| HostError::Stopped("the journal"))?,
             _ = signals.end() => return Err(HostError::Impatient.into()),
         };
         if let Some(path) = &config.ready_file {
@@ -530,7 +542,9 @@ impl Runtime {
             Level::Warning => tracing::warn!(reqid, "{message}"),
             Level::Error => tracing::error!(reqid, "{message}"),
         }
-        self.log.write(time, level, message);
+        if let Some(log) = &self.log {
+            log.write(time, level, message);
+        }
     }
 
     async fn publish(&mut self, to: Option<EndpointId>, topic: &ZeekString, event: Event, credit: &Credit) {
