@@ -8,8 +8,9 @@
 //! | [`files`] | modes of what is written |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
+//! | [`log`] | the log on standard error; limits of what one sender causes |
 //! | [`management_log`] | `management-<name>.log` |
-//! | [`process`] | the process's name and its log on standard error |
+//! | [`process`] | the process's name and limits |
 //! | [`program`] | what the program says to whoever started it, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
 //! | [`runtime`] | signals, the working directory, random numbers |
@@ -23,6 +24,7 @@ pub mod config;
 pub mod files;
 pub mod journal;
 pub mod lock;
+pub mod log;
 pub mod management_log;
 pub mod process;
 pub mod program;

@@ -1,14 +1,10 @@
-//! What concerns the process as a whole: its name, its log on standard error.
+//! What concerns the process as a whole: its name, its limits.
 
 use std::{
     convert::Infallible, error::Error, ffi::CString, io, os::unix::process::CommandExt, process::Command,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
-
-use crate::config::LogFormat;
 
 /// Makes process listings show a name, as Zeek's supervised processes do with `zeek.controller`.
 ///
@@ -52,25 +48,6 @@ pub fn descriptors_for_connections() -> usize {
     usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
 }
 
-/// Sends what is traced to standard error, by a thread of its own: a pipe that nobody reads must not stop the
-/// controller. When its queue of [`LINES_MAX`] is full, lines are lost. Keep the guard until the process ends.
-pub fn log_to_stderr(filter: &str, format: LogFormat) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LINES_MAX)
-        .finish(io::stderr());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .log_internal_errors(false)
-        .with_ansi(false)
-        .with_writer(writer);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    guard
-}
-
 /// An error with its causes, in one line.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -82,6 +59,3 @@ pub fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
-
-/// How many lines may wait for standard error.
-pub const LINES_MAX: usize = 8192;

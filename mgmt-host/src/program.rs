@@ -16,7 +16,8 @@ use clap::Parser;
 use crate::{
     config::{Checks, ConfigErrors, LogFormat},
     journal::{self, JournalError, Machine},
-    process::{log_to_stderr, take_name, with_causes},
+    log,
+    process::{take_name, with_causes},
 };
 
 /// A program, by the name that begins what it says on standard error.
@@ -36,7 +37,7 @@ impl Program {
         {
             self.complain(&format!("cannot take the process name {name}: {error}"));
         }
-        let _flushed_at_exit = log_to_stderr(filter, format);
+        let _flushed_at_exit = log::to_stderr(filter, format);
         match daemon() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -145,6 +146,7 @@ impl Program {
 
     /// Writes to standard error; there is nobody to tell if that fails.
     pub fn complain(self, text: &str) {
+        let text = log::for_terminals(text, LogFormat::Text);
         let _ = writeln!(io::stderr(), "{}: {text}", self.0);
     }
 }

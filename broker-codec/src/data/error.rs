@@ -1,6 +1,9 @@
 use std::fmt;
 
-use super::{Kind, ZeekString, bounded};
+use super::{Kind, ZeekString, excerpt_of};
+
+/// How many bytes of a text of serde's, or of a key in a path, an error holds.
+const TEXT_BYTES_MAX: usize = 1024;
 
 /// A value does not have the shape that a Rust type asks for, or the reverse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +89,7 @@ impl DataError {
     /// The same error seen from one level above, where its value belongs to `key`.
     #[must_use]
     pub(crate) fn in_entry(self, key: &dyn fmt::Display) -> Self {
-        self.below(&format!("[{}]", bounded(key)))
+        self.below(&format!("[{}]", excerpt_of(key, TEXT_BYTES_MAX)))
     }
 
     fn below(self, segment: &str) -> Self {
@@ -128,13 +131,13 @@ impl fmt::Display for DataErrorKind {
 
 impl serde::ser::Error for DataError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(DataErrorKind::Custom(bounded(&text)))
+        Self::new(DataErrorKind::Custom(excerpt_of(&text, TEXT_BYTES_MAX)))
     }
 }
 
 impl serde::de::Error for DataError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(DataErrorKind::Custom(bounded(&text)))
+        Self::new(DataErrorKind::Custom(excerpt_of(&text, TEXT_BYTES_MAX)))
     }
 
     fn unknown_variant(variant: &str, _expected: &'static [&'static str]) -> Self {

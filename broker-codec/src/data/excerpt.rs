@@ -118,31 +118,37 @@ pub fn is_hostile(c: char) -> bool {
         )
 }
 
-/// The beginning of what is displayed, escaped: an error that names a value must not become as large as the value.
-pub(crate) fn bounded(text: &dyn fmt::Display) -> String {
-    struct Bounded(String);
+/// What is displayed, [escaped](escape), and no more than so many bytes of it before escaping: a text about a value must not
+/// become as large as the value.
+pub fn excerpt_of(text: &dyn fmt::Display, bytes_max: usize) -> String {
+    struct Bounded {
+        shown: String,
+        room: usize,
+    }
 
     impl Write for Bounded {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            const LEN_MAX: usize = 1024;
-            let room = LEN_MAX.saturating_sub(self.0.len());
-            if text.len() <= room {
-                return escape(text, &mut self.0);
+            let end = (0..=self.room.min(text.len()))
+                .rev()
+                .find(|end| text.is_char_boundary(*end));
+            let start = end.and_then(|end| text.get(..end)).unwrap_or_default();
+            escape(start, &mut self.shown)?;
+            self.room -= start.len();
+            if start.len() < text.len() {
+                self.shown.push('\u{2026}');
+                // Nothing more is asked for.
+                return Err(fmt::Error);
             }
-            let end = (0..=room).rev().find(|end| text.is_char_boundary(*end));
-            escape(
-                end.and_then(|end| text.get(..end)).unwrap_or_default(),
-                &mut self.0,
-            )?;
-            self.0.push('\u{2026}');
-            // Nothing more is asked for.
-            Err(fmt::Error)
+            Ok(())
         }
     }
 
-    let mut start = Bounded(String::new());
+    let mut start = Bounded {
+        shown: String::new(),
+        room: bytes_max,
+    };
     let _ = write!(start, "{text}");
-    start.0
+    start.shown
 }
 
 #[cfg(test)]
@@ -223,13 +229,13 @@ mod tests {
     #[test]
     fn errors_about_large_values_are_small() {
         let text = "a\n".repeat(1 << 20);
-        let shown = bounded(&text);
+        let shown = excerpt_of(&text, 1024);
         assert!(shown.len() < 4096, "{}", shown.len());
         assert!(
             shown.starts_with(r"a\na\n") && shown.ends_with('\u{2026}'),
             "{shown}"
         );
-        assert_eq!(bounded(&"as \u{1b} it is"), r"as \x1b it is");
+        assert_eq!(excerpt_of(&"as \u{1b} it is", 1024), r"as \x1b it is");
     }
 
     proptest! {

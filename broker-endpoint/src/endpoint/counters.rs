@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What an [`Endpoint`](super::Endpoint) has seen since its start.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         #[non_exhaustive]
         pub struct EndpointCounters {
             $($(#[$doc])* pub $name: u64,)*

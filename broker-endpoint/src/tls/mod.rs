@@ -63,6 +63,11 @@ impl TlsConfig {
         }
     }
 
+    /// Whether a peer has to show a certificate.
+    pub const fn asks_for_certificates(&self) -> bool {
+        matches!(self, Self::Mutual { .. })
+    }
+
     /// The certificate that we show, and its key, if we do.
     pub const fn identity(&self) -> Option<&Identity> {
         match self {

@@ -67,6 +67,23 @@ pub enum WebSocketTls {
 }
 
 impl WebSocketTls {
+    /// Words for the mode, as in `anonymous, optional`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Off => String::from("off"),
+            Self::Offered(config) => format!("{}, optional", config.name()),
+            Self::Required(config) => config.name().to_owned(),
+        }
+    }
+
+    /// Whether a client has to show a certificate.
+    pub const fn asks_for_certificates(&self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Offered(config) | Self::Required(config) => config.asks_for_certificates(),
+        }
+    }
+
     pub(super) fn acceptance(&self) -> Result<Acceptance, EndpointError> {
         let (Self::Offered(config) | Self::Required(config)) = self else {
             return Ok(Acceptance::Plaintext);

@@ -6,8 +6,11 @@ use std::{
     },
 };
 
+use serde::Serialize;
+
 /// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CloseCause {
     /// The client closed in an orderly way.
@@ -33,7 +36,7 @@ pub enum CloseCause {
 }
 
 /// What a server has seen since its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CountersSnapshot {
     /// Connections open now, those in their HTTP upgrade included.

@@ -522,15 +522,20 @@ pub fn reqid_of(event: &Event) -> Option<&ZeekString> {
 
 /// The same of an event that has not been read yet.
 pub fn reqid_in(data: &Data) -> Option<&ZeekString> {
+    match event_in(data)? {
+        (name, [Data::String(reqid), ..]) if name.ends_with(b"_request") => Some(reqid),
+        _ => None,
+    }
+}
+
+/// The name and the arguments of the event that a message holds, which is not checked further.
+pub fn event_in(data: &Data) -> Option<(&ZeekString, &[Data])> {
     let Data::Vector(message) = data else { return None };
     let [_, _, Data::Vector(event), ..] = &**message else {
         return None;
     };
     match &**event {
-        [Data::String(name), Data::Vector(args), ..] if name.ends_with(b"_request") => match args.first() {
-            Some(Data::String(reqid)) => Some(reqid),
-            _ => None,
-        },
+        [Data::String(name), Data::Vector(args), ..] => Some((name, args)),
         _ => None,
     }
 }

@@ -39,15 +39,17 @@ use broker_codec::{
 };
 use broker_endpoint::{Credit, EndpointError};
 use jiff::Timestamp;
-use mgmt_api::{Level, Now};
+use mgmt_api::{Dialect, Level, Now};
 use mgmt_host::{
     files,
     journal::{Journal, Seed},
     lock::{Lock, LockError},
+    log::{Limiter, Sum, object},
     management_log::{LogCounters, ManagementLog},
     process::with_causes,
     runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
 };
+use serde::Serialize;
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::Instant,
@@ -64,7 +66,7 @@ use self::{
 };
 use crate::{
     config::{Config, LOCK, version_now},
-    core::broker::{Action, BrokerAgent, Input, reqid_in, reqid_of},
+    core::broker::{Action, BrokerAgent, Input, event_in, reqid_in, reqid_of},
     journal::Header,
     scripts::{self, Coordinates, local_address, preferred},
 };
@@ -129,6 +131,9 @@ struct Runtime {
     archivers: Archivers,
     /// None when it has ended.
     log: Option<ManagementLog>,
+    limiter: Limiter,
+    /// What an input causes is not logged: its sender causes too much.
+    quiet: bool,
     signals: Signals,
     counters: Counters,
     /// The requests that are not answered yet, with the credit that their senders get back when they are.
@@ -145,7 +150,7 @@ struct Newcomer {
 }
 
 /// What the runtime has seen since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Counters {
     messages: u64,
     published: u64,
@@ -239,6 +244,8 @@ impl Runtime {
             disk,
             archivers: Archivers::default(),
             log: Some(log),
+            limiter: Limiter::default(),
+            quiet: false,
             signals,
             counters: Counters::default(),
             unanswered: BTreeMap::new(),
@@ -327,6 +334,11 @@ impl Runtime {
                     Change::Ended { reason } => Input::SupervisorEnded { reason },
                 },
                 () = at(deadline) => Input::Tick,
+                () = at(self.limiter.due().map(Instant::from_std)) => {
+                    let sums = self.limiter.sum_up(Instant::now().into_std());
+                    self.log_sums(sums);
+                    continue;
+                }
                 version = version_of(self.newcomer.as_mut()) => {
                     self.introduce(version).await;
                     continue;
@@ -353,6 +365,8 @@ impl Runtime {
                 _ = self.signals.end() => return Err(HostError::Impatient.into()),
             }
         }
+        let sums = self.limiter.finish();
+        self.log_sums(sums);
         let log = match self.log.take().map(|log| spawn_blocking(move || log.finish())) {
             Some(finished) => tokio::select! {
                 finished = finished => finished.map_err(|_| HostError::Stopped("the management log"))?,
@@ -396,7 +410,12 @@ impl Runtime {
         if let Some(path) = &config.ready_file {
             mgmt_host::ready::remove(path)?;
         }
-        tracing::info!(?counters, ?log, ?journal, "ended");
+        tracing::info!(
+            counters.counters = object(&counters),
+            counters.log = object(&log),
+            counters.journal = journal.map(|journal| object(&journal)),
+            "ended"
+        );
         Ok(())
     }
 
@@ -473,6 +492,7 @@ impl Runtime {
             if matches!(input, Input::Message { .. }) {
                 self.counters.messages += 1;
             }
+            self.quiet = !self.may_be_logged(&input);
             let time = Timestamp::now();
             let now = Now::from_start(self.started.elapsed());
             if let Some(journal) = &mut self.journal {
@@ -534,7 +554,32 @@ impl Runtime {
         None
     }
 
+    /// Whether what an input causes may be logged: what one sender says of one kind is limited.
+    fn may_be_logged(&mut self, input: &Input) -> bool {
+        let Input::Message { peer, data, .. } = input else {
+            return true;
+        };
+        let sender = self.native.describe(*peer);
+        // A sender chooses the name, but not how many kinds there are.
+        let name = event_in(data).map(|(name, _)| name);
+        let mut known = Dialect::ALL.into_iter().flat_map(Dialect::events);
+        let kind = known
+            .find(|known| name.is_some_and(|name| *name == **known))
+            .unwrap_or("another event");
+        self.limiter.admit(Instant::now().into_std(), &sender, kind, kind)
+    }
+
+    fn log_sums(&mut self, sums: Vec<Sum>) {
+        self.quiet = false;
+        for sum in sums {
+            self.log(Timestamp::now(), Level::Info, None, &sum.to_string());
+        }
+    }
+
     fn log(&self, time: Timestamp, level: Level, reqid: Option<&ZeekString>, message: &str) {
+        if self.quiet {
+            return;
+        }
         let reqid = reqid.map(display);
         match level {
             Level::Debug => tracing::debug!(reqid, "{message}"),

@@ -10,6 +10,7 @@ use broker_endpoint::{
 use mgmt_api::topics;
 use mgmt_host::{
     attempts::{Attempts, Failing},
+    log::object,
     process::{descriptors_for_connections, with_causes},
 };
 use tokio::time::Instant;
@@ -159,7 +160,10 @@ impl Native {
 
     /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
     pub(super) async fn leave(self) {
-        tracing::debug!(counters = ?self.handle.counters(), "Broker endpoint");
+        tracing::debug!(
+            counters.broker = object(&self.handle.counters()),
+            "Broker endpoint"
+        );
         self.endpoint.shutdown().await;
     }
 
@@ -187,6 +191,14 @@ impl Native {
             Some(address) if *address == self.supervisor => "Supervisor",
             Some(_) => "controller",
             None => "controller or node",
+        }
+    }
+
+    /// A peer in words, by which lines of the log are counted.
+    pub(super) fn describe(&self, id: EndpointId) -> String {
+        match self.peers.get(&id) {
+            Some(peer) => format!("{} {id} at {}", peer.role, peer.address),
+            None => format!("peer {id}"),
         }
     }
 

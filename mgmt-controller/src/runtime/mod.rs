@@ -19,6 +19,7 @@
 //! WebSocket clients see what is published on the topics that they have subscribed to: by the controller, by other clients,
 //! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
+mod log;
 mod native;
 mod ready;
 
@@ -41,23 +42,29 @@ use mgmt_api::{ClientRequest, ClientResponse, Now, RequestKind, WallClock};
 use mgmt_host::{
     files,
     journal::{Journal, Seed},
+    log::{Limiter, object},
     management_log::ManagementLog,
     process::{self, with_causes},
     runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
 };
+use serde::Serialize;
 use tokio::time::Instant;
 use tracing::field::display;
 
 use crate::{
     config::{Config, Listener},
-    core::{self, Action, Audience, Controller, Input, Level, Outgoing, WriteId},
+    core::{self, Action, Audience, Controller, Input, Outgoing, WriteId},
     journal::Header,
-    store::{Restored, Store, StoreError, StoreThread, Written},
+    store::{Store, StoreError, StoreThread, Written},
     wire::{Deliveries, FromClient, FromPeer, Heard, Publication, ToNative, Wire},
 };
 
 pub use self::ready::READY_VERSION;
-use self::{native::Native, ready::Ready};
+use self::{
+    log::{report, report_to_operator, tell},
+    native::Native,
+    ready::Ready,
+};
 
 /// The controller cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -111,12 +118,15 @@ struct Runtime {
     /// The requests that are not answered yet, with the credit that their senders get back when they are.
     unanswered: BTreeMap<(RequestKind, ZeekString), Credit>,
     log: ManagementLog,
+    limiter: Limiter,
+    /// What an input causes is not logged: its sender causes too much.
+    quiet: bool,
     signals: Signals,
     counters: Counters,
 }
 
 /// What the runtime has seen since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Counters {
     requests: u64,
     responses: u64,
@@ -162,27 +172,7 @@ impl Runtime {
                     RunError::Broker(error)
                 }
             })?;
-        let server = match config.websocket {
-            None => None,
-            Some(address) => {
-                // DIFFERENCE(ack-version): Zeek names its own version.
-                let mut websocket =
-                    WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
-                websocket.tls = config.websocket_tls.clone();
-                websocket.hosts.clone_from(&config.websocket_hosts);
-                websocket.fit_descriptors(process::descriptors_for_connections() / 2);
-                let reader = wire.client_reader();
-                let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);
-                let bound = WebSocketServer::bind(websocket, admit).await;
-                Some(bound.map_err(|error| {
-                    if error.is_about_tls() {
-                        RunError::WebSocketTls(error)
-                    } else {
-                        RunError::WebSocket(error)
-                    }
-                })?)
-            }
-        };
+        let server = serve_clients(&config, endpoint_id, &wire).await?;
         let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
         let log = ManagementLog::start(
             &config.working_dir,
@@ -224,6 +214,8 @@ impl Runtime {
             writes: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             log,
+            limiter: Limiter::default(),
+            quiet: false,
             signals,
             counters: Counters::default(),
             config,
@@ -242,8 +234,19 @@ impl Runtime {
         let broker = self.native.local_addrs().to_vec();
         let (name, dir) = (&self.config.name, self.config.working_dir.display());
         let (for_clients, for_peers) = (websocket.first().map(display), broker.first().map(display));
-        let tls = self.config.broker_tls.name();
-        tracing::info!(name, websocket = for_clients, broker = for_peers, broker_id = %endpoint_id, tls, %dir, "ready");
+        let (broker_tls, websocket_tls) = (&self.config.broker_tls, &self.config.websocket_tls);
+        tracing::info!(
+            name,
+            websocket = for_clients,
+            websocket_tls = websocket_tls.name(),
+            websocket_asks_for_certificates = websocket_tls.asks_for_certificates(),
+            broker = for_peers,
+            broker_tls = broker_tls.name(),
+            broker_asks_for_certificates = broker_tls.asks_for_certificates(),
+            broker_id = %endpoint_id,
+            %dir,
+            "ready"
+        );
         if websocket.is_empty() && broker.is_empty() {
             tracing::warn!("nobody can connect: there is no listener");
         }
@@ -302,6 +305,11 @@ impl Runtime {
                     persisted(written.ok_or(HostError::Stopped("the configuration store"))?)
                 }
                 () = at(deadline) => Input::Tick,
+                () = at(self.limiter.due().map(Instant::from_std)) => {
+                    let sums = self.limiter.sum_up(Instant::now().into_std());
+                    self.log_sums(sums);
+                    continue;
+                }
                 said = said(&mut self.native, &mut self.wire, self.server.as_mut()) => {
                     let (inputs, credit) = self.hear(said?).await;
                     self.handle_all(inputs, &credit).await;
@@ -315,6 +323,8 @@ impl Runtime {
     /// The graceful end: what was asked to be stored is stored and answered, clients are told, logs are closed.
     async fn end(mut self) -> Result<(), RunError> {
         self.finish_writes().await?;
+        let sums = self.limiter.finish();
+        self.log_sums(sums);
         let Self {
             config,
             native,
@@ -330,7 +340,10 @@ impl Runtime {
         counters.peer_messages_refused = native.refused();
         let clients_leave = async {
             if let Some(server) = server {
-                tracing::debug!(counters = ?server.counters(), "WebSocket server");
+                tracing::debug!(
+                    counters.websocket = object(&server.counters()),
+                    "WebSocket server"
+                );
                 server.shutdown().await;
             }
         };
@@ -347,8 +360,14 @@ impl Runtime {
         if let Some(path) = &config.ready_file {
             mgmt_host::ready::remove(path)?;
         }
-        let agents = controller.counters();
-        tracing::info!(?counters, ?agents, ?store, ?log, ?journal, "ended");
+        tracing::info!(
+            counters.counters = object(&counters),
+            counters.agents = object(&controller.counters()),
+            counters.store = object(&store),
+            counters.log = object(&log),
+            counters.journal = journal.map(|journal| object(&journal)),
+            "ended"
+        );
         Ok(())
     }
 
@@ -457,6 +476,7 @@ impl Runtime {
                     None
                 }
             };
+            self.quiet = !self.may_be_logged(&input);
             let time = Timestamp::now();
             let now = Now::from_start(self.started.elapsed());
             if let Some(journal) = &mut self.journal {
@@ -514,16 +534,6 @@ impl Runtime {
         }
     }
 
-    fn log(&self, time: Timestamp, level: Level, reqid: Option<&ZeekString>, message: &str) {
-        let reqid = reqid.map(display);
-        match level {
-            Level::Debug | Level::Info => tracing::debug!(reqid, "{message}"),
-            Level::Warning => tracing::warn!(reqid, "{message}"),
-            Level::Error => tracing::error!(reqid, "{message}"),
-        }
-        self.log.write(time, level, message);
-    }
-
     /// Returns what those that it goes to would say in return if they spoke the model's dialect.
     async fn publish(
         &mut self,
@@ -536,16 +546,13 @@ impl Runtime {
         match outgoing {
             Outgoing::Client(response) => {
                 self.counters.responses += 1;
-                let failed = failures(response);
-                tracing::info!(
-                    reqid,
-                    event = name,
-                    results = response.results().len(),
-                    failed,
-                    "response"
-                );
+                if !self.quiet {
+                    let (results, failed) = (response.results().len(), failures(response));
+                    tracing::info!(reqid, event = name, results, failed, "response");
+                }
             }
-            Outgoing::News(_) => tracing::debug!(event = name, %topic, "news"),
+            Outgoing::News(_) if self.quiet => {}
+            Outgoing::News(news) => tell(news),
             Outgoing::Agent(_) => {
                 self.counters.agent_requests += 1;
                 tracing::debug!(reqid, event = name, %topic, "request to an agent");
@@ -598,13 +605,27 @@ impl Runtime {
     }
 }
 
-/// See [`Action::Report`].
-fn report_to_operator(level: Level, message: &str) {
-    match level {
-        Level::Debug => tracing::debug!("{message}"),
-        Level::Info => tracing::info!("{message}"),
-        Level::Warning => tracing::warn!("{message}"),
-        Level::Error => tracing::error!("{message}"),
+/// The server of WebSocket clients, if there is to be one.
+async fn serve_clients(
+    config: &Config,
+    endpoint_id: EndpointId,
+    wire: &Wire,
+) -> Result<Option<WebSocketServer<FromClient>>, RunError> {
+    let Some(address) = config.websocket else {
+        return Ok(None);
+    };
+    // DIFFERENCE(ack-version): Zeek names its own version.
+    let mut websocket =
+        WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
+    websocket.tls = config.websocket_tls.clone();
+    websocket.hosts.clone_from(&config.websocket_hosts);
+    websocket.fit_descriptors(process::descriptors_for_connections() / 2);
+    let reader = wire.client_reader();
+    let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);
+    match WebSocketServer::bind(websocket, admit).await {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if error.is_about_tls() => Err(RunError::WebSocketTls(error)),
+        Err(error) => Err(RunError::WebSocket(error)),
     }
 }
 
@@ -633,46 +654,6 @@ fn persisted(Written { write, outcome }: Written) -> Input {
 
 fn failures(response: &ClientResponse) -> usize {
     response.results().iter().filter(|result| !result.success).count()
-}
-
-/// Says what the store held.
-fn report(store: &Store, restored: &Restored) {
-    let held = |slot| {
-        restored
-            .configurations
-            .get(slot)
-            .map(|configuration| configuration.id.to_string())
-    };
-    tracing::info!(
-        path = %store.path().display(),
-        staged = held(core::Slot::Staged),
-        ready = held(core::Slot::Ready),
-        deployed = held(core::Slot::Deployed),
-        "opened the configuration store"
-    );
-    if restored.broker_version.is_none() {
-        let dir = store.path().parent().unwrap_or(store.path()).display();
-        tracing::warn!(
-            "no earlier state in {dir}, starting empty. If there should be one, look at the name, --state-dir and --zeek-prefix"
-        );
-    }
-    for slot in &restored.adopted {
-        tracing::info!(%slot, id = held(*slot), "adopted a configuration that another controller wrote");
-    }
-    for row in &restored.unreadable {
-        tracing::warn!(
-            slot = row.slot.map(|slot| slot.to_string()),
-            key = %row.key.escape_ascii(),
-            reason = row.reason,
-            "ignored a row of the configuration store that cannot be read; it stays in the file"
-        );
-    }
-    if let Some(error) = &restored.not_writable {
-        tracing::error!(
-            error,
-            "the configuration store cannot be written, staging will fail"
-        );
-    }
 }
 
 async fn next_event<T: Send + 'static>(server: Option<&mut WebSocketServer<T>>) -> Option<WebSocketEvent<T>> {

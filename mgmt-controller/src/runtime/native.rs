@@ -12,6 +12,7 @@ use broker_endpoint::{
 };
 use mgmt_host::{
     attempts::{Attempts, Failing},
+    log::object,
     process::{descriptors_for_connections, with_causes},
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -192,8 +193,19 @@ impl Native {
 
     /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
     pub(super) async fn leave(self) {
-        tracing::debug!(counters = ?self.handle.counters(), "Broker endpoint");
+        tracing::debug!(
+            counters.broker = object(&self.handle.counters()),
+            "Broker endpoint"
+        );
         self.endpoint.shutdown().await;
+    }
+
+    /// A peer in words, by which lines of the log are counted.
+    pub(super) fn describe(&self, id: EndpointId) -> String {
+        match self.peers.get(&id) {
+            Some(peer) => format!("Broker peer {id} at {}", peer.address),
+            None => format!("Broker peer {id}"),
+        }
     }
 
     fn added(&mut self, peer: &PeerInfo) -> Input {

@@ -11,6 +11,7 @@ use std::{
 
 use broker_codec::data::ZeekString;
 use mgmt_api::Configuration;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::Store;
@@ -34,7 +35,7 @@ pub struct Written {
 }
 
 /// How writes ended so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreCounters {
     /// Durable.
     pub written: u64,

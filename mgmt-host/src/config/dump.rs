@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Effective, names, resolve::HIDDEN};
+use super::{Effective, LogFormat, names, resolve::HIDDEN};
+use crate::log::for_terminals;
 
 /// Each setting, one a line: name, value, origin. It is a script that `--redefs` and Zeek read, where settings that Zeek does not have,
 /// and values that are not shown, are comments.
@@ -30,12 +31,12 @@ pub fn dump_text(effective: &[Effective]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line:width$}  # {}{note}", shown.origin);
     }
-    text
+    for_terminals(&text, LogFormat::Text)
 }
 
 /// Each setting, as a JSON array of objects with `name`, `value`, `origin` and sometimes `note`.
 pub fn dump_json(effective: &[Effective]) -> String {
     let mut text = serde_json::to_string_pretty(effective).unwrap_or_default();
     text.push('\n');
-    text
+    for_terminals(&text, LogFormat::Json)
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::data::{Port, Protocol};
+use broker_codec::data::{Port, Protocol, is_hostile};
 use broker_endpoint::PeerAddress;
 
 use mgmt_api::{Dialect, Level};
@@ -70,7 +70,7 @@ impl Value for String {
                 '\n' => literal.push_str("\\n"),
                 '\t' => literal.push_str("\\t"),
                 '\r' => literal.push_str("\\r"),
-                c if c.is_control() => {
+                c if is_hostile(c) => {
                     let mut bytes = [0; 4];
                     for byte in c.encode_utf8(&mut bytes).bytes() {
                         // Writing to a string cannot fail.

@@ -22,6 +22,8 @@ use mgmt_api::{IdSource, Now, UniqueIds, ids::ID_BYTES};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
+use crate::{config::LogFormat, log::for_terminals};
+
 pub use self::writer::{ENTRIES_MAX, Journal, JournalCounters};
 
 #[cfg(test)]
@@ -193,14 +195,14 @@ pub fn replay<M: Machine>(journal: impl BufRead, mut out: impl Write) -> Result<
             }
             entry => entry?,
         };
-        out.write_all(b"> ").map_err(JournalError::Write)?;
-        out.write_all(lines.line.trim_ascii_end())
-            .map_err(JournalError::Write)?;
-        writeln!(out).map_err(JournalError::Write)?;
+        // It may be read at a terminal.
+        let shown = |json: &str| for_terminals(json, LogFormat::Json);
+        let input_line = shown(&String::from_utf8_lossy(lines.line.trim_ascii_end()));
+        writeln!(out, "> {input_line}").map_err(JournalError::Write)?;
         replayed.inputs += 1;
         for action in machine.step(now, input) {
             let action = serde_json::to_string(&action).map_err(|error| JournalError::Write(error.into()))?;
-            writeln!(out, "< {action}").map_err(JournalError::Write)?;
+            writeln!(out, "< {}", shown(&action)).map_err(JournalError::Write)?;
             replayed.actions += 1;
         }
     }

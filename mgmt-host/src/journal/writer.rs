@@ -27,7 +27,7 @@ pub struct Journal<I> {
 }
 
 /// What became of a journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JournalCounters {
     /// Entries written.
     pub written: u64,

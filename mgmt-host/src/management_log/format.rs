@@ -1,6 +1,7 @@
 //! Zeek's ASCII log format (`logging/writers/ascii/Ascii.cc`, `threading/formatters/Ascii.cc`, `Desc.cc`), for the one
 //! record that the management log has.
 
+use broker_codec::data::is_hostile;
 use jiff::{Timestamp, tz::TimeZone};
 
 use mgmt_api::Level;
@@ -107,8 +108,9 @@ fn escape_piece(out: &mut Vec<u8>, piece: &[u8]) {
     }
 }
 
+/// DIFFERENCE(log-format-characters): Zeek writes characters that reorder or hide text as they are.
 fn is_shown(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}')
+    !is_hostile(c) && !matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}')
 }
 
 fn escape_byte(out: &mut Vec<u8>, byte: u8) {
@@ -171,6 +173,7 @@ mod tests {
         assert_eq!(message("ü\n"), "\\xc3\\xbc\\x0a");
         assert_eq!(message("ü\t\n"), "ü\\x09\\x0a");
         assert_eq!(message("\u{e000}"), "\\xee\\x80\\x80");
+        assert_eq!(message("a\u{202e}b"), "a\\xe2\\x80\\xaeb");
         assert_eq!(message("\u{85}"), "\\xc2\\x85");
         assert_eq!(message("\u{fffd}"), "\\xef\\xbf\\xbd");
     }

@@ -22,6 +22,7 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
 
 use self::file::LogFile;
 use mgmt_api::Level;
@@ -42,7 +43,7 @@ pub struct ManagementLog {
 }
 
 /// What became of the lines so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LogCounters {
     /// Written.
     pub written: u64,

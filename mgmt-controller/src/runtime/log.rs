@@ -1,0 +1,125 @@
+//! What is written about what happens: the management log, and standard error for operators.
+
+use broker_codec::data::ZeekString;
+use jiff::Timestamp;
+use mgmt_api::{AgentMessage, MESSAGE_BYTES_MAX, State};
+use mgmt_host::log::Sum;
+use tokio::time::Instant;
+use tracing::field::display;
+
+use super::Runtime;
+use crate::{
+    core::{Input, Level, Slot},
+    store::{Restored, Store},
+};
+
+impl Runtime {
+    /// Whether what an input causes may be logged: what one sender asks of one kind is limited.
+    pub(super) fn may_be_logged(&mut self, input: &Input) -> bool {
+        let (sender, kind) = match input {
+            Input::Request { client, request } => (client.clone(), request.kind().request_event()),
+            Input::Agent { peer, message, .. } => (self.native.describe(*peer), message.event_name()),
+            _ => return true,
+        };
+        self.limiter.admit(Instant::now().into_std(), &sender, kind, kind)
+    }
+
+    pub(super) fn log_sums(&self, sums: Vec<Sum>) {
+        for sum in sums {
+            tracing::info!("{sum}");
+            self.log.write(Timestamp::now(), Level::Info, &sum.to_string());
+        }
+    }
+
+    pub(super) fn log(&self, time: Timestamp, level: Level, reqid: Option<&ZeekString>, message: &str) {
+        if self.quiet {
+            return;
+        }
+        let reqid = reqid.map(display);
+        match level {
+            Level::Debug | Level::Info => tracing::debug!(reqid, "{message}"),
+            Level::Warning => tracing::warn!(reqid, "{message}"),
+            Level::Error => tracing::error!(reqid, "{message}"),
+        }
+        self.log.write(time, level, message);
+    }
+}
+
+/// See [`crate::core::Action::Report`].
+pub(super) fn report_to_operator(level: Level, message: &str) {
+    match level {
+        Level::Debug => tracing::debug!("{message}"),
+        Level::Info => tracing::info!("{message}"),
+        Level::Warning => tracing::warn!("{message}"),
+        Level::Error => tracing::error!("{message}"),
+    }
+}
+
+/// Tells what has happened at an instance.
+pub(super) fn tell(news: &AgentMessage) {
+    let about = |node: &ZeekString, msg: &ZeekString| {
+        let msg = msg.excerpt(MESSAGE_BYTES_MAX);
+        if node.is_empty() || msg.to_string().contains(&node.to_string()) {
+            msg.to_string()
+        } else {
+            format!("{node}: {msg}")
+        }
+    };
+    match news {
+        AgentMessage::Change {
+            instance,
+            n,
+            old,
+            new,
+            ..
+        } => match new {
+            State::Crashed | State::Failed | State::Unknown => {
+                tracing::warn!("{instance}: {} {old} -> {new}", n.name);
+            }
+            _ => tracing::info!("{instance}: {} {old} -> {new}", n.name),
+        },
+        AgentMessage::Error { instance, msg, node } => tracing::warn!("{instance}: {}", about(node, msg)),
+        AgentMessage::Log { instance, msg, node } => tracing::info!("{instance}: {}", about(node, msg)),
+        _ => {}
+    }
+}
+
+/// Says what the store held.
+pub(super) fn report(store: &Store, restored: &Restored) {
+    let held = |slot| {
+        restored
+            .configurations
+            .get(slot)
+            .map(|configuration| configuration.id.to_string())
+    };
+    tracing::info!(
+        path = %store.path().display(),
+        staged = held(Slot::Staged),
+        ready = held(Slot::Ready),
+        deployed = held(Slot::Deployed),
+        "opened the configuration store"
+    );
+    if restored.broker_version.is_none() {
+        let dir = store.path().parent().unwrap_or(store.path()).display();
+        tracing::warn!(
+            "no earlier state in {dir}, starting empty. If there should be one, look at the name, --state-dir and --zeek-prefix"
+        );
+    }
+    for slot in &restored.adopted {
+        tracing::info!(%slot, id = held(*slot), "adopted a configuration that another controller wrote");
+    }
+    for row in &restored.unreadable {
+        tracing::warn!(
+            slot = row.slot.map(|slot| slot.to_string()),
+            key = %row.key.escape_ascii(),
+            reason = row.reason,
+            "ignored a row of the configuration store that cannot be read; it stays in the file"
+        );
+    }
+    if let Some(error) = &restored.not_writable {
+        tracing::error!(
+            error,
+            "the configuration store cannot be written, staging will fail"
+        );
+    }
+}
