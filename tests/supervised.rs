@@ -214,6 +214,27 @@ fn a_supervisor_that_is_killed_is_started_again_with_its_nodes_and_clients_hear_
     agent.stop();
 }
 
+#[test]
+fn the_message_about_a_node_that_is_killed_says_what_ended_it() {
+    let runtime = runtime();
+    let host = Host::new();
+    let agent = host.start(&[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_all_succeed(&controlling.deploy("c1", &["one"]), 1);
+    let [node] = pids(&controlling.nodes().expect("nodes"))[..] else {
+        panic!("there is one node");
+    };
+    kill_process(node, Signal::KILL).expect("it runs");
+    controlling.hear_states(&["one"], State::Crashed);
+    controlling.hear_states(&["one"], State::Running);
+    let log = agent.stop();
+    let told = log.lines().find(|line| line.contains("node one ended"));
+    let told = told.unwrap_or_else(|| panic!("its end is not told: {log}"));
+    assert!(told.contains("ended: signal 9 (SIGKILL)"), "{told}");
+    assert!(told.contains("restart 1 since "), "{told}");
+}
+
 /// What a Supervisor wants its records to look like depends on its Zeek, and it has no nodes to show it by.
 #[test]
 fn a_zeek_that_is_replaced_meanwhile_is_told_what_it_understands() {

@@ -19,4 +19,20 @@ redef SupervisorControl::enable_listen = T;
 redef SupervisorControl::topic_prefix = "@CONTROL_TOPIC@";
 redef Broker::default_listen_address = "@ADDRESS@";
 
+module MgmtAgent;
+
+export {
+	## A line about a node that has ended by itself: with which exit status, or by which signal.
+	global node_end: event(text: string);
+}
+
+# Zeek says this on standard error alone.
+event reporter_error(t: time, msg: string, location: string)
+	{
+	if ( starts_with(msg, "Supervised node '") )
+		Broker::publish(Management::Supervisor::topic_prefix, MgmtAgent::node_end, msg);
+	}
+
+module GLOBAL;
+
 @endif

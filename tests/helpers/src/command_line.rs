@@ -14,6 +14,9 @@ pub(crate) const SIMULATION_OPTION: &str = "--simulation";
 /// The option by which a node starts a process that outlives it.
 pub(crate) const LINGER_OPTION: &str = "--stand-in-linger";
 
+/// The event of an agent's script for the Supervisor about the end of a node.
+pub(crate) const NODE_END: &str = "MgmtAgent::node_end";
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Invocation {
@@ -32,6 +35,8 @@ pub(crate) struct CommandLine {
     pub(crate) scripts: Vec<String>,
     /// Whether it has [`SIMULATION_OPTION`].
     pub(crate) simulation: bool,
+    /// Whether a script passes on what the Supervisor says about ends of nodes, as that of an agent does which starts it.
+    pub(crate) tells_ends: bool,
     settings: BTreeMap<String, String>,
 }
 
@@ -113,6 +118,7 @@ impl CommandLine {
         let Ok(text) = fs::read_to_string(script) else {
             return;
         };
+        self.tells_ends |= text.contains(NODE_END);
         for line in text.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("@load ") {
                 self.scripts.push(name.trim().to_owned());

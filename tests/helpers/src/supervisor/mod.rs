@@ -18,7 +18,7 @@ mod table;
 use std::{io, process};
 
 use broker_codec::{
-    Topic, TopicTooLong,
+    Data, Topic, TopicTooLong,
     data::{DataError, ZeekString},
     zeek::Event,
 };
@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::{
     Program, Release, SupervisorBehaviour,
-    command_line::{CommandLine, CommandLineError, variable},
+    command_line::{CommandLine, CommandLineError, NODE_END, variable},
     complain, print,
 };
 use outputs::Outputs;
@@ -93,6 +93,7 @@ struct Supervisor {
     handle: EndpointHandle,
     topic: String,
     shim_topic: String,
+    tells_ends: bool,
     /// Whether it is one that answers.
     answers: bool,
     requests: u64,
@@ -156,6 +157,7 @@ impl Supervisor {
             endpoint,
             topic,
             shim_topic: command_line.text_or("Management::Supervisor::topic_prefix", topics::SUPERVISOR_SHIM),
+            tells_ends: command_line.tells_ends,
             answers,
             requests: 0,
             table: Table::default(),
@@ -326,7 +328,17 @@ impl Supervisor {
 
     async fn notice(&mut self, notice: Notice) -> Result<(), SupervisorError> {
         match notice {
-            Notice::Trouble(text) => complain(&format!("error: {text}")),
+            Notice::Trouble(text) => {
+                complain(&format!("error: {text}"));
+                if self.tells_ends && text.starts_with("Supervised node '") {
+                    let event = Event {
+                        name: NODE_END.into(),
+                        args: vec![Data::String(text.as_str().into())],
+                        metadata: None,
+                    };
+                    self.publish(&self.shim_topic, event).await?;
+                }
+            }
             Notice::Line { node, stream, line } => self.outputs.line(&node, stream, line),
             Notice::Started { node, directory, pid } => {
                 self.table.started(&node, pid);
