@@ -127,6 +127,7 @@ impl Agent {
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
                 self.node_dispatched(&mut turn, &reqid, result);
             }
+            Input::NodeSilent { node, reason } => self.node_silent(&mut turn, &node, &reason),
             Input::Supervisor(report) => self.report(&mut turn, report),
             Input::DirectoryFailed { path, reason } => {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));

@@ -14,7 +14,10 @@ mod controllers;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use broker_codec::{
     Data, EndpointId,
@@ -111,6 +114,13 @@ pub enum Input {
     },
     /// A peering has ended.
     PeerLost {
+        /// Whose.
+        peer: EndpointId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A peering has ended, as the peer has said nothing, or taken nothing, for too long.
+    PeerSilent {
         /// Whose.
         peer: EndpointId,
         /// Why, in words.
@@ -216,6 +226,8 @@ pub struct BrokerAgent {
     controllers: Controllers,
     /// The Supervisor's peering, while there is one.
     supervisor_peer: Option<EndpointId>,
+    /// Which peers are nodes of this instance, by their latest hello.
+    node_peers: BTreeMap<EndpointId, ZeekString>,
     now: Now,
 }
 
@@ -234,6 +246,7 @@ impl BrokerAgent {
             controllers: Controllers::new(settings.clone()),
             settings,
             supervisor_peer: None,
+            node_peers: BTreeMap::new(),
             now: Now::START,
         }
     }
@@ -281,7 +294,9 @@ impl BrokerAgent {
                     peer: format!("{peer} at {address}"),
                 })
             }
-            Input::PeerLost { peer, reason } if self.supervisor_peer == Some(peer) => {
+            Input::PeerLost { peer, reason } | Input::PeerSilent { peer, reason }
+                if self.supervisor_peer == Some(peer) =>
+            {
                 self.supervisor_peer = None;
                 Inner::Supervisor(zeek::Input::Disconnected { reason })
             }
@@ -294,7 +309,15 @@ impl BrokerAgent {
             // The agent does not mind: controllers come back, and of nodes the Supervisor tells.
             Input::PeerLost { peer, .. } => {
                 self.controllers.lost(peer);
+                self.node_peers.remove(&peer);
                 Inner::Agent(input::Input::Tick)
+            }
+            Input::PeerSilent { peer, reason } => {
+                self.controllers.lost(peer);
+                Inner::Agent(match self.node_peers.remove(&peer) {
+                    Some(node) => input::Input::NodeSilent { node, reason },
+                    None => input::Input::Tick,
+                })
             }
             Input::Tick => Inner::Agent(input::Input::Tick),
             Input::Message { peer, topic, data } => {
@@ -386,11 +409,22 @@ impl BrokerAgent {
                     }
                 } else {
                     let message: NodeMessage = event.parse().map_err(readable)?;
+                    if let NodeMessage::Hello { node } = &message {
+                        self.node_has_peer(peer, node);
+                    }
                     input::Input::Node(message)
                 };
                 Ok(Inner::Agent(input))
             })
             .collect()
+    }
+
+    /// A node of this instance is that peer, and no earlier one.
+    fn node_has_peer(&mut self, peer: EndpointId, node: &ZeekString) {
+        self.node_peers.retain(|_, known| known != node);
+        if self.agent.nodes.contains_key(node) {
+            self.node_peers.insert(peer, node.clone());
+        }
     }
 
     /// Has the machines take an input in, and what they tell each other because of it.

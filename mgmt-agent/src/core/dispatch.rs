@@ -89,9 +89,32 @@ impl Agent {
             return;
         }
         results.push(result);
-        if !awaited.is_empty() {
-            return;
+        if awaited.is_empty() {
+            self.finish_dispatch(turn, id, key);
         }
+    }
+
+    /// A node will not answer what it was asked.
+    pub(super) fn node_does_not_answer(&mut self, turn: &mut Turn, node: &ZeekString, why: &str) {
+        for (id, reqid) in self.dispatches.clone() {
+            let failed = ResultRecord {
+                node: Some(node.clone()),
+                ..self.failure(reqid.clone(), why)
+            };
+            let key = Key(KIND, reqid);
+            if let Some(Pending::Dispatch { awaited, results, .. }) = self.requests.get_mut(&key)
+                && awaited.remove(node)
+            {
+                results.push(failed);
+                if awaited.is_empty() {
+                    self.finish_dispatch(turn, &id, key);
+                }
+            }
+        }
+    }
+
+    /// All nodes have answered, or will not.
+    fn finish_dispatch(&mut self, turn: &mut Turn, id: &ZeekString, key: Key) {
         self.dispatches.remove(id);
         if let Some(Pending::Dispatch { results, .. }) = self.requests.remove(&key) {
             self.respond(turn, KIND, key.1, results, Logged::Pending);
@@ -133,7 +156,10 @@ impl Agent {
 
     /// Why a node is not asked.
     fn why_not_asked(&self, name: &ZeekString) -> ZeekString {
-        match &self.unavailable {
+        let own = self.nodes.get(name);
+        let silent = own.filter(|own| own.node.state == State::Unknown);
+        let trouble = silent.and_then(|own| own.trouble.as_ref());
+        match self.unavailable.as_ref().or(trouble) {
             Some(reason) => format!("cluster node {name} not in running state: {reason}").into(),
             None => [b"cluster node ", name.as_bytes(), b" not in running state"]
                 .concat()

@@ -34,6 +34,13 @@ pub enum Input {
     },
     /// What a cluster node tells, on the topic of nodes.
     Node(NodeMessage),
+    /// The peering with a cluster node has ended, as the node has said nothing, or taken nothing, for too long.
+    NodeSilent {
+        /// The node's name.
+        node: ZeekString,
+        /// Why, in words.
+        reason: String,
+    },
     /// What the Supervisor tells.
     Supervisor(Report),
     /// A directory of [`super::Action::MakeDirectory`] cannot be created.

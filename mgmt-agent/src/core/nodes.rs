@@ -16,7 +16,7 @@ const REVIVAL_MIN: Duration = Duration::from_millis(500);
 ///
 /// ```text
 ///   (created)     --> PENDING --hello--> RUNNING     STOPPED: destroyed, on its way out of the table
-///   refused       --> FAILED                         UNKNOWN: the Supervisor cannot be reached
+///   refused       --> FAILED                         UNKNOWN: the Supervisor cannot be reached, or the node is silent
 ///   started again, unasked --> CRASHED --hello--> RUNNING
 ///   restarted     --> PENDING
 /// ```
@@ -166,6 +166,25 @@ impl Agent {
         }
         self.set_state(turn, name, State::Running);
         self.node_came_up(turn, name);
+    }
+
+    /// A node that runs does not answer its agent any more. The peering has ended: it is told to be up again when it has connected
+    /// anew. One that is being restarted, or has ended, is silent for that reason.
+    pub(super) fn node_silent(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
+        let running = self
+            .nodes
+            .get_mut(name)
+            .filter(|own| own.node.state == State::Running);
+        let Some(own) = running else {
+            return;
+        };
+        let pid = own.pid.map(|pid| format!(", PID {pid},")).unwrap_or_default();
+        let message = format!("node {name} is silent: {reason}; its process{pid} may be stopped or hang");
+        own.trouble = Some(message.clone());
+        turn.warning(message.clone());
+        self.note(turn, message.clone().into(), name.clone());
+        self.set_state(turn, name, State::Unknown);
+        self.node_does_not_answer(turn, name, &message);
     }
 
     /// A node was started, as it was to be or because it had ended.

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString, zeek::Event};
+use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString, peering::PeeringEnd, zeek::Event};
 use broker_endpoint::{
-    Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
-    PeeringError, PublishError,
+    Credit, EndReason, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress,
+    PeerInfo, PeeringError, PublishError,
 };
 use mgmt_api::topics;
 use mgmt_host::{
@@ -121,7 +121,7 @@ impl Native {
                 }
                 EndpointEvent::PeerAdded(peer) => self.added(&peer),
                 EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
-                    self.lost(&peer, with_causes(&reason))
+                    self.lost(&peer, &reason)
                 }
                 EndpointEvent::PeerUnavailable { address, error, .. } => {
                     self.unavailable(&address, &error);
@@ -229,12 +229,18 @@ impl Native {
         }
     }
 
-    fn lost(&mut self, peer: &PeerInfo, reason: String) -> Input {
+    fn lost(&mut self, peer: &PeerInfo, end: &EndReason) -> Input {
+        let reason = with_causes(end);
         let PeerInfo { id, address, .. } = peer;
         let refused = self.peers.remove(id).map_or(0, |peer| peer.refused);
         let role = self.role(peer.dialled.as_ref());
         tracing::info!(peer = %id, role, %address, refused, reason, "peer disconnected");
-        Input::PeerLost { peer: *id, reason }
+        match end {
+            EndReason::Ended(PeeringEnd::Silent { .. }) | EndReason::Stuck { .. } => {
+                Input::PeerSilent { peer: *id, reason }
+            }
+            _ => Input::PeerLost { peer: *id, reason },
+        }
     }
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {

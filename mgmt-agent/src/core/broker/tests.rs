@@ -1,6 +1,10 @@
 use std::time::Duration;
 
-use mgmt_api::{AgentMessage, NodeOutputs, ResultRecord, SequentialIds, SupervisorMessage};
+use broker_codec::data::Set;
+use mgmt_api::{
+    AgentMessage, ClusterRole, Configuration, NodeOutputs, ResultRecord, SequentialIds, State,
+    SupervisorMessage,
+};
 
 use super::*;
 
@@ -213,6 +217,154 @@ fn a_supervisor_that_comes_back_with_another_id_is_the_supervisor() {
         reason: "late".into(),
     });
     assert_eq!(published(&late), []);
+}
+
+/// A node that runs, as it has said hello from its peer.
+fn with_node() -> Driven {
+    let mut driven = Driven::new();
+    driven.step(Input::Installed {
+        layout: Some(SupervisorLayout::V7_0),
+    });
+    driven.added(SUPERVISOR);
+    driven.added(CONTROLLER);
+    driven.added(NODE);
+    let mut config = Configuration {
+        id: "c1".into(),
+        ..Configuration::default()
+    };
+    config.instances.insert(mgmt_api::Instance {
+        name: "a".into(),
+        host: LOCALHOST,
+        listen_port: None,
+    });
+    config.nodes.insert(mgmt_api::Node {
+        name: "worker-1".into(),
+        instance: "a".into(),
+        role: ClusterRole::Worker,
+        state: State::Pending,
+        p: None,
+        scripts: None,
+        options: None,
+        interface: Some("lo".into()),
+        cpu_affinity: None,
+        env: BTreeMap::new(),
+        metrics_port: None,
+    });
+    let deploy = AgentRequest::Deploy {
+        reqid: "r1".into(),
+        config,
+        force: false,
+    };
+    driven.hears(CONTROLLER, AGENT_TOPIC, &deploy);
+    let status = mgmt_api::SupervisorResponse::Status {
+        reqid: "#1".into(),
+        result: mgmt_api::SupervisorStatus::default(),
+    };
+    driven.hears(SUPERVISOR, "zeek/supervisor/status_response/#1", &status);
+    let hello = NodeMessage::Hello {
+        node: "worker-1".into(),
+    };
+    driven.hears(NODE, topics::NODE, &hello);
+    let nodes = &driven.agent.agent.nodes;
+    assert_eq!(nodes.len(), 1);
+    assert!(nodes.values().all(|own| own.node.state == State::Running));
+    driven
+}
+
+const AGENT_TOPIC: &str = "zeek/management/agent/a";
+
+fn warnings(actions: &[Action]) -> Vec<&str> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Log {
+                level: Level::Warning,
+                message,
+                ..
+            } => Some(message.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The errors of the results of dispatches among these actions.
+fn dispatch_errors(actions: &[Action]) -> Vec<String> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Publish { event, .. } => event.parse().ok(),
+            _ => None,
+        })
+        .filter_map(|message| match message {
+            AgentMessage::NodeDispatch { results, .. } => Some(results),
+            _ => None,
+        })
+        .flatten()
+        .map(|result| result.error.unwrap().to_string())
+        .collect()
+}
+
+#[test]
+fn a_node_that_goes_silent_is_named_and_no_longer_waited_for() {
+    let mut driven = with_node();
+    let ask = |reqid: &str| AgentRequest::NodeDispatch {
+        reqid: reqid.into(),
+        action: vec!["get_id_value".into(), "X".into()],
+        nodes: Set::default(),
+    };
+    let asked = driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r2"));
+    assert_eq!(dispatch_errors(&asked), Vec::<String>::new());
+    let silent = driven.step(Input::PeerSilent {
+        peer: NODE,
+        reason: "peer was silent for 30 s".into(),
+    });
+    let told = "node worker-1 is silent: peer was silent for 30 s; its process may be stopped or hang";
+    assert_eq!(warnings(&silent), [told]);
+    assert_eq!(dispatch_errors(&silent), [told]);
+    let at_once = dispatch_errors(&driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r3")));
+    assert_eq!(
+        at_once,
+        [format!("cluster node worker-1 not in running state: {told}")]
+    );
+    // Back.
+    driven.added(NODE);
+    let hello = NodeMessage::Hello {
+        node: "worker-1".into(),
+    };
+    let back = driven.hears(NODE, topics::NODE, &hello);
+    assert_eq!(warnings(&back), Vec::<&str>::new());
+    let told = back.iter().any(
+        |action| matches!(action, Action::Log { message, .. } if message == "node worker-1 is up again"),
+    );
+    assert!(told, "{back:?}");
+    assert_eq!(
+        dispatch_errors(&driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r4"))),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn only_silence_of_a_node_that_runs_is_a_warning() {
+    let gone = Input::PeerLost {
+        peer: NODE,
+        reason: "connection closed by the peer".into(),
+    };
+    let silent = Input::PeerSilent {
+        peer: NODE,
+        reason: "peer was silent for 30 s".into(),
+    };
+    // It has ended, or was ended: the Supervisor tells.
+    let mut driven = with_node();
+    assert_eq!(driven.step(gone), []);
+    assert_eq!(driven.step(silent.clone()), []);
+    // It is being restarted.
+    let mut driven = with_node();
+    let restart = AgentRequest::Restart {
+        reqid: "r2".into(),
+        nodes: Set::default(),
+    };
+    driven.hears(CONTROLLER, AGENT_TOPIC, &restart);
+    assert_eq!(driven.step(silent), []);
 }
 
 #[test]
