@@ -20,6 +20,7 @@ use crate::support::{
     limit::Limit,
     relay::Relay,
     session::{Session, stage_request},
+    websocket::Client,
     zeek_client::ZeekClient,
 };
 
@@ -110,8 +111,9 @@ impl Scene {
             msg: "that is all".into(),
             node: "".into(),
         };
+        let mut observer = Client::observing(self.controller.websocket());
         self.agent(name).say(&self.runtime, &said);
-        while *self.session.response().reqid() != "notify_log" {}
+        observer.text_about("that is all");
     }
 
     /// Ends the controller and returns its log.
@@ -276,7 +278,7 @@ fn an_agent_that_does_not_even_answer_the_welcome_makes_a_deployment_time_out() 
         ["  no active cluster deployment"]
     );
     let log = scene.end();
-    assert!(!log.contains("welcomes_repeated: 0"), "{log}");
+    assert!(!log.contains("\"welcomes_repeated\":0"), "{log}");
 }
 
 /// An agent that says this instead of an answer to requests of clients.
@@ -417,7 +419,7 @@ fn answers_of_another_kind_or_to_a_question_that_nobody_asked_answer_nothing() {
         );
     }
     let log = scene.end();
-    assert!(log.contains("answers_ignored: 3"), "{log}");
+    assert!(log.contains("\"answers_ignored\":3"), "{log}");
 }
 
 #[test]
@@ -436,7 +438,7 @@ fn what_is_answered_twice_is_passed_on_once() {
     }
     let log = scene.end();
     // The welcome, too.
-    assert!(log.contains("answers_ignored: 5"), "{log}");
+    assert!(log.contains("\"answers_ignored\":5"), "{log}");
 }
 
 #[test]
@@ -460,7 +462,7 @@ fn an_answer_that_comes_after_the_time_out_comes_to_nothing() {
     scene.heard("late");
     assert_eq!(scene.others_until_now(&request), 0);
     let log = scene.end();
-    assert!(log.contains("answers_ignored: 1"), "{log}");
+    assert!(log.contains("\"answers_ignored\":1"), "{log}");
 }
 
 #[test]
@@ -548,8 +550,8 @@ fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() 
         "{log}"
     );
     assert!(log.contains("which speaks for no instance"), "{log}");
-    assert!(log.contains("hellos_refused: 1"), "{log}");
-    assert!(log.contains("agent_messages_refused: 1"), "{log}");
+    assert!(log.contains("\"hellos_refused\":1"), "{log}");
+    assert!(log.contains("\"agent_messages_refused\":1"), "{log}");
 }
 
 /// The name of one begins that of the other, and so do their topics.

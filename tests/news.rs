@@ -185,7 +185,7 @@ fn news_of_agents_are_logged_counted_and_passed_on_to_those_alone_who_subscribe_
     ] {
         assert!(management_log.contains(line), "{line}: {management_log}");
     }
-    for counted in ["agent_changes: 1", "agent_logs: 1"] {
+    for counted in ["\"agent_changes\":1", "\"agent_logs\":1"] {
         assert!(remains.stderr.contains(counted), "{counted}: {}", remains.stderr);
     }
 }

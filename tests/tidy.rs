@@ -50,6 +50,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "if-addrs",
             "openssl",
             "rustix",
+            "serde",
             "socket2",
             "thiserror",
             "tikv-jemallocator",

@@ -1,0 +1,408 @@
+//! Text from outside in every string field of every event of the API, over WebSocket and Broker, at running daemons: no log in any
+//! format has a line that such a text made, a character that drives a terminal, or a line without bound.
+
+use std::{fs, process::Command, sync::Arc};
+
+use broker_codec::{
+    Data, Topic, binary,
+    data::{EnumValue, Set, Table, ZeekString, is_hostile},
+    json::DataMessage,
+    zeek::Event,
+};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
+use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, topics};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    cluster::{Daemon, agent_binary},
+    controller::{Controller, binary},
+    limit::{Limit, output_of},
+    native::{NativeClient, data_of},
+    websocket::{CONTROLLER_TOPIC, Client, request},
+    workspace_root,
+};
+
+/// What would make a line of its own, clear a screen, end a text, or reverse what follows.
+const HOSTILE: &str =
+    "x\r\n2026-11-28T00:00:00.000000Z ERROR forged: \u{1b}[2J\0\t\u{7f}\u{202e}\u{9b}2J\u{2028}y";
+/// How long a line of a log may be: more than the longest field with all of it escaped.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+const LONG: usize = 64 * 1024;
+const AGENT: &str = "agent-1";
+
+/// The texts: a short one, and one of [`LONG`].
+fn texts() -> [ZeekString; 2] {
+    let mut long = HOSTILE.repeat(LONG / HOSTILE.len() + 1).into_bytes();
+    long.truncate(LONG);
+    [HOSTILE.into(), long.into()]
+}
+
+/// Every event of the API as Zeek 7.0 and later have it, of which another test says that none is missing.
+fn events() -> Vec<Event> {
+    let path = workspace_root().join("mgmt-api/tests/dialects/7.0.jsonl");
+    let text = fs::read_to_string(path).expect("it is in the repository");
+    let event = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let bytes = hex::decode(line["binary"].as_str().expect("hexadecimal")).expect("hexadecimal");
+        Event::from_data(binary::decode(&bytes).expect("a value")).expect("an event")
+    };
+    text.lines().map(event).collect()
+}
+
+/// The event with this text in the place of its name, and of each of its strings in turn. Where a field has none, there is one.
+fn variants(event: &Event, text: &ZeekString) -> Vec<Event> {
+    let mut all = vec![Event {
+        name: text.clone(),
+        ..event.clone()
+    }];
+    let mut at = 0;
+    loop {
+        let (mut left, mut changed) = (at, event.clone());
+        let mut found = false;
+        for argument in &mut changed.args {
+            *argument = replaced(argument, text, &mut left, &mut found);
+        }
+        if !found {
+            return all;
+        }
+        all.push(changed);
+        at += 1;
+    }
+}
+
+/// The value with a text in the place of the string that comes after so many others.
+fn replaced(data: &Data, text: &ZeekString, left: &mut usize, found: &mut bool) -> Data {
+    match data {
+        Data::String(_) | Data::EnumValue(_) | Data::None if *found => data.clone(),
+        Data::String(_) | Data::EnumValue(_) | Data::None if *left > 0 => {
+            *left -= 1;
+            data.clone()
+        }
+        Data::EnumValue(_) => {
+            *found = true;
+            Data::EnumValue(EnumValue(text.clone()))
+        }
+        Data::String(_) | Data::None => {
+            *found = true;
+            Data::String(text.clone())
+        }
+        Data::Vector(elements) => {
+            let mut each = |element| replaced(element, text, left, found);
+            Data::Vector(elements.iter().map(&mut each).collect())
+        }
+        Data::Set(elements) => {
+            let mut each = |element| replaced(element, text, left, found);
+            Data::Set(
+                Set::try_from(elements.iter().map(&mut each).collect::<Vec<_>>()).expect("no two alike"),
+            )
+        }
+        Data::Table(entries) => {
+            let mut each = |element: &Data| replaced(element, text, left, found);
+            let entries = entries.iter().map(|(key, value)| (each(key), each(value)));
+            Data::Table(Table::try_from(entries.collect::<Vec<_>>()).expect("no two alike"))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Asserts that a log is harmless: each line begins as one of its format.
+fn assert_harmless(what: &str, log: &str, is_line: impl Fn(&str) -> bool) {
+    assert!(!log.is_empty(), "{what}");
+    for line in log.lines() {
+        let start: String = line.chars().take(200).collect();
+        assert!(
+            !line.contains(|c| c != '\t' && is_hostile(c)),
+            "{what}: {start:?}"
+        );
+        assert!(is_line(line), "{what}: {start}");
+        assert!(
+            line.len() <= LINE_BYTES_MAX,
+            "{what}: {} bytes: {start}",
+            line.len()
+        );
+    }
+    assert!(log.contains("forged"), "{what} has nothing of it");
+}
+
+fn assert_standard_error_harmless(stderr: &str, format: &str) {
+    let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
+    assert_harmless(format, stderr, |line| {
+        if format == "json" {
+            return serde_json::from_str::<Value>(line).is_ok_and(|line| line["timestamp"].is_string());
+        }
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|level| levels.contains(&level))
+            && words.next().is_some_and(|target| target.ends_with(':'))
+    });
+}
+
+fn assert_management_log_harmless(log: &str) {
+    assert_harmless("management log", log, |line| {
+        line.starts_with('#') || line.split('\t').count() == 5
+    });
+}
+
+/// What a replay prints is for a terminal, but as long as what was recorded.
+fn assert_replay_harmless(replay: &mut Command) {
+    let child = replay
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it can be started");
+    let output = output_of(child, "the replay");
+    let printed = String::from_utf8(output.stdout).expect("JSON is text");
+    assert!(output.status.success() && printed.contains("forged"));
+    for line in printed.lines() {
+        let start: String = line.chars().take(200).collect();
+        assert!(!line.contains(is_hostile), "{start:?}");
+        assert!(
+            line.starts_with("> {") || line.starts_with("> \"") || line.starts_with("< {"),
+            "{start}"
+        );
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+}
+
+#[test]
+fn no_text_of_a_client_or_an_agent_gets_into_a_log_of_the_controller_as_it_is() {
+    for format in ["text", "json"] {
+        controller_hears_all(format);
+    }
+}
+
+fn controller_hears_all(format: &str) {
+    let runtime = runtime();
+    let home = Arc::new(TempDir::with_prefix("outside-").expect("a directory can be made"));
+    let arguments = [
+        "--name",
+        "controller",
+        "Broker::disable_ssl=T",
+        "Management::Log::level=Management::Log::DEBUG",
+        "--log-level",
+        "debug",
+        "--log-format",
+        format,
+        "--journal",
+        "journal",
+    ];
+    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let mut client = Client::subscribed(controller.websocket());
+    let (mut sent, mut hellos) = (0, 0);
+    for event in events() {
+        // A peer whose hellos are refused too often is disconnected.
+        let mut peer = runtime.block_on(native(&controller));
+        for text in texts() {
+            for variant in variants(&event, &text) {
+                sent += 1;
+                let sync = format!("sync-{sent}");
+                let message = DataMessage {
+                    topic: CONTROLLER_TOPIC.into(),
+                    data: variant.to_data(),
+                };
+                client.send_text(&message.encode().expect("it can be encoded"));
+                client.send_text(&request("get_instances_request", &sync, &[]));
+                client.text_about(&format!("\"{sync}\""));
+
+                let variant = with_id_of(&peer, variant);
+                hellos += usize::from(variant.name == "Management::Agent::API::notify_agent_hello");
+                runtime.block_on(async {
+                    for topic in [topics::CONTROLLER, "zeek/management/agent/agent-1"] {
+                        peer.publish(topic, &variant.to_data()).await;
+                    }
+                    let topic = [b"zeek/management/agent/", text.get(..1024).unwrap_or(&text)].concat();
+                    let topic = Topic::new(topic).expect("short enough");
+                    let handle = peer.endpoint.handle();
+                    handle.publish(topic, &variant.to_data()).await.expect("it lives");
+                    heard(&mut peer, &sync).await;
+                });
+            }
+        }
+    }
+    assert!(sent > 300 && hellos >= 4, "{sent}, {hellos}");
+    drop(client);
+    let remains = controller.stop();
+    assert_standard_error_harmless(&remains.stderr, format);
+    for (_, log) in &remains.management_logs {
+        assert_management_log_harmless(log);
+    }
+    assert_replay_harmless(
+        Command::new(binary())
+            .arg("replay")
+            .arg(home.path().join("journal")),
+    );
+}
+
+async fn native(controller: &Controller) -> NativeClient {
+    let mut config = EndpointConfig::default();
+    config.tls = TlsConfig::Off;
+    config.subscriptions = vec![Topic::from_static(topics::CONTROLLER)];
+    let mut endpoint = Endpoint::start(config).expect("the configuration is good");
+    let address = PeerAddress::from(controller.broker());
+    endpoint.handle().peer(address, None).await;
+    match Limit::new("the peering").of(endpoint.recv()).await {
+        Some(EndpointEvent::PeerAdded(_)) => NativeClient { endpoint },
+        other => panic!("expected a peering: {other:?}"),
+    }
+}
+
+/// A hello that names its own connection is heard, whatever name is in it.
+fn with_id_of(peer: &NativeClient, mut event: Event) -> Event {
+    if event.name == "Management::Agent::API::notify_agent_hello"
+        && let Some(id @ Data::String(_)) = event.args.get_mut(1)
+    {
+        *id = Data::String(peer.id().to_string().into());
+    }
+    event
+}
+
+/// Waits until the controller has heard everything before.
+async fn heard(peer: &mut NativeClient, sync: &str) {
+    let reqid = ZeekString::from(format!("native-{sync}"));
+    let request = ClientRequest::GetInstances { reqid: reqid.clone() };
+    peer.publish(topics::CONTROLLER, &data_of(&request)).await;
+    let limit = Limit::new("the answer to a native peer");
+    loop {
+        // Requests to the agent that it claims to be are among it.
+        let Some(EndpointEvent::Message(message)) = limit.of(peer.endpoint.recv()).await else {
+            panic!("the controller has closed the connection");
+        };
+        let event = Event::from_data(message.data).expect("an event");
+        if event
+            .parse()
+            .is_ok_and(|response: ClientResponse| *response.reqid() == reqid)
+        {
+            return;
+        }
+    }
+}
+
+#[test]
+fn no_text_of_a_controller_a_node_or_the_supervisor_gets_into_a_log_of_the_agent_as_it_is() {
+    for format in ["text", "json"] {
+        agent_hears_all(format);
+    }
+}
+
+fn agent_hears_all(format: &str) {
+    let runtime = runtime();
+    let home = TempDir::with_prefix("outside-").expect("a directory can be made");
+    let _within = runtime.enter();
+    let supervisor = endpoint();
+    let listening = runtime.block_on(supervisor.handle().listen("127.0.0.1", 0));
+    let address = listening.expect("a port is free")[0].to_string();
+    let ready_file = home.path().join("ready.json");
+    let mut command = Command::new(agent_binary());
+    command
+        .args(["--name", AGENT, "--state-dir", "state", "--spool-dir", "spool"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--supervisor",
+            &address,
+            "--controller",
+            "off",
+        ])
+        .args([
+            "--zeek-version",
+            "9.0.0",
+            "--journal",
+            "journal",
+            "Broker::disable_ssl=T",
+        ])
+        .args(["--log-level", "debug", "--log-format", format])
+        .args([
+            "Management::Log::level=Management::Log::DEBUG",
+            "Management::Agent::archive_logs=F",
+        ])
+        .arg("--zeek-prefix")
+        .arg(home.path())
+        .arg("--ready-file")
+        .arg(&ready_file)
+        .env_clear()
+        .current_dir(home.path());
+    let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
+    let mut peer = endpoint();
+    runtime.block_on(peer.handle().peer(PeerAddress::from(agent.broker()), None));
+    let mut sent = 0;
+    for event in events() {
+        for text in texts() {
+            for variant in variants(&event, &text) {
+                sent += 1;
+                let data = variant.to_data();
+                runtime.block_on(async {
+                    for topic in [
+                        "zeek/management/agent/agent-1",
+                        topics::NODE,
+                        topics::SUPERVISOR,
+                        topics::SUPERVISOR_SHIM,
+                    ] {
+                        for from in [&supervisor, &peer] {
+                            let topic = topic.try_into().expect("short enough");
+                            from.handle().publish(topic, &data).await.expect("it lives");
+                        }
+                    }
+                    welcomed(&mut peer, &format!("sync-{sent}")).await;
+                });
+            }
+        }
+    }
+    assert!(sent > 300, "{sent}");
+    let stderr = agent.stop();
+    assert_standard_error_harmless(&stderr, format);
+    let queue = fs::read_dir(home.path().join("spool/log-queue")).expect("the log was rotated");
+    for log in queue {
+        let log = log.expect("a directory can be read").path();
+        assert_management_log_harmless(&fs::read_to_string(log).expect("a log is text"));
+    }
+    assert_replay_harmless(
+        Command::new(agent_binary())
+            .arg("replay")
+            .arg(home.path().join("journal")),
+    );
+}
+
+fn endpoint() -> Endpoint {
+    let mut config = EndpointConfig::default();
+    config.tls = TlsConfig::Off;
+    config.subscriptions = vec![Topic::from_static(topics::AGENT_PREFIX)];
+    Endpoint::start(config).expect("the configuration is good")
+}
+
+/// Waits until the agent has heard everything before, and is its controller's again.
+async fn welcomed(peer: &mut Endpoint, sync: &str) {
+    let request = AgentRequest::AgentWelcome { reqid: sync.into() };
+    let topic = Topic::from_static("zeek/management/agent/agent-1");
+    let limit = Limit::new(format_args!("the answer to {sync}"));
+    let mut asked = false;
+    loop {
+        if !asked {
+            let sent = peer.handle().publish(topic.clone(), &data_of(&request)).await;
+            sent.expect("it lives");
+            asked = true;
+        }
+        match limit.of(peer.recv()).await {
+            // What was sent before there was a peering went nowhere.
+            Some(EndpointEvent::PeerAdded(_)) => asked = false,
+            Some(EndpointEvent::Message(message)) => {
+                let event = Event::from_data(message.data).expect("an event");
+                if let Ok(AgentMessage::AgentWelcome { reqid, .. }) = event.parse()
+                    && reqid == sync
+                {
+                    return;
+                }
+            }
+            Some(_) => {}
+            None => panic!("the endpoint ended"),
+        }
+    }
+}
