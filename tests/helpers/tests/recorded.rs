@@ -139,7 +139,7 @@ fn first_node(status: &Event) -> (String, String) {
     let (name, node) = nodes.iter().next().expect("the agent is a node");
     let config = elements(&elements(node)[0]);
     let text = |data: &Data| match data {
-        Data::String(text) => text.to_string(),
+        Data::String(text) => text.to_str_lossy().into_owned(),
         other => panic!("{other:?} is not a string"),
     };
     let directory = config
@@ -151,7 +151,7 @@ fn first_node(status: &Event) -> (String, String) {
 
 fn text_or_empty(data: &Data) -> String {
     match data {
-        Data::String(text) => text.to_string(),
+        Data::String(text) => text.to_str_lossy().into_owned(),
         _ => String::new(),
     }
 }
