@@ -6,7 +6,10 @@ use broker_codec::{
 };
 use mgmt_api::{AgentRequest, Configuration, Instance};
 
-use super::{action::Action, controller::Controller, instances::target_of, requests::Key, turn::Turn};
+use super::{
+    action::Action, controller::Controller, instances::target_of, membership::Target, requests::Key,
+    turn::Turn,
+};
 
 impl Controller {
     /// At start: the instances of the deployed configuration are the cluster's.
@@ -33,24 +36,22 @@ impl Controller {
             let known = self.instances.wanted.get(&instance.name);
             if known.is_none_or(|before| target_of(before) != target_of(instance)) {
                 turn.debug(format!("adding instance {}", instance.name));
-                self.reach_out(turn, instance);
+                let dialled = self.reach_out(turn, instance);
+                self.instances.dialled.extend(dialled);
             }
         }
     }
 
-    fn reach_out(&mut self, turn: &mut Turn, instance: &Instance) {
-        if let Some(target) = target_of(instance)
-            && self.connect(turn, target)
-            && !self.instances.wanted.contains_key(&instance.name)
-        {
-            self.instances.dialled.insert(target);
-        }
+    /// Connects to an instance that listens, and welcomes it if its agent is there. Returns where to, if that was not connected to before.
+    fn reach_out(&mut self, turn: &mut Turn, instance: &Instance) -> Option<Target> {
+        let dialled = target_of(instance).filter(|target| self.connect(turn, *target));
         let name = &instance.name;
         if self.membership.agent(name).is_none() {
             turn.debug(format!("instance {name} not known to us, skipping"));
         } else if !self.instances.ready.contains(name) {
             self.welcome(turn, name);
         }
+        dialled
     }
 
     /// The instances that are gathered and not there yet.

@@ -29,6 +29,7 @@ transcript::transcripts!(
     deploy_clock,
     deploy_empty,
     deploy_empty_with_agents,
+    deploy_failed_move,
     deploy_moved_instance,
     deploy_restored,
     deploy_restored_empty,
