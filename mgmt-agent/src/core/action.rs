@@ -14,6 +14,8 @@ pub enum Action {
     Log {
         /// How important it is.
         level: Level,
+        /// The id of the controller's request that it is about; `None`: what the input is about.
+        reqid: Option<ZeekString>,
         /// The line's message. Names in it come from controllers and nodes: whatever they hold, it is one line.
         message: String,
     },

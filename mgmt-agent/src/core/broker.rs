@@ -167,7 +167,7 @@ pub enum Action {
     Log {
         /// How important it is.
         level: Level,
-        /// The id of the request or command that the input was about.
+        /// The id of the request or command that it is about: the controller's, if a request of one is behind it.
         reqid: Option<ZeekString>,
         /// The line's message. Whatever names it holds, it is one line.
         message: String,
@@ -228,6 +228,8 @@ pub struct BrokerAgent {
     supervisor_peer: Option<EndpointId>,
     /// Which peers are nodes of this instance, by their latest hello.
     node_peers: BTreeMap<EndpointId, ZeekString>,
+    /// The commands that the Supervisor is to carry out for requests: by the command's id, the request's.
+    commands: BTreeMap<ZeekString, ZeekString>,
     now: Now,
 }
 
@@ -247,6 +249,7 @@ impl BrokerAgent {
             settings,
             supervisor_peer: None,
             node_peers: BTreeMap::new(),
+            commands: BTreeMap::new(),
             now: Now::START,
         }
     }
@@ -435,7 +438,7 @@ impl BrokerAgent {
                 Inner::Agent(input) => self.agent_step(actions, &mut inputs, input),
                 Inner::Supervisor(input) => {
                     let reqid = match &input {
-                        zeek::Input::Event(event) => reqid_of(event).cloned(),
+                        zeek::Input::Event(event) => reqid_of(event).map(|id| self.request_of(id)),
                         _ => None,
                     };
                     self.supervisor_step(actions, &mut inputs, reqid.as_ref(), input);
@@ -445,17 +448,30 @@ impl BrokerAgent {
     }
 
     fn agent_step(&mut self, actions: &mut Vec<Action>, inputs: &mut VecDeque<Inner>, input: input::Input) {
-        let reqid = about(&input);
+        let reqid = about(&input).map(|id| self.request_of(id));
+        match &input {
+            input::Input::Supervisor(Report::Lost { .. } | Report::GivenUp { .. }) => self.commands.clear(),
+            input::Input::Supervisor(_) => drop(about(&input).and_then(|id| self.commands.remove(id))),
+            _ => {}
+        }
         for action in self.agent.step(self.now, input) {
             let action = match action {
                 action::Action::Supervise(command) => {
                     let id = command.id().clone();
-                    self.supervisor_step(actions, inputs, Some(&id), zeek::Input::Command(command));
+                    if let Some(reqid) = &reqid {
+                        self.commands.insert(id.clone(), reqid.clone());
+                    }
+                    let asked = reqid.as_ref().unwrap_or(&id);
+                    self.supervisor_step(actions, inputs, Some(asked), zeek::Input::Command(command));
                     continue;
                 }
-                action::Action::Log { level, message } => Action::Log {
+                action::Action::Log {
                     level,
-                    reqid: reqid.clone(),
+                    reqid: of_line,
+                    message,
+                } => Action::Log {
+                    level,
+                    reqid: of_line.or_else(|| reqid.clone()),
                     message,
                 },
                 action::Action::Publish { topic, event } => {
@@ -475,6 +491,12 @@ impl BrokerAgent {
             };
             actions.push(action);
         }
+    }
+
+    /// The id of the controller's request, where one of our own stands for it with the Supervisor or with nodes.
+    fn request_of(&self, id: &ZeekString) -> ZeekString {
+        let asked = self.commands.get(id).or_else(|| self.agent.dispatches.get(id));
+        asked.unwrap_or(id).clone()
     }
 
     /// What is told to nodes is the same in every dialect.
@@ -575,10 +597,10 @@ pub fn event_in(data: &Data) -> Option<(&ZeekString, &[Data])> {
 }
 
 /// The id of the request or command that an input is about.
-fn about(input: &input::Input) -> Option<ZeekString> {
+fn about(input: &input::Input) -> Option<&ZeekString> {
     match input {
-        input::Input::Request { request, .. } => Some(request.reqid().clone()),
-        input::Input::Node(NodeMessage::NodeDispatch { reqid, .. }) => Some(reqid.clone()),
+        input::Input::Request { request, .. } => Some(request.reqid()),
+        input::Input::Node(NodeMessage::NodeDispatch { reqid, .. }) => Some(reqid),
         input::Input::Supervisor(
             Report::Status { id, .. }
             | Report::Created { id, .. }
@@ -586,7 +608,7 @@ fn about(input: &input::Input) -> Option<ZeekString> {
             | Report::Destroyed { id, .. }
             | Report::Failed { id, .. }
             | Report::Late { id },
-        ) => Some(id.clone()),
+        ) => Some(id),
         _ => None,
     }
 }

@@ -8,7 +8,11 @@ use std::{
 use broker_codec::data::ZeekString;
 use mgmt_api::{AgentMessage, AgentRequest, ResultRecord, log::listed};
 
-use super::{agent::Agent, restart::restart_failure, turn::Turn};
+use super::{
+    agent::Agent,
+    restart::restart_failure,
+    turn::{Turn, about_request},
+};
 
 /// The requests that take time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +98,7 @@ impl Agent {
     /// seconds of 5.
     pub(super) fn expire(&mut self, turn: &mut Turn) {
         while let Some((Key(kind, reqid), pending)) = self.requests.pop_expired(turn.now) {
-            turn.info(format!("request {reqid} timed out"));
+            turn.push(about_request(&reqid, format!("request {reqid} timed out")));
             match pending {
                 Pending::Deployment => self.deployment_timed_out(turn, reqid),
                 Pending::Status => self.respond_without_status(turn, reqid, TIMED_OUT),
@@ -154,8 +158,12 @@ impl Agent {
             Logged::Pending => format!("[request {reqid} pending, results: {results_text}]"),
             Logged::Id(why) => format!("{reqid}, {why}"),
         };
+        let about = reqid.clone();
         let message = kind.response(reqid, results);
-        turn.info(format!("tx {} {text}", message.event_name()));
+        turn.push(about_request(
+            &about,
+            format!("tx {} {text}", message.event_name()),
+        ));
         self.tell(turn, message);
     }
 }

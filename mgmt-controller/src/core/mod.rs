@@ -9,7 +9,7 @@
 //!
 //! An agent is a native peer that said hello; from then on it speaks for its instance, and no other peer does
 //! ([`membership`]). Wanted instances are welcomed, and ready when they have answered ([`agents`]). When all are ready,
-//! the configuration is stored as the deployed one, then handed out, and the answers are collected ([`deploy`]); that
+//! the configuration is stored as the deployed one, then handed out, and the answers are collected ([`deployment`]); that
 //! the deployed one is handed out again to agents that return is the same thing without a client.
 //!
 //! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use broker_codec::data::Set;
 use mgmt_api::{
     AgentMessage, ClusterRole, Configuration, NodeOutputs, ResultRecord, SequentialIds, State,
-    SupervisorMessage,
+    SupervisorMessage, SupervisorResponse, SupervisorStatus,
 };
 
 use super::*;
@@ -101,8 +101,8 @@ fn requests_reach_the_supervisor_and_its_failures_the_controller() {
         Action::Log { reqid, .. } => Some(reqid.clone().unwrap().to_string()),
         _ => None,
     });
-    // The controller's id, then that of the command.
-    assert_eq!(logged.collect::<Vec<_>>(), ["r1", "#1"]);
+    // Both lines are about the controller's request, whatever the command's id is.
+    assert_eq!(logged.collect::<Vec<_>>(), ["r1", "r1"]);
 
     // Even if nobody has ticked in time: the reason that the Supervisor's machine gives comes before the time-out.
     driven.now = Now::from_start(Duration::from_secs(60));
@@ -123,6 +123,47 @@ fn requests_reach_the_supervisor_and_its_failures_the_controller() {
         error.contains("policy/frameworks/cluster/backend/broker"),
         "{error}"
     );
+}
+
+/// The lines about requests: what they say first, and the id that they are logged under.
+fn lines(actions: &[Action]) -> Vec<(String, Option<String>)> {
+    let line = |action: &Action| match action {
+        Action::Log { reqid, message, .. } => {
+            let message = message.replace("Management::Agent::API::", "");
+            let words = message.split(' ').take(2).collect::<Vec<_>>().join(" ");
+            Some((words, reqid.as_ref().map(ToString::to_string)))
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(line).collect()
+}
+
+#[test]
+fn every_line_about_a_request_has_its_id() {
+    let mut driven = Driven::new();
+    driven.added(CONTROLLER);
+    driven.added(SUPERVISOR);
+    let topic = "zeek/management/agent/a";
+    driven.hears(CONTROLLER, topic, &get_nodes("r1"));
+    let status = SupervisorResponse::Status {
+        reqid: "#1".into(),
+        result: SupervisorStatus::default(),
+    };
+    let answered = driven.hears(SUPERVISOR, "zeek/supervisor/status_response/#1", &status);
+    let r1 = Some("r1".to_owned());
+    let ids: Vec<_> = lines(&answered).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids, [r1.clone(), r1], "{answered:?}");
+
+    // Also if another one's message is what happens when its time is up.
+    driven.hears(CONTROLLER, topic, &get_nodes("r2"));
+    driven.now = Now::from_start(Duration::from_secs(3600));
+    let late = lines(&driven.hears(CONTROLLER, topic, &get_nodes("r3")));
+    let of = |id: &str| -> Vec<&str> {
+        let of_it = late.iter().filter(|(_, reqid)| reqid.as_deref() == Some(id));
+        of_it.map(|(words, _)| words.as_str()).collect()
+    };
+    assert!(of("r2").contains(&"tx get_nodes_response"), "{late:?}");
+    assert_eq!(of("r3")[0], "rx get_nodes_request", "{late:?}");
 }
 
 #[test]
@@ -204,7 +245,7 @@ fn a_supervisor_that_comes_back_with_another_id_is_the_supervisor() {
         "Management::Agent::API::notify_agent_hello"
     );
     // The old one has nothing to say any more.
-    let node_status = mgmt_api::SupervisorResponse::NodeStatus {
+    let node_status = SupervisorResponse::NodeStatus {
         node: "n".into(),
         pid: 1,
     };
@@ -256,9 +297,9 @@ fn with_node() -> Driven {
         force: false,
     };
     driven.hears(CONTROLLER, AGENT_TOPIC, &deploy);
-    let status = mgmt_api::SupervisorResponse::Status {
+    let status = SupervisorResponse::Status {
         reqid: "#1".into(),
-        result: mgmt_api::SupervisorStatus::default(),
+        result: SupervisorStatus::default(),
     };
     driven.hears(SUPERVISOR, "zeek/supervisor/status_response/#1", &status);
     let hello = NodeMessage::Hello {
