@@ -38,6 +38,9 @@ struct Told {
     running: BTreeMap<String, Running>,
     /// The controller's life.
     life: u64,
+    /// The controller was killed between storing a configuration without [`LISTENING`] and standing that one down, and a new one does not
+    /// connect to what is not in the cluster (docs/deployments.md).
+    untold: bool,
     /// Where each request of the controller is announced before it is answered.
     moments: Option<Sender<String>>,
 }
@@ -60,6 +63,9 @@ impl Shared {
         match request {
             AgentRequest::Deploy { config, .. } => {
                 let config = config.clone();
+                if name == LISTENING {
+                    told.untold = false;
+                }
                 told.running.insert(name.to_owned(), Running { config, life });
             }
             AgentRequest::AgentStandby { .. } => {
@@ -114,11 +120,28 @@ impl Cluster {
         told.life
     }
 
-    /// Waits until the agents run this and nothing else.
+    /// The controller was killed, and this is what it had stored as deployed.
+    pub(crate) fn killed_with(&self, deployed: Option<&Configuration>) {
+        let mut told = self.shared.told();
+        let stays = deployed.is_none_or(|config| {
+            config
+                .instances
+                .iter()
+                .any(|instance| instance.name == *LISTENING)
+        });
+        told.untold |= !stays && told.running.contains_key(LISTENING);
+    }
+
+    /// Waits until the agents run this and nothing else, but for an agent that cannot be told.
     pub(crate) fn wait_until(&self, wanted: &BTreeMap<String, Running>) {
         let deadline = Instant::now() + PATIENCE;
         let mut told = self.shared.told();
-        while told.running != *wanted {
+        loop {
+            let exempt = |name: &str| told.untold && name == LISTENING && !wanted.contains_key(name);
+            let counts = told.running.iter().filter(|(name, _)| !exempt(name));
+            if counts.eq(wanted) {
+                return;
+            }
             let patience = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !patience.is_zero(),
