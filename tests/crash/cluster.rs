@@ -38,9 +38,6 @@ struct Told {
     running: BTreeMap<String, Running>,
     /// The controller's life.
     life: u64,
-    /// The controller was killed between storing a configuration without [`LISTENING`] and standing that one down, and a new one does not
-    /// connect to what is not in the cluster (docs/deployments.md).
-    untold: bool,
     /// Where each request of the controller is announced before it is answered.
     moments: Option<Sender<String>>,
 }
@@ -63,9 +60,6 @@ impl Shared {
         match request {
             AgentRequest::Deploy { config, .. } => {
                 let config = config.clone();
-                if name == LISTENING {
-                    told.untold = false;
-                }
                 told.running.insert(name.to_owned(), Running { config, life });
             }
             AgentRequest::AgentStandby { .. } => {
@@ -120,26 +114,12 @@ impl Cluster {
         told.life
     }
 
-    /// The controller was killed, and this is what it had stored as deployed.
-    pub(crate) fn killed_with(&self, deployed: Option<&Configuration>) {
-        let mut told = self.shared.told();
-        let stays = deployed.is_none_or(|config| {
-            config
-                .instances
-                .iter()
-                .any(|instance| instance.name == *LISTENING)
-        });
-        told.untold |= !stays && told.running.contains_key(LISTENING);
-    }
-
-    /// Waits until the agents run this and nothing else, but for an agent that cannot be told.
+    /// Waits until the agents run this and nothing else.
     pub(crate) fn wait_until(&self, wanted: &BTreeMap<String, Running>) {
         let deadline = Instant::now() + PATIENCE;
         let mut told = self.shared.told();
         loop {
-            let exempt = |name: &str| told.untold && name == LISTENING && !wanted.contains_key(name);
-            let counts = told.running.iter().filter(|(name, _)| !exempt(name));
-            if counts.eq(wanted) {
+            if told.running == *wanted {
                 return;
             }
             let patience = deadline.saturating_duration_since(Instant::now());

@@ -400,7 +400,6 @@ fn crash(
     *sum.moments.entry(moment).or_default() += 1;
     let mut station = check_store(site, stations, heard as usize, sum);
     sum.stations[station] += 1;
-    site.cluster.killed_with(stations[station].deployed.as_ref());
 
     // Once more while it starts, or while it brings the agents back.
     while dice.percent(30) {

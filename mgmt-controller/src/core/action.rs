@@ -6,7 +6,7 @@ use broker_codec::{
     zeek::Event,
 };
 pub use mgmt_api::Level;
-use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, Configuration};
+use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, Configuration, Instance};
 use serde::{Deserialize, Serialize};
 
 use super::{configurations::Slot, input::WriteId};
@@ -37,7 +37,7 @@ pub enum Action {
         entries: Vec<(Slot, Configuration)>,
         /// What takes the place of [`super::Configurations::dismissed`], if that changes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        dismissed: Option<BTreeSet<ZeekString>>,
+        dismissed: Option<BTreeSet<Instance>>,
     },
     /// Publish an event.
     Publish {

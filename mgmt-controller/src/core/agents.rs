@@ -8,6 +8,7 @@ use mgmt_api::{AgentMessage, AgentRequest, MESSAGE_BYTES_MAX, RequestKind, Resul
 use super::{
     action::{Action, Audience, Level, Outgoing},
     controller::Controller,
+    instances::target_of,
     membership::Hello,
     requests::{Key, Pending, listed},
     turn::Turn,
@@ -68,7 +69,7 @@ impl Controller {
             AgentMessage::AgentStandby { result, .. } => {
                 turn.debug(format!("rx {event} from {name}"));
                 if result.success {
-                    self.instances.dismissed.remove(&name);
+                    self.stands_by(turn, &name);
                 }
             }
             AgentMessage::Deploy { reqid, results } => {
@@ -90,6 +91,14 @@ impl Controller {
             news @ (AgentMessage::Change { .. } | AgentMessage::Error { .. } | AgentMessage::Log { .. }) => {
                 self.news(turn, &name, news);
             }
+        }
+    }
+
+    /// A dropped instance knows that it is dropped.
+    fn stands_by(&mut self, turn: &mut Turn, name: &ZeekString) {
+        let told = self.instances.dismissed.remove(name);
+        if let Some(target) = told.as_ref().and_then(target_of) {
+            self.release(turn, target);
         }
     }
 

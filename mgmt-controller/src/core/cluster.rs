@@ -7,7 +7,11 @@ use broker_codec::{
 use mgmt_api::{AgentRequest, Configuration, Instance};
 
 use super::{
-    action::Action, controller::Controller, instances::target_of, membership::Target, requests::Key,
+    action::{Action, Level},
+    controller::Controller,
+    instances::target_of,
+    membership::Target,
+    requests::Key,
     turn::Turn,
 };
 
@@ -21,6 +25,14 @@ impl Controller {
                 .wanted
                 .insert(instance.name.clone(), instance.clone());
             self.reach_out(turn, instance);
+        }
+    }
+
+    /// At start: instances that were dropped and may not know are told when they are there.
+    pub(super) fn reach_dismissed(&mut self, turn: &mut Turn) {
+        let targets: Vec<_> = self.instances.dismissed.values().filter_map(target_of).collect();
+        for target in targets {
+            self.connect(turn, target);
         }
     }
 
@@ -87,14 +99,23 @@ impl Controller {
         let gathered = std::mem::take(&mut self.instances.gathered);
         let before = std::mem::replace(&mut self.instances.wanted, gathered.clone());
         self.instances.dialled.clear();
-        for name in before.keys().filter(|name| !gathered.contains_key(*name)) {
+        for (name, instance) in before.iter().filter(|(name, _)| !gathered.contains_key(*name)) {
             turn.debug(format!("dropping instance {name}"));
             let peer = self.membership.agent(name).map(|agent| agent.peer);
             self.stand_down(turn, name, peer);
             self.forget_welcome(name);
             self.instances.ready.remove(name);
-            self.instances.dismiss(name.clone());
+            self.instances.dismiss(instance);
             turn.info(format!("dropped instance {name}"));
+            if peer.is_none() {
+                let absence = self.absence(turn.now, name);
+                let message =
+                    format!("{absence}: it was dropped, its nodes go on until its agent is back and is told");
+                turn.push(Action::Report {
+                    level: Level::Warning,
+                    message,
+                });
+            }
         }
         for (name, instance) in &gathered {
             self.instances.dismissed.remove(name);

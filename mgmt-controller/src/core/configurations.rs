@@ -1,7 +1,6 @@
 use std::{collections::BTreeSet, fmt};
 
-use broker_codec::data::ZeekString;
-use mgmt_api::Configuration;
+use mgmt_api::{Configuration, Instance};
 use serde::{Deserialize, Serialize};
 
 /// The stations of a configuration (`Management::Controller::Runtime::ConfigState`). The serde names are the keys in
@@ -47,9 +46,10 @@ pub struct Configurations {
     /// See [`Slot::Deployed`].
     #[serde(default)]
     pub deployed: Option<Configuration>,
-    /// The instances that had been dropped when the deployed configuration was stored, and had not said that they stand by.
+    /// The instances that had been dropped when the deployed configuration was stored, and had not said that they stand by. Their names
+    /// differ.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub dismissed: BTreeSet<ZeekString>,
+    pub dismissed: BTreeSet<Instance>,
 }
 
 impl Configurations {

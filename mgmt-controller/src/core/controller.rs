@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ClientRequest, Configuration, IdSource, Now, RequestKind, RequestTable, WallClock};
+use mgmt_api::{ClientRequest, Configuration, IdSource, Instance, Now, RequestKind, RequestTable, WallClock};
 
 use super::{
     action::Action,
@@ -50,7 +50,7 @@ pub struct Controller {
 #[derive(Debug)]
 pub(super) struct Write {
     entries: Vec<(Slot, Configuration)>,
-    dismissed: Option<BTreeSet<ZeekString>>,
+    dismissed: Option<BTreeSet<Instance>>,
     then: AfterWrite,
 }
 
@@ -71,8 +71,8 @@ impl Controller {
     /// A controller with the configurations that were restored from its store.
     pub fn new(settings: Settings, restored: Configurations, ids: Box<dyn IdSource>) -> Self {
         let mut instances = Instances::default();
-        for name in &restored.dismissed {
-            instances.dismiss(name.clone());
+        for instance in &restored.dismissed {
+            instances.dismiss(instance);
         }
         Self {
             settings,
@@ -256,7 +256,7 @@ impl Controller {
         &mut self,
         turn: &mut Turn,
         entries: Vec<(Slot, Configuration)>,
-        dismissed: Option<BTreeSet<ZeekString>>,
+        dismissed: Option<BTreeSet<Instance>>,
         then: AfterWrite,
     ) -> WriteId {
         self.last_write += 1;

@@ -135,6 +135,7 @@ impl Controller {
             config.id
         ));
         self.adopt(turn, &config);
+        self.reach_dismissed(turn);
         let nothing_to_do = config.instances.is_empty();
         self.deploy_again(turn, reqid, config);
         if nothing_to_do {
@@ -272,7 +273,7 @@ impl Controller {
             let dismissed = if deployment.is_new {
                 self.instances.dismissed_then()
             } else {
-                self.instances.dismissed.clone()
+                self.instances.dismissed.values().cloned().collect()
             };
             let entries = vec![(Slot::Deployed, config)];
             self.write(turn, entries, Some(dismissed), AfterWrite::HandOut);

@@ -29,10 +29,10 @@ pub(super) struct Instances {
     pub(super) dialled: BTreeSet<Target>,
     /// Of both, those whose agents are ready to deploy (`g_instances_ready`); all of them are connected.
     pub(super) ready: BTreeSet<ZeekString>,
-    /// Those that are not wanted any more and may not know: their agents have not said that they stand by. At most
-    /// [`DISMISSED_MAX`]. Stored with each deployed configuration; what changes after that is not, so that after a restart
-    /// an agent may be told once more.
-    pub(super) dismissed: BTreeSet<ZeekString>,
+    /// Those that are not wanted any more and may not know: their agents have not said that they stand by. We go on connecting to those
+    /// that listen. At most [`DISMISSED_MAX`]. Stored with each deployed configuration; what changes after that is not, so that after a
+    /// restart an agent may be told once more.
+    pub(super) dismissed: BTreeMap<ZeekString, Instance>,
     /// The wanted ones that were not there when the others got the deployed configuration.
     behind: BTreeSet<ZeekString>,
     /// Those that are away.
@@ -50,7 +50,7 @@ impl Instances {
     /// What always holds.
     pub(super) fn are_consistent(&self, membership: &Membership) -> bool {
         let can_be_ready = |name| self.are_needed(name) && membership.agent(name).is_some();
-        let dismissed = |name| self.dismissed.contains(name);
+        let dismissed = |name| self.dismissed.contains_key(name);
         self.ready.iter().all(can_be_ready) && !self.wanted.keys().any(dismissed)
     }
 
@@ -60,25 +60,32 @@ impl Instances {
     }
 
     /// Remembers that an instance is not wanted any more, until its agent stands by.
-    pub(super) fn dismiss(&mut self, name: ZeekString) {
+    pub(super) fn dismiss(&mut self, instance: &Instance) {
         if self.dismissed.len() < DISMISSED_MAX {
-            self.dismissed.insert(name);
+            self.dismissed.insert(instance.name.clone(), instance.clone());
+        }
+    }
+
+    /// The agent at this place has another name: no dropped instance is there any more.
+    pub(super) fn occupied(&mut self, target: Target, name: &ZeekString) {
+        for (other, instance) in &mut self.dismissed {
+            if other != name && target_of(instance) == Some(target) {
+                instance.listen_port = None;
+            }
         }
     }
 
     /// What [`Self::dismissed`] is when the instances that are gathered are the wanted ones.
-    pub(super) fn dismissed_then(&self) -> BTreeSet<ZeekString> {
-        let dropped = self
-            .wanted
-            .keys()
-            .filter(|name| !self.gathered.contains_key(*name));
+    pub(super) fn dismissed_then(&self) -> BTreeSet<Instance> {
+        let dropped = self.wanted.values();
+        let dropped = dropped.filter(|instance| !self.gathered.contains_key(&instance.name));
         let mut then = Self {
             dismissed: self.dismissed.clone(),
             ..Self::default()
         };
-        dropped.for_each(|name| then.dismiss(name.clone()));
-        then.dismissed.retain(|name| !self.gathered.contains_key(name));
-        then.dismissed
+        dropped.for_each(|instance| then.dismiss(instance));
+        then.dismissed.retain(|name, _| !self.gathered.contains_key(name));
+        then.dismissed.into_values().collect()
     }
 
     /// Whether every wanted instance is ready; also if none is wanted.
@@ -106,10 +113,11 @@ impl Instances {
             .collect()
     }
 
-    /// Whether an instance is to be reached at this place.
+    /// Whether an instance is to be reached at this place, also to be told that it was dropped.
     pub(super) fn are_at(&self, target: Target) -> bool {
-        let mut needed = self.wanted.values().chain(self.gathered.values());
-        needed.any(|instance| target_of(instance) == Some(target))
+        let needed = self.wanted.values().chain(self.gathered.values());
+        let mut reached = needed.chain(self.dismissed.values());
+        reached.any(|instance| target_of(instance) == Some(target))
     }
 
     /// The agent of an instance is gone.
@@ -149,7 +157,11 @@ mod tests {
     fn no_more_dropped_instances_are_remembered_than_the_limit_says() {
         let mut instances = Instances::default();
         for number in 0..2 * DISMISSED_MAX {
-            instances.dismiss(format!("host{number}").as_str().into());
+            instances.dismiss(&Instance {
+                name: format!("host{number}").into(),
+                host: Address::UNSPECIFIED_V4,
+                listen_port: None,
+            });
         }
         assert_eq!(instances.dismissed.len(), DISMISSED_MAX);
     }

@@ -138,6 +138,10 @@ impl Controller {
             return;
         };
         let (peer, address) = (agent.peer, agent.observed.host);
+        let target = self.membership.peering(peer).and_then(|peering| peering.target());
+        if let Some(target) = target {
+            self.instances.occupied(target, name);
+        }
         if checked_in == CheckedIn::Newly
             && let Some(away) = self.instances.found(name, turn.now)
             && self.instances.wanted.contains_key(name)
@@ -152,7 +156,7 @@ impl Controller {
         }
         // DIFFERENCE(told-again): an agent that was away when its instance was dropped is stood down when it returns. Zeek
         // has forgotten it, and its nodes run on.
-        if self.instances.dismissed.contains(name) {
+        if self.instances.dismissed.contains_key(name) {
             self.stand_down(turn, name, Some(peer));
         }
         if self.instances.are_needed(name) && !self.instances.ready.contains(name) {

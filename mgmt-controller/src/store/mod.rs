@@ -6,7 +6,8 @@
 //! back. What is ours alone lives in tables prefixed `mgmt_`, which Broker does not look at:
 //!
 //! * `mgmt_rows(key, sha256)`: what we wrote last, to notice rows that another controller wrote since;
-//! * `mgmt_dismissed(name)`: instances that were dropped and may not know yet (`Configurations::dismissed`);
+//! * `mgmt_dismissed(name, instance)`: instances that were dropped and may not know yet (`Configurations::dismissed`); without the second
+//!   column, or null there, in a store of version 0.1;
 //! * `mgmt_unreadable(key, value, reason)`: rows that we could not read and then had to replace.
 //!
 //! DIFFERENCE(store-durability): Zeek sets no pragmas. We use `synchronous = EXTRA`, which SQLite's default FULL lacks in one point: with
@@ -24,10 +25,10 @@ use std::{
 
 use broker_codec::{
     binary,
-    data::{self, ZeekString},
+    data::{self, Address, ZeekString},
 };
 use bytes::BytesMut;
-use mgmt_api::Configuration;
+use mgmt_api::{Configuration, Instance};
 use mgmt_host::{
     files,
     lock::{Lock, LockError},
@@ -221,7 +222,7 @@ impl Store {
     pub fn write(
         &mut self,
         entries: &[(Slot, Configuration)],
-        dismissed: Option<&BTreeSet<ZeekString>>,
+        dismissed: Option<&BTreeSet<Instance>>,
     ) -> Result<(), WriteError> {
         let transaction = self
             .connection
@@ -229,6 +230,9 @@ impl Store {
         transaction.execute_batch(
             "create table if not exists mgmt_rows(key blob primary key, sha256 blob not null)",
         )?;
+        if let Some(dismissed) = dismissed {
+            write_dismissed(&transaction, dismissed)?;
+        }
         for (slot, configuration) in entries {
             let key = encode(slot)?;
             let value = encode(configuration)?;
@@ -241,16 +245,6 @@ impl Store {
             transaction
                 .prepare_cached("replace into mgmt_rows(key, sha256) values(?, ?)")?
                 .execute(params![&key[..], &Sha256::digest(&value)[..]])?;
-        }
-        if let Some(dismissed) = dismissed {
-            transaction.execute_batch(
-                "create table if not exists mgmt_dismissed(name blob primary key); delete from mgmt_dismissed",
-            )?;
-            for name in dismissed {
-                transaction
-                    .prepare_cached("insert into mgmt_dismissed(name) values(?)")?
-                    .execute([name.as_bytes()])?;
-            }
         }
         transaction.commit()?;
         let written = |row: &UnreadableRow| entries.iter().any(|(slot, _)| Some(*slot) == row.slot);
@@ -381,9 +375,16 @@ impl Store {
         })
     }
 
-    fn dismissed(&self) -> Result<BTreeSet<ZeekString>, StoreError> {
-        self.read_own("mgmt_dismissed", "select name from mgmt_dismissed", |row| {
-            Ok(ZeekString::from(bytes_of(row.get_ref(0)?)))
+    /// What cannot be read is taken for an instance that connects to us.
+    fn dismissed(&self) -> Result<BTreeSet<Instance>, StoreError> {
+        self.read_own("mgmt_dismissed", "select * from mgmt_dismissed", |row| {
+            let stored = row.get_ref(1).map(bytes_of).unwrap_or_default();
+            let name = ZeekString::from(bytes_of(row.get_ref(0)?));
+            Ok(decode(&stored).unwrap_or(Instance {
+                name,
+                host: Address::UNSPECIFIED_V4,
+                listen_port: None,
+            }))
         })
     }
 
@@ -442,6 +443,18 @@ fn sqlite_error(path: &Path, operation: &'static str, source: rusqlite::Error) -
             source,
         },
     }
+}
+
+/// Replaces the dismissed instances.
+fn write_dismissed(transaction: &Transaction<'_>, dismissed: &BTreeSet<Instance>) -> Result<(), WriteError> {
+    transaction.execute_batch(
+        "drop table if exists mgmt_dismissed; create table mgmt_dismissed(name blob primary key, instance blob)",
+    )?;
+    let mut insert = transaction.prepare("insert into mgmt_dismissed(name, instance) values(?, ?)")?;
+    for instance in dismissed {
+        insert.execute(params![instance.name.as_bytes(), &encode(instance)?[..]])?;
+    }
+    Ok(())
 }
 
 /// Keeps a row that is about to be replaced although nobody could read it.

@@ -1,6 +1,9 @@
 use std::os::unix::fs::PermissionsExt;
 
-use broker_codec::{Data, data::ZeekString};
+use broker_codec::{
+    Data,
+    data::{Port, ZeekString},
+};
 
 use super::*;
 use crate::core::{WRITES_MAX, WriteId};
@@ -349,14 +352,17 @@ fn rows_that_cannot_be_read_are_named_and_kept() {
 #[test]
 fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_with() {
     let dir = tempfile::tempdir().unwrap();
-    let names = |names: &[&[u8]]| {
-        names
-            .iter()
-            .map(|name| ZeekString::from(*name))
-            .collect::<BTreeSet<_>>()
+    let instance = |name: &[u8], port: Option<u16>| Instance {
+        name: name.into(),
+        host: Address::UNSPECIFIED_V4,
+        listen_port: port.map(Port::tcp),
+    };
+    let names = |names: &[&[u8]]| -> BTreeSet<_> {
+        let instances = names.iter().map(|name| instance(name, Some(2151)));
+        instances.collect()
     };
     let held = || Store::open(dir.path()).unwrap().1.configurations;
-    let write = |id: &str, dismissed: Option<BTreeSet<ZeekString>>| {
+    let write = |id: &str, dismissed: Option<BTreeSet<Instance>>| {
         let entries = [(Slot::Deployed, configuration(id))];
         let (mut store, _) = Store::open(dir.path()).unwrap();
         store.write(&entries, dismissed.as_ref())
@@ -373,11 +379,17 @@ fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_wit
     write("c3", Some(names(&[b"host2"]))).unwrap();
     assert_eq!(held().dismissed, names(&[b"host2"]));
 
+    // Version 0.1 knew names only.
+    let without_places = "drop table mgmt_dismissed; create table mgmt_dismissed(name blob primary key);
+                          insert into mgmt_dismissed values(x'ff')";
+    other(dir.path()).execute_batch(without_places).unwrap();
+    assert_eq!(held().dismissed, BTreeSet::from([instance(b"\xff", None)]));
+    write("c3", Some(names(&[b"host2"]))).unwrap();
+    assert_eq!(held().dismissed, names(&[b"host2"]));
+
     // Both or neither.
     other(dir.path())
-        .execute_batch(
-            "create trigger full before insert on mgmt_dismissed begin select raise(abort, 'full'); end",
-        )
+        .execute_batch("create trigger full before insert on store begin select raise(abort, 'full'); end")
         .unwrap();
     write("c4", Some(names(&[b"host3"]))).unwrap_err();
     let held = held();

@@ -9,8 +9,7 @@ use std::{
     thread,
 };
 
-use broker_codec::data::ZeekString;
-use mgmt_api::Configuration;
+use mgmt_api::{Configuration, Instance};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -53,7 +52,7 @@ struct Counters {
 struct Write {
     id: WriteId,
     entries: Vec<(Slot, Configuration)>,
-    dismissed: Option<BTreeSet<ZeekString>>,
+    dismissed: Option<BTreeSet<Instance>>,
 }
 
 impl StoreThread {
@@ -97,7 +96,7 @@ impl StoreThread {
         &self,
         write: WriteId,
         entries: Vec<(Slot, Configuration)>,
-        dismissed: Option<BTreeSet<ZeekString>>,
+        dismissed: Option<BTreeSet<Instance>>,
     ) -> Result<(), Written> {
         let write = Write {
             id: write,

@@ -39,6 +39,8 @@ transcript::transcripts!(
     deploy_times_out,
     deploy_write_fails,
     dial_agents,
+    dial_dropped_agent,
+    dial_renamed_agent,
     get_config,
     get_id_value_agents,
     get_id_value_no_cluster,

@@ -21,7 +21,7 @@
 //! <   STAGED {"id": "c1"}
 //! <     instance {...}
 //! <     node {...}
-//! <   dismissed ["host1"]                          the dropped instances that are to be remembered, if these change
+//! <   dismissed [{...}]                            the dropped instances that are to be remembered, if these change
 //! < publish TOPIC EVENT {...}                      an event,
 //! < send a TOPIC EVENT {...}                       one for this peer only,
 //! < show TOPIC EVENT {...}                         one for WebSocket clients only
@@ -290,7 +290,7 @@ fn print(action: &Action, out: &mut String) {
                 print_configuration(&slot.to_string(), config, out);
             }
             match dismissed {
-                Some(names) => writeln!(out, "<   dismissed {}", value(names)),
+                Some(instances) => writeln!(out, "<   dismissed {}", value(instances)),
                 None => Ok(()),
             }
         }

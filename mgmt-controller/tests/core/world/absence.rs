@@ -24,7 +24,7 @@ impl World {
         let name = ZeekString::from(name.rsplit('/').next().unwrap());
         let stands_down = matches!(request, AgentRequest::AgentStandby { .. });
         let counts = matches!(request, AgentRequest::Deploy { .. })
-            || (stands_down && !self.durable.dismissed.contains(&name));
+            || (stands_down && !self.durable.dismissed.iter().any(|one| one.name == name));
         self.changes += u64::from(counts);
     }
 

@@ -34,8 +34,8 @@ use broker_codec::{
     data::{Address, Port, ZeekString, from_data},
 };
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, Dialect, NodeStatus, Now,
-    RequestKind, SequentialIds, dialect::Published,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Configuration, Dialect, Instance, NodeStatus,
+    Now, RequestKind, SequentialIds, dialect::Published,
 };
 use mgmt_controller::core::{
     AbsentInstances, Action, Audience, Configurations, Controller, Input, Outgoing, Settings, Slot, WriteId,
@@ -138,7 +138,7 @@ struct Host {
 /// What is to be stored.
 struct Write {
     entries: Vec<(Slot, Configuration)>,
-    dismissed: Option<BTreeSet<ZeekString>>,
+    dismissed: Option<BTreeSet<Instance>>,
 }
 
 enum Happening {
