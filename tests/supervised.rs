@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
@@ -167,7 +168,8 @@ fn the_supervisor_and_its_nodes_live_and_end_with_their_agent() {
     let processes = pids(&nodes);
     assert_eq!(processes.len(), 2);
     assert!(processes.iter().copied().all(lives) && lives(supervisor));
-    agent.stop();
+    let log = agent.stop();
+    assert!(!log.contains("cannot connect to the Supervisor"), "{log}");
     assert!(
         !processes.iter().copied().any(lives),
         "a node has outlived its agent"
@@ -292,6 +294,33 @@ fn a_zeek_that_cannot_start_is_quoted() {
     let log = agent.stop();
     assert!(log.contains("the Supervisor does not run"), "{log}");
     assert!(log.contains("again_in=1s"), "{log}");
+}
+
+/// It could be another agent's Supervisor, with another agent's nodes.
+#[test]
+fn whoever_has_the_supervisors_port_is_not_taken_for_ours() {
+    let runtime = runtime();
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = other.local_addr().expect("it listens").to_string();
+    other.set_nonblocking(true).expect("it is ours");
+    let host = Host::new();
+    let agent = host.start_at("127.0.0.1:0", &address, &[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let limit = Limit::new("the reason why the Supervisor is not started");
+    let reason = loop {
+        limit.left();
+        match controlling.nodes() {
+            Err(reason) if reason.contains("cannot be started") => break reason,
+            Err(reason) => assert_eq!(reason, "not connected to the Supervisor yet"),
+            Ok(nodes) => panic!("there is no Supervisor: {nodes:?}"),
+        }
+    };
+    let told = format!(
+        "another process listens on {address}, perhaps the Supervisor of another agent; end it, or choose another --supervisor"
+    );
+    assert!(reason.ends_with(&told), "{reason}");
+    agent.stop();
+    assert!(other.accept().is_err(), "the agent has connected to it");
 }
 
 /// An agent that crashed leaves its Supervisor and nodes behind.

@@ -253,7 +253,7 @@ impl Runtime {
             _lock: lock,
         };
         runtime.announce(endpoint_id).await?;
-        runtime.supervisor = launch.map(Supervisor::keep);
+        runtime.supervisor = launch.map(|launch| Supervisor::keep(launch, runtime.config.supervisor.clone()));
         Ok(runtime)
     }
 
@@ -330,8 +330,14 @@ impl Runtime {
                     input
                 }
                 Some(change) = changed(self.supervisor.as_mut()) => match change {
-                    Change::Started => Input::SupervisorStarted,
-                    Change::Ended { reason } => Input::SupervisorEnded { reason },
+                    Change::Started => {
+                        self.native.supervisor_started(&self.config).await;
+                        Input::SupervisorStarted
+                    }
+                    Change::Ended { reason } => {
+                        self.native.supervisor_ended().await;
+                        Input::SupervisorEnded { reason }
+                    }
                 },
                 () = at(deadline) => Input::Tick,
                 () = at(self.limiter.due().map(Instant::from_std)) => {

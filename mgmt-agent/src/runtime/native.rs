@@ -24,12 +24,17 @@ use crate::{
 /// `Broker::default_listen_retry` since Zeek 7.2.
 const SUPERVISOR_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a Supervisor that was just started may take to listen: Zeek reads its scripts first.
+const SUPERVISOR_BEGINNING: Duration = Duration::from_secs(10);
+
 /// The Broker endpoint, and what is known of its peers.
 pub(super) struct Native {
     endpoint: Endpoint,
     handle: EndpointHandle,
     listening: Vec<SocketAddr>,
     supervisor: PeerAddress,
+    /// Until when it is no wonder that the Supervisor does not listen.
+    beginning_until: Option<Instant>,
     peers: BTreeMap<EndpointId, Peer>,
     /// Where we connect to, and could not when we last tried.
     unavailable: Attempts<PeerAddress>,
@@ -74,23 +79,40 @@ impl Native {
             handle,
             listening,
             supervisor: config.supervisor.clone(),
+            beginning_until: None,
             peers: BTreeMap::new(),
             unavailable: Attempts::default(),
             refused: 0,
         })
     }
 
-    /// Connects to the Supervisor, again and again whatever the setting for the controller says, and to the controller if
-    /// it is us who connects.
+    /// Connects to a Supervisor that is there already, and to the controller if it is us who connects.
     pub(super) async fn connect(&self, config: &Config) {
-        let retry = Some(config.connect_retry).filter(|retry| !retry.is_zero());
-        tracing::info!(address = %self.supervisor, "connecting to the Supervisor");
-        let for_ever = retry.unwrap_or(SUPERVISOR_RETRY);
-        self.handle.peer(self.supervisor.clone(), Some(for_ever)).await;
+        if config.start_supervisor.is_none() {
+            self.connect_supervisor(config).await;
+        }
         if let Some(controller) = &config.controller {
             tracing::info!(address = %controller, "connecting to the controller");
-            self.handle.peer(controller.clone(), retry).await;
+            self.handle.peer(controller.clone(), retry(config)).await;
         }
+    }
+
+    /// Connects to the Supervisor that we have just started. Before that, whoever listens there is another one.
+    pub(super) async fn supervisor_started(&mut self, config: &Config) {
+        self.beginning_until = Some(Instant::now() + SUPERVISOR_BEGINNING);
+        self.connect_supervisor(config).await;
+    }
+
+    /// Connects no more to where the Supervisor was that we had started.
+    pub(super) async fn supervisor_ended(&self) {
+        self.handle.unpeer(self.supervisor.clone()).await;
+    }
+
+    /// Again and again, whatever the setting for the controller says.
+    async fn connect_supervisor(&self, config: &Config) {
+        tracing::info!(address = %self.supervisor, "connecting to the Supervisor");
+        let for_ever = retry(config).unwrap_or(SUPERVISOR_RETRY);
+        self.handle.peer(self.supervisor.clone(), Some(for_ever)).await;
     }
 
     /// Where peers can connect, with the ports that the system chose.
@@ -245,6 +267,11 @@ impl Native {
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
         let (role, error) = (self.role(Some(address)), with_causes(error));
+        let begins = |until| *address == self.supervisor && Instant::now() < until;
+        if self.beginning_until.is_some_and(begins) {
+            tracing::debug!(%address, error, "the Supervisor does not listen yet");
+            return;
+        }
         match self.unavailable.failed(address.clone(), &error, Instant::now()) {
             None => tracing::debug!(%address, error, "still cannot connect to the {role}"),
             Some(Failing { lasting }) if lasting.is_zero() => {
@@ -255,4 +282,8 @@ impl Native {
             }
         }
     }
+}
+
+fn retry(config: &Config) -> Option<Duration> {
+    Some(config.connect_retry).filter(|retry| !retry.is_zero())
 }

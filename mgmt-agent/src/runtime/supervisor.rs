@@ -7,6 +7,7 @@
 
 use std::{
     fs, io,
+    net::TcpListener,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use broker_codec::data::Port;
-use broker_endpoint::tls::TlsConfig;
+use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_host::{config::Value, files};
 use tokio::{
     sync::mpsc,
@@ -199,12 +200,13 @@ fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
 
 impl Supervisor {
     /// Starts looking after a Supervisor, and returns at once.
-    pub(super) fn keep(launch: Launch) -> Self {
+    pub(super) fn keep(launch: Launch, address: PeerAddress) -> Self {
         // At most two a second, and fetched before messages of peers.
         let (tell, changes) = mpsc::unbounded_channel();
         let (orders, to_do) = mpsc::unbounded_channel();
         let keeper = Keeper {
             launch,
+            address,
             tell,
             orders: to_do,
         };
@@ -239,6 +241,8 @@ impl Supervisor {
 /// Looks after the process.
 struct Keeper {
     launch: Launch,
+    /// Where it will listen.
+    address: PeerAddress,
     tell: mpsc::UnboundedSender<Change>,
     orders: mpsc::UnboundedReceiver<Order>,
 }
@@ -259,7 +263,7 @@ impl Keeper {
         loop {
             let running = match process.take() {
                 Some(process) => Ok(process),
-                None => start(&self.launch).await,
+                None => start(&self.launch, &self.address).await,
             };
             let end = match running {
                 Ok(running) => match self.look_after(running).await {
@@ -374,14 +378,29 @@ async fn stopped(orders: &mut mpsc::UnboundedReceiver<Order>) {
     while let Some(Order::End { .. }) = orders.recv().await {}
 }
 
-async fn start(launch: &Launch) -> io::Result<Process> {
-    let to_start = launch.clone();
-    let process = blocking(move || to_start.start()).await??;
+async fn start(launch: &Launch, address: &PeerAddress) -> io::Result<Process> {
+    let (to_start, address) = (launch.clone(), address.clone());
+    let process = blocking(move || {
+        expect_free(&address)?;
+        to_start.start()
+    })
+    .await??;
     let Launch {
         program, arguments, ..
     } = launch;
     tracing::info!(pid = process.id(), program = %program.display(), ?arguments, "started the Supervisor");
     Ok(process)
+}
+
+/// Zeek would say that its port is taken as one of many lines, and we might take whoever has it for our Supervisor.
+fn expect_free(address: &PeerAddress) -> io::Result<()> {
+    match TcpListener::bind((address.host.as_str(), address.port)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::other(format!(
+            "another process listens on {address}, perhaps the Supervisor of another agent; end it, or choose another --supervisor"
+        ))),
+        // Zeek will say what else is wrong.
+        _ => Ok(()),
+    }
 }
 
 /// Why it has ended, with its last words.
@@ -411,6 +430,6 @@ pub(super) fn choose_port(config: &Config) -> io::Result<u16> {
     if port != 0 {
         return Ok(port);
     }
-    let listener = std::net::TcpListener::bind((config.supervisor.host.as_str(), 0))?;
+    let listener = TcpListener::bind((config.supervisor.host.as_str(), 0))?;
     Ok(listener.local_addr()?.port())
 }
