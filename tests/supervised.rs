@@ -298,7 +298,7 @@ fn a_zeek_that_cannot_start_is_quoted() {
 
 /// It could be another agent's Supervisor, with another agent's nodes.
 #[test]
-fn whoever_has_the_supervisors_port_is_not_taken_for_ours() {
+fn what_has_the_supervisors_port_is_not_taken_for_ours() {
     let runtime = runtime();
     let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = other.local_addr().expect("it listens").to_string();
@@ -323,6 +323,38 @@ fn whoever_has_the_supervisors_port_is_not_taken_for_ours() {
     assert!(other.accept().is_err(), "the agent has connected to it");
 }
 
+/// A port that was free when the system chose it may be another process's when the Supervisor wants it.
+#[test]
+fn a_port_that_the_system_chooses_is_chosen_anew_for_each_start() {
+    let runtime = runtime();
+    let host = Host::with_zeek(&format!(
+        "#!/bin/sh\nif [ \"$1\" = -j ] && mkdir first 2>/dev/null; then\necho \"$@\" > first/arguments\nexit 1\nfi\nexec '{}' \"$@\"\n",
+        zeek_binary().display()
+    ));
+    let agent = host.start(&[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let first = host.dir().join("supervisor/first/arguments");
+    let limit = Limit::new("the end of the first Supervisor");
+    while !controlling
+        .nodes()
+        .is_err_and(|reason| reason.contains("its process has ended"))
+    {
+        limit.left();
+    }
+    let arguments = read(&first);
+    let port = arguments.split_whitespace().find_map(port_in);
+    let port = port.unwrap_or_else(|| panic!("it is told no port: {arguments}"));
+    let _other = TcpListener::bind(("127.0.0.1", port)).expect("nothing listens there any more");
+    controlling.hear_hello();
+    agent.stop();
+}
+
+/// The port in an argument of a Supervisor.
+fn port_in(argument: &str) -> Option<u16> {
+    let port = argument.strip_prefix("Broker::default_port=")?;
+    port.strip_suffix("/tcp")?.parse().ok()
+}
+
 /// An agent that crashed leaves its Supervisor and nodes behind.
 struct Left {
     listen: String,
@@ -341,12 +373,7 @@ fn leave_behind(runtime: &Runtime, host: &Host) -> Left {
     let arguments = record["launch"]["arguments"].as_array().expect("a list");
     let port = arguments
         .iter()
-        .find_map(|argument| {
-            argument
-                .as_str()?
-                .strip_prefix("Broker::default_port=")?
-                .strip_suffix("/tcp")
-        })
+        .find_map(|argument| port_in(argument.as_str()?))
         .expect("it is told its port");
     let left = Left {
         listen: agent.broker().to_string(),

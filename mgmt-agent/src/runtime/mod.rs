@@ -165,7 +165,7 @@ struct Counters {
 }
 
 impl Runtime {
-    async fn start(mut config: Config) -> Result<Self, RunError> {
+    async fn start(config: Config) -> Result<Self, RunError> {
         let started = Instant::now();
         let signals = Signals::new()?;
         for warning in &config.warnings {
@@ -181,10 +181,6 @@ impl Runtime {
             path: config.working_dir.clone(),
             source,
         })?;
-        if config.start_supervisor.is_some() {
-            config.supervisor.port = supervisor::choose_port(&config)
-                .map_err(|source| system("find a port for the Supervisor", source))?;
-        }
         let endpoint_id = random_bytes().map(EndpointId::from_random)?;
         let native = Native::start(&config, endpoint_id).await.map_err(|error| {
             if error.is_about_tls() {
@@ -330,8 +326,8 @@ impl Runtime {
                     input
                 }
                 Some(change) = changed(self.supervisor.as_mut()) => match change {
-                    Change::Started => {
-                        self.native.supervisor_started(&self.config).await;
+                    Change::Started { address } => {
+                        self.native.supervisor_started(&self.config, address).await;
                         Input::SupervisorStarted
                     }
                     Change::Ended { reason } => {

@@ -97,8 +97,9 @@ impl Native {
         }
     }
 
-    /// Connects to the Supervisor that we have just started. Before that, whoever listens there is another one.
-    pub(super) async fn supervisor_started(&mut self, config: &Config) {
+    /// Connects to the Supervisor that we have just started. Before that, what listens there is another one.
+    pub(super) async fn supervisor_started(&mut self, config: &Config, address: PeerAddress) {
+        self.supervisor = address;
         self.beginning_until = Some(Instant::now() + SUPERVISOR_BEGINNING);
         self.connect_supervisor(config).await;
     }
@@ -254,8 +255,8 @@ impl Native {
     fn lost(&mut self, peer: &PeerInfo, end: &EndReason) -> Input {
         let reason = with_causes(end);
         let PeerInfo { id, address, .. } = peer;
-        let refused = self.peers.remove(id).map_or(0, |peer| peer.refused);
-        let role = self.role(peer.dialled.as_ref());
+        let known = self.peers.remove(id);
+        let (role, refused) = known.map_or(("peer", 0), |known| (known.role, known.refused));
         tracing::info!(peer = %id, role, %address, refused, reason, "peer disconnected");
         match end {
             EndReason::Ended(PeeringEnd::Silent { .. }) | EndReason::Stuck { .. } => {

@@ -68,8 +68,8 @@ pub(super) struct Supervisor {
 /// What becomes of the process.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// It was started, or taken over.
-    Started,
+    /// It was started, or taken over, and is going to listen there.
+    Started { address: PeerAddress },
     /// It has ended, or could not be started.
     Ended { reason: String },
 }
@@ -94,13 +94,11 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// By this script, for an agent that is found there.
+    /// By this script, for an agent that is found there. Where it listens comes later: [`Self::listening_at`].
     pub(super) fn new(config: &Config, zeek: &ZeekCommand, script: &Path, agent: Coordinates) -> Self {
         let mut arguments = zeek.leading_arguments.clone();
         arguments.extend(["-j".into(), script.display().to_string()]);
         arguments.extend(zeek.further_arguments.iter().cloned());
-        let port_of_its_own = Port::tcp(config.supervisor.port).show();
-        arguments.push(format!("Broker::default_port={port_of_its_own}"));
         arguments.extend(tls_arguments(&config.broker_tls));
         let state = config.settings.agent.state_dir.to_str_lossy().into_owned();
         let environment = [
@@ -118,6 +116,14 @@ impl Launch {
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
             directory: config.working_dir.join("supervisor"),
         }
+    }
+
+    /// The same, with this port.
+    fn listening_at(&self, port: u16) -> Self {
+        let mut launch = self.clone();
+        let argument = format!("Broker::default_port={}", Port::tcp(port).show());
+        launch.arguments.push(argument);
+        launch
     }
 
     /// What its processes are known by; its directory is made if need be.
@@ -200,12 +206,13 @@ fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
 
 impl Supervisor {
     /// Starts looking after a Supervisor, and returns at once.
-    pub(super) fn keep(launch: Launch, address: PeerAddress) -> Self {
+    pub(super) fn keep(plan: Launch, address: PeerAddress) -> Self {
         // At most two a second, and fetched before messages of peers.
         let (tell, changes) = mpsc::unbounded_channel();
         let (orders, to_do) = mpsc::unbounded_channel();
         let keeper = Keeper {
-            launch,
+            launch: plan.listening_at(address.port),
+            plan,
             address,
             tell,
             orders: to_do,
@@ -240,9 +247,12 @@ impl Supervisor {
 
 /// Looks after the process.
 struct Keeper {
-    launch: Launch,
-    /// Where it will listen.
+    /// How it is started, but for the port.
+    plan: Launch,
+    /// Where it is to listen. With port 0 there is a free one for each start: what was free may be taken by the next.
     address: PeerAddress,
+    /// How it was last started.
+    launch: Launch,
     tell: mpsc::UnboundedSender<Change>,
     orders: mpsc::UnboundedReceiver<Order>,
 }
@@ -262,11 +272,11 @@ impl Keeper {
         let mut process = self.take_over().await;
         loop {
             let running = match process.take() {
-                Some(process) => Ok(process),
-                None => start(&self.launch, &self.address).await,
+                Some(process) => Ok((process, self.address.clone())),
+                None => self.start().await,
             };
             let end = match running {
-                Ok(running) => match self.look_after(running).await {
+                Ok((running, address)) => match self.look_after(running, address).await {
                     Some(end) => end,
                     None => return,
                 },
@@ -293,9 +303,9 @@ impl Keeper {
     }
 
     /// Waits for the end of the process, or ends it. `None` if it is not to be started again.
-    async fn look_after(&mut self, mut process: Process) -> Option<End> {
+    async fn look_after(&mut self, mut process: Process, address: PeerAddress) -> Option<End> {
         let started = Instant::now();
-        let _ = self.tell.send(Change::Started);
+        let _ = self.tell.send(Change::Started { address });
         let order = tokio::select! {
             status = process.ended() => {
                 return Some(End {
@@ -352,6 +362,26 @@ impl Keeper {
         None
     }
 
+    /// Starts the process, and says where it will listen.
+    async fn start(&mut self) -> io::Result<(Process, PeerAddress)> {
+        let (plan, address) = (self.plan.clone(), self.address.clone());
+        let (process, launch, address) = blocking(move || {
+            let port = free_port(&address)?;
+            let launch = plan.listening_at(port);
+            let process = launch.start()?;
+            io::Result::Ok((process, launch, PeerAddress { port, ..address }))
+        })
+        .await??;
+        tracing::info!(
+            pid = process.id(),
+            program = %launch.program.display(),
+            arguments = launch.arguments.join(" "),
+            "started the Supervisor"
+        );
+        self.launch = launch;
+        Ok((process, address))
+    }
+
     /// Sees to it that no process of an earlier Supervisor is left.
     async fn clear_away(&self, patience: Duration) {
         let launch = self.launch.clone();
@@ -378,31 +408,6 @@ async fn stopped(orders: &mut mpsc::UnboundedReceiver<Order>) {
     while let Some(Order::End { .. }) = orders.recv().await {}
 }
 
-async fn start(launch: &Launch, address: &PeerAddress) -> io::Result<Process> {
-    let (to_start, address) = (launch.clone(), address.clone());
-    let process = blocking(move || {
-        expect_free(&address)?;
-        to_start.start()
-    })
-    .await??;
-    let Launch {
-        program, arguments, ..
-    } = launch;
-    tracing::info!(pid = process.id(), program = %program.display(), ?arguments, "started the Supervisor");
-    Ok(process)
-}
-
-/// Zeek would say that its port is taken as one of many lines, and we might take whoever has it for our Supervisor.
-fn expect_free(address: &PeerAddress) -> io::Result<()> {
-    match TcpListener::bind((address.host.as_str(), address.port)) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::other(format!(
-            "another process listens on {address}, perhaps the Supervisor of another agent; end it, or choose another --supervisor"
-        ))),
-        // Zeek will say what else is wrong.
-        _ => Ok(()),
-    }
-}
-
 /// Why it has ended, with its last words.
 async fn ended_by(launch: &Launch, reason: &str) -> String {
     let to_ask = launch.clone();
@@ -424,12 +429,18 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     spawn_blocking(work).await.map_err(io::Error::other)
 }
 
-/// A port that is free now, if the system is to choose one for the Supervisor.
-pub(super) fn choose_port(config: &Config) -> io::Result<u16> {
-    let port = config.supervisor.port;
-    if port != 0 {
-        return Ok(port);
+/// The port of this address, or one that is free if it is 0.
+///
+/// Fails if another process listens there: Zeek would say so as one of many lines, and we might take that process for our
+/// Supervisor.
+fn free_port(address: &PeerAddress) -> io::Result<u16> {
+    match TcpListener::bind((address.host.as_str(), address.port)) {
+        Ok(listener) => Ok(listener.local_addr()?.port()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::other(format!(
+            "another process listens on {address}, perhaps the Supervisor of another agent; end it, or choose another --supervisor"
+        ))),
+        Err(error) if address.port == 0 => Err(error),
+        // Zeek will say what is wrong.
+        Err(_) => Ok(address.port),
     }
-    let listener = TcpListener::bind((config.supervisor.host.as_str(), 0))?;
-    Ok(listener.local_addr()?.port())
 }
