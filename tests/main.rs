@@ -29,6 +29,7 @@ mod supervisor_hangs;
 mod support;
 mod tidy;
 mod tls;
+mod troubled_instance;
 mod wire;
 mod wire_replay;
 mod zeek_client;
