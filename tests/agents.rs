@@ -1,11 +1,11 @@
 //! The controller with an agent, from the operator's view: real controller, real zeek-client, real Broker connections in both
 //! directions, with and without TLS. The agent is a stand-in whose nodes always come up.
 
-use std::{collections::BTreeMap, process::Command, sync::Arc};
+use std::{collections::BTreeMap, net::TcpListener, process::Command, sync::Arc};
 
 use broker_codec::{
     Data,
-    data::{Address, ZeekString},
+    data::{Address, Port, Set, ZeekString},
 };
 use broker_endpoint::{EndReason, EndpointEvent, tls::TlsConfig};
 use mgmt_api::{
@@ -22,6 +22,7 @@ use crate::support::{
     limit::Limit,
     native::{NativeClient, data_of},
     relay::Relay,
+    session::Session,
     websocket::{Client, request},
     zeek_client::ZeekClient,
 };
@@ -424,5 +425,40 @@ fn what_a_peer_may_not_say_is_ignored_logged_once_and_counted() {
     );
     for counted in ["\"peer_messages_refused\":4", "\"agent_messages_refused\":1"] {
         assert!(stderr.contains(counted), "{counted}: {stderr}");
+    }
+}
+
+/// Whoever reads the log at night knows instances, not addresses.
+#[test]
+fn an_instance_that_cannot_be_reached_is_called_by_its_name() {
+    let controller_arguments = [
+        "--name",
+        "controller",
+        "Management::Request::timeout_interval=1sec",
+    ];
+    let mut controller = Controller::start(&controller_arguments);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let place = listener.local_addr().expect("it is bound");
+    drop(listener);
+    let instance = Instance {
+        name: AGENT.into(),
+        host: Address::from(place.ip()),
+        listen_port: Some(Port::tcp(place.port())),
+    };
+    let mut session = Session::open(controller.websocket());
+    session.stage(&Configuration {
+        id: "one".into(),
+        instances: [instance].into_iter().collect(),
+        nodes: Set::default(),
+    });
+    let response = session.ask(&ClientRequest::Deploy { reqid: "r".into() });
+    assert!(!response.results()[0].success, "{response:?}");
+    drop(session);
+    let stderr = controller.stop().stderr;
+    for words in [
+        format!("instance {AGENT} at {place} cannot be reached: "),
+        format!("deploy failed: not deployed: instance {AGENT} is not connected"),
+    ] {
+        assert!(stderr.contains(&words), "{words}: {stderr}");
     }
 }

@@ -44,7 +44,7 @@ use mgmt_host::{
     files,
     journal::{Journal, Seed},
     lock::{Lock, LockError},
-    log::{Limiter, Sum, object},
+    log::{Limiter, Sum, is_traffic, object},
     management_log::{LogCounters, ManagementLog},
     process::with_causes,
     runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
@@ -584,6 +584,7 @@ impl Runtime {
         }
         let reqid = reqid.map(display);
         match level {
+            _ if is_traffic(message) => tracing::debug!(reqid, "{message}"),
             Level::Debug => tracing::debug!(reqid, "{message}"),
             Level::Info => tracing::info!(reqid, "{message}"),
             Level::Warning => tracing::warn!(reqid, "{message}"),

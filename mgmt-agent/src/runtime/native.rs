@@ -92,7 +92,7 @@ impl Native {
             self.connect_supervisor(config).await;
         }
         if let Some(controller) = &config.controller {
-            tracing::info!(address = %controller, "connecting to the controller");
+            tracing::info!("connecting to the controller at {controller}");
             self.handle.peer(controller.clone(), retry(config)).await;
         }
     }
@@ -111,7 +111,7 @@ impl Native {
 
     /// Again and again, whatever the setting for the controller says.
     async fn connect_supervisor(&self, config: &Config) {
-        tracing::info!(address = %self.supervisor, "connecting to the Supervisor");
+        tracing::info!("connecting to the Supervisor at {}", self.supervisor);
         let for_ever = retry(config).unwrap_or(SUPERVISOR_RETRY);
         self.handle.peer(self.supervisor.clone(), Some(for_ever)).await;
     }
@@ -234,7 +234,7 @@ impl Native {
             ..
         } = peer;
         let role = self.role(dialled.as_ref());
-        tracing::info!(peer = %id, role, %address, "peer connected");
+        tracing::info!(peer = %id, %address, "{role} connected");
         if let Some(target) = dialled {
             self.unavailable.ended(target);
         }
@@ -257,7 +257,7 @@ impl Native {
         let PeerInfo { id, address, .. } = peer;
         let known = self.peers.remove(id);
         let (role, refused) = known.map_or(("peer", 0), |known| (known.role, known.refused));
-        tracing::info!(peer = %id, role, %address, refused, reason, "peer disconnected");
+        tracing::info!(peer = %id, %address, refused, "{role} is gone: {reason}");
         match end {
             EndReason::Ended(PeeringEnd::Silent { .. }) | EndReason::Stuck { .. } => {
                 Input::PeerSilent { peer: *id, reason }
@@ -274,12 +274,15 @@ impl Native {
             return;
         }
         match self.unavailable.failed(address.clone(), &error, Instant::now()) {
-            None => tracing::debug!(%address, error, "still cannot connect to the {role}"),
+            None => tracing::debug!("still cannot connect to the {role} at {address}: {error}"),
             Some(Failing { lasting }) if lasting.is_zero() => {
-                tracing::warn!(%address, error, "cannot connect to the {role}");
+                tracing::warn!("cannot connect to the {role} at {address}: {error}");
             }
             Some(Failing { lasting }) => {
-                tracing::warn!(%address, error, minutes = lasting.as_secs() / 60, "still cannot connect to the {role}");
+                let minutes = lasting.as_secs() / 60;
+                tracing::warn!(
+                    "still cannot connect to the {role} at {address}, for {minutes} minutes: {error}"
+                );
             }
         }
     }

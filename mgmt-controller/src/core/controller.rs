@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::data::ZeekString;
+use broker_codec::{
+    EndpointId,
+    data::{Address, Port, ZeekString},
+};
 use mgmt_api::{ClientRequest, Configuration, IdSource, Instance, Now, RequestKind, RequestTable, WallClock};
 
 use super::{
@@ -146,6 +149,18 @@ impl Controller {
     /// Whether a client's request is still to be answered.
     pub fn owes_answer(&self, kind: RequestKind, reqid: &ZeekString) -> bool {
         self.requests.contains(&Key::Client(kind, reqid.clone()))
+    }
+
+    /// The instance that is to be reached at this place, by its name.
+    pub fn instance_at(&self, host: Address, port: Port) -> Option<&ZeekString> {
+        self.instances.name_at((host, port))
+    }
+
+    /// The instance that a peer speaks for, by its name, and whether it belongs to the deployed configuration: of the end of such a
+    /// one there is an [`Action::Report`].
+    pub fn instance_of(&self, peer: EndpointId) -> Option<(&ZeekString, bool)> {
+        let name = self.membership.name_of(peer)?;
+        Some((name, self.instances.wanted.contains_key(name)))
     }
 
     /// What it has seen of agents so far.

@@ -115,9 +115,15 @@ impl Instances {
 
     /// Whether an instance is to be reached at this place, also to be told that it was dropped.
     pub(super) fn are_at(&self, target: Target) -> bool {
+        self.name_at(target).is_some()
+    }
+
+    /// The name of such an instance.
+    pub(super) fn name_at(&self, target: Target) -> Option<&ZeekString> {
         let needed = self.wanted.values().chain(self.gathered.values());
         let mut reached = needed.chain(self.dismissed.values());
-        reached.any(|instance| target_of(instance) == Some(target))
+        let found = reached.find(|instance| target_of(instance) == Some(target));
+        found.map(|instance| &instance.name)
     }
 
     /// The agent of an instance is gone.

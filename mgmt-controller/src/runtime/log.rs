@@ -1,9 +1,9 @@
 //! What is written about what happens: the management log, and standard error for operators.
 
-use broker_codec::data::ZeekString;
+use broker_codec::{EndpointId, data::ZeekString};
 use jiff::Timestamp;
-use mgmt_api::{AgentMessage, MESSAGE_BYTES_MAX, State};
-use mgmt_host::log::Sum;
+use mgmt_api::{AgentMessage, ClientResponse, MESSAGE_BYTES_MAX, RequestKind, State};
+use mgmt_host::log::{Sum, is_traffic};
 use tokio::time::Instant;
 use tracing::field::display;
 
@@ -24,6 +24,15 @@ impl Runtime {
         self.limiter.admit(Instant::now().into_std(), &sender, kind, kind)
     }
 
+    /// A peer is gone. Of an instance of the deployed configuration the core says more.
+    pub(super) fn tell_of_loss(&self, peer: EndpointId, reason: &str) {
+        match self.controller.instance_of(peer) {
+            Some((_, true)) => {}
+            Some((name, false)) => tracing::info!(%peer, "instance {name}: its agent is gone: {reason}"),
+            None => tracing::info!(%peer, "a peer is gone: {reason}"),
+        }
+    }
+
     pub(super) fn log_sums(&self, sums: Vec<Sum>) {
         for sum in sums {
             tracing::info!("{sum}");
@@ -37,11 +46,42 @@ impl Runtime {
         }
         let reqid = reqid.map(display);
         match level {
+            _ if is_traffic(message) => tracing::debug!(reqid, "{message}"),
             Level::Debug | Level::Info => tracing::debug!(reqid, "{message}"),
             Level::Warning => tracing::warn!(reqid, "{message}"),
             Level::Error => tracing::error!(reqid, "{message}"),
         }
         self.log.write(time, level, message);
+    }
+}
+
+/// What a request is called, as in `get-nodes`.
+pub(super) fn name_of(kind: RequestKind) -> String {
+    let name = kind.request_event().rsplit("::").next().unwrap_or_default();
+    name.trim_end_matches("_request").replace('_', "-")
+}
+
+/// Tells how a request ended: with the first of its errors, if there are any.
+pub(super) fn tell_answer(response: &ClientResponse) {
+    let (name, reqid) = (name_of(response.kind()), response.reqid());
+    let results = response.results();
+    let mut errors = results.iter().filter(|result| !result.success);
+    let Some(first) = errors.next() else {
+        tracing::info!(%reqid, "{name} answered");
+        return;
+    };
+    let mut why = String::from("no reason given");
+    if let Some(error) = &first.error {
+        why = error.excerpt(MESSAGE_BYTES_MAX).to_string();
+    }
+    let further = match errors.count() {
+        0 => String::new(),
+        count => format!(", and {count} more"),
+    };
+    if response.kind() == RequestKind::Deploy {
+        tracing::warn!(%reqid, "{name} failed: {why}{further}");
+    } else {
+        tracing::info!(%reqid, "{name} failed: {why}{further}");
     }
 }
 

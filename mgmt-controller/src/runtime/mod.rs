@@ -38,7 +38,7 @@ use broker_endpoint::{
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
 };
 use jiff::Timestamp;
-use mgmt_api::{ClientRequest, ClientResponse, Now, RequestKind, WallClock};
+use mgmt_api::{ClientRequest, Now, RequestKind, WallClock};
 use mgmt_host::{
     files,
     journal::{Journal, Seed},
@@ -61,7 +61,7 @@ use crate::{
 
 pub use self::ready::READY_VERSION;
 use self::{
-    log::{report, report_to_operator, tell},
+    log::{name_of, report, report_to_operator, tell, tell_answer},
     native::Native,
     ready::Ready,
 };
@@ -396,6 +396,7 @@ impl Runtime {
         for Heard { input, shown } in heard {
             match &input {
                 Input::Request { client, request } => self.count_request(client, request),
+                Input::PeerLost { peer, reason } => self.tell_of_loss(*peer, reason),
                 Input::Agent { peer, message, .. } => {
                     self.counters.agent_messages += 1;
                     let reqid = message.reqid().map(display);
@@ -413,7 +414,8 @@ impl Runtime {
 
     fn count_request(&mut self, client: &str, request: &ClientRequest) {
         self.counters.requests += 1;
-        tracing::info!(reqid = %request.reqid(), event = request.kind().request_event(), client, "request");
+        let request_name = name_of(request.kind());
+        tracing::info!(client, reqid = %request.reqid(), "{request_name} requested");
     }
 
     async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> (Vec<Input>, Credit) {
@@ -501,7 +503,10 @@ impl Runtime {
                         let follow = self.publish(topic, &event, to, &credit).await;
                         inputs.extend(follow.into_iter().map(|input| (input, credit.clone())));
                     }
-                    Action::Connect { host, port } => self.native.connect(host, port).await,
+                    Action::Connect { host, port } => {
+                        let instance = self.controller.instance_at(host, port);
+                        self.native.connect(host, port, instance).await;
+                    }
                     Action::Disconnect { host, port } => self.native.disconnect(host, port).await,
                     Action::Close { peer, .. } => self.native.close(peer).await,
                 }
@@ -547,8 +552,7 @@ impl Runtime {
             Outgoing::Client(response) => {
                 self.counters.responses += 1;
                 if !self.quiet {
-                    let (results, failed) = (response.results().len(), failures(response));
-                    tracing::info!(reqid, event = name, results, failed, "response");
+                    tell_answer(response);
                 }
             }
             Outgoing::News(_) if self.quiet => {}
@@ -650,10 +654,6 @@ async fn said(
 
 fn persisted(Written { write, outcome }: Written) -> Input {
     Input::Persisted { write, outcome }
-}
-
-fn failures(response: &ClientResponse) -> usize {
-    response.results().iter().filter(|result| !result.success).count()
 }
 
 async fn next_event<T: Send + 'static>(server: Option<&mut WebSocketServer<T>>) -> Option<WebSocketEvent<T>> {

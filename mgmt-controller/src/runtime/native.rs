@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use broker_codec::{
     EndpointId, Topic, TopicTooLong,
-    data::{Address, Port},
+    data::{Address, Port, ZeekString},
 };
 use broker_endpoint::{
     Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress,
@@ -32,6 +32,8 @@ pub(super) struct Native {
     peers: BTreeMap<EndpointId, Peer>,
     /// Where we connect to, and could not when we last tried.
     unavailable: Attempts<PeerAddress>,
+    /// Where we connect to, and for which instance.
+    targets: BTreeMap<PeerAddress, ZeekString>,
     /// A large message that is being read on another thread. What comes after it waits for it.
     decoding: Option<JoinHandle<Decoded>>,
     refused: u64,
@@ -84,6 +86,7 @@ impl Native {
             retry: Some(config.connect_retry).filter(|retry| !retry.is_zero()),
             peers: BTreeMap::new(),
             unavailable: Attempts::default(),
+            targets: BTreeMap::new(),
             decoding: None,
             refused: 0,
         })
@@ -172,16 +175,20 @@ impl Native {
     }
 
     /// See [`crate::core::Action::Connect`].
-    pub(super) async fn connect(&self, host: Address, port: Port) {
+    pub(super) async fn connect(&mut self, host: Address, port: Port, instance: Option<&ZeekString>) {
         let address = target(host, port);
-        tracing::info!(%address, "connecting to an agent");
+        if let Some(instance) = instance {
+            self.targets.insert(address.clone(), instance.clone());
+        }
+        tracing::info!("connecting to {}", self.place(&address));
         self.handle.peer(address, self.retry).await;
     }
 
     /// See [`crate::core::Action::Disconnect`].
     pub(super) async fn disconnect(&mut self, host: Address, port: Port) {
         let address = target(host, port);
-        tracing::info!(%address, "not connecting to an agent any more");
+        tracing::info!("not connecting to {} any more", self.place(&address));
+        self.targets.remove(&address);
         self.unavailable.ended(&address);
         self.handle.unpeer(address).await;
     }
@@ -212,9 +219,11 @@ impl Native {
         let PeerInfo {
             id, address, dialled, ..
         } = peer;
-        tracing::info!(peer = %id, %address, dialled = dialled.is_some(), "peer connected");
         if let Some(target) = dialled {
+            tracing::info!(peer = %id, "connected to {}", self.place(target));
             self.unavailable.ended(target);
+        } else {
+            tracing::info!(peer = %id, %address, "a peer has connected");
         }
         self.peers.insert(
             *id,
@@ -233,9 +242,17 @@ impl Native {
         }
     }
 
+    /// Where we connect to, in words.
+    fn place(&self, address: &PeerAddress) -> String {
+        match self.targets.get(address) {
+            Some(instance) => format!("instance {instance} at {address}"),
+            None => format!("an agent at {address}"),
+        }
+    }
+
     fn lost(&mut self, peer: &PeerInfo, reason: String) -> Input {
         let refused = self.peers.remove(&peer.id).map_or(0, |peer| peer.refused);
-        tracing::info!(peer = %peer.id, address = %peer.address, refused, reason, "peer disconnected");
+        tracing::debug!(peer = %peer.id, address = %peer.address, refused, reason, "a peer is gone");
         Input::PeerLost {
             peer: peer.id,
             reason,
@@ -245,12 +262,14 @@ impl Native {
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
         let error = with_causes(error);
         match self.unavailable.failed(address.clone(), &error, Instant::now()) {
-            None => tracing::debug!(%address, error, "still cannot connect to an agent"),
+            None => tracing::debug!("{} still cannot be reached: {error}", self.place(address)),
             Some(Failing { lasting }) if lasting.is_zero() => {
-                tracing::warn!(%address, error, "cannot connect to an agent");
+                tracing::warn!("{} cannot be reached: {error}", self.place(address));
             }
             Some(Failing { lasting }) => {
-                tracing::warn!(%address, error, minutes = lasting.as_secs() / 60, "still cannot connect to an agent");
+                let minutes = lasting.as_secs() / 60;
+                let place = self.place(address);
+                tracing::warn!("{place} cannot be reached for {minutes} minutes now: {error}");
             }
         }
     }

@@ -100,6 +100,12 @@ fn sum_up_in_time(log: Arc<Log>) -> Option<thread::Thread> {
     Some(thread.thread().clone())
 }
 
+/// Whether a line of the management log tells of an event that came or went, as Zeek's scripts write it. On standard error that is for
+/// developers: what it means for instances and nodes is told there in plain words.
+pub fn is_traffic(message: &str) -> bool {
+    message.starts_with("rx ") || message.starts_with("tx ")
+}
+
 /// A structure of counters as the value of a field `counters.NAME`.
 pub fn object(counters: &impl Serialize) -> String {
     serde_json::to_string(counters).unwrap_or_default()
