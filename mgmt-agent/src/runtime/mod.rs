@@ -161,6 +161,8 @@ struct Counters {
     /// Jobs that the disk thread had no room for.
     disk_overflows: u64,
     archivers: u64,
+    /// Of those that have ended.
+    archivers_failed: u64,
     archivers_left_out: u64,
 }
 
@@ -403,6 +405,7 @@ impl Runtime {
             _ = signals.end() => return Err(HostError::Impatient.into()),
         }
         counters.archivers = archivers.started;
+        counters.archivers_failed = archivers.failed();
         counters.archivers_left_out = archivers.left_out;
         let finished = spawn_blocking(move || journal.map(Journal::finish));
         let journal = tokio::select! {

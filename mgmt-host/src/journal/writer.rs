@@ -95,7 +95,10 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
     pub fn finish(self) -> JournalCounters {
         let ended = self.entries.is_none();
         drop(self.entries);
-        let counters = self.thread.join().unwrap_or_default();
+        let counters = self.thread.join().unwrap_or(JournalCounters {
+            incomplete: true,
+            ..JournalCounters::default()
+        });
         JournalCounters {
             incomplete: counters.incomplete || ended,
             ..counters

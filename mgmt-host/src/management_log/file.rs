@@ -8,7 +8,10 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{format, rotation};
+use super::{
+    format,
+    rotation::{self, Rotated},
+};
 use mgmt_api::Level;
 
 use crate::{config::RotationConfig, files};
@@ -42,7 +45,7 @@ impl LogFile {
     }
 
     /// Rotates what a crashed process left in the directory. Call it before the first record.
-    pub(super) fn retire_leftovers(&self) -> Vec<io::Result<PathBuf>> {
+    pub(super) fn retire_leftovers(&self) -> Vec<io::Result<Rotated>> {
         match (&self.rotation, self.path.parent()) {
             (Some(config), Some(dir)) => rotation::retire_leftovers(dir, &config.dir, &self.zone),
             _ => Vec::new(),
@@ -77,7 +80,7 @@ impl LogFile {
     }
 
     /// Rotates the log; what is written next goes into a new file.
-    pub(super) fn rotate(&mut self, now: Timestamp) -> io::Result<Option<PathBuf>> {
+    pub(super) fn rotate(&mut self, now: Timestamp) -> io::Result<Option<Rotated>> {
         let opened = self.opened.replace(now);
         self.due = self
             .rotation
@@ -111,7 +114,7 @@ impl LogFile {
     }
 
     /// Ends the log: rotates it if logs are rotated, as Zeek does when it terminates.
-    pub(super) fn finish(&mut self, now: Timestamp) -> io::Result<Option<PathBuf>> {
+    pub(super) fn finish(&mut self, now: Timestamp) -> io::Result<Option<Rotated>> {
         let opened = self.opened.unwrap_or(now);
         self.close(now, opened)
     }
@@ -145,7 +148,7 @@ impl LogFile {
         Ok(file)
     }
 
-    fn close(&mut self, now: Timestamp, opened: Timestamp) -> io::Result<Option<PathBuf>> {
+    fn close(&mut self, now: Timestamp, opened: Timestamp) -> io::Result<Option<Rotated>> {
         let Some(mut file) = self.file.take() else {
             return Ok(None);
         };

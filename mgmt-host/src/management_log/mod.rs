@@ -11,7 +11,7 @@ mod rotation;
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +24,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use self::file::LogFile;
+use self::{file::LogFile, rotation::Rotated};
 use mgmt_api::Level;
 
 use crate::config::LogConfig;
@@ -49,9 +49,9 @@ pub struct LogCounters {
     pub written: u64,
     /// Dropped because the queue was full.
     pub dropped: u64,
-    /// Lines and rotations that failed.
+    /// Lines, rotations and deletions that failed.
     pub failed: u64,
-    /// Files rotated.
+    /// Files that were rotated to where they belong.
     pub rotated: u64,
 }
 
@@ -169,7 +169,7 @@ struct Writer {
     file: LogFile,
     role: &'static str,
     counters: Arc<Counters>,
-    /// Whether the last operation failed: a full disk is reported once, not per line.
+    /// Whether the last line or rotation failed: a full disk is reported once, not per line.
     failing: bool,
 }
 
@@ -248,7 +248,7 @@ impl Writer {
                 Ok(path) => {
                     tracing::info!(path = %path.display(), "deleted a rotated log that was kept for long enough");
                 }
-                Err(error) => self.failed(
+                Err(error) => self.count_failure(
                     &error,
                     "cannot delete a rotated log that was kept for long enough",
                 ),
@@ -256,22 +256,42 @@ impl Writer {
         }
     }
 
-    fn note_rotation(&mut self, outcome: io::Result<Option<PathBuf>>, what: &str) {
+    fn note_rotation(&mut self, outcome: io::Result<Option<Rotated>>, what: &str) {
         match outcome {
-            Ok(Some(path)) => {
+            Ok(Some(Rotated {
+                path,
+                misplaced: None,
+            })) => {
                 self.counters.rotated.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(path = %path.display(), "rotated {what}");
                 self.recovered();
+            }
+            Ok(Some(Rotated {
+                path,
+                misplaced: Some(error),
+            })) => {
+                let kept = format!(
+                    "cannot create the directory of rotated logs; the log is kept as {}, where it is neither archived nor deleted",
+                    path.display()
+                );
+                self.count_failure(&error, &kept);
             }
             Ok(None) => {}
             Err(error) => self.failed(&error, "cannot close or rotate a log"),
         }
     }
 
-    fn failed(&mut self, error: &io::Error, what: &str) {
+    /// Counts and reports what happens once per file at most, and does not keep the log from being written.
+    fn count_failure(&self, error: &io::Error, what: &str) {
         let failed = self.counters.failed.fetch_add(1, Ordering::Relaxed) + 1;
-        if !self.failing {
-            tracing::warn!(%error, failed, "{what}");
+        tracing::warn!(%error, failed, "{what}");
+    }
+
+    fn failed(&mut self, error: &io::Error, what: &str) {
+        if self.failing {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.count_failure(error, what);
         }
         self.failing = true;
     }

@@ -56,22 +56,29 @@ pub(super) fn write_shadow(log: &Path) -> io::Result<()> {
     written
 }
 
-/// Moves a log into the queue of rotated logs and removes its mark.
+/// A log that was rotated.
+#[derive(Debug)]
+pub(super) struct Rotated {
+    /// Where it is now.
+    pub(super) path: PathBuf,
+    /// Why it is beside the log instead of in the queue, where it belongs.
+    pub(super) misplaced: Option<io::Error>,
+}
+
+/// Moves a log into the queue of rotated logs and removes its mark. Without the queue's directory the log is rotated where it is,
+/// as Zeek does (`Manager::FormatRotationPath`).
 ///
 /// The name is `<path>__<open>__<close>__.log` (`persistence.zeek, archiver_rotation_format_func`), which is what
 /// Zeek's archiver reads.
 ///
 /// DIFFERENCE(rotated-log-kept): an earlier log of the same name is not overwritten: the new one gets a `log_suffix`, as the logs of
 /// several loggers do. Where the queue is on another file system, the log is copied; Zeek's rename fails there.
-pub(super) fn retire(log: &Path, queue: &Path, opened: &str, closed: &str) -> io::Result<PathBuf> {
+pub(super) fn retire(log: &Path, queue: &Path, opened: &str, closed: &str) -> io::Result<Rotated> {
     let extension = extension_in(&shadow_of(log)).unwrap_or_else(|| String::from(".log"));
-    // As Zeek: without the queue's directory the log is rotated where it is (`Manager::FormatRotationPath`).
-    let queue = match files::create_dir_all(queue) {
-        Ok(()) => queue,
-        Err(error) => {
-            tracing::warn!(dir = %queue.display(), %error, "cannot create the directory of rotated logs");
-            log.parent().unwrap_or(Path::new("."))
-        }
+    let misplaced = files::create_dir_all(queue).err();
+    let queue = match misplaced {
+        None => queue,
+        Some(_) => log.parent().unwrap_or(Path::new(".")),
     };
     let stem = log.file_stem().unwrap_or_default().to_string_lossy();
     let base = format!("{stem}__{opened}__{closed}__");
@@ -84,7 +91,10 @@ pub(super) fn retire(log: &Path, queue: &Path, opened: &str, closed: &str) -> io
     rename_or_copy(log, &target)?;
     match fs::remove_file(shadow_of(log)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(target),
+        _ => Ok(Rotated {
+            path: target,
+            misplaced,
+        }),
     }
 }
 
@@ -117,10 +127,10 @@ pub(super) fn expire(log: &Path, queue: &Path, before: SystemTime) -> Vec<io::Re
 }
 
 /// Rotates every log in the directory that an earlier process left behind when it crashed, ours or Zeek's
-/// (`Ascii::RotateLeftoverLogs`). Returns the new names and the failures.
+/// (`Ascii::RotateLeftoverLogs`).
 ///
 /// The shadow's change time stands in for the log's opening, the log's modification time for its closing.
-pub(super) fn retire_leftovers(dir: &Path, queue: &Path, zone: &TimeZone) -> Vec<io::Result<PathBuf>> {
+pub(super) fn retire_leftovers(dir: &Path, queue: &Path, zone: &TimeZone) -> Vec<io::Result<Rotated>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => return vec![Err(error)],
@@ -142,7 +152,7 @@ pub(super) fn retire_leftovers(dir: &Path, queue: &Path, zone: &TimeZone) -> Vec
     outcomes
 }
 
-fn retire_leftover(log: &Path, shadow: &Path, queue: &Path, zone: &TimeZone) -> io::Result<PathBuf> {
+fn retire_leftover(log: &Path, shadow: &Path, queue: &Path, zone: &TimeZone) -> io::Result<Rotated> {
     let date = |seconds| {
         format::date(
             Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),

@@ -105,7 +105,7 @@ fn write_again(text: &str) -> (String, String, usize) {
         assert!(!message.contains('\\'), "nothing is escaped in {record}");
         log.write(opened, time, level, ROLE, message.as_bytes()).unwrap();
     }
-    let rotated = log.finish(closed).unwrap().unwrap();
+    let rotated = log.finish(closed).unwrap().unwrap().path;
     assert_eq!(names_in(dir.path()), ["log-queue"]);
     let name = rotated.file_name().unwrap().to_str().unwrap().to_owned();
     (name, fs::read_to_string(&rotated).unwrap(), records.len())
@@ -157,7 +157,7 @@ fn without_rotation_the_log_stays_and_begins_anew() {
         let mut log = LogFile::new(dir.path(), "controller", None, TimeZone::UTC);
         line(&mut log, "2026-11-22T01:22:46Z", message);
         assert_eq!(log.due(), None);
-        assert_eq!(log.finish(time("2026-11-22T01:22:47Z")).unwrap(), None);
+        assert!(log.finish(time("2026-11-22T01:22:47Z")).unwrap().is_none());
     }
     assert_eq!(names_in(dir.path()), ["management-controller.log"]);
     let text = fs::read_to_string(dir.path().join("management-controller.log")).unwrap();
@@ -183,7 +183,10 @@ fn what_a_crash_left_behind_is_rotated_at_the_next_start() {
     log.set_modified(modified.into()).unwrap();
 
     let outcomes = log_in(dir.path()).retire_leftovers();
-    let mut rotated: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    let mut rotated: Vec<_> = outcomes
+        .into_iter()
+        .map(|rotated| rotated.unwrap().path)
+        .collect();
     rotated.sort();
     assert_eq!(rotated.len(), 2);
     assert_eq!(names_in(dir.path()), ["log-queue"]);
@@ -221,7 +224,7 @@ fn a_queue_that_cannot_be_created_does_not_lose_the_log() {
     fs::write(dir.path().join("log-queue"), "in the way").unwrap();
     let mut log = log_in(dir.path());
     line(&mut log, "2026-11-22T01:22:46Z", "kept");
-    let rotated = log.finish(time("2026-11-22T01:22:47Z")).unwrap().unwrap();
+    let rotated = log.finish(time("2026-11-22T01:22:47Z")).unwrap().unwrap().path;
     assert_eq!(
         rotated.parent().unwrap(),
         dir.path(),
@@ -278,6 +281,29 @@ fn a_log_that_cannot_be_written_costs_lines_only() {
     }
     let counters = log.finish();
     assert_eq!((counters.written, counters.failed), (0, 3));
+}
+
+/// Not as rotated: where it is, no archiver looks for it, and nothing deletes it.
+#[test]
+fn a_log_that_stays_for_want_of_a_queue_is_counted_as_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("log-queue"), "in the way").unwrap();
+    for failed in [1, 2] {
+        if failed == 2 {
+            // What a crash has left is rotated at the next start.
+            fs::write(dir.path().join("broker.log"), "broker").unwrap();
+            fs::write(dir.path().join(".shadow.broker.log"), ".log\n\n").unwrap();
+        }
+        let log = start(dir.path(), &config(dir.path(), Level::Info, 4096));
+        log.write(Timestamp::now(), Level::Info, "kept");
+        let counters = log.finish();
+        let expected = LogCounters {
+            written: 1,
+            failed,
+            ..LogCounters::default()
+        };
+        assert_eq!(counters, expected);
+    }
 }
 
 #[test]
