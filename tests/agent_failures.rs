@@ -160,7 +160,7 @@ impl World {
 
 /// What the agent says of a Supervisor that has not answered.
 fn silent(request: &str) -> String {
-    format!("the Supervisor has not answered SupervisorControl::{request} within 4s")
+    format!("the Supervisor has not answered SupervisorControl::{request} within 4 s")
 }
 
 fn kill(pid: u32) {

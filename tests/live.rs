@@ -181,7 +181,7 @@ fn a_stopped_supervisor_of_the_installed_zeek_is_ended_and_its_successor_gets_th
         world.deploy();
         let before = world.nodes();
         kill_process(supervisor(&world), Signal::STOP).expect("it runs");
-        world.news_about("it has not answered for 20s");
+        world.news_about("it has not answered for 20 s");
         world.news_with(&["Management::UNKNOWN", "Management::PENDING"]);
         assert_succeeded(&mut world, &before);
         world.instance.stop();

@@ -74,7 +74,7 @@ fn one_that_was_stopped_is_ended_and_its_successor_gets_the_nodes() {
     let told = hear_error(&mut controlling, "lost the Supervisor");
     assert_eq!(
         told,
-        "lost the Supervisor: it has not answered for 8s; it is ended and started again"
+        "lost the Supervisor: it has not answered for 8 s; it is ended and started again"
     );
     controlling.hear_states(&["one", "two"], State::Unknown);
     // Nobody waits for something that cannot come.
@@ -104,7 +104,7 @@ fn one_that_hangs_and_does_not_end_is_killed_with_nodes_that_would_outlive_it() 
     let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
     let before = deploy(&host, &mut controlling);
     kill_process(before.0, Signal::STOP).expect("it runs");
-    hear_error(&mut controlling, "it has not answered for 8s");
+    hear_error(&mut controlling, "it has not answered for 8 s");
     assert_succeeded(&host, &mut controlling, &before);
     let log = agent.stop();
     assert!(log.contains("the Supervisor does not end, it is killed"), "{log}");

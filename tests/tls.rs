@@ -27,13 +27,24 @@ fn controller(identity: &Identity, further: &str) -> Controller {
 
 /// zeek-client with TLS and a certificate: it then verifies the controller's, and the name in it.
 fn get_instances(controller: &mut Controller, ca: &Authority, identity: &Identity) -> Outcome {
-    let settings = [
-        "ssl.enable=True".to_owned(),
-        format!("ssl.cafile={}", ca.path("ca.pem").display()),
+    let certificate = [
         format!("ssl.certificate={}", identity.certificate.display()),
         format!("ssl.keyfile={}", identity.key.display()),
+    ];
+    get_instances_with(controller, ca, certificate)
+}
+
+fn get_instances_with(
+    controller: &mut Controller,
+    ca: &Authority,
+    certificate: impl IntoIterator<Item = String>,
+) -> Outcome {
+    let mut settings = vec![
+        "ssl.enable=True".to_owned(),
+        format!("ssl.cafile={}", ca.path("ca.pem").display()),
         "client.peering_attempts=10".to_owned(),
     ];
+    settings.extend(certificate);
     let mut arguments: Vec<String> = settings
         .into_iter()
         .flat_map(|setting| ["--set".to_owned(), setting])
@@ -115,13 +126,16 @@ fn the_controller_verifies_clients_where_it_is_told_to() {
     assert_eq!(get_instances(&mut controller, &ca, &stranger).exit, 1);
     let late = ca.sign("late", &[], &Validity::Expired);
     assert_eq!(get_instances(&mut controller, &ca, &late).exit, 1);
+    assert_eq!(get_instances_with(&mut controller, &ca, []).exit, 1);
     let stderr = controller.stop().stderr;
     for words in [
         "certificate of the peer (CN=stranger) is not trusted",
         "certificate of the peer (CN=late) has expired",
+        "the client shows no certificate; give it one, signed by our CA (zeek-client: ssl.certificate and ssl.keyfile)",
     ] {
         assert!(stderr.contains(words), "{words}: {stderr}");
     }
+    assert!(!stderr.contains("Broker::ssl_certificate"), "{stderr}");
 }
 
 #[test]
@@ -150,11 +164,12 @@ fn agents_without_a_good_certificate_are_refused_with_the_reason() {
     for words in [
         "certificate of the peer (CN=stranger) is not trusted",
         "certificate of the peer (CN=late) has expired",
-        "peer shows no certificate",
+        "peer shows no certificate; give it one, signed by our CA (Zeek: Broker::ssl_certificate)",
         "peer speaks plaintext Broker instead of TLS",
     ] {
         assert!(stderr.contains(words), "{words}: {stderr}");
     }
+    assert!(!stderr.contains("ssl.certificate"), "{stderr}");
 }
 
 fn assert_cannot_peer(runtime: &Runtime, controller: &Controller, tls: TlsConfig) {

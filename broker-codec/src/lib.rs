@@ -30,6 +30,7 @@ pub mod binary;
 pub mod command;
 pub mod control;
 pub mod data;
+mod elapsed;
 mod endpoint_id;
 pub mod envelope;
 mod error_code;
@@ -47,6 +48,7 @@ pub mod websocket;
 pub mod zeek;
 
 pub use data::Data;
+pub use elapsed::Elapsed;
 pub use endpoint_id::{EndpointId, ParseEndpointIdError};
 pub use envelope::{Envelope, EnvelopeKind};
 pub use error_code::ErrorCode;

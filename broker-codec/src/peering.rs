@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    EndpointId, Envelope, EnvelopeKind, Filter,
+    Elapsed, EndpointId, Envelope, EnvelopeKind, Filter,
     control::{ByeToken, RoutingUpdate, RoutingUpdateError},
     envelope::EnvelopeError,
 };
@@ -47,7 +47,7 @@ pub enum PeeringEnd {
     #[error("left without confirmation by the peer")]
     LeftUnconfirmed,
     /// The peer sent nothing for too long.
-    #[error("peer was silent for {} s", .silence.as_secs_f32())]
+    #[error("peer was silent for {}", Elapsed(*.silence))]
     Silent {
         /// How long.
         silence: Duration,

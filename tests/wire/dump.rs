@@ -7,6 +7,12 @@ use std::{
     path::PathBuf,
 };
 
+use broker_codec::{
+    EndpointId, Envelope, EnvelopeKind, Topic, binary,
+    data::{Data, is_hostile},
+    zeek::Event,
+};
+use bytes::BytesMut;
 use clap::Parser;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -202,6 +208,43 @@ fn filters_leave_what_was_asked_for() {
     result.unwrap();
     let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert!(line["time"].as_f64().unwrap() > 1_700_000_000.0);
+}
+
+/// As in the log, where the same texts come from the same peers.
+#[test]
+fn what_endpoints_say_does_not_drive_the_terminal() {
+    const HOSTILE: &str = "a\n\u{1b}[2J\u{202e}\u{200b}\u{2028}\u{e0041}\u{7f}\u{9b}";
+    let event = Event {
+        name: HOSTILE.into(),
+        args: vec![Data::String(HOSTILE.into())],
+        metadata: None,
+    };
+    let mut payload = BytesMut::new();
+    binary::encode(&event.into_data(), &mut payload).unwrap();
+    let envelope = Envelope {
+        sender: EndpointId::NIL,
+        receiver: EndpointId::NIL,
+        kind: EnvelopeKind::Data,
+        ttl: 1,
+        topic: Topic::new(HOSTILE).unwrap(),
+        payload: payload.freeze(),
+    };
+    let mut frame = BytesMut::new();
+    envelope.encode_frame(&mut frame).unwrap();
+    let frame = hex::encode(&frame);
+    for style in ["plain", "typed"] {
+        for form in [&["--compact"][..], &[]] {
+            let words = [&["--hex", "--values", style], form].concat();
+            let (result, text, _) = dumped(&words, frame.as_bytes());
+            result.unwrap();
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(!line.contains(is_hostile), "{style} {form:?}: {line}");
+            if form.is_empty() {
+                let line: Value = serde_json::from_str(line).unwrap();
+                assert_eq!(line["message"]["event"], HOSTILE);
+            }
+        }
+    }
 }
 
 #[test]

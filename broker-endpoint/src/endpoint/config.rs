@@ -69,6 +69,17 @@ pub enum OverflowPolicy {
     DropNewest,
 }
 
+impl OverflowPolicy {
+    /// The policy in words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::DropOldest => "drop oldest",
+            Self::DropNewest => "drop newest",
+        }
+    }
+}
+
 impl EndpointConfig {
     /// A peer is pinged after this silence.
     pub const LIVENESS_INTERVAL: Duration = Duration::from_secs(10);

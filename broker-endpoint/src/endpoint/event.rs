@@ -1,7 +1,7 @@
 use std::{fmt, io, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use broker_codec::{
-    Data, EndpointId, Filter, Topic,
+    Data, Elapsed, EndpointId, Filter, Topic,
     frame::FrameError,
     handshake::{Awaited, Close},
     peering::PeeringEnd,
@@ -166,7 +166,7 @@ pub enum EndReason {
         bytes: usize,
     },
     /// The peer read nothing.
-    #[error("peer took nothing for {} s of what waited for it", .silence.as_secs_f32())]
+    #[error("peer took nothing for {} of what waited for it", Elapsed(*.silence))]
     Stuck {
         /// For how long.
         silence: Duration,
@@ -175,7 +175,7 @@ pub enum EndReason {
     #[error("gave way to a peer from another address, of which fewer are here")]
     GaveWay,
     /// The peer sent too many bad messages.
-    #[error("peer sent more than {max} bad messages within {} s", .window.as_secs())]
+    #[error("peer sent more than {max} bad messages within {}", Elapsed(*.window))]
     TooManyRejections {
         /// How many are forgiven.
         max: u32,

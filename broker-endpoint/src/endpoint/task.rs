@@ -315,7 +315,7 @@ impl Task {
                     self.shared.counters.overflowed.add(count);
                     if !entry.overflowing {
                         entry.overflowing = true;
-                        warn!(peer = %entry.peer, policy = ?self.shared.config.overflow, "peer reads too slowly, messages for it are dropped");
+                        warn!(peer = %entry.peer, policy = self.shared.config.overflow.name(), "peer reads too slowly, messages for it are dropped");
                     }
                 }
                 Pushed::Overflowed(count) => {

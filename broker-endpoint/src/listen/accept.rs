@@ -295,7 +295,7 @@ fn note_end(shared: &Shared, log: &mut FailureLog, result: Result<(SocketAddr, O
             match error {
                 // Two endpoints connect to each other at the same time, and this is how one connection remains.
                 PeeringError::Handshake(Close::Refused(_) | Close::Dropped(_)) => {
-                    debug!(%address, ?peer, error = text(&error), "accepted connection was refused");
+                    debug!(%address, peer = peer.map(display), error = text(&error), "accepted connection was refused");
                 }
                 PeeringError::ShuttingDown => {}
                 error => log.note(address, &text(&error)),

@@ -57,7 +57,7 @@ impl TlsContext {
     /// If a file is missing, unreadable, or does not fit the others. Broker would notice on its first connection, and
     /// then neither listen nor connect any more (W-18).
     pub fn new(config: &TlsConfig) -> Result<Option<Self>, TlsConfigError> {
-        let mut builder = new_builder().map_err(library)?;
+        let mut builder = new_builder().map_err(library("set up TLS"))?;
         let names = match config {
             TlsConfig::Off => return Ok(None),
             TlsConfig::Anonymous => {
@@ -215,7 +215,9 @@ fn set_anonymous(builder: &mut SslContextBuilder) -> Result<(), TlsConfigError> 
 }
 
 fn set_identity(builder: &mut SslContextBuilder, identity: &Identity) -> Result<(), TlsConfigError> {
-    builder.set_cipher_list(CERTIFICATE_CIPHERS).map_err(library)?;
+    builder
+        .set_cipher_list(CERTIFICATE_CIPHERS)
+        .map_err(library("choose the cipher suites"))?;
     let path = &identity.certificate;
     let mut chain = read_certificates(path, "certificate")?.into_iter();
     let certificate = chain.next().ok_or_else(|| TlsConfigError::NotPem {
@@ -249,7 +251,9 @@ fn set_trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<(), TlsCo
     let store = builder.cert_store_mut();
     if let Some(path) = &trust.ca_file {
         for certificate in read_certificates(path, "CA certificate")? {
-            store.add_cert(certificate).map_err(library)?;
+            store
+                .add_cert(certificate)
+                .map_err(library("use a certificate of the CA file"))?;
         }
     }
     if let Some(path) = &trust.ca_path {
@@ -262,8 +266,13 @@ fn set_trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<(), TlsCo
         let text = path
             .to_str()
             .ok_or_else(|| unreadable(io::Error::new(io::ErrorKind::InvalidInput, "path is not UTF-8")))?;
-        let lookup = store.add_lookup(X509Lookup::hash_dir()).map_err(library)?;
-        lookup.add_dir(text, ssl::SslFiletype::PEM).map_err(library)?;
+        let unusable = "use the folder of CA certificates";
+        let lookup = store
+            .add_lookup(X509Lookup::hash_dir())
+            .map_err(library(unusable))?;
+        lookup
+            .add_dir(text, ssl::SslFiletype::PEM)
+            .map_err(library(unusable))?;
     }
     builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
     Ok(())
@@ -291,7 +300,7 @@ impl TlsConfig {
 }
 
 fn check_validity(path: &Path, what: &'static str) -> Result<(), TlsConfigError> {
-    let now = Asn1Time::days_from_now(0).map_err(library)?;
+    let now = Asn1Time::days_from_now(0).map_err(library("read the clock for certificates"))?;
     for certificate in read_certificates(path, what)? {
         let (from, to) = (certificate.not_before(), certificate.not_after());
         if *from > *now || *to < *now {
@@ -446,7 +455,17 @@ impl TlsError {
     ///
     /// With TLS 1.3 a client hears that its certificate was refused only when it first reads.
     pub fn from_transport(error: io::Error) -> Result<Self, io::Error> {
-        error.downcast::<ssl::Error>().map(Self::explain)
+        error
+            .downcast::<ssl::Error>()
+            .map(|error| Self::explain(error).after_tls())
+    }
+
+    /// The same where the other side has sent TLS before: then it does speak TLS.
+    pub(super) fn after_tls(self) -> Self {
+        match self {
+            Self::PlaintextPeer { .. } => Self::Garbled,
+            other => other,
+        }
     }
 
     fn explain(error: ssl::Error) -> Self {
@@ -498,6 +517,7 @@ impl TlsError {
             | reason_code::ALERT_UNKNOWN_CA
             | reason_code::ALERT_ACCESS_DENIED
             | reason_code::ALERT_DECRYPT_ERROR => Self::OursRefused { reason },
+            ALERTS_RECEIVED.. => Self::Alert(reason),
             _ => Self::Library(reason),
         }
     }
@@ -513,9 +533,11 @@ fn is_end(kind: io::ErrorKind) -> bool {
     )
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
-fn library(error: ErrorStack) -> TlsConfigError {
-    TlsConfigError::Library(reasons(&error))
+fn library(what: &'static str) -> impl FnOnce(ErrorStack) -> TlsConfigError {
+    move |error| TlsConfigError::Library {
+        what,
+        reason: reasons(&error),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
@@ -536,6 +558,9 @@ fn reasons(stack: &ErrorStack) -> String {
         reasons.join(": ")
     }
 }
+
+/// Reason codes from here on are alerts that were received, by their numbers.
+const ALERTS_RECEIVED: i32 = 1000;
 
 /// `ERR_LIB_SSL`
 const LIBRARY_SSL: i32 = 20;

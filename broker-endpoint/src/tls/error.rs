@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf, time::Duration};
 
-use broker_codec::data::ZeekString;
+use broker_codec::{Elapsed, data::ZeekString};
 
 use super::Passphrase;
 
@@ -96,8 +96,13 @@ pub enum TlsConfigError {
         suite: &'static str,
     },
     /// Anything else that the TLS library refuses.
-    #[error("TLS library refuses the configuration: {0}")]
-    Library(String),
+    #[error("cannot {what}; the TLS library says: {reason}")]
+    Library {
+        /// What was attempted.
+        what: &'static str,
+        /// What the library says.
+        reason: String,
+    },
 }
 
 /// A connection could not be protected by TLS, with the remedy as far as it can be told from here.
@@ -144,7 +149,8 @@ pub enum TlsError {
     },
     /// The other side's certificate is not signed by our CA, or its chain is incomplete.
     #[error(
-        "certificate of the peer ({subject}) is not trusted: {reason}; our CA file or folder must hold the CA that signed it"
+        "certificate of the peer ({subject}) is not trusted; our CA file or folder must hold the CA that signed it; the TLS library says: \
+         {reason}"
     )]
     Untrusted {
         /// The subject of the certificate.
@@ -164,10 +170,11 @@ pub enum TlsError {
     },
     /// The other side refused our certificate.
     #[error(
-        "peer refuses our certificate ({reason}); the CA it is configured with must have signed ours, and ours must be valid"
+        "peer refuses our certificate; the CA it is configured with must have signed ours, and ours must be valid; its TLS library says: \
+         {reason}"
     )]
     OursRefused {
-        /// Its reason: the name of a TLS alert.
+        /// What its TLS library says: the name of a TLS alert.
         reason: String,
     },
     /// The other side wants a certificate and we have none.
@@ -177,13 +184,19 @@ pub enum TlsError {
     #[error("peer ended the connection during the TLS handshake")]
     Closed,
     /// The TLS handshake took too long.
-    #[error("TLS handshake was not complete after {} s", .timeout.as_secs_f32())]
+    #[error("TLS handshake was not complete after {}", Elapsed(*.timeout))]
     TimedOut {
         /// How long we waited.
         timeout: Duration,
     },
-    /// Anything else that the TLS library objects to.
-    #[error("TLS handshake failed: {0}")]
+    /// After a beginning in TLS the other side sent something else.
+    #[error("peer sent something that is not TLS on a connection that began with TLS")]
+    Garbled,
+    /// Anything else that the TLS library of the other side objects to.
+    #[error("peer gives TLS up; its TLS library says: {0}")]
+    Alert(String),
+    /// Anything else that our TLS library objects to.
+    #[error("TLS fails on this side; the TLS library says: {0}")]
     Library(String),
     /// The connection failed.
     #[error("connection failed during the TLS handshake")]

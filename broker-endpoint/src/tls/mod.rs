@@ -244,7 +244,7 @@ impl Acceptance {
         let accept = async {
             let stream = Sniffed::sniff(stream).await?;
             match stream.first {
-                Some(HANDSHAKE_RECORD) => context.accept(stream).await,
+                Some(HANDSHAKE_RECORD) => context.accept(stream).await.map_err(TlsError::after_tls),
                 _ if detect => Ok(Transport(Inner::Plain(stream))),
                 Some(first) => Err(TlsError::PlaintextPeer { first: Some(first) }),
                 None => Err(TlsError::Closed),

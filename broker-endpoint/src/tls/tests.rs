@@ -1,6 +1,9 @@
 use std::{fs, time::Duration};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
+};
 
 use super::{
     testing::{Authority, Validity},
@@ -372,6 +375,74 @@ async fn a_side_that_hangs_up_or_says_nothing_is_given_up() {
     let (left, _right) = duplex(1024);
     let error = connection.connect(left, PATIENCE).await.expect_err("silent");
     assert!(matches!(error, TlsError::TimedOut { .. }), "{error:?}");
+}
+
+/// A process that is killed says nothing about TLS: what it does speak only its bytes tell.
+#[tokio::test]
+async fn a_peer_that_dies_during_the_handshake_is_not_said_to_lack_tls() {
+    const ENDED: &str = "peer ended the connection during the TLS handshake";
+    let anonymous = context(&TlsConfig::Anonymous);
+    let acceptance = Acceptance::Tls(anonymous.clone());
+    let connection = Connection::Tls(anonymous.clone());
+
+    // What each side sends first.
+    let (left, mut right) = duplex(64 * 1024);
+    let mut hello = vec![0; 1024];
+    let (_, len) = tokio::join!(
+        connection.connect(left, Duration::from_millis(100)),
+        right.read(&mut hello)
+    );
+    hello.truncate(len.expect("a hello"));
+    let (left, mut right) = duplex(64 * 1024);
+    right.write_all(&hello).await.expect("written");
+    let mut answer = vec![0; 1024];
+    let (_, len) = tokio::join!(
+        acceptance.accept(left, Duration::from_millis(100)),
+        right.read(&mut answer)
+    );
+    answer.truncate(len.expect("an answer"));
+
+    for len in [0, 1, 5, hello.len() - 1, hello.len()] {
+        let (left, mut right) = duplex(64 * 1024);
+        right.write_all(&hello[..len]).await.expect("written");
+        drop(right);
+        let error = acceptance.accept(left, PATIENCE).await.expect_err("ended");
+        assert_eq!(error.to_string(), ENDED, "accepted, {len} bytes");
+    }
+    for len in [0, 1, 5, answer.len() - 1, answer.len()] {
+        let (left, mut right) = duplex(64 * 1024);
+        right.write_all(&answer[..len]).await.expect("written");
+        right.shutdown().await.expect("shut down");
+        let error = connection.connect(left, PATIENCE).await.expect_err("ended");
+        assert_eq!(error.to_string(), ENDED, "connected, {len} bytes");
+        drop(right);
+    }
+
+    // The system of a killed process resets connections with unread bytes.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(address));
+    let ((ours, _), mut killed) = (accepted.expect("accepted"), connected.expect("connected"));
+    killed.write_all(&hello).await.expect("written");
+    let handshake = acceptance.accept(ours, PATIENCE);
+    let kill = async {
+        killed.readable().await.expect("an answer");
+        drop(killed);
+    };
+    let error = tokio::join!(handshake, kill).0.expect_err("reset");
+    assert_eq!(error.to_string(), ENDED);
+}
+
+/// The first byte said TLS; the rest is a scanner's, or was changed on the way.
+#[tokio::test]
+async fn what_begins_with_tls_is_not_called_plaintext() {
+    let acceptance = Acceptance::Tls(context(&TlsConfig::Anonymous));
+    for bytes in [&b"\x16\x03\x01\xff\xff"[..], b"\x16GET / HTTP/1.1\r\n\r\n"] {
+        let (left, mut right) = duplex(1024);
+        right.write_all(bytes).await.expect("written");
+        let error = acceptance.accept(left, PATIENCE).await.expect_err("garbage");
+        assert!(matches!(error, TlsError::Garbled), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ fn for_clients(error: &TlsError) -> String {
                 .into()
         }
         TlsError::OursRefused { reason } => format!(
-            "the client refuses our certificate ({reason}); the CA that it knows must have signed ours (zeek-client: ssl.cafile)"
+            "the client refuses our certificate; the CA that it knows must have signed ours (zeek-client: ssl.cafile); its TLS library says: {reason}"
         ),
         error => crate::text(error),
     }
@@ -220,7 +220,7 @@ impl<T: Send + 'static> Connection<T> {
                     application_name: application_name.map(ZeekString::from),
                 };
                 let application = info.application_name.as_ref().map(tracing::field::display);
-                tracing::debug!(%client, peer = %self.peer, application, "client connected");
+                tracing::debug!(client = client.number(), peer = %self.peer, application, "client connected");
                 // A panic, be it in the function that admits messages, must end this connection only.
                 let conversation = AssertUnwindSafe(self.converse(&mut socket, session, info));
                 conversation.catch_unwind().await.unwrap_or_else(|_panic| {
@@ -420,16 +420,18 @@ impl<T: Send + 'static> Connection<T> {
             goodbye,
         } = ending;
         self.shared.counters.closed(*cause);
-        let client = self.client;
+        let client = self.client.number();
         match cause {
             CloseCause::Client | CloseCause::Terminating => {
-                tracing::debug!(%client, peer = %self.peer, ?cause, %code, %reason, "client disconnected");
+                tracing::debug!(client, peer = %self.peer, cause = cause.name(), code = code.0, %reason, "client disconnected");
             }
             // zeek-client always ends so.
             CloseCause::Vanished => {
-                tracing::debug!(%client, peer = %self.peer, %reason, "client vanished");
+                tracing::debug!(client, peer = %self.peer, %reason, "client vanished");
             }
-            _ => tracing::warn!(%client, peer = %self.peer, ?cause, %code, %reason, "client disconnected"),
+            _ => {
+                tracing::warn!(client, peer = %self.peer, cause = cause.name(), code = code.0, %reason, "client disconnected");
+            }
         }
         let farewell = async {
             // Makes room, and sends the answer to the CLOSE frame of the client.
@@ -504,7 +506,7 @@ impl<T> Rejections<'_, T> {
         shared.counters.error(rejection.code);
         if self.count <= REJECTIONS_LOGGED_MAX {
             let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
-            tracing::warn!(%client, %peer, code = rejection.code, context, "message refused");
+            tracing::warn!(client = client.number(), %peer, code = rejection.code, context, "message refused");
         }
         // It may quote what the client sent.
         let answer = Rejection {
@@ -519,7 +521,7 @@ impl<T> Drop for Rejections<'_, T> {
     fn drop(&mut self) {
         let Connection { client, peer, .. } = self.connection;
         if self.count > REJECTIONS_LOGGED_MAX {
-            tracing::warn!(%client, %peer, count = self.count, "messages refused in total");
+            tracing::warn!(client = client.number(), %peer, count = self.count, "messages refused in total");
         }
     }
 }

@@ -35,6 +35,24 @@ pub enum CloseCause {
     Internal,
 }
 
+impl CloseCause {
+    /// The cause as it stands in the log: its key among the counters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Vanished => "vanished",
+            Self::Protocol => "protocol",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::TooBig => "too_big",
+            Self::Refused => "refused",
+            Self::PingTimeout => "ping_timeout",
+            Self::Overflow => "overflow",
+            Self::Terminating => "terminating",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// What a server has seen since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

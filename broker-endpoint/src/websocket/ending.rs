@@ -70,9 +70,13 @@ impl Ending {
             Error::Protocol(error) => Self::ours(
                 CloseCause::Protocol,
                 CloseCode::PROTOCOL,
-                format!("protocol error: {error}"),
+                format!("client breaks the WebSocket protocol: {error}"),
             ),
-            other => Self::ours(CloseCause::Internal, CloseCode::INTERNAL, other.to_string()),
+            other => Self::ours(
+                CloseCause::Internal,
+                CloseCode::INTERNAL,
+                format!("the connection cannot go on: {other}"),
+            ),
         }
     }
 

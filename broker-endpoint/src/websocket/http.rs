@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, io, time::Duration};
 
+use broker_codec::Elapsed;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -66,7 +67,7 @@ pub(super) enum HandshakeError {
     Plaintext,
     #[error("the connection was closed after {received} bytes of the HTTP request")]
     Closed { received: usize },
-    #[error("the HTTP request was not complete after {} s", .0.as_secs_f32())]
+    #[error("the HTTP request was not complete after {}", Elapsed(*.0))]
     Timeout(Duration),
     #[error("the HTTP request has more than {max} bytes")]
     TooLong { max: usize },

@@ -102,7 +102,7 @@ async fn violations_of_the_protocol_are_named_in_the_close_frame() {
         client.send(&bytes).await;
         assert_eq!(
             client.closed().await,
-            (1002, format!("protocol error: {reason}")),
+            (1002, format!("client breaks the WebSocket protocol: {reason}")),
             "{}",
             bytes.escape_ascii()
         );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker_codec::data::ZeekString;
+use broker_codec::{Elapsed, data::ZeekString};
 use mgmt_api::{AgentMessage, Node, NodeOutputs, Now, State};
 
 use super::{agent::Agent, crash::Crash, starts::Cause, turn::Turn};
@@ -136,9 +136,9 @@ impl Agent {
             ));
         }
         let pid = own.pid.filter(|_| own.node.state == State::Pending)?;
-        let seconds = (now - own.since).as_secs();
+        let waited = Elapsed(now - own.since);
         Some(format!(
-            "node {name} is still starting after {seconds}s, it has not connected to the agent; when it does, the agent's log says so, \
+            "node {name} is still starting after {waited}, it has not connected to the agent; when it does, the agent's log says so, \
              PID {pid}"
         ))
     }
@@ -152,9 +152,9 @@ impl Agent {
         };
         own.before_loss = None;
         own.trouble = None;
-        let seconds = (turn.now - own.since).as_secs();
+        let took = Elapsed(turn.now - own.since);
         let message = if std::mem::take(&mut own.is_slow) {
-            Some(format!("node {name} has come up after {seconds}s"))
+            Some(format!("node {name} has come up after {took}"))
         } else if matches!(own.node.state, State::Crashed | State::Unknown | State::Failed) {
             Some(format!("node {name} is up again"))
         } else {

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use mgmt_host::log::object;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -141,14 +142,14 @@ pub(super) async fn clear_away(mark: Mark, patience: Duration) {
         let pids: Vec<i32> = left.iter().map(|process| process.id).collect();
         if waited >= patience + KILL_PATIENCE {
             tracing::error!(
-                ?pids,
+                json.pids = object(&pids),
                 "processes that an earlier Supervisor has left do not end, nodes may have two"
             );
             return;
         }
         if told != Some(signal) {
             tracing::warn!(
-                ?pids,
+                json.pids = object(&pids),
                 signal = name,
                 "ending processes that an earlier Supervisor has left"
             );

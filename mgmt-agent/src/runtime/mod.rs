@@ -416,9 +416,9 @@ impl Runtime {
             mgmt_host::ready::remove(path)?;
         }
         tracing::info!(
-            counters.counters = object(&counters),
-            counters.log = object(&log),
-            counters.journal = journal.map(|journal| object(&journal)),
+            json.counters = object(&counters),
+            json.log = object(&log),
+            json.journal = journal.map(|journal| object(&journal)),
             "ended"
         );
         Ok(())

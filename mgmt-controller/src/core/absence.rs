@@ -1,7 +1,5 @@
 //! What clients and operators are told of instances that are not there.
 
-use std::{fmt, time::Duration};
-
 use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{Node, Now, ResultRecord, WallClock};
 
@@ -128,38 +126,9 @@ pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> Stri
     }
 }
 
-/// How long something took, as it is told: `8 s`, `1 min 35 s`, `2 h 5 min`, `3 d 4 h`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Elapsed(pub(super) Duration);
-
-impl fmt::Display for Elapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-        match (days, hours, minutes) {
-            (0, 0, 0) => write!(f, "{seconds} s"),
-            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
-            (0, _, _) => write!(f, "{hours} h {} min", minutes % 60),
-            _ => write!(f, "{days} d {} h", hours % 24),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_told_in_two_units() {
-        for (seconds, text) in [
-            (8, "8 s"),
-            (95, "1 min 35 s"),
-            (7500, "2 h 5 min"),
-            (273_600, "3 d 4 h"),
-        ] {
-            assert_eq!(Elapsed(Duration::from_secs(seconds)).to_string(), text);
-        }
-    }
 
     #[test]
     fn of_many_instances_some_are_named() {

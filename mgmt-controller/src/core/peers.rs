@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use broker_codec::{
-    EndpointId,
+    Elapsed, EndpointId,
     data::{Address, ZeekString},
 };
 
 use super::{
-    absence::Elapsed,
     action::{Action, Level},
     controller::Controller,
     instances::{Seen, target_of},

@@ -340,10 +340,7 @@ impl Runtime {
         counters.peer_messages_refused = native.refused();
         let clients_leave = async {
             if let Some(server) = server {
-                tracing::debug!(
-                    counters.websocket = object(&server.counters()),
-                    "WebSocket server"
-                );
+                tracing::debug!(json.websocket = object(&server.counters()), "WebSocket server");
                 server.shutdown().await;
             }
         };
@@ -361,11 +358,11 @@ impl Runtime {
             mgmt_host::ready::remove(path)?;
         }
         tracing::info!(
-            counters.counters = object(&counters),
-            counters.agents = object(&controller.counters()),
-            counters.store = object(&store),
-            counters.log = object(&log),
-            counters.journal = journal.map(|journal| object(&journal)),
+            json.counters = object(&counters),
+            json.agents = object(&controller.counters()),
+            json.store = object(&store),
+            json.log = object(&log),
+            json.journal = journal.map(|journal| object(&journal)),
             "ended"
         );
         Ok(())

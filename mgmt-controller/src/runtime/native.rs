@@ -200,10 +200,7 @@ impl Native {
 
     /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
     pub(super) async fn leave(self) {
-        tracing::debug!(
-            counters.broker = object(&self.handle.counters()),
-            "Broker endpoint"
-        );
+        tracing::debug!(json.broker = object(&self.handle.counters()), "Broker endpoint");
         self.endpoint.shutdown().await;
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Every line, whoever has it written, passes here: what could break a line or drive a terminal is escaped, each field is
 //! cut, and what one sender causes is limited. The formats are those of `tracing_subscriber`, text and JSON, but that a field
-//! called `counters.NAME` is an object `NAME` in JSON.
+//! called `json.NAME` is an object `NAME` in JSON.
 
 mod limit;
 
@@ -38,7 +38,7 @@ pub const LINES_MAX: usize = 8192;
 pub const FIELD_BYTES_MAX: usize = 4096;
 
 /// A field that holds an object: what follows is its name. Its value is the text of [`object`].
-const OBJECT: &str = "counters.";
+const OBJECT: &str = "json.";
 
 /// What tells who caused a line, in this order.
 const SENDERS: [&str; 3] = ["client", "peer", "address"];
@@ -106,9 +106,9 @@ pub fn is_traffic(message: &str) -> bool {
     message.starts_with("rx ") || message.starts_with("tx ")
 }
 
-/// A structure of counters as the value of a field `counters.NAME`.
-pub fn object(counters: &impl Serialize) -> String {
-    serde_json::to_string(counters).unwrap_or_default()
+/// Something with a structure, such as counters, as the value of a field `json.NAME`.
+pub fn object(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[derive(Debug)]
@@ -294,6 +294,19 @@ impl Visit for Line {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
+        self.push(field, Value::Plain(value.to_string()));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.push(field, Value::Plain(value.to_string()));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.push(field, Value::Plain(value.to_string()));
+    }
+
+    /// JSON knows neither infinity nor NaN; these become texts.
+    fn record_f64(&mut self, field: &Field, value: f64) {
         self.push(field, Value::Plain(value.to_string()));
     }
 

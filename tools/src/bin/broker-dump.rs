@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::Parser;
+use mgmt_host::{process::with_causes, program::Program};
 use tools::dump::cli::{Arguments, DumpError, run};
+
+const PROGRAM: Program = Program("broker-dump");
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -14,31 +17,15 @@ fn main() -> ExitCode {
     let mut notes = Vec::new();
     let result = run(&arguments, io::stdin().lock(), &mut output, &mut notes);
     for note in notes {
-        report(&note);
+        PROGRAM.complain(&note);
     }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader, such as `head`, has seen enough.
         Err(DumpError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            report(&format!("{}: {}", arguments.input_name(), chain(&error)));
+            PROGRAM.complain(&format!("{}: {}", arguments.input_name(), with_causes(&error)));
             ExitCode::FAILURE
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
-#[expect(clippy::print_stderr, reason = "standard error is where a command reports")]
-fn report(text: &str) {
-    eprintln!("broker-dump: {text}");
 }

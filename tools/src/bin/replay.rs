@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Parser;
+use mgmt_host::{process::with_causes, program::Program};
 use tools::replay::cli::{Arguments, CliError, run};
 
 fn main() -> ExitCode {
@@ -17,20 +18,8 @@ fn main() -> ExitCode {
         // The reader, such as `head`, has seen enough.
         Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(error) => {
-            report(&error);
+            Program("replay").complain(&with_causes(&error));
             ExitCode::from(2)
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "standard error is where a command reports")]
-fn report(error: &dyn std::error::Error) {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    eprintln!("replay: {text}");
 }

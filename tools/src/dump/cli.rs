@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
+use mgmt_host::{config::LogFormat, log::for_terminals};
 
 use super::{Dump, Options, Record, Summary, ValueStyle, frame};
 use crate::{
@@ -26,7 +27,8 @@ use crate::{
 /// event's name as `event` and its arguments as `args`; batches of messages, logs and other content have fields of their own.
 ///
 /// Values are shown as plain JSON: a table is a list of pairs, addresses, ports, times and enum names are strings. `--values
-/// typed` names the kind of each value, in Broker's own JSON format.
+/// typed` names the kind of each value, in Broker's own JSON format. Characters that could drive a terminal are escaped: JSON stays the
+/// same value.
 ///
 /// Exit status: 0 if everything was read, 1 if the input is no capture or damaged (what could be read is shown), 2 on wrong usage.
 #[derive(Debug, Parser)]
@@ -251,12 +253,12 @@ impl<W: Write> Output<'_, W> {
     }
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
-        if self.arguments.compact {
-            write!(self.sink, "{record}")?;
+        let line = if self.arguments.compact {
+            for_terminals(&record.to_string(), LogFormat::Text).replace('\n', "\\n")
         } else {
-            serde_json::to_writer(&mut self.sink, record)?;
-        }
-        writeln!(self.sink)?;
+            for_terminals(&serde_json::to_string(record)?, LogFormat::Json)
+        };
+        writeln!(self.sink, "{line}")?;
         if self.arguments.reads_standard_input() {
             // Somebody may be looking on while it happens.
             self.sink.flush()?;

@@ -13,13 +13,16 @@ use mgmt_controller::{
     core::Configurations,
     store::{FILE_NAME, Store, StoreError},
 };
-use mgmt_host::config::{
-    ConfigErrors, Environment, HostArgs, Resolver, Schema,
-    names::{self, Known},
+use mgmt_host::{
+    config::{
+        ConfigErrors, Environment, HostArgs, LogFormat, Resolver, Schema,
+        names::{self, Known},
+    },
+    log::for_terminals,
 };
 
 use super::{
-    Capture, LiveError, Options, ReadError, ReplayError, Role, Scenario, Waiver, in_process,
+    Capture, LiveError, Options, ReadError, ReplayError, Report, Role, Scenario, Waiver, in_process,
     live::{PATIENCE, Whereabouts},
     roles,
     scenario::ScenarioError,
@@ -236,15 +239,19 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
             }
         };
         passed &= report.passed();
-        if arguments.json {
-            serde_json::to_writer(&mut *output, &report).map_err(io::Error::from)?;
-            writeln!(output)?;
-        } else {
-            write!(output, "{report}")?;
-        }
+        output.write_all(shown(&report, arguments.json)?.as_bytes())?;
     }
     output.flush()?;
     Ok(passed)
+}
+
+/// A report for a terminal.
+fn shown(report: &Report, json: bool) -> io::Result<String> {
+    if json {
+        let line = serde_json::to_string(report)?;
+        return Ok(for_terminals(&line, LogFormat::Json) + "\n");
+    }
+    Ok(for_terminals(&report.to_string(), LogFormat::Text))
 }
 
 /// Zeek's settings, of which few are of use here.
@@ -348,4 +355,31 @@ fn stored(folder: &Path) -> Result<Option<Configurations>, CliError> {
     fs::copy(&path, copy.path().join(FILE_NAME)).map_err(|source| CliError::Read { path, source })?;
     let (_store, restored) = Store::open(copy.path())?;
     Ok(Some(restored.configurations))
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_codec::data::is_hostile;
+    use serde_json::Value;
+
+    use super::{super::Difference, *};
+
+    #[test]
+    fn what_peers_say_does_not_drive_the_terminal() {
+        let got = "\u{1b}[2J\u{202e}\u{200b}\u{e0041}\u{7f}";
+        let report = Report {
+            differences: vec![Difference {
+                got: Some(got.to_owned()),
+                ..Difference::default()
+            }],
+            ..Report::default()
+        };
+        for json in [false, true] {
+            let text = shown(&report, json).unwrap();
+            let lines: String = text.lines().collect();
+            assert!(!lines.contains(is_hostile), "{text}");
+        }
+        let value: Value = serde_json::from_str(&shown(&report, true).unwrap()).unwrap();
+        assert_eq!(value["differences"][0]["got"], got);
+    }
 }

@@ -206,7 +206,7 @@ async fn a_peer_that_sends_too_many_bad_messages_is_removed() {
     let reason = peer_removed(&mut endpoint).await;
     assert_eq!(
         reason.to_string(),
-        "peer sent more than 3 bad messages within 60 s"
+        "peer sent more than 3 bad messages within 1 min"
     );
     script.expect_end().await;
 }

@@ -14,7 +14,7 @@ mod watch;
 use std::{collections::VecDeque, time::Duration};
 
 use broker_codec::{
-    Data,
+    Data, Elapsed,
     data::{DataErrorKind, ZeekString},
     zeek::Event,
 };
@@ -231,13 +231,13 @@ impl ZeekSupervisor {
                 }
             }
             Some(Due::End(silence)) => {
-                let seconds = silence.as_secs_f64();
+                let silence_shown = Elapsed(silence);
                 let what = match &self.connection {
                     Some(Connection { answers: true, .. }) => {
-                        format!("it has not answered for {seconds}s")
+                        format!("it has not answered for {silence_shown}")
                     }
-                    Some(_) => format!("it has not answered for {seconds}s{DEAF}"),
-                    None => format!("its process runs, but has not been connected for {seconds}s"),
+                    Some(_) => format!("it has not answered for {silence_shown}{DEAF}"),
+                    None => format!("its process runs, but has not been connected for {silence_shown}"),
                 };
                 let reason = format!("{what}; it is ended and started again");
                 self.is_being_ended = true;
@@ -430,9 +430,9 @@ impl ZeekSupervisor {
                 .connection
                 .as_ref()
                 .is_some_and(|connection| connection.answers);
-            let seconds = self.settings.answer_timeout.as_secs_f64();
+            let limit = Elapsed(self.settings.answer_timeout);
             let deaf = if answers { "" } else { DEAF };
-            let reason = format!("the Supervisor has not answered {name} within {seconds}s{deaf}");
+            let reason = format!("the Supervisor has not answered {name} within {limit}{deaf}");
             if self.given_up.len() == GIVEN_UP_MAX {
                 self.given_up.pop_front();
             }

@@ -241,7 +241,7 @@ fn a_supervisor_that_never_answers_is_told_from_one_that_stops_answering() {
     let mut supervisor = connected(Settings::default());
     let _ = supervisor.step(at(1.0), status("1"));
     assert_eq!(supervisor.step(at(4.9), Input::Tick), []);
-    let deaf = "the Supervisor has not answered SupervisorControl::status_request within 4s, although it is connected: \
+    let deaf = "the Supervisor has not answered SupervisorControl::status_request within 4 s, although it is connected: \
                 from Zeek 8.1 on it answers only if it loads policy/frameworks/cluster/backend/broker";
     assert_eq!(
         reports(supervisor.step(at(5.0), Input::Tick)),
@@ -255,7 +255,7 @@ fn a_supervisor_that_never_answers_is_told_from_one_that_stops_answering() {
     };
     assert_eq!(reports(supervisor.step(at(6.0), response(&late))), []);
     let _ = supervisor.step(at(6.0), status("2"));
-    let silent = "the Supervisor has not answered SupervisorControl::status_request within 4s";
+    let silent = "the Supervisor has not answered SupervisorControl::status_request within 4 s";
     assert_eq!(
         reports(supervisor.step(at(10.0), Input::Tick)),
         [failure("2", silent)]
@@ -457,7 +457,7 @@ fn a_supervisor_of_ours_that_is_silent_is_asked_and_then_ended() {
     for (time, number) in [(6.0, 2), (8.0, 3), (10.0, 4)] {
         assert_eq!(supervisor.step(at(time), Input::Tick), question(number));
     }
-    let reason = "it has not answered for 8s; it is ended and started again";
+    let reason = "it has not answered for 8 s; it is ended and started again";
     let given_up = [
         Action::Report(Report::GivenUp {
             reason: reason.into(),
@@ -513,7 +513,7 @@ fn a_supervisor_of_ours_that_cannot_be_connected_to_or_is_deaf_is_ended() {
     let _ = supervisor.step(at(0.0), Input::ProcessStarted);
     assert_eq!(
         end(&mut supervisor, 8.0),
-        "its process runs, but has not been connected for 8s; it is ended and started again"
+        "its process runs, but has not been connected for 8 s; it is ended and started again"
     );
     let mut supervisor = ZeekSupervisor::new(settings);
     let _ = supervisor.step(at(0.0), Input::ProcessStarted);
@@ -523,7 +523,7 @@ fn a_supervisor_of_ours_that_cannot_be_connected_to_or_is_deaf_is_ended() {
     }
     assert_eq!(
         end(&mut supervisor, 8.0),
-        "it has not answered for 8s, although it is connected: from Zeek 8.1 on it answers only if it loads \
+        "it has not answered for 8 s, although it is connected: from Zeek 8.1 on it answers only if it loads \
          policy/frameworks/cluster/backend/broker; it is ended and started again"
     );
 }
