@@ -1,15 +1,17 @@
 //! The rules of the workspace that no compiler checks.
 //!
 //! **Deviations from Zeek.** A place in the code that deliberately does something else than Zeek is marked by a comment
-//! `DIFFERENCE(key): what and why`, where `key` is a short name in kebab case. The README's table of deviations has one row
-//! for each key, in backticks in the first column. One key may stand at several places; a key without a row, a row without a
-//! place, and a marker without a key fail the test.
+//! `DIFFERENCE(key): what and why`, where `key` is a short name in kebab case. docs/deviations.md has one row for each key, in
+//! backticks in the first column. One key may stand at several places; a key without a row, a row without a place, and a marker
+//! without a key fail the test. The other rules of pages are in [`docs`], too.
 //!
 //! **Sans-IO.** `caf-bincode-compat`, `broker-codec`, `mgmt-api` and every `core/` folder do no I/O: their dependencies are on
 //! allow-lists, and their production code names no clock, file, socket, process or thread. Test modules come last in their file,
 //! or in files called `tests.rs`, and are exempt.
 //!
 //! **Length.** A Rust file has at most 700 lines, or is listed here with a reason.
+
+mod docs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -480,62 +482,6 @@ fn nothing_banned_is_used() {
         }
     }
     report("banned", &violations);
-}
-
-#[test]
-fn every_deviation_has_a_row_in_the_readme_and_the_reverse() {
-    const MARKER: &str = "DIFFERENCE";
-    let mut violations = Vec::new();
-    let mut marked = BTreeSet::new();
-    for (path, text) in rust_files().filter(|(path, _)| path != Path::new("tests/tidy.rs")) {
-        for (number, line) in text.lines().enumerate() {
-            let Some((_, comment)) = line.split_once("//") else {
-                continue;
-            };
-            let Some((_, rest)) = comment.split_once(MARKER) else {
-                continue;
-            };
-            match rest.strip_prefix('(').and_then(|rest| rest.split_once("):")) {
-                Some((key, _)) if is_kebab_case(key) => {
-                    marked.insert(key.to_owned());
-                }
-                _ => violations.push(format!(
-                    "{}:{}: {MARKER} without a (key)",
-                    path.display(),
-                    number + 1
-                )),
-            }
-        }
-    }
-    let readme = read(Path::new("README.md")).expect("the README is UTF-8");
-    let (_, table) = readme
-        .split_once("## Deviations from Zeek")
-        .expect("the README has the table");
-    let table = table.split("\n## ").next().unwrap_or_default();
-    let rows: BTreeSet<String> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `"))
-        .filter_map(|line| line.split_once('`'))
-        .map(|(key, _)| key.to_owned())
-        .collect();
-    violations.extend(
-        marked
-            .difference(&rows)
-            .map(|key| format!("{key}: marked in the code, no row in the README")),
-    );
-    violations.extend(
-        rows.difference(&marked)
-            .map(|key| format!("{key}: a row in the README, not marked in the code")),
-    );
-    assert!(!rows.is_empty(), "the table was found but no row in it");
-    report("deviations", &violations);
-}
-
-fn is_kebab_case(key: &str) -> bool {
-    !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[test]

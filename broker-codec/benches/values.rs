@@ -2,7 +2,7 @@
 //!
 //!     cargo bench -p broker-codec
 //!
-//! One iteration takes every message of the input once. docs/PERFORMANCE.md has the numbers, and Broker's own.
+//! One iteration takes every message of the input once. docs/performance.md has the numbers, and Broker's own.
 
 mod support;
 

@@ -68,7 +68,7 @@ impl FromStr for Subnet {
             .parse()
             .map_err(|_| error("expected an IPv4 or IPv6 address"))?;
         let length = complete(number8, length).ok_or(error("expected a prefix length"))?;
-        // DIFFERENCE(json-subnet-length): Broker takes a length beyond the address's bits for ::/0 without a word.
+        // DIFFERENCE(json-out-of-range): Broker takes a length beyond the address's bits for ::/0 without a word.
         let net =
             ipnet::IpNet::new(address.into(), length).map_err(|_| error("prefix length out of range"))?;
         Ok(net.trunc().into())
@@ -92,7 +92,7 @@ impl FromStr for Port {
             value(Protocol::Icmp, terminated(tag("icmp"), eof)),
             value(Protocol::Unknown, rest),
         ));
-        // DIFFERENCE(json-port-number): Broker takes the number modulo 65536.
+        // DIFFERENCE(json-out-of-range): Broker takes the number modulo 65536.
         let port = (number16, opt(preceded(char('/'), protocol)));
         let (number, protocol) = complete(port, text).ok_or(TextError {
             kind: Kind::Port,

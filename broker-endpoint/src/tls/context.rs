@@ -54,8 +54,8 @@ impl TlsContext {
     ///
     /// # Errors
     ///
-    /// If a file is missing, unreadable, or does not fit the others. Broker would notice on its first connection, and
-    /// then neither listen nor connect any more (W-18).
+    /// If a file is missing, unreadable, or does not fit the others. DIFFERENCE(tls-files): Broker would notice on its first
+    /// connection, and then neither listen nor connect any more (W-18).
     pub fn new(config: &TlsConfig) -> Result<Option<Self>, TlsConfigError> {
         let mut builder = new_builder().map_err(library("set up TLS"))?;
         let names = match config {

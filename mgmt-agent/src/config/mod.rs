@@ -376,7 +376,7 @@ fn timeouts(resolver: &mut Resolver<'_>) -> Timeouts {
         if timeout >= limit {
             resolver.warnings.push(format!(
                 "{name} is {}s: {controller} gives up after {}s, and its client never hears why a node does not start; see \
-                 docs/time-limits.md",
+                 docs/limits.md",
                 timeout.as_secs_f64(),
                 limit.as_secs()
             ));

@@ -265,7 +265,7 @@ const AGENTS_ANSWER: Duration = Duration::from_secs(15);
 /// How long zeek-client waits for an answer.
 const CLIENT_WAITS: Duration = Duration::from_secs(20);
 
-/// The limits have an order in which each can say why it ends (docs/deployments.md).
+/// The limits have an order in which each can say why it ends (docs/limits.md).
 fn warn_of_time_limits(resolver: &mut Resolver<'_>, settings: &Settings) {
     let deployment = settings.request_timeout.saturating_mul(DEPLOYMENT_FIFTHS) / 5;
     let consequence = if deployment <= AGENTS_ANSWER {

@@ -52,7 +52,7 @@ impl Controller {
 
     /// An agent is gone: its part of every request has failed.
     ///
-    /// DIFFERENCE(lost-agents): Zeek goes on waiting for agents that are gone, until the request times out.
+    /// DIFFERENCE(lost-agents): Zeek goes on waiting for agents that are gone, until the request times out.
     pub(super) fn fail_awaited(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
         let error = format!("instance {name}: connection to the agent lost: {reason}");
         let failure = |reqid: &ZeekString| {

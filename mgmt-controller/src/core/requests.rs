@@ -153,7 +153,7 @@ impl Controller {
 
     /// Logs and sends a request to an agent. The log shows it as sent also if there is no agent, as Zeek's does.
     ///
-    /// DIFFERENCE(agents-alone): only the addressee gets it. In Zeek every agent does whose name the addressee's name
+    /// DIFFERENCE(agent-topic): only the addressee gets it. In Zeek every agent does whose name the addressee's name
     /// begins with, and whoever else subscribed to the topic.
     pub(super) fn send_to(
         &self,

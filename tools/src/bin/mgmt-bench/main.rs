@@ -1,7 +1,7 @@
 //! `mgmt-bench`: what a controller of the Management framework costs, ours or Zeek's.
 //!
 //! Starts a controller, or is pointed at a running one, and measures as a WebSocket client. What each figure means is written in
-//! `docs/PERFORMANCE.md`. It sends a bounded number of requests, gives up on an answer after [`client::ANSWER_TIMEOUT`], and ends
+//! `docs/performance.md`. It sends a bounded number of requests, gives up on an answer after [`client::ANSWER_TIMEOUT`], and ends
 //! what it started.
 
 mod attack;

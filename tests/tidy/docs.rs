@@ -1,0 +1,275 @@
+//! The rules of the pages that people read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use clap::CommandFactory;
+
+use super::{production_code, read, report, rust_files, tracked_files};
+use crate::support::workspace_root;
+
+/// The README's largest size, in bytes: what a stranger reads in a minute or two.
+const README_MAX: usize = 6_000;
+
+const DEVIATIONS: &str = "docs/deviations.md";
+
+/// These files speak about markers and numbers in general.
+const ABOUT_THE_RULES: [&str; 2] = ["tests/tidy.rs", "tests/tidy/docs.rs"];
+
+fn page(path: &str) -> String {
+    read(Path::new(path)).unwrap_or_else(|| panic!("{path} is UTF-8"))
+}
+
+/// Every file that is text and not recorded.
+fn texts() -> impl Iterator<Item = (PathBuf, String)> {
+    tracked_files()
+        .into_iter()
+        .filter(|path| {
+            !path.starts_with("fixtures") && ABOUT_THE_RULES.iter().all(|rules| path != Path::new(rules))
+        })
+        .filter_map(|path| read(&path).map(|text| (path, text)))
+}
+
+fn pages() -> impl Iterator<Item = (PathBuf, String)> {
+    tracked_files()
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|ext| ext == "md"))
+        .map(|path| {
+            let text = read(&path).expect("pages are UTF-8");
+            (path, text)
+        })
+}
+
+/// The rows of all tables, as their cells.
+fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'))
+        .map(|line| {
+            line.split(" | ")
+                .map(|cell| cell.trim().trim_end_matches('|'))
+                .collect()
+        })
+}
+
+/// The keys and the numbers of the deviations, each as often as it has a row.
+fn deviations() -> (Vec<String>, Vec<String>) {
+    let page = page(DEVIATIONS);
+    let (mut keys, mut found) = (Vec::new(), Vec::new());
+    for row in rows(&page) {
+        let key = row[0].strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
+        keys.extend(key.map(str::to_owned));
+        let numbered = if key.is_some() { row[row.len() - 1] } else { row[0] };
+        found.extend(numbers(numbered));
+    }
+    (keys, found)
+}
+
+/// What stands in a text in the form of `Q-01` or `W-01`.
+fn numbers(text: &str) -> Vec<String> {
+    let bytes = text.as_bytes();
+    let is_number = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| bytes.get(at));
+        let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+        !before.is_some_and(u8::is_ascii_alphanumeric)
+            && matches!(bytes[at], b'Q' | b'W')
+            && bytes.get(at + 1) == Some(&b'-')
+            && digit(at + 2)
+            && digit(at + 3)
+            && !bytes.get(at + 4).is_some_and(u8::is_ascii_alphanumeric)
+    };
+    (0..bytes.len())
+        .filter(|at| is_number(*at))
+        .map(|at| text[at..at + 4].to_owned())
+        .collect()
+}
+
+fn repeated(found: &[String]) -> impl Iterator<Item = String> {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for name in found {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count > 1)
+        .map(|(name, count)| format!("{name}: {count} rows in {DEVIATIONS}"))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+#[test]
+fn every_deviation_has_one_row_and_the_reverse() {
+    const MARKER: &str = "DIFFERENCE";
+    let mut violations = Vec::new();
+    let mut marked = BTreeSet::new();
+    for (path, text) in
+        rust_files().filter(|(path, _)| ABOUT_THE_RULES.iter().all(|rules| path != Path::new(rules)))
+    {
+        for (number, line) in text.lines().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else {
+                continue;
+            };
+            let Some((_, rest)) = comment.split_once(MARKER) else {
+                continue;
+            };
+            match rest.strip_prefix('(').and_then(|rest| rest.split_once("):")) {
+                Some((key, _)) if is_kebab_case(key) => {
+                    marked.insert(key.to_owned());
+                }
+                _ => violations.push(format!(
+                    "{}:{}: {MARKER} without a (key)",
+                    path.display(),
+                    number + 1
+                )),
+            }
+        }
+    }
+    let (keys, _) = deviations();
+    violations.extend(repeated(&keys));
+    let keys: BTreeSet<String> = keys.into_iter().collect();
+    let without = marked.difference(&keys);
+    violations.extend(without.map(|key| format!("{key}: marked in the code, no row in {DEVIATIONS}")));
+    let unmarked = keys.difference(&marked);
+    violations.extend(unmarked.map(|key| format!("{key}: a row in {DEVIATIONS}, not marked in the code")));
+    assert!(keys.len() > 50, "the tables were found");
+    report("deviations", &violations);
+}
+
+fn is_kebab_case(key: &str) -> bool {
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+#[test]
+fn every_number_that_is_cited_has_one_row() {
+    let (_, found) = deviations();
+    let mut violations: Vec<String> = repeated(&found).collect();
+    for (path, text) in texts() {
+        for (line, text) in text.lines().enumerate() {
+            let unknown = numbers(text).into_iter().filter(|number| !found.contains(number));
+            violations.extend(unknown.map(|number| format!("{}:{}: {number}", path.display(), line + 1)));
+        }
+    }
+    assert!(found.len() > 50, "the tables were found");
+    report("numbers of deviations", &violations);
+}
+
+#[test]
+fn the_readme_is_short() {
+    let len = page("README.md").len();
+    assert!(
+        len <= README_MAX,
+        "the README has {len} bytes, {README_MAX} at most: move something to docs/"
+    );
+}
+
+/// The lines of a page that are not in a block of code.
+fn prose(page: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut fenced = false;
+    page.lines().enumerate().filter(move |(_, line)| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    })
+}
+
+/// What a heading is called in a link, as the usual renderers have it.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+fn has_anchor(page: &str, wanted: &str) -> bool {
+    prose(page).any(|(_, line)| line.starts_with('#') && anchor(line.trim_start_matches('#')) == wanted)
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let mut links = 0;
+    let mut violations = Vec::new();
+    for (path, text) in pages() {
+        for (number, line) in prose(&text) {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                if target.contains("://") {
+                    continue;
+                }
+                links += 1;
+                let (file, wanted) = target.split_once('#').unwrap_or((target, ""));
+                let to = if file.is_empty() {
+                    path.clone()
+                } else {
+                    path.with_file_name("").join(file)
+                };
+                let there = workspace_root().join(&to).exists();
+                if !there || (!wanted.is_empty() && !has_anchor(&read(&to).unwrap_or_default(), wanted)) {
+                    violations.push(format!("{}:{}: {target}", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(links > 50, "only {links} links found");
+    report("links", &violations);
+}
+
+/// In code, scripts and pages, where no link is.
+#[test]
+fn every_page_that_is_named_exists() {
+    let mut violations = Vec::new();
+    for (path, text) in texts() {
+        for (number, line) in text.lines().enumerate() {
+            for (at, _) in line.match_indices("docs/") {
+                let name: String = line[at..]
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || "/._-".contains(*c))
+                    .collect();
+                let name = name.trim_end_matches('.');
+                let extension = Path::new(name).extension();
+                let named = extension.is_some_and(|extension| extension == "md" || extension == "txt");
+                if named && !workspace_root().join(name).exists() {
+                    violations.push(format!("{}:{}: {name}", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    report("pages", &violations);
+}
+
+#[test]
+fn every_setting_and_every_option_is_documented() {
+    let page = page("docs/configuration.md");
+    let mut violations = Vec::new();
+    for command in [
+        mgmt_controller::cli::Cli::command(),
+        mgmt_agent::cli::Cli::command(),
+    ] {
+        let options = command.get_arguments().filter(|option| !option.is_hide_set());
+        let long = options
+            .filter_map(|option| option.get_long())
+            .filter(|long| !["help", "version"].contains(long));
+        let missing = long.filter(|long| !page.contains(&format!("`--{long}`")));
+        violations.extend(missing.map(|long| format!("{}: --{long}", command.get_name())));
+    }
+    for daemon in ["host", "controller", "agent"] {
+        let path = format!("mgmt-{daemon}/src/config/names.rs");
+        let text = self::page(&path);
+        for (number, line) in production_code(&text) {
+            for name in line.split('"').skip(1).step_by(2) {
+                let setting = name.contains("::") && !name.ends_with("::");
+                let variable = ["ZEEK_", "MGMT_"].iter().any(|prefix| name.starts_with(prefix));
+                let last = name.rsplit("::").next().unwrap_or(name);
+                if (setting || variable) && !page.contains(name) && !page.contains(&format!("`{last}`")) {
+                    violations.push(format!("{path}:{number}: {name}"));
+                }
+            }
+        }
+    }
+    report("settings that docs/configuration.md lacks", &violations);
+}
