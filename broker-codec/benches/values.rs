@@ -7,9 +7,7 @@
 mod support;
 
 use broker_codec::{
-    Data, Envelope, binary,
-    data::DataRef,
-    json,
+    Data, Envelope, binary, json,
     zeek::{Event, MessageView},
 };
 use bytes::{Bytes, BytesMut};
@@ -49,37 +47,8 @@ fn each<T, R>(bencher: Bencher<'_, '_>, inputs: &[T], len: impl Fn(&T) -> usize,
         });
 }
 
-/// Reads every value of a tree, and makes a number of all.
-fn walk(data: DataRef<'_>) -> u64 {
-    let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::wrapping_add);
-    match data {
-        DataRef::None => 0,
-        DataRef::Boolean(value) => value.into(),
-        DataRef::Count(value) => value,
-        DataRef::Integer(value) => value.cast_unsigned(),
-        DataRef::Real(value) => value.0.to_bits(),
-        DataRef::String(bytes) | DataRef::EnumValue(bytes) => bytes.last().copied().map_or(0, u64::from),
-        DataRef::Address(value) => value.as_bytes()[15].into(),
-        DataRef::Subnet(value) => value.length.into(),
-        DataRef::Port(value) => value.number.into(),
-        DataRef::Timestamp(value) => value.0.cast_unsigned(),
-        DataRef::Timespan(value) => value.0.cast_unsigned(),
-        DataRef::Set(elements) | DataRef::Vector(elements) => sum(&mut elements.into_iter().map(walk)),
-        DataRef::Table(entries) => sum(&mut entries
-            .into_iter()
-            .map(|(key, value)| walk(key).wrapping_add(walk(value)))),
-    }
-}
-
 #[divan::bench(args = Input::ALL)]
-fn decode_borrowed(bencher: Bencher<'_, '_>, input: Input) {
-    each(bencher, &input.payloads(), Bytes::len, |payload| {
-        walk(binary::decode_ref(payload).unwrap().root())
-    });
-}
-
-#[divan::bench(args = Input::ALL)]
-fn decode_owned(bencher: Bencher<'_, '_>, input: Input) {
+fn decode(bencher: Bencher<'_, '_>, input: Input) {
     each(bencher, &input.payloads(), Bytes::len, |payload| {
         binary::decode(payload).unwrap()
     });

@@ -6,7 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`data`] | the fifteen kinds of Broker values, owned and borrowed, and the serde bridge to Rust types |
+//! | [`data`] | the fifteen kinds of Broker values, and the serde bridge to Rust types |
 //! | [`binary`] | values to and from Broker's binary format |
 //! | [`json`] | values and messages to and from Broker's JSON format |
 //! | [`websocket`] | the JSON sessions of WebSocket clients |

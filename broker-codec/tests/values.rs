@@ -72,17 +72,11 @@ fn json_of(data: &Data) -> String {
 fn binary_survives_the_round_trip() {
     let mut kinds = BTreeSet::new();
     for [bytes, ..] in corpus() {
-        let borrowed = binary::decode_ref(&bytes).unwrap();
+        let data = binary::decode(&bytes).unwrap();
+        kinds.insert(data.kind());
         let mut encoded = BytesMut::new();
-        binary::encode(borrowed.root(), &mut encoded).unwrap();
-        assert_eq!(encoded, bytes, "borrowed {}", borrowed.root());
-
-        let owned = binary::decode(&bytes).unwrap();
-        assert_eq!(borrowed.root().to_data(), owned);
-        kinds.insert(owned.kind());
-        encoded.clear();
-        binary::encode(&owned, &mut encoded).unwrap();
-        assert_eq!(encoded, bytes, "owned {owned}");
+        binary::encode(&data, &mut encoded).unwrap();
+        assert_eq!(encoded, bytes, "{data}");
     }
     assert!(kinds.into_iter().eq(Kind::ALL));
 }
@@ -161,9 +155,7 @@ fn values_are_printed_as_broker_does() {
 fn every_strict_prefix_of_the_binary_format_is_an_error() {
     for [bytes, ..] in corpus() {
         for length in 0..bytes.len() {
-            let prefix = &bytes[..length];
-            let error = binary::decode(prefix).unwrap_err();
-            assert_eq!(binary::decode_ref(prefix).unwrap_err(), error);
+            binary::decode(&bytes[..length]).unwrap_err();
         }
     }
 }

@@ -69,7 +69,7 @@ fn is_refused(frame: &Bytes) -> bool {
     };
     let payload = &envelope.payload;
     match envelope.kind {
-        EnvelopeKind::Data => binary::decode(payload).is_err() && binary::decode_ref(payload).is_err(),
+        EnvelopeKind::Data => binary::decode(payload).is_err(),
         EnvelopeKind::Command => Command::decode(payload).is_err(),
         EnvelopeKind::RoutingUpdate => payload.is_empty() || RoutingUpdate::decode(payload).is_err(),
         EnvelopeKind::Ping | EnvelopeKind::Pong => true,

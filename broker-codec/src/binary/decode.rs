@@ -1,16 +1,15 @@
 //! The binary decoder.
 //!
-//! A count or length is only what a peer claims. So either a scan over the bytes says how much there is before anything
-//! is allocated for it, or, for the nodes of a tree, memory is taken for a usual message of this length, and the scan only
-//! made if that is not enough.
+//! A count or length is only what a peer claims. So a scan over the bytes says how much there is before anything is
+//! allocated for it.
 
 use caf_bincode_compat::{ErrorKind, varbyte};
 
 use crate::{
     Data,
     data::{
-        Address, DEPTH_MAX, DataTree, Extent, Kind, Node, Orders, Port, Protocol, Real, Set, Subnet, Table,
-        Timespan, Timestamp, VALUES_MAX, behind, is_less, value_at,
+        Address, DEPTH_MAX, EnumValue, Kind, Port, Protocol, Real, Set, Subnet, Table, Timespan, Timestamp,
+        VALUES_MAX,
     },
 };
 
@@ -30,30 +29,6 @@ pub(crate) fn decode_prefix(input: &[u8]) -> Result<(Data, &[u8]), DecodeError> 
     let mut cursor = Cursor::new(input);
     let data = cursor.owned().map_err(|kind| cursor.error(kind))?;
     Ok((data, cursor.rest))
-}
-
-/// How many bytes a value of a usual message takes, at least.
-const VALUE_LEN_USUAL: usize = 6;
-
-/// Reads one value that must fill the input, borrowing from it.
-pub fn decode_ref(input: &[u8]) -> Result<DataTree<'_>, DecodeError> {
-    let mut cursor = Cursor::new(input);
-    let mut nodes = Vec::with_capacity((input.len() / VALUE_LEN_USUAL + 1).min(VALUES_MAX));
-    match cursor.tree(0, &mut nodes, &mut Keys::default()) {
-        Ok(()) if cursor.rest.is_empty() => Ok(DataTree::new(nodes)),
-        Ok(()) => Err(cursor.error(DecodeErrorKind::TrailingBytes)),
-        // What else is wrong comes first, as in the owned decoder.
-        Err(kind) => scan(input).and(Err(cursor.error(kind))),
-    }
-}
-
-/// What [`decode_ref`] remembers of elements of sets and keys of tables.
-#[derive(Default)]
-struct Keys {
-    /// The order of what is in them.
-    orders: Orders,
-    /// In how many of them the value is that comes next.
-    depth: usize,
 }
 
 /// Checks everything but duplicates; how many values there are.
@@ -177,23 +152,23 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn leaf(&mut self, tag: u8) -> Result<Node<'a>, DecodeErrorKind> {
+    fn leaf(&mut self, tag: u8) -> Result<Data, DecodeErrorKind> {
         Ok(match tag {
-            tag::BOOLEAN => Node::Boolean(self.u8()? != 0),
-            tag::COUNT => Node::Count(u64::from_be_bytes(self.array()?)),
-            tag::INTEGER => Node::Integer(i64::from_be_bytes(self.array()?)),
-            tag::REAL => Node::Real(Real(real::unpack(u64::from_be_bytes(self.array()?)))),
-            tag::STRING => Node::String(self.bytes()?),
-            tag::ADDRESS => Node::Address(self.address()?),
-            tag::SUBNET => Node::Subnet(Subnet {
+            tag::BOOLEAN => Data::Boolean(self.u8()? != 0),
+            tag::COUNT => Data::Count(u64::from_be_bytes(self.array()?)),
+            tag::INTEGER => Data::Integer(i64::from_be_bytes(self.array()?)),
+            tag::REAL => Data::Real(Real(real::unpack(u64::from_be_bytes(self.array()?)))),
+            tag::STRING => Data::String(self.bytes()?.into()),
+            tag::ADDRESS => Data::Address(self.address()?),
+            tag::SUBNET => Data::Subnet(Subnet {
                 address: self.address()?,
                 length: self.u8()?,
             }),
-            tag::PORT => Node::Port(self.port()?),
-            tag::TIMESTAMP => Node::Timestamp(Timestamp(i64::from_be_bytes(self.array()?))),
-            tag::TIMESPAN => Node::Timespan(Timespan(i64::from_be_bytes(self.array()?))),
-            tag::ENUM_VALUE => Node::EnumValue(self.bytes()?),
-            _ => Node::None,
+            tag::PORT => Data::Port(self.port()?),
+            tag::TIMESTAMP => Data::Timestamp(Timestamp(i64::from_be_bytes(self.array()?))),
+            tag::TIMESPAN => Data::Timespan(Timespan(i64::from_be_bytes(self.array()?))),
+            tag::ENUM_VALUE => Data::EnumValue(EnumValue(self.bytes()?.into())),
+            _ => Data::None,
         })
     }
 
@@ -242,86 +217,12 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Appends the nodes of one value within `depth` containers.
-    fn tree(
-        &mut self,
-        depth: usize,
-        nodes: &mut Vec<Node<'a>>,
-        keys: &mut Keys,
-    ) -> Result<(), DecodeErrorKind> {
-        if nodes.len() == nodes.capacity() {
-            // After this there is room for all, and nothing is scanned twice.
-            let values = scan(self.input).map_err(|error| error.kind)?;
-            nodes.reserve_exact(values.saturating_sub(nodes.len()));
-        }
-        let start = self.rest;
-        let tag = self.tag()?;
-        let Some(kind) = container(tag) else {
-            nodes.push(self.leaf(tag)?);
-            return Ok(());
-        };
-        let len = self.elements(kind)?;
-        if depth == DEPTH_MAX {
-            return Err(DecodeErrorKind::TooDeep);
-        }
-        let at = nodes.len();
-        nodes.push(Node::None);
-        if kind == Kind::Vector {
-            for _ in 0..len {
-                self.tree(depth + 1, nodes, keys)?;
-            }
-        } else if self.keys_are_duplicate(kind, len, depth, nodes, keys)? {
-            self.rest = start;
-            return Err(DecodeErrorKind::Duplicate(kind));
-        }
-        let inner = u32::try_from(nodes.len() - at - 1);
-        if let (Some(node), Ok(inner)) = (nodes.get_mut(at), inner) {
-            let extent = Extent { len, nodes: inner };
-            *node = match kind {
-                Kind::Set => Node::Set(extent),
-                Kind::Table => Node::Table(extent),
-                _ => Node::Vector(extent),
-            };
-        }
-        Ok(())
-    }
-
-    /// Appends the nodes of what is in a set or table; whether an element or key is there twice.
-    fn keys_are_duplicate(
-        &mut self,
-        kind: Kind,
-        len: u32,
-        depth: usize,
-        nodes: &mut Vec<Node<'a>>,
-        keys: &mut Keys,
-    ) -> Result<bool, DecodeErrorKind> {
-        let first = nodes.len();
-        let unordered = keys.orders.len();
-        let mut previous = None;
-        let mut ascending = true;
-        for _ in 0..len {
-            let start = nodes.len();
-            keys.depth += 1;
-            self.tree(depth + 1, nodes, keys)?;
-            keys.depth -= 1;
-            let is_next = |previous| is_less(value_at(nodes, previous), value_at(nodes, start));
-            ascending = ascending && previous.replace(start).is_none_or(is_next);
-            if kind == Kind::Table {
-                self.tree(depth + 1, nodes, keys)?;
-            }
-        }
-        if ascending && keys.orders.len() == unordered {
-            return Ok(false);
-        }
-        Ok(keys.are_duplicate(nodes, first, len, kind))
-    }
-
     /// Builds one value that has been scanned.
     fn owned(&mut self) -> Result<Data, DecodeErrorKind> {
         let start = self.rest;
         let tag = self.tag()?;
         let Some(kind) = container(tag) else {
-            return Ok(value_at(&[self.leaf(tag)?], 0).to_data());
+            return self.leaf(tag);
         };
         let len = self.elements(kind)?;
         let unique = match kind {
@@ -359,31 +260,5 @@ const fn container(tag: u8) -> Option<Kind> {
         tag::TABLE => Some(Kind::Table),
         tag::VECTOR => Some(Kind::Vector),
         _ => None,
-    }
-}
-
-impl Keys {
-    /// Whether the set or table whose content is all from `first` on has an element or key twice, whatever the order.
-    #[cold]
-    #[inline(never)]
-    fn are_duplicate(&mut self, nodes: &[Node<'_>], first: usize, len: u32, kind: Kind) -> bool {
-        let (Ok(first), Ok(end)) = (u32::try_from(first), u32::try_from(nodes.len())) else {
-            // More than `VALUES_MAX` values are not read.
-            return true;
-        };
-        let mut keys = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
-        let mut at = first;
-        while at < end {
-            keys.push(at);
-            at = behind(nodes, at);
-            if kind == Kind::Table {
-                at = behind(nodes, at);
-            }
-        }
-        let unique = self.orders.sort(nodes, &mut keys);
-        if unique && self.depth > 0 && !keys.is_sorted() {
-            self.orders.insert(first.saturating_sub(1), keys);
-        }
-        !unique
     }
 }

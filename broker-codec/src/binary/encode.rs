@@ -1,61 +1,65 @@
 use bytes::{BufMut, BytesMut};
 use caf_bincode_compat::varbyte;
 
-use crate::data::{DEPTH_MAX, DataRef, EncodeError, Kind};
+use crate::{
+    Data,
+    data::{DEPTH_MAX, EncodeError, EnumValue, Kind},
+};
 
 use super::{real, tag};
 
 /// Appends the bytes of a value. After an error `out` holds a part of them.
-pub fn encode<'a>(data: impl Into<DataRef<'a>>, out: &mut BytesMut) -> Result<(), EncodeError> {
-    write(data.into(), 0, out)
+pub fn encode(data: &Data, out: &mut BytesMut) -> Result<(), EncodeError> {
+    write(data, 0, out)
 }
 
-fn write(data: DataRef<'_>, depth: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+fn write(data: &Data, depth: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
     let kind = data.kind();
     out.put_u8(tag_of(kind));
     match data {
-        DataRef::None => {}
-        DataRef::Boolean(value) => out.put_u8(value.into()),
-        DataRef::Count(value) => out.put_u64(value),
-        DataRef::Integer(value) => out.put_i64(value),
-        DataRef::Real(value) => out.put_u64(real::pack(value.0)),
-        DataRef::String(bytes) | DataRef::EnumValue(bytes) => {
-            write_length(kind, bytes.len(), out)?;
-            out.put_slice(bytes);
+        Data::None => {}
+        Data::Boolean(value) => out.put_u8((*value).into()),
+        Data::Count(value) => out.put_u64(*value),
+        Data::Integer(value) => out.put_i64(*value),
+        Data::Real(value) => out.put_u64(real::pack(value.0)),
+        Data::String(text) | Data::EnumValue(EnumValue(text)) => {
+            write_length(kind, text.len(), out)?;
+            out.put_slice(text.as_bytes());
         }
-        DataRef::Address(address) => out.put_slice(address.as_bytes()),
-        DataRef::Subnet(subnet) => {
+        Data::Address(address) => out.put_slice(address.as_bytes()),
+        Data::Subnet(subnet) => {
             out.put_slice(subnet.address.as_bytes());
             out.put_u8(subnet.length);
         }
-        DataRef::Port(port) => {
+        Data::Port(port) => {
             out.put_u16(port.number);
             out.put_u8(port.protocol.code());
         }
-        DataRef::Timestamp(timestamp) => out.put_i64(timestamp.0),
-        DataRef::Timespan(timespan) => out.put_i64(timespan.0),
-        DataRef::Set(elements) | DataRef::Vector(elements) => {
+        Data::Timestamp(timestamp) => out.put_i64(timestamp.0),
+        Data::Timespan(timespan) => out.put_i64(timespan.0),
+        Data::Vector(elements) => {
             write_container(kind, elements.len(), depth, out)?;
-            match elements.as_sent() {
-                None => elements
-                    .into_iter()
-                    .try_for_each(|element| write(element, depth + 1, out))?,
-                Some(mut as_sent) => as_sent.try_for_each(|element| write(element, depth + 1, out))?,
-            }
+            write_each(elements.iter(), depth, out)?;
         }
-        DataRef::Table(entries) => {
+        Data::Set(elements) => {
+            write_container(kind, elements.len(), depth, out)?;
+            write_each(elements.iter_as_sent(), depth, out)?;
+        }
+        Data::Table(entries) => {
             write_container(kind, entries.len(), depth, out)?;
-            let mut entry = |(key, value)| {
-                write(key, depth + 1, out)?;
-                write(value, depth + 1, out)
-            };
-            match entries.as_sent() {
-                None => entries.into_iter().try_for_each(entry)?,
-                Some(mut as_sent) => as_sent.try_for_each(&mut entry)?,
-            }
+            let flat = entries.iter_as_sent().flat_map(|(key, value)| [key, value]);
+            write_each(flat, depth, out)?;
         }
     }
     Ok(())
+}
+
+fn write_each<'a>(
+    mut values: impl Iterator<Item = &'a Data>,
+    depth: usize,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    values.try_for_each(|value| write(value, depth + 1, out))
 }
 
 fn write_container(kind: Kind, len: usize, depth: usize, out: &mut BytesMut) -> Result<(), EncodeError> {

@@ -1,8 +1,8 @@
 //! Values in Broker's binary format (`format/bin.hh`): a tag byte, then the content, numbers in network order.
 //!
 //! What is decoded and encoded again gives the same bytes, if a Broker wrote them; not so booleans other than 0 and 1
-//! and the reals that Broker never writes. Sets and tables are written in the order that they came in: an owned value has
-//! them in Broker's order and remembers the message's, a borrowed one has them in the order of the message.
+//! and the reals that Broker never writes. Sets and tables are in Broker's order, and are written in the order
+//! that they came in.
 
 mod decode;
 mod encode;
@@ -14,8 +14,8 @@ mod tests;
 use crate::data::{DEPTH_MAX, Kind, VALUES_MAX};
 
 pub use crate::data::EncodeError;
+pub use decode::decode;
 pub(crate) use decode::{Cursor, decode_prefix};
-pub use decode::{decode, decode_ref};
 pub use encode::encode;
 
 /// The tags of the kinds (`variant_tag.hh`).

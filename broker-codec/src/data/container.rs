@@ -10,11 +10,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use super::{
-    Data, order,
-    ordered::{AsSent, Ordered},
-    reserved,
-};
+use super::{Data, order::is_less, ordered::Ordered, reserved};
 
 /// Zeek's `set[T]`: sorted, without duplicates.
 ///
@@ -87,7 +83,6 @@ impl Set<Data> {
     /// What counts as a duplicate is Broker's rule: neither is less than the other. See [`super::Real`] for the one
     /// place where that is more than equality.
     pub(crate) fn from_wire(elements: Vec<Data>) -> Result<Self, DuplicateError> {
-        let is_less = |left: &Data, right: &Data| order::is_less(left.into(), right.into());
         if elements.is_sorted_by(is_less) {
             return Ok(Self(Ordered::Ascending(elements)));
         }
@@ -99,17 +94,9 @@ impl Set<Data> {
         }
     }
 
-    /// From elements of which it is known that no two are the same, in any order, which is kept.
-    pub(crate) fn from_unique(elements: Vec<Data>) -> Self {
-        Self(Ordered::from_sent(elements, Ord::cmp))
-    }
-
-    /// If the elements came in another than Broker's order.
-    pub(super) fn as_sent(&self) -> Option<&AsSent<Data>> {
-        match &self.0 {
-            Ordered::Ascending(_) => None,
-            Ordered::AsSent(as_sent) => Some(as_sent),
-        }
+    /// In the order of the message that it came in.
+    pub(crate) fn iter_as_sent(&self) -> impl Iterator<Item = &Data> {
+        self.0.iter_as_sent()
     }
 }
 
@@ -118,7 +105,6 @@ impl TryFrom<Vec<Data>> for Set<Data> {
     type Error = DuplicateError;
 
     fn try_from(mut elements: Vec<Data>) -> Result<Self, DuplicateError> {
-        let is_less = |left: &Data, right: &Data| order::is_less(left.into(), right.into());
         if !elements.is_sorted_by(is_less) {
             elements.sort_unstable();
             if !elements.is_sorted_by(is_less) {
@@ -260,7 +246,7 @@ impl Table {
         if entries.is_sorted_by(key_is_less) {
             return Ok(Self(Ordered::Ascending(entries)));
         }
-        let table = Self::from_unique(entries);
+        let table = Self(Ordered::from_sent(entries, |left, right| left.0.cmp(&right.0)));
         if table.as_slice().is_sorted_by(key_is_less) {
             Ok(table)
         } else {
@@ -268,17 +254,9 @@ impl Table {
         }
     }
 
-    /// From entries of which it is known that no two have the same key, in any order, which is kept.
-    pub(crate) fn from_unique(entries: Vec<(Data, Data)>) -> Self {
-        Self(Ordered::from_sent(entries, |left, right| left.0.cmp(&right.0)))
-    }
-
-    /// If the entries came in another than Broker's order.
-    pub(super) fn as_sent(&self) -> Option<&AsSent<(Data, Data)>> {
-        match &self.0 {
-            Ordered::Ascending(_) => None,
-            Ordered::AsSent(as_sent) => Some(as_sent),
-        }
+    /// In the order of the message that it came in.
+    pub(crate) fn iter_as_sent(&self) -> impl Iterator<Item = &(Data, Data)> {
+        self.0.iter_as_sent()
     }
 
     /// The entries, ascending by key.
@@ -310,7 +288,7 @@ impl Table {
 }
 
 fn key_is_less((left, _): &(Data, Data), (right, _): &(Data, Data)) -> bool {
-    order::is_less(left.into(), right.into())
+    is_less(left, right)
 }
 
 impl fmt::Debug for Table {

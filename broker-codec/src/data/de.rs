@@ -5,10 +5,7 @@ use serde::de::{
     value::{BytesDeserializer, StrDeserializer},
 };
 
-use super::{
-    DataError, DataErrorKind, DataRef, Elements, ElementsIter, Entries, EntriesIter, Kind, leaf_serde,
-    reserved,
-};
+use super::{Data, DataError, DataErrorKind, EnumValue, Kind, Table, leaf_serde, reserved};
 
 /// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`](super::to_data).
 ///
@@ -19,21 +16,21 @@ use super::{
 /// A record field that is `none` or that the record ends before reads as `None` where its type is an `Option`, as
 /// `none` where it is a [`Data`](super::Data), and as its default where it carries `#[serde(default)]` (an `Option` needs that
 /// attribute, too, if the record may end before it). Elsewhere it is an error.
-pub fn from_data<'de, T: de::Deserialize<'de>>(data: impl Into<DataRef<'de>>) -> Result<T, DataError> {
-    T::deserialize(Deserializer(data.into()))
+pub fn from_data<'de, T: de::Deserialize<'de>>(data: &'de Data) -> Result<T, DataError> {
+    T::deserialize(Deserializer(data))
 }
 
 /// Reads an event enum: the variant is the event's name, its fields are the arguments.
 pub(crate) fn from_event<'de, T: de::Deserialize<'de>>(
     name: &'de [u8],
-    args: Elements<'de>,
+    args: &'de [Data],
 ) -> Result<T, DataError> {
     T::deserialize(EventDeserializer { name, args })
 }
 
 /// Presents one value to serde.
 #[derive(Clone, Copy)]
-struct Deserializer<'de>(DataRef<'de>);
+struct Deserializer<'de>(&'de Data);
 
 impl<'de> Deserializer<'de> {
     fn mismatch<T>(self, expected: Kind) -> Result<T, DataError> {
@@ -42,7 +39,7 @@ impl<'de> Deserializer<'de> {
 
     fn bytes(self) -> Result<&'de [u8], DataError> {
         match self.0 {
-            DataRef::String(bytes) => Ok(bytes),
+            Data::String(bytes) => Ok(bytes.as_bytes()),
             _ => self.mismatch(Kind::String),
         }
     }
@@ -51,30 +48,30 @@ impl<'de> Deserializer<'de> {
         std::str::from_utf8(self.bytes()?).map_err(|_| DataError::new(DataErrorKind::NotUtf8))
     }
 
-    fn vector(self) -> Result<Elements<'de>, DataError> {
+    fn vector(self) -> Result<&'de [Data], DataError> {
         match self.0 {
-            DataRef::Vector(elements) => Ok(elements),
+            Data::Vector(elements) => Ok(elements),
             _ => self.mismatch(Kind::Vector),
         }
     }
 
     fn enum_value(self) -> Result<&'de [u8], DataError> {
         match self.0 {
-            DataRef::EnumValue(name) => Ok(name),
+            Data::EnumValue(EnumValue(name)) => Ok(name.as_bytes()),
             _ => self.mismatch(Kind::EnumValue),
         }
     }
 
     fn leaf<V: Visitor<'de>>(self, expected: Kind, visitor: V) -> Result<V::Value, DataError> {
         match (expected, self.0) {
-            (Kind::Address, DataRef::Address(address)) => compact(visitor, address.as_bytes()),
-            (Kind::Subnet, DataRef::Subnet(subnet)) => compact(visitor, &leaf_serde::subnet_bytes(subnet)),
-            (Kind::Port, DataRef::Port(port)) => compact(visitor, &leaf_serde::port_bytes(port)),
-            (Kind::Timestamp, DataRef::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
-            (Kind::Timespan, DataRef::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
-            (Kind::EnumValue, DataRef::EnumValue(name)) => compact(visitor, name),
-            (Kind::Set, DataRef::Set(elements)) => visitor.visit_seq(ElementAccess::new(elements)),
-            (Kind::Table, DataRef::Table(table)) => visitor.visit_map(EntryAccess::new(table)),
+            (Kind::Address, Data::Address(address)) => compact(visitor, address.as_bytes()),
+            (Kind::Subnet, Data::Subnet(subnet)) => compact(visitor, &leaf_serde::subnet_bytes(*subnet)),
+            (Kind::Port, Data::Port(port)) => compact(visitor, &leaf_serde::port_bytes(*port)),
+            (Kind::Timestamp, Data::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
+            (Kind::Timespan, Data::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
+            (Kind::EnumValue, Data::EnumValue(EnumValue(name))) => compact(visitor, name.as_bytes()),
+            (Kind::Set, Data::Set(elements)) => visitor.visit_seq(ElementAccess::new(elements.as_slice())),
+            (Kind::Table, Data::Table(table)) => visitor.visit_map(EntryAccess::new(table)),
             _ => self.mismatch(expected),
         }
     }
@@ -116,28 +113,28 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            DataRef::Boolean(value) => visitor.visit_bool(value),
+            Data::Boolean(value) => visitor.visit_bool(*value),
             _ => self.mismatch(Kind::Boolean),
         }
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            DataRef::Count(value) => visitor.visit_u64(value),
+            Data::Count(value) => visitor.visit_u64(*value),
             _ => self.mismatch(Kind::Count),
         }
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            DataRef::Integer(value) => visitor.visit_i64(value),
+            Data::Integer(value) => visitor.visit_i64(*value),
             _ => self.mismatch(Kind::Integer),
         }
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            DataRef::Real(value) => visitor.visit_f64(value.0),
+            Data::Real(value) => visitor.visit_f64(value.0),
             _ => self.mismatch(Kind::Real),
         }
     }
@@ -160,7 +157,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            DataRef::None => visitor.visit_none(),
+            Data::None => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -210,7 +207,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            DataRef::Table(table) => visitor.visit_map(EntryAccess::new(table)),
+            Data::Table(table) => visitor.visit_map(EntryAccess::new(table)),
             _ => self.mismatch(Kind::Table),
         }
     }
@@ -249,11 +246,11 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
 /// The elements of a vector or set, each with its index in errors.
 struct ElementAccess<'de> {
-    rest: std::iter::Enumerate<ElementsIter<'de>>,
+    rest: std::iter::Enumerate<std::slice::Iter<'de, Data>>,
 }
 
 impl<'de> ElementAccess<'de> {
-    fn new(elements: Elements<'de>) -> Self {
+    fn new(elements: &'de [Data]) -> Self {
         Self {
             rest: elements.iter().enumerate(),
         }
@@ -280,12 +277,12 @@ impl<'de> de::SeqAccess<'de> for ElementAccess<'de> {
 
 /// The entries of a table, each with its key in errors.
 struct EntryAccess<'de> {
-    rest: EntriesIter<'de>,
-    current: Option<(DataRef<'de>, DataRef<'de>)>,
+    rest: std::slice::Iter<'de, (Data, Data)>,
+    current: Option<&'de (Data, Data)>,
 }
 
 impl<'de> EntryAccess<'de> {
-    fn new(entries: Entries<'de>) -> Self {
+    fn new(entries: &'de Table) -> Self {
         Self {
             rest: entries.iter(),
             current: None,
@@ -301,7 +298,7 @@ impl<'de> de::MapAccess<'de> for EntryAccess<'de> {
         self.current
             .map(|(key, _)| {
                 seed.deserialize(Deserializer(key))
-                    .map_err(|error| error.in_entry(&key))
+                    .map_err(|error| error.in_entry(key))
             })
             .transpose()
     }
@@ -311,7 +308,7 @@ impl<'de> de::MapAccess<'de> for EntryAccess<'de> {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         seed.deserialize(Deserializer(value))
-            .map_err(|error| error.in_entry(&key))
+            .map_err(|error| error.in_entry(key))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -327,13 +324,13 @@ impl<'de> de::MapAccess<'de> for EntryAccess<'de> {
 /// what we know.
 struct Fields<'de> {
     names: std::slice::Iter<'static, &'static str>,
-    values: ElementsIter<'de>,
+    values: std::slice::Iter<'de, Data>,
     /// Why the field asked for last has no value.
     unset: Option<DataError>,
 }
 
 impl<'de> Fields<'de> {
-    fn new(names: &'static [&'static str], values: Elements<'de>) -> Self {
+    fn new(names: &'static [&'static str], values: &'de [Data]) -> Self {
         Self {
             names: names.iter(),
             values: values.iter(),
@@ -360,7 +357,7 @@ impl<'de> de::SeqAccess<'de> for &mut Fields<'de> {
         };
         match seed.deserialize(Deserializer(value)) {
             Ok(value) => Ok(Some(value)),
-            Err(error) if matches!(value, DataRef::None) && error.path.is_empty() => {
+            Err(error) if matches!(value, Data::None) && error.path.is_empty() => {
                 self.unset = Some(error.in_field(name));
                 Ok(None)
             }
@@ -413,7 +410,7 @@ impl<'de> de::VariantAccess<'de> for AnyAccess<'de> {
 /// Presents an event as an enum.
 struct EventDeserializer<'de> {
     name: &'de [u8],
-    args: Elements<'de>,
+    args: &'de [Data],
 }
 
 impl<'de> de::Deserializer<'de> for EventDeserializer<'de> {
@@ -468,7 +465,7 @@ impl<'de> de::EnumAccess<'de> for EventDeserializer<'de> {
 
 /// The arguments of an event. Unlike a record's fields they must be as many as declared, and `none` does not stand
 /// for a default (`src/broker/Manager.cc`, `ProcessMessage`).
-struct Arguments<'de>(Elements<'de>);
+struct Arguments<'de>(&'de [Data]);
 
 impl Arguments<'_> {
     fn check(&self, expected: usize) -> Result<(), DataError> {
@@ -522,7 +519,7 @@ impl<'de> de::VariantAccess<'de> for Arguments<'de> {
 /// Arguments with the names that their declaration gives them, for errors.
 struct NamedArguments<'de> {
     names: std::slice::Iter<'static, &'static str>,
-    values: ElementsIter<'de>,
+    values: std::slice::Iter<'de, Data>,
 }
 
 impl<'de> de::SeqAccess<'de> for NamedArguments<'de> {

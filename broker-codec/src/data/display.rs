@@ -1,17 +1,10 @@
 use std::fmt;
 
-use super::{Data, DataRef, Excerpt};
+use super::{Data, EnumValue, Excerpt};
 
 /// As Broker prints values (`data.cc`, `convert`): `T` and `F`, `nil`, `(a, b)`, `{a, b}`, `{k -> v}`, strings bare.
 /// For people and logs: not every value can be told from every other, and of each string there is an [`Excerpt`].
 impl fmt::Display for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        DataRef::from(self).fmt(f)
-    }
-}
-
-/// As [`Data`].
-impl fmt::Display for DataRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("nil"),
@@ -20,17 +13,17 @@ impl fmt::Display for DataRef<'_> {
             Self::Integer(value) => value.fmt(f),
             Self::Real(value) if value.0.is_nan() => f.write_str("nan"),
             Self::Real(value) => write!(f, "{:.6}", value.0),
-            Self::String(value) | Self::EnumValue(value) => Excerpt::new(value).fmt(f),
+            Self::String(value) | Self::EnumValue(EnumValue(value)) => Excerpt::new(value.as_bytes()).fmt(f),
             Self::Address(value) => value.fmt(f),
             Self::Subnet(value) => value.fmt(f),
             Self::Port(value) => value.fmt(f),
             Self::Timestamp(value) => write!(f, "{}ns", value.0),
             Self::Timespan(value) => write!(f, "{}ns", value.0),
-            Self::Set(elements) => list(f, '{', elements.iter(), '}', |element, f| element.fmt(f)),
+            Self::Set(elements) => list(f, '{', elements.iter(), '}', fmt::Display::fmt),
             Self::Table(entries) => list(f, '{', entries.iter(), '}', |(key, value), f| {
                 write!(f, "{key} -> {value}")
             }),
-            Self::Vector(elements) => list(f, '(', elements.iter(), ')', |element, f| element.fmt(f)),
+            Self::Vector(elements) => list(f, '(', elements.iter(), ')', fmt::Display::fmt),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Broker values: [`Data`] and its leaves.
 
-mod borrowed;
 mod container;
 mod de;
 mod display;
@@ -23,8 +22,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use borrowed::{DataRef, DataTree, Elements, ElementsIter, Entries, EntriesIter};
-pub(crate) use borrowed::{Extent, Node, value_at};
 pub use container::{DuplicateError, Set, Table};
 pub use de::from_data;
 pub(crate) use de::from_event;
@@ -32,7 +29,6 @@ pub use error::{DataError, DataErrorKind};
 pub use excerpt::{Excerpt, escape, excerpt_of, is_hostile};
 pub use leaf::{Address, EnumValue, Port, PrefixLengthError, Protocol, Real, Subnet, Timespan, Timestamp};
 pub use limits::{DEPTH_MAX, EncodeError, LENGTH_MAX, VALUES_MAX};
-pub(crate) use order::{Orders, behind, is_less};
 pub use ser::to_data;
 pub(crate) use ser::to_event;
 pub use string::ZeekString;

@@ -15,7 +15,7 @@ pub(super) enum Ordered<E> {
 
 /// See [`Ordered`].
 #[derive(Clone, Debug)]
-pub(crate) struct AsSent<E> {
+pub(super) struct AsSent<E> {
     ascending: Vec<E>,
     /// Where the first, second, … on the wire stands in `ascending`.
     sent: Vec<u32>,
@@ -68,6 +68,17 @@ impl<E> Ordered<E> {
         }
     }
 
+    /// In the order of the wire.
+    pub(super) fn iter_as_sent(&self) -> impl Iterator<Item = &E> {
+        let (ascending, sent) = match self {
+            Self::Ascending(elements) => (elements.as_slice(), &[][..]),
+            Self::AsSent(as_sent) => (&[][..], as_sent.sent.as_slice()),
+        };
+        let all = self.as_slice();
+        let by_rank = move |rank: &u32| all.get(usize::try_from(*rank).ok()?);
+        ascending.iter().chain(sent.iter().filter_map(by_rank))
+    }
+
     /// To change it: the order on the wire is forgotten.
     pub(super) fn make_mut(&mut self) -> &mut Vec<E> {
         if let Self::AsSent(as_sent) = self {
@@ -84,18 +95,5 @@ impl<E> Ordered<E> {
             Self::Ascending(elements) => elements,
             Self::AsSent(as_sent) => as_sent.ascending,
         }
-    }
-}
-
-impl<E> AsSent<E> {
-    /// In Broker's order.
-    pub(super) const fn as_slice(&self) -> &[E] {
-        self.ascending.as_slice()
-    }
-
-    /// In the order of the wire.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
-        let element = |rank: &u32| self.ascending.get(usize::try_from(*rank).ok()?);
-        self.sent.iter().filter_map(element)
     }
 }

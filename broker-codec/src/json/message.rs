@@ -31,7 +31,7 @@ impl DataMessage {
         let mut text = Text::from(String::from(r#"{"type":"data-message","topic":"#));
         text.string(&self.topic);
         text.raw(",");
-        text.members((&self.data).into())?;
+        text.members(&self.data)?;
         text.raw("}");
         Ok(text.into())
     }

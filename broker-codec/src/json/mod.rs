@@ -39,18 +39,15 @@ pub use message::{
     Ack, DataMessage, ErrorMessage, ServerMessage, decode_subscriptions, encode_subscriptions,
 };
 
-use crate::{
-    Data,
-    data::{DataRef, EncodeError},
-};
+use crate::{Data, data::EncodeError};
 
 /// The largest text that is read, in bytes.
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
 /// Writes `{"@data-type":...,"data":...}`. After an error `out` holds a part of it.
-pub fn encode<'a>(data: impl Into<DataRef<'a>>, out: &mut String) -> Result<(), EncodeError> {
+pub fn encode(data: &Data, out: &mut String) -> Result<(), EncodeError> {
     let mut text = write::Text::from(std::mem::take(out));
-    let result = text.value(data.into());
+    let result = text.value(data);
     *out = text.into();
     result
 }

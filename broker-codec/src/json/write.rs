@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use crate::data::{DEPTH_MAX, DataRef, EncodeError, Kind, Timestamp, write_seconds};
+use crate::{
+    Data,
+    data::{DEPTH_MAX, EncodeError, EnumValue, Kind, Timestamp, write_seconds},
+};
 
 /// A text that grows. Bytes at first, because only at the end it is worth while to look whether they are UTF-8.
 pub(super) struct Text {
@@ -49,41 +52,40 @@ impl Text {
     }
 
     /// Writes a value as an object.
-    pub(super) fn value(&mut self, data: DataRef<'_>) -> Result<(), EncodeError> {
+    pub(super) fn value(&mut self, data: &Data) -> Result<(), EncodeError> {
         self.nested_value(data, 0)
     }
 
     /// Writes a value as the members `"@data-type":...,"data":...`, which stand between braces or, in a data message,
     /// among its other members.
-    pub(super) fn members(&mut self, data: DataRef<'_>) -> Result<(), EncodeError> {
+    pub(super) fn members(&mut self, data: &Data) -> Result<(), EncodeError> {
         self.nested_members(data, 0)
     }
 
-    fn nested_value(&mut self, data: DataRef<'_>, depth: usize) -> Result<(), EncodeError> {
+    fn nested_value(&mut self, data: &Data, depth: usize) -> Result<(), EncodeError> {
         self.raw("{");
         self.nested_members(data, depth)?;
         self.raw("}");
         Ok(())
     }
 
-    fn nested_members(&mut self, data: DataRef<'_>, depth: usize) -> Result<(), EncodeError> {
+    fn nested_members(&mut self, data: &Data, depth: usize) -> Result<(), EncodeError> {
         self.raw(prologue(data.kind()));
         match data {
-            DataRef::None => self.raw("{}"),
-            DataRef::Boolean(value) => self.raw(if value { "true" } else { "false" }),
-            DataRef::Count(value) => self.raw(itoa::Buffer::new().format(value)),
-            DataRef::Integer(value) => self.raw(itoa::Buffer::new().format(value)),
-            DataRef::Real(value) => self.real(value.0),
-            DataRef::String(value) | DataRef::EnumValue(value) => self.string(value),
-            DataRef::Address(value) => self.quoted(value),
-            DataRef::Subnet(value) => self.quoted(value),
-            DataRef::Port(value) => self.quoted(value),
-            DataRef::Timestamp(value) => self.timestamp(value),
-            DataRef::Timespan(value) => self.quoted(value),
-            DataRef::Set(elements) | DataRef::Vector(elements) => {
-                self.array(elements, depth, Self::nested_value)?;
-            }
-            DataRef::Table(entries) => self.array(entries, depth, |text, (key, value), depth| {
+            Data::None => self.raw("{}"),
+            Data::Boolean(value) => self.raw(if *value { "true" } else { "false" }),
+            Data::Count(value) => self.raw(itoa::Buffer::new().format(*value)),
+            Data::Integer(value) => self.raw(itoa::Buffer::new().format(*value)),
+            Data::Real(value) => self.real(value.0),
+            Data::String(value) | Data::EnumValue(EnumValue(value)) => self.string(value.as_bytes()),
+            Data::Address(value) => self.quoted(value),
+            Data::Subnet(value) => self.quoted(value),
+            Data::Port(value) => self.quoted(value),
+            Data::Timestamp(value) => self.timestamp(*value),
+            Data::Timespan(value) => self.quoted(value),
+            Data::Set(elements) => self.array(elements, depth, Self::nested_value)?,
+            Data::Vector(elements) => self.array(elements, depth, Self::nested_value)?,
+            Data::Table(entries) => self.array(entries, depth, |text, (key, value), depth| {
                 text.raw(r#"{"key":"#);
                 text.nested_value(key, depth)?;
                 text.raw(r#","value":"#);

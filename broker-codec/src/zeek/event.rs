@@ -39,7 +39,7 @@ impl Event {
     /// The number of arguments must match exactly, as in Zeek (`src/broker/Manager.cc`, `ProcessMessage`); an unknown
     /// name is [`DataErrorKind::UnknownEvent`](crate::data::DataErrorKind::UnknownEvent).
     pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, DataError> {
-        data::from_event(&self.name, self.args.as_slice().into())
+        data::from_event(&self.name, self.args.as_slice())
     }
 
     /// The value that travels.
