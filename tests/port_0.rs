@@ -11,6 +11,7 @@ use crate::support::{
     agent::{StandIn, Way},
     controller::Controller,
     session::Session,
+    websocket::Client,
     zeek_client::ZeekClient,
 };
 
@@ -64,6 +65,8 @@ fn every_zeek_client_can_read_a_cluster_in_which_a_port_is_0() {
     let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
     let mut session = Session::open(controller.websocket());
     while session.instances().is_empty() {}
+    // Requests of others are copied to it.
+    let mut other = Client::subscribed(controller.websocket());
     let mut run = |release: &str, arguments: &[&str]| {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let outcome = ZeekClient::release(release).run(controller.websocket(), &arguments, None);
@@ -81,6 +84,10 @@ fn every_zeek_client_can_read_a_cluster_in_which_a_port_is_0() {
         assert!(config.contains(&format!("[instances]\n{AGENT}\n")), "{config}");
 
         session.stage(&configuration(None));
+        for _ in 0..2 {
+            let copy = other.text_about("stage_configuration_request");
+            assert!(!copy.contains("\"0/"), "{copy}");
+        }
         let config = run(release, &["get-config"]);
         assert_eq!(config.matches("\nport = ").count(), 1, "{config}");
         assert!(config.contains("\nport = 80\n"), "{config}");

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::websocket::SubscriptionLimits;
+use broker_codec::{json::DataMessage, websocket::SubscriptionLimits};
 
 use crate::{
     EndpointError,
@@ -42,6 +42,8 @@ pub struct WebSocketConfig {
     pub message_timeout: Duration,
     /// What a client may subscribe to.
     pub subscriptions: SubscriptionLimits,
+    /// What the other clients get of what a client publishes; as it is by default.
+    pub shown: fn(DataMessage) -> DataMessage,
     /// How many messages may wait for a client that reads slowly.
     pub outbound_messages_max: usize,
     /// How many bytes may wait for a client that reads slowly. A message for which nothing else waits is taken whatever its
@@ -132,6 +134,7 @@ impl WebSocketConfig {
             message_max: Self::MESSAGE_MAX,
             message_timeout: Self::MESSAGE_TIMEOUT,
             subscriptions: SubscriptionLimits::default(),
+            shown: |message| message,
             outbound_messages_max: Self::OUTBOUND_MESSAGES_MAX,
             outbound_bytes_max: Self::OUTBOUND_BYTES_MAX,
             inbound_events_max: Self::INBOUND_EVENTS_MAX,

@@ -478,7 +478,8 @@ impl<T> Shared<T> {
                     None
                 } else {
                     // What was read as JSON can be written as JSON.
-                    publication.encode().ok().map(|text| (text.into(), recipients))
+                    let shown = (self.config.shown)(publication.clone()).encode();
+                    shown.ok().map(|text| (text.into(), recipients))
                 };
                 let message = (self.admit)(info, publication)?;
                 Ok(Outcome::Published { message, copies })

@@ -56,7 +56,7 @@ use crate::{
     core::{self, Action, Audience, Controller, Input, Outgoing, WriteId},
     journal::Header,
     store::{Store, StoreError, StoreThread, Written},
-    wire::{Deliveries, FromClient, FromPeer, Heard, Publication, ToNative, Wire},
+    wire::{Deliveries, FromClient, FromPeer, Heard, Publication, ToNative, Wire, readable},
 };
 
 pub use self::ready::READY_VERSION;
@@ -620,6 +620,7 @@ async fn serve_clients(
         WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
     websocket.tls = config.websocket_tls.clone();
     websocket.hosts.clone_from(&config.websocket_hosts);
+    websocket.shown = readable;
     websocket.fit_descriptors(process::descriptors_for_connections() / 2);
     let reader = wire.client_reader();
     let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);

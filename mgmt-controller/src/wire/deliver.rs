@@ -200,13 +200,18 @@ impl Wire {
 /// What WebSocket clients get: without metadata, and readable by zeek-client.
 pub(super) fn websocket(Published { topic, mut event }: Published) -> DataMessage {
     event.metadata = None;
-    if event.args.iter().any(has_port_0) {
-        event.args = event.args.into_iter().map(without_port_0).collect();
-    }
-    DataMessage {
+    readable(DataMessage {
         topic,
         data: event.into_data(),
+    })
+}
+
+/// What zeek-client can read of a message, be it ours or a copy of what another client published.
+pub fn readable(mut message: DataMessage) -> DataMessage {
+    if has_port_0(&message.data) {
+        message.data = without_port_0(message.data);
     }
+    message
 }
 
 /// In the tables of the API there are texts only.
@@ -219,7 +224,7 @@ fn has_port_0(data: &Data) -> bool {
     }
 }
 
-/// DIFFERENCE(no-port-0): Zeek's controller passes a port 0 on, as the one of a node that was given it. zeek-client fails at the whole
+/// DIFFERENCE(no-port-0): Zeek's controller passes a port 0 on, as the one of a node that was given it, or in a copy of a client's request. zeek-client fails at the whole
 /// message (`zeekclient/brokertypes.py`, `Port`, in 1.2.0 to 1.5.0). Here there is no port instead.
 fn without_port_0(data: Data) -> Data {
     match data {

@@ -27,7 +27,7 @@ use mgmt_api::{
 
 use crate::core::Settings;
 
-pub use deliver::{Deliveries, NativePeers, Publication, ToNative};
+pub use deliver::{Deliveries, NativePeers, Publication, ToNative, readable};
 pub use read::{ClientReader, FromClient, FromPeer, Heard, PeerReader, Refusal};
 
 /// Of how many clients more than there are may translators be kept. See [`Wire::client_gone`].
