@@ -54,7 +54,7 @@ const RENAMED: [(&str, &str); 2] = [
 ];
 
 /// Zeek's environment variables that are a setting's default (`controller/config.zeek`), and ours.
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     ("ZEEK_CONTROLLER_NAME", NAME),
     ("ZEEK_CONTROLLER_ADDR", LISTEN_ADDRESS),
     ("ZEEK_CONTROLLER_PORT", LISTEN_PORT),
@@ -63,6 +63,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("MGMT_CONTROLLER_ABSENT_INSTANCES", ABSENT_INSTANCES),
     ("MGMT_CONTROLLER_AGENT_API", AGENT_API),
     ("MGMT_CONTROLLER_CLIENT_API", CLIENT_API),
+    ("MGMT_CONTROLLER_WEBSOCKET_HOST", WEBSOCKET_HOSTS),
 ];
 
 /// Settings that only matter to other processes, or on other systems.

@@ -83,6 +83,22 @@ fn a_time_limit_out_of_order_is_a_warning() {
 }
 
 #[test]
+fn web_pages_may_know_the_port_by_names_of_the_environment_or_the_command_line() {
+    let variables = [("MGMT_CONTROLLER_WEBSOCKET_HOST", "a.example, b.example")];
+    let config = read_with(&DIRECTORIES, &variables).unwrap();
+    assert_eq!(config.websocket_hosts, ["a.example", "b.example"]);
+    let dump = config.dump_text();
+    assert!(dump.contains("MGMT_CONTROLLER_WEBSOCKET_HOST"), "{dump}");
+    let arguments = [&DIRECTORIES[..], &["--websocket-host=c.example"]].concat();
+    let config = read_with(&arguments, &variables).unwrap();
+    assert_eq!(
+        config.websocket_hosts,
+        ["c.example"],
+        "the command line has its way"
+    );
+}
+
+#[test]
 fn each_kind_of_peer_has_a_setting_for_what_it_speaks() {
     assert_eq!(read(&[]).unwrap().assumed, Assumed::default());
     let arguments = [&DIRECTORIES[..], &["--agent-api=5.0.0-rc1"]].concat();
