@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     cluster::{Daemon, agent_binary},
+    controller::{in_one, rotated_logs},
     controlling::Controlling,
     limit::{PATIENCE, output_of},
     open_to_others,
@@ -296,19 +297,12 @@ fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
     agent.stop();
 
     assert!(!home.path().join("ready.json").exists());
-    let logs: Vec<_> = fs::read_dir(home.path().join("spool/log-queue"))
-        .expect("there is a queue")
-        .map(|entry| entry.expect("it can be read").path())
-        .collect();
-    let [log] = &logs[..] else {
-        panic!("one log was written: {logs:?}");
-    };
-    let name = log.file_name().and_then(|name| name.to_str()).expect("text");
-    assert!(
-        name.starts_with("management-agent-1__") && name.ends_with("__.log"),
-        "{name}"
-    );
-    let text = fs::read_to_string(log).expect("it can be read");
+    let logs = rotated_logs(&home.path().join("spool/log-queue"));
+    for (name, _) in &logs {
+        let is_named = name.starts_with("management-agent-1__") && name.ends_with("__.log");
+        assert!(is_named, "{name}");
+    }
+    let text = in_one(&logs);
     let line = text.lines().find(|line| !line.starts_with('#')).expect("a line");
     let fields: Vec<_> = line.split('\t').skip(1).collect();
     let message = format!("agent is live, Broker ID {id}");

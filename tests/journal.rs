@@ -183,10 +183,8 @@ fn a_session_with_an_agent_is_replayed_action_by_action() {
             format!("{} {}", text("level"), text("message"))
         })
         .collect();
-    let [(_, management_log)] = remains.management_logs.as_slice() else {
-        panic!("{:?}", remains.management_logs)
-    };
-    let recorded = messages(management_log);
+    let management_log = remains.management_log();
+    let recorded = messages(&management_log);
     for (replayed, recorded) in log.iter().zip(&recorded) {
         assert_eq!(replayed, recorded);
     }

@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::support::{
-    controller::{Controller, STORE, binary},
+    controller::{Controller, STORE, UNROTATED, binary},
     not_tested,
     session::Session,
 };
@@ -189,9 +189,7 @@ fn without_listeners_it_goes_on_and_says_so() {
         "{}",
         remains.stderr
     );
-    let [(_, log)] = remains.management_logs.as_slice() else {
-        panic!("{:?}", remains.management_logs)
-    };
+    let log = remains.management_log();
     assert!(log.contains("no Broker port, no Websocket port"), "{log}");
 }
 
@@ -200,8 +198,14 @@ fn without_listeners_it_goes_on_and_says_so() {
 fn files_are_where_zeek_puts_them_and_a_signal_leaves_only_those_that_are_to_stay() {
     let home = home();
     let words = controller_command(&home);
-    let listen = ["--listen", "127.0.0.1:0", "--websocket-listen", "127.0.0.1:0"];
-    let mut controller = Controller::launch(&home, command(&words, &listen));
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--websocket-listen",
+        "127.0.0.1:0",
+        UNROTATED,
+    ];
+    let mut controller = Controller::launch(&home, command(&words, &arguments));
     Session::open(controller.websocket()).stage(&mgmt_api::Configuration {
         id: "c1".into(),
         ..mgmt_api::Configuration::default()
@@ -221,9 +225,7 @@ fn files_are_where_zeek_puts_them_and_a_signal_leaves_only_those_that_are_to_sta
     assert_eq!(files(home.path()), running.into());
 
     let remains = controller.stop();
-    let [(rotated, _)] = remains.management_logs.as_slice() else {
-        panic!("{:?}", remains.management_logs)
-    };
-    let rotated = format!("spool/log-queue/{rotated}");
-    assert_eq!(files(home.path()), [store, lock, rotated].into());
+    let rotated = remains.management_logs.iter();
+    let rotated = rotated.map(|(name, _)| format!("spool/log-queue/{name}"));
+    assert_eq!(files(home.path()), rotated.chain([store, lock]).collect());
 }

@@ -175,9 +175,7 @@ fn news_of_agents_are_logged_counted_and_passed_on_to_those_alone_who_subscribe_
         assert!(!stderr.contains("notify_"), "{stderr}");
     }
     let remains = controller.stop();
-    let [(_, management_log)] = remains.management_logs.as_slice() else {
-        panic!("{:?}", remains.management_logs)
-    };
+    let management_log = remains.management_log();
     for line in [
         "ERROR\tCONTROLLER\trx Management::Agent::API::notify_error agent-1 worker: error 1",
         "INFO\tCONTROLLER\trx Management::Agent::API::notify_change agent-1 worker RUNNING CRASHED",

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::{
     cluster::{Daemon, agent_binary},
-    controller::{Controller, binary},
+    controller::{Controller, binary, rotated_logs},
     limit::{Limit, output_of},
     native::{NativeClient, data_of},
     websocket::{CONTROLLER_TOPIC, Client, request},
@@ -359,10 +359,8 @@ fn agent_hears_all(format: &str) {
     assert!(sent > 300, "{sent}");
     let stderr = agent.stop();
     assert_standard_error_harmless(&stderr, format);
-    let queue = fs::read_dir(home.path().join("spool/log-queue")).expect("the log was rotated");
-    for log in queue {
-        let log = log.expect("a directory can be read").path();
-        assert_management_log_harmless(&fs::read_to_string(log).expect("a log is text"));
+    for (_, log) in rotated_logs(&home.path().join("spool/log-queue")) {
+        assert_management_log_harmless(&log);
     }
     assert_replay_harmless(
         Command::new(agent_binary())

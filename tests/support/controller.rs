@@ -189,24 +189,42 @@ impl Controller {
             .join()
             .expect("standard error can be read");
         assert!(status.success(), "the controller ended with {status}:\n{stderr}");
-        let mut management_logs = Vec::new();
-        for entry in
-            fs::read_dir(self.home.path().join("spool/log-queue")).expect("the log was rotated at the end")
-        {
-            let path = entry.expect("a directory can be read").path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .expect("a plain name")
-                .to_owned();
-            management_logs.push((name, fs::read_to_string(&path).expect("a log is text")));
-        }
-        management_logs.sort();
+        let management_logs = rotated_logs(&self.home.path().join("spool/log-queue"));
         Remains {
             management_logs,
             stderr,
         }
     }
+}
+
+/// Keeps a full hour that passes from rotating the log, where a test looks for the file.
+pub(crate) const UNROTATED: &str = "Log::default_rotation_interval=10000days";
+
+/// Names and texts of the rotated logs in a queue, in the order of their time.
+pub(crate) fn rotated_logs(queue: &Path) -> Vec<(String, String)> {
+    let read = |path: PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let text = fs::read_to_string(&path).expect("a log is text");
+        (name.expect("a plain name").to_owned(), text)
+    };
+    let mut logs: Vec<_> = fs::read_dir(queue)
+        .expect("the log was rotated at the end")
+        .map(|entry| read(entry.expect("a directory can be read").path()))
+        .collect();
+    logs.sort();
+    logs
+}
+
+/// Rotated logs as the one that they would be if no full hour had passed while they were written.
+pub(crate) fn in_one(logs: &[(String, String)]) -> String {
+    let last = logs.len().saturating_sub(1);
+    let lines = logs.iter().enumerate().flat_map(|(index, (_, text))| {
+        text.split_inclusive('\n').filter(move |line| {
+            let is_close = line.starts_with("#close");
+            !line.starts_with('#') || (is_close && index == last) || (!is_close && index == 0)
+        })
+    });
+    lines.collect()
 }
 
 /// Waits for a file to appear in a directory: without asking again and again, and without missing it.
@@ -250,10 +268,17 @@ impl Watch {
 /// What a controller leaves behind.
 #[derive(Debug)]
 pub(crate) struct Remains {
-    /// Names and texts of the rotated logs.
+    /// Names and texts of the rotated logs: several, if a full hour has passed meanwhile.
     pub(crate) management_logs: Vec<(String, String)>,
     /// Its structured log.
     pub(crate) stderr: String,
+}
+
+impl Remains {
+    /// The management log, whole.
+    pub(crate) fn management_log(&self) -> String {
+        in_one(&self.management_logs)
+    }
 }
 
 impl Drop for Controller {
