@@ -14,7 +14,7 @@
 //! | [`frame`] | the length before each message |
 //! | [`handshake`] | the messages and the machine that make a connection a peering |
 //! | [`envelope`] | what travels between peers: sender, receiver, kind, topic, payload |
-//! | [`control`], [`command`] | payloads other than values: filters, pings, commands between stores |
+//! | [`control`] | payloads other than values: filters, pings |
 //! | [`peering`] | one established peering |
 //! | [`router`] | all of them: which connections may be, and who receives what |
 
@@ -27,7 +27,6 @@
 )]
 
 pub mod binary;
-pub mod command;
 pub mod control;
 pub mod data;
 mod elapsed;

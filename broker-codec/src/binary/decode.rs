@@ -23,7 +23,7 @@ pub fn decode(input: &[u8]) -> Result<Data, DecodeError> {
 }
 
 /// Reads the value that the input begins with, and returns what is behind it.
-pub(crate) fn decode_prefix(input: &[u8]) -> Result<(Data, &[u8]), DecodeError> {
+pub fn decode_prefix(input: &[u8]) -> Result<(Data, &[u8]), DecodeError> {
     let mut cursor = Cursor::new(input);
     cursor.skip(0, &mut 0).map_err(|kind| cursor.error(kind))?;
     let mut cursor = Cursor::new(input);

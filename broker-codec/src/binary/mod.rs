@@ -14,8 +14,8 @@ mod tests;
 use crate::data::{DEPTH_MAX, Kind, VALUES_MAX};
 
 pub use crate::data::EncodeError;
-pub use decode::decode;
-pub(crate) use decode::{Cursor, decode_prefix};
+pub(crate) use decode::Cursor;
+pub use decode::{decode, decode_prefix};
 pub use encode::encode;
 
 /// The tags of the kinds (`variant_tag.hh`).

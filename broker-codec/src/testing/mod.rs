@@ -2,11 +2,7 @@
 //!
 //! Each body takes any bytes, and panics if a promise of the crate is broken. Only compiled with the feature `testing`.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "panicking is how the bodies report"
-)]
+#![expect(clippy::expect_used, reason = "panicking is how the bodies report")]
 
 mod body;
 mod mutator;

@@ -5,8 +5,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::body;
 use crate::{
     ConnId, EndpointId, Envelope, EnvelopeKind, Filter, Router, Topic,
-    binary::DecodeErrorKind,
-    command::{Command, CommandError},
     control::RoutingUpdate,
     frame::{FrameDecoder, FrameError, OPERATION_FRAME_MAX, put_header},
     handshake::{Admission, HANDSHAKE_TIMEOUT, Handshake, Message, Output, Role},
@@ -75,28 +73,10 @@ pub fn envelope(input: &[u8]) {
     assert_eq!(encoded, input, "the bytes change on their way");
     match envelope.kind {
         EnvelopeKind::Data => body::value(&envelope.payload),
-        EnvelopeKind::Command => command(&envelope.payload),
         EnvelopeKind::RoutingUpdate => routing_update(&envelope.payload),
-        EnvelopeKind::Ping | EnvelopeKind::Pong => {}
+        EnvelopeKind::Command | EnvelopeKind::Ping | EnvelopeKind::Pong => {}
     }
     peering(&envelope, &frame);
-}
-
-fn command(payload: &[u8]) {
-    if let Ok(command) = Command::decode(payload) {
-        let _ = command.to_string();
-        let encoded = command.encode().expect("what was decoded can be encoded");
-        // As with values, the bytes may differ, but not the length; and reals next to zero may make duplicates of what was none.
-        assert_eq!(encoded.len(), payload.len());
-        match Command::decode(&encoded) {
-            Ok(again) => assert_eq!(again.encode(), Ok(encoded), "the bytes change on their way"),
-            Err(CommandError::Value {
-                kind: DecodeErrorKind::Duplicate(_),
-                ..
-            }) => {}
-            Err(error) => panic!("what was encoded does not decode: {error}"),
-        }
-    }
 }
 
 fn routing_update(payload: &[u8]) {

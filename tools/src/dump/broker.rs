@@ -1,6 +1,5 @@
 use broker_codec::{
     EndpointId, Envelope, EnvelopeKind,
-    command::Command,
     control::{ByeToken, RoutingUpdate},
     envelope::TTL_DEFAULT,
     frame::{FrameDecoder, HEADER_LEN, OPERATION_FRAME_MAX},
@@ -9,6 +8,7 @@ use broker_codec::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
+    command,
     record::{Header, Message, Phase},
     shown::{Content, Hex, ValueStyle, text, topics},
 };
@@ -227,11 +227,8 @@ fn operation(envelope: &Envelope, style: ValueStyle) -> Message {
             header,
             content: Content::decode(payload, style),
         },
-        EnvelopeKind::Command => match Command::decode(payload) {
-            Ok(command) => Message::Command {
-                header,
-                command: command.to_string(),
-            },
+        EnvelopeKind::Command => match command::shown(payload) {
+            Ok(command) => Message::Command { header, command },
             Err(error) => malformed(header, &error),
         },
         EnvelopeKind::RoutingUpdate => match RoutingUpdate::decode(payload) {

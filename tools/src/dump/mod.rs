@@ -2,6 +2,7 @@
 
 mod broker;
 pub mod cli;
+pub mod command;
 mod record;
 mod shown;
 mod websocket;
