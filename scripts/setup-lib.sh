@@ -111,7 +111,7 @@ need_rust() {
         export PATH
     fi
     if ! has cargo >/dev/null; then
-        say "cargo is missing. Install Rust 1.88 or newer, for example with rustup (https://rustup.rs)."
+        say "cargo is missing. Install Rust 1.89 or newer, for example with rustup (https://rustup.rs)."
         return 1
     fi
     local component

@@ -92,7 +92,6 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "clap",
             "clap_complete",
             "clap_mangen",
-            "fs4",
             "getrandom",
             "hostname",
             "jiff",

@@ -1,12 +1,10 @@
 //! A lock on a file, which keeps a second process off what the first one has.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
-
-use fs4::{FileExt, TryLockError};
 
 use crate::files;
 
@@ -52,7 +50,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        match FileExt::try_lock(&file) {
+        match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LockError::InUse {
@@ -76,7 +74,7 @@ impl Lock {
     /// Who has the lock of a file or directory, in words, if another process has. Makes no lock.
     pub fn holder_of(what: &Path) -> Option<String> {
         let file = File::open(lock_path(what)).ok()?;
-        match FileExt::try_lock_shared(&file) {
+        match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(holder(&file)),
             _ => None,
         }

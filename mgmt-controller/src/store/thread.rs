@@ -127,9 +127,4 @@ impl StoreThread {
             failed: self.counters.failed.load(Ordering::Relaxed),
         }
     }
-
-    /// Takes no more writes, and returns the ends of those under way one by one until all are done.
-    pub fn finish(self) -> mpsc::Receiver<Written> {
-        self.outcomes
-    }
 }
