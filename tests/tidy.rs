@@ -9,6 +9,8 @@
 //! allow-lists, and their production code names no clock, file, socket, process or thread. Test modules come last in their file,
 //! or in files called `tests.rs`, and are exempt.
 //!
+//! **Log.** No field of a log line has Rust's debug form.
+//!
 //! **Length.** A Rust file has at most 700 lines, or is listed here with a reason.
 
 mod docs;
@@ -481,6 +483,35 @@ fn nothing_banned_is_used() {
         }
     }
     report("banned", &violations);
+}
+
+/// Rust's debug form is for Rust's readers: in a JSON log `None` or `Some("x")` is a text that no program expects.
+#[test]
+fn no_field_of_a_log_line_has_the_debug_form() {
+    let is_debug_field = |line: &str| {
+        line.match_indices('?').any(|(at, _)| {
+            let (before, after) = line.split_at(at);
+            let begins = before.is_empty() || before.ends_with([' ', '(', ',']);
+            begins
+                && after
+                    .chars()
+                    .nth(1)
+                    .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+        })
+    };
+    let mut violations = Vec::new();
+    for (path, text) in rust_files().filter(|(path, _)| path.iter().any(|part| part == "src")) {
+        if path.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        for (number, line) in production_code(&text) {
+            let code = line.split('"').next().unwrap_or_default();
+            if is_debug_field(code) {
+                violations.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    report("debug forms in the log", &violations);
 }
 
 #[test]

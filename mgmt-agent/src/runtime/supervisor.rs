@@ -290,7 +290,11 @@ impl Keeper {
                 delay = DELAY_MIN;
             }
             let End { reason, patience, .. } = end;
-            tracing::error!(reason, again_in = ?delay, "the Supervisor does not run");
+            tracing::error!(
+                reason,
+                again_in_seconds = delay.as_secs(),
+                "the Supervisor does not run"
+            );
             // Nobody listens any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
             self.clear_away(patience).await;
@@ -319,7 +323,7 @@ impl Keeper {
         if let Some(Order::End { silence }) = order {
             tracing::warn!(
                 pid = process.id(),
-                ?silence,
+                silent_seconds = silence.as_secs(),
                 "ending the Supervisor, as it does not answer"
             );
             let lived = started.elapsed().saturating_sub(silence);
