@@ -12,17 +12,23 @@ use std::{
 };
 
 use broker_codec::data::Port;
-use broker_endpoint::tls::TlsConfig;
+use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_host::{config::Value, files};
 
 use crate::{
-    config::{Config, ZeekCommand},
+    config::{Config, ZeekCommand, is_loopback},
+    core,
     runtime::RunError,
 };
 
 const NODE: &str = include_str!("../scripts/node.zeek");
 const SUPERVISOR: &str = include_str!("../scripts/supervisor.zeek");
 const SHIM: &str = include_str!("../scripts/shim.zeek");
+
+/// The environment variables by which Zeek's script for nodes finds its agent, and the port where it looks otherwise.
+pub(crate) const AGENT_ADDRESS: &str = "ZEEK_AGENT_ADDR";
+pub(crate) const AGENT_PORT: &str = "ZEEK_AGENT_PORT";
+const DEFAULT_PORT: u16 = 2151;
 
 /// Where nodes find the agent.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +81,29 @@ pub(crate) fn preferred(listening: &[SocketAddr]) -> Option<IpAddr> {
         IpAddr::V6(ip) if !ip.is_unicast_link_local() => 1,
         IpAddr::V6(_) => 2,
     })
+}
+
+/// Has nodes of a Supervisor that was found learn where the agent is: Zeek's script for nodes goes by two environment variables, and looks
+/// at port 2151 of the own host where they are not set (`agent/config.zeek`). On another host it is for its operator to know
+/// an address that leads here.
+pub(crate) fn tell_nodes(
+    settings: &mut core::Settings,
+    supervisor: &PeerAddress,
+    listening: &[SocketAddr],
+    agent: Coordinates,
+) {
+    let is_default = |at: &SocketAddr| {
+        at.port() == DEFAULT_PORT && (at.ip().is_unspecified() || at.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST))
+    };
+    let (address, port) = (agent.address.to_string(), agent.port.show());
+    if !is_loopback(&supervisor.host) {
+        let address = preferred(listening).map_or("an address of the agent".to_owned(), |ip| ip.to_string());
+        settings.supervisor_env = Some(format!("{AGENT_ADDRESS}={address} and {AGENT_PORT}={port}"));
+    } else if !listening.is_empty() && !listening.iter().any(is_default) {
+        let variables = [(AGENT_ADDRESS, address), (AGENT_PORT, port)];
+        let bytes = |(name, value): (&str, String)| (name.into(), value.into());
+        settings.node_env = variables.map(bytes).into();
+    }
 }
 
 fn node(config: &Config, agent: Coordinates) -> String {
@@ -171,6 +200,40 @@ mod tests {
         // As an interface may have them, and as `localhost` has.
         assert_eq!(told(&["[fe80::1%2]:1", "[2001:db8::1]:1"]), "2001:db8::1");
         assert_eq!(told(&["[::1]:1", "127.0.0.1:1"]), "127.0.0.1");
+    }
+
+    #[test]
+    fn nodes_of_a_supervisor_that_was_found_are_told_where_the_agent_is() {
+        let told = |supervisor: &str, listening: &str| {
+            let at = [listening.parse::<SocketAddr>().unwrap()];
+            let agent = Coordinates {
+                address: local_address(&at),
+                port: Port::tcp(at[0].port()),
+            };
+            let mut settings = core::Settings::default();
+            tell_nodes(&mut settings, &PeerAddress::new(supervisor, 9999), &at, agent);
+            let variables = settings
+                .node_env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            (variables.collect::<Vec<_>>().join(" "), settings.supervisor_env)
+        };
+        assert_eq!(told("127.0.0.1", "0.0.0.0:2151"), (String::new(), None));
+        assert_eq!(told("127.0.0.1", "127.0.0.1:2151"), (String::new(), None));
+        let variables = "ZEEK_AGENT_ADDR=127.0.0.1 ZEEK_AGENT_PORT=2152/tcp";
+        assert_eq!(told("127.0.0.1", "0.0.0.0:2152"), (variables.into(), None));
+        let variables = "ZEEK_AGENT_ADDR=10.0.0.1 ZEEK_AGENT_PORT=2151/tcp";
+        assert_eq!(told("127.0.0.1", "10.0.0.1:2151"), (variables.into(), None));
+        let needed = "ZEEK_AGENT_ADDR=10.0.0.1 and ZEEK_AGENT_PORT=2152/tcp";
+        assert_eq!(
+            told("10.0.0.2", "10.0.0.1:2152"),
+            (String::new(), Some(needed.into()))
+        );
+        let needed = "ZEEK_AGENT_ADDR=an address of the agent and ZEEK_AGENT_PORT=2151/tcp";
+        assert_eq!(
+            told("10.0.0.2", "0.0.0.0:2151"),
+            (String::new(), Some(needed.into()))
+        );
     }
 
     #[test]

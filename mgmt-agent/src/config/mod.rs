@@ -6,6 +6,7 @@ mod network_info;
 mod zeek;
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -264,6 +265,10 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let patience = resolver.take(SUPERVISOR_PATIENCE, DEFAULT_PATIENCE).value;
     let own_script = directories.working.join("scripts/node.zeek");
     let (node_script, own_node_script) = node_script(resolver, args, own_script);
+    let is_found = !args.starts_supervisor() && zeek.program.is_some();
+    if is_found && own_node_script.is_none() && archival.is_some() {
+        compare_spool(resolver, args, &directories.spool);
+    }
     let mut topic = |name, default: &str| resolver.take(name, default.to_owned()).value.into();
     let settings = Settings {
         agent: core::Settings {
@@ -280,6 +285,9 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
             zeek_deployment_timeout: timeouts.zeek_deployment,
             state_dir: directories.state.to_string_lossy().as_ref().into(),
             node_script: node_script.into(),
+            // These depend on where the agent is found to listen.
+            node_env: BTreeMap::new(),
+            supervisor_env: None,
             archival,
         },
         supervisor: core::zeek::Settings {
@@ -508,6 +516,25 @@ fn archival(
     })
 }
 
+/// Loggers of a Supervisor that was not started by us have their rotated logs where its environment says, else where Zeek is
+/// installed (`management/persistence.zeek`).
+fn compare_spool(resolver: &mut Resolver<'_>, args: &SettingArgs, spool: &Path) {
+    const VARIABLE: &str = "ZEEK_MANAGEMENT_SPOOL_DIR";
+    let of_zeek = resolver.installation(&args.host).spool_dir.clone();
+    let shown = resolver
+        .effective
+        .iter()
+        .find(|shown| shown.name == config::names::SPOOL_DIR);
+    let is_variable = shown.is_some_and(|shown| matches!(shown.origin, Origin::Environment(_)));
+    if of_zeek != spool && !is_variable {
+        let (spool, of_zeek) = (spool.display(), of_zeek.display());
+        resolver.warnings.push(format!(
+            "the spool directory is {spool}: the Supervisor needs {VARIABLE}={spool} in its environment, else its nodes leave rotated logs in \
+             {of_zeek}, where the agent does not archive them"
+        ));
+    }
+}
+
 fn installed_zeek(resolver: &mut Resolver<'_>, args: &SettingArgs) -> InstalledZeek {
     if args.simulate {
         let version = simulate::version();
@@ -597,7 +624,7 @@ fn start_supervisor(
     })
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

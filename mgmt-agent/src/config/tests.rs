@@ -276,11 +276,21 @@ fn the_layout_is_that_of_the_installed_zeek_or_configured_but_not_guessed() {
     let config = read_with_zeek(&unknown, &["--zeek-version=9.0.0"]);
     assert_eq!(layouts(&config), (None, Some(SupervisorLayout::V7_0)));
     assert_eq!(
-        config.warnings,
-        [
-            "the records of \"zeek version 12.0.0\" are not known; --zeek-version names a Zeek that has the same"
-        ]
+        config.warnings[0],
+        "the records of \"zeek version 12.0.0\" are not known; --zeek-version names a Zeek that has the same"
     );
+}
+
+#[test]
+fn a_spool_directory_that_a_found_supervisor_may_not_have_is_a_warning() {
+    let zeek = installation("9.0.0", &[]);
+    let is_told = |config: &Config| {
+        let told = "the spool directory is /spool: the Supervisor needs ZEEK_MANAGEMENT_SPOOL_DIR=/spool in its environment, ";
+        config.warnings.iter().any(|warning| warning.starts_with(told))
+    };
+    assert!(is_told(&read_with_zeek(&zeek, &[])));
+    assert!(!is_told(&read_with_zeek(&zeek, &["--start-supervisor"])));
+    assert!(!is_told(&read(&[]).unwrap()), "no Zeek is known");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{
     deploy::Deployment,
     input::Input,
     nodes::OwnNode,
+    program::Known,
     requests::{Key, Kind, Logged, Pending},
     settings::Settings,
     starts::Starts,
@@ -33,6 +34,8 @@ pub struct Agent {
     pub(super) clock: Duration,
     /// Why the Supervisor cannot be reached, if it cannot.
     pub(super) unavailable: Option<String>,
+    /// What the Supervisor has not answered in time, if it has said nothing since.
+    pub(super) silence: Option<String>,
     /// What was last handed to the Supervisor.
     pub(super) config: Option<Configuration>,
     /// This instance's nodes of that configuration, by name.
@@ -48,6 +51,8 @@ pub struct Agent {
     pub(super) commands: BTreeMap<ZeekString, Purpose>,
     /// The `node_dispatch_request`s that nodes are working on: by the id that nodes know, the controller's id.
     pub(super) dispatches: BTreeMap<ZeekString, ZeekString>,
+    /// What is known of the program that the Supervisor was started from.
+    pub(super) program: Known,
     archival_due: Option<Now>,
     now: Now,
 }
@@ -79,6 +84,7 @@ impl Agent {
             pid: 0,
             clock: Duration::ZERO,
             unavailable: Some("not connected to the Supervisor yet".into()),
+            silence: None,
             config: None,
             nodes: BTreeMap::new(),
             starts: Starts::default(),
@@ -87,6 +93,7 @@ impl Agent {
             requests: RequestTable::new(),
             commands: BTreeMap::new(),
             dispatches: BTreeMap::new(),
+            program: Known::default(),
             archival_due: None,
             now: Now::START,
         }
@@ -129,6 +136,7 @@ impl Agent {
             }
             Input::NodeSilent { node, reason } => self.node_silent(&mut turn, &node, &reason),
             Input::Supervisor(report) => self.report(&mut turn, report),
+            Input::Program(program) => self.program_seen(&mut turn, &program),
             Input::DirectoryFailed { path, reason } => {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }
@@ -202,7 +210,7 @@ impl Agent {
                 self.confirm(turn, AgentMessage::AgentWelcome { reqid, result });
             }
             AgentRequest::AgentStandby { reqid } => {
-                let result = self.success(reqid.clone());
+                let result = self.stand_by_result(reqid.clone());
                 self.confirm(turn, AgentMessage::AgentStandby { reqid, result });
                 self.stand_by(turn);
             }
@@ -249,8 +257,11 @@ impl Agent {
 
     fn report(&mut self, turn: &mut Turn, report: Report) {
         match report {
+            Report::Silent { reason } => self.silence = Some(reason),
+            Report::Heard => self.silence = None,
             Report::Ready => {
                 self.unavailable = None;
+                self.silence = None;
                 self.say_hello(turn);
                 self.recover(turn);
             }

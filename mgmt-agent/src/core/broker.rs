@@ -31,7 +31,7 @@ use mgmt_api::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agent, action, input,
+    Agent, Program, action, input,
     supervision::Report,
     zeek::{self, ZeekSupervisor},
 };
@@ -138,6 +138,8 @@ pub enum Input {
         /// The layout of its Supervisor's records, if it is known.
         layout: Option<SupervisorLayout>,
     },
+    /// See [`input::Input::Program`].
+    Program(Program),
     /// A peer published something on a topic of [`Settings::subscriptions`].
     Message {
         /// Who.
@@ -327,6 +329,7 @@ impl BrokerAgent {
                 self.message(&mut actions, peer, topic, data);
                 return actions;
             }
+            Input::Program(program) => Inner::Agent(input::Input::Program(program)),
             Input::DirectoryFailed { path, reason } => {
                 Inner::Agent(input::Input::DirectoryFailed { path, reason })
             }

@@ -88,7 +88,8 @@ impl Agent {
     ///
     /// DIFFERENCE(running-configuration): for the configuration that runs already, the answer has the nodes that do not run, and for a
     /// controller of this project the Supervisor is asked whether they do. Zeek's agent answers with a success, whatever has
-    /// become of the nodes or the Supervisor. Zeek's controller may ask twice at once: then the first answer tells.
+    /// become of the nodes or the Supervisor. Zeek's controller may ask twice at once: then the first answer tells. For Zeek's controller
+    /// the Supervisor is not asked, but if it has answered nothing since it was last told something, that is the answer.
     pub(super) fn deploy(
         &mut self,
         turn: &mut Turn,
@@ -111,6 +112,11 @@ impl Agent {
         let current = upcoming.or(self.config.as_ref());
         let is_current = !force && current.is_some_and(|current| current.id == config.id);
         let runs = is_current && upcoming.is_none();
+        if let (true, false, Some(reason)) = (runs, of_ours, &self.silence) {
+            let results = vec![self.failure(reqid.clone(), reason.as_str())];
+            self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            return;
+        }
         if is_current && !of_ours && self.deployment.is_some() {
             self.already_running(turn, reqid, &config.id);
             return;
@@ -126,6 +132,20 @@ impl Agent {
             (true, true) => self.begin(turn, Goal::Confirm { reqid }),
             (true, false) => self.confirm_running(turn, reqid),
             (false, _) => self.begin(turn, Goal::Run { reqid, config }),
+        }
+    }
+
+    /// The answer to a request to end all nodes.
+    ///
+    /// DIFFERENCE(standby-without-supervisor): a failure while no Supervisor can be reached that could end them. They end when there is
+    /// one again. Zeek's agent answers with a success before it asks its Supervisor.
+    pub(super) fn stand_by_result(&self, reqid: ZeekString) -> ResultRecord {
+        let has_nodes = self.stand_by_due || !self.nodes.is_empty();
+        match &self.unavailable {
+            Some(reason) if has_nodes => {
+                self.failure(reqid, format!("{reason}; nodes end when there is one again"))
+            }
+            _ => self.success(reqid),
         }
     }
 
@@ -284,7 +304,8 @@ impl Agent {
             }
         };
         let script = &self.settings.node_script;
-        let node = node_config::node_config(&own.node, directory.clone(), script, &cluster);
+        let env = &self.settings.node_env;
+        let node = node_config::node_config(&own.node, directory.clone(), script, env, &cluster);
         turn.push(Action::MakeDirectory { path: directory });
         let id = self.ids.next_id();
         self.start_due(turn, name, id.clone());

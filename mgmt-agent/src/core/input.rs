@@ -4,7 +4,7 @@ use broker_codec::data::ZeekString;
 use mgmt_api::{AgentRequest, NodeMessage};
 use serde::{Deserialize, Serialize};
 
-use super::supervision::Report;
+use super::{program::Program, supervision::Report};
 
 /// What happens to the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub enum Input {
     },
     /// What the Supervisor tells.
     Supervisor(Report),
+    /// What the program is like that Supervisors are started from. Comes with each start and now and then.
+    Program(Program),
     /// A directory of [`super::Action::MakeDirectory`] cannot be created.
     DirectoryFailed {
         /// The directory.

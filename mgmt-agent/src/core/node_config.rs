@@ -42,21 +42,25 @@ pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, Clu
         .collect()
 }
 
-/// How to start a node. `Node.options` and `Node.state` mean nothing to Zeek's agent.
+/// How to start a node, with these environment variables unless it has others. `Node.options` and `Node.state` mean nothing to Zeek's
+/// agent.
 pub(super) fn node_config(
     node: &Node,
     directory: ZeekString,
     node_script: &ZeekString,
+    env: &BTreeMap<ZeekString, ZeekString>,
     cluster: &BTreeMap<ZeekString, ClusterEndpoint>,
 ) -> NodeConfig {
     let mut scripts = node.scripts.clone().unwrap_or_default();
     scripts.push(node_script.clone());
+    let mut env = env.clone();
+    env.extend(node.env.clone());
     NodeConfig {
         name: node.name.clone(),
         interface: node.interface.clone(),
         directory: Some(directory),
         addl_user_scripts: scripts,
-        env: node.env.clone(),
+        env,
         cpu_affinity: node.cpu_affinity,
         cluster: cluster.clone(),
         ..NodeConfig::default()

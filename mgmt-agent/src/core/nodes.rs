@@ -137,9 +137,15 @@ impl Agent {
         }
         let pid = own.pid.filter(|_| own.node.state == State::Pending)?;
         let waited = Elapsed(now - own.since);
+        let needed = match &self.settings.supervisor_env {
+            Some(variables) => {
+                format!("; to find it, it needs a Supervisor with {variables} in its environment")
+            }
+            None => String::new(),
+        };
         Some(format!(
-            "node {name} is still starting after {waited}, it has not connected to the agent; when it does, the agent's log says so, \
-             PID {pid}"
+            "node {name} is still starting after {waited}, it has not connected to the agent; when it does, the agent's log says so\
+             {needed}, PID {pid}"
         ))
     }
 

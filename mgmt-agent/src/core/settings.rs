@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::data::{Port, ZeekString};
 use mgmt_api::topics;
@@ -28,6 +28,12 @@ pub struct Settings {
     pub state_dir: ZeekString,
     /// The script that makes a Zeek process a managed node: Zeek's own, or another where the installation lacks that.
     pub node_script: ZeekString,
+    /// Environment variables for all nodes, which say where the agent is where they would not find it.
+    #[serde(default)]
+    pub node_env: BTreeMap<ZeekString, ZeekString>,
+    /// The environment variables, in words, that the Supervisor needs for its nodes to find the agent, where nodes cannot be given them.
+    #[serde(default)]
+    pub supervisor_env: Option<String>,
     /// How rotated logs are archived, unless they are not: `Management::Agent::archive_logs`.
     pub archival: Option<Archival>,
 }
@@ -58,6 +64,8 @@ impl Default for Settings {
             zeek_deployment_timeout: Duration::from_secs(8),
             state_dir: "/usr/local/zeek/var/lib".into(),
             node_script: "policy/frameworks/management/node".into(),
+            node_env: BTreeMap::new(),
+            supervisor_env: None,
             archival: None,
         }
     }

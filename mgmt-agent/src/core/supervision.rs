@@ -98,6 +98,13 @@ pub enum Report {
         /// Why, in words.
         reason: String,
     },
+    /// It has not answered a command in time. Comes before the [`Report::Failed`] of the first such command.
+    Silent {
+        /// Which, in words.
+        reason: String,
+    },
+    /// It has said something again.
+    Heard,
     /// A command to start or restart a node, which [`Report::Failed`] had ended for lack of an answer, was answered after all: the
     /// node will be started.
     Late {

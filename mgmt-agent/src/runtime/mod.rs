@@ -24,7 +24,9 @@ mod disk;
 mod leftovers;
 mod native;
 mod process;
+mod program;
 mod ready;
+mod stderr;
 mod supervisor;
 
 use std::{
@@ -61,12 +63,16 @@ use self::{
     archiver::Archivers,
     disk::{Disk, Done, Job},
     native::Native,
+    program::ProgramWatch,
     ready::Ready,
     supervisor::{Change, Launch, Supervisor},
 };
 use crate::{
     config::{Config, LOCK, version_now},
-    core::broker::{Action, BrokerAgent, Input, event_in, reqid_in, reqid_of},
+    core::{
+        Program,
+        broker::{Action, BrokerAgent, Input, event_in, reqid_in, reqid_of},
+    },
     journal::Header,
     scripts::{self, Coordinates, local_address, preferred},
 };
@@ -127,6 +133,8 @@ struct Runtime {
     supervisor: Option<Supervisor>,
     /// A Supervisor that has connected, while the installed Zeek is asked which one it is now.
     newcomer: Option<Newcomer>,
+    /// The program that Supervisors are started from, if it is known.
+    program: Option<ProgramWatch>,
     disk: Disk,
     archivers: Archivers,
     /// None when it has ended.
@@ -205,6 +213,11 @@ impl Runtime {
             address: local_address(native.local_addrs()),
             port: settings.agent.listen_port,
         };
+        // A script of ours knows it.
+        if config.start_supervisor.is_none() && config.own_node_script.is_none() {
+            let listening = native.local_addrs();
+            scripts::tell_nodes(&mut settings.agent, &config.supervisor, listening, coordinates);
+        }
         scripts::write_node(&config, coordinates)?;
         let launch = match &config.start_supervisor {
             None => None,
@@ -232,6 +245,8 @@ impl Runtime {
                 Some(journal)
             }
         };
+        let program = config.installed_zeek.program.clone();
+        let program = program.map(|path| ProgramWatch::new(path, config.start_supervisor.is_some()));
         let mut runtime = Self {
             agent: BrokerAgent::new(settings, ids),
             started,
@@ -239,6 +254,7 @@ impl Runtime {
             native,
             supervisor: None,
             newcomer: None,
+            program,
             disk,
             archivers: Archivers::default(),
             log: Some(log),
@@ -266,15 +282,18 @@ impl Runtime {
             installed_zeek,
             ..
         } = &self.config;
-        let (controller, tls) = (controller.as_ref().map(display), self.config.broker_tls.name());
+        let (controller, broker_tls) = (controller.as_ref().map(display), &self.config.broker_tls);
+        // Of one that is started with a port of its own, that is told then.
+        let supervisor = Some(supervisor).filter(|supervisor| supervisor.port != 0);
         tracing::info!(
             name,
             broker = broker.first().map(display),
+            broker_tls = broker_tls.name(),
+            broker_asks_for_certificates = broker_tls.asks_for_certificates(),
             %broker_id,
             controller,
-            %supervisor,
+            supervisor = supervisor.map(display),
             zeek = installed_zeek.version,
-            tls,
             dir = %working_dir.display(),
             "ready"
         );
@@ -330,6 +349,9 @@ impl Runtime {
                 Some(change) = changed(self.supervisor.as_mut()) => match change {
                     Change::Started { address } => {
                         self.native.supervisor_started(&self.config, address).await;
+                        if let Some(program) = &mut self.program {
+                            program.supervisor_started();
+                        }
                         Input::SupervisorStarted
                     }
                     Change::Ended { reason } => {
@@ -337,6 +359,7 @@ impl Runtime {
                         Input::SupervisorEnded { reason }
                     }
                 },
+                program = seen(self.program.as_mut()) => Input::Program(program),
                 () = at(deadline) => Input::Tick,
                 () = at(self.limiter.due().map(Instant::from_std)) => {
                     let sums = self.limiter.sum_up(Instant::now().into_std());
@@ -460,6 +483,11 @@ impl Runtime {
             self.handle(Input::Installed { layout }).await;
         }
         if let Some(Newcomer { added, .. }) = self.newcomer.take() {
+            if self.supervisor.is_none()
+                && let Some(program) = &mut self.program
+            {
+                program.supervisor_started();
+            }
             self.handle(added).await;
         }
     }
@@ -623,6 +651,14 @@ async fn version_of(newcomer: Option<&mut Newcomer>) -> Option<String> {
     match newcomer {
         // A task that panicked has not found out.
         Some(newcomer) => (&mut newcomer.version).await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}
+
+/// What the program is like that Supervisors are started from, at each start and now and then; for ever if it is not known.
+async fn seen(program: Option<&mut ProgramWatch>) -> Program {
+    match program {
+        Some(program) => program.seen().await,
         None => std::future::pending().await,
     }
 }

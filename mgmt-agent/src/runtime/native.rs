@@ -24,7 +24,8 @@ use crate::{
 /// `Broker::default_listen_retry` since Zeek 7.2.
 const SUPERVISOR_RETRY: Duration = Duration::from_secs(1);
 
-/// How long a Supervisor that was just started may take to listen: Zeek reads its scripts first.
+/// How long a Supervisor may take to listen that was just started, by us or at the same time as we were: Zeek reads its scripts
+/// first.
 const SUPERVISOR_BEGINNING: Duration = Duration::from_secs(10);
 
 /// The Broker endpoint, and what is known of its peers.
@@ -34,7 +35,7 @@ pub(super) struct Native {
     listening: Vec<SocketAddr>,
     supervisor: PeerAddress,
     /// Until when it is no wonder that the Supervisor does not listen.
-    beginning_until: Option<Instant>,
+    beginning_until: Instant,
     peers: BTreeMap<EndpointId, Peer>,
     /// Where we connect to, and could not when we last tried.
     unavailable: Attempts<PeerAddress>,
@@ -79,7 +80,7 @@ impl Native {
             handle,
             listening,
             supervisor: config.supervisor.clone(),
-            beginning_until: None,
+            beginning_until: Instant::now() + SUPERVISOR_BEGINNING,
             peers: BTreeMap::new(),
             unavailable: Attempts::default(),
             refused: 0,
@@ -100,7 +101,7 @@ impl Native {
     /// Connects to the Supervisor that we have just started. Before that, what listens there is another one.
     pub(super) async fn supervisor_started(&mut self, config: &Config, address: PeerAddress) {
         self.supervisor = address;
-        self.beginning_until = Some(Instant::now() + SUPERVISOR_BEGINNING);
+        self.beginning_until = Instant::now() + SUPERVISOR_BEGINNING;
         self.connect_supervisor(config).await;
     }
 
@@ -265,8 +266,7 @@ impl Native {
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
         let (role, error) = (self.role(Some(address)), with_causes(error));
-        let begins = |until| *address == self.supervisor && Instant::now() < until;
-        if self.beginning_until.is_some_and(begins) {
+        if *address == self.supervisor && Instant::now() < self.beginning_until {
             tracing::debug!(%address, error, "the Supervisor does not listen yet");
             return;
         }

@@ -1,6 +1,14 @@
 //! A process that is a child of ours, or was one of an agent before us.
 
-use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    fmt, fs, io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::Path,
+    process::ExitStatus,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use mgmt_host::files;
 use rustix::{
@@ -37,10 +45,44 @@ enum Watched {
 /// How a process has ended that was to end.
 #[derive(Debug)]
 pub(super) struct Stopped {
-    /// Its exit status, in words.
-    pub(super) status: String,
+    pub(super) end: End,
     /// Whether it did as it was told: then it has ended its nodes.
     pub(super) by_itself: bool,
+}
+
+/// How a process has ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Status(ExitStatus),
+    /// It was no child of ours, or the system does not tell, for this reason.
+    Unknown(String),
+}
+
+impl End {
+    /// Whether it was ended by a signal that a process does not cause by its own faults.
+    pub(super) fn is_from_outside(&self) -> bool {
+        const FROM_OUTSIDE: [Signal; 6] = [
+            Signal::KILL,
+            Signal::TERM,
+            Signal::INT,
+            Signal::HUP,
+            Signal::QUIT,
+            Signal::ALARM,
+        ];
+        let Self::Status(status) = self else { return false };
+        status
+            .signal()
+            .is_some_and(|number| FROM_OUTSIDE.iter().any(|signal| signal.as_raw() == number))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => status.fmt(f),
+            Self::Unknown(reason) => reason.fmt(f),
+        }
+    }
 }
 
 /// What is written down about a process, so that it can be found again.
@@ -91,16 +133,16 @@ impl Process {
     }
 
     /// Waits for its end, and says how it came. May be cancelled.
-    pub(super) async fn ended(&mut self) -> String {
+    pub(super) async fn ended(&mut self) -> End {
         match &mut self.watched {
             Watched::Child(child) => match child.wait().await {
-                Ok(status) => status.to_string(),
-                Err(error) => format!("its status cannot be had: {error}"),
+                Ok(status) => End::Status(status),
+                Err(error) => End::Unknown(format!("the system does not tell its status: {error}")),
             },
             Watched::ByThread(ended) => {
                 // A thread that is gone has nothing to wait for either.
                 let _ = ended.await;
-                "its status went to whoever started it".to_owned()
+                End::Unknown("only the process that started it gets its status".into())
             }
         }
     }
@@ -110,16 +152,13 @@ impl Process {
         self.signal(Signal::TERM);
         // If somebody has stopped it, it cannot do as it is told before it is continued.
         self.signal(Signal::CONT);
-        if let Ok(status) = timeout(STOP_PATIENCE, self.ended()).await {
-            return Stopped {
-                status,
-                by_itself: true,
-            };
+        if let Ok(end) = timeout(STOP_PATIENCE, self.ended()).await {
+            return Stopped { end, by_itself: true };
         }
         tracing::warn!(pid = self.id, "the Supervisor does not end, it is killed");
         self.signal(Signal::KILL);
         Stopped {
-            status: self.ended().await,
+            end: self.ended().await,
             by_itself: false,
         }
     }

@@ -8,7 +8,6 @@
 use std::{
     fs, io,
     net::TcpListener,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -20,16 +19,17 @@ use mgmt_host::{config::Value, files};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
-    time::{Instant, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use super::{
     leftovers::{Mark, clear_away},
-    process::{Process, Record, STOP_PATIENCE, Stopped},
+    process::{End as ProcessEnd, Process, Record, STOP_PATIENCE, Stopped},
+    stderr::{self, Stderr},
 };
 use crate::{
     config::{Config, ZeekCommand},
-    scripts::Coordinates,
+    scripts::{AGENT_ADDRESS, AGENT_PORT, Coordinates},
 };
 
 /// Between the end of a Supervisor and the next one; doubles each time.
@@ -41,12 +41,6 @@ const STEADY: Duration = Duration::from_secs(30);
 
 /// How long processes have to end that nodes have started, when their Supervisor has ended in good order.
 const STRAY_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How much of what it wrote last is looked at for the reason of its end, in bytes.
-const TAIL_BYTES: u64 = 4096;
-
-/// How much of a line is passed on, in bytes.
-const LINE_BYTES_MAX: usize = 512;
 
 /// Environment variables that make Zeek something else than a Supervisor of ours (`Supervisor.cc`, `agent/boot.zeek`,
 /// `cluster/main.zeek`).
@@ -102,8 +96,8 @@ impl Launch {
         arguments.extend(tls_arguments(&config.broker_tls));
         let state = config.settings.agent.state_dir.to_str_lossy().into_owned();
         let environment = [
-            ("ZEEK_AGENT_ADDR", agent.address.to_string()),
-            ("ZEEK_AGENT_PORT", agent.port.show()),
+            (AGENT_ADDRESS, agent.address.to_string()),
+            (AGENT_PORT, agent.port.show()),
             ("ZEEK_MANAGEMENT_STATE_DIR", state),
             (
                 "ZEEK_MANAGEMENT_SPOOL_DIR",
@@ -170,16 +164,8 @@ impl Launch {
         Some((process, record.launch == *self))
     }
 
-    /// The last line that it wrote to standard error.
-    fn last_words(&self) -> Option<String> {
-        let file = fs::File::open(self.directory.join("stderr")).ok()?;
-        let from = file.metadata().ok()?.len().saturating_sub(TAIL_BYTES);
-        let mut tail = vec![0; usize::try_from(TAIL_BYTES).ok()?];
-        let len = file.read_at(&mut tail, from).ok()?;
-        let text = String::from_utf8_lossy(tail.get(..len)?).into_owned();
-        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-        let end = (0..=LINE_BYTES_MAX.min(line.len())).rfind(|end| line.is_char_boundary(*end))?;
-        line.get(..end).map(str::to_owned)
+    fn stderr(&self) -> PathBuf {
+        self.directory.join("stderr")
     }
 }
 
@@ -257,6 +243,14 @@ struct Keeper {
     orders: mpsc::UnboundedReceiver<Order>,
 }
 
+/// A process that runs.
+struct Running {
+    process: Process,
+    /// Where it is going to listen.
+    address: PeerAddress,
+    stderr: Stderr,
+}
+
 /// The end of a process that was not to end for good.
 struct End {
     reason: String,
@@ -272,11 +266,15 @@ impl Keeper {
         let mut process = self.take_over().await;
         loop {
             let running = match process.take() {
-                Some(process) => Ok((process, self.address.clone())),
+                Some(process) => Ok(Running {
+                    process,
+                    address: self.address.clone(),
+                    stderr: Stderr::found(self.launch.stderr()),
+                }),
                 None => self.start().await,
             };
             let end = match running {
-                Ok((running, address)) => match self.look_after(running, address).await {
+                Ok(running) => match self.look_after(running).await {
                     Some(end) => end,
                     None => return,
                 },
@@ -295,7 +293,7 @@ impl Keeper {
                 again_in_seconds = delay.as_secs(),
                 "the Supervisor does not run"
             );
-            // Nobody listens any more while the agent ends.
+            // It is not heard any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
             self.clear_away(patience).await;
             tokio::select! {
@@ -307,18 +305,30 @@ impl Keeper {
     }
 
     /// Waits for the end of the process, or ends it. `None` if it is not to be started again.
-    async fn look_after(&mut self, mut process: Process, address: PeerAddress) -> Option<End> {
+    async fn look_after(&mut self, running: Running) -> Option<End> {
+        let Running {
+            mut process,
+            address,
+            mut stderr,
+        } = running;
         let started = Instant::now();
         let _ = self.tell.send(Change::Started { address });
-        let order = tokio::select! {
-            status = process.ended() => {
-                return Some(End {
-                    reason: ended_by(&self.launch, &format!("its process has ended ({status})")).await,
-                    lived: started.elapsed(),
-                    patience: STOP_PATIENCE,
-                });
+        let mut looks = interval(stderr::INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first is at once.
+        looks.tick().await;
+        let order = loop {
+            tokio::select! {
+                end = process.ended() => {
+                    return Some(End {
+                        reason: why_ended(&end, stderr).await,
+                        lived: started.elapsed(),
+                        patience: STOP_PATIENCE,
+                    });
+                }
+                order = self.orders.recv() => break order,
+                _ = looks.tick() => stderr = looked_at(stderr).await,
             }
-            order = self.orders.recv() => order,
         };
         if let Some(Order::End { silence }) = order {
             tracing::warn!(
@@ -327,10 +337,9 @@ impl Keeper {
                 "ending the Supervisor, as it does not answer"
             );
             let lived = started.elapsed().saturating_sub(silence);
-            let Stopped { status, by_itself } = process.stop().await;
-            let reason = format!("its process did not answer and was ended ({status})");
+            let Stopped { end, by_itself } = process.stop().await;
             return Some(End {
-                reason: ended_by(&self.launch, &reason).await,
+                reason: format!("its process did not answer and was ended ({end})"),
                 lived,
                 patience: patience_with_leftovers(by_itself),
             });
@@ -366,8 +375,8 @@ impl Keeper {
         None
     }
 
-    /// Starts the process, and says where it will listen.
-    async fn start(&mut self) -> io::Result<(Process, PeerAddress)> {
+    /// Starts the process.
+    async fn start(&mut self) -> io::Result<Running> {
         let (plan, address) = (self.plan.clone(), self.address.clone());
         let (process, launch, address) = blocking(move || {
             let port = free_port(&address)?;
@@ -383,7 +392,11 @@ impl Keeper {
             "started the Supervisor"
         );
         self.launch = launch;
-        Ok((process, address))
+        Ok(Running {
+            process,
+            address,
+            stderr: Stderr::new(self.launch.stderr()),
+        })
     }
 
     /// Sees to it that no process of an earlier Supervisor is left.
@@ -412,14 +425,26 @@ async fn stopped(orders: &mut mpsc::UnboundedReceiver<Order>) {
     while let Some(Order::End { .. }) = orders.recv().await {}
 }
 
-/// Why it has ended, with its last words.
-async fn ended_by(launch: &Launch, reason: &str) -> String {
-    let to_ask = launch.clone();
-    let words = blocking(move || to_ask.last_words()).await.ok().flatten();
-    match words {
-        Some(words) => format!("{reason}: {words}"),
-        None => reason.to_owned(),
+/// Why it has ended. What it wrote says so unless it was killed.
+async fn why_ended(end: &ProcessEnd, stderr: Stderr) -> String {
+    let ended = format!("its process has ended ({end})");
+    if end.is_from_outside() {
+        return ended;
     }
+    match blocking(move || stderr.reason()).await.ok().flatten() {
+        Some(reason) => format!("{ended}: {reason}"),
+        None => format!("{ended}, cause unknown"),
+    }
+}
+
+async fn looked_at(stderr: Stderr) -> Stderr {
+    let mut looked = stderr.clone();
+    let look = move || {
+        looked.look();
+        looked
+    };
+    // Without a look, older lines count as recent.
+    blocking(look).await.unwrap_or(stderr)
 }
 
 async fn forget(launch: &Launch) {

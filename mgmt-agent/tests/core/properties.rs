@@ -451,6 +451,8 @@ impl Ended {
             | Report::Destroyed { id, .. }
             | Report::Failed { id, .. } => assert!(self.open.remove(id), "{report:?} ends nothing"),
             Report::Ready
+            | Report::Silent { .. }
+            | Report::Heard
             | Report::Late { .. }
             | Report::NodeEnded { .. }
             | Report::NodeStarted { .. }

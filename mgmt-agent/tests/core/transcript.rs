@@ -14,6 +14,7 @@
 //! > to TOPIC deploy_request {...}          a request on another topic than the agent's
 //! > notify_node_hello {"node": "manager"}  what a node tells
 //! > directory failed /d permission denied  a directory could not be created
+//! > program {"path": ...}                  what the program is like that Supervisors are started from
 //! > +4.5s                                  time passes, then a tick
 //! > stopping                               the end
 //! < INFO rx ...                            expected actions: a log line,
@@ -199,6 +200,7 @@ impl Run {
             "supervisor" => Input::Supervisor(report(rest)),
             "status" => Input::Supervisor(self.status(rest)),
             "peer" => Input::PeerAdded { peer: rest.into() },
+            "program" => Input::Program(json(rest)),
             "directory" => {
                 let rest = rest.strip_prefix("failed ").unwrap();
                 let (path, reason) = rest.split_once(' ').unwrap();

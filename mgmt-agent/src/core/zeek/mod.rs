@@ -123,6 +123,8 @@ pub struct ZeekSupervisor {
     awaited: RequestTable<ZeekString, &'static str>,
     /// The latest commands that it had not answered in time. It may answer yet.
     given_up: VecDeque<ZeekString>,
+    /// Whether it has said nothing since the last of these.
+    is_silent: bool,
     watch: Watch,
     /// Whether its process is being ended, because it does not answer.
     is_being_ended: bool,
@@ -149,6 +151,7 @@ impl ZeekSupervisor {
             connection: None,
             awaited: RequestTable::new(),
             given_up: VecDeque::new(),
+            is_silent: false,
             is_being_ended: false,
             questions: 0,
             now: Now::START,
@@ -209,6 +212,7 @@ impl ZeekSupervisor {
         self.connection = None;
         self.awaited = RequestTable::new();
         self.given_up.clear();
+        self.is_silent = false;
         actions.push(Action::Report(report));
     }
 
@@ -341,6 +345,9 @@ impl ZeekSupervisor {
             Ok(response) => {
                 connection.answers = true;
                 self.watch.heard(self.now);
+                if std::mem::take(&mut self.is_silent) {
+                    actions.push(Action::Report(Report::Heard));
+                }
                 if !id.is_some_and(|id| id.starts_with(QUESTION.as_bytes())) {
                     self.response(actions, response);
                 }
@@ -437,6 +444,10 @@ impl ZeekSupervisor {
                 self.given_up.pop_front();
             }
             self.given_up.push_back(id.clone());
+            if !std::mem::replace(&mut self.is_silent, true) {
+                let reason = reason.clone();
+                actions.push(Action::Report(Report::Silent { reason }));
+            }
             actions.push(failed(id, reason));
         }
     }

@@ -2,7 +2,7 @@
 
 use broker_codec::{
     Data, Envelope, EnvelopeKind, binary,
-    data::{Port, ZeekString},
+    data::{Port, Table, ZeekString},
 };
 
 use super::{Whereabouts, encoded};
@@ -29,18 +29,24 @@ impl Place {
 
     /// What the agent says, as the recorded one would have.
     pub(super) fn to_recorded(&self, envelope: Envelope) -> Envelope {
-        rewritten(envelope, &|leaf| match (leaf, &self.port, &self.state_dir) {
+        let own_place = |leaf: &Data| match (leaf, &self.port, &self.state_dir) {
             (Data::Port(port), Some((own, recorded)), _) if port == own => Some(Data::Port(*recorded)),
             (Data::String(path), _, Some((own, recorded))) => moved(path, own, recorded),
             _ => None,
+        };
+        rewritten(envelope, &|data| {
+            let data = without_coordinates(data);
+            changed(&data, &own_place).or(Some(data))
         })
     }
 
     /// What the recorded agent was told, as this one can use it.
     pub(super) fn to_own(&self, envelope: Envelope) -> Envelope {
-        rewritten(envelope, &|leaf| match (leaf, &self.state_dir) {
-            (Data::String(path), Some((own, recorded))) => moved(path, recorded, own),
-            _ => None,
+        rewritten(envelope, &|data| {
+            changed(data, &|leaf| match (leaf, &self.state_dir) {
+                (Data::String(path), Some((own, recorded))) => moved(path, recorded, own),
+                _ => None,
+            })
         })
     }
 }
@@ -52,12 +58,29 @@ fn moved(path: &ZeekString, from: &str, to: &str) -> Option<Data> {
         .then(|| Data::String(ZeekString::from([to.as_bytes(), rest].concat().as_slice())))
 }
 
+/// What nodes are told in their environment by an agent that does not listen where they look for it. The recorded one did.
+const COORDINATES: [&str; 2] = ["ZEEK_AGENT_ADDR", "ZEEK_AGENT_PORT"];
+
+fn without_coordinates(data: &Data) -> Data {
+    match data {
+        Data::Vector(elements) => Data::Vector(elements.iter().map(without_coordinates).collect()),
+        Data::Table(entries) => {
+            let is_coordinate = |key: &Data| matches!(key, Data::String(name) if COORDINATES.iter().any(|known| *name == **known));
+            let kept = entries.into_iter().filter(|(key, _)| !is_coordinate(key));
+            let kept: Vec<(Data, Data)> = kept.cloned().collect();
+            // Keys that were distinct still are.
+            Table::try_from(kept).map_or_else(|_| data.clone(), Data::Table)
+        }
+        _ => data.clone(),
+    }
+}
+
 /// A message whose content was changed, byte for byte the same if nothing changes or it holds no value.
-fn rewritten(envelope: Envelope, leaf: &dyn Fn(&Data) -> Option<Data>) -> Envelope {
+fn rewritten(envelope: Envelope, content: &dyn Fn(&Data) -> Option<Data>) -> Envelope {
     let payload = (envelope.kind == EnvelopeKind::Data)
         .then(|| binary::decode(&envelope.payload).ok())
         .flatten()
-        .and_then(|data| changed(&data, leaf))
+        .and_then(|data| content(&data).filter(|content| *content != data))
         .and_then(|data| encoded(&data));
     match payload {
         Some(payload) => Envelope { payload, ..envelope },

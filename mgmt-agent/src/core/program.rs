@@ -1,0 +1,78 @@
+//! Whether the Zeek on disk is still the one that the Supervisor was started from. Nodes are forks of the Supervisor's stem and
+//! never started from the file (`Supervisor.cc`), but read the scripts that are on disk.
+
+use std::time::Duration;
+
+use broker_codec::data::ZeekString;
+use serde::{Deserialize, Serialize};
+
+use super::{agent::Agent, turn::Turn};
+
+/// What tells a file from one that takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// The device that it is on.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+    /// When its content was last changed, since 1970 in UTC.
+    pub modified: Duration,
+}
+
+/// The program that Supervisors are started from, as it is on disk now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its path.
+    pub path: String,
+    /// The file. `None` if there is none, as in the middle of an upgrade.
+    pub file: Option<FileIdentity>,
+    /// Whether a Supervisor has just been started from it, or found.
+    pub is_start: bool,
+    /// Whether the Supervisor is started by the agent.
+    pub is_ours: bool,
+}
+
+/// What is known of the program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// What the Supervisor was started from.
+    started_from: Option<FileIdentity>,
+    /// The other file that was last warned of.
+    told: Option<FileIdentity>,
+}
+
+impl Agent {
+    /// Warns of a program that has changed since the Supervisor was started, once for each change.
+    pub(super) fn program_seen(&mut self, turn: &mut Turn, program: &Program) {
+        let Some(file) = program.file else {
+            return;
+        };
+        let known = &mut self.program;
+        if program.is_start || known.started_from.is_none() {
+            *known = Known {
+                started_from: Some(file),
+                told: None,
+            };
+            return;
+        }
+        if known.started_from == Some(file) {
+            known.told = None;
+            return;
+        }
+        if known.told.replace(file) == Some(file) {
+            return;
+        }
+        let restart = if program.is_ours {
+            "restart the agent, which restarts its Supervisor and all nodes"
+        } else {
+            "restart the Supervisor, and with it all nodes"
+        };
+        let message = format!(
+            "{} has changed since the Supervisor was started: nodes that start from now on run the old program with the scripts that \
+             are on disk now; {restart}",
+            program.path
+        );
+        turn.warning(message.clone());
+        self.note(turn, message.into(), ZeekString::default());
+    }
+}
