@@ -21,6 +21,7 @@ mod outside_text;
 mod port_0;
 mod process;
 mod replay;
+mod silent_node;
 mod simulated;
 mod store;
 mod stubborn_nodes;

@@ -457,6 +457,13 @@ impl Runtime {
                 ..
             }
         );
+        if is_supervisor {
+            if let Some(supervisor) = &self.supervisor {
+                supervisor.connected();
+            } else if let Some(program) = &mut self.program {
+                program.supervisor_started();
+            }
+        }
         match &self.config.installed_zeek.program {
             Some(program) if is_supervisor => {
                 self.newcomer = Some(Newcomer {
@@ -483,11 +490,6 @@ impl Runtime {
             self.handle(Input::Installed { layout }).await;
         }
         if let Some(Newcomer { added, .. }) = self.newcomer.take() {
-            if self.supervisor.is_none()
-                && let Some(program) = &mut self.program
-            {
-                program.supervisor_started();
-            }
             self.handle(added).await;
         }
     }

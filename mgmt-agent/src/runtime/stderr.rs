@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-/// Between two looks at how much it has written. What it writes in its last one or two of these is quoted: older lines are about
-/// something else.
+/// Between two looks at how much it has written, once it has come up. What it writes in its last one or two of these is quoted:
+/// older lines are about something else.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How much of the end of the file is looked at, in bytes.
@@ -170,7 +170,7 @@ mod tests {
     fn a_quote_is_short() {
         let written = Written::new();
         let stderr = Stderr::new(written.path.clone());
-        written.write(&"error: \u{e4}\n".repeat(TAIL_BYTES as usize));
+        written.write(&"error: \u{e4}\n".repeat(4096));
         let reason = reason(&stderr);
         assert!(reason.len() <= QUOTED_BYTES_MAX + 4, "{reason}");
         assert!(reason.ends_with(" ..."), "{reason}");

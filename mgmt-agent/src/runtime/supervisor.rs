@@ -71,6 +71,8 @@ pub(super) enum Change {
 /// What the task is to do.
 #[derive(Debug)]
 enum Order {
+    /// The process has connected: it has come up.
+    Connected,
     /// End the process, which has been silent for so long, and start it again.
     End { silence: Duration },
     /// End the process for good.
@@ -216,6 +218,12 @@ impl Supervisor {
         self.changes.recv().await
     }
 
+    /// The process has connected. Returns at once.
+    pub(super) fn connected(&self) {
+        // As below.
+        let _ = self.orders.send(Order::Connected);
+    }
+
     /// Ends the process, which has been silent for so long, and starts it again. Returns at once.
     pub(super) fn end(&self, silence: Duration) {
         // If the task is gone already, so is the process.
@@ -317,6 +325,8 @@ impl Keeper {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first is at once.
         looks.tick().await;
+        // Until it has come up, all that it writes may say why it does not.
+        let mut is_up = false;
         let order = loop {
             tokio::select! {
                 end = process.ended() => {
@@ -326,8 +336,11 @@ impl Keeper {
                         patience: STOP_PATIENCE,
                     });
                 }
-                order = self.orders.recv() => break order,
-                _ = looks.tick() => stderr = looked_at(stderr).await,
+                order = self.orders.recv() => match order {
+                    Some(Order::Connected) => is_up = true,
+                    order => break order,
+                },
+                _ = looks.tick(), if is_up => stderr = looked_at(stderr).await,
             }
         };
         if let Some(Order::End { silence }) = order {
@@ -338,8 +351,10 @@ impl Keeper {
             );
             let lived = started.elapsed().saturating_sub(silence);
             let Stopped { end, by_itself } = process.stop().await;
+            let said = if is_up { None } else { said(stderr).await };
+            let said = said.map(|said| format!(": {said}")).unwrap_or_default();
             return Some(End {
-                reason: format!("its process did not answer and was ended ({end})"),
+                reason: format!("its process did not answer and was ended ({end}){said}"),
                 lived,
                 patience: patience_with_leftovers(by_itself),
             });
@@ -422,7 +437,7 @@ const fn patience_with_leftovers(ended_by_itself: bool) -> Duration {
 
 /// Waits for the order to stop. Others are about a process that has ended.
 async fn stopped(orders: &mut mpsc::UnboundedReceiver<Order>) {
-    while let Some(Order::End { .. }) = orders.recv().await {}
+    while let Some(Order::End { .. } | Order::Connected) = orders.recv().await {}
 }
 
 /// Why it has ended. What it wrote says so unless it was killed.
@@ -431,10 +446,14 @@ async fn why_ended(end: &ProcessEnd, stderr: Stderr) -> String {
     if end.is_from_outside() {
         return ended;
     }
-    match blocking(move || stderr.reason()).await.ok().flatten() {
-        Some(reason) => format!("{ended}: {reason}"),
+    match said(stderr).await {
+        Some(said) => format!("{ended}: {said}"),
         None => format!("{ended}, cause unknown"),
     }
+}
+
+async fn said(stderr: Stderr) -> Option<String> {
+    blocking(move || stderr.reason()).await.ok().flatten()
 }
 
 async fn looked_at(stderr: Stderr) -> Stderr {
