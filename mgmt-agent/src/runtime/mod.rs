@@ -422,13 +422,14 @@ impl Runtime {
                     archivers.start(&command);
                 }
             }
+            archivers.finish().await;
         };
         tokio::select! {
             _ = async { tokio::join!(last_jobs, native.leave()) } => {}
             _ = signals.end() => return Err(HostError::Impatient.into()),
         }
         counters.archivers = archivers.started;
-        counters.archivers_failed = archivers.failed();
+        counters.archivers_failed = archivers.failed;
         counters.archivers_left_out = archivers.left_out;
         let finished = spawn_blocking(move || journal.map(Journal::finish));
         let journal = tokio::select! {
@@ -617,7 +618,10 @@ impl Runtime {
         }
         let reqid = reqid.map(display);
         match level {
-            _ if is_traffic(message) => tracing::debug!(reqid, "{message}"),
+            // That it is ready has been said.
+            _ if is_traffic(message) || message.starts_with("agent is live") => {
+                tracing::debug!(reqid, "{message}");
+            }
             Level::Debug => tracing::debug!(reqid, "{message}"),
             Level::Info => tracing::info!(reqid, "{message}"),
             Level::Warning => tracing::warn!(reqid, "{message}"),
