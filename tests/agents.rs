@@ -339,7 +339,7 @@ fn native_clients_and_websocket_clients_see_the_same_answers() {
             matches!(
                 &event,
                 Some(EndpointEvent::PeerLost {
-                    reason: EndReason::Closed,
+                    reason: EndReason::Left,
                     ..
                 })
             ),
@@ -428,7 +428,7 @@ fn what_a_peer_may_not_say_is_ignored_logged_once_and_counted() {
     }
 }
 
-/// Whoever reads the log at night knows instances, not addresses.
+/// An operator at night knows instances, not addresses.
 #[test]
 fn an_instance_that_cannot_be_reached_is_called_by_its_name() {
     let controller_arguments = [

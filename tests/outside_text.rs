@@ -132,9 +132,10 @@ fn assert_standard_error_harmless(stderr: &str, format: &str) {
         if format == "json" {
             return serde_json::from_str::<Value>(line).is_ok_and(|line| line["timestamp"].is_string());
         }
-        let mut words = line.split_whitespace().skip(1);
-        words.next().is_some_and(|level| levels.contains(&level))
-            && words.next().is_some_and(|target| target.ends_with(':'))
+        let mut words = line.split_whitespace();
+        let time = words.next().and_then(|time| time.strip_suffix('Z'));
+        time.is_some_and(|time| time.len() == "2026-11-28T00:00:00.000000".len())
+            && words.next().is_some_and(|level| levels.contains(&level))
     });
 }
 

@@ -141,7 +141,8 @@ async fn check(tls: &TlsConfig, settings: &[String]) {
     // A Zeek that ends leaves everybody.
     heard6.say("Live::finish", vec![]).await;
     for peer in [&mut heard6, &mut dialled4, &mut both] {
-        peer.is_closed().await;
+        peer.is_lost(|reason| matches!(reason, EndReason::Closed | EndReason::Left))
+            .await;
     }
     zeek.ends().await;
     for peer in [&heard4, &heard6, &dialled4, &dialled6, &both] {
@@ -388,16 +389,13 @@ impl Peer {
 
     /// Zeek says BYE, we answer, and it closes before it would have without an answer.
     async fn is_left(&mut self, zeek: &mut Zeek, what: &str) {
-        self.is_closed().await;
+        self.is_lost(|reason| matches!(reason, EndReason::Left)).await;
         zeek.says(&format!("{what} {}", self.endpoint.id())).await;
     }
 
-    async fn is_closed(&mut self) {
+    async fn is_lost(&mut self, good: impl Fn(&EndReason) -> bool) {
         match self.event().await {
-            EndpointEvent::PeerLost {
-                reason: EndReason::Closed,
-                ..
-            } => {}
+            EndpointEvent::PeerLost { reason, .. } if good(&reason) => {}
             other => panic!("{}: {other:?}", self.name),
         }
     }

@@ -2,6 +2,7 @@ use std::{future::Future, io, pin::Pin, time::Duration};
 
 use broker_codec::{
     EndpointId, Envelope, Topic,
+    control::ByeToken,
     frame::FrameDecoder,
     peering::{Peering, PeeringOutput, Rejection},
 };
@@ -60,11 +61,17 @@ where
         progressed: Duration::ZERO,
         delivery: None,
         leaving: false,
+        peer_leaves: false,
         rejections: Rejections::default(),
     };
     loop {
-        if let Err(reason) = driver.step().await {
-            return reason;
+        match driver.step().await {
+            Ok(()) => {}
+            // It may close before it has read all.
+            Err(EndReason::Closed | EndReason::Failed(_) | EndReason::Tls(_)) if driver.peer_leaves => {
+                return EndReason::Left;
+            }
+            Err(reason) => return reason,
         }
     }
 }
@@ -87,6 +94,8 @@ struct Driver<'a, S> {
     /// A message on its way to the owner of the endpoint, who is busy. Until it is there, nothing is read.
     delivery: Option<Delivery<'a>>,
     leaving: bool,
+    /// The peer has said that it leaves.
+    peer_leaves: bool,
     rejections: Rejections,
 }
 
@@ -213,7 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         self.shared.counters.bytes_in.add(frame.len());
         match self.peering.handle_frame(frame, self.shared.now()) {
             Ok(None) => {}
-            Ok(Some(PeeringOutput::Send(pong))) => self.send(&pong, QueuedKind::Pong),
+            Ok(Some(PeeringOutput::Send(pong))) => {
+                self.peer_leaves |= ByeToken::decode(&pong.payload).is_some();
+                self.send(&pong, QueuedKind::Pong);
+            }
             Ok(Some(PeeringOutput::Deliver(envelope))) => return self.deliver(envelope),
             Ok(Some(PeeringOutput::FilterChanged(filter))) => {
                 let (done, applied) = oneshot::channel();

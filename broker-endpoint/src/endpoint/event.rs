@@ -142,7 +142,10 @@ impl FromStr for PeerAddress {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The peer closed the connection; this is how one hears that it leaves, too.
+    /// The peer has said that it leaves, and closed the connection.
+    #[error("it left in good order")]
+    Left,
+    /// The peer closed the connection. Its process may have been killed; Zeek before 5.2 leaves like that, too.
     #[error("connection closed by the peer")]
     Closed,
     /// The connection broke.
@@ -191,7 +194,8 @@ impl EndReason {
     /// Whether we ended the peering, which makes it removed and not lost (`internal/peering.cc`, `on_peering_end`).
     pub const fn is_removal(&self) -> bool {
         match self {
-            Self::Closed
+            Self::Left
+            | Self::Closed
             | Self::Failed(_)
             | Self::Tls(_)
             | Self::Stuck { .. }

@@ -42,7 +42,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::debug;
 
 pub use config::{EndpointConfig, OverflowPolicy};
 pub use counters::EndpointCounters;
@@ -247,7 +247,7 @@ impl EndpointHandle {
         let mut addresses = Vec::new();
         for listener in listen::bind(host, port).await? {
             if let Ok(address) = listener.local_addr() {
-                info!(%address, tls = self.shared.config.tls.name(), "listening for peers");
+                debug!(%address, tls = self.shared.config.tls.name(), "listening for peers");
                 addresses.push(address);
             }
             self.command(Command::Listen(listener))

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{EndReason, EndpointEvent, PeerAddress, PeerInfo, Report, Shared};
 use crate::{
@@ -344,6 +344,6 @@ impl Drop for Task {
     fn drop(&mut self) {
         // Also when the endpoint was dropped and this task with it.
         self.shared.stopped.cancel();
-        info!(id = %self.shared.id, "endpoint ended");
+        debug!(id = %self.shared.id, "endpoint ended");
     }
 }

@@ -324,7 +324,7 @@ impl FailureLog {
             info!(suppressed, "more accepted connections failed than were logged");
         }
         if shown {
-            warn!(%address, error, "accepted connection did not become a peering");
+            warn!(%address, "a peer that connected was not accepted: {error}");
         }
     }
 

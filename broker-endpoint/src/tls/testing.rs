@@ -1,7 +1,8 @@
 //! Certificates for tests, made anew for each.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -96,6 +97,7 @@ impl Authority {
         };
         fs::write(&identity.certificate, certificate).expect("written");
         fs::write(&identity.key, key).expect("written");
+        fs::set_permissions(&identity.key, Permissions::from_mode(0o600)).expect("it is ours");
         identity
     }
 }

@@ -28,6 +28,9 @@ const SUPERVISOR_RETRY: Duration = Duration::from_secs(1);
 /// first.
 const SUPERVISOR_BEGINNING: Duration = Duration::from_secs(10);
 
+/// A peer that has connected and is no controller.
+const NODE: &str = "node";
+
 /// The Broker endpoint, and what is known of its peers.
 pub(super) struct Native {
     endpoint: Endpoint,
@@ -207,11 +210,12 @@ impl Native {
         }
     }
 
-    fn role(&self, dialled: Option<&PeerAddress>) -> &'static str {
-        match dialled {
-            Some(address) if *address == self.supervisor => "Supervisor",
-            Some(_) => "controller",
-            None => "controller or node",
+    /// What we connect to at this address.
+    fn role(&self, address: &PeerAddress) -> &'static str {
+        if *address == self.supervisor {
+            "Supervisor"
+        } else {
+            "controller"
         }
     }
 
@@ -231,8 +235,18 @@ impl Native {
             subscriptions,
             ..
         } = peer;
-        let role = self.role(dialled.as_ref());
-        tracing::info!(peer = %id, %address, "{role} connected");
+        let listens = |topic| subscriptions.matches(&Topic::from_static(topic));
+        let role = match dialled {
+            Some(target) => self.role(target),
+            None if listens(topics::CONTROLLER) || listens(topics::CLUSTER_CONTROLLER) => "controller",
+            None => NODE,
+        };
+        // Nodes come up and end; what that means for them is told by their names.
+        if role == NODE {
+            tracing::debug!(peer = %id, %address, "{role} connected");
+        } else {
+            tracing::info!(peer = %id, %address, "{role} connected");
+        }
         if let Some(target) = dialled {
             self.unavailable.ended(target);
         }
@@ -246,7 +260,7 @@ impl Native {
             peer: *id,
             address: address.to_string(),
             is_supervisor: dialled.as_ref() == Some(&self.supervisor),
-            is_ours: subscriptions.matches(&Topic::from_static(topics::LINK)),
+            is_ours: listens(topics::LINK),
         }
     }
 
@@ -255,7 +269,11 @@ impl Native {
         let PeerInfo { id, address, .. } = peer;
         let known = self.peers.remove(id);
         let (role, refused) = known.map_or(("peer", 0), |known| (known.role, known.refused));
-        tracing::info!(peer = %id, %address, refused, "{role} is gone: {reason}");
+        if role == NODE {
+            tracing::debug!(peer = %id, %address, refused, "{role} is gone: {reason}");
+        } else {
+            tracing::info!(peer = %id, %address, refused, "{role} is gone: {reason}");
+        }
         match end {
             EndReason::Ended(PeeringEnd::Silent { .. }) | EndReason::Stuck { .. } => {
                 Input::PeerSilent { peer: *id, reason }
@@ -265,7 +283,7 @@ impl Native {
     }
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
-        let (role, error) = (self.role(Some(address)), with_causes(error));
+        let (role, error) = (self.role(address), with_causes(error));
         if *address == self.supervisor && Instant::now() < self.beginning_until {
             tracing::debug!(%address, error, "the Supervisor does not listen yet");
             return;

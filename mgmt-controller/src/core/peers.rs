@@ -141,16 +141,15 @@ impl Controller {
         if let Some(target) = target {
             self.instances.occupied(target, name);
         }
-        if checked_in == CheckedIn::Newly
-            && let Some(away) = self.instances.found(name, turn.now)
-            && self.instances.wanted.contains_key(name)
-        {
-            let away = Elapsed(away);
-            let message =
-                format!("instance {name} is back after {away}: its agent is at {address} (peer {peer})");
+        if checked_in == CheckedIn::Newly {
+            let away = self.instances.found(name, turn.now);
+            let away = away.filter(|_| self.instances.wanted.contains_key(name));
+            let what = away.map_or("is connected".to_owned(), |away| {
+                format!("is back after {}", Elapsed(away))
+            });
             turn.push(Action::Report {
                 level: Level::Info,
-                message,
+                message: format!("instance {name} {what}: its agent is at {address} (peer {peer})"),
             });
         }
         // DIFFERENCE(told-again): an agent that was away when its instance was dropped is stood down when it returns. Zeek
@@ -178,15 +177,14 @@ impl Controller {
         self.instances.lost(name.clone(), Seen { at, address });
         turn.info(format!("dropped state for instance {name}"));
         if self.instances.wanted.contains_key(&name) {
-            let nodes = self.nodes_on(&name).count();
-            let nodes = if nodes == 1 {
-                "1 node".into()
-            } else {
-                format!("{nodes} nodes")
+            let nodes = match self.nodes_on(&name).count() {
+                0 => String::new(),
+                1 => ", with 1 node that may run on".into(),
+                nodes => format!(", with {nodes} nodes that may run on"),
             };
             let peer = agent.peer;
             let message = format!(
-                "instance {name} is lost, with {nodes} of the deployed configuration: its agent at {address} is gone: {reason} (peer {peer})"
+                "instance {name} is lost{nodes}: its agent at {address} is gone: {reason} (peer {peer})"
             );
             turn.push(Action::Report {
                 level: Level::Warning,

@@ -2,7 +2,7 @@
 
 use broker_codec::{EndpointId, data::ZeekString};
 use jiff::Timestamp;
-use mgmt_api::{AgentMessage, ClientResponse, MESSAGE_BYTES_MAX, RequestKind, State};
+use mgmt_api::{ClientResponse, MESSAGE_BYTES_MAX, RequestKind};
 use mgmt_host::log::{Sum, is_traffic};
 use tokio::time::Instant;
 use tracing::field::display;
@@ -29,7 +29,7 @@ impl Runtime {
         match self.controller.instance_of(peer) {
             Some((_, true)) => {}
             Some((name, false)) => tracing::info!(%peer, "instance {name}: its agent is gone: {reason}"),
-            None => tracing::info!(%peer, "a peer is gone: {reason}"),
+            None => tracing::debug!(%peer, "a peer is gone: {reason}"),
         }
     }
 
@@ -92,35 +92,6 @@ pub(super) fn report_to_operator(level: Level, message: &str) {
         Level::Info => tracing::info!("{message}"),
         Level::Warning => tracing::warn!("{message}"),
         Level::Error => tracing::error!("{message}"),
-    }
-}
-
-/// Tells what has happened at an instance.
-pub(super) fn tell(news: &AgentMessage) {
-    let about = |node: &ZeekString, msg: &ZeekString| {
-        let msg = msg.excerpt(MESSAGE_BYTES_MAX);
-        if node.is_empty() || msg.to_string().contains(&node.to_string()) {
-            msg.to_string()
-        } else {
-            format!("{node}: {msg}")
-        }
-    };
-    match news {
-        AgentMessage::Change {
-            instance,
-            n,
-            old,
-            new,
-            ..
-        } => match new {
-            State::Crashed | State::Failed | State::Unknown => {
-                tracing::warn!("{instance}: {} {old} -> {new}", n.name);
-            }
-            _ => tracing::info!("{instance}: {} {old} -> {new}", n.name),
-        },
-        AgentMessage::Error { instance, msg, node } => tracing::warn!("{instance}: {}", about(node, msg)),
-        AgentMessage::Log { instance, msg, node } => tracing::info!("{instance}: {}", about(node, msg)),
-        _ => {}
     }
 }
 

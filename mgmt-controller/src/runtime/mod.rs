@@ -21,6 +21,7 @@
 
 mod log;
 mod native;
+mod news;
 mod ready;
 
 use std::{
@@ -38,7 +39,7 @@ use broker_endpoint::{
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketEvent, WebSocketServer},
 };
 use jiff::Timestamp;
-use mgmt_api::{ClientRequest, Now, RequestKind, WallClock};
+use mgmt_api::{ClientRequest, Level, Now, RequestKind, WallClock};
 use mgmt_host::{
     files,
     journal::{Journal, Seed},
@@ -61,8 +62,9 @@ use crate::{
 
 pub use self::ready::READY_VERSION;
 use self::{
-    log::{name_of, report, report_to_operator, tell, tell_answer},
+    log::{name_of, report, report_to_operator, tell_answer},
     native::Native,
+    news::{Line, NodeNews},
     ready::Ready,
 };
 
@@ -119,6 +121,7 @@ struct Runtime {
     unanswered: BTreeMap<(RequestKind, ZeekString), Credit>,
     log: ManagementLog,
     limiter: Limiter,
+    node_news: NodeNews,
     /// What an input causes is not logged: its sender causes too much.
     quiet: bool,
     signals: Signals,
@@ -215,6 +218,7 @@ impl Runtime {
             unanswered: BTreeMap::new(),
             log,
             limiter: Limiter::default(),
+            node_news: NodeNews::default(),
             quiet: false,
             signals,
             counters: Counters::default(),
@@ -310,6 +314,10 @@ impl Runtime {
                     self.log_sums(sums);
                     continue;
                 }
+                () = at(self.node_news.due().map(Instant::from_std)) => {
+                    tell(self.node_news.overdue(Some(Instant::now().into_std())));
+                    continue;
+                }
                 said = said(&mut self.native, &mut self.wire, self.server.as_mut()) => {
                     let (inputs, credit) = self.hear(said?).await;
                     self.handle_all(inputs, &credit).await;
@@ -323,6 +331,7 @@ impl Runtime {
     /// The graceful end: what was asked to be stored is stored and answered, clients are told, logs are closed.
     async fn end(mut self) -> Result<(), RunError> {
         self.finish_writes().await?;
+        tell(self.node_news.overdue(None));
         let sums = self.limiter.finish();
         self.log_sums(sums);
         let Self {
@@ -484,6 +493,9 @@ impl Runtime {
             for action in self.controller.step(now, input) {
                 match action {
                     Action::Log { level, message } => self.log(time, level, reqid.as_ref(), &message),
+                    Action::Report {
+                        level: Level::Info, ..
+                    } if self.quiet => {}
                     Action::Report { level, message } => report_to_operator(level, &message),
                     Action::Persist {
                         write,
@@ -553,7 +565,7 @@ impl Runtime {
                 }
             }
             Outgoing::News(_) if self.quiet => {}
-            Outgoing::News(news) => tell(news),
+            Outgoing::News(news) => tell(self.node_news.take(news, Instant::now().into_std())),
             Outgoing::Agent(_) => {
                 self.counters.agent_requests += 1;
                 tracing::debug!(reqid, event = name, %topic, "request to an agent");
@@ -647,6 +659,12 @@ async fn said(
     tokio::select! {
         read = native.next(wire) => read.map(|(read, credit)| Said::Peer(read, credit)).ok_or(HostError::Stopped("the Broker endpoint")),
         event = next_event(server) => event.map(Said::Client).ok_or(HostError::Stopped("the WebSocket server")),
+    }
+}
+
+fn tell(lines: Vec<Line>) {
+    for Line { level, text } in lines {
+        report_to_operator(level, &text);
     }
 }
 

@@ -217,10 +217,10 @@ impl Native {
             id, address, dialled, ..
         } = peer;
         if let Some(target) = dialled {
-            tracing::info!(peer = %id, "connected to {}", self.place(target));
+            tracing::debug!(peer = %id, "connected to {}", self.place(target));
             self.unavailable.ended(target);
         } else {
-            tracing::info!(peer = %id, %address, "a peer has connected");
+            tracing::debug!(peer = %id, %address, "a peer has connected");
         }
         self.peers.insert(
             *id,

@@ -223,14 +223,11 @@ impl Line {
         }
     }
 
-    /// `TIME LEVEL TARGET: message field=value field="text"`
+    /// `TIME LEVEL message field=value field="text"`. Which part of the program a line is from concerns its developers; JSON has it.
     fn text(&self) -> String {
-        let mut text = format!(
-            "{} {:>5} {}: {}",
-            self.time, self.level, self.target, self.message
-        );
+        let mut text = format!("{} {:>5} {}", self.time, self.level, self.message);
         for (name, value) in &self.fields {
-            let separator = if text.ends_with(": ") { "" } else { " " };
+            let separator = if text.ends_with(' ') { "" } else { " " };
             let _ = match value {
                 Value::Text(value) => write!(text, "{separator}{name}=\"{}\"", value.replace('"', "\\\"")),
                 Value::Plain(value) | Value::Shown(value) | Value::Object(value) => {

@@ -81,7 +81,7 @@ fn the_formats_are_those_of_tracing_subscriber() {
     assert_eq!(time.len(), "2026-11-28T00:00:00.000000Z".len(), "{time}");
     assert_eq!(
         text,
-        " INFO mgmt_host::log::tests: ready name=\"a \\\"b\\\"\" peer=10.0.0.1:80 up=true share=0.5 none_of=NaN \
+        " INFO ready name=\"a \\\"b\\\"\" peer=10.0.0.1:80 up=true share=0.5 none_of=NaN \
          nanoseconds=340282366920938463463374607431768211455 all={\"requests\":5,\"failed\":0}\n"
     );
     let json = &lines(LogFormat::Json, log)[0];

@@ -287,7 +287,7 @@ async fn leaving_is_announced_on_both_sides_and_final_for_the_dialler() {
     dialler.handle().disconnect(listener.id()).await;
     let reason = peer_removed(&mut dialler).await;
     assert!(matches!(reason, EndReason::Ended(PeeringEnd::Left)), "{reason:?}");
-    assert!(matches!(peer_lost(&mut listener).await, EndReason::Closed));
+    assert!(matches!(peer_lost(&mut listener).await, EndReason::Left));
     peers_left(&dialler, 0).await;
     peers_left(&listener, 0).await;
 }
@@ -306,7 +306,7 @@ async fn a_dialler_that_is_left_comes_back_until_it_is_told_to_stop() {
         peer_added_at_last(&mut dialler).await;
         listener.handle().disconnect(dialler.id()).await;
         peer_removed(&mut listener).await;
-        assert!(matches!(peer_lost(&mut dialler).await, EndReason::Closed));
+        assert!(matches!(peer_lost(&mut dialler).await, EndReason::Left));
     }
     peer_added(&mut listener).await;
     peer_added_at_last(&mut dialler).await;
@@ -335,7 +335,7 @@ async fn what_was_published_before_the_end_arrives() {
         for count in 0..100 {
             assert_eq!(message(&mut listener).await.data, Data::Count(count));
         }
-        assert!(matches!(peer_lost(&mut listener).await, EndReason::Closed));
+        assert!(matches!(peer_lost(&mut listener).await, EndReason::Left));
     });
     let error = handle.publish(topic("x"), &Data::None).await;
     assert!(matches!(error, Err(PublishError::Ended)), "{error:?}");
