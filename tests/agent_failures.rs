@@ -184,6 +184,19 @@ fn a_killed_node_is_revived() {
 }
 
 #[test]
+fn a_supervisor_that_starts_beside_its_agent_is_no_warning() {
+    let mut world = World::start(|_| ());
+    let log = world.instance.agent.take().expect("it runs").stop();
+    assert!(log.contains("Supervisor connected"), "{log}");
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert!(
+        !warnings.iter().any(|line| line.contains("the Supervisor")),
+        "{warnings:?}"
+    );
+    world.instance.stop();
+}
+
+#[test]
 fn nodes_outlive_a_killed_agent_which_takes_them_up_again() {
     let mut world = World::start(|_| ());
     world.deploy();
