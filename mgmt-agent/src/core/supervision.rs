@@ -1,4 +1,4 @@
-//! The seam between the agent and whoever looks after its processes.
+//! The seam between the agent and what looks after its processes.
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{NodeConfig, NodeOutputs, SupervisorStatus};

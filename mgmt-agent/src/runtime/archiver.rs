@@ -12,7 +12,7 @@ use tokio::{
 /// How many archivers may run at a time. Further runs are left out: what they would do, the next one does.
 pub(super) const ARCHIVERS_MAX: usize = 4;
 
-/// How long those that run are waited for when the agent ends. They run on after that, but what comes of it nobody hears.
+/// How long those that run are waited for when the agent ends. They run on after that, but what comes of it is not logged.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// How much of what an archiver has written is logged, in bytes: the end.

@@ -21,8 +21,8 @@
 
 mod archiver;
 mod disk;
-mod leftovers;
 mod native;
+mod orphans;
 mod process;
 mod program;
 mod ready;
@@ -97,7 +97,7 @@ pub enum RunError {
     /// TLS is not configured as it should be.
     #[error("cannot serve nodes and controllers over Broker with the Broker::ssl_ settings")]
     BrokerTls(#[source] EndpointError),
-    /// Another agent works in our directory, or nobody can tell.
+    /// Another agent works in our directory, or that cannot be told.
     #[error(
         "the directory {path} cannot be used; stop the other agent, or choose another --name or --state-dir"
     )]
@@ -132,7 +132,7 @@ struct Runtime {
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Supervisor>,
     /// A Supervisor that has connected, while the installed Zeek is asked which one it is now.
-    newcomer: Option<Newcomer>,
+    held_back: Option<HeldBack>,
     /// The program that Supervisors are started from, if it is known.
     program: Option<ProgramWatch>,
     disk: Disk,
@@ -146,12 +146,12 @@ struct Runtime {
     counters: Counters,
     /// The requests that are not answered yet, with the credit that their senders get back when they are.
     unanswered: BTreeMap<ZeekString, Credit>,
-    /// Nobody else writes our log, or looks after our Supervisor.
+    /// No other process writes our log, or looks after our Supervisor.
     _lock: Lock,
 }
 
 /// A Supervisor that the core has not heard of yet.
-struct Newcomer {
+struct HeldBack {
     added: Input,
     /// What the installed Zeek says that it is.
     version: JoinHandle<Option<String>>,
@@ -253,7 +253,7 @@ impl Runtime {
             journal,
             native,
             supervisor: None,
-            newcomer: None,
+            held_back: None,
             program,
             disk,
             archivers: Archivers::default(),
@@ -271,7 +271,7 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Tells the core, the log and whoever waits for it that peers can come, and goes to meet the others.
+    /// Tells the core, the log and, by the ready file, other processes that peers can come, and goes to meet the others.
     async fn announce(&mut self, broker_id: EndpointId) -> Result<(), RunError> {
         let broker = self.native.local_addrs().to_vec();
         let Config {
@@ -366,12 +366,12 @@ impl Runtime {
                     self.log_sums(sums);
                     continue;
                 }
-                version = version_of(self.newcomer.as_mut()) => {
+                version = version_of(self.held_back.as_mut()) => {
                     self.introduce(version).await;
                     continue;
                 }
                 // What comes after the Supervisor waits as well, for a few seconds at most.
-                input = self.native.next(), if self.newcomer.is_none() => {
+                input = self.native.next(), if self.held_back.is_none() => {
                     let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
                     if let Some(input) = self.hold_back(input) {
                         self.handle_with(input, credit).await;
@@ -467,7 +467,7 @@ impl Runtime {
         }
         match &self.config.installed_zeek.program {
             Some(program) if is_supervisor => {
-                self.newcomer = Some(Newcomer {
+                self.held_back = Some(HeldBack {
                     added: input,
                     version: tokio::spawn(version_now(program.clone())),
                 });
@@ -490,7 +490,7 @@ impl Runtime {
             }
             self.handle(Input::Installed { layout }).await;
         }
-        if let Some(Newcomer { added, .. }) = self.newcomer.take() {
+        if let Some(HeldBack { added, .. }) = self.held_back.take() {
             self.handle(added).await;
         }
     }
@@ -584,7 +584,7 @@ impl Runtime {
             Action::Refuse { peer, topic, reason } => self.native.refuse(peer, &topic, &reason),
             Action::Unsendable { event, reason } => {
                 self.counters.unsendable += 1;
-                tracing::error!(event, reason, "cannot encode an event, nobody gets it");
+                tracing::error!(event, reason, "cannot encode an event, it is not sent");
             }
         }
         None
@@ -652,11 +652,11 @@ impl Runtime {
     }
 }
 
-/// What the installed Zeek says that it is, while somebody waits for that; else for ever. May be cancelled.
-async fn version_of(newcomer: Option<&mut Newcomer>) -> Option<String> {
-    match newcomer {
+/// What the installed Zeek says that it is, while a Supervisor is held back for that; else for ever. May be cancelled.
+async fn version_of(held_back: Option<&mut HeldBack>) -> Option<String> {
+    match held_back {
         // A task that panicked has not found out.
-        Some(newcomer) => (&mut newcomer.version).await.ok().flatten(),
+        Some(held_back) => (&mut held_back.version).await.ok().flatten(),
         None => std::future::pending().await,
     }
 }

@@ -62,14 +62,14 @@ pub(super) enum SendError {
 }
 
 impl Native {
-    /// Starts the endpoint, and listens unless the configuration says not to. Connects to nobody yet.
+    /// Starts the endpoint, and listens unless the configuration says not to. Connects to no peer yet.
     pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, EndpointError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.broker_tls.clone();
         endpoint.fit_descriptors(descriptors_for_connections());
         for prefix in config.settings.subscriptions() {
-            // Longer than a topic can be: nobody could publish there either.
+            // Longer than a topic can be: no peer could publish there either.
             endpoint.subscriptions.extend(Topic::new(&prefix));
         }
         let endpoint = Endpoint::start(endpoint)?;

@@ -111,14 +111,14 @@ impl Process {
         }
     }
 
-    /// Somebody else's child.
+    /// Another process's child.
     fn other(id: i32) -> io::Result<Self> {
         let descriptor = Arc::new(open(id)?);
         let (tell, ended) = oneshot::channel();
         let to_watch = Arc::clone(&descriptor);
         thread::Builder::new().name("process".into()).spawn(move || {
             wait_for_end(&to_watch);
-            // Nobody may listen any more.
+            // The receiver may be gone.
             let _ = tell.send(());
         })?;
         Ok(Self {
@@ -150,7 +150,7 @@ impl Process {
     /// Asks it to end, waits for that, and makes it end if it takes too long. Returns how it ended.
     pub(super) async fn stop(&mut self) -> Stopped {
         self.signal(Signal::TERM);
-        // If somebody has stopped it, it cannot do as it is told before it is continued.
+        // One that was stopped cannot do as it is told before it is continued.
         self.signal(Signal::CONT);
         if let Ok(end) = timeout(STOP_PATIENCE, self.ended()).await {
             return Stopped { end, by_itself: true };

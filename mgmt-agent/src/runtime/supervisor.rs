@@ -1,6 +1,6 @@
 //! The Supervisor's process, where it is us who starts it: `zeek -j` is started, watched, started again when it ends, ended
 //! when the core finds that it does not answer, and ended with us. Before it is started again, nothing of the one before
-//! is left ([`super::leftovers`]).
+//! is left ([`super::orphans`]).
 //!
 //! It outlives a crash of ours, and its nodes with it: the next agent finds it by a record in its directory and takes it
 //! over, if it would start the same one.
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    leftovers::{Mark, clear_away},
+    orphans::{Mark, clear_away},
     process::{End as ProcessEnd, Process, Record, STOP_PATIENCE, Stopped},
     stderr::{self, Stderr},
 };
@@ -171,7 +171,7 @@ impl Launch {
     }
 }
 
-/// Everything that the settings for TLS say, but the passphrase: whoever is on the host can read arguments.
+/// Everything that the settings for TLS say, but the passphrase: every user of the host can read arguments.
 fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut file = |name: &str, path: &Path| arguments.push(format!("Broker::{name}={}", path.display()));
@@ -356,12 +356,12 @@ impl Keeper {
             return Some(End {
                 reason: format!("its process did not answer and was ended ({end}){said}"),
                 lived,
-                patience: patience_with_leftovers(by_itself),
+                patience: patience_with_orphans(by_itself),
             });
         }
         tracing::info!(pid = process.id(), "ending the Supervisor and its nodes");
         let stopped = process.stop().await;
-        self.clear_away(patience_with_leftovers(stopped.by_itself)).await;
+        self.clear_away(patience_with_orphans(stopped.by_itself)).await;
         forget(&self.launch).await;
         None
     }
@@ -386,7 +386,7 @@ impl Keeper {
             "ending the Supervisor that an earlier agent has left, as it was started in another way"
         );
         let stopped = process.stop().await;
-        self.clear_away(patience_with_leftovers(stopped.by_itself)).await;
+        self.clear_away(patience_with_orphans(stopped.by_itself)).await;
         None
     }
 
@@ -425,9 +425,9 @@ impl Keeper {
     }
 }
 
-/// Nodes of a Supervisor that was killed are ended by its stem, in order. What is left by one that has ended its nodes
-/// nobody looks after.
-const fn patience_with_leftovers(ended_by_itself: bool) -> Duration {
+/// Nodes of a Supervisor that was killed are ended by its stem, in order. No process looks
+/// after what is left by one that has ended its nodes.
+const fn patience_with_orphans(ended_by_itself: bool) -> Duration {
     if ended_by_itself {
         STRAY_PATIENCE
     } else {

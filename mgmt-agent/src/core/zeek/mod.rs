@@ -82,7 +82,7 @@ pub enum Input {
     Installed(Option<SupervisorLayout>),
     /// The agent wants something.
     Command(Command),
-    /// An event from the Supervisor, on any topic. Nobody else's get here.
+    /// An event from the Supervisor, on any topic. Those of other peers do not get here.
     Event(Event),
     /// Time has passed; due at [`ZeekSupervisor::deadline`].
     Tick,
@@ -128,7 +128,7 @@ pub struct ZeekSupervisor {
     watch: Watch,
     /// Whether its process is being ended, because it does not answer.
     is_being_ended: bool,
-    /// How many questions there have been that nobody but us wanted answered.
+    /// How many questions there have been of our own, which no request is behind.
     questions: u64,
     now: Now,
 }

@@ -5,7 +5,7 @@
 //! would have two processes write into the directory of each node, and the new ones would find their ports taken. So
 //! before a Supervisor is started, and at the end, whatever an earlier one has left is ended.
 //!
-//! It is known by an environment variable, which every process inherits, whoever is its parent by then. A process that
+//! It is known by an environment variable, which every process inherits, whatever process is its parent by then. A process that
 //! has more rights than we have, such as a Zeek with file capabilities, does not show its environment; but the stem and
 //! its nodes are forks, so their command line is the Supervisor's.
 
@@ -49,7 +49,7 @@ pub(super) struct Mark {
 
 /// A process that is to go.
 #[derive(Debug)]
-struct Leftover {
+struct Orphan {
     id: i32,
     descriptor: OwnedFd,
 }
@@ -94,7 +94,7 @@ impl Mark {
         words.eq(self.arguments.iter().map(String::as_bytes))
     }
 
-    fn find(&self) -> io::Result<Vec<Leftover>> {
+    fn find(&self) -> io::Result<Vec<Orphan>> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
@@ -109,7 +109,7 @@ impl Mark {
                 && let Ok(descriptor) = open(id)
                 && self.is_on(id)
             {
-                found.push(Leftover { id, descriptor });
+                found.push(Orphan { id, descriptor });
             }
         }
         Ok(found)
@@ -162,7 +162,7 @@ pub(super) async fn clear_away(mark: Mark, patience: Duration) {
 }
 
 /// Signals, and waits for all to end, for [`ROUND`] at most.
-fn end(left: &[Leftover], signal: Signal) {
+fn end(left: &[Orphan], signal: Signal) {
     for process in left {
         match pidfd_send_signal(&process.descriptor, signal) {
             Ok(()) | Err(Errno::SRCH) => {}
@@ -170,7 +170,7 @@ fn end(left: &[Leftover], signal: Signal) {
         }
     }
     let began = std::time::Instant::now();
-    let mut waiting: Vec<&Leftover> = left.iter().collect();
+    let mut waiting: Vec<&Orphan> = left.iter().collect();
     while !waiting.is_empty() {
         let rest = ROUND.saturating_sub(began.elapsed());
         let Ok(patience) = Timespec::try_from(rest) else {
