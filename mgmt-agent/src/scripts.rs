@@ -86,6 +86,8 @@ pub(crate) fn preferred(listening: &[SocketAddr]) -> Option<IpAddr> {
 /// Has nodes of a Supervisor that was found learn where the agent is: Zeek's script for nodes goes by two environment variables, and looks
 /// at port 2151 of the own host where they are not set (`agent/config.zeek`). On another host it is for its operator to know
 /// an address that leads here.
+///
+/// DIFFERENCE(node-coordinates): Zeek's agent leaves both variables to the Supervisor's environment.
 pub(crate) fn tell_nodes(
     settings: &mut core::Settings,
     supervisor: &PeerAddress,
