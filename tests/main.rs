@@ -24,6 +24,7 @@ mod replay;
 mod silent_node;
 mod simulated;
 mod store;
+mod story;
 mod stubborn_nodes;
 mod supervised;
 mod supervisor_hangs;

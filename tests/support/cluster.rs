@@ -23,6 +23,7 @@ use super::{
     limit::{Limit, end_of, readable},
     program::build,
     relay::Relay,
+    told::Told,
     websocket::{Client, request},
 };
 
@@ -109,7 +110,7 @@ pub(crate) struct Daemon {
     what: &'static str,
     child: Child,
     ready: Value,
-    stderr: Option<thread::JoinHandle<String>>,
+    pub(crate) stderr: Told,
 }
 
 impl Daemon {
@@ -146,13 +147,11 @@ impl Daemon {
             .spawn()
             .unwrap_or_else(|error| panic!("{what} cannot be started: {error}"));
         let stderr = child.stderr.take().expect("stderr is piped");
-        // Drained all the time: a full pipe would stop the process.
-        let reader = thread::spawn(move || io::read_to_string(stderr).unwrap_or_default());
         Self {
             what,
             child,
             ready: Value::Null,
-            stderr: Some(reader),
+            stderr: Told::by(stderr),
         }
     }
 
@@ -190,8 +189,7 @@ impl Daemon {
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let status = end_of(&mut self.child, self.what);
-        let stderr = self.stderr.take().expect("waited for once");
-        (status, stderr.join().unwrap_or_default())
+        (status, self.stderr.all())
     }
 }
 
@@ -200,10 +198,8 @@ impl Drop for Daemon {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(reader) = self.stderr.take()
-            && thread::panicking()
-        {
-            show(self.what, &reader.join().unwrap_or_default());
+        if thread::panicking() {
+            show(self.what, &self.stderr.all());
         }
     }
 }
@@ -473,7 +469,7 @@ fn processes_in(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Where nobody listens now.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     listener.local_addr().expect("it is bound")
 }

@@ -1,7 +1,7 @@
 //! Our controller's binary, started as an operator starts it.
 
 use std::{
-    fs, io,
+    fs,
     mem::MaybeUninit,
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use super::{
     limit::{Limit, end_of},
     program,
+    told::Told,
 };
 
 /// The store's file, by the name that Zeek gives it.
@@ -40,7 +41,7 @@ pub(crate) struct Controller {
     child: Child,
     home: Arc<TempDir>,
     ready: Ready,
-    stderr: Option<thread::JoinHandle<String>>,
+    pub(crate) stderr: Told,
 }
 
 /// Completes a command that starts a controller with directories below this one, on free ports.
@@ -101,15 +102,11 @@ impl Controller {
             .expect("the controller can be started");
 
         let stderr = child.stderr.take().expect("stderr is piped");
-        // Drained all the time: a full pipe would stop the controller's log.
-        let reader = thread::spawn(move || io::read_to_string(stderr).expect("standard error is text"));
+        let stderr = Told::by(stderr);
         if let Err(problem) = watch.wait_for(&ready_file, &child) {
             let _ = child.kill();
             let _ = child.wait();
-            panic!(
-                "the controller {problem}:\n{}",
-                reader.join().expect("standard error can be read")
-            );
+            panic!("the controller {problem}:\n{}", stderr.all());
         }
         let text = fs::read(&ready_file).expect("the ready file can be read");
         let ready = serde_json::from_slice(&text).expect("the ready file is as documented");
@@ -117,7 +114,7 @@ impl Controller {
             child,
             home: Arc::clone(home),
             ready,
-            stderr: Some(reader),
+            stderr,
         }
     }
 
@@ -168,8 +165,7 @@ impl Controller {
     /// Waits for its end, however it ends, and returns its log, too.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let status = end_of(&mut self.child, "the controller");
-        let stderr = self.stderr.take().expect("waited for once");
-        (status, stderr.join().expect("standard error can be read"))
+        (status, self.stderr.all())
     }
 
     /// Ends it as a crash would, without any chance to write something.
@@ -182,12 +178,7 @@ impl Controller {
     pub(crate) fn stop(mut self) -> Remains {
         self.signal(Signal::TERM);
         let status = end_of(&mut self.child, "the controller");
-        let stderr = self
-            .stderr
-            .take()
-            .expect("stopped once")
-            .join()
-            .expect("standard error can be read");
+        let stderr = self.stderr.all();
         assert!(status.success(), "the controller ended with {status}:\n{stderr}");
         let management_logs = rotated_logs(&self.home.path().join("spool/log-queue"));
         Remains {
@@ -286,10 +277,8 @@ impl Drop for Controller {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(reader) = self.stderr.take()
-            && thread::panicking()
-        {
-            show(&reader.join().unwrap_or_default());
+        if thread::panicking() {
+            show(&self.stderr.all());
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod relay;
 pub(crate) mod scenario;
 pub(crate) mod session;
 pub(crate) mod store;
+pub(crate) mod told;
 pub(crate) mod websocket;
 pub(crate) mod zeek_client;
 

@@ -12,7 +12,7 @@ use broker_codec::data::ZeekString;
 use mgmt_api::{AgentMessage, Level, MESSAGE_BYTES_MAX, State};
 
 /// How long half a line waits for its other half.
-const HOLD: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_secs(2);
 
 /// So many nodes have something held back; beyond that it is told at once.
 const HELD_MAX: usize = 4096;

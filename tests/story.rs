@@ -1,0 +1,322 @@
+//! One day of a cluster, as those who were there tell it: standard error of the controller and of two agents, with what differs from day
+//! to day left out. Read it as an operator who is called at night: what happened to which instance or node, why, and what follows.
+//! `UPDATE_EXPECT=1` rewrites it.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    fs::File,
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+};
+
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress};
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    process::{Pid, Signal, kill_process},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{
+    certificates::Authority,
+    cluster::{ControllerAt, Instance, Plan, Protection, agent_binary, free_address},
+    controller::{Controller, binary},
+    limit::Limit,
+    not_tested,
+    told::Told,
+    workspace_root,
+    zeek_client::ZeekClient,
+};
+
+const CLUSTER: &str = "
+[instances]
+sensor1
+sensor2
+
+[worker-1]
+instance = sensor1
+role = worker
+interface = lo
+
+[worker-2]
+instance = sensor2
+role = worker
+interface = lo
+";
+
+/// What an agent says at its start, which finds its Supervisor and its controller at the same time.
+const AT_START: [&str; 3] = [
+    "connecting to the Supervisor",
+    "Supervisor connected",
+    "controller connected",
+];
+
+/// Runs a program with a small disk for its state.
+fn on_small_disk() -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=1m none state && exec \"$0\" \"$@\"";
+    command.args(["--map-root-user", "--mount", "sh", "-c", script]);
+    command
+}
+
+#[test]
+fn a_day_can_be_read_as_a_story() {
+    let home = Arc::new(TempDir::with_prefix("story-").expect("a directory can be made"));
+    fs::create_dir(home.path().join("state")).expect("a directory can be made");
+    let possible = on_small_disk().arg("true").current_dir(home.path()).output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        return not_tested("a day with a full disk, where no file system of one's own is allowed");
+    }
+    let told = tell(&home);
+    let path = workspace_root().join("tests/golden/story.txt");
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &told).expect("the transcript can be written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(told, expected, "UPDATE_EXPECT=1 rewrites {}", path.display());
+}
+
+/// The story as it grows.
+#[derive(Default)]
+struct Book(String);
+
+impl Book {
+    fn chapter(&mut self, title: &str) {
+        // Never fails: it is a string.
+        let _ = write!(self.0, "\n# {title}\n\n");
+    }
+
+    /// Adds what a process has said until all these words were said, each in a line of its own. What happens at the same time is told in
+    /// the order of the words.
+    fn hear(&mut self, who: &str, told: &mut Told, words: &[&str]) {
+        let mut lines = told.until_all(words);
+        for line in &mut lines {
+            *line = timeless(line);
+        }
+        for line in lines {
+            let _ = writeln!(self.0, "{who:>10} | {line}");
+        }
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "a story is told in one go")]
+fn tell(home: &Arc<TempDir>) -> String {
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let protection = Protection::mutual();
+    let mut book = Book::default();
+
+    book.chapter("The controller starts");
+    let mut command = on_small_disk();
+    command.arg(binary());
+    let mut arguments = vec!["--name".to_owned(), "controller".to_owned()];
+    arguments.extend(protection.settings("controller"));
+    let mut controller = Controller::start_in(home, command, &arguments);
+    book.hear("controller", &mut controller.stderr, &["ready"]);
+
+    let plan = |name| {
+        let mut plan = Plan::new(name, ControllerAt::Address(controller.broker()), &protection);
+        plan.simulate = true;
+        plan
+    };
+    book.chapter("Two sensors start");
+    let (mut plan1, mut plan2) = (plan("sensor1"), plan("sensor2"));
+    plan1.further = [
+        "Management::Agent::archive_cmd=sh -c 'echo no room left in /logs; exit 1'",
+        "Management::Agent::archive_dir=/logs",
+    ]
+    .map(str::to_owned)
+    .into();
+    plan2.further = [
+        "--supervisor",
+        &free_address().to_string(),
+        "Management::Agent::archive_logs=F",
+    ]
+    .map(str::to_owned)
+    .into();
+    let mut sensor1 = Instance::start(&runtime, plan1);
+    book.hear("controller", &mut controller.stderr, &["sensor1"]);
+    let mut sensor2 = Instance::start(&runtime, plan2);
+    book.hear("controller", &mut controller.stderr, &["sensor2"]);
+    let mut at_first = AT_START.to_vec();
+    at_first.insert(0, "started the Supervisor");
+    book.hear("sensor1", said(&mut sensor1), &at_first);
+    book.hear("sensor2", said(&mut sensor2), &at_first);
+
+    book.chapter("A cluster is deployed");
+    zeek_client(&mut controller, &["deploy-config", "-"], Some(CLUSTER), 0);
+    let deployed = [
+        "worker-1 UNKNOWN -> PENDING",
+        "worker-1 PENDING -> RUNNING",
+        "worker-2 UNKNOWN -> PENDING",
+        "worker-2 PENDING -> RUNNING",
+        "deploy answered",
+    ];
+    book.hear("controller", &mut controller.stderr, &deployed);
+    let nodes = zeek_client(&mut controller, &["get-nodes"], None, 0);
+    book.hear("controller", &mut controller.stderr, &["get-nodes answered"]);
+
+    book.chapter("A worker is killed, and the Supervisor starts it again");
+    let worker = nodes["results"]["sensor1"]["worker-1"]["pid"].as_i64();
+    let worker = worker.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    kill_process(worker.expect("a PID"), Signal::KILL).expect("it runs");
+    book.hear("controller", &mut controller.stderr, &["CRASHED -> RUNNING"]);
+    book.hear("sensor1", said(&mut sensor1), &["is up again"]);
+
+    book.chapter("A sensor's agent is killed, and missed by a deployment");
+    sensor2.agent.take().expect("it runs").kill();
+    book.hear("controller", &mut controller.stderr, &["is lost"]);
+    zeek_client(&mut controller, &["deploy"], None, 1);
+    book.hear("controller", &mut controller.stderr, &["deploy failed"]);
+
+    book.chapter("It is back");
+    sensor2.start_agent();
+    let back = [
+        "instance sensor2 is back",
+        "worker-2 UNKNOWN -> PENDING",
+        "worker-2 PENDING -> RUNNING",
+    ];
+    book.hear("controller", &mut controller.stderr, &back);
+    let mut at_return = AT_START.to_vec();
+    at_return.insert(0, "taking over");
+    book.hear("sensor2", said(&mut sensor2), &at_return);
+    book.hear("sensor1", said(&mut sensor1), &["already running"]);
+
+    book.chapter("A stranger has a certificate of another authority");
+    foreign_certificate(&runtime, &controller);
+    book.hear("controller", &mut controller.stderr, &["certificate"]);
+
+    book.chapter("The disk is full");
+    let filler = fill_disk(&controller, home);
+    zeek_client(&mut controller, &["stage-config", "-"], Some(CLUSTER), 1);
+    book.hear(
+        "controller",
+        &mut controller.stderr,
+        &["stage-configuration failed"],
+    );
+    fs::remove_file(filler).expect("it is there");
+    zeek_client(&mut controller, &["stage-config", "-"], Some(CLUSTER), 0);
+    book.hear(
+        "controller",
+        &mut controller.stderr,
+        &["stage-configuration answered"],
+    );
+
+    book.chapter("Everything ends");
+    for (name, sensor) in [("sensor2", &mut sensor2), ("sensor1", &mut sensor1)] {
+        let agent = sensor.agent.take().expect("it runs");
+        agent.signal(Signal::TERM);
+        let mut told = agent.stderr.clone();
+        let (status, _) = agent.wait();
+        assert!(status.success(), "{name}: {status}");
+        book.hear(name, &mut told, &["ended"]);
+        book.hear("controller", &mut controller.stderr, &["is lost"]);
+    }
+    let mut told = controller.stderr.clone();
+    controller.stop();
+    book.hear("controller", &mut told, &["ended counters"]);
+    book.0
+}
+
+fn said<'a>(sensor: &'a mut Instance<'_>) -> &'a mut Told {
+    &mut sensor.agent.as_mut().expect("it runs").stderr
+}
+
+/// Fills the disk of the controller, seen from its own side. Returns what fills it.
+fn fill_disk(controller: &Controller, home: &TempDir) -> PathBuf {
+    let root = PathBuf::from(format!("/proc/{}/root", controller.pid()));
+    let inside = home.path().strip_prefix("/").expect("it is absolute");
+    let state = root.join(inside).join("state");
+    // The management log keeps some room, or the end of the room it has would come at a chance moment.
+    let log = state.join("nodes/controller/management-controller.log");
+    let log = File::options().write(true).open(log).expect("it is there");
+    fallocate(log, FallocateFlags::KEEP_SIZE, 0, 65_536).expect("there is room");
+    let path = state.join("filler");
+    let mut file = File::create(&path).expect("its disk can be reached");
+    for size in [4096, 1] {
+        loop {
+            match file.write_all(&vec![0; size]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    path
+}
+
+fn foreign_certificate(runtime: &tokio::runtime::Runtime, controller: &Controller) {
+    let mut config = EndpointConfig::default();
+    let foreign = Authority::new("another CA");
+    config.tls = foreign.mutual("intruder");
+    let _within = runtime.enter();
+    let mut endpoint = Endpoint::start(config).expect("the configuration is good");
+    runtime.block_on(async {
+        let address = PeerAddress::from(controller.broker());
+        endpoint.handle().peer(address, None).await;
+        let limit = Limit::new("the refusal of a certificate");
+        let event = limit.of(endpoint.recv()).await;
+        assert!(
+            matches!(event, Some(EndpointEvent::PeerUnavailable { .. })),
+            "{event:?}"
+        );
+    });
+}
+
+fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>, exit: i32) -> Value {
+    let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, stdin);
+    assert_eq!(outcome.exit, exit, "{arguments:?}: {outcome:?}");
+    serde_json::from_str(&outcome.stdout).expect("JSON")
+}
+
+/// A line without its time, and without what differs from day to day: ids, numbers of processes and ports, times, directories, counters.
+fn timeless(line: &str) -> String {
+    let line = line.split_once(' ').map_or(line, |(_, line)| line);
+    let line = line.replace(&agent_binary().display().to_string(), "mgmt-agent");
+    let mut words: Vec<String> = Vec::new();
+    for word in line.trim_start().split(' ') {
+        let before = words.last().map(String::as_str);
+        words.push(timeless_word(before.unwrap_or_default(), word));
+    }
+    words.join(" ")
+}
+
+fn timeless_word(before: &str, word: &str) -> String {
+    if let Some((name, value)) = word.split_once('=') {
+        let is_counters = value.starts_with('{');
+        return match name {
+            _ if is_counters => format!("{name}={{…}}"),
+            "reqid" | "peer" | "broker_id" | "pid" | "Broker::default_port" => format!("{name}=…"),
+            _ => format!("{name}={}", timeless_value(value)),
+        };
+    }
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    if matches!(before, "PID" | "after") && is_number {
+        return "…".into();
+    }
+    timeless_value(word)
+}
+
+/// Cuts what differs out of a value: a directory that was made for this day, a port, an id, a time of day.
+fn timeless_value(value: &str) -> String {
+    if let Some((before, rest)) = value.split_once("/tmp/") {
+        let below = rest.find('/').map_or("", |end| &rest[end..]);
+        return format!("{before}…{below}");
+    }
+    if let Some((before, rest)) = value.split_once("127.0.0.1:") {
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        return format!("{before}127.0.0.1:…{rest}");
+    }
+    let is_id = |text: &str| text.len() == 36 && text.bytes().filter(|byte| *byte == b'-').count() == 4;
+    let core = value.trim_end_matches([':', ')', ',']);
+    let rest = &value[core.len()..];
+    let is_time = core.len() == 8 && core.bytes().filter(|byte| *byte == b':').count() == 2;
+    if is_id(core) || is_time {
+        return format!("…{rest}");
+    }
+    value.to_owned()
+}
