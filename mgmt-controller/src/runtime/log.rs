@@ -55,10 +55,11 @@ impl Runtime {
     }
 }
 
-/// What a request is called, as in `get-nodes`.
+/// What a request is called by zeek-client: `stage-config`, `get-nodes`.
 pub(super) fn name_of(kind: RequestKind) -> String {
     let name = kind.request_event().rsplit("::").next().unwrap_or_default();
-    name.trim_end_matches("_request").replace('_', "-")
+    let name = name.trim_end_matches("_request").replace('_', "-");
+    name.replace("configuration", "config")
 }
 
 /// Tells how a request ended: with the first of its errors, if there are any.
