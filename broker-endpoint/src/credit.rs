@@ -84,7 +84,12 @@ impl Credits {
         let len = len.max(self.shared.published.load(Ordering::Relaxed));
         let credits = (1 + len / BYTES_PER_CREDIT).min(CREDITS);
         let wanted = u32::try_from(credits).unwrap_or(u32::MAX);
-        let permit = if let Ok(permit) = self.shared.free.try_acquire_many(wanted) {
+        let at_once = || self.shared.free.try_acquire_many(wanted);
+        let permit = at_once().or_else(|_| {
+            self.release_overdue();
+            at_once()
+        });
+        let permit = if let Ok(permit) = permit {
             self.exhausted.store(false, Ordering::Relaxed);
             Ok(permit)
         } else {
@@ -245,6 +250,18 @@ mod tests {
         drop(pending);
         assert_eq!(free(&credits), CREDITS);
         assert!(credits.lock().len() <= 2, "of what is over, little is kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_listeners_have_held_back_long_enough_does_not_wait() {
+        let credits = Credits::new();
+        let mut holds = Vec::new();
+        for _ in 0..CREDITS {
+            holds.push(credits.acquire(1).await.hold(1));
+        }
+        sleep(HOLD_MAX).await;
+        assert!(credits.acquire(1).now_or_never().is_some());
+        assert!(!credits.is_exhausted());
     }
 
     #[tokio::test(start_paused = true)]
