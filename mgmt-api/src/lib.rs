@@ -12,6 +12,7 @@
 //! | [`node`] | [`NodeRequest`], [`NodeMessage`] | `node/api.zeek` |
 //! | [`supervisor`] | [`SupervisorRequest`], [`SupervisorResponse`], [`SupervisorMessage`] | `supervisor/api.zeek`, and `base/frameworks/supervisor/` |
 //! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
+//! | [`schema`] | [`schema::Layout`] | what all of them declare, by the names of fields |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`] | `request.zeek` |
 //! | [`ids`] | [`IdSource`] | `unique_id()` |
@@ -31,6 +32,7 @@ pub mod log;
 pub mod node;
 pub mod records;
 pub mod requests;
+pub mod schema;
 pub mod supervisor;
 pub mod time;
 pub mod topics;

@@ -598,11 +598,10 @@ impl Runtime {
         let sender = self.native.describe(*peer);
         // A sender chooses the name, but not how many kinds there are.
         let name = event_in(data).map(|(name, _)| name);
-        let mut known = Dialect::ALL.into_iter().flat_map(Dialect::events);
-        let kind = known
-            .find(|known| name.is_some_and(|name| *name == **known))
-            .unwrap_or("another event");
-        self.limiter.admit(Instant::now().into_std(), &sender, kind, kind)
+        let known = name.filter(|name| Dialect::ALL.iter().any(|dialect| dialect.has_event(name)));
+        let kind = known.map_or_else(|| "another event".to_owned(), ToString::to_string);
+        self.limiter
+            .admit(Instant::now().into_std(), &sender, &kind, &kind)
     }
 
     fn log_sums(&mut self, sums: Vec<Sum>) {

@@ -6,7 +6,7 @@
 //!    any dialect  -- event --> detect, look up, convert -- model's event -->
 //!                 <-- event --      convert, look up    <-- model's event --
 //!                                        ^
-//!                              tables: a row for each event, a field for each argument and record field
+//!                              tables: what each release changed (`schema` says how they are read)
 //! ```
 //!
 //! DIFFERENCE(older-releases): a controller and an agent of Zeek understand their own API and records only; a request in another form
@@ -25,7 +25,6 @@
 //! | [`Dialect::V7_0`] | the same | 11 fields | the model |
 
 mod detect;
-mod shape;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -34,12 +33,13 @@ mod translator;
 use std::{fmt, str::FromStr};
 
 use broker_codec::{
-    data::{DataError, DataErrorKind},
+    Data,
+    data::{Address, DataError, DataErrorKind, ZeekString},
     zeek::Event,
 };
 use serde::{Deserialize, Serialize};
 
-use shape::{Context, Row};
+use crate::schema::{Conversion, Found, Layout, Table, model::MODEL};
 
 pub use translator::{
     Peer, Published, REQUESTS_MAX, Side, TextTooLong, Topics, Translation, Translator, check_texts,
@@ -108,34 +108,32 @@ impl Dialect {
         matches!(self, Self::V4_1 | Self::V4_2)
     }
 
+    pub(crate) fn table(self) -> &'static Table {
+        match self {
+            Self::V4_1 => &tables::V4_1,
+            Self::V4_2 => &tables::V4_2,
+            Self::Seed => &tables::SEED,
+            Self::V5_0Rc1 => &tables::V5_0_RC1,
+            Self::V5_0 => &tables::V5_0,
+            Self::V7_0 => &MODEL,
+        }
+    }
+
     /// The names of its events, fully qualified. Those that never leave their process are among them.
-    pub fn events(self) -> impl Iterator<Item = &'static str> {
-        self.rows().map(|row| row.name)
+    pub fn events(self) -> impl Iterator<Item = String> {
+        self.table().events().map(|event| event.name())
+    }
+
+    /// Whether it has an event of this name.
+    pub fn has_event(self, name: &[u8]) -> bool {
+        self.table().event(name).is_some()
     }
 
     /// What an event of this dialect holds, each part by its name: `config.nodes[0].name = worker`. Arguments that are not
     /// there, and events that the dialect does not have, are not described.
     pub fn describe(self, event: &Event) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(row) = self.row(&event.name) {
-            shape::describe_fields(row.args, "", &event.args, &mut lines);
-        }
-        lines
-    }
-
-    fn rows(self) -> impl Iterator<Item = &'static Row> {
-        tables::rows(self).iter().copied().flatten()
-    }
-
-    /// The row of an event of this dialect.
-    fn row(self, name: &[u8]) -> Option<&'static Row> {
-        self.rows().find(|row| row.name.as_bytes() == name)
-    }
-
-    /// The row of the event that stands for the model's.
-    fn row_of_model(self, name: &[u8]) -> Option<&'static Row> {
-        self.rows()
-            .find(|row| row.model.is_some_and(|model| model.as_bytes() == name))
+        let found = self.table().event(&event.name);
+        found.map_or_else(Vec::new, |found| Layout::from(found).describe(event))
     }
 
     /// The model's event for one of this dialect.
@@ -143,19 +141,16 @@ impl Dialect {
         if self == Self::V7_0 {
             return Ok(event);
         }
-        let fail = |source| DialectError {
-            dialect: self,
-            source,
+        let found = self.table().event(&event.name);
+        let Some((found, name)) = found.and_then(|found| Some((found, found.model_name()?))) else {
+            return Err(DialectError {
+                dialect: self,
+                source: DataError::new(DataErrorKind::UnknownEvent(event.name)),
+            });
         };
-        let unknown = || DataError::new(DataErrorKind::UnknownEvent(event.name.clone()));
-        let row = self.row(&event.name).ok_or_else(|| fail(unknown()))?;
-        let model = row.model.ok_or_else(|| fail(unknown()))?;
-        let args = row
-            .read(event.args, context)
-            .map_err(|error| fail(error.in_field(row.name)))?;
         Ok(Event {
-            name: model.into(),
-            args,
+            name: name.as_str().into(),
+            args: self.convert(found, context, |conversion| conversion.read(event.args))?,
             metadata: event.metadata,
         })
     }
@@ -165,20 +160,54 @@ impl Dialect {
         if self == Self::V7_0 {
             return Ok(Some(event.clone()));
         }
-        let Some(row) = self.row_of_model(&event.name) else {
+        let Some(found) = self.table().counterpart(&event.name) else {
             return Ok(None);
         };
-        let args = row
-            .write(event.args.clone(), context)
-            .map_err(|error| DialectError {
-                dialect: self,
-                source: error.in_field(row.name),
-            })?;
+        let args = event.args.clone();
         Ok(Some(Event {
-            name: row.name.into(),
-            args,
+            name: found.name().as_str().into(),
+            args: self.convert(found, context, |conversion| conversion.write(args))?,
             metadata: event.metadata.clone(),
         }))
+    }
+
+    fn convert(
+        self,
+        found: Found,
+        context: &Context,
+        convert: impl FnOnce(&mut Conversion<'_>) -> Result<Vec<Data>, DataError>,
+    ) -> Result<Vec<Data>, DialectError> {
+        convert(&mut Conversion::new(found, &|name| context.known(name))).map_err(|error| DialectError {
+            dialect: self,
+            source: error.in_field(&found.name()),
+        })
+    }
+}
+
+/// What an event says of its sender in one dialect and leaves to its connection in another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Context {
+    /// The Broker endpoint ID of the agent.
+    agent_id: ZeekString,
+    /// Whether the agent connected to the controller, rather than the reverse.
+    connecting: bool,
+    /// The agent's address, as it would name it itself.
+    host: Address,
+}
+
+impl Context {
+    /// The value of an argument that one of two dialects lacks.
+    fn known(&self, argument: &str) -> Data {
+        match argument {
+            "id" => Data::String(self.agent_id.clone()),
+            "connecting" => Data::Boolean(self.connecting),
+            "host" => Data::Address(self.host),
+            // Zeek's controllers never force a deployment; older ones cannot.
+            "force" => Data::Boolean(false),
+            // 5.0.0-rc1 has no other configuration.
+            "deployed" => Data::Boolean(true),
+            _ => Data::None,
+        }
     }
 }
 

@@ -56,7 +56,7 @@ fn every_event_of_every_dialect_has_a_vector() {
             .map(|vector| vector.event.name.to_string())
             .collect();
         names.sort_unstable();
-        let mut events: Vec<&str> = dialect.events().collect();
+        let mut events: Vec<String> = dialect.events().collect();
         events.sort_unstable();
         assert_eq!(names, events, "{dialect}");
     }

@@ -2,10 +2,13 @@ use std::{fmt, str::FromStr};
 
 use broker_codec::{
     Data,
-    data::{Kind, Protocol, Table},
+    data::{DataError, Protocol},
     zeek::Event,
 };
 use serde::{Deserialize, Serialize};
+
+use super::SupervisorResponse;
+use crate::schema::{Conversion, Field, SAME, Table, Type, model::SUPERVISOR, must};
 
 /// Which fields the Supervisor's records have, and in which order. Named after the first Zeek that has it.
 ///
@@ -31,95 +34,60 @@ pub enum SupervisorLayout {
     V7_0,
 }
 
-/// A field of a `NodeConfig` in some layout: where its value is in [`CURRENT`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    /// Neither list nor table.
-    Scalar(usize),
-    /// A list of scripts.
-    Scripts(usize),
-    /// A table.
-    Table(usize),
-    /// The deprecated list `scripts`, which has no counterpart: written empty, not read.
-    Deprecated,
-}
-
-impl Field {
-    /// Whether a value can stand here. Lists and tables tell layouts apart; what the other fields hold is checked when
-    /// the record is read.
-    fn admits(self, value: &Data) -> bool {
-        match self {
-            Self::Scalar(_) => !matches!(value, Data::Vector(_) | Data::Table(_)),
-            Self::Scripts(_) | Self::Deprecated => value.kind() == Kind::Vector,
-            Self::Table(_) => value.kind() == Kind::Table,
-        }
-    }
-
-    const fn current(self) -> Option<usize> {
-        match self {
-            Self::Scalar(index) | Self::Scripts(index) | Self::Table(index) => Some(index),
-            Self::Deprecated => None,
-        }
-    }
-}
-
-const NAME: Field = Field::Scalar(0);
-const INTERFACE: Field = Field::Scalar(1);
-const PCAP_FILE: Field = Field::Scalar(2);
-const DIRECTORY: Field = Field::Scalar(3);
-const STDOUT_FILE: Field = Field::Scalar(4);
-const STDERR_FILE: Field = Field::Scalar(5);
-const BARE_MODE: Field = Field::Scalar(6);
-const ADDL_BASE_SCRIPTS: Field = Field::Scripts(7);
-const ADDL_USER_SCRIPTS: Field = Field::Scripts(8);
-const ENV: Field = Field::Table(9);
-const CPU_AFFINITY: Field = Field::Scalar(10);
-const SCRIPTS: Field = Field::Deprecated;
-const CLUSTER: Field = Field::Table(11);
-
-/// `NodeConfig` of Zeek 7.0.
-const CURRENT: &[Field] = &[
-    NAME,
-    INTERFACE,
-    PCAP_FILE,
-    DIRECTORY,
-    STDOUT_FILE,
-    STDERR_FILE,
-    BARE_MODE,
-    ADDL_BASE_SCRIPTS,
-    ADDL_USER_SCRIPTS,
-    ENV,
-    CPU_AFFINITY,
-    CLUSTER,
+const ENDPOINT_OF_4: (&str, &str) = ("ClusterEndpoint", "role host p interface");
+const ENDPOINT_OF_5: (&str, &str) = ("ClusterEndpoint", "role host p interface pcap_file");
+const OLD_FIELDS: &[(&str, Field)] = &[
+    ("NodeConfig", must("scripts", Type::Unused)),
+    ("ClusterEndpoint", must("p", Type::PortByNumber)),
 ];
+const OLD: Table = Table {
+    before: Some(&SUPERVISOR),
+    fields: OLD_FIELDS,
+    ..SAME
+};
 
-/// The names of the fields of [`CURRENT`].
-const CURRENT_NAMES: &[&str] = &[
-    "name",
-    "interface",
-    "pcap_file",
-    "directory",
-    "stdout_file",
-    "stderr_file",
-    "bare_mode",
-    "addl_base_scripts",
-    "addl_user_scripts",
-    "env",
-    "cpu_affinity",
-    "cluster",
-];
+/// Its `scripts` became `addl_user_scripts`.
+static V5_0: Table = Table {
+    records: &[
+        (
+            "NodeConfig",
+            "name interface directory stdout_file stderr_file bare_mode addl_user_scripts env cpu_affinity cluster",
+        ),
+        ENDPOINT_OF_4,
+    ],
+    ..OLD
+};
+static V5_1: Table = Table {
+    records: &[
+        (
+            "NodeConfig",
+            "name interface directory stdout_file stderr_file bare_mode addl_base_scripts addl_user_scripts scripts env \
+             cpu_affinity cluster",
+        ),
+        ENDPOINT_OF_4,
+    ],
+    ..OLD
+};
+static V6_0: Table = Table {
+    records: &[
+        (
+            "NodeConfig",
+            "name interface pcap_file directory stdout_file stderr_file bare_mode addl_base_scripts addl_user_scripts \
+             scripts env cpu_affinity cluster",
+        ),
+        ENDPOINT_OF_5,
+    ],
+    ..OLD
+};
+static V6_1: Table = Table {
+    records: &[ENDPOINT_OF_5],
+    ..OLD
+};
 
-/// The `ClusterEndpoint` of Zeek 7.0 is the older ones with fields added at the end.
-const ENDPOINT_NAMES: &[&str] = &["role", "host", "p", "interface", "pcap_file", "metrics_port"];
-
-pub(super) const CREATE_REQUEST: &str = "SupervisorControl::create_request";
 pub(super) const STATUS_RESPONSE: &str = "SupervisorControl::status_response";
 
-/// Where the port stands in a `ClusterEndpoint`.
-pub(super) const ENDPOINT_PORT: usize = 2;
-
 /// The field that older Zeeks lack and can do without: they have no metrics to offer.
-const METRICS_PORT: usize = 5;
+const METRICS_PORT: &str = "metrics_port";
 
 impl SupervisorLayout {
     /// All, the oldest first.
@@ -136,60 +104,13 @@ impl SupervisorLayout {
         }
     }
 
-    const fn node_config(self) -> &'static [Field] {
+    pub(crate) fn table(self) -> &'static Table {
         match self {
-            // Its `scripts` became `addl_user_scripts`.
-            Self::V5_0 => &[
-                NAME,
-                INTERFACE,
-                DIRECTORY,
-                STDOUT_FILE,
-                STDERR_FILE,
-                BARE_MODE,
-                ADDL_USER_SCRIPTS,
-                ENV,
-                CPU_AFFINITY,
-                CLUSTER,
-            ],
-            Self::V5_1 => &[
-                NAME,
-                INTERFACE,
-                DIRECTORY,
-                STDOUT_FILE,
-                STDERR_FILE,
-                BARE_MODE,
-                ADDL_BASE_SCRIPTS,
-                ADDL_USER_SCRIPTS,
-                SCRIPTS,
-                ENV,
-                CPU_AFFINITY,
-                CLUSTER,
-            ],
-            Self::V6_0 => &[
-                NAME,
-                INTERFACE,
-                PCAP_FILE,
-                DIRECTORY,
-                STDOUT_FILE,
-                STDERR_FILE,
-                BARE_MODE,
-                ADDL_BASE_SCRIPTS,
-                ADDL_USER_SCRIPTS,
-                SCRIPTS,
-                ENV,
-                CPU_AFFINITY,
-                CLUSTER,
-            ],
-            Self::V6_1 | Self::V7_0 => CURRENT,
-        }
-    }
-
-    /// How many fields a `ClusterEndpoint` has.
-    const fn endpoint_len(self) -> usize {
-        match self {
-            Self::V5_0 | Self::V5_1 => 4,
-            Self::V6_0 | Self::V6_1 => 5,
-            Self::V7_0 => 6,
+            Self::V5_0 => &V5_0,
+            Self::V5_1 => &V5_1,
+            Self::V6_0 => &V6_0,
+            Self::V6_1 => &V6_1,
+            Self::V7_0 => &SUPERVISOR,
         }
     }
 
@@ -220,156 +141,99 @@ impl SupervisorLayout {
         if response.name != STATUS_RESPONSE {
             return Ok(None);
         }
-        let mut candidates = Self::ALL.to_vec();
-        let mut seen = false;
-        for_each_node(&response.args, |config| {
-            seen = true;
-            candidates.retain(|layout| layout.has(config));
-            if candidates.is_empty() {
-                Err(LayoutError::Unknown {
-                    elements: config.len(),
-                })
-            } else {
-                Ok(())
-            }
-        })?;
-        Ok(if seen { candidates.pop() } else { None })
-    }
-
-    /// Whether a `NodeConfig` is in this layout.
-    fn has(self, config: &[Data]) -> bool {
-        let fields = self.node_config();
-        if config.len() != fields.len()
-            || !fields
-                .iter()
-                .zip(config)
-                .all(|(field, value)| field.admits(value))
-        {
-            return false;
-        }
-        let Some(Data::Table(cluster)) = config.last() else {
-            return false;
+        let admits = |layout: &Self| {
+            let found = layout.table().event(&response.name);
+            found.is_some_and(|found| found.admits(&response.args))
         };
-        cluster.iter().all(
-            |(_, endpoint)| matches!(endpoint, Data::Vector(fields) if fields.len() == self.endpoint_len()),
-        )
+        let admitting: Vec<Self> = Self::ALL.into_iter().filter(admits).collect();
+        match admitting.last() {
+            None => Err(LayoutError::Unknown),
+            // Only a status without nodes is the same in all.
+            Some(_) if admitting.len() == Self::ALL.len() => Ok(None),
+            Some(latest) => Ok(Some(*latest)),
+        }
     }
 
-    /// A request in this layout. Only `SupervisorControl::create_request` has a record in it.
-    pub fn request(self, mut event: Event) -> Result<Event, LayoutError> {
-        if event.name == CREATE_REQUEST
-            && let [_, config] = &mut *event.args
-        {
-            let Data::Vector(current) = config else {
-                return Err(LayoutError::NotARecord(config.kind()));
-            };
-            *config = self.node_config_from_current(std::mem::take(current))?;
-        }
-        Ok(event)
+    /// A request in this layout.
+    ///
+    /// # Errors
+    ///
+    /// If a field is set that the layout does not have.
+    pub fn request(self, event: Event) -> Result<Event, LayoutError> {
+        self.convert(event, |conversion, args| {
+            let args = conversion.write(args)?;
+            Ok((
+                args,
+                conversion
+                    .lost
+                    .iter()
+                    .copied()
+                    .find(|field| *field != METRICS_PORT),
+            ))
+        })
     }
 
-    /// A response of a Supervisor with this layout, in the current one. Only `SupervisorControl::status_response` has
-    /// records in it.
-    pub fn response(self, mut event: Event) -> Result<Event, LayoutError> {
-        if event.name == STATUS_RESPONSE
-            && self != Self::V7_0
-            && let Some(status) = event.args.get_mut(1)
-        {
-            *status = self.status_to_current(std::mem::take(status))?;
-        }
-        Ok(event)
+    /// A response of a Supervisor with this layout, in the current one.
+    ///
+    /// # Errors
+    ///
+    /// If it is not in this layout.
+    pub fn response(self, event: Event) -> Result<Event, LayoutError> {
+        self.convert(event, |conversion, args| Ok((conversion.read(args)?, None)))
     }
 
-    pub(super) fn node_config_from_current(self, current: Vec<Data>) -> Result<Data, LayoutError> {
-        let mut current: Vec<Option<Data>> = current.into_iter().map(Some).collect();
-        current.resize(CURRENT.len(), None);
-        let mut config = Vec::with_capacity(self.node_config().len());
-        for field in self.node_config() {
-            config.push(match field.current() {
-                Some(index) => current.get_mut(index).and_then(Option::take).unwrap_or_default(),
-                None => Data::Vector(Vec::new()),
-            });
-        }
-        for (value, name) in current.iter().zip(CURRENT_NAMES) {
-            if value.as_ref().is_some_and(|value| !is_empty(value)) {
-                return Err(LayoutError::NotExpressible {
-                    field: name,
-                    layout: self,
-                });
-            }
-        }
-        if let Some(Data::Table(cluster)) = config.last_mut() {
-            *cluster = convert_values(std::mem::take(cluster), |endpoint| {
-                self.endpoint_from_current(endpoint)
-            })?;
-        }
-        Ok(Data::Vector(config))
+    /// What a Supervisor with this layout makes of a request. Zeek's own does it; here it serves what stands in for one.
+    ///
+    /// # Errors
+    ///
+    /// If the record is too short, where a Zeek drops the request without a word.
+    pub fn request_to_current(self, event: Event) -> Result<Event, LayoutError> {
+        self.response(event)
     }
 
-    fn endpoint_from_current(self, endpoint: Data) -> Result<Data, LayoutError> {
-        let mut fields = elements(endpoint)?;
-        let surplus = fields.split_off(self.endpoint_len().min(fields.len()));
-        for (value, index) in surplus.iter().zip(self.endpoint_len()..) {
-            if index != METRICS_PORT && !is_empty(value) {
-                return Err(LayoutError::NotExpressible {
-                    field: ENDPOINT_NAMES.get(index).copied().unwrap_or("?"),
-                    layout: self,
-                });
-            }
-        }
-        Ok(Data::Vector(fields))
-    }
-
-    fn status_to_current(self, status: Data) -> Result<Data, LayoutError> {
-        let mut status = elements(status)?;
-        if let Some(Data::Table(nodes)) = status.first_mut() {
-            *nodes = convert_values(std::mem::take(nodes), |node| {
-                let mut node = elements(node)?;
-                if let Some(config) = node.first_mut() {
-                    *config = self.node_config_to_current(std::mem::take(config))?;
-                }
-                Ok(Data::Vector(node))
-            })?;
-        }
-        Ok(Data::Vector(status))
-    }
-
-    pub(super) fn node_config_to_current(self, config: Data) -> Result<Data, LayoutError> {
-        let config = elements(config)?;
-        let fields = self.node_config();
-        if config.len() < fields.len() {
-            return Err(LayoutError::TooShort {
-                elements: config.len(),
-                expected: fields.len(),
-                layout: self,
-            });
-        }
-        let mut current = vec![Data::None; CURRENT.len()];
-        for (field, value) in fields.iter().zip(config) {
-            if let Some(place) = field.current().and_then(|index| current.get_mut(index)) {
-                *place = value;
-            }
-        }
-        if let Some(Data::Table(cluster)) = current.last_mut() {
-            *cluster = convert_values(std::mem::take(cluster), |endpoint| {
-                self.endpoint_to_current(endpoint)
-            })?;
-        }
-        Ok(Data::Vector(current))
-    }
-
-    /// Before Zeek 7.0 the Supervisor keeps only the number of a port and says `tcp` for all of them, so that
-    /// `0/unknown` comes back as `0/tcp`.
-    fn endpoint_to_current(self, endpoint: Data) -> Result<Data, LayoutError> {
-        let mut fields = elements(endpoint)?;
-        fields.truncate(self.endpoint_len());
+    /// A response in the layout of the Supervisor that gives it.
+    ///
+    /// # Errors
+    ///
+    /// If a field is set that the layout does not have.
+    pub fn response_from_current(self, mut event: Event) -> Result<Event, LayoutError> {
+        // Before Zeek 7.0 the Supervisor keeps the number of a port only, and reports all of them as TCP.
         if self < Self::V7_0
-            && let Some(Data::Port(port)) = fields.get_mut(ENDPOINT_PORT)
-            && port.number == 0
+            && let Ok(SupervisorResponse::Status { reqid, mut result }) = event.parse()
         {
-            port.protocol = Protocol::Unknown;
+            let configs = result.nodes.values_mut().map(|node| &mut node.node);
+            for endpoint in configs.flat_map(|config| config.cluster.values_mut()) {
+                endpoint.p.protocol = Protocol::Tcp;
+            }
+            let response = Event::of(&SupervisorResponse::Status { reqid, result });
+            event.args = response.map_err(|source| self.fault(source))?.args;
         }
-        Ok(Data::Vector(fields))
+        self.request(event)
+    }
+
+    /// Events that the Supervisor's API does not have stay as they are.
+    fn convert(
+        self,
+        mut event: Event,
+        convert: impl FnOnce(
+            &mut Conversion<'_>,
+            Vec<Data>,
+        ) -> Result<(Vec<Data>, Option<&'static str>), DataError>,
+    ) -> Result<Event, LayoutError> {
+        let Some(found) = self.table().event(&event.name) else {
+            return Ok(event);
+        };
+        let mut conversion = Conversion::new(found, &|_| Data::None);
+        let (args, lost) = convert(&mut conversion, event.args).map_err(|source| self.fault(source))?;
+        if let Some(field) = lost {
+            return Err(LayoutError::NotExpressible { field, layout: self });
+        }
+        event.args = args;
+        Ok(event)
+    }
+
+    const fn fault(self, source: DataError) -> LayoutError {
+        LayoutError::Record { source, layout: self }
     }
 }
 
@@ -397,28 +261,20 @@ impl FromStr for SupervisorLayout {
 pub struct LayoutParseError;
 
 /// A value cannot be brought from one layout into another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// No Zeek that is known has such a record.
-    #[error("a NodeConfig of {elements} elements in this order is of no known Zeek")]
-    Unknown {
-        /// How many it has.
-        elements: usize,
-    },
-    /// The record ends too early.
-    #[error("expected a NodeConfig of {expected} elements as in Zeek {layout}, found {elements}")]
-    TooShort {
-        /// How many it has.
-        elements: usize,
-        /// How many it should have.
-        expected: usize,
-        /// In which layout.
+    /// No Zeek that is known has such records.
+    #[error("the records of a Supervisor's nodes are in the layout of no known Zeek")]
+    Unknown,
+    /// A record is not in the layout.
+    #[error("{source} (in the layout of Zeek {layout})")]
+    Record {
+        /// What is wrong where.
+        source: DataError,
+        /// The layout.
         layout: SupervisorLayout,
     },
-    /// Something else stands where a record is expected.
-    #[error("expected a record, found {0}")]
-    NotARecord(Kind),
     /// A field is set that Zeeks with this layout do not have.
     #[error("the Supervisor is of Zeek {layout}, which has no {field}")]
     NotExpressible {
@@ -427,53 +283,4 @@ pub enum LayoutError {
         /// The layout.
         layout: SupervisorLayout,
     },
-}
-
-/// The `NodeConfig` records of a status response.
-fn for_each_node(
-    args: &[Data],
-    mut visit: impl FnMut(&[Data]) -> Result<(), LayoutError>,
-) -> Result<(), LayoutError> {
-    let Some(Data::Vector(status)) = args.get(1) else {
-        return Ok(());
-    };
-    let Some(Data::Table(nodes)) = status.first() else {
-        return Ok(());
-    };
-    for (_, node) in nodes {
-        if let Data::Vector(node) = node
-            && let Some(Data::Vector(config)) = node.first()
-        {
-            visit(config)?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn elements(record: Data) -> Result<Vec<Data>, LayoutError> {
-    match record {
-        Data::Vector(elements) => Ok(elements),
-        other => Err(LayoutError::NotARecord(other.kind())),
-    }
-}
-
-/// The same keys with other values.
-pub(super) fn convert_values(
-    table: Table,
-    convert: impl Fn(Data) -> Result<Data, LayoutError>,
-) -> Result<Table, LayoutError> {
-    let entries: Result<Vec<_>, _> = table
-        .into_iter()
-        .map(|(key, value)| Ok((key, convert(value)?)))
-        .collect();
-    Ok(Table::try_from(entries?).expect("the keys are those of a table"))
-}
-
-fn is_empty(value: &Data) -> bool {
-    match value {
-        Data::None => true,
-        Data::Vector(elements) => elements.is_empty(),
-        Data::Table(table) => table.is_empty(),
-        _ => false,
-    }
 }

@@ -10,7 +10,6 @@
 
 mod layout;
 mod records;
-mod supervisor_side;
 
 #[cfg(test)]
 mod tests;

@@ -1,231 +1,7 @@
-//! Zeek's names for what stands in an event, and the places where two events differ, by these names.
-//!
-//! On the wire a record is a list. Which list is which record follows from the event; where releases of Zeek have
-//! different records under one name, from the list itself.
+//! The places where two events differ, by Zeek's names for them.
 
-use broker_codec::{
-    Data,
-    data::{Kind, ZeekString},
-};
-
-/// How the values within a value are called.
-#[derive(Clone, Copy)]
-enum Shape {
-    /// They have no names.
-    Value,
-    /// A vector or set.
-    List(&'static Shape),
-    /// A vector whose order in Zeek is that of a hash table.
-    Bag(&'static Shape),
-    /// A table; the values' shape.
-    Table(&'static Shape),
-    /// A record, or a record whose fields depend on its values.
-    Record(fn(&[Data]) -> &'static [Field]),
-}
-
-/// A name and a shape.
-type Field = (&'static str, &'static Shape);
-
-const VALUE: Shape = Shape::Value;
-const VALUES: Shape = Shape::List(&VALUE);
-
-const INSTANCE: Shape = Shape::Record(|_| &[("name", &VALUE), ("host", &VALUE), ("listen_port", &VALUE)]);
-const OPTION: Shape = Shape::Record(|_| &[("name", &VALUE), ("value", &VALUE)]);
-const NODE: Shape = Shape::Record(node_fields);
-const CONFIGURATION: Shape = Shape::Record(|_| {
-    &[
-        ("id", &VALUE),
-        ("instances", &Shape::List(&INSTANCE)),
-        ("nodes", &Shape::List(&NODE)),
-    ]
-});
-const NODE_STATUS: Shape = Shape::Record(|_| {
-    &[
-        ("node", &VALUE),
-        ("state", &VALUE),
-        ("mgmt_role", &VALUE),
-        ("cluster_role", &VALUE),
-        ("pid", &VALUE),
-        ("p", &VALUE),
-        ("metrics_port", &VALUE),
-    ]
-});
-const NODE_OUTPUTS: Shape = Shape::Record(|_| &[("stdout", &VALUE), ("stderr", &VALUE)]);
-const CLUSTER_ENDPOINT: Shape = Shape::Record(|_| {
-    &[
-        ("role", &VALUE),
-        ("host", &VALUE),
-        ("p", &VALUE),
-        ("interface", &VALUE),
-        ("pcap_file", &VALUE),
-        ("metrics_port", &VALUE),
-    ]
-});
-const NODE_CONFIG: Shape = Shape::Record(node_config_fields);
-const SUPERVISED_NODE: Shape = Shape::Record(|_| &[("node", &NODE_CONFIG), ("pid", &VALUE)]);
-const SUPERVISOR_STATUS: Shape = Shape::Record(|_| &[("nodes", &Shape::Table(&SUPERVISED_NODE))]);
-
-/// `Management::Result` with data of a shape, in the order of Zeek 5.0 and in the older one.
-macro_rules! result {
-    ($name:ident, $data:expr) => {
-        const $name: Shape = Shape::Record(|fields| match fields.get(1) {
-            Some(Data::String(_)) => &[
-                ("reqid", &VALUE),
-                ("instance", &VALUE),
-                ("success", &VALUE),
-                ("data", &$data),
-                ("error", &VALUE),
-                ("node", &VALUE),
-            ],
-            _ => &[
-                ("reqid", &VALUE),
-                ("success", &VALUE),
-                ("instance", &VALUE),
-                ("data", &$data),
-                ("error", &VALUE),
-                ("node", &VALUE),
-            ],
-        });
-    };
-}
-
-result!(RESULT, VALUE);
-result!(RESULT_INSTANCES, Shape::List(&INSTANCE));
-result!(RESULT_CONFIGURATION, CONFIGURATION);
-result!(RESULT_NODES, Shape::Bag(&NODE_STATUS));
-result!(RESULT_OUTPUTS, NODE_OUTPUTS);
-const RESULTS: Shape = Shape::Bag(&RESULT);
-const RESULTS_NODES: Shape = Shape::Bag(&RESULT_NODES);
-const RESULTS_OUTPUTS: Shape = Shape::Bag(&RESULT_OUTPUTS);
-const ORDERED_RESULTS: Shape = Shape::List(&RESULT);
-
-/// `Management::Node`, and the one of Zeek 4.1 and 4.2, whose port comes before its role.
-fn node_fields(fields: &[Data]) -> &'static [Field] {
-    match fields.get(2).map(Data::kind) {
-        Some(Kind::Port) => &[
-            ("name", &VALUE),
-            ("instance", &VALUE),
-            ("p", &VALUE),
-            ("role", &VALUE),
-            ("state", &VALUE),
-            ("scripts", &VALUES),
-            ("options", &Shape::List(&OPTION)),
-            ("interface", &VALUE),
-            ("cpu_affinity", &VALUE),
-            ("env", &Shape::Table(&VALUE)),
-        ],
-        _ => &[
-            ("name", &VALUE),
-            ("instance", &VALUE),
-            ("role", &VALUE),
-            ("state", &VALUE),
-            ("p", &VALUE),
-            ("scripts", &VALUES),
-            ("options", &Shape::List(&OPTION)),
-            ("interface", &VALUE),
-            ("cpu_affinity", &VALUE),
-            ("env", &Shape::Table(&VALUE)),
-            ("metrics_port", &VALUE),
-        ],
-    }
-}
-
-/// `Supervisor::NodeConfig` of Zeek 7.0, and that of 6.0, which are those that were recorded.
-fn node_config_fields(fields: &[Data]) -> &'static [Field] {
-    match fields.len() {
-        12 => &[
-            ("name", &VALUE),
-            ("interface", &VALUE),
-            ("pcap_file", &VALUE),
-            ("directory", &VALUE),
-            ("stdout_file", &VALUE),
-            ("stderr_file", &VALUE),
-            ("bare_mode", &VALUE),
-            ("addl_base_scripts", &VALUES),
-            ("addl_user_scripts", &VALUES),
-            ("env", &Shape::Table(&VALUE)),
-            ("cpu_affinity", &VALUE),
-            ("cluster", &Shape::Table(&CLUSTER_ENDPOINT)),
-        ],
-        13 => &[
-            ("name", &VALUE),
-            ("interface", &VALUE),
-            ("pcap_file", &VALUE),
-            ("directory", &VALUE),
-            ("stdout_file", &VALUE),
-            ("stderr_file", &VALUE),
-            ("bare_mode", &VALUE),
-            ("addl_base_scripts", &VALUES),
-            ("addl_user_scripts", &VALUES),
-            ("scripts", &VALUES),
-            ("env", &Shape::Table(&VALUE)),
-            ("cpu_affinity", &VALUE),
-            ("cluster", &Shape::Table(&CLUSTER_ENDPOINT)),
-        ],
-        _ => &[("name", &VALUE)],
-    }
-}
-
-const REQID: Field = ("reqid", &VALUE);
-
-/// The arguments of the events of an API by the verb, whatever the module is called in which release.
-fn arguments(event: &ZeekString) -> &'static [Field] {
-    let name = event.to_string();
-    let mut parts = name.rsplit("::");
-    let verb = parts.next().unwrap_or_default();
-    let of_agent = name.contains("Agent::");
-    match (of_agent, verb) {
-        _ if name.starts_with("SupervisorControl::") => supervisor(verb),
-        (_, "get_instances_response") => &[REQID, ("result", &RESULT_INSTANCES)],
-        (false, "stage_configuration_request") | (_, "set_configuration_request") => {
-            &[REQID, ("config", &CONFIGURATION)]
-        }
-        (false, "stage_configuration_response") => &[REQID, ("results", &ORDERED_RESULTS)],
-        (false, "set_configuration_response" | "restart_response" | "get_id_value_response")
-        | (true, "restart_response" | "node_dispatch_response") => &[REQID, ("results", &RESULTS)],
-        (true, "set_configuration_response") => &[REQID, ("result", &RESULT)],
-        (false, "get_configuration_request") => &[REQID, ("deployed", &VALUE)],
-        (false, "get_configuration_response") => &[REQID, ("result", &RESULT_CONFIGURATION)],
-        (true, "deploy_request") => &[REQID, ("config", &CONFIGURATION), ("force", &VALUE)],
-        (_, "deploy_response") => &[REQID, ("results", &RESULTS_OUTPUTS)],
-        (false, "get_nodes_response") => &[REQID, ("results", &RESULTS_NODES)],
-        (true, "get_nodes_response") => &[REQID, ("result", &RESULT_NODES)],
-        (false, "get_id_value_request") => &[REQID, ("id", &VALUE), ("nodes", &VALUES)],
-        (_, "restart_request") => &[REQID, ("nodes", &VALUES)],
-        (_, "node_dispatch_request") => &[REQID, ("action", &VALUES), ("nodes", &VALUES)],
-        (_, "test_timeout_request") => &[REQID, ("with_state", &VALUE)],
-        (true, "notify_agent_hello") => &[
-            ("instance", &VALUE),
-            ("id", &VALUE),
-            ("connecting", &VALUE),
-            ("api_version", &VALUE),
-        ],
-        (true, "notify_change") => &[
-            ("instance", &VALUE),
-            ("n", &NODE),
-            ("old", &VALUE),
-            ("new", &VALUE),
-        ],
-        (true, "notify_error" | "notify_log") => &[("instance", &VALUE), ("msg", &VALUE), ("node", &VALUE)],
-        (_, "notify_node_hello") => &[("node", &VALUE)],
-        (_, "notify_node_exit") => &[("node", &VALUE), ("outputs", &NODE_OUTPUTS)],
-        (_, verb) if verb.ends_with("_response") => &[REQID, ("result", &RESULT)],
-        (_, verb) if verb.ends_with("_request") => &[REQID],
-        _ => &[],
-    }
-}
-
-fn supervisor(verb: &str) -> &'static [Field] {
-    match verb {
-        "create_request" => &[REQID, ("node", &NODE_CONFIG)],
-        "status_request" | "restart_request" | "destroy_request" | "stop_request" => {
-            &[REQID, ("node", &VALUE)]
-        }
-        "status_response" => &[REQID, ("result", &SUPERVISOR_STATUS)],
-        "node_status" => &[("node", &VALUE), ("pid", &VALUE)],
-        _ => &[REQID, ("result", &VALUE)],
-    }
-}
+use broker_codec::{Data, data::Kind, zeek::Event};
+use mgmt_api::schema::{Field, Layout, Type};
 
 /// A place where two values differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,23 +16,18 @@ pub(super) struct Mismatch {
 
 /// Where the arguments of an event differ. Of what has no order in Zeek the order does not count: nothing is returned if
 /// only that differs.
-pub(super) fn mismatches(event: &ZeekString, expected: &[Data], got: &[Data]) -> Vec<Mismatch> {
-    let mut comparison = Comparison {
-        path: String::new(),
-        found: Vec::new(),
-    };
-    comparison.fields(arguments(event), expected, got);
+pub(super) fn mismatches(expected: &Event, got: &[Data]) -> Vec<Mismatch> {
+    let layout = Layout::of(expected);
+    let mut comparison = Comparison::new(layout);
+    comparison.fields(layout.args(), &expected.args, got);
     comparison.found
 }
 
 /// Where two stored configurations differ.
 pub(super) fn stored_mismatches(expected: Option<&Data>, got: Option<&Data>) -> Vec<Mismatch> {
-    let mut comparison = Comparison {
-        path: String::new(),
-        found: Vec::new(),
-    };
+    let mut comparison = Comparison::new(Layout::MODEL);
     if expected.is_some() || got.is_some() {
-        comparison.pair(&CONFIGURATION, expected, got);
+        comparison.pair(Type::Record("Configuration"), expected, got);
     }
     comparison.found
 }
@@ -283,11 +54,20 @@ pub(super) fn without_indices(path: &str) -> String {
 }
 
 struct Comparison {
+    layout: Layout,
     path: String,
     found: Vec<Mismatch>,
 }
 
 impl Comparison {
+    const fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            path: String::new(),
+            found: Vec::new(),
+        }
+    }
+
     fn at(&mut self, part: &str, inside: impl FnOnce(&mut Self)) {
         let length = self.path.len();
         if !self.path.is_empty() && !part.starts_with('[') {
@@ -306,49 +86,41 @@ impl Comparison {
         });
     }
 
-    fn pair(&mut self, shape: &Shape, expected: Option<&Data>, got: Option<&Data>) {
+    fn pair(&mut self, of: Type, expected: Option<&Data>, got: Option<&Data>) {
         match (expected, got) {
-            (Some(expected), Some(got)) => self.value(shape, expected, got),
+            (Some(expected), Some(got)) => self.value(of, expected, got),
             (expected, got) => self.differ(expected, got),
         }
     }
 
-    fn value(&mut self, shape: &Shape, expected: &Data, got: &Data) {
+    fn value(&mut self, of: Type, expected: &Data, got: &Data) {
         if expected == got {
             return;
         }
-        match (shape, expected, got) {
-            (Shape::Record(fields), Data::Vector(expected), Data::Vector(got)) => {
-                self.fields(fields(expected), expected, got);
+        let of = if of == Type::Any { self.layout.data() } else { of };
+        match (of, expected, got) {
+            (Type::Record(name), Data::Vector(expected), Data::Vector(got)) => {
+                // Later releases have more at the end.
+                let mut fields = self.layout.fields(name);
+                fields.extend(Layout::MODEL.fields(name).into_iter().skip(fields.len()));
+                self.fields(&fields, expected, got);
             }
-            (Shape::Bag(inner), Data::Vector(expected), Data::Vector(got)) => {
-                self.bag(inner, expected, got);
+            (Type::Only(of) | Type::Bare(of), expected, got) => self.value(*of, expected, got),
+            (Type::Bag(of), Data::Vector(expected), Data::Vector(got)) => self.bag(*of, expected, got),
+            (of, Data::Vector(expected), Data::Vector(got)) => self.list(within(of), expected, got),
+            (of, Data::Set(expected), Data::Set(got)) => {
+                self.list(within(of), expected.as_slice(), got.as_slice());
             }
-            (Shape::List(inner), Data::Vector(expected), Data::Vector(got)) => {
-                self.list(inner, expected, got);
-            }
-            (Shape::Value, Data::Vector(expected), Data::Vector(got)) => self.list(&VALUE, expected, got),
-            (Shape::List(inner), Data::Set(expected), Data::Set(got)) => {
-                self.list(inner, expected.as_slice(), got.as_slice());
-            }
-            (Shape::Value, Data::Set(expected), Data::Set(got)) => {
-                self.list(&VALUE, expected.as_slice(), got.as_slice());
-            }
-            (Shape::Table(_) | Shape::Value, Data::Table(expected_entries), Data::Table(got_entries)) => {
-                let inner = match shape {
-                    Shape::Table(inner) => inner,
-                    _ => &VALUE,
-                };
+            (of, Data::Table(expected_entries), Data::Table(got_entries)) => {
+                let of = within(of);
                 for (key, value) in expected_entries {
                     self.at(&format!("[{key}]"), |inside| {
-                        inside.pair(inner, Some(value), got_entries.get(key));
+                        inside.pair(of, Some(value), got_entries.get(key));
                     });
                 }
                 for (key, value) in got_entries {
                     if expected_entries.get(key).is_none() {
-                        self.at(&format!("[{key}]"), |inside| {
-                            inside.pair(inner, None, Some(value));
-                        });
+                        self.at(&format!("[{key}]"), |inside| inside.pair(of, None, Some(value)));
                     }
                 }
             }
@@ -360,24 +132,24 @@ impl Comparison {
         for index in 0..expected.len().max(got.len()) {
             let (expected, got) = (expected.get(index), got.get(index));
             match fields.get(index) {
-                Some((name, shape)) => self.at(name, |inside| inside.pair(shape, expected, got)),
+                Some(field) => self.at(field.name, |inside| inside.pair(field.of, expected, got)),
                 None => self.at(&format!("[{index}]"), |inside| {
-                    inside.pair(&VALUE, expected, got);
+                    inside.pair(UNNAMED, expected, got);
                 }),
             }
         }
     }
 
-    fn list(&mut self, inner: &Shape, expected: &[Data], got: &[Data]) {
+    fn list(&mut self, of: Type, expected: &[Data], got: &[Data]) {
         for index in 0..expected.len().max(got.len()) {
             self.at(&format!("[{index}]"), |inside| {
-                inside.pair(inner, expected.get(index), got.get(index));
+                inside.pair(of, expected.get(index), got.get(index));
             });
         }
     }
 
     /// Pairs what is alike, then what differs least in order. The indices are those of what was expected.
-    fn bag(&mut self, inner: &Shape, expected: &[Data], got: &[Data]) {
+    fn bag(&mut self, of: Type, expected: &[Data], got: &[Data]) {
         let mut left: Vec<&Data> = got.iter().collect();
         let mut unpaired: Vec<(usize, &Data)> = Vec::new();
         for (index, element) in expected.iter().enumerate() {
@@ -392,29 +164,37 @@ impl Comparison {
             let nearest = left
                 .iter()
                 .enumerate()
-                .map(|(position, other)| (probe(inner, element, other), position))
+                .map(|(position, other)| (self.probe(of, element, other), position))
                 .min();
             let other = nearest.map(|(_, position)| left.remove(position));
             self.at(&format!("[{index}]"), |inside| {
-                inside.pair(inner, Some(element), other);
+                inside.pair(of, Some(element), other);
             });
         }
         for (index, element) in left.into_iter().enumerate() {
             self.at(&format!("[{}]", expected.len() + index), |inside| {
-                inside.pair(inner, None, Some(element));
+                inside.pair(of, None, Some(element));
             });
         }
     }
+
+    /// In how many places two values differ.
+    fn probe(&self, of: Type, expected: &Data, got: &Data) -> usize {
+        let mut comparison = Self::new(self.layout);
+        comparison.value(of, expected, got);
+        comparison.found.len()
+    }
 }
 
-/// In how many places two values differ.
-fn probe(shape: &Shape, expected: &Data, got: &Data) -> usize {
-    let mut comparison = Comparison {
-        path: String::new(),
-        found: Vec::new(),
-    };
-    comparison.value(shape, expected, got);
-    comparison.found.len()
+/// What has no declaration.
+const UNNAMED: Type = Type::Plain(Kind::None);
+
+/// What a list or a table holds.
+const fn within(of: Type) -> Type {
+    match of {
+        Type::Vector(of) | Type::Set(of) | Type::Table(of) => *of,
+        _ => UNNAMED,
+    }
 }
 
 #[cfg(test)]
@@ -437,7 +217,12 @@ mod tests {
     }
 
     fn paths(event: &str, expected: &[Data], got: &[Data]) -> Vec<String> {
-        let found = mismatches(&event.into(), expected, got);
+        let event = Event {
+            name: event.into(),
+            args: expected.to_vec(),
+            metadata: None,
+        };
+        let found = mismatches(&event, got);
         found.into_iter().map(|mismatch| mismatch.path).collect()
     }
 

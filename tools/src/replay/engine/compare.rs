@@ -68,9 +68,7 @@ impl Engine<'_> {
         }
         let alike = sent.bytes == recorded.bytes;
         if !alike {
-            for Mismatch { path, expected, got } in
-                mismatches(&recorded.event.name, &recorded.event.args, &sent.event.args)
-            {
+            for Mismatch { path, expected, got } in mismatches(&recorded.event, &sent.event.args) {
                 let in_words = |data: Option<Data>| {
                     data.map_or_else(|| "nothing".into(), |data| Value(&data).to_string())
                 };

@@ -138,7 +138,7 @@ fn states_are_shown_as_the_seed_api_sees_them() {
         enum_value("Management::NONE"),
         enum_value("Supervisor::WORKER"),
         Data::Integer(1),
-        Data::Port(crate::dialect::shape::NO_PORT),
+        Data::Port(crate::schema::NO_PORT),
     ]);
     assert_eq!(result[3], list([status]));
 }

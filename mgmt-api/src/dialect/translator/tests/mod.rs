@@ -42,7 +42,7 @@ fn event(name: &str, args: impl Into<Vec<Data>>) -> Event {
 }
 
 fn enum_value(name: &str) -> Data {
-    crate::dialect::shape::enum_value(name)
+    Data::EnumValue(broker_codec::data::EnumValue(name.into()))
 }
 
 fn of<T: serde::Serialize>(value: &T) -> Event {
@@ -141,7 +141,7 @@ fn old_config() -> Data {
     let node = list([
         text("w"),
         text("a"),
-        Data::Port(crate::dialect::shape::NO_PORT),
+        Data::Port(crate::schema::NO_PORT),
         enum_value("Supervisor::WORKER"),
         enum_value("ClusterController::Types::Running"),
         Data::None,

@@ -1,0 +1,385 @@
+//! What the events and records of each API hold, by the names of their arguments and fields, as plain data. Translation, detection, the
+//! Supervisor's layouts and the names in `replay` come from it.
+//!
+//! [`model`] declares each record and its fields once. A [`Table`] says for one API in which order it has which of them, and which events it
+//! has; what it does not say is as in the table before it.
+
+mod convert;
+pub(crate) mod model;
+
+use broker_codec::{Data, data::Kind, zeek::Event as ZeekEvent};
+
+use crate::{Dialect, NodeStatus, SupervisorLayout};
+pub(crate) use convert::{Conversion, NO_PORT};
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Neither more nor less than its kind.
+    Plain(Kind),
+    /// Zeek's `any`: what it holds depends on the event.
+    Any,
+    /// An `int`, which some send as `count`.
+    Int,
+    /// An enum of this name.
+    Enum(&'static str),
+    /// A record of this name.
+    Record(&'static str),
+    /// A vector of these.
+    Vector(&'static Self),
+    /// A vector of these whose order in Zeek is that of a hash table.
+    Bag(&'static Self),
+    /// A set of these.
+    Set(&'static Self),
+    /// A table with these as values.
+    Table(&'static Self),
+    /// A string that is not optional here: empty where the model has none.
+    TextOrEmpty,
+    /// A port that is not optional here: `0/unknown` where the model has none.
+    PortOrZero,
+    /// A port that is none in the model if its number is 0.
+    PortNotZero,
+    /// A port of a Supervisor that keeps numbers only, and says `0/tcp` for `0/unknown`.
+    PortByNumber,
+    /// A vector that the model lacks: written empty, not read.
+    Unused,
+    /// One of these, for which the model has a vector.
+    Only(&'static Self),
+    /// These without the result around them that the model has.
+    Bare(&'static Self),
+}
+
+/// A field of a record or an argument of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub of: Type,
+    /// The model's name for it.
+    model: &'static str,
+    /// Whether `none` may stand for it: it is `&optional`, or has a `&default`.
+    optional: bool,
+}
+
+/// A field that must be there.
+pub(crate) const fn must(name: &'static str, of: Type) -> Field {
+    Field {
+        name,
+        of,
+        model: name,
+        optional: false,
+    }
+}
+
+/// A field that is `&optional` or has a `&default`.
+pub(crate) const fn may(name: &'static str, of: Type) -> Field {
+    Field {
+        optional: true,
+        ..must(name, of)
+    }
+}
+
+impl Field {
+    /// The same where the model has another name for it.
+    pub(crate) const fn for_model(self, model: &'static str) -> Self {
+        Self { model, ..self }
+    }
+}
+
+/// Events of one module with the same arguments.
+#[derive(Debug)]
+pub(crate) struct Event {
+    /// The model's name of the module.
+    module: &'static str,
+    /// The rest of their names, separated by spaces.
+    verbs: &'static str,
+    /// The arguments in order.
+    args: &'static [Field],
+    /// What [`Type::Any`] holds.
+    data: Type,
+    /// The model's event, if it has another name.
+    model: Option<&'static str>,
+    /// Whether they never leave their process.
+    internal: bool,
+}
+
+pub(crate) const fn event(module: &'static str, verbs: &'static str, args: &'static [Field]) -> Event {
+    Event {
+        module,
+        verbs,
+        args,
+        data: Type::Any,
+        model: None,
+        internal: false,
+    }
+}
+
+impl Event {
+    /// The same with results about this.
+    pub(crate) const fn with_data(self, data: Type) -> Self {
+        Self { data, ..self }
+    }
+
+    /// The same, which the model calls this.
+    pub(crate) const fn for_model(self, verb: &'static str) -> Self {
+        Self {
+            model: Some(verb),
+            ..self
+        }
+    }
+
+    /// The same, which are nobody else's business.
+    pub(crate) const fn internal(self) -> Self {
+        Self {
+            internal: true,
+            ..self
+        }
+    }
+}
+
+/// One API: what it changes in that of the table before it. Only events, records and fields are inherited.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// The table before it.
+    pub(crate) before: Option<&'static Self>,
+    /// The model's modules with other names, and these.
+    pub(crate) modules: &'static [(&'static str, &'static str)],
+    /// Enums with other names of values: these, and the model's. The first that fits counts.
+    pub(crate) enums: &'static [(&'static str, &'static [(&'static str, &'static str)])],
+    /// Records, and their fields in order.
+    pub(crate) records: &'static [(&'static str, &'static str)],
+    /// Fields of records that are not as the model declares them.
+    pub(crate) fields: &'static [(&'static str, Field)],
+    /// The events.
+    pub(crate) events: &'static [Event],
+    /// What is different in a node's status when it is written.
+    pub(crate) status: Option<fn(&mut NodeStatus)>,
+}
+
+/// A table that says nothing.
+pub(crate) const SAME: Table = Table {
+    before: None,
+    modules: &[],
+    enums: &[],
+    records: &[],
+    fields: &[],
+    events: &[],
+    status: None,
+};
+
+/// An event of an API.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    table: &'static Table,
+    event: &'static Event,
+    verb: &'static str,
+}
+
+impl Table {
+    fn chain(&'static self) -> impl Iterator<Item = &'static Self> {
+        std::iter::successors(Some(self), |table| table.before)
+    }
+
+    /// The events, those that a later table replaces left out.
+    pub(crate) fn events(&'static self) -> impl Iterator<Item = Found> {
+        let all = move || {
+            let events = self.chain().flat_map(|table| table.events);
+            events.flat_map(move |event| {
+                event.verbs.split(' ').map(move |verb| Found {
+                    table: self,
+                    event,
+                    verb,
+                })
+            })
+        };
+        all().enumerate().filter_map(move |(index, found)| {
+            let same = |other: &Found| other.verb == found.verb && other.event.module == found.event.module;
+            (!all().take(index).any(|other| same(&other))).then_some(found)
+        })
+    }
+
+    /// The event of this name.
+    pub(crate) fn event(&'static self, name: &[u8]) -> Option<Found> {
+        let (module, verb) = str::from_utf8(name).ok()?.rsplit_once("::")?;
+        let event = self.chain().flat_map(|table| table.events).find(|event| {
+            self.module(event.module) == module && event.verbs.split(' ').any(|known| known == verb)
+        })?;
+        let verb = event.verbs.split(' ').find(|known| *known == verb)?;
+        Some(Found {
+            table: self,
+            event,
+            verb,
+        })
+    }
+
+    /// The event that stands for the model's of this name.
+    pub(crate) fn counterpart(&'static self, name: &[u8]) -> Option<Found> {
+        let (module, verb) = str::from_utf8(name).ok()?.rsplit_once("::")?;
+        self.events()
+            .find(|found| found.event.module == module && found.model_verb() == Some(verb))
+    }
+
+    fn module(&self, model: &'static str) -> &'static str {
+        let renamed = self.modules.iter().find(|(known, _)| *known == model);
+        renamed.map_or(model, |(_, here)| here)
+    }
+
+    /// The fields of a record, in order.
+    fn fields(&'static self, record: &str) -> Vec<Field> {
+        let declared = model::record(record);
+        let order = self.chain().flat_map(|table| table.records);
+        let Some((_, order)) = order.into_iter().find(|(name, _)| *name == record) else {
+            return declared
+                .iter()
+                .map(|field| self.field(record, field.name))
+                .collect();
+        };
+        order.split(' ').map(|name| self.field(record, name)).collect()
+    }
+
+    fn field(&'static self, record: &str, name: &'static str) -> Field {
+        let mut own = self.chain().flat_map(|table| table.fields);
+        let own = own.find(|(of, field)| *of == record && field.name == name);
+        let declared = || model::record(record).iter().find(|field| field.name == name);
+        let field = own.map(|(_, field)| field).or_else(declared);
+        field.copied().unwrap_or(may(name, Type::Any))
+    }
+
+    fn names(&self, of: &str) -> Option<&'static [(&'static str, &'static str)]> {
+        let names = self.enums.iter().find(|(name, _)| *name == of);
+        names.map(|(_, names)| *names)
+    }
+}
+
+impl Found {
+    /// Its name, fully qualified.
+    pub(crate) fn name(&self) -> String {
+        format!("{}::{}", self.table.module(self.event.module), self.verb)
+    }
+
+    fn model_verb(&self) -> Option<&'static str> {
+        (!self.event.internal).then_some(self.event.model.unwrap_or(self.verb))
+    }
+
+    /// The name of the model's event, if it has one.
+    pub(crate) fn model_name(&self) -> Option<String> {
+        Some(format!("{}::{}", self.event.module, self.model_verb()?))
+    }
+
+    /// The arguments of the model's event.
+    fn model_args(&self) -> &'static [Field] {
+        let model = self
+            .model_name()
+            .and_then(|name| model::MODEL.event(name.as_bytes()));
+        model.map_or(self.event.args, |model| model.event.args)
+    }
+
+    /// Whether it can have these arguments. Of a list only the first element is looked at.
+    pub(crate) fn admits(&self, args: &[Data]) -> bool {
+        Conversion::new(*self, &|_| Data::None).admits(args)
+    }
+}
+
+/// How an event, or a record that is stored somewhere, is to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    table: &'static Table,
+    event: Option<&'static Event>,
+}
+
+impl Layout {
+    /// That of records of the model which stand for themselves.
+    pub const MODEL: Self = Self {
+        table: &model::MODEL,
+        event: None,
+    };
+
+    /// The latest that an event can have been written in; where it is in none, the latest that has an event of this name.
+    pub fn of(event: &ZeekEvent) -> Self {
+        let dialects = Dialect::ALL.into_iter().rev().map(Dialect::table);
+        let tables = dialects.chain(
+            SupervisorLayout::ALL
+                .into_iter()
+                .rev()
+                .map(SupervisorLayout::table),
+        );
+        let mut found = tables.filter_map(|table| table.event(&event.name));
+        let latest = found.next();
+        let admitting = latest
+            .into_iter()
+            .chain(found)
+            .find(|found| found.admits(&event.args));
+        admitting.or(latest).map_or(Self::MODEL, Self::from)
+    }
+
+    /// The arguments of the event, in order.
+    pub fn args(&self) -> &'static [Field] {
+        self.event.map_or(&[], |event| event.args)
+    }
+
+    /// What the event has where Zeek says `any`.
+    pub fn data(&self) -> Type {
+        self.event.map_or(Type::Any, |event| event.data)
+    }
+
+    /// The fields of a record, in order.
+    pub fn fields(&self, record: &str) -> Vec<Field> {
+        self.table.fields(record)
+    }
+
+    /// What an event holds, each part by its name: `config.nodes[0].name = worker`.
+    pub fn describe(&self, event: &ZeekEvent) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.describe_fields(self.args(), "", &event.args, &mut lines);
+        lines
+    }
+
+    /// Values beyond the last field are not shown: no reader looks at them.
+    fn describe_fields(&self, fields: &[Field], path: &str, values: &[Data], lines: &mut Vec<String>) {
+        for (field, value) in fields.iter().zip(values) {
+            let separator = if path.is_empty() { "" } else { "." };
+            self.describe_value(
+                field.of,
+                &format!("{path}{separator}{}", field.name),
+                value,
+                lines,
+            );
+        }
+    }
+
+    fn describe_value(&self, of: Type, path: &str, value: &Data, lines: &mut Vec<String>) {
+        let of = if of == Type::Any { self.data() } else { of };
+        let list: Option<(&Type, &[Data])> = match (&of, value) {
+            (Type::Record(name), Data::Vector(values)) => {
+                return self.describe_fields(&self.fields(name), path, values, lines);
+            }
+            (Type::Only(of) | Type::Bare(of), _) => return self.describe_value(**of, path, value, lines),
+            (Type::Vector(of) | Type::Bag(of), Data::Vector(elements)) => Some((of, elements)),
+            (Type::Set(of), Data::Set(elements)) => Some((of, elements.as_slice())),
+            _ => None,
+        };
+        match (list, value) {
+            (Some((of, elements)), _) if !elements.is_empty() => {
+                for (index, element) in elements.iter().enumerate() {
+                    self.describe_value(*of, &format!("{path}[{index}]"), element, lines);
+                }
+            }
+            // Whole and as it is.
+            (_, Data::String(value)) => lines.push(format!("{path} = {}", value.to_str_lossy())),
+            (_, value) => lines.push(format!("{path} = {value}")),
+        }
+    }
+}
+
+impl From<Found> for Layout {
+    fn from(found: Found) -> Self {
+        Self {
+            table: found.table,
+            event: Some(found.event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
