@@ -28,7 +28,7 @@ packages() {
     want libssl-dev "OpenSSL to link tests with" has_openssl
     want pkg-config "finds OpenSSL" has pkg-config
     want openssl "the other side in tests of TLS" has openssl
-    want python3 "zeek-client, and the check of golden vectors" has python3
+    want python3 "zeek-client" has python3
     want python3-venv "private environments for zeek-client" has_venv
     want python3-broker "Broker's own reader and writer of the store" has_debian_broker
     want strace "the test that the store is synced before the reply" has strace
@@ -45,9 +45,6 @@ format() { cargo fmt --all --check; }
 lints() { cargo clippy --workspace --all-targets "${FEATURES[@]}" --locked -- -D warnings; }
 
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps "${FEATURES[@]}" --locked; }
-
-# That they are what their script makes of the declarations in it and of the recordings.
-golden_vectors() { python3 scripts/golden-dialects.py --check; }
 
 # What the tests start: each built alone, as operators build it, with the features of dependencies that tests do not add to.
 programs() {
@@ -81,7 +78,6 @@ case "${1:-}" in
         step "cargo fmt" format
         step "cargo clippy" lints
         step "cargo doc" documentation
-        step "golden vectors" golden_vectors
         step "cargo build" programs
         step "cargo test" tests
         print_summary

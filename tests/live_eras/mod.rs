@@ -1,7 +1,8 @@
 //! With an installed Zeek and the framework's scripts of earlier ages: their agents under our controller, and their controllers over our
 //! agent, with real cluster nodes.
 //!
-//! `MGMT_ERA_SCRIPTS` names a directory with a directory for each age, `4.1`, `4.2` (the releases) and `B` (Zeek's commit 54aaf3a623). Each holds
+//! `MGMT_ERA_SCRIPTS` names a directory with a directory for each age, `4.1`, `4.2` (the releases), `A` and `B` (Zeek's commits 9efc214d42 and
+//! 54aaf3a623). `MGMT_ERA` is one of them where the others are not wanted. Each holds
 //! `policy/frameworks/cluster` or `policy/frameworks/management` of that age, with three changes so that Zeek 9.0 can run them: in
 //! `boot.zeek`, `$scripts` is `$addl_base_scripts`, and in `agent/main.zeek`, `nc$scripts` is `nc$addl_user_scripts`; `boot.zeek` and `main.zeek` load
 //! `policy/frameworks/cluster/backend/broker`; each `Broker::auto_publish(T, E)` is a handler of E that publishes on T unless
@@ -46,7 +47,11 @@ fn with_eras(test: impl Fn(&Path, &Path, Era)) {
         let Some(scripts) = env::var_os("MGMT_ERA_SCRIPTS").map(PathBuf::from) else {
             return pending("MGMT_ERA_SCRIPTS does not say where the scripts of earlier ages are");
         };
+        let wanted = env::var("MGMT_ERA").ok();
         for era in ERAS {
+            if wanted.as_ref().is_some_and(|wanted| *wanted != era.name) {
+                continue;
+            }
             let scripts = scripts.join(era.name);
             assert!(scripts.is_dir(), "{} is no directory", scripts.display());
             test(prefix, &scripts, era);
@@ -64,6 +69,7 @@ fn agents_of_earlier_ages_deploy_report_and_recover_under_our_controller() {
             "--client-api",
             era.api.unwrap_or(era.name),
         ];
+        let arguments = [&arguments[..], &era.agent_api()].concat();
         let mut controller = Controller::start(&arguments);
         let address = controller.websocket();
         let further = connecting(era, controller.broker());
@@ -134,6 +140,7 @@ fn a_restarted_agent_of_an_earlier_age_has_its_nodes_again_each_time() {
             "controller",
             "Management::Controller::auto_assign_metrics_ports=F",
         ];
+        let arguments = [&arguments[..], &era.agent_api()].concat();
         let mut controller = Controller::start(&arguments);
         let address = controller.websocket();
         let further = connecting(era, controller.broker());
@@ -182,7 +189,7 @@ fn controllers_of_earlier_ages_deploy_report_and_recover_with_our_agent() {
             if era.lists_nodes {
                 // The agent, too.
                 old.ask_until(get_nodes, |answer| {
-                    answer.matches("Management::RUNNING").count() == 1 + running
+                    answer.matches("::RUNNING").count() == 1 + running
                 });
             }
         };

@@ -44,15 +44,17 @@ impl Nodes {
     /// For a client of the age: the request to set the configuration.
     pub(super) fn request(&self, era: Era, reqid: &str) -> String {
         let node = |name: &str, role: &str, port: u16| {
-            if era.lists_nodes {
-                format!(
-                    "[\"{name}\", \"{AGENT}\", Supervisor::{role}, Management::RUNNING, {port}/tcp, -, -, -, -, {{->}}]"
-                )
-            } else {
-                format!(
-                    "[\"{name}\", \"{AGENT}\", {port}/tcp, Supervisor::{role}, ClusterController::Types::Running, -, -, -, -, {{->}}]"
-                )
-            }
+            let values = [
+                ("NAME", name),
+                ("INSTANCE", AGENT),
+                ("ROLE", role),
+                ("PORT", &port.to_string()),
+            ];
+            values
+                .into_iter()
+                .fold(era.node.to_owned(), |node, (what, value)| {
+                    node.replace(what, value)
+                })
         };
         let [manager, worker] = self.names();
         format!(

@@ -33,6 +33,8 @@ pub(super) struct Era {
     /// Its agent, as our controller calls it.
     pub(super) release: &'static str,
     pub(super) lists_nodes: bool,
+    /// A node as its clients send it, with words in capitals for what differs.
+    pub(super) node: &'static str,
 }
 
 const CLUSTER_CONTROLLER: Era = Era {
@@ -44,13 +46,22 @@ const CLUSTER_CONTROLLER: Era = Era {
     api: None,
     release: "Zeek 4.1",
     lists_nodes: false,
+    node: "[\"NAME\", \"INSTANCE\", PORT/tcp, Supervisor::ROLE, ClusterController::Types::Running, -, -, -, -, {->}]",
 };
 
-pub(super) const ERAS: [Era; 3] = [
+pub(super) const ERAS: [Era; 4] = [
     CLUSTER_CONTROLLER,
     Era {
         name: "4.2",
         release: "Zeek 4.2",
+        ..CLUSTER_CONTROLLER
+    },
+    Era {
+        name: "A",
+        api: Some("pre-seed"),
+        release: "Zeek's commit 9efc214d42",
+        lists_nodes: true,
+        node: "[\"NAME\", \"INSTANCE\", Supervisor::ROLE, ClusterController::Types::RUNNING, PORT/tcp, -, -, -, -, {->}]",
         ..CLUSTER_CONTROLLER
     },
     Era {
@@ -62,8 +73,19 @@ pub(super) const ERAS: [Era; 3] = [
         api: Some("seed"),
         release: "Zeek's commit 54aaf3a623",
         lists_nodes: true,
+        node: "[\"NAME\", \"INSTANCE\", Supervisor::ROLE, Management::RUNNING, PORT/tcp, -, -, -, -, {->}]",
     },
 ];
+
+impl Era {
+    /// What our controller must be told of its agents: those of A say hello as agents of 4.2 do.
+    pub(super) fn agent_api(self) -> Vec<&'static str> {
+        match (self.name, self.api) {
+            ("A", Some(api)) => vec!["--agent-api", api],
+            _ => vec![],
+        }
+    }
+}
 
 /// A `zeek -j` with an agent or a controller of an age, in a directory of its own.
 pub(super) struct Zeek {

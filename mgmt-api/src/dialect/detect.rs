@@ -29,7 +29,8 @@ pub(super) fn detect(event: &Event, before: Dialect) -> Option<Dialect> {
         Dialect::V5_0Rc1 if !is_request => 5,
         Dialect::Seed => 6,
         Dialect::V5_0Rc1 => 7,
-        Dialect::V4_1 => 8,
+        Dialect::PreSeed => 8,
+        Dialect::V4_1 => 9,
     };
     let mut candidates = Dialect::ALL;
     candidates.sort_by_key(order);

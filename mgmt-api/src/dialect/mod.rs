@@ -19,7 +19,8 @@
 //! |---|---|---|---|
 //! | [`Dialect::V4_1`] | `ClusterController`, `ClusterAgent` | 10 fields, a port in third place | as 4.2, without welcome, standing by and time-outs; instances come without a result |
 //! | [`Dialect::V4_2`] | the same | the same | one event to stage and deploy, other names of states, other order in results, an address in the hello, no `get_nodes` and all that came later |
-//! | [`Dialect::Seed`] | `Management` | 10 fields | as 4.2, with today's names of states and with `get_nodes` |
+//! | [`Dialect::PreSeed`] | the same | 10 fields | as 4.2, with names of states in capitals and with `get_nodes` |
+//! | [`Dialect::Seed`] | `Management` | the same | as PreSeed, with today's names |
 //! | [`Dialect::V5_0Rc1`] | the same | the same | as Seed, with today's hello, `get_id_value` and `get_configuration` |
 //! | [`Dialect::V5_0`] | the same | the same | nodes and their states lack the metrics port |
 //! | [`Dialect::V7_0`] | the same | 11 fields | the model |
@@ -54,6 +55,9 @@ pub enum Dialect {
     /// Zeek 4.2.
     #[serde(rename = "4.2")]
     V4_2,
+    /// Zeek's commit 9efc214d42, the one before it.
+    #[serde(rename = "pre-seed")]
+    PreSeed,
     /// Zeek's commit 54aaf3a623, which renamed `ClusterController` to `Management::Controller`.
     #[serde(rename = "seed")]
     Seed,
@@ -70,9 +74,10 @@ pub enum Dialect {
 
 impl Dialect {
     /// All, the oldest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::V4_1,
         Self::V4_2,
+        Self::PreSeed,
         Self::Seed,
         Self::V5_0Rc1,
         Self::V5_0,
@@ -84,6 +89,7 @@ impl Dialect {
         match self {
             Self::V4_1 => "4.1",
             Self::V4_2 => "4.2",
+            Self::PreSeed => "pre-seed",
             Self::Seed => "seed",
             Self::V5_0Rc1 => "5.0.0-rc1",
             Self::V5_0 => "5.0",
@@ -96,6 +102,7 @@ impl Dialect {
         match self {
             Self::V4_1 => "Zeek 4.1",
             Self::V4_2 => "Zeek 4.2",
+            Self::PreSeed => "Zeek's commit 9efc214d42",
             Self::Seed => "Zeek's commit 54aaf3a623",
             Self::V5_0Rc1 => "Zeek 5.0.0-rc1",
             Self::V5_0 => "Zeek 5.0",
@@ -105,13 +112,14 @@ impl Dialect {
 
     /// Whether it has the modules `ClusterController` and `ClusterAgent`, and their topics.
     pub const fn is_cluster_controller(self) -> bool {
-        matches!(self, Self::V4_1 | Self::V4_2)
+        matches!(self, Self::V4_1 | Self::V4_2 | Self::PreSeed)
     }
 
     pub(crate) fn table(self) -> &'static Table {
         match self {
             Self::V4_1 => &tables::V4_1,
             Self::V4_2 => &tables::V4_2,
+            Self::PreSeed => &tables::PRE_SEED,
             Self::Seed => &tables::SEED,
             Self::V5_0Rc1 => &tables::V5_0_RC1,
             Self::V5_0 => &tables::V5_0,
@@ -231,7 +239,7 @@ impl FromStr for Dialect {
 
 /// No dialect has this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected the first Zeek with the API: 4.1, 4.2, seed, 5.0.0-rc1, 5.0 or 7.0")]
+#[error("expected the first Zeek with the API: 4.1, 4.2, pre-seed, seed, 5.0.0-rc1, 5.0 or 7.0")]
 pub struct DialectParseError;
 
 /// An event cannot be brought from one dialect into another.

@@ -105,18 +105,32 @@ pub(super) static V4_2: Table = Table {
     ..SAME
 };
 
-/// The first API under the name of Management.
-pub(super) static SEED: Table = Table {
+/// The last API under the name of `ClusterController`.
+pub(super) static PRE_SEED: Table = Table {
     before: Some(&V4_2),
-    enums: &[(
-        "Role",
-        &[
-            ("Management::NONE", "Management::NONE"),
-            ("Management::AGENT", "Management::AGENT"),
-            ("Management::CONTROLLER", "Management::CONTROLLER"),
-            ("Management::NONE", "Management::NODE"),
-        ],
-    )],
+    modules: CLUSTER_CONTROLLER,
+    enums: &[
+        (
+            "State",
+            &[
+                ("ClusterController::Types::PENDING", "Management::PENDING"),
+                ("ClusterController::Types::RUNNING", "Management::RUNNING"),
+                ("ClusterController::Types::STOPPED", "Management::STOPPED"),
+                ("ClusterController::Types::FAILED", "Management::FAILED"),
+                ("ClusterController::Types::CRASHED", "Management::CRASHED"),
+                ("ClusterController::Types::UNKNOWN", "Management::UNKNOWN"),
+            ],
+        ),
+        (
+            "Role",
+            &[
+                ("ClusterController::Types::NONE", "Management::NONE"),
+                ("ClusterController::Types::AGENT", "Management::AGENT"),
+                ("ClusterController::Types::CONTROLLER", "Management::CONTROLLER"),
+                ("ClusterController::Types::NONE", "Management::NODE"),
+            ],
+        ),
+    ],
     records: &[NODE_OF_10, STATUS_OF_6],
     fields: &[
         ("Node", may("p", PORT)),
@@ -128,6 +142,21 @@ pub(super) static SEED: Table = Table {
         event(AGENT, "get_nodes_request", &[REQID]),
         event(AGENT, "get_nodes_response", &[REQID, RESULT]).with_data(STATES),
     ],
+    status: Some(by_process),
+};
+
+/// The same under the name of Management.
+pub(super) static SEED: Table = Table {
+    before: Some(&PRE_SEED),
+    enums: &[(
+        "Role",
+        &[
+            ("Management::NONE", "Management::NONE"),
+            ("Management::AGENT", "Management::AGENT"),
+            ("Management::CONTROLLER", "Management::CONTROLLER"),
+            ("Management::NONE", "Management::NODE"),
+        ],
+    )],
     status: Some(by_process),
     ..SAME
 };

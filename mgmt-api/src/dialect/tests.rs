@@ -1,9 +1,11 @@
-//! Each event of each dialect against its golden vector in `tests/dialects`, which `scripts/golden-dialects.py` wrote.
+//! Each event of each dialect against its golden vector in `tests/dialects`. With `UPDATE_EXPECT=1` a dialect that has none gets those of the
+//! next later one, translated.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use broker_codec::{Data, binary, json, zeek::Event};
-use serde_json::Value;
+use bytes::BytesMut;
+use serde_json::{Value, json};
 
 use super::{Context, Dialect};
 use crate::{
@@ -19,6 +21,9 @@ fn vectors(dialect: Dialect) -> Vec<Vector> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/dialects")
         .join(format!("{dialect}.jsonl"));
+    if env::var_os("UPDATE_EXPECT").is_some() && !path.exists() {
+        fs::write(&path, translated(dialect)).unwrap();
+    }
     let text = fs::read_to_string(path).unwrap();
     text.lines()
         .map(|line| {
@@ -38,6 +43,37 @@ fn vectors(dialect: Dialect) -> Vec<Vector> {
             Vector { event, fields }
         })
         .collect()
+}
+
+/// The vectors of the next later dialect, which must have each event that this one has.
+fn translated(dialect: Dialect) -> String {
+    let later = Dialect::ALL.into_iter().find(|other| *other > dialect).unwrap();
+    let mut lines = String::new();
+    for Vector { mut event, .. } in vectors(later) {
+        let verb = event.name.to_string();
+        let verb = verb.rsplit("::").next().unwrap();
+        if verb == "notify_agents_ready" {
+            let name = dialect.events().find(|name| name.ends_with(verb)).unwrap();
+            event.name = name.as_str().into();
+        } else {
+            let model = later.read(event, &context()).unwrap();
+            event = dialect.write(&model, &context()).unwrap().unwrap();
+        }
+        let (fields, name) = (dialect.describe(&event), event.name.to_string());
+        let data = event.into_data();
+        let (mut json, mut bytes) = (String::new(), BytesMut::new());
+        json::encode(&data, &mut json).unwrap();
+        binary::encode(&data, &mut bytes).unwrap();
+        let line = json!({
+            "event": name,
+            "source": format!("translated from {later}"),
+            "fields": fields,
+            "json": serde_json::from_str::<Value>(&json).unwrap(),
+            "binary": hex::encode(&bytes),
+        });
+        lines = format!("{lines}{line}\n");
+    }
+    lines
 }
 
 fn context() -> Context {

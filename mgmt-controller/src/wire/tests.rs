@@ -114,9 +114,9 @@ fn the_topic_decides_which_api_a_peer_may_use() {
     assert_eq!(
         refused(
             OLD_CONTROLLER,
-            native(event("ClusterController::API::get_nodes_request", vec![]))
+            native(event("ClusterController::API::restart_request", vec![]))
         ),
-        "unknown event `ClusterController::API::get_nodes_request` (in the API of Zeek 4.2)"
+        "unknown event `ClusterController::API::restart_request` (in the API of Zeek 4.2)"
     );
     assert!(wire.reader(EndpointId::NIL).is_none(), "it is not connected");
 }

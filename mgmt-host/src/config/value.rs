@@ -86,7 +86,8 @@ impl Value for String {
 }
 
 impl Value for Dialect {
-    const EXPECTED: &'static str = "the first Zeek with the API: 4.1, 4.2, seed, 5.0.0-rc1, 5.0 or 7.0";
+    const EXPECTED: &'static str =
+        "the first Zeek with the API: 4.1, 4.2, pre-seed, seed, 5.0.0-rc1, 5.0 or 7.0";
 
     fn read(text: &str, _: Notation) -> Option<Self> {
         text.parse().ok()

@@ -135,9 +135,9 @@ impl Translator {
         reqid: ZeekString,
         mut result: ResultRecord,
     ) -> Result<Translation, DialectError> {
-        // Controllers of 4.x read the node of a failure without asking whether there is one, and their handler ends if there is none
+        // Controllers of 4.1 and 4.2 read the node of a failure without asking whether there is one, and their handler ends if there is none
         // (`controller/main.zeek`, `ClusterAgent::API::set_configuration_response`): their client would wait for ever.
-        if !result.success && self.dialect.is_cluster_controller() {
+        if !result.success && self.dialect <= Dialect::V4_2 {
             result.node.get_or_insert_default();
         }
         let response = AgentMessage::Deploy {

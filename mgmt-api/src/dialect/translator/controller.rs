@@ -95,7 +95,7 @@ impl Translator {
             result.success && result.instance.is_none() && matches!(result.data, Some(Data::String(_)))
         };
         let mut results: Vec<_> = results.into_iter().filter(|result| !is_id(result)).collect();
-        if self.dialect.is_cluster_controller() {
+        if self.dialect <= Dialect::V4_2 {
             results = one_for_each_instance(&reqid, results);
         }
         let response = ClientResponse::Deploy { reqid, results };
@@ -139,12 +139,10 @@ impl Translator {
                 translation.to_model.push(answered(topic, &answer)?);
                 return Ok(translation);
             }
-            AgentRequest::GetNodes { reqid } if self.dialect.is_cluster_controller() => {
-                AgentMessage::GetNodes {
-                    result: self.lacking(&reqid, &instance, "list its nodes"),
-                    reqid,
-                }
-            }
+            AgentRequest::GetNodes { reqid } if self.dialect <= Dialect::V4_2 => AgentMessage::GetNodes {
+                result: self.lacking(&reqid, &instance, "list its nodes"),
+                reqid,
+            },
             AgentRequest::NodeDispatch { reqid, .. } if self.dialect < Dialect::V5_0Rc1 => {
                 AgentMessage::NodeDispatch {
                     results: vec![self.lacking(&reqid, &instance, "read variables")],
