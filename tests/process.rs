@@ -77,13 +77,13 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
         &home,
         &["--listen", "127.0.0.1:0", "--websocket-listen", &taken],
         1,
-        "is another controller running, or should --websocket-listen differ?",
+        "end the process that has the port, or choose another by --websocket-listen",
     );
     assert_refuses(
         &home,
         &["--listen", &taken],
         1,
-        "is another controller running, or should --listen differ?",
+        "end the process that has the port, or choose another by --listen",
     );
     // 192.0.2.1 is for documentation, and `.invalid` is never a name.
     for host in ["no-such-host.invalid", "192.0.2.1"] {
@@ -217,7 +217,7 @@ fn a_key_that_cannot_be_used_is_the_whole_reason() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(words), "{stderr}");
-        assert!(!stderr.contains("is another controller running"), "{stderr}");
+        assert!(!stderr.contains("the process that has the port"), "{stderr}");
     }
 }
 

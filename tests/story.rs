@@ -268,12 +268,26 @@ fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&s
 fn timeless(line: &str) -> String {
     let line = line.split_once(' ').map_or(line, |(_, line)| line);
     let line = line.replace(&agent_binary().display().to_string(), "mgmt-agent");
+    let line = without_duration(line.trim_start());
     let mut words: Vec<String> = Vec::new();
-    for word in line.trim_start().split(' ') {
+    // Over midnight, a time of day has its date.
+    let is_date = |word: &&str| word.len() == 10 && word.split('-').map(str::len).eq([4, 2, 2]);
+    for word in line.split(' ').filter(|word| !is_date(word)) {
         let before = words.last().map(String::as_str);
         words.push(timeless_word(before.unwrap_or_default(), word));
     }
     words.join(" ")
+}
+
+/// `after 1 min 5 s` as `after … s`.
+fn without_duration(line: &str) -> String {
+    if let Some((before, rest)) = line.split_once(" after ")
+        && rest.starts_with(|c: char| c.is_ascii_digit())
+        && let Some((_, rest)) = rest.split_once(" s")
+    {
+        return format!("{before} after … s{rest}");
+    }
+    line.to_owned()
 }
 
 fn timeless_word(before: &str, word: &str) -> String {
@@ -286,7 +300,7 @@ fn timeless_word(before: &str, word: &str) -> String {
         };
     }
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
-    if matches!(before, "PID" | "after") && is_number {
+    if before == "PID" && is_number {
         return "…".into();
     }
     timeless_value(word)

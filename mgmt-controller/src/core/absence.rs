@@ -97,19 +97,6 @@ impl Controller {
     }
 }
 
-/// An instance has not answered in time.
-///
-/// DIFFERENCE(silent-instances): Zeek says `request timed out` once, and not which instances are the reason.
-pub(super) fn silent(reqid: &ZeekString, name: &ZeekString) -> ResultRecord {
-    ResultRecord {
-        instance: Some(name.clone()),
-        ..ResultRecord::failure(
-            reqid.clone(),
-            format!("request timed out: instance {name} has not answered"),
-        )
-    }
-}
-
 /// Names of instances in a sentence.
 pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
     let names: Vec<_> = names.into_iter().map(ToString::to_string).collect();

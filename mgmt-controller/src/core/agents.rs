@@ -155,7 +155,9 @@ impl Controller {
         };
         let names_other = result.instance.as_ref().is_some_and(|instance| instance != name);
         if welcome.as_ref() != Some(reqid) || names_other {
-            turn.debug(format!("ignoring answer {reqid} of {name}: nobody waits for it"));
+            turn.debug(format!(
+                "ignoring answer {reqid} of {name}: no request waits for it"
+            ));
             self.counters.answers_ignored += 1;
             return;
         }

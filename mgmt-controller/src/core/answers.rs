@@ -46,7 +46,9 @@ impl Controller {
             self.take_answer(turn, key, reqid, name, results());
             return;
         }
-        turn.debug(format!("ignoring answer {reqid} of {name}: nobody waits for it"));
+        turn.debug(format!(
+            "ignoring answer {reqid} of {name}: no request waits for it"
+        ));
         self.counters.answers_ignored += 1;
     }
 

@@ -86,8 +86,7 @@ impl Controller {
     /// Whether we are connected to an agent of this name, and at another place than the one where it is to be.
     pub(super) fn is_elsewhere(&self, instance: &Instance) -> bool {
         let holder = self.membership.agent(&instance.name).map(|agent| agent.peer);
-        let peering = holder.and_then(|holder| self.membership.peering(holder));
-        let present = peering.and_then(|peering| peering.target());
+        let present = holder.and_then(|holder| self.membership.target(holder));
         target_of(instance).is_some() && present.is_some() && present != target_of(instance)
     }
 
@@ -181,11 +180,8 @@ impl Controller {
 
     /// An agent is left in favour of the one that waits elsewhere for its name.
     fn move_away(&mut self, turn: &mut Turn, peer: EndpointId) {
-        let peering = self.membership.peering(peer);
-        if let Some((host, port)) = peering.and_then(|peering| peering.target())
-            && self.targets.remove(&(host, port))
-        {
-            turn.push(Action::Disconnect { host, port });
+        if let Some(target) = self.membership.target(peer) {
+            self.disconnect(turn, target);
         }
         self.send_away(turn, peer, "the instance is to be reached elsewhere");
     }

@@ -10,7 +10,7 @@ use broker_codec::{Data, data::ZeekString};
 use mgmt_api::{AgentRequest, Configuration, Now, RequestKind, ResultRecord};
 
 use super::{
-    absence::{named, silent},
+    absence::named,
     action::{Action, Level},
     configurations::Slot,
     controller::{AfterWrite, Controller},
@@ -287,7 +287,6 @@ impl Controller {
         };
         match (outcome, deployment.is_new) {
             (Ok(()), is_new) => {
-                deployment.phase = Phase::Accepted;
                 deployment.is_new = false;
                 self.go_on(turn, deployment, is_new);
             }
@@ -304,7 +303,6 @@ impl Controller {
             (Err(_), false) => {
                 if let Some(deployed) = self.configurations.deployed.clone() {
                     deployment.config = deployed;
-                    deployment.phase = Phase::Accepted;
                     self.go_on(turn, deployment, false);
                 }
             }
@@ -367,11 +365,11 @@ impl Controller {
             config: config.clone(),
             force: false,
         });
-        let nobody = fanout.silent().next().is_none();
+        let none_asked = fanout.silent().next().is_none();
         deployment.phase = Phase::Deploying(fanout);
         deployment.again = false;
         self.deployment = Some(deployment);
-        if nobody {
+        if none_asked {
             self.deployed(turn);
         }
     }
@@ -471,13 +469,7 @@ impl Controller {
             Phase::Gathering => self.failures(turn.now, &reqid, &self.missing()),
             Phase::Waiting | Phase::Accepted => self.not_deployed(turn.now, &reqid, &deployment.config),
             Phase::Storing => vec![ResultRecord::failure(reqid.clone(), "request timed out")],
-            Phase::Deploying(fanout) => {
-                let fanout = std::mem::take(fanout);
-                let late: Vec<_> = fanout.silent().map(|name| silent(&reqid, name)).collect();
-                let mut results = fanout.into_results();
-                results.extend(late);
-                results
-            }
+            Phase::Deploying(fanout) => std::mem::take(fanout).timed_out(&reqid),
         };
         if let Key::Client(kind, _) = key {
             self.respond(turn, kind, reqid, results, Logged::Pending);

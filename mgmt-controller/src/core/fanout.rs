@@ -77,6 +77,27 @@ impl Fanout {
     pub(super) fn into_results(self) -> Vec<ResultRecord> {
         self.results
     }
+
+    /// The same when the time is up, with a failure for each instance that has not answered.
+    pub(super) fn timed_out(self, reqid: &ZeekString) -> Vec<ResultRecord> {
+        let late: Vec<_> = self.silent().map(|name| silent(reqid, name)).collect();
+        let mut results = self.results;
+        results.extend(late);
+        results
+    }
+}
+
+/// An instance has not answered in time.
+///
+/// DIFFERENCE(silent-instances): Zeek says `request timed out` once, and not which instances are the reason.
+fn silent(reqid: &ZeekString, name: &ZeekString) -> ResultRecord {
+    ResultRecord {
+        instance: Some(name.clone()),
+        ..ResultRecord::failure(
+            reqid.clone(),
+            format!("request timed out: instance {name} has not answered"),
+        )
+    }
 }
 
 #[cfg(test)]

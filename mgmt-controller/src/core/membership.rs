@@ -280,6 +280,11 @@ impl Membership {
         self.peers.get(&peer).map(|peer| peer.peering)
     }
 
+    /// Where we connected to a peer, if it is us who connected.
+    pub(super) fn target(&self, peer: EndpointId) -> Option<Target> {
+        self.peering(peer)?.target()
+    }
+
     /// The connection that we opened to a place, if it is there and we have not ended it.
     pub(super) fn at(&self, target: Target) -> Option<EndpointId> {
         let is_at = |peer: &Peer| !peer.leaving && peer.peering.target() == Some(target);

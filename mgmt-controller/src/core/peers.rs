@@ -32,7 +32,7 @@ impl Controller {
     /// good order, and it goes on connecting to agents that it has dropped.
     pub(super) fn peer_lost(&mut self, turn: &mut Turn, peer: EndpointId, reason: &str) {
         turn.debug(format!("broker peer {peer} lost: {reason}"));
-        let target = self.membership.peering(peer).and_then(|peering| peering.target());
+        let target = self.membership.target(peer);
         if let Some(target) = target {
             if self.instances.are_at(target) {
                 // Where we ended the connection, nothing connects there again by itself.
@@ -115,7 +115,7 @@ impl Controller {
                 peer,
                 reason: reason.clone(),
             });
-            if let Some(target) = self.membership.peering(peer).and_then(|peering| peering.target()) {
+            if let Some(target) = self.membership.target(peer) {
                 self.targets.remove(&target);
             }
             self.send_away(turn, peer, &reason);
@@ -137,7 +137,7 @@ impl Controller {
             return;
         };
         let (peer, address) = (agent.peer, agent.observed.host);
-        let target = self.membership.peering(peer).and_then(|peering| peering.target());
+        let target = self.membership.target(peer);
         if let Some(target) = target {
             self.instances.occupied(target, name);
         }

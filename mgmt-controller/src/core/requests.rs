@@ -5,7 +5,6 @@ pub(super) use mgmt_api::log::{bracketed, listed};
 use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, topics};
 
 use super::{
-    absence::silent,
     action::{Action, Audience, Outgoing},
     controller::Controller,
     fanout::Fanout,
@@ -76,12 +75,7 @@ impl Controller {
                     self.welcome_expired(turn, &name, reqid);
                     continue;
                 }
-                Pending::Agents(fanout) => {
-                    let late: Vec<_> = fanout.silent().map(|name| silent(&reqid, name)).collect();
-                    let mut results = fanout.into_results();
-                    results.extend(late);
-                    (results, Logged::Pending)
-                }
+                Pending::Agents(fanout) => (fanout.timed_out(&reqid), Logged::Pending),
                 Pending::Write(_) => (vec![timed_out(&reqid)], Logged::Finished),
                 Pending::Timeout | Pending::Deployment => (vec![timed_out(&reqid)], Logged::Id),
             };
@@ -105,7 +99,7 @@ impl Controller {
     /// Asks instances, each under an id of its own, and keeps the request until they have answered. Without instances
     /// the request is answered at once, and fails.
     ///
-    /// DIFFERENCE(nobody-to-ask): Zeek lets the request time out if no agent can be asked.
+    /// DIFFERENCE(no-agent-to-ask): Zeek lets the request time out if no agent can be asked.
     pub(super) fn ask_agents(
         &mut self,
         turn: &mut Turn,

@@ -46,6 +46,7 @@ impl Runtime {
         }
         let reqid = reqid.map(display);
         match level {
+            // Operators are told of an agent's error by a line of its own.
             _ if is_traffic(message) => tracing::debug!(reqid, "{message}"),
             Level::Debug | Level::Info => tracing::debug!(reqid, "{message}"),
             Level::Warning => tracing::warn!(reqid, "{message}"),

@@ -84,14 +84,16 @@ pub enum RunError {
     )]
     BrokerListener(#[source] EndpointError),
     /// Agents and native clients cannot be served.
-    #[error("cannot serve agents over Broker; is another controller running, or should --listen differ?")]
+    #[error(
+        "cannot serve agents over Broker; end the process that has the port, or choose another by --listen"
+    )]
     Broker(#[source] EndpointError),
     /// TLS of agents and native clients is not configured as it should be.
     #[error("cannot serve agents over Broker with the Broker::ssl_ settings")]
     BrokerTls(#[source] EndpointError),
     /// Clients cannot be served.
     #[error(
-        "cannot serve WebSocket clients; is another controller running, or should --websocket-listen differ?"
+        "cannot serve WebSocket clients; end the process that has the port, or choose another by --websocket-listen"
     )]
     WebSocket(#[source] EndpointError),
     /// TLS of clients is not configured as it should be.
@@ -252,7 +254,9 @@ impl Runtime {
             "ready"
         );
         if websocket.is_empty() && broker.is_empty() {
-            tracing::warn!("nobody can connect: there is no listener");
+            tracing::warn!(
+                "neither agents nor clients can connect, as --listen and --websocket-listen are off"
+            );
         }
         let listener = |address: String, bound: &SocketAddr| core::Listener {
             address,
@@ -575,7 +579,7 @@ impl Runtime {
             Ok(publication) => publication,
             Err(error) => {
                 self.counters.encode_failures += 1;
-                tracing::error!(reqid, event = name, %error, "cannot encode an event, nobody gets it");
+                tracing::error!(reqid, event = name, %error, "cannot encode an event, no client and no agent gets it");
                 return Vec::new();
             }
         };

@@ -65,7 +65,7 @@ pub struct FromClient {
 #[non_exhaustive]
 pub enum Refusal {
     /// Prefixes of topics match more than what is meant.
-    #[error("nobody listens on this topic")]
+    #[error("the controller does not subscribe to this topic")]
     Topic,
     /// Not an event, or not one of those that belong on the topic.
     #[error(transparent)]

@@ -107,7 +107,7 @@ fn the_topic_decides_which_api_a_peer_may_use() {
     ] {
         assert_eq!(
             refused(topic, native(request.clone())),
-            "nobody listens on this topic"
+            "the controller does not subscribe to this topic"
         );
     }
     assert_eq!(refused(AGENT, Data::None), "a Zeek message is a list");
