@@ -1,7 +1,7 @@
 //! The controller with an agent, from the operator's view: real controller, real zeek-client, real Broker connections in both
 //! directions, with and without TLS. The agent is a stand-in whose nodes always come up.
 
-use std::{collections::BTreeMap, net::TcpListener, process::Command, sync::Arc};
+use std::{net::TcpListener, process::Command, sync::Arc};
 
 use broker_codec::{
     Data,
@@ -9,7 +9,7 @@ use broker_codec::{
 };
 use broker_endpoint::{EndReason, EndpointEvent, tls::TlsConfig};
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node, State, topics,
+    AgentMessage, AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node, topics,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -357,17 +357,8 @@ fn native_clients_and_websocket_clients_see_the_same_answers() {
 fn large_request(reqid: &str) -> ClientRequest {
     const NODES: usize = 500;
     let node = |number: usize| Node {
-        name: format!("worker-{number}").as_str().into(),
-        instance: AGENT.into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
         interface: Some("lo".into()),
-        cpu_affinity: None,
-        env: BTreeMap::new(),
-        metrics_port: None,
+        ..Node::new(format!("worker-{number}"), AGENT, ClusterRole::Worker)
     };
     let instance = Instance {
         name: AGENT.into(),

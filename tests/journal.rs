@@ -1,7 +1,6 @@
 //! A journal of the real controller, replayed.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Output},
@@ -10,9 +9,7 @@ use std::{
 
 use broker_codec::{data::Address, json::DataMessage, zeek::Event};
 use broker_endpoint::tls::TlsConfig;
-use mgmt_api::{
-    AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, State,
-};
+use mgmt_api::{AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -97,17 +94,8 @@ fn configuration() -> Configuration {
         listen_port: None,
     };
     let node = Node {
-        name: "worker".into(),
-        instance: AGENT.into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
         interface: Some("größer".into()),
-        cpu_affinity: None,
-        env: BTreeMap::new(),
-        metrics_port: None,
+        ..Node::new("worker", AGENT, ClusterRole::Worker)
     };
     Configuration {
         id: "c1".into(),

@@ -10,7 +10,7 @@ use broker_codec::{
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    NodeStatus, ResultRecord, State,
+    NodeStatus, ResultRecord,
 };
 use tokio::runtime::Runtime;
 
@@ -128,19 +128,7 @@ fn configuration(names: &[&str]) -> Configuration {
         host: Address::UNSPECIFIED_V4,
         listen_port: None,
     };
-    let node = |name: &&str| Node {
-        name: format!("{name}-node").into(),
-        instance: (*name).into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
-        interface: None,
-        cpu_affinity: None,
-        env: BTreeMap::new(),
-        metrics_port: None,
-    };
+    let node = |name: &&str| Node::new(format!("{name}-node"), *name, ClusterRole::Worker);
     Configuration {
         id: names.join("+").into(),
         instances: names.iter().map(instance).collect(),

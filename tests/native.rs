@@ -6,7 +6,7 @@ use broker_codec::data::{Address, Port, Set, ZeekString};
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{
     ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, RequestKind, ResultRecord,
-    State, topics,
+    topics,
 };
 use tokio::runtime::Runtime;
 
@@ -96,17 +96,12 @@ fn configuration(port: Port) -> Configuration {
         listen_port: None,
     };
     let node = Node {
-        name: "worker".into(),
-        instance: AGENT.into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
         p: Some(port),
         scripts: Some(vec!["a.zeek".into()]),
-        options: None,
         interface: Some("lo".into()),
         cpu_affinity: Some(1),
         env: [("A".into(), "b".into())].into(),
-        metrics_port: None,
+        ..Node::new("worker", AGENT, ClusterRole::Worker)
     };
     Configuration {
         id: "c1".into(),

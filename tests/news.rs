@@ -2,7 +2,6 @@
 //! zeek-client, which does not, hears what it hears from Zeek.
 
 use std::{
-    collections::BTreeMap,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::Child,
@@ -122,17 +121,8 @@ fn news_of_agents_are_logged_counted_and_passed_on_to_those_alone_who_subscribe_
     let change = AgentMessage::Change {
         instance: AGENT.into(),
         n: Node {
-            name: "worker".into(),
-            instance: AGENT.into(),
-            role: ClusterRole::Worker,
             state: State::Crashed,
-            p: None,
-            scripts: None,
-            options: None,
-            interface: None,
-            cpu_affinity: None,
-            env: BTreeMap::new(),
-            metrics_port: None,
+            ..Node::new("worker", AGENT, ClusterRole::Worker)
         },
         old: State::Running,
         new: State::Crashed,

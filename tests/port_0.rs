@@ -1,11 +1,9 @@
 //! A port 0, as a client that writes JSON by itself can give one to a node, and the real zeek-client, whose own class for ports knows
 //! no such number and fails at the whole message.
 
-use std::collections::BTreeMap;
-
 use broker_codec::data::{Port, Protocol};
 use broker_endpoint::tls::TlsConfig;
-use mgmt_api::{ClusterRole, Configuration, Instance, Node, State};
+use mgmt_api::{ClusterRole, Configuration, Instance, Node};
 
 use crate::support::{
     agent::{StandIn, Way},
@@ -20,17 +18,9 @@ const AGENT: &str = "agent-1";
 fn configuration(listen_port: Option<Port>) -> Configuration {
     let no_port = |protocol| Port { number: 0, protocol };
     let node = |name: &str, p, metrics_port| Node {
-        name: name.into(),
-        instance: AGENT.into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
         p: Some(p),
-        scripts: None,
-        options: None,
-        interface: None,
-        cpu_affinity: None,
-        env: BTreeMap::new(),
         metrics_port: Some(metrics_port),
+        ..Node::new(name, AGENT, ClusterRole::Worker)
     };
     // The last can be read, though it is strange.
     let unknown = Port {

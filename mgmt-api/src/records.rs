@@ -75,6 +75,25 @@ pub struct Node {
     pub metrics_port: Option<Port>,
 }
 
+impl Node {
+    /// A node that is to run, with nothing else said about it.
+    pub fn new(name: impl Into<ZeekString>, instance: impl Into<ZeekString>, role: ClusterRole) -> Self {
+        Self {
+            name: name.into(),
+            instance: instance.into(),
+            role,
+            state: State::Running,
+            p: None,
+            scripts: None,
+            options: None,
+            interface: None,
+            cpu_affinity: None,
+            env: BTreeMap::new(),
+            metrics_port: None,
+        }
+    }
+}
+
 /// A cluster: which instances there are and which nodes run on them (`Management::Configuration`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Configuration {
@@ -114,6 +133,21 @@ pub struct NodeStatus {
     /// The port for its metrics.
     #[serde(default)]
     pub metrics_port: Option<Port>,
+}
+
+impl NodeStatus {
+    /// The status of a process that is none of the framework's, nor known to be of the cluster.
+    pub fn new(node: impl Into<ZeekString>, state: State) -> Self {
+        Self {
+            node: node.into(),
+            state,
+            mgmt_role: Role::None,
+            cluster_role: ClusterRole::None,
+            pid: None,
+            p: None,
+            metrics_port: None,
+        }
+    }
 }
 
 /// The outcome of a request or of a part of it (`Management::Result`).

@@ -1,7 +1,7 @@
 //! Events and records as Zeek and zeek-client really sent them, and what is wrong with those that are not like them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Debug,
     fs,
     io::{BufRead, BufReader},
@@ -17,8 +17,7 @@ use broker_codec::{
 use flate2::read::GzDecoder;
 use mgmt_api::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    NodeMessage, NodeOutputs, NodeRequest, NodeStatus, RequestKind, ResultRecord, Role, State,
-    SupervisorMessage,
+    NodeMessage, NodeOutputs, NodeRequest, NodeStatus, RequestKind, ResultRecord, State, SupervisorMessage,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -244,19 +243,7 @@ fn records_in(message: &AgentMessage, seen: &mut Seen) {
 }
 
 fn worker() -> Node {
-    Node {
-        name: "worker".into(),
-        instance: "instance-1".into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
-        interface: None,
-        cpu_affinity: None,
-        env: BTreeMap::new(),
-        metrics_port: None,
-    }
+    Node::new("worker", "instance-1", ClusterRole::Worker)
 }
 
 /// The worker with one field replaced.
@@ -282,15 +269,7 @@ fn none_and_a_missing_end_stand_for_the_defaults() {
     assert_eq!(from_data::<Node>(&worker_with(9, Data::None)).unwrap(), worker());
 
     let given = [Data::String("worker".into()), to_data(&State::Unknown).unwrap()];
-    let expected = NodeStatus {
-        node: "worker".into(),
-        state: State::Unknown,
-        mgmt_role: Role::None,
-        cluster_role: ClusterRole::None,
-        pid: None,
-        p: None,
-        metrics_port: None,
-    };
+    let expected = NodeStatus::new("worker", State::Unknown);
     for rest in [&[][..], &[Data::None, Data::None]] {
         let status = Data::Vector([&given, rest].concat());
         assert_eq!(from_data::<NodeStatus>(&status).unwrap(), expected);

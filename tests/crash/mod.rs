@@ -30,7 +30,7 @@ use std::{
 };
 
 use broker_codec::data::{Address, Port, from_data};
-use mgmt_api::{ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, State};
+use mgmt_api::{ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -199,17 +199,12 @@ fn configuration(seed: u64, port: u16) -> Configuration {
         for number in 0..dice.below(4) {
             let roles = [ClusterRole::Manager, ClusterRole::Logger, ClusterRole::Worker];
             nodes.push(Node {
-                name: format!("{name}-{number}").into(),
-                instance: name.into(),
-                role: roles[usize::try_from(dice.below(3)).expect("small")],
-                state: State::Running,
-                p: None,
-                scripts: None,
-                options: None,
                 interface: dice.percent(50).then(|| "lo".into()),
-                cpu_affinity: None,
-                env: BTreeMap::new(),
-                metrics_port: None,
+                ..Node::new(
+                    format!("{name}-{number}"),
+                    name,
+                    roles[usize::try_from(dice.below(3)).expect("small")],
+                )
             });
         }
     }

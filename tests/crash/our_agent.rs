@@ -1,15 +1,9 @@
 //! `kill -9` in the middle of a deployment with our own agent, whose nodes are processes: they are what is deployed, in the end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::Command,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, process::Command, sync::Arc};
 
 use broker_codec::data::{Address, from_data};
-use mgmt_api::{
-    ClientRequest, ClusterRole, Configuration, Instance as InstanceRecord, Node, NodeStatus, State,
-};
+use mgmt_api::{ClientRequest, ClusterRole, Configuration, Instance as InstanceRecord, Node, NodeStatus};
 use tempfile::TempDir;
 
 use super::{ARGUMENTS, runtime};
@@ -24,19 +18,7 @@ use crate::support::{
 const AGENT: &str = "instance-1";
 
 fn configuration(id: &str, nodes: &[&str]) -> Configuration {
-    let node = |name: &&str| Node {
-        name: (*name).into(),
-        instance: AGENT.into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
-        interface: None,
-        cpu_affinity: None,
-        env: BTreeMap::new(),
-        metrics_port: None,
-    };
+    let node = |name: &&str| Node::new(*name, AGENT, ClusterRole::Worker);
     let instance = InstanceRecord {
         name: AGENT.into(),
         host: Address::UNSPECIFIED_V4,

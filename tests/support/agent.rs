@@ -14,8 +14,8 @@ use broker_codec::{
 };
 use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, PeerAddress, tls::TlsConfig};
 use mgmt_api::{
-    API_VERSION, AgentMessage, AgentRequest, ClusterRole, Dialect, Node, NodeStatus, ResultRecord, Role,
-    State, Translator,
+    API_VERSION, AgentMessage, AgentRequest, Dialect, Node, NodeStatus, ResultRecord, Role, State,
+    Translator,
     dialect::{Peer, Published, Side, Topics, Translation},
     topics,
 };
@@ -335,22 +335,16 @@ impl Agent {
 
     fn states(&self) -> Vec<NodeStatus> {
         let agent = NodeStatus {
-            node: self.name.clone(),
-            state: State::Running,
             mgmt_role: Role::Agent,
-            cluster_role: ClusterRole::None,
             pid: Some(1),
-            p: None,
-            metrics_port: None,
+            ..NodeStatus::new(self.name.clone(), State::Running)
         };
         let node = |node: &Node| NodeStatus {
-            node: node.name.clone(),
-            state: State::Running,
-            mgmt_role: Role::None,
             cluster_role: node.role,
             pid: Some(2),
             p: node.p,
             metrics_port: node.metrics_port,
+            ..NodeStatus::new(node.name.clone(), State::Running)
         };
         [agent].into_iter().chain(self.nodes.iter().map(node)).collect()
     }

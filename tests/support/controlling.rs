@@ -142,17 +142,5 @@ impl<'a> Controlling<'a> {
 }
 
 fn worker(name: &str, instance: &ZeekString) -> Node {
-    Node {
-        name: name.into(),
-        instance: instance.clone(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
-        interface: None,
-        cpu_affinity: None,
-        env: std::collections::BTreeMap::new(),
-        metrics_port: None,
-    }
+    Node::new(name, instance.clone(), ClusterRole::Worker)
 }

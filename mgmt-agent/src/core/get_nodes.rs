@@ -1,5 +1,5 @@
 use broker_codec::data::{ZeekString, to_data};
-use mgmt_api::{ClusterRole, NodeStatus, ResultRecord, Role, State, SupervisedNode, SupervisorStatus};
+use mgmt_api::{NodeStatus, ResultRecord, Role, State, SupervisedNode, SupervisorStatus};
 
 use super::{
     agent::{Agent, Purpose},
@@ -58,7 +58,7 @@ impl Agent {
                     cluster_role: own.node.role,
                     p: own.node.p,
                     metrics_port: own.node.metrics_port,
-                    ..node_status(name, own.node.state)
+                    ..NodeStatus::new(name.clone(), own.node.state)
                 });
             }
         }
@@ -86,7 +86,7 @@ impl Agent {
                 cluster_role: endpoint.role,
                 p: Some(endpoint.p).filter(|port| *port != NO_PORT),
                 metrics_port: endpoint.metrics_port,
-                ..node_status(name, own.map_or(State::Pending, |own| own.node.state))
+                ..NodeStatus::new(name.clone(), own.map_or(State::Pending, |own| own.node.state))
             }
         } else {
             match management_role(&config.env).map(ZeekString::as_bytes) {
@@ -95,9 +95,9 @@ impl Agent {
                 Some(other) => {
                     let other = other.escape_ascii();
                     turn.warning(format!("unexpected cluster management node type '{other}'"));
-                    node_status(name, State::Pending)
+                    NodeStatus::new(name.clone(), State::Pending)
                 }
-                None => node_status(name, State::Pending),
+                None => NodeStatus::new(name.clone(), State::Pending),
             }
         };
         NodeStatus {
@@ -112,19 +112,7 @@ impl Agent {
         NodeStatus {
             mgmt_role,
             p: Some(self.settings.listen_port).filter(|_| listens),
-            ..node_status(name, State::Running)
+            ..NodeStatus::new(name.clone(), State::Running)
         }
-    }
-}
-
-fn node_status(name: &ZeekString, state: State) -> NodeStatus {
-    NodeStatus {
-        node: name.clone(),
-        state,
-        mgmt_role: Role::None,
-        cluster_role: ClusterRole::None,
-        pid: None,
-        p: None,
-        metrics_port: None,
     }
 }

@@ -96,17 +96,8 @@ fn names(bits: u8) -> impl Iterator<Item = ZeekString> {
 
 fn node(name: ZeekString, instance: &str) -> Node {
     Node {
-        name,
-        instance: instance.into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
-        interface: None,
-        cpu_affinity: None,
-        env: BTreeMap::new(),
         metrics_port: Some(Port::tcp(9000)),
+        ..Node::new(name, instance, ClusterRole::Worker)
     }
 }
 

@@ -137,6 +137,11 @@ impl Dialect {
         self.table().event(name).is_some()
     }
 
+    /// What an event gives away about the dialect of its sender, if this is what it was thought to be. `None` if nothing.
+    pub fn detect(self, event: &Event) -> Option<Self> {
+        detect::detect(event, self)
+    }
+
     /// What an event of this dialect holds, each part by its name: `config.nodes[0].name = worker`. Arguments that are not
     /// there, and events that the dialect does not have, are not described.
     pub fn describe(self, event: &Event) -> Vec<String> {

@@ -323,6 +323,12 @@ impl Layout {
         self.event.map_or(Type::Any, |event| event.data)
     }
 
+    /// Whether the event has results, or states of nodes, in the order of a hash table.
+    pub fn is_unordered(&self) -> bool {
+        let args = self.args().iter().map(|field| field.of);
+        args.chain([self.data()]).any(|of| matches!(of, Type::Bag(_)))
+    }
+
     /// The fields of a record, in order.
     pub fn fields(&self, record: &str) -> Vec<Field> {
         self.table.fields(record)

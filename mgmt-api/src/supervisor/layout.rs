@@ -2,12 +2,12 @@ use std::{fmt, str::FromStr};
 
 use broker_codec::{
     Data,
-    data::{DataError, Protocol},
+    data::{DataError, Protocol, ZeekString},
     zeek::Event,
 };
 use serde::{Deserialize, Serialize};
 
-use super::SupervisorResponse;
+use super::{SupervisorResponse, SupervisorStatus};
 use crate::schema::{Conversion, Field, SAME, Table, Type, model::SUPERVISOR, must};
 
 /// Which fields the Supervisor's records have, and in which order. Named after the first Zeek that has it.
@@ -84,7 +84,7 @@ static V6_1: Table = Table {
     ..OLD
 };
 
-pub(super) const STATUS_RESPONSE: &str = "SupervisorControl::status_response";
+const STATUS_RESPONSE: &str = "SupervisorControl::status_response";
 
 /// The field that older Zeeks lack and can do without: they have no metrics to offer.
 const METRICS_PORT: &str = "metrics_port";
@@ -154,12 +154,12 @@ impl SupervisorLayout {
         }
     }
 
-    /// A request in this layout.
+    /// An event in this layout.
     ///
     /// # Errors
     ///
     /// If a field is set that the layout does not have.
-    pub fn request(self, event: Event) -> Result<Event, LayoutError> {
+    pub fn write(self, event: Event) -> Result<Event, LayoutError> {
         self.convert(event, |conversion, args| {
             let args = conversion.write(args)?;
             Ok((
@@ -173,42 +173,42 @@ impl SupervisorLayout {
         })
     }
 
-    /// A response of a Supervisor with this layout, in the current one.
+    /// A response of a Supervisor with this layout, in the current one. Requests, which others make of it, stay as they are.
     ///
     /// # Errors
     ///
     /// If it is not in this layout.
-    pub fn response(self, event: Event) -> Result<Event, LayoutError> {
-        self.convert(event, |conversion, args| Ok((conversion.read(args)?, None)))
+    pub fn read_response(self, event: Event) -> Result<Event, LayoutError> {
+        if event.name == STATUS_RESPONSE {
+            self.read(event)
+        } else {
+            Ok(event)
+        }
     }
 
-    /// What a Supervisor with this layout makes of a request. Zeek's own does it; here it serves what stands in for one.
+    /// An event in this layout, in the current one.
     ///
     /// # Errors
     ///
-    /// If the record is too short, where a Zeek drops the request without a word.
-    pub fn request_to_current(self, event: Event) -> Result<Event, LayoutError> {
-        self.response(event)
+    /// If it is not in this layout. A Zeek drops such a request without a word.
+    pub fn read(self, event: Event) -> Result<Event, LayoutError> {
+        self.convert(event, |conversion, args| Ok((conversion.read(args)?, None)))
     }
 
-    /// A response in the layout of the Supervisor that gives it.
+    /// A status as the Supervisor itself gives it: before Zeek 7.0 it keeps the number of a port only, and reports all of them as TCP.
     ///
     /// # Errors
     ///
     /// If a field is set that the layout does not have.
-    pub fn response_from_current(self, mut event: Event) -> Result<Event, LayoutError> {
-        // Before Zeek 7.0 the Supervisor keeps the number of a port only, and reports all of them as TCP.
-        if self < Self::V7_0
-            && let Ok(SupervisorResponse::Status { reqid, mut result }) = event.parse()
-        {
-            let configs = result.nodes.values_mut().map(|node| &mut node.node);
-            for endpoint in configs.flat_map(|config| config.cluster.values_mut()) {
+    pub fn write_status(self, reqid: ZeekString, mut result: SupervisorStatus) -> Result<Event, LayoutError> {
+        let configs = result.nodes.values_mut().map(|node| &mut node.node);
+        for endpoint in configs.flat_map(|config| config.cluster.values_mut()) {
+            if self < Self::V7_0 {
                 endpoint.p.protocol = Protocol::Tcp;
             }
-            let response = Event::of(&SupervisorResponse::Status { reqid, result });
-            event.args = response.map_err(|source| self.fault(source))?.args;
         }
-        self.request(event)
+        let response = Event::of(&SupervisorResponse::Status { reqid, result });
+        self.write(response.map_err(|source| self.fault(source))?)
     }
 
     /// Events that the Supervisor's API does not have stay as they are.

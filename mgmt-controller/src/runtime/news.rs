@@ -152,7 +152,6 @@ fn reason(level: Level, msg: &ZeekString) -> Half {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use mgmt_api::{ClusterRole, Node};
 
@@ -162,17 +161,8 @@ mod tests {
         AgentMessage::Change {
             instance: "sensor1".into(),
             n: Node {
-                name: "worker-1".into(),
-                instance: "sensor1".into(),
-                role: ClusterRole::Worker,
                 state: new,
-                p: None,
-                scripts: None,
-                options: None,
-                interface: None,
-                cpu_affinity: None,
-                env: BTreeMap::new(),
-                metrics_port: None,
+                ..Node::new("worker-1", "sensor1", ClusterRole::Worker)
             },
             old,
             new,

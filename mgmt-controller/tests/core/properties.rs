@@ -12,7 +12,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    Now, RequestKind, ResultRecord, SequentialIds, State, topics,
+    Now, RequestKind, ResultRecord, SequentialIds, topics,
 };
 use mgmt_controller::core::{
     Action, Configurations, Controller, INSTANCE_NAME_BYTES_MAX, Input, Outgoing, REQUESTS_MAX, Settings,
@@ -415,17 +415,9 @@ prop_compose! {
         metrics_port in prop_oneof![port_near(2200), port_near(9000)],
     ) -> Node {
         Node {
-            name: format!("node-{index}").into(),
-            instance: format!("instance-{instance}").into(),
-            role,
-            state: State::Running,
             p,
-            scripts: None,
-            options: None,
-            interface: None,
-            cpu_affinity: None,
-            env: BTreeMap::new(),
             metrics_port,
+            ..Node::new(format!("node-{index}"), format!("instance-{instance}"), role)
         }
     }
 }

@@ -311,35 +311,24 @@ impl Life {
             let Some(event) = event else {
                 continue;
             };
-            let name = event.name.to_string();
-            if name.starts_with("Cluster") && name.contains("::API::") {
-                return Dialect::V4_2;
-            }
-            if name.contains("::set_configuration_") {
-                return Dialect::Seed;
-            }
-            if event.args.iter().any(has_old_records) {
-                dialect = Dialect::V5_0;
-            }
+            dialect = dialect.detect(&event).unwrap_or(dialect);
         }
-        dialect
+        match dialect {
+            // What a controller says does not tell them apart, and none of 5.0.0-rc1 was recorded.
+            Dialect::V5_0Rc1 => Dialect::Seed,
+            dialect => dialect,
+        }
     }
 }
 
-/// The layout of a request to create a node, of those that were recorded.
+/// The layout of a request to create a node: the latest in which it can be read.
 fn layout_of(event: &Event) -> Option<SupervisorLayout> {
-    /// The deprecated list of scripts was there until 6.0.
-    const NODE_CONFIG_LEN_V6_0: usize = 13;
-    match event.args.get(1)? {
-        Data::Vector(config) if event.name == "SupervisorControl::create_request" => {
-            Some(if config.len() == NODE_CONFIG_LEN_V6_0 {
-                SupervisorLayout::V6_0
-            } else {
-                SupervisorLayout::V7_0
-            })
-        }
-        _ => None,
-    }
+    let is_create = event.name == "SupervisorControl::create_request";
+    let reads = |layout: &SupervisorLayout| layout.read(event.clone()).is_ok();
+    SupervisorLayout::ALL
+        .into_iter()
+        .rev()
+        .find(|layout| is_create && reads(layout))
 }
 
 /// A string somewhere in a value that ends so.
@@ -349,22 +338,6 @@ fn string_ending(data: &Data, end: &str) -> Option<String> {
         Data::Vector(elements) => elements.iter().find_map(|element| string_ending(element, end)),
         Data::Table(entries) => entries.iter().find_map(|(_, value)| string_ending(value, end)),
         _ => None,
-    }
-}
-
-/// Whether there are nodes, or states of nodes, without a place for a metrics port: those of Zeek before 7.0.
-fn has_old_records(data: &Data) -> bool {
-    const NODE_LEN: usize = 10;
-    const NODE_STATUS_LEN: usize = 6;
-    let Data::Vector(fields) = data else {
-        return false;
-    };
-    match &fields[..] {
-        [Data::String(_), Data::Set(_), Data::Set(nodes)] => {
-            matches!(nodes.as_slice(), [Data::Vector(node), ..] if node.len() == NODE_LEN)
-        }
-        [Data::String(_), Data::EnumValue(_), Data::EnumValue(_), ..] => fields.len() == NODE_STATUS_LEN,
-        _ => fields.iter().any(has_old_records),
     }
 }
 

@@ -97,20 +97,6 @@ pub(super) fn is_burst(name: &ZeekString) -> bool {
         .any(|verb| *name == *format!("SupervisorControl::{verb}_request"))
 }
 
-/// Whether such an event has results, or states of nodes, in the order of a hash table.
-pub(super) fn is_unordered(name: &ZeekString) -> bool {
-    [
-        "deploy_response",
-        "set_configuration_response",
-        "get_nodes_response",
-        "get_id_value_response",
-        "node_dispatch_response",
-        "restart_response",
-    ]
-    .iter()
-    .any(|verb| name.ends_with(verb.as_bytes()))
-}
-
 pub(super) fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }

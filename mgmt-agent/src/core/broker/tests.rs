@@ -279,17 +279,9 @@ fn with_node() -> Driven {
         listen_port: None,
     });
     config.nodes.insert(mgmt_api::Node {
-        name: "worker-1".into(),
-        instance: "a".into(),
-        role: ClusterRole::Worker,
         state: State::Pending,
-        p: None,
-        scripts: None,
-        options: None,
         interface: Some("lo".into()),
-        cpu_affinity: None,
-        env: BTreeMap::new(),
-        metrics_port: None,
+        ..mgmt_api::Node::new("worker-1", "a", ClusterRole::Worker)
     });
     let deploy = AgentRequest::Deploy {
         reqid: "r1".into(),

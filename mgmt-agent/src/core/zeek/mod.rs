@@ -293,7 +293,7 @@ impl ZeekSupervisor {
             SupervisorRequest::Create { .. } => self
                 .layout(connection)
                 .ok_or(LAYOUT_UNKNOWN)?
-                .request(event)
+                .write(event)
                 .map_err(|error| error.to_string())?,
             _ => event,
         };
@@ -338,7 +338,7 @@ impl ZeekSupervisor {
         }
         let layout = connection.layout.unwrap_or(SupervisorLayout::V7_0);
         let response = shown
-            .and_then(|_| layout.response(event))
+            .and_then(|_| layout.read_response(event))
             .map_err(Unreadable::Layout)
             .and_then(|event| event.parse().map_err(Unreadable::Data));
         match response {

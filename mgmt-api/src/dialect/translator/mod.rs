@@ -14,7 +14,7 @@ use broker_codec::{
     zeek::Event,
 };
 
-use super::{Context, Dialect, DialectError, detect::detect};
+use super::{Context, Dialect, DialectError};
 use crate::{MESSAGE_BYTES_MAX, ResultRecord, topics};
 use agent::Deployment;
 use controller::Phase;
@@ -150,7 +150,7 @@ impl Translator {
         if self.is_second_hello(&event) {
             return Ok(Translation::default());
         }
-        if let Some(dialect) = detect(&event, self.dialect) {
+        if let Some(dialect) = self.dialect.detect(&event) {
             self.dialect = dialect;
         }
         self.heard = true;

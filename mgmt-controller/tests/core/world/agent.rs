@@ -6,7 +6,7 @@ use broker_codec::{
     Data, EndpointId,
     data::{ZeekString, to_data},
 };
-use mgmt_api::{AgentMessage, AgentRequest, NodeStatus, ResultRecord, Role, State};
+use mgmt_api::{AgentMessage, AgentRequest, NodeStatus, ResultRecord, State};
 
 /// What the world needs of an agent. The model below is the smallest that a controller can work with; an agent proper fits
 /// behind the same trait.
@@ -87,13 +87,9 @@ impl Agent for ModelAgent {
             }
             AgentRequest::GetNodes { reqid } => {
                 let status = |node: &ZeekString| NodeStatus {
-                    node: node.clone(),
-                    state: State::Running,
-                    mgmt_role: Role::None,
                     cluster_role: mgmt_api::ClusterRole::Worker,
                     pid: Some(1),
-                    p: None,
-                    metrics_port: None,
+                    ..NodeStatus::new(node.clone(), State::Running)
                 };
                 // Its own name comes first, so that data in the wrong place shows.
                 let nodes: Vec<_> = std::iter::once(&self.name)

@@ -1,9 +1,7 @@
 //! What clients ask for, and what agents speak, by chance.
 
-use std::collections::BTreeMap;
-
 use broker_codec::data::{Address, Port, Set};
-use mgmt_api::{ClientRequest, ClusterRole, Configuration, Dialect, Instance, Node, State};
+use mgmt_api::{ClientRequest, ClusterRole, Configuration, Dialect, Instance, Node};
 
 use super::{AGENTS_MAX, World, dice::Dice};
 
@@ -57,19 +55,11 @@ impl World {
                 listen_port: host.listens.then_some(Port::tcp(2151)),
             });
             for _ in 0..self.dice.below(3) {
-                nodes.push(Node {
-                    name: format!("node{}", nodes.len()).into(),
-                    instance: self.hosts[index].name.clone(),
-                    role: ClusterRole::Worker,
-                    state: State::Running,
-                    p: None,
-                    scripts: None,
-                    options: None,
-                    interface: None,
-                    cpu_affinity: None,
-                    env: BTreeMap::new(),
-                    metrics_port: None,
-                });
+                nodes.push(Node::new(
+                    format!("node{}", nodes.len()),
+                    self.hosts[index].name.clone(),
+                    ClusterRole::Worker,
+                ));
             }
         }
         let id = format!("config-{}", self.dice.roll()).into();

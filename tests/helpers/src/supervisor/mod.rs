@@ -227,7 +227,7 @@ impl Supervisor {
         let request = self
             .release
             .layout
-            .request_to_current(event)
+            .read(event)
             .map_err(|error| error.to_string())
             .and_then(|event| event.parse().map_err(|error: DataError| error.to_string()));
         let request: SupervisorRequest = match request {
@@ -310,8 +310,14 @@ impl Supervisor {
         };
         let mut topic = format!("{}/{verb}/", self.topic).into_bytes();
         topic.extend_from_slice(reqid.as_bytes());
-        let event = Event::of(response)?;
-        match self.release.layout.response_from_current(event) {
+        let layout = self.release.layout;
+        let event = match response {
+            SupervisorResponse::Status { reqid, result } => {
+                layout.write_status(reqid.clone(), result.clone())
+            }
+            response => Ok(Event::of(response)?),
+        };
+        match event {
             Ok(event) => self.publish(topic, event).await,
             // It was read in this layout, so it can be written in it.
             Err(error) => {

@@ -8,7 +8,7 @@ use std::{
 use broker_codec::data::{Address, Set, ZeekString};
 use mgmt_api::{
     controller::{ClientRequest, ClientResponse},
-    enums::{ClusterRole, State},
+    enums::ClusterRole,
     records::{Configuration, Instance, Node},
 };
 use serde::Serialize;
@@ -179,17 +179,10 @@ fn example_configuration(nodes: u16) -> Configuration {
             };
             let worker = role == ClusterRole::Worker;
             Node {
-                name: name.into(),
-                instance: instance_of(index),
-                role,
-                state: State::Running,
-                p: None,
-                scripts: None,
-                options: None,
                 interface: worker.then(|| "eth0".into()),
                 cpu_affinity: worker.then(|| i64::from(index % 64)),
                 env: [("SITE".into(), "example".into())].into(),
-                metrics_port: None,
+                ..Node::new(name, instance_of(index), role)
             }
         })
         .collect();

@@ -1,6 +1,7 @@
 //! What differs between an event and its counterpart.
 
 use broker_codec::{Data, zeek::Event};
+use mgmt_api::schema::Layout;
 
 use super::Engine;
 use crate::replay::{
@@ -8,7 +9,7 @@ use crate::replay::{
     json,
     names::{Mismatch, mismatches, without_indices},
     report::Difference,
-    statement::{Form, SPACES, Statement, Value, is_unordered, lossy_or_hex},
+    statement::{Form, SPACES, Statement, Value, lossy_or_hex},
     waivers::Deviation,
 };
 
@@ -75,7 +76,7 @@ impl Engine<'_> {
                 differences.push((path, in_words(expected), in_words(got)));
             }
         }
-        if !alike && differences.is_empty() && !is_unordered(&recorded.event.name) {
+        if !alike && differences.is_empty() && !Layout::of(&recorded.event).is_unordered() {
             differences.push((
                 "the order of values".into(),
                 lossy_or_hex(&recorded),

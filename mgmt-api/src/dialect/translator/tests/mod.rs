@@ -1,14 +1,12 @@
 mod agent;
 mod controller;
 
-use std::collections::BTreeMap;
-
 use broker_codec::data::{Port, Set, from_data, to_data};
 
 use super::*;
 use crate::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    NodeOutputs, NodeStatus, REQID_BYTES_MAX, Role, State,
+    NodeOutputs, NodeStatus, REQID_BYTES_MAX, State,
 };
 
 const CONTROLLER: &str = "zeek/management/controller";
@@ -109,17 +107,8 @@ fn success(reqid: &str) -> ResultRecord {
 
 fn node(name: &str) -> Node {
     Node {
-        name: name.into(),
-        instance: "a".into(),
-        role: ClusterRole::Worker,
-        state: State::Running,
-        p: None,
-        scripts: None,
-        options: None,
-        interface: None,
-        cpu_affinity: None,
-        env: BTreeMap::new(),
         metrics_port: Some(Port::tcp(9000)),
+        ..Node::new(name, "a", ClusterRole::Worker)
     }
 }
 
@@ -325,13 +314,10 @@ fn a_request_with_a_long_text_is_answered_in_few_bytes_and_never_reaches_the_cor
 
 fn status() -> NodeStatus {
     NodeStatus {
-        node: "w".into(),
-        state: State::Pending,
-        mgmt_role: Role::None,
         cluster_role: ClusterRole::Worker,
         pid: Some(1),
-        p: None,
         metrics_port: Some(Port::tcp(9000)),
+        ..NodeStatus::new("w", State::Pending)
     }
 }
 
