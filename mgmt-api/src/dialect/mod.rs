@@ -31,7 +31,7 @@ mod tables;
 mod tests;
 mod translator;
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use broker_codec::{
     Data,
@@ -128,8 +128,8 @@ impl Dialect {
     }
 
     /// The names of its events, fully qualified. Those that never leave their process are among them.
-    pub fn events(self) -> impl Iterator<Item = String> {
-        self.table().events().map(|event| event.name())
+    pub fn events(self) -> BTreeSet<String> {
+        self.table().events()
     }
 
     /// Whether it has an event of this name.

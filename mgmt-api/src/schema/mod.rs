@@ -1,11 +1,13 @@
 //! What the events and records of each API hold, by the names of their arguments and fields, as plain data. Translation, detection, the
 //! Supervisor's layouts and the names in `replay` come from it.
 //!
-//! [`model`] declares each record and its fields once. A [`Table`] says for one API in which order it has which of them, and which events it
+//! `model` declares each record and its fields once. A `Table` says for one API in which order it has which of them, and which events it
 //! has; what it does not say is as in the table before it.
 
 mod convert;
 pub(crate) mod model;
+
+use std::collections::BTreeSet;
 
 use broker_codec::{Data, data::Kind, zeek::Event as ZeekEvent};
 
@@ -181,43 +183,35 @@ impl Table {
         std::iter::successors(Some(self), |table| table.before)
     }
 
-    /// The events, those that a later table replaces left out.
-    pub(crate) fn events(&'static self) -> impl Iterator<Item = Found> {
-        let all = move || {
-            let events = self.chain().flat_map(|table| table.events);
-            events.flat_map(move |event| {
-                event.verbs.split(' ').map(move |verb| Found {
-                    table: self,
-                    event,
-                    verb,
-                })
+    /// The events, the latest table's first: of two with one name the first counts.
+    fn all(&'static self) -> impl Iterator<Item = Found> {
+        let events = self.chain().flat_map(|table| table.events);
+        events.flat_map(move |event| {
+            event.verbs.split(' ').map(move |verb| Found {
+                table: self,
+                event,
+                verb,
             })
-        };
-        all().enumerate().filter_map(move |(index, found)| {
-            let same = |other: &Found| other.verb == found.verb && other.event.module == found.event.module;
-            (!all().take(index).any(|other| same(&other))).then_some(found)
         })
+    }
+
+    /// The names of the events.
+    pub(crate) fn events(&'static self) -> BTreeSet<String> {
+        self.all().map(|found| found.name()).collect()
     }
 
     /// The event of this name.
     pub(crate) fn event(&'static self, name: &[u8]) -> Option<Found> {
         let (module, verb) = str::from_utf8(name).ok()?.rsplit_once("::")?;
-        let event = self.chain().flat_map(|table| table.events).find(|event| {
-            self.module(event.module) == module && event.verbs.split(' ').any(|known| known == verb)
-        })?;
-        let verb = event.verbs.split(' ').find(|known| *known == verb)?;
-        Some(Found {
-            table: self,
-            event,
-            verb,
-        })
+        self.all()
+            .find(|found| found.verb == verb && self.module(found.event.module) == module)
     }
 
     /// The event that stands for the model's of this name.
     pub(crate) fn counterpart(&'static self, name: &[u8]) -> Option<Found> {
         let (module, verb) = str::from_utf8(name).ok()?.rsplit_once("::")?;
-        self.events()
-            .find(|found| found.event.module == module && found.model_verb() == Some(verb))
+        self.all()
+            .find(|found| found.model_verb() == Some(verb) && found.event.module == module)
     }
 
     fn module(&self, model: &'static str) -> &'static str {

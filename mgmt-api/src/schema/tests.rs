@@ -70,7 +70,7 @@ fn tables_name_nothing_that_is_not_declared() {
                 assert!(is_declared || is_own, "{record}.{name}");
             }
         }
-        for found in table.events() {
+        for found in table.all() {
             let in_model = found
                 .model_name()
                 .is_none_or(|name| table.event(name.as_bytes()).is_some())
