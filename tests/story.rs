@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     certificates::Authority,
-    cluster::{ControllerAt, Instance, Plan, Protection, agent_binary, free_address},
+    cluster::{ControllerAt, Instance, Plan, Protection, agent_binary},
     controller::{Controller, binary},
     limit::Limit,
     not_tested,
@@ -129,13 +129,7 @@ fn tell(home: &Arc<TempDir>) -> String {
     ]
     .map(str::to_owned)
     .into();
-    plan2.further = [
-        "--supervisor",
-        &free_address().to_string(),
-        "Management::Agent::archive_logs=F",
-    ]
-    .map(str::to_owned)
-    .into();
+    plan2.further = vec!["Management::Agent::archive_logs=F".to_owned()];
     let mut sensor1 = Instance::start(&runtime, plan1);
     book.hear("controller", &mut controller.stderr, &["sensor1"]);
     let mut sensor2 = Instance::start(&runtime, plan2);

@@ -374,11 +374,7 @@ fn leave_behind(runtime: &Runtime, host: &Host) -> Left {
     assert_all_succeed(&controlling.deploy("c1", &["one"]), 1);
     let nodes = pids(&controlling.nodes().expect("nodes"));
     let record = host.record().expect("a Supervisor runs");
-    let arguments = record["launch"]["arguments"].as_array().expect("a list");
-    let port = arguments
-        .iter()
-        .find_map(|argument| port_in(argument.as_str()?))
-        .expect("it is told its port");
+    let port = record["launch"]["port"].as_u64().expect("a port");
     let left = Left {
         listen: agent.broker().to_string(),
         supervisor_at: format!("127.0.0.1:{port}"),
@@ -413,6 +409,21 @@ fn the_next_agent_takes_over_what_one_that_crashed_has_left() {
     ] {
         assert!(ready.contains(field), "{ready}");
     }
+    assert!(!lives(left.supervisor), "it is ours to end now");
+}
+
+/// The agent chooses the port at each start of a Supervisor, so that of the one it has left is in the record only.
+#[test]
+fn a_supervisor_whose_port_the_agent_chose_is_taken_over_as_well() {
+    let runtime = runtime();
+    let host = Host::new();
+    let left = leave_behind(&runtime, &host);
+    let agent = host.start_at(&left.listen, "127.0.0.1:0", &[]);
+    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    controlling.hear_hello();
+    assert_eq!(host.supervisor(), left.supervisor);
+    assert_eq!(pids(&controlling.nodes().expect("nodes")), left.nodes);
+    agent.stop();
     assert!(!lives(left.supervisor), "it is ours to end now");
 }
 

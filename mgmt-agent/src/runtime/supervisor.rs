@@ -79,18 +79,21 @@ enum Order {
     Stop,
 }
 
-/// How a Supervisor is started. Two that are equal do the same.
+/// How a Supervisor is started, or was.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Launch {
     program: PathBuf,
+    /// All but the port.
     arguments: Vec<String>,
+    /// Where it listens; 0 until one is chosen.
+    port: u16,
     environment: Vec<(String, String)>,
     /// Where it works: its output is here, in `stdout` and `stderr`, and its record.
     directory: PathBuf,
 }
 
 impl Launch {
-    /// By this script, for an agent that is found there. Where it listens comes later: [`Self::listening_at`].
+    /// By this script, for an agent that is found there.
     pub(super) fn new(config: &Config, zeek: &ZeekCommand, script: &Path, agent: Coordinates) -> Self {
         let mut arguments = zeek.leading_arguments.clone();
         arguments.extend(["-j".into(), script.display().to_string()]);
@@ -109,23 +112,28 @@ impl Launch {
         Self {
             program: zeek.program.clone(),
             arguments,
+            port: config.supervisor.port,
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
             directory: config.working_dir.join("supervisor"),
         }
     }
 
-    /// The same, with this port.
-    fn listening_at(&self, port: u16) -> Self {
-        let mut launch = self.clone();
-        let argument = format!("Broker::default_port={}", Port::tcp(port).show());
-        launch.arguments.push(argument);
-        launch
+    /// Every argument.
+    fn arguments(&self) -> Vec<String> {
+        let port = format!("Broker::default_port={}", Port::tcp(self.port).show());
+        self.arguments.iter().cloned().chain([port]).collect()
+    }
+
+    /// Whether a Supervisor that was started so is one that this would start. If the port is chosen at each start, any is as good.
+    fn would_start(&self, started: &Self) -> bool {
+        let port = if self.port == 0 { started.port } else { self.port };
+        *started == Self { port, ..self.clone() }
     }
 
     /// What its processes are known by; its directory is made if need be.
     fn mark(&self) -> io::Result<Mark> {
         files::create_dir_all(&self.directory)?;
-        Mark::new(&self.directory, &self.arguments)
+        Mark::new(&self.directory, &self.arguments())
     }
 
     fn record_path(&self) -> PathBuf {
@@ -139,7 +147,7 @@ impl Launch {
         let file = |name| files::create(&self.directory.join(name));
         let mut command = tokio::process::Command::new(&self.program);
         command
-            .args(&self.arguments)
+            .args(self.arguments())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(variable, value)
             .current_dir(&self.directory)
@@ -159,11 +167,10 @@ impl Launch {
         Ok(process)
     }
 
-    /// The process that an agent before this one has left, and whether it is one that this one would start.
-    fn left_behind(&self) -> Option<(Process, bool)> {
+    /// The process that an agent before this one has left, if it still runs, and how it was started.
+    fn left_behind(&self) -> Option<(Option<Process>, Self)> {
         let record = Record::read(&self.record_path())?;
-        let process = record.process()?;
-        Some((process, record.launch == *self))
+        Some((record.process(), record.launch))
     }
 
     fn stderr(&self) -> PathBuf {
@@ -194,13 +201,12 @@ fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
 
 impl Supervisor {
     /// Starts looking after a Supervisor, and returns at once.
-    pub(super) fn keep(plan: Launch, address: PeerAddress) -> Self {
+    pub(super) fn keep(launch: Launch, address: PeerAddress) -> Self {
         // At most two a second, and fetched before messages of peers.
         let (tell, changes) = mpsc::unbounded_channel();
         let (orders, to_do) = mpsc::unbounded_channel();
         let keeper = Keeper {
-            launch: plan.listening_at(address.port),
-            plan,
+            launch,
             address,
             tell,
             orders: to_do,
@@ -241,12 +247,10 @@ impl Supervisor {
 
 /// Looks after the process.
 struct Keeper {
-    /// How it is started, but for the port.
-    plan: Launch,
+    /// How it is started, with the port of the last start.
+    launch: Launch,
     /// Where it is to listen. With port 0 there is a free one for each start: what was free may be taken by the next.
     address: PeerAddress,
-    /// How it was last started.
-    launch: Launch,
     tell: mpsc::UnboundedSender<Change>,
     orders: mpsc::UnboundedReceiver<Order>,
 }
@@ -271,14 +275,10 @@ struct End {
 impl Keeper {
     async fn keep(mut self) {
         let mut delay = DELAY_MIN;
-        let mut process = self.take_over().await;
+        let mut found = self.take_over().await;
         loop {
-            let running = match process.take() {
-                Some(process) => Ok(Running {
-                    process,
-                    address: self.address.clone(),
-                    stderr: Stderr::found(self.launch.stderr()),
-                }),
+            let running = match found.take() {
+                Some(running) => Ok(running),
                 None => self.start().await,
             };
             let end = match running {
@@ -367,49 +367,69 @@ impl Keeper {
     }
 
     /// Takes the process over that an agent before this one has left, or ends it if this one would start another one.
-    async fn take_over(&self) -> Option<Process> {
+    async fn take_over(&mut self) -> Option<Running> {
         let to_find = self.launch.clone();
         let left = blocking(move || to_find.left_behind()).await.ok().flatten();
-        let Some((mut process, same)) = left else {
+        let Some((process, started)) = left else {
             self.clear_away(STOP_PATIENCE).await;
             return None;
         };
-        if same {
-            tracing::info!(
-                pid = process.id(),
-                "taking over the Supervisor that an earlier agent has left"
-            );
-            return Some(process);
-        }
-        tracing::info!(
-            pid = process.id(),
-            "ending the Supervisor that an earlier agent has left, as it was started in another way"
-        );
-        let stopped = process.stop().await;
-        self.clear_away(patience_with_orphans(stopped.by_itself)).await;
+        let same = self.launch.would_start(&started);
+        // What is left is known by how it was started.
+        let directory = self.launch.directory.clone();
+        let to_start = std::mem::replace(&mut self.launch, Launch { directory, ..started });
+        let patience = match process {
+            Some(process) if same => {
+                tracing::info!(
+                    pid = process.id(),
+                    "taking over the Supervisor that an earlier agent has left"
+                );
+                return Some(Running {
+                    process,
+                    address: self.address_at(self.launch.port),
+                    stderr: Stderr::found(self.launch.stderr()),
+                });
+            }
+            Some(mut process) => {
+                tracing::info!(
+                    pid = process.id(),
+                    "ending the Supervisor that an earlier agent has left, as it was started in another way"
+                );
+                patience_with_orphans(process.stop().await.by_itself)
+            }
+            None => STOP_PATIENCE,
+        };
+        self.clear_away(patience).await;
+        self.launch = to_start;
         None
+    }
+
+    fn address_at(&self, port: u16) -> PeerAddress {
+        PeerAddress {
+            port,
+            ..self.address.clone()
+        }
     }
 
     /// Starts the process.
     async fn start(&mut self) -> io::Result<Running> {
-        let (plan, address) = (self.plan.clone(), self.address.clone());
-        let (process, launch, address) = blocking(move || {
-            let port = free_port(&address)?;
-            let launch = plan.listening_at(port);
+        let (mut launch, address) = (self.launch.clone(), self.address.clone());
+        let (process, launch) = blocking(move || {
+            launch.port = free_port(&address)?;
             let process = launch.start()?;
-            io::Result::Ok((process, launch, PeerAddress { port, ..address }))
+            io::Result::Ok((process, launch))
         })
         .await??;
         tracing::info!(
             pid = process.id(),
             program = %launch.program.display(),
-            arguments = launch.arguments.join(" "),
+            arguments = launch.arguments().join(" "),
             "started the Supervisor"
         );
         self.launch = launch;
         Ok(Running {
             process,
-            address,
+            address: self.address_at(self.launch.port),
             stderr: Stderr::new(self.launch.stderr()),
         })
     }
