@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use broker_codec::{
     Data,
@@ -242,23 +242,6 @@ impl fmt::Display for SupervisorLayout {
         f.pad(self.name())
     }
 }
-
-/// The name of a layout: `5.0`, `5.1`, `6.0`, `6.1` or `7.0`.
-impl FromStr for SupervisorLayout {
-    type Err = LayoutParseError;
-
-    fn from_str(name: &str) -> Result<Self, LayoutParseError> {
-        Self::ALL
-            .into_iter()
-            .find(|layout| layout.name() == name)
-            .ok_or(LayoutParseError)
-    }
-}
-
-/// No layout has this name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected the first Zeek with the layout: 5.0, 5.1, 6.0, 6.1 or 7.0")]
-pub struct LayoutParseError;
 
 /// A value cannot be brought from one layout into another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -121,24 +121,3 @@ fn an_agent_says_hello_so_that_controllers_of_4_x_and_since_5_0_understand() {
         [published(OLD_AGENT, old("ClusterAgent"))]
     );
 }
-
-#[test]
-fn states_are_shown_as_the_seed_api_sees_them() {
-    let mut translator = translator(Side::Agent);
-    let request = event("Management::Agent::API::get_nodes_request", [text("r")]);
-    translator.dialect = Dialect::Seed;
-    incoming(&mut translator, AGENT, request);
-    let sent = translator.outgoing(AGENT.as_bytes(), &get_nodes(7)).unwrap();
-    let Data::Vector(result) = &sent.to_peer[0].event.args[1] else {
-        panic!("{sent:?}")
-    };
-    let status = list([
-        text("w"),
-        enum_value("Management::RUNNING"),
-        enum_value("Management::NONE"),
-        enum_value("Supervisor::WORKER"),
-        Data::Integer(1),
-        Data::Port(crate::schema::NO_PORT),
-    ]);
-    assert_eq!(result[3], list([status]));
-}

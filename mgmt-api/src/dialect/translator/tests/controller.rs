@@ -74,39 +74,6 @@ fn setting_a_configuration_is_staging_and_deploying() {
     assert!(translator.configurations.is_empty());
 }
 
-#[test]
-fn a_configuration_that_cannot_be_staged_is_not_deployed() {
-    let mut translator = translator(Side::Controller);
-    let set = event(
-        "Management::Controller::API::set_configuration_request",
-        [text("r"), config_of_10()],
-    );
-    incoming(&mut translator, CONTROLLER, set);
-    assert_eq!(translator.dialect(), Dialect::Seed);
-    let refused = ClientResponse::StageConfiguration {
-        reqid: "r".into(),
-        results: vec![
-            ResultRecord::failure("r".into(), "one"),
-            ResultRecord::failure("r".into(), "two"),
-        ],
-    };
-    let answer = event(
-        "Management::Controller::API::set_configuration_response",
-        [
-            text("r"),
-            list([
-                old_result("r", "", false, "one"),
-                old_result("r", "", false, "two"),
-            ]),
-        ],
-    );
-    assert_eq!(
-        outgoing(&mut translator, CONTROLLER, &refused),
-        to_peer(CONTROLLER, answer)
-    );
-    assert!(translator.configurations.is_empty());
-}
-
 fn hello() -> Event {
     let host = Data::Address("192.0.2.9".parse().unwrap());
     event(
@@ -127,75 +94,6 @@ fn agents_that_do_not_say_who_they_are_are_who_is_connected() {
     assert_eq!(
         incoming(&mut translator, OLD_AGENT, hello()),
         to_model(AGENT, of(&expected))
-    );
-}
-
-#[test]
-fn what_an_agent_cannot_do_is_answered_in_its_place() {
-    let mut translator = translator(Side::Controller);
-    incoming(&mut translator, OLD_AGENT, hello());
-    let lacking = |what: &str| {
-        let error = format!("instance a runs the agent of Zeek 4.2, which cannot {what}");
-        of_agent(ResultRecord::failure("r".into(), error))
-    };
-    let reqid = ZeekString::from("r");
-    for (request, answer) in [
-        (
-            AgentRequest::GetNodes { reqid: reqid.clone() },
-            AgentMessage::GetNodes {
-                reqid: reqid.clone(),
-                result: lacking("list its nodes"),
-            },
-        ),
-        (
-            AgentRequest::NodeDispatch {
-                reqid: reqid.clone(),
-                action: vec!["get_id_value".into()],
-                nodes: [].into(),
-            },
-            AgentMessage::NodeDispatch {
-                reqid: reqid.clone(),
-                results: vec![lacking("read variables")],
-            },
-        ),
-        (
-            AgentRequest::Restart {
-                reqid: reqid.clone(),
-                nodes: [].into(),
-            },
-            AgentMessage::Restart {
-                reqid: reqid.clone(),
-                results: vec![lacking("restart nodes")],
-            },
-        ),
-    ] {
-        assert_eq!(
-            outgoing(&mut translator, AGENT, &request),
-            to_model(AGENT, of(&answer))
-        );
-    }
-
-    let deploy = AgentRequest::Deploy {
-        reqid: reqid.clone(),
-        config: config(),
-        force: false,
-    };
-    let set = event(
-        "ClusterAgent::API::set_configuration_request",
-        [text("r"), old_config()],
-    );
-    assert_eq!(outgoing(&mut translator, AGENT, &deploy), to_peer(OLD_AGENT, set));
-    let answer = event(
-        "ClusterAgent::API::set_configuration_response",
-        [text("r"), old_result("r", "a", true, "")],
-    );
-    let deployed = AgentMessage::Deploy {
-        reqid,
-        results: vec![of_agent(success("r"))],
-    };
-    assert_eq!(
-        incoming(&mut translator, OLD_AGENT, answer),
-        to_model(AGENT, of(&deployed))
     );
 }
 
@@ -262,46 +160,6 @@ fn an_agent_that_ignores_a_repeated_welcome_is_one_of_4_1() {
     // It was only slow.
     incoming(&mut translator, OLD_AGENT, answer);
     assert_eq!(translator.dialect(), Dialect::V4_2);
-}
-
-#[test]
-fn clients_of_4_1_get_instances_without_a_result() {
-    let peer = Peer {
-        id: "".into(),
-        dialled: false,
-        host: Address::UNSPECIFIED_V4,
-    };
-    let mut translator = Translator::new(Side::Controller, peer, Topics::default(), Dialect::V4_1);
-    let request = event("ClusterController::API::get_instances_request", [text("r")]);
-    incoming(&mut translator, OLD_CONTROLLER, request);
-    let instances = to_data(&config().instances.as_slice()).unwrap();
-    let response = ClientResponse::GetInstances {
-        reqid: "r".into(),
-        result: ResultRecord {
-            data: Some(instances.clone()),
-            ..success("r")
-        },
-    };
-    let answer = event(
-        "ClusterController::API::get_instances_response",
-        [text("r"), instances],
-    );
-    assert_eq!(
-        outgoing(&mut translator, CONTROLLER, &response),
-        to_peer(OLD_CONTROLLER, answer)
-    );
-    assert_eq!(
-        outgoing(
-            &mut translator,
-            CONTROLLER,
-            &ClientResponse::Restart {
-                reqid: "r".into(),
-                results: vec![]
-            }
-        ),
-        Translation::default(),
-        "another client's"
-    );
 }
 
 /// E8: its first hello was for us, the second for its Supervisor, without which it loses what it is given.
