@@ -354,7 +354,7 @@ fn a_flood_of_output_and_of_events_keeps_nobody_from_being_answered() {
 fn news_say_live_why_a_node_fails() {
     let mut world = World::start(|_| ());
     let behaviour = NodeBehaviour {
-        stderr: Some("fatal error: no such packet source".into()),
+        stderr: Some("opening eth1\nfatal error: no such packet source".into()),
         exit: Some(Exit {
             status: 1,
             aborts: false,
@@ -366,12 +366,12 @@ fn news_say_live_why_a_node_fails() {
     let deploy = world.fail(&["deploy-config", "-"], Some(&failing));
     assert_eq!(deploy["errors"], json!(["request timed out"]));
     let worker = &deploy["results"]["nodes"]["worker-01"];
-    assert_eq!(worker["stderr"], "fatal error: no such packet source");
+    assert_eq!(worker["stderr"], "opening eth1\nfatal error: no such packet source");
 
     for news in [
         "node worker-01 ended: ",
         "last line: fatal error: no such packet source; restart ",
-        "last output: fatal error: no such packet source",
+        "last output: opening eth1",
     ] {
         world.news_about(news);
     }

@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
     API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, MESSAGE_BYTES_MAX, NodeMessage, Now,
-    RequestTable, ResultRecord, log::bracketed, topics,
+    RequestTable, ResultRecord, WallClock, log::bracketed, topics,
 };
 
 use super::{
@@ -30,8 +30,8 @@ pub struct Agent {
     pub(super) ids: Box<dyn IdSource>,
     broker_id: ZeekString,
     pub(super) pid: i64,
-    /// The time by the clock on the wall at the start, since 1970 in UTC.
-    pub(super) clock: Duration,
+    /// The time at the start.
+    pub(super) clock: WallClock,
     /// Why the Supervisor cannot be reached, if it cannot.
     pub(super) unavailable: Option<String>,
     /// What the Supervisor has not answered in time, if it has said nothing since.
@@ -82,7 +82,7 @@ impl Agent {
             ids,
             broker_id: ZeekString::default(),
             pid: 0,
-            clock: Duration::ZERO,
+            clock: WallClock::default(),
             unavailable: Some("not connected to the Supervisor yet".into()),
             silence: None,
             config: None,
@@ -118,7 +118,7 @@ impl Agent {
                 pid,
                 clock,
             } => {
-                self.clock = clock;
+                self.clock = WallClock::from_unix(clock.as_secs());
                 self.started(&mut turn, broker_id, pid);
             }
             Input::PeerAdded { peer } => {
@@ -361,6 +361,11 @@ impl Agent {
     /// Logs an error and tells controllers; about a node, if one is named.
     pub(super) fn raise(&self, turn: &mut Turn, message: String, node: ZeekString) {
         turn.error(message.clone());
+        self.tell_error(turn, message, node);
+    }
+
+    /// Tells controllers what has gone wrong; about a node, if one is named.
+    pub(super) fn tell_error(&self, turn: &mut Turn, message: String, node: ZeekString) {
         self.tell(
             turn,
             AgentMessage::Error {

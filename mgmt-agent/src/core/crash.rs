@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker_codec::data::ZeekString;
+use broker_codec::data::{Excerpt, ZeekString};
 use mgmt_api::{NodeOutputs, Now};
 
 use super::{agent::Agent, nodes::OwnNode, turn::Turn};
@@ -52,10 +52,16 @@ impl Agent {
         } else {
             &outputs.stderr
         };
+        // The message about the end quotes the last line. If that is all, there is nothing to add.
+        let is_quoted = own.crash.is_some()
+            && last_line(&outputs)
+                .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line.as_bytes());
         let msg = [b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat();
         own.outputs = Some(outputs);
         self.tell_crash(turn, name);
-        self.note(turn, msg.into(), name.clone());
+        if !is_quoted {
+            self.note(turn, msg.into(), name.clone());
+        }
     }
 
     /// When the next message about an end is due.
@@ -88,32 +94,28 @@ impl Agent {
         };
         let how = crash.how.unwrap_or_else(|| "cause unknown".into());
         let line = own.outputs.as_ref().and_then(last_line);
-        let line = line
-            .map(|line| format!(", last line: {line}"))
-            .unwrap_or_default();
-        let since = time_of_day(self.clock.saturating_add(own.since.since_start()));
+        let line = line.map(|line| {
+            let line = Excerpt::new(line.as_bytes()).at_most(LINE_BYTES_MAX);
+            format!(", last line: {line}")
+        });
+        let line = line.unwrap_or_default();
+        let at = |now: Now| self.clock + now.since_start();
+        let since = at(own.since).told_at(at(turn.now));
         let (restarts, pid) = (own.restarts, own.pid.unwrap_or_default());
         let message = format!("node {name} ended: {how}{line}; restart {restarts} since {since}, PID {pid}");
         own.trouble = Some(message.clone());
-        self.raise(turn, message, name.clone());
+        turn.warning(message.clone());
+        self.tell_error(turn, message, name.clone());
     }
 }
 
 /// The last line that is not empty of what a node wrote on standard error, else on standard output.
 fn last_line(outputs: &NodeOutputs) -> Option<String> {
     [&outputs.stderr, &outputs.stdout].into_iter().find_map(|output| {
-        let text = String::from_utf8_lossy(tail(output, OUTPUT_BYTES_MAX)).into_owned();
+        let text = String::from_utf8_lossy(tail(output, OUTPUT_BYTES_MAX));
         let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-        let end = (0..=LINE_BYTES_MAX.min(line.len())).rfind(|end| line.is_char_boundary(*end))?;
-        line.get(..end).map(|line| line.escape_debug().to_string())
+        Some(line.to_owned())
     })
-}
-
-/// A time since 1970 as the time of its day, in UTC.
-fn time_of_day(since_1970: Duration) -> String {
-    let seconds = since_1970.as_secs();
-    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
-    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
 }
 
 fn tail(bytes: &[u8], len: usize) -> &[u8] {

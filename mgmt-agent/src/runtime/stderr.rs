@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use broker_codec::data::Excerpt;
+
 /// Between two looks at how much it has written, once it has come up. What it writes in its last one or two of these is quoted:
 /// older lines are about something else.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
@@ -73,9 +75,11 @@ impl Stderr {
         } else {
             errors.join("; ")
         };
-        let end = (0..=QUOTED_BYTES_MAX.min(quoted.len())).rfind(|end| quoted.is_char_boundary(*end))?;
-        let more = if end < quoted.len() { " ..." } else { "" };
-        Some(format!("{}{more}", quoted.get(..end)?))
+        Some(
+            Excerpt::new(quoted.as_bytes())
+                .at_most(QUOTED_BYTES_MAX)
+                .to_string(),
+        )
     }
 
     fn recent_text(&self) -> io::Result<String> {
@@ -172,7 +176,7 @@ mod tests {
         let stderr = Stderr::new(written.path.clone());
         written.write(&"error: \u{e4}\n".repeat(4096));
         let reason = reason(&stderr);
-        assert!(reason.len() <= QUOTED_BYTES_MAX + 4, "{reason}");
-        assert!(reason.ends_with(" ..."), "{reason}");
+        assert!(reason.len() <= QUOTED_BYTES_MAX + 20, "{reason}");
+        assert!(reason.ends_with(" bytes)"), "{reason}");
     }
 }
