@@ -366,7 +366,10 @@ fn news_say_live_why_a_node_fails() {
     let deploy = world.fail(&["deploy-config", "-"], Some(&failing));
     assert_eq!(deploy["errors"], json!(["request timed out"]));
     let worker = &deploy["results"]["nodes"]["worker-01"];
-    assert_eq!(worker["stderr"], "opening eth1\nfatal error: no such packet source");
+    assert_eq!(
+        worker["stderr"],
+        "opening eth1\nfatal error: no such packet source"
+    );
 
     for news in [
         "node worker-01 ended: ",

@@ -380,7 +380,7 @@ fn signals_without_a_meaning_do_not_end_it_and_a_hangup_opens_the_log_anew() {
         }
     };
     write_until_there();
-    for signal in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::IO] {
+    for signal in [Signal::USR1, Signal::USR2, Signal::ALARM] {
         controller.signal(signal);
     }
     let moved = log.with_extension("log.1");

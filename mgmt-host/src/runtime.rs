@@ -115,18 +115,11 @@ const SAME_TERMINATION: Duration = Duration::from_secs(1);
 
 /// Signals that have no meaning here, and would end the process: an operator or a script that takes us for another program must not
 /// take a sensor's agent away. Zeek goes on, too. They are taken over rather than ignored, as children inherit what is ignored.
-const WITHOUT_MEANING: [rustix::process::Signal; 7] = {
-    use rustix::process::Signal;
-    [
-        Signal::USR1,
-        Signal::USR2,
-        Signal::ALARM,
-        Signal::VTALARM,
-        Signal::PROF,
-        Signal::IO,
-        Signal::POWER,
-    ]
-};
+const WITHOUT_MEANING: [fn() -> SignalKind; 3] = [
+    SignalKind::user_defined1,
+    SignalKind::user_defined2,
+    SignalKind::alarm,
+];
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,9 +144,9 @@ impl Signals {
     /// Takes them over from the system.
     pub fn new() -> Result<Self, HostError> {
         let take = |kind| signal(kind).map_err(|source| system("handle signals", source));
-        for signal in WITHOUT_MEANING {
+        for kind in WITHOUT_MEANING {
             // It stays taken over when this is dropped.
-            let _ = take(SignalKind::from_raw(signal.as_raw()))?;
+            let _ = take(kind())?;
         }
         Ok(Self {
             hangup: take(SignalKind::hangup())?,

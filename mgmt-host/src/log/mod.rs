@@ -294,14 +294,6 @@ impl Visit for Line {
         self.push(field, Value::Plain(value.to_string()));
     }
 
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.push(field, Value::Plain(value.to_string()));
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.push(field, Value::Plain(value.to_string()));
-    }
-
     /// JSON knows neither infinity nor NaN; these become texts.
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.push(field, Value::Plain(value.to_string()));
