@@ -312,7 +312,7 @@ fn an_answer_in_the_name_of_another_is_said_to_be_one() {
     scene.session.stage(&configuration(&["good", "liar"]));
     for request in requests() {
         let [good, liar] = if matches!(request, ClientRequest::GetNodes { .. }) {
-            ["good  ", "liar  agent answered for instance good"]
+            ["good  ", "liar  instance liar: agent answered for instance good"]
         } else if matches!(request, ClientRequest::Restart { .. }) {
             [" liar-node agent answered for instance good", "good good-node "]
         } else {
@@ -362,8 +362,11 @@ fn an_answer_without_its_data_or_with_other_data_is_said_to_be_one() {
     assert_eq!(
         outcomes(&scene.ask(&get_nodes_request())),
         [
-            "empty  agent answered without node states".to_owned(),
-            format!("odd  {}", unreadable("expected vector, found count")),
+            "empty  instance empty: agent answered without node states".to_owned(),
+            format!(
+                "odd  instance odd: {}",
+                unreadable("expected vector, found count")
+            ),
         ]
     );
     assert_eq!(

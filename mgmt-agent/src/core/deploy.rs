@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::data::{ZeekString, to_data};
-use mgmt_api::{Configuration, ResultRecord, State, SupervisorStatus};
+use broker_codec::data::{Address, ZeekString, to_data};
+use mgmt_api::{Configuration, Instance, ResultRecord, State, SupervisorStatus};
 
 use super::{
     action::Action,
@@ -110,7 +110,7 @@ impl Agent {
         }
         let upcoming = self.deployment.as_ref().and_then(Deployment::upcoming);
         let current = upcoming.or(self.config.as_ref());
-        let is_current = !force && current.is_some_and(|current| current.id == config.id);
+        let is_current = !force && current.is_some_and(|current| is_same(current, &config));
         let runs = is_current && upcoming.is_none();
         if let (true, false, Some(reason)) = (runs, of_ours, &self.silence) {
             let results = vec![self.failure(reqid.clone(), reason.as_str())];
@@ -436,4 +436,20 @@ impl Agent {
 
 fn create_error(name: &ZeekString, reason: &str) -> String {
     format!("failed to create node {name}: {reason}")
+}
+
+/// Whether two configurations run the same nodes.
+///
+/// DIFFERENCE(same-id): a configuration that differs from the current one in more than hosts that were open is another one, whatever
+/// its id. Zeek's agent compares ids only, and answers that it runs what it does not.
+fn is_same(current: &Configuration, new: &Configuration) -> bool {
+    let same_place = |(current, new): (&Instance, &Instance)| {
+        let was_open = current.host == Address::UNSPECIFIED_V4;
+        let host = if was_open { current.host } else { new.host };
+        *current == Instance { host, ..new.clone() }
+    };
+    current.id == new.id
+        && current.nodes == new.nodes
+        && current.instances.len() == new.instances.len()
+        && current.instances.iter().zip(&new.instances).all(same_place)
 }

@@ -15,6 +15,7 @@ transcript::transcripts!(
     deploy_late_refusal,
     deploy_nothing,
     deploy_refused_node,
+    deploy_same_id,
     deploy_slow_node,
     deploy_superseded,
     deploy_unreachable,

@@ -97,6 +97,12 @@ impl Controller {
     /// A dropped instance knows that it is dropped.
     fn stands_by(&mut self, turn: &mut Turn, name: &ZeekString) {
         let told = self.instances.dismissed.remove(name);
+        if told.is_some() {
+            turn.push(Action::Report {
+                level: Level::Info,
+                message: format!("instance {name} was told that it is dropped: its nodes end"),
+            });
+        }
         if let Some(target) = told.as_ref().and_then(target_of) {
             self.release(turn, target);
         }

@@ -145,3 +145,49 @@ fn unreadable(kind: RequestKind, data: &Data) -> Option<String> {
     }
     .map(|error| format!("agent answered with data that cannot be read: {error}"))
 }
+
+/// A failed result that is about no node: zeek-client prints its error, and not its instance.
+///
+/// DIFFERENCE(named-errors): Zeek passes on what agents answer.
+pub(super) fn named_error(result: ResultRecord) -> ResultRecord {
+    let (Some(instance), Some(error), None, false) =
+        (&result.instance, &result.error, &result.node, result.success)
+    else {
+        return result;
+    };
+    let error = Some(naming(instance, error));
+    ResultRecord { error, ..result }
+}
+
+/// An error with the name of the instance that it is about.
+pub(super) fn naming(instance: &ZeekString, error: &ZeekString) -> ZeekString {
+    let name = format!("instance {instance}");
+    let text = error.to_string();
+    let found = text.find(&name).and_then(|at| text.get(at + name.len()..));
+    let is_named = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_.".contains(c));
+    if found.is_some_and(is_named) {
+        return error.clone();
+    }
+    [name.as_bytes(), b": ", error.as_bytes()]
+        .concat()
+        .as_slice()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_instance_once_and_not_one_whose_name_only_begins_alike() {
+        for (error, shown) in [
+            ("instance sensor1 is lost", "instance sensor1 is lost"),
+            (
+                "unlike instance sensor10",
+                "instance sensor1: unlike instance sensor10",
+            ),
+        ] {
+            assert_eq!(naming(&"sensor1".into(), &error.into()), shown);
+        }
+    }
+}

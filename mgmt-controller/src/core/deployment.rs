@@ -172,7 +172,24 @@ impl Controller {
     pub(super) fn became_ready(&mut self, turn: &mut Turn, name: &ZeekString) {
         if !self.progress(turn) && self.instances.wanted.contains_key(name) {
             self.check_instances_ready(turn);
+            if self.deployment.is_none() && !self.instances.all_ready() {
+                self.warn_of_waiting(turn, name);
+            }
         }
+    }
+
+    /// As in Zeek, an instance gets the deployed configuration when all are there.
+    fn warn_of_waiting(&self, turn: &mut Turn, name: &ZeekString) {
+        let missing = self.instances.wanted_missing();
+        let missing: Vec<_> = missing.map(|name| self.absence(turn.now, name)).collect();
+        let missing = missing.join(", ");
+        turn.push(Action::Report {
+            level: Level::Warning,
+            message: format!(
+                "instance {name} may have no nodes until all instances are connected: {missing}; deploy without what is missing, or start \
+                 the controller with --absent-instances skip"
+            ),
+        });
     }
 
     fn all_gathered(&mut self, turn: &mut Turn) {

@@ -6,6 +6,7 @@ use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, top
 
 use super::{
     action::{Action, Audience, Outgoing},
+    answers::named_error,
     controller::Controller,
     fanout::Fanout,
     input::WriteId,
@@ -197,11 +198,13 @@ impl Controller {
         logged: Logged,
     ) {
         let event = kind.response_event();
-        let results = if kind == RequestKind::Restart {
-            results.into_iter().map(readable_restart).collect()
-        } else {
-            results
+        let several = self.instances.wanted.len() > 1;
+        let readable = |result| match kind {
+            RequestKind::Restart => readable_restart(result),
+            _ if several => named_error(result),
+            _ => result,
         };
+        let results = results.into_iter().map(readable).collect();
         let response = ClientResponse::new(kind, reqid, results);
         let reqid = response.reqid();
         let results = listed(response.results());

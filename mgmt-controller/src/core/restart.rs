@@ -2,6 +2,7 @@ use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{AgentRequest, RequestKind, ResultRecord};
 
 use super::{
+    answers::naming,
     controller::Controller,
     query::split_by_existence,
     requests::{Key, Logged},
@@ -46,43 +47,14 @@ pub(super) fn readable_restart(result: ResultRecord) -> ResultRecord {
     let Some(instance) = result.instance.as_ref().filter(|_| !result.success) else {
         return result;
     };
-    let names_it = |error: &ZeekString| {
-        let (error, name) = (error.to_string(), format!("instance {instance}"));
-        let found = error.find(&name).and_then(|at| error.get(at + name.len()..));
-        found.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_.".contains(c)))
-    };
     let error = match result.error.as_ref() {
-        Some(error) if result.node.is_some() || names_it(error) => error.clone(),
-        Some(error) => format!("instance {instance}: {error}").into(),
+        Some(error) if result.node.is_some() => error.clone(),
+        Some(error) => naming(instance, error),
         None => format!("instance {instance} gives no reason").into(),
     };
     ResultRecord {
         instance: None,
         error: Some(error),
         ..result
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_names_its_instance_once_and_not_one_whose_name_only_begins_alike() {
-        let shown = |error: &str| {
-            let result = ResultRecord {
-                instance: Some("sensor1".into()),
-                ..ResultRecord::failure("r".into(), error)
-            };
-            readable_restart(result).error.map(|error| error.to_string())
-        };
-        assert_eq!(
-            shown("instance sensor1 is lost").as_deref(),
-            Some("instance sensor1 is lost")
-        );
-        assert_eq!(
-            shown("unlike instance sensor10").as_deref(),
-            Some("instance sensor1: unlike instance sensor10")
-        );
     }
 }

@@ -63,25 +63,40 @@ pub(super) fn name_of(kind: RequestKind) -> String {
     name.replace("configuration", "config")
 }
 
+/// How the error of an agent ends that has not done in time what it was asked for.
+const TIMED_OUT: &[u8] = b"request timed out";
+
 /// Tells how a request ended: with the first of its errors, if there are any.
 pub(super) fn tell_answer(response: &ClientResponse) {
     let (name, reqid) = (name_of(response.kind()), response.reqid());
     let results = response.results();
-    let mut errors = results.iter().filter(|result| !result.success);
-    let Some(first) = errors.next() else {
-        tracing::info!(%reqid, "{name} answered");
+    let failed = || results.iter().filter(|result| !result.success);
+    let errors: Vec<&ZeekString> = failed().filter_map(|result| result.error.as_ref()).collect();
+    // That time is up says less than what was not done by then.
+    let telling = errors.iter().find(|error| !error.ends_with(TIMED_OUT));
+    let Some(why) = telling.or(errors.first()) else {
+        if failed().next().is_none() {
+            tracing::info!(%reqid, "{name} answered");
+        } else {
+            tracing::warn!(%reqid, "{name} failed: no reason given");
+        }
         return;
     };
-    let mut why = String::from("no reason given");
-    if let Some(error) = &first.error {
-        why = error.excerpt(MESSAGE_BYTES_MAX).to_string();
-    }
-    let further = match errors.count() {
+    let why = why.excerpt(MESSAGE_BYTES_MAX);
+    let further = match errors.len() - 1 {
         0 => String::new(),
         count => format!(", and {count} more"),
     };
     if response.kind() == RequestKind::Deploy {
-        tracing::warn!(%reqid, "{name} failed: {why}{further}");
+        let is_some_node_up = results
+            .iter()
+            .any(|result| result.success && result.node.is_some());
+        let how = if is_some_node_up {
+            "deployed, but"
+        } else {
+            "deploy failed:"
+        };
+        tracing::warn!(%reqid, "{how} {why}{further}");
     } else {
         tracing::info!(%reqid, "{name} failed: {why}{further}");
     }

@@ -13,6 +13,7 @@ transcript::transcripts!(
     agent_hello_refused,
     agent_name_claimed_twice,
     agent_news,
+    agent_waits_for_another,
     agent_welcome_lost,
     agent_welcome_unwanted,
     agent_welcomed_once,
