@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p broker-endpoint --features jemalloc --bench under_attack -- [CONNECTIONS [SECONDS [off|anonymous [many|one]]]]
+//! cargo bench -p broker-endpoint --features jemalloc --bench under_attack -- behind-one-address [off|anonymous]
 //! ```
 //!
 //! The endpoint, the good peers and the attacker are three processes on this machine, so they share its processors: with
@@ -10,8 +11,12 @@
 //! subscribes to everything and never reads. The others say nothing, stop in the middle of the handshake, send garbage, or
 //! announce huge messages.
 //!
-//! Meanwhile somebody new connects again and again, from an address of its own and from one of the attacker's: the time is
-//! until it is a peer.
+//! Meanwhile new peers connect one after the other, from an address of their own and then from one of the attacker's: the time
+//! is until each is a peer. The program fails if round trips take three times as long as undisturbed, or new peers from another
+//! address more than 200 ms (medians).
+//!
+//! `behind-one-address` has 400 peers connect one after the other and then 400 at once from one address. It fails if these take
+//! longer than one and a half times the processor time, of both sides, of the former.
 
 #![expect(clippy::print_stdout, reason = "the results of a program")]
 
@@ -28,7 +33,7 @@ use std::{
 use broker_codec::{Data, Topic};
 use broker_endpoint::{
     Endpoint, EndpointConfig, EndpointEvent,
-    tls::{Connection, TlsConfig, TlsContext},
+    tls::{Connection, TlsConfig, TlsContext, Transport},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
@@ -57,18 +62,20 @@ const NEWS_LEN: usize = 2000;
 /// The attacker opens another connection this long after one was closed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where newcomers come from.
+/// Where new peers come from.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// The attacker's only address, or one of them.
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 
-/// The hello of newcomers. The largest ids, so that the endpoint is the originator.
-const NEWCOMER_HELLO: &[u8] =
-    b"\0\0\0\x17\x06ZEEK\xff\xff\xff\xff\xff\xff\x4f\xff\xbf\xff\xff\xff\xff\xff\xff\xff\x01\x01";
+/// A peer's hello up to its id, and what follows. With the largest ids, so that the endpoint is the originator.
+const HELLO: [&[u8]; 2] = [b"\0\0\0\x17\x06ZEEK\xff\xff\xff\xff\xff\xff\x4f\xff", b"\x01\x01"];
 
-/// How long a newcomer waits in an attempt.
-const NEWCOMER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a new peer waits in an attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// As many peers connect from one address.
+const BEHIND_ONE_ADDRESS: u64 = 400;
 
 /// How long after the attack the memory is looked at again: allocators give it back some time later.
 const REST: Duration = Duration::from_secs(10);
@@ -90,6 +97,7 @@ fn main() -> Result<()> {
     let runtime = Runtime::new()?;
     match text(0) {
         "serve" => runtime.block_on(serve(tls(text(1)))),
+        "behind-one-address" => runtime.block_on(behind_one_address(text(1))),
         "attack" => runtime.block_on(attack(text(1).parse()?, number(2, 0)?, text(3) == "one")),
         _ => {
             let seconds = Duration::from_secs(number(1, 10)?);
@@ -239,46 +247,103 @@ async fn connect(address: SocketAddr, tls: TlsConfig) -> Result<Endpoint> {
     }
 }
 
-/// Becomes a peer, from this address, and leaves; says how long the first took. Tries again as Zeek does.
-async fn newcomer(from: Ipv4Addr, to: SocketAddr, context: Option<&TlsContext>) -> Result<Duration> {
+/// Becomes a peer, from this address. Tries again as Zeek does.
+async fn new_peer(
+    number: u64,
+    from: Ipv4Addr,
+    to: SocketAddr,
+    context: Option<&TlsContext>,
+) -> Transport<TcpStream> {
     let protection = context.map_or(Connection::Plaintext, |context| Connection::Tls(context.clone()));
-    let began = Instant::now();
+    let [hello, rest] = HELLO;
+    let hello = [hello, &(number | 0xbfff << 48).to_be_bytes(), rest].concat();
     loop {
         let attempt = async {
             let stream = connect_from(from, to).await?;
             stream.set_nodelay(true)?;
-            let mut stream = protection.connect(stream, NEWCOMER_PATIENCE).await?;
-            stream.write_all(NEWCOMER_HELLO).await?;
+            let mut stream = protection.connect(stream, ATTEMPT_TIMEOUT).await?;
+            stream.write_all(&hello).await?;
             // probe, version_select, and a filter with one topic of 7 bytes
             let mut scratch = [0; 9 + 26 + 14];
             stream.read_exact(&mut scratch).await?;
             stream.write_all(b"\0\0\0\x02\x0b\0").await?;
             let mut ack = [0; 5];
             stream.read_exact(&mut ack).await?;
-            Result::Ok(())
+            Result::Ok(stream)
         };
-        if let Ok(Ok(())) = timeout(NEWCOMER_PATIENCE, attempt).await {
-            return Ok(began.elapsed());
+        if let Ok(Ok(stream)) = timeout(ATTEMPT_TIMEOUT, attempt).await {
+            return stream;
         }
         sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Newcomers, one after the other; returns how long each took, sorted.
-async fn newcomers(
+/// New peers, one after the other, each of which leaves; returns how long each took, sorted.
+async fn new_peers(
     from: Ipv4Addr,
     to: SocketAddr,
     context: Option<TlsContext>,
     period: Duration,
-) -> Result<Vec<Duration>> {
+) -> Vec<Duration> {
     let began = Instant::now();
     let mut times = Vec::new();
     while began.elapsed() < period {
-        times.push(newcomer(from, to, context.as_ref()).await?);
+        let start = Instant::now();
+        drop(new_peer(0, from, to, context.as_ref()).await);
+        times.push(start.elapsed());
         sleep(Duration::from_millis(100)).await;
     }
     times.sort_unstable();
-    Ok(times)
+    times
+}
+
+/// The processor time that a process has taken, in units of 10 ms.
+fn processor_time(process: &str) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no name")?;
+    // utime and stime are fields 14 and 15; the state is field 3.
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    Ok(Duration::from_millis(
+        10 * ticks.sum::<std::result::Result<u64, _>>()?,
+    ))
+}
+
+async fn behind_one_address(mode: &str) -> Result<()> {
+    let mut server = start("serve", &[mode])?;
+    let mut output = BufReader::new(server.stdout.take().ok_or("piped")?).lines();
+    let address: SocketAddr = output.next().ok_or("an address")??.parse()?;
+    let context = TlsContext::new(&tls(mode))?;
+    let taken = || Result::Ok([processor_time(&server.id().to_string())?, processor_time("self")?]);
+
+    let before = taken()?;
+    let mut peers = Vec::new();
+    for number in 0..BEHIND_ONE_ADDRESS {
+        peers.push(new_peer(number, ELSEWHERE, address, context.as_ref()).await);
+    }
+    let after = taken()?;
+    let [endpoint, own] = [0, 1].map(|side| after[side].saturating_sub(before[side]));
+    println!("one after the other: processor time {endpoint:?} of the endpoint, {own:?} of the peers");
+
+    let began = Instant::now();
+    let mut connecting = JoinSet::new();
+    for number in 0..BEHIND_ONE_ADDRESS {
+        let context = context.clone();
+        let number = BEHIND_ONE_ADDRESS + number;
+        connecting.spawn(async move { new_peer(number, ATTACKER, address, context.as_ref()).await });
+    }
+    peers.extend(connecting.join_all().await);
+    let time = began.elapsed();
+    let share = time.as_secs_f64() / (endpoint + own).as_secs_f64();
+    println!("{BEHIND_ONE_ADDRESS} at once behind one address: {time:?}, {share:.2} of that processor time");
+    drop(server.stdin.take());
+    for line in output {
+        println!("{}", line?);
+    }
+    server.wait()?;
+    if share > 1.5 {
+        return Err("peers behind one address take longer than 1.5 times their processor time".into());
+    }
+    Ok(())
 }
 
 /// Sends requests one after the other; returns how long each took.
@@ -320,7 +385,8 @@ fn memory(process: &Child) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-fn report(name: &str, times: &[Duration], process: &Child) -> Result<()> {
+/// Prints a line; returns the median.
+fn report(name: &str, times: &[Duration], process: &Child) -> Result<Duration> {
     let at = |share: f64| {
         #[expect(
             clippy::cast_possible_truncation,
@@ -339,7 +405,7 @@ fn report(name: &str, times: &[Duration], process: &Child) -> Result<()> {
         times.last().copied().unwrap_or_default(),
         memory(process)?
     );
-    Ok(())
+    Ok(at(0.5))
 }
 
 async fn measure(connections: u64, period: Duration, mode: &str, addresses: &str) -> Result<()> {
@@ -350,7 +416,7 @@ async fn measure(connections: u64, period: Duration, mode: &str, addresses: &str
     for _ in 0..PEERS {
         peers.push(connect(address, tls(mode)).await?);
     }
-    report(
+    let undisturbed = report(
         "undisturbed",
         &all_round_trips(&mut peers, period).await?,
         &server,
@@ -361,12 +427,12 @@ async fn measure(connections: u64, period: Duration, mode: &str, addresses: &str
         "attack",
         &[&address.to_string(), &connections.to_string(), addresses],
     )?;
-    let elsewhere = tokio::spawn(newcomers(ELSEWHERE, address, context.clone(), period));
-    report("attacked", &all_round_trips(&mut peers, period).await?, &server)?;
-    report("newcomers", &elsewhere.await??, &server)?;
+    let elsewhere = tokio::spawn(new_peers(ELSEWHERE, address, context.clone(), period));
+    let under_attack = report("attacked", &all_round_trips(&mut peers, period).await?, &server)?;
+    let connected = report("new peers", &elsewhere.await?, &server)?;
     // From an address of the attacker's, who goes on.
-    let among = newcomers(ATTACKER, address, context, period).await?;
-    report("from there", &among, &server)?;
+    let same = new_peers(ATTACKER, address, context, period).await;
+    report("from there", &same, &server)?;
     peers.push(connect(address, tls(mode)).await?);
     attacker.kill()?;
     attacker.wait()?;
@@ -379,5 +445,12 @@ async fn measure(connections: u64, period: Duration, mode: &str, addresses: &str
         println!("{}", line?);
     }
     server.wait()?;
+    println!(
+        "attacked : undisturbed {:.2}",
+        under_attack.as_secs_f64() / undisturbed.as_secs_f64()
+    );
+    if under_attack >= 3 * undisturbed || connected > Duration::from_millis(200) {
+        return Err("good peers are disturbed too much".into());
+    }
     Ok(())
 }

@@ -108,16 +108,15 @@ impl Dialer<'_> {
             credits,
             leave: self.stop.child_token(),
             deadline,
-            handshake_slot: None,
-            peer_slot: None,
+            handshake: None,
         };
         Ok((connection, transport))
     }
 
     /// Runs a connection in a task of its own, so that its panic ends nothing else.
-    async fn run(&self, (connection, transport): Opened) -> Option<Outcome> {
+    async fn run(&self, (mut connection, transport): Opened) -> Option<Outcome> {
         let mut task = JoinSet::new();
-        task.spawn(connection.run(transport));
+        task.spawn(async move { connection.run(transport).await });
         match task.join_next().await? {
             Ok(outcome) => Some(outcome),
             Err(error) => {

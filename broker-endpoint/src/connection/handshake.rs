@@ -80,6 +80,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         loop {
             while let Some(output) = handshake.poll() {
                 match output {
+                    // It was sent when the connection was accepted.
+                    Output::Send(Message::Probe)
+                        if self.connection.handshake.is_some() && !self.transport.is_tls() => {}
                     Output::Send(message) => self.send(&message, &handshake, deadline).await?,
                     Output::Identified { peer, side } => {
                         self.peer = Some(peer);
@@ -124,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 continue;
             }
             let evicted = async {
-                match &self.connection.handshake_slot {
-                    Some(slot) => slot.evicted().await,
+                match &self.connection.handshake {
+                    Some(place) => place.pending.evicted().await,
                     None => std::future::pending().await,
                 }
             };
@@ -141,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     self.count(result, handshake.awaited())?;
                 }
                 () = sleep_until(shared.instant(deadline)) => handshake.handle_timeout(shared.now()),
-                () = evicted => return Err(PeeringError::GaveWay),
+                () = evicted => return Err(PeeringError::Evicted),
                 // Who waits for the verdict gets it now, with the reason.
                 () = self.connection.leave.cancelled(), if !undecided => return Err(PeeringError::ShuttingDown),
             }

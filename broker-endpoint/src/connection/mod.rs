@@ -13,21 +13,18 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::Instant,
+    sync::OwnedSemaphorePermit,
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use handshake::IDENTIFICATION_FRAME_MAX;
 #[cfg(test)]
-pub(crate) use handshake::{REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
+pub(crate) use handshake::{IDENTIFICATION_FRAME_MAX, REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
 pub(crate) use outbox::{Order, Outbox, OutboxLimits, Pushed, QueuedKind};
 
 use crate::{
     credit::Credits,
-    endpoint::{
-        EndReason, EndpointEvent, HandshakeSlot, PeerAddress, PeerInfo, PeerSlot, PeeringError, Report,
-        Shared,
-    },
+    endpoint::{EndReason, EndpointEvent, PeerAddress, PeerInfo, PeeringError, Report, Shared},
+    listen::Place,
     tls::Transport,
 };
 
@@ -44,10 +41,16 @@ pub(crate) struct Connection {
     pub(crate) leave: CancellationToken,
     /// When the handshake must be complete.
     pub(crate) deadline: Duration,
-    /// The place among the accepted connections that are in their handshake.
-    pub(crate) handshake_slot: Option<HandshakeSlot>,
-    /// The place among the accepted connections that are peerings.
-    pub(crate) peer_slot: Option<PeerSlot>,
+    /// If the connection was accepted: until the handshake is complete.
+    pub(crate) handshake: Option<HandshakePlace>,
+}
+
+/// The place of an accepted connection that is in its handshake.
+pub(crate) struct HandshakePlace {
+    /// In all.
+    pub(crate) pending: Place,
+    /// Among those of its address.
+    pub(crate) of_address: Option<OwnedSemaphorePermit>,
 }
 
 /// How many bytes may wait in the system for a peer that has no room for them. What waits in our own queue can still be dropped
@@ -80,34 +83,32 @@ pub(crate) enum Outcome {
 impl Connection {
     /// Runs until the connection has ended. Events about an established peering are sent from here; that a connection
     /// failed is for the caller to report.
-    pub(crate) async fn run<S>(mut self, mut transport: Transport<S>) -> Outcome
+    pub(crate) async fn run<S>(&mut self, mut transport: Transport<S>) -> Outcome
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let shared = Arc::clone(&self.shared);
         let mut registration = Registration::new(&shared);
         let mut buffer = BytesMut::new();
-        let shaken = handshake::run(&self, &registration, &mut transport, &mut buffer).await;
+        let shaken = handshake::run(self, &registration, &mut transport, &mut buffer).await;
         let info = match shaken {
             Ok(info) => info,
             Err(handshake::Failure { error, peer }) => return Outcome::Failed { error, peer },
         };
-        if let Some(slot) = self.handshake_slot.take() {
-            slot.succeeded();
-            match shared.peers.enter(self.address.ip(), Instant::now()) {
-                Ok(slot) => self.peer_slot = Some(slot),
-                Err(_) => {
-                    return Outcome::Failed {
-                        error: PeeringError::TooManyPeers,
-                        peer: Some(info.id),
-                    };
-                }
-            }
+        let place = self
+            .handshake
+            .take()
+            .map(|_| shared.limits.peer(self.address.ip()));
+        if let Some(None) = place {
+            return Outcome::Failed {
+                error: PeeringError::TooManyPeers,
+                peer: Some(info.id),
+            };
         }
         shared.counters.peers_added.increment();
         registration.announced = Some(info.clone());
         shared.deliver(EndpointEvent::PeerAdded(info.clone())).await;
-        let reason = peering::run(&self, &registration, info.id, transport, buffer).await;
+        let reason = peering::run(self, &registration, info.id, transport, buffer).await;
         let requested = reason.is_request();
         // Before the registration is dropped: a peer that comes back must not be added before it is lost.
         registration.outbox.close();

@@ -139,12 +139,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 None => std::future::pending().await,
             }
         };
-        let evicted = async {
-            match &self.connection.peer_slot {
-                Some(slot) => slot.evicted().await,
-                None => std::future::pending().await,
-            }
-        };
         let delivery = async {
             match &mut self.delivery {
                 Some(delivery) => delivery.await,
@@ -155,7 +149,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             result = self.writer.write(&self.writing), if !self.writing.is_empty() => self.wrote(result)?,
             // DIFFERENCE(liveness): also of a peer that speaks, which is not silent, but takes nothing.
             () = stuck, if !self.writing.is_empty() => self.handle_stuck()?,
-            () = evicted => return Err(EndReason::GaveWay),
             result = self.reader.read_buf(&mut self.buffer), if reading => check_read(result)?,
             result = delivery => {
                 self.delivery = None;

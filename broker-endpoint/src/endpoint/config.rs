@@ -27,18 +27,17 @@ pub struct EndpointConfig {
     pub handshake_bytes_max: usize,
     /// The largest message that is accepted or sent, in bytes, its envelope included.
     pub message_max: u32,
-    /// How many accepted connections may be peerings at a time. When there is one more, a young one of the address that has
-    /// most gives way to an address that has fewer, or else the new one is closed.
+    /// How many accepted connections may be peerings at a time. Further ones are closed.
     pub connections_max: usize,
     /// How many of these may come from one address. For this limit and those below, a /64 network of IPv6 is one address.
     pub connections_per_address_max: usize,
     /// How many accepted connections may be in their handshake at a time. When there is one more, the oldest is closed.
     pub handshakes_max: usize,
-    /// How many of these may come from one address.
+    /// How many of these may come from one address; further ones wait, in order. A handshake that failed counts for five
+    /// seconds more.
     pub handshakes_per_address_max: usize,
-    /// How many accepted connections may wait for their handshake to begin, which happens at a pace after a burst of 512: 200
-    /// per second with TLS, 500 without. Addresses with fewer failed handshakes come first. When there is one more, the
-    /// oldest of the address that has most is closed.
+    /// How many accepted connections may wait for their handshake to begin, because the peer is silent or its address has
+    /// too many. When there is one more, the one that is silent for longest is closed, or if none is the oldest.
     pub waiting_max: usize,
     /// How many messages may wait for a peer that reads slowly. One that takes nothing while something waits for it is given
     /// up after the silence of `liveness`.
@@ -97,10 +96,10 @@ impl EndpointConfig {
     pub const CONNECTIONS_MAX: usize = 2048;
     /// All nodes of a large machine.
     pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 512;
-    /// With [`Self::HANDSHAKE_BYTES_MAX`], 128 MiB in the worst case.
-    pub const HANDSHAKES_MAX: usize = 512;
-    /// All nodes of a large machine that come back at once.
-    pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 128;
+    /// With [`Self::HANDSHAKE_BYTES_MAX`], 256 MiB in the worst case.
+    pub const HANDSHAKES_MAX: usize = 1024;
+    /// Keeps the processor busy also where each handshake waits for a slow network.
+    pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 32;
     /// More than a flood of ten thousand; they cost little.
     pub const WAITING_MAX: usize = 16_384;
     /// As Zeek's `Broker::peer_buffer_size` since 7.2.
@@ -127,12 +126,6 @@ impl EndpointConfig {
         self.connections_max = self.connections_max.min(half);
         self.handshakes_max = self.handshakes_max.min(quarter);
         self.waiting_max = self.waiting_max.min(quarter);
-    }
-
-    /// How long an accepted peer may be there without having shown to be alive.
-    pub(crate) fn probation(&self) -> Duration {
-        self.liveness
-            .map_or(Self::LIVENESS_TIMEOUT, |liveness| liveness.timeout)
     }
 
     pub(crate) fn validate(&self) -> Result<(), EndpointError> {

@@ -27,7 +27,7 @@ macro_rules! counters {
 counters! {
     /// Accepted connections whose handshake began.
     accepted,
-    /// Accepted connections closed before their handshake began, because too many others were there.
+    /// Accepted connections closed before their handshake began, because there were too many.
     refused,
     /// Times that accepting failed, for example for want of file descriptors.
     accept_errors,

@@ -174,9 +174,6 @@ pub enum EndReason {
         /// For how long.
         silence: Duration,
     },
-    /// There were too many peers, and this young one came from the address that had most.
-    #[error("gave way to a peer from another address, of which fewer are here")]
-    GaveWay,
     /// The peer sent too many bad messages.
     #[error("peer sent more than {max} bad messages within {}", Elapsed(*.window))]
     TooManyRejections {
@@ -204,7 +201,6 @@ impl EndReason {
             | Self::Ended(_)
             | Self::Overflow { .. }
             | Self::TooManyRejections { .. }
-            | Self::GaveWay
             | Self::Internal => true,
         }
     }
@@ -257,11 +253,22 @@ pub enum PeeringError {
     /// One side refused.
     #[error(transparent)]
     Handshake(#[from] Close),
-    /// Too many connections were in their handshake, and this one was the oldest.
-    #[error("gave way to newer connections, of which too many are in their handshake")]
-    GaveWay,
-    /// Too many peers are here, and none of them had to give way.
-    #[error("too many peers are here already, or from this address")]
+    /// Too many connections had not completed their handshake, and this one was silent or the oldest.
+    #[error(
+        "evicted: too many connections have not completed their handshake; a firewall can keep out those that are no peers"
+    )]
+    Evicted,
+    /// The connection waited in vain for a place among the handshakes of its address.
+    #[error(
+        "timed out before its handshake began: {max} handshakes of its address were in progress or had just failed; correct the peers \
+         there that fail"
+    )]
+    TooManyHandshakes {
+        /// So many handshakes of one address may be in progress.
+        max: usize,
+    },
+    /// Too many peers are connected.
+    #[error("too many peers are connected, in all or from this address")]
     TooManyPeers,
     /// We are leaving.
     #[error("endpoint is shutting down")]

@@ -49,11 +49,11 @@ pub use counters::EndpointCounters;
 pub use event::{
     EndReason, EndpointEvent, Message, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError,
 };
-pub(crate) use limits::{HandshakeSlot, Origin, PeerSlot};
 pub(crate) use shared::{Report, Shared};
 
 use crate::{
-    Among, Credit, EndpointError, listen,
+    Among, Credit, EndpointError,
+    listen::{self, Pending},
     tls::{Acceptance, Connection, TlsContext},
 };
 use shared::QueuedEvent;
@@ -137,12 +137,9 @@ impl Endpoint {
             counters: counters::Counters::default(),
             acceptance: tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls),
             protection: tls.map_or(Connection::Plaintext, Connection::Tls),
-            peers: limits::Peers::new(
-                config.connections_max,
-                config.connections_per_address_max,
-                config.probation(),
-            ),
-            handshakes: limits::Handshakes::new(config.handshakes_max, config.handshakes_per_address_max),
+            limits: limits::Limits::new(&config),
+            waiting: Pending::default(),
+            handshakes: Pending::default(),
             stopped: CancellationToken::new(),
             epoch: Instant::now(),
             connections: AtomicU64::new(0),

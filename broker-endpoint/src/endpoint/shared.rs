@@ -14,12 +14,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo,
-    counters::Counters,
-    limits::{Handshakes, Peers},
+    EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, counters::Counters, limits::Limits,
 };
 use crate::{
     connection::{Outbox, OutboxLimits},
+    listen::Pending,
     tls::{Acceptance, Connection},
 };
 
@@ -33,10 +32,12 @@ pub(crate) struct Shared {
     pub(crate) acceptance: Acceptance,
     /// How connections that we open are protected.
     pub(crate) protection: Connection,
-    /// The accepted connections that are peerings.
-    pub(crate) peers: Arc<Peers>,
-    /// The accepted connections that are not yet.
-    pub(crate) handshakes: Arc<Handshakes>,
+    /// The places for accepted connections.
+    pub(crate) limits: Limits,
+    /// The accepted connections whose handshake has not begun.
+    pub(crate) waiting: Pending,
+    /// The accepted connections that are in their handshake.
+    pub(crate) handshakes: Pending,
     /// Cancelled when the owner is gone.
     pub(crate) stopped: CancellationToken,
     pub(super) epoch: Instant,

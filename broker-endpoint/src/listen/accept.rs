@@ -1,55 +1,33 @@
-//! Accepting connections, and beginning their handshakes at a pace.
-//!
-//! What comes is accepted at once, so that nobody has to wait in the system's queue behind a flood, which has no order but
-//! that of arrival. Handshakes, which cost, begin at a pace, and those of whom we think best begin first.
+use std::{collections::VecDeque, future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-
-use broker_codec::handshake::{Close, MAGIC, Role};
-use rustix::net::{RecvFlags, recv};
+use broker_codec::handshake::{Close, Message, Role};
+use bytes::BytesMut;
+use socket2::SockRef;
 use tokio::{
-    io::Interest,
     net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{
-    lobby::{Lobby, Said},
-    pace::Pace,
-};
+use super::{Incoming, Place};
 use crate::{
-    connection::{self, Connection, IDENTIFICATION_FRAME_MAX, Outcome},
+    connection::{self, Connection, HandshakePlace, Outcome},
     credit::Credits,
-    endpoint::{Origin, PeeringError, Shared},
+    endpoint::{PeeringError, Shared},
     socket::Socket,
     text,
-    tls::{Acceptance, HANDSHAKE_RECORD},
+    tls::Acceptance,
 };
 
-/// The length, the type, and Broker's magic number: how every first message begins.
-const OPENING_LEN: usize = 9;
+/// A handshake that failed keeps its place among those of its address for so long, so that an address that fails again and
+/// again takes little of the processor.
+const FAILED_HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// So many handshakes begin at once.
-const HANDSHAKES_BURST: u32 = 512;
-
-/// After a burst, handshakes with TLS begin at this pace: each costs about a millisecond of the processor, which belongs to
-/// established peers during a flood.
-const TLS_HANDSHAKES_INTERVAL: Duration = Duration::from_millis(5);
-
-/// The same without TLS, where a handshake costs a tenth of that.
-const PLAINTEXT_HANDSHAKES_INTERVAL: Duration = Duration::from_millis(2);
-
-/// While as many wait as may, so many are let in and others sent away at once.
-const REPLACEMENTS_BURST: u32 = 512;
-
-/// After a burst, they are replaced at this pace: who is sent away comes again, and only to wait keeps them busy.
-const REPLACEMENTS_INTERVAL: Duration = Duration::from_millis(1);
-
-/// How long nothing is accepted after accepting failed, most likely for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// While as many connections wait for their handshake as may, one is replaced in so long: what is evicted connects again.
+const REPLACEMENT: Duration = Duration::from_millis(1);
 
 /// So many failures of accepted connections are logged within [`LOG_WINDOW`]; the others are summed up.
 const LOGGED_MAX: u32 = 20;
@@ -59,253 +37,233 @@ const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// Accepts connections until told to stop, then waits for them to end.
 pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
-    let now = Instant::now();
-    let interval = match shared.acceptance {
-        Acceptance::Plaintext => PLAINTEXT_HANDSHAKES_INTERVAL,
-        Acceptance::Tls(_) | Acceptance::Either(_) => TLS_HANDSHAKES_INTERVAL,
-    };
-    let acceptor = Acceptor {
-        lobby: Lobby::new(shared.config.waiting_max.max(1), shared.config.handshake_timeout),
-        handshakes: Pace::new(HANDSHAKES_BURST, interval, now),
-        replacements: Pace::new(REPLACEMENTS_BURST, REPLACEMENTS_INTERVAL, now),
+    let mut acceptor = Acceptor {
         connections: JoinSet::new(),
+        failed: VecDeque::new(),
         log: FailureLog::default(),
-        failing: false,
-        shared,
-        listener,
-        stop,
+        shared: Arc::clone(&shared),
+        stop: stop.clone(),
     };
-    acceptor.run().await;
+    let mut incoming = Incoming::new(listener);
+    loop {
+        let release = async {
+            match acceptor.failed.front() {
+                Some((time, _)) => sleep_until(*time).await,
+                None => pending().await,
+            }
+        };
+        // Perhaps there are no file descriptors: a connection that waits has one to give.
+        let failed = || {
+            shared.counters.accept_errors.increment();
+            shared.waiting.evict(Duration::ZERO);
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            (stream, address) = incoming.next(failed) => {
+                acceptor.admit(stream, address);
+                if shared.waiting.len() >= shared.config.waiting_max {
+                    incoming.pause(REPLACEMENT);
+                }
+            }
+            Some(result) = acceptor.connections.join_next() => acceptor.note_end(result),
+            () = release => drop(acceptor.failed.pop_front()),
+        }
+    }
+    drop(incoming);
+    while let Some(result) = acceptor.connections.join_next().await {
+        acceptor.note_end(result);
+    }
 }
 
 struct Acceptor {
     shared: Arc<Shared>,
-    listener: TcpListener,
     stop: CancellationToken,
-    lobby: Lobby<Arrival>,
-    handshakes: Pace,
-    replacements: Pace,
-    connections: JoinSet<(SocketAddr, Outcome)>,
+    connections: JoinSet<Served>,
+    /// The places of handshakes that failed, and until when they are kept.
+    failed: VecDeque<(Instant, OwnedSemaphorePermit)>,
     log: FailureLog,
-    failing: bool,
 }
 
-/// An accepted connection whose handshake has not begun.
-struct Arrival {
-    stream: TcpStream,
+/// An accepted connection that has ended.
+struct Served {
     address: SocketAddr,
-    at: Duration,
-}
-
-impl Arrival {
-    /// What it has said, as far as the system has told already.
-    fn said(&self, tls: bool) -> Said {
-        let mut bytes = [0; OPENING_LEN];
-        let peek = || Ok(recv(&self.stream, &mut bytes, RecvFlags::PEEK)?);
-        let len = match self.stream.try_io(Interest::READABLE, peek) {
-            Ok((len, _)) => len,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Said::Nothing,
-            Err(_) => return Said::Goodbye,
-        };
-        match bytes.get(..len) {
-            None | Some([]) => Said::Goodbye,
-            Some(bytes) if tls => hello_of_tls(bytes),
-            Some(bytes) => hello_of_broker(bytes),
-        }
-    }
-}
-
-/// Whether these can be a peer's first bytes: a TLS record of a handshake.
-fn hello_of_tls(bytes: &[u8]) -> Said {
-    if bytes.first() == Some(&HANDSHAKE_RECORD) {
-        Said::Hello
-    } else {
-        Said::Garbage
-    }
-}
-
-/// Whether these can be a peer's first bytes: a message of a reasonable length, its type, and what all first messages have.
-/// Whether it is really one, the handshake finds out.
-fn hello_of_broker(bytes: &[u8]) -> Said {
-    match bytes {
-        &[a, b, c, d, _, ref magic @ ..] => {
-            let is_short = u32::from_be_bytes([a, b, c, d]) <= IDENTIFICATION_FRAME_MAX;
-            if is_short && magic == MAGIC.to_be_bytes() {
-                Said::Hello
-            } else if is_short && magic.len() < MAGIC.to_be_bytes().len() {
-                Said::Nothing
-            } else {
-                Said::Garbage
-            }
-        }
-        _ => Said::Nothing,
-    }
+    outcome: Outcome,
+    /// If its handshake began and did not succeed.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Acceptor {
-    async fn run(mut self) {
-        loop {
-            self.begin_handshakes();
-            let room = self.lobby.is_full().then(|| self.replacements.next());
-            let turn = (!self.lobby.is_empty()).then(|| self.handshakes.next());
-            let expiry = self.lobby.deadline();
-            let accept = async {
-                if let Some(time) = room {
-                    sleep_until(time).await;
-                }
-                self.listener.accept().await
-            };
-            tokio::select! {
-                () = self.stop.cancelled() => break,
-                accepted = accept => match accepted {
-                    Ok((stream, address)) => self.let_in(stream, address),
-                    Err(error) => {
-                        self.shared.counters.accept_errors.increment();
-                        if !self.failing {
-                            warn!(%error, "cannot accept connections");
-                        }
-                        self.failing = true;
-                        // Perhaps there are no file descriptors: one that waits in vain has one to give.
-                        if let Some(arrival) = self.lobby.evict() {
-                            self.refuse(&arrival, "no room for more connections");
-                        }
-                        tokio::select! {
-                            () = self.stop.cancelled() => break,
-                            () = sleep(ACCEPT_PAUSE) => {}
-                        }
-                    }
-                },
-                Some(result) = self.connections.join_next() => self.note_end(result),
-                () = at(turn) => {}
-                () = at(expiry) => {
-                    for arrival in self.lobby.expire(Instant::now()) {
-                        self.refuse(&arrival, "waited too long while too many others connected");
-                    }
-                }
-            }
-        }
-        drop(self.listener);
-        drop(self.lobby);
-        while let Some(result) = self.connections.join_next().await {
-            note_end(&self.shared, &mut self.log, result);
-        }
-    }
-
-    fn let_in(&mut self, stream: TcpStream, address: SocketAddr) {
-        self.failing = false;
-        let now = Instant::now();
+    fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
         // DIFFERENCE(connection-limits): Broker accepts everybody.
-        if self.shared.peers.check(address.ip(), now).is_err() {
+        if !self.shared.limits.has_room(address.ip()) {
             self.shared.counters.refused.increment();
-            self.log.note(address, "too many peers");
+            self.log.note(address, &PeeringError::TooManyPeers);
             return;
         }
-        if self.lobby.is_full() {
-            self.replacements.note(now);
-            if let Some(arrival) = self.lobby.evict() {
-                self.refuse(&arrival, "too many connections");
-            }
+        connection::prepare(&stream);
+        if matches!(self.shared.acceptance, Acceptance::Plaintext) {
+            send_probe(&stream);
         }
-        let at = self.shared.now();
-        let arrival = Arrival { stream, address, at };
-        self.lobby.enter(Origin::from(address.ip()), arrival, now);
+        let waiting = self.shared.waiting.enter_limited(self.shared.config.waiting_max);
+        let connection = Accepted {
+            shared: Arc::clone(&self.shared),
+            deadline: self
+                .shared
+                .now()
+                .saturating_add(self.shared.config.handshake_timeout),
+            stop: self.stop.child_token(),
+            stream,
+            address,
+        };
+        self.connections.spawn(connection.serve(waiting));
     }
 
-    fn begin_handshakes(&mut self) {
-        if self.lobby.is_empty() {
-            return;
-        }
-        let tls = !matches!(self.shared.acceptance, Acceptance::Plaintext);
-        let ended = self.lobby.look(|arrival| arrival.said(tls));
-        self.shared.counters.refused.add(ended.len());
-        loop {
-            let now = Instant::now();
-            if self.lobby.is_empty() || self.handshakes.next() > now {
+    fn note_end(&mut self, result: Result<Served, JoinError>) {
+        let (address, error, peer, place) = match result {
+            Ok(Served {
+                outcome: Outcome::Ended { .. },
+                ..
+            }) => return,
+            Ok(Served {
+                address,
+                outcome: Outcome::Failed { error, peer },
+                place,
+            }) => (address, error, peer, place),
+            Err(error) => {
+                if error.is_panic() {
+                    self.shared.counters.panics.increment();
+                    error!(%error, "the task of a connection panicked");
+                }
                 return;
             }
-            let next = {
-                let failures = self.shared.handshakes.failures(now);
-                self.lobby.next(|origin| failures.of(origin))
-            };
-            let Some(arrival) = next else { return };
-            self.handshakes.note(now);
-            self.shared.counters.accepted.increment();
-            let stop = self.stop.child_token();
-            self.connections
-                .spawn(serve(Arc::clone(&self.shared), arrival, stop));
+        };
+        self.shared.counters.accept_failures.increment();
+        match error {
+            // Two endpoints connect to each other at the same time, and this is how one connection remains.
+            PeeringError::Handshake(Close::Refused(_) | Close::Dropped(_)) => {
+                debug!(%address, peer = peer.map(tracing::field::display), error = text(&error), "accepted connection was refused");
+                return;
+            }
+            PeeringError::ShuttingDown => {}
+            error => self.log.note(address, &error),
+        }
+        if let Some(place) = place {
+            self.failed.push_back((Instant::now() + FAILED_HANDSHAKE, place));
         }
     }
-
-    fn refuse(&mut self, arrival: &Arrival, reason: &str) {
-        self.shared.counters.refused.increment();
-        self.log.note(arrival.address, reason);
-    }
-
-    fn note_end(&mut self, result: Result<(SocketAddr, Outcome), JoinError>) {
-        note_end(&self.shared, &mut self.log, result);
-    }
 }
 
-/// Waits until a time; for ever if there is none.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
+/// Broker's acceptor sends its probe at once, before the peer has sent anything.
+fn send_probe(stream: &TcpStream) {
+    let mut frame = BytesMut::new();
+    if Message::Probe.encode_frame(&mut frame).is_ok() {
+        // There is room in a new connection. If it is closed already, reading tells.
+        let _ = SockRef::from(stream).send(&frame);
     }
 }
 
-async fn serve(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) -> (SocketAddr, Outcome) {
-    let Arrival { stream, address, at } = arrival;
-    let handshake_slot = shared.handshakes.enter(address.ip());
-    let deadline = at.saturating_add(shared.config.handshake_timeout);
-    let timeout = deadline.saturating_sub(shared.now());
-    connection::prepare(&stream);
-    let credits = Credits::new();
-    let socket = Socket::new(stream, Arc::clone(&credits));
-    let accepted = tokio::select! {
-        accepted = shared.acceptance.accept(socket, timeout) => accepted.map_err(PeeringError::from),
-        () = handshake_slot.evicted() => Err(PeeringError::GaveWay),
-        () = stop.cancelled() => Err(PeeringError::ShuttingDown),
-    };
-    let outcome = match accepted {
-        Ok(transport) => {
-            let connection = Connection {
-                shared,
-                role: Role::Acceptor,
-                address,
-                dialled: None,
-                credits,
-                leave: stop,
-                deadline,
-                handshake_slot: Some(handshake_slot),
-                peer_slot: None,
-            };
-            connection.run(transport).await
-        }
-        Err(error) => Outcome::Failed { error, peer: None },
-    };
-    (address, outcome)
+/// An accepted connection whose handshake has not begun.
+struct Accepted {
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    address: SocketAddr,
+    /// When the handshake must be complete.
+    deadline: Duration,
+    stop: CancellationToken,
 }
 
-fn note_end(shared: &Shared, log: &mut FailureLog, result: Result<(SocketAddr, Outcome), JoinError>) {
-    match result {
-        Ok((_, Outcome::Ended { .. })) => {}
-        Ok((address, Outcome::Failed { error, peer })) => {
-            shared.counters.accept_failures.increment();
-            match error {
-                // Two endpoints connect to each other at the same time, and this is how one connection remains.
-                PeeringError::Handshake(Close::Refused(_) | Close::Dropped(_)) => {
-                    debug!(%address, peer = peer.map(display), error = text(&error), "accepted connection was refused");
+impl Accepted {
+    async fn serve(self, mut waiting: Place) -> Served {
+        let address = self.address;
+        match self.turn(&mut waiting).await {
+            Ok(place) => {
+                drop(waiting);
+                // Of this size only when it is needed: many connections may wait.
+                Box::pin(self.shake(place)).await
+            }
+            Err(error) => {
+                self.shared.counters.refused.increment();
+                Served {
+                    address,
+                    outcome: Outcome::Failed { error, peer: None },
+                    place: None,
                 }
-                PeeringError::ShuttingDown => {}
-                error => log.note(address, &text(&error)),
             }
         }
-        Err(error) => {
-            if error.is_panic() {
-                shared.counters.panics.increment();
-                error!(%error, "the task of a connection panicked");
+    }
+
+    /// Waits until the peer has sent something, and then for a place among the handshakes of its address. There is none if the
+    /// peer was silent for all the time that it has.
+    async fn turn(&self, waiting: &mut Place) -> Result<Option<OwnedSemaphorePermit>, PeeringError> {
+        let deadline = self.shared.instant(self.deadline);
+        let mut byte = [0];
+        let has_spoken = tokio::select! {
+            peeked = timeout_at(deadline, self.stream.peek(&mut byte)) => peeked.is_ok(),
+            () = waiting.evicted() => return Err(PeeringError::Evicted),
+            () = self.stop.cancelled() => return Err(PeeringError::ShuttingDown),
+        };
+        if !has_spoken {
+            return Ok(None);
+        }
+        waiting.spoke();
+        let handshakes = self.shared.limits.handshakes(self.address.ip());
+        tokio::select! {
+            place = timeout_at(deadline, handshakes.acquire_owned()) => match place {
+                // The semaphore is never closed.
+                Ok(place) => Ok(place.ok()),
+                Err(_) => Err(PeeringError::TooManyHandshakes {
+                    max: self.shared.config.handshakes_per_address_max,
+                }),
+            },
+            () = waiting.evicted() => Err(PeeringError::Evicted),
+            () = self.stop.cancelled() => Err(PeeringError::ShuttingDown),
+        }
+    }
+
+    async fn shake(self, place: Option<OwnedSemaphorePermit>) -> Served {
+        let Self {
+            shared,
+            stream,
+            address,
+            deadline,
+            stop,
+        } = self;
+        shared.counters.accepted.increment();
+        let pending = shared.handshakes.enter_limited(shared.config.handshakes_max);
+        let credits = Credits::new();
+        let socket = Socket::new(stream, Arc::clone(&credits));
+        let timeout = deadline.saturating_sub(shared.now());
+        let accepted = tokio::select! {
+            accepted = shared.acceptance.accept(socket, timeout) => accepted.map_err(PeeringError::from),
+            () = pending.evicted() => Err(PeeringError::Evicted),
+            () = stop.cancelled() => Err(PeeringError::ShuttingDown),
+        };
+        let mut handshake = Some(HandshakePlace {
+            pending,
+            of_address: place,
+        });
+        let outcome = match accepted {
+            Ok(transport) => {
+                let mut connection = Connection {
+                    shared,
+                    role: Role::Acceptor,
+                    address,
+                    dialled: None,
+                    credits,
+                    leave: stop,
+                    deadline,
+                    handshake,
+                };
+                let outcome = connection.run(transport).await;
+                handshake = connection.handshake;
+                outcome
             }
+            Err(error) => Outcome::Failed { error, peer: None },
+        };
+        Served {
+            address,
+            outcome,
+            place: handshake.and_then(|handshake| handshake.of_address),
         }
     }
 }
@@ -318,13 +276,13 @@ struct FailureLog {
 }
 
 impl FailureLog {
-    fn note(&mut self, address: SocketAddr, error: &str) {
+    fn note(&mut self, address: SocketAddr, error: &PeeringError) {
         let (shown, suppressed) = self.count(Instant::now());
         if suppressed > 0 {
             info!(suppressed, "more accepted connections failed than were logged");
         }
         if shown {
-            warn!(%address, "a peer that connected was not accepted: {error}");
+            warn!(%address, "a peer that connected was not accepted: {}", text(error));
         }
     }
 
@@ -357,25 +315,5 @@ mod tests {
         }
         assert_eq!(log.count(start + LOG_WINDOW), (true, 7));
         assert_eq!(log.count(start + LOG_WINDOW), (true, 0));
-    }
-
-    #[test]
-    fn what_peers_say_first_is_told_from_garbage() {
-        let hello = b"\0\0\0\x17\x06ZEEK";
-        assert_eq!(hello_of_broker(hello), Said::Hello);
-        for len in 1..OPENING_LEN {
-            assert_eq!(hello_of_broker(&hello[..len]), Said::Nothing, "{len} bytes of it");
-        }
-        for garbage in [
-            b"\0\x0f\xff\xff\x0aZEEK",
-            b"GET / HTT",
-            b"\0\0\0\x17\x06BRKR",
-            &[0xff; OPENING_LEN],
-        ] {
-            assert_eq!(hello_of_broker(garbage), Said::Garbage, "{garbage:?}");
-        }
-        assert_eq!(hello_of_broker(b"GET /"), Said::Garbage);
-        assert_eq!(hello_of_tls(b"\x16\x03\x01"), Said::Hello);
-        assert_eq!(hello_of_tls(hello), Said::Garbage);
     }
 }

@@ -1,8 +1,8 @@
 //! Listening and accepting.
 
 mod accept;
-mod lobby;
-mod pace;
+mod incoming;
+mod pending;
 
 use std::{
     collections::HashSet,
@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, lookup_host};
 use tracing::debug;
 
 pub(crate) use accept::run;
+pub(crate) use incoming::Incoming;
+pub(crate) use pending::{Pending, Place};
 
 use crate::{EndpointError, text};
 
@@ -132,18 +134,20 @@ fn bind_each(
 }
 
 fn bind_address(address: SocketAddr) -> Result<TcpListener, EndpointError> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|source| EndpointError::Listen { address, source })
+    open(address, false).map_err(|source| EndpointError::Listen { address, source })
+}
+
+/// Listens on an address; `only_v6` is whether an IPv6 address takes no IPv4.
+pub(crate) fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]

@@ -38,11 +38,11 @@ use super::{
     liveness::{Liveness, Watched},
     origin::Hosts,
     outbound::{FRAGMENT_LEN, Outbound},
-    upgrading::Upgrading,
 };
 use crate::{
     Among,
     credit::{Credits, Hold},
+    listen::Pending,
     tls::{Acceptance, TlsError},
 };
 
@@ -69,7 +69,7 @@ pub(super) struct Shared<T> {
     pub(super) acceptance: Acceptance,
     pub(super) hosts: Hosts,
     /// Connections that have not become a WebSocket yet.
-    pub(super) upgrading: Upgrading,
+    pub(super) upgrading: Pending,
     pub(super) hub: Arc<Hub>,
     pub(super) counters: Arc<Counters>,
     pub(super) admit: Box<Admit<T>>,

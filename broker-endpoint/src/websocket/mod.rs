@@ -42,7 +42,6 @@ mod outbound;
 mod server;
 #[cfg(test)]
 mod tls_tests;
-mod upgrading;
 
 use std::{fmt, net::SocketAddr};
 

@@ -1,17 +1,15 @@
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use broker_codec::{data::ZeekString, json::DataMessage, zeek::Event};
-use socket2::SockRef;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -22,12 +20,13 @@ use super::{
     http::{self, HandshakeError},
     hub::{Hub, is_long},
     origin::Hosts,
-    upgrading::Upgrading,
 };
-use crate::{Among, Credit, EndpointError, credit::Credits, socket::Socket};
-
-/// How many connections may wait to be accepted; what the kernel allows by default.
-const BACKLOG: u32 = 4096;
+use crate::{
+    Among, Credit, EndpointError,
+    credit::Credits,
+    listen::{self, Incoming, Pending},
+    socket::Socket,
+};
 
 /// How long a client may take to be told that there is no room: others wait to be told.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,8 +34,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client waits for the place of one that is evicted.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long accepting pauses when it fails, for example for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// So long a client may take for its request before it may be evicted for another one.
+const UNDISTURBED: Duration = Duration::from_millis(500);
 
 /// A running server; dropping it ends every connection without a goodbye, see [`WebSocketServer::shutdown`].
 ///
@@ -89,7 +88,12 @@ impl<T: Send + 'static> WebSocketServer<T> {
         let mut addrs = Vec::with_capacity(config.listen.len());
         for &address in &config.listen {
             let failed = |source| EndpointError::Listen { address, source };
-            let listener = listen(address, &config.listen).map_err(failed)?;
+            // As on every Linux by default, "::" takes IPv4 as well, unless that has an address of its own here.
+            let only_v6 = config
+                .listen
+                .iter()
+                .any(|other| other.is_ipv4() && other.port() == address.port());
+            let listener = listen::open(address, only_v6).map_err(failed)?;
             addrs.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
@@ -101,7 +105,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
             config,
             acceptance,
             hosts,
-            upgrading: Upgrading::default(),
+            upgrading: Pending::default(),
             hub: Arc::new(Hub::default()),
             counters: Arc::new(Counters::default()),
             admit: Box::new(admit),
@@ -113,7 +117,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
         let acceptors = listeners
             .into_iter()
             .map(|listener| Acceptor {
-                listener,
+                incoming: Incoming::new(listener),
                 shared: Arc::clone(&shared),
                 connections: Arc::clone(&connections),
                 refusals: Arc::clone(&refusals),
@@ -295,7 +299,7 @@ async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
 
 /// Accepts connections on one address, and owns their tasks.
 struct Acceptor<T> {
-    listener: TcpListener,
+    incoming: Incoming,
     shared: Arc<Shared<T>>,
     connections: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -306,9 +310,8 @@ struct Acceptor<T> {
 
 impl<T: Send + 'static> Acceptor<T> {
     async fn run(mut self) {
-        let mut failing = false;
         loop {
-            let accepted = tokio::select! {
+            tokio::select! {
                 () = self.shared.shutdown.cancelled() => break,
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended {
@@ -316,33 +319,13 @@ impl<T: Send + 'static> Acceptor<T> {
                         self.shared.counters.panics.add(1);
                         tracing::error!(%error, "connection task failed");
                     }
-                    continue;
                 }
-                accepted = accept(&self.listener, &self.connections, &self.refusals) => accepted,
-            };
-            match accepted {
-                Ok((stream, peer, place)) => {
-                    failing = false;
+                (place, stream, peer) = accept(&mut self.incoming, &self.shared, &self.connections, &self.refusals) => {
                     self.admit(stream, peer, place);
-                }
-                Err(error) => {
-                    self.shared.counters.accept_errors.add(1);
-                    // A connection that was reset before it was accepted says nothing about the next one.
-                    if is_about_one_connection(&error) {
-                        continue;
-                    }
-                    if !failing {
-                        tracing::error!(%error, "cannot accept connections, trying again");
-                    }
-                    failing = true;
-                    tokio::select! {
-                        () = self.shared.shutdown.cancelled() => break,
-                        () = sleep(ACCEPT_PAUSE) => {}
-                    }
                 }
             }
         }
-        drop(self.listener);
+        drop(self.incoming);
         while self.tasks.join_next().await.is_some() {}
     }
 
@@ -359,7 +342,7 @@ impl<T: Send + 'static> Acceptor<T> {
             }
             (Err(_), Place::Refusal(refusal)) => refusal,
         };
-        if shared.upgrading.evict() {
+        if shared.upgrading.evict(UNDISTURBED) {
             let connections = Arc::clone(&self.connections);
             self.tasks.spawn(async move {
                 match timeout(EVICTION_TIMEOUT, connections.acquire_owned()).await {
@@ -391,19 +374,20 @@ enum Place {
 }
 
 /// Accepts a connection as soon as it can be served or refused: further ones wait in the system's queue.
-async fn accept(
-    listener: &TcpListener,
+async fn accept<T>(
+    incoming: &mut Incoming,
+    shared: &Shared<T>,
     connections: &Arc<Semaphore>,
     refusals: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, Place)> {
+) -> (Place, TcpStream, SocketAddr) {
     // The semaphores are never closed. A place for a refusal is held while nothing comes, so that none of a client is.
     let place = tokio::select! {
         biased;
         Ok(permit) = Arc::clone(refusals).acquire_owned() => Place::Refusal(permit),
         Ok(permit) = Arc::clone(connections).acquire_owned() => Place::Client(permit),
     };
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+    let (stream, peer) = incoming.next(|| shared.counters.accept_errors.add(1)).await;
+    (place, stream, peer)
 }
 
 async fn converse<T: Send + 'static>(
@@ -429,28 +413,4 @@ async fn refuse<T>(stream: TcpStream, shared: &Shared<T>) {
     };
     // What cannot be told to a client in time is not told.
     let _ = timeout(REFUSAL_TIMEOUT, refusal).await;
-}
-
-fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    if address.is_ipv6() {
-        // As on every Linux by default, "::" takes IPv4 as well, unless that has an address of its own here.
-        let both = !all
-            .iter()
-            .any(|other| other.is_ipv4() && other.port() == address.port());
-        SockRef::from(&socket).set_only_v6(!both)?;
-    }
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
 }

@@ -89,7 +89,7 @@ async fn check_attack(tls: TlsConfig) {
         }
     }
 
-    // All bad connections that are left occupy every place for handshakes, and still somebody new gets in.
+    // All bad connections that are left occupy every place for handshakes, and still another peer gets in.
     let mut late = start(config);
     late.handle()
         .peer(address.into(), Some(Duration::from_millis(1)))
@@ -153,24 +153,64 @@ async fn peers_beyond_the_limits_are_refused() {
 }
 
 #[tokio::test]
-async fn who_takes_every_place_makes_room_for_somebody_new() {
+async fn handshakes_of_one_address_wait_for_each_other() {
     let mut endpoint = start(EndpointConfig {
         id: Some(id(SMALL)),
-        connections_max: 3,
+        handshakes_per_address_max: 1,
         ..plaintext()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
-    let mut kept = Vec::new();
-    for number in 1..=3 {
-        kept.push(subscriber_from(1, number, address).await);
+    let mut first = connect_from(1, address).await.expect("connected");
+    first.say(HELLO_LARGE).await;
+    first.expect(PROBE).await;
+    first.expect(VERSION_SELECT_SMALL).await;
+    let mut waiting = JoinSet::new();
+    for number in 1..=20 {
+        waiting.spawn(subscriber_from(1, number, address));
+    }
+    // Another address does not wait for them, and silence takes no place.
+    let _silent = connect_from(2, address).await.expect("connected");
+    let _other = subscriber_from(2, 21, address).await;
+    peer_added(&mut endpoint).await;
+    assert_eq!(endpoint.handle().counters().accepted, 2, "one of each address");
+    assert_eq!(first.frame().await[0], 0x0a, "originator_syn");
+    first.say(SYN_ACK_EMPTY).await;
+    first.expect(ACK).await;
+    for _ in 0..=20 {
         peer_added(&mut endpoint).await;
     }
-    kept.push(subscriber_from(2, 4, address).await);
-    let events = [next(&mut endpoint).await, next(&mut endpoint).await];
-    let youngest = |peer: &PeerInfo| peer.id.to_string().ends_with("03");
-    let gave_way = |event: &EndpointEvent| matches!(event, EndpointEvent::PeerRemoved { peer, reason: EndReason::GaveWay } if youngest(peer));
-    assert!(events.iter().any(gave_way), "{events:?}");
-    peers_left(&endpoint, 3).await;
+    let _peers = waiting.join_all().await;
+    let counters = endpoint.handle().counters();
+    assert_eq!(
+        (counters.accepted, counters.accept_failures),
+        (22, 0),
+        "{counters:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_that_waited_in_vain_says_why() {
+    let endpoint = start(EndpointConfig {
+        handshake_timeout: Duration::from_secs(1),
+        handshakes_per_address_max: 1,
+        ..plaintext()
+    });
+    let address = listen(&endpoint, "127.0.0.1").await;
+    let mut failing = connect_from(1, address).await.expect("connected");
+    failing.say("ffffffff").await;
+    failing.expect(PROBE).await;
+    failing.expect_end().await;
+    // What failed keeps its place for longer than this connection has.
+    let mut waiting = connect_from(1, address).await.expect("connected");
+    waiting.say(HELLO_LARGE).await;
+    let mut rest = Vec::new();
+    // A reset, because the hello was not read.
+    let _ = timeout(PATIENCE, waiting.0.read_to_end(&mut rest))
+        .await
+        .expect("in time");
+    assert_eq!(to_hex(&rest), PROBE.replace(' ', ""));
+    let counters = endpoint.handle().counters();
+    assert_eq!((counters.accepted, counters.refused), (1, 1), "{counters:?}");
 }
 
 /// Both ends of many connections are in this process.
@@ -183,49 +223,50 @@ fn raise_file_limit() {
     setrlimit(Resource::Nofile, limit).expect("up to the maximum");
 }
 
-/// Connects from one address, and says the first byte of TLS and then nothing, until there are enough of it.
-async fn flood(address: SocketAddr, enough: impl Fn(u64) -> bool) -> Vec<Script> {
+/// Connects from one address, and says this and then nothing, until there are enough of it.
+async fn flood(address: SocketAddr, opening: &[u8], enough: impl Fn(u64) -> bool) -> Vec<Script> {
     let flood = async {
         let mut flood = Vec::new();
         while !enough(flood.len() as u64) {
             let mut script = connect_from(1, address).await.expect("connected");
-            // It may have given way already.
-            let _ = script.0.write_all(&[0x16]).await;
+            // It may be evicted already.
+            let _ = script.0.write_all(opening).await;
             flood.push(script);
         }
         flood
     };
-    timeout(PATIENCE, flood)
-        .await
-        .expect("faster than handshakes begin")
+    timeout(PATIENCE, flood).await.expect("in time")
 }
 
 #[tokio::test]
-async fn somebody_new_overtakes_a_flood() {
+async fn a_flood_from_one_address_does_not_delay_another() {
     raise_file_limit();
     let mut endpoint = start(patient());
     let address = listen(&endpoint, "127.0.0.1").await;
-    let handle = endpoint.handle();
-    // 200 handshakes begin in a second, so these wait for five.
-    let flood = flood(address, |count| count >= handle.counters().accepted + 1000).await;
-    let newcomer = start(patient());
-    newcomer.handle().peer(address.into(), None).await;
-    assert_eq!(peer_added(&mut endpoint).await.id, newcomer.id());
-    let counters = handle.counters();
-    assert!(counters.accepted < flood.len() as u64, "{counters:?}");
+    let _flood = flood(address, &[0x16], |count| count >= 1000).await;
+    let good = start(patient());
+    good.handle().peer(address.into(), None).await;
+    assert_eq!(peer_added(&mut endpoint).await.id, good.id());
+    let of_flood = endpoint.handle().counters().accepted - 1;
+    assert!(
+        of_flood <= EndpointConfig::HANDSHAKES_PER_ADDRESS_MAX as u64,
+        "{of_flood}"
+    );
 }
 
 #[tokio::test]
-async fn somebody_new_is_served_although_no_more_may_wait() {
+async fn a_peer_is_served_although_no_more_connections_may_wait() {
     raise_file_limit();
-    let mut endpoint = start(EndpointConfig {
-        waiting_max: 10,
-        ..patient()
-    });
-    let address = listen(&endpoint, "127.0.0.1").await;
-    let handle = endpoint.handle();
-    let _flood = flood(address, |_| handle.counters().refused > 10).await;
-    let newcomer = start(patient());
-    newcomer.handle().peer(address.into(), None).await;
-    assert_eq!(peer_added(&mut endpoint).await.id, newcomer.id());
+    for opening in [[0x16].as_slice(), &[]] {
+        let mut endpoint = start(EndpointConfig {
+            waiting_max: 10,
+            ..patient()
+        });
+        let address = listen(&endpoint, "127.0.0.1").await;
+        let handle = endpoint.handle();
+        let _flood = flood(address, opening, |_| handle.counters().refused > 10).await;
+        let good = start(patient());
+        good.handle().peer(address.into(), None).await;
+        assert_eq!(peer_added(&mut endpoint).await.id, good.id());
+    }
 }

@@ -186,8 +186,7 @@ fn connection_of(endpoint: &Endpoint, role: Role) -> Connection {
         dialled: None,
         leave: CancellationToken::new(),
         deadline: shared.now() + shared.config.handshake_timeout,
-        handshake_slot: None,
-        peer_slot: None,
+        handshake: None,
     }
 }
 
@@ -196,8 +195,8 @@ impl Script<DuplexStream> {
     /// test has stopped jumps. Also the connection's end, on the endpoint's side.
     fn connect_in_memory(endpoint: &Endpoint) -> (Self, JoinHandle<Outcome>) {
         let (ours, theirs) = duplex(64 * 1024);
-        let connection = connection_of(endpoint, Role::Acceptor);
-        let task = tokio::spawn(connection.run(Transport::plain(ours)));
+        let mut connection = connection_of(endpoint, Role::Acceptor);
+        let task = tokio::spawn(async move { connection.run(Transport::plain(ours)).await });
         (Self(theirs), task)
     }
 }

@@ -38,7 +38,7 @@ impl World {
             config,
             acceptance: Acceptance::Plaintext,
             hosts: Hosts::default(),
-            upgrading: Upgrading::default(),
+            upgrading: Pending::default(),
             hub: Arc::default(),
             counters: Arc::default(),
             admit: Box::new(|_, message| -> Result<_, Rejection> { Ok(message) }),

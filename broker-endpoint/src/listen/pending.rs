@@ -1,0 +1,137 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Accepted connections that are not peers or clients yet. When one of them has to go, it is the one that has been silent for
+/// longest, or if none is silent the oldest.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    last_number: u64,
+    connections: BTreeMap<Key, Entry>,
+}
+
+/// In the order of eviction: whether the connection has sent anything, and a number that grows.
+type Key = (bool, u64);
+
+#[derive(Debug)]
+struct Entry {
+    since: Instant,
+    evicted: CancellationToken,
+}
+
+/// One of the connections, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pending: Pending,
+    key: Key,
+    evicted: CancellationToken,
+}
+
+impl Pending {
+    pub(crate) fn enter(&self) -> Place {
+        let evicted = CancellationToken::new();
+        let mut state = self.lock();
+        state.last_number += 1;
+        let key = (false, state.last_number);
+        let entry = Entry {
+            since: Instant::now(),
+            evicted: evicted.clone(),
+        };
+        state.connections.insert(key, entry);
+        Place {
+            pending: self.clone(),
+            key,
+            evicted,
+        }
+    }
+
+    /// As [`Self::enter`]; evicts one if there are `max` already.
+    pub(crate) fn enter_limited(&self, max: usize) -> Place {
+        if self.len() >= max {
+            self.evict(Duration::ZERO);
+        }
+        self.enter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().connections.len()
+    }
+
+    /// Has one end that has been here for so long; false if there is none.
+    pub(crate) fn evict(&self, age: Duration) -> bool {
+        let mut state = self.lock();
+        let first = state.connections.first_entry();
+        let Some(entry) = first.filter(|entry| entry.get().since.elapsed() >= age) else {
+            return false;
+        };
+        entry.remove().evicted.cancel();
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is complete before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The connection has sent something.
+    pub(crate) fn spoke(&mut self) {
+        let mut state = self.pending.lock();
+        if let Some(entry) = state.connections.remove(&self.key) {
+            self.key.0 = true;
+            state.connections.insert(self.key, entry);
+        }
+    }
+
+    /// Returns when the connection has to end.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.cancelled().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pending.lock().connections.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_connections_are_evicted_before_others_and_the_oldest_first() {
+        let pending = Pending::default();
+        let mut places = [(); 4].map(|()| pending.enter());
+        places[0].spoke();
+        places[2].spoke();
+        let evicted = || {
+            places
+                .iter()
+                .map(|place| place.evicted.is_cancelled())
+                .collect::<Vec<_>>()
+        };
+        assert!(pending.evict(Duration::ZERO));
+        assert_eq!(evicted(), [false, true, false, false]);
+        assert!(pending.evict(Duration::ZERO));
+        assert_eq!(evicted(), [false, true, false, true]);
+        assert!(pending.evict(Duration::ZERO));
+        assert_eq!(evicted(), [true, true, false, true]);
+        assert!(!pending.evict(Duration::from_secs(3600)), "it is too young");
+        let _fifth = pending.enter_limited(1);
+        assert_eq!(evicted(), [true; 4]);
+        drop(places);
+        assert_eq!(pending.len(), 1);
+        assert!(pending.evict(Duration::ZERO));
+        assert!(!pending.evict(Duration::ZERO));
+    }
+}
