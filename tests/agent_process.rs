@@ -253,6 +253,35 @@ fn the_configuration_is_tried_against_the_host() {
     ] {
         assert!(text.contains(words), "{text}");
     }
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().expect("it is bound").to_string();
+    let long = "x".repeat(300);
+    for (arguments, words) in [
+        (
+            &["--start-supervisor", "--supervisor", &taken][..],
+            "error: option --supervisor: Broker::default_port: cannot listen on ",
+        ),
+        (
+            &["--start-supervisor", "--supervisor-patience", "1usec"],
+            "error: option --supervisor-patience: supervisor patience: a Supervisor needs a second at least to answer; or 0sec",
+        ),
+        (
+            &["--name", &long],
+            "error: option --name: Management::Agent::name: it has 300 bytes",
+        ),
+        (
+            &["--journal", "."],
+            "error: option --journal: journal: it is a directory",
+        ),
+        (
+            &["--ready-file", "."],
+            "error: option --ready-file: ready file: it is a directory",
+        ),
+    ] {
+        let (found, _, stderr) = check(arguments);
+        assert_eq!(found, Some(1), "{stderr}");
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
     let (status, _, stderr) = check(&["--start-supervisor", "--zeek-argument", "lokal"]);
     assert_eq!(status, Some(1));
     let words = "error: option --zeek-argument: zeek argument: there is no script lokal in ";

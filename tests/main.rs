@@ -4,6 +4,7 @@ mod agent_failures;
 mod agent_process;
 mod agent_recorded;
 mod agents;
+mod check_config;
 mod crash;
 mod dialects;
 mod garbage;

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::{
-    certificates::{Authority, PASSPHRASE, Validity, native_settings},
+    certificates::{Authority, PASSPHRASE, Validity},
     controller::{Controller, Remains, STORE, UNROTATED, binary, in_one},
     limit::{Limit, end_of, output_of},
     open_to_others,
@@ -24,7 +24,7 @@ use crate::support::{
     websocket::{Client, request},
 };
 
-const NAME: [&str; 2] = ["--name", "controller"];
+pub(crate) const NAME: [&str; 2] = ["--name", "controller"];
 
 /// The program with nothing of this process's environment, in a directory of its own.
 fn command(home: &TempDir) -> Command {
@@ -33,11 +33,11 @@ fn command(home: &TempDir) -> Command {
     command
 }
 
-fn home() -> TempDir {
+pub(crate) fn home() -> TempDir {
     TempDir::with_prefix("process-").expect("a directory can be made")
 }
 
-fn run(home: &TempDir, arguments: &[&str]) -> Output {
+pub(crate) fn run(home: &TempDir, arguments: &[&str]) -> Output {
     let mut command = command(home);
     command
         .args(arguments)
@@ -221,107 +221,16 @@ fn a_key_that_cannot_be_used_is_the_whole_reason() {
     }
 }
 
-/// What is found is named with its origin; one line says what was found in order.
+/// Of a longer one there can be no log.
 #[test]
-fn the_configuration_is_tried_against_the_host() {
+fn a_name_that_no_file_can_have_is_refused() {
     let home = home();
-    let check = |arguments: &[&str]| {
-        let directories = [
-            "check-config",
-            "Management::state_dir=state",
-            "Management::spool_dir=spool",
-        ];
-        let ports = ["--listen", "127.0.0.1:0", "--websocket-listen", "127.0.0.1:0"];
-        let output = run(&home, &[&directories, &ports[..], arguments].concat());
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
-    };
-    let (status, stdout, stderr) = check(&["--name", "x"]);
-    assert_eq!((status, stderr.as_str()), (Some(0), ""));
-    assert_eq!(stdout.lines().count(), 1, "{stdout}");
-    for words in [
-        "the configuration is good: ",
-        "state/nodes/x",
-        "spool/log-queue",
-        "port 127.0.0.1:0",
-        "TLS of Broker: anonymous",
-    ] {
-        assert!(stdout.contains(words), "{stdout}");
-    }
-    assert!(!home.path().join("state").exists(), "nothing is made");
-
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let taken = taken.local_addr().expect("it is bound").to_string();
-    let ca = Authority::new("test CA");
-    let expired = ca.sign("expired", &[], &Validity::Expired);
-    let expired = native_settings(&ca, &expired);
-    let expired: Vec<&str> = expired.iter().map(String::as_str).collect();
-    fs::write(
-        home.path().join("site.zeek"),
-        "redef Log::default_rotation_interval = 1 min;\n",
-    )
-    .expect("written");
-    fs::write(
-        home.path().join("local.zeek"),
-        "\n@load ./site\nif ( T ) { redef Management::Controller::name = \"y\"; }\n",
-    )
-    .expect("written");
-    for (arguments, words) in [
-        (
-            &["--state-dir", "/proc/none"][..],
-            "error: option --state-dir: Management::state_dir: cannot make /proc/none/nodes/",
-        ),
-        (
-            &["Management::Controller::directory=/proc/none"],
-            "error: command-line assignment: Management::Controller::directory: cannot make /proc/none",
-        ),
-        (
-            &["Log::default_rotation_dir=/proc/none"],
-            "error: command-line assignment: Log::default_rotation_dir: cannot make /proc/none",
-        ),
-        (
-            &["--spool-dir", "/proc/none"],
-            "error: option --spool-dir: Management::spool_dir: cannot make /proc/none/log-queue",
-        ),
-        (
-            &["--ready-file", "none/ready.json"],
-            "error: option --ready-file: ready file: there is no directory ",
-        ),
-        (
-            &expired,
-            "error: command-line assignment: Broker::ssl_certificate: the certificate in ",
-        ),
-        (
-            &["--redefs", "local.zeek"],
-            "warning: local.zeek:3: the redefinition of Management::Controller::name is not read",
-        ),
-        (
-            &["--redefs", "local.zeek"],
-            "warning: local.zeek:2: @load ./site is not followed, so Log::default_rotation_interval in site.zeek:1 is not read",
-        ),
-    ] {
-        let (status, stdout, stderr) = check(arguments);
-        assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
-        assert!(stderr.contains(words), "{words}: {stderr}");
-    }
-    let output = run(
-        &home,
-        &[
-            "check-config",
-            "--state-dir",
-            "state",
-            "--spool-dir",
-            "spool",
-            "--websocket-listen",
-            "127.0.0.1:0",
-            "--listen",
-            &taken,
-        ],
-    );
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let words =
-        format!("error: option --listen: Management::Controller::listen_port: cannot listen on {taken}");
-    assert!(stderr.contains(&words), "{stderr}");
+    let (long, longest) = ("x".repeat(181), "x".repeat(180));
+    let words = "Management::Controller::name: it has 181 bytes, and files that are named after it can have 180 of it";
+    assert_refuses(&home, &["--name", &long], 2, words);
+    let controller = Controller::start_in(&Arc::new(home), Command::new(binary()), &["--name", &longest]);
+    let stderr = controller.stop().stderr;
+    assert!(!stderr.contains("too long"), "{stderr}");
 }
 
 /// A changed host name, and so a changed default name, shows in this way.

@@ -44,6 +44,16 @@ pub fn create(path: &Path) -> io::Result<File> {
     options().write(true).truncate(true).open(path)
 }
 
+/// Whether a file can have this path: nothing has it, or a regular file. Root could rename or remove a device.
+pub fn regular_or_missing(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::Error::other("it is a directory")),
+        Ok(found) if !found.is_file() => Err(io::Error::other("it is no regular file")),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a file with this content.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     create(path)?.write_all(content)

@@ -39,7 +39,7 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of a file or directory, on a file beside it, and notes who has it.
     pub fn acquire(what: &Path) -> Result<Self, LockError> {
-        let path = lock_path(what);
+        let path = Self::path(what);
         let failed = |source| LockError::File {
             path: path.clone(),
             source,
@@ -71,20 +71,21 @@ impl Lock {
 }
 
 impl Lock {
+    /// The file that is locked in place of a file or directory.
+    pub fn path(what: &Path) -> PathBuf {
+        let mut name = what.as_os_str().to_owned();
+        name.push(".lock");
+        PathBuf::from(name)
+    }
+
     /// Who has the lock of a file or directory, in words, if another process has. Makes no lock.
     pub fn holder_of(what: &Path) -> Option<String> {
-        let file = File::open(lock_path(what)).ok()?;
+        let file = File::open(Self::path(what)).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(holder(&file)),
             _ => None,
         }
     }
-}
-
-fn lock_path(what: &Path) -> PathBuf {
-    let mut name = what.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
 }
 
 fn holder(file: &File) -> String {

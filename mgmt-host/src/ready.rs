@@ -24,8 +24,12 @@ pub fn write(path: &Path, content: &impl Serialize) -> Result<(), HostError> {
 }
 
 /// Removes the file: of this process at its end, or of an earlier one that crashed.
+///
+/// # Errors
+///
+/// Besides failures of the file system: if something else than a file has the name.
 pub fn remove(path: &Path) -> Result<(), HostError> {
-    match fs::remove_file(path) {
+    match files::regular_or_missing(path).and_then(|()| fs::remove_file(path)) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed(path, source)),
         _ => Ok(()),
     }

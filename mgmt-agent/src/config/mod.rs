@@ -3,6 +3,7 @@
 
 mod names;
 mod network_info;
+mod peers;
 mod zeek;
 
 use std::{
@@ -12,23 +13,31 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::data::{Port, Protocol};
+use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_api::Dialect;
-use mgmt_host::config::{self, Checks, Resolver, Sourced, Value};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
 };
+use mgmt_host::{
+    config::{self, Checks, Resolver, Sourced, Value},
+    lock::Lock,
+    management_log::ManagementLog,
+};
 
-use self::zeek::Layout;
 pub(crate) use self::zeek::version_now;
 pub use self::{
     network_info::{NetworkInfo, PeerOption},
     zeek::InstalledZeek,
 };
+use self::{
+    peers::{SUPERVISOR_PATIENCE, controller, patience, refuse_itself, supervisor},
+    zeek::Layout,
+};
 use crate::{
     cli::SettingArgs,
     core::{self, Archival, broker::Settings},
+    runtime::supervisor_runs_in,
     simulate,
 };
 
@@ -53,7 +62,6 @@ const ZEEK_ARGUMENT: &str = "zeek argument";
 const INSTALLED_ZEEK: &str = "installed zeek";
 const ZEEK_VERSION: &str = "zeek version";
 const NODE_SCRIPT: &str = "node script";
-const SUPERVISOR_PATIENCE: &str = "supervisor patience";
 const DEPLOYMENT_TIMEOUT: &str = "deployment timeout";
 const ZEEK_DEPLOYMENT_TIMEOUT: &str = "deployment timeout under Zeek's controller";
 
@@ -149,7 +157,20 @@ impl Config {
         checks.log(&self.management_log);
         checks.file("ready file", self.ready_file.as_deref());
         checks.file("journal", self.journal.as_deref());
-        checks.listener(&[LISTEN.1, LISTEN.0], &self.listen, &self.working_dir.join(LOCK));
+        let lock = self.working_dir.join(LOCK);
+        let directory = &[names::DIRECTORY, config::names::STATE_DIR];
+        checks.kept_file(directory, &Lock::path(&lock));
+        checks.kept_file(directory, &ManagementLog::path(&self.working_dir, &self.name));
+        checks.listener(&[LISTEN.1, LISTEN.0], &self.listen, &lock);
+        // One that an earlier agent has left is taken over, or ended.
+        if self.start_supervisor.is_some() && !supervisor_runs_in(&self.working_dir) {
+            let supervisor = Listener::At(self.supervisor.clone());
+            checks.listener(
+                &[names::SUPERVISOR_PORT, names::SUPERVISOR_ADDRESS],
+                &supervisor,
+                &lock,
+            );
+        }
         checks.tls("Broker", &[config::names::SSL_CERTIFICATE], &self.broker_tls);
         // A simulation has no Zeek to look at.
         let simulated = |zeek: &ZeekCommand| !zeek.leading_arguments.is_empty();
@@ -252,6 +273,12 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let controller = controller(resolver);
     let supervisor = supervisor(resolver, args);
     let zeek = installed_zeek(resolver, args);
+    for (name, peer) in [
+        (names::CONTROLLER, controller.as_ref()),
+        (names::SUPERVISOR_PORT, Some(&supervisor)),
+    ] {
+        refuse_itself(resolver, name, peer, &listen);
+    }
     let start_supervisor = start_supervisor(resolver, args, &zeek, &supervisor);
     let broker_tls = resolver.broker_tls();
     let connect_retry = resolver.take(names::CONNECT_RETRY, Duration::from_secs(1)).value;
@@ -262,7 +289,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         resolver.show("supervisor layout", given.value.show(), given.origin);
         given.value.0
     });
-    let patience = resolver.take(SUPERVISOR_PATIENCE, DEFAULT_PATIENCE).value;
+    let patience = patience(resolver);
     let own_script = directories.working.join("scripts/node.zeek");
     let (node_script, own_node_script) = node_script(resolver, args, own_script);
     let is_found = !args.starts_supervisor() && zeek.program.is_some();
@@ -293,7 +320,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         supervisor: core::zeek::Settings {
             topic: topic(names::SUPERVISOR_TOPIC, mgmt_api::topics::SUPERVISOR),
             answer_timeout: timeouts.request.mul_f64(ANSWER_SHARE),
-            patience: Some(patience).filter(|patience| !patience.is_zero()),
+            patience,
             installed: zeek.layout(),
             configured,
         },
@@ -326,10 +353,6 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         effective: Vec::new(),
     }
 }
-
-/// How long a Supervisor of ours may be silent. Its nodes go on meanwhile, and end with it: longer than it takes a busy
-/// machine to start Zeek.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The part of a request's time that the Supervisor has for its answer: 4 of Zeek's 5 seconds.
 const ANSWER_SHARE: f64 = 0.8;
@@ -391,96 +414,6 @@ fn timeouts(resolver: &mut Resolver<'_>) -> Timeouts {
         }
     }
     timeouts
-}
-
-/// The controller that the agent connects to, by default on this host at the port that its settings say
-/// (`agent/config.zeek`, `Management::Agent::controller`).
-fn controller(resolver: &mut Resolver<'_>) -> Option<PeerAddress> {
-    let controller = resolver.given(names::CONTROLLER).unwrap_or_else(|| {
-        let port = resolver.port(
-            names::CONTROLLER_LISTEN_PORT,
-            names::CONTROLLER_DEFAULT_PORT,
-            Port::tcp(2150),
-        );
-        Sourced {
-            value: NetworkInfo {
-                address: "127.0.0.1".into(),
-                bound_port: port.value,
-            },
-            origin: port.origin,
-        }
-    });
-    resolver.show(
-        names::CONTROLLER,
-        controller.value.show(),
-        controller.origin.clone(),
-    );
-    let NetworkInfo { address, bound_port } = controller.value;
-    if address == NO_CONTROLLER {
-        resolver.annotate(names::CONTROLLER, "the controller connects to the agent");
-        return None;
-    }
-    if address.is_empty() || bound_port.protocol != Protocol::Tcp || bound_port.number == 0 {
-        resolver.problems.push(ConfigError::Unusable {
-            origin: controller.origin,
-            name: names::CONTROLLER,
-            reason: format!(
-                "cannot connect to {address:?} at {}; name a host and a port as in 2150/tcp, or the address {NO_CONTROLLER} to be \
-                 connected to",
-                bound_port.show()
-            ),
-        });
-    }
-    Some(PeerAddress::new(address, bound_port.number))
-}
-
-/// Where the Supervisor listens, as Zeek's agent finds it (`agent/main.zeek`, `zeek_init`).
-fn supervisor(resolver: &mut Resolver<'_>, args: &SettingArgs) -> PeerAddress {
-    let option = "--supervisor";
-    match args.supervisor.as_deref().map(str::parse::<PeerAddress>) {
-        None => {}
-        Some(Ok(PeerAddress { host, port })) => {
-            resolver.flag(names::SUPERVISOR_ADDRESS, Some(&host), option);
-            resolver.flag(names::SUPERVISOR_PORT, Some(&Port::tcp(port).show()), option);
-        }
-        Some(Err(error)) => resolver.problems.push(ConfigError::Unusable {
-            origin: Origin::Flag(option),
-            name: "supervisor",
-            reason: error.to_string(),
-        }),
-    }
-    let address = resolver
-        .take_text(names::SUPERVISOR_ADDRESS)
-        .unwrap_or_else(|| Sourced {
-            value: "127.0.0.1".into(),
-            origin: Origin::Default,
-        });
-    // The variable is for the other processes of Zeek on the host, its nodes included. Zeek's own Supervisor of an agent does not obey it
-    // either (`agent/boot.zeek`).
-    let environment = matches!(address.origin, Origin::Environment(_));
-    let address = if args.starts_supervisor() && environment && !is_loopback(&address.value) {
-        Sourced {
-            value: "127.0.0.1".into(),
-            origin: Origin::Default,
-        }
-    } else {
-        address
-    };
-    resolver.show(names::SUPERVISOR_ADDRESS, address.value.show(), address.origin);
-    // Where nobody else looks for a simulated one, it is in nobody's way.
-    let default = if args.simulate { 0 } else { 9999 };
-    let port = resolver.take(names::SUPERVISOR_PORT, Port::tcp(default));
-    if port.value.protocol != Protocol::Tcp || (port.value.number == 0 && !args.starts_supervisor()) {
-        resolver.problems.push(ConfigError::Unusable {
-            origin: port.origin,
-            name: names::SUPERVISOR_PORT,
-            reason: format!(
-                "cannot connect to the Supervisor at {}; name a port as in 9999/tcp",
-                port.value.show()
-            ),
-        });
-    }
-    PeerAddress::new(address.value, port.value.number)
 }
 
 /// `agent/main.zeek`, `archive_logs`

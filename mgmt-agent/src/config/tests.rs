@@ -316,6 +316,39 @@ fn nodes_get_zeeks_script_unless_the_installed_zeek_has_none() {
     assert_eq!(script(&given), ("/n.zeek".to_owned(), None));
 }
 
+/// Otherwise it would wait for ever for a Supervisor that is itself.
+#[test]
+fn a_peer_that_is_the_agent_itself_is_refused() {
+    for (listen, arguments, itself) in [
+        ("0.0.0.0:2151", &["--supervisor=127.0.0.1:2151"][..], true),
+        ("0.0.0.0:2151", &["--supervisor=localhost:2151"], true),
+        (
+            "127.0.0.1:2151",
+            &["--supervisor=127.0.0.1:2151", "--simulate"],
+            true,
+        ),
+        ("[::]:9999", &[], true),
+        ("eth0:2151", &["--supervisor=eth0:2151"], true),
+        ("127.0.0.1:2150", &[], true),
+        ("10.0.0.1:2151", &["--controller=10.0.0.1:2151"], true),
+        ("0.0.0.0:2151", &["--controller=10.0.0.1:2151"], false),
+        ("10.0.0.1:2151", &["--supervisor=127.0.0.1:2151"], false),
+        ("0.0.0.0:2151", &["--supervisor=[::1]:2151"], false),
+        ("127.0.0.1:0", &["--supervisor=127.0.0.1:0", "--simulate"], false),
+        ("off", &[], false),
+    ] {
+        let listen = format!("--listen={listen}");
+        let outcome = read(&[&[&*listen], arguments].concat());
+        match outcome {
+            Ok(_) => assert!(!itself, "{listen} {arguments:?}"),
+            Err(errors) => assert!(
+                itself && errors.to_string().contains("the agent itself listens on "),
+                "{listen} {arguments:?}: {errors}"
+            ),
+        }
+    }
+}
+
 #[test]
 fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     let patience = |arguments: &[&str]| {
@@ -341,6 +374,12 @@ fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     };
     assert_eq!(set("2min").unwrap(), Some(2 * minute));
     assert_eq!(set("0sec").unwrap(), None);
+    assert_eq!(set("1sec").unwrap(), Some(Duration::from_secs(1)));
+    let error = set("1usec").unwrap_err().to_string();
+    assert!(
+        error.contains("a Supervisor needs a second at least to answer; or 0sec, to wait for ever"),
+        "{error}"
+    );
     let error = set("soon").unwrap_err().to_string();
     assert!(error.contains("an interval, as in 10 sec"), "{error}");
 }
@@ -389,7 +428,7 @@ proptest! {
             (names::DIRECTORY, directory),
             (names::ARCHIVE_LOGS, flag),
             (names::LISTEN_PORT, &format!("{port}/tcp")),
-            (names::SUPERVISOR_PORT, &format!("{port}/tcp")),
+            (names::SUPERVISOR_PORT, if port == 1 { "2/tcp" } else { "1/tcp" }),
             (names::ARCHIVE_INTERVAL, &format!("{nanos} usec")),
             (names::CONTROLLER, &format!("[$address=\"c.example\", $bound_port={port}/tcp]")),
         ]

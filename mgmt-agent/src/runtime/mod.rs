@@ -59,6 +59,7 @@ use tokio::{
 use tracing::field::display;
 
 pub use self::ready::READY_VERSION;
+pub(crate) use self::supervisor::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
     disk::{Disk, Done, Job},

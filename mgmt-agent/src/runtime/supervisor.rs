@@ -51,6 +51,16 @@ const NOT_INHERITED: [&str; 4] = [
     "CLUSTER_NODE",
 ];
 
+/// The Supervisor's directory below that of the agent, and the record of its process in there.
+const DIRECTORY: &str = "supervisor";
+const RECORD: &str = "supervisor.json";
+
+/// Whether the Supervisor of an agent that works in this directory runs.
+pub(crate) fn runs_in(working_dir: &Path) -> bool {
+    let record = Record::read(&working_dir.join(DIRECTORY).join(RECORD));
+    record.is_some_and(|record| record.process().is_some())
+}
+
 /// A handle to the task that looks after the process.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -114,7 +124,7 @@ impl Launch {
             arguments,
             port: config.supervisor.port,
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
-            directory: config.working_dir.join("supervisor"),
+            directory: config.working_dir.join(DIRECTORY),
         }
     }
 
@@ -137,7 +147,7 @@ impl Launch {
     }
 
     fn record_path(&self) -> PathBuf {
-        self.directory.join("supervisor.json")
+        self.directory.join(RECORD)
     }
 
     /// Starts the process, with new files for its output.

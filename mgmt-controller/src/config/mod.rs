@@ -18,17 +18,22 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
-use mgmt_host::config::{self, Checks, Notation, Resolver, Value, join_plain};
 pub use mgmt_host::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
     RotationConfig, TimeOfDay,
+};
+use mgmt_host::{
+    config::{self, Checks, Notation, Resolver, Value, join_plain},
+    lock::Lock,
+    management_log::ManagementLog,
+    process::with_causes,
 };
 
 use self::websocket_tls::WebSocketTlsOptions;
 use crate::{
     cli::SettingArgs,
     core::{AbsentInstances, DEPLOYMENT_FIFTHS, Settings},
-    store,
+    store::{self, Store},
     wire::Assumed,
 };
 
@@ -130,6 +135,13 @@ impl Config {
         checks.file("ready file", self.ready_file.as_deref());
         checks.file("journal", self.journal.as_deref());
         let lock = self.store_dir.join(store::FILE_NAME);
+        let directory = &[names::DIRECTORY, config::names::STATE_DIR];
+        let of_store = &[names::STORE_DIRECTORY, directory[0], directory[1]];
+        checks.kept_file(of_store, &Lock::path(&lock));
+        checks.kept_file(directory, &ManagementLog::path(&self.working_dir, &self.name));
+        if let Err(error) = Store::check(&self.store_dir) {
+            checks.note(of_store, Err(with_causes(&error)));
+        }
         checks.listener(&[BROKER.1, BROKER.0], &self.broker, &lock);
         let websocket = self
             .websocket

@@ -14,6 +14,7 @@
 //! a rollback journal, a transaction that was reported as committed can vanish in a power failure, because
 //! the deletion of the journal is not yet on disk. The file's format is not affected.
 
+mod check;
 mod thread;
 
 use std::{
@@ -177,7 +178,8 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     unreadable: Vec<UnreadableRow>,
-    _lock: Lock,
+    /// None where the file is only looked at.
+    _lock: Option<Lock>,
 }
 
 impl Store {
@@ -205,7 +207,7 @@ impl Store {
             connection,
             path,
             unreadable: Vec::new(),
-            _lock: lock,
+            _lock: Some(lock),
         };
         let restored = store.initialize()?;
         store.unreadable.clone_from(&restored.unreadable);
@@ -254,6 +256,24 @@ impl Store {
 
     /// Reads everything before anything is written: a file that is not ours stays untouched.
     fn initialize(&self) -> Result<Restored, StoreError> {
+        let mut restored = self.read_sound()?;
+        let outcome = self
+            .connection
+            .pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
+            .and_then(|()| self.bring_up_to_date(restored.broker_version.as_deref()));
+        match outcome {
+            Ok(()) => {}
+            // A store that can be read serves its configurations even if the disk is full.
+            Err(error) if restored.broker_version.is_some() => {
+                restored.not_writable = Some(error.to_string());
+            }
+            Err(source) => return Err(self.error("initialize", source)),
+        }
+        Ok(restored)
+    }
+
+    /// Reads everything, if the file is sound.
+    fn read_sound(&self) -> Result<Restored, StoreError> {
         let integrity: String = self
             .connection
             .query_row("pragma quick_check(1)", [], |row| row.get(0))
@@ -272,24 +292,11 @@ impl Store {
                 |row| row.get::<_, i64>(0),
             )
             .map_err(|source| self.error("read", source))?;
-        let mut restored = if tables == 0 {
-            Restored::default()
+        if tables == 0 {
+            Ok(Restored::default())
         } else {
-            self.read()?
-        };
-        let outcome = self
-            .connection
-            .pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
-            .and_then(|()| self.bring_up_to_date(restored.broker_version.as_deref()));
-        match outcome {
-            Ok(()) => {}
-            // A store that can be read serves its configurations even if the disk is full.
-            Err(error) if restored.broker_version.is_some() => {
-                restored.not_writable = Some(error.to_string());
-            }
-            Err(source) => return Err(self.error("initialize", source)),
+            self.read()
         }
-        Ok(restored)
     }
 
     fn bring_up_to_date(&self, found: Option<&str>) -> rusqlite::Result<()> {
@@ -418,8 +425,11 @@ impl Store {
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     // SQLite makes files that everyone can read, and gives its journal the mode of the file. If it cannot be made, SQLite says why.
     let _ = files::options().write(true).create_new(true).open(path);
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    open_file(path, OpenFlags::SQLITE_OPEN_CREATE)
+}
+
+fn open_file(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;

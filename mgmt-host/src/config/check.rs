@@ -11,6 +11,9 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use super::{ConfigError, Effective, Listener, LogConfig, Origin, names};
 use crate::{files, lock::Lock, process::with_causes};
 
+/// Longest name of a file or directory that Linux has, in bytes (`NAME_MAX`).
+const FILE_NAME_MAX: usize = 255;
+
 /// What has been tried so far, and what came of it.
 #[derive(Debug)]
 pub struct Checks<'a> {
@@ -63,16 +66,27 @@ impl<'a> Checks<'a> {
         );
     }
 
+    /// A file that is kept open or appended to, which may not be there yet.
+    pub fn kept_file(&mut self, settings: &[&'static str], path: &Path) {
+        match fs::OpenOptions::new().read(true).append(true).open(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.note(settings, Err(format!("cannot write {}: {error}", path.display())));
+            }
+            _ => {}
+        }
+    }
+
     /// A file that is written, if there is to be one.
     pub fn file(&mut self, name: &'static str, path: Option<&Path>) {
         let Some(path) = path else { return };
+        let outcome = files::regular_or_missing(path).map_err(|error| error.to_string());
         let outcome = match path.parent() {
             // Its directory is not made.
             Some(directory) if !directory.is_dir() => {
                 Err(format!("there is no directory {}", directory.display()))
             }
-            Some(directory) => can_write_in(directory),
-            None => Err(format!("{} is no file", path.display())),
+            Some(directory) => outcome.and_then(|()| can_write_in(directory)),
+            None => outcome,
         };
         self.note(&[name], outcome.map(|()| format!("{name} {}", path.display())));
     }
@@ -153,6 +167,13 @@ fn can_write_in(path: &Path) -> Result<(), String> {
             "{what} {}: {} is no directory",
             path.display(),
             at.display()
+        ));
+    }
+    // Of what is missing, only its last part would be looked at, and nothing of it below something that is missing as well.
+    if path.iter().any(|part| part.len() > FILE_NAME_MAX) {
+        return Err(format!(
+            "{what} {}: a name in it has more than {FILE_NAME_MAX} bytes",
+            path.display()
         ));
     }
     // Only trying tells: root may write anywhere but where nothing can be written.

@@ -18,6 +18,10 @@ use super::{
 };
 use crate::process::with_causes;
 
+/// Longest name of a daemon, in bytes: its rotated logs, `management-NAME__OPENED__CLOSED__log_suffix=N__.log`, have 75 besides, and Linux
+/// has names of files of 255.
+const NAME_MAX: usize = 180;
+
 /// Stands for a secret where values are shown.
 pub(super) const HIDDEN: &str = "(not shown)";
 
@@ -78,16 +82,21 @@ impl<'a> Resolver<'a> {
             origin: Origin::Default,
         });
         self.show(setting, sourced.value.show(), sourced.origin.clone());
-        if sourced.value.contains(['/', '\0', '\n', '\t']) || matches!(&*sourced.value, "." | "..") {
-            self.problems.push(ConfigError::Unusable {
-                origin: sourced.origin,
-                name: setting,
-                reason: format!(
-                    "{:?} cannot be the name of a directory; choose another name",
-                    sourced.value
-                ),
-            });
-        }
+        let (value, len) = (&*sourced.value, sourced.value.len());
+        let reason = if value.contains(['/', '\0', '\n', '\t']) || matches!(value, "." | "..") {
+            format!("{value:?} cannot be the name of a directory; choose another name")
+        } else if len > NAME_MAX {
+            format!(
+                "it has {len} bytes, and files that are named after it can have {NAME_MAX} of it; choose another name"
+            )
+        } else {
+            return sourced.value;
+        };
+        self.problems.push(ConfigError::Unusable {
+            origin: sourced.origin,
+            name: setting,
+            reason,
+        });
         sourced.value
     }
 

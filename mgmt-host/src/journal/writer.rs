@@ -12,6 +12,7 @@ use mgmt_api::Now;
 use serde::Serialize;
 
 use super::Entry;
+use crate::files;
 
 /// How many entries may wait to be written.
 pub const ENTRIES_MAX: usize = 1024;
@@ -43,11 +44,7 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
     ///
     /// Besides failures of the file system: if something else than a file has the name, such as a device, which root could rename.
     pub fn create(path: &Path, header: &impl Serialize) -> io::Result<Self> {
-        match fs::metadata(path) {
-            Ok(found) if found.is_dir() => return Err(io::Error::other("it is a directory")),
-            Ok(found) if !found.is_file() => return Err(io::Error::other("it is no regular file")),
-            _ => {}
-        }
+        files::regular_or_missing(path)?;
         match fs::rename(path, previous(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

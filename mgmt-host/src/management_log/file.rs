@@ -30,11 +30,16 @@ pub(super) struct LogFile {
     due: Option<Timestamp>,
 }
 
+/// Where the log of a node is.
+pub(super) fn path(dir: &Path, node: &str) -> PathBuf {
+    dir.join(format!("management-{node}.log"))
+}
+
 impl LogFile {
     /// The log of a node in a directory; creates nothing yet.
     pub(super) fn new(dir: &Path, node: &str, rotation: Option<RotationConfig>, zone: TimeZone) -> Self {
         Self {
-            path: dir.join(format!("management-{node}.log")),
+            path: path(dir, node),
             node: node.to_owned(),
             rotation,
             zone,

@@ -11,7 +11,7 @@ mod rotation;
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -110,6 +110,11 @@ impl ManagementLog {
             counters,
             thread,
         })
+    }
+
+    /// Where the log of a daemon is that works in this directory and has this name.
+    pub fn path(dir: &Path, node: &str) -> PathBuf {
+        file::path(dir, node)
     }
 
     /// Writes a line, unless its level is below the log's. Never waits.

@@ -1,0 +1,205 @@
+//! What the controller's `check-config` finds before a start would.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    process::{NAME, home, run},
+    support::{
+        certificates::{Authority, Validity, native_settings},
+        controller::{STORE, binary},
+        limit::output_of,
+    },
+};
+
+/// What it says, in the home of a controller that is to serve at ports that are free.
+fn check(home: &TempDir, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let directories = [
+        "check-config",
+        "Management::state_dir=state",
+        "Management::spool_dir=spool",
+    ];
+    let ports = ["--listen", "127.0.0.1:0", "--websocket-listen", "127.0.0.1:0"];
+    let output = run(home, &[&directories, &ports[..], arguments].concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn one_line_says_what_was_tried_and_found_in_order() {
+    let home = home();
+    let (status, stdout, stderr) = check(&home, &["--name", "x"]);
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    for words in [
+        "the configuration is good: ",
+        "state/nodes/x",
+        "spool/log-queue",
+        "port 127.0.0.1:0",
+        "TLS of Broker: anonymous",
+    ] {
+        assert!(stdout.contains(words), "{stdout}");
+    }
+    assert!(!home.path().join("state").exists(), "nothing is made");
+}
+
+/// What is found is named with its origin.
+#[test]
+fn the_configuration_is_tried_against_the_host() {
+    let home = home();
+    let long = "x".repeat(300);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().expect("it is bound").to_string();
+    let ca = Authority::new("test CA");
+    let expired = ca.sign("expired", &[], &Validity::Expired);
+    let expired = native_settings(&ca, &expired);
+    let expired: Vec<&str> = expired.iter().map(String::as_str).collect();
+    fs::write(
+        home.path().join("site.zeek"),
+        "redef Log::default_rotation_interval = 1 min;\n",
+    )
+    .expect("written");
+    fs::write(
+        home.path().join("local.zeek"),
+        "\n@load ./site\nif ( T ) { redef Management::Controller::name = \"y\"; }\n",
+    )
+    .expect("written");
+    for (arguments, words) in [
+        (
+            &["--state-dir", "/proc/none"][..],
+            "error: option --state-dir: Management::state_dir: cannot make /proc/none/nodes/",
+        ),
+        (
+            &["Management::Controller::directory=/proc/none"],
+            "error: command-line assignment: Management::Controller::directory: cannot make /proc/none",
+        ),
+        (
+            &["Log::default_rotation_dir=/proc/none"],
+            "error: command-line assignment: Log::default_rotation_dir: cannot make /proc/none",
+        ),
+        (
+            &["--spool-dir", "/proc/none"],
+            "error: option --spool-dir: Management::spool_dir: cannot make /proc/none/log-queue",
+        ),
+        (
+            &["--ready-file", "none/ready.json"],
+            "error: option --ready-file: ready file: there is no directory ",
+        ),
+        (
+            &["--ready-file", "."],
+            "error: option --ready-file: ready file: it is a directory",
+        ),
+        (
+            &["--journal", "."],
+            "error: option --journal: journal: it is a directory",
+        ),
+        (
+            &["--journal", "/dev/null"],
+            "error: option --journal: journal: it is no regular file",
+        ),
+        (
+            &["--state-dir", &long],
+            "error: option --state-dir: Management::state_dir: cannot make ",
+        ),
+        (
+            &expired,
+            "error: command-line assignment: Broker::ssl_certificate: the certificate in ",
+        ),
+        (
+            &["--redefs", "local.zeek"],
+            "warning: local.zeek:3: the redefinition of Management::Controller::name is not read",
+        ),
+        (
+            &["--redefs", "local.zeek"],
+            "warning: local.zeek:2: @load ./site is not followed, so Log::default_rotation_interval in site.zeek:1 is not read",
+        ),
+    ] {
+        let (status, stdout, stderr) = check(&home, arguments);
+        assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    let output = run(
+        &home,
+        &[
+            "check-config",
+            "--state-dir",
+            "state",
+            "--spool-dir",
+            "spool",
+            "--websocket-listen",
+            "127.0.0.1:0",
+            "--listen",
+            &taken,
+        ],
+    );
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let words =
+        format!("error: option --listen: Management::Controller::listen_port: cannot listen on {taken}");
+    assert!(stderr.contains(&words), "{stderr}");
+}
+
+/// What would keep the controller from starting, or from deploying, is found before.
+#[test]
+fn the_store_is_tried() {
+    let home = home();
+    let open = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    let dir = home.path().join("state/nodes/controller");
+    fs::create_dir_all(&dir).expect("a directory can be made");
+    let program = home.path().join("mgmt-controller");
+    fs::copy(binary(), &program).expect("the program can be copied");
+    // Root can write what is not writable.
+    let check = || {
+        let mut command = Command::new(&program);
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534).gid(65_534);
+        }
+        command
+            .args(["check-config", "--state-dir", "state", "--spool-dir", "spool"])
+            .args(["--listen", "off", "--websocket-listen", "off"])
+            .args(NAME)
+            .env_clear()
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn().expect("the controller can be run");
+        let output = output_of(child, "the controller");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), stderr)
+    };
+    for path in [home.path(), &home.path().join("state"), &dir] {
+        open(path, 0o777);
+    }
+    let setting = "error: option --state-dir: Management::state_dir: ";
+    let found = |words: &str| {
+        let (status, stderr) = check();
+        assert_eq!(status, Some(1), "{stderr}");
+        assert!(
+            stderr.contains(setting) && stderr.contains(words),
+            "{words}: {stderr}"
+        );
+    };
+    let store = dir.join(STORE);
+    fs::write(&store, "this was a database once").expect("a file can be written");
+    open(&store, 0o666);
+    found("is damaged or is no SQLite database");
+    fs::write(&store, "").expect("a file can be written");
+    assert_eq!(check(), (Some(0), String::new()));
+    open(&store, 0o444);
+    found("attempt to write a readonly database");
+    fs::remove_file(&store).expect("it is ours");
+    let lock = dir.join(format!("{STORE}.lock"));
+    fs::write(&lock, "").expect("a file can be written");
+    open(&lock, 0o444);
+    found("Permission denied");
+    assert!(!store.exists(), "nothing is made");
+}
