@@ -138,7 +138,7 @@ fn only_a_file_is_moved_away() {
     let folder = dir.path().join("folder");
     fs::create_dir(&folder).unwrap();
     let device = dir.path().join("device");
-    std::os::unix::fs::symlink("/dev/full", &device).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
     for (path, reason) in [(&folder, "is a directory"), (&device, "is no regular file")] {
         let problem = Journal::<String>::create(path, &header()).unwrap_err();
         assert!(problem.to_string().contains(reason), "{problem}");
