@@ -68,11 +68,11 @@ impl<'a> Checks<'a> {
 
     /// A file that is kept open or appended to, which may not be there yet.
     pub fn kept_file(&mut self, settings: &[&'static str], path: &Path) {
-        match fs::OpenOptions::new().read(true).append(true).open(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.note(settings, Err(format!("cannot write {}: {error}", path.display())));
-            }
-            _ => {}
+        let access = accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS);
+        if let Err(error) = access.map_err(io::Error::from)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            self.note(settings, Err(format!("cannot write {}: {error}", path.display())));
         }
     }
 
