@@ -108,7 +108,10 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
         .env_clear()
         .current_dir(home.path()));
     assert_eq!(status, Some(1), "{stderr}");
-    assert!(stderr.contains("is another agent running"), "{stderr}");
+    let line = format!(
+        "cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); end the other agent"
+    );
+    assert!(stderr.contains(&line), "{stderr}");
 }
 
 /// What `Broker::listen` takes, Zeek's setting takes, and so does ours.

@@ -270,8 +270,7 @@ fn a_zeek_that_is_replaced_meanwhile_is_told_what_it_understands() {
     controlling.hear_states(&["one"], State::Running);
     assert_all_succeed(&controlling.deploy("c2", &["two", "three"]), 2);
     let log = agent.stop();
-    assert!(log.contains("another Zeek is installed"), "{log}");
-    assert!(log.contains("zeek version 6.0.9"), "{log}");
+    assert!(log.contains("Zeek was 9.0.0 and is 6.0.9 now"), "{log}");
 }
 
 #[test]
@@ -296,8 +295,9 @@ fn a_zeek_that_cannot_start_is_quoted() {
         "lost the Supervisor: its process has ended (exit status: 3): error: address 127.0.0.1:47760 is in use; fatal error: no room"
     );
     let log = agent.stop();
-    assert!(log.contains("the Supervisor does not run"), "{log}");
-    assert!(log.contains("again_in_seconds=1"), "{log}");
+    let line = "the Supervisor does not run: its process has ended (exit status: 3): error: address 127.0.0.1:47760 is in use; \
+                fatal error: no room; it is started again in 1 s";
+    assert!(log.contains(line), "{log}");
 }
 
 /// It could be another agent's Supervisor, with another agent's nodes.

@@ -83,7 +83,9 @@ fn one_that_was_stopped_is_ended_and_its_successor_gets_the_nodes() {
     assert_succeeded(&host, &mut controlling, &before);
     let log = agent.stop();
     assert!(
-        log.contains("ending the Supervisor, as it does not answer"),
+        log.contains(
+            "the Supervisor has not answered for 8 s: it is ended with its nodes, and started again"
+        ),
         "{log}"
     );
 }

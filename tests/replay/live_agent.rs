@@ -239,7 +239,7 @@ fn an_agent_that_does_not_come_is_waited_for_and_told_where_it_was_expected() {
     assert_eq!(
         replayed(&words).unwrap_err().to_string(),
         format!(
-            "cannot replay with the running agent instance-1: connection 1 with the Supervisor cannot be made: nobody has connected to {} within 1s",
+            "cannot replay with the running agent instance-1: connection 1 with the Supervisor cannot be made: no peer has connected to {} within 1s",
             supervisor.address()
         )
     );

@@ -394,7 +394,7 @@ impl BrokerAgent {
                 if topic.starts_with(&supervisor.topic) || topic.starts_with(shim_topic) {
                     "only the Supervisor speaks on this topic"
                 } else {
-                    "nobody listens on this topic"
+                    "no agent and no node listens on this topic"
                 }
                 .into(),
             );

@@ -40,7 +40,7 @@ impl Archivers {
             tracing::warn!(
                 command,
                 running = self.running.len(),
-                "earlier archivers have not ended, this run is left out"
+                "earlier archivers have not ended: rotated logs stay where they are until the next archival"
             );
             return;
         }
@@ -51,7 +51,10 @@ impl Archivers {
             }
             Err(error) => {
                 self.failed += 1;
-                tracing::warn!(command, "the archiver cannot be started: {error}");
+                tracing::warn!(
+                    command,
+                    "the archiver cannot be started, rotated logs stay where they are: {error}"
+                );
             }
         }
     }

@@ -92,9 +92,10 @@ pub enum RunError {
     BrokerListener(#[source] EndpointError),
     /// Nodes and controllers cannot be served.
     #[error(
-        "cannot serve nodes and controllers over Broker; is another agent running, or should --listen differ?"
+        "cannot serve nodes and controllers over Broker: {}; end the other agent, or choose another --listen",
+        with_causes(.0)
     )]
-    Broker(#[source] EndpointError),
+    Broker(EndpointError),
     /// TLS is not configured as it should be.
     #[error("cannot serve nodes and controllers over Broker with the Broker::ssl_ settings")]
     BrokerTls(#[source] EndpointError),
@@ -485,9 +486,22 @@ impl Runtime {
         if version.is_some() && version != known.version {
             let before = std::mem::replace(&mut known.version, version);
             let layout = known.layout();
-            tracing::info!(now = known.version, before, "another Zeek is installed");
+            let release = |version: &Option<String>| {
+                let version = version.as_deref().unwrap_or("unknown");
+                version
+                    .strip_prefix("zeek version ")
+                    .unwrap_or(version)
+                    .to_owned()
+            };
+            let (before, now) = (release(&before), release(&known.version));
+            tracing::info!(
+                "Zeek was {before} and is {now} now: the Supervisor that has connected is taken for a {now}; \
+                 start it again if it was started before that"
+            );
             if layout.is_none() {
-                tracing::warn!(version = known.version, "the records of this Zeek are not known");
+                tracing::warn!(
+                    "the records of Zeek {now} are not known: name a release with the same ones by --zeek-version"
+                );
             }
             self.handle(Input::Installed { layout }).await;
         }
@@ -568,13 +582,15 @@ impl Runtime {
                 message,
             } => {
                 let job = Job::Archive {
-                    directory,
+                    directory: directory.clone(),
                     command,
                     message,
                 };
                 if self.disk.hand_over(job).is_err() {
                     self.counters.disk_overflows += 1;
-                    tracing::warn!("the file system does not answer, an archival is left out");
+                    tracing::warn!(
+                        "the file system does not answer: rotated logs stay in {directory} until the next archival"
+                    );
                 }
             }
             Action::EndSupervisor { silence } => {

@@ -10,6 +10,7 @@
 //! its nodes are forks, so their command line is the Supervisor's.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::{
         fd::OwnedFd,
@@ -121,6 +122,8 @@ pub(super) async fn clear_away(mark: Mark, patience: Duration) {
     let since = Instant::now();
     let mark = Arc::new(mark);
     let mut told = None;
+    // Those that cannot be signalled, and have been told.
+    let mut refusing = BTreeSet::new();
     loop {
         let to_look = Arc::clone(&mark);
         let left = match blocking(move || to_look.find()).await.and_then(|found| found) {
@@ -143,7 +146,7 @@ pub(super) async fn clear_away(mark: Mark, patience: Duration) {
         if waited >= patience + KILL_PATIENCE {
             tracing::error!(
                 json.pids = object(&pids),
-                "processes that an earlier Supervisor has left do not end, nodes may have two"
+                "processes of an earlier Supervisor do not end, so their nodes may run twice: end these processes by hand"
             );
             return;
         }
@@ -155,20 +158,34 @@ pub(super) async fn clear_away(mark: Mark, patience: Duration) {
             );
             told = Some(signal);
         }
-        if blocking(move || end(&left, signal)).await.is_err() {
+        let Ok(refused) = blocking(move || end(&left, signal)).await else {
             return;
+        };
+        for (pid, error) in refused {
+            if refusing.insert(pid) {
+                tracing::warn!(
+                    pid,
+                    "a process of an earlier Supervisor cannot be ended: {error}; end it by hand, or run the agent as its user"
+                );
+            }
         }
     }
 }
 
-/// Signals, and waits for all to end, for [`ROUND`] at most.
-fn end(left: &[Orphan], signal: Signal) {
-    for process in left {
-        match pidfd_send_signal(&process.descriptor, signal) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(error) => tracing::warn!(pid = process.id, %error, "cannot end a process"),
-        }
-    }
+/// Signals, and waits for all to end, for [`ROUND`] at most. Returns which cannot be signalled, and why.
+fn end(left: &[Orphan], signal: Signal) -> Vec<(i32, Errno)> {
+    let refused = left
+        .iter()
+        .filter_map(|process| match pidfd_send_signal(&process.descriptor, signal) {
+            Ok(()) | Err(Errno::SRCH) => None,
+            Err(error) => Some((process.id, error)),
+        });
+    let refused = refused.collect();
+    wait_for_all(left);
+    refused
+}
+
+fn wait_for_all(left: &[Orphan]) {
     let began = std::time::Instant::now();
     let mut waiting: Vec<&Orphan> = left.iter().collect();
     while !waiting.is_empty() {

@@ -306,11 +306,8 @@ impl Keeper {
                 delay = DELAY_MIN;
             }
             let End { reason, patience, .. } = end;
-            tracing::error!(
-                reason,
-                again_in_seconds = delay.as_secs(),
-                "the Supervisor does not run"
-            );
+            let seconds = delay.as_secs();
+            tracing::error!("the Supervisor does not run: {reason}; it is started again in {seconds} s");
             // It is not heard any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
             self.clear_away(patience).await;
@@ -356,8 +353,8 @@ impl Keeper {
         if let Some(Order::End { silence }) = order {
             tracing::warn!(
                 pid = process.id(),
-                silent_seconds = silence.as_secs(),
-                "ending the Supervisor, as it does not answer"
+                "the Supervisor has not answered for {} s: it is ended with its nodes, and started again",
+                silence.as_secs()
             );
             let lived = started.elapsed().saturating_sub(silence);
             let Stopped { end, by_itself } = process.stop().await;

@@ -391,7 +391,7 @@ impl Subject for Live {
                 Speaker::Server => self.not_in_time(),
                 Speaker::Client => {
                     let own = self.whereabouts.listening(&known);
-                    format!("nobody has connected to {own} within {patience:?}")
+                    format!("no peer has connected to {own} within {patience:?}")
                 }
             };
             self.failed(link, &why);

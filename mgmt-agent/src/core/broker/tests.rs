@@ -210,7 +210,7 @@ fn what_does_not_belong_on_a_topic_is_refused_with_the_reason() {
     );
     assert_eq!(
         refusals(&driven.hears(CONTROLLER, "elsewhere", &get_nodes("r"))),
-        ["nobody listens on this topic"]
+        ["no agent and no node listens on this topic"]
     );
     let garbage = Input::Message {
         peer: CONTROLLER,
