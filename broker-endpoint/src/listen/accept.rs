@@ -1,4 +1,10 @@
-use std::{collections::VecDeque, future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::pending,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use broker_codec::handshake::{Close, Message, Role};
 use bytes::BytesMut;
@@ -29,11 +35,11 @@ const FAILED_HANDSHAKE: Duration = Duration::from_secs(5);
 /// While as many connections wait for their handshake as may, one is replaced in so long: what is evicted connects again.
 const REPLACEMENT: Duration = Duration::from_millis(1);
 
-/// So many failures of accepted connections are logged within [`LOG_WINDOW`]; the others are summed up.
-const LOGGED_MAX: u32 = 20;
+/// An address that fails for the same reason again is logged once in so long.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// See [`LOGGED_MAX`].
-const LOG_WINDOW: Duration = Duration::from_secs(10);
+/// So many addresses and reasons are logged within [`LOG_INTERVAL`]; further failures are summed up.
+const LOGGED_MAX: usize = 64;
 
 /// Accepts connections until told to stop, then waits for them to end.
 pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
@@ -268,34 +274,56 @@ impl Accepted {
     }
 }
 
-/// Logs failures of strangers, who must not be able to fill the disk.
+/// Logs failures of strangers, who must not be able to fill the disk or to hide other lines.
 #[derive(Debug, Default)]
 struct FailureLog {
-    began: Option<Instant>,
-    count: u32,
+    told: BTreeMap<(IpAddr, String), Told>,
+    suppressed: u32,
+}
+
+#[derive(Debug)]
+struct Told {
+    until: Instant,
+    /// How often the same has happened since.
+    more: u32,
 }
 
 impl FailureLog {
     fn note(&mut self, address: SocketAddr, error: &PeeringError) {
-        let (shown, suppressed) = self.count(Instant::now());
+        let reason = text(error);
+        let Some(more) = self.tell(address.ip(), &reason, Instant::now()) else {
+            return;
+        };
+        let suppressed = std::mem::take(&mut self.suppressed);
         if suppressed > 0 {
             info!(suppressed, "more accepted connections failed than were logged");
         }
-        if shown {
-            warn!(%address, "a peer that connected was not accepted: {}", text(error));
-        }
+        let again = match more {
+            0 => String::new(),
+            _ => format!(", {more} times more"),
+        };
+        warn!(%address, "a peer that connected was not accepted{again}: {reason}");
     }
 
-    /// Whether to show one more; and how many were not, if their window is over.
-    fn count(&mut self, now: Instant) -> (bool, u32) {
-        let mut suppressed = 0;
-        if self.began.is_none_or(|began| now - began >= LOG_WINDOW) {
-            suppressed = self.count.saturating_sub(LOGGED_MAX);
-            self.began = Some(now);
-            self.count = 0;
+    /// Whether to log it; and how often it has happened since it was logged.
+    fn tell(&mut self, address: IpAddr, reason: &str, now: Instant) -> Option<u32> {
+        let key = (address, reason.to_owned());
+        let mut more = 0;
+        if let Some(told) = self.told.get_mut(&key) {
+            if now < told.until {
+                told.more = told.more.saturating_add(1);
+                return None;
+            }
+            more = told.more;
         }
-        self.count = self.count.saturating_add(1);
-        (self.count <= LOGGED_MAX, suppressed)
+        self.told.retain(|_, told| now < told.until);
+        if self.told.len() >= LOGGED_MAX {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return None;
+        }
+        let until = now + LOG_INTERVAL;
+        self.told.insert(key, Told { until, more: 0 });
+        Some(more)
     }
 }
 
@@ -304,16 +332,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_cannot_fill_the_log() {
+    fn strangers_cannot_fill_the_log_and_one_that_fails_again_is_told_once_a_minute() {
         let mut log = FailureLog::default();
         let start = Instant::now();
-        for _ in 0..LOGGED_MAX {
-            assert_eq!(log.count(start), (true, 0));
-        }
+        let address = |last: usize| IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()]);
         for _ in 0..7 {
-            assert_eq!(log.count(start), (false, 0));
+            let told = log.tell(address(0), "no cipher suite in common", start);
+            assert_eq!(
+                told.is_some(),
+                log.told[&(address(0), "no cipher suite in common".into())].more == 0
+            );
         }
-        assert_eq!(log.count(start + LOG_WINDOW), (true, 7));
-        assert_eq!(log.count(start + LOG_WINDOW), (true, 0));
+        assert_eq!(
+            log.tell(address(0), "no certificate", start),
+            Some(0),
+            "another reason"
+        );
+        for last in 1..100 {
+            let _ = log.tell(address(last), "garbage", start);
+        }
+        assert_eq!(log.told.len(), LOGGED_MAX);
+        assert_eq!(log.suppressed, 99 + 2 - u32::try_from(LOGGED_MAX).unwrap());
+        assert_eq!(
+            log.tell(address(0), "no cipher suite in common", start + LOG_INTERVAL),
+            Some(6)
+        );
+        assert_eq!(log.told.len(), 1);
     }
 }
