@@ -55,12 +55,6 @@ fn one_line_says_what_was_tried_and_found_in_order() {
 fn the_configuration_is_tried_against_the_host() {
     let home = home();
     let long = "x".repeat(300);
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let taken = taken.local_addr().expect("it is bound").to_string();
-    let ca = Authority::new("test CA");
-    let expired = ca.sign("expired", &[], &Validity::Expired);
-    let expired = native_settings(&ca, &expired);
-    let expired: Vec<&str> = expired.iter().map(String::as_str).collect();
     fs::write(
         home.path().join("site.zeek"),
         "redef Log::default_rotation_interval = 1 min;\n",
@@ -105,12 +99,12 @@ fn the_configuration_is_tried_against_the_host() {
             "error: option --journal: journal: it is no regular file",
         ),
         (
-            &["--state-dir", &long],
-            "error: option --state-dir: Management::state_dir: cannot make ",
+            &["--redefs", "/dev/zero"],
+            "error: cannot read the redefinitions in /dev/zero: it has more than 16 MiB",
         ),
         (
-            &expired,
-            "error: command-line assignment: Broker::ssl_certificate: the certificate in ",
+            &["--state-dir", &long],
+            "error: option --state-dir: Management::state_dir: cannot make ",
         ),
         (
             &["--redefs", "local.zeek"],
@@ -125,6 +119,13 @@ fn the_configuration_is_tried_against_the_host() {
         assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
         assert!(stderr.contains(words), "{words}: {stderr}");
     }
+}
+
+#[test]
+fn a_port_that_is_taken_is_found() {
+    let home = home();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = listener.local_addr().expect("it is bound").to_string();
     let output = run(
         &home,
         &[
@@ -143,6 +144,42 @@ fn the_configuration_is_tried_against_the_host() {
     let words =
         format!("error: option --listen: Management::Controller::listen_port: cannot listen on {taken}");
     assert!(stderr.contains(&words), "{stderr}");
+}
+
+/// Each file of TLS by its own setting.
+#[test]
+fn files_of_tls_are_tried() {
+    let home = home();
+    let ca = Authority::new("test CA");
+    let expired = ca.sign("expired", &[], &Validity::Expired);
+    let expired = native_settings(&ca, &expired);
+    let folder = ["Broker::ssl_cafile=", "Broker::ssl_capath=."];
+    let good = native_settings(&ca, &ca.sign("good", &[], &Validity::Now));
+    let no_ca: Vec<&str> = good
+        .iter()
+        .map(String::as_str)
+        .chain(["Broker::ssl_cafile=/dev/null"])
+        .collect();
+    let no_folder: Vec<&str> = good.iter().map(String::as_str).chain(folder).collect();
+    let expired: Vec<&str> = expired.iter().map(String::as_str).collect();
+    for (arguments, words) in [
+        (
+            no_ca,
+            "error: command-line assignment: Broker::ssl_cafile: \"/dev/null\" does not hold a CA certificate in PEM format",
+        ),
+        (
+            no_folder,
+            "error: command-line assignment: Broker::ssl_capath: there is no CA certificate in ",
+        ),
+        (
+            expired,
+            "error: command-line assignment: Broker::ssl_certificate: the certificate in ",
+        ),
+    ] {
+        let (status, stdout, stderr) = check(&home, &arguments);
+        assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
 }
 
 /// What would keep the controller from starting, or from deploying, is found before.

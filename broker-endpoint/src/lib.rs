@@ -73,6 +73,7 @@ mod connection;
 mod credit;
 mod endpoint;
 mod error;
+mod file;
 mod listen;
 mod socket;
 #[cfg(test)]
@@ -87,6 +88,7 @@ pub use endpoint::{
     OverflowPolicy, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError, PublishError,
 };
 pub use error::EndpointError;
+pub use file::read_file;
 
 /// An error and its causes in one line.
 fn text(error: &dyn std::error::Error) -> String {

@@ -1,5 +1,6 @@
 //! What the task that owns a core needs of the system.
 
+use broker_endpoint::tls::{TlsConfig, TlsConfigError};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -85,6 +86,15 @@ pub fn enter(path: &Path) -> Result<(), HostError> {
             path: path.to_path_buf(),
             source,
         })
+}
+
+/// Warns of certificates of ours that are not valid today: peers refuse them, and say so in their own logs only.
+pub fn warn_of_dates(config: &TlsConfig) {
+    if let Err(error @ TlsConfigError::NotValidToday { .. }) = config.check_dates() {
+        tracing::warn!(
+            "{error}: peers are going to refuse it, or to be refused; renew it, and check the clock"
+        );
+    }
 }
 
 /// Random bytes of the system.

@@ -22,7 +22,10 @@ use openssl::{
 use tokio::io::{AsyncRead, AsyncWrite};
 pub(super) use tokio_openssl::SslStream as Stream;
 
-use super::{Identity, Inner, PeerCertificate, TlsConfig, TlsConfigError, TlsError, Transport, Trust};
+use super::{
+    Identity, Inner, PeerCertificate, TlsConfig, TlsConfigError, TlsError, TlsPart, Transport, Trust,
+};
+use crate::read_file;
 
 /// The suite of Broker's anonymous mode: `TLS_ECDH_anon_WITH_AES_256_CBC_SHA`.
 const ANONYMOUS_SUITE: &str = "AECDH-AES256-SHA";
@@ -219,9 +222,9 @@ fn set_identity(builder: &mut SslContextBuilder, identity: &Identity) -> Result<
         .set_cipher_list(CERTIFICATE_CIPHERS)
         .map_err(library("choose the cipher suites"))?;
     let path = &identity.certificate;
-    let mut chain = read_certificates(path, "certificate")?.into_iter();
+    let mut chain = read_certificates(path, TlsPart::Certificate)?.into_iter();
     let certificate = chain.next().ok_or_else(|| TlsConfigError::NotPem {
-        what: "certificate",
+        what: TlsPart::Certificate,
         path: path.clone(),
         reason: "there is none in it".to_owned(),
     })?;
@@ -250,7 +253,7 @@ fn set_trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<(), TlsCo
     }
     let store = builder.cert_store_mut();
     if let Some(path) = &trust.ca_file {
-        for certificate in read_certificates(path, "CA certificate")? {
+        for certificate in read_certificates(path, TlsPart::CaFile)? {
             store
                 .add_cert(certificate)
                 .map_err(library("use a certificate of the CA file"))?;
@@ -258,7 +261,7 @@ fn set_trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<(), TlsCo
     }
     if let Some(path) = &trust.ca_path {
         let unreadable = |source| TlsConfigError::Unreadable {
-            what: "folder of CA certificates",
+            what: TlsPart::CaFolder,
             path: path.clone(),
             source,
         };
@@ -286,20 +289,54 @@ impl TlsConfig {
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), TlsConfigError> {
         TlsContext::new(self)?;
+        self.check_dates()?;
+        match self {
+            Self::Mutual { trust, .. } => trust.ca_path.as_deref().map_or(Ok(()), check_folder),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the certificates in the files that it names are valid today. Those of others are looked at when they are shown.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not, and the first file that cannot be read.
+    pub fn check_dates(&self) -> Result<(), TlsConfigError> {
         if let Some(identity) = self.identity() {
-            check_validity(&identity.certificate, "certificate")?;
+            check_validity(&identity.certificate, TlsPart::Certificate)?;
         }
         match self {
             Self::Mutual { trust, .. } => trust
                 .ca_file
                 .as_ref()
-                .map_or(Ok(()), |path| check_validity(path, "CA certificate")),
+                .map_or(Ok(()), |path| check_validity(path, TlsPart::CaFile)),
             _ => Ok(()),
         }
     }
 }
 
-fn check_validity(path: &Path, what: &'static str) -> Result<(), TlsConfigError> {
+/// The library finds certificates in a folder by the names of their files, eight digits of a hash and a number, and says nothing about a
+/// folder in which it can find none.
+fn check_folder(path: &Path) -> Result<(), TlsConfigError> {
+    let unreadable = |source| TlsConfigError::Unreadable {
+        what: TlsPart::CaFolder,
+        path: path.to_owned(),
+        source,
+    };
+    let is_hash = |hash: &str| hash.len() == 8 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let parts = name.to_str().and_then(|name| name.split_once('.'));
+        if parts.is_some_and(|(hash, number)| is_hash(hash) && number.parse::<u32>().is_ok()) {
+            return Ok(());
+        }
+    }
+    Err(TlsConfigError::EmptyFolder {
+        path: path.to_owned(),
+    })
+}
+
+fn check_validity(path: &Path, what: TlsPart) -> Result<(), TlsConfigError> {
     let now = Asn1Time::days_from_now(0).map_err(library("read the clock for certificates"))?;
     for certificate in read_certificates(path, what)? {
         let (from, to) = (certificate.not_before(), certificate.not_after());
@@ -316,8 +353,8 @@ fn check_validity(path: &Path, what: &'static str) -> Result<(), TlsConfigError>
     Ok(())
 }
 
-fn read_certificates(path: &Path, what: &'static str) -> Result<Vec<X509>, TlsConfigError> {
-    let pem = read_file(path, what)?;
+fn read_certificates(path: &Path, what: TlsPart) -> Result<Vec<X509>, TlsConfigError> {
+    let pem = read_part(path, what)?;
     let not_pem = |reason: String| TlsConfigError::NotPem {
         what,
         path: path.to_owned(),
@@ -332,7 +369,7 @@ fn read_certificates(path: &Path, what: &'static str) -> Result<Vec<X509>, TlsCo
 
 fn read_key(identity: &Identity) -> Result<PKey<Private>, TlsConfigError> {
     let path = &identity.key;
-    let pem = read_file(path, "private key")?;
+    let pem = read_part(path, TlsPart::Key)?;
     let mut encrypted = false;
     let key = PKey::private_key_from_pem_callback(&pem, |buffer| {
         encrypted = true;
@@ -351,15 +388,15 @@ fn read_key(identity: &Identity) -> Result<PKey<Private>, TlsConfigError> {
         (true, None) => TlsConfigError::PassphraseMissing { path: path.clone() },
         (true, Some(_)) => TlsConfigError::PassphraseWrong { path: path.clone() },
         (false, _) => TlsConfigError::NotPem {
-            what: "private key",
+            what: TlsPart::Key,
             path: path.clone(),
             reason: reasons(&error),
         },
     })
 }
 
-fn read_file(path: &Path, what: &'static str) -> Result<Vec<u8>, TlsConfigError> {
-    fs::read(path).map_err(|source| TlsConfigError::Unreadable {
+fn read_part(path: &Path, what: TlsPart) -> Result<Vec<u8>, TlsConfigError> {
+    read_file(path).map_err(|source| TlsConfigError::Unreadable {
         what,
         path: path.to_owned(),
         source,

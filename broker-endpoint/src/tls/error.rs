@@ -1,8 +1,35 @@
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use broker_codec::{Elapsed, data::ZeekString};
 
 use super::Passphrase;
+
+/// A part of what TLS is set up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsPart {
+    /// The file of our certificate.
+    Certificate,
+    /// The file of its private key.
+    Key,
+    /// The passphrase of that.
+    Passphrase,
+    /// The file of CA certificates.
+    CaFile,
+    /// The folder of CA certificates.
+    CaFolder,
+}
+
+impl fmt::Display for TlsPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificate",
+            Self::Key => "private key",
+            Self::Passphrase => "passphrase",
+            Self::CaFile => "CA certificate",
+            Self::CaFolder => "folder of CA certificates",
+        })
+    }
+}
 
 /// TLS cannot be set up as configured.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +45,7 @@ pub enum TlsConfigError {
     #[error("cannot read the {what} {path:?}")]
     Unreadable {
         /// What it should hold.
-        what: &'static str,
+        what: TlsPart,
         /// The file.
         path: PathBuf,
         /// What the system says.
@@ -28,7 +55,7 @@ pub enum TlsConfigError {
     #[error("{path:?} does not hold a {what} in PEM format: {reason}")]
     NotPem {
         /// What it should hold.
-        what: &'static str,
+        what: TlsPart,
         /// The file.
         path: PathBuf,
         /// What the TLS library says.
@@ -46,7 +73,7 @@ pub enum TlsConfigError {
     #[error("the {what} in {path:?} of {subject} is valid from {from} to {to} only")]
     NotValidToday {
         /// What it is.
-        what: &'static str,
+        what: TlsPart,
         /// The file.
         path: PathBuf,
         /// Whose it is.
@@ -55,6 +82,14 @@ pub enum TlsConfigError {
         from: String,
         /// Until when.
         to: String,
+    },
+    /// In the folder is no certificate by a name that the TLS library looks for.
+    #[error(
+        "there is no CA certificate in {path:?} by a name as `openssl rehash` gives it; run it for this folder"
+    )]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
     },
     /// The key is encrypted and there is no passphrase.
     #[error(
@@ -103,6 +138,24 @@ pub enum TlsConfigError {
         /// What the library says.
         reason: String,
     },
+}
+
+impl TlsConfigError {
+    /// What has to be mended, if it is one of these.
+    pub const fn part(&self) -> Option<TlsPart> {
+        match self {
+            Self::Unreadable { what, .. } | Self::NotPem { what, .. } | Self::NotValidToday { what, .. } => {
+                Some(*what)
+            }
+            Self::Certificate { .. } => Some(TlsPart::Certificate),
+            Self::EmptyFolder { .. } => Some(TlsPart::CaFolder),
+            Self::PassphraseMissing { .. }
+            | Self::PassphraseWrong { .. }
+            | Self::PassphraseTooLong { .. } => Some(TlsPart::Passphrase),
+            Self::KeyMismatch { .. } => Some(TlsPart::Key),
+            Self::Missing { .. } | Self::SuiteMissing { .. } | Self::Library { .. } => None,
+        }
+    }
 }
 
 /// A connection could not be protected by TLS, with the remedy as far as it can be told from here.

@@ -26,7 +26,7 @@ use broker_codec::data::ZeekString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 pub use context::{TlsContext, library_version};
-pub use error::{TlsConfigError, TlsError};
+pub use error::{TlsConfigError, TlsError, TlsPart};
 
 /// The content type of the TLS record that a client begins with (RFC 8446, section 5.1).
 pub(crate) const HANDSHAKE_RECORD: u8 = 0x16;

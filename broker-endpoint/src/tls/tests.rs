@@ -477,14 +477,14 @@ fn files_that_do_not_fit_are_named() {
 
     let swapped = [
         (
-            "certificate",
+            TlsPart::Certificate,
             Identity {
                 certificate: good.key.clone(),
                 ..good.clone()
             },
         ),
         (
-            "private key",
+            TlsPart::Key,
             Identity {
                 key: good.certificate.clone(),
                 ..good.clone()
@@ -497,6 +497,7 @@ fn files_that_do_not_fit_are_named() {
             matches!(found, TlsConfigError::NotPem { what, .. } if what == expected),
             "{found:?}"
         );
+        assert_eq!(found.part(), Some(expected));
     }
 
     let mixed = Identity {
@@ -515,6 +516,47 @@ fn files_that_do_not_fit_are_named() {
     };
     let found = error(&good, &nowhere);
     assert!(matches!(found, TlsConfigError::Unreadable { .. }), "{found:?}");
+    assert_eq!(found.part(), Some(TlsPart::CaFolder));
+
+    let empty = ca.path("empty.pem");
+    fs::write(&empty, "").unwrap();
+    let empty = Trust {
+        ca_file: Some(empty),
+        ..Trust::default()
+    };
+    assert_eq!(error(&good, &empty).part(), Some(TlsPart::CaFile));
+    let endless = Identity {
+        certificate: "/dev/zero".into(),
+        ..good
+    };
+    let found = error(&endless, &ca.trust());
+    assert_eq!(found.part(), Some(TlsPart::Certificate));
+    assert!(
+        crate::text(&found).ends_with("it has more than 16 MiB"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_folder_without_a_certificate_that_can_be_found_is_not_in_order() {
+    let ca = Authority::new("test CA");
+    let folder = ca.folder().join("authorities");
+    fs::create_dir(&folder).unwrap();
+    let config = TlsConfig::Mutual {
+        identity: ca.sign("agent-1", &[], &Validity::Now),
+        trust: Trust {
+            ca_path: Some(folder.clone()),
+            ..Trust::default()
+        },
+    };
+    let check = || config.check().map_err(|error| error.part());
+    assert_eq!(check(), Err(Some(TlsPart::CaFolder)));
+    for name in ["ca.pem", "5ad8a5d6", "5ad8a5d6.r0", "xad8a5d6.0"] {
+        fs::write(folder.join(name), "").unwrap();
+    }
+    assert_eq!(check(), Err(Some(TlsPart::CaFolder)));
+    fs::write(folder.join("5ad8a5d6.0"), "").unwrap();
+    assert_eq!(check(), Ok(()));
 }
 
 #[test]

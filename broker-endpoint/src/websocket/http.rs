@@ -73,12 +73,14 @@ pub(super) enum HandshakeError {
     TooLong { max: usize },
     #[error("a plain HTTP request without \"Upgrade: websocket\"")]
     NotAnUpgrade,
-    #[error("a web page of another host tries to connect (its Origin differs from the Host)")]
-    Origin,
     #[error(
-        "a web page tries to connect by a host name that is not known to be ours; if it is, name it with --websocket-host"
+        "a web page of another host tries to connect: its Origin is {origin:?}, and the Host is {host:?}"
     )]
-    Host,
+    Origin { origin: String, host: String },
+    #[error(
+        "a web page tries to connect by the host name {name:?}, which is not known to be ours; if it is, name it with --websocket-host"
+    )]
+    Host { name: String },
     #[error("not HTTP")]
     NotHttp,
     #[error("not a WebSocket request: {0}")]
@@ -217,7 +219,9 @@ fn answer(error: &HandshakeError) -> Vec<u8> {
         HandshakeError::Plaintext | HandshakeError::NotHttp | HandshakeError::Request(_) => {
             ("400 Bad Request", "Connection: close\r\n")
         }
-        HandshakeError::Origin | HandshakeError::Host => ("403 Forbidden", "Connection: close\r\n"),
+        HandshakeError::Origin { .. } | HandshakeError::Host { .. } => {
+            ("403 Forbidden", "Connection: close\r\n")
+        }
         HandshakeError::Timeout(_) => ("408 Request Timeout", "Connection: close\r\n"),
         HandshakeError::NotAnUpgrade => (
             "426 Upgrade Required",

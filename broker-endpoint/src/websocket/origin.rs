@@ -6,6 +6,9 @@ use tokio_tungstenite::tungstenite::handshake::server::Request;
 
 use super::http::HandshakeError;
 
+/// How much of an Origin or a Host a message has, in characters.
+const SHOWN_MAX: usize = 255;
+
 /// The names that browsers may know the server by.
 #[derive(Debug, Default)]
 pub(super) struct Hosts(Vec<String>);
@@ -44,12 +47,15 @@ impl Hosts {
             || headers.get_all("Host").iter().count() != 1
             || headers.get_all("Origin").iter().count() != 1
         {
-            return Err(HandshakeError::Origin);
+            return Err(HandshakeError::Origin {
+                origin: shown(&String::from_utf8_lossy(origin.as_bytes())),
+                host: shown(host),
+            });
         }
         if self.has(name) {
             Ok(())
         } else {
-            Err(HandshakeError::Host)
+            Err(HandshakeError::Host { name: shown(name) })
         }
     }
 
@@ -57,6 +63,15 @@ impl Hosts {
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
         bare.unwrap_or(name).parse::<IpAddr>().is_ok() || self.0.iter().any(|known| matches(known, name))
     }
+}
+
+/// The beginning of what a client has sent, for a message: a name of a host is not longer.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('\u{2026}');
+    }
+    shown
 }
 
 /// A host and its port; IPv6 addresses stand in brackets.
@@ -97,8 +112,8 @@ mod tests {
             }
             match hosts.check(&request.body(()).expect("a request")) {
                 Ok(()) => "ok",
-                Err(HandshakeError::Origin) => "origin",
-                Err(HandshakeError::Host) => "host",
+                Err(HandshakeError::Origin { .. }) => "origin",
+                Err(HandshakeError::Host { .. }) => "host",
                 Err(other) => panic!("{other}"),
             }
         };

@@ -353,11 +353,15 @@ async fn a_web_page_of_another_host_is_refused() {
     for (request, text) in [
         (
             upgrade.replace("Origin: http://127.0.0.1:2149", "Origin: https://evil.example"),
-            "a web page of another host tries to connect (its Origin differs from the Host)",
+            "a web page of another host tries to connect: its Origin is \"https://evil.example\", and the Host is \"127.0.0.1:2149\"",
+        ),
+        (
+            upgrade.replace("Origin: http://127.0.0.1:2149", "Origin: \u{9b}\"\\"),
+            "a web page of another host tries to connect: its Origin is \"\\u{9b}\\\"\\\\\", and the Host is \"127.0.0.1:2149\"",
         ),
         (
             upgrade.replace("127.0.0.1:2149", "evil.example:2149"),
-            "a web page tries to connect by a host name that is not known to be ours; if it is, name it with --websocket-host",
+            "a web page tries to connect by the host name \"evil.example\", which is not known to be ours; if it is, name it with --websocket-host",
         ),
     ] {
         let (answer, failures) = answer(config(), request.as_bytes()).await;

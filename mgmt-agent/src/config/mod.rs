@@ -171,7 +171,7 @@ impl Config {
                 &lock,
             );
         }
-        checks.tls("Broker", &[config::names::SSL_CERTIFICATE], &self.broker_tls);
+        checks.broker_tls(&self.broker_tls);
         // A simulation has no Zeek to look at.
         let simulated = |zeek: &ZeekCommand| !zeek.leading_arguments.is_empty();
         if !self.start_supervisor.as_ref().is_some_and(simulated) {

@@ -49,7 +49,7 @@ use mgmt_host::{
     log::{Limiter, Sum, is_traffic, object},
     management_log::{LogCounters, ManagementLog},
     process::with_causes,
-    runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
+    runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system, warn_of_dates},
 };
 use serde::Serialize;
 use tokio::{
@@ -203,6 +203,7 @@ impl Runtime {
                 RunError::Broker(error)
             }
         })?;
+        warn_of_dates(&config.broker_tls);
         let mut settings = config.settings.clone();
         // Also if the system chose it.
         if let Some(bound) = native.local_addrs().first() {

@@ -114,13 +114,18 @@ impl Config {
         })
     }
 
-    /// The files of private keys.
-    pub fn keys(&self) -> impl Iterator<Item = &Path> {
+    /// How connections are protected, natives' and clients'.
+    pub fn all_tls(&self) -> impl Iterator<Item = &TlsConfig> {
         let websocket = match &self.websocket_tls {
             WebSocketTls::Off => None,
-            WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) => tls.identity(),
+            WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) => Some(tls),
         };
-        let identities = self.broker_tls.identity().into_iter().chain(websocket);
+        [&self.broker_tls].into_iter().chain(websocket)
+    }
+
+    /// The files of private keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Path> {
+        let identities = self.all_tls().filter_map(TlsConfig::identity);
         identities.map(|identity| &*identity.key)
     }
 
@@ -147,9 +152,9 @@ impl Config {
             .websocket
             .map_or(Listener::Off, |address| Listener::At(address.into()));
         checks.listener(&[WEBSOCKET.1, WEBSOCKET.0], &websocket, &lock);
-        checks.tls("Broker", &[config::names::SSL_CERTIFICATE], &self.broker_tls);
+        checks.broker_tls(&self.broker_tls);
         if let WebSocketTls::Offered(tls) | WebSocketTls::Required(tls) = &self.websocket_tls {
-            checks.tls("WebSocket", &[names::TLS_OPTIONS_WEBSOCKET], tls);
+            checks.tls("WebSocket", |_| names::TLS_OPTIONS_WEBSOCKET, tls);
         }
         checks
     }
@@ -180,9 +185,7 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
     let broker = resolver.listener(BROKER, names::DEFAULT_PORT, Port::tcp(2150));
     let websocket = resolver.address_listener(WEBSOCKET, names::DEFAULT_PORT_WEBSOCKET, Port::tcp(2149));
     let websocket_tls = websocket_tls(resolver);
-    let hosts = resolver.take(names::WEBSOCKET_HOSTS, String::new()).value;
-    let hosts = hosts.split(',').map(str::trim);
-    let websocket_hosts = hosts.filter(|host| !host.is_empty()).map(Into::into).collect();
+    let websocket_hosts = websocket_hosts(resolver);
     refuse_same_port(resolver, &broker, websocket);
     let settings = settings(resolver, &broker);
     warn_of_time_limits(resolver, &settings);
@@ -221,6 +224,29 @@ fn resolve(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Config {
         suspicious: false,
         effective: Vec::new(),
     }
+}
+
+fn websocket_hosts(resolver: &mut Resolver<'_>) -> Vec<String> {
+    let given = resolver.take(names::WEBSOCKET_HOSTS, String::new());
+    let hosts = given.value.split(',').map(str::trim);
+    let hosts: Vec<&str> = hosts.filter(|host| !host.is_empty()).collect();
+    // As in certificates, a wildcard may stand for the first label.
+    let is_name = |host: &str| {
+        host.strip_prefix("*.")
+            .unwrap_or(host)
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    if let Some(wrong) = hosts.iter().find(|host| !is_name(host)) {
+        resolver.problems.push(ConfigError::Unusable {
+            origin: given.origin,
+            name: names::WEBSOCKET_HOSTS,
+            reason: format!(
+                "{wrong:?} is not the name of a host, as in zeek.example.org or *.example.org; addresses are known anyhow"
+            ),
+        });
+    }
+    hosts.into_iter().map(Into::into).collect()
 }
 
 fn websocket_tls(resolver: &mut Resolver<'_>) -> WebSocketTls {

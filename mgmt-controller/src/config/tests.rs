@@ -96,6 +96,27 @@ fn web_pages_may_know_the_port_by_names_of_the_environment_or_the_command_line()
         ["c.example"],
         "the command line has its way"
     );
+    assert_eq!(
+        read(&["--websocket-host=*.Lab_1.example"])
+            .unwrap()
+            .websocket_hosts,
+        ["*.Lab_1.example"]
+    );
+    for wrong in [
+        "a b",
+        "a.example,evil/..",
+        "a.example:2149",
+        "http://a",
+        "*",
+        "a.*.example",
+        "[::1]",
+    ] {
+        let error = read(&["--websocket-host", wrong]).unwrap_err().to_string();
+        assert!(
+            error.contains("is not the name of a host, as in"),
+            "{wrong}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ use mgmt_host::{
     log::{Limiter, object},
     management_log::ManagementLog,
     process::{self, with_causes},
-    runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system},
+    runtime::{Asked, HostError, Signals, at, block_on, enter, instant, random_bytes, system, warn_of_dates},
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -178,6 +178,7 @@ impl Runtime {
                 }
             })?;
         let server = serve_clients(&config, endpoint_id, &wire).await?;
+        config.all_tls().for_each(warn_of_dates);
         let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
         let log = ManagementLog::start(
             &config.working_dir,

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointError, tls::TlsConfig};
+use broker_endpoint::{
+    Endpoint, EndpointConfig, EndpointError,
+    tls::{TlsConfig, TlsPart},
+};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{ConfigError, Effective, Listener, LogConfig, Origin, names};
@@ -116,16 +119,30 @@ impl<'a> Checks<'a> {
     }
 
     /// Certificates and keys: readable, belonging to each other, valid today.
-    pub fn tls(&mut self, of: &str, settings: &[&'static str], config: &TlsConfig) {
-        let outcome = config.check();
-        self.note(
-            settings,
-            outcome
-                .map(|()| format!("TLS of {of}: {}", config.name()))
-                .map_err(|error| with_causes(&error)),
-        );
+    pub fn tls(
+        &mut self,
+        of: &str,
+        setting: impl FnOnce(Option<TlsPart>) -> &'static str,
+        config: &TlsConfig,
+    ) {
+        match config.check() {
+            Ok(()) => self.tried.push(format!("TLS of {of}: {}", config.name())),
+            Err(error) => self.note(&[setting(error.part())], Err(with_causes(&error))),
+        }
         let key = config.identity().map(|identity| &*identity.key);
         self.warnings.extend(key.and_then(files::too_open));
+    }
+
+    /// The same of Broker, by its settings.
+    pub fn broker_tls(&mut self, config: &TlsConfig) {
+        let setting = |part| match part {
+            None | Some(TlsPart::Certificate) => names::SSL_CERTIFICATE,
+            Some(TlsPart::Key) => names::SSL_KEYFILE,
+            Some(TlsPart::Passphrase) => names::SSL_PASSPHRASE,
+            Some(TlsPart::CaFile) => names::SSL_CAFILE,
+            Some(TlsPart::CaFolder) => names::SSL_CAPATH,
+        };
+        self.tls("Broker", setting, config);
     }
 
     /// A program by its path, or by its name on `PATH`.

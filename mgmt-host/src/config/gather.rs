@@ -1,7 +1,6 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+
+use broker_endpoint::read_file;
 
 use super::{
     ConfigError, Environment, HostArgs, Listener, Notation, Origin, Resolver, Schema,
@@ -42,7 +41,7 @@ impl<'a> Resolver<'a> {
         };
         resolver.gather_environment();
         for path in &args.redefs {
-            match fs::read(path) {
+            match read_file(path) {
                 Ok(script) => {
                     let script = String::from_utf8_lossy(&script);
                     resolver.gather_script(path, &script);
@@ -146,7 +145,7 @@ impl<'a> Resolver<'a> {
             let Some(file) = script_at(&path.with_file_name("").join(loaded.trim_start_matches("./"))) else {
                 continue;
             };
-            let Ok(text) = fs::read(&file) else { continue };
+            let Ok(text) = read_file(&file) else { continue };
             if seen.contains(&file) || seen.len() >= LOADED_MAX {
                 continue;
             }

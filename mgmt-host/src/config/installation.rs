@@ -2,10 +2,11 @@
 
 use std::{
     ffi::OsStr,
-    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use broker_endpoint::read_file;
 
 use super::{
     Environment,
@@ -48,8 +49,8 @@ impl Installation {
     /// The directories are compiled into Zeek's scripts (`base/misc/installation.zeek`, since 7.0), because packagers
     /// move them; without that script they are where an unchanged build has them.
     fn at(prefix: PathBuf) -> Self {
-        let script =
-            fs::read_to_string(prefix.join("share/zeek/base/misc/installation.zeek")).unwrap_or_default();
+        let script = read_file(&prefix.join("share/zeek/base/misc/installation.zeek")).unwrap_or_default();
+        let script = String::from_utf8_lossy(&script);
         let directory = |name: &str, default: &str| {
             constant(&script, name).map_or_else(|| prefix.join(default), PathBuf::from)
         };
@@ -98,7 +99,10 @@ fn prefix_of_zeek(environment: &Environment) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
 
     use super::*;
 

@@ -289,7 +289,7 @@ impl Writer {
     /// Counts and reports what happens once per file at most, and does not keep the log from being written.
     fn count_failure(&self, error: &io::Error, what: &str) {
         let failed = self.counters.failed.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::warn!(%error, failed, "{what}");
+        tracing::warn!(%error, path = %self.file.path().display(), failed, "{what}");
     }
 
     fn failed(&mut self, error: &io::Error, what: &str) {
@@ -304,7 +304,7 @@ impl Writer {
     fn recovered(&mut self) {
         if self.failing {
             let failed = self.counters.failed.load(Ordering::Relaxed);
-            tracing::info!(failed, "the management log can be written again");
+            tracing::info!(path = %self.file.path().display(), failed, "the management log can be written again");
         }
         self.failing = false;
     }
