@@ -15,7 +15,7 @@ pub const TTL_DEFAULT: u16 = 16;
 pub enum EnvelopeKind {
     /// A Broker value, usually a Zeek message: see [`crate::binary`] and [`crate::zeek`].
     Data,
-    /// A command between data stores: see [`crate::command`].
+    /// A command between data stores; nothing here reads it.
     Command,
     /// The sender's complete filter: see [`crate::control::RoutingUpdate`].
     RoutingUpdate,
