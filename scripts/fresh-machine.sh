@@ -114,6 +114,8 @@ case "${1:-}" in
         [ "$(id -u)" -eq 0 ] || die "needs root"
         step "Debian packages" packages
         MACHINE="$(mktemp -d "${TMPDIR:-/var/tmp}/fresh-machine.XXXXXX")"
+        # As the root of every machine: tests run a daemon as another user.
+        chmod 0755 "$MACHINE"
         trap clean_up EXIT
         trap 'exit 130' INT TERM HUP
         # All its processes end with the first one, and the mounts with the last.
