@@ -272,7 +272,7 @@ fn list(names: &[impl ToString]) -> String {
     const SHOWN_MAX: usize = 16;
     let mut shown: Vec<String> = names.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
     match names.len() {
-        0 => return "no one".to_owned(),
+        0 => return "no name".to_owned(),
         len if len > SHOWN_MAX => shown.push(format!("{} more", len - SHOWN_MAX)),
         _ => {}
     }

@@ -145,7 +145,7 @@ pub(super) fn supervisor(resolver: &mut Resolver<'_>, args: &SettingArgs) -> Pee
         address
     };
     resolver.show(names::SUPERVISOR_ADDRESS, address.value.show(), address.origin);
-    // Where nobody else looks for a simulated one, it is in nobody's way.
+    // No other program looks for a simulated Supervisor, so any free port will do.
     let default = if args.simulate { 0 } else { 9999 };
     let port = resolver.take(names::SUPERVISOR_PORT, Port::tcp(default));
     if port.value.protocol != Protocol::Tcp || (port.value.number == 0 && !args.starts_supervisor()) {

@@ -131,7 +131,7 @@ impl Event {
         }
     }
 
-    /// The same, which are nobody else's business.
+    /// The same, which a process raises for itself and sends to no other.
     pub(crate) const fn internal(self) -> Self {
         Self {
             internal: true,
