@@ -75,7 +75,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "clap_complete",
             "jiff",
             "mgmt-api",
-            "mgmt-host",
+            "mgmt-daemon",
             "rusqlite",
             "rustix",
             "serde",
@@ -87,7 +87,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "mgmt-host",
+        "mgmt-daemon",
         &[
             "broker-codec",
             "broker-endpoint",
@@ -133,7 +133,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "clap_complete",
             "jiff",
             "mgmt-api",
-            "mgmt-host",
+            "mgmt-daemon",
             "rustix",
             "serde",
             "serde_json",
@@ -420,7 +420,7 @@ fn production_code_below_the_sans_io_line_names_no_clock_file_socket_or_thread()
     report("I/O below the sans-IO line", &violations);
 }
 
-/// `mgmt_host::files` gives what a daemon makes a mode that others than the owner and its group have no use of.
+/// `mgmt_daemon::files` gives what a daemon makes a mode that others than the owner and its group have no use of.
 #[test]
 fn daemons_make_files_and_directories_by_one_module() {
     const MAKERS: [&str; 4] = [
@@ -431,11 +431,11 @@ fn daemons_make_files_and_directories_by_one_module() {
     ];
     let daemon = |path: &Path| {
         let text = path.to_string_lossy();
-        ["mgmt-host/src/", "mgmt-controller/src/", "mgmt-agent/src/"]
+        ["mgmt-daemon/src/", "mgmt-controller/src/", "mgmt-agent/src/"]
             .iter()
             .any(|folder| text.starts_with(folder))
             && !text.ends_with("/tests.rs")
-            && text != "mgmt-host/src/files.rs"
+            && text != "mgmt-daemon/src/files.rs"
     };
     let mut violations = Vec::new();
     for (path, text) in rust_files().filter(|(path, _)| daemon(path)) {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use mgmt_host::config::{HostArgs, Listener};
+use mgmt_daemon::config::{HostArgs, Listener};
 
 use crate::{config::PeerOption, simulate};
 

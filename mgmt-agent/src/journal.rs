@@ -1,8 +1,8 @@
-//! Journals of the agent: what [`mgmt_host::journal`] needs to know about it. One journal covers the agent and its
+//! Journals of the agent: what [`mgmt_daemon::journal`] needs to know about it. One journal covers the agent and its
 //! Supervisor's machine, as they are driven together.
 
 use mgmt_api::Now;
-use mgmt_host::journal::{FORMAT_VERSION, Machine, Seed};
+use mgmt_daemon::journal::{FORMAT_VERSION, Machine, Seed};
 use serde::{Deserialize, Serialize};
 
 use crate::core::broker::{Action, BrokerAgent, Input, Settings};

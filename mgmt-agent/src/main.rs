@@ -1,4 +1,4 @@
-//! The agent's program: command line and configuration. For its exit codes see [`mgmt_host::program`].
+//! The agent's program: command line and configuration. For its exit codes see [`mgmt_daemon::program`].
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use mgmt_agent::{
     core::broker::BrokerAgent,
     runtime, simulate,
 };
-use mgmt_host::program::Program;
+use mgmt_daemon::program::Program;
 
 const PROGRAM: Program = Program("mgmt-agent");
 

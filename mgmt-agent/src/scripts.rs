@@ -13,7 +13,7 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
-use mgmt_host::{config::Value, files};
+use mgmt_daemon::{config::Value, files};
 
 use crate::{
     config::{Config, ZeekCommand, is_loopback},

@@ -4,7 +4,7 @@ use std::{convert::Infallible, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use mgmt_host::config::{HostArgs, Listener};
+use mgmt_daemon::config::{HostArgs, Listener};
 
 /// Drop-in replacement for the cluster controller of Zeek's Management framework.
 ///

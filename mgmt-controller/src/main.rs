@@ -1,4 +1,4 @@
-//! The controller's program: command line and configuration. For its exit codes see [`mgmt_host::program`].
+//! The controller's program: command line and configuration. For its exit codes see [`mgmt_daemon::program`].
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use mgmt_controller::{
     core::Controller,
     runtime,
 };
-use mgmt_host::program::Program;
+use mgmt_daemon::program::Program;
 
 const PROGRAM: Program = Program("mgmt-controller");
 

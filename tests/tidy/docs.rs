@@ -257,8 +257,8 @@ fn every_setting_and_every_option_is_documented() {
         let missing = long.filter(|long| !page.contains(&format!("`--{long}`")));
         violations.extend(missing.map(|long| format!("{}: --{long}", command.get_name())));
     }
-    for daemon in ["host", "controller", "agent"] {
-        let path = format!("mgmt-{daemon}/src/config/names.rs");
+    for part in ["daemon", "controller", "agent"] {
+        let path = format!("mgmt-{part}/src/config/names.rs");
         let text = self::page(&path);
         for (number, line) in production_code(&text) {
             for name in line.split('"').skip(1).step_by(2) {

@@ -1,4 +1,4 @@
-//! The agent's configuration. Where settings come from, and those of every daemon, are in [`mgmt_host::config`]; the rules
+//! The agent's configuration. Where settings come from, and those of every daemon, are in [`mgmt_daemon::config`]; the rules
 //! here are those of Zeek 9.0's `policy/frameworks/management/agent/config.zeek`.
 
 mod names;
@@ -16,10 +16,10 @@ use std::{
 use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_api::Dialect;
-pub use mgmt_host::config::{
+pub use mgmt_daemon::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
 };
-use mgmt_host::{
+use mgmt_daemon::{
     config::{self, Checks, Resolver, Sourced, Value},
     lock::Lock,
     management_log::ManagementLog,

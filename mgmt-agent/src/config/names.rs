@@ -1,7 +1,7 @@
 //! The settings that only the agent reads, by Zeek's names.
 
-pub(super) use mgmt_host::config::names::{CONNECT_RETRY, REQUEST_TIMEOUT};
-use mgmt_host::config::{Known, Schema};
+pub(super) use mgmt_daemon::config::names::{CONNECT_RETRY, REQUEST_TIMEOUT};
+use mgmt_daemon::config::{Known, Schema};
 
 pub(super) const NAME: &str = "Management::Agent::name";
 pub(super) const DIRECTORY: &str = "Management::Agent::directory";

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use broker_codec::data::Port;
 use broker_endpoint::PeerAddress;
-use mgmt_host::config::{Notation, Value, ValueError};
+use mgmt_daemon::config::{Notation, Value, ValueError};
 
 /// Where a process listens: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{
 
 use broker_codec::data::{Port, Protocol};
 use broker_endpoint::PeerAddress;
-use mgmt_host::config::{Resolver, Sourced, Value};
+use mgmt_daemon::config::{Resolver, Sourced, Value};
 
 use super::{ConfigError, Listener, NO_CONTROLLER, NetworkInfo, Origin, is_loopback, names};
 use crate::cli::SettingArgs;

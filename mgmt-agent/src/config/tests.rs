@@ -2,7 +2,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use clap::Parser;
 use mgmt_api::{Level, SupervisorLayout};
-use mgmt_host::config::names as host_names;
+use mgmt_daemon::config::names as host_names;
 use proptest::prelude::*;
 
 use super::*;

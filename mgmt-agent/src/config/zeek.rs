@@ -7,7 +7,7 @@ use std::{
 };
 
 use mgmt_api::SupervisorLayout;
-use mgmt_host::config::{Environment, Installation, Notation, Value};
+use mgmt_daemon::config::{Environment, Installation, Notation, Value};
 
 /// The framework's scripts below `share/zeek`, by which Zeek finds them and we can tell whether it does.
 pub(super) const NODE_SCRIPT: &str = "policy/frameworks/management/node";

@@ -10,7 +10,7 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use mgmt_host::files;
+use mgmt_daemon::files;
 use tokio::sync::mpsc;
 
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.

@@ -17,7 +17,7 @@
 //! | messages to a peer, likewise | the oldest are dropped and counted; requests among them time out |
 //! | jobs for the disk thread ([`JOBS_MAX`](disk::JOBS_MAX)) | the directory counts as failed; an archival is left out |
 //! | archivers ([`ARCHIVERS_MAX`](archiver::ARCHIVERS_MAX)) | a run is left out and counted |
-//! | lines for the management log, for standard error, entries of the journal | see `mgmt_host` |
+//! | lines for the management log, for standard error, entries of the journal | see `mgmt_daemon` |
 
 mod archiver;
 mod disk;
@@ -42,7 +42,7 @@ use broker_codec::{
 use broker_endpoint::{Credit, EndpointError};
 use jiff::Timestamp;
 use mgmt_api::{Dialect, Level, Now};
-use mgmt_host::{
+use mgmt_daemon::{
     files,
     journal::{Journal, Seed},
     lock::{Lock, LockError},
@@ -184,7 +184,7 @@ impl Runtime {
             tracing::warn!("{warning}");
         }
         if let Some(path) = &config.ready_file {
-            mgmt_host::ready::remove(path)?;
+            mgmt_daemon::ready::remove(path)?;
         }
         enter(&config.working_dir)?;
         let key = config.broker_tls.identity().map(|identity| &*identity.key);
@@ -318,7 +318,7 @@ impl Runtime {
                 broker_id: broker_id.to_string(),
                 dir: &self.config.working_dir,
             };
-            mgmt_host::ready::write(path, &ready)?;
+            mgmt_daemon::ready::write(path, &ready)?;
         }
         self.native.connect(&self.config).await;
         Ok(())
@@ -440,7 +440,7 @@ impl Runtime {
             _ = signals.end() => return Err(HostError::Impatient.into()),
         };
         if let Some(path) = &config.ready_file {
-            mgmt_host::ready::remove(path)?;
+            mgmt_daemon::ready::remove(path)?;
         }
         tracing::info!(
             json.counters = object(&counters),

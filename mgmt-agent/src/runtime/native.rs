@@ -8,7 +8,7 @@ use broker_endpoint::{
     PeerInfo, PeeringError, PublishError,
 };
 use mgmt_api::topics;
-use mgmt_host::{
+use mgmt_daemon::{
     attempts::{Attempts, Failing},
     log::object,
     process::{descriptors_for_connections, with_causes},

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use mgmt_host::log::object;
+use mgmt_daemon::log::object;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,

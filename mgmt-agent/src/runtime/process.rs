@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use mgmt_host::files;
+use mgmt_daemon::files;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,

@@ -15,7 +15,7 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
-use mgmt_host::{config::Value, files};
+use mgmt_daemon::{config::Value, files};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},

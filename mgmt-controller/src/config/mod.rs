@@ -18,11 +18,11 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
-pub use mgmt_host::config::{
+pub use mgmt_daemon::config::{
     ConfigError, ConfigErrors, Effective, Environment, Listener, LogConfig, LogFormat, Origin,
     RotationConfig, TimeOfDay,
 };
-use mgmt_host::{
+use mgmt_daemon::{
     config::{self, Checks, Notation, Resolver, Value, join_plain},
     lock::Lock,
     management_log::ManagementLog,

@@ -1,8 +1,8 @@
 //! The settings that only the controller reads, by Zeek's names.
 
-pub(super) use mgmt_host::config::names::CONNECT_RETRY;
-pub(super) use mgmt_host::config::names::REQUEST_TIMEOUT;
-use mgmt_host::config::{Known, Schema};
+pub(super) use mgmt_daemon::config::names::CONNECT_RETRY;
+pub(super) use mgmt_daemon::config::names::REQUEST_TIMEOUT;
+use mgmt_daemon::config::{Known, Schema};
 
 pub(super) const NAME: &str = "Management::Controller::name";
 pub(super) const DIRECTORY: &str = "Management::Controller::directory";

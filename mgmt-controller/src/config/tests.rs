@@ -3,7 +3,7 @@ use std::{fs, net::SocketAddr, path::Path};
 use clap::Parser;
 
 use mgmt_api::{Dialect, Level};
-use mgmt_host::config::names as host_names;
+use mgmt_daemon::config::names as host_names;
 use proptest::prelude::*;
 
 use super::*;

@@ -6,7 +6,7 @@ use broker_endpoint::{
     tls::{Identity, TlsConfig, Trust},
     websocket::WebSocketTls,
 };
-use mgmt_host::config::{Notation, Value};
+use mgmt_daemon::config::{Notation, Value};
 
 /// `Cluster::WebSocketTLSOptions` (`base/frameworks/cluster/types.zeek`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

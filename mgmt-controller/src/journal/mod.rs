@@ -1,7 +1,7 @@
-//! Journals of the controller: what [`mgmt_host::journal`] needs to know about it.
+//! Journals of the controller: what [`mgmt_daemon::journal`] needs to know about it.
 
 use mgmt_api::Now;
-use mgmt_host::journal::{FORMAT_VERSION, Machine, Seed};
+use mgmt_daemon::journal::{FORMAT_VERSION, Machine, Seed};
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Action, Configurations, Controller, Input, Settings};

@@ -1,9 +1,9 @@
-//! How journals are written, cut off and refused is tested in `mgmt-host`. Here: the header holds all that a controller starts with.
+//! How journals are written, cut off and refused is tested in `mgmt-daemon`. Here: the header holds all that a controller starts with.
 
 use std::{fmt::Write as _, time::Duration};
 
 use mgmt_api::{ClientRequest, Configuration, IdSource, Instance};
-use mgmt_host::journal::{Entry, replay};
+use mgmt_daemon::journal::{Entry, replay};
 
 use super::*;
 

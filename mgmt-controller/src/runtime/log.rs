@@ -3,7 +3,7 @@
 use broker_codec::{EndpointId, data::ZeekString};
 use jiff::Timestamp;
 use mgmt_api::{ClientResponse, MESSAGE_BYTES_MAX, RequestKind};
-use mgmt_host::log::{Sum, is_traffic};
+use mgmt_daemon::log::{Sum, is_traffic};
 use tokio::time::Instant;
 use tracing::field::display;
 

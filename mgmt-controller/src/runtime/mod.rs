@@ -40,7 +40,7 @@ use broker_endpoint::{
 };
 use jiff::Timestamp;
 use mgmt_api::{ClientRequest, Level, Now, RequestKind, WallClock};
-use mgmt_host::{
+use mgmt_daemon::{
     files,
     journal::{Journal, Seed},
     log::{Limiter, object},
@@ -152,7 +152,7 @@ impl Runtime {
             tracing::warn!("{warning}");
         }
         if let Some(path) = &config.ready_file {
-            mgmt_host::ready::remove(path)?;
+            mgmt_daemon::ready::remove(path)?;
         }
         let (store, restored) = Store::open(&config.store_dir)?;
         report(&store, &restored);
@@ -287,7 +287,7 @@ impl Runtime {
                 broker: &broker,
                 dir: &self.config.working_dir,
             };
-            mgmt_host::ready::write(path, &ready)?;
+            mgmt_daemon::ready::write(path, &ready)?;
         }
         Ok(())
     }
@@ -369,7 +369,7 @@ impl Runtime {
             _ = signals.end() => return Err(HostError::Impatient.into()),
         };
         if let Some(path) = &config.ready_file {
-            mgmt_host::ready::remove(path)?;
+            mgmt_daemon::ready::remove(path)?;
         }
         tracing::info!(
             json.counters = object(&counters),

@@ -10,7 +10,7 @@ use broker_endpoint::{
     Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress,
     PeerInfo, PeeringError, PublishError, websocket::is_long,
 };
-use mgmt_host::{
+use mgmt_daemon::{
     attempts::{Attempts, Failing},
     log::object,
     process::{descriptors_for_connections, with_causes},

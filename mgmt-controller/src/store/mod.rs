@@ -30,7 +30,7 @@ use broker_codec::{
 };
 use bytes::BytesMut;
 use mgmt_api::{Configuration, Instance};
-use mgmt_host::{
+use mgmt_daemon::{
     files,
     lock::{Lock, LockError},
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser;
-use mgmt_host::{process::with_causes, program::Program};
+use mgmt_daemon::{process::with_causes, program::Program};
 use tools::dump::cli::{Arguments, DumpError, run};
 
 const PROGRAM: Program = Program("broker-dump");

@@ -13,7 +13,7 @@ use mgmt_controller::{
     core::Configurations,
     store::{FILE_NAME, Store, StoreError},
 };
-use mgmt_host::{
+use mgmt_daemon::{
     config::{
         ConfigErrors, Environment, HostArgs, LogFormat, Resolver, Schema,
         names::{self, Known},

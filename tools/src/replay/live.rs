@@ -22,7 +22,7 @@ use broker_endpoint::{
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use mgmt_host::process::with_causes;
+use mgmt_daemon::process::with_causes;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},

@@ -87,7 +87,7 @@ fn the_formats_are_those_of_tracing_subscriber() {
     assert_eq!(
         json,
         "\"level\":\"INFO\",\"message\":\"ready\",\"name\":\"a \\\"b\\\"\",\"peer\":\"10.0.0.1:80\",\"up\":true,\
-         \"share\":0.5,\"none_of\":\"NaN\",\"all\":{\"requests\":5,\"failed\":0},\"target\":\"mgmt_host::log::tests\"}\n"
+         \"share\":0.5,\"none_of\":\"NaN\",\"all\":{\"requests\":5,\"failed\":0},\"target\":\"mgmt_daemon::log::tests\"}\n"
     );
 }
 
