@@ -150,7 +150,6 @@ fn tell(home: &Arc<TempDir>) -> String {
     ];
     book.hear("controller", &mut controller.stderr, &deployed);
     let nodes = zeek_client(&mut controller, &["get-nodes"], None, 0);
-    book.hear("controller", &mut controller.stderr, &["get-nodes answered"]);
 
     book.chapter("A worker is killed, and the Supervisor starts it again");
     let worker = nodes["results"]["sensor1"]["worker-1"]["pid"].as_i64();

@@ -29,10 +29,11 @@ impl Controller {
         let place = needed.and_then(target_of);
         if let Some(agent) = self.membership.agent(name) {
             let address = agent.observed.host;
-            return match (needed, place) {
-                (Some(needed), Some((host, port))) if self.is_elsewhere(needed) => {
+            let present = self.membership.target(agent.peer);
+            return match (needed, place, present) {
+                (Some(needed), Some((host, port)), Some((address, other))) if self.is_elsewhere(needed) => {
                     format!(
-                        "instance {name} is not connected at {host}, port {port} (its agent is at {address})"
+                        "instance {name} is not connected at {host}, port {port} (its agent is at {address}, port {other})"
                     )
                 }
                 _ => format!(

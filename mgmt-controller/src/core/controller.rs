@@ -163,6 +163,11 @@ impl Controller {
         Some((name, self.instances.wanted.contains_key(name)))
     }
 
+    /// The configuration that is deployed.
+    pub const fn deployed_configuration(&self) -> Option<&Configuration> {
+        self.configurations.deployed.as_ref()
+    }
+
     /// What it has seen of agents so far.
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -244,15 +249,15 @@ impl Controller {
                 }
             }
             Err(error) => {
-                let slots: Vec<_> = entries.iter().map(|(slot, _)| slot.to_string()).collect();
+                let id = entries.first().map(|(_, config)| config.id.to_string());
+                let id = id.unwrap_or_default();
                 let reqid = match (&then, &self.deployment) {
                     (AfterWrite::AnswerStaging { reqid, .. }, _) => reqid.to_string(),
                     (AfterWrite::HandOut, Some(deployment)) => deployment.key.reqid().to_string(),
                     (AfterWrite::HandOut, None) => String::new(),
                 };
                 turn.error(format!(
-                    "cannot store {}, request {reqid}: {error}",
-                    slots.join(", ")
+                    "cannot store the configuration: {error}; nothing was changed (configuration {id}, request {reqid})"
                 ));
             }
         }

@@ -77,6 +77,8 @@ pub(super) struct Hello {
 pub(super) enum CheckedIn {
     Newly,
     Again,
+    /// The agent that held the name is gone.
+    InPlaceOfAnother,
 }
 
 /// Why a hello was not accepted.

@@ -94,13 +94,15 @@ impl Controller {
         self.counters.hellos_refused += 1;
         turn.warning(match refusal {
             Refusal::TooLong { .. } => format!("refused an agent: {refusal} (peer {peer})"),
-            Refusal::UnknownId => format!("notify_agent_hello from {name} with unknown Broker ID {id}"),
             // DIFFERENCE(incompatible-agent): the instance stays what it was. Zeek drops it from the cluster, so that deployments go
             // on without it.
             Refusal::Incompatible { api_version } => {
                 format!("instance {name}/{id} has checked in with incompatible API version {api_version}")
             }
-            Refusal::OtherTopic(_) | Refusal::NameHeld { .. } | Refusal::HoldsOtherName(_) => {
+            Refusal::UnknownId
+            | Refusal::OtherTopic(_)
+            | Refusal::NameHeld { .. }
+            | Refusal::HoldsOtherName(_) => {
                 let address = self.address_of(peer);
                 format!("instance {name}: refused the agent at {address}: {refusal} (peer {peer})")
             }
@@ -130,7 +132,7 @@ impl Controller {
     /// A peer is the agent of an instance, now or still.
     fn checked_in(&mut self, turn: &mut Turn, name: &ZeekString, checked_in: CheckedIn) {
         turn.debug(match checked_in {
-            CheckedIn::Newly => format!("instance {name} newly checked in"),
+            CheckedIn::Newly | CheckedIn::InPlaceOfAnother => format!("instance {name} newly checked in"),
             CheckedIn::Again => format!("instance {name} checked in again"),
         });
         let Some(agent) = self.membership.agent(name) else {
@@ -141,12 +143,16 @@ impl Controller {
         if let Some(target) = target {
             self.instances.occupied(target, name);
         }
-        if checked_in == CheckedIn::Newly {
+        if checked_in != CheckedIn::Again {
             let away = self.instances.found(name, turn.now);
             let away = away.filter(|_| self.instances.wanted.contains_key(name));
-            let what = away.map_or("is connected".to_owned(), |away| {
-                format!("is back after {}", Elapsed(away))
-            });
+            let what = match away {
+                _ if checked_in == CheckedIn::InPlaceOfAnother => {
+                    "goes on with another agent of this name".to_owned()
+                }
+                Some(away) => format!("is back after {}", Elapsed(away)),
+                None => "is connected".to_owned(),
+            };
             turn.push(Action::Report {
                 level: Level::Info,
                 message: format!("instance {name} {what}: its agent is at {address} (peer {peer})"),
@@ -193,7 +199,7 @@ impl Controller {
         }
         self.fail_awaited(turn, &name, reason);
         if successor.is_some() {
-            self.checked_in(turn, &name, CheckedIn::Newly);
+            self.checked_in(turn, &name, CheckedIn::InPlaceOfAnother);
         }
         self.progress(turn);
     }

@@ -84,7 +84,7 @@ impl Controller {
                 self.respond(turn, KIND, reqid, vec![result], Logged::Result);
             }
             Err(error) => {
-                let error = format!("cannot store the configuration: {error}");
+                let error = format!("cannot store the configuration: {error}; nothing was changed");
                 self.refuse(turn, KIND, reqid, error, Logged::Finished);
             }
         }

@@ -2,7 +2,7 @@
 
 use broker_codec::{EndpointId, data::ZeekString};
 use jiff::Timestamp;
-use mgmt_api::{ClientResponse, MESSAGE_BYTES_MAX, RequestKind};
+use mgmt_api::{ClientRequest, ClientResponse, Configuration, MESSAGE_BYTES_MAX, RequestKind, ResultRecord};
 use mgmt_daemon::log::{Sum, is_traffic};
 use tokio::time::Instant;
 use tracing::field::display;
@@ -57,7 +57,7 @@ impl Runtime {
 }
 
 /// What a request is called by zeek-client: `stage-config`, `get-nodes`.
-pub(super) fn name_of(kind: RequestKind) -> String {
+fn name_of(kind: RequestKind) -> String {
     let name = kind.request_event().rsplit("::").next().unwrap_or_default();
     let name = name.trim_end_matches("_request").replace('_', "-");
     name.replace("configuration", "config")
@@ -66,29 +66,60 @@ pub(super) fn name_of(kind: RequestKind) -> String {
 /// How the error of an agent ends that has not done in time what it was asked for.
 const TIMED_OUT: &[u8] = b"request timed out";
 
+/// Whether requests of this kind change something. The others are for developers: a client that looks at the cluster each second must not
+/// push warnings out of the log.
+const fn changes_something(kind: RequestKind) -> bool {
+    matches!(
+        kind,
+        RequestKind::StageConfiguration | RequestKind::Deploy | RequestKind::Restart
+    )
+}
+
+/// Tells that a client has asked for something.
+pub(super) fn tell_request(client: &str, request: &ClientRequest) {
+    let (name, reqid) = (name_of(request.kind()), request.reqid());
+    if changes_something(request.kind()) {
+        tracing::info!(client, %reqid, "{name} requested");
+    } else {
+        tracing::debug!(client, %reqid, "{name} requested");
+    }
+}
+
 /// Tells how a request ended: with the first of its errors, if there are any.
-pub(super) fn tell_answer(response: &ClientResponse) {
-    let (name, reqid) = (name_of(response.kind()), response.reqid());
-    let results = response.results();
-    let failed = || results.iter().filter(|result| !result.success);
-    let errors: Vec<&ZeekString> = failed().filter_map(|result| result.error.as_ref()).collect();
+pub(super) fn tell_answer(response: &ClientResponse, deployed: Option<&Configuration>) {
+    let (kind, reqid) = (response.kind(), response.reqid());
+    let name = name_of(kind);
+    let failed = response.results().iter().filter(|result| !result.success);
+    let errors: Vec<&ResultRecord> = failed.collect();
     // That time is up says less than what was not done by then.
-    let telling = errors.iter().find(|error| !error.ends_with(TIMED_OUT));
-    let Some(why) = telling.or(errors.first()) else {
-        if failed().next().is_none() {
-            tracing::info!(%reqid, "{name} answered");
-        } else {
-            tracing::warn!(%reqid, "{name} failed: no reason given");
+    let telling = |result: &&&ResultRecord| {
+        let error = result.error.as_ref();
+        error.is_some_and(|error| !error.ends_with(TIMED_OUT))
+    };
+    let Some(why) = errors.iter().find(telling).or(errors.first()) else {
+        match deployed.filter(|_| kind == RequestKind::Deploy) {
+            Some(config) => {
+                let (instances, nodes) = (config.instances.len(), config.nodes.len());
+                tracing::info!(instances, nodes, configuration = %config.id, %reqid, "{name} answered");
+            }
+            None if changes_something(kind) => tracing::info!(%reqid, "{name} answered"),
+            None => tracing::debug!(%reqid, "{name} answered"),
         }
         return;
     };
-    let why = why.excerpt(MESSAGE_BYTES_MAX);
+    let node = why.node.as_ref().map(|node| format!("node {node}: "));
+    let node = node.unwrap_or_default();
+    let why = why.error.as_ref().map_or_else(
+        || "no reason given".to_owned(),
+        |error| error.excerpt(MESSAGE_BYTES_MAX).to_string(),
+    );
     let further = match errors.len() - 1 {
         0 => String::new(),
         count => format!(", and {count} more"),
     };
-    if response.kind() == RequestKind::Deploy {
-        let is_some_node_up = results
+    if kind == RequestKind::Deploy {
+        let is_some_node_up = response
+            .results()
             .iter()
             .any(|result| result.success && result.node.is_some());
         let how = if is_some_node_up {
@@ -96,9 +127,11 @@ pub(super) fn tell_answer(response: &ClientResponse) {
         } else {
             "deploy failed:"
         };
-        tracing::warn!(%reqid, "{how} {why}{further}");
+        tracing::warn!(%reqid, "{how} {node}{why}{further}");
+    } else if changes_something(kind) {
+        tracing::info!(%reqid, "{name} failed: {node}{why}{further}");
     } else {
-        tracing::info!(%reqid, "{name} failed: {why}{further}");
+        tracing::debug!(%reqid, "{name} failed: {node}{why}{further}");
     }
 }
 
@@ -145,9 +178,9 @@ pub(super) fn report(store: &Store, restored: &Restored) {
         );
     }
     if let Some(error) = &restored.not_writable {
+        let path = store.path().display();
         tracing::error!(
-            error,
-            "the configuration store cannot be written, staging will fail"
+            "cannot write {path}: {error}; until that is mended, nothing can be staged or deployed"
         );
     }
 }

@@ -62,7 +62,7 @@ use crate::{
 
 pub use self::ready::READY_VERSION;
 use self::{
-    log::{name_of, report, report_to_operator, tell_answer},
+    log::{report, report_to_operator, tell_answer, tell_request},
     native::Native,
     news::{Line, NodeNews},
     ready::Ready,
@@ -425,8 +425,7 @@ impl Runtime {
 
     fn count_request(&mut self, client: &str, request: &ClientRequest) {
         self.counters.requests += 1;
-        let request_name = name_of(request.kind());
-        tracing::info!(client, reqid = %request.reqid(), "{request_name} requested");
+        tell_request(client, request);
     }
 
     async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> (Vec<Input>, Credit) {
@@ -566,7 +565,7 @@ impl Runtime {
             Outgoing::Client(response) => {
                 self.counters.responses += 1;
                 if !self.quiet {
-                    tell_answer(response);
+                    tell_answer(response, self.controller.deployed_configuration());
                 }
             }
             Outgoing::News(_) if self.quiet => {}

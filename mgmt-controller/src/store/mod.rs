@@ -35,7 +35,7 @@ use mgmt_daemon::{
     lock::{Lock, LockError},
 };
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, ffi, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, ffi, params,
     types::ValueRef,
 };
 use sha2::{Digest, Sha256};
@@ -121,13 +121,14 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// SQLite refused, for example because the disk is full.
-    #[error("cannot write the configuration store: {0}")]
-    Sqlite(#[source] rusqlite::Error),
+    /// The disk is full.
+    #[error("no space left; free space on its file system, then repeat the request")]
+    Full,
+    /// SQLite refused for another reason.
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
     /// The file was moved away or deleted while we had it open. SQLite calls it read-only.
-    #[error(
-        "the file of the configuration store was moved or deleted; put it back, or restart the controller to begin a new one"
-    )]
+    #[error("the file was moved or deleted; put it back, or restart the controller to begin a new one")]
     Moved,
     /// A configuration is not representable in Broker's data model.
     #[error("cannot encode the configuration: {0}")]
@@ -141,6 +142,7 @@ impl From<rusqlite::Error> for WriteError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error() {
             Some(failure) if failure.extended_code == ffi::SQLITE_READONLY_DBMOVED => Self::Moved,
+            Some(failure) if failure.code == ErrorCode::DiskFull => Self::Full,
             _ => Self::Sqlite(error),
         }
     }

@@ -465,7 +465,7 @@ fn a_full_disk_fails_the_write_and_changes_nothing() {
     let error = store.write(&entries, None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot write the configuration store: database or disk is full"
+        "no space left; free space on its file system, then repeat the request"
     );
 
     limit(&store, 1_000_000);

@@ -72,7 +72,7 @@ impl StoreThread {
                 } in queue
                 {
                     let outcome = store.write(&entries, dismissed.as_ref());
-                    let outcome = outcome.map_err(|error| error.to_string());
+                    let outcome = outcome.map_err(|error| format!("{}: {error}", store.path().display()));
                     let counter = match outcome {
                         Ok(()) => &tally.written,
                         Err(_) => &tally.failed,
