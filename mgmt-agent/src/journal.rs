@@ -1,11 +1,15 @@
 //! Journals of the agent: what [`mgmt_daemon::journal`] needs to know about it. One journal covers the agent and its
 //! Supervisor's machine, as they are driven together.
 
+use broker_codec::data::ZeekString;
 use mgmt_api::Now;
-use mgmt_daemon::journal::{FORMAT_VERSION, Machine, Seed};
+use mgmt_daemon::{
+    journal::{FORMAT_VERSION, Seed},
+    machine::Machine,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::core::broker::{Action, BrokerAgent, Input, Settings};
+use crate::core::broker::{Action, BrokerAgent, Input, Settings, reqid_in};
 
 /// How the core was when it started: the first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +40,9 @@ impl Machine for BrokerAgent {
     type Header = Header;
     type Input = Input;
     type Action = Action;
+    type Request = ZeekString;
+
+    const TICK: Input = Input::Tick;
 
     fn start(header: Header) -> Self {
         let ids = Box::new(header.seed.ids());
@@ -44,5 +51,20 @@ impl Machine for BrokerAgent {
 
     fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
         Self::step(self, now, input)
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        Self::deadline(self)
+    }
+
+    fn request(input: &Input) -> Option<ZeekString> {
+        match input {
+            Input::Message { data, .. } => reqid_in(data).cloned(),
+            _ => None,
+        }
+    }
+
+    fn owes_answer(&self, reqid: &ZeekString) -> bool {
+        Self::owes_answer(self, reqid)
     }
 }

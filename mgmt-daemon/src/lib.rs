@@ -5,10 +5,12 @@
 //! |---|---|
 //! | [`attempts`] | which of many failed attempts an operator hears of |
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
+//! | [`daemon`] | the task that owns a core, and the loop of both daemons |
 //! | [`files`] | modes of what is written |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
 //! | [`log`] | the log on standard error; limits of what one sender causes |
+//! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`process`] | the process's name and limits |
 //! | [`program`] | what the program says to whoever started it, and its exit codes |
@@ -21,10 +23,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod attempts;
 pub mod config;
+pub mod daemon;
 pub mod files;
 pub mod journal;
 pub mod lock;
 pub mod log;
+pub mod machine;
 pub mod management_log;
 pub mod process;
 pub mod program;

@@ -15,8 +15,9 @@ use clap::Parser;
 
 use crate::{
     config::{Checks, ConfigErrors, LogFormat},
-    journal::{self, JournalError, Machine},
+    journal::{self, JournalError},
     log,
+    machine::Machine,
     process::{take_name, with_causes},
 };
 

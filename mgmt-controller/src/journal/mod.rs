@@ -1,7 +1,11 @@
 //! Journals of the controller: what [`mgmt_daemon::journal`] needs to know about it.
 
-use mgmt_api::Now;
-use mgmt_daemon::journal::{FORMAT_VERSION, Machine, Seed};
+use broker_codec::data::ZeekString;
+use mgmt_api::{Now, RequestKind};
+use mgmt_daemon::{
+    journal::{FORMAT_VERSION, Seed},
+    machine::Machine,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Action, Configurations, Controller, Input, Settings};
@@ -41,6 +45,9 @@ impl Machine for Controller {
     type Header = Header;
     type Input = Input;
     type Action = Action;
+    type Request = (RequestKind, ZeekString);
+
+    const TICK: Input = Input::Tick;
 
     fn start(header: Header) -> Self {
         let ids = Box::new(header.seed.ids());
@@ -49,5 +56,20 @@ impl Machine for Controller {
 
     fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
         Self::step(self, now, input)
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        Self::deadline(self)
+    }
+
+    fn request(input: &Input) -> Option<Self::Request> {
+        match input {
+            Input::Request { request, .. } => Some((request.kind(), request.reqid().clone())),
+            _ => None,
+        }
+    }
+
+    fn owes_answer(&self, (kind, reqid): &Self::Request) -> bool {
+        Self::owes_answer(self, *kind, reqid)
     }
 }

@@ -1,58 +1,19 @@
 //! What is written about what happens: the management log, and standard error for operators.
 
-use broker_codec::{EndpointId, data::ZeekString};
-use jiff::Timestamp;
+use broker_codec::EndpointId;
 use mgmt_api::{ClientRequest, ClientResponse, Configuration, MESSAGE_BYTES_MAX, RequestKind, ResultRecord};
-use mgmt_daemon::log::{Sum, is_traffic};
-use tokio::time::Instant;
-use tracing::field::display;
 
-use super::Runtime;
 use crate::{
-    core::{Input, Level, Slot},
+    core::{Controller, Slot},
     store::{Restored, Store},
 };
 
-impl Runtime {
-    /// Whether what an input causes may be logged: what one sender asks of one kind is limited.
-    pub(super) fn may_be_logged(&mut self, input: &Input) -> bool {
-        let (sender, kind) = match input {
-            Input::Request { client, request } => (client.clone(), request.kind().request_event()),
-            Input::Agent { peer, message, .. } => (self.native.describe(*peer), message.event_name()),
-            _ => return true,
-        };
-        self.limiter.admit(Instant::now().into_std(), &sender, kind, kind)
-    }
-
-    /// A peer is gone. Of an instance of the deployed configuration the core says more.
-    pub(super) fn tell_of_loss(&self, peer: EndpointId, reason: &str) {
-        match self.controller.instance_of(peer) {
-            Some((_, true)) => {}
-            Some((name, false)) => tracing::info!(%peer, "instance {name}: its agent is gone: {reason}"),
-            None => tracing::debug!(%peer, "a peer is gone: {reason}"),
-        }
-    }
-
-    pub(super) fn log_sums(&self, sums: Vec<Sum>) {
-        for sum in sums {
-            tracing::info!("{sum}");
-            self.log.write(Timestamp::now(), Level::Info, &sum.to_string());
-        }
-    }
-
-    pub(super) fn log(&self, time: Timestamp, level: Level, reqid: Option<&ZeekString>, message: &str) {
-        if self.quiet {
-            return;
-        }
-        let reqid = reqid.map(display);
-        match level {
-            // Operators are told of an agent's error by a line of its own.
-            _ if is_traffic(message) => tracing::debug!(reqid, "{message}"),
-            Level::Debug | Level::Info => tracing::debug!(reqid, "{message}"),
-            Level::Warning => tracing::warn!(reqid, "{message}"),
-            Level::Error => tracing::error!(reqid, "{message}"),
-        }
-        self.log.write(time, level, message);
+/// A peer is gone. Of an instance of the deployed configuration the core says more.
+pub(super) fn tell_of_loss(controller: &Controller, peer: EndpointId, reason: &str) {
+    match controller.instance_of(peer) {
+        Some((_, true)) => {}
+        Some((name, false)) => tracing::info!(%peer, "instance {name}: its agent is gone: {reason}"),
+        None => tracing::debug!(%peer, "a peer is gone: {reason}"),
     }
 }
 
@@ -135,18 +96,8 @@ pub(super) fn tell_answer(response: &ClientResponse, deployed: Option<&Configura
     }
 }
 
-/// See [`crate::core::Action::Report`].
-pub(super) fn report_to_operator(level: Level, message: &str) {
-    match level {
-        Level::Debug => tracing::debug!("{message}"),
-        Level::Info => tracing::info!("{message}"),
-        Level::Warning => tracing::warn!("{message}"),
-        Level::Error => tracing::error!("{message}"),
-    }
-}
-
 /// Says what the store held.
-pub(super) fn report(store: &Store, restored: &Restored) {
+pub(super) fn report_restored(store: &Store, restored: &Restored) {
     let held = |slot| {
         restored
             .configurations

@@ -22,7 +22,7 @@ use mgmt_api::{IdSource, Now, UniqueIds, ids::ID_BYTES};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use crate::{config::LogFormat, log::for_terminals};
+use crate::{config::LogFormat, log::for_terminals, machine::Machine};
 
 pub use self::writer::{ENTRIES_MAX, Journal, JournalCounters};
 
@@ -31,22 +31,6 @@ mod tests;
 
 /// The version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
-
-/// A core whose runs can be recorded.
-pub trait Machine: Sized {
-    /// What it starts with: the first line. Has a field `journal`, which is [`FORMAT_VERSION`].
-    type Header: Serialize + DeserializeOwned;
-    /// What happens to it.
-    type Input: Serialize + DeserializeOwned + Clone + Send + 'static;
-    /// What it wants done.
-    type Action: Serialize;
-
-    /// Starts it.
-    fn start(header: Self::Header) -> Self;
-
-    /// Has an input happen to it.
-    fn step(&mut self, now: Now, input: Self::Input) -> Vec<Self::Action>;
-}
 
 /// Something that happened: any other line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,9 @@ impl Machine for Echo {
     type Header = Header;
     type Input = String;
     type Action = String;
+    type Request = String;
+
+    const TICK: String = String::new();
 
     fn start(header: Header) -> Self {
         Self(Box::new(header.seed.ids()))
@@ -26,6 +29,18 @@ impl Machine for Echo {
             now.since_start(),
             self.0.next_id()
         )]
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        None
+    }
+
+    fn request(_: &String) -> Option<String> {
+        None
+    }
+
+    fn owes_answer(&self, _: &String) -> bool {
+        false
     }
 }
 

@@ -1,0 +1,243 @@
+//! What happens outside becomes the core's inputs, and its actions are carried out.
+
+use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
+use broker_endpoint::Credit;
+use mgmt_api::{Dialect, Level};
+use mgmt_daemon::{
+    daemon::{About, Cause, Outside},
+    log::object,
+    process::with_causes,
+    runtime::HostError,
+};
+
+use super::{
+    Daemon, RunError, Runtime,
+    disk::{Done, Job},
+    held_back::version_of,
+    program::ProgramWatch,
+    supervisor::{Change, Supervisor},
+};
+use crate::core::{
+    Program,
+    broker::{Action, BrokerAgent, Input, event_in, reqid_of},
+};
+
+/// Something that happened.
+pub(super) enum Event {
+    Done(Done),
+    Supervisor(Change),
+    Program(Program),
+    /// What the installed Zeek says that it is, for the Supervisor that is held back.
+    Version(Option<String>),
+    Peer(Input, Credit),
+}
+
+impl Outside for Runtime {
+    type Machine = BrokerAgent;
+    type Event = Event;
+    type Error = RunError;
+
+    async fn next(&mut self) -> Result<Event, RunError> {
+        Ok(tokio::select! {
+            biased;
+            done = self.disk.done() => Event::Done(done.ok_or(HostError::Stopped("the thread for files"))?),
+            Some(change) = changed(self.supervisor.as_mut()) => Event::Supervisor(change),
+            program = seen(self.program.as_mut()) => Event::Program(program),
+            version = version_of(self.held_back.as_mut()) => Event::Version(version),
+            // What comes after the Supervisor waits as well, for a few seconds at most.
+            input = self.native.next(), if self.held_back.is_none() => {
+                let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
+                Event::Peer(input, credit)
+            }
+        })
+    }
+
+    async fn take(&mut self, daemon: &mut Daemon, event: Event) {
+        let (input, credit) = match event {
+            Event::Done(done) => (self.done(daemon, done), Credit::none()),
+            Event::Supervisor(change) => (Some(self.supervisor_changed(change).await), Credit::none()),
+            Event::Program(program) => (Some(Input::Program(program)), Credit::none()),
+            Event::Version(version) => return self.introduce(daemon, version).await,
+            Event::Peer(input, credit) => {
+                self.counters.messages += u64::from(matches!(input, Input::Message { .. }));
+                (self.hold_back(input), credit)
+            }
+        };
+        daemon.handle(self, input, &credit).await;
+    }
+
+    fn about(&mut self, input: &Input) -> About {
+        let Input::Message { peer, data, .. } = input else {
+            return About::default();
+        };
+        // A sender chooses the name, but not how many kinds there are.
+        let name = event_in(data).map(|(name, _)| name);
+        let known = name.filter(|name| Dialect::ALL.iter().any(|dialect| dialect.has_event(name)));
+        let kind = known.map_or_else(|| "another event".to_owned(), ToString::to_string);
+        About {
+            reqid: None,
+            sender: Some((self.native.describe(*peer), kind.into())),
+        }
+    }
+
+    async fn carry_out(&mut self, daemon: &mut Daemon, action: Action, cause: &Cause) -> Vec<Input> {
+        match action {
+            Action::Log {
+                level,
+                reqid,
+                message,
+            } => {
+                // That it is ready has been said.
+                let is_known = message.starts_with("agent is live");
+                let shown = if is_known { Level::Debug } else { level };
+                daemon.log(cause, reqid.as_ref(), (level, shown), &message);
+            }
+            Action::Publish { to, topic, event } => self.publish(daemon, to, &topic, event, cause).await,
+            Action::MakeDirectory { path } => {
+                if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
+                    self.counters.disk_overflows += 1;
+                    let reason = "the file system does not answer".into();
+                    return vec![Input::DirectoryFailed { path, reason }];
+                }
+            }
+            Action::RunArchiver {
+                directory,
+                command,
+                message,
+            } => self.archive(&directory, command, message),
+            Action::EndSupervisor { silence } => {
+                if let Some(supervisor) = &self.supervisor {
+                    supervisor.end(silence);
+                }
+            }
+            Action::Refuse { peer, topic, reason } => self.native.refuse(peer, &topic, &reason),
+            Action::Unsendable { event, reason } => {
+                self.counters.unsendable += 1;
+                tracing::error!(event, reason, "cannot encode an event, it is not sent");
+            }
+        }
+        Vec::new()
+    }
+
+    /// The Supervisor ends if it is ours, our log is closed and rotated, rotated logs are archived a last time, that one as well, and
+    /// peers are told.
+    async fn end(mut self, mut daemon: Daemon) -> Result<(), RunError> {
+        if let Some(supervisor) = self.supervisor.take() {
+            daemon.unless_interrupted(supervisor.stop()).await?;
+        }
+        let log = daemon.close_log().await?;
+        daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
+        let (native, mut archivers, mut counters) = (self.native, self.archivers, self.counters);
+        counters.refused = native.refused();
+        let mut outcomes = self.disk.close();
+        let last_jobs = async {
+            while let Some(done) = outcomes.recv().await {
+                if let Done::Archive { command, message } = done {
+                    tracing::info!("{message}");
+                    archivers.start(&command);
+                }
+            }
+            archivers.finish().await;
+        };
+        daemon
+            .unless_interrupted(async { tokio::join!(last_jobs, native.leave()) })
+            .await?;
+        counters.archivers = archivers.started;
+        counters.archivers_failed = archivers.failed;
+        counters.archivers_left_out = archivers.left_out;
+        let (_, journal) = daemon.finish().await?;
+        tracing::info!(
+            json.counters = object(&counters),
+            json.log = object(&log),
+            json.journal = journal.map(|journal| object(&journal)),
+            "ended"
+        );
+        Ok(())
+    }
+}
+
+impl Runtime {
+    async fn supervisor_changed(&mut self, change: Change) -> Input {
+        match change {
+            Change::Started { address } => {
+                self.native.supervisor_started(&self.config, address).await;
+                if let Some(program) = &mut self.program {
+                    program.supervisor_started();
+                }
+                Input::SupervisorStarted
+            }
+            Change::Ended { reason } => {
+                self.native.supervisor_ended().await;
+                Input::SupervisorEnded { reason }
+            }
+        }
+    }
+
+    /// What the disk thread has done; perhaps the core must know.
+    fn done(&mut self, daemon: &Daemon, done: Done) -> Option<Input> {
+        match done {
+            Done::DirectoryFailed { path, reason } => Some(Input::DirectoryFailed { path, reason }),
+            Done::Archive { command, message } => {
+                daemon.log_now(Level::Info, &message);
+                self.archivers.start(&command);
+                None
+            }
+        }
+    }
+
+    fn archive(&mut self, directory: &str, command: String, message: String) {
+        let job = Job::Archive {
+            directory: directory.to_owned(),
+            command,
+            message,
+        };
+        if self.disk.hand_over(job).is_err() {
+            self.counters.disk_overflows += 1;
+            tracing::warn!(
+                "the file system does not answer: rotated logs stay in {directory} until the next archival"
+            );
+        }
+    }
+
+    async fn publish(
+        &mut self,
+        daemon: &mut Daemon,
+        to: Option<EndpointId>,
+        topic: &ZeekString,
+        event: ZeekEvent,
+        cause: &Cause,
+    ) {
+        self.counters.published += 1;
+        let reqid = reqid_of(&event).cloned();
+        let name = event.name.clone();
+        tracing::debug!(reqid = reqid.as_ref().map(display), event = %name, %topic, "publishing");
+        let answered = reqid.as_ref().filter(|_| name.ends_with(b"_response"));
+        let kept = answered.and_then(|reqid| daemon.answered(reqid));
+        let credit = kept.as_ref().unwrap_or(&cause.credit);
+        if let Err(error) = self.native.publish(to, topic, event, credit).await {
+            self.counters.unsendable += 1;
+            tracing::error!(
+                reqid = reqid.as_ref().map(display),
+                event = %name,
+                error = with_causes(&error),
+                "cannot send an event"
+            );
+        }
+    }
+}
+
+/// What the program is like that Supervisors are started from, at each start and now and then; for ever if it is not known.
+async fn seen(program: Option<&mut ProgramWatch>) -> Program {
+    match program {
+        Some(program) => program.seen().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What becomes of the Supervisor's process, if it is ours; for ever if it is not.
+async fn changed(supervisor: Option<&mut Supervisor>) -> Option<Change> {
+    match supervisor {
+        Some(supervisor) => supervisor.changed().await,
+        None => std::future::pending().await,
+    }
+}

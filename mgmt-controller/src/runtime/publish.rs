@@ -1,0 +1,94 @@
+//! What the core publishes, to native peers and WebSocket clients.
+
+use broker_codec::{data::ZeekString, json::DataMessage};
+use broker_endpoint::{Among, Credit};
+use mgmt_daemon::{daemon::Cause, process::with_causes};
+use tokio::time::Instant;
+use tracing::field::display;
+
+use super::{Daemon, Runtime, log::tell_answer, outside::tell};
+use crate::{
+    core::{Audience, Input, Outgoing},
+    wire::{Deliveries, Publication, ToNative},
+};
+
+impl Runtime {
+    /// Returns what those that it goes to would say in return if they spoke the model's dialect.
+    pub(super) async fn publish(
+        &mut self,
+        daemon: &Daemon,
+        topic: ZeekString,
+        outgoing: &Outgoing,
+        to: Audience,
+        credit: &Credit,
+    ) -> Vec<Input> {
+        let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
+        match outgoing {
+            Outgoing::Client(response) => {
+                self.counters.responses += 1;
+                if !daemon.is_quiet() {
+                    tell_answer(response, daemon.machine().deployed_configuration());
+                }
+            }
+            Outgoing::News(_) if daemon.is_quiet() => {}
+            Outgoing::News(news) => tell(self.node_news.take(news, Instant::now().into_std())),
+            Outgoing::Agent(_) => {
+                self.counters.agent_requests += 1;
+                tracing::debug!(reqid, event = name, %topic, "request to an agent");
+            }
+        }
+        let publication = match Publication::new(topic, outgoing, to) {
+            Ok(publication) => publication,
+            Err(error) => {
+                self.counters.encode_failures += 1;
+                tracing::error!(reqid, event = name, %error, "cannot encode an event, no client and no agent gets it");
+                return Vec::new();
+            }
+        };
+        let Deliveries {
+            native,
+            websocket,
+            inputs,
+            failures,
+        } = self.wire.deliver(&publication);
+        for (party, error) in failures {
+            self.counters.encode_failures += 1;
+            tracing::error!(reqid, event = name, party, %error, "cannot translate an event");
+        }
+        for event in native {
+            self.send(&event, credit).await;
+        }
+        for (among, message) in websocket {
+            self.show(among, message, credit).await;
+        }
+        inputs
+    }
+
+    /// Sends to native peers.
+    pub(super) async fn send(&mut self, event: &ToNative, credit: &Credit) {
+        if let Err(error) = self.native.publish(event, credit).await {
+            self.counters.encode_failures += 1;
+            tracing::error!(
+                topic = %event.topic,
+                error = with_causes(&error),
+                "cannot send an event to native peers"
+            );
+        }
+    }
+
+    /// Publishes to WebSocket clients.
+    pub(super) async fn show(&self, among: Among<u64>, message: DataMessage, credit: &Credit) {
+        if let Some(publisher) = &self.publisher {
+            publisher.with_credit(credit).publish_among(among, message).await;
+        }
+    }
+}
+
+/// Whose credit what is published keeps: that of the request that it answers, else that of what it follows from.
+pub(super) fn credit_of(daemon: &mut Daemon, outgoing: &Outgoing, cause: &Cause) -> Credit {
+    let answered = match outgoing {
+        Outgoing::Client(response) => daemon.answered(&(response.kind(), response.reqid().clone())),
+        Outgoing::Agent(_) | Outgoing::News(_) => None,
+    };
+    answered.unwrap_or_else(|| cause.credit.clone())
+}

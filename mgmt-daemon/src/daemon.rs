@@ -1,0 +1,360 @@
+//! The daemon around a core: one task owns the core; what happens comes in, what is to be done goes out, in order.
+//!
+//! ```text
+//!  signals -------+                                  +--> management log thread
+//!  deadline ------+--> Input --> Machine --> Action --+--> journal thread
+//!  Outside::next -+                                  +--> Outside::carry_out
+//! ```
+//!
+//! What comes first in the picture is also looked at first, so that no flood of messages delays a time-out.
+//!
+//! A sender has credit ([`Credit`]): a request keeps some until it is answered and the answer is with its listeners, everything
+//! else until the core has taken it. So no peer is read faster than it is answered, and no queue fills because of one sender.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+};
+
+use broker_codec::data::ZeekString;
+use broker_endpoint::Credit;
+use jiff::Timestamp;
+use mgmt_api::{Level, Now};
+use serde::Serialize;
+use tokio::{task::spawn_blocking, time::Instant};
+use tracing::field::display;
+
+use crate::{
+    config::LogConfig,
+    journal::{Journal, JournalCounters, Seed},
+    log::{Limiter, Sum, is_traffic},
+    machine::Machine,
+    management_log::{LogCounters, ManagementLog},
+    ready,
+    runtime::{Asked, HostError, Signals, at, instant, random_bytes, system},
+};
+
+/// What is around a core: where its inputs come from, and what its actions do.
+pub trait Outside: Sized {
+    /// The core.
+    type Machine: Machine;
+    /// Something that happened.
+    type Event;
+    /// Why the daemon cannot go on.
+    type Error: From<HostError>;
+
+    /// Waits for what happens next. May be cancelled without losing anything.
+    fn next(&mut self) -> impl Future<Output = Result<Self::Event, Self::Error>>;
+
+    /// Hands the core what has happened ([`Daemon::handle`]).
+    fn take(&mut self, daemon: &mut Daemon<Self::Machine>, event: Self::Event) -> impl Future<Output = ()>;
+
+    /// What the log says of an input and its consequences.
+    fn about(&mut self, input: &<Self::Machine as Machine>::Input) -> About;
+
+    /// Does what the core wants done. Returns what comes of it at once.
+    fn carry_out(
+        &mut self,
+        daemon: &mut Daemon<Self::Machine>,
+        action: <Self::Machine as Machine>::Action,
+        cause: &Cause,
+    ) -> impl Future<Output = Vec<<Self::Machine as Machine>::Input>>;
+
+    /// The graceful end. [`Daemon::close_log`] and [`Daemon::finish`] are part of it.
+    fn end(self, daemon: Daemon<Self::Machine>) -> impl Future<Output = Result<(), Self::Error>>;
+}
+
+/// What the log says of an input and its consequences.
+#[derive(Debug, Default)]
+pub struct About {
+    /// The request that it belongs to.
+    pub reqid: Option<ZeekString>,
+    /// Who has sent it, and a name of ours for this kind of input: log lines of one sender and kind are limited.
+    pub sender: Option<(String, Cow<'static, str>)>,
+}
+
+/// What an action follows from.
+#[derive(Debug)]
+pub struct Cause {
+    /// When the input came.
+    pub time: Timestamp,
+    /// The request that it belongs to.
+    pub reqid: Option<ZeekString>,
+    /// Its sender's credit.
+    pub credit: Credit,
+}
+
+/// What a daemon needs to know to begin.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// What it is in the management log: `CONTROLLER` or `AGENT`.
+    pub role: &'static str,
+    /// Its name.
+    pub name: &'a str,
+    /// Where it works.
+    pub working_dir: &'a Path,
+    /// The management log.
+    pub management_log: &'a LogConfig,
+    /// Where to record what happens.
+    pub journal: Option<&'a Path>,
+}
+
+/// A core, and everything around it that does not depend on what it decides.
+#[derive(Debug)]
+pub struct Daemon<M: Machine> {
+    machine: M,
+    started: Instant,
+    journal: Option<Journal<M::Input>>,
+    /// None when it has ended.
+    log: Option<ManagementLog>,
+    limiter: Limiter,
+    /// What an input causes is not logged: its sender causes too much.
+    quiet: bool,
+    signals: Signals,
+    /// The requests that are not answered yet, with the credit that their senders get back when they are.
+    unanswered: BTreeMap<M::Request, Credit>,
+    ready_file: Option<PathBuf>,
+}
+
+/// A daemon that has no core yet: signals are taken over.
+#[derive(Debug)]
+pub struct Beginning {
+    started: Instant,
+    signals: Signals,
+    ready_file: Option<PathBuf>,
+}
+
+impl Beginning {
+    /// Takes signals over, logs the configuration's warnings, and removes the ready file of a daemon that crashed.
+    pub fn new(warnings: &[String], ready_file: Option<&Path>) -> Result<Self, HostError> {
+        let started = Instant::now();
+        let signals = Signals::new()?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if let Some(path) = ready_file {
+            ready::remove(path)?;
+        }
+        Ok(Self {
+            started,
+            signals,
+            ready_file: ready_file.map(Path::to_path_buf),
+        })
+    }
+
+    /// Starts the threads of log and journal, and the core by a header that a seed of ids completes.
+    pub fn start<M: Machine>(
+        self,
+        setup: &Setup<'_>,
+        header: impl FnOnce(Seed) -> M::Header,
+    ) -> Result<Daemon<M>, HostError> {
+        let Setup {
+            role,
+            name,
+            working_dir,
+            management_log,
+            journal,
+        } = setup;
+        let log = ManagementLog::start(working_dir, name, role, management_log)
+            .map_err(|source| system("start the management log's thread", source))?;
+        let header = header(random_bytes().map(Seed::new)?);
+        let create = |path: &Path| {
+            let journal = Journal::create(path, &header);
+            tracing::info!(path = %path.display(), "recording a journal");
+            journal.map_err(|source| HostError::Journal {
+                path: path.to_path_buf(),
+                source,
+            })
+        };
+        Ok(Daemon {
+            started: self.started,
+            journal: journal.map(create).transpose()?,
+            machine: M::start(header),
+            log: Some(log),
+            limiter: Limiter::default(),
+            quiet: false,
+            signals: self.signals,
+            unanswered: BTreeMap::new(),
+            ready_file: self.ready_file,
+        })
+    }
+}
+
+/// Runs a daemon until a signal ends it.
+pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> Result<(), O::Error> {
+    loop {
+        let deadline = daemon.machine.deadline();
+        let deadline = deadline.and_then(|deadline| instant(daemon.started, deadline));
+        tokio::select! {
+            biased;
+            asked = daemon.signals.recv() => match asked {
+                Asked::End(name) => {
+                    tracing::info!(signal = name, "ending");
+                    return outside.end(daemon).await;
+                }
+                Asked::Reopen => {
+                    if let Some(log) = &daemon.log {
+                        log.reopen();
+                    }
+                }
+            },
+            () = at(deadline) => daemon.tick(&mut outside).await,
+            () = at(daemon.limiter.due().map(Instant::from_std)) => {
+                let sums = daemon.limiter.sum_up(Instant::now().into_std());
+                daemon.log_sums(&sums);
+            }
+            event = outside.next() => outside.take(&mut daemon, event?).await,
+        }
+    }
+}
+
+impl<M: Machine> Daemon<M> {
+    /// The core.
+    pub const fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Whether what the present input causes is not logged, as its sender causes too much.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Hands inputs to the core, one after the other, and carries out what it wants done. What follows from the first comes after
+    /// the last. The credit is that of their sender.
+    pub async fn handle<O: Outside<Machine = M>>(
+        &mut self,
+        outside: &mut O,
+        inputs: impl IntoIterator<Item = M::Input>,
+        credit: &Credit,
+    ) {
+        let inputs = inputs.into_iter().map(|input| (input, credit.clone()));
+        let mut inputs: VecDeque<_> = inputs.collect();
+        while let Some((input, credit)) = inputs.pop_front() {
+            let request = M::request(&input);
+            let About { reqid, sender } = outside.about(&input);
+            self.quiet = sender.is_some_and(|(sender, kind)| {
+                !self
+                    .limiter
+                    .admit(Instant::now().into_std(), &sender, &kind, &kind)
+            });
+            let cause = Cause {
+                time: Timestamp::now(),
+                reqid,
+                credit,
+            };
+            let now = Now::from_start(self.started.elapsed());
+            if let Some(journal) = &mut self.journal {
+                journal.record(now, &input);
+            }
+            for action in self.machine.step(now, input) {
+                let follow = outside.carry_out(self, action, &cause).await;
+                inputs.extend(follow.into_iter().map(|input| (input, cause.credit.clone())));
+            }
+            if let Some(request) = request
+                && self.machine.owes_answer(&request)
+            {
+                // That of a repeated one is given back: it has no answer of its own.
+                self.unanswered.entry(request).or_insert(cause.credit);
+            }
+        }
+    }
+
+    /// Also gives back the credit of requests that ended without an answer.
+    async fn tick<O: Outside<Machine = M>>(&mut self, outside: &mut O) {
+        self.handle(outside, [M::TICK], &Credit::none()).await;
+        let machine = &self.machine;
+        self.unanswered.retain(|request, _| machine.owes_answer(request));
+    }
+
+    /// The credit of a request that is answered now.
+    pub fn answered(&mut self, request: &M::Request) -> Option<Credit> {
+        self.unanswered.remove(request)
+    }
+
+    /// Writes what an action says to the management log, and as a line of the second level to standard error, unless what happens is
+    /// [quiet](Self::is_quiet).
+    pub fn log(
+        &self,
+        cause: &Cause,
+        reqid: Option<&ZeekString>,
+        (level, shown): (Level, Level),
+        message: &str,
+    ) {
+        if self.quiet {
+            return;
+        }
+        let shown = if is_traffic(message) { Level::Debug } else { shown };
+        report(shown, reqid, message);
+        self.write(cause.time, level, message);
+    }
+
+    /// Writes what no input has caused to both logs.
+    pub fn log_now(&self, level: Level, message: &str) {
+        report(level, None, message);
+        self.write(Timestamp::now(), level, message);
+    }
+
+    fn write(&self, time: Timestamp, level: Level, message: &str) {
+        if let Some(log) = &self.log {
+            log.write(time, level, message);
+        }
+    }
+
+    fn log_sums(&self, sums: &[Sum]) {
+        for sum in sums {
+            self.log_now(Level::Info, &sum.to_string());
+        }
+    }
+
+    /// Tells other processes that peers can connect.
+    pub fn announce(&self, ready: &impl Serialize) -> Result<(), HostError> {
+        match &self.ready_file {
+            Some(path) => ready::write(path, ready),
+            None => Ok(()),
+        }
+    }
+
+    /// Part of the graceful end, which a further signal cuts short.
+    pub async fn unless_interrupted<T>(&mut self, part: impl Future<Output = T>) -> Result<T, HostError> {
+        tokio::select! {
+            outcome = part => Ok(outcome),
+            _ = self.signals.end() => Err(HostError::Impatient),
+        }
+    }
+
+    /// Writes what is left to the management log, and rotates it.
+    pub async fn close_log(&mut self) -> Result<LogCounters, HostError> {
+        let sums = self.limiter.finish();
+        self.log_sums(&sums);
+        let Some(log) = self.log.take() else {
+            return Ok(LogCounters::default());
+        };
+        let finished = spawn_blocking(move || log.finish());
+        let finished = self.unless_interrupted(finished).await?;
+        finished.map_err(|_| HostError::Stopped("the management log"))
+    }
+
+    /// The last step: the journal is complete, the ready file gone.
+    pub async fn finish(mut self) -> Result<(M, Option<JournalCounters>), HostError> {
+        let journal = self.journal.take();
+        let finished = spawn_blocking(move || journal.map(Journal::finish));
+        let finished = self.unless_interrupted(finished).await?;
+        let journal = finished.map_err(|_| HostError::Stopped("the journal"))?;
+        if let Some(path) = &self.ready_file {
+            ready::remove(path)?;
+        }
+        Ok((self.machine, journal))
+    }
+}
+
+/// A line on standard error, for operators.
+pub fn report(level: Level, reqid: Option<&ZeekString>, message: &str) {
+    let reqid = reqid.map(display);
+    match level {
+        Level::Debug => tracing::debug!(reqid, "{message}"),
+        Level::Info => tracing::info!(reqid, "{message}"),
+        Level::Warning => tracing::warn!(reqid, "{message}"),
+        Level::Error => tracing::error!(reqid, "{message}"),
+    }
+}
