@@ -182,15 +182,6 @@ impl Credit {
     }
 }
 
-/// Credit is no part of what was said.
-impl PartialEq for Credit {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Credit {}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;

@@ -25,13 +25,6 @@ struct Reason {
     interval: Duration,
 }
 
-/// A failure that is worth a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failing {
-    /// For how long attempts have failed for this reason; zero if it is news.
-    pub lasting: Duration,
-}
-
 impl<T> Default for Attempts<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
@@ -39,8 +32,8 @@ impl<T> Default for Attempts<T> {
 }
 
 impl<T: Ord> Attempts<T> {
-    /// An attempt has failed; what to say of it, if anything.
-    pub fn failed(&mut self, target: T, reason: &str, now: Instant) -> Option<Failing> {
+    /// An attempt has failed. If that is worth a line: for how long attempts have failed for this reason, zero if it is new.
+    pub fn failed(&mut self, target: T, reason: &str, now: Instant) -> Option<Duration> {
         let reasons = self.0.entry(target).or_default();
         if let Some(known) = reasons.get_mut(reason) {
             if now < known.next {
@@ -48,8 +41,7 @@ impl<T: Ord> Attempts<T> {
             }
             known.interval = known.interval.saturating_mul(2).min(INTERVAL_MAX);
             known.next = now + known.interval;
-            let lasting = now.saturating_duration_since(known.since);
-            return Some(Failing { lasting });
+            return Some(now.saturating_duration_since(known.since));
         }
         if reasons.len() < REASONS_MAX {
             let known = Reason {
@@ -59,9 +51,7 @@ impl<T: Ord> Attempts<T> {
             };
             reasons.insert(reason.to_owned(), known);
         }
-        Some(Failing {
-            lasting: Duration::ZERO,
-        })
+        Some(Duration::ZERO)
     }
 
     /// It has succeeded, or there will be no further one.
@@ -85,9 +75,7 @@ mod tests {
             } else {
                 "refused"
             };
-            if let Some(Failing { lasting }) =
-                attempts.failed("agent", reason, start + Duration::from_secs(second))
-            {
+            if let Some(lasting) = attempts.failed("agent", reason, start + Duration::from_secs(second)) {
                 told.push((second, reason, lasting.as_secs()));
             }
         }

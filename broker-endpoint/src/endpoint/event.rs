@@ -51,7 +51,7 @@ pub enum EndpointEvent {
 }
 
 /// A message of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Message {
     /// The peer. Who it says it is in the message has been compared.
     pub peer: EndpointId,

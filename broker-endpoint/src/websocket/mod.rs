@@ -86,7 +86,7 @@ pub struct ClientInfo {
 ///
 /// For one client the order is: connected, subscribed, messages, disconnected. What the first one announces, the
 /// last one ends, also when a connection ends by a fault of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum WebSocketEvent<T> {
     /// A client completed the upgrade. It may not send messages before it has subscribed.

@@ -9,7 +9,7 @@ use broker_endpoint::{
 };
 use mgmt_api::topics;
 use mgmt_daemon::{
-    attempts::{Attempts, Failing},
+    attempts::Attempts,
     log::object,
     process::{descriptors_for_connections, with_causes},
 };
@@ -290,10 +290,10 @@ impl Native {
         }
         match self.unavailable.failed(address.clone(), &error, Instant::now()) {
             None => tracing::debug!("still cannot connect to the {role} at {address}: {error}"),
-            Some(Failing { lasting }) if lasting.is_zero() => {
+            Some(lasting) if lasting.is_zero() => {
                 tracing::warn!("cannot connect to the {role} at {address}: {error}");
             }
-            Some(Failing { lasting }) => {
+            Some(lasting) => {
                 let minutes = lasting.as_secs() / 60;
                 tracing::warn!(
                     "still cannot connect to the {role} at {address}, for {minutes} minutes: {error}"

@@ -95,16 +95,16 @@ impl Controller {
     /// DIFFERENCE(moved-instance): an instance that is to be reached at another place is stood down where it is, and welcomed there. Zeek
     /// only stands it down.
     pub(super) fn accept(&mut self, turn: &mut Turn) {
+        self.instances.dismissed = self.instances.dismissed_then();
         let gathered = std::mem::take(&mut self.instances.gathered);
         let before = std::mem::replace(&mut self.instances.wanted, gathered.clone());
         self.instances.dialled.clear();
-        for (name, instance) in before.iter().filter(|(name, _)| !gathered.contains_key(*name)) {
+        for name in before.keys().filter(|name| !gathered.contains_key(*name)) {
             turn.debug(format!("dropping instance {name}"));
             let peer = self.membership.agent(name).map(|agent| agent.peer);
             self.stand_down(turn, name, peer);
             self.forget_welcome(name);
             self.instances.ready.remove(name);
-            self.instances.dismiss(instance);
             turn.info(format!("dropped instance {name}"));
             if peer.is_none() {
                 let absence = self.absence(turn.now, name);
@@ -117,7 +117,6 @@ impl Controller {
             }
         }
         for (name, instance) in &gathered {
-            self.instances.dismissed.remove(name);
             if self.is_elsewhere(instance)
                 && let Some(holder) = self.membership.agent(name).map(|agent| agent.peer)
             {
@@ -143,7 +142,7 @@ impl Controller {
             if !self.instances.are_at(target) {
                 self.disconnect(turn, target);
                 if let Some(peer) = self.membership.at(target) {
-                    self.send_away(turn, peer, "its deployment failed");
+                    self.close_peer(turn, peer, "its deployment failed");
                 }
             }
         }
@@ -183,6 +182,6 @@ impl Controller {
         if let Some(target) = self.membership.target(peer) {
             self.disconnect(turn, target);
         }
-        self.send_away(turn, peer, "the instance is to be reached elsewhere");
+        self.close_peer(turn, peer, "the instance is to be reached elsewhere");
     }
 }

@@ -290,9 +290,10 @@ impl Controller {
             let dismissed = if deployment.is_new {
                 self.instances.dismissed_then()
             } else {
-                self.instances.dismissed.values().cloned().collect()
+                self.instances.dismissed.clone()
             };
             let entries = vec![(Slot::Deployed, config)];
+            let dismissed = dismissed.into_values().collect();
             self.write(turn, entries, Some(dismissed), AfterWrite::HandOut);
         }
     }

@@ -76,7 +76,7 @@ impl Instances {
     }
 
     /// What [`Self::dismissed`] is when the instances that are gathered are the wanted ones.
-    pub(super) fn dismissed_then(&self) -> BTreeSet<Instance> {
+    pub(super) fn dismissed_then(&self) -> BTreeMap<ZeekString, Instance> {
         let dropped = self.wanted.values();
         let dropped = dropped.filter(|instance| !self.gathered.contains_key(&instance.name));
         let mut then = Self {
@@ -85,7 +85,7 @@ impl Instances {
         };
         dropped.for_each(|instance| then.dismiss(instance));
         then.dismissed.retain(|name, _| !self.gathered.contains_key(name));
-        then.dismissed.into_values().collect()
+        then.dismissed
     }
 
     /// Whether every wanted instance is ready; also if none is wanted.

@@ -1,7 +1,7 @@
-//! Who is connected, and under which name: the native peers, and the agents among them.
+//! The native peers that are connected, and the agents among them by name.
 //!
 //! A name has one way in, [`Membership::hello`], which accepts it or changes nothing, and one way out, the end of its peer:
-//! [`Membership::ended`] when the connection is gone, [`Membership::send_away`] when we end it. So a peer holds one name at most,
+//! [`Membership::ended`] when the connection is gone, [`Membership::closing`] when we end it. So a peer holds one name at most,
 //! a name has one holder at most, and the holder is connected.
 
 use std::{collections::BTreeMap, fmt};
@@ -45,7 +45,7 @@ struct Peer {
     /// The name that it holds.
     name: Option<ZeekString>,
     /// Its last hello under a name that another peer held. It gets the name when that peer ends.
-    claim: Option<Hello>,
+    waiting: Option<Hello>,
     refused: u32,
 }
 
@@ -92,9 +92,9 @@ pub(super) enum Refusal {
     HoldsOtherName(ZeekString),
 }
 
-/// A name that has become free, and may have got its next holder at once.
+/// A name that has lost its agent, and may have the next one already.
 #[derive(Debug)]
-pub(super) struct Freed {
+pub(super) struct LostName {
     pub(super) name: ZeekString,
     pub(super) agent: Agent,
     pub(super) successor: Option<EndpointId>,
@@ -109,47 +109,47 @@ impl Peering {
 
 impl Membership {
     /// A connection is there. It may replace one whose end was never told.
-    pub(super) fn connected(&mut self, now: Now, peer: EndpointId, peering: Peering) -> Option<Freed> {
-        let freed = self.ended(now, peer);
+    pub(super) fn connected(&mut self, now: Now, peer: EndpointId, peering: Peering) -> Option<LostName> {
+        let lost = self.ended(now, peer);
         let peer_state = Peer {
             peering,
             leaving: false,
             name: None,
-            claim: None,
+            waiting: None,
             refused: 0,
         };
         self.peers.insert(peer, peer_state);
-        freed
+        lost
     }
 
     /// A connection has ended.
-    pub(super) fn ended(&mut self, now: Now, peer: EndpointId) -> Option<Freed> {
+    pub(super) fn ended(&mut self, now: Now, peer: EndpointId) -> Option<LostName> {
         let gone = self.peers.remove(&peer)?;
-        self.free(now, gone.name)
+        self.release(now, gone.name)
     }
 
     /// We end a connection: from now on its peer has nothing to say.
-    pub(super) fn send_away(&mut self, now: Now, peer: EndpointId) -> Option<Freed> {
+    pub(super) fn closing(&mut self, now: Now, peer: EndpointId) -> Option<LostName> {
         let leaving = self.peers.get_mut(&peer)?;
         leaving.leaving = true;
-        leaving.claim = None;
+        leaving.waiting = None;
         let name = leaving.name.take();
-        self.free(now, name)
+        self.release(now, name)
     }
 
-    fn free(&mut self, now: Now, name: Option<ZeekString>) -> Option<Freed> {
+    fn release(&mut self, now: Now, name: Option<ZeekString>) -> Option<LostName> {
         let name = name?;
         let agent = self.agents.remove(&name)?;
         // Where we connect to is where the instance is to be.
         let successor = self
-            .claimant(&name, |peering| peering.dialled)
-            .or_else(|| self.claimant(&name, |_| true));
+            .waiting_for(&name, |peering| peering.dialled)
+            .or_else(|| self.waiting_for(&name, |_| true));
         if let Some(peer) = successor
-            && let Some(hello) = self.peers.get_mut(&peer).and_then(|peer| peer.claim.take())
+            && let Some(hello) = self.peers.get_mut(&peer).and_then(|peer| peer.waiting.take())
         {
-            self.hold(now, peer, hello);
+            self.give_name(now, peer, hello);
         }
-        Some(Freed {
+        Some(LostName {
             name,
             agent,
             successor,
@@ -157,19 +157,19 @@ impl Membership {
     }
 
     /// A peer that said hello under a name that it did not get.
-    fn claimant(&self, name: &ZeekString, is: impl Fn(&Peering) -> bool) -> Option<EndpointId> {
-        let claims = |peer: &Peer| {
-            let claim = peer.claim.as_ref();
-            claim.is_some_and(|claim| claim.instance == *name) && is(&peer.peering)
+    fn waiting_for(&self, name: &ZeekString, is: impl Fn(&Peering) -> bool) -> Option<EndpointId> {
+        let waits = |peer: &Peer| {
+            let hello = peer.waiting.as_ref();
+            hello.is_some_and(|hello| hello.instance == *name) && is(&peer.peering)
         };
         self.peers
             .iter()
-            .find_map(|(id, peer)| claims(peer).then_some(*id))
+            .find_map(|(id, peer)| waits(peer).then_some(*id))
     }
 
     /// The peer at a place that waits for a name.
     pub(super) fn waits_at(&self, name: &ZeekString, target: Option<Target>) -> Option<EndpointId> {
-        self.claimant(name, |peering| peering.dialled && peering.target() == target)
+        self.waiting_for(name, |peering| peering.dialled && peering.target() == target)
     }
 
     /// An agent is there (`notify_agent_hello`). A refused hello changes nothing, except that the peer is remembered for a name
@@ -184,13 +184,12 @@ impl Membership {
     ) -> Result<CheckedIn, Refusal> {
         let refusal = self.refusal(peer, topic, agent_topic_prefix, &hello);
         let Some(refusal) = refusal else {
-            return Ok(self.hold(now, peer, hello));
+            return Ok(self.give_name(now, peer, hello));
         };
         if let Some(state) = self.peers.get_mut(&peer) {
             state.refused = state.refused.saturating_add(1);
-            let is_claim = matches!(refusal, Refusal::NameHeld { .. });
-            if is_claim && state.name.is_none() {
-                state.claim = Some(hello);
+            if matches!(refusal, Refusal::NameHeld { .. }) && state.name.is_none() {
+                state.waiting = Some(hello);
             }
         }
         Err(refusal)
@@ -234,7 +233,7 @@ impl Membership {
     }
 
     /// Gives a peer the name of its hello, which is free or its own.
-    fn hold(&mut self, now: Now, peer: EndpointId, hello: Hello) -> CheckedIn {
+    fn give_name(&mut self, now: Now, peer: EndpointId, hello: Hello) -> CheckedIn {
         let Hello {
             instance: name,
             connecting,
@@ -250,7 +249,7 @@ impl Membership {
             listen_port: (!connecting).then_some(port),
         };
         state.name = Some(name.clone());
-        state.claim = None;
+        state.waiting = None;
         if let Some(agent) = self.agents.get_mut(&name) {
             agent.observed = observed;
             return CheckedIn::Again;
@@ -266,7 +265,7 @@ impl Membership {
     }
 
     /// Whether so many hellos of a peer were refused that its connection is to be closed.
-    pub(super) fn is_tiresome(&self, peer: EndpointId) -> bool {
+    pub(super) fn exceeds_refusals(&self, peer: EndpointId) -> bool {
         self.peers
             .get(&peer)
             .is_some_and(|peer| peer.refused >= REFUSED_HELLOS_MAX)

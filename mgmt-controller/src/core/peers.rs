@@ -11,7 +11,7 @@ use super::{
     action::{Action, Level},
     controller::Controller,
     instances::{Seen, target_of},
-    membership::{CheckedIn, Freed, Hello, Peering, REFUSED_HELLOS_MAX, Refusal, Target},
+    membership::{CheckedIn, Hello, LostName, Peering, REFUSED_HELLOS_MAX, Refusal, Target},
     requests::Key,
     turn::Turn,
 };
@@ -23,8 +23,8 @@ impl Controller {
         if self.membership.peering(peer).is_some() {
             turn.warning(format!("broker peer {peer} was there already"));
         }
-        if let Some(freed) = self.membership.connected(turn.now, peer, peering) {
-            self.freed(turn, freed, "it connected again");
+        if let Some(lost) = self.membership.connected(turn.now, peer, peering) {
+            self.agent_lost(turn, lost, "it connected again");
         }
     }
 
@@ -41,8 +41,8 @@ impl Controller {
                 self.disconnect(turn, target);
             }
         }
-        if let Some(freed) = self.membership.ended(turn.now, peer) {
-            self.freed(turn, freed, reason);
+        if let Some(lost) = self.membership.ended(turn.now, peer) {
+            self.agent_lost(turn, lost, reason);
         }
     }
 
@@ -107,7 +107,7 @@ impl Controller {
                 format!("instance {name}: refused the agent at {address}: {refusal} (peer {peer})")
             }
         });
-        if self.membership.is_tiresome(peer) {
+        if self.membership.exceeds_refusals(peer) {
             let reason = format!("{REFUSED_HELLOS_MAX} of its hellos were refused");
             let address = self.address_of(peer);
             turn.warning(format!(
@@ -120,7 +120,7 @@ impl Controller {
             if let Some(target) = self.membership.target(peer) {
                 self.targets.remove(&target);
             }
-            self.send_away(turn, peer, &reason);
+            self.close_peer(turn, peer, &reason);
         }
     }
 
@@ -168,13 +168,13 @@ impl Controller {
         }
     }
 
-    /// The agent of an instance is gone, and another that claimed the name may have taken its place.
-    fn freed(&mut self, turn: &mut Turn, freed: Freed, reason: &str) {
-        let Freed {
+    /// The agent of an instance is gone, and another that waited for the name may have taken its place.
+    fn agent_lost(&mut self, turn: &mut Turn, lost: LostName, reason: &str) {
+        let LostName {
             name,
             agent,
             successor,
-        } = freed;
+        } = lost;
         if let Some(reqid) = agent.welcome {
             self.requests.remove(&Key::Welcome(reqid));
         }
@@ -205,9 +205,9 @@ impl Controller {
     }
 
     /// From now on this peer has nothing to say. The caller sees to it that its connection ends.
-    pub(super) fn send_away(&mut self, turn: &mut Turn, peer: EndpointId, reason: &str) {
-        if let Some(freed) = self.membership.send_away(turn.now, peer) {
-            self.freed(turn, freed, reason);
+    pub(super) fn close_peer(&mut self, turn: &mut Turn, peer: EndpointId, reason: &str) {
+        if let Some(lost) = self.membership.closing(turn.now, peer) {
+            self.agent_lost(turn, lost, reason);
         }
     }
 

@@ -11,7 +11,7 @@ use broker_endpoint::{
     PeerInfo, PeeringError, PublishError, websocket::is_long,
 };
 use mgmt_daemon::{
-    attempts::{Attempts, Failing},
+    attempts::Attempts,
     log::object,
     process::{descriptors_for_connections, with_causes},
 };
@@ -260,10 +260,10 @@ impl Native {
         let error = with_causes(error);
         match self.unavailable.failed(address.clone(), &error, Instant::now()) {
             None => tracing::debug!("{} still cannot be reached: {error}", self.place(address)),
-            Some(Failing { lasting }) if lasting.is_zero() => {
+            Some(lasting) if lasting.is_zero() => {
                 tracing::warn!("{} cannot be reached: {error}", self.place(address));
             }
-            Some(Failing { lasting }) => {
+            Some(lasting) => {
                 let minutes = lasting.as_secs() / 60;
                 let place = self.place(address);
                 tracing::warn!("{place} cannot be reached for {minutes} minutes now: {error}");

@@ -1,7 +1,8 @@
 //! What agents tell of their nodes, for operators: a change of a node's state and the reason for it are one line.
 //!
-//! They are two messages, either of which may come first, and a crash's reason waits for what the node wrote (250 ms, our agent's
-//! `OUTPUT_WAIT`). So what may have its other half to come is held back for [`HOLD`]. Zeek's agent tells neither.
+//! The framework's API has an event for each (`notify_change` has no text, `notify_error` and `notify_log` no state), so an agent cannot send
+//! one. Either may come first, and a crash's reason waits for what the node wrote (250 ms, our agent's `OUTPUT_WAIT`). So what may have its
+//! other half to come is held back for [`HOLD`]. Zeek's agent tells neither.
 
 use std::{
     collections::BTreeMap,

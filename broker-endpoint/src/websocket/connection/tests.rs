@@ -237,18 +237,19 @@ async fn a_client_does_not_pay_for_a_busy_owner() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_owner_hears_nothing_of_a_client_that_has_come_and_gone() {
     let mut world = World::new(1 << 20, |config| config.inbound_events_max = 1);
-    let other = WebSocketEvent::Subscribed {
-        client: ClientId(7),
-        topics: vec![],
-    };
-    world.shared.events.send(other.clone()).await.unwrap();
+    let (client, topics) = (ClientId(7), vec![]);
+    let other = WebSocketEvent::Subscribed { client, topics };
+    world.shared.events.send(other).await.unwrap();
     world.client.write_all(REQUEST.as_bytes()).await.unwrap();
     while world.client.read_u8().await.unwrap() != 0x89 {}
     // The client is pinged though its events wait, and the next ping shows that it is gone.
     drop(world.client);
     world.task.await.unwrap();
     assert_eq!(world.start.elapsed().as_secs(), 5);
-    assert_eq!(world.events.recv().await, Some(other));
+    let Some(WebSocketEvent::Subscribed { client, .. }) = world.events.recv().await else {
+        panic!("another event")
+    };
+    assert_eq!(client, ClientId(7));
     assert!(world.events.is_empty());
 }
 
