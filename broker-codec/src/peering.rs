@@ -5,13 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Elapsed, EndpointId, Envelope, EnvelopeKind, Filter,
+    Elapsed, EndpointId, Envelope, EnvelopeKind, Filter, Topic,
     control::{ByeToken, RoutingUpdate, RoutingUpdateError},
     envelope::EnvelopeError,
 };
 
 /// How long the pong to our BYE is awaited (`defaults.hh`, `unpeer_timeout`).
 pub const BYE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long after the handshake the subscription is awaited that [`Peering::awaiting`] names.
+pub const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a silent peer is noticed. Broker has no such thing; every release answers pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,9 @@ pub enum PeeringEnd {
         /// How long.
         silence: Duration,
     },
+    /// The peer has not subscribed to what [`Peering::awaiting`] names.
+    #[error("its subscription has not arrived within {}", Elapsed(SUBSCRIPTION_TIMEOUT))]
+    Unsubscribed,
 }
 
 /// Why a message of an established peer is ignored. The peering goes on, as with Zeek 8.0 and later.
@@ -103,6 +109,21 @@ pub struct Peering {
     pinged: Option<Duration>,
     /// When to stop waiting for the pong to our BYE.
     leaving: Option<Duration>,
+    awaited: Option<Awaited>,
+}
+
+/// A subscription without which the peering is of no use.
+#[derive(Clone, Debug)]
+struct Awaited {
+    /// One of these is enough.
+    topics: Vec<Topic>,
+    until: Duration,
+}
+
+impl Awaited {
+    fn is_in(&self, filter: &Filter) -> bool {
+        self.topics.iter().any(|topic| filter.matches(topic))
+    }
 }
 
 /// The token of our BYE: a peering has only one.
@@ -119,7 +140,27 @@ impl Peering {
             pings: 0,
             pinged: None,
             leaving: None,
+            awaited: None,
         }
+    }
+
+    /// The peer must want one of these topics, or the peering ends after [`SUBSCRIPTION_TIMEOUT`]. What it says before is dropped.
+    /// Without effect if its handshake has announced one, or there are none.
+    ///
+    /// DIFFERENCE(lost-subscription): a Broker sends a new filter to the peers that its core has added (`internal/core_actor.cc`, `broadcast_subscriptions`). What
+    /// its program subscribes to after the handshake has read the filter and before that is never announced to this peer: a Zeek
+    /// that listens before it subscribes, as Supervisors and controllers do, may be deaf for as long as the peering lasts.
+    #[must_use]
+    pub fn awaiting(mut self, topics: Vec<Topic>, announced: &Filter, now: Duration) -> Self {
+        let until = now.saturating_add(SUBSCRIPTION_TIMEOUT);
+        let awaited = Awaited { topics, until };
+        self.awaited = (!awaited.topics.is_empty() && !awaited.is_in(announced)).then_some(awaited);
+        self
+    }
+
+    /// Whether the subscription of [`Self::awaiting`] has not come yet.
+    pub const fn is_awaiting(&self) -> bool {
+        self.awaited.is_some()
     }
 
     /// The peer's id.
@@ -141,13 +182,15 @@ impl Peering {
         Ok(match kind {
             EnvelopeKind::Data => {
                 self.check_addressed(&envelope)?;
-                Some(PeeringOutput::Deliver(envelope))
+                (!self.is_awaiting()).then_some(PeeringOutput::Deliver(envelope))
             }
             // We have no store of Broker's, and no answer is expected.
             EnvelopeKind::Command => None,
             EnvelopeKind::RoutingUpdate => {
                 let update = RoutingUpdate::decode(&envelope.payload)?;
-                Some(PeeringOutput::FilterChanged(update.topics.into_iter().collect()))
+                let filter = update.topics.into_iter().collect();
+                self.awaited = self.awaited.take().filter(|awaited| !awaited.is_in(&filter));
+                Some(PeeringOutput::FilterChanged(filter))
             }
             // As Broker, whomever it is addressed to.
             EnvelopeKind::Ping => Some(PeeringOutput::Send(envelope.pong(self.own, self.peer))),
@@ -185,13 +228,17 @@ impl Peering {
             Some(at) => at.saturating_add(liveness.timeout.saturating_sub(liveness.interval)),
             None => self.last_heard.saturating_add(liveness.interval),
         });
-        self.leaving.into_iter().chain(liveness).min()
+        let end = self.leaving.or_else(|| Some(self.awaited.as_ref()?.until));
+        end.into_iter().chain(liveness).min()
     }
 
     /// Takes the passing of time.
     pub fn handle_timeout(&mut self, now: Duration) -> Option<PeeringOutput> {
         if self.leaving.is_some_and(|deadline| now >= deadline) {
             return Some(PeeringOutput::Close(PeeringEnd::LeftUnconfirmed));
+        }
+        if self.leaving.is_none() && self.awaited.as_ref().is_some_and(|awaited| now >= awaited.until) {
+            return Some(PeeringOutput::Close(PeeringEnd::Unsubscribed));
         }
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;

@@ -3,8 +3,9 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use broker_codec::{
-    EndpointId, ErrorCode,
+    EndpointId, ErrorCode, Topic,
     handshake::{Close, Role},
+    peering::PeeringEnd,
 };
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -16,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::{
-    connection::{self, Connection, Outcome},
+    connection::{self, Awaited, Connection, Outcome},
     credit::Credits,
-    endpoint::{EndpointEvent, PeerAddress, PeeringError, Report, Shared},
+    endpoint::{EndReason, EndpointEvent, PeerAddress, PeeringError, Report, Shared},
     socket::Socket,
 };
 
@@ -30,12 +31,15 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     address: PeerAddress,
     retry: Option<Duration>,
+    awaited: Vec<Topic>,
     stop: CancellationToken,
     number: u64,
 ) {
-    let dialer = Dialer {
+    let mut dialer = Dialer {
         shared: &shared,
         address: &address,
+        // A peer that is connected to once is better than none.
+        awaited: Awaited::new(retry.map_or_else(Vec::new, |_| awaited)),
         stop: &stop,
     };
     while let Some(pause) = dialer.attempt(retry).await {
@@ -50,12 +54,13 @@ pub(crate) async fn run(
 struct Dialer<'a> {
     shared: &'a Arc<Shared>,
     address: &'a PeerAddress,
+    awaited: Awaited,
     stop: &'a CancellationToken,
 }
 
 impl Dialer<'_> {
     /// Makes a connection and waits for its end; returns how long to wait before the next one, `None` for ever.
-    async fn attempt(&self, retry: Option<Duration>) -> Option<Duration> {
+    async fn attempt(&mut self, retry: Option<Duration>) -> Option<Duration> {
         let began = self.shared.now();
         let outcome = tokio::select! {
             connected = self.connect() => match connected {
@@ -77,6 +82,11 @@ impl Dialer<'_> {
                     // DIFFERENCE(redundant-connection-is-replaced): Broker counts this as success for good, and nobody connects
                     // again if the other side, whose connection it was, does not.
                     return retry.map(|_| Duration::ZERO);
+                }
+                if let (PeeringError::Useless(EndReason::Ended(PeeringEnd::Unsubscribed)), Some(peer)) =
+                    (&error, peer)
+                {
+                    self.awaited.note_vain(peer);
                 }
                 self.failed(error, retry).await
             }
@@ -105,6 +115,7 @@ impl Dialer<'_> {
             role: Role::Connector,
             address,
             dialled: Some(self.address.clone()),
+            awaited: self.awaited.clone(),
             credits,
             leave: self.stop.child_token(),
             deadline,

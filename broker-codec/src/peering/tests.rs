@@ -220,3 +220,50 @@ fn without_liveness_there_is_no_deadline() {
     assert_eq!(peering.deadline(), None);
     assert_eq!(peering.handle_timeout(at(1_000_000)), None);
 }
+
+fn update(topics: &[&'static str]) -> Envelope {
+    let filter: Filter = topics.iter().map(|topic| Topic::from_static(topic)).collect();
+    RoutingUpdate::envelope(&filter, PEER, OWN).unwrap()
+}
+
+fn awaiting(announced: &'static str) -> Peering {
+    let topics = ["zeek/old", "zeek/supervisor"].map(Topic::from_static);
+    let announced = [Topic::from_static(announced)].into_iter().collect();
+    peering().awaiting(topics.to_vec(), &announced, at(0))
+}
+
+#[test]
+fn a_peer_that_does_not_subscribe_to_what_is_awaited_is_left_after_a_second() {
+    let mut peering = awaiting("zeek/supervisors");
+    assert_eq!(peering.deadline(), Some(SUBSCRIPTION_TIMEOUT));
+    let early = Duration::from_millis(999);
+    handle(&mut peering, &update(&["zeek/x"]), early).unwrap();
+    assert_eq!(handle(&mut peering, &data(PEER, OWN, "zeek/x"), early), Ok(None));
+    assert_eq!(peering.handle_timeout(early), None);
+    let end = PeeringOutput::Close(PeeringEnd::Unsubscribed);
+    assert_eq!(peering.handle_timeout(at(1)), Some(end));
+}
+
+#[test]
+fn a_subscription_that_is_awaited_comes_in_the_handshake_or_soon_after_it() {
+    assert!(!awaiting("zeek/super").is_awaiting());
+    let mut peering = awaiting("zeek/x");
+    assert!(peering.is_awaiting());
+    handle(&mut peering, &update(&["zeek/old", "zeek/x"]), at(0)).unwrap();
+    assert!(!peering.is_awaiting());
+    let data = data(PEER, OWN, "zeek/x");
+    assert_eq!(
+        handle(&mut peering, &data, at(0)),
+        Ok(Some(PeeringOutput::Deliver(data.clone())))
+    );
+    assert_eq!(peering.deadline(), Some(LIVENESS.interval));
+    assert_eq!(peering.handle_timeout(at(1)), None);
+}
+
+#[test]
+fn a_peer_that_is_left_is_not_awaited_any_more() {
+    let mut peering = awaiting("zeek/x");
+    peering.leave(at(0));
+    assert_eq!(peering.deadline(), Some(BYE_TIMEOUT));
+    assert_eq!(peering.handle_timeout(at(1)), None);
+}

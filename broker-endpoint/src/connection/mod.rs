@@ -7,7 +7,7 @@ mod peering;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use broker_codec::{ConnId, EndpointId, handshake::Role};
+use broker_codec::{ConnId, EndpointId, Topic, handshake::Role};
 use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::{
@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) address: SocketAddr,
     /// If we opened the connection: what for.
     pub(crate) dialled: Option<PeerAddress>,
+    /// What the peer must subscribe to.
+    pub(crate) awaited: Awaited,
     /// What the peer may have under way.
     pub(crate) credits: Arc<Credits>,
     /// Cancelled when the connection is to end: by BYE if it is a peering.
@@ -43,6 +45,37 @@ pub(crate) struct Connection {
     pub(crate) deadline: Duration,
     /// If the connection was accepted: until the handshake is complete.
     pub(crate) handshake: Option<HandshakePlace>,
+}
+
+/// The subscription that a peer must make which we connect to: one of these topics.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Awaited {
+    topics: Vec<Topic>,
+    /// The peer that has not made it, and how often.
+    vain: Option<(EndpointId, u32)>,
+}
+
+/// How often a peer is left because its subscription has not come. Then it has lost none: it never subscribes, and is taken as it is.
+const VAIN_MAX: u32 = 3;
+
+impl Awaited {
+    pub(crate) fn new(topics: Vec<Topic>) -> Self {
+        Self { topics, vain: None }
+    }
+
+    /// What is awaited of this peer.
+    fn of(&self, peer: EndpointId) -> &[Topic] {
+        match self.vain {
+            Some((vain, VAIN_MAX..)) if vain == peer => &[],
+            _ => &self.topics,
+        }
+    }
+
+    /// The peer was awaited in vain.
+    pub(crate) fn note_vain(&mut self, peer: EndpointId) {
+        let before = self.vain.filter(|(vain, _)| *vain == peer);
+        self.vain = Some((peer, before.map_or(1, |(_, times)| times + 1)));
+    }
 }
 
 /// The place of an accepted connection that is in its handshake.
@@ -105,10 +138,22 @@ impl Connection {
                 peer: Some(info.id),
             };
         }
+        let outbox = Arc::clone(&registration.outbox);
+        let mut driver = peering::Driver::new(self, (registration.id, &outbox), &info, transport, buffer);
+        if let Err(reason) = driver.await_subscription().await {
+            return if reason.is_request() {
+                Outcome::Ended { requested: true }
+            } else {
+                Outcome::Failed {
+                    error: PeeringError::Useless(reason),
+                    peer: Some(info.id),
+                }
+            };
+        }
         shared.counters.peers_added.increment();
         registration.announced = Some(info.clone());
         shared.deliver(EndpointEvent::PeerAdded(info.clone())).await;
-        let reason = peering::run(self, &registration, info.id, transport, buffer).await;
+        let reason = driver.run().await;
         let requested = reason.is_request();
         // Before the registration is dropped: a peer that comes back must not be added before it is lost.
         registration.outbox.close();

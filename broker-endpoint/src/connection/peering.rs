@@ -1,7 +1,7 @@
 use std::{future::Future, io, pin::Pin, time::Duration};
 
 use broker_codec::{
-    EndpointId, Envelope, Topic,
+    ConnId, EndpointId, Envelope, Topic,
     control::ByeToken,
     frame::FrameDecoder,
     peering::{Peering, PeeringOutput, Rejection},
@@ -15,10 +15,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Connection, Order, QueuedKind, Registration, inbound};
+use super::{Connection, Order, Outbox, QueuedKind, inbound};
 use crate::{
     credit::Credits,
-    endpoint::{EndReason, EndpointConfig, Message, Report, Shared},
+    endpoint::{EndReason, EndpointConfig, Message, PeerInfo, Report, Shared},
     tls::{TlsError, Transport},
 };
 
@@ -34,51 +34,11 @@ const PONGS_MAX: usize = 64;
 /// So many bad messages of a peering are logged; all are counted.
 const REJECTIONS_LOGGED: u32 = 5;
 
-/// Runs an established peering until it ends.
-pub(super) async fn run<S>(
-    connection: &Connection,
-    registration: &Registration,
-    peer: EndpointId,
-    transport: Transport<S>,
-    buffer: BytesMut,
-) -> EndReason
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let (reader, writer) = tokio::io::split(transport);
-    let shared = &*connection.shared;
-    let mut driver = Driver {
-        connection,
-        registration,
-        shared,
-        peering: Peering::new(shared.id, peer, shared.config.liveness, shared.now()),
-        reader,
-        writer,
-        buffered: buffer.len(),
-        buffer,
-        decoder: FrameDecoder::operation().with_max(shared.config.message_max),
-        writing: Bytes::new(),
-        progressed: Duration::ZERO,
-        delivery: None,
-        leaving: false,
-        peer_leaves: false,
-        rejections: Rejections::default(),
-    };
-    loop {
-        match driver.step().await {
-            Ok(()) => {}
-            // It may close before it has read all.
-            Err(EndReason::Closed | EndReason::Failed(_) | EndReason::Tls(_)) if driver.peer_leaves => {
-                return EndReason::Left;
-            }
-            Err(reason) => return reason,
-        }
-    }
-}
-
-struct Driver<'a, S> {
+/// Runs an established peering.
+pub(super) struct Driver<'a, S> {
     connection: &'a Connection,
-    registration: &'a Registration,
+    id: ConnId,
+    outbox: &'a Outbox,
     shared: &'a Shared,
     peering: Peering,
     reader: ReadHalf<Transport<S>>,
@@ -101,10 +61,68 @@ struct Driver<'a, S> {
 
 type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), BadPayload>> + Send + 'a>>;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
+    /// One that has read this behind the handshake.
+    pub(super) fn new(
+        connection: &'a Connection,
+        (id, outbox): (ConnId, &'a Outbox),
+        peer: &PeerInfo,
+        transport: Transport<S>,
+        buffer: BytesMut,
+    ) -> Self {
+        let (reader, writer) = tokio::io::split(transport);
+        let shared = &*connection.shared;
+        let now = shared.now();
+        let awaited = connection.awaited.of(peer.id).to_vec();
+        Self {
+            connection,
+            id,
+            outbox,
+            shared,
+            peering: Peering::new(shared.id, peer.id, shared.config.liveness, now).awaiting(
+                awaited,
+                &peer.subscriptions,
+                now,
+            ),
+            reader,
+            writer,
+            buffered: buffer.len(),
+            buffer,
+            decoder: FrameDecoder::operation().with_max(shared.config.message_max),
+            writing: Bytes::new(),
+            progressed: Duration::ZERO,
+            delivery: None,
+            leaving: false,
+            peer_leaves: false,
+            rejections: Rejections::default(),
+        }
+    }
+
+    /// Runs it until the peer has subscribed to what is awaited, or the end.
+    pub(super) async fn await_subscription(&mut self) -> Result<(), EndReason> {
+        while self.peering.is_awaiting() {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs it until it ends.
+    pub(super) async fn run(mut self) -> EndReason {
+        loop {
+            match self.step().await {
+                Ok(()) => {}
+                // It may close before it has read all.
+                Err(EndReason::Closed | EndReason::Failed(_) | EndReason::Tls(_)) if self.peer_leaves => {
+                    return EndReason::Left;
+                }
+                Err(reason) => return reason,
+            }
+        }
+    }
+
     /// Does what can be done at once, then waits for what comes first. An error is the end.
     async fn step(&mut self) -> Result<(), EndReason> {
-        let outbox = &self.registration.outbox;
+        let outbox = self.outbox;
         while let Some(order) = outbox.next_order() {
             if let Order::End(reason) = order {
                 return Err(reason);
@@ -118,7 +136,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             self.writing = bytes;
             self.progressed = self.shared.now();
         }
+        let awaited = self.peering.is_awaiting();
         let reading = self.handle_frames().await?;
+        if awaited && !self.peering.is_awaiting() {
+            return Ok(());
+        }
         if reading {
             self.make_room();
         }
@@ -198,8 +220,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     /// Takes what has been read as far as it can be taken; says whether to read more.
     async fn handle_frames(&mut self) -> Result<bool, EndReason> {
         self.buffered = self.buffered.max(self.buffer.len());
+        let awaited = self.peering.is_awaiting();
         loop {
-            if self.delivery.is_some() || self.registration.outbox.pongs() >= PONGS_MAX {
+            // What comes behind the subscription is taken when the peer has been announced.
+            let subscribed = awaited && !self.peering.is_awaiting();
+            if subscribed || self.delivery.is_some() || self.outbox.pongs() >= PONGS_MAX {
                 return Ok(false);
             }
             match self.decoder.decode(&mut self.buffer) {
@@ -222,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             Ok(Some(PeeringOutput::Deliver(envelope))) => return self.deliver(envelope),
             Ok(Some(PeeringOutput::FilterChanged(filter))) => {
                 let (done, applied) = oneshot::channel();
-                let conn = self.registration.id;
+                let conn = self.id;
                 self.shared.report(Report::FilterChanged { conn, filter, done });
                 // One at a time, so that reports cannot pile up. No answer comes if the endpoint is gone.
                 let _ = applied.await;
@@ -254,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         let mut frame = BytesMut::new();
         // A pong is as long as its ping, which had room in a frame.
         if envelope.encode_frame(&mut frame).is_ok() {
-            self.registration.outbox.push(frame.freeze(), kind);
+            self.outbox.push(frame.freeze(), kind);
         }
     }
 

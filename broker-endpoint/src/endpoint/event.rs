@@ -267,6 +267,9 @@ pub enum PeeringError {
         /// So many handshakes of one address may be in progress.
         max: usize,
     },
+    /// The peering ended before the peer subscribed to what [`peer_awaiting`](super::EndpointHandle::peer_awaiting) names.
+    #[error(transparent)]
+    Useless(EndReason),
     /// Too many peers are connected.
     #[error("too many peers are connected, in all or from this address")]
     TooManyPeers,

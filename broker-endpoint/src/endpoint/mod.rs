@@ -259,8 +259,20 @@ impl EndpointHandle {
     ///
     /// A name is looked up at every attempt and all its addresses are tried.
     pub async fn peer(&self, address: PeerAddress, retry: Option<Duration>) {
+        self.peer_awaiting(address, retry, Vec::new()).await;
+    }
+
+    /// As [`Self::peer`], to a peer that must want one of these topics: it is added when it has subscribed, and connected to again if
+    /// it has not within [`SUBSCRIPTION_TIMEOUT`](broker_codec::peering::SUBSCRIPTION_TIMEOUT), see
+    /// [`Peering::awaiting`](broker_codec::peering::Peering::awaiting). After three times the peer is taken as it is.
+    pub async fn peer_awaiting(&self, address: PeerAddress, retry: Option<Duration>, awaited: Vec<Topic>) {
+        let command = Command::Peer {
+            address,
+            retry,
+            awaited,
+        };
         // Without effect after the end, as everything else then.
-        let _ = self.command(Command::Peer { address, retry }).await;
+        let _ = self.command(command).await;
     }
 
     /// Ends what [`Self::peer`] began: says BYE if the connection is a peering, and does not connect again. A peering that

@@ -47,6 +47,7 @@ pub(super) enum Command {
     Peer {
         address: PeerAddress,
         retry: Option<Duration>,
+        awaited: Vec<Topic>,
     },
     Unpeer(PeerAddress),
     Disconnect(EndpointId),
@@ -154,7 +155,11 @@ impl Task {
                 self.tasks
                     .spawn(listen::run(Arc::clone(&self.shared), listener, stop));
             }
-            Command::Peer { address, retry } => self.dial(address, retry),
+            Command::Peer {
+                address,
+                retry,
+                awaited,
+            } => self.dial(address, retry, awaited),
             Command::Unpeer(address) => {
                 if let Some(dialer) = self.dialers.remove(&address) {
                     dialer.stop.cancel();
@@ -176,7 +181,7 @@ impl Task {
         }
     }
 
-    fn dial(&mut self, address: PeerAddress, retry: Option<Duration>) {
+    fn dial(&mut self, address: PeerAddress, retry: Option<Duration>, awaited: Vec<Topic>) {
         if self.dialers.contains_key(&address) {
             return;
         }
@@ -187,6 +192,7 @@ impl Task {
             Arc::clone(&self.shared),
             address.clone(),
             retry,
+            awaited,
             stop.clone(),
             number,
         );

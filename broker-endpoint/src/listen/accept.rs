@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{Incoming, Place};
 use crate::{
-    connection::{self, Connection, HandshakePlace, Outcome},
+    connection::{self, Awaited, Connection, HandshakePlace, Outcome},
     credit::Credits,
     endpoint::{PeeringError, Shared},
     socket::Socket,
@@ -255,6 +255,7 @@ impl Accepted {
                     role: Role::Acceptor,
                     address,
                     dialled: None,
+                    awaited: Awaited::default(),
                     credits,
                     leave: stop,
                     deadline,

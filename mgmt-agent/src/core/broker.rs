@@ -76,6 +76,11 @@ impl Settings {
         topics::agent(&self.agent.topic_prefix, &self.agent.name)
     }
 
+    /// The topics of this agent of which a controller has subscribed to one.
+    pub fn controller_topics(&self) -> [ZeekString; 2] {
+        [self.agent_topic(), Controllers::old_topic(self)]
+    }
+
     /// What the endpoint subscribes to: as Zeek's agent does (`agent/main.zeek`), and as that of 4.x does.
     pub fn subscriptions(&self) -> [ZeekString; 5] {
         [

@@ -68,10 +68,7 @@ impl Native {
         endpoint.id = Some(id);
         endpoint.tls = config.broker_tls.clone();
         endpoint.fit_descriptors(descriptors_for_connections());
-        for prefix in config.settings.subscriptions() {
-            // Longer than a topic can be: no peer could publish there either.
-            endpoint.subscriptions.extend(Topic::new(&prefix));
-        }
+        endpoint.subscriptions = topics_of(&config.settings.subscriptions());
         let endpoint = Endpoint::start(endpoint)?;
         let handle = endpoint.handle();
         let listening = match &config.listen {
@@ -97,7 +94,10 @@ impl Native {
         }
         if let Some(controller) = &config.controller {
             tracing::info!("connecting to the controller at {controller}");
-            self.handle.peer(controller.clone(), retry(config)).await;
+            let awaited = topics_of(&config.settings.controller_topics());
+            self.handle
+                .peer_awaiting(controller.clone(), retry(config), awaited)
+                .await;
         }
     }
 
@@ -117,7 +117,10 @@ impl Native {
     async fn connect_supervisor(&self, config: &Config) {
         tracing::info!("connecting to the Supervisor at {}", self.supervisor);
         let for_ever = retry(config).unwrap_or(SUPERVISOR_RETRY);
-        self.handle.peer(self.supervisor.clone(), Some(for_ever)).await;
+        let awaited = topics_of(std::slice::from_ref(&config.settings.supervisor.topic));
+        self.handle
+            .peer_awaiting(self.supervisor.clone(), Some(for_ever), awaited)
+            .await;
     }
 
     /// Where peers can connect, with the ports that the system chose.
@@ -283,7 +286,15 @@ impl Native {
     }
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
-        let (role, error) = (self.role(address), with_causes(error));
+        let role = self.role(address);
+        if matches!(
+            error,
+            PeeringError::Useless(EndReason::Ended(PeeringEnd::Unsubscribed))
+        ) {
+            tracing::warn!("the {role} at {address} does not hear us: {error}; connecting again");
+            return;
+        }
+        let error = with_causes(error);
         if *address == self.supervisor && Instant::now() < self.beginning_until {
             tracing::debug!(%address, error, "the Supervisor does not listen yet");
             return;
@@ -301,6 +312,11 @@ impl Native {
             }
         }
     }
+}
+
+/// Without those that are longer than a topic can be: no peer could publish there either.
+fn topics_of(topics: &[ZeekString]) -> Vec<Topic> {
+    topics.iter().flat_map(Topic::new).collect()
 }
 
 fn retry(config: &Config) -> Option<Duration> {

@@ -1,6 +1,7 @@
 //! Endpoints on loopback: among themselves, and against scripts that speak bytes.
 
 mod attacks;
+mod awaited;
 mod conversations;
 mod credit;
 mod established;
@@ -21,7 +22,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    connection::{Connection, Outcome},
+    connection::{Awaited, Connection, Outcome},
     testing::ReservedPort,
     tls::{TlsConfig, Transport},
 };
@@ -184,6 +185,7 @@ fn connection_of(endpoint: &Endpoint, role: Role) -> Connection {
         role,
         address: ([127, 0, 0, 1], 1).into(),
         dialled: None,
+        awaited: Awaited::default(),
         leave: CancellationToken::new(),
         deadline: shared.now() + shared.config.handshake_timeout,
         handshake: None,
