@@ -114,7 +114,6 @@ pub(crate) enum Zeek<'a> {
     Found(&'a Path),
 }
 
-/// Repeats a session.
 pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) {
     let runtime = runtime();
     let scenario = Scenario::load(ZEEK_9_0, name);

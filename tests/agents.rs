@@ -40,7 +40,6 @@ role = worker
 interface = lo
 ";
 
-/// Who opens the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialler {
     Agent,

@@ -18,6 +18,7 @@
 //! | [`peering`] | one established peering |
 //! | [`router`] | all of them: which connections may be, and who receives what |
 
+#![warn(missing_docs)]
 // What peers send must never make us panic.
 #![deny(
     clippy::expect_used,

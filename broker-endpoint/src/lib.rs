@@ -67,6 +67,8 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+
 mod among;
 mod connect;
 mod connection;

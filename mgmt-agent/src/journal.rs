@@ -18,7 +18,6 @@ pub struct Header {
     pub journal: u32,
     /// Which program wrote the journal.
     pub program: String,
-    /// The settings.
     pub settings: Settings,
     /// What the ids come from.
     pub seed: Seed,

@@ -37,9 +37,7 @@ use crate::{
 
 /// What is around a core: where its inputs come from, and what its actions do.
 pub trait Outside: Sized {
-    /// The core.
     type Machine: Machine;
-    /// Something that happened.
     type Event;
     /// Why the daemon cannot go on.
     type Error: From<HostError>;
@@ -90,11 +88,8 @@ pub struct Cause {
 pub struct Setup<'a> {
     /// What it is in the management log: `CONTROLLER` or `AGENT`.
     pub role: &'static str,
-    /// Its name.
     pub name: &'a str,
-    /// Where it works.
     pub working_dir: &'a Path,
-    /// The management log.
     pub management_log: &'a LogConfig,
     /// Where to record what happens.
     pub journal: Option<&'a Path>,
@@ -210,7 +205,6 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
 }
 
 impl<M: Machine> Daemon<M> {
-    /// The core.
     pub const fn machine(&self) -> &M {
         &self.machine
     }

@@ -22,18 +22,10 @@ pub struct Lock {
 pub enum LockError {
     /// Somebody has it.
     #[error("in use by {holder}")]
-    InUse {
-        /// Who, in words.
-        holder: String,
-    },
+    InUse { holder: String },
     /// The lock file cannot be used.
     #[error("cannot lock {path}")]
-    File {
-        /// The lock file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
 impl Lock {

@@ -9,9 +9,7 @@ pub trait Machine: Sized {
     /// What it starts with: the first line of a journal. Has a field `journal`, which is
     /// [`FORMAT_VERSION`](crate::journal::FORMAT_VERSION).
     type Header: Serialize + DeserializeOwned;
-    /// What happens to it.
     type Input: Serialize + DeserializeOwned + Clone + Send + 'static;
-    /// What it wants done.
     type Action: Serialize;
     /// What tells one request under way from another.
     type Request: Ord;
@@ -19,7 +17,6 @@ pub trait Machine: Sized {
     /// The input when [`Self::deadline`] has come.
     const TICK: Self::Input;
 
-    /// Starts it.
     fn start(header: Self::Header) -> Self;
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.

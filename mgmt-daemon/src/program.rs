@@ -134,7 +134,6 @@ impl Program {
         ExitCode::from(if errors.is_usage() { 2 } else { 1 })
     }
 
-    /// Writes to standard output.
     pub fn print(self, text: impl AsRef<[u8]>) -> ExitCode {
         match io::stdout().write_all(text.as_ref()) {
             Ok(()) => ExitCode::SUCCESS,

@@ -34,9 +34,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Told {
-    /// What each agent runs.
     running: BTreeMap<String, Running>,
-    /// The controller's life.
     life: u64,
     /// Where each request of the controller is announced before it is answered.
     moments: Option<Sender<String>>,

@@ -215,7 +215,6 @@ fn configuration(seed: u64, port: u16) -> Configuration {
     }
 }
 
-/// When to kill.
 #[derive(Debug)]
 struct Point {
     /// The number of the moment.

@@ -153,7 +153,6 @@ async fn check(tls: &TlsConfig, settings: &[String]) {
     }
 }
 
-/// An endpoint of ours.
 struct Peer {
     name: &'static str,
     endpoint: Endpoint,

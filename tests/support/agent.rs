@@ -26,7 +26,6 @@ use super::limit::Limit;
 /// Between attempts to reach the controller; short, because tests wait for it.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Who connects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
     /// The agent, to a controller at this address.
@@ -38,7 +37,6 @@ pub(crate) enum Way {
 /// What an agent says when it is asked something, given what an honest one would answer.
 pub(crate) type Manners = Box<dyn FnMut(&AgentRequest, AgentMessage) -> Vec<AgentMessage> + Send>;
 
-/// A running stand-in.
 #[derive(Debug)]
 pub(crate) struct StandIn {
     address: Option<SocketAddr>,
@@ -132,7 +130,6 @@ impl StandIn {
         }
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("an agent that listens")
     }

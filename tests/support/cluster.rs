@@ -161,12 +161,10 @@ impl Daemon {
         address.parse().expect("an address")
     }
 
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
     }
@@ -221,7 +219,6 @@ pub(crate) enum ControllerAt {
 
 /// What an [`Instance`] is made of.
 pub(crate) struct Plan<'a> {
-    /// The agent's name.
     pub(crate) name: &'a str,
     pub(crate) controller: ControllerAt,
     pub(crate) protection: &'a Protection,
@@ -231,7 +228,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) found_zeek: Option<PathBuf>,
     /// Whether the agent is to run a simulation, as an operator has it who knows of no other way to make it behave.
     pub(crate) simulate: bool,
-    /// How the Supervisor behaves.
     pub(crate) supervisor: SupervisorBehaviour,
     /// How nodes behave unless their own environment says otherwise.
     pub(crate) nodes: NodeBehaviour,
@@ -269,7 +265,6 @@ pub(crate) struct Instance<'a> {
 }
 
 impl<'a> Instance<'a> {
-    /// Starts both.
     pub(crate) fn start(runtime: &Runtime, plan: Plan<'a>) -> Self {
         let home = TempDir::with_prefix("instance-").expect("a directory can be made");
         fs::create_dir(home.path().join("state")).expect("a directory can be made");
@@ -390,7 +385,6 @@ impl<'a> Instance<'a> {
         change(&mut self.plan.supervisor);
     }
 
-    /// The agent's name.
     pub(crate) fn name(&self) -> &'a str {
         self.plan.name
     }

@@ -156,7 +156,6 @@ impl Controller {
         self.ready.pid
     }
 
-    /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let process = Pid::from_raw(self.pid()).expect("the ready file names a process");
         kill_process(process, signal).expect("the controller still runs");
@@ -222,7 +221,6 @@ pub(crate) fn in_one(logs: &[(String, String)]) -> String {
 pub(crate) struct Watch(OwnedFd);
 
 impl Watch {
-    /// Begins to watch.
     pub(crate) fn new(directory: &Path) -> Self {
         let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
         let watch = watch.expect("the system has inotify");
@@ -261,12 +259,10 @@ impl Watch {
 pub(crate) struct Remains {
     /// Names and texts of the rotated logs: several, if a full hour has passed meanwhile.
     pub(crate) management_logs: Vec<(String, String)>,
-    /// Its structured log.
     pub(crate) stderr: String,
 }
 
 impl Remains {
-    /// The management log, whole.
     pub(crate) fn management_log(&self) -> String {
         in_one(&self.management_logs)
     }

@@ -42,7 +42,6 @@ pub(crate) struct Frame {
     pub(crate) conn: u32,
     /// The port of the side that opened it.
     pub(crate) client_port: u16,
-    /// Who sent the frame.
     pub(crate) from: Side,
     /// Whether the handshake was still going on.
     pub(crate) phase: Phase,

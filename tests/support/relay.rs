@@ -35,7 +35,6 @@ impl Relay {
         }
     }
 
-    /// Where to connect.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }

@@ -41,21 +41,16 @@ struct Process {
 /// One recorded call of zeek-client.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Command {
-    /// `zeek-client` and its arguments.
     pub(crate) argv: Vec<String>,
     /// The release that was run.
     pub(crate) client_version: String,
     /// What was fed to it.
     pub(crate) stdin: Option<String>,
-    /// Its exit code.
     pub(crate) exit: i32,
-    /// What it printed.
     pub(crate) stdout: String,
-    /// What it complained about.
     pub(crate) stderr: String,
     /// When it was started, in seconds since the recording began.
     t: f64,
-    /// When it had ended.
     t_end: f64,
 }
 
@@ -71,7 +66,6 @@ impl Command {
         }
     }
 
-    /// How long it took.
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::from_secs_f64(self.t_end - self.t)
     }

@@ -27,7 +27,6 @@ impl Session {
         self.0.send_text(&text_of(request));
     }
 
-    /// The next response.
     pub(crate) fn response(&mut self) -> ClientResponse {
         response_in(&self.0.text()).expect("a response")
     }

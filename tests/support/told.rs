@@ -22,7 +22,6 @@ struct Lines {
 }
 
 impl Told {
-    /// Begins to read.
     pub(crate) fn by(source: impl Read + Send + 'static) -> Self {
         let shared = Arc::<(Mutex<Lines>, Condvar)>::default();
         let to_fill = Arc::clone(&shared);

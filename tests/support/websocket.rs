@@ -91,7 +91,6 @@ impl Client {
         self.websocket.send(message)
     }
 
-    /// Sends a text message.
     pub(crate) fn send_text(&mut self, text: &str) {
         self.send(Message::text(text)).expect("the connection is open");
     }
@@ -112,7 +111,6 @@ impl Client {
         }
     }
 
-    /// The next text message.
     pub(crate) fn text(&mut self) -> String {
         self.text_by(&Limit::new("a text message of the server"))
     }

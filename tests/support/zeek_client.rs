@@ -13,13 +13,9 @@ use super::{limit::output_of, scenario, workspace_root};
 /// What one call of zeek-client did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Its exit code.
     pub(crate) exit: i32,
-    /// What it printed.
     pub(crate) stdout: String,
-    /// What it complained about.
     pub(crate) stderr: String,
-    /// How long it took.
     pub(crate) elapsed: Duration,
 }
 
@@ -88,7 +84,6 @@ impl ZeekClient {
             .unwrap_or_else(|error| panic!("zeek-client {}: {error}", self.version))
     }
 
-    /// Repeats a recorded call.
     pub(crate) fn repeat(command: &scenario::Command, address: SocketAddr) -> Outcome {
         let (program, arguments) = command.argv.split_first().expect("a recorded command has a name");
         assert_eq!(program, "zeek-client");

@@ -10,7 +10,6 @@ use broker_codec::{
 };
 use bytes::{Bytes, BytesMut};
 
-/// What the endpoint does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Send(ConnId, Message),
@@ -70,7 +69,6 @@ impl Node {
         self.take_actions()
     }
 
-    /// The connection is gone.
     pub(super) fn lose(&mut self, conn: ConnId) -> Vec<Action> {
         self.connections.remove(&conn);
         let events = self.router.lost(conn);

@@ -14,15 +14,12 @@ use pcap_file::{
     pcap::{PcapReader, RawPcapPacket},
 };
 
-/// One TCP segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "these are TCP's own flags")]
 pub struct Segment {
     /// When it was captured, since the Unix epoch.
     pub time: Duration,
-    /// Who sent it.
     pub source: SocketAddr,
-    /// Whom it is for.
     pub destination: SocketAddr,
     /// The sequence number of its first byte, or of its SYN.
     pub sequence: u32,
@@ -32,7 +29,6 @@ pub struct Segment {
     pub ack: bool,
     /// The sender has nothing more to say.
     pub fin: bool,
-    /// The connection is aborted.
     pub rst: bool,
     /// The bytes, as far as they were captured.
     pub payload: Bytes,
@@ -62,7 +58,6 @@ pub enum CaptureError {
     Packet {
         /// The packet's number, from 1.
         number: u64,
-        /// Why.
         #[source]
         source: PcapError,
     },
@@ -71,7 +66,6 @@ pub enum CaptureError {
     Block {
         /// The block's number, from 1.
         number: u64,
-        /// Why.
         #[source]
         source: PcapError,
     },

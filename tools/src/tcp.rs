@@ -13,7 +13,6 @@ use crate::pcap::Segment;
 /// How many bytes of a direction may wait for one that is missing, until that one is taken for lost.
 const WAITING_MAX: usize = 16 << 20;
 
-/// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Speaker {
     /// The side that opened the connection.
@@ -23,7 +22,6 @@ pub enum Speaker {
 }
 
 impl Speaker {
-    /// The other side.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -36,9 +34,7 @@ impl Speaker {
 /// The addresses of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addresses {
-    /// Who opened it.
     pub client: SocketAddr,
-    /// Who accepted it.
     pub server: SocketAddr,
 }
 
@@ -59,41 +55,23 @@ pub struct TcpEvent {
     pub time: Duration,
     /// Which connection, from 0 in the order of their first segments.
     pub connection: usize,
-    /// What.
     pub kind: TcpEventKind,
 }
 
-/// See [`TcpEvent`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TcpEventKind {
     /// The first segment of a connection.
     Opened {
-        /// Between whom.
         addresses: Addresses,
         /// Whether the capture has its beginning. Otherwise the side with the smaller port is taken for the server.
         from_start: bool,
     },
     /// The next bytes of a direction.
-    Data {
-        /// Who sent them.
-        from: Speaker,
-        /// The bytes.
-        bytes: Bytes,
-    },
+    Data { from: Speaker, bytes: Bytes },
     /// Bytes of a direction that are not in the capture.
-    Gap {
-        /// Who sent them.
-        from: Speaker,
-        /// How many.
-        len: u64,
-    },
+    Gap { from: Speaker, len: u64 },
     /// A side has nothing more to say, or aborted the connection.
-    Closed {
-        /// Who.
-        from: Speaker,
-        /// Whether it was aborted.
-        reset: bool,
-    },
+    Closed { from: Speaker, reset: bool },
 }
 
 /// Puts connections together: retransmissions are dropped, segments out of order wait for their predecessors.
@@ -126,7 +104,6 @@ struct Direction {
 }
 
 impl Reassembler {
-    /// No connections yet.
     pub fn new() -> Self {
         Self::default()
     }

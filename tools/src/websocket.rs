@@ -11,7 +11,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 /// The largest message that is read, in bytes.
 const MESSAGE_MAX: usize = 64 << 20;
 
-/// The longest HTTP head.
 const HEAD_MAX: usize = 64 << 10;
 
 /// Cuts the bytes of one direction into messages.
@@ -31,18 +30,12 @@ pub enum Item {
     /// A text or binary message. Zeek's server takes one for the other.
     Message(Vec<u8>),
     /// A ping, a pong, or what RFC 6455 reserves.
-    Control {
-        /// Its name.
-        opcode: &'static str,
-        /// Its content.
-        payload: Bytes,
-    },
+    Control { opcode: &'static str, payload: Bytes },
     /// The end, as the speaker announces it.
     Close(Bytes),
 }
 
 impl Reader {
-    /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }

@@ -12,18 +12,14 @@ use super::supervision::Command;
 pub enum Action {
     /// Write a line into the management log.
     Log {
-        /// How important it is.
         level: Level,
         /// The id of the controller's request that it is about; `None`: what the input is about.
         reqid: Option<ZeekString>,
         /// The line's message. Names in it come from controllers and nodes: whatever they hold, it is one line.
         message: String,
     },
-    /// Publish an event.
     Publish {
-        /// The topic.
         topic: ZeekString,
-        /// The event.
         event: Outgoing,
     },
     /// Have the Supervisor do this.
@@ -31,7 +27,6 @@ pub enum Action {
     /// Create a directory and those above it, unless it is there. If that fails, [`super::Input::DirectoryFailed`]
     /// says so.
     MakeDirectory {
-        /// The directory.
         path: ZeekString,
     },
     /// Archive rotated logs: if there is such a directory, write the message into the management log with level INFO and
@@ -39,7 +34,6 @@ pub enum Action {
     RunArchiver {
         /// The directory of rotated logs. Loggers create it when they first rotate.
         directory: String,
-        /// The shell command.
         command: String,
         /// The line for the log.
         message: String,
@@ -56,7 +50,6 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
-    /// The event's name.
     pub const fn event_name(&self) -> &'static str {
         match self {
             Self::Agent(message) => message.event_name(),

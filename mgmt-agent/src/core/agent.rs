@@ -24,7 +24,6 @@ use super::{
 /// DIFFERENCE(request-limits): Zeek has none of these limits.
 pub const REQUESTS_MAX: usize = 1024;
 
-/// The agent.
 pub struct Agent {
     pub(super) settings: Settings,
     pub(super) ids: Box<dyn IdSource>,
@@ -66,11 +65,12 @@ pub(super) enum Purpose {
     Recover,
     /// A status, to answer this request.
     GetNodes(ZeekString),
-    /// To create this node.
     Create(ZeekString),
     /// To restart this node for this request.
-    Restart { reqid: ZeekString, node: ZeekString },
-    /// To destroy this node.
+    Restart {
+        reqid: ZeekString,
+        node: ZeekString,
+    },
     Destroy(ZeekString),
 }
 

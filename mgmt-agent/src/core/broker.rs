@@ -40,9 +40,7 @@ use controllers::{Addressed, Controllers};
 /// What an operator can choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The agent's.
     pub agent: super::Settings,
-    /// The Supervisor's.
     pub supervisor: zeek::Settings,
     /// Where the Management framework's part of the Supervisor tells about nodes:
     /// `Management::Supervisor::topic_prefix`.
@@ -93,21 +91,16 @@ impl Settings {
     }
 }
 
-/// What happens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     /// The process is up. Comes first, once.
     Started {
-        /// The Broker endpoint ID.
         broker_id: EndpointId,
-        /// The process id.
         pid: i64,
         /// The time by the clock on the wall, since 1970 in UTC.
         clock: Duration,
     },
-    /// A peering is up.
     PeerAdded {
-        /// Whose.
         peer: EndpointId,
         /// Its address, for the log.
         address: String,
@@ -117,25 +110,19 @@ pub enum Input {
         /// Whether it has subscribed to [`topics::LINK`]: if it is a controller, it is one of this project.
         is_ours: bool,
     },
-    /// A peering has ended.
     PeerLost {
-        /// Whose.
         peer: EndpointId,
-        /// Why, in words.
         reason: String,
     },
     /// A peering has ended, as the peer has said nothing, or taken nothing, for too long.
     PeerSilent {
-        /// Whose.
         peer: EndpointId,
-        /// Why, in words.
         reason: String,
     },
     /// The Supervisor's process, which is ours, was started.
     SupervisorStarted,
     /// The Supervisor's process, which we have started, has ended or could not be started.
     SupervisorEnded {
-        /// Why, in words.
         reason: String,
     },
     /// Another Zeek is installed now.
@@ -143,22 +130,17 @@ pub enum Input {
         /// The layout of its Supervisor's records, if it is known.
         layout: Option<SupervisorLayout>,
     },
-    /// See [`input::Input::Program`].
     Program(Program),
     /// A peer published something on a topic of [`Settings::subscriptions`].
     Message {
-        /// Who.
         peer: EndpointId,
-        /// The topic.
         topic: ZeekString,
         /// What, an event if all is well.
         data: Data,
     },
     /// A directory of [`Action::MakeDirectory`] cannot be created.
     DirectoryFailed {
-        /// The directory.
         path: ZeekString,
-        /// Why.
         reason: String,
     },
     /// Time has passed; due at [`BrokerAgent::deadline`].
@@ -172,32 +154,25 @@ pub enum Input {
 pub enum Action {
     /// Write a line into the management log.
     Log {
-        /// How important it is.
         level: Level,
         /// The id of the request or command that it is about: the controller's, if a request of one is behind it.
         reqid: Option<ZeekString>,
         /// The line's message. Whatever names it holds, it is one line.
         message: String,
     },
-    /// Publish an event.
     Publish {
         /// To this peer, whatever it has subscribed to; else to every peer that has subscribed to the topic.
         to: Option<EndpointId>,
-        /// The topic.
         topic: ZeekString,
         /// The event, without metadata.
         event: Event,
     },
-    /// See [`action::Action::MakeDirectory`].
     MakeDirectory {
-        /// The directory.
         path: ZeekString,
     },
-    /// See [`action::Action::RunArchiver`].
     RunArchiver {
         /// The directory of rotated logs.
         directory: String,
-        /// The shell command.
         command: String,
         /// The line for the log.
         message: String,
@@ -209,7 +184,6 @@ pub enum Action {
     },
     /// Count a message that is not obeyed, and say so.
     Refuse {
-        /// Who sent it.
         peer: EndpointId,
         /// The topic it came on.
         topic: ZeekString,
@@ -218,9 +192,7 @@ pub enum Action {
     },
     /// An event could not be written, so nobody gets it. A fault of ours.
     Unsendable {
-        /// Its name.
         event: String,
-        /// Why.
         reason: String,
     },
 }

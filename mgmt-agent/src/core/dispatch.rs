@@ -69,7 +69,6 @@ impl Agent {
         });
     }
 
-    /// A node answers.
     pub(super) fn node_dispatched(&mut self, turn: &mut Turn, id: &ZeekString, result: ResultRecord) {
         let node = result.node.clone();
         turn.info(format!(

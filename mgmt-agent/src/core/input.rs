@@ -13,7 +13,6 @@ pub enum Input {
     Started {
         /// The Broker endpoint ID, as text.
         broker_id: ZeekString,
-        /// The process id.
         pid: i64,
         /// The time by the clock on the wall, since 1970 in UTC.
         clock: Duration,
@@ -27,7 +26,6 @@ pub enum Input {
     Request {
         /// The topic it came on. Subscriptions are prefixes, so it may be another agent's.
         topic: ZeekString,
-        /// The request.
         request: AgentRequest,
         /// Whether the controller is one of this project, as it has subscribed to [`mgmt_api::topics::LINK`]. It waits longer.
         of_ours: bool,
@@ -36,20 +34,15 @@ pub enum Input {
     Node(NodeMessage),
     /// The peering with a cluster node has ended, as the node has said nothing, or taken nothing, for too long.
     NodeSilent {
-        /// The node's name.
         node: ZeekString,
-        /// Why, in words.
         reason: String,
     },
-    /// What the Supervisor tells.
     Supervisor(Report),
     /// What the program is like that Supervisors are started from. Comes with each start and now and then.
     Program(Program),
     /// A directory of [`super::Action::MakeDirectory`] cannot be created.
     DirectoryFailed {
-        /// The directory.
         path: ZeekString,
-        /// Why.
         reason: String,
     },
     /// Time has passed; due at [`super::Agent::deadline`].

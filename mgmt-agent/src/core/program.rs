@@ -13,7 +13,6 @@ use super::{agent::Agent, turn::Turn};
 pub struct FileIdentity {
     /// The device that it is on.
     pub device: u64,
-    /// Its inode there.
     pub inode: u64,
     /// When its content was last changed, since 1970 in UTC.
     pub modified: Duration,
@@ -22,7 +21,6 @@ pub struct FileIdentity {
 /// The program that Supervisors are started from, as it is on disk now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// Its path.
     pub path: String,
     /// The file. `None` if there is none, as in the middle of an upgrade.
     pub file: Option<FileIdentity>,

@@ -24,7 +24,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Every kind.
     pub(super) const ALL: [Self; 4] = [Self::Deploy, Self::GetNodes, Self::NodeDispatch, Self::Restart];
 
     pub(super) const fn of(request: &AgentRequest) -> Option<Self> {
@@ -60,11 +59,8 @@ pub(super) struct Key(pub(super) Kind, pub(super) ZeekString);
 /// What a request waits for.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// The [`super::deploy::Deployment`].
     Deployment,
-    /// The Supervisor's status.
     Status,
-    /// Nodes.
     Dispatch {
         /// The id by which nodes know the request.
         id: ZeekString,
@@ -83,7 +79,6 @@ pub(super) enum Pending {
 /// How the log shows an answer. Zeek has a way for each request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Logged {
-    /// By the results.
     Results,
     /// By id and results of a request that is called pending.
     Pending,

@@ -8,27 +8,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Say which nodes there are. Ends in [`Report::Status`].
-    Status {
-        /// The command's id.
-        id: ZeekString,
-    },
+    Status { id: ZeekString },
     /// Start a node and keep it running. Ends in [`Report::Created`].
-    Create {
-        /// The command's id.
-        id: ZeekString,
-        /// The node.
-        node: Box<NodeConfig>,
-    },
+    Create { id: ZeekString, node: Box<NodeConfig> },
     /// End a node and start it again. Ends in [`Report::Restarted`].
     Restart {
-        /// The command's id.
         id: ZeekString,
         /// The node's name, never empty.
         node: ZeekString,
     },
     /// End a node and forget it. Ends in [`Report::Destroyed`].
     Destroy {
-        /// The command's id.
         id: ZeekString,
         /// The node's name, never empty.
         node: ZeekString,
@@ -36,7 +26,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// The command's id.
     pub const fn id(&self) -> &ZeekString {
         match self {
             Self::Status { id }
@@ -53,67 +42,35 @@ pub enum Report {
     /// It can be reached now, for the first time or again. Its nodes may be other ones than before.
     Ready,
     /// It cannot be reached any more. Commands that have not ended end without another report.
-    Lost {
-        /// Why, in words.
-        reason: String,
-    },
+    Lost { reason: String },
     /// It runs but does not answer, so it is ended and started again. Commands that have not ended end without another
     /// report.
-    GivenUp {
-        /// Why, in words.
-        reason: String,
-    },
-    /// These are the nodes.
+    GivenUp { reason: String },
     Status {
-        /// The command's id.
         id: ZeekString,
-        /// The nodes.
         status: SupervisorStatus,
     },
     /// The node will be started, or why it will not.
     Created {
-        /// The command's id.
         id: ZeekString,
         /// The Supervisor's reason.
         outcome: Result<(), ZeekString>,
     },
     /// The node will be restarted, if it exists.
-    Restarted {
-        /// The command's id.
-        id: ZeekString,
-        /// Whether it exists.
-        existed: bool,
-    },
+    Restarted { id: ZeekString, existed: bool },
     /// The node will be ended, if it exists.
-    Destroyed {
-        /// The command's id.
-        id: ZeekString,
-        /// Whether it exists.
-        existed: bool,
-    },
+    Destroyed { id: ZeekString, existed: bool },
     /// The command cannot be passed on, or has not been answered.
-    Failed {
-        /// The command's id.
-        id: ZeekString,
-        /// Why, in words.
-        reason: String,
-    },
+    Failed { id: ZeekString, reason: String },
     /// It has not answered a command in time. Comes before the [`Report::Failed`] of the first such command.
-    Silent {
-        /// Which, in words.
-        reason: String,
-    },
+    Silent { reason: String },
     /// It has said something again.
     Heard,
     /// A command to start or restart a node, which [`Report::Failed`] had ended for lack of an answer, was answered after all: the
     /// node will be started.
-    Late {
-        /// The command's id.
-        id: ZeekString,
-    },
+    Late { id: ZeekString },
     /// A node has ended by itself. Not every Supervisor tells; it comes before the [`Report::NodeStarted`] that follows.
     NodeEnded {
-        /// The node's name.
         node: ZeekString,
         /// The process that has ended.
         pid: u64,
@@ -122,14 +79,12 @@ pub enum Report {
     },
     /// A node was started: because of a command, or because it had ended by itself.
     NodeStarted {
-        /// The node's name.
         node: ZeekString,
         /// Its process id; 0 if it could not be started, which is tried again.
         pid: u64,
     },
     /// What a node wrote before its latest start. Comes after [`Report::NodeStarted`], if there was output.
     NodeExited {
-        /// The node's name.
         node: ZeekString,
         /// Its last output.
         outputs: NodeOutputs,

@@ -18,7 +18,6 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 /// How much of what an archiver has written is logged, in bytes: the end.
 const OUTPUT_BYTES_MAX: usize = 2048;
 
-/// The archivers that run.
 #[derive(Debug, Default)]
 pub(super) struct Archivers {
     /// Each with whether it did its work.

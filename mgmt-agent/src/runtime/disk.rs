@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.
 pub(super) const JOBS_MAX: usize = 4096;
 
-/// Something to do.
 #[derive(Debug)]
 pub(super) enum Job {
     /// Create a directory and those above it, unless it is there.
@@ -29,13 +28,17 @@ pub(super) enum Job {
     },
 }
 
-/// What came of it.
 #[derive(Debug)]
 pub(super) enum Done {
     /// A directory cannot be created.
-    DirectoryFailed { path: ZeekString, reason: String },
-    /// There are rotated logs.
-    Archive { command: String, message: String },
+    DirectoryFailed {
+        path: ZeekString,
+        reason: String,
+    },
+    Archive {
+        command: String,
+        message: String,
+    },
 }
 
 /// A handle to the thread.

@@ -28,20 +28,10 @@ pub enum RunError {
     #[error(
         "the directory {path} cannot be used; stop the other agent, or choose another --name or --state-dir"
     )]
-    Lock {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: LockError,
-    },
+    Lock { path: PathBuf, source: LockError },
     /// A script of ours cannot be written.
     #[error("cannot write the script {path}")]
-    Script {
-        /// Where to.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    Script { path: PathBuf, source: std::io::Error },
 }
 
 impl RunError {

@@ -22,7 +22,6 @@ use crate::core::{
     broker::{Action, BrokerAgent, Input, event_in, reqid_of},
 };
 
-/// Something that happened.
 pub(super) enum Event {
     Done(Done),
     Supervisor(Change),

@@ -17,7 +17,6 @@ use crate::core::{FileIdentity, Program};
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The program's file.
 #[derive(Debug)]
 pub(super) struct ProgramWatch {
     path: PathBuf,

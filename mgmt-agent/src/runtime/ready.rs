@@ -13,7 +13,6 @@ pub(super) struct Ready<'a> {
     pub(super) name: &'a str,
     /// The bound addresses, as in `127.0.0.1:2151`.
     pub(super) broker: &'a [SocketAddr],
-    /// The Broker endpoint ID.
     pub(super) broker_id: String,
     /// The working directory, with the management log.
     pub(super) dir: &'a Path,

@@ -128,7 +128,6 @@ impl Launch {
         }
     }
 
-    /// Every argument.
     fn arguments(&self) -> Vec<String> {
         let port = format!("Broker::default_port={}", Port::tcp(self.port).show());
         self.arguments.iter().cloned().chain([port]).collect()
@@ -255,7 +254,6 @@ impl Supervisor {
     }
 }
 
-/// Looks after the process.
 struct Keeper {
     /// How it is started, with the port of the last start.
     launch: Launch,
@@ -265,7 +263,6 @@ struct Keeper {
     orders: mpsc::UnboundedReceiver<Order>,
 }
 
-/// A process that runs.
 struct Running {
     process: Process,
     /// Where it is going to listen.
@@ -418,7 +415,6 @@ impl Keeper {
         }
     }
 
-    /// Starts the process.
     async fn start(&mut self) -> io::Result<Running> {
         let (mut launch, address) = (self.launch.clone(), self.address.clone());
         let (process, launch) = blocking(move || {

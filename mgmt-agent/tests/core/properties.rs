@@ -225,7 +225,6 @@ impl World {
         world
     }
 
-    /// Returns the commands.
     fn step(&mut self, input: Input) -> Vec<Command> {
         if let Input::Request { request, .. } = &input {
             self.observer.requested(request);

@@ -12,7 +12,6 @@ use super::{
 const NAMED_MAX: usize = 8;
 
 impl Controller {
-    /// The time of day.
     pub(super) fn wall_clock(&self, now: Now) -> WallClock {
         self.epoch + now.since_start()
     }

@@ -16,54 +16,33 @@ use super::{configurations::Slot, input::WriteId};
 pub enum Action {
     /// Write a line into the management log.
     Log {
-        /// How important it is.
         level: Level,
         /// The line's message. Names in it come from clients and agents: whatever they hold, it is one line.
         message: String,
     },
     /// Write a line for operators on standard error, but not into the management log, which has Zeek's lines.
-    Report {
-        /// How important it is.
-        level: Level,
-        /// The line's message.
-        message: String,
-    },
+    Report { level: Level, message: String },
     /// Make these configurations durable, all of them or none, and say so by [`super::Input::Persisted`]. Writes are
     /// carried out one after the other.
     Persist {
         /// Names the write in the input that ends it.
         write: WriteId,
-        /// What to write where.
         entries: Vec<(Slot, Configuration)>,
         /// What takes the place of [`super::Configurations::dismissed`], if that changes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dismissed: Option<BTreeSet<Instance>>,
     },
-    /// Publish an event.
     Publish {
-        /// The topic.
         topic: ZeekString,
-        /// The event.
         event: Outgoing,
-        /// Who gets it.
         to: Audience,
     },
     /// Connect to an agent that listens there, and connect again whenever the connection ends, until
     /// [`Action::Disconnect`].
-    Connect {
-        /// The agent's address.
-        host: Address,
-        /// The agent's port.
-        port: Port,
-    },
+    Connect { host: Address, port: Port },
     /// End the connection that [`Action::Connect`] asked for, if there is one, and do not connect there again. What was
     /// sent before is still delivered.
-    Disconnect {
-        /// The address.
-        host: Address,
-        /// The port.
-        port: Port,
-    },
+    Disconnect { host: Address, port: Port },
     /// End the connection to a peer, whoever opened it, and do not connect there again if it was us.
     Close {
         /// The peer. Its end is told by [`super::Input::PeerLost`], as any other.
@@ -73,7 +52,6 @@ pub enum Action {
     },
 }
 
-/// Who gets an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Audience {
     /// Who has subscribed to the topic: WebSocket clients and native peers.

@@ -19,7 +19,6 @@ pub enum Slot {
 }
 
 impl Slot {
-    /// Every slot.
     pub const ALL: [Self; 3] = [Self::Staged, Self::Ready, Self::Deployed];
 }
 

@@ -32,7 +32,6 @@ pub const WRITES_MAX: usize = 16;
 pub struct Controller {
     pub(super) settings: Settings,
     pub(super) ids: Box<dyn IdSource>,
-    /// What is durable.
     pub(super) configurations: Configurations,
     /// Who is connected, and under which name.
     pub(super) membership: Membership,
@@ -61,11 +60,7 @@ pub(super) struct Write {
 #[derive(Clone, Debug)]
 pub(super) enum AfterWrite {
     /// Answer the `stage_configuration_request` of this id.
-    AnswerStaging {
-        reqid: ZeekString,
-        /// The configuration's.
-        id: ZeekString,
-    },
+    AnswerStaging { reqid: ZeekString, id: ZeekString },
     /// Hand the configuration of the deployment out.
     HandOut,
 }

@@ -421,7 +421,6 @@ impl Controller {
         }
     }
 
-    /// All agents have answered.
     pub(super) fn deployed(&mut self, turn: &mut Turn) {
         let results = self.deploying().map(std::mem::take);
         self.finish_deployment(turn, results.map(Fanout::into_results).unwrap_or_default());

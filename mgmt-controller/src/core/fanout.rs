@@ -19,7 +19,6 @@ pub(super) enum Answer {
     Unasked,
     /// Others are still waited for.
     MoreToCome,
-    /// The last one.
     Last,
 }
 

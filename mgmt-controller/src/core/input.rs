@@ -26,13 +26,11 @@ pub enum Input {
     Request {
         /// Who sent it, in words, for the log.
         client: String,
-        /// The request.
         request: ClientRequest,
     },
     /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier
     /// peering with it.
     PeerAdded {
-        /// The peer.
         peer: EndpointId,
         /// Its address; if we connected to it, the one that [`super::Action::Connect`] named.
         address: Address,
@@ -42,25 +40,17 @@ pub enum Input {
         dialled: bool,
     },
     /// A native peering has ended, whoever ended it.
-    PeerLost {
-        /// The peer.
-        peer: EndpointId,
-        /// Why, in words.
-        reason: String,
-    },
+    PeerLost { peer: EndpointId, reason: String },
     /// An event of the agents' API. What cannot be read as one never gets here.
     Agent {
         /// The peer whose connection it came in on.
         peer: EndpointId,
-        /// The topic.
         topic: ZeekString,
-        /// The event.
         message: AgentMessage,
     },
     /// The end of a write that [`super::Action::Persist`] asked for. Writes end in the order in which they were asked
     /// for, each exactly once.
     Persisted {
-        /// Which write.
         write: WriteId,
         /// Whether everything in it is durable, or nothing; and then why.
         outcome: Result<(), String>,
@@ -74,7 +64,6 @@ pub enum Input {
 pub struct Listener {
     /// The address, as configured.
     pub address: String,
-    /// The port.
     pub port: Port,
 }
 

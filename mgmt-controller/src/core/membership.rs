@@ -122,7 +122,6 @@ impl Membership {
         lost
     }
 
-    /// A connection has ended.
     pub(super) fn ended(&mut self, now: Now, peer: EndpointId) -> Option<LostName> {
         let gone = self.peers.remove(&peer)?;
         self.release(now, gone.name)

@@ -38,22 +38,18 @@ impl Key {
 pub(super) enum Pending {
     /// A write, and this one: an earlier one may have been for another request with the same id.
     Write(WriteId),
-    /// The [`Deployment`].
     Deployment,
     /// Agents.
     Agents(Fanout),
     /// The agent of this instance, which is to say that it is ready.
     Welcome(ZeekString),
-    /// Its time-out.
     Timeout,
 }
 
 /// How the log shows an answer. Zeek has a way for each request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Logged {
-    /// By the request's id.
     Id,
-    /// By the result.
     Result,
     /// By id and results of a request that is called pending.
     Pending,

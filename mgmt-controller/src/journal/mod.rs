@@ -20,7 +20,6 @@ pub struct Header {
     pub journal: u32,
     /// Which program wrote the journal.
     pub program: String,
-    /// The settings.
     pub settings: Settings,
     /// The configurations that the store held.
     pub restored: Configurations,

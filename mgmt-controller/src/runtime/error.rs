@@ -26,7 +26,6 @@ pub enum RunError {
     /// TLS of agents and native clients is not configured as it should be.
     #[error("cannot serve agents over Broker with the Broker::ssl_ settings")]
     BrokerTls(#[source] EndpointError),
-    /// Clients cannot be served.
     #[error(
         "cannot serve WebSocket clients; end the process that has the port, or choose another by --websocket-listen"
     )]

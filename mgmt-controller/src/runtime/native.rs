@@ -174,7 +174,6 @@ impl Native {
         Ok(())
     }
 
-    /// See [`crate::core::Action::Connect`].
     pub(super) async fn connect(&mut self, host: Address, port: Port, instance: Option<&ZeekString>) {
         let address = target(host, port);
         if let Some(instance) = instance {
@@ -184,7 +183,6 @@ impl Native {
         self.handle.peer(address, self.retry).await;
     }
 
-    /// See [`crate::core::Action::Disconnect`].
     pub(super) async fn disconnect(&mut self, host: Address, port: Port) {
         let address = target(host, port);
         tracing::info!("not connecting to {} any more", self.place(&address));
@@ -193,7 +191,6 @@ impl Native {
         self.handle.unpeer(address).await;
     }
 
-    /// See [`crate::core::Action::Close`].
     pub(super) async fn close(&self, peer: EndpointId) {
         self.handle.disconnect(peer).await;
     }

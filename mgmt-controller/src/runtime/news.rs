@@ -31,7 +31,6 @@ enum Half {
     Reason { level: Level, msg: String },
 }
 
-/// A line for operators.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) level: Level,

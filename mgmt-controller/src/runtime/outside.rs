@@ -25,7 +25,6 @@ use crate::{
     wire::{FromClient, FromPeer, Heard},
 };
 
-/// Something that happened.
 pub(super) enum Event {
     Written(Written),
     NewsDue,

@@ -64,7 +64,6 @@ impl Runtime {
         inputs
     }
 
-    /// Sends to native peers.
     pub(super) async fn send(&mut self, event: &ToNative, credit: &Credit) {
         if let Err(error) = self.native.publish(event, credit).await {
             self.counters.encode_failures += 1;
@@ -76,7 +75,6 @@ impl Runtime {
         }
     }
 
-    /// Publishes to WebSocket clients.
     pub(super) async fn show(&self, among: Among<u64>, message: DataMessage, credit: &Credit) {
         if let Some(publisher) = &self.publisher {
             publisher.with_credit(credit).publish_among(among, message).await;

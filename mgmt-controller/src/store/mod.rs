@@ -62,57 +62,28 @@ const SCHEMA: &str = "create table if not exists meta(key text primary key, valu
 pub enum StoreError {
     /// The directory is not there and cannot be created.
     #[error("cannot create the store's directory {path}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Directory { path: PathBuf, source: io::Error },
     /// Another controller of ours has the store.
     #[error("the store {path} is in use by {holder}; stop that one, or choose another --name or --state-dir")]
-    InUse {
-        /// The store.
-        path: PathBuf,
-        /// Who has it.
-        holder: String,
-    },
+    InUse { path: PathBuf, holder: String },
     /// The lock cannot be had for another reason.
     #[error("cannot lock {path}")]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Lock { path: PathBuf, source: io::Error },
     /// The file is not a database, or a damaged one.
     #[error(
         "the store {path} is damaged or is no SQLite database ({detail}); it was left as it is: restore it from a \
          backup, or move it away to start without configurations"
     )]
-    Damaged {
-        /// The store.
-        path: PathBuf,
-        /// What SQLite says.
-        detail: String,
-    },
+    Damaged { path: PathBuf, detail: String },
     /// A database, but not a Broker store.
     #[error(
         "{path} is not a Broker store ({detail}); it was left as it is: move it away to start without configurations"
     )]
-    Foreign {
-        /// The store.
-        path: PathBuf,
-        /// What is missing.
-        detail: String,
-    },
-    /// SQLite refused an operation.
+    Foreign { path: PathBuf, detail: String },
     #[error("cannot {operation} the store {path}")]
     Sqlite {
-        /// What was attempted.
         operation: &'static str,
-        /// The store.
         path: PathBuf,
-        /// Why not.
         source: rusqlite::Error,
     },
 }
@@ -151,7 +122,6 @@ impl From<rusqlite::Error> for WriteError {
 /// What the store held when it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
-    /// The configurations.
     pub configurations: Configurations,
     /// The slots whose content another controller wrote since our last write, or that we never wrote.
     pub adopted: Vec<Slot>,
@@ -168,9 +138,7 @@ pub struct Restored {
 pub struct UnreadableRow {
     /// The slot, if at least the key could be read.
     pub slot: Option<Slot>,
-    /// The key's bytes.
     pub key: Vec<u8>,
-    /// What is wrong.
     pub reason: String,
 }
 
@@ -216,7 +184,6 @@ impl Store {
         Ok((store, restored))
     }
 
-    /// Where the store is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -457,7 +424,6 @@ fn sqlite_error(path: &Path, operation: &'static str, source: rusqlite::Error) -
     }
 }
 
-/// Replaces the dismissed instances.
 fn write_dismissed(transaction: &Transaction<'_>, dismissed: &BTreeSet<Instance>) -> Result<(), WriteError> {
     transaction.execute_batch(
         "drop table if exists mgmt_dismissed; create table mgmt_dismissed(name blob primary key, instance blob)",

@@ -27,7 +27,6 @@ pub struct StoreThread {
 /// The end of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Which one.
     pub write: WriteId,
     /// Whether all of it is durable, or nothing; and then why.
     pub outcome: Result<(), String>,
@@ -36,9 +35,7 @@ pub struct Written {
 /// How writes ended so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreCounters {
-    /// Durable.
     pub written: u64,
-    /// Without effect.
     pub failed: u64,
 }
 

@@ -31,9 +31,7 @@ pub struct Publication {
 pub struct ToNative {
     /// Which of them.
     pub to: NativePeers,
-    /// The topic.
     pub topic: ZeekString,
-    /// The event.
     event: Event,
 }
 

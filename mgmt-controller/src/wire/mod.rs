@@ -79,7 +79,6 @@ impl Default for Assumed {
     }
 }
 
-/// A native peer.
 #[derive(Clone, Debug)]
 struct Party {
     /// For the log.
@@ -94,7 +93,6 @@ struct Party {
 #[derive(Debug, Default)]
 struct Links(Mutex<BTreeMap<u64, Link>>);
 
-/// One connection's translator.
 #[derive(Clone, Debug)]
 struct Link(Arc<Mutex<Translator>>);
 
@@ -139,7 +137,6 @@ impl Wire {
         self.peers.insert(peer, party);
     }
 
-    /// It has ended.
     pub fn peer_lost(&mut self, peer: EndpointId) {
         self.peers.remove(&peer);
     }

@@ -18,7 +18,6 @@ use proptest::prelude::*;
 enum Event {
     /// It connects; if it is there, the end of its last connection was not told.
     Arrive(u8),
-    /// Its connection ends.
     Leave(u8),
     /// It says hello under this name, rightly or in one of the ways that are refused.
     Hello(u8, u8, Fault),
@@ -54,7 +53,6 @@ fn name(number: u8) -> ZeekString {
     format!("host{number}").into()
 }
 
-/// What is expected.
 #[derive(Clone, Debug, Default)]
 struct Peer {
     holds: Option<u8>,

@@ -236,7 +236,6 @@ fn no_request_time_out_is_too_short_or_too_long() {
 #[derive(Clone, Debug)]
 enum Event {
     Request(ClientRequest),
-    /// The oldest write ends.
     Persisted(bool),
     /// Seconds.
     Wait(u8),

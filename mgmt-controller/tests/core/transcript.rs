@@ -95,7 +95,6 @@ pub(crate) fn files() -> Vec<String> {
     names
 }
 
-/// Where the transcripts are.
 pub(crate) fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/core/transcripts")
 }

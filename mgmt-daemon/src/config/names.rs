@@ -1,10 +1,5 @@
 //! The settings that every daemon of the framework reads, by Zeek's names.
 
-#![expect(
-    missing_docs,
-    reason = "the names explain themselves, in Zeek's documentation"
-)]
-
 pub const DEFAULT_ADDRESS: &str = "Management::default_address";
 pub const STATE_DIR: &str = "Management::state_dir";
 pub const SPOOL_DIR: &str = "Management::spool_dir";

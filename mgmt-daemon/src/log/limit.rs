@@ -42,9 +42,7 @@ struct Window {
 /// Lines that were not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// How many.
     pub lines: u64,
-    /// By whom.
     pub sender: String,
     /// What the first line of this kind said.
     pub kind: String,

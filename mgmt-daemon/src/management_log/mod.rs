@@ -45,7 +45,6 @@ pub struct ManagementLog {
 /// What became of the lines so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LogCounters {
-    /// Written.
     pub written: u64,
     /// Dropped because the queue was full.
     pub dropped: u64,
@@ -169,7 +168,6 @@ impl Counters {
     }
 }
 
-/// What the thread owns.
 struct Writer {
     file: LogFile,
     role: &'static str,

@@ -59,7 +59,6 @@ pub(super) fn write_shadow(log: &Path) -> io::Result<()> {
 /// A log that was rotated.
 #[derive(Debug)]
 pub(super) struct Rotated {
-    /// Where it is now.
     pub(super) path: PathBuf,
     /// Why it is beside the log instead of in the queue, where it belongs.
     pub(super) misplaced: Option<io::Error>,

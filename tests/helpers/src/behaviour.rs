@@ -9,7 +9,6 @@ pub const SUPERVISOR_VARIABLE: &str = "STAND_IN_SUPERVISOR";
 /// the Supervisor's environment, or from `env` in the node's configuration.
 pub const NODE_VARIABLE: &str = "STAND_IN_NODE";
 
-/// How a Supervisor behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(
@@ -53,7 +52,6 @@ impl SupervisorBehaviour {
     }
 }
 
-/// How a node behaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(
@@ -90,7 +88,6 @@ pub struct NodeBehaviour {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exit {
-    /// Its exit status.
     #[serde(default)]
     pub status: u8,
     /// Whether it is killed by SIGABRT instead, as by an internal error of Zeek.

@@ -33,7 +33,6 @@ pub(crate) struct CommandLine {
     pub(crate) words: Vec<String>,
     /// The scripts, those that scripts load included.
     pub(crate) scripts: Vec<String>,
-    /// Whether it has [`SIMULATION_OPTION`].
     pub(crate) simulation: bool,
     /// Whether a script passes on what the Supervisor says about ends of nodes, as that of an agent does which starts it.
     pub(crate) tells_ends: bool,

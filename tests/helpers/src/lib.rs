@@ -49,7 +49,6 @@ pub use release::Release;
 /// How a stand-in starts further stand-ins: itself, with these arguments before all others.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
-    /// The arguments.
     pub arguments: Vec<OsString>,
 }
 

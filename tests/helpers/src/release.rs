@@ -20,7 +20,6 @@ pub struct Release {
 enum Metadata {
     /// Nothing.
     Absent,
-    /// The time.
     Time,
     /// An empty list.
     Empty,

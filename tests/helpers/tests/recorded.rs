@@ -31,7 +31,6 @@ use tokio::time::timeout;
 /// How long a busy machine may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What one side said.
 struct Said {
     by_supervisor: bool,
     topic: String,

@@ -56,15 +56,12 @@ pub enum CommandError {
     Field {
         /// Where, in bytes from the start of the payload.
         offset: usize,
-        /// What is wrong.
         kind: ErrorKind,
     },
-    /// A value is malformed.
     #[error("malformed value in command: {kind} at byte {offset}")]
     Value {
         /// Where, in bytes from the start of the payload.
         offset: usize,
-        /// What is wrong.
         kind: DecodeErrorKind,
     },
     /// There is no such command.
@@ -72,10 +69,7 @@ pub enum CommandError {
     UnknownCommand(u8),
     /// Something follows the last field.
     #[error("command has {count} surplus bytes")]
-    TrailingBytes {
-        /// How many.
-        count: usize,
-    },
+    TrailingBytes { count: usize },
 }
 
 /// The payload of a command message as Broker prints it, without the namespace.

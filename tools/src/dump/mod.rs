@@ -23,7 +23,6 @@ pub struct Options {
     pub ports: BTreeSet<u16>,
     /// Times since the Unix epoch rather than since the first packet.
     pub epoch: bool,
-    /// How values are shown.
     pub values: ValueStyle,
 }
 
@@ -32,9 +31,7 @@ pub struct Options {
 pub struct Summary {
     /// Broker's native protocol.
     pub broker: usize,
-    /// WebSocket.
     pub websocket: usize,
-    /// TLS.
     pub tls: usize,
     /// Something else; not shown.
     pub other: usize,

@@ -11,9 +11,7 @@ use crate::tcp::Speaker;
 pub struct Record {
     /// Where and when; `None` if the input tells only bytes.
     pub place: Option<Place>,
-    /// Which protocol is spoken.
     pub phase: Phase,
-    /// What happens.
     pub message: Message,
 }
 
@@ -24,11 +22,8 @@ pub struct Place {
     pub time: Duration,
     /// The number of the connection in the capture, from 1.
     pub connection: usize,
-    /// Which side speaks.
     pub speaker: Speaker,
-    /// Its address.
     pub from: SocketAddr,
-    /// The other's address.
     pub to: SocketAddr,
 }
 
@@ -39,7 +34,6 @@ pub struct Place {
 pub enum Phase {
     /// TCP itself.
     Connection,
-    /// Broker's handshake.
     Handshake,
     /// Broker after the handshake.
     Operation,
@@ -49,13 +43,8 @@ pub enum Phase {
     Tls,
 }
 
-/// What happens.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "the fields are those of the messages, named as in broker-codec"
-)]
 #[non_exhaustive]
 pub enum Message {
     /// A connection whose protocol is known begins.
@@ -183,7 +172,6 @@ pub enum Message {
 /// What an envelope says besides its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Header {
-    /// The sender.
     pub sender: EndpointId,
     /// The receiver, if the message is not for everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,7 +179,6 @@ pub struct Header {
     /// The TTL, if it is not the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u16>,
-    /// The topic.
     pub topic: String,
 }
 

@@ -13,7 +13,6 @@ use serde::{
 };
 use serde_json::value::{RawValue, to_raw_value};
 
-/// How values are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ValueStyle {
     /// As the nearest JSON: numbers, strings, arrays; a table as an array of pairs.
@@ -47,7 +46,6 @@ impl Shown {
         values.iter().map(|value| Self::new(value, style)).collect()
     }
 
-    /// The text.
     pub fn json(&self) -> &str {
         self.0.get()
     }
@@ -112,50 +110,36 @@ impl Serialize for PlainEntry<'_> {
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Content {
-    /// An event.
     Event {
-        /// Its name.
         event: String,
-        /// Its arguments.
         args: Vec<Shown>,
         /// Its metadata, as pairs of a number and a value.
         #[serde(skip_serializing_if = "Option::is_none")]
         metadata: Option<Vec<(u64, Shown)>>,
     },
-    /// Several messages at once.
     Batch {
-        /// Each of them.
         batch: Vec<Self>,
     },
-    /// A log stream begins.
     LogCreate {
-        /// The stream.
         log_create: Shown,
         /// Writer, its settings and the fields.
         with: Vec<Shown>,
     },
     /// Log records in Zeek's own encoding.
     LogWrite {
-        /// The stream.
         log_write: Shown,
         /// Writer, path and records.
         with: Vec<Shown>,
     },
-    /// A global variable changes.
     IdentifierUpdate {
-        /// Its name.
         identifier: Shown,
-        /// Its new value.
         value: Shown,
     },
-    /// Something else.
     Value {
-        /// What.
         value: Shown,
     },
     /// Not a value at all.
     Undecodable {
-        /// Why.
         error: String,
         /// The bytes, cut to a length fit for a line.
         payload: Hex,

@@ -159,7 +159,6 @@ impl Controllers {
         said.into_iter().map(|published| (to, published)).collect()
     }
 
-    /// What controllers speak.
     fn dialects(&self) -> BTreeSet<Dialect> {
         let controllers = self.peers.values().filter(|link| link.is_controller);
         controllers.map(|link| link.controller.dialect()).collect()

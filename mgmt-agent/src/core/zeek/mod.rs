@@ -61,26 +61,21 @@ impl Default for Settings {
     }
 }
 
-/// What happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// The peering with the Supervisor is up.
     Connected,
-    /// It has ended.
     Disconnected {
-        /// Why, in words.
         reason: String,
     },
     /// Its process, which is ours, was started.
     ProcessStarted,
     /// Its process, which was ours, has ended or could not be started.
     ProcessEnded {
-        /// Why, in words.
         reason: String,
     },
     /// The Zeek that is installed now has this layout, if that is known.
     Installed(Option<SupervisorLayout>),
-    /// The agent wants something.
     Command(Command),
     /// An event from the Supervisor, on any topic. Those of other peers do not get here.
     Event(Event),
@@ -93,19 +88,13 @@ pub enum Input {
 pub enum Action {
     /// Write a line into the management log.
     Log {
-        /// How important it is.
         level: Level,
-        /// The line's message.
         message: String,
     },
-    /// Publish an event.
     Publish {
-        /// The topic.
         topic: ZeekString,
-        /// The event.
         event: Event,
     },
-    /// Tell the agent.
     Report(Report),
     /// End the Supervisor's process, which is ours, and start it again.
     EndProcess {

@@ -24,7 +24,6 @@ struct Life {
     asked: Now,
 }
 
-/// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// To ask it something.
@@ -38,7 +37,6 @@ impl Watch {
         Self { patience, life: None }
     }
 
-    /// The process was started.
     pub(super) const fn started(&mut self, now: Now) {
         self.life = Some(Life {
             heard: now,
@@ -46,7 +44,6 @@ impl Watch {
         });
     }
 
-    /// The process has ended.
     pub(super) const fn ended(&mut self) {
         self.life = None;
     }

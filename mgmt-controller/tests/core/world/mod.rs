@@ -99,7 +99,6 @@ fn number(name: &str, default: u64) -> u64 {
 struct Seen {
     answers: u64,
     timeouts: u64,
-    /// Crashes of the controller.
     crashes: u64,
     /// Results that say that an agent was lost.
     lost: u64,
@@ -125,7 +124,6 @@ struct Host {
     /// Whether the controller is to connect to it.
     listens: bool,
     agent: ModelAgent,
-    /// What it speaks.
     dialect: Dialect,
     /// How often the agent has been started.
     life: u8,
@@ -142,9 +140,7 @@ struct Write {
 }
 
 enum Happening {
-    /// A client asks something.
     Ask,
-    /// Something breaks.
     Break,
     Persisted(WriteId, bool),
     /// A host's agent connects, or the controller connects to it.

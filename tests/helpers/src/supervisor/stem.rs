@@ -47,7 +47,6 @@ pub(super) enum Order {
     Destroy(ZeekString),
 }
 
-/// What the stem tells.
 #[derive(Debug)]
 pub(super) enum Notice {
     /// A node has a process.

@@ -40,11 +40,9 @@ const P99_MAX: Duration = Duration::from_millis(20);
 /// Memory has to be back within this share of the start, or this many KiB.
 const GROWTH_MAX: (u64, u64) = (5, 10 * 1024);
 
-/// What one attack did.
 #[derive(Debug, Serialize)]
 pub(crate) struct Attacked {
     pub(crate) name: &'static str,
-    /// The bystander's times.
     pub(crate) bystander: Summary,
     /// Why the bystander lost its connection, if it did.
     pub(crate) closed: Option<String>,

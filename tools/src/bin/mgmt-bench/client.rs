@@ -35,10 +35,8 @@ pub(crate) enum ClientError {
     /// The connection was closed before the answer.
     #[error("{address} closed the connection: {reason}")]
     Closed { address: SocketAddr, reason: String },
-    /// No answer came.
     #[error("{address} did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Silent { address: SocketAddr },
-    /// Something else came.
     #[error("{address} answered with {text}")]
     Unexpected { address: SocketAddr, text: String },
     /// The answer is not a response of the controller's API.
@@ -75,7 +73,6 @@ pub(crate) struct Answer {
     pub(crate) bytes: usize,
 }
 
-/// A subscribed client.
 #[derive(Debug)]
 pub(crate) struct Client {
     address: SocketAddr,

@@ -34,7 +34,6 @@ pub(crate) enum ProcessError {
     /// Something listens there already: its start cannot be measured.
     #[error("{0} is in use already")]
     InUse(SocketAddr),
-    /// It ended by itself.
     #[error("{program} ended with {status} before it listened on {address}")]
     Ended {
         program: String,
@@ -174,7 +173,6 @@ async fn accepts(address: SocketAddr) -> io::Result<bool> {
     Ok(socket.local_addr()?.port() != address.port() && socket.connect(address).await.is_ok())
 }
 
-/// A controller that listens.
 #[derive(Debug)]
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
@@ -189,7 +187,6 @@ pub(crate) struct Controller {
 /// Memory of a process and all its descendants, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Memory {
-    /// How many processes.
     pub(crate) processes: usize,
     /// The sum of the resident sets: memory that processes share is counted for each.
     pub(crate) rss_kib: u64,
