@@ -217,7 +217,6 @@ fn configuration(seed: u64, port: u16) -> Configuration {
 
 #[derive(Debug)]
 struct Point {
-    /// The number of the moment.
     moment: u64,
     /// How long after it.
     after: Duration,

@@ -26,7 +26,6 @@ pub(super) struct Era {
     /// The modules of controller and agent.
     pub(super) controller: &'static str,
     pub(super) agent: &'static str,
-    /// The topic of the controller.
     pub(super) topic: &'static str,
     /// What we must be told of it.
     pub(super) api: Option<&'static str>,

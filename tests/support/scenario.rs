@@ -14,7 +14,6 @@ pub(crate) struct Scenario {
     pub(crate) commands: Vec<Command>,
     /// The commands and what happened between them, in order.
     pub(crate) steps: Vec<Step>,
-    /// The processes of the recording.
     processes: Vec<Process>,
     /// Path below the recording's folder to the text of a `management-*.log`.
     management_logs: BTreeMap<String, String>,

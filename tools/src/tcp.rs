@@ -31,7 +31,6 @@ impl Speaker {
     }
 }
 
-/// The addresses of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addresses {
     pub client: SocketAddr,

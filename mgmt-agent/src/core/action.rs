@@ -57,7 +57,6 @@ impl Outgoing {
         }
     }
 
-    /// The event as it travels.
     pub fn to_event(&self) -> Result<Event, DataError> {
         match self {
             Self::Agent(message) => Event::of(message),

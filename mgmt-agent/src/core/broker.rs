@@ -102,7 +102,6 @@ pub enum Input {
     },
     PeerAdded {
         peer: EndpointId,
-        /// Its address, for the log.
         address: String,
         /// Whether it is the Supervisor: whoever was found at the Supervisor's address. Nobody becomes it by connecting
         /// to us.
@@ -185,7 +184,6 @@ pub enum Action {
     /// Count a message that is not obeyed, and say so.
     Refuse {
         peer: EndpointId,
-        /// The topic it came on.
         topic: ZeekString,
         /// What is wrong with it.
         reason: String,

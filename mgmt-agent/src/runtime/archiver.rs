@@ -75,7 +75,6 @@ impl Archivers {
     }
 }
 
-/// A run of the archiver.
 struct Run {
     child: Child,
     output: File,

@@ -15,7 +15,6 @@ pub enum RunError {
         "cannot serve nodes and controllers over Broker; --listen needs an address, an interface or a host name of this machine"
     )]
     BrokerListener(#[source] EndpointError),
-    /// Nodes and controllers cannot be served.
     #[error(
         "cannot serve nodes and controllers over Broker: {}; end the other agent, or choose another --listen",
         with_causes(.0)

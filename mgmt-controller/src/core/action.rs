@@ -63,16 +63,13 @@ pub enum Audience {
 /// An event that the controller publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outgoing {
-    /// An answer to a client.
     Client(ClientResponse),
-    /// A request to an agent.
     Agent(AgentRequest),
     /// News of an agent, passed on.
     News(Box<AgentMessage>),
 }
 
 impl Outgoing {
-    /// The event as it travels.
     pub fn to_event(&self) -> Result<Event, DataError> {
         match self {
             Self::Client(response) => Event::of(response),

@@ -52,7 +52,6 @@ pub struct Configurations {
 }
 
 impl Configurations {
-    /// The configuration in a slot.
     pub const fn get(&self, slot: Slot) -> Option<&Configuration> {
         match slot {
             Slot::Staged => self.staged.as_ref(),

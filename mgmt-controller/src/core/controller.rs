@@ -158,7 +158,6 @@ impl Controller {
         Some((name, self.instances.wanted.contains_key(name)))
     }
 
-    /// The configuration that is deployed.
     pub const fn deployed_configuration(&self) -> Option<&Configuration> {
         self.configurations.deployed.as_ref()
     }

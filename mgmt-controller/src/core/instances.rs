@@ -93,7 +93,6 @@ impl Instances {
         self.wanted.keys().all(|name| self.ready.contains(name))
     }
 
-    /// The wanted instances that are ready.
     pub(super) fn wanted_ready(&self) -> impl Iterator<Item = &ZeekString> {
         self.wanted.keys().filter(|name| self.ready.contains(*name))
     }

@@ -298,7 +298,6 @@ impl Membership {
         self.peers.get(&peer)?.name.as_ref()
     }
 
-    /// The agent of an instance.
     pub(super) fn agent(&self, name: &ZeekString) -> Option<&Agent> {
         self.agents.get(name)
     }

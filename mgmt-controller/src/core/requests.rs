@@ -21,7 +21,6 @@ pub(super) enum Key {
     Client(RequestKind, ZeekString),
     /// A deployment of the controller's own.
     Internal(ZeekString),
-    /// A welcome to an agent.
     Welcome(ZeekString),
 }
 

@@ -286,7 +286,6 @@ fn event() -> impl Strategy<Value = Event> {
 struct Observed {
     controller: Controller,
     now: Now,
-    /// Requests that are owed an answer.
     owed: BTreeSet<(RequestKind, ZeekString)>,
     /// Writes under way, the oldest first.
     writes: VecDeque<(WriteId, Vec<(Slot, Configuration)>)>,

@@ -97,7 +97,6 @@ fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A path that came as bytes.
 fn path(bytes: &ZeekString) -> PathBuf {
     OsStr::from_bytes(bytes.as_bytes()).into()
 }

@@ -54,7 +54,6 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// The next packet, in `data`.
     pub(super) fn next(&mut self, data: &mut Vec<u8>) -> Option<Result<Packet, CaptureError>> {
         loop {
             let order = self.input.section().endianness;

@@ -28,7 +28,6 @@ const TCP: &[u8] =
     b"\x08\x66\x9c\x40\0\0\0\x07\0\0\0\x09\x80\x18\0\0\0\0\0\0\x01\x01\x08\x0a\0\0\0\x01\0\0\0\x02abc";
 const PAYLOAD: &[u8] = b"abc";
 
-/// A capture with one packet.
 fn capture(link: u32, packets: &[Vec<u8>]) -> Vec<u8> {
     let mut file = b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0".to_vec();
     file.extend_from_slice(&link.to_le_bytes());

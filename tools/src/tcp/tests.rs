@@ -8,7 +8,6 @@ fn server() -> SocketAddr {
     "10.0.0.2:2150".parse().unwrap()
 }
 
-/// A segment of the client.
 fn segment(sequence: u32, payload: &'static [u8]) -> Segment {
     Segment {
         time: Duration::ZERO,

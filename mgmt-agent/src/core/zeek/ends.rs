@@ -6,7 +6,6 @@ use broker_codec::{Data, data::ZeekString, zeek::Event};
 /// The event of `scripts/supervisor.zeek`.
 const EVENT: &str = "MgmtAgent::node_end";
 
-/// The end of a process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NodeEnd {
     pub(super) node: ZeekString,

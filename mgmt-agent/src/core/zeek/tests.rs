@@ -64,7 +64,6 @@ fn status_of_zeek_6(id: &str) -> Input {
     })
 }
 
-/// The reports among the actions.
 fn reports(actions: Vec<Action>) -> Vec<Report> {
     actions
         .into_iter()
@@ -75,7 +74,6 @@ fn reports(actions: Vec<Action>) -> Vec<Report> {
         .collect()
 }
 
-/// The messages among the actions.
 fn messages(actions: &[Action]) -> Vec<&str> {
     actions
         .iter()
