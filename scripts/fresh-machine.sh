@@ -7,7 +7,7 @@
 #   scripts/fresh-machine.sh    as root; needs 15 GB below $TMPDIR (default: /var/tmp) and half an hour
 #
 # How to reach the package registries is taken from this machine as it is configured: apt, pip, cargo, proxies, CA certificates.
-# The exit status is 0 if both commands end with 0. Whatever the end, no mount, process or file of the machine is left.
+# The exit status is 0 if both commands end with 0. In either case no mount, process or file of the machine is left.
 
 set -euo pipefail
 # shellcheck source=scripts/setup-lib.sh

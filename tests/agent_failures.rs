@@ -327,7 +327,7 @@ fn a_refused_node_is_reported_with_the_reason() {
 }
 
 #[test]
-fn a_flood_of_output_and_of_events_keeps_nobody_from_being_answered() {
+fn clients_are_answered_during_a_flood_of_output_and_of_events() {
     let mut world = World::start(|_| ());
     let behaviour = NodeBehaviour {
         floods_output: true,

@@ -343,7 +343,7 @@ fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
 
 /// As the tests of Zeek's own framework have it of Zeek's agent.
 #[test]
-fn it_listens_for_nodes_and_controllers_and_for_nobody_else() {
+fn it_listens_for_nodes_and_controllers_only() {
     let home = home();
     let agent = start(&home, &[]);
     let process = Path::new("/proc").join(agent.pid().to_string());
@@ -380,7 +380,7 @@ fn it_listens_for_nodes_and_controllers_and_for_nobody_else() {
 #[test]
 fn logs_are_archived_a_last_time_at_the_end() {
     let home = home();
-    // What is written there is read by whoever opens it.
+    // What is written there is read by the one that opens it.
     let pipe = home.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe can be made");
     let setting = format!(
@@ -388,7 +388,7 @@ fn logs_are_archived_a_last_time_at_the_end() {
         pipe.display()
     );
     let agent = start(&home, &[&setting, "Management::Agent::archive_dir=/logs"]);
-    // The archiver does not end until somebody reads its pipe.
+    // The archiver does not end until its pipe is read.
     let (tell, archived) = mpsc::channel();
     thread::spawn(move || tell.send(fs::read_to_string(pipe)));
     let log = agent.stop();

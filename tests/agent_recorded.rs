@@ -296,7 +296,7 @@ impl Session<'_> {
         ask_until(&mut self.controller, "get_instances_request", there);
     }
 
-    /// Asks until the answer is good. Nobody tells of agents that are gone.
+    /// Asks until the answer is good. The controller does not tell of agents that are gone.
     fn wait_for_instances_to_leave(&mut self, left: usize) {
         let mut client = Client::subscribed(self.controller.websocket());
         let there = |answer: &str| answer.matches("\"127.0.0.1\"").count();

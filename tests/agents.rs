@@ -176,7 +176,7 @@ fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
     agent.kill(&runtime);
 }
 
-/// Its nodes belong to no configuration, and nobody else would end them.
+/// Its nodes belong to no configuration, and only the agent would end them.
 #[test]
 fn an_agent_that_was_away_when_its_instance_was_dropped_is_told_by_the_next_controller() {
     let runtime = runtime();

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
 #[test]
-fn garbage_is_answered_and_disturbs_nobody() {
+fn garbage_is_answered_and_disturbs_no_client() {
     let mut controller = Controller::start(&["--name", "controller"]);
     let address = controller.websocket();
     let good = GoodClient::start(address);

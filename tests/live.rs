@@ -35,7 +35,7 @@ pub(crate) fn with_zeek(test: impl FnOnce(&Path)) {
     }
 }
 
-/// Says what was not tested past the test's captured output: whoever reads the outcome must see it. A failure if the environment says that
+/// Says what was not tested past the test's captured output: a reader of the outcome must see it. A failure if the environment says that
 /// a Zeek is required, by `zeek` among the words of `MGMT_REQUIRE`.
 pub(crate) fn pending(why: &str) {
     let required = env::var("MGMT_REQUIRE").unwrap_or_default();

@@ -69,7 +69,7 @@ impl Drop for Zeek {
     }
 }
 
-/// Ports that nobody listened on a moment ago: Zeek cannot be told to take any.
+/// Ports that were free a moment ago: Zeek cannot be told to take any.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
@@ -307,7 +307,7 @@ role = worker
     });
     assert_eq!(
         nodes["results"][AGENT]["manager"]["pid"], before["manager"]["pid"],
-        "nobody restarted this one"
+        "this one was not restarted"
     );
 
     client(address, &["deploy-config", "-"], Some(""));

@@ -1,5 +1,5 @@
 //! Agents that never answer, answer wrongly, twice or too late, vanish in the middle, or claim the name of another: real controller,
-//! real connections. Each request has exactly one answer, with the right words, and nobody is answered with another agent's data.
+//! real connections. Each request has exactly one answer, with the right words, and no client gets another agent's data.
 
 use std::collections::BTreeMap;
 
@@ -331,7 +331,7 @@ fn an_answer_in_the_name_of_another_is_said_to_be_one() {
             results
                 .iter()
                 .all(|result| result.instance != Some("liar".into()) || result.data.is_none()),
-            "nobody sees its data: {results:?}"
+            "no client sees its data: {results:?}"
         );
     }
     scene.end();
@@ -380,7 +380,7 @@ fn an_answer_without_its_data_or_with_other_data_is_said_to_be_one() {
 }
 
 #[test]
-fn answers_of_another_kind_or_to_a_question_that_nobody_asked_answer_nothing() {
+fn answers_of_another_kind_or_to_no_request_answer_nothing() {
     let confused = saying(|request, answer| {
         let reqid = answer.reqid().expect("an answer").clone();
         let result = ResultRecord {
@@ -394,7 +394,7 @@ fn answers_of_another_kind_or_to_a_question_that_nobody_asked_answer_nothing() {
             },
             AgentRequest::Restart { .. } => AgentMessage::GetNodes { reqid, result },
             AgentRequest::NodeDispatch { .. } => AgentMessage::NodeDispatch {
-                reqid: "nobody-asked".into(),
+                reqid: "not-asked".into(),
                 results: vec![result],
             },
             _ => answer,
@@ -458,7 +458,7 @@ fn an_answer_that_comes_after_the_time_out_comes_to_nothing() {
 
 #[test]
 fn an_agent_that_vanishes_in_the_middle_fails_its_part_at_once() {
-    // With an hour until the time-out, whatever is answered is answered because of the loss.
+    // With an hour until the time-out, an answer can only come because of the loss.
     let mut scene = Scene::new(vec![("brief", silent()), ("good", honest())], 3600);
     scene.session.stage(&configuration(&["brief", "good"]));
     for request in requests() {

@@ -157,7 +157,7 @@ fn every_request_over_the_native_port_is_answered_as_over_websocket() {
     assert!(!stderr.contains("ERROR"), "{stderr}");
 }
 
-/// Old clients take the first message on the topic for the answer to their request, whatever it is.
+/// Old clients take the first message on the topic for the answer to their request, of any kind.
 #[test]
 fn a_native_client_hears_nothing_but_answers() {
     let mut controller = Controller::start(&["--name", "controller"]);

@@ -256,7 +256,7 @@ async fn native(controller: &Controller) -> NativeClient {
     }
 }
 
-/// A hello that names its own connection is heard, whatever name is in it.
+/// A hello that names its own connection is heard, with any name in it.
 fn with_id_of(peer: &NativeClient, mut event: Event) -> Event {
     if event.name == "Management::Agent::API::notify_agent_hello"
         && let Some(id @ Data::String(_)) = event.args.get_mut(1)

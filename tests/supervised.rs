@@ -127,7 +127,7 @@ pub(crate) fn lives(process: Pid) -> bool {
     !ends_within(process, 0)
 }
 
-/// Whether a process ends in this many seconds. One that nobody has waited for has ended as well.
+/// Whether a process ends in this many seconds. A zombie has ended as well.
 pub(crate) fn ends_within(process: Pid, seconds: i64) -> bool {
     let Ok(descriptor) = pidfd_open(process, PidfdFlags::empty()) else {
         return true;

@@ -1,5 +1,5 @@
 //! What becomes of a Supervisor that the agent has started and that does not answer, and of the nodes of one that is killed: it is
-//! ended, whatever that takes, nothing of it is left beside its successor, and clients hear of it. Real processes.
+//! ended by all means, nothing of it is left beside its successor, and clients hear of it. Real processes.
 
 use std::{fs, time::Duration};
 
@@ -77,7 +77,7 @@ fn one_that_was_stopped_is_ended_and_its_successor_gets_the_nodes() {
         "lost the Supervisor: it has not answered for 8 s; it is ended and started again"
     );
     controlling.hear_states(&["one", "two"], State::Unknown);
-    // Nobody waits for something that cannot come.
+    // The client does not wait for something that cannot come.
     let refused = controlling.nodes().expect_err("it is being ended");
     assert!(refused.starts_with("lost the Supervisor: it"), "{refused}");
     assert_succeeded(&host, &mut controlling, &before);
@@ -124,7 +124,7 @@ fn one_that_is_silent_but_answers_when_asked_is_left_alone() {
     let agent = host.start(&[&option, &value, "--journal", "journal"]);
     let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
     let (supervisor, nodes) = deploy(&host, &mut controlling);
-    // Nobody but the agent asks it anything.
+    // Only the agent asks it anything.
     controlling.hear_nothing_for(PATIENCE + PATIENCE / 4);
     assert_eq!(host.supervisor(), supervisor);
     assert!(nodes.into_iter().all(lives));

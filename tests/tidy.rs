@@ -219,7 +219,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 
 const LINES_MAX: usize = 700;
 
-/// Fragments of paths that only make sense on the machine of whoever wrote them; the checkout's own is one more.
+/// Fragments of paths that only make sense on the machine of their author; the checkout's own is one more.
 const MACHINE_PATHS: &[&str] = &["/home/", "/root/", "/Users/"];
 
 fn tracked_files() -> Vec<PathBuf> {

@@ -75,7 +75,7 @@ fn zeek_client_verifies_the_controllers_certificate() {
 
     let mut good = controller(&for_controller(&ca, &Validity::Now), "");
     assert_served(&get_instances(&mut good, &ca, &client));
-    // Nobody asked for the client's own certificate.
+    // The server did not ask for the client's own certificate.
     let stranger = other.sign("operator", &[], &Validity::Now);
     assert_served(&get_instances(&mut good, &ca, &stranger));
     assert_refused(

@@ -14,7 +14,7 @@
 @load @SHIM@
 redef Management::Supervisor::topic_prefix = "@SHIM_TOPIC@";
 
-# Whoever can connect can run anything: on this host only.
+# A process that can connect can run anything: on this host only.
 redef SupervisorControl::enable_listen = T;
 redef SupervisorControl::topic_prefix = "@CONTROL_TOPIC@";
 redef Broker::default_listen_address = "@ADDRESS@";

@@ -47,7 +47,7 @@ pub enum AgentRequest {
     /// You are not part of the cluster any more: end your nodes.
     #[serde(rename = "Management::Agent::API::agent_standby_request")]
     AgentStandby {
-        /// Empty: nobody waits for the answer.
+        /// Empty: the controller does not wait for the answer.
         reqid: ZeekString,
     },
     /// Restart cluster nodes.
@@ -87,7 +87,7 @@ impl AgentRequest {
     }
 }
 
-/// What an agent tells the controller: answers, and news nobody asked for.
+/// What an agent tells the controller: answers, and news without a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentMessage {
     /// One result per node of the instance.

@@ -9,7 +9,7 @@ pub const CONTROLLER: &str = "zeek/management/controller";
 /// Between the controller and its agents (`Management::Agent::topic_prefix`); see [`agent`].
 pub const AGENT_PREFIX: &str = "zeek/management/agent";
 
-/// From our controller to whoever wants to know what happens at its agents: their `notify_change`, `notify_error` and
+/// From our controller to clients that want to know what happens at its agents: their `notify_change`, `notify_error` and
 /// `notify_log`, in the form of Zeek 7.0 and later. Not below [`CONTROLLER`], where zeek-client would hear it.
 pub const NEWS: &str = "zeek/management/news";
 
@@ -28,7 +28,7 @@ pub const SUPERVISOR_SHIM: &str = "zeek/management/supervisor";
 /// Between an agent and its Supervisor (`SupervisorControl::topic_prefix`).
 pub const SUPERVISOR: &str = "zeek/supervisor";
 
-/// Whoever subscribes to it is a controller or agent of this project, and waits for as long as those do. Zeek's scripts do not.
+/// A peer that subscribes to it is a controller or agent of this project, and waits for as long as those do. Zeek's scripts do not.
 pub const LINK: &str = "zeek/management/link";
 
 /// The topic of one agent: the prefix, a slash, its name.

@@ -1,6 +1,6 @@
 //! The files and directories that a daemon makes, none of which is for everyone: configurations hold secrets, such as `env` of nodes.
 //!
-//! Modes are at most these, whatever the umask; a tighter umask stays tighter. The processes that an agent starts keep the umask that
+//! Modes are at most these, under any umask; a tighter umask stays tighter. The processes that an agent starts keep the umask that
 //! it was given: who may read the logs of nodes is as before.
 
 use std::{
@@ -16,7 +16,7 @@ pub const DIRECTORY_MODE: u32 = 0o750;
 /// Of a file: its group may read.
 pub const FILE_MODE: u32 = 0o640;
 
-/// What nobody but the owner, and a group that may read, should have.
+/// What only the owner, and a group that may read, should have.
 const LOOSE: u32 = 0o027;
 
 /// Makes a directory and those above it, unless they are there.

@@ -13,7 +13,7 @@
 //! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`process`] | the process's name and limits |
-//! | [`program`] | what the program says to whoever started it, and its exit codes |
+//! | [`program`] | what the program says to its user, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
 //! | [`runtime`] | signals, the working directory, random numbers |
 

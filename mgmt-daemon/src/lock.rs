@@ -20,7 +20,7 @@ pub struct Lock {
 /// A lock cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody has it.
+    /// Another process has it.
     #[error("in use by {holder}")]
     InUse { holder: String },
     /// The lock file cannot be used.
@@ -51,7 +51,7 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        // The note only serves the message of whoever comes second; a full disk must not keep us from starting.
+        // The note only serves the message of a second daemon; a full disk must not keep us from starting.
         let noted = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));

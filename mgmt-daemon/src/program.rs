@@ -1,4 +1,4 @@
-//! A daemon's program: what it says to whoever started it, and its exit codes.
+//! A daemon's program: what it says to its user, and its exit codes.
 //!
 //! 0 after a graceful end, 1 if it cannot start or go on, 2 for a wrong command line.
 
@@ -61,7 +61,7 @@ impl Program {
                 }
                 ExitCode::SUCCESS
             }
-            // Whoever reads the output has seen enough.
+            // The reader of the output has seen enough.
             Err(JournalError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
                 self.complain(&format!("error: {}: {}", path.display(), with_causes(&error)));
@@ -144,7 +144,7 @@ impl Program {
         }
     }
 
-    /// Writes to standard error; there is nobody to tell if that fails.
+    /// Writes to standard error; there is no other place to tell if that fails.
     pub fn complain(self, text: &str) {
         let text = log::for_terminals(text, LogFormat::Text);
         let _ = writeln!(io::stderr(), "{}: {text}", self.0);

@@ -77,8 +77,7 @@ pub fn block_on<E: From<HostError>>(daemon: impl Future<Output = Result<(), E>>)
     outcome
 }
 
-/// Creates and enters the working directory. Zeek's processes work in their own; so do core dumps, and whatever else looks for
-/// files there.
+/// Creates and enters the working directory. Zeek's processes work in their own; so do core dumps.
 pub fn enter(path: &Path) -> Result<(), HostError> {
     files::create_dir_all(path)
         .and_then(|()| std::env::set_current_dir(path))

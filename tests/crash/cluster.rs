@@ -49,7 +49,7 @@ pub(crate) struct Running {
 
 impl Shared {
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().expect("nobody panics with it")
+        self.told.lock().expect("no thread panics with it")
     }
 
     fn request(&self, name: &'static str, request: &AgentRequest) {
@@ -66,7 +66,7 @@ impl Shared {
             _ => {}
         }
         if let Some(moments) = &told.moments {
-            // Whoever listens may have heard enough.
+            // The listener may have heard enough.
             let _ = moments.send(format!("{name} hears {}", request.event_name()));
         }
         drop(told);
@@ -128,7 +128,7 @@ expected: {wanted:#?}",
                 told.running
             );
             let outcome = self.shared.changed.wait_timeout(told, patience);
-            told = outcome.expect("nobody panics with it").0;
+            told = outcome.expect("no thread panics with it").0;
         }
     }
 }

@@ -223,7 +223,7 @@ struct Point {
 }
 
 impl Point {
-    /// Of a deployment that has so many moments at most: staging and deployment, of whatever they consist, are as likely as each other.
+    /// Of a deployment that has so many moments at most: staging and deployment are as likely as each other.
     fn roll(dice: &mut Dice, moments: u64) -> Self {
         let moment = match dice.below(5) {
             0 | 1 => dice.below(2),
@@ -268,7 +268,7 @@ enum Heard {
 /// Stages and deploys as far as the controller lives.
 fn deploy_until_the_end(session: &mut Session, config: &Configuration, moments: &Sender<String>) -> Heard {
     let mut ask = |what: &str, request: &ClientRequest| -> Option<ClientResponse> {
-        // Nobody listens after the kill.
+        // The listener is gone after the kill.
         let _ = moments.send(format!("{what} is asked for"));
         session.try_send(request)?;
         let response = session.try_answer(request)?;

@@ -55,7 +55,7 @@ function doubled(n: count): count
 	return 2 * n;
 	}
 
-# Line by line, for whoever reads along.
+# Line by line, for the test that reads along.
 function say(line: string)
 	{
 	print line;

@@ -1,4 +1,4 @@
-//! Our endpoint as a peer of an installed Zeek: in each TLS mode, over IPv4 and IPv6, whoever connects. Where there is no Zeek it
+//! Our endpoint as a peer of an installed Zeek: in each TLS mode, over IPv4 and IPv6, in both directions of connecting. Where there is no Zeek it
 //! cannot run, and says so.
 
 mod zeek;

@@ -15,7 +15,7 @@ const SCRIPT: &str = include_str!("echo.zeek");
 pub(super) struct Zeek {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// What it said and nobody waited for yet.
+    /// What it said and the test has not waited for yet.
     said: Vec<String>,
     pub(super) port4: u16,
     pub(super) port6: u16,

@@ -430,7 +430,7 @@ impl Drop for Instance<'_> {
     }
 }
 
-/// Kills whatever works in or below a directory of a test.
+/// Kills every process that works in or below a directory of a test.
 pub(crate) fn kill_processes_in(directory: &Path) {
     // The stem of a real Zeek starts nodes again until it is gone as well.
     for _ in 0..100 {
@@ -462,7 +462,7 @@ fn processes_in(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where nobody listens now.
+/// Where no process listens now.
 pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     listener.local_addr().expect("it is bound")

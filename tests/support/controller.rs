@@ -118,7 +118,7 @@ impl Controller {
         }
     }
 
-    /// Starts it in a directory and ends it, as a crash would, so long after that, whatever it is doing then.
+    /// Starts it in a directory and ends it, as a crash would, so long after that.
     pub(crate) fn crash_at_start<A: AsRef<str>>(home: &Arc<TempDir>, arguments: &[A], after: Duration) {
         let mut command = Command::new(binary());
         prepare(home, &mut command, arguments);

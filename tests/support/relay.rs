@@ -39,7 +39,7 @@ impl Relay {
         self.address
     }
 
-    /// Connects who comes from now on to this address. Connections that there are, to whatever address, are reset.
+    /// Connects further clients to this address. All connections that there are are reset.
     pub(crate) fn point_to(&self, target: SocketAddr) {
         self.target.send_replace(Some(target));
     }

@@ -126,7 +126,7 @@ impl Client {
         }
     }
 
-    /// The next text message, or none when the connection has ended, in whatever way.
+    /// The next text message, or none when the connection has ended.
     pub(crate) fn try_text_by(&mut self, limit: &Limit) -> Option<String> {
         loop {
             match self.message_by(limit) {

@@ -65,7 +65,7 @@ impl ZeekClient {
         }
     }
 
-    /// Starts it; whoever does has to wait for its end.
+    /// Starts it; the caller has to wait for its end.
     pub(crate) fn start(&self, address: SocketAddr, arguments: &[String], with_stdin: bool) -> Child {
         // A shell has what it starts in the background ignore SIGINT, tests and what these start included.
         Command::new("env")

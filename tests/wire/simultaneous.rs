@@ -67,7 +67,7 @@ impl World {
                     self.send(endpoint, conn, Item::End);
                 }
                 Action::Report(_) => {}
-                Action::SendEnvelope(..) => panic!("nobody subscribes here"),
+                Action::SendEnvelope(..) => panic!("no peer subscribes here"),
             }
         }
     }
@@ -163,7 +163,7 @@ fn one_connection_survives(world: &World) {
     }
 }
 
-/// Whatever is not established is gone on both sides.
+/// A connection that is not established is gone on both sides.
 #[track_caller]
 fn nothing_hangs(world: &World) {
     for endpoint in [0, 1] {

@@ -171,11 +171,14 @@ fn who_connects_to_whom_follows_from_the_controllers_address() {
         assert_eq!(config.settings.agent.connecting, config.controller.is_some());
         config.controller
     };
-    let nobody = "Management::Agent::controller=[$address=\"0.0.0.0\", $bound_port=0/unknown]";
-    assert_eq!(controller(&[nobody]), None);
+    let no_controller = "Management::Agent::controller=[$address=\"0.0.0.0\", $bound_port=0/unknown]";
+    assert_eq!(controller(&[no_controller]), None);
     assert_eq!(controller(&["--controller=off"]), None);
     let there = PeerAddress::new("c.example", 7);
-    assert_eq!(controller(&[nobody, "--controller=c.example:7"]), Some(there));
+    assert_eq!(
+        controller(&[no_controller, "--controller=c.example:7"]),
+        Some(there)
+    );
     let local = PeerAddress::new("127.0.0.1", 8);
     assert_eq!(
         controller(&["Management::Controller::default_port=8/tcp"]),
@@ -386,7 +389,7 @@ fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
 
 /// Others on the host obey it, its nodes included.
 #[test]
-fn the_supervisor_that_we_start_is_on_loopback_whatever_zeeks_variable_says() {
+fn the_supervisor_that_we_start_is_on_loopback_despite_zeeks_variable() {
     let prefix = tempfile::tempdir().unwrap();
     fs::create_dir(prefix.path().join("bin")).unwrap();
     fs::write(prefix.path().join("bin/zeek"), "").unwrap();

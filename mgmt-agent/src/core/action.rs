@@ -15,7 +15,7 @@ pub enum Action {
         level: Level,
         /// The id of the controller's request that it is about; `None`: what the input is about.
         reqid: Option<ZeekString>,
-        /// The line's message. Names in it come from controllers and nodes: whatever they hold, it is one line.
+        /// The line's message. One line: names of controllers and nodes in it are escaped.
         message: String,
     },
     Publish {

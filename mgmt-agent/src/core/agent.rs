@@ -101,7 +101,7 @@ impl Agent {
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.
     ///
-    /// Requests whose time is up at `now` time out first, whatever the input is. A `now` before that of an earlier call
+    /// Requests whose time is up at `now` time out first, before any input. A `now` before that of an earlier call
     /// counts as that one.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
@@ -161,7 +161,7 @@ impl Agent {
         self.schedule_archival();
     }
 
-    /// Tells controllers that the agent is there, each time that somebody connects: it may be a controller.
+    /// Tells controllers that the agent is there, each time that a peer connects: it may be a controller.
     ///
     /// DIFFERENCE(hello-without-supervisor): never while the Supervisor cannot be reached. Zeek's agent does once it
     /// has been connected to the Supervisor, even if it lost it.

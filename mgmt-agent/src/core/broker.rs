@@ -7,8 +7,8 @@
 //!                        NodeMessage on the topic of nodes
 //! ```
 //!
-//! Here alone events are told apart by their topic and sender, read, and written. Whoever has a Broker endpoint, or a
-//! recording of one, can drive an agent with it.
+//! Here alone events are told apart by their topic and sender, read, and written. A Broker endpoint drives an
+//! agent with it, or a recording of one.
 
 mod controllers;
 #[cfg(test)]
@@ -103,8 +103,7 @@ pub enum Input {
     PeerAdded {
         peer: EndpointId,
         address: String,
-        /// Whether it is the Supervisor: whoever was found at the Supervisor's address. Nobody becomes it by connecting
-        /// to us.
+        /// Whether it is the Supervisor: the peer that was found at the Supervisor's address, never one that connected to us.
         is_supervisor: bool,
         /// Whether it has subscribed to [`topics::LINK`]: if it is a controller, it is one of this project.
         is_ours: bool,
@@ -156,11 +155,11 @@ pub enum Action {
         level: Level,
         /// The id of the request or command that it is about: the controller's, if a request of one is behind it.
         reqid: Option<ZeekString>,
-        /// The line's message. Whatever names it holds, it is one line.
+        /// One line: names in it are escaped.
         message: String,
     },
     Publish {
-        /// To this peer, whatever it has subscribed to; else to every peer that has subscribed to the topic.
+        /// To this peer, also if it has not subscribed; else to every peer that has subscribed to the topic.
         to: Option<EndpointId>,
         topic: ZeekString,
         /// The event, without metadata.
@@ -188,7 +187,7 @@ pub enum Action {
         /// What is wrong with it.
         reason: String,
     },
-    /// An event could not be written, so nobody gets it. A fault of ours.
+    /// An event could not be written, so no peer gets it. A fault of ours.
     Unsendable {
         event: String,
         reason: String,
@@ -233,7 +232,7 @@ impl BrokerAgent {
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.
     ///
-    /// What is due at `now` happens first, whatever the input is. A `now` before that of an earlier call counts as that
+    /// What is due at `now` happens first, before any input. A `now` before that of an earlier call counts as that
     /// one.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
@@ -343,7 +342,7 @@ impl BrokerAgent {
 
     /// What a message means, or why it means nothing.
     ///
-    /// DIFFERENCE(peer-topics): Zeek's agent handles any event that it has a handler for, whoever sends it on whatever
+    /// DIFFERENCE(peer-topics): Zeek's agent handles any event that it has a handler for, from any peer and on any
     /// topic (Q-21): any peer could speak for the Supervisor.
     fn read(
         &mut self,

@@ -87,8 +87,8 @@ impl Agent {
     /// does nothing and succeeds.
     ///
     /// DIFFERENCE(running-configuration): for the configuration that runs already, the answer has the nodes that do not run, and for a
-    /// controller of this project the Supervisor is asked whether they do. Zeek's agent answers with a success, whatever has
-    /// become of the nodes or the Supervisor. Zeek's controller may ask twice at once: then the first answer tells. For Zeek's controller
+    /// controller of this project the Supervisor is asked whether they do. Zeek's agent answers with a success, also when
+    /// nodes or Supervisor are gone. Zeek's controller may ask twice at once: then the first answer tells. For Zeek's controller
     /// the Supervisor is not asked, but if it has answered nothing since it was last told something, that is the answer.
     pub(super) fn deploy(
         &mut self,
@@ -151,7 +151,7 @@ impl Agent {
 
     /// The instance is not wanted any more: its nodes end.
     ///
-    /// DIFFERENCE(one-answer): that is all. Zeek's agent publishes an answer to a deployment that nobody asked for, 4 to
+    /// DIFFERENCE(one-answer): that is all. Zeek's agent publishes an answer to a deployment that no controller asked for, 4 to
     /// 7 seconds later; and a second, failed one for each deployment without nodes.
     pub(super) fn stand_by(&mut self, turn: &mut Turn) {
         self.supersede(turn, "superseded by standing down");
@@ -440,8 +440,8 @@ fn create_error(name: &ZeekString, reason: &str) -> String {
 
 /// Whether two configurations run the same nodes.
 ///
-/// DIFFERENCE(same-id): a configuration that differs from the current one in more than hosts that were open is another one, whatever
-/// its id. Zeek's agent compares ids only, and answers that it runs what it does not.
+/// DIFFERENCE(same-id): a configuration that differs from the current one in more than hosts that were open is another one, even
+/// under the same id. Zeek's agent compares ids only, and answers that it runs what it does not.
 fn is_same(current: &Configuration, new: &Configuration) -> bool {
     let same_place = |(current, new): (&Instance, &Instance)| {
         let was_open = current.host == Address::UNSPECIFIED_V4;

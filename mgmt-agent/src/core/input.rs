@@ -17,7 +17,7 @@ pub enum Input {
         /// The time by the clock on the wall, since 1970 in UTC.
         clock: Duration,
     },
-    /// A peering with somebody other than the Supervisor is up: a controller, or a cluster node.
+    /// A peering with a controller or a cluster node is up.
     PeerAdded {
         /// With whom, in words, for the log.
         peer: String,

@@ -52,7 +52,7 @@ pub(super) struct OwnNode {
 }
 
 impl OwnNode {
-    /// A node that nobody was told to start.
+    /// A node that the Supervisor has not been told to start.
     pub(super) const fn new(node: Node, replaces: bool) -> Self {
         Self {
             node,

@@ -78,7 +78,7 @@ impl Agent {
         self.restart_ended(turn, reqid, id, node, outcome);
     }
 
-    /// Nobody knows whether the Supervisor will restart the node.
+    /// Whether the Supervisor will restart the node is not known.
     pub(super) fn not_restarted(
         &mut self,
         turn: &mut Turn,

@@ -113,7 +113,7 @@ impl Native {
         self.handle.unpeer(self.supervisor.clone()).await;
     }
 
-    /// Again and again, whatever the setting for the controller says.
+    /// Again and again: the setting for the controller does not count.
     async fn connect_supervisor(&self, config: &Config) {
         tracing::info!("connecting to the Supervisor at {}", self.supervisor);
         let for_ever = retry(config).unwrap_or(SUPERVISOR_RETRY);

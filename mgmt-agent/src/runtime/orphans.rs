@@ -3,9 +3,9 @@
 //! Nodes are no children of Zeek's Supervisor but of its stem, which looks every second whether the Supervisor is there,
 //! and then takes up to 26 seconds to end them (`Supervisor.cc`, `Stem::Shutdown`). A Supervisor that is started meanwhile
 //! would have two processes write into the directory of each node, and the new ones would find their ports taken. So
-//! before a Supervisor is started, and at the end, whatever an earlier one has left is ended.
+//! before a Supervisor is started, and at the end, all that an earlier one has left is ended.
 //!
-//! It is known by an environment variable, which every process inherits, whatever process is its parent by then. A process that
+//! It is known by an environment variable, which every process inherits, under any parent. A process that
 //! has more rights than we have, such as a Zeek with file capabilities, does not show its environment; but the stem and
 //! its nodes are forks, so their command line is the Supervisor's.
 
@@ -86,7 +86,7 @@ impl Mark {
         }
     }
 
-    /// Whether these are the Supervisor's arguments, after whatever it is called.
+    /// Whether these are the Supervisor's arguments, after the program's name.
     fn is_command_line(&self, line: &[u8]) -> bool {
         let Some(line) = line.strip_suffix(b"\0") else {
             return false;
@@ -117,7 +117,7 @@ impl Mark {
     }
 }
 
-/// Ends whatever has this mark, the Supervisor itself included: asks it to for so long, then kills it.
+/// Ends every process that has this mark, the Supervisor itself included: asks it to for so long, then kills it.
 pub(super) async fn clear_away(mark: Mark, patience: Duration) {
     let since = Instant::now();
     let mark = Arc::new(mark);

@@ -1,4 +1,4 @@
-//! What holds whatever controllers, nodes and the Supervisor do, in any order.
+//! What holds when controllers, nodes and the Supervisor do anything, in any order.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -190,7 +190,7 @@ impl Observer {
             Outgoing::Agent(message) => {
                 if let Some(reqid) = message.reqid() {
                     let key = (message.event_name().to_owned(), reqid.clone());
-                    assert!(self.open.remove(&key), "nobody waits for {message:?}");
+                    assert!(self.open.remove(&key), "no request waits for {message:?}");
                 }
             }
             Outgoing::Node(mgmt_api::NodeRequest::NodeDispatch { reqid, .. }) => {

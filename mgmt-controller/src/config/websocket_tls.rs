@@ -50,7 +50,7 @@ impl WebSocketTlsOptions {
         if !self.enable_peer_verification {
             return Ok(WebSocketTls::Required(TlsConfig::ServerCertificate(identity)));
         }
-        // DIFFERENCE(websocket-ca): Zeek then trusts whatever the system trusts, which is every public CA.
+        // DIFFERENCE(websocket-ca): Zeek then trusts what the system trusts, which is every public CA.
         if self.ca_file.is_empty() {
             return Err(
                 "$enable_peer_verification needs $ca_file, the CA of the clients' certificates".to_owned(),

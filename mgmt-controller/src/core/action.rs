@@ -17,7 +17,7 @@ pub enum Action {
     /// Write a line into the management log.
     Log {
         level: Level,
-        /// The line's message. Names in it come from clients and agents: whatever they hold, it is one line.
+        /// The line's message. One line: names of clients and agents in it are escaped.
         message: String,
     },
     /// Write a line for operators on standard error, but not into the management log, which has Zeek's lines.
@@ -43,7 +43,7 @@ pub enum Action {
     /// End the connection that [`Action::Connect`] asked for, if there is one, and do not connect there again. What was
     /// sent before is still delivered.
     Disconnect { host: Address, port: Port },
-    /// End the connection to a peer, whoever opened it, and do not connect there again if it was us.
+    /// End the connection to a peer, and do not connect there again if it was us.
     Close {
         /// The peer. Its end is told by [`super::Input::PeerLost`], as any other.
         peer: EndpointId,

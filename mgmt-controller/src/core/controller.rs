@@ -91,7 +91,7 @@ impl Controller {
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.
     ///
-    /// Requests whose time is up at `now` time out first, whatever the input is. A `now` before that of an earlier call
+    /// Requests whose time is up at `now` time out first, before any input. A `now` before that of an earlier call
     /// counts as that one.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
@@ -261,8 +261,8 @@ impl Controller {
         }
     }
 
-    /// Starts a write. With a deployed configuration go the instances that it has made superfluous: who is away must be
-    /// told when it returns, to whatever controller works with this store then.
+    /// Starts a write. With a deployed configuration go the instances that it has made superfluous: one that is away must
+    /// be told when it returns, also by the next controller on this store.
     ///
     /// DIFFERENCE(stored-first): clients hear of success only when it has been stored, and of a failure to store. Zeek
     /// answers at once and stores in the background.

@@ -23,7 +23,7 @@ pub(super) enum Answer {
 }
 
 impl Fanout {
-    /// Waits for nobody; the results are those of the controller itself, which come first.
+    /// Waits for no agent yet; the results are those of the controller itself, which come first.
     pub(super) const fn new(results: Vec<ResultRecord>) -> Self {
         Self {
             awaited: BTreeMap::new(),

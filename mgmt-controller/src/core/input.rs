@@ -39,7 +39,7 @@ pub enum Input {
         /// Whether we connected to it, rather than the reverse.
         dialled: bool,
     },
-    /// A native peering has ended, whoever ended it.
+    /// A native peering has ended, by either side.
     PeerLost { peer: EndpointId, reason: String },
     /// An event of the agents' API. What cannot be read as one never gets here.
     Agent {

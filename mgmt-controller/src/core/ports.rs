@@ -1,7 +1,7 @@
 //! Ports for the nodes that have none (`controller/main.zeek`, `config_assign_broker_ports`,
 //! `config_assign_metrics_ports`).
 //!
-//! Ports count by number here, whatever their protocol.
+//! Ports count by number here, for all protocols.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

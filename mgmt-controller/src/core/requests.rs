@@ -144,7 +144,7 @@ impl Controller {
     /// Logs and sends a request to an agent. The log shows it as sent also if there is no agent, as Zeek's does.
     ///
     /// DIFFERENCE(agent-topic): only the addressee gets it. In Zeek every agent does whose name the addressee's name
-    /// begins with, and whoever else subscribed to the topic.
+    /// begins with, and every other peer that subscribed to the topic.
     pub(super) fn send_to(
         &self,
         turn: &mut Turn,

@@ -70,7 +70,7 @@ impl Native {
         // The WebSocket port has the other half.
         endpoint.fit_descriptors(descriptors_for_connections() / 2);
         for prefix in wire.subscriptions() {
-            // Longer than a topic can be: nobody could publish there either.
+            // Longer than a topic can be: no peer could publish there either.
             endpoint.subscriptions.extend(Topic::new(&prefix));
         }
         let endpoint = Endpoint::start(endpoint)?;

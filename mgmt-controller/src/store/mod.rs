@@ -435,7 +435,7 @@ fn write_dismissed(transaction: &Transaction<'_>, dismissed: &BTreeSet<Instance>
     Ok(())
 }
 
-/// Keeps a row that is about to be replaced although nobody could read it.
+/// Keeps a row that could not be read and is about to be replaced.
 fn set_aside(transaction: &Transaction<'_>, row: &UnreadableRow) -> rusqlite::Result<()> {
     transaction
         .execute_batch("create table if not exists mgmt_unreadable(key blob, value blob, reason text)")?;
@@ -457,7 +457,7 @@ fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     data::from_data(&value).map_err(|error| error.to_string())
 }
 
-/// A column's bytes, whatever its type: SQLite does not hold writers to the schema.
+/// A column's bytes, of any type: SQLite does not hold writers to the schema.
 fn bytes_of(value: ValueRef<'_>) -> Vec<u8> {
     match value {
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),

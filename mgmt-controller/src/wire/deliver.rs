@@ -40,7 +40,7 @@ pub struct ToNative {
 pub enum NativePeers {
     /// These, of those that have subscribed to the topic.
     Subscribers(Among<EndpointId>),
-    /// This one, whatever it has subscribed to.
+    /// This one, also if it has not subscribed.
     One(EndpointId),
 }
 
@@ -58,7 +58,7 @@ pub struct Deliveries {
 }
 
 impl Publication {
-    /// What [`crate::core::Action::Publish`] asks for. An error says that the event cannot be written, so nobody gets it.
+    /// What [`crate::core::Action::Publish`] asks for. An error says that the event cannot be written, so no peer and no client gets it.
     pub fn new(topic: ZeekString, event: &Outgoing, to: Audience) -> Result<Self, DataError> {
         let of_client = matches!(event, Outgoing::Client(_));
         let event = event.to_event()?;

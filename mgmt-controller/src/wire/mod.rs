@@ -2,8 +2,8 @@
 //! messages. The runtime drives it with sockets, a replay with a recording.
 //!
 //! Each client has a [`Translator`], and each peer two, one as an agent and one as a client, because each may speak another dialect
-//! of the API. It is shared by whoever
-//! reads what comes from there, which may be another thread if it is much, and whoever writes what goes there.
+//! of the API. The task that writes shares it with the one that reads, which may be on another
+//! thread if a message is long.
 
 mod deliver;
 mod read;
@@ -97,7 +97,7 @@ struct Links(Mutex<BTreeMap<u64, Link>>);
 struct Link(Arc<Mutex<Translator>>);
 
 impl Wire {
-    /// For nobody yet.
+    /// Without peers and clients.
     pub fn new(settings: Settings, assumed: Assumed) -> Self {
         Self {
             common: Arc::new(Common { settings, assumed }),

@@ -18,7 +18,7 @@ use mgmt_api::{
 use super::{Common, Links, Party, ToNative, deliver::websocket};
 use crate::core::Input;
 
-/// Reads what one native peer says. Whoever reads, messages of one peer must be read in their order.
+/// Reads what one native peer says. On any thread; messages of one peer must be read in their order.
 #[derive(Clone, Debug)]
 pub struct PeerReader {
     pub(super) common: Arc<Common>,
@@ -26,7 +26,7 @@ pub struct PeerReader {
     pub(super) party: Party,
 }
 
-/// Reads what WebSocket clients say. Whoever reads, messages of one client must be read in their order.
+/// Reads what WebSocket clients say. On any thread; messages of one client must be read in their order.
 #[derive(Clone, Debug)]
 pub struct ClientReader {
     pub(super) common: Arc<Common>,
@@ -107,7 +107,7 @@ impl PeerReader {
     /// Reads what the peer published: on the controller's topic requests of the controller's API, on those of agents what agents
     /// say. The topics of 4.x stand for these.
     ///
-    /// DIFFERENCE(peer-topics): Zeek handles any event that it has a handler for, its internal ones included, on whatever topic it comes
+    /// DIFFERENCE(peer-topics): Zeek handles any event that it has a handler for, its internal ones included, on any topic
     ///
     pub fn read(&self, topic: &[u8], data: Data) -> Result<FromPeer, Refusal> {
         let event = Event {

@@ -1,4 +1,4 @@
-//! Who is connected under which name, whatever agents and strangers say.
+//! Who is connected under which name, when agents and strangers say anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What holds whatever happens.
+//! What always holds.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -364,7 +364,7 @@ impl Observed {
 
     fn answered(&mut self, response: &ClientResponse) {
         let key = (response.kind(), response.reqid().clone());
-        assert!(self.owed.remove(&key), "nobody is owed {response:?}");
+        assert!(self.owed.remove(&key), "no request is owed {response:?}");
         if let ClientResponse::GetConfiguration { result, .. } = response {
             let durable = [&self.durable.staged, &self.durable.deployed];
             let shown = |config: &Option<Configuration>| match config {

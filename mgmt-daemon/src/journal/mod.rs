@@ -41,8 +41,7 @@ pub struct Entry<I> {
     pub input: I,
 }
 
-/// Random bytes from which ids are derived: nobody who does not know them can foresee an id, and who knows them can repeat
-/// them all.
+/// Random bytes from which ids are derived. Without them no id can be foreseen; with them all can be repeated.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Seed([u8; Self::LEN]);

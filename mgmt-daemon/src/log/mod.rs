@@ -1,6 +1,6 @@
 //! The log on standard error.
 //!
-//! Every line, whoever has it written, passes here: what could break a line or drive a terminal is escaped, each field is
+//! Every line passes here: what could break a line or drive a terminal is escaped, each field is
 //! cut, and what one sender causes is limited. The formats are those of `tracing_subscriber`, text and JSON, but that a field
 //! called `json.NAME` is an object `NAME` in JSON.
 

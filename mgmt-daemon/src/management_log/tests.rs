@@ -310,7 +310,7 @@ fn a_log_that_stays_for_want_of_a_queue_is_counted_as_failed() {
 fn lines_that_find_no_room_are_dropped_and_counted() {
     const SURPLUS: usize = 10;
     let dir = tempfile::tempdir().unwrap();
-    // A pipe in the place of the file: whoever opens it waits for a reader.
+    // A pipe in the place of the file: the thread that opens it waits for a reader.
     let pipe = dir.path().join("management-c.log");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();

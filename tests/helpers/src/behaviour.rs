@@ -79,8 +79,8 @@ pub struct NodeBehaviour {
     pub floods_output: bool,
     /// Says hello to its agent again and again, without a pause.
     pub floods_agent: bool,
-    /// Starts a process of its own, which holds the node's output open and lives this many seconds, whatever becomes of
-    /// the node.
+    /// Starts a process of its own, which holds the node's output open and lives this many seconds, also when
+    /// the node has ended.
     pub forks: Option<u64>,
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`run`] is the `main` of a program that can take Zeek's place: the package's binary `zeek`, for tests, and
-//! `mgmt-agent --simulate`, for whoever wants to see a cluster without Zeek. It understands as much of Zeek's command line
+//! `mgmt-agent --simulate`, to see a cluster without Zeek. It understands as much of Zeek's command line
 //! as an agent uses:
 //!
 //! | arguments | what it does |
@@ -87,12 +87,12 @@ pub fn run(program: Program, arguments: impl IntoIterator<Item = OsString>) -> E
     }
 }
 
-/// Writes to standard output; there is nobody to tell if that fails.
+/// Writes to standard output; there is no other place to tell if that fails.
 fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Writes to standard error; there is nobody to tell if that fails.
+/// Writes to standard error; there is no other place to tell if that fails.
 fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

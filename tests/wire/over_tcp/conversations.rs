@@ -94,7 +94,7 @@ async fn what_ends_others_is_counted() {
     );
 }
 
-/// The last row of what is refused: 28, to whoever waits for our decision. Others see the end. What the machine does is in
+/// The last row of what is refused: 28, to a peer that waits for our decision. Others see the end. What the machine does is in
 /// `shutting-down.txt`.
 #[tokio::test]
 async fn connections_while_we_shut_down() {

@@ -77,7 +77,7 @@ impl Script {
         rest
     }
 
-    /// What the endpoint has said and nobody has read.
+    /// What the endpoint has said and the test has not read.
     pub(super) fn unread(&self) -> Vec<u8> {
         let mut bytes = vec![0; 4096];
         let len = self.0.try_read(&mut bytes).unwrap_or_default();

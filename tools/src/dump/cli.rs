@@ -260,7 +260,7 @@ impl<W: Write> Output<'_, W> {
         };
         writeln!(self.sink, "{line}")?;
         if self.arguments.reads_standard_input() {
-            // Somebody may be looking on while it happens.
+            // A person may be looking on while it happens.
             self.sink.flush()?;
         }
         Ok(())

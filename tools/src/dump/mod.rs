@@ -222,7 +222,7 @@ impl Connection {
         };
         kept.extend_from_slice(bytes);
         let recognised = recognise(kept, self.from_start)?;
-        // Before the protocol is known, the client has spoken first, or nobody else has.
+        // Before the protocol is known, the client has spoken first, or no side has.
         let early = vec![
             (Speaker::Client, std::mem::take(client)),
             (Speaker::Server, std::mem::take(server)),

@@ -348,7 +348,7 @@ fn what_is_wrong_in_pcapng_is_said() {
         let refused = segments.find_map(Result::err).is_some();
         assert_eq!(refused, damage > 0);
     }
-    // Whatever the file is cut to or has in a place: an end, no panic.
+    // Cut anywhere or changed in any place: an end, no panic.
     let mut ng = Ng::new(false);
     ng.interface(101, 0, &[(9, &[9])]);
     ng.packet(0, 0, &tcp_in_ipv4());

@@ -22,7 +22,7 @@ pub(super) struct Controllers {
 struct Link {
     /// For what it says and hears as a controller ...
     controller: Translator,
-    /// ... and as a node. Its dialect is that of the Zeek installed here, whatever the controller is.
+    /// ... and as a node. Its dialect is that of the Zeek installed here, not the controller's.
     node: Translator,
     /// Whether it has said something that only controllers say. Nodes are peers as well, and who has said nothing yet may be
     /// either.
@@ -108,7 +108,7 @@ impl Controllers {
     }
 
     /// What becomes of something that the agent tells controllers: as long as they all speak alike, one event for all of them,
-    /// as Zeek sends it; else one for each. Whoever has not spoken yet is told, in what it may understand, that the agent is
+    /// as Zeek sends it; else one for each. A peer that has not spoken yet is told, in what it may understand, that the agent is
     /// there.
     pub(super) fn outgoing(
         &mut self,

@@ -101,10 +101,10 @@ fn requests_reach_the_supervisor_and_its_failures_the_controller() {
         Action::Log { reqid, .. } => Some(reqid.clone().unwrap().to_string()),
         _ => None,
     });
-    // Both lines are about the controller's request, whatever the command's id is.
+    // Both lines are about the controller's request: they have its id, not the command's.
     assert_eq!(logged.collect::<Vec<_>>(), ["r1", "r1"]);
 
-    // Even if nobody has ticked in time: the reason that the Supervisor's machine gives comes before the time-out.
+    // Even if the tick comes late: the reason that the Supervisor's machine gives comes before the time-out.
     driven.now = Now::from_start(Duration::from_secs(60));
     let answered = driven.step(Input::Tick);
     let answer = answered.iter().find_map(|action| match action {

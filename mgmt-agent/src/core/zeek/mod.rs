@@ -149,7 +149,7 @@ impl ZeekSupervisor {
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.
     ///
-    /// Commands that have not been answered at `now` fail first, whatever the input is. A `now` before that of an earlier
+    /// Commands that have not been answered at `now` fail first, before any input. A `now` before that of an earlier
     /// call counts as that one.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {

@@ -444,7 +444,7 @@ fn a_supervisor_of_ours_that_is_silent_is_asked_and_then_ended() {
             reqid: format!("mgmt-agent-question-{number}").into(),
             node: "mgmt-agent-question".into(),
         };
-        // Not in the log: nobody wants to know.
+        // Not in the log: it is no news.
         [Action::Publish {
             topic: "zeek/supervisor".into(),
             event: Event::of(&request).unwrap(),
@@ -474,7 +474,7 @@ fn a_supervisor_of_ours_that_is_silent_is_asked_and_then_ended() {
     assert_eq!(supervisor.step(at(12.0), Input::Tick), given_up);
     assert_eq!(supervisor.deadline(), None, "the command has ended with it");
 
-    // Whatever it does now, it is about to end.
+    // It is about to end, also if it answers now.
     assert_eq!(supervisor.step(at(13.0), Input::Connected), []);
     assert_eq!(
         reports(supervisor.step(at(13.0), status("2"))),

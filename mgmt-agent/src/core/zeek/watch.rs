@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_heard_begins_the_time_anew() {
+    fn every_message_begins_the_time_anew() {
         let mut watch = Watch::new(Some(PATIENCE));
         watch.started(at(0));
         assert_eq!(seen(&mut watch, 0, 8, true).len(), 3);

@@ -112,7 +112,7 @@ impl Translator {
             ..ResultRecord::success(reqid.clone())
         };
         if let AgentRequest::AgentWelcome { reqid } = &request {
-            // 4.1 and 4.2 say the same hello, but 4.1 does not know the welcome, which is repeated when nobody answers it.
+            // 4.1 and 4.2 say the same hello, but 4.1 does not know the welcome, which is repeated while it is not answered.
             let repeated = self.welcome.replace(reqid.clone()).as_ref() == Some(reqid);
             if repeated && self.dialect == Dialect::V4_2 {
                 self.dialect = Dialect::V4_1;

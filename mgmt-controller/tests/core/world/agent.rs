@@ -146,7 +146,7 @@ pub(super) fn hello(name: &ZeekString, peer: EndpointId, connecting: bool) -> Ag
     }
 }
 
-/// An answer in another's name, and with data that nobody expects.
+/// An answer in another's name, and with unexpected data.
 pub(super) fn spoilt(answer: AgentMessage) -> AgentMessage {
     let spoil = |result: ResultRecord| ResultRecord {
         instance: Some("host0".into()),

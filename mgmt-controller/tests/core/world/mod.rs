@@ -307,7 +307,7 @@ impl World {
         assert_eq!(self.durable.deployed, self.durable.ready);
         assert_eq!(self.durable.staged.as_ref(), Some(&config));
         self.assert_runs(&config);
-        self.assert_nobody_else_runs_anything(&config);
+        self.assert_no_other_instance_runs_nodes(&config);
     }
 
     fn assert_runs(&self, config: &Configuration) {
@@ -318,8 +318,8 @@ impl World {
         }
     }
 
-    /// Those that were away when they were dropped are told when they return, whatever crashed meanwhile.
-    fn assert_nobody_else_runs_anything(&self, config: &Configuration) {
+    /// Those that were away when they were dropped are told when they return, also after crashes.
+    fn assert_no_other_instance_runs_nodes(&self, config: &Configuration) {
         for (index, host) in self.hosts.iter().enumerate() {
             let wanted = config.instances.iter().any(|instance| instance.name == host.name);
             let connected = self.network.connection_of_host(index).is_some();
@@ -662,7 +662,7 @@ impl World {
             self.note_deployment(&response);
         }
         let key = (response.kind(), response.reqid().clone());
-        assert!(self.owed.remove(&key), "nobody is owed {response:?}");
+        assert!(self.owed.remove(&key), "no request is owed {response:?}");
         self.seen.answers += 1;
         for result in response.results() {
             let error = result.error.as_ref().map(ToString::to_string).unwrap_or_default();

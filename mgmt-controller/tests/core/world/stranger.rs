@@ -10,7 +10,7 @@ use mgmt_controller::core::Input;
 use super::{Happening, World, agent::hello};
 
 impl World {
-    /// A peer connects under the name of a host's agent, and answers whatever may have been asked.
+    /// A peer connects under the name of a host's agent, and answers every kind of request.
     pub(super) fn send_stranger(&mut self, host: usize) {
         let peer =
             EndpointId::from_bytes([0xff - u8::try_from(self.dice.below(8)).unwrap(); EndpointId::LEN]);

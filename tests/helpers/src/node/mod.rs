@@ -264,7 +264,7 @@ impl Node {
         let handle = endpoint.handle();
         let values = Values::new(config, release);
         values.publish_id(&endpoint.id().to_string());
-        // The agent of Zeek's Supervisor is one of its nodes. Its stand-in has nobody to talk to.
+        // The agent of Zeek's Supervisor is one of its nodes. Its stand-in has no peer to talk to.
         if !values.is_agent() {
             handle.peer(agent.clone(), Some(RETRY)).await;
         }

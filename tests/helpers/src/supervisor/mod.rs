@@ -138,7 +138,7 @@ impl Supervisor {
         } else {
             Vec::new()
         };
-        // Zeek 8.1 and later answer through whatever is the cluster's backend, by default through none.
+        // Zeek 8.1 and later answer through the cluster's backend, by default through none.
         let broker = agent || command_line.loads("policy/frameworks/cluster/backend/broker");
         let answers = !behaviour.deaf && (broker || !release.answers_through_cluster());
 

@@ -71,17 +71,20 @@ fn an_agents_controller_of_old_is_answered_at_once_and_hears_of_failures_later()
     );
     assert_eq!(translator.settle().unwrap(), []);
 
-    // Without an id nobody waits for an answer.
+    // Without an id the controller does not wait for an answer.
     assert_eq!(
         incoming(&mut translator, OLD_AGENT, set("")),
         to_model(AGENT, of(&deploy("")))
     );
     assert_eq!(translator.settle().unwrap(), []);
-    let nobody = AgentMessage::Deploy {
+    let to_no_request = AgentMessage::Deploy {
         reqid: "".into(),
         results: vec![],
     };
-    assert_eq!(outgoing(&mut translator, AGENT, &nobody), Translation::default());
+    assert_eq!(
+        outgoing(&mut translator, AGENT, &to_no_request),
+        Translation::default()
+    );
 }
 
 #[test]
