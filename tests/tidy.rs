@@ -120,10 +120,12 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "rustix",
             "serde",
             "serde_json",
+            "supervise",
             "thiserror",
             "tokio",
         ],
     ),
+    ("supervise", &["bytes", "rustix", "serde", "tokio", "tracing"]),
     (
         "mgmt-agent",
         &[
@@ -138,6 +140,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "serde",
             "serde_json",
             "stand-ins",
+            "supervise",
             "thiserror",
             "tokio",
             "tracing",

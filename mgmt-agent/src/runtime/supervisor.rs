@@ -1,6 +1,8 @@
 //! The Supervisor's process, where it is us who starts it: `zeek -j` is started, watched, started again when it ends, ended
 //! when the core finds that it does not answer, and ended with us. Before it is started again, nothing of the one before
-//! is left ([`super::orphans`]).
+//! is left ([`supervise::stale`]): nodes are no children of Zeek's Supervisor but of its stem, which looks every second whether the
+//! Supervisor is there, and then takes up to 26 seconds to end them (`Supervisor.cc`, `Stem::Shutdown`). Two processes would write into
+//! the directory of each node, and the new ones would find their ports taken.
 //!
 //! It outlives a crash of ours, and its nodes with it: the next agent finds it by a record in its directory and takes it
 //! over, if it would start the same one.
@@ -16,28 +18,41 @@ use std::{
 use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_daemon::{config::Value, files};
+use supervise::{
+    process::{Event, Policy, Process, Then},
+    stale::{self, Mark},
+    unix::{End as ProcessEnd, Handle, Record, Stopped, until},
+};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{
-    orphans::{Mark, clear_away},
-    process::{End as ProcessEnd, Process, Record, STOP_PATIENCE, Stopped},
-    stderr::{self, Stderr},
-};
+use super::stderr::{self, Stderr};
 use crate::{
     config::{Config, ZeekCommand},
     scripts::{AGENT_ADDRESS, AGENT_PORT, Coordinates},
 };
 
-/// Between the end of a Supervisor and the next one; doubles each time.
-const DELAY_MIN: Duration = Duration::from_secs(1);
-const DELAY_MAX: Duration = Duration::from_secs(60);
+/// How long a Supervisor may take to end its nodes and itself: Zeek's kills nodes after 26 seconds (`Supervisor.cc`,
+/// `Stem::Shutdown`).
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A Supervisor that has lived for so long, and answered, is not one that cannot start.
-const STEADY: Duration = Duration::from_secs(30);
+/// A Supervisor that has lived for 30 seconds, and answered, is not one that cannot start.
+const POLICY: Policy = Policy {
+    delay: Duration::from_secs(1),
+    starts_per_delay: 1,
+    delay_max: Duration::from_secs(60),
+    since_start: false,
+    steady: Duration::from_secs(30),
+    terms: 1,
+    round: STOP_PATIENCE,
+    kills: true,
+};
+
+/// The environment variable by which what a Supervisor has left running is known.
+const MARK: &str = "MGMT_AGENT_SUPERVISOR";
 
 /// How long processes have to end that nodes have started, when their Supervisor has ended in good order.
 const STRAY_PATIENCE: Duration = Duration::from_secs(2);
@@ -57,8 +72,13 @@ const RECORD: &str = "supervisor.json";
 
 /// Whether the Supervisor of an agent that works in this directory runs.
 pub(crate) fn runs_in(working_dir: &Path) -> bool {
-    let record = Record::read(&working_dir.join(DIRECTORY).join(RECORD));
+    let record = read_record(&working_dir.join(DIRECTORY).join(RECORD));
     record.is_some_and(|record| record.process().is_some())
+}
+
+/// A record that cannot be read tells of nothing.
+fn read_record(path: &Path) -> Option<Record<Launch>> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// A handle to the task that looks after the process.
@@ -142,7 +162,7 @@ impl Launch {
     /// What its processes are known by; its directory is made if need be.
     fn mark(&self) -> io::Result<Mark> {
         files::create_dir_all(&self.directory)?;
-        Mark::new(&self.directory, &self.arguments())
+        Mark::new(MARK, &self.directory, &self.arguments())
     }
 
     fn record_path(&self) -> PathBuf {
@@ -150,7 +170,7 @@ impl Launch {
     }
 
     /// Starts the process, with new files for its output.
-    fn start(&self) -> io::Result<Process> {
+    fn start(&self) -> io::Result<Handle> {
         let mark = self.mark()?;
         let (variable, value) = mark.variable();
         let file = |name| files::create(&self.directory.join(name));
@@ -168,17 +188,24 @@ impl Launch {
         for name in NOT_INHERITED {
             command.env_remove(name);
         }
-        let process = Process::child(command.spawn()?)?;
+        let process = Handle::child(command.spawn()?)?;
         // Without its record it can still be looked after, by this agent.
-        if let Err(error) = Record::new(&process, self).and_then(|record| record.write(&self.record_path())) {
+        if let Err(error) = self.record(&process) {
             tracing::warn!(%error, "cannot write down which process the Supervisor is");
         }
         Ok(process)
     }
 
+    fn record(&self, process: &Handle) -> io::Result<()> {
+        let record = Record::new(process, self)?;
+        let temporary = self.record_path().with_extension("json.tmp");
+        files::write(&temporary, &serde_json::to_vec(&record)?)?;
+        fs::rename(temporary, self.record_path())
+    }
+
     /// The process that an agent before this one has left, if it still runs, and how it was started.
-    fn left_behind(&self) -> Option<(Option<Process>, Self)> {
-        let record = Record::read(&self.record_path())?;
+    fn left_behind(&self) -> Option<(Option<Handle>, Self)> {
+        let record = read_record(&self.record_path())?;
         Some((record.process(), record.launch))
     }
 
@@ -219,6 +246,8 @@ impl Supervisor {
             address,
             tell,
             orders: to_do,
+            machine: Process::new(POLICY),
+            epoch: Instant::now(),
         };
         let task = tokio::spawn(keeper.keep());
         Self {
@@ -261,10 +290,13 @@ struct Keeper {
     address: PeerAddress,
     tell: mpsc::UnboundedSender<Change>,
     orders: mpsc::UnboundedReceiver<Order>,
+    /// When it is started again, and how it is stopped.
+    machine: Process,
+    epoch: Instant,
 }
 
 struct Running {
-    process: Process,
+    process: Handle,
     /// Where it is going to listen.
     address: PeerAddress,
     stderr: Stderr,
@@ -281,7 +313,6 @@ struct End {
 
 impl Keeper {
     async fn keep(mut self) {
-        let mut delay = DELAY_MIN;
         let mut found = self.take_over().await;
         loop {
             let running = match found.take() {
@@ -299,21 +330,30 @@ impl Keeper {
                     patience: STRAY_PATIENCE,
                 },
             };
-            if end.lived >= STEADY {
-                delay = DELAY_MIN;
-            }
-            let End { reason, patience, .. } = end;
-            let seconds = delay.as_secs();
+            let End {
+                reason,
+                lived,
+                patience,
+            } = end;
+            // Its time begins when nothing is left of the process, but the log tells now.
+            self.tell_machine(Event::Ended { lived });
+            let seconds = self.machine.delay().as_secs();
             tracing::error!("the Supervisor does not run: {reason}; it is started again in {seconds} s");
             // It is not heard any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
             self.clear_away(patience).await;
+            self.tell_machine(Event::NotSpawned);
             tokio::select! {
-                () = sleep(delay) => {}
+                () = until(self.machine.deadline().map(|deadline| self.epoch + deadline)) => {}
                 () = stopped(&mut self.orders) => return,
             }
-            delay = DELAY_MAX.min(delay * 2);
+            self.tell_machine(Event::Tick);
         }
+    }
+
+    /// What the machine says to that is what happens next here anyhow.
+    fn tell_machine(&mut self, event: Event) {
+        let _ = self.machine.step(self.epoch.elapsed(), event);
     }
 
     /// Waits for the end of the process, or ends it. `None` if it is not to be started again.
@@ -324,6 +364,7 @@ impl Keeper {
             mut stderr,
         } = running;
         let started = Instant::now();
+        self.tell_machine(Event::Spawned);
         let _ = self.tell.send(Change::Started { address });
         let mut looks = interval(stderr::INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -354,7 +395,7 @@ impl Keeper {
                 silence.as_secs()
             );
             let lived = started.elapsed().saturating_sub(silence);
-            let Stopped { end, by_itself } = process.stop().await;
+            let Stopped { end, by_itself } = self.stop(&mut process, Then::Wait).await;
             let said = if is_up { None } else { said(stderr).await };
             let said = said.map(|said| format!(": {said}")).unwrap_or_default();
             return Some(End {
@@ -364,10 +405,16 @@ impl Keeper {
             });
         }
         tracing::info!(pid = process.id(), "ending the Supervisor and its nodes");
-        let stopped = process.stop().await;
+        let stopped = self.stop(&mut process, Then::Stay).await;
         self.clear_away(patience_with_orphans(stopped.by_itself)).await;
         forget(&self.launch).await;
         None
+    }
+
+    async fn stop(&mut self, process: &mut Handle, then: Then) -> Stopped {
+        process
+            .stop(&mut self.machine, self.epoch, then, "Supervisor")
+            .await
     }
 
     /// Takes the process over that an agent before this one has left, or ends it if this one would start another one.
@@ -399,7 +446,12 @@ impl Keeper {
                     pid = process.id(),
                     "ending the Supervisor that an earlier agent has left, as it was started in another way"
                 );
-                patience_with_orphans(process.stop().await.by_itself)
+                self.tell_machine(Event::Spawned);
+                let stopped = self.stop(&mut process, Then::Stay).await;
+                self.tell_machine(Event::Ended {
+                    lived: Duration::ZERO,
+                });
+                patience_with_orphans(stopped.by_itself)
             }
             None => STOP_PATIENCE,
         };
@@ -441,7 +493,7 @@ impl Keeper {
     async fn clear_away(&self, patience: Duration) {
         let launch = self.launch.clone();
         match blocking(move || launch.mark()).await.and_then(|mark| mark) {
-            Ok(mark) => clear_away(mark, patience).await,
+            Ok(mark) => stale::end_all(mark, "Supervisor", patience).await,
             // Without its directory it cannot be started either.
             Err(error) => tracing::debug!(%error, "there is no mark of an earlier Supervisor"),
         }

@@ -11,7 +11,6 @@
 //! unless they are told to live on.
 
 mod outputs;
-mod revival;
 mod stem;
 mod table;
 

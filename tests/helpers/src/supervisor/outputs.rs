@@ -1,12 +1,9 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fs::File,
-    io::Write,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs::File, io::Write, path::Path};
 
 use broker_codec::data::ZeekString;
+use bytes::Bytes;
 use mgmt_api::NodeOutputs;
+use supervise::output::Tail;
 
 use crate::command_line::CommandLine;
 
@@ -27,14 +24,13 @@ pub(super) struct Outputs {
 }
 
 struct Node {
-    stdout: Lines,
-    stderr: Lines,
+    stdout: Written,
+    stderr: Written,
 }
 
-#[derive(Default)]
-struct Lines {
+struct Written {
     file: Option<File>,
-    last: VecDeque<Vec<u8>>,
+    last: Tail,
 }
 
 impl Outputs {
@@ -49,41 +45,36 @@ impl Outputs {
     }
 
     /// A node has written a line that is not empty.
-    pub(super) fn line(&mut self, node: &ZeekString, stream: Stream, line: Vec<u8>) {
+    pub(super) fn line(&mut self, node: &ZeekString, stream: Stream, line: Bytes) {
         let Some(node) = self.nodes.get_mut(node) else {
             return;
         };
-        let lines = match stream {
+        let written = match stream {
             Stream::Stdout => &mut node.stdout,
             Stream::Stderr => &mut node.stderr,
         };
-        if let Some(file) = &mut lines.file {
+        if let Some(file) = &mut written.file {
             // A full disk does not end a Supervisor.
             let _ = file.write_all(&[&line[..], b"\n"].concat());
         }
-        lines.last.push_back(line);
-        while lines.last.len() > self.lines_max {
-            lines.last.pop_front();
-        }
+        written.last.push(line);
     }
 
     /// A node was started: begins its files anew, and returns what its last life wrote at the end, if anything.
     pub(super) fn begin(&mut self, node: &ZeekString, directory: Option<&Path>) -> Option<NodeOutputs> {
-        let begin = |name: &str| Lines {
+        let begin = |name: &str| Written {
             file: open(directory, name),
-            last: VecDeque::new(),
+            last: Tail::new(self.lines_max),
         };
         let fresh = Node {
             stdout: begin(&self.stdout_file),
             stderr: begin(&self.stderr_file),
         };
         let before = self.nodes.insert(node.clone(), fresh)?;
-        if before.stdout.last.is_empty() && before.stderr.last.is_empty() {
-            return None;
-        }
-        Some(NodeOutputs {
-            stdout: joined(before.stdout),
-            stderr: joined(before.stderr),
+        let (stdout, stderr) = (before.stdout.last.joined(), before.stderr.last.joined());
+        (!stdout.is_empty() || !stderr.is_empty()).then(|| NodeOutputs {
+            stdout: stdout.into(),
+            stderr: stderr.into(),
         })
     }
 }
@@ -92,11 +83,6 @@ fn open(directory: Option<&Path>, name: &str) -> Option<File> {
     let path = directory?.join(name);
     // Without its file the output is still told.
     File::create(path).ok()
-}
-
-fn joined(lines: Lines) -> ZeekString {
-    let lines: Vec<_> = lines.last.into();
-    lines.join(&b'\n').into()
 }
 
 #[cfg(test)]
@@ -114,7 +100,7 @@ mod tests {
         assert_eq!(outputs.begin(&node, Some(&directory)), None, "first life");
         assert_eq!(outputs.begin(&node, Some(&directory)), None, "a silent life");
         for number in 0..150 {
-            outputs.line(&node, Stream::Stderr, number.to_string().into_bytes());
+            outputs.line(&node, Stream::Stderr, number.to_string().into());
         }
         let text = fs::read_to_string(directory.join("stderr")).unwrap();
         assert_eq!(text.lines().count(), 150, "the file has all lines");

@@ -8,18 +8,23 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use bytes::BytesMut;
+use bytes::Bytes;
 use mgmt_api::NodeConfig;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use supervise::{
+    output::Lines,
+    process::{Effect, Event, Policy, Process, Then},
+    unix::until,
+};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncWriteExt},
     process::{Child, Command},
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
-use super::{outputs::Stream, revival::Revival};
+use super::outputs::Stream;
 use crate::{
     Program, SupervisorBehaviour,
     command_line::{NODE_OPTION, variable},
@@ -27,17 +32,8 @@ use crate::{
     path,
 };
 
-/// How often SIGTERM is sent before SIGKILL.
-const TERM_ROUNDS: u32 = 13;
-
-/// Between two signals. The death of another node shortens it.
-const ROUND: Duration = Duration::from_secs(2);
-
 /// How long the output of a node is waited for after its end: a process that it started may hold it open.
 const DRAIN: Duration = Duration::from_millis(500);
-
-/// The longest line that is kept whole.
-const LINE_MAX: usize = 64 * 1024;
 
 /// What the stem is to do.
 #[derive(Debug)]
@@ -59,7 +55,7 @@ pub(super) enum Notice {
     Line {
         node: ZeekString,
         stream: Stream,
-        line: Vec<u8>,
+        line: Bytes,
     },
     /// Something happened that Zeek's Supervisor reports as an error.
     Trouble(String),
@@ -73,22 +69,25 @@ pub(super) struct Stem {
     announced: bool,
     zeek_version: String,
     notices: mpsc::Sender<Notice>,
+    epoch: Instant,
+    policy: Policy,
     nodes: BTreeMap<ZeekString, Node>,
     exits: JoinSet<Exit>,
 }
 
 struct Node {
     config: NodeConfig,
-    process: Option<Process>,
-    started: Instant,
-    revival: Revival,
+    machine: Process,
+    /// The process, if there is one.
+    running: Option<Running>,
     /// Whether we have ever signalled it: from then on its ends are not reported as premature.
     killed: bool,
 }
 
-struct Process {
+struct Running {
     pid: u32,
     handle: OwnedFd,
+    since: Instant,
 }
 
 struct Exit {
@@ -110,6 +109,11 @@ impl Stem {
             announced: behaviour.announced,
             zeek_version: behaviour.zeek_version.clone(),
             notices,
+            epoch: Instant::now(),
+            policy: Policy {
+                kills: variable("ZEEK_SUPERVISOR_NO_SIGKILL").is_none(),
+                ..Policy::ZEEK
+            },
             nodes: BTreeMap::new(),
             exits: JoinSet::new(),
         }
@@ -118,63 +122,80 @@ impl Stem {
     /// Works until there can be no more orders, then ends all nodes.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         loop {
-            let revive = self.next_revival();
+            let due = self.next_deadline(None);
             tokio::select! {
                 biased;
                 Some(exit) = self.exits.join_next() => self.ended(exit).await,
-                () = until(revive) => self.revive().await,
+                () = until(due) => self.revive().await,
                 order = orders.recv() => match order {
                     None => break,
                     Some(Order::Create(config)) => {
                         let name = config.name.clone();
                         let node = Node {
                             config: *config,
-                            process: None,
-                            started: Instant::now(),
-                            revival: Revival::new(),
+                            machine: Process::new(self.policy),
+                            running: None,
                             killed: false,
                         };
                         self.nodes.insert(name.clone(), node);
-                        self.start(&name).await;
+                        self.step(&name, Event::Start).await;
                     }
-                    Some(Order::Restart(name)) => {
-                        self.end(Some(&name)).await;
-                        self.start(&name).await;
-                    }
+                    Some(Order::Restart(name)) => self.end(Some(&name), Then::Start).await,
                     Some(Order::Destroy(name)) => {
-                        self.end(Some(&name)).await;
+                        self.end(Some(&name), Then::Stay).await;
                         self.nodes.remove(&name);
                     }
                 },
             }
         }
-        self.end(None).await;
+        self.end(None, Then::Stay).await;
     }
 
-    /// When the next node may be started again.
-    fn next_revival(&self) -> Option<Instant> {
-        let dead = self.nodes.values().filter(|node| node.process.is_none());
-        dead.map(|node| node.started + node.revival.delay()).min()
+    /// When the machine of one of these nodes wants to hear of the time.
+    fn next_deadline(&self, only: Option<&ZeekString>) -> Option<Instant> {
+        let meant = self
+            .nodes
+            .iter()
+            .filter(|(name, _)| only.is_none_or(|only| only == *name));
+        let deadlines = meant.filter_map(|(_, node)| node.machine.deadline());
+        deadlines.min().map(|deadline| self.epoch + deadline)
     }
 
     /// Starts nodes again that have ended by themselves.
     async fn revive(&mut self) {
-        let now = Instant::now();
-        let due: Vec<_> = self
-            .nodes
-            .iter_mut()
-            .filter(|(_, node)| node.process.is_none() && node.started + node.revival.delay() <= now)
-            .map(|(name, node)| {
-                node.revival.revived();
-                name.clone()
-            })
-            .collect();
-        for name in due {
-            if let Some(pid) = self.start(&name).await {
+        for name in self.names() {
+            if let Some(pid) = self.step(&name, Event::Tick).await {
                 let text = format!("Supervised node '{name}' (PID {pid}) revived after premature exit");
                 self.tell(Notice::Trouble(text)).await;
             }
         }
+    }
+
+    fn names(&self) -> Vec<ZeekString> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    /// Does what a node's machine says to that. Returns the id of a process that was started.
+    async fn step(&mut self, name: &ZeekString, event: Event) -> Option<u32> {
+        let now = self.epoch.elapsed();
+        let node = self.nodes.get_mut(name)?;
+        let signal = match node.machine.step(now, event)? {
+            Effect::Spawn => {
+                let pid = self.start(name).await;
+                let event = pid.map_or(Event::NotSpawned, |_| Event::Spawned);
+                let node = self.nodes.get_mut(name)?;
+                let _ = node.machine.step(self.epoch.elapsed(), event);
+                return pid;
+            }
+            Effect::Terminate => Signal::TERM,
+            Effect::Kill => Signal::KILL,
+        };
+        if let Some(running) = &node.running {
+            node.killed = true;
+            // Fails if it has just ended, which is heard of next.
+            let _ = pidfd_send_signal(&running.handle, signal);
+        }
+        None
     }
 
     async fn start(&mut self, name: &ZeekString) -> Option<u32> {
@@ -183,10 +204,6 @@ impl Stem {
             Err(error) => {
                 let text = format!("failed to fork Zeek node '{name}': {error}");
                 self.tell(Notice::Trouble(text)).await;
-                // As after a start: tried again, with growing delay.
-                if let Some(node) = self.nodes.get_mut(name) {
-                    node.started = Instant::now();
-                }
                 return None;
             }
         };
@@ -195,8 +212,11 @@ impl Stem {
         let number = process_of(pid)?;
         // Not waited for yet, so the process is there, dead or alive.
         let handle = pidfd_open(number, PidfdFlags::empty()).ok()?;
-        node.process = Some(Process { pid, handle });
-        node.started = Instant::now();
+        node.running = Some(Running {
+            pid,
+            handle,
+            since: Instant::now(),
+        });
         let directory = node.config.directory.as_ref().map(path);
         let instructions = Instructions {
             config: node.config.clone(),
@@ -275,12 +295,12 @@ impl Stem {
         let Some(node) = self.nodes.get_mut(&name) else {
             return;
         };
-        if node.process.as_ref().is_none_or(|process| process.pid != pid) {
+        let Some(running) = node.running.take_if(|running| running.pid == pid) else {
             return;
-        }
-        node.process = None;
-        node.revival.lived(node.started.elapsed());
-        if node.killed {
+        };
+        let (lived, killed) = (running.since.elapsed(), node.killed);
+        Box::pin(self.step(&name, Event::Ended { lived })).await;
+        if killed {
             return;
         }
         let how = match status {
@@ -295,41 +315,26 @@ impl Stem {
         self.tell(Notice::Trouble(text)).await;
     }
 
-    /// Ends a node, or all of them, however long it takes.
-    async fn end(&mut self, only: Option<&ZeekString>) {
-        for round in 0.. {
-            let kill = round >= TERM_ROUNDS && variable("ZEEK_SUPERVISOR_NO_SIGKILL").is_none();
-            let signal = if kill { Signal::KILL } else { Signal::TERM };
-            let meant = self
-                .nodes
-                .iter_mut()
-                .filter(|(name, _)| only.is_none_or(|only| only == *name));
-            let mut running = 0;
-            for (_, node) in meant {
-                if let Some(process) = &node.process {
-                    running += 1;
-                    node.killed = true;
-                    // Fails if it has just ended, which is heard of next.
-                    let _ = pidfd_send_signal(&process.handle, signal);
+    /// Ends a node, or all of them, however long it takes. The death of another node does not wait.
+    async fn end(&mut self, only: Option<&ZeekString>, then: Then) {
+        let meant: Vec<_> = only.map_or_else(|| self.names(), |only| vec![only.clone()]);
+        for name in &meant {
+            self.step(name, Event::Stop(then)).await;
+        }
+        let is_stopping = |stem: &Self| {
+            let machine = |name| stem.nodes.get(name).map(|node| &node.machine);
+            meant.iter().filter_map(machine).any(Process::is_stopping)
+        };
+        while is_stopping(self) {
+            let due = self.next_deadline(only);
+            tokio::select! {
+                biased;
+                Some(exit) = self.exits.join_next() => self.ended(exit).await,
+                () = until(due) => {
+                    for name in &meant {
+                        self.step(name, Event::Tick).await;
+                    }
                 }
-            }
-            let deadline = Instant::now() + ROUND;
-            while running > 0
-                && let Ok(Some(exit)) = timeout_at(deadline, self.exits.join_next()).await
-            {
-                self.ended(exit).await;
-                running -= 1;
-                if only.is_some() {
-                    break;
-                }
-            }
-            let runs = |node: &Node| node.process.is_some();
-            let left = match only {
-                Some(name) => self.nodes.get(name).is_some_and(runs),
-                None => self.nodes.values().any(runs),
-            };
-            if !left {
-                return;
             }
         }
     }
@@ -340,50 +345,21 @@ impl Stem {
     }
 }
 
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
-}
-
 fn process_of(id: u32) -> Option<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
 /// Reads what a node writes, line by line, until its end.
 async fn drain(
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     stream: Stream,
     node: ZeekString,
     notices: mpsc::Sender<Notice>,
 ) {
-    let mut buffer = BytesMut::with_capacity(4096);
-    loop {
-        let ended = !matches!(from.read_buf(&mut buffer).await, Ok(1..));
-        loop {
-            let line = match buffer.iter().position(|byte| *byte == b'\n') {
-                Some(end) => {
-                    let line = buffer.split_to(end);
-                    let _ = buffer.split_to(1);
-                    line
-                }
-                None if buffer.len() >= LINE_MAX || (ended && !buffer.is_empty()) => buffer.split(),
-                None => break,
-            };
-            if line.is_empty() {
-                continue;
-            }
-            let notice = Notice::Line {
-                node: node.clone(),
-                stream,
-                line: line.to_vec(),
-            };
-            if notices.send(notice).await.is_err() {
-                return;
-            }
-        }
-        if ended {
+    let mut lines = Lines::new(from);
+    while let Some(line) = lines.next().await {
+        let node = node.clone();
+        if notices.send(Notice::Line { node, stream, line }).await.is_err() {
             return;
         }
     }

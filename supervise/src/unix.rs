@@ -1,33 +1,30 @@
-//! A process that is a child of ours, or was one of an agent before us.
+//! Processes by descriptors (`pidfd_open(2)`): a child of ours, or one of an earlier program, which a file tells of.
 
 use std::{
     fmt, fs, io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
-    path::Path,
     process::ExitStatus,
     sync::Arc,
     thread,
-    time::Duration,
 };
 
-use mgmt_daemon::files;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{process::Child, sync::oneshot, time::timeout};
+use tokio::{
+    process::Child,
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
 
-use super::supervisor::Launch;
-
-/// How long a Supervisor may take to end its nodes and itself: Zeek's kills nodes after 26 seconds (`Supervisor.cc`,
-/// `Stem::Shutdown`).
-pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(30);
+use crate::process::{Effect, Event, Process, Then};
 
 /// A process that cannot be mistaken for another one, also when it is gone.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Handle {
     id: i32,
     descriptor: Arc<OwnedFd>,
     watched: Watched,
@@ -44,15 +41,17 @@ enum Watched {
 
 /// How a process has ended that was to end.
 #[derive(Debug)]
-pub(super) struct Stopped {
-    pub(super) end: End,
+pub struct Stopped {
+    /// How.
+    pub end: End,
     /// Whether it did as it was told: then it has ended its nodes.
-    pub(super) by_itself: bool,
+    pub by_itself: bool,
 }
 
 /// How a process has ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub enum End {
+    /// The system has told.
     Status(ExitStatus),
     /// It was no child of ours, or the system does not tell, for this reason.
     Unknown(String),
@@ -60,7 +59,7 @@ pub(super) enum End {
 
 impl End {
     /// Whether it was ended by a signal that a process does not cause by its own faults.
-    pub(super) fn is_from_outside(&self) -> bool {
+    pub fn is_from_outside(&self) -> bool {
         const FROM_OUTSIDE: [Signal; 6] = [
             Signal::KILL,
             Signal::TERM,
@@ -85,18 +84,19 @@ impl fmt::Display for End {
     }
 }
 
-/// What is written down about a process, so that it can be found again.
+/// What is written down about a process, so that it can be found again, and how it was started.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Record {
+pub struct Record<T> {
     pid: i32,
     /// When it was started, in clock ticks since the machine was.
     started: u64,
-    pub(super) launch: Launch,
+    /// How it was started.
+    pub launch: T,
 }
 
-impl Process {
+impl Handle {
     /// A child that was just started. One that cannot be looked after is killed.
-    pub(super) fn child(mut child: Child) -> io::Result<Self> {
+    pub fn child(mut child: Child) -> io::Result<Self> {
         let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
         match open(id) {
             Ok(descriptor) => Ok(Self {
@@ -128,12 +128,13 @@ impl Process {
         })
     }
 
-    pub(super) const fn id(&self) -> i32 {
+    /// Its process id.
+    pub const fn id(&self) -> i32 {
         self.id
     }
 
     /// Waits for its end, and says how it came. May be cancelled.
-    pub(super) async fn ended(&mut self) -> End {
+    pub async fn ended(&mut self) -> End {
         match &mut self.watched {
             Watched::Child(child) => match child.wait().await {
                 Ok(status) => End::Status(status),
@@ -147,35 +148,58 @@ impl Process {
         }
     }
 
-    /// Asks it to end, waits for that, and makes it end if it takes too long. Returns how it ended.
-    pub(super) async fn stop(&mut self) -> Stopped {
-        self.signal(Signal::TERM);
-        // One that was stopped cannot do as it is told before it is continued.
-        self.signal(Signal::CONT);
-        if let Ok(end) = timeout(STOP_PATIENCE, self.ended()).await {
-            return Stopped { end, by_itself: true };
-        }
-        tracing::warn!(pid = self.id, "the Supervisor does not end, it is killed");
-        self.signal(Signal::KILL);
-        Stopped {
-            end: self.ended().await,
-            by_itself: false,
-        }
+    /// Stops it by the schedule of its machine, whose epoch is given. The caller tells the machine that it has ended.
+    /// `what` names it in the log.
+    pub async fn stop(&mut self, machine: &mut Process, epoch: Instant, then: Then, what: &str) -> Stopped {
+        let mut by_itself = true;
+        let mut effect = machine.step(epoch.elapsed(), Event::Stop(then));
+        let end = loop {
+            match effect {
+                Some(Effect::Terminate) => {
+                    self.signal(Signal::TERM);
+                    // One that was stopped cannot do as it is told before it is continued.
+                    self.signal(Signal::CONT);
+                }
+                Some(Effect::Kill) => {
+                    if by_itself {
+                        tracing::warn!(pid = self.id, "the {what} does not end, it is killed");
+                    }
+                    by_itself = false;
+                    self.signal(Signal::KILL);
+                }
+                Some(Effect::Spawn) | None => {}
+            }
+            let deadline = machine.deadline().map(|deadline| epoch + deadline);
+            tokio::select! {
+                end = self.ended() => break end,
+                () = until(deadline) => effect = machine.step(epoch.elapsed(), Event::Tick),
+            }
+        };
+        Stopped { end, by_itself }
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal. One that has ended needs none.
+    pub fn signal(&self, signal: Signal) {
         if let Err(error) = pidfd_send_signal(&self.descriptor, signal)
             && error != Errno::SRCH
         {
-            tracing::warn!(pid = self.id, %error, "cannot send a signal to the Supervisor");
+            tracing::warn!(pid = self.id, %error, "cannot send a signal to the process");
         }
     }
 }
 
 /// A descriptor of a process, which never becomes another one's.
-pub(super) fn open(id: i32) -> io::Result<OwnedFd> {
+pub fn open(id: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(id).ok_or_else(|| io::Error::other("the process has no id"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Waits until a time; for ever if there is none.
+pub async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn wait_for_end(process: &OwnedFd) {
@@ -187,31 +211,21 @@ fn wait_for_end(process: &OwnedFd) {
     }
 }
 
-impl Record {
-    pub(super) fn new(process: &Process, launch: &Launch) -> io::Result<Self> {
+impl<T> Record<T> {
+    /// Of a process that runs.
+    pub fn new(process: &Handle, launch: T) -> io::Result<Self> {
         let started =
             start_time(process.id).ok_or_else(|| io::Error::other("/proc does not tell when it started"))?;
         Ok(Self {
             pid: process.id,
             started,
-            launch: launch.clone(),
+            launch,
         })
     }
 
-    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        let temporary = path.with_extension("json.tmp");
-        files::write(&temporary, &serde_json::to_vec(self)?)?;
-        fs::rename(temporary, path)
-    }
-
-    /// A record that cannot be read tells of nothing.
-    pub(super) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
-    }
-
     /// The process, if it still runs and is the one that was written down.
-    pub(super) fn process(&self) -> Option<Process> {
-        let process = Process::other(self.pid).ok()?;
+    pub fn process(&self) -> Option<Handle> {
+        let process = Handle::other(self.pid).ok()?;
         // Asked for after the process is held, so that it is about that one.
         (start_time(self.pid)? == self.started).then_some(process)
     }

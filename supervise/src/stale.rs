@@ -1,13 +1,8 @@
-//! What a Supervisor of ours has left running: its nodes, if it was killed, and what nodes have started.
-//!
-//! Nodes are no children of Zeek's Supervisor but of its stem, which looks every second whether the Supervisor is there,
-//! and then takes up to 26 seconds to end them (`Supervisor.cc`, `Stem::Shutdown`). A Supervisor that is started meanwhile
-//! would have two processes write into the directory of each node, and the new ones would find their ports taken. So
-//! before a Supervisor is started, and at the end, all that an earlier one has left is ended.
+//! What a process has left running, which would be in the way of the next one: it is ended before that is started.
 //!
 //! It is known by an environment variable, which every process inherits, under any parent. A process that
-//! has more rights than we have, such as a Zeek with file capabilities, does not show its environment; but the stem and
-//! its nodes are forks, so their command line is the Supervisor's.
+//! has more rights than we have, such as a Zeek with file capabilities, does not show its environment; but the stem of Zeek's
+//! Supervisor and its nodes are forks, so their command line is the Supervisor's.
 
 use std::{
     collections::BTreeSet,
@@ -22,18 +17,14 @@ use std::{
     time::Duration,
 };
 
-use mgmt_daemon::log::object;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{Signal, pidfd_send_signal},
 };
-use tokio::time::Instant;
+use tokio::{task::spawn_blocking, time::Instant};
 
-use super::{process::open, supervisor::blocking};
-
-/// The environment variable by which processes are known.
-const VARIABLE: &str = "MGMT_AGENT_SUPERVISOR";
+use crate::unix::open;
 
 /// Between two signals. Zeek's stem waits for two seconds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -41,9 +32,10 @@ const ROUND: Duration = Duration::from_secs(1);
 /// How long processes that are killed may take to be gone: longer takes only one that the system does not let end.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the processes of a Supervisor have in common, and no others.
+/// What a process and all that it starts have in common, and no others.
 #[derive(Clone, Debug)]
-pub(super) struct Mark {
+pub struct Mark {
+    variable: &'static str,
     value: String,
     arguments: Vec<String>,
 }
@@ -56,19 +48,20 @@ struct Orphan {
 }
 
 impl Mark {
-    /// The mark of a Supervisor that works in this directory, which exists, and is started with these arguments. The
-    /// directory counts as what it is, not only by its path: containers may have one of the same path.
-    pub(super) fn new(directory: &Path, arguments: &[String]) -> io::Result<Self> {
+    /// The mark, by a variable of this name, of a process that works in this directory, which exists, and is started with these
+    /// arguments. The directory counts as what it is, not only by its path: containers may have one of the same path.
+    pub fn new(variable: &'static str, directory: &Path, arguments: &[String]) -> io::Result<Self> {
         let known = fs::metadata(directory)?;
         Ok(Self {
+            variable,
             value: format!("{}:{}:{}", known.dev(), known.ino(), directory.display()),
             arguments: arguments.to_vec(),
         })
     }
 
-    /// The environment variable that a Supervisor is to be started with.
-    pub(super) fn variable(&self) -> (&'static str, &str) {
-        (VARIABLE, &self.value)
+    /// The environment variable that the process is to be started with.
+    pub fn variable(&self) -> (&'static str, &str) {
+        (self.variable, &self.value)
     }
 
     /// Whether a process has it. One that has ended has nothing.
@@ -77,7 +70,7 @@ impl Mark {
         match read("environ") {
             Ok(environment) => environment
                 .split(|byte| *byte == 0)
-                .filter_map(|entry| entry.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))
+                .filter_map(|entry| entry.strip_prefix(self.variable.as_bytes())?.strip_prefix(b"="))
                 .any(|value| value == self.value.as_bytes()),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 read("cmdline").is_ok_and(|line| self.is_command_line(&line))
@@ -86,7 +79,7 @@ impl Mark {
         }
     }
 
-    /// Whether these are the Supervisor's arguments, after the program's name.
+    /// Whether these are its arguments, after the name of the program.
     fn is_command_line(&self, line: &[u8]) -> bool {
         let Some(line) = line.strip_suffix(b"\0") else {
             return false;
@@ -117,8 +110,9 @@ impl Mark {
     }
 }
 
-/// Ends every process that has this mark, the Supervisor itself included: asks it to for so long, then kills it.
-pub(super) async fn clear_away(mark: Mark, patience: Duration) {
+/// Ends everything that has this mark, the process itself included: asks it to for so long, then kills it. `what` names the process
+/// in the log.
+pub async fn end_all(mark: Mark, what: &str, patience: Duration) {
     let since = Instant::now();
     let mark = Arc::new(mark);
     let mut told = None;
@@ -126,10 +120,14 @@ pub(super) async fn clear_away(mark: Mark, patience: Duration) {
     let mut refusing = BTreeSet::new();
     loop {
         let to_look = Arc::clone(&mark);
-        let left = match blocking(move || to_look.find()).await.and_then(|found| found) {
+        let left = match spawn_blocking(move || to_look.find())
+            .await
+            .map_err(io::Error::other)
+            .and_then(|found| found)
+        {
             Ok(left) => left,
             Err(error) => {
-                tracing::warn!(%error, "cannot see which processes an earlier Supervisor has left");
+                tracing::warn!(%error, "cannot see which processes an earlier {what} has left");
                 return;
             }
         };
@@ -145,27 +143,27 @@ pub(super) async fn clear_away(mark: Mark, patience: Duration) {
         let pids: Vec<i32> = left.iter().map(|process| process.id).collect();
         if waited >= patience + KILL_PATIENCE {
             tracing::error!(
-                json.pids = object(&pids),
-                "processes of an earlier Supervisor do not end, so their nodes may run twice: end these processes by hand"
+                json.pids = format!("{pids:?}"),
+                "processes of an earlier {what} do not end and may be in the way of the next: end these processes by hand"
             );
             return;
         }
         if told != Some(signal) {
             tracing::warn!(
-                json.pids = object(&pids),
+                json.pids = format!("{pids:?}"),
                 signal = name,
-                "ending processes that an earlier Supervisor has left"
+                "ending processes that an earlier {what} has left"
             );
             told = Some(signal);
         }
-        let Ok(refused) = blocking(move || end(&left, signal)).await else {
+        let Ok(refused) = spawn_blocking(move || end(&left, signal)).await else {
             return;
         };
         for (pid, error) in refused {
             if refusing.insert(pid) {
                 tracing::warn!(
                     pid,
-                    "a process of an earlier Supervisor cannot be ended: {error}; end it by hand, or run the agent as its user"
+                    "a process of an earlier {what} cannot be ended: {error}; end it by hand, or run the agent as its user"
                 );
             }
         }
@@ -219,7 +217,12 @@ mod tests {
     use super::*;
 
     fn mark(directory: &Path) -> Mark {
-        Mark::new(directory, &["-j".to_owned(), "a script".to_owned()]).unwrap()
+        Mark::new(
+            "SUPERVISE_TEST",
+            directory,
+            &["-j".to_owned(), "a script".to_owned()],
+        )
+        .unwrap()
     }
 
     fn start(mark: Option<&Mark>, script: &str) -> Child {
@@ -242,7 +245,9 @@ mod tests {
 
     fn clear(mark: &Mark, patience: Duration) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.unwrap().block_on(clear_away(mark.clone(), patience));
+        runtime
+            .unwrap()
+            .block_on(end_all(mark.clone(), "process", patience));
     }
 
     #[test]
@@ -279,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_is_that_of_the_supervisor_or_not() {
+    fn a_command_line_is_that_of_the_process_or_not() {
         let directory = tempfile::tempdir().unwrap();
         let mark = mark(directory.path());
         assert!(mark.is_command_line(b"/opt/zeek/bin/zeek\0-j\0a script\0"));

@@ -1,0 +1,13 @@
+//! Keeps processes: the agent's `zeek -j`, and the nodes of `zeek-simulator`.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`process`] | what is to become of one process: a pure machine, whose policy is data |
+//! | [`unix`] | processes that cannot be mistaken for others, also those of an earlier program |
+//! | [`stale`] | ends what an earlier process has left running |
+//! | [`output`] | what processes write, by lines and bounded |
+
+pub mod output;
+pub mod process;
+pub mod stale;
+pub mod unix;
