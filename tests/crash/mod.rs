@@ -258,7 +258,7 @@ fn kill_at(pid: i32, moments: &Receiver<String>, point: &Point) -> String {
 
 /// What the client heard before the crash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Heard {
+enum Answered {
     #[default]
     Nothing,
     Staged,
@@ -266,7 +266,7 @@ enum Heard {
 }
 
 /// Stages and deploys as far as the controller lives.
-fn deploy_until_the_end(session: &mut Session, config: &Configuration, moments: &Sender<String>) -> Heard {
+fn deploy_until_the_end(session: &mut Session, config: &Configuration, moments: &Sender<String>) -> Answered {
     let mut ask = |what: &str, request: &ClientRequest| -> Option<ClientResponse> {
         // The listener is gone after the kill.
         let _ = moments.send(format!("{what} is asked for"));
@@ -280,12 +280,12 @@ fn deploy_until_the_end(session: &mut Session, config: &Configuration, moments: 
         Some(response)
     };
     if ask("staging", &stage_request(config)).is_none() {
-        return Heard::Nothing;
+        return Answered::Nothing;
     }
     let reqid = config.id.clone();
     match ask("deployment", &ClientRequest::Deploy { reqid }) {
-        None => Heard::Staged,
-        Some(_) => Heard::Deployed,
+        None => Answered::Staged,
+        Some(_) => Answered::Deployed,
     }
 }
 

@@ -158,11 +158,11 @@ impl Run {
         let read = reader.read(topic.as_bytes(), notation::event(event).into_data());
         self.learn(out);
         match read {
-            Ok(FromPeer { heard, answers }) => {
+            Ok(FromPeer { inbound, answers }) => {
                 for answer in answers {
                     show(&answer, out);
                 }
-                let inputs = heard.into_iter().map(|heard| heard.input).collect();
+                let inputs = inbound.into_iter().map(|inbound| inbound.input).collect();
                 self.step(inputs, out);
             }
             Err(refusal) => writeln!(out, "< refused {refusal}").expect("to memory"),

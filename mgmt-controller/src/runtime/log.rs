@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A peer is gone. Of an instance of the deployed configuration the core says more.
-pub(super) fn tell_of_loss(controller: &Controller, peer: EndpointId, reason: &str) {
+pub(super) fn log_loss(controller: &Controller, peer: EndpointId, reason: &str) {
     match controller.instance_of(peer) {
         Some((_, true)) => {}
         Some((name, false)) => tracing::info!(%peer, "instance {name}: its agent is gone: {reason}"),
@@ -37,7 +37,7 @@ const fn changes_something(kind: RequestKind) -> bool {
 }
 
 /// Tells that a client has asked for something.
-pub(super) fn tell_request(client: &str, request: &ClientRequest) {
+pub(super) fn log_request(client: &str, request: &ClientRequest) {
     let (name, reqid) = (name_of(request.kind()), request.reqid());
     if changes_something(request.kind()) {
         tracing::info!(client, %reqid, "{name} requested");
@@ -47,7 +47,7 @@ pub(super) fn tell_request(client: &str, request: &ClientRequest) {
 }
 
 /// Tells how a request ended: with the first of its errors, if there are any.
-pub(super) fn tell_answer(response: &ClientResponse, deployed: Option<&Configuration>) {
+pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configuration>) {
     let (kind, reqid) = (response.kind(), response.reqid());
     let name = name_of(kind);
     let failed = response.results().iter().filter(|result| !result.success);

@@ -20,7 +20,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use crate::{
     config::{Config, Listener},
     core::Input,
-    wire::{FromPeer, Heard, NativePeers, PeerReader, Refusal, ToNative, Wire},
+    wire::{FromPeer, Inbound, NativePeers, PeerReader, Refusal, ToNative, Wire},
 };
 
 /// The Broker endpoint, and what is known of its peers.
@@ -136,8 +136,8 @@ impl Native {
                     }
                 }
                 EndpointEvent::PeerAdded(peer) => {
-                    let words = format!("Broker peer {} at {}", peer.id, peer.address);
-                    wire.peer_added(peer.id, peer.dialled.is_some(), words);
+                    let description = format!("Broker peer {} at {}", peer.id, peer.address);
+                    wire.peer_added(peer.id, peer.dialled.is_some(), description);
                     self.added(&peer)
                 }
                 EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
@@ -151,7 +151,7 @@ impl Native {
                 _ => continue,
             };
             let read = FromPeer {
-                heard: vec![Heard { input, shown: None }],
+                inbound: vec![Inbound { input, copy: None }],
                 answers: Vec::new(),
             };
             return Some((read, Credit::none()));
@@ -201,7 +201,7 @@ impl Native {
         self.endpoint.shutdown().await;
     }
 
-    /// A peer in words, by which lines of the log are counted.
+    /// By which lines of the log are counted.
     pub(super) fn describe(&self, id: EndpointId) -> String {
         match self.peers.get(&id) {
             Some(peer) => format!("Broker peer {id} at {}", peer.address),
@@ -236,7 +236,6 @@ impl Native {
         }
     }
 
-    /// Where we connect to, in words.
     fn place(&self, address: &PeerAddress) -> String {
         match self.targets.get(address) {
             Some(instance) => format!("instance {instance} at {address}"),

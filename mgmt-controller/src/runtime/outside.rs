@@ -15,14 +15,14 @@ use tracing::field::display;
 
 use super::{
     Daemon, RunError, Runtime,
-    log::{tell_of_loss, tell_request},
+    log::{log_loss, log_request},
     news::Line,
     publish::credit_of,
 };
 use crate::{
     core::{Action, Controller, Input, Level},
     store::Written,
-    wire::{FromClient, FromPeer, Heard},
+    wire::{FromClient, FromPeer, Inbound},
 };
 
 pub(super) enum Event {
@@ -37,7 +37,7 @@ impl Outside for Runtime {
     type Event = Event;
     type Error = RunError;
 
-    /// Peers and clients are heard in random order, so that none can shut the others out.
+    /// Peers and clients are read in random order, so that none can shut the others out.
     async fn next(&mut self) -> Result<Event, RunError> {
         let said = async {
             tokio::select! {
@@ -64,10 +64,10 @@ impl Outside for Runtime {
         let (inputs, credit) = match event {
             Event::Written(written) => (vec![persisted(written)], Credit::none()),
             Event::NewsDue => {
-                return tell(self.node_news.overdue(Some(Instant::now().into_std())));
+                return report_lines(self.node_news.overdue(Some(Instant::now().into_std())));
             }
-            Event::Peer(read, credit) => (self.peer_said(daemon, read, &credit).await, credit),
-            Event::Client(event) => self.client_said(event).await,
+            Event::Peer(read, credit) => (self.peer_message(daemon, read, &credit).await, credit),
+            Event::Client(event) => self.client_event(event).await,
         };
         daemon.handle(self, inputs, &credit).await;
     }
@@ -131,7 +131,7 @@ impl Outside for Runtime {
             let written = written.ok_or(HostError::Stopped("the configuration store"))?;
             self.take(&mut daemon, Event::Written(written)).await;
         }
-        tell(self.node_news.overdue(None));
+        report_lines(self.node_news.overdue(None));
         let mut counters = self.counters;
         counters.peer_messages_refused = self.native.refused();
         let (native, server) = (self.native, self.server);
@@ -160,16 +160,16 @@ impl Outside for Runtime {
 
 impl Runtime {
     /// What a peer's message is for the core. Copies of it go to clients, answers of its translator to the peer.
-    async fn peer_said(&mut self, daemon: &Daemon, read: FromPeer, credit: &Credit) -> Vec<Input> {
-        let FromPeer { heard, answers } = read;
+    async fn peer_message(&mut self, daemon: &Daemon, read: FromPeer, credit: &Credit) -> Vec<Input> {
+        let FromPeer { inbound, answers } = read;
         for answer in answers {
             self.send(&answer, credit).await;
         }
-        let mut inputs = Vec::with_capacity(heard.len());
-        for Heard { input, shown } in heard {
+        let mut inputs = Vec::with_capacity(inbound.len());
+        for Inbound { input, copy } in inbound {
             match &input {
                 Input::Request { client, request } => self.count_request(client, request),
-                Input::PeerLost { peer, reason } => tell_of_loss(daemon.machine(), *peer, reason),
+                Input::PeerLost { peer, reason } => log_loss(daemon.machine(), *peer, reason),
                 Input::Agent { peer, message, .. } => {
                     self.counters.agent_messages += 1;
                     let reqid = message.reqid().map(display);
@@ -177,15 +177,15 @@ impl Runtime {
                 }
                 _ => {}
             }
-            if let Some(shown) = shown {
-                self.show(Among::everyone(), shown, credit).await;
+            if let Some(copy) = copy {
+                self.publish_to_clients(Among::everyone(), copy, credit).await;
             }
             inputs.push(input);
         }
         inputs
     }
 
-    async fn client_said(&mut self, event: WebSocketEvent<FromClient>) -> (Vec<Input>, Credit) {
+    async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> (Vec<Input>, Credit) {
         let mut inputs = Vec::new();
         let mut credit = Credit::none();
         match event {
@@ -194,8 +194,8 @@ impl Runtime {
                     .application_name
                     .map(|name| format!(", {name}"))
                     .unwrap_or_default();
-                let words = format!("WebSocket client {} at {}{application}", info.client, info.peer);
-                self.wire.client_connected(info.client.number(), words);
+                let description = format!("WebSocket client {} at {}{application}", info.client, info.peer);
+                self.wire.client_connected(info.client.number(), description);
             }
             WebSocketEvent::Message {
                 client,
@@ -205,7 +205,8 @@ impl Runtime {
                 credit = of_client;
                 let FromClient { requests, answers } = message;
                 for answer in answers {
-                    self.show(Among::one(client.number()), answer, &credit).await;
+                    self.publish_to_clients(Among::one(client.number()), answer, &credit)
+                        .await;
                 }
                 let client = self.wire.client(client.number());
                 for request in requests {
@@ -224,11 +225,11 @@ impl Runtime {
 
     fn count_request(&mut self, client: &str, request: &ClientRequest) {
         self.counters.requests += 1;
-        tell_request(client, request);
+        log_request(client, request);
     }
 }
 
-pub(super) fn tell(lines: Vec<Line>) {
+pub(super) fn report_lines(lines: Vec<Line>) {
     for Line { level, text } in lines {
         report(level, None, &text);
     }

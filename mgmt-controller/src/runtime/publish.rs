@@ -6,7 +6,7 @@ use mgmt_daemon::{daemon::Cause, process::with_causes};
 use tokio::time::Instant;
 use tracing::field::display;
 
-use super::{Daemon, Runtime, log::tell_answer, outside::tell};
+use super::{Daemon, Runtime, log::log_answer, outside::report_lines};
 use crate::{
     core::{Audience, Input, Outgoing},
     wire::{Deliveries, Publication, ToNative},
@@ -27,11 +27,11 @@ impl Runtime {
             Outgoing::Client(response) => {
                 self.counters.responses += 1;
                 if !daemon.is_quiet() {
-                    tell_answer(response, daemon.machine().deployed_configuration());
+                    log_answer(response, daemon.machine().deployed_configuration());
                 }
             }
             Outgoing::News(_) if daemon.is_quiet() => {}
-            Outgoing::News(news) => tell(self.node_news.take(news, Instant::now().into_std())),
+            Outgoing::News(news) => report_lines(self.node_news.take(news, Instant::now().into_std())),
             Outgoing::Agent(_) => {
                 self.counters.agent_requests += 1;
                 tracing::debug!(reqid, event = name, %topic, "request to an agent");
@@ -51,15 +51,15 @@ impl Runtime {
             inputs,
             failures,
         } = self.wire.deliver(&publication);
-        for (party, error) in failures {
+        for (receiver, error) in failures {
             self.counters.encode_failures += 1;
-            tracing::error!(reqid, event = name, party, %error, "cannot translate an event");
+            tracing::error!(reqid, event = name, receiver, %error, "cannot translate an event");
         }
         for event in native {
             self.send(&event, credit).await;
         }
         for (among, message) in websocket {
-            self.show(among, message, credit).await;
+            self.publish_to_clients(among, message, credit).await;
         }
         inputs
     }
@@ -75,7 +75,7 @@ impl Runtime {
         }
     }
 
-    pub(super) async fn show(&self, among: Among<u64>, message: DataMessage, credit: &Credit) {
+    pub(super) async fn publish_to_clients(&self, among: Among<u64>, message: DataMessage, credit: &Credit) {
         if let Some(publisher) = &self.publisher {
             publisher.with_credit(credit).publish_among(among, message).await;
         }

@@ -14,7 +14,7 @@ use mgmt_api::{
     dialect::{Published, Translation},
 };
 
-use super::{Link, Party, Wire, read};
+use super::{Link, PeerLinks, Wire, read};
 use crate::core::{Audience, Input, Outgoing};
 
 /// An event of the core on its way out.
@@ -53,7 +53,7 @@ pub struct Deliveries {
     pub websocket: Vec<(Among<u64>, DataMessage)>,
     /// For the core, after the rest of its actions: what a peer or a client would say in return if it spoke the model.
     pub inputs: Vec<Input>,
-    /// For whom it cannot be translated, in words, and why.
+    /// The peers or clients for which it cannot be translated, and why.
     pub failures: Vec<(String, DialectError)>,
 }
 
@@ -105,11 +105,11 @@ impl Wire {
         let mut deliveries = Deliveries::default();
         match publication.to {
             Audience::Peer(peer) => {
-                if let Some(party) = self.peers.get(&peer) {
+                if let Some(links) = self.peers.get(&peer) {
                     let to_peer = self.translate(
                         &mut deliveries,
                         publication,
-                        (&party.agent, Some(peer), &party.words),
+                        (&links.agent, Some(peer), &links.description),
                     );
                     let to_native = |published| ToNative::one(peer, published);
                     deliveries.native = to_peer.into_iter().map(to_native).collect();
@@ -128,15 +128,16 @@ impl Wire {
 
     /// Only answers are translated for clients: news came with our controller.
     fn deliver_to_subscribing_peers(&self, deliveries: &mut Deliveries, publication: &Publication) {
-        let is_old = |party: &Party| publication.of_client && party.client.lock().dialect() != Dialect::V7_0;
-        let old: Vec<_> = self.peers.iter().filter(|(_, party)| is_old(party)).collect();
+        let is_old =
+            |links: &PeerLinks| publication.of_client && links.client.lock().dialect() != Dialect::V7_0;
+        let old: Vec<_> = self.peers.iter().filter(|(_, links)| is_old(links)).collect();
         let others = Among::Except(old.iter().map(|(peer, _)| **peer).collect());
         deliveries
             .native
             .push(ToNative::subscribers(others, publication.published()));
-        for (peer, party) in old {
-            let party = (&party.client, Some(*peer), &*party.words);
-            for published in self.translate(deliveries, publication, party) {
+        for (peer, links) in old {
+            let to = (&links.client, Some(*peer), &*links.description);
+            for published in self.translate(deliveries, publication, to) {
                 let to_native = ToNative::subscribers(Among::one(*peer), published);
                 deliveries.native.push(to_native);
             }
@@ -157,8 +158,8 @@ impl Wire {
             .websocket
             .push((Among::Except(others), websocket(publication.published())));
         for (client, link) in old {
-            let words = self.client(client);
-            for published in self.translate(deliveries, publication, (&link, None, &words)) {
+            let description = self.client(client);
+            for published in self.translate(deliveries, publication, (&link, None, &description)) {
                 deliveries
                     .websocket
                     .push((Among::one(client), websocket(published)));
@@ -166,15 +167,16 @@ impl Wire {
         }
     }
 
-    /// What one party gets of an event; what it would say in return becomes an input.
+    /// What one peer or client gets of an event; what it would say in return becomes an input.
     fn translate(
         &self,
         deliveries: &mut Deliveries,
         publication: &Publication,
-        (link, peer, words): (&Link, Option<EndpointId>, &str),
+        (link, peer, description): (&Link, Option<EndpointId>, &str),
     ) -> Vec<Published> {
         let translation = link.lock().outgoing(&publication.topic, &publication.event);
-        let fail = |deliveries: &mut Deliveries, error| deliveries.failures.push((words.to_owned(), error));
+        let fail =
+            |deliveries: &mut Deliveries, error| deliveries.failures.push((description.to_owned(), error));
         let Translation { to_model, to_peer } = match translation {
             Ok(translation) => translation,
             Err(error) => {
@@ -183,7 +185,7 @@ impl Wire {
             }
         };
         for published in to_model {
-            match read::input(&self.common.settings.topic, peer, words, published) {
+            match read::input(&self.common.settings.topic, peer, description, published) {
                 Ok(input) => deliveries.inputs.push(input),
                 Err(source) => {
                     let dialect = Dialect::V7_0;

@@ -28,7 +28,7 @@ use mgmt_api::{
 use crate::core::Settings;
 
 pub use deliver::{Deliveries, NativePeers, Publication, ToNative, readable};
-pub use read::{ClientReader, FromClient, FromPeer, Heard, PeerReader, Refusal};
+pub use read::{ClientReader, FromClient, FromPeer, Inbound, PeerReader, Refusal};
 
 /// Of how many clients more than there are may translators be kept. See [`Wire::client_gone`].
 const CLIENTS_IN_TRANSIT_MAX: u64 = 1000;
@@ -37,8 +37,8 @@ const CLIENTS_IN_TRANSIT_MAX: u64 = 1000;
 #[derive(Debug)]
 pub struct Wire {
     common: Arc<Common>,
-    peers: BTreeMap<EndpointId, Party>,
-    /// By number, clients in words.
+    peers: BTreeMap<EndpointId, PeerLinks>,
+    /// Their descriptions, by number.
     clients: BTreeMap<u64, String>,
     links: Arc<Links>,
     newest_client: u64,
@@ -80,9 +80,9 @@ impl Default for Assumed {
 }
 
 #[derive(Clone, Debug)]
-struct Party {
+struct PeerLinks {
     /// For the log.
-    words: String,
+    description: String,
     /// For what it says and hears as an agent ...
     agent: Link,
     /// ... and as a client. Nothing keeps a peer from being both.
@@ -125,16 +125,16 @@ impl Wire {
         ]
     }
 
-    /// A native peering is up. `dialled` says whether we connected to the peer, `words` who it is, for the log.
-    pub fn peer_added(&mut self, peer: EndpointId, dialled: bool, words: String) {
+    /// A native peering is up. `dialled` says whether we connected to the peer, `description` is for the log.
+    pub fn peer_added(&mut self, peer: EndpointId, dialled: bool, description: String) {
         let Assumed { agents, clients, .. } = self.common.assumed;
         let id = ZeekString::from(peer.to_string());
-        let party = Party {
-            words,
+        let links = PeerLinks {
+            description,
             agent: self.common.link(id.clone(), dialled, agents),
             client: self.common.link(id, dialled, clients),
         };
-        self.peers.insert(peer, party);
+        self.peers.insert(peer, links);
     }
 
     pub fn peer_lost(&mut self, peer: EndpointId) {
@@ -146,20 +146,20 @@ impl Wire {
         Some(PeerReader {
             common: Arc::clone(&self.common),
             peer,
-            party: self.peers.get(&peer)?.clone(),
+            links: self.peers.get(&peer)?.clone(),
         })
     }
 
     /// What a peer speaks as an agent and as a client, as far as is known.
     pub fn dialects(&self, peer: EndpointId) -> Option<[Dialect; 2]> {
-        let Party { agent, client, .. } = self.peers.get(&peer)?;
+        let PeerLinks { agent, client, .. } = self.peers.get(&peer)?;
         Some([agent, client].map(|link| link.lock().dialect()))
     }
 
-    /// A WebSocket client is there; `words` say who it is, for the log.
-    pub fn client_connected(&mut self, client: u64, words: String) {
+    /// A WebSocket client is there; `description` is for the log.
+    pub fn client_connected(&mut self, client: u64, description: String) {
         self.newest_client = self.newest_client.max(client);
-        self.clients.insert(client, words);
+        self.clients.insert(client, description);
     }
 
     /// It is gone. Something that it said may still be being read, and that brings its translator back; so translators of
@@ -173,10 +173,9 @@ impl Wire {
         });
     }
 
-    /// A client, in words.
     pub fn client(&self, client: u64) -> String {
-        let words = self.clients.get(&client).cloned();
-        words.unwrap_or_else(|| format!("WebSocket client {client}"))
+        let description = self.clients.get(&client).cloned();
+        description.unwrap_or_else(|| format!("WebSocket client {client}"))
     }
 
     /// Reads what WebSocket clients say.

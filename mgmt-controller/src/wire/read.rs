@@ -15,7 +15,7 @@ use mgmt_api::{
     topics,
 };
 
-use super::{Common, Links, Party, ToNative, deliver::websocket};
+use super::{Common, Links, PeerLinks, ToNative, deliver::websocket};
 use crate::core::Input;
 
 /// Reads what one native peer says. On any thread; messages of one peer must be read in their order.
@@ -23,7 +23,7 @@ use crate::core::Input;
 pub struct PeerReader {
     pub(super) common: Arc<Common>,
     pub(super) peer: EndpointId,
-    pub(super) party: Party,
+    pub(super) links: PeerLinks,
 }
 
 /// Reads what WebSocket clients say. On any thread; messages of one client must be read in their order.
@@ -37,18 +37,18 @@ pub struct ClientReader {
 #[derive(Debug, Default, PartialEq)]
 pub struct FromPeer {
     /// In this order, after the answers.
-    pub heard: Vec<Heard>,
+    pub inbound: Vec<Inbound>,
     /// What the peer gets to hear without the core's doing.
     pub answers: Vec<ToNative>,
 }
 
 /// What a native peer has said in the model's terms.
 #[derive(Debug, PartialEq)]
-pub struct Heard {
+pub struct Inbound {
     /// For the core.
     pub input: Input,
     /// For WebSocket clients that have subscribed to the topic.
-    pub shown: Option<DataMessage>,
+    pub copy: Option<DataMessage>,
 }
 
 /// What follows from a message of a WebSocket client.
@@ -119,26 +119,26 @@ impl PeerReader {
         let of_agents = topic.starts_with(topics::CLUSTER_AGENT_PREFIX.as_bytes())
             || topic.starts_with(&settings.agent_topic_prefix);
         let link = match (of_clients, of_agents) {
-            (true, _) => &self.party.client,
-            (false, true) => &self.party.agent,
+            (true, _) => &self.links.client,
+            (false, true) => &self.links.agent,
             (false, false) => return Err(Refusal::Topic),
         };
         let Translation { to_model, to_peer } = link.lock().incoming(topic, event)?;
-        let mut heard = Vec::with_capacity(to_model.len());
+        let mut inbound = Vec::with_capacity(to_model.len());
         for published in to_model {
-            heard.push(self.heard(published)?);
+            inbound.push(self.inbound(published)?);
         }
         let answer = |published| ToNative::one(self.peer, published);
         Ok(FromPeer {
-            heard,
+            inbound,
             answers: to_peer.into_iter().map(answer).collect(),
         })
     }
 
-    fn heard(&self, Published { topic, event }: Published) -> Result<Heard, Refusal> {
+    fn inbound(&self, Published { topic, event }: Published) -> Result<Inbound, Refusal> {
         let (input, is_news) = if topic == self.common.settings.topic {
             let request = event.parse()?;
-            let client = self.party.words.clone();
+            let client = self.links.description.clone();
             (Input::Request { client, request }, false)
         } else {
             let message: AgentMessage = event.parse()?;
@@ -151,8 +151,8 @@ impl PeerReader {
             let peer = self.peer;
             (Input::Agent { peer, topic, message }, is_news)
         };
-        let shown = (!is_news).then(|| websocket(Published { topic, event }));
-        Ok(Heard { input, shown })
+        let copy = (!is_news).then(|| websocket(Published { topic, event }));
+        Ok(Inbound { input, copy })
     }
 }
 
@@ -160,7 +160,7 @@ impl PeerReader {
 pub(super) fn input(
     settings_topic: &ZeekString,
     peer: Option<EndpointId>,
-    words: &str,
+    description: &str,
     Published { topic, event }: Published,
 ) -> Result<Input, DataError> {
     match peer {
@@ -170,7 +170,7 @@ pub(super) fn input(
             message: event.parse()?,
         }),
         _ => Ok(Input::Request {
-            client: words.to_owned(),
+            client: description.to_owned(),
             request: event.parse()?,
         }),
     }

@@ -74,7 +74,7 @@ fn the_topic_decides_which_api_a_peer_may_use() {
     let news_event = Event::of(&news).unwrap();
     let input = |topic, event| {
         let read = read(&wire, topic, native(event)).unwrap();
-        let [Heard { input, .. }] = <[Heard; 1]>::try_from(read.heard).unwrap();
+        let [Inbound { input, .. }] = <[Inbound; 1]>::try_from(read.inbound).unwrap();
         input
     };
     assert_eq!(
@@ -124,13 +124,13 @@ fn the_topic_decides_which_api_a_peer_may_use() {
 #[test]
 fn clients_see_events_of_peers_without_metadata_and_what_the_core_passes_on_only_once() {
     let wire = wire();
-    let shown = |topic, event| {
+    let copy = |topic, event| {
         let mut read = read(&wire, topic, native(event)).unwrap();
-        read.heard.pop().unwrap().shown
+        read.inbound.pop().unwrap().copy
     };
     let request = Event::of(&get_nodes()).unwrap();
     assert_eq!(
-        shown(CONTROLLER, request.clone()),
+        copy(CONTROLLER, request.clone()),
         Some(message(CONTROLLER, request))
     );
     let news = AgentMessage::Log {
@@ -138,7 +138,7 @@ fn clients_see_events_of_peers_without_metadata_and_what_the_core_passes_on_only
         msg: "m".into(),
         node: "".into(),
     };
-    assert_eq!(shown(AGENT, Event::of(&news).unwrap()), None);
+    assert_eq!(copy(AGENT, Event::of(&news).unwrap()), None);
 }
 
 #[test]
@@ -260,8 +260,8 @@ fn a_long_request_id_is_answered_to_its_sender_alone() {
             vec![text(&"x".repeat(16 << 20))],
         )
     };
-    let FromPeer { heard, answers } = read(&wire(), CONTROLLER, native(request())).unwrap();
-    assert_eq!(heard, [], "neither for the core nor for WebSocket clients");
+    let FromPeer { inbound, answers } = read(&wire(), CONTROLLER, native(request())).unwrap();
+    assert_eq!(inbound, [], "neither for the core nor for WebSocket clients");
     let [answer] = &*answers else {
         panic!("{} answers", answers.len())
     };

@@ -31,7 +31,7 @@ use tokio::time::timeout;
 /// How long a busy machine may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Said {
+struct Sent {
     by_supervisor: bool,
     topic: String,
     event: Event,
@@ -42,7 +42,7 @@ struct Recording {
     agent: String,
     filter: BTreeSet<String>,
     state_dir: String,
-    said: Vec<Said>,
+    said: Vec<Sent>,
 }
 
 fn fixture(path: &str) -> PathBuf {
@@ -100,7 +100,7 @@ impl Recording {
                 continue;
             }
             let event = Event::from_data(binary::decode(&envelope.payload).unwrap());
-            said.extend(event.ok().map(|event| Said {
+            said.extend(event.ok().map(|event| Sent {
                 by_supervisor: frame["from"] == "server",
                 topic: envelope.topic.to_string(),
                 event,
@@ -319,7 +319,7 @@ impl Drop for Supervisor {
 }
 
 /// What has been heard: answers, news, hellos.
-struct Heard {
+struct Received {
     endpoint: Endpoint,
     answers: Vec<(String, Event)>,
     news: Vec<(String, Event)>,
@@ -328,7 +328,7 @@ struct Heard {
     hellos: BTreeMap<String, usize>,
 }
 
-impl Heard {
+impl Received {
     async fn one_more(&mut self) {
         let event = timeout(PATIENCE, self.endpoint.recv()).await;
         let event = event.unwrap_or_else(|_| {
@@ -372,7 +372,7 @@ async fn replay(recording: &Recording, version: &str) {
     let handle = endpoint.handle();
     let agent = handle.listen("127.0.0.1", 0).await.unwrap()[0];
     let (supervisor, address) = Supervisor::start(recording, version, home.path(), agent);
-    let mut heard = Heard {
+    let mut heard = Received {
         endpoint,
         answers: Vec::new(),
         news: Vec::new(),
@@ -415,7 +415,7 @@ async fn replay(recording: &Recording, version: &str) {
             continue;
         }
         let node = event.args.get(1).map(text_or_empty).unwrap_or_default();
-        let lives = |heard: &Heard| {
+        let lives = |heard: &Received| {
             !hears_nodes || node.is_empty() || heard.starts.get(&node) == heard.hellos.get(&node)
         };
         while heard.answers.len() < answers.len() || heard.news.len() < news.len() || !lives(&heard) {

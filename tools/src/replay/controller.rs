@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use mgmt_api::{Dialect, Now, SequentialIds, WallClock};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
-    wire::{Assumed, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
+    wire::{Assumed, Deliveries, FromClient, FromPeer, Inbound, NativePeers, Publication, ToNative, Wire},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -139,18 +139,18 @@ impl InProcess {
         let (Ok(data), Some(reader)) = (binary::decode(&envelope.payload), self.wire.reader(peer)) else {
             return;
         };
-        let Ok(FromPeer { heard, answers }) = reader.read(envelope.topic.as_bytes(), data) else {
+        let Ok(FromPeer { inbound, answers }) = reader.read(envelope.topic.as_bytes(), data) else {
             return;
         };
         for answer in answers {
             self.send(&answer);
         }
-        let mut inputs = Vec::with_capacity(heard.len());
-        for heard in heard {
-            if let Some(shown) = heard.shown {
-                self.show(&Among::everyone(), &shown);
+        let mut inputs = Vec::with_capacity(inbound.len());
+        for Inbound { input, copy } in inbound {
+            if let Some(copy) = copy {
+                self.show(&Among::everyone(), &copy);
             }
-            inputs.push(heard.input);
+            inputs.push(input);
         }
         self.step(inputs);
     }
