@@ -18,6 +18,11 @@ pub enum Action {
         /// The line's message. One line: names of controllers and nodes in it are escaped.
         message: String,
     },
+    /// Tell an operator, but not in the management log, which has what Zeek's has.
+    Report {
+        level: Level,
+        message: String,
+    },
     Publish {
         topic: ZeekString,
         event: Outgoing,

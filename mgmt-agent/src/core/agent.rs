@@ -24,6 +24,9 @@ use super::{
 /// DIFFERENCE(request-limits): Zeek has none of these limits.
 pub const REQUESTS_MAX: usize = 1024;
 
+/// Why a Supervisor cannot be reached that has never been.
+const NEVER_CONNECTED: &str = "not connected to the Supervisor yet";
+
 pub struct Agent {
     pub(super) settings: Settings,
     pub(super) ids: Box<dyn IdSource>,
@@ -83,7 +86,7 @@ impl Agent {
             broker_id: ZeekString::default(),
             pid: 0,
             clock: WallClock::default(),
-            unavailable: Some("not connected to the Supervisor yet".into()),
+            unavailable: Some(NEVER_CONNECTED.into()),
             silence: None,
             config: None,
             nodes: BTreeMap::new(),
@@ -260,9 +263,12 @@ impl Agent {
             Report::Silent { reason } => self.silence = Some(reason),
             Report::Heard => self.silence = None,
             Report::Ready => {
-                self.unavailable = None;
+                let before = self.unavailable.take();
                 self.silence = None;
                 self.say_hello(turn);
+                if before.is_some_and(|reason| reason != NEVER_CONNECTED) {
+                    self.supervisor_is_back(turn);
+                }
                 self.recover(turn);
             }
             Report::Lost { reason } => self.supervisor_lost(turn, &reason),

@@ -158,6 +158,11 @@ pub enum Action {
         /// One line: names in it are escaped.
         message: String,
     },
+    /// See [`action::Action::Report`].
+    Report {
+        level: Level,
+        message: String,
+    },
     Publish {
         /// To this peer, also if it has not subscribed; else to every peer that has subscribed to the topic.
         to: Option<EndpointId>,
@@ -455,6 +460,7 @@ impl BrokerAgent {
                     self.publish(actions, topic, &event);
                     continue;
                 }
+                action::Action::Report { level, message } => Action::Report { level, message },
                 action::Action::MakeDirectory { path } => Action::MakeDirectory { path },
                 action::Action::RunArchiver {
                     directory,

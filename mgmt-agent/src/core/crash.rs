@@ -104,6 +104,7 @@ impl Agent {
         let (restarts, pid) = (own.restarts, own.pid.unwrap_or_default());
         let message = format!("node {name} ended: {how}{line}; restart {restarts} since {since}, PID {pid}");
         own.trouble = Some(message.clone());
+        own.is_missed = true;
         turn.warning(message.clone());
         self.tell_error(turn, message, name.clone());
     }

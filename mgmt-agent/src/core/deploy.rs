@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::{Address, ZeekString, to_data};
-use mgmt_api::{Configuration, Instance, ResultRecord, State, SupervisorStatus};
+use mgmt_api::{Configuration, Instance, Level, ResultRecord, State, SupervisorStatus};
 
 use super::{
     action::Action,
@@ -14,6 +14,9 @@ use super::{
     supervision::Command,
     turn::Turn,
 };
+
+/// How many nodes are named in a line. Of more, the others are counted.
+const NAMED_MAX: usize = 8;
 
 /// What marks the processes of controllers and agents in a Supervisor (`*/boot.zeek`). They are left alone.
 const MANAGEMENT_NODE: &[u8] = b"ZEEK_MANAGEMENT_NODE";
@@ -104,6 +107,11 @@ impl Agent {
             (Ok(_), None) => None,
         };
         if let Some(error) = refusal {
+            report(
+                turn,
+                Level::Warning,
+                format!("configuration {}: not deployed: {error}", config.id),
+            );
             let results = vec![self.failure(reqid.clone(), error)];
             self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
@@ -207,8 +215,10 @@ impl Agent {
             self.confirm_running(turn, reqid);
             return;
         }
+        let mut ending = BTreeSet::new();
         for (name, supervised) in &status.nodes {
             if management_role(&supervised.node.env).is_none() {
+                ending.insert(name);
                 let id = self.ids.next_id();
                 self.commands.insert(id.clone(), Purpose::Destroy(name.clone()));
                 turn.push(Action::Supervise(Command::Destroy {
@@ -220,6 +230,13 @@ impl Agent {
         let ended = self.drop_nodes(turn);
         self.stand_by_due = false;
         let Goal::Run { reqid, config } = goal else {
+            if !ending.is_empty() {
+                report(
+                    turn,
+                    Level::Info,
+                    format!("no longer in the cluster: ends {}", names(ending)),
+                );
+            }
             return;
         };
         for node in &config.nodes {
@@ -234,6 +251,8 @@ impl Agent {
                 self.nodes.insert(node.name.clone(), OwnNode::new(node, replaces));
             }
         }
+        ending.retain(|name| !self.nodes.contains_key(*name));
+        report(turn, Level::Info, self.intention(&config.id, ending));
         self.config = Some(config);
         let own: Vec<ZeekString> = self.nodes.keys().cloned().collect();
         // DIFFERENCE(idle-instance): with nodes on other instances only, Zeek's agent waits for nodes that never come
@@ -251,6 +270,20 @@ impl Agent {
         });
         for name in own {
             self.create(turn, &name);
+        }
+    }
+
+    /// What is about to be done for a configuration, with the nodes that are none of it.
+    fn intention(&self, config: &ZeekString, ending: BTreeSet<&ZeekString>) -> String {
+        let starts = match self.nodes.len() {
+            0 => "has no node here".to_owned(),
+            1 => format!("starts {}", names(self.nodes.keys())),
+            count => format!("starts {count} nodes ({})", names(self.nodes.keys())),
+        };
+        if ending.is_empty() {
+            format!("configuration {config}: {starts}")
+        } else {
+            format!("configuration {config}: {starts}, ends {}", names(ending))
         }
     }
 
@@ -398,12 +431,13 @@ impl Agent {
     /// Answers a deployment: what went wrong, then each node, with the output of those that failed. zeek-client shows errors of
     /// results without a node only.
     fn respond_deployed(
-        &self,
+        &mut self,
         turn: &mut Turn,
         reqid: ZeekString,
         problems: Vec<ResultRecord>,
         failed: &BTreeMap<ZeekString, Option<String>>,
     ) {
+        self.log_outcome(turn, failed);
         let mut results = problems;
         let errors = failed.values().flatten();
         results.extend(errors.map(|error| self.failure(reqid.clone(), error.as_str())));
@@ -420,6 +454,33 @@ impl Agent {
         self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
+    /// What has become of the running configuration.
+    fn log_outcome(&mut self, turn: &mut Turn, failed: &BTreeMap<ZeekString, Option<String>>) {
+        let Some(Configuration { id, .. }) = &self.config else {
+            return;
+        };
+        let count = self.nodes.len();
+        let line = match (count, failed.len()) {
+            (1, 0) => format!("configuration {id}: its node runs"),
+            (_, 0) => format!("configuration {id}: all {count} nodes run"),
+            (_, missing) => {
+                let named = names(failed.keys());
+                format!("configuration {id}: {missing} of {count} nodes not running: {named}")
+            }
+        };
+        let level = if failed.is_empty() {
+            Level::Info
+        } else {
+            Level::Warning
+        };
+        report(turn, level, line);
+        for name in failed.keys() {
+            if let Some(own) = self.nodes.get_mut(name) {
+                own.is_missed = true;
+            }
+        }
+    }
+
     /// Forgets the running configuration. Returns the names of its nodes here.
     fn drop_nodes(&mut self, turn: &mut Turn) -> BTreeSet<ZeekString> {
         let names: BTreeSet<ZeekString> = self.nodes.keys().cloned().collect();
@@ -431,6 +492,25 @@ impl Agent {
         self.nodes.clear();
         self.config = None;
         names
+    }
+}
+
+fn report(turn: &mut Turn, level: Level, message: String) {
+    turn.push(Action::Report { level, message });
+}
+
+/// Names of nodes in a sentence.
+fn names<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
+    let names: Vec<_> = names.into_iter().map(ToString::to_string).collect();
+    let shown = names
+        .iter()
+        .take(NAMED_MAX)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        others => format!("{shown} and {others} more"),
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct OwnNode {
     pub(super) trouble: Option<String>,
     /// Whether a deployment was answered before it came up.
     pub(super) is_slow: bool,
+    /// Whether there was a warning about it, and it has not come up since.
+    pub(super) is_missed: bool,
     /// Its state when the Supervisor was lost.
     before_loss: Option<State>,
 }
@@ -66,6 +68,7 @@ impl OwnNode {
             outputs: None,
             trouble: None,
             is_slow: false,
+            is_missed: false,
             before_loss: None,
         }
     }
@@ -90,6 +93,7 @@ impl OwnNode {
         *self = Self {
             since: now,
             pid: self.pid,
+            is_missed: self.is_missed,
             ..Self::new(self.node.clone(), self.replaces || self.pid.is_some())
         };
     }
@@ -158,10 +162,11 @@ impl Agent {
         };
         own.before_loss = None;
         own.trouble = None;
+        let is_missed = std::mem::take(&mut own.is_missed);
         let took = Elapsed(turn.now - own.since);
         let message = if std::mem::take(&mut own.is_slow) {
             Some(format!("node {name} has come up after {took}"))
-        } else if matches!(own.node.state, State::Crashed | State::Unknown | State::Failed) {
+        } else if is_missed || matches!(own.node.state, State::Crashed | State::Unknown | State::Failed) {
             Some(format!("node {name} is up again"))
         } else {
             None
@@ -187,6 +192,7 @@ impl Agent {
         let pid = own.pid.map(|pid| format!(", PID {pid},")).unwrap_or_default();
         let message = format!("node {name} is silent: {reason}; its process{pid} may be stopped or hang");
         own.trouble = Some(message.clone());
+        own.is_missed = true;
         turn.warning(message.clone());
         self.note(turn, message.clone().into(), name.clone());
         self.set_state(turn, name, State::Unknown);
@@ -237,6 +243,7 @@ impl Agent {
         };
         let message = format!("the Supervisor cannot start a process for node {name}");
         own.trouble = Some(message.clone());
+        own.is_missed = true;
         self.set_state(turn, name, State::Failed);
         self.raise(turn, message, name.clone());
     }

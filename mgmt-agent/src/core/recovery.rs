@@ -10,6 +10,8 @@ use super::{
     turn::Turn,
 };
 
+const BACK: &str = "the Supervisor is back";
+
 impl Agent {
     /// The Supervisor cannot be reached any more.
     pub(super) fn supervisor_lost(&mut self, turn: &mut Turn, reason: &str) {
@@ -47,6 +49,12 @@ impl Agent {
         }
     }
 
+    /// The Supervisor that was lost has connected.
+    pub(super) fn supervisor_is_back(&self, turn: &mut Turn) {
+        turn.info(BACK.into());
+        self.note(turn, BACK.into(), ZeekString::default());
+    }
+
     /// The Supervisor can be reached again: are the nodes still there, or are they to go?
     pub(super) fn recover(&mut self, turn: &mut Turn) {
         if self.stand_by_due {
@@ -76,6 +84,9 @@ impl Agent {
                 let message = format!("the Supervisor has lost node {name}, starting it again");
                 turn.warning(message.clone());
                 self.note(turn, message.into(), name.clone());
+                if let Some(own) = self.nodes.get_mut(&name) {
+                    own.is_missed = true;
+                }
                 self.create(turn, &name);
             }
         }

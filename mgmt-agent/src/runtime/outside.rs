@@ -4,7 +4,7 @@ use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
 use broker_endpoint::Credit;
 use mgmt_api::{Dialect, Level};
 use mgmt_daemon::{
-    daemon::{About, Cause, Outside},
+    daemon::{About, Cause, Outside, report},
     log::object,
     process::with_causes,
     runtime::HostError,
@@ -91,6 +91,7 @@ impl Outside for Runtime {
                 let shown = if is_known { Level::Debug } else { level };
                 daemon.log(cause, reqid.as_ref(), (level, shown), &message);
             }
+            Action::Report { level, message } => report(level, cause.reqid.as_ref(), &message),
             Action::Publish { to, topic, event } => self.publish(daemon, to, &topic, event, cause).await,
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {

@@ -238,7 +238,7 @@ impl World {
                     commands.push(command);
                 }
                 Action::MakeDirectory { path } => assert!(path.starts_with(b"/state/nodes/")),
-                Action::Log { .. } | Action::RunArchiver { .. } => {}
+                Action::Log { .. } | Action::Report { .. } | Action::RunArchiver { .. } => {}
             }
         }
         assert!(self.agent.deadline().is_none_or(|deadline| deadline > self.now));

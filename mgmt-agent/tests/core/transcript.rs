@@ -265,6 +265,7 @@ fn report(text: &str) -> Report {
 fn print(action: &Action, out: &mut String) {
     match action {
         Action::Log { level, message, .. } => writeln!(out, "< {level} {message}"),
+        Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
         Action::MakeDirectory { path } => writeln!(out, "< mkdir {path}"),
         Action::Supervise(command) => {
             let (name, fields) = only_entry(command);

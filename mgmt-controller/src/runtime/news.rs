@@ -22,6 +22,8 @@ const HELD_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct NodeNews {
     held: BTreeMap<(ZeekString, ZeekString), (Instant, Half)>,
+    /// What has just happened to a whole instance, which is why its nodes are unknown.
+    troubles: BTreeMap<ZeekString, (Instant, ZeekString)>,
 }
 
 /// Half of what there is to say about a node.
@@ -52,7 +54,20 @@ impl NodeNews {
             AgentMessage::Log { instance, msg, node } => (instance, node, reason(Level::Info, msg)),
             _ => return Vec::new(),
         };
+        if let AgentMessage::Error { msg, .. } = news
+            && node.is_empty()
+        {
+            self.troubles.insert(instance.clone(), (now + HOLD, msg.clone()));
+        }
         let key = (instance.clone(), node.clone());
+        if let Half::Change {
+            new: State::Unknown, ..
+        } = &half
+            && let Some((until, msg)) = self.troubles.get(instance)
+            && now < *until
+        {
+            return vec![half.joined(reason(Level::Warning, msg), &key)];
+        }
         let mut lines = Vec::new();
         match (self.held.remove(&key), half) {
             (Some((_, before)), half) if before.belongs_to(&half) => {
@@ -77,6 +92,8 @@ impl NodeNews {
 
     /// What was held back until now, or everything.
     pub(super) fn overdue(&mut self, now: Option<Instant>) -> Vec<Line> {
+        self.troubles
+            .retain(|_, (until, _)| now.is_some_and(|now| now < *until));
         let held = std::mem::take(&mut self.held).into_iter();
         let is_due = |(due, _): &(Instant, Half)| now.is_none_or(|now| *due <= now);
         let (overdue, held): (Vec<_>, Vec<_>) = held.partition(|(_, half)| is_due(half));
@@ -229,5 +246,23 @@ mod tests {
         let twice = [log("last output: one"), log("last output: two")];
         let line = |number| format!("INFO sensor1: worker-1: last output: {number}");
         assert_eq!(told(&twice), (vec![line("one")], vec![line("two")]));
+    }
+
+    #[test]
+    fn the_loss_of_a_supervisor_is_the_reason_why_its_nodes_are_unknown() {
+        let lost = AgentMessage::Error {
+            instance: "sensor1".into(),
+            msg: "lost the Supervisor: connection closed".into(),
+            node: ZeekString::default(),
+        };
+        let unknown = change(State::Running, State::Unknown);
+        let lines = [
+            "WARNING sensor1: lost the Supervisor: connection closed",
+            "WARNING sensor1: worker-1 RUNNING -> UNKNOWN: lost the Supervisor: connection closed",
+        ];
+        assert_eq!(
+            told(&[lost, unknown]),
+            (lines.map(str::to_owned).to_vec(), vec![])
+        );
     }
 }

@@ -96,6 +96,7 @@ impl InProcess {
                 Action::Log {
                     level: Level::Debug, ..
                 }
+                | Action::Report { .. }
                 | Action::MakeDirectory { .. }
                 | Action::RunArchiver { .. }
                 // No recorded agent had started its Supervisor.
