@@ -227,7 +227,7 @@ fn the_configuration_is_tried_against_the_host() {
     let (status, _, stderr) = check(&[]);
     assert_eq!(status, Some(1), "{stderr}");
     for words in [
-        "installed zeek: there is no zeek in ",
+        "zeek_prefix: there is no zeek in ",
         "Management::Agent::archive_cmd: there is no program ",
     ] {
         assert!(stderr.contains(words), "{stderr}");
@@ -266,7 +266,7 @@ fn the_configuration_is_tried_against_the_host() {
         ),
         (
             &["--start-supervisor", "--supervisor-patience", "1usec"],
-            "error: option --supervisor-patience: supervisor patience: a Supervisor needs a second at least to answer; or 0sec",
+            "error: option --supervisor-patience: supervisor_patience: a Supervisor needs a second at least to answer; or 0sec",
         ),
         (
             &["--name", &long],
@@ -278,7 +278,7 @@ fn the_configuration_is_tried_against_the_host() {
         ),
         (
             &["--ready-file", "."],
-            "error: option --ready-file: ready file: it is a directory",
+            "error: option --ready-file: ready_file: it is a directory",
         ),
     ] {
         let (found, _, stderr) = check(arguments);
@@ -287,7 +287,7 @@ fn the_configuration_is_tried_against_the_host() {
     }
     let (status, _, stderr) = check(&["--start-supervisor", "--zeek-argument", "lokal"]);
     assert_eq!(status, Some(1));
-    let words = "error: option --zeek-argument: zeek argument: there is no script lokal in ";
+    let words = "error: option --zeek-argument: zeek_argument: there is no script lokal in ";
     assert!(stderr.contains(words), "{stderr}");
     executable(&prefix.join("bin/zeek"), "#!/bin/sh\nexit 1\n");
     let (status, _, stderr) = check(&["--start-supervisor"]);

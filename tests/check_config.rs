@@ -84,11 +84,11 @@ fn the_configuration_is_tried_against_the_host() {
         ),
         (
             &["--ready-file", "none/ready.json"],
-            "error: option --ready-file: ready file: there is no directory ",
+            "error: option --ready-file: ready_file: there is no directory ",
         ),
         (
             &["--ready-file", "."],
-            "error: option --ready-file: ready file: it is a directory",
+            "error: option --ready-file: ready_file: it is a directory",
         ),
         (
             &["--journal", "."],

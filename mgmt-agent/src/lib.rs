@@ -2,14 +2,14 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`cli`] | the command line |
-//! | [`config`] | the configuration, from the command line, the environment and Zeek scripts |
+//! | [`check`] | whether the host has what the settings name |
+//! | [`config`] | the settings, and the configuration that they result in |
 //! | [`core`] | the agent as a pure state machine, and the one that speaks to a `zeek -j` process |
 //! | [`journal`] | what [`mgmt_daemon::journal`] needs to know about the agent |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`simulate`] | stand-ins for Zeek, in this program |
 
-pub mod cli;
+pub mod check;
 pub mod config;
 pub mod core;
 pub mod journal;

@@ -47,7 +47,7 @@ pub(crate) fn write_node(config: &Config, agent: Coordinates) -> Result<(), RunE
 
 /// Writes the scripts for a Supervisor that we start. Returns the one that it is started with.
 pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<PathBuf, RunError> {
-    let directory = config.working_dir.join("scripts");
+    let directory = config.daemon.working_dir.join("scripts");
     let path = directory.join("supervisor.zeek");
     if !zeek.has_shim {
         let topic = config.settings.shim_topic.to_str_lossy();
@@ -110,7 +110,7 @@ pub(crate) fn tell_nodes(
 
 fn node(config: &Config, agent: Coordinates) -> String {
     let archival = config.settings.agent.archival.as_ref();
-    let rotation = config.management_log.rotation.as_ref();
+    let rotation = config.daemon.management_log.rotation.as_ref();
     let queue = match (archival, rotation) {
         (Some(archival), _) => archival.directory.clone(),
         (None, Some(rotation)) => rotation.dir.display().to_string(),
@@ -143,7 +143,7 @@ fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
         ],
     );
     // Arguments can be read by everybody on the host; this file only by its owner.
-    if let TlsConfig::Mutual { identity, .. } = &config.broker_tls
+    if let TlsConfig::Mutual { identity, .. } = &config.daemon.broker_tls
         && let Some(passphrase) = &identity.passphrase
     {
         script += &fill_in(

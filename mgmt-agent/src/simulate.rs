@@ -3,11 +3,9 @@
 //! To the rest of the agent it is the same as `--start-supervisor`: only the program that is started is another one.
 //! What the stand-ins do is told in [`stand_ins`]; that it is a simulation they say themselves, and so do we.
 
-use std::{env, ffi::OsString, io, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use stand_ins::{Program, SupervisorBehaviour};
-
-use crate::config::ZeekCommand;
 
 /// The subcommand by which this program is a stand-in for `zeek`.
 pub const SUBCOMMAND: &str = "simulated-zeek";
@@ -15,16 +13,6 @@ pub const SUBCOMMAND: &str = "simulated-zeek";
 /// What an operator must know who finds this running.
 pub(crate) const WARNING: &str =
     "SIMULATION: --simulate runs stand-ins for Zeek; they analyse no traffic and write no logs";
-
-/// How the stand-in for a Supervisor is started.
-pub(crate) fn zeek() -> io::Result<ZeekCommand> {
-    Ok(ZeekCommand {
-        program: env::current_exe()?,
-        leading_arguments: vec![SUBCOMMAND.into(), "--simulation".into()],
-        further_arguments: Vec::new(),
-        has_shim: true,
-    })
-}
 
 /// The Zeek that the stand-ins say to be.
 pub(crate) fn version() -> String {

@@ -2,15 +2,15 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`cli`] | the command line |
-//! | [`config`] | the configuration, from the command line, the environment and Zeek scripts |
+//! | [`check`] | whether the host has what the settings name |
+//! | [`config`] | the settings, and the configuration that they result in |
 //! | [`core`] | the controller as a pure state machine |
 //! | [`journal`] | what happens to the core, recorded and replayed |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`store`] | the durable state, in Zeek's SQLite file |
 //! | [`wire`] | what travels, between the core and its peers |
 
-pub mod cli;
+pub mod check;
 pub mod config;
 pub mod core;
 pub mod journal;

@@ -7,39 +7,91 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, BufReader, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::ArgMatches;
 
 use crate::{
-    config::{Checks, ConfigErrors, LogFormat},
+    config::{
+        Checks, ConfigErrors, DaemonConfig, Environment, Resolved, Resolver, Schema, dump_json, dump_text,
+    },
     journal::{self, JournalError},
-    log,
+    log::{self, LogFormat},
     machine::Machine,
     process::{take_name, with_causes},
 };
 
-/// A program, by the name that begins what it says on standard error.
-#[derive(Clone, Copy, Debug)]
-pub struct Program(pub &'static str);
+/// What the program of a daemon needs to know of its configuration.
+pub trait Configuration: Sized {
+    /// Its settings.
+    const SCHEMA: &'static Schema;
+
+    /// Makes it of what was given, or reports everything that is wrong.
+    fn resolve(resolver: Resolver<'_>) -> Result<Self, ConfigErrors>;
+
+    /// The part that every daemon has.
+    fn daemon(&self) -> &DaemonConfig;
+}
+
+/// The program of a daemon: does what the command line says. Besides what every daemon has, it checks and runs what it is given here.
+pub fn main<C: Configuration, M: Machine, E: Error>(
+    check: fn(&C, &Environment, &mut Checks<'_>),
+    run: impl FnOnce(C) -> Result<(), E>,
+) -> ExitCode {
+    let arguments = subcommand_first(&C::SCHEMA.command(), std::env::args_os().collect());
+    let matches = C::SCHEMA.command().get_matches_from(arguments);
+    let program = Program(C::SCHEMA);
+    let (subcommand, given) = matches.subcommand().unwrap_or(("run", &matches));
+    let outcome = match subcommand {
+        "replay" => {
+            let file = given.get_one::<PathBuf>("file");
+            Ok(program.replay::<M>(file.map_or(Path::new(""), PathBuf::as_path)))
+        }
+        "completions" => Ok(program.completions(given)),
+        "man" => Ok(program.manual(given)),
+        "check-config" => program.read(given).map(|(config, environment): (C, _)| {
+            let daemon = config.daemon();
+            let mut checks = Checks::new(&daemon.resolved);
+            checks.daemon(daemon);
+            check(&config, &environment, &mut checks);
+            program.report(&daemon.resolved, &checks)
+        }),
+        "dump-config" => program.read::<C>(given).map(|(config, _)| {
+            let effective = &config.daemon().resolved.effective;
+            program.print(if given.get_flag("json") {
+                dump_json(effective)
+            } else {
+                dump_text(effective)
+            })
+        }),
+        _ => program.read(given).map(|(config, _)| program.run(config, run)),
+    };
+    outcome.unwrap_or_else(|errors| program.refuse(&errors, subcommand))
+}
+
+/// A program. Its name begins what it says on standard error.
+#[derive(Clone, Copy)]
+struct Program(&'static Schema);
 
 impl Program {
-    /// Runs the daemon, under this name for process listings and with its log on standard error.
-    pub fn run<E: Error>(
-        self,
-        process_name: Option<&str>,
-        (filter, format): (&str, LogFormat),
-        daemon: impl FnOnce() -> Result<(), E>,
-    ) -> ExitCode {
-        if let Some(name) = process_name
+    fn read<C: Configuration>(self, given: &ArgMatches) -> Result<(C, Environment), ConfigErrors> {
+        let environment = Environment::of_process(self.0)?;
+        let config = C::resolve(Resolver::gather(self.0, &environment, given))?;
+        Ok((config, environment))
+    }
+
+    /// Runs the daemon, under its name for process listings and with its log on standard error.
+    fn run<C: Configuration, E: Error>(self, config: C, run: impl FnOnce(C) -> Result<(), E>) -> ExitCode {
+        let daemon = config.daemon();
+        if let Some(name) = &daemon.process_name
             && let Err(error) = take_name(name)
         {
             self.complain(&format!("cannot take the process name {name}: {error}"));
         }
-        let _flushed_at_exit = log::to_stderr(filter, format);
-        match daemon() {
+        let _flushed_at_exit = log::to_stderr(&daemon.log_filter, daemon.log_format);
+        match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{}", with_causes(&error));
@@ -49,7 +101,7 @@ impl Program {
     }
 
     /// Makes a journal happen again, and prints what comes of it.
-    pub fn replay<M: Machine>(self, path: &Path) -> ExitCode {
+    fn replay<M: Machine>(self, path: &Path) -> ExitCode {
         let outcome = match File::open(path) {
             Ok(file) => journal::replay::<M>(BufReader::new(file), BufWriter::new(io::stdout().lock())),
             Err(error) => Err(JournalError::Read(error)),
@@ -70,25 +122,20 @@ impl Program {
         }
     }
 
-    /// Parses the command line. Options and assignments may stand before the subcommand as well as after it.
-    ///
-    /// Ends the process if it is wrong, or asks for help.
-    pub fn parse<C: Parser>(self) -> C {
-        C::parse_from(subcommand_first(&C::command(), std::env::args_os().collect()))
-    }
-
     /// Prints a completion script for a shell.
-    pub fn completions(self, mut command: clap::Command, shell: clap_complete::Shell) -> ExitCode {
+    fn completions(self, given: &ArgMatches) -> ExitCode {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut command, self.0, &mut script);
+        if let Some(shell) = given.get_one::<clap_complete::Shell>("shell") {
+            clap_complete::generate(*shell, &mut self.0.command(), self.0.program(), &mut script);
+        }
         self.print(script)
     }
 
     /// Prints the manual page, or that of a subcommand, in roff.
-    pub fn manual(self, command: clap::Command, subcommand: Option<&str>) -> ExitCode {
-        let mut command = command.disable_help_subcommand(true);
+    fn manual(self, given: &ArgMatches) -> ExitCode {
+        let mut command = self.0.command().disable_help_subcommand(true);
         command.build();
-        let of = match subcommand {
+        let of = match given.get_one::<String>("subcommand") {
             None => Some(&command),
             Some(name) => command.find_subcommand(name),
         };
@@ -106,18 +153,18 @@ impl Program {
         }
     }
 
-    /// Says what came of `check-config`: warnings, what is wrong, or in one line what was found in order.
-    pub fn report(self, warnings: &[String], suspicious: bool, checks: &Checks<'_>) -> ExitCode {
-        for warning in warnings.iter().chain(&checks.warnings) {
+    /// Says what comes of trying what the settings name: warnings, what is wrong, or in one line what was found in order.
+    fn report(self, resolved: &Resolved, checks: &Checks<'_>) -> ExitCode {
+        for warning in resolved.warnings.iter().chain(&checks.warnings) {
             self.complain(&format!("warning: {warning}"));
         }
         for finding in &checks.findings {
             self.complain(&format!("error: {}", with_causes(finding)));
         }
-        if suspicious {
+        if resolved.suspicious {
             self.complain("error: some of what was configured has no effect; see the warnings");
         }
-        if suspicious || !checks.findings.is_empty() {
+        if resolved.suspicious || !checks.findings.is_empty() {
             return ExitCode::FAILURE;
         }
         self.print(format!(
@@ -126,15 +173,17 @@ impl Program {
         ))
     }
 
-    /// Says what is wrong with the configuration.
-    pub fn refuse(self, errors: &ConfigErrors) -> ExitCode {
+    /// Says what is wrong with the configuration. To find that is what `check-config` is for.
+    fn refuse(self, errors: &ConfigErrors, subcommand: &str) -> ExitCode {
         for error in errors {
             self.complain(&format!("error: {}", with_causes(error)));
         }
-        ExitCode::from(if errors.is_usage() { 2 } else { 1 })
+        let usage = errors.is_usage() && subcommand != "check-config";
+        ExitCode::from(if usage { 2 } else { 1 })
     }
 
-    pub fn print(self, text: impl AsRef<[u8]>) -> ExitCode {
+    /// Writes to standard output.
+    fn print(self, text: impl AsRef<[u8]>) -> ExitCode {
         match io::stdout().write_all(text.as_ref()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -144,11 +193,15 @@ impl Program {
         }
     }
 
-    /// Writes to standard error; there is no other place to tell if that fails.
-    pub fn complain(self, text: &str) {
-        let text = log::for_terminals(text, LogFormat::Text);
-        let _ = writeln!(io::stderr(), "{}: {text}", self.0);
+    fn complain(self, text: &str) {
+        complain(&self.0.program(), text);
     }
+}
+
+/// Writes to standard error what a program has to say. If that fails, no other way is left to say so.
+pub fn complain(program: &str, text: &str) {
+    let text = log::for_terminals(text, LogFormat::Text);
+    let _ = writeln!(io::stderr(), "{program}: {text}");
 }
 
 /// The arguments with the subcommand in the first place, wherever it stands among options and assignments.

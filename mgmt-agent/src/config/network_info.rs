@@ -1,18 +1,19 @@
 //! `Broker::NetworkInfo`, as settings have it: `[$address="127.0.0.1", $bound_port=2150/tcp]`.
 
-use std::str::FromStr;
-
 use broker_codec::data::Port;
 use broker_endpoint::PeerAddress;
 use mgmt_daemon::config::{Notation, Value, ValueError};
 
+/// The address that says that the controller connects to the agent.
+pub(super) const NO_CONTROLLER: &str = "0.0.0.0";
+
 /// Where a process listens: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkInfo {
+pub(super) struct NetworkInfo {
     /// The name or address.
-    pub address: String,
+    pub(super) address: String,
     /// The port.
-    pub bound_port: Port,
+    pub(super) bound_port: Port,
 }
 
 impl Value for NetworkInfo {
@@ -45,27 +46,24 @@ impl Value for NetworkInfo {
     }
 }
 
-/// A peer as an option names it: `HOST:PORT`, or `off` for none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerOption {
-    /// There is none.
-    Off,
-    /// It is there.
-    At(PeerAddress),
+impl NetworkInfo {
+    /// What an option says, `HOST:PORT` or `off`, as the setting has it.
+    pub(super) fn of_option(text: &str) -> Result<String, ValueError> {
+        let (address, port) = match text {
+            "off" => (NO_CONTROLLER.to_owned(), 0),
+            _ => peer(text).map(|peer| (peer.host, peer.port))?,
+        };
+        let bound_port = Port::tcp(port);
+        Ok(Self { address, bound_port }.show())
+    }
 }
 
-impl FromStr for PeerOption {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        text.parse().map(Self::At).map_err(|_| ValueError {
-            text: text.to_owned(),
-            expected: "off or a host with a port, as in controller.example:2150 or [::1]:2150",
-        })
-    }
+/// A peer as an option names it.
+pub(super) fn peer(text: &str) -> Result<PeerAddress, ValueError> {
+    text.parse().map_err(|_| ValueError {
+        text: text.to_owned(),
+        expected: "a host with a port, as in controller.example:2150 or [::1]:2150",
+    })
 }
 
 #[cfg(test)]
@@ -104,9 +102,10 @@ mod tests {
 
     #[test]
     fn options_are_off_or_a_host_with_a_port() {
-        assert_eq!("off".parse(), Ok(PeerOption::Off));
-        let at = PeerOption::At(PeerAddress::new("::1", 2150));
-        assert_eq!("[::1]:2150".parse(), Ok(at));
-        assert!("::1".parse::<PeerOption>().is_err());
+        let off = "[$address=\"0.0.0.0\", $bound_port=0/tcp]";
+        assert_eq!(NetworkInfo::of_option("off").as_deref(), Ok(off));
+        let at = "[$address=\"::1\", $bound_port=2150/tcp]";
+        assert_eq!(NetworkInfo::of_option("[::1]:2150").as_deref(), Ok(at));
+        assert!(NetworkInfo::of_option("::1").is_err());
     }
 }

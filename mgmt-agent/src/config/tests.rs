@@ -1,44 +1,57 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use clap::Parser;
-use mgmt_api::{Level, SupervisorLayout};
-use mgmt_daemon::config::names as host_names;
+use broker_endpoint::tls::TlsConfig;
+use mgmt_api::{Dialect, Level, SupervisorLayout};
+use mgmt_daemon::config::{Effective, Environment, Value, dump_text};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cli::Cli;
 
 /// What is always given, so that files are where tests expect them; no Zeek is there.
-const DIRECTORIES: [&str; 3] = [
-    "--state-dir=/state",
-    "--spool-dir=/spool",
-    "--zeek-prefix=/nonexistent",
-];
+const DIRECTORIES: &str = "--state-dir=/state --spool-dir=/spool";
+const NO_ZEEK: &str = "--zeek-prefix=/nonexistent";
 
-fn read_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
-    let arguments = ["mgmt-agent"].iter().chain(arguments);
-    let environment = Environment::new(variables.iter().copied(), "/cwd");
-    Config::read(&Cli::try_parse_from(arguments).unwrap().settings, &environment)
+/// Reads what is given by these words: variables such as `$NAME=value`, and arguments.
+fn read_only(given: &str) -> Result<Config, ConfigErrors> {
+    let (variables, arguments): (Vec<&str>, Vec<&str>) =
+        given.split_whitespace().partition(|word| word.starts_with('$'));
+    let variables = variables.iter().map(|word| word[1..].split_once('=').unwrap());
+    let environment = Environment::new(variables, "/cwd");
+    let options = [&["mgmt-agent"], &arguments[..]].concat();
+    let options = SCHEMA.command().try_get_matches_from(options).unwrap();
+    Config::resolve(Resolver::gather(&SCHEMA, &environment, &options))
 }
 
-fn read(arguments: &[&str]) -> Result<Config, ConfigErrors> {
-    read_with(&[&DIRECTORIES, arguments].concat(), &[])
+fn read(given: &str) -> Result<Config, ConfigErrors> {
+    read_only(&format!("{DIRECTORIES} {NO_ZEEK} {given}"))
 }
 
-fn shown<'a>(config: &'a Config, name: &str) -> &'a Effective {
-    let shown = config.effective.iter().find(|shown| shown.name == name);
-    shown.unwrap_or_else(|| panic!("{name} is not shown"))
+fn shown<'a>(config: &'a Config, key: &str) -> &'a Effective {
+    config
+        .daemon
+        .resolved
+        .shown(key)
+        .unwrap_or_else(|| panic!("{key} is not shown"))
+}
+
+/// Zeek's name of a setting.
+fn name_of(key: &str) -> &'static str {
+    SCHEMA
+        .settings()
+        .find(|setting| setting.key == key)
+        .unwrap()
+        .name()
 }
 
 #[test]
 fn defaults_are_those_of_zeek() {
-    let config = read(&["--name=a"]).unwrap();
-    assert_eq!(config.working_dir, Path::new("/state/nodes/a"));
+    let config = read("--name=a").unwrap();
+    assert_eq!(config.daemon.working_dir, Path::new("/state/nodes/a"));
     assert_eq!(config.listen.to_string(), "0.0.0.0:2151");
     assert_eq!(config.controller, Some(PeerAddress::new("127.0.0.1", 2150)));
     assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
-    assert_eq!(config.management_log.level, Level::Info);
-    let expected = core::Settings {
+    assert_eq!(config.daemon.management_log.level, Level::Info);
+    let agent = core::Settings {
         name: "a".into(),
         state_dir: "/state".into(),
         archival: Some(Archival {
@@ -48,93 +61,88 @@ fn defaults_are_those_of_zeek() {
         }),
         ..core::Settings::default()
     };
-    assert_eq!(config.settings.agent, expected);
-    assert_eq!(config.settings.supervisor, core::zeek::Settings::default());
+    let expected = Settings {
+        agent,
+        ..Settings::default()
+    };
+    assert_eq!(config.settings, expected);
     let no_zeek = "option --zeek-prefix: there is no Zeek in /nonexistent, neither bin/zeek nor share/zeek";
-    assert_eq!(config.warnings, [no_zeek]);
-}
-
-#[test]
-fn what_a_controller_speaks_is_a_setting() {
-    assert_eq!(read(&[]).unwrap().settings.controller_api, Dialect::V7_0);
-    let variables = [("MGMT_AGENT_CONTROLLER_API", "seed")];
-    let config = read_with(&DIRECTORIES, &variables).unwrap();
-    assert_eq!(config.settings.controller_api, Dialect::Seed);
-    let arguments = [&DIRECTORIES[..], &["--controller-api=4.2"]].concat();
-    let config = read_with(&arguments, &variables).unwrap();
-    assert_eq!(config.settings.controller_api, Dialect::V4_2);
-    let error = Cli::try_parse_from(["mgmt-agent", "--peer-api", "seed"]).unwrap_err();
-    assert!(error.to_string().contains("--controller-api now"), "{error}");
+    assert_eq!(config.daemon.resolved.warnings, [no_zeek]);
 }
 
 #[test]
 fn the_default_name_holds_the_host_name() {
-    let name = read(&[]).unwrap().name;
+    let name = read("").unwrap().daemon.name;
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(name, format!("agent-{}", host.trim()));
 }
 
 #[test]
-fn the_environment_of_zeek_is_read() {
-    let variables = [
-        ("ZEEK_AGENT_NAME", "a"),
-        ("ZEEK_AGENT_ADDR", "10.0.0.1"),
-        ("ZEEK_AGENT_PORT", "3151/tcp"),
-        ("ZEEK_CONTROLLER_PORT", "3150/tcp"),
-        ("ZEEK_DEFAULT_LISTEN_ADDRESS", "10.0.0.2"),
-        ("ZEEK_MANAGEMENT_STATE_DIR", "/s"),
-        ("ZEEK_MANAGEMENT_SPOOL_DIR", "relative/spool"),
-    ];
-    let config = read_with(&["--zeek-prefix=/nonexistent"], &variables).unwrap();
-    assert_eq!(config.working_dir, Path::new("/s/nodes/a"));
+fn the_environment_is_read() {
+    let given = "$ZEEK_AGENT_NAME=a $ZEEK_AGENT_ADDR=10.0.0.1 $ZEEK_AGENT_PORT=3151/tcp $ZEEK_CONTROLLER_PORT=3150/tcp \
+                 $ZEEK_DEFAULT_LISTEN_ADDRESS=10.0.0.2 $ZEEK_MANAGEMENT_STATE_DIR=/s $ZEEK_MANAGEMENT_SPOOL_DIR=relative/spool \
+                 $MGMT_AGENT_CONTROLLER_API=seed";
+    let config = read_only(&format!("{given} {NO_ZEEK}")).unwrap();
+    assert_eq!(config.daemon.working_dir, Path::new("/s/nodes/a"));
     assert_eq!(config.listen.to_string(), "10.0.0.1:3151");
     assert_eq!(config.controller, Some(PeerAddress::new("127.0.0.1", 3150)));
     assert_eq!(config.supervisor, PeerAddress::new("10.0.0.2", 9999));
+    assert_eq!(config.settings.controller_api, Dialect::Seed);
     let archival = config.settings.agent.archival.unwrap();
     assert_eq!(archival.directory, "/cwd/relative/spool/log-queue");
+    let config = read(&format!("{given} --controller-api=4.2")).unwrap();
+    assert_eq!(config.settings.controller_api, Dialect::V4_2);
 }
 
 #[test]
-fn every_setting_can_be_assigned_and_is_shown() {
-    let values = [
-        (names::NAME, "n", "\"n\""),
-        (names::DIRECTORY, "/elsewhere", "\"/elsewhere\""),
-        (names::TOPIC_PREFIX, "t", "\"t\""),
-        (names::LISTEN_ADDRESS, "127.0.0.1", "\"127.0.0.1\""),
-        (names::LISTEN_PORT, "1/tcp", "\"1/tcp\""),
-        (
-            names::CONTROLLER,
-            "[$address=\"c.example\", $bound_port=3/tcp]",
-            "[$address=\"c.example\", $bound_port=3/tcp]",
-        ),
-        (names::ARCHIVE_LOGS, "T", "T"),
-        (names::ARCHIVE_INTERVAL, "1min", "60 secs"),
-        (names::ARCHIVE_CMD, "archive --quick", "\"archive --quick\""),
-        (names::ARCHIVE_DIR, "/logs", "\"/logs\""),
-        (names::NODE_TOPIC, "nt", "\"nt\""),
-        (names::SHIM_TOPIC, "st", "\"st\""),
-        (names::SUPERVISOR_TOPIC, "s", "\"s\""),
-        (names::SUPERVISOR_ADDRESS, "127.0.0.9", "\"127.0.0.9\""),
-        (names::SUPERVISOR_PORT, "4/tcp", "4/tcp"),
-        (host_names::REQUEST_TIMEOUT, "10sec", "10 secs"),
-        (host_names::CONNECT_RETRY, "2sec", "2 secs"),
-        (host_names::DISABLE_SSL, "T", "T"),
-    ];
-    let assignments: Vec<_> = values
-        .iter()
-        .map(|(name, value, _)| format!("{name}={value}"))
-        .collect();
-    let assignments: Vec<_> = assignments.iter().map(String::as_str).collect();
-    let config = read(&assignments).unwrap();
-    for (name, _, value) in values {
-        let effective = shown(&config, name);
-        assert_eq!(effective.value, value, "{name}");
-        assert_eq!(effective.origin, Origin::Assignment, "{name}");
+fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
+    let values = r#"
+        name n "n"
+        listen_address 127.0.0.1 "127.0.0.1"
+        listen_port 1/tcp "1/tcp"
+        controller [$address="c.example",$bound_port=3/tcp] [$address="c.example",_$bound_port=3/tcp]
+        supervisor_address 127.0.0.9 "127.0.0.9"
+        supervisor_port 4/tcp 4/tcp
+        request_timeout 9sec 9_secs
+        archive_logs T T
+        archive_interval 1min 60_secs
+        archive_cmd archive "archive"
+        archive_dir /logs "/logs"
+        directory /elsewhere "/elsewhere"
+        agent_topic t "t"
+        node_topic nt "nt"
+        shim_topic st "st"
+        supervisor_topic s "s"
+        connect_retry 2sec 2_secs
+        disable_ssl T T"#;
+    let rows = values.lines().skip(1);
+    let rows: Vec<Vec<&str>> = rows.map(|line| line.split_whitespace().collect()).collect();
+    let given = rows.iter().map(|row| format!("{}={} ", name_of(row[0]), row[1]));
+    let config = read(&given.collect::<String>()).unwrap();
+    for row in &rows {
+        let effective = shown(&config, row[0]);
+        assert_eq!(
+            effective.value,
+            row[2].replace('_', " ").replace("bound port", "bound_port"),
+            "{row:?}"
+        );
+        assert_eq!(effective.origin, Origin::Assignment, "{row:?}");
     }
-    assert_eq!(config.working_dir, Path::new("/elsewhere"));
+    let own = SCHEMA.tables[0].iter().filter(|setting| !setting.zeek.is_empty());
+    let missing = own
+        .map(|setting| setting.key)
+        .filter(|key| rows.iter().all(|row| row[0] != *key));
+    let of_others = ["default_port", "controller_port", "controller_default_port"];
+    assert_eq!(
+        missing.collect::<Vec<_>>(),
+        of_others,
+        "these are defaults of others"
+    );
+
+    assert_eq!(config.daemon.working_dir, Path::new("/elsewhere"));
     assert_eq!(config.supervisor, PeerAddress::new("127.0.0.9", 4));
-    assert_eq!(config.connect_retry, Duration::from_secs(2));
-    assert!(matches!(config.broker_tls, TlsConfig::Off));
+    assert_eq!(config.daemon.connect_retry, Some(Duration::from_secs(2)));
+    assert!(matches!(config.daemon.broker_tls, TlsConfig::Off));
     let expected = Settings {
         agent: core::Settings {
             name: "n".into(),
@@ -142,20 +150,20 @@ fn every_setting_can_be_assigned_and_is_shown() {
             node_topic: "nt".into(),
             connecting: true,
             listen_port: Port::tcp(1),
-            request_timeout: Duration::from_secs(10),
-            deployment_timeout: Duration::from_secs(10),
-            zeek_deployment_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(9),
+            deployment_timeout: Duration::from_secs(9),
+            zeek_deployment_timeout: Duration::from_secs(9),
             state_dir: "/state".into(),
             archival: Some(Archival {
                 interval: Duration::from_secs(60),
                 directory: "/spool/log-queue".into(),
-                command: "archive --quick -1 /spool/log-queue /logs".into(),
+                command: "archive -1 /spool/log-queue /logs".into(),
             }),
             ..core::Settings::default()
         },
         supervisor: core::zeek::Settings {
             topic: "s".into(),
-            answer_timeout: Duration::from_secs(8),
+            answer_timeout: Duration::from_millis(7_200),
             ..core::zeek::Settings::default()
         },
         shim_topic: "st".into(),
@@ -166,77 +174,69 @@ fn every_setting_can_be_assigned_and_is_shown() {
 
 #[test]
 fn who_connects_to_whom_follows_from_the_controllers_address() {
-    let controller = |arguments: &[&str]| {
-        let config = read(arguments).unwrap();
-        assert_eq!(config.settings.agent.connecting, config.controller.is_some());
-        config.controller
-    };
-    let no_controller = "Management::Agent::controller=[$address=\"0.0.0.0\", $bound_port=0/unknown]";
-    assert_eq!(controller(&[no_controller]), None);
-    assert_eq!(controller(&["--controller=off"]), None);
-    let there = PeerAddress::new("c.example", 7);
-    assert_eq!(
-        controller(&[no_controller, "--controller=c.example:7"]),
-        Some(there)
-    );
-    let local = PeerAddress::new("127.0.0.1", 8);
-    assert_eq!(
-        controller(&["Management::Controller::default_port=8/tcp"]),
-        Some(local)
-    );
+    let none = "Management::Agent::controller=[$address=\"0.0.0.0\",$bound_port=0/unknown]";
+    for (given, expected) in [
+        (none, None),
+        ("--controller=off", None),
+        (&*format!("{none} --controller=c.example:7"), Some("c.example:7")),
+        ("Management::Controller::default_port=8/tcp", Some("127.0.0.1:8")),
+    ] {
+        let config = read(given).unwrap();
+        let controller = config.controller.map(|controller| controller.to_string());
+        assert_eq!(controller.as_deref(), expected, "{given}");
+        assert_eq!(config.settings.agent.connecting, expected.is_some());
+    }
 }
 
 #[test]
 fn testing_keeps_everything_below_the_current_directory_and_archives_nothing() {
-    let variables = [("ZEEK_MANAGEMENT_TESTING", "1")];
-    let config = read_with(&["--name=a", "--zeek-prefix=/nonexistent"], &variables).unwrap();
-    assert_eq!(config.working_dir, Path::new("/cwd/nodes/a"));
-    assert_eq!(config.management_log.rotation, None);
+    let config = read_only(&format!("--name=a {NO_ZEEK} $ZEEK_MANAGEMENT_TESTING=1")).unwrap();
+    assert_eq!(config.daemon.working_dir, Path::new("/cwd/nodes/a"));
+    assert_eq!(config.daemon.management_log.rotation, None);
     let archival = config.settings.agent.archival.unwrap();
     assert_eq!(
         archival.interval,
         Duration::ZERO,
         "which the core takes for never"
     );
-    let config = read(&["Management::Agent::archive_logs=F"]).unwrap();
+    let config = read("Management::Agent::archive_logs=F").unwrap();
     assert_eq!(config.settings.agent.archival, None);
 }
 
 #[test]
 fn errors_say_where_what_and_how_to_mend_it() {
-    let cases: &[(&[&str], &str)] = &[
-        (
-            &["Management::Agent::nmae=x"],
-            "command-line assignment: Zeek's agent has no setting Management::Agent::nmae; dump-config lists those that \
-             have an effect",
-        ),
-        (
-            &["Management::Agent::controller=10.0.0.1"],
-            "command-line assignment: Management::Agent::controller: \"10.0.0.1\" is not an address and a port, as in \
-             [$address=\"127.0.0.1\", $bound_port=2150/tcp]",
-        ),
-        (
-            &["Management::Controller::default_port=0/unknown"],
-            "command-line assignment: Management::Agent::controller: cannot connect to \"127.0.0.1\" at 0/unknown; name a \
-             host and a port as in 2150/tcp, or the address 0.0.0.0 to be connected to",
-        ),
-        (
-            &["--supervisor=9999"],
-            "option --supervisor: supervisor: expected HOST:PORT or [IPV6]:PORT",
-        ),
-        (
-            &["Broker::default_port=0/tcp"],
-            "command-line assignment: Broker::default_port: cannot connect to the Supervisor at 0/tcp; name a port as in \
-             9999/tcp",
-        ),
-        (
-            &["--zeek-version=10.0"],
-            "option --zeek-version: zeek version: \"10.0\" is not a version of Zeek from 5.0 to 9.0, as in 6.0.9",
-        ),
-    ];
-    for (arguments, expected) in cases {
-        assert_eq!(read(arguments).unwrap_err().to_string(), *expected);
+    let cases = r#"
+        Management::Agent::nmae=x
+        command-line assignment: Zeek's agent has no setting Management::Agent::nmae; dump-config lists those that have an effect
+        Management::Agent::controller=10.0.0.1
+        command-line assignment: Management::Agent::controller: "10.0.0.1" is not an address and a port, as in [$address="127.0.0.1", $bound_port=2150/tcp]
+        Management::Controller::default_port=0/unknown
+        command-line assignment: Management::Agent::controller: cannot connect to "127.0.0.1" at 0/unknown; name a host and a port as in 2150/tcp, or the address 0.0.0.0 to be connected to
+        --supervisor=9999
+        option --supervisor: supervisor: "9999" is not a host with a port, as in controller.example:2150 or [::1]:2150
+        Broker::default_port=0/tcp
+        command-line assignment: Broker::default_port: cannot connect to the Supervisor at 0/tcp; name a port as in 9999/tcp
+        --zeek-version=10.0
+        option --zeek-version: zeek_version: "10.0" is not a version of Zeek from 5.0 to 9.0, as in 6.0.9
+        --zeek-argument=local
+        option --zeek-argument: zeek_argument: it needs --start-supervisor
+        --simulate --supervisor-patience=2sec
+        option --supervisor-patience: supervisor_patience: it needs --start-supervisor
+        --simulate --start-supervisor
+        option --simulate: simulate: it cannot be used with --start-supervisor; choose one
+        --start-supervisor
+        option --start-supervisor: start_supervisor: there is no zeek in bin of the installation, nor on PATH; name the installation by --zeek-prefix"#;
+    let lines: Vec<&str> = cases.lines().skip(1).map(str::trim).collect();
+    for case in lines.chunks(2) {
+        let errors = read(case[0]).unwrap_err();
+        assert_eq!(errors.to_string(), case[1]);
+        assert!(errors.is_usage(), "{}", case[0]);
     }
+    let gone = SCHEMA
+        .command()
+        .try_get_matches_from(["", "--peer-api", "seed"])
+        .unwrap_err();
+    assert!(gone.to_string().contains("--controller-api now"), "{gone}");
 }
 
 /// A Zeek installation that says it is this version, with these scripts.
@@ -254,10 +254,9 @@ fn installation(version: &str, scripts: &[&str]) -> tempfile::TempDir {
     prefix
 }
 
-fn read_with_zeek(prefix: &tempfile::TempDir, arguments: &[&str]) -> Config {
-    let prefix = format!("--zeek-prefix={}", prefix.path().display());
-    let arguments = [&DIRECTORIES[..2], &["--name=a", &prefix], arguments].concat();
-    read_with(&arguments, &[]).unwrap()
+fn read_with_zeek(prefix: &tempfile::TempDir, given: &str) -> Result<Config, ConfigErrors> {
+    let prefix = prefix.path().display();
+    read_only(&format!("{DIRECTORIES} --name=a --zeek-prefix={prefix} {given}"))
 }
 
 #[test]
@@ -266,20 +265,22 @@ fn the_layout_is_that_of_the_installed_zeek_or_configured_but_not_guessed() {
         let supervisor = &config.settings.supervisor;
         (supervisor.installed, supervisor.configured)
     };
-    assert_eq!(layouts(&read(&[]).unwrap()), (None, None));
-    let configured = read(&["--zeek-version=6.0.9"]).unwrap();
+    assert_eq!(layouts(&read("").unwrap()), (None, None));
+    let configured = read("--zeek-version=6.0.9").unwrap();
     assert_eq!(layouts(&configured), (None, Some(SupervisorLayout::V6_0)));
 
     let old = installation("5.2.1", &[]);
-    let config = read_with_zeek(&old, &[]);
+    let config = read_with_zeek(&old, "").unwrap();
     assert_eq!(layouts(&config), (Some(SupervisorLayout::V5_1), None));
-    assert_eq!(shown(&config, "installed zeek").value, "\"zeek version 5.2.1\"");
+    let program = old.path().join("bin/zeek");
+    let note = format!("{}: zeek version 5.2.1", program.display());
+    assert_eq!(shown(&config, "zeek_prefix").note, Some(note));
 
     let unknown = installation("12.0.0", &[]);
-    let config = read_with_zeek(&unknown, &["--zeek-version=9.0.0"]);
+    let config = read_with_zeek(&unknown, "--zeek-version=9.0.0").unwrap();
     assert_eq!(layouts(&config), (None, Some(SupervisorLayout::V7_0)));
     assert_eq!(
-        config.warnings[0],
+        config.daemon.resolved.warnings[0],
         "the records of \"zeek version 12.0.0\" are not known; --zeek-version names a Zeek that has the same"
     );
 }
@@ -289,11 +290,12 @@ fn a_spool_directory_that_a_found_supervisor_may_not_have_is_a_warning() {
     let zeek = installation("9.0.0", &[]);
     let is_told = |config: &Config| {
         let told = "the spool directory is /spool: the Supervisor needs ZEEK_MANAGEMENT_SPOOL_DIR=/spool in its environment, ";
-        config.warnings.iter().any(|warning| warning.starts_with(told))
+        let warnings = &config.daemon.resolved.warnings;
+        warnings.iter().any(|warning| warning.starts_with(told))
     };
-    assert!(is_told(&read_with_zeek(&zeek, &[])));
-    assert!(!is_told(&read_with_zeek(&zeek, &["--start-supervisor"])));
-    assert!(!is_told(&read(&[]).unwrap()), "no Zeek is known");
+    assert!(is_told(&read_with_zeek(&zeek, "").unwrap()));
+    assert!(!is_told(&read_with_zeek(&zeek, "--start-supervisor").unwrap()));
+    assert!(!is_told(&read("").unwrap()), "no Zeek is known");
 }
 
 #[test]
@@ -306,147 +308,127 @@ fn nodes_get_zeeks_script_unless_the_installed_zeek_has_none() {
     };
     let of_zeek = ("policy/frameworks/management/node".to_owned(), None);
     // Nothing is known of the Zeek that the Supervisor is.
-    assert_eq!(script(&read(&[]).unwrap()), of_zeek);
+    assert_eq!(script(&read("").unwrap()), of_zeek);
     let with = installation(
         "9.0.0",
         &[BASE, "policy/frameworks/management/node/__load__.zeek"],
     );
-    assert_eq!(script(&read_with_zeek(&with, &[])), of_zeek);
+    assert_eq!(script(&read_with_zeek(&with, "").unwrap()), of_zeek);
     let without = installation("9.1.0", &[BASE]);
     let ours = "/state/nodes/a/scripts/node.zeek".to_owned();
-    assert_eq!(script(&read_with_zeek(&without, &[])), (ours.clone(), Some(ours)));
-    let given = read_with_zeek(&without, &["--node-script=/n.zeek"]);
+    assert_eq!(
+        script(&read_with_zeek(&without, "").unwrap()),
+        (ours.clone(), Some(ours))
+    );
+    let given = read_with_zeek(&without, "--node-script=/n.zeek").unwrap();
     assert_eq!(script(&given), ("/n.zeek".to_owned(), None));
 }
 
 /// Otherwise it would wait for ever for a Supervisor that is itself.
 #[test]
 fn a_peer_that_is_the_agent_itself_is_refused() {
-    for (listen, arguments, itself) in [
-        ("0.0.0.0:2151", &["--supervisor=127.0.0.1:2151"][..], true),
-        ("0.0.0.0:2151", &["--supervisor=localhost:2151"], true),
+    for (itself, given) in [
+        (true, "--listen=0.0.0.0:2151 --supervisor=127.0.0.1:2151"),
+        (true, "--listen=0.0.0.0:2151 --supervisor=localhost:2151"),
         (
-            "127.0.0.1:2151",
-            &["--supervisor=127.0.0.1:2151", "--simulate"],
             true,
+            "--listen=127.0.0.1:2151 --supervisor=127.0.0.1:2151 --simulate",
         ),
-        ("[::]:9999", &[], true),
-        ("eth0:2151", &["--supervisor=eth0:2151"], true),
-        ("127.0.0.1:2150", &[], true),
-        ("10.0.0.1:2151", &["--controller=10.0.0.1:2151"], true),
-        ("0.0.0.0:2151", &["--controller=10.0.0.1:2151"], false),
-        ("10.0.0.1:2151", &["--supervisor=127.0.0.1:2151"], false),
-        ("0.0.0.0:2151", &["--supervisor=[::1]:2151"], false),
-        ("127.0.0.1:0", &["--supervisor=127.0.0.1:0", "--simulate"], false),
-        ("off", &[], false),
+        (true, "--listen=[::]:9999"),
+        (true, "--listen=eth0:2151 --supervisor=eth0:2151"),
+        (true, "--listen=127.0.0.1:2150"),
+        (true, "--listen=10.0.0.1:2151 --controller=10.0.0.1:2151"),
+        (false, "--listen=0.0.0.0:2151 --controller=10.0.0.1:2151"),
+        (false, "--listen=10.0.0.1:2151 --supervisor=127.0.0.1:2151"),
+        (false, "--listen=0.0.0.0:2151 --supervisor=[::1]:2151"),
+        (false, "--listen=127.0.0.1:0 --supervisor=127.0.0.1:0 --simulate"),
+        (false, "--listen=off"),
     ] {
-        let listen = format!("--listen={listen}");
-        let outcome = read(&[&[&*listen], arguments].concat());
-        match outcome {
-            Ok(_) => assert!(!itself, "{listen} {arguments:?}"),
-            Err(errors) => assert!(
-                itself && errors.to_string().contains("the agent itself listens on "),
-                "{listen} {arguments:?}: {errors}"
-            ),
-        }
+        let error = read(given).err().map(|errors| errors.to_string());
+        assert_eq!(error.is_some(), itself, "{given}");
+        let words = "the agent itself listens on ";
+        assert!(error.is_none_or(|error| error.contains(words)), "{given}");
     }
 }
 
 #[test]
 fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
-    let patience = |arguments: &[&str]| {
-        let arguments = [&["--simulate"], arguments].concat();
-        let config = read(&arguments).unwrap();
-        (
-            config.settings.supervisor.patience,
-            shown(&config, "supervisor patience").value.clone(),
-        )
+    let zeek = installation("9.0.0", &[]);
+    let patience = |given: &str| {
+        let config = read_with_zeek(&zeek, &format!("--start-supervisor {given}"));
+        config.map(|config| config.settings.supervisor.patience)
     };
-    let minute = Duration::from_secs(60);
-    assert_eq!(patience(&[]), (Some(minute), "60 secs".to_owned()));
-    let set = |value| {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("bin")).unwrap();
-        let zeek = directory.path().join("bin/zeek");
-        fs::write(&zeek, "#!/bin/sh\necho zeek version 9.0.0\n").unwrap();
-        fs::set_permissions(&zeek, fs::Permissions::from_mode(0o755)).unwrap();
-        let prefix = format!("--zeek-prefix={}", directory.path().display());
-        let arguments = ["--start-supervisor", "--supervisor-patience", value, &prefix];
-        read_with(&[&DIRECTORIES[..2], &arguments].concat(), &[])
-            .map(|config| config.settings.supervisor.patience)
-    };
-    assert_eq!(set("2min").unwrap(), Some(2 * minute));
-    assert_eq!(set("0sec").unwrap(), None);
-    assert_eq!(set("1sec").unwrap(), Some(Duration::from_secs(1)));
-    let error = set("1usec").unwrap_err().to_string();
-    assert!(
-        error.contains("a Supervisor needs a second at least to answer; or 0sec, to wait for ever"),
-        "{error}"
+    let refused = |given: &str| patience(given).unwrap_err().to_string();
+    assert_eq!(patience("").unwrap(), Some(Duration::from_secs(60)));
+    assert_eq!(
+        patience("--supervisor-patience=2min").unwrap(),
+        Some(Duration::from_secs(120))
     );
-    let error = set("soon").unwrap_err().to_string();
+    assert_eq!(
+        patience("--supervisor-patience=1sec").unwrap(),
+        Some(Duration::from_secs(1))
+    );
+    assert_eq!(patience("--supervisor-patience=0sec").unwrap(), None);
+    let error = refused("--supervisor-patience=1usec");
+    let words = "a Supervisor needs a second at least to answer; or 0sec, to wait for ever";
+    assert!(error.contains(words), "{error}");
+    let error = refused("--supervisor-patience=soon");
     assert!(error.contains("an interval, as in 10 sec"), "{error}");
 }
 
 /// Others on the host obey it, its nodes included.
 #[test]
 fn the_supervisor_that_we_start_is_on_loopback_despite_zeeks_variable() {
-    let prefix = tempfile::tempdir().unwrap();
-    fs::create_dir(prefix.path().join("bin")).unwrap();
-    fs::write(prefix.path().join("bin/zeek"), "").unwrap();
-    let option = format!("--zeek-prefix={}", prefix.path().display());
-    let variable = [("ZEEK_DEFAULT_LISTEN_ADDRESS", "0.0.0.0")];
-    let directories = &DIRECTORIES[..2];
-    let arguments = [directories, &[&option, "--start-supervisor"]].concat();
-    let config = read_with(&arguments, &variable).unwrap();
+    let zeek = installation("9.0.0", &[]);
+    let variable = "$ZEEK_DEFAULT_LISTEN_ADDRESS=0.0.0.0";
+    let started = format!("--start-supervisor {variable}");
+    let config = read_with_zeek(&zeek, &started).unwrap();
     assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
-    let given = [&arguments[..], &["Broker::default_listen_address=0.0.0.0"]].concat();
-    let error = read_with(&given, &variable).unwrap_err().to_string();
+    let given = format!("{started} Broker::default_listen_address=0.0.0.0");
+    let error = read_with_zeek(&zeek, &given).unwrap_err().to_string();
     assert!(error.contains("on a loopback address only"), "{error}");
     // One that is found listens where the variable says.
-    let found = read_with(&[directories, &[&option]].concat(), &variable).unwrap();
+    let found = read_with_zeek(&zeek, variable).unwrap();
     assert_eq!(found.supervisor.host, "0.0.0.0");
 }
 
 #[test]
-fn a_prefix_without_a_zeek_is_a_warning() {
-    let warnings = read(&[]).unwrap().warnings;
-    let words = "option --zeek-prefix: there is no Zeek in /nonexistent, neither bin/zeek nor share/zeek";
-    assert!(warnings.iter().any(|warning| warning == words), "{warnings:?}");
+fn arguments_for_zeek_may_look_like_options_and_those_with_values_are_not_shown() {
+    let zeek = installation("9.0.0", &[]);
+    let given = "--start-supervisor --zeek-argument local --zeek-argument -e --zeek-argument A::b=secret";
+    let config = read_with_zeek(&zeek, given).unwrap();
+    let further = config.start_supervisor.clone().unwrap().further_arguments;
+    assert_eq!(further, ["local", "-e", "A::b=secret"]);
+    assert_eq!(shown(&config, "zeek_argument").value, "\"local -e\"");
 }
 
 proptest! {
     #[test]
     fn what_is_dumped_can_be_fed_back(texts in prop::collection::vec(any::<String>(), 7), port in 1..=u16::MAX, nanos: u32, flag: bool) {
-        let [topic, node_topic, shim_topic, supervisor_topic, command, logs, directory] = &texts[..] else {
-            unreachable!("seven are asked for")
-        };
-        let flag = if flag { "T" } else { "F" };
-        let given = [
-            (names::TOPIC_PREFIX, topic.as_str()),
-            (names::NODE_TOPIC, node_topic),
-            (names::SHIM_TOPIC, shim_topic),
-            (names::SUPERVISOR_TOPIC, supervisor_topic),
-            (names::ARCHIVE_CMD, command),
-            (names::ARCHIVE_DIR, logs),
-            (names::DIRECTORY, directory),
-            (names::ARCHIVE_LOGS, flag),
-            (names::LISTEN_PORT, &format!("{port}/tcp")),
-            (names::SUPERVISOR_PORT, if port == 1 { "2/tcp" } else { "1/tcp" }),
-            (names::ARCHIVE_INTERVAL, &format!("{nanos} usec")),
-            (names::CONTROLLER, &format!("[$address=\"c.example\", $bound_port={port}/tcp]")),
-        ]
-        .map(|(name, value)| format!("{name}={value}"));
-        let given: Vec<&str> = given.iter().map(String::as_str).collect();
-        let config = read(&given).unwrap();
+        let keys = ["agent_topic", "node_topic", "shim_topic", "supervisor_topic", "archive_cmd", "archive_dir", "directory"];
+        let texts = keys.into_iter().zip(texts.iter().map(Value::show));
+        let others = [
+            ("archive_logs", flag.show()),
+            ("listen_port", format!("\"{port}/tcp\"")),
+            ("supervisor_port", if port == 1 { "2/tcp" } else { "1/tcp" }.to_owned()),
+            ("archive_interval", format!("{nanos} usec")),
+            ("controller", format!("[$address=\"c.example\", $bound_port={port}/tcp]")),
+        ];
+        let given = texts.chain(others).map(|(key, value)| format!("redef {} = {value};\n", name_of(key)));
         let script = tempfile::NamedTempFile::new().unwrap();
-        fs::write(script.path(), config.dump_text()).unwrap();
-        let fed_back = read(&[&format!("--redefs={}", script.path().display())]).unwrap();
+        let read_script = |text: &str| {
+            fs::write(script.path(), text).unwrap();
+            read(&format!("--redefs={}", script.path().display())).unwrap()
+        };
+        let config = read_script(&given.collect::<String>());
+        let fed_back = read_script(&dump_text(&config.daemon.resolved.effective));
         prop_assert_eq!(zeeks(&fed_back), zeeks(&config));
     }
 }
 
-/// The settings by Zeek's names.
+/// The settings that Zeek has.
 fn zeeks(config: &Config) -> Vec<(&'static str, &str)> {
-    let named = config.effective.iter().filter(|shown| shown.name.contains("::"));
-    named.map(|shown| (shown.name, shown.value.as_str())).collect()
+    let effective = config.daemon.resolved.effective.iter();
+    let named = effective.filter(|shown| !shown.setting.zeek.is_empty());
+    named.map(|shown| (shown.setting.key, &*shown.value)).collect()
 }

@@ -46,7 +46,7 @@ pub(super) fn lacks_script(prefix: &Path, script: &str) -> bool {
 }
 
 /// Whether Zeek finds a script by this name: beside where it is started, or below its scripts.
-pub(super) fn finds_script(scripts: &Path, started_in: &Path, script: &str) -> bool {
+pub(crate) fn finds_script(scripts: &Path, started_in: &Path, script: &str) -> bool {
     let folders = [
         started_in,
         scripts,

@@ -97,19 +97,22 @@ struct Counters {
 }
 
 async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let beginning = Beginning::new(&config.warnings, config.ready_file.as_deref())?;
-    enter(&config.working_dir)?;
-    let key = config.broker_tls.identity().map(|identity| &*identity.key);
-    files::warn_of_open([&*config.working_dir].into_iter().chain(key));
-    let lock = Lock::acquire(&config.working_dir.join(LOCK)).map_err(|source| RunError::Lock {
-        path: config.working_dir.clone(),
+    let beginning = Beginning::new(
+        &config.daemon.resolved.warnings,
+        config.daemon.ready_file.as_deref(),
+    )?;
+    enter(&config.daemon.working_dir)?;
+    let key = config.daemon.broker_tls.identity().map(|identity| &*identity.key);
+    files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(key));
+    let lock = Lock::acquire(&config.daemon.working_dir.join(LOCK)).map_err(|source| RunError::Lock {
+        path: config.daemon.working_dir.clone(),
         source,
     })?;
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let native = Native::start(&config, endpoint_id)
         .await
         .map_err(RunError::of_endpoint)?;
-    warn_of_dates(&config.broker_tls);
+    warn_of_dates(&config.daemon.broker_tls);
     let (settings, coordinates) = bound_settings(&config, &native);
     scripts::write_node(&config, coordinates)?;
     let launch = match &config.start_supervisor {
@@ -122,10 +125,10 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let setup = Setup {
         role: "AGENT",
-        name: &config.name,
-        working_dir: &config.working_dir,
-        management_log: &config.management_log,
-        journal: config.journal.as_deref(),
+        name: &config.daemon.name,
+        working_dir: &config.daemon.working_dir,
+        management_log: &config.daemon.management_log,
+        journal: config.daemon.journal.as_deref(),
     };
     let mut daemon = beginning.start(&setup, |seed| Header::new(settings, seed))?;
     let program = config.installed_zeek.program.clone();
@@ -172,18 +175,17 @@ impl Runtime {
     async fn announce(&mut self, daemon: &mut Daemon, broker_id: EndpointId) -> Result<(), RunError> {
         let broker = self.native.local_addrs().to_vec();
         let Config {
-            name,
-            working_dir,
+            daemon: configured,
             controller,
             supervisor,
             installed_zeek,
             ..
         } = &self.config;
-        let (controller, broker_tls) = (controller.as_ref().map(display), &self.config.broker_tls);
+        let (controller, broker_tls) = (controller.as_ref().map(display), &configured.broker_tls);
         // Of one that is started with a port of its own, that is told then.
         let supervisor = Some(supervisor).filter(|supervisor| supervisor.port != 0);
         tracing::info!(
-            name,
+            name = configured.name,
             broker = broker.first().map(display),
             broker_tls = broker_tls.name(),
             broker_asks_for_certificates = broker_tls.asks_for_certificates(),
@@ -191,7 +193,7 @@ impl Runtime {
             controller,
             supervisor = supervisor.map(display),
             zeek = installed_zeek.version,
-            dir = %working_dir.display(),
+            dir = %configured.working_dir.display(),
             "ready"
         );
         let pid = std::process::id();
@@ -206,10 +208,10 @@ impl Runtime {
         daemon.announce(&Ready {
             version: READY_VERSION,
             pid,
-            name: &self.config.name,
+            name: &self.config.daemon.name,
             broker: &broker,
             broker_id: broker_id.to_string(),
-            dir: &self.config.working_dir,
+            dir: &self.config.daemon.working_dir,
         })?;
         self.native.connect(&self.config).await;
         Ok(())

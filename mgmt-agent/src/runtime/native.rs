@@ -66,7 +66,7 @@ impl Native {
     pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, EndpointError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
-        endpoint.tls = config.broker_tls.clone();
+        endpoint.tls = config.daemon.broker_tls.clone();
         endpoint.fit_descriptors(descriptors_for_connections());
         endpoint.subscriptions = topics_of(&config.settings.subscriptions());
         let endpoint = Endpoint::start(endpoint)?;
@@ -320,5 +320,5 @@ fn topics_of(topics: &[ZeekString]) -> Vec<Topic> {
 }
 
 fn retry(config: &Config) -> Option<Duration> {
-    Some(config.connect_retry).filter(|retry| !retry.is_zero())
+    config.daemon.connect_retry
 }

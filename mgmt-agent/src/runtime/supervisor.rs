@@ -128,7 +128,7 @@ impl Launch {
         let mut arguments = zeek.leading_arguments.clone();
         arguments.extend(["-j".into(), script.display().to_string()]);
         arguments.extend(zeek.further_arguments.iter().cloned());
-        arguments.extend(tls_arguments(&config.broker_tls));
+        arguments.extend(tls_arguments(&config.daemon.broker_tls));
         let state = config.settings.agent.state_dir.to_str_lossy().into_owned();
         let environment = [
             (AGENT_ADDRESS, agent.address.to_string()),
@@ -136,7 +136,7 @@ impl Launch {
             ("ZEEK_MANAGEMENT_STATE_DIR", state),
             (
                 "ZEEK_MANAGEMENT_SPOOL_DIR",
-                config.spool_dir.display().to_string(),
+                config.daemon.spool_dir.display().to_string(),
             ),
         ];
         Self {
@@ -144,7 +144,7 @@ impl Launch {
             arguments,
             port: config.supervisor.port,
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
-            directory: config.working_dir.join(DIRECTORY),
+            directory: config.daemon.working_dir.join(DIRECTORY),
         }
     }
 

@@ -83,14 +83,17 @@ struct Counters {
 }
 
 async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let beginning = Beginning::new(&config.warnings, config.ready_file.as_deref())?;
+    let beginning = Beginning::new(
+        &config.daemon.resolved.warnings,
+        config.daemon.ready_file.as_deref(),
+    )?;
     process::raise_file_limit();
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
-    enter(&config.working_dir)?;
+    enter(&config.daemon.working_dir)?;
     let store_file = store.path();
     files::warn_of_open(
-        [&*config.working_dir, &*config.store_dir, store_file]
+        [&*config.daemon.working_dir, &*config.store_dir, store_file]
             .into_iter()
             .chain(config.keys()),
     );
@@ -111,10 +114,10 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         .map(|address| Port::tcp(address.port()));
     let setup = Setup {
         role: "CONTROLLER",
-        name: &config.name,
-        working_dir: &config.working_dir,
-        management_log: &config.management_log,
-        journal: config.journal.as_deref(),
+        name: &config.daemon.name,
+        working_dir: &config.daemon.working_dir,
+        management_log: &config.daemon.management_log,
+        journal: config.daemon.journal.as_deref(),
     };
     let header = |seed| Header::new(settings, restored.configurations, seed);
     let mut daemon = beginning.start(&setup, header)?;
@@ -142,9 +145,9 @@ impl Runtime {
             .map(|server| server.local_addrs().to_vec())
             .unwrap_or_default();
         let broker = self.native.local_addrs().to_vec();
-        let (name, dir) = (&self.config.name, self.config.working_dir.display());
+        let (name, dir) = (&self.config.daemon.name, self.config.daemon.working_dir.display());
         let (for_clients, for_peers) = (websocket.first().map(display), broker.first().map(display));
-        let (broker_tls, websocket_tls) = (&self.config.broker_tls, &self.config.websocket_tls);
+        let (broker_tls, websocket_tls) = (&self.config.daemon.broker_tls, &self.config.websocket_tls);
         tracing::info!(
             name,
             websocket = for_clients,
@@ -184,10 +187,10 @@ impl Runtime {
         daemon.announce(&Ready {
             version: READY_VERSION,
             pid: std::process::id(),
-            name: &self.config.name,
+            name: &self.config.daemon.name,
             websocket: &websocket,
             broker: &broker,
-            dir: &self.config.working_dir,
+            dir: &self.config.daemon.working_dir,
         })?;
         Ok(())
     }

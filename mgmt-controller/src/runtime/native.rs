@@ -66,7 +66,7 @@ impl Native {
     pub(super) async fn start(config: &Config, id: EndpointId, wire: &Wire) -> Result<Self, EndpointError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
-        endpoint.tls = config.broker_tls.clone();
+        endpoint.tls = config.daemon.broker_tls.clone();
         // The WebSocket port has the other half.
         endpoint.fit_descriptors(descriptors_for_connections() / 2);
         for prefix in wire.subscriptions() {
@@ -83,7 +83,7 @@ impl Native {
             endpoint,
             handle,
             listening,
-            retry: Some(config.connect_retry).filter(|retry| !retry.is_zero()),
+            retry: config.daemon.connect_retry,
             peers: BTreeMap::new(),
             unavailable: Attempts::default(),
             targets: BTreeMap::new(),

@@ -11,8 +11,14 @@ use broker_endpoint::{
 };
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{ConfigError, Effective, Listener, LogConfig, Origin, names};
-use crate::{files, lock::Lock, process::with_causes};
+use super::{
+    daemon::DaemonConfig,
+    effective::{Effective, Origin},
+    error::ConfigError,
+    listener::Listener,
+    resolver::Resolved,
+};
+use crate::{files, lock::Lock, management_log::ManagementLog, process::with_causes};
 
 /// Longest name of a file or directory that Linux has, in bytes (`NAME_MAX`).
 const FILE_NAME_MAX: usize = 255;
@@ -20,7 +26,7 @@ const FILE_NAME_MAX: usize = 255;
 /// What has been tried so far, and what came of it.
 #[derive(Debug)]
 pub struct Checks<'a> {
-    effective: &'a [Effective],
+    settings: &'a Resolved,
     /// What is wrong, with the origin of the setting that it is about.
     pub findings: Vec<ConfigError>,
     /// What works although it should be otherwise.
@@ -31,9 +37,9 @@ pub struct Checks<'a> {
 
 impl<'a> Checks<'a> {
     /// Nothing has been tried. The effective settings tell where each came from.
-    pub const fn new(effective: &'a [Effective]) -> Self {
+    pub const fn new(settings: &'a Resolved) -> Self {
         Self {
-            effective,
+            settings,
             findings: Vec::new(),
             warnings: Vec::new(),
             tried: Vec::new(),
@@ -41,46 +47,68 @@ impl<'a> Checks<'a> {
     }
 
     /// Takes down what came of a try that settings ask for, the first that was given rather than left at its default.
-    pub fn note(&mut self, settings: &[&'static str], outcome: Result<String, String>) {
+    pub fn note(&mut self, keys: &[&'static str], outcome: Result<String, String>) {
         let reason = match outcome {
             Ok(tried) => return self.tried.push(tried),
             Err(reason) => reason,
         };
-        let shown = |name: &&'static str| self.effective.iter().rfind(|shown| shown.name == *name);
-        let given = settings
-            .iter()
-            .filter_map(shown)
-            .find(|shown| shown.origin != Origin::Default);
+        let shown = keys.iter().filter_map(|key| self.settings.shown(key));
+        let mut shown: Vec<&Effective> = shown.collect();
+        shown.sort_by_key(|shown| shown.origin == Origin::Default);
+        let first = shown.first();
         self.findings.push(ConfigError::Unusable {
-            origin: given.map_or(Origin::Default, |shown| shown.origin.clone()),
-            name: given
-                .map(|shown| shown.name)
-                .or(settings.first().copied())
+            origin: first.map_or(Origin::Default, |shown| shown.origin.clone()),
+            name: first
+                .map(|shown| shown.setting.name())
+                .or(keys.first().copied())
                 .unwrap_or_default(),
             reason,
         });
     }
 
+    /// What every daemon needs.
+    pub fn daemon(&mut self, config: &DaemonConfig) {
+        let directory = &["directory", "state_dir"];
+        self.directory(directory, &config.working_dir);
+        if let Some(rotation) = &config.management_log.rotation {
+            self.directory(&["log_rotation_dir", "spool_dir"], &rotation.dir);
+        }
+        self.file("ready_file", config.ready_file.as_deref());
+        self.file("journal", config.journal.as_deref());
+        self.kept_file(directory, &ManagementLog::path(&config.working_dir, &config.name));
+        self.tls(
+            "Broker",
+            |part| match part {
+                None | Some(TlsPart::Certificate) => "ssl_certificate",
+                Some(TlsPart::Key) => "ssl_keyfile",
+                Some(TlsPart::Passphrase) => "ssl_passphrase",
+                Some(TlsPart::CaFile) => "ssl_cafile",
+                Some(TlsPart::CaFolder) => "ssl_capath",
+            },
+            &config.broker_tls,
+        );
+    }
+
     /// A directory that is made when it is needed.
-    pub fn directory(&mut self, settings: &[&'static str], path: &Path) {
+    pub fn directory(&mut self, keys: &[&'static str], path: &Path) {
         self.note(
-            settings,
+            keys,
             can_write_in(path).map(|()| format!("directory {}", path.display())),
         );
     }
 
     /// A file that is kept open or appended to, which may not be there yet.
-    pub fn kept_file(&mut self, settings: &[&'static str], path: &Path) {
+    pub fn kept_file(&mut self, keys: &[&'static str], path: &Path) {
         let access = accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS);
         if let Err(error) = access.map_err(io::Error::from)
             && error.kind() != io::ErrorKind::NotFound
         {
-            self.note(settings, Err(format!("cannot write {}: {error}", path.display())));
+            self.note(keys, Err(format!("cannot write {}: {error}", path.display())));
         }
     }
 
     /// A file that is written, if there is to be one.
-    pub fn file(&mut self, name: &'static str, path: Option<&Path>) {
+    fn file(&mut self, key: &'static str, path: Option<&Path>) {
         let Some(path) = path else { return };
         let outcome = files::regular_or_missing(path).map_err(|error| error.to_string());
         let outcome = match path.parent() {
@@ -91,18 +119,11 @@ impl<'a> Checks<'a> {
             Some(directory) => outcome.and_then(|()| can_write_in(directory)),
             None => outcome,
         };
-        self.note(&[name], outcome.map(|()| format!("{name} {}", path.display())));
-    }
-
-    /// The directory of rotated logs, if they are.
-    pub fn log(&mut self, log: &LogConfig) {
-        if let Some(rotation) = &log.rotation {
-            self.directory(&[names::ROTATION_DIR, names::SPOOL_DIR], &rotation.dir);
-        }
+        self.note(&[key], outcome.map(|()| format!("{key} {}", path.display())));
     }
 
     /// A port, which a running daemon that holds this lock may have already.
-    pub fn listener(&mut self, settings: &[&'static str], listener: &Listener, lock: &Path) {
+    pub fn listener(&mut self, keys: &[&'static str], listener: &Listener, lock: &Path) {
         let Listener::At(address) = listener else { return };
         let outcome = match (listen(&address.host, address.port), Lock::holder_of(lock)) {
             (Ok(()), _) => Ok(format!("port {address}")),
@@ -115,40 +136,23 @@ impl<'a> Checks<'a> {
             }
             (Err(error), _) => Err(with_causes(&error)),
         };
-        self.note(settings, outcome);
+        self.note(keys, outcome);
     }
 
     /// Certificates and keys: readable, belonging to each other, valid today.
-    pub fn tls(
-        &mut self,
-        of: &str,
-        setting: impl FnOnce(Option<TlsPart>) -> &'static str,
-        config: &TlsConfig,
-    ) {
+    pub fn tls(&mut self, of: &str, key: impl FnOnce(Option<TlsPart>) -> &'static str, config: &TlsConfig) {
         match config.check() {
             Ok(()) => self.tried.push(format!("TLS of {of}: {}", config.name())),
-            Err(error) => self.note(&[setting(error.part())], Err(with_causes(&error))),
+            Err(error) => self.note(&[key(error.part())], Err(with_causes(&error))),
         }
         let key = config.identity().map(|identity| &*identity.key);
         self.warnings.extend(key.and_then(files::too_open));
     }
 
-    /// The same of Broker, by its settings.
-    pub fn broker_tls(&mut self, config: &TlsConfig) {
-        let setting = |part| match part {
-            None | Some(TlsPart::Certificate) => names::SSL_CERTIFICATE,
-            Some(TlsPart::Key) => names::SSL_KEYFILE,
-            Some(TlsPart::Passphrase) => names::SSL_PASSPHRASE,
-            Some(TlsPart::CaFile) => names::SSL_CAFILE,
-            Some(TlsPart::CaFolder) => names::SSL_CAPATH,
-        };
-        self.tls("Broker", setting, config);
-    }
-
     /// A program by its path, or by its name on `PATH`.
     pub fn program(
         &mut self,
-        name: &'static str,
+        key: &'static str,
         program: &str,
         on_path: impl FnOnce(&str) -> Option<PathBuf>,
     ) {
@@ -164,7 +168,7 @@ impl<'a> Checks<'a> {
                 .map(|()| format!("program {}", path.display()))
                 .map_err(|error| format!("cannot run {}: {}", path.display(), io::Error::from(error))),
         };
-        self.note(&[name], outcome);
+        self.note(&[key], outcome);
     }
 }
 
@@ -217,17 +221,17 @@ mod tests {
 
     use broker_endpoint::PeerAddress;
 
-    use super::*;
+    use super::{super::common::COMMON, *};
 
     fn words(checks: &Checks<'_>) -> Vec<String> {
         checks.findings.iter().map(ToString::to_string).collect()
     }
 
-    fn shown(name: &'static str) -> Effective {
+    fn shown(key: &str) -> Effective {
         Effective {
-            name,
+            setting: COMMON.iter().find(|setting| setting.key == key).unwrap(),
             value: String::new(),
-            origin: Origin::Flag("--option"),
+            origin: Origin::Option("option"),
             note: None,
         }
     }
@@ -237,14 +241,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();
-        let effective = [shown("Management::state_dir")];
-        let mut checks = Checks::new(&effective);
-        checks.directory(&["Management::state_dir"], home.path());
-        checks.directory(&["Management::state_dir"], &home.path().join("a/b"));
+        let settings = Resolved {
+            effective: vec![shown("state_dir"), shown("ready_file")],
+            ..Resolved::default()
+        };
+        let mut checks = Checks::new(&settings);
+        checks.directory(&["state_dir"], home.path());
+        checks.directory(&["state_dir"], &home.path().join("a/b"));
         assert_eq!((checks.tried.len(), checks.findings.len()), (2, 0));
-        checks.directory(&["Management::state_dir"], &file.join("below"));
-        checks.directory(&["Management::state_dir"], Path::new("/proc/nothing/here"));
-        checks.file("ready file", Some(&home.path().join("missing/ready.json")));
+        checks.directory(&["state_dir"], &file.join("below"));
+        checks.directory(&["state_dir"], Path::new("/proc/nothing/here"));
+        checks.file("ready_file", Some(&home.path().join("missing/ready.json")));
         let words = words(&checks);
         assert!(
             words[0].starts_with("option --option: Management::state_dir: cannot make "),
@@ -256,7 +263,7 @@ mod tests {
             "{words:?}"
         );
         assert!(
-            words[2].contains("ready file: there is no directory "),
+            words[2].contains("ready_file: there is no directory "),
             "{words:?}"
         );
     }
@@ -268,7 +275,8 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let listener = Listener::At(PeerAddress::new("127.0.0.1", port));
         let store = home.path().join("store");
-        let mut checks = Checks::new(&[]);
+        let none = Resolved::default();
+        let mut checks = Checks::new(&none);
         checks.listener(&["port"], &listener, &store);
         assert!(
             words(&checks)[0].contains("cannot listen on 127.0.0.1:"),
@@ -297,7 +305,8 @@ mod tests {
         let program = home.path().join("archiver");
         fs::write(&program, "").unwrap();
         let text = program.to_str().unwrap();
-        let mut checks = Checks::new(&[]);
+        let none = Resolved::default();
+        let mut checks = Checks::new(&none);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
         checks.program("command", text, |_| None);
         checks.program("command", "archiver", |_| None);

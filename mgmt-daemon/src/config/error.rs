@@ -1,6 +1,6 @@
 use std::{fmt, io, path::PathBuf};
 
-use super::{Origin, ValueError};
+use super::{effective::Origin, value::ValueError};
 use crate::process::with_causes;
 
 /// The configuration is not usable; every problem that was found.

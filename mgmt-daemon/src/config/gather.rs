@@ -1,12 +1,17 @@
 use std::path::{Path, PathBuf};
 
 use broker_endpoint::read_file;
+use clap::ArgMatches;
 
 use super::{
-    ConfigError, Environment, HostArgs, Listener, Notation, Origin, Resolver, Schema,
-    layers::Layers,
-    names::{self, Known},
+    effective::Origin,
+    environment::Environment,
+    error::ConfigError,
+    options::{ASSIGNMENTS, REDEFS},
     redefs::{self, NotPlain, StatementKind},
+    resolver::{Given, Resolver},
+    setting::{Known, Schema, Setting, Takes},
+    value::Notation,
 };
 
 /// How many loaded scripts are looked into.
@@ -27,81 +32,79 @@ fn script_at(path: &Path) -> Option<PathBuf> {
 
 /// Gathering, from the weakest source to the strongest.
 impl<'a> Resolver<'a> {
-    /// Gathers what every daemon can be given. Options of its own come on top, by [`Self::flag`].
-    pub fn gather(schema: &'static Schema, environment: &'a Environment, args: &HostArgs) -> Self {
-        let mut resolver = Self {
-            schema,
-            layers: Layers::default(),
-            environment,
-            installation: None,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            suspicious: false,
-            effective: Vec::new(),
-        };
-        resolver.gather_environment();
-        for path in &args.redefs {
-            match read_file(path) {
-                Ok(script) => {
-                    let script = String::from_utf8_lossy(&script);
-                    resolver.gather_script(path, &script);
-                    resolver.look_into_loaded(path, &script, &mut vec![path.clone()]);
-                }
-                Err(source) => resolver.problems.push(ConfigError::Redefs {
-                    path: path.clone(),
-                    source,
-                }),
+    /// Gathers everything that a daemon is given.
+    pub fn gather(schema: &'static Schema, environment: &'a Environment, options: &ArgMatches) -> Self {
+        let mut resolver = Self::new(schema, environment);
+        for setting in schema.settings() {
+            if let Some(variable) = setting.variable
+                && let Some(text) = environment.get(variable)
+            {
+                resolver.give(setting, vec![text.to_owned()], Origin::Environment(variable));
             }
         }
-        for assignment in &args.assignments {
-            resolver.gather_assignment(assignment);
+        for path in options.get_many::<PathBuf>(REDEFS).into_iter().flatten() {
+            resolver.gather_file(path);
         }
-        resolver.flag(names::STATE_DIR, args.state_dir.as_deref(), "--state-dir");
-        resolver.flag(names::SPOOL_DIR, args.spool_dir.as_deref(), "--spool-dir");
+        for assignment in options.get_many::<String>(ASSIGNMENTS).into_iter().flatten() {
+            resolver.assign(assignment);
+        }
+        for setting in schema.settings() {
+            let texts: Vec<String> = match setting.option {
+                None => continue,
+                Some(Takes::Nothing) if !options.get_flag(setting.key) => continue,
+                Some(Takes::Nothing) => vec![String::from("T")],
+                Some(_) => match options.get_many(setting.key) {
+                    None => continue,
+                    Some(texts) => texts.cloned().collect(),
+                },
+            };
+            resolver.give(setting, texts, Origin::Option(setting.key));
+        }
         resolver
     }
 
-    /// Gives a setting the value of an option, if that was given.
-    pub fn flag(&mut self, name: &'static str, value: Option<&str>, flag: &'static str) {
-        if let Some(value) = value {
-            self.layers.set(name, value, Notation::Bare, Origin::Flag(flag));
-        }
-    }
-
-    /// Gives an address and a port the value of an option, if that was given.
-    pub fn listener_flag(
-        &mut self,
-        (address_name, port_name): (&'static str, &'static str),
-        listener: Option<&Listener>,
-        flag: &'static str,
-    ) {
-        let port = match listener {
-            None => return,
-            Some(Listener::Off) => String::from("0/unknown"),
-            Some(Listener::At(at)) => {
-                self.flag(address_name, Some(&at.host), flag);
-                format!("{}/tcp", at.port)
-            }
+    /// Gives a setting what an option or a variable says.
+    fn give(&mut self, setting: &'static Setting, texts: Vec<String>, origin: Origin) {
+        let sets = match (setting.sets, texts.last()) {
+            (Some(sets), Some(text)) => sets(text),
+            _ => return self.set(setting, texts, Notation::Bare, origin),
         };
-        self.flag(port_name, Some(&port), flag);
+        match sets {
+            Ok(values) => {
+                for (key, text) in values {
+                    let setting = self.schema.setting(key);
+                    self.set(setting, vec![text], Notation::Bare, origin.clone());
+                }
+            }
+            Err(problem) => self.problems.push(ConfigError::Value {
+                origin,
+                name: setting.name(),
+                problem,
+            }),
+        }
     }
 
-    fn gather_environment(&mut self) {
-        for (variable, name) in self.schema.variables() {
-            if let Some(value) = self.environment.get(variable) {
-                self.layers
-                    .set(name, value, Notation::Bare, Origin::Environment(variable));
+    fn set(&mut self, setting: &'static Setting, texts: Vec<String>, notation: Notation, origin: Origin) {
+        let given = Given {
+            texts,
+            notation,
+            origin,
+        };
+        self.given.insert(setting.key, given);
+    }
+
+    /// Gathers what a script redefines.
+    fn gather_file(&mut self, path: &Path) {
+        match read_file(path) {
+            Ok(script) => {
+                let script = String::from_utf8_lossy(&script);
+                self.gather_script(path, &script);
+                self.look_into_loaded(path, &script, &mut vec![path.to_path_buf()]);
             }
-        }
-        if self.environment.get(names::TESTING).is_some() {
-            for (name, value) in [
-                (names::SPOOL_DIR, "."),
-                (names::STATE_DIR, "."),
-                (names::ROTATION_INTERVAL, "0secs"),
-            ] {
-                self.layers
-                    .set(name, value, Notation::Bare, Origin::Environment(names::TESTING));
-            }
+            Err(source) => self.problems.push(ConfigError::Redefs {
+                path: path.to_path_buf(),
+                source,
+            }),
         }
     }
 
@@ -114,12 +117,11 @@ impl<'a> Resolver<'a> {
             };
             match statement.kind {
                 StatementKind::Assign { name, value } => match self.schema.look_up(&name) {
-                    Known::Read(name) => self.layers.set(name, value, Notation::Script, origin),
-                    Known::Unsupported { name, reason } => self.unsupported(origin, name, reason),
-                    Known::Foreign => self
-                        .warnings
-                        .push(format!("{origin}: {name} is no setting of the {daemon}, ignored")),
-                    Known::Unknown => self.warnings.push(format!(
+                    Known::Setting(setting) => self.set(setting, vec![value], Notation::Script, origin),
+                    Known::Foreign => {
+                        self.warn(format!("{origin}: {name} is no setting of the {daemon}, ignored"));
+                    }
+                    Known::Unknown => self.warn(format!(
                         "{origin}: Zeek's {daemon} has no setting {name}, ignored"
                     )),
                 },
@@ -131,12 +133,6 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-    }
-
-    /// Warns of something that was meant and has no effect.
-    fn suspect(&mut self, warning: String) {
-        self.warnings.push(warning);
-        self.suspicious = true;
     }
 
     /// Warns of settings in the scripts that a script loads from beside it, which are not followed. Those of Zeek's own path are others'.
@@ -153,10 +149,7 @@ impl<'a> Resolver<'a> {
             let text = String::from_utf8_lossy(&text);
             for statement in redefs::statements(&text) {
                 let name = statement.kind.name();
-                if matches!(
-                    self.schema.look_up(name),
-                    Known::Read(_) | Known::Unsupported { .. }
-                ) {
+                if matches!(self.schema.look_up(name), Known::Setting(_)) {
                     self.suspect(format!(
                         "{}:{line}: @load {loaded} is not followed, so {name} in {}:{} is not read; give that file by --redefs, too",
                         path.display(),
@@ -173,46 +166,39 @@ impl<'a> Resolver<'a> {
     /// obey is redefined in any other way.
     fn not_plain(&mut self, origin: Origin, name: &str, reason: NotPlain) {
         match self.schema.look_up(name) {
-            Known::Read(name) => self.problems.push(ConfigError::NotPlain {
+            Known::Setting(setting) => self.problems.push(ConfigError::NotPlain {
                 origin,
-                name,
+                name: setting.name(),
                 reason: reason.to_string(),
             }),
-            Known::Unsupported { name, reason } => self.unsupported(origin, name, reason),
             Known::Foreign | Known::Unknown => {
-                self.warnings
-                    .push(format!("{origin}: redefinition of {name} ignored: {reason}"));
+                self.warn(format!("{origin}: redefinition of {name} ignored: {reason}"));
             }
         }
     }
 
-    fn unsupported(&mut self, origin: Origin, name: &'static str, reason: &str) {
-        self.problems.push(ConfigError::Unusable {
-            origin,
-            name,
-            reason: reason.to_owned(),
-        });
-    }
-
-    fn gather_assignment(&mut self, argument: &str) {
-        let Some((name, value)) = argument.split_once('=') else {
+    /// Gathers `MODULE::NAME=VALUE`.
+    pub fn assign(&mut self, argument: &str) {
+        let plain = |name: &str| {
+            let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            !name.is_empty() && name.chars().all(part_of_name)
+        };
+        let Some((name, value)) = argument.split_once('=').filter(|(name, _)| plain(name)) else {
             self.problems
                 .push(ConfigError::NotAnAssignment(argument.to_owned()));
             return;
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-        if name.is_empty() || !name.chars().all(plain) {
-            self.problems
-                .push(ConfigError::NotAnAssignment(argument.to_owned()));
-            return;
-        }
         let daemon = self.schema.daemon;
         match self.schema.look_up(name) {
-            Known::Read(name) => self.layers.set(name, value, Notation::Bare, Origin::Assignment),
-            Known::Unsupported { name, reason } => self.unsupported(Origin::Assignment, name, reason),
-            Known::Foreign => self
-                .warnings
-                .push(format!("{name} is no setting of the {daemon}, ignored")),
+            Known::Setting(setting) => {
+                self.set(
+                    setting,
+                    vec![value.to_owned()],
+                    Notation::Bare,
+                    Origin::Assignment,
+                );
+            }
+            Known::Foreign => self.warn(format!("{name} is no setting of the {daemon}, ignored")),
             Known::Unknown => self.problems.push(ConfigError::UnknownName {
                 daemon,
                 name: name.to_owned(),

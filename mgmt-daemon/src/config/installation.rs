@@ -9,7 +9,7 @@ use std::{
 use broker_endpoint::read_file;
 
 use super::{
-    Environment,
+    environment::Environment,
     value::{Notation, Value},
 };
 

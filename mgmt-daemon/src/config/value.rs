@@ -1,15 +1,11 @@
 //! Values of Zeek's script language, as far as settings need them.
 
-use std::{
-    fmt::{self, Write},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt::Write, path::PathBuf, time::Duration};
 
 use broker_codec::data::{Port, Protocol, is_hostile};
-use broker_endpoint::PeerAddress;
-
 use mgmt_api::{Dialect, Level};
+
+use crate::log::LogFormat;
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +78,38 @@ impl Value for String {
         }
         literal.push('"');
         literal
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path, as in \"/var/lib/zeek\"";
+
+    fn read(text: &str, notation: Notation) -> Option<Self> {
+        String::read(text, notation).map(Self::from)
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string().show()
+    }
+}
+
+impl Value for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+        .to_owned()
     }
 }
 
@@ -222,46 +250,6 @@ impl Value for Level {
     }
 }
 
-/// Where to listen, or not to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listener {
-    /// Nothing listens.
-    Off,
-    /// An address of this machine, the name of an interface, or the name of a host; port 0 lets the system choose. What a
-    /// name stands for is looked up when listening begins.
-    At(PeerAddress),
-}
-
-/// What can be listened on is found out by trying; this finds what never can be.
-pub(super) fn is_host(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/[]\"".contains(c))
-}
-
-impl FromStr for Listener {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        let address = text.parse().ok();
-        let address = address.filter(|address: &PeerAddress| is_host(&address.host));
-        address.map(Self::At).ok_or_else(|| ValueError {
-            text: text.to_owned(),
-            expected: "off, or an address or a name with a port, as in 127.0.0.1:2150, [::1]:2150 or eth0:2150",
-        })
-    }
-}
-
-impl fmt::Display for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::At(address) => address.fmt(f),
-        }
-    }
-}
-
 /// The text if it is nothing but digits: `str::parse` also takes a sign.
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
@@ -357,41 +345,5 @@ mod tests {
         assert_eq!(script::<TimeOfDay>("\"1:30\""), Some(TimeOfDay { minutes: 90 }));
         assert_eq!(script::<TimeOfDay>("\"24:00\""), None);
         assert_eq!(script::<TimeOfDay>("\"1:60\""), None);
-    }
-
-    #[test]
-    fn listeners_are_addresses_or_names_or_off() {
-        let at = |host, port| Ok(Listener::At(PeerAddress::new(host, port)));
-        assert_eq!("off".parse(), Ok(Listener::Off));
-        for (text, host, port) in [
-            ("127.0.0.1:2150", "127.0.0.1", 2150),
-            ("[::1]:0", "::1", 0),
-            ("eth0:2150", "eth0", 2150),
-            ("controller.example:65535", "controller.example", 65_535),
-        ] {
-            assert_eq!(text.parse(), at(host, port));
-            assert_eq!(
-                at(host, port).map(|listener: Listener| listener.to_string()),
-                Ok(text.into())
-            );
-        }
-        for wrong in [
-            "2149",
-            ":2149",
-            "::1:2149",
-            "a:65536",
-            "a b:1",
-            "a/b:1",
-            "[[::1]]:1",
-            "on",
-            "",
-        ] {
-            assert_eq!(
-                wrong.parse::<Listener>().unwrap_err().to_string(),
-                format!(
-                    "{wrong:?} is not off, or an address or a name with a port, as in 127.0.0.1:2150, [::1]:2150 or eth0:2150"
-                )
-            );
-        }
     }
 }

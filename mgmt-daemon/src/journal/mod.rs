@@ -22,7 +22,10 @@ use mgmt_api::{IdSource, Now, UniqueIds, ids::ID_BYTES};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use crate::{config::LogFormat, log::for_terminals, machine::Machine};
+use crate::{
+    log::{LogFormat, for_terminals},
+    machine::Machine,
+};
 
 pub use self::writer::{ENTRIES_MAX, Journal, JournalCounters};
 

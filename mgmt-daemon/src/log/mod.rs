@@ -28,9 +28,17 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::config::LogFormat;
-
 pub use self::limit::{HOST_LINES_MAX, INTERVAL, LINES_MAX as LIMITED_LINES_MAX, Limiter, SENDERS_MAX, Sum};
+
+/// How standard error is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of text per event.
+    #[default]
+    Text,
+    /// One JSON object per event.
+    Json,
+}
 
 /// How many lines may wait for standard error.
 pub const LINES_MAX: usize = 8192;

@@ -6,10 +6,10 @@ use std::{
 };
 
 use clap::Parser;
-use mgmt_daemon::{process::with_causes, program::Program};
+use mgmt_daemon::{process::with_causes, program::complain};
 use tools::dump::cli::{Arguments, DumpError, run};
 
-const PROGRAM: Program = Program("broker-dump");
+const PROGRAM: &str = "broker-dump";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -17,14 +17,17 @@ fn main() -> ExitCode {
     let mut notes = Vec::new();
     let result = run(&arguments, io::stdin().lock(), &mut output, &mut notes);
     for note in notes {
-        PROGRAM.complain(&note);
+        complain(PROGRAM, &note);
     }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader, such as `head`, has seen enough.
         Err(DumpError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            PROGRAM.complain(&format!("{}: {}", arguments.input_name(), with_causes(&error)));
+            complain(
+                PROGRAM,
+                &format!("{}: {}", arguments.input_name(), with_causes(&error)),
+            );
             ExitCode::FAILURE
         }
     }

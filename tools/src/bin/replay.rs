@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser;
-use mgmt_daemon::{process::with_causes, program::Program};
+use mgmt_daemon::{process::with_causes, program::complain};
 use tools::replay::cli::{Arguments, CliError, run};
 
 fn main() -> ExitCode {
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         // The reader, such as `head`, has seen enough.
         Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(error) => {
-            Program("replay").complain(&with_causes(&error));
+            complain("replay", &with_causes(&error));
             ExitCode::from(2)
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use mgmt_daemon::{config::LogFormat, log::for_terminals};
+use mgmt_daemon::log::{LogFormat, for_terminals};
 
 use super::{Dump, Options, Record, Summary, ValueStyle, frame};
 use crate::{

@@ -14,11 +14,8 @@ use mgmt_controller::{
     store::{FILE_NAME, Store, StoreError},
 };
 use mgmt_daemon::{
-    config::{
-        ConfigErrors, Environment, HostArgs, LogFormat, Resolver, Schema,
-        names::{self, Known},
-    },
-    log::for_terminals,
+    config::{COMMON, ConfigErrors, Environment, Resolver, Schema},
+    log::{LogFormat, for_terminals},
 };
 
 use super::{
@@ -255,38 +252,27 @@ fn shown(report: &Report, json: bool) -> io::Result<String> {
 }
 
 /// Zeek's settings, of which few are of use here.
-const SCHEMA: Schema = Schema {
+static SCHEMA: Schema = Schema {
     daemon: "replay",
-    lookup: |_| Known::Unknown,
-    environment: &[],
+    module: "",
+    tables: [&[], COMMON],
+    gone: &[],
 };
 
 /// How the running peer protects its Broker connections: read as the daemons read the same words.
 fn tls_of(arguments: &Arguments) -> Result<TlsConfig, CliError> {
-    let about_tls = [
-        names::DISABLE_SSL,
-        names::SSL_CERTIFICATE,
-        names::SSL_KEYFILE,
-        names::SSL_PASSPHRASE,
-        names::SSL_CAFILE,
-        names::SSL_CAPATH,
-    ];
+    let environment = Environment::new([], std::env::current_dir()?);
+    let mut resolver = Resolver::new(&SCHEMA, &environment);
     for assignment in &arguments.tls {
-        let name = assignment
-            .split_once('=')
-            .map_or(assignment.as_str(), |(name, _)| name);
-        if !about_tls.contains(&name) {
+        let (name, _) = assignment.split_once('=').unwrap_or((assignment, ""));
+        let about_tls = name.starts_with("Broker::") && COMMON.iter().any(|setting| setting.name() == name);
+        if !about_tls {
             return Err(CliError::NotAboutTls(name.to_owned()));
         }
+        resolver.assign(assignment);
     }
-    let environment = Environment::new([], std::env::current_dir()?);
-    let given = HostArgs {
-        assignments: arguments.tls.clone(),
-        ..HostArgs::default()
-    };
-    let mut resolver = Resolver::gather(&SCHEMA, &environment, &given);
     let tls = resolver.broker_tls();
-    ConfigErrors::check(resolver.problems)?;
+    resolver.finish()?;
     Ok(tls)
 }
 

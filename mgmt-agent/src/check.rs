@@ -1,0 +1,81 @@
+//! What `check-config` tries: whether the host has what the agent's settings name.
+
+use mgmt_daemon::{
+    config::{Checks, Environment},
+    lock::Lock,
+};
+
+use crate::{
+    config::{Config, LOCK, Listener, ZeekCommand, finds_script},
+    runtime::supervisor_runs_in,
+};
+
+/// Tries ports, Zeek, the archiver, scripts.
+pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>) {
+    let directory = &config.daemon.working_dir;
+    let lock = directory.join(LOCK);
+    checks.kept_file(&["directory", "state_dir"], &Lock::path(&lock));
+    checks.listener(&["listen_port", "listen_address"], &config.listen, &lock);
+    // One that an earlier agent has left is taken over, or ended.
+    if config.start_supervisor.is_some() && !supervisor_runs_in(directory) {
+        let supervisor = Listener::At(config.supervisor.clone());
+        checks.listener(&["supervisor_port", "supervisor_address"], &supervisor, &lock);
+    }
+    // A simulation has no Zeek to look at.
+    let simulated = |zeek: &ZeekCommand| !zeek.leading_arguments.is_empty();
+    if !config.start_supervisor.as_ref().is_some_and(simulated) {
+        check_zeek(config, checks);
+        check_archiver(config, environment, checks);
+    }
+}
+
+fn check_zeek(config: &Config, checks: &mut Checks<'_>) {
+    let outcome = match (&config.installed_zeek.program, &config.installed_zeek.version) {
+        (_, Some(version)) => Ok(version.clone()),
+        // The Supervisor that is found need not be of an installation that is seen from here.
+        (None, None) if config.settings.supervisor.configured.is_some() => Ok("--zeek-version".to_owned()),
+        (None, None) => Err(format!(
+            "there is no zeek in {}/bin, nor on PATH; name the installation by --zeek-prefix, or what the Supervisor is by --zeek-version",
+            config.zeek_prefix.display()
+        )),
+        (Some(program), None) => Err(format!(
+            "{} --version does not say which Zeek it is",
+            program.display()
+        )),
+    };
+    checks.note(&["zeek_prefix"], outcome);
+    let scripts = config.zeek_prefix.join("share/zeek");
+    if !scripts.is_dir() {
+        return;
+    }
+    let zeek = config.start_supervisor.iter();
+    let arguments = zeek.flat_map(|zeek| &zeek.further_arguments);
+    // Options, and settings.
+    let named = arguments.filter(|argument| !argument.starts_with('-') && !argument.contains('='));
+    let node_script = config.settings.agent.node_script.to_string();
+    let of_nodes = Some(&node_script).filter(|_| config.own_node_script.is_none());
+    let named = named.map(|script| ("zeek_argument", script));
+    for (key, script) in named.chain(of_nodes.map(|script| ("node_script", script))) {
+        let started_in = config.daemon.working_dir.join("supervisor");
+        let outcome = if finds_script(&scripts, &started_in, script) {
+            Ok(format!("script {script}"))
+        } else {
+            Err(format!(
+                "there is no script {script} in {} or its policy and site",
+                scripts.display()
+            ))
+        };
+        checks.note(&[key], outcome);
+    }
+}
+
+fn check_archiver(config: &Config, environment: &Environment, checks: &mut Checks<'_>) {
+    let Some(archival) = &config.settings.agent.archival else {
+        return;
+    };
+    // A line for a shell; what begins otherwise is for the shell to find out.
+    let program = archival.command.split_whitespace().next().unwrap_or_default();
+    if !program.contains(['"', '\'', '$', '=', '(']) {
+        checks.program("archive_cmd", program, |name| environment.program(name));
+    }
+}

@@ -1,0 +1,231 @@
+//! What every daemon is configured with.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use broker_endpoint::tls::{TlsConfig, ZeekTlsOptions};
+use mgmt_api::Level;
+
+use super::{
+    effective::Origin,
+    installation::Installation,
+    resolver::{Resolved, Resolver, join_plain},
+    value::TimeOfDay,
+};
+use crate::{log::LogFormat, process::with_causes};
+
+/// Longest name that Linux keeps for a thread or process (`TASK_COMM_LEN` without the terminator), in bytes.
+const PROCESS_NAME_MAX: usize = 15;
+
+/// Longest name of a daemon, in bytes: its rotated logs, `management-NAME__OPENED__CLOSED__log_suffix=N__.log`, have 75 besides, and Linux
+/// has names of files of 255.
+const NAME_MAX: usize = 180;
+
+/// What every daemon is configured with.
+#[derive(Clone, Debug)]
+pub struct DaemonConfig {
+    /// Its name; part of paths and log lines.
+    pub name: String,
+    /// `Management::state_dir`, absolute.
+    pub state_dir: PathBuf,
+    /// `Management::spool_dir`, absolute.
+    pub spool_dir: PathBuf,
+    /// `<state>/nodes/<name>`: where its files are, absolute.
+    pub working_dir: PathBuf,
+    /// How Broker connections are protected, all of them.
+    pub broker_tls: TlsConfig,
+    /// How long to wait between attempts to connect; none for one attempt only.
+    pub connect_retry: Option<Duration>,
+    /// The management log.
+    pub management_log: LogConfig,
+    /// The name that process listings show, instead of the program's.
+    pub process_name: Option<String>,
+    /// Directives for what is logged on standard error, as in `RUST_LOG`.
+    pub log_filter: String,
+    /// How standard error is written.
+    pub log_format: LogFormat,
+    /// Where to announce the bound addresses.
+    pub ready_file: Option<PathBuf>,
+    /// Where to record what happens.
+    pub journal: Option<PathBuf>,
+    /// What an operator should know.
+    pub resolved: Resolved,
+}
+
+/// How `management-<name>.log` is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least level that is written.
+    pub level: Level,
+    /// Longest message in bytes; what is longer is cut.
+    pub field_bytes_max: usize,
+    /// How the file is rotated; none for never.
+    pub rotation: Option<RotationConfig>,
+}
+
+/// How a log is rotated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotationConfig {
+    /// The distance of rotations.
+    pub interval: Duration,
+    /// When the first rotation of a day is due, in local time.
+    pub base: TimeOfDay,
+    /// Where rotated files go, absolute.
+    pub dir: PathBuf,
+    /// How long the daemon's own rotated files stay there; none for ever, as where an archiver fetches them.
+    pub keep: Option<Duration>,
+}
+
+impl Resolver<'_> {
+    /// Everything but the resolved.
+    ///
+    /// DIFFERENCE(relative-directories): a relative directory is relative to where we are started; Zeek takes the spool directory relative
+    /// to the daemon's working directory, which is below the state directory (`boot.zeek`, `Management::get_spool_dir`).
+    pub fn daemon(&mut self) -> DaemonConfig {
+        let name = self.name();
+        let state_dir = self.directory("state_dir", |zeek| &zeek.state_dir);
+        let spool_dir = self.directory("spool_dir", |zeek| &zeek.spool_dir);
+        let directory: String = self.take("directory");
+        let directory = if directory.is_empty() { &name } else { &directory };
+        let retry: Duration = self.take("connect_retry");
+        DaemonConfig {
+            working_dir: join_plain(&state_dir.join("nodes"), directory),
+            broker_tls: self.broker_tls(),
+            connect_retry: Some(retry).filter(|retry| !retry.is_zero()),
+            management_log: self.management_log(&spool_dir),
+            process_name: self.process_name(),
+            log_filter: self.log_filter(),
+            log_format: self.take("log_format"),
+            ready_file: self.file("ready_file"),
+            journal: self.file("journal"),
+            resolved: Resolved::default(),
+            name,
+            state_dir,
+            spool_dir,
+        }
+    }
+
+    /// By default what the daemon is and the name of the host (`Management::Controller::get_name`).
+    fn name(&mut self) -> String {
+        let name = self.given_text("name").unwrap_or_else(|| {
+            let host = hostname::get().unwrap_or_default();
+            format!("{}-{}", self.schema.daemon, host.to_string_lossy())
+        });
+        self.show("name", &name);
+        if name.contains(['/', '\0', '\n', '\t']) || matches!(&*name, "." | "..") {
+            let reason = format!("{name:?} cannot be the name of a directory; choose another name");
+            self.refuse("name", reason);
+        } else if name.len() > NAME_MAX {
+            let reason = format!(
+                "it has {} bytes, and files that are named after it can have {NAME_MAX} of it; choose another name",
+                name.len()
+            );
+            self.refuse("name", reason);
+        }
+        name
+    }
+
+    /// A directory that is given, else that of the Zeek installation.
+    pub fn directory(&mut self, key: &str, of: fn(&Installation) -> &Path) -> PathBuf {
+        if let Some(given) = self.given_text(key) {
+            let directory = self.absolute(given);
+            self.show(key, &directory);
+            return directory;
+        }
+        let installation = self.installation();
+        let directory = of(&installation).to_path_buf();
+        self.show_from(key, &directory, Origin::Installation(installation.prefix));
+        directory
+    }
+
+    /// TLS of Broker connections, by the settings of Zeek's `Broker` module.
+    pub fn broker_tls(&mut self) -> TlsConfig {
+        let options = ZeekTlsOptions {
+            disable_ssl: self.take("disable_ssl"),
+            ssl_certificate: self.tls_file("ssl_certificate"),
+            ssl_keyfile: self.tls_file("ssl_keyfile"),
+            ssl_passphrase: self.take("ssl_passphrase"),
+            ssl_cafile: self.tls_file("ssl_cafile"),
+            ssl_capath: self.tls_file("ssl_capath"),
+        };
+        match options.config() {
+            Ok(config) => {
+                let note = format!("TLS of native connections: {}", config.name());
+                self.annotate("disable_ssl", note);
+                config
+            }
+            Err(error) => {
+                let files = ["ssl_capath", "ssl_cafile", "ssl_passphrase", "ssl_keyfile"];
+                let given = files.into_iter().find(|key| self.origin(key) != Origin::Default);
+                self.refuse(given.unwrap_or("ssl_certificate"), with_causes(&error));
+                TlsConfig::default()
+            }
+        }
+    }
+
+    /// DIFFERENCE(relative-directories): as with directories, what is relative is relative to where we are started.
+    fn tls_file(&mut self, key: &str) -> String {
+        let path = self.given_text(key);
+        let path = path.map(|path| self.absolute(path).to_string_lossy().into_owned());
+        let path = path.unwrap_or_default();
+        self.show(key, &path);
+        path
+    }
+
+    /// How the management log is written.
+    fn management_log(&mut self, spool_dir: &Path) -> LogConfig {
+        let bytes: u64 = self.take("log_field_bytes_max");
+        let interval: Duration = self.take("log_rotation_interval");
+        let dir = self.given_text("log_rotation_dir");
+        let dir = dir.map_or_else(|| spool_dir.join("log-queue"), |dir| self.absolute(dir));
+        self.show("log_rotation_dir", &dir);
+        let rotation = RotationConfig {
+            interval,
+            base: self.take("log_rotation_base_time"),
+            dir,
+            keep: None,
+        };
+        LogConfig {
+            level: self.take("management_log_level"),
+            field_bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX),
+            rotation: (!interval.is_zero()).then_some(rotation),
+        }
+    }
+
+    /// The name for process listings, if there is to be one.
+    fn process_name(&mut self) -> Option<String> {
+        let name: String = self.given("process_name")?;
+        self.show("process_name", &name);
+        if name.is_empty() || name.contains('\0') {
+            let reason = format!("{name:?} cannot be a name; use one such as zeek.agent");
+            self.refuse("process_name", reason);
+        } else if let Some(kept) = name.as_bytes().get(..PROCESS_NAME_MAX)
+            && kept.len() < name.len()
+        {
+            let kept = String::from_utf8_lossy(kept);
+            let note = format!("Linux keeps {PROCESS_NAME_MAX} bytes: {kept}");
+            self.annotate("process_name", note);
+        }
+        Some(name)
+    }
+
+    /// What is logged on standard error.
+    fn log_filter(&mut self) -> String {
+        let filter: String = self.take("log_level");
+        if let Err(error) = filter.parse::<tracing_subscriber::EnvFilter>() {
+            let reason = format!("{error}; use trace, debug, info, warn or error");
+            self.refuse("log_level", reason);
+        }
+        filter
+    }
+
+    /// A file, if one is given.
+    fn file(&mut self, key: &str) -> Option<PathBuf> {
+        let path: PathBuf = self.given(key)?;
+        let path = self.absolute(path);
+        self.show(key, &path);
+        Some(path)
+    }
+}
