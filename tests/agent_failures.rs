@@ -13,9 +13,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use stand_ins::{Exit, NodeBehaviour, SupervisorBehaviour};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use zeek_simulator::{Exit, NodeBehaviour, SupervisorBehaviour};
 
 use crate::support::{
     cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},

@@ -4,9 +4,9 @@
 use std::{path::Path, sync::Arc};
 
 use serde_json::Value;
-use stand_ins::NodeBehaviour;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use zeek_simulator::NodeBehaviour;
 
 use crate::support::{
     cluster::{

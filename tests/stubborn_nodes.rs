@@ -4,8 +4,8 @@
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
-use stand_ins::{Exit, NodeBehaviour};
 use tempfile::TempDir;
+use zeek_simulator::{Exit, NodeBehaviour};
 
 use crate::{
     agent_failures::{AGENT, CLUSTER, World},

@@ -15,9 +15,9 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 use serde_json::{Value, json};
-use stand_ins::{SUPERVISOR_VARIABLE, SupervisorBehaviour};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use zeek_simulator::{SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::support::{
     cluster::{Daemon, agent_binary, kill_processes_in, zeek_binary},

@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use mgmt_api::{AgentMessage, State};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use stand_ins::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
+use zeek_simulator::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::{
     supervised::{Host, NAME, assert_all_succeed, lives, pids, runtime},

@@ -111,7 +111,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "stand-ins",
+        "zeek-simulator",
         &[
             "broker-codec",
             "broker-endpoint",
@@ -139,7 +139,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "rustix",
             "serde",
             "serde_json",
-            "stand-ins",
+            "zeek-simulator",
             "supervise",
             "thiserror",
             "tokio",

@@ -1,11 +1,11 @@
 //! `--simulate`: a cluster without Zeek. Supervisor and nodes are stand-ins, for which this program starts itself.
 //!
 //! To the rest of the agent it is the same as `--start-supervisor`: only the program that is started is another one.
-//! What the stand-ins do is told in [`stand_ins`]; that it is a simulation they say themselves, and so do we.
+//! What the stand-ins do is told in [`zeek_simulator`]; that it is a simulation they say themselves, and so do we.
 
 use std::{ffi::OsString, process::ExitCode};
 
-use stand_ins::{Program, SupervisorBehaviour};
+use zeek_simulator::{Program, SupervisorBehaviour};
 
 /// The subcommand by which this program is a stand-in for `zeek`.
 pub const SUBCOMMAND: &str = "simulated-zeek";
@@ -24,5 +24,5 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let program = Program {
         arguments: vec![SUBCOMMAND.into()],
     };
-    stand_ins::run(program, arguments)
+    zeek_simulator::run(program, arguments)
 }

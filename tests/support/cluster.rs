@@ -13,9 +13,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use stand_ins::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use zeek_simulator::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use super::{
     certificates::{Authority, Validity, native_settings},
@@ -36,7 +36,7 @@ pub(crate) fn agent_binary() -> &'static Path {
 /// The stand-in for `zeek`, built once per run of the tests.
 pub(crate) fn zeek_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build("stand-ins", "zeek"))
+    BINARY.get_or_init(|| build("zeek-simulator", "zeek"))
 }
 
 /// How Broker connections are protected.

@@ -47,7 +47,7 @@ struct Recording {
 
 fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fixtures")
+        .join("../fixtures")
         .join(path)
 }
 
@@ -285,8 +285,8 @@ impl Supervisor {
             .arg(format!("Management::Agent::name={}", recording.agent))
             .arg(format!("Management::state_dir={}", home.display()))
             .env_clear()
-            .env(stand_ins::SUPERVISOR_VARIABLE, supervisor.to_string())
-            .env(stand_ins::NODE_VARIABLE, node.to_string())
+            .env(zeek_simulator::SUPERVISOR_VARIABLE, supervisor.to_string())
+            .env(zeek_simulator::NODE_VARIABLE, node.to_string())
             .env("ZEEK_AGENT_ADDR", agent.ip().to_string())
             .env("ZEEK_AGENT_PORT", format!("{}/tcp", agent.port()))
             .stdin(Stdio::null())
