@@ -14,24 +14,24 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, VecDeque},
-    path::{Path, PathBuf},
+    net::SocketAddr,
+    path::PathBuf,
 };
 
-use broker_codec::data::ZeekString;
+use broker_codec::{EndpointId, data::ZeekString};
 use broker_endpoint::Credit;
 use jiff::Timestamp;
 use mgmt_api::{Level, Now};
-use serde::Serialize;
 use tokio::{task::spawn_blocking, time::Instant};
 use tracing::field::display;
 
 use crate::{
-    config::LogConfig,
+    config::DaemonConfig,
     journal::{Journal, JournalCounters, Seed},
     log::{Limiter, Sum, is_traffic},
     machine::Machine,
     management_log::{LogCounters, ManagementLog},
-    ready,
+    ready::{self, Ready},
     runtime::{Asked, HostError, Signals, at, instant, random_bytes, system},
 };
 
@@ -83,18 +83,6 @@ pub struct Cause {
     pub credit: Credit,
 }
 
-/// What a daemon needs to know to begin.
-#[derive(Debug)]
-pub struct Setup<'a> {
-    /// What it is in the management log: `CONTROLLER` or `AGENT`.
-    pub role: &'static str,
-    pub name: &'a str,
-    pub working_dir: &'a Path,
-    pub management_log: &'a LogConfig,
-    /// Where to record what happens.
-    pub journal: Option<&'a Path>,
-}
-
 /// A core, and everything around it that does not depend on what it decides.
 #[derive(Debug)]
 pub struct Daemon<M: Machine> {
@@ -122,49 +110,44 @@ pub struct Beginning {
 
 impl Beginning {
     /// Takes signals over, logs the configuration's warnings, and removes the ready file of a daemon that crashed.
-    pub fn new(warnings: &[String], ready_file: Option<&Path>) -> Result<Self, HostError> {
+    pub fn new(config: &DaemonConfig) -> Result<Self, HostError> {
         let started = Instant::now();
         let signals = Signals::new()?;
-        for warning in warnings {
+        for warning in &config.resolved.warnings {
             tracing::warn!("{warning}");
         }
-        if let Some(path) = ready_file {
+        if let Some(path) = &config.ready_file {
             ready::remove(path)?;
         }
         Ok(Self {
             started,
             signals,
-            ready_file: ready_file.map(Path::to_path_buf),
+            ready_file: config.ready_file.clone(),
         })
     }
 
-    /// Starts the threads of log and journal, and the core by a header that a seed of ids completes.
+    /// Starts the threads of log and journal, and the core by a header that a seed of ids completes. The role is what it is in the
+    /// management log: `CONTROLLER` or `AGENT`.
     pub fn start<M: Machine>(
         self,
-        setup: &Setup<'_>,
+        config: &DaemonConfig,
+        role: &'static str,
         header: impl FnOnce(Seed) -> M::Header,
     ) -> Result<Daemon<M>, HostError> {
-        let Setup {
-            role,
-            name,
-            working_dir,
-            management_log,
-            journal,
-        } = setup;
-        let log = ManagementLog::start(working_dir, name, role, management_log)
+        let log = ManagementLog::start(&config.working_dir, &config.name, role, &config.management_log)
             .map_err(|source| system("start the management log's thread", source))?;
         let header = header(random_bytes().map(Seed::new)?);
-        let create = |path: &Path| {
+        let create = |path: &PathBuf| {
             let journal = Journal::create(path, &header);
             tracing::info!(path = %path.display(), "recording a journal");
             journal.map_err(|source| HostError::Journal {
-                path: path.to_path_buf(),
+                path: path.clone(),
                 source,
             })
         };
         Ok(Daemon {
             started: self.started,
-            journal: journal.map(create).transpose()?,
+            journal: config.journal.as_ref().map(create).transpose()?,
             machine: M::start(header),
             log: Some(log),
             limiter: Limiter::default(),
@@ -302,9 +285,15 @@ impl<M: Machine> Daemon<M> {
     }
 
     /// Tells other processes that peers can connect.
-    pub fn announce(&self, ready: &impl Serialize) -> Result<(), HostError> {
+    pub fn announce(
+        &self,
+        config: &DaemonConfig,
+        broker_id: EndpointId,
+        broker: &[SocketAddr],
+        websocket: Option<&[SocketAddr]>,
+    ) -> Result<(), HostError> {
         match &self.ready_file {
-            Some(path) => ready::write(path, ready),
+            Some(path) => ready::write(path, &Ready::new(config, broker_id, broker, websocket)),
             None => Ok(()),
         }
     }

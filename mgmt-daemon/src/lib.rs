@@ -12,6 +12,7 @@
 //! | [`log`] | the log on standard error; limits of what one sender causes |
 //! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
+//! | [`peers`] | the Broker endpoint, and what is known of its peers |
 //! | [`process`] | the process's name and limits |
 //! | [`program`] | what the program says to its user, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
@@ -30,6 +31,7 @@ pub mod lock;
 pub mod log;
 pub mod machine;
 pub mod management_log;
+pub mod peers;
 pub mod process;
 pub mod program;
 pub mod ready;

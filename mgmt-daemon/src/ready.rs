@@ -2,15 +2,58 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 
-use crate::{files, runtime::HostError};
+use broker_codec::EndpointId;
+
+use crate::{config::DaemonConfig, files, runtime::HostError};
+
+/// The version of the format; raised when a field changes its meaning.
+const VERSION: u32 = 1;
+
+/// What the file holds.
+#[derive(Debug, Serialize)]
+pub struct Ready<'a> {
+    version: u32,
+    pid: u32,
+    name: &'a str,
+    /// Where WebSocket clients connect, as in `127.0.0.1:2149`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    websocket: Option<&'a [SocketAddr]>,
+    /// Likewise Broker peers.
+    broker: &'a [SocketAddr],
+    /// The Broker endpoint's.
+    broker_id: String,
+    /// The working directory, with store and management log.
+    dir: &'a Path,
+}
+
+impl<'a> Ready<'a> {
+    /// Of this process.
+    pub fn new(
+        config: &'a DaemonConfig,
+        broker_id: EndpointId,
+        broker: &'a [SocketAddr],
+        websocket: Option<&'a [SocketAddr]>,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            pid: std::process::id(),
+            name: &config.name,
+            websocket,
+            broker,
+            broker_id: broker_id.to_string(),
+            dir: &config.working_dir,
+        }
+    }
+}
 
 /// Writes the file whole or not at all; who sees it can connect.
-pub fn write(path: &Path, content: &impl Serialize) -> Result<(), HostError> {
+pub fn write(path: &Path, content: &Ready<'_>) -> Result<(), HostError> {
     let write = || -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".{}", std::process::id()));

@@ -18,7 +18,6 @@ mod held_back;
 mod native;
 mod outside;
 mod program;
-mod ready;
 mod stderr;
 mod supervisor;
 
@@ -26,7 +25,7 @@ use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;
 use jiff::Timestamp;
 use mgmt_daemon::{
-    daemon::{self, Beginning, Setup},
+    daemon::{self, Beginning},
     files,
     lock::Lock,
     runtime::{block_on, enter, random_bytes, system, warn_of_dates},
@@ -34,6 +33,7 @@ use mgmt_daemon::{
 use serde::Serialize;
 use tracing::field::display;
 
+pub use self::error::RunError;
 pub(crate) use self::supervisor::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
@@ -41,10 +41,8 @@ use self::{
     held_back::HeldBack,
     native::Native,
     program::ProgramWatch,
-    ready::Ready,
     supervisor::{Launch, Supervisor},
 };
-pub use self::{error::RunError, ready::READY_VERSION};
 use crate::{
     config::{Config, LOCK},
     core::broker::{BrokerAgent, Input, Settings},
@@ -97,10 +95,7 @@ struct Counters {
 }
 
 async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let beginning = Beginning::new(
-        &config.daemon.resolved.warnings,
-        config.daemon.ready_file.as_deref(),
-    )?;
+    let beginning = Beginning::new(&config.daemon)?;
     enter(&config.daemon.working_dir)?;
     let key = config.daemon.broker_tls.identity().map(|identity| &*identity.key);
     files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(key));
@@ -123,14 +118,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         }
     };
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
-    let setup = Setup {
-        role: "AGENT",
-        name: &config.daemon.name,
-        working_dir: &config.daemon.working_dir,
-        management_log: &config.daemon.management_log,
-        journal: config.daemon.journal.as_deref(),
-    };
-    let mut daemon = beginning.start(&setup, |seed| Header::new(settings, seed))?;
+    let mut daemon = beginning.start(&config.daemon, "AGENT", |seed| Header::new(settings, seed))?;
     let program = config.installed_zeek.program.clone();
     let program = program.map(|path| ProgramWatch::new(path, config.start_supervisor.is_some()));
     let mut runtime = Runtime {
@@ -151,7 +139,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
 
 /// The core's settings, also where the system chose a port, and what nodes are told.
 fn bound_settings(config: &Config, native: &Native) -> (Settings, Coordinates) {
-    let listening = native.local_addrs();
+    let listening = native.peers.local_addrs();
     let mut settings = config.settings.clone();
     if let Some(bound) = listening.first() {
         settings.agent.listen_port = Port::tcp(bound.port());
@@ -173,7 +161,7 @@ fn bound_settings(config: &Config, native: &Native) -> (Settings, Coordinates) {
 impl Runtime {
     /// Tells the core, the log and, by the ready file, other processes that peers can come, and goes to meet the others.
     async fn announce(&mut self, daemon: &mut Daemon, broker_id: EndpointId) -> Result<(), RunError> {
-        let broker = self.native.local_addrs().to_vec();
+        let broker = self.native.peers.local_addrs().to_vec();
         let Config {
             daemon: configured,
             controller,
@@ -205,14 +193,7 @@ impl Runtime {
                 .unsigned_abs(),
         };
         daemon.handle(self, [started], &Credit::none()).await;
-        daemon.announce(&Ready {
-            version: READY_VERSION,
-            pid,
-            name: &self.config.daemon.name,
-            broker: &broker,
-            broker_id: broker_id.to_string(),
-            dir: &self.config.daemon.working_dir,
-        })?;
+        daemon.announce(&self.config.daemon, broker_id, &broker, None)?;
         self.native.connect(&self.config).await;
         Ok(())
     }

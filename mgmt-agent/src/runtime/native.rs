@@ -1,24 +1,19 @@
 //! Peers: what the Broker endpoint reports becomes the core's inputs, and what the core publishes becomes commands.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString, peering::PeeringEnd, zeek::Event};
+use broker_codec::{EndpointId, Topic, data::ZeekString, peering::PeeringEnd, zeek::Event};
 use broker_endpoint::{
-    Credit, EndReason, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress,
-    PeerInfo, PeeringError, PublishError,
+    Credit, EndReason, EndpointConfig, EndpointError, EndpointEvent, PeerAddress, PeerInfo, PeeringError,
 };
 use mgmt_api::topics;
 use mgmt_daemon::{
-    attempts::Attempts,
-    log::object,
+    peers::{Peers, SendError, topics_of},
     process::{descriptors_for_connections, with_causes},
 };
 use tokio::time::Instant;
 
-use crate::{
-    config::{Config, Listener},
-    core::broker::Input,
-};
+use crate::{config::Config, core::broker::Input};
 
 /// Between attempts to connect to the Supervisor, if the setting for the controller allows only one. As
 /// `Broker::default_listen_retry` since Zeek 7.2.
@@ -31,59 +26,26 @@ const SUPERVISOR_BEGINNING: Duration = Duration::from_secs(10);
 /// A peer that has connected and is no controller.
 const NODE: &str = "node";
 
-/// The Broker endpoint, and what is known of its peers.
+/// The agent's peers.
 pub(super) struct Native {
-    endpoint: Endpoint,
-    handle: EndpointHandle,
-    listening: Vec<SocketAddr>,
+    pub(super) peers: Peers,
     supervisor: PeerAddress,
     /// Until when it is no wonder that the Supervisor does not listen.
     beginning_until: Instant,
-    peers: BTreeMap<EndpointId, Peer>,
-    /// Where we connect to, and could not when we last tried.
-    unavailable: Attempts<PeerAddress>,
-    refused: u64,
-}
-
-struct Peer {
-    role: &'static str,
-    address: SocketAddr,
-    /// How many of its messages were not obeyed.
-    refused: u64,
-}
-
-/// An event cannot be sent.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
-    #[error(transparent)]
-    Topic(#[from] TopicTooLong),
-    #[error(transparent)]
-    Publish(#[from] PublishError),
 }
 
 impl Native {
-    /// Starts the endpoint, and listens unless the configuration says not to. Connects to no peer yet.
+    /// Starts the endpoint. Connects to no peer yet.
     pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, EndpointError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.daemon.broker_tls.clone();
         endpoint.fit_descriptors(descriptors_for_connections());
         endpoint.subscriptions = topics_of(&config.settings.subscriptions());
-        let endpoint = Endpoint::start(endpoint)?;
-        let handle = endpoint.handle();
-        let listening = match &config.listen {
-            Listener::Off => Vec::new(),
-            Listener::At(PeerAddress { host, port }) => handle.listen(host, *port).await?,
-        };
         Ok(Self {
-            endpoint,
-            handle,
-            listening,
+            peers: Peers::start(endpoint, &config.listen).await?,
             supervisor: config.supervisor.clone(),
             beginning_until: Instant::now() + SUPERVISOR_BEGINNING,
-            peers: BTreeMap::new(),
-            unavailable: Attempts::default(),
-            refused: 0,
         })
     }
 
@@ -95,8 +57,9 @@ impl Native {
         if let Some(controller) = &config.controller {
             tracing::info!("connecting to the controller at {controller}");
             let awaited = topics_of(&config.settings.controller_topics());
-            self.handle
-                .peer_awaiting(controller.clone(), retry(config), awaited)
+            self.peers
+                .handle
+                .peer_awaiting(controller.clone(), config.daemon.connect_retry, awaited)
                 .await;
         }
     }
@@ -110,27 +73,18 @@ impl Native {
 
     /// Connects no more to where the Supervisor was that we had started.
     pub(super) async fn supervisor_ended(&self) {
-        self.handle.unpeer(self.supervisor.clone()).await;
+        self.peers.handle.unpeer(self.supervisor.clone()).await;
     }
 
     /// Again and again: the setting for the controller does not count.
     async fn connect_supervisor(&self, config: &Config) {
         tracing::info!("connecting to the Supervisor at {}", self.supervisor);
-        let for_ever = retry(config).unwrap_or(SUPERVISOR_RETRY);
+        let for_ever = config.daemon.connect_retry.unwrap_or(SUPERVISOR_RETRY);
         let awaited = topics_of(std::slice::from_ref(&config.settings.supervisor.topic));
-        self.handle
+        self.peers
+            .handle
             .peer_awaiting(self.supervisor.clone(), Some(for_ever), awaited)
             .await;
-    }
-
-    /// Where peers can connect, with the ports that the system chose.
-    pub(super) fn local_addrs(&self) -> &[SocketAddr] {
-        &self.listening
-    }
-
-    /// How many messages of peers were not obeyed.
-    pub(super) const fn refused(&self) -> u64 {
-        self.refused
     }
 
     /// What peers do next, and the credit that it has of its sender's; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
@@ -140,7 +94,7 @@ impl Native {
     pub(super) async fn next(&mut self) -> Option<(Input, Credit)> {
         let mut credit = Credit::none();
         loop {
-            let input = match self.endpoint.recv().await? {
+            let input = match self.peers.recv().await? {
                 EndpointEvent::Message(message) => {
                     credit = message.credit;
                     Input::Message {
@@ -172,45 +126,19 @@ impl Native {
         event: Event,
         credit: &Credit,
     ) -> Result<(), SendError> {
-        if self.peers.is_empty() {
+        let Some((handle, topic)) = self.peers.sending(topic, credit)? else {
             return Ok(());
-        }
+        };
         let event = Event {
             metadata: Some(Vec::new()),
             ..event
         };
-        let (topic, data) = (Topic::new(topic)?, event.into_data());
-        let handle = self.handle.with_credit(credit);
+        let data = event.into_data();
         match to {
             Some(peer) => handle.publish_to(peer, topic, &data).await?,
             None => handle.publish(topic, &data).await?,
         }
         Ok(())
-    }
-
-    /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
-    pub(super) async fn leave(self) {
-        tracing::debug!(json.broker = object(&self.handle.counters()), "Broker endpoint");
-        self.endpoint.shutdown().await;
-    }
-
-    /// A peer that says many such things must not fill the log: after the first, they are counted, and told when it goes.
-    pub(super) fn refuse(&mut self, id: EndpointId, topic: &ZeekString, reason: &str) {
-        self.refused += 1;
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        peer.refused += 1;
-        let Peer {
-            role,
-            address,
-            refused,
-        } = peer;
-        if *refused == 1 {
-            tracing::warn!(peer = %id, role, %address, %topic, reason, "ignored a message of a peer, further ones are only counted");
-        } else {
-            tracing::debug!(peer = %id, role, %address, %topic, reason, "ignored a message of a peer");
-        }
     }
 
     /// What we connect to at this address.
@@ -219,14 +147,6 @@ impl Native {
             "Supervisor"
         } else {
             "controller"
-        }
-    }
-
-    /// A peer in words, by which lines of the log are counted.
-    pub(super) fn describe(&self, id: EndpointId) -> String {
-        match self.peers.get(&id) {
-            Some(peer) => format!("{} {id} at {}", peer.role, peer.address),
-            None => format!("peer {id}"),
         }
     }
 
@@ -250,15 +170,7 @@ impl Native {
         } else {
             tracing::info!(peer = %id, %address, "{role} connected");
         }
-        if let Some(target) = dialled {
-            self.unavailable.ended(target);
-        }
-        let known = Peer {
-            role,
-            address: *address,
-            refused: 0,
-        };
-        self.peers.insert(*id, known);
+        self.peers.added(peer, role);
         Input::PeerAdded {
             peer: *id,
             address: address.to_string(),
@@ -270,8 +182,7 @@ impl Native {
     fn lost(&mut self, peer: &PeerInfo, end: &EndReason) -> Input {
         let reason = with_causes(end);
         let PeerInfo { id, address, .. } = peer;
-        let known = self.peers.remove(id);
-        let (role, refused) = known.map_or(("peer", 0), |known| (known.role, known.refused));
+        let (role, refused) = self.peers.removed(*id);
         if role == NODE {
             tracing::debug!(peer = %id, %address, refused, "{role} is gone: {reason}");
         } else {
@@ -286,39 +197,17 @@ impl Native {
     }
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
-        let role = self.role(address);
+        let place = format!("the {} at {address}", self.role(address));
         if matches!(
             error,
             PeeringError::Useless(EndReason::Ended(PeeringEnd::Unsubscribed))
         ) {
-            tracing::warn!("the {role} at {address} does not hear us: {error}; connecting again");
-            return;
-        }
-        let error = with_causes(error);
-        if *address == self.supervisor && Instant::now() < self.beginning_until {
+            tracing::warn!("{place} does not hear us: {error}; connecting again");
+        } else if *address == self.supervisor && Instant::now() < self.beginning_until {
+            let error = with_causes(error);
             tracing::debug!(%address, error, "the Supervisor does not listen yet");
-            return;
-        }
-        match self.unavailable.failed(address.clone(), &error, Instant::now()) {
-            None => tracing::debug!("still cannot connect to the {role} at {address}: {error}"),
-            Some(lasting) if lasting.is_zero() => {
-                tracing::warn!("cannot connect to the {role} at {address}: {error}");
-            }
-            Some(lasting) => {
-                let minutes = lasting.as_secs() / 60;
-                tracing::warn!(
-                    "still cannot connect to the {role} at {address}, for {minutes} minutes: {error}"
-                );
-            }
+        } else {
+            self.peers.unavailable(address, error, &place);
         }
     }
-}
-
-/// Without those that are longer than a topic can be: no peer could publish there either.
-fn topics_of(topics: &[ZeekString]) -> Vec<Topic> {
-    topics.iter().flat_map(Topic::new).collect()
-}
-
-fn retry(config: &Config) -> Option<Duration> {
-    config.daemon.connect_retry
 }

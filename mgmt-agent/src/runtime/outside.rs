@@ -75,7 +75,7 @@ impl Outside for Runtime {
         let kind = known.map_or_else(|| "another event".to_owned(), ToString::to_string);
         About {
             reqid: None,
-            sender: Some((self.native.describe(*peer), kind.into())),
+            sender: Some((self.native.peers.describe(*peer), kind.into())),
         }
     }
 
@@ -110,7 +110,7 @@ impl Outside for Runtime {
                     supervisor.end(silence);
                 }
             }
-            Action::Refuse { peer, topic, reason } => self.native.refuse(peer, &topic, &reason),
+            Action::Refuse { peer, topic, reason } => self.native.peers.refuse(peer, &topic, &reason),
             Action::Unsendable { event, reason } => {
                 self.counters.unsendable += 1;
                 tracing::error!(event, reason, "cannot encode an event, it is not sent");
@@ -128,7 +128,7 @@ impl Outside for Runtime {
         let log = daemon.close_log().await?;
         daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
         let (native, mut archivers, mut counters) = (self.native, self.archivers, self.counters);
-        counters.refused = native.refused();
+        counters.refused = native.peers.refused();
         let mut outcomes = self.disk.close();
         let last_jobs = async {
             while let Some(done) = outcomes.recv().await {
@@ -140,7 +140,7 @@ impl Outside for Runtime {
             archivers.finish().await;
         };
         daemon
-            .unless_interrupted(async { tokio::join!(last_jobs, native.leave()) })
+            .unless_interrupted(async { tokio::join!(last_jobs, native.peers.leave()) })
             .await?;
         counters.archivers = archivers.started;
         counters.archivers_failed = archivers.failed;

@@ -13,7 +13,6 @@ mod native;
 mod news;
 mod outside;
 mod publish;
-mod ready;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -28,15 +27,15 @@ use broker_endpoint::{
 use jiff::Timestamp;
 use mgmt_api::WallClock;
 use mgmt_daemon::{
-    daemon::{self, Beginning, Setup},
+    daemon::{self, Beginning},
     files, process,
     runtime::{block_on, enter, random_bytes, system, warn_of_dates},
 };
 use serde::Serialize;
 use tracing::field::display;
 
-pub use self::{error::RunError, ready::READY_VERSION};
-use self::{log::report_restored, native::Native, news::NodeNews, ready::Ready};
+pub use self::error::RunError;
+use self::{log::report_restored, native::Native, news::NodeNews};
 use crate::{
     config::{Config, Listener},
     core::{self, Controller, Input, WriteId},
@@ -83,10 +82,7 @@ struct Counters {
 }
 
 async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let beginning = Beginning::new(
-        &config.daemon.resolved.warnings,
-        config.daemon.ready_file.as_deref(),
-    )?;
+    let beginning = Beginning::new(&config.daemon)?;
     process::raise_file_limit();
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
@@ -109,18 +105,12 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let mut settings = config.settings.clone();
     // Also if the system chose it.
     settings.broker_port = native
+        .peers
         .local_addrs()
         .first()
         .map(|address| Port::tcp(address.port()));
-    let setup = Setup {
-        role: "CONTROLLER",
-        name: &config.daemon.name,
-        working_dir: &config.daemon.working_dir,
-        management_log: &config.daemon.management_log,
-        journal: config.daemon.journal.as_deref(),
-    };
     let header = |seed| Header::new(settings, restored.configurations, seed);
-    let mut daemon = beginning.start(&setup, header)?;
+    let mut daemon = beginning.start(&config.daemon, "CONTROLLER", header)?;
     let mut runtime = Runtime {
         wire,
         native,
@@ -144,7 +134,7 @@ impl Runtime {
             .as_ref()
             .map(|server| server.local_addrs().to_vec())
             .unwrap_or_default();
-        let broker = self.native.local_addrs().to_vec();
+        let broker = self.native.peers.local_addrs().to_vec();
         let (name, dir) = (&self.config.daemon.name, self.config.daemon.working_dir.display());
         let (for_clients, for_peers) = (websocket.first().map(display), broker.first().map(display));
         let (broker_tls, websocket_tls) = (&self.config.daemon.broker_tls, &self.config.websocket_tls);
@@ -184,14 +174,7 @@ impl Runtime {
             wall_clock: WallClock::from_unix(u64::try_from(Timestamp::now().as_second()).unwrap_or_default()),
         };
         daemon.handle(self, [started], &Credit::none()).await;
-        daemon.announce(&Ready {
-            version: READY_VERSION,
-            pid: std::process::id(),
-            name: &self.config.daemon.name,
-            websocket: &websocket,
-            broker: &broker,
-            dir: &self.config.daemon.working_dir,
-        })?;
+        daemon.announce(&self.config.daemon, endpoint_id, &broker, Some(&websocket))?;
         Ok(())
     }
 }

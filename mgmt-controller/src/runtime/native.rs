@@ -1,48 +1,34 @@
 //! Native peers: what the Broker endpoint reports becomes the core's inputs, and what the core wants becomes commands.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::{
-    EndpointId, Topic, TopicTooLong,
+    EndpointId, Topic,
     data::{Address, Port, ZeekString},
 };
 use broker_endpoint::{
-    Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, Message, PeerAddress,
-    PeerInfo, PeeringError, PublishError, websocket::is_long,
+    Credit, EndpointConfig, EndpointError, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long,
 };
 use mgmt_daemon::{
-    attempts::Attempts,
-    log::object,
+    peers::{Peers, SendError, topics_of},
     process::{descriptors_for_connections, with_causes},
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::task::JoinHandle;
 
 use crate::{
-    config::{Config, Listener},
+    config::Config,
     core::Input,
     wire::{FromPeer, Inbound, NativePeers, PeerReader, Refusal, ToNative, Wire},
 };
 
-/// The Broker endpoint, and what is known of its peers.
+/// The controller's native peers.
 pub(super) struct Native {
-    endpoint: Endpoint,
-    handle: EndpointHandle,
-    listening: Vec<SocketAddr>,
+    pub(super) peers: Peers,
     retry: Option<Duration>,
-    peers: BTreeMap<EndpointId, Peer>,
-    /// Where we connect to, and could not when we last tried.
-    unavailable: Attempts<PeerAddress>,
     /// Where we connect to, and for which instance.
     targets: BTreeMap<PeerAddress, ZeekString>,
     /// A large message that is being read on another thread. What comes after it waits for it.
     decoding: Option<JoinHandle<Decoded>>,
-    refused: u64,
-}
-
-struct Peer {
-    address: SocketAddr,
-    /// How many of its messages were not obeyed.
-    refused: u64,
 }
 
 struct Decoded {
@@ -52,54 +38,21 @@ struct Decoded {
     credit: Credit,
 }
 
-/// An event cannot be sent to native peers.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
-    #[error(transparent)]
-    Topic(#[from] TopicTooLong),
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-}
-
 impl Native {
-    /// Starts the endpoint, and listens unless the configuration says not to. Agents can be connected to in either case.
+    /// Starts the endpoint. Agents can be connected to also if nothing listens.
     pub(super) async fn start(config: &Config, id: EndpointId, wire: &Wire) -> Result<Self, EndpointError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.daemon.broker_tls.clone();
         // The WebSocket port has the other half.
         endpoint.fit_descriptors(descriptors_for_connections() / 2);
-        for prefix in wire.subscriptions() {
-            // Longer than a topic can be: no peer could publish there either.
-            endpoint.subscriptions.extend(Topic::new(&prefix));
-        }
-        let endpoint = Endpoint::start(endpoint)?;
-        let handle = endpoint.handle();
-        let listening = match &config.broker {
-            Listener::Off => Vec::new(),
-            Listener::At(PeerAddress { host, port }) => handle.listen(host, *port).await?,
-        };
+        endpoint.subscriptions = topics_of(&wire.subscriptions());
         Ok(Self {
-            endpoint,
-            handle,
-            listening,
+            peers: Peers::start(endpoint, &config.broker).await?,
             retry: config.daemon.connect_retry,
-            peers: BTreeMap::new(),
-            unavailable: Attempts::default(),
             targets: BTreeMap::new(),
             decoding: None,
-            refused: 0,
         })
-    }
-
-    /// Where peers can connect, with the ports that the system chose.
-    pub(super) fn local_addrs(&self) -> &[SocketAddr] {
-        &self.listening
-    }
-
-    /// How many messages of peers were not obeyed.
-    pub(super) const fn refused(&self) -> u64 {
-        self.refused
     }
 
     /// What peers do next, and the credit that it has of its sender's; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
@@ -120,7 +73,7 @@ impl Native {
                 }
                 continue;
             }
-            let input = match self.endpoint.recv().await? {
+            let input = match self.peers.recv().await? {
                 EndpointEvent::Message(message) => {
                     // Peers say nothing before they are there, and nothing after they are gone.
                     let Some(reader) = wire.reader(message.peer) else {
@@ -145,7 +98,8 @@ impl Native {
                     self.lost(&peer, with_causes(&reason))
                 }
                 EndpointEvent::PeerUnavailable { address, error, .. } => {
-                    self.unavailable(&address, &error);
+                    let place = self.place(&address);
+                    self.peers.unavailable(&address, &error, &place);
                     continue;
                 }
                 _ => continue,
@@ -160,11 +114,10 @@ impl Native {
 
     /// Sends an event to the native peers that are to get it, with the credit of what it follows from.
     pub(super) async fn publish(&self, event: &ToNative, credit: &Credit) -> Result<(), SendError> {
-        if self.peers.is_empty() {
+        let Some((handle, topic)) = self.peers.sending(&event.topic, credit)? else {
             return Ok(());
-        }
-        let (topic, data) = (Topic::new(&event.topic)?, event.to_data());
-        let handle = self.handle.with_credit(credit);
+        };
+        let data = event.to_data();
         match &event.to {
             NativePeers::One(peer) => handle.publish_to(*peer, topic, &data).await?,
             NativePeers::Subscribers(among) => {
@@ -180,33 +133,19 @@ impl Native {
             self.targets.insert(address.clone(), instance.clone());
         }
         tracing::info!("connecting to {}", self.place(&address));
-        self.handle.peer(address, self.retry).await;
+        self.peers.handle.peer(address, self.retry).await;
     }
 
     pub(super) async fn disconnect(&mut self, host: Address, port: Port) {
         let address = target(host, port);
         tracing::info!("not connecting to {} any more", self.place(&address));
         self.targets.remove(&address);
-        self.unavailable.ended(&address);
-        self.handle.unpeer(address).await;
+        self.peers.not_tried(&address);
+        self.peers.handle.unpeer(address).await;
     }
 
     pub(super) async fn close(&self, peer: EndpointId) {
-        self.handle.disconnect(peer).await;
-    }
-
-    /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
-    pub(super) async fn leave(self) {
-        tracing::debug!(json.broker = object(&self.handle.counters()), "Broker endpoint");
-        self.endpoint.shutdown().await;
-    }
-
-    /// By which lines of the log are counted.
-    pub(super) fn describe(&self, id: EndpointId) -> String {
-        match self.peers.get(&id) {
-            Some(peer) => format!("Broker peer {id} at {}", peer.address),
-            None => format!("Broker peer {id}"),
-        }
+        self.peers.handle.disconnect(peer).await;
     }
 
     fn added(&mut self, peer: &PeerInfo) -> Input {
@@ -215,17 +154,10 @@ impl Native {
         } = peer;
         if let Some(target) = dialled {
             tracing::debug!(peer = %id, "connected to {}", self.place(target));
-            self.unavailable.ended(target);
         } else {
             tracing::debug!(peer = %id, %address, "a peer has connected");
         }
-        self.peers.insert(
-            *id,
-            Peer {
-                address: *address,
-                refused: 0,
-            },
-        );
+        self.peers.added(peer, "Broker peer");
         // We connect to addresses, not to names: the address of such a peer is the one that was asked for.
         let port = dialled.as_ref().map_or(address.port(), |target| target.port);
         Input::PeerAdded {
@@ -244,26 +176,11 @@ impl Native {
     }
 
     fn lost(&mut self, peer: &PeerInfo, reason: String) -> Input {
-        let refused = self.peers.remove(&peer.id).map_or(0, |peer| peer.refused);
+        let (_, refused) = self.peers.removed(peer.id);
         tracing::debug!(peer = %peer.id, address = %peer.address, refused, reason, "a peer is gone");
         Input::PeerLost {
             peer: peer.id,
             reason,
-        }
-    }
-
-    fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {
-        let error = with_causes(error);
-        match self.unavailable.failed(address.clone(), &error, Instant::now()) {
-            None => tracing::debug!("{} still cannot be reached: {error}", self.place(address)),
-            Some(lasting) if lasting.is_zero() => {
-                tracing::warn!("{} cannot be reached: {error}", self.place(address));
-            }
-            Some(lasting) => {
-                let minutes = lasting.as_secs() / 60;
-                let place = self.place(address);
-                tracing::warn!("{place} cannot be reached for {minutes} minutes now: {error}");
-            }
         }
     }
 
@@ -277,24 +194,9 @@ impl Native {
         match outcome {
             Ok(read) => Some((read, credit)),
             Err(refusal) => {
-                self.refuse(peer, &topic, &refusal);
+                self.peers.refuse(peer, &topic, &refusal);
                 None
             }
-        }
-    }
-
-    /// A peer that says many such things must not fill the log: after the first, they are counted, and told when it goes.
-    fn refuse(&mut self, id: EndpointId, topic: &Topic, refusal: &Refusal) {
-        self.refused += 1;
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        peer.refused += 1;
-        let address = peer.address;
-        if peer.refused == 1 {
-            tracing::warn!(peer = %id, %address, %topic, %refusal, "ignored a message of a peer, further ones are only counted");
-        } else {
-            tracing::debug!(peer = %id, %address, %topic, %refusal, "ignored a message of a peer");
         }
     }
 }

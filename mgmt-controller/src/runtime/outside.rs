@@ -80,7 +80,7 @@ impl Outside for Runtime {
             },
             Input::Agent { peer, message, .. } => About {
                 reqid: message.reqid().cloned(),
-                sender: Some((self.native.describe(*peer), message.event_name().into())),
+                sender: Some((self.native.peers.describe(*peer), message.event_name().into())),
             },
             Input::Persisted { write, .. } => About {
                 reqid: self.writes.remove(write).flatten(),
@@ -133,7 +133,7 @@ impl Outside for Runtime {
         }
         report_lines(self.node_news.overdue(None));
         let mut counters = self.counters;
-        counters.peer_messages_refused = self.native.refused();
+        counters.peer_messages_refused = self.native.peers.refused();
         let (native, server) = (self.native, self.server);
         let clients_leave = async {
             if let Some(server) = server {
@@ -142,7 +142,7 @@ impl Outside for Runtime {
             }
         };
         daemon
-            .unless_interrupted(async { tokio::join!(clients_leave, native.leave()) })
+            .unless_interrupted(async { tokio::join!(clients_leave, native.peers.leave()) })
             .await?;
         let log = daemon.close_log().await?;
         let (controller, journal) = daemon.finish().await?;

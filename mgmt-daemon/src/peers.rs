@@ -1,0 +1,164 @@
+//! The Broker endpoint of a daemon, and what is known of its peers.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
+
+use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString};
+use broker_endpoint::{
+    Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
+    PeeringError, PublishError,
+};
+use tokio::time::Instant;
+
+use crate::{attempts::Attempts, config::Listener, log::object, process::with_causes};
+
+/// The Broker endpoint, and what is known of its peers.
+#[derive(Debug)]
+pub struct Peers {
+    endpoint: Endpoint,
+    /// Its commands.
+    pub handle: EndpointHandle,
+    listening: Vec<SocketAddr>,
+    known: BTreeMap<EndpointId, Peer>,
+    /// Where we connect to, and could not when we last tried.
+    unavailable: Attempts<PeerAddress>,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Peer {
+    role: &'static str,
+    address: SocketAddr,
+    /// How many of its messages were not obeyed.
+    refused: u64,
+}
+
+/// An event cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Its topic is none.
+    #[error(transparent)]
+    Topic(#[from] TopicTooLong),
+    /// It cannot be encoded.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Topics of these names, without those that are longer than a topic can be: no peer could publish there either.
+pub fn topics_of(names: &[ZeekString]) -> Vec<Topic> {
+    names.iter().flat_map(Topic::new).collect()
+}
+
+impl Peers {
+    /// Starts the endpoint, and listens unless the configuration says not to. Connects to no peer yet.
+    pub async fn start(config: EndpointConfig, listener: &Listener) -> Result<Self, EndpointError> {
+        let endpoint = Endpoint::start(config)?;
+        let handle = endpoint.handle();
+        let listening = match listener {
+            Listener::Off => Vec::new(),
+            Listener::At(PeerAddress { host, port }) => handle.listen(host, *port).await?,
+        };
+        Ok(Self {
+            endpoint,
+            handle,
+            listening,
+            known: BTreeMap::new(),
+            unavailable: Attempts::default(),
+            refused: 0,
+        })
+    }
+
+    /// Where peers can connect, with the ports that the system chose.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// How many messages of peers were not obeyed.
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
+    pub async fn recv(&mut self) -> Option<EndpointEvent> {
+        self.endpoint.recv().await
+    }
+
+    /// A peer is there.
+    pub fn added(&mut self, peer: &PeerInfo, role: &'static str) {
+        if let Some(target) = &peer.dialled {
+            self.unavailable.ended(target);
+        }
+        let address = peer.address;
+        let known = Peer {
+            role,
+            address,
+            refused: 0,
+        };
+        self.known.insert(peer.id, known);
+    }
+
+    /// A peer is gone. Returns its role, and how many of its messages were not obeyed.
+    pub fn removed(&mut self, peer: EndpointId) -> (&'static str, u64) {
+        let known = self.known.remove(&peer);
+        known.map_or(("peer", 0), |known| (known.role, known.refused))
+    }
+
+    /// By which lines of the log are counted.
+    pub fn describe(&self, id: EndpointId) -> String {
+        match self.known.get(&id) {
+            Some(Peer { role, address, .. }) => format!("{role} {id} at {address}"),
+            None => format!("peer {id}"),
+        }
+    }
+
+    /// A message of a peer is not obeyed. A peer that sends many such ones must not fill the log: after the first, they are counted, and
+    /// told when it goes.
+    pub fn refuse(&mut self, id: EndpointId, topic: &dyn fmt::Display, reason: &dyn fmt::Display) {
+        self.refused += 1;
+        let Some(peer) = self.known.get_mut(&id) else {
+            return;
+        };
+        peer.refused += 1;
+        let Peer { role, address, .. } = *peer;
+        if peer.refused == 1 {
+            tracing::warn!(peer = %id, role, %address, %topic, %reason, "ignored a message of a peer, further ones are only counted");
+        } else {
+            tracing::debug!(peer = %id, role, %address, %topic, %reason, "ignored a message of a peer");
+        }
+    }
+
+    /// We could not connect: `place` says to which peer, and where. A failure that is known is told at growing intervals.
+    pub fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError, place: &str) {
+        let error = with_causes(error);
+        match self.unavailable.failed(address.clone(), &error, Instant::now()) {
+            None => tracing::debug!("still cannot connect to {place}: {error}"),
+            Some(lasting) if lasting.is_zero() => tracing::warn!("cannot connect to {place}: {error}"),
+            Some(lasting) => {
+                let minutes = lasting.as_secs() / 60;
+                tracing::warn!("still cannot connect to {place}, for {minutes} minutes: {error}");
+            }
+        }
+    }
+
+    /// We do not connect there any more.
+    pub fn not_tried(&mut self, address: &PeerAddress) {
+        self.unavailable.ended(address);
+    }
+
+    /// To send with, a topic of this name and with the credit of what it follows from; none if there is no peer.
+    pub fn sending(
+        &self,
+        topic: &ZeekString,
+        credit: &Credit,
+    ) -> Result<Option<(EndpointHandle, Topic)>, TopicTooLong> {
+        if self.known.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((self.handle.with_credit(credit), Topic::new(topic)?)))
+    }
+
+    /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
+    pub async fn leave(self) {
+        tracing::debug!(json.broker = object(&self.handle.counters()), "Broker endpoint");
+        self.endpoint.shutdown().await;
+    }
+}
