@@ -84,11 +84,25 @@ impl Agent {
     }
 }
 
-/// Starts an agent, replays a recording with it, which passes, and stops it.
-fn passes(recording: &str, connecting: bool, protection: &Protection, settings: &[&str], lines: &[&str]) {
+/// Starts an agent, replays a recording with it, which passes, and stops it. So many events are alike at least: how many more hellos
+/// there are depends on when the agent hears of its peers.
+fn passes(
+    recording: &str,
+    connecting: bool,
+    protection: &Protection,
+    settings: &[&str],
+    (events, lines): (u64, &[&str]),
+) {
     let agent = Agent::start(connecting, protection, settings);
     let (passed, text) = agent.replay(recording, protection, true).unwrap();
     assert!(passed, "{text}");
+    let mut alike = text
+        .lines()
+        .filter_map(|line| line.strip_suffix(" events, topic and payload as bytes"));
+    let alike = alike
+        .next()
+        .and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    assert!(alike.is_some_and(|alike| alike >= events), "{text}");
     for line in lines {
         assert!(text.contains(line), "{line} is missing:\n{text}");
     }
@@ -102,12 +116,13 @@ fn a_running_agent_that_connects_replays_a_whole_session_in_each_tls_mode() {
             true,
             &protection,
             &[],
-            &[
-                "compared 316 events, topic and payload as bytes",
-                "compared 16 events, as values",
-                "excluded 1 hellos repeated for an earlier peering",
-                "waived   41 extra Management::Agent::API::notify_change (node-states)",
-            ],
+            (
+                313,
+                &[
+                    "compared 16 events, as values",
+                    "explained 41 extra Management::Agent::API::notify_change (node-states)",
+                ],
+            ),
         );
     }
 }
@@ -119,11 +134,13 @@ fn a_running_agent_that_listens_replays_a_whole_session() {
         false,
         &Protection::Anonymous,
         &[],
-        &[
-            "compared 53 events, topic and payload as bytes",
-            "compared 4 events, as values",
-            "waived   17 extra Management::Agent::API::notify_change (node-states)",
-        ],
+        (
+            51,
+            &[
+                "compared 4 events, as values",
+                "explained 17 extra Management::Agent::API::notify_change (node-states)",
+            ],
+        ),
     );
 }
 
@@ -135,10 +152,7 @@ fn a_running_agent_returns_to_a_controller_that_was_started_again() {
         true,
         &Protection::Off,
         &[],
-        &[
-            "compared 36 events, topic and payload as bytes",
-            "compared 3 events, as values",
-        ],
+        (33, &["compared 3 events, as values"]),
     );
 }
 
@@ -150,10 +164,7 @@ fn a_running_agent_serves_a_controller_of_the_seed_commit() {
         false,
         &Protection::Anonymous,
         &["--controller-api", "seed"],
-        &[
-            "compared 12 events, topic and payload as bytes",
-            "excluded 2 answers of a Supervisor that are not recorded",
-        ],
+        (12, &["excluded 2 answers of a Supervisor that are not recorded"]),
     );
 }
 
@@ -164,7 +175,7 @@ fn a_running_agent_serves_a_cluster_controller() {
         false,
         &Protection::Anonymous,
         &[],
-        &["excluded 2 answers of a Supervisor that are not recorded"],
+        (0, &["excluded 2 answers of a Supervisor that are not recorded"]),
     );
 }
 
@@ -176,10 +187,13 @@ fn a_running_agent_deploys_what_a_controller_of_zeek_6_asks_for() {
         true,
         &Protection::Anonymous,
         &[],
-        &[
-            "excluded 3 hellos of nodes that are not recorded",
-            "waived   1 extra Management::Agent::API::deploy_response (older-releases)",
-        ],
+        (
+            0,
+            &[
+                "excluded 3 hellos of nodes that are not recorded",
+                "explained 1 extra Management::Agent::API::deploy_response (older-releases)",
+            ],
+        ),
     );
 }
 

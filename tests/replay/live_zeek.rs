@@ -78,7 +78,7 @@ impl Drop for Zeek {
     }
 }
 
-/// Replays a recording of Zeek 9.0 with the controller of this Zeek: without waivers, for they are ours.
+/// Replays a recording of Zeek 9.0 with the controller of this Zeek: strictly, for deviations are ours.
 fn controller(prefix: &Path, recording: &str, protection: &Protection) -> (bool, String) {
     let (broker, websocket) = (Reserved::new(), Reserved::new());
     let mut settings = protection.settings("zeek");
@@ -96,14 +96,7 @@ fn controller(prefix: &Path, recording: &str, protection: &Protection) -> (bool,
     let (broker, websocket) = (broker.address(), websocket.address());
     await_listener(&websocket);
     let mut words = vec![folder.to_str().unwrap(), "--role", "controller"];
-    words.extend([
-        "--waivers",
-        "/dev/null",
-        "--peer",
-        &broker,
-        "--websocket",
-        &websocket,
-    ]);
+    words.extend(["--strict", "--peer", &broker, "--websocket", &websocket]);
     words.extend(tls.iter().map(String::as_str));
     replayed(&words).unwrap()
 }
@@ -145,7 +138,7 @@ fn agent(prefix: &Path, recording: &str, protection: &Protection) -> (bool, Stri
     let (own, at_controller, at_supervisor) =
         (own.address(), at_controller.address(), at_supervisor.address());
     let mut words = vec![folder.to_str().unwrap(), "--role", "agent", "--peer", &own];
-    words.extend(["--waivers", "/dev/null", "--controller", &at_controller]);
+    words.extend(["--strict", "--controller", &at_controller]);
     words.extend([
         "--supervisor",
         &at_supervisor,

@@ -1,7 +1,7 @@
 //! Recordings that never happened: `replay` must fail, and name the place.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -21,101 +21,103 @@ use tools::{
     replay::{
         Capture,
         capture::{Content, Message},
-        waivers,
     },
     tcp::Speaker,
 };
 
-use super::{folder, pcap};
-use crate::support::{dice::Dice, frames::RECORDINGS, program};
+use super::{folder, pcap, recordings::RECORDINGS};
+use crate::support::{dice::Dice, program};
 
-/// What is done to a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mutation {
-    /// Two neighbours in a record change places.
-    FieldsSwapped,
-    /// An error message, or another text with a space in it, says something else.
-    ErrorChanged,
-    /// An event is not there.
-    EventDropped,
-    /// An event is there twice.
-    EventDoubled,
-    /// A request has the id of an earlier one.
-    IdReused,
-    /// A number or a port is another one.
-    NumberChanged,
-    /// True is false, or the reverse.
-    BoolFlipped,
-    /// The topic is another one.
-    TopicChanged,
-    /// The event is called otherwise.
-    EventRenamed,
-    /// An optional value is not there.
-    ValueUnset,
+/// What can be made of a value, itself changed or a part of it.
+type Change = fn(&Data) -> Vec<Data>;
+
+/// What is done to an event that the role sends. `None` if that cannot be done to it.
+type Edit = fn(&Capture, &[Spoken], &Spoken) -> Option<Edited>;
+
+/// What becomes of an event.
+enum Edited {
+    /// It is not there.
+    Dropped,
+    /// It is there twice.
+    Doubled,
+    /// It has another topic or is another one.
+    Other(ZeekString, Event),
+    /// A value in it changes.
+    Value(Change),
 }
 
-const MUTATIONS: [Mutation; 10] = [
-    Mutation::FieldsSwapped,
-    Mutation::ErrorChanged,
-    Mutation::EventDropped,
-    Mutation::EventDoubled,
-    Mutation::IdReused,
-    Mutation::NumberChanged,
-    Mutation::BoolFlipped,
-    Mutation::TopicChanged,
-    Mutation::EventRenamed,
-    Mutation::ValueUnset,
+/// Each mutation, and whether the place that `replay` names must be a field.
+const MUTATIONS: [(&str, bool, Edit); 10] = [
+    ("two neighbours in a record swapped", true, |_, _, _| {
+        Some(Edited::Value(swapped))
+    }),
+    ("an error changed", true, |_, _, _| {
+        Some(Edited::Value(error_changed))
+    }),
+    ("an event dropped", false, |_, _, _| Some(Edited::Dropped)),
+    // What may be repeated says nothing if it is doubled: our controller repeats a welcome that is not answered.
+    ("an event doubled", false, |_, _, spoken| {
+        (!spoken.event.name.ends_with(b"::agent_welcome_request")).then_some(Edited::Doubled)
+    }),
+    ("an id used again", true, id_reused),
+    ("a number changed", true, |_, _, _| {
+        Some(Edited::Value(number_changed))
+    }),
+    ("a boolean flipped", true, |_, _, _| Some(Edited::Value(flipped))),
+    ("a topic changed", true, |_, _, Spoken { topic, event, .. }| {
+        Some(Edited::Other(
+            [topic.as_bytes(), b"x"].concat().into(),
+            event.clone(),
+        ))
+    }),
+    ("an event renamed", false, |_, _, Spoken { topic, event, .. }| {
+        let name = [event.name.as_bytes(), b"x"].concat().into();
+        Some(Edited::Other(
+            topic.clone(),
+            Event {
+                name,
+                ..event.clone()
+            },
+        ))
+    }),
+    ("an optional value unset", true, |_, _, _| {
+        Some(Edited::Value(unset))
+    }),
 ];
 
 /// How many recordings are mutated: six by each mutation, or as many as `MUTATION_SEEDS` says.
 const SEEDS: u64 = 60;
 
-/// Every recording in every role that it has.
-fn subjects() -> Vec<(&'static str, &'static str)> {
-    let has_agent = |recording: &str| {
-        let capture = read(&folder(recording).join("capture.pcap"));
-        tools::replay::roles(&capture).len() > 1
-    };
-    RECORDINGS
-        .iter()
-        .flat_map(|recording| {
-            let roles: &[&str] = if has_agent(recording) {
-                &["controller", "agent"]
-            } else {
-                &["controller"]
-            };
-            roles.iter().map(|role| (*recording, *role))
-        })
-        .collect()
-}
-
 #[test]
 fn every_mutation_of_a_recording_is_found_and_its_place_named() {
     let seeds = std::env::var("MUTATION_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
-    let subjects = subjects();
+    let mut explained = BTreeMap::new();
     for seed in 0..seeds {
         let mut dice = Dice(seed);
-        let mutation = MUTATIONS[usize::try_from(seed).unwrap() % MUTATIONS.len()];
-        // Not every recording has an error message.
-        let start = usize::try_from(dice.below(u64::try_from(subjects.len()).unwrap())).unwrap();
-        let (recording, role, capture, place) = (0..subjects.len())
-            .find_map(|offset| {
-                let (recording, role) = subjects[(start + offset) % subjects.len()];
-                let mut capture = read(&folder(recording).join("capture.pcap"));
-                let waived = waived_events(recording, role);
-                let place = mutate(&mut capture, mutation, role, &waived, &mut dice)?;
-                Some((recording, role, capture, place))
-            })
-            .expect("something to mutate");
+        let (mutation, in_a_field, edit) = MUTATIONS[usize::try_from(seed).unwrap() % MUTATIONS.len()];
+        // Not every recording has an error message or an agent.
+        let (recording, role, capture, place) = std::iter::repeat_with(|| {
+            let recording = RECORDINGS[below(&mut dice, RECORDINGS.len())];
+            let role = ["controller", "agent"][below(&mut dice, 2)];
+            let mut capture = read(&folder(recording).join("capture.pcap"));
+            let known = explained
+                .entry((recording, role))
+                .or_insert_with(|| explained_events(recording, role));
+            let place = mutate(&mut capture, edit, role, known, &mut dice)?;
+            Some((recording, role, capture, place))
+        })
+        .take(1000)
+        .find_map(|found| found)
+        .expect("something to mutate");
         let context = format!(
-            "seed {seed}: {mutation:?} of {} in {recording} as {role}",
+            "seed {seed}: {mutation}, {} in {recording} as {role}",
             place.event
         );
         let (_scratch, path) = written(&capture, recording);
         let frame = frame_of(&path, &capture, place.message);
-        let differences = failed(&path, recording, role, &context);
+        let differences = failed(&path, role, &context);
         let context = format!("{context}, frame {frame}: {differences:#?}");
-        check_place(&place, mutation, frame, &differences, &context);
+        check_place(&place, in_a_field, frame, &differences, &context);
     }
 }
 
@@ -125,57 +127,15 @@ fn an_answer_that_the_recording_lacks_and_a_time_out_gives_is_found() {
     let (recording, role) = ("zeek-6.0.9/failing-node", "agent");
     let mut capture = read(&folder(recording).join("capture.pcap"));
     let name = "Management::Agent::API::deploy_response";
-    let answer = spoken(&capture, role, &BTreeSet::new())
-        .into_iter()
-        .find(|spoken| spoken.event.name == *name)
-        .unwrap();
+    let all = spoken(&capture, role, &BTreeSet::new());
+    let answer = all.iter().find(|spoken| spoken.event.name == *name).unwrap();
     capture.messages.remove(answer.message);
     let (_scratch, path) = written(&capture, recording);
-    let differences = failed(&path, recording, role, name);
+    let differences = failed(&path, role, name);
     assert_eq!(differences.len(), 1, "{differences:#?}");
     assert_eq!(differences[0]["event"], name);
     let got = differences[0]["got"].as_str().unwrap();
     assert!(got.contains("request timed out"), "{got}");
-}
-
-/// The first thing that is said must be about what was done.
-fn check_place(place: &Place, mutation: Mutation, frame: u64, differences: &[Value], context: &str) {
-    let first = &differences[0];
-    let connection = format!("connection {},", place.connection + 1);
-    let names_it = |difference: &Value| {
-        difference["event"] == place.event.as_str()
-            && difference["connection"]
-                .as_str()
-                .is_some_and(|words| words.starts_with(&connection))
-    };
-    if place.exact {
-        assert!(names_it(first), "{context}");
-        assert_eq!(first["frame"], frame, "{context}");
-    } else {
-        // What was sent and is not recorded was sent a little earlier than where it is missing, or is taken for the next of its kind.
-        assert!(differences.iter().any(names_it), "{context}");
-    }
-    let is_in_a_field = match mutation {
-        Mutation::EventDropped | Mutation::EventDoubled | Mutation::EventRenamed => false,
-        Mutation::IdReused | Mutation::TopicChanged => true,
-        _ => {
-            let recorded = first["expected"].as_str().unwrap_or_default();
-            assert_ne!(first["got"], recorded, "{context}");
-            true
-        }
-    };
-    let path = first["path"].as_str().unwrap_or_default();
-    assert!(!is_in_a_field || !path.is_empty(), "{context}");
-}
-
-/// What is known to be different there cannot be told from a mutation.
-fn waived_events(recording: &str, role: &str) -> BTreeSet<String> {
-    let waivers = waivers::parse(waivers::COMMITTED).unwrap();
-    waivers
-        .iter()
-        .filter(|waiver| waiver.scenario == recording && waiver.role.starts_with(role))
-        .filter_map(|waiver| waiver.what.split(' ').nth(1).map(str::to_owned))
-        .collect()
 }
 
 #[test]
@@ -186,7 +146,7 @@ fn a_recording_that_is_written_anew_passes() {
     ] {
         let capture = read(&folder(recording).join("capture.pcap"));
         let (_scratch, path) = written(&capture, recording);
-        let (status, text) = replay(&path, recording, role);
+        let (status, text) = replay(&path, role);
         assert_eq!(status, Some(0), "{text}");
     }
 }
@@ -207,18 +167,7 @@ fn a_capture_that_is_cut_off_or_not_there_ends_with_2_and_says_why() {
         assert!(error.starts_with("replay: ") && error.contains(reason), "{error}");
         assert_eq!(output.stdout, b"");
     }
-    let usage = command().output().unwrap();
-    assert_eq!(usage.status.code(), Some(2));
-}
-
-/// Writes a capture, with what lies beside the recording that it was.
-fn written(capture: &Capture, recording: &str) -> (TempDir, PathBuf) {
-    let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("capture.pcap");
-    fs::write(&path, pcap::written(capture)).unwrap();
-    let beside = folder(recording).join("scenario.json");
-    fs::copy(beside, scratch.path().join("scenario.json")).unwrap();
-    (scratch, path)
+    assert_eq!(command().output().unwrap().status.code(), Some(2));
 }
 
 /// Where something was done.
@@ -233,6 +182,47 @@ struct Place {
     exact: bool,
 }
 
+/// The first difference must be about what was done.
+fn check_place(place: &Place, in_a_field: bool, frame: u64, differences: &[Value], context: &str) {
+    let connection = format!("connection {},", place.connection + 1);
+    let names_it = |difference: &Value| {
+        let words = difference["connection"].as_str().unwrap_or_default();
+        difference["event"] == place.event.as_str() && words.starts_with(&connection)
+    };
+    let first = &differences[0];
+    if place.exact {
+        assert!(names_it(first), "{context}");
+        assert_eq!(first["frame"], frame, "{context}");
+        let path = first["path"].as_str().unwrap_or_default();
+        assert!(!in_a_field || !path.is_empty(), "{context}");
+    } else {
+        // What was sent and is not recorded was sent a little earlier than where it is missing, or is taken for the next of its kind.
+        assert!(differences.iter().any(names_it), "{context}");
+    }
+}
+
+/// The events that differ in the recording as it is: there, a mutation may be such a deviation.
+fn explained_events(recording: &str, role: &str) -> BTreeSet<String> {
+    let (_, text) = replay(&folder(recording).join("capture.pcap"), role);
+    let reports = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let explained = reports.flat_map(|report| report["explained"].as_array().cloned().unwrap_or_default());
+    explained
+        .filter_map(|explained| explained["what"].as_str()?.split(' ').nth(1).map(str::to_owned))
+        .collect()
+}
+
+/// Writes a capture, with what lies beside the recording that it was.
+fn written(capture: &Capture, recording: &str) -> (TempDir, PathBuf) {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("capture.pcap");
+    fs::write(&path, pcap::written(capture)).unwrap();
+    let beside = folder(recording).join("scenario.json");
+    fs::copy(beside, scratch.path().join("scenario.json")).unwrap();
+    (scratch, path)
+}
+
 fn read(path: &Path) -> Capture {
     Capture::read(fs::File::open(path).unwrap()).unwrap()
 }
@@ -244,28 +234,24 @@ fn command() -> Command {
 }
 
 /// Runs the command; returns its exit status and output.
-fn replay(path: &Path, name: &str, role: &str) -> (Option<i32>, String) {
+fn replay(path: &Path, role: &str) -> (Option<i32>, String) {
     let output = command()
         .arg(path)
-        .args(["--role", role, "--name", name, "--json"])
+        .args(["--role", role, "--json"])
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
 /// What differs, of all agents if there are several.
-fn failed(path: &Path, name: &str, role: &str, context: &str) -> Vec<Value> {
-    let (status, text) = replay(path, name, role);
+fn failed(path: &Path, role: &str, context: &str) -> Vec<Value> {
+    let (status, text) = replay(path, role);
     assert_eq!(status, Some(1), "{context}: {text}");
-    text.lines()
-        .flat_map(|line| {
-            let mut report: Value = serde_json::from_str(line).unwrap();
-            match report["differences"].take() {
-                Value::Array(differences) => differences,
-                other => panic!("{other}"),
-            }
-        })
+    let reports = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    reports
+        .flat_map(|report| report["differences"].as_array().cloned().unwrap_or_default())
         .collect()
 }
 
@@ -278,7 +264,7 @@ fn frame_of(path: &Path, capture: &Capture, message: usize) -> u64 {
     read(path).messages[message - skipped].frame
 }
 
-/// An event that the role sends, and how to write it.
+/// An event that the role sends.
 #[derive(Clone)]
 struct Spoken {
     message: usize,
@@ -286,15 +272,18 @@ struct Spoken {
     event: Event,
 }
 
-/// Every event that the role sends.
-fn spoken(capture: &Capture, role: &str, waived: &BTreeSet<String>) -> Vec<Spoken> {
+/// Every event that the role sends, but those that are passed over.
+fn spoken(capture: &Capture, role: &str, passed_over: &BTreeSet<String>) -> Vec<Spoken> {
     let messages = capture.messages.iter().enumerate();
     messages
         .filter_map(|(number, message)| {
             let (topic, event) = event_of(message)?;
             let name = event.name.to_string();
             let of_role = match (&message.content, role) {
-                (Content::Text(_), role) => role == "controller" && message.from == Speaker::Server,
+                // Those that are shown to other clients than their own are not always.
+                (Content::Text(_), role) => {
+                    role == "controller" && message.from == Speaker::Server && name.ends_with("_response")
+                }
                 (_, "controller") => {
                     name.contains("Agent::API::") && name.ends_with("_request")
                         || name.contains("Controller::API::") && name.ends_with("_response")
@@ -304,7 +293,7 @@ fn spoken(capture: &Capture, role: &str, waived: &BTreeSet<String>) -> Vec<Spoke
                         || name.contains("Agent::API::") && name.ends_with("_response")
                 }
             };
-            (of_role && !waived.contains(&name)).then_some(Spoken {
+            (of_role && !passed_over.contains(&name)).then_some(Spoken {
                 message: number,
                 topic,
                 event,
@@ -347,153 +336,147 @@ fn write(message: &mut Message, topic: &ZeekString, event: Event) {
     }
 }
 
+/// Mutates one of the events of the role.
 fn mutate(
     capture: &mut Capture,
-    mutation: Mutation,
+    edit: Edit,
     role: &str,
-    waived: &BTreeSet<String>,
+    passed_over: &BTreeSet<String>,
     dice: &mut Dice,
 ) -> Option<Place> {
-    let all = spoken(capture, role, waived);
-    if all.is_empty() {
-        return None;
-    }
-    let start = usize::try_from(dice.below(u64::try_from(all.len()).unwrap())).unwrap();
-    for offset in 0..all.len() {
-        let Spoken {
-            message,
-            topic,
-            event,
-        } = all[(start + offset) % all.len()].clone();
-        let mut place = Place {
-            message,
-            connection: capture.messages[message].connection,
-            event: event.name.to_string(),
-            exact: true,
+    let all = spoken(capture, role, passed_over);
+    let start = below(dice, all.len().max(1));
+    for chosen in all.iter().cycle().skip(start).take(all.len()) {
+        let Some(edited) = edit(capture, &all, chosen) else {
+            continue;
         };
-        let mut event = event;
-        let mut topic = topic;
-        match mutation {
-            Mutation::EventDropped => {
-                capture.messages.remove(message);
-                place.exact = false;
+        let mut place = Place {
+            message: chosen.message,
+            connection: capture.messages[chosen.message].connection,
+            event: chosen.event.name.to_string(),
+            exact: false,
+        };
+        let (topic, event) = match edited {
+            Edited::Dropped => {
+                capture.messages.remove(chosen.message);
                 return Some(place);
             }
-            // Our controller does say that twice if it is not answered.
-            Mutation::EventDoubled if event.name.ends_with(b"::agent_welcome_request") => continue,
-            Mutation::EventDoubled => {
-                let again = capture.messages[message].clone();
-                capture.messages.insert(message + 1, again);
+            Edited::Doubled => {
+                let again = capture.messages[chosen.message].clone();
                 place.message += 1;
-                // Where the next event of this name would be due, it may be taken for that one.
-                place.exact = false;
+                capture.messages.insert(place.message, again);
                 return Some(place);
             }
-            Mutation::IdReused => {
-                let earlier = all
-                    .iter()
-                    .find(|other| {
-                        other.message < message
-                            // Of the same process: one that was started again does not know what it asked before.
-                            && capture.messages[other.message].connection == place.connection
-                            && other.event.name == event.name
-                            && other.event.args[0] != event.args[0]
-                    })
-                    .filter(|_| event.name.ends_with(b"_request"));
-                let Some(earlier) = earlier else {
-                    continue;
-                };
-                event.args[0] = earlier.event.args[0].clone();
-            }
-            Mutation::TopicChanged => topic = [topic.as_bytes(), b"x"].concat().into(),
-            Mutation::EventRenamed => {
-                event.name = [event.name.as_bytes(), b"x"].concat().into();
-                place.event = event.name.to_string();
-            }
-            _ => {
-                let mut args = Data::Vector(event.args.clone());
-                let count = changes(&mut args, mutation, None);
-                if count == 0 {
+            Edited::Other(topic, event) => (topic, event),
+            Edited::Value(change) => {
+                let mut variants = variants(&Data::Vector(chosen.event.args.clone()), change);
+                if variants.is_empty() {
                     continue;
                 }
-                let chosen = dice.below(u64::try_from(count).unwrap());
-                changes(&mut args, mutation, Some(usize::try_from(chosen).unwrap()));
-                let Data::Vector(args) = args else {
+                let Data::Vector(args) = variants.swap_remove(below(dice, variants.len())) else {
                     unreachable!("it was a vector");
                 };
-                event.args = args;
+                let event = chosen.event.clone();
+                (chosen.topic.clone(), Event { args, ..event })
             }
-        }
-        write(&mut capture.messages[message], &topic, event);
+        };
+        place.event = event.name.to_string();
+        place.exact = true;
+        write(&mut capture.messages[chosen.message], &topic, event);
         return Some(place);
     }
     None
 }
 
-/// How many values could be changed like this; the chosen one is.
-fn changes(data: &mut Data, mutation: Mutation, chosen: Option<usize>) -> usize {
-    let mut seen = 0;
-    visit(data, mutation, chosen, &mut seen);
-    seen
+fn below(dice: &mut Dice, limit: usize) -> usize {
+    usize::try_from(dice.below(u64::try_from(limit).unwrap())).unwrap()
 }
 
-fn visit(data: &mut Data, mutation: Mutation, chosen: Option<usize>, seen: &mut usize) {
-    let mut here = || {
-        *seen += 1;
-        chosen == Some(*seen - 1)
+/// A request with the id of an earlier one of the same process: one that was started again does not know what it asked before.
+fn id_reused(capture: &Capture, all: &[Spoken], spoken: &Spoken) -> Option<Edited> {
+    let connection = |message: usize| capture.messages[message].connection;
+    let earlier = all.iter().find(|other| {
+        other.message < spoken.message
+            && connection(other.message) == connection(spoken.message)
+            && other.event.name == spoken.event.name
+            && other.event.args[0] != spoken.event.args[0]
+    });
+    let earlier = earlier.filter(|_| spoken.event.name.ends_with(b"_request"))?;
+    let mut event = spoken.event.clone();
+    event.args[0] = earlier.event.args[0].clone();
+    Some(Edited::Other(spoken.topic.clone(), event))
+}
+
+/// Everything that a change in one place makes of a value.
+fn variants(data: &Data, change: Change) -> Vec<Data> {
+    let mut found = change(data);
+    let elements = match data {
+        Data::Vector(elements) => elements.clone(),
+        Data::Set(elements) => elements.iter().cloned().collect(),
+        _ => return found,
     };
-    match (mutation, &mut *data) {
-        (Mutation::FieldsSwapped, Data::Vector(fields)) => {
-            for index in 1..fields.len() {
-                let pair = [&fields[index - 1], &fields[index]];
-                let swappable = pair[0].kind() == pair[1].kind()
-                    && pair[0] != pair[1]
-                    // The order of results does not count.
-                    && !matches!(pair[0], Data::Vector(_));
-                if swappable && here() {
-                    fields.swap(index - 1, index);
-                }
-            }
-        }
-        (mutation, data) => {
-            if let Some(changed) = changed(mutation, data)
-                && here()
-            {
-                *data = changed;
-            }
+    for (index, element) in elements.iter().enumerate() {
+        for variant in variants(element, change) {
+            let mut elements = elements.clone();
+            elements[index] = variant;
+            found.push(match data {
+                Data::Set(_) => Data::Set(elements.into_iter().collect()),
+                _ => Data::Vector(elements),
+            });
         }
     }
+    found
+}
+
+fn swapped(data: &Data) -> Vec<Data> {
+    let Data::Vector(fields) = data else {
+        return Vec::new();
+    };
+    let swap = |index: usize| {
+        let pair = [&fields[index - 1], &fields[index]];
+        // The order of results does not count.
+        let can_swap =
+            pair[0].kind() == pair[1].kind() && pair[0] != pair[1] && !matches!(pair[0], Data::Vector(_));
+        can_swap.then(|| {
+            let mut fields = fields.clone();
+            fields.swap(index - 1, index);
+            Data::Vector(fields)
+        })
+    };
+    (1..fields.len()).filter_map(swap).collect()
+}
+
+fn error_changed(data: &Data) -> Vec<Data> {
     match data {
-        Data::Vector(elements) => {
-            for element in elements {
-                visit(element, mutation, chosen, seen);
-            }
+        Data::String(text) if text.contains(&b' ') => {
+            vec![Data::String([text.as_bytes(), b"!"].concat().into())]
         }
-        Data::Set(elements) => {
-            let changed = elements.clone().into_iter().map(|mut element| {
-                visit(&mut element, mutation, chosen, seen);
-                element
-            });
-            *elements = changed.collect();
-        }
-        _ => {}
+        _ => Vec::new(),
     }
 }
 
-/// What a mutation makes of a value, if it is one for it.
-fn changed(mutation: Mutation, data: &Data) -> Option<Data> {
-    Some(match (mutation, data) {
-        (Mutation::ErrorChanged, Data::String(text)) if text.contains(&b' ') => {
-            Data::String([text.as_bytes(), b"!"].concat().into())
-        }
-        (Mutation::NumberChanged, Data::Count(number)) => Data::Count(number + 1),
-        (Mutation::NumberChanged, Data::Integer(number)) => Data::Integer(number + 1),
-        (Mutation::NumberChanged, Data::Port(port)) => Data::Port(Port {
+fn number_changed(data: &Data) -> Vec<Data> {
+    match data {
+        Data::Count(number) => vec![Data::Count(number + 1)],
+        Data::Integer(number) => vec![Data::Integer(number + 1)],
+        Data::Port(port) => vec![Data::Port(Port {
             number: port.number ^ 1,
             ..*port
-        }),
-        (Mutation::BoolFlipped, Data::Boolean(value)) => Data::Boolean(!value),
-        (Mutation::ValueUnset, Data::EnumValue(_) | Data::Port(_)) => Data::None,
-        _ => return None,
-    })
+        })],
+        _ => Vec::new(),
+    }
+}
+
+fn flipped(data: &Data) -> Vec<Data> {
+    match data {
+        Data::Boolean(value) => vec![Data::Boolean(!value)],
+        _ => Vec::new(),
+    }
+}
+
+fn unset(data: &Data) -> Vec<Data> {
+    match data {
+        Data::EnumValue(_) | Data::Port(_) => vec![Data::None],
+        _ => Vec::new(),
+    }
 }

@@ -12,7 +12,7 @@ use mgmt_api::{Level, Now, SequentialIds};
 use super::{
     controller::journaled,
     endpoint::{Endpoint, Heard, Hearing},
-    recording::Life,
+    recording::Process,
     standin::stranger,
     subject::{Output, Subject},
 };
@@ -20,7 +20,7 @@ use crate::tcp::Speaker;
 
 /// The agent and what is around it.
 pub(super) struct InProcess {
-    life: Arc<Life>,
+    process: Arc<Process>,
     agent: BrokerAgent,
     endpoint: Endpoint,
     now: Now,
@@ -33,19 +33,19 @@ pub(super) struct InProcess {
 
 impl InProcess {
     /// An agent with the recorded one's id.
-    pub(super) fn new(life: Arc<Life>, settings: Settings, hearing: Hearing) -> Self {
+    pub(super) fn new(process: Arc<Process>, settings: Settings, hearing: Hearing) -> Self {
         let mut replayed = Self {
             agent: BrokerAgent::new(settings, Box::new(SequentialIds::default())),
-            endpoint: Endpoint::new(life.id, hearing),
+            endpoint: Endpoint::new(process.id, hearing),
             now: Now::START,
             outputs: Vec::new(),
             log: Vec::new(),
             complaints: Vec::new(),
             strangers: 0,
-            life,
+            process,
         };
         replayed.step(Input::Started {
-            broker_id: replayed.life.id,
+            broker_id: replayed.process.id,
             pid: 0,
             clock: Duration::ZERO,
         });
@@ -62,7 +62,7 @@ impl InProcess {
         for heard in heard {
             match heard {
                 Heard::Added { link, peer } => {
-                    let Some(known) = self.life.links.get(&link) else {
+                    let Some(known) = self.process.links.get(&link) else {
                         continue;
                     };
                     let dialled = known.own == Speaker::Client;
@@ -134,7 +134,7 @@ impl InProcess {
 
 impl Subject for InProcess {
     fn opened(&mut self, link: usize) {
-        let Some(known) = self.life.links.get(&link) else {
+        let Some(known) = self.process.links.get(&link) else {
             return;
         };
         let role = match known.own {

@@ -19,11 +19,10 @@ use mgmt_daemon::{
 };
 
 use super::{
-    Capture, LiveError, Options, ReadError, ReplayError, Report, Role, Scenario, Waiver, in_process,
+    Capture, LiveError, Options, ReadError, ReplayError, Report, Role, Scenario, in_process,
     live::{PATIENCE, Whereabouts},
     roles,
     scenario::ScenarioError,
-    waivers::{self, WaiverError},
     with_running,
 };
 
@@ -39,9 +38,9 @@ const WEBSOCKET_PORT: u16 = 2149;
 /// has stored.
 ///
 /// What differs is shown with the number of the packet in the capture, the connection, the event, and the place in it by Zeek's
-/// names. Known deviations stand in a table with their exact number: one that does not come up is a difference.
+/// names. Deviations that docs/deviations.md tells of are counted and listed as explained.
 ///
-/// Exit status: 0 if nothing differs, 1 if something does, 2 on wrong usage or if a file cannot be read.
+/// Exit status: 0 if nothing else differs, 1 if something does, 2 on wrong usage or if a file cannot be read.
 #[derive(Debug, Parser)]
 #[command(name = "replay", version)]
 pub struct Arguments {
@@ -81,12 +80,9 @@ pub struct Arguments {
     /// Less than 12 is less than what a request may take until it times out
     #[arg(long, value_name = "SECONDS", requires = "peer", value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience: Option<u64>,
-    /// The table of known deviations; the one of this release if left out
-    #[arg(long, value_name = "FILE")]
-    waivers: Option<PathBuf>,
-    /// What the table of known deviations calls the capture; the names of the two folders that it is in if left out
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    /// Excuse no deviation, also if it is known
+    #[arg(long)]
+    strict: bool,
     /// Show one line of JSON for each role instead of text
     #[arg(long)]
     json: bool,
@@ -130,14 +126,6 @@ pub enum CliError {
     /// The configuration store that lies beside the capture cannot be used.
     #[error("the configuration store beside the capture cannot be read")]
     Store(#[from] StoreError),
-    /// The table of known deviations cannot be used.
-    #[error("{path}")]
-    Waivers {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: WaiverError,
-    },
     /// The capture has nobody in the role that was asked for.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -182,7 +170,6 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
     } else {
         arguments.capture.clone()
     };
-    let waivers = waivers_of(arguments)?;
     let file = File::open(&path).map_err(|source| CliError::Read {
         path: path.clone(),
         source,
@@ -200,10 +187,7 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
         .map_err(|source| CliError::Scenario { path: beside, source })?
         .unwrap_or_default();
     let stored = stored(folder)?;
-    let name = match &arguments.name {
-        Some(name) => name.clone(),
-        None => name_of(folder),
-    };
+    let name = name_of(folder);
     let tls = tls_of(arguments)?;
     let mut passed = true;
     let roles = roles_of(arguments, &capture)?;
@@ -216,7 +200,7 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
             role: &role,
             scenario: &scenario,
             stored: stored.as_ref(),
-            waivers: &waivers,
+            strict: arguments.strict,
         };
         let report = match &arguments.peer {
             None => in_process(&capture, &options)?,
@@ -274,20 +258,6 @@ fn tls_of(arguments: &Arguments) -> Result<TlsConfig, CliError> {
     let tls = resolver.broker_tls();
     resolver.finish()?;
     Ok(tls)
-}
-
-fn waivers_of(arguments: &Arguments) -> Result<Vec<Waiver>, CliError> {
-    let (path, table) = match &arguments.waivers {
-        None => (PathBuf::from("waivers.txt"), waivers::COMMITTED.to_owned()),
-        Some(path) => {
-            let table = fs::read_to_string(path).map_err(|source| CliError::Read {
-                path: path.clone(),
-                source,
-            })?;
-            (path.clone(), table)
-        }
-    };
-    waivers::parse(&table).map_err(|source| CliError::Waivers { path, source })
 }
 
 fn roles_of(arguments: &Arguments, capture: &Capture) -> Result<Vec<Role>, CliError> {

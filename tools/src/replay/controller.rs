@@ -25,14 +25,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     endpoint::{Endpoint, Heard, Hearing},
-    recording::{Life, Link},
+    recording::{Link, Process},
     subject::{Output, Subject},
 };
 use crate::tcp::Speaker;
 
 /// The controller and what is around it.
 pub(super) struct InProcess {
-    life: Arc<Life>,
+    process: Arc<Process>,
     controller: Controller,
     wire: Wire,
     endpoint: Endpoint,
@@ -57,7 +57,7 @@ impl InProcess {
     /// they speak for the recorded controller's contemporaries. `listeners` are the ports that the
     /// recorded one had for native peers and for WebSocket clients.
     pub(super) fn new(
-        life: Arc<Life>,
+        process: Arc<Process>,
         settings: Settings,
         dialect: Dialect,
         hearing: Hearing,
@@ -68,7 +68,7 @@ impl InProcess {
         let mut replayed = Self {
             wire: Wire::new(settings.clone(), Assumed::all(dialect)),
             controller: Controller::new(settings, restored.clone(), ids),
-            endpoint: Endpoint::new(life.id, hearing),
+            endpoint: Endpoint::new(process.id, hearing),
             clients: BTreeMap::new(),
             targets: BTreeSet::new(),
             now: Now::START,
@@ -76,11 +76,11 @@ impl InProcess {
             outputs: Vec::new(),
             log: Vec::new(),
             complaints: Vec::new(),
-            life,
+            process,
         };
         let [broker, websocket] = listeners;
         replayed.step(vec![Input::Started {
-            broker_id: replayed.life.id.to_string(),
+            broker_id: replayed.process.id.to_string(),
             broker,
             websocket,
             wall_clock: WallClock::default(),
@@ -94,7 +94,7 @@ impl InProcess {
     }
 
     fn link(&self, link: usize) -> Option<&Link> {
-        self.life.links.get(&link)
+        self.process.links.get(&link)
     }
 
     /// Takes in what the endpoint has to tell, peerings first.
@@ -327,7 +327,13 @@ impl Subject for InProcess {
                 self.outputs.push((link, Output::Text(ack.into())));
                 return;
             }
-            Ok(Accepted::Publication(message)) => self.wire.client_reader().read(number(link), message),
+            Ok(Accepted::Publication(message)) => {
+                let read = self.wire.client_reader().read(number(link), message.clone());
+                if read.is_ok() {
+                    self.show(&Among::Except([number(link)].into()), &message);
+                }
+                read
+            }
             Err(rejection) => Err(rejection),
         };
         match read {

@@ -35,9 +35,9 @@ pub(super) use self::place::Place;
 use self::player::{Order, Player, Way};
 use super::{
     LiveError,
-    recording::{Life, Link},
+    message::encoded,
+    recording::{Link, Process},
     standin::{envelope, stranger},
-    statement::encoded,
     subject::{Output, Subject},
 };
 use crate::tcp::Speaker;
@@ -83,7 +83,7 @@ impl Whereabouts {
 /// The running peer, and those who talk to it.
 pub(super) struct Live {
     runtime: Runtime,
-    life: Arc<Life>,
+    process: Arc<Process>,
     whereabouts: Whereabouts,
     /// None without TLS.
     tls: Option<TlsContext>,
@@ -125,7 +125,11 @@ enum Happening {
 }
 
 impl Live {
-    pub(super) fn new(life: Arc<Life>, whereabouts: Whereabouts, place: Place) -> Result<Self, LiveError> {
+    pub(super) fn new(
+        process: Arc<Process>,
+        whereabouts: Whereabouts,
+        place: Place,
+    ) -> Result<Self, LiveError> {
         let (tell, told) = unbounded_channel();
         Ok(Self {
             tls: TlsContext::new(&whereabouts.tls)?,
@@ -136,7 +140,7 @@ impl Live {
                 .worker_threads(1)
                 .enable_all()
                 .build()?,
-            life,
+            process,
             whereabouts,
             place,
             players: BTreeMap::new(),
@@ -183,7 +187,7 @@ impl Live {
                 }
             }
             // Nobody in the recording hears what is said to a stranger.
-            Happening::Said(_) if !self.life.links.contains_key(&link) => {}
+            Happening::Said(_) if !self.process.links.contains_key(&link) => {}
             Happening::Said(output) => {
                 let output = match output {
                     Output::Envelope(envelope) => Output::Envelope(self.place.to_recorded(envelope)),
@@ -325,7 +329,7 @@ impl Live {
     /// A connection is missing. If it is the first of its kind, the others will not be there either.
     fn failed(&mut self, link: usize, why: &str) {
         let is_client = self
-            .life
+            .process
             .links
             .get(&link)
             .is_some_and(|known| known.peer.is_none());
@@ -337,7 +341,7 @@ impl Live {
     }
 
     fn in_words(&self, link: usize) -> String {
-        match self.life.links.get(&link) {
+        match self.process.links.get(&link) {
             Some(known) => format!("connection {} with the {}", link + 1, known.with),
             None => "a connection that is not in the recording".into(),
         }
@@ -370,7 +374,7 @@ impl Live {
 
 impl Subject for Live {
     fn opened(&mut self, link: usize) {
-        let Some(known) = self.life.links.get(&link).cloned() else {
+        let Some(known) = self.process.links.get(&link).cloned() else {
             return;
         };
         let Some(id) = known.peer else {

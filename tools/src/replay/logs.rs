@@ -1,80 +1,210 @@
-//! Compares management logs line by line.
+//! Compares management logs: all lines as a set; in their order those about what comes on one connection, and those about one request.
 //!
-//! What is in the order of Zeek's hash tables is brought into one order first: requests that follow each other and go to
-//! several agents or nodes, and the results in a line.
+//! How connections are interleaved in a log is not compared, nor the order of Zeek's hash tables, which is that of lists in a line.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+
+use broker_codec::data::ZeekString;
 
 use super::{
+    capture::{Capture, Content},
+    engine::Outcome,
+    history::{answer_of, reqid},
     ids::Ids,
+    recording::{Process, event_of, event_of_text},
     report::{Difference, Report},
-    waivers::{Deviation, Ledger},
+    rules::{Case, Facts, Kind, explanation},
 };
 
-/// Compares what was written with what was recorded.
-pub(super) fn compare(
-    recorded: &[String],
-    own: &[String],
-    ids: &mut Ids,
-    ledger: &mut Ledger,
-    report: &mut Report,
-) {
-    let mut own: VecDeque<String> = in_one_order(own.iter().map(|line| with_ids(line, ids)).collect()).into();
-    for recorded in in_one_order(recorded.to_vec()) {
-        while let Some(line) = own.front()
-            && !same(line, &recorded, ids)
-            && ledger.take(&Deviation::LogExtra(beginning(line)))
-        {
-            own.pop_front();
+/// What is known of the lines of a log.
+pub(super) struct Log<'a> {
+    process: &'a Process,
+    outcome: Outcome,
+    /// On which connection a request of this id was made first.
+    requests: BTreeMap<ZeekString, usize>,
+    /// The connections of those who say hello, by their names.
+    names: BTreeMap<ZeekString, usize>,
+    lenient: bool,
+}
+
+impl<'a> Log<'a> {
+    pub(super) fn new(capture: &Capture, process: &'a Process, outcome: Outcome, lenient: bool) -> Self {
+        let (mut requests, mut names) = (BTreeMap::new(), BTreeMap::new());
+        for message in &capture.messages {
+            let event = match &message.content {
+                Content::Envelope(envelope) => event_of(envelope),
+                Content::Text(text) => event_of_text(text).map(|(_, event)| event),
+                _ => None,
+            };
+            let event = event.filter(|_| process.links.contains_key(&message.connection));
+            let Some((event, first)) = event.as_ref().and_then(|event| Some((event, reqid(event)?))) else {
+                continue;
+            };
+            if answer_of(event).is_some() {
+                requests.entry(first.clone()).or_insert(message.connection);
+            } else if event.name.ends_with(b"_hello") {
+                names.entry(first.clone()).or_insert(message.connection);
+            }
         }
-        let fits = own.front().is_some_and(|line| same(line, &recorded, ids));
-        if fits {
-            own.pop_front();
-            report.compared.log_lines += 1;
-            continue;
+        Self {
+            process,
+            outcome,
+            requests,
+            names,
+            lenient,
         }
-        if ledger.take(&Deviation::LogMissing(beginning(&recorded))) {
-            continue;
+    }
+
+    /// Compares what was written with what was recorded.
+    pub(super) fn compare(mut self, recorded: &[String], own: &[String], report: &mut Report) {
+        let recorded: Vec<String> = recorded.iter().map(|line| lists_in_one_order(line)).collect();
+        let own = own.iter().map(|line| with_ids(line, &self.outcome.ids));
+        let own: Vec<String> = own.map(|line| lists_in_one_order(&line)).collect();
+        let pairs = self.pair(&recorded, &own);
+        report.compared.log_lines += u64::try_from(pairs.len()).unwrap_or(u64::MAX);
+        self.check_order(&recorded, &pairs, report);
+        let is_paired =
+            |index: usize, side: fn(&(usize, usize)) -> usize| pairs.iter().any(|pair| side(pair) == index);
+        let missing = recorded
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !is_paired(*index, |pair| pair.0));
+        let extra = own
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !is_paired(*index, |pair| pair.1));
+        let mut extra: Vec<&String> = extra
+            .map(|(_, line)| line)
+            .filter(|line| !self.explain(Kind::LogExtra, line, report))
+            .collect();
+        for (_, line) in missing {
+            if self.explain(Kind::LogMissing, line, report) {
+                continue;
+            }
+            // A wrong line may stand in its place.
+            let likely = extra
+                .iter()
+                .position(|other| words(other).first() == words(line).first() && event(other) == event(line));
+            let got = likely.map_or("nothing", |position| extra.remove(position));
+            report.differences.push(difference().between(line, got));
         }
-        // The line may come later, or a wrong one stands in its place.
-        let later = own.iter().position(|line| same(line, &recorded, ids));
-        if let Some(position) = later {
-            let passed: Vec<String> = own.drain(..=position).collect();
-            let extras = passed.into_iter().take(position).map(extra);
-            report.differences.extend(extras);
-            report.compared.log_lines += 1;
-            continue;
-        }
-        let likely = own
-            .front()
-            .is_some_and(|line| beginning(line) == beginning(&recorded));
-        let got = if likely {
-            own.pop_front()
-        } else {
-            own.front().cloned()
-        };
-        let difference = Difference {
-            event: "line of the management log".into(),
-            ..Difference::default()
-        };
         report
             .differences
-            .push(difference.between(&recorded, got.unwrap_or_else(|| "nothing".into())));
+            .extend(extra.into_iter().map(|line| Difference {
+                got: Some(line.clone()),
+                note: "is not recorded".into(),
+                ..difference()
+            }));
     }
-    for line in own {
-        if !ledger.take(&Deviation::LogExtra(beginning(&line))) {
-            report.differences.push(extra(line));
+
+    /// Which line is which: first those that are alike, then those with an id that only the log shows.
+    fn pair(&mut self, recorded: &[String], own: &[String]) -> Vec<(usize, usize)> {
+        let mut free: Vec<usize> = (0..own.len()).collect();
+        let mut pairs = Vec::new();
+        let mut later = Vec::new();
+        for (index, line) in recorded.iter().enumerate() {
+            match free.iter().position(|other| own.get(*other) == Some(line)) {
+                Some(position) => pairs.push((index, free.remove(position))),
+                None => later.push((index, line)),
+            }
         }
+        for (index, line) in later {
+            let ids = &mut self.outcome.ids;
+            let found = free
+                .iter()
+                .position(|other| own.get(*other).is_some_and(|own| same(own, line, ids)));
+            if let Some(position) = found {
+                pairs.push((index, free.remove(position)));
+            }
+        }
+        pairs.sort_unstable();
+        pairs
+    }
+
+    /// What comes on a connection must follow each other as recorded, and so must the lines about a request.
+    fn check_order(&self, recorded: &[String], pairs: &[(usize, usize)], report: &mut Report) {
+        let mut last: BTreeMap<Thread<'_>, (&str, usize)> = BTreeMap::new();
+        for (index, own) in pairs {
+            let Some(line) = recorded.get(*index) else {
+                continue;
+            };
+            for thread in self.threads(line) {
+                if let Some((before, own_before)) = last.insert(thread, (line, *own))
+                    && own_before > *own
+                {
+                    report.differences.push(Difference {
+                        expected: Some(line.clone()),
+                        note: format!("is written before: {before}"),
+                        ..difference()
+                    });
+                }
+            }
+        }
+    }
+
+    /// What a line belongs to.
+    fn threads<'l>(&self, line: &'l str) -> Vec<Thread<'l>> {
+        let words = words(line);
+        let request = words
+            .iter()
+            .find_map(|word| Some((*word, *self.requests.get(&ZeekString::from(*word))?)));
+        let sender = line.rsplit_once(" from ").map(|(_, name)| name);
+        let mut mentioned = sender.into_iter().chain(words.iter().copied());
+        let named = |name: &str| self.names.get(&ZeekString::from(name)).copied();
+        let connection = match (request, sender) {
+            (Some((_, connection)), None) => Some(connection),
+            _ => mentioned.find_map(named),
+        };
+        let connection = connection
+            .filter(|_| line.starts_with("rx "))
+            .map(Thread::Connection);
+        let request = request
+            .filter(|_| sender.is_none())
+            .map(|(id, _)| Thread::Request(id));
+        connection.into_iter().chain(request).collect()
+    }
+
+    fn explain(&self, kind: Kind, line: &str, report: &mut Report) -> bool {
+        if !self.lenient {
+            return false;
+        }
+        let words: Vec<ZeekString> = words(line).into_iter().map(ZeekString::from).collect();
+        let case = Case {
+            has_known_id: words.iter().any(|word| self.requests.contains_key(word)),
+            ..Case::new(kind, line, 0)
+        };
+        let of_request = words
+            .iter()
+            .find_map(|word| self.outcome.explained.get(word).copied());
+        let facts = Facts {
+            process: self.process,
+            history: &self.outcome.history,
+        };
+        let key = of_request.or_else(|| explanation(&case, &facts));
+        if let Some(key) = key {
+            report.explain(key, &case);
+        }
+        key.is_some()
     }
 }
 
-fn extra(line: String) -> Difference {
+/// Lines whose order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Thread<'a> {
+    Connection(usize),
+    Request(&'a str),
+}
+
+fn difference() -> Difference {
     Difference {
         event: "line of the management log".into(),
-        got: Some(line),
-        note: "is not recorded here".into(),
         ..Difference::default()
     }
+}
+
+/// The event that a line is about.
+fn event(line: &str) -> Option<&str> {
+    line.split(' ').nth(1)
 }
 
 /// Our line with the recorded ids.
@@ -88,7 +218,7 @@ fn with_ids(line: &str, ids: &Ids) -> String {
         .collect()
 }
 
-/// Whether two lines say the same. An id that only the log shows is learnt.
+/// Whether two lines are alike but for ids that only the log shows. These are learnt.
 fn same(own: &str, recorded: &str, ids: &mut Ids) -> bool {
     let (own, recorded) = (words(own), words(recorded));
     let mut learnt = Vec::new();
@@ -117,26 +247,9 @@ fn is_placeholder(word: &str) -> bool {
     !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What a line is about: `tx` or `rx` and the event, or the first words.
-fn beginning(line: &str) -> String {
-    if line.starts_with("request ") && line.ends_with(" timed out") {
-        return "request timed out".into();
-    }
-    let count = if line.starts_with("tx ") || line.starts_with("rx ") {
-        2
-    } else {
-        3
-    };
-    let mut words: Vec<&str> = line.split(' ').take(count).collect();
-    if words.first() == Some(&"node") {
-        words.truncate(1);
-    }
-    words.join(" ")
-}
-
 /// Words and what stands between them.
 fn words(line: &str) -> Vec<&str> {
-    let is_word = |char: char| char.is_ascii_alphanumeric() || char == '#';
+    let is_word = |char: char| char.is_ascii_alphanumeric() || char == '#' || char == '-';
     let mut words = Vec::new();
     let mut rest = line;
     while let Some(first) = rest.chars().next() {
@@ -150,39 +263,16 @@ fn words(line: &str) -> Vec<&str> {
     words
 }
 
-fn in_one_order(mut lines: Vec<String>) -> Vec<String> {
-    for line in &mut lines {
-        *line = results_in_one_order(line);
-    }
-    for group in lines.chunk_by_mut(|a, b| order(a).is_some() && order(a) == order(b)) {
-        group.sort_by_cached_key(|line| {
-            let event = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            (event, line.rsplit(' ').next().unwrap_or_default().to_owned())
-        });
-    }
-    lines
-}
-
-/// Lines that follow each other in any order: requests to several agents or nodes, and answers of several nodes, whose
-/// connections do not know of each other.
-fn order(line: &str) -> Option<u8> {
-    let groups = [
-        "tx Management::Agent::API::",
-        "tx SupervisorControl::",
-        "rx Management::Node::API::node_dispatch_response ",
-    ];
-    let group = groups.iter().position(|group| line.starts_with(group))?;
-    let is_answer = line.starts_with("tx ") && !line.contains("_request ");
-    (!is_answer).then(|| u8::try_from(group).ok())?
-}
-
-/// A line about an answer with its results in one order: `success (instance a, node b), error (reason) (reqid c)`.
-fn results_in_one_order(line: &str) -> String {
-    let start = ["success", "error"]
-        .iter()
-        .filter_map(|outcome| line.find(outcome))
-        .min()
-        .filter(|_| line.contains("_response "));
+/// A line with its list in one order: `success (instance a, node b), error (reason) (reqid c)`, or instances that are ready.
+fn lists_in_one_order(line: &str) -> String {
+    const READY: &str = "notify_agents_ready ";
+    let results = || {
+        let outcomes = ["success", "error"]
+            .iter()
+            .filter_map(|outcome| line.find(outcome));
+        outcomes.min().filter(|_| line.contains("_response "))
+    };
+    let start = line.find(READY).map(|start| start + READY.len()).or_else(results);
     let Some((head, list)) = start.and_then(|start| line.split_at_checked(start)) else {
         return line.to_owned();
     };
@@ -212,61 +302,4 @@ fn balance(text: &str) -> i32 {
         ')' => depth - 1,
         _ => depth,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_sorted_in_every_form_of_a_line() {
-        for (line, sorted) in [
-            (
-                "tx A::deploy_response success (reqid r, node b), error (no, never) (reqid r, node a)",
-                "tx A::deploy_response error (no, never) (reqid r, node a), success (reqid r, node b)",
-            ),
-            (
-                "tx C::restart_response [request x pending, results: success (node b), success (node a)]",
-                "tx C::restart_response [request x pending, results: success (node a), success (node b)]",
-            ),
-            ("node b crashed: error, success", "node b crashed: error, success"),
-        ] {
-            assert_eq!(results_in_one_order(line), sorted);
-        }
-    }
-
-    #[test]
-    fn an_id_that_only_the_log_shows_is_learnt_once() {
-        let mut ids = Ids::default();
-        assert!(same("triggering via #3", "triggering via abc", &mut ids));
-        assert!(same("via #3.", "via abc.", &mut ids));
-        assert!(!same("via #3", "via def", &mut ids));
-        assert!(!same("via #4", "via abc", &mut ids));
-        assert!(!same("via x", "via y", &mut ids));
-    }
-
-    #[test]
-    fn lines_that_are_missing_extra_or_different_are_told_apart() {
-        let lines = |lines: &[&str]| -> Vec<String> { lines.iter().map(|line| (*line).to_owned()).collect() };
-        let recorded = lines(&["rx a 1", "rx b 2", "tx c 3"]);
-        let own = lines(&["rx a 1", "odd one out", "rx b 2", "tx c 4"]);
-        let mut report = Report::default();
-        compare(
-            &recorded,
-            &own,
-            &mut Ids::default(),
-            &mut Ledger::default(),
-            &mut report,
-        );
-        let found: Vec<(Option<&str>, Option<&str>)> = report
-            .differences
-            .iter()
-            .map(|difference| (difference.expected.as_deref(), difference.got.as_deref()))
-            .collect();
-        assert_eq!(
-            found,
-            [(None, Some("odd one out")), (Some("tx c 3"), Some("tx c 4"))]
-        );
-        assert_eq!(report.compared.log_lines, 2);
-    }
 }

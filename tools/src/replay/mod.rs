@@ -1,28 +1,29 @@
-//! Puts a peer in the place of one that was recorded, plays everybody else from the recording, and compares what the peer
-//! sends with what was recorded: the content of the command `replay`.
+//! Puts a peer in the place of one that was recorded, plays its peers from the recording, and compares what it sends with what was
+//! recorded: the content of the command `replay`.
 //!
 //! * **As bytes, per connection and in order**: the messages of handshakes, the topic and the payload of every event, the text
 //!   of every WebSocket message.
-//! * **As values**, where only the order differs and Zeek's order is that of its hash tables: results inside answers to
-//!   `deploy`, `get_nodes`, `get_id_value`, `restart`, `node_dispatch` and `set_configuration` requests, the `NodeStatus`
-//!   vector in them, and bursts of requests to create or destroy nodes.
+//! * **As values**, where only the order differs and Zeek's order is that of its hash tables: results inside answers, and the
+//!   `NodeStatus` vector in them.
+//! * **As sets**: bursts of requests to create, destroy or restart nodes, events that things on different connections cause, and the
+//!   lines of the management log about different connections.
 //! * **Excluded and counted**: log messages, commands of stores, routing updates, pings and pongs; the receiver that an
-//!   envelope may name; the network timestamps and the spaces in JSON that old releases write.
+//!   envelope may name; the network timestamps and the spaces in JSON that old releases write; an agent's repeated hellos; copies for
+//!   WebSocket clients that come or go.
 //!
-//! An input is released when everything that was recorded before it has been sent or waived. Time is virtual: it stands still,
+//! An input is released when everything that was recorded before it has been sent or explained. Time is virtual: it stands still,
 //! and jumps to the next deadline where the recording shows an event that nothing else brings about, and before a connection ends
 //! on which a request must have timed out. Ids that the peer draws
 //! are mapped one to one to the recorded ones; the peer sees nothing else of the recording. Filters in handshakes, addresses,
-//! names, directories and the dialect that others are taken to speak are configured as captured. When a process heard of its
-//! peerings, its peers do not see: if the recording cannot be explained by one time, another one is tried.
+//! names, directories and the dialect that others are taken to speak are configured as captured. What a capture does not show is
+//! tried: when a process heard of its peerings, and whether it found what the one before it had stored.
 //!
 //! [`in_process`] replays with our own controller or agent, [`with_running`] with a process at a host and port.
 //!
-//! What the peer asks and the recorded one did not, as far as that is waived, is answered by a Supervisor that does what it is asked
+//! What the peer asks and the recorded one did not, as far as a rule explains it, is answered by a Supervisor that does what it is asked
 //! to do, and by its nodes: counted as excluded.
 //!
-//! Deviations that are known stand in `waivers.txt`, with their exact number: one that does not come up, or too often, is a
-//! difference.
+//! Deviations that are known stand in `rules.txt`, each with its evidence and a condition.
 
 mod agent;
 pub mod capture;
@@ -30,18 +31,19 @@ pub mod cli;
 mod controller;
 mod endpoint;
 mod engine;
+mod history;
 mod ids;
 mod json;
 pub mod live;
 mod logs;
+mod message;
 mod names;
 mod recording;
 pub mod report;
+pub mod rules;
 pub mod scenario;
 mod standin;
-mod statement;
 mod subject;
-pub mod waivers;
 
 use std::{io, sync::Arc};
 
@@ -58,8 +60,11 @@ use self::{
     capture::Protocol,
     endpoint::Hearing,
     engine::Engine,
-    recording::{Cast, Life},
-    waivers::Ledger,
+    history::History,
+    logs::Log,
+    names::{stored_mismatches, without_indices},
+    recording::{Endpoints, Process},
+    rules::{Case, Facts, Kind, explanation},
 };
 pub use self::{
     capture::{Capture, ReadError},
@@ -67,13 +72,12 @@ pub use self::{
     recording::Role,
     report::{Difference, Report},
     scenario::Scenario,
-    waivers::Waiver,
 };
 
 /// What to replay.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
-    /// The recording's name, as waivers have it: `zeek-9.0.0-rc1/a2c`.
+    /// The recording's name: `zeek-9.0.0-rc1/a2c`.
     pub name: &'a str,
     /// Whose place the peer takes.
     pub role: &'a Role,
@@ -81,8 +85,8 @@ pub struct Options<'a> {
     pub scenario: &'a Scenario,
     /// What the recorded controller has left in its store, if that is known.
     pub stored: Option<&'a Configurations>,
-    /// The known deviations.
-    pub waivers: &'a [Waiver],
+    /// Whether no deviation is excused.
+    pub strict: bool,
 }
 
 /// Nothing can be replayed.
@@ -145,97 +149,102 @@ pub fn with_running(
     options: &Options<'_>,
     whereabouts: &Whereabouts,
 ) -> Result<Report, LiveError> {
-    let (lives, mut ledger, mut report) = begin(capture, options)?;
+    let (processes, mut report) = begin(capture, options)?;
     report.peer = Some(whereabouts.broker.to_string());
     report.tls = Some(whereabouts.tls.name());
-    let [life] = &lives[..] else {
+    let [process] = &processes[..] else {
         return Err(LiveError::Restarted {
             role: options.role.to_string(),
-            lives: lives.len(),
+            lives: processes.len(),
         });
     };
-    let life = Arc::new(life.clone());
+    let process = Arc::new(process.clone());
     let place = match options.role {
         Role::Controller => live::Place::default(),
-        Role::Agent(instance) => live::Place::of_agent(&life.agent_traits(capture, instance), whereabouts),
+        Role::Agent(instance) => live::Place::of_agent(&process.agent_traits(capture, instance), whereabouts),
     };
-    let mut subject = live::Live::new(Arc::clone(&life), whereabouts.clone(), place)?;
-    run(capture, options, &life, &mut subject, &mut ledger, &mut report);
+    let mut subject = live::Live::new(Arc::clone(&process), whereabouts.clone(), place)?;
+    run(capture, options, &process, &mut subject, &mut report);
     if let Some(reason) = subject.unreachable() {
         return Err(LiveError::Unreachable {
             role: options.role.to_string(),
             reason: reason.to_owned(),
         });
     }
-    report.settle(&ledger.without_logs());
     Ok(report)
 }
 
 /// The roles that a capture has: those that can be replayed.
 pub fn roles(capture: &Capture) -> Vec<Role> {
-    Cast::of(capture).roles()
+    Endpoints::of(capture).roles()
+}
+
+/// What a capture does not show and has to be tried: when a process heard of its peerings, and whether it found what the one before it
+/// had stored.
+#[derive(Clone, Copy)]
+struct Assumptions {
+    hearing: Hearing,
+    restores: bool,
 }
 
 /// Replays a capture with our own controller or agent, in this process.
 pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, ReplayError> {
-    let (lives, mut ledger, mut report) = begin(capture, options)?;
+    let (processes, mut report) = begin(capture, options)?;
     let mut restored = Configurations::default();
-    for life in lives {
-        let replay = |hearing| {
-            let life = Arc::new(life.clone());
-            let (mut ledger, mut report, mut restored) = (ledger.clone(), report.clone(), restored.clone());
-            match options.role {
-                Role::Controller => {
-                    restored = controller_life(
-                        capture,
-                        options,
-                        &life,
-                        (hearing, restored),
-                        &mut ledger,
-                        &mut report,
-                    );
-                }
-                Role::Agent(instance) => {
-                    let settings = agent_settings(capture, &life, instance);
-                    let mut subject = agent::InProcess::new(Arc::clone(&life), settings, hearing);
-                    run(capture, options, &life, &mut subject, &mut ledger, &mut report);
-                }
-            }
-            (ledger, report, restored)
-        };
-        let late = replay(Hearing::Late);
-        // When a process heard of its peerings, its peers cannot see: any time that explains the recording will do.
-        let found = if late.1.differences.len() > report.differences.len() {
-            let early = replay(Hearing::Early);
-            if early.1.differences.len() < late.1.differences.len() {
-                early
+    for process in processes {
+        let process = Arc::new(process);
+        let replay = |assumed: Assumptions| {
+            let (mut report, restored) = (report.clone(), restored.clone());
+            let restored = if assumed.restores {
+                restored
             } else {
-                late
-            }
-        } else {
-            late
+                Configurations::default()
+            };
+            let restored = play(capture, options, &process, assumed.hearing, restored, &mut report);
+            (report, restored)
         };
-        (ledger, report, restored) = found;
+        let both = [Hearing::Late, Hearing::Early];
+        let all = [true, false]
+            .into_iter()
+            .flat_map(|restores| both.map(|hearing| Assumptions { hearing, restores }));
+        let mut best: Option<(Report, Configurations)> = None;
+        for assumed in all {
+            let tried = replay(assumed);
+            if best
+                .as_ref()
+                .is_none_or(|best| tried.0.differences.len() < best.0.differences.len())
+            {
+                best = Some(tried);
+            }
+            // Any that explains the recording will do.
+            if best
+                .as_ref()
+                .is_some_and(|best| best.0.differences.len() == report.differences.len())
+            {
+                break;
+            }
+        }
+        if let Some(best) = best {
+            (report, restored) = best;
+        }
     }
     if let (Role::Controller, Some(stored)) = (options.role, options.stored) {
-        compare_stored(stored, &restored, &mut ledger, &mut report);
+        compare_stored(capture, options, stored, &restored, &mut report);
     }
-    report.settle(ledger.entries());
     Ok(report)
 }
 
-/// Who had the role, and what is known before anything is replayed.
-fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Life>, Ledger, Report), ReplayError> {
-    let cast = Cast::of(capture);
-    let lives = cast.lives(capture, options.role);
-    if lives.is_empty() {
-        return Err(ReplayError::no_such_role(options.role, &cast.roles()));
+/// The processes that had the role, and what is known before anything is replayed.
+fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Process>, Report), ReplayError> {
+    let endpoints = Endpoints::of(capture);
+    let processes = endpoints.processes(capture, options.role);
+    if processes.is_empty() {
+        return Err(ReplayError::no_such_role(options.role, &endpoints.roles()));
     }
-    let ledger = Ledger::new(options.waivers, options.name, &options.role.to_string());
     let mut report = Report {
         scenario: options.name.to_owned(),
         role: options.role.to_string(),
-        lives: lives.len(),
+        lives: processes.len(),
         ..Report::default()
     };
     let encrypted = capture
@@ -247,66 +256,97 @@ fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Life>, Ledger,
         let encrypted = u64::try_from(encrypted).unwrap_or(u64::MAX);
         report.excluded.insert("encrypted connections", encrypted);
     }
-    Ok((lives, ledger, report))
+    Ok((processes, report))
 }
 
-/// Replays a life of the controller; returns what is durable at its end.
-fn controller_life(
+/// Replays one process; returns what is durable at its end, if it is the controller.
+fn play(
     capture: &Capture,
     options: &Options<'_>,
-    life: &Arc<Life>,
-    (hearing, restored): (Hearing, Configurations),
-    ledger: &mut Ledger,
+    process: &Arc<Process>,
+    hearing: Hearing,
+    restored: Configurations,
     report: &mut Report,
 ) -> Configurations {
-    let dialect = life.dialect(capture);
+    if let Role::Agent(instance) = options.role {
+        let settings = agent_settings(capture, process, instance);
+        let mut subject = agent::InProcess::new(Arc::clone(process), settings, hearing);
+        run(capture, options, process, &mut subject, report);
+        return restored;
+    }
     let settings = Settings {
         // They came with Zeek 7.0.
-        auto_assign_metrics_ports: dialect >= Dialect::V7_0,
+        auto_assign_metrics_ports: process.dialect >= Dialect::V7_0,
         ..Settings::default()
     };
     let listeners = [Some(controller::listener(2150)), Some(controller::listener(2149))];
-    let mut subject =
-        controller::InProcess::new(Arc::clone(life), settings, dialect, hearing, restored, listeners);
-    run(capture, options, life, &mut subject, ledger, report);
+    let mut subject = controller::InProcess::new(
+        Arc::clone(process),
+        settings,
+        process.dialect,
+        hearing,
+        restored,
+        listeners,
+    );
+    run(capture, options, process, &mut subject, report);
     subject.durable().clone()
 }
 
 /// Compares what is durable at the end with what the recorded controller left behind.
-fn compare_stored(recorded: &Configurations, own: &Configurations, ledger: &mut Ledger, report: &mut Report) {
+fn compare_stored(
+    capture: &Capture,
+    options: &Options<'_>,
+    recorded: &Configurations,
+    own: &Configurations,
+    report: &mut Report,
+) {
+    let Some(process) = Endpoints::of(capture).processes(capture, options.role).pop() else {
+        return;
+    };
+    let facts = Facts {
+        process: &process,
+        history: &History::default(),
+    };
     for slot in Slot::ALL {
         let data = |configurations: &Configurations| {
             let configuration = configurations.get(slot)?;
             to_data(configuration).ok()
         };
-        let differences = names::stored_mismatches(data(recorded).as_ref(), data(own).as_ref());
         let mut alike = true;
-        for mismatch in differences {
+        for mismatch in stored_mismatches(data(recorded).as_ref(), data(own).as_ref()) {
             let name = format!("stored {slot}");
-            let path = names::without_indices(&mismatch.path);
-            if !ledger.take(&waivers::Deviation::Differs(name.clone(), path)) {
-                alike = false;
-                let in_words =
-                    |data: Option<Data>| data.map_or_else(|| "nothing".into(), |data| data.to_string());
-                let difference = Difference {
-                    event: name,
-                    path: mismatch.path,
-                    ..Difference::default()
-                };
-                report
-                    .differences
-                    .push(difference.between(in_words(mismatch.expected), in_words(mismatch.got)));
+            let path = without_indices(&mismatch.path);
+            let case = Case {
+                path: &path,
+                expected: mismatch.expected.as_ref(),
+                got: mismatch.got.as_ref(),
+                ..Case::new(Kind::Differs, &name, 0)
+            };
+            if let Some(key) = explanation(&case, &facts).filter(|_| !options.strict) {
+                report.explain(key, &case);
+                continue;
             }
+            alike = false;
+            let in_words =
+                |data: Option<Data>| data.map_or_else(|| "nothing".into(), |data| data.to_string());
+            let difference = Difference {
+                event: name,
+                path: mismatch.path,
+                ..Difference::default()
+            };
+            report
+                .differences
+                .push(difference.between(in_words(mismatch.expected), in_words(mismatch.got)));
         }
         report.compared.stored += u64::from(alike);
     }
 }
 
 /// The settings that the recorded agent had.
-fn agent_settings(capture: &Capture, life: &Life, instance: &str) -> broker::Settings {
-    let traits = life.agent_traits(capture, instance);
+fn agent_settings(capture: &Capture, process: &Process, instance: &str) -> broker::Settings {
+    let traits = process.agent_traits(capture, instance);
     let mut settings = broker::Settings {
-        controller_api: life.dialect(capture),
+        controller_api: process.dialect,
         ..broker::Settings::default()
     };
     settings.supervisor.configured = traits.layout;
@@ -324,15 +364,13 @@ fn agent_settings(capture: &Capture, life: &Life, instance: &str) -> broker::Set
 fn run(
     capture: &Capture,
     options: &Options<'_>,
-    life: &Arc<Life>,
+    process: &Arc<Process>,
     subject: &mut dyn subject::Subject,
-    ledger: &mut Ledger,
     report: &mut Report,
 ) {
-    let mut engine = Engine::new(capture, Arc::clone(life), subject, ledger, report);
-    engine.run();
-    let mut ids = engine.ids;
-    if let (Some(recorded), Some(own)) = (options.scenario.log(life.id), subject.log()) {
-        logs::compare(&recorded, own, &mut ids, ledger, report);
+    let lenient = !options.strict;
+    let outcome = Engine::new(capture, Arc::clone(process), subject, lenient, report).run();
+    if let (Some(recorded), Some(own)) = (options.scenario.log(process.id), subject.log()) {
+        Log::new(capture, process, outcome, lenient).compare(&recorded, own, report);
     }
 }

@@ -14,6 +14,16 @@ pub(super) struct Mismatch {
     pub(super) got: Option<Data>,
 }
 
+impl Mismatch {
+    pub(super) fn new(path: &str, expected: Data, got: Data) -> Self {
+        Self {
+            path: path.to_owned(),
+            expected: Some(expected),
+            got: Some(got),
+        }
+    }
+}
+
 /// Where the arguments of an event differ. Of what has no order in Zeek the order does not count: nothing is returned if
 /// only that differs.
 pub(super) fn mismatches(expected: &Event, got: &[Data]) -> Vec<Mismatch> {
@@ -32,7 +42,7 @@ pub(super) fn stored_mismatches(expected: Option<&Data>, got: Option<&Data>) -> 
     comparison.found
 }
 
-/// A path without its indices, as waivers name it: `results[].node`.
+/// A path without its indices, as rules name it: `results[].node`.
 pub(super) fn without_indices(path: &str) -> String {
     let mut out = String::new();
     let mut inside = false;

@@ -14,7 +14,7 @@ use mgmt_api::{Dialect, SupervisorLayout};
 
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
-    statement::lossy,
+    message::lossy,
 };
 use crate::tcp::{Addresses, Speaker};
 
@@ -38,11 +38,15 @@ impl std::fmt::Display for Role {
 
 /// One run of a process in a role, from its first connection to its end.
 #[derive(Clone, Debug)]
-pub(super) struct Life {
+pub(super) struct Process {
+    /// Its role.
+    pub(super) role: Role,
     /// Its Broker endpoint ID.
     pub(super) id: EndpointId,
     /// Its connections by their number in the capture.
     pub(super) links: BTreeMap<usize, Link>,
+    /// What it spoke.
+    pub(super) dialect: Dialect,
 }
 
 /// A connection, seen from one of its ends.
@@ -64,11 +68,13 @@ pub(super) struct Link {
     pub(super) with: String,
     /// Whether the other end answered as a Supervisor does.
     pub(super) is_supervisor: bool,
+    /// Whether the border of Zeek 7.0, across which releases do not understand each other, is between the two ends.
+    pub(super) crosses_7_0: bool,
 }
 
-/// Everybody in a capture.
+/// The endpoints in a capture, and what each is.
 #[derive(Debug)]
-pub(super) struct Cast {
+pub(super) struct Endpoints {
     /// By endpoint, the instance that it is the agent of; in the order in which they said hello.
     agents: Vec<(EndpointId, String)>,
     controllers: Vec<EndpointId>,
@@ -79,10 +85,10 @@ pub(super) struct Cast {
     spoke: BTreeSet<(usize, Speaker)>,
 }
 
-impl Cast {
+impl Endpoints {
     /// Tells who is who by what they say: an agent says hello, a controller speaks as its API does.
     pub(super) fn of(capture: &Capture) -> Self {
-        let mut cast = Self {
+        let mut endpoints = Self {
             agents: Vec::new(),
             controllers: Vec::new(),
             names: BTreeMap::new(),
@@ -95,15 +101,15 @@ impl Cast {
             let Some(connection) = capture.connections.get(message.connection) else {
                 continue;
             };
-            cast.see(connection, message);
+            endpoints.see(connection, message);
         }
-        for id in &cast.controllers {
-            cast.names.insert(*id, "controller".into());
+        for id in &endpoints.controllers {
+            endpoints.names.insert(*id, "controller".into());
         }
-        for (id, instance) in &cast.agents {
-            cast.names.insert(*id, format!("agent {instance}"));
+        for (id, instance) in &endpoints.agents {
+            endpoints.names.insert(*id, format!("agent {instance}"));
         }
-        cast
+        endpoints
     }
 
     fn see(&mut self, connection: &Connection, message: &Message) {
@@ -179,8 +185,8 @@ impl Cast {
         roles
     }
 
-    /// The lives of a role, in the order of the capture.
-    pub(super) fn lives(&self, capture: &Capture, role: &Role) -> Vec<Life> {
+    /// The processes that had a role one after the other, in the order of the capture.
+    pub(super) fn processes(&self, capture: &Capture, role: &Role) -> Vec<Process> {
         let ids: Vec<EndpointId> = match role {
             Role::Controller => self.controllers.clone(),
             Role::Agent(instance) => self
@@ -196,7 +202,16 @@ impl Cast {
                 let links = connections
                     .filter_map(|(number, connection)| Some((number, self.link(number, connection, id)?)))
                     .collect();
-                Life { id, links }
+                let role = role.clone();
+                let dialect = Dialect::V7_0;
+                let mut process = Process {
+                    role,
+                    id,
+                    links,
+                    dialect,
+                };
+                process.find_dialects(capture);
+                process
             })
             .collect()
     }
@@ -229,6 +244,7 @@ impl Cast {
             ack: ack.cloned(),
             with,
             is_supervisor: peer.is_some_and(|peer| self.supervisors.contains(&peer)),
+            crosses_7_0: false,
         })
     }
 
@@ -255,7 +271,7 @@ pub(super) struct AgentTraits {
     pub(super) layout: Option<SupervisorLayout>,
 }
 
-impl Life {
+impl Process {
     /// What of the settings the recording shows, if this is an agent.
     pub(super) fn agent_traits(&self, capture: &Capture, instance: &str) -> AgentTraits {
         let mut accepted = self.links.values().filter(|link| link.own == Speaker::Server);
@@ -294,29 +310,36 @@ impl Life {
         traits
     }
 
-    /// What the process spoke, by what it said. Of several dialects in which it can have said that, the latest.
-    pub(super) fn dialect(&self, capture: &Capture) -> Dialect {
-        let own = capture.messages.iter().filter(|message| {
-            self.links
-                .get(&message.connection)
-                .is_some_and(|link| link.own == message.from)
-        });
-        let mut dialect = Dialect::V7_0;
-        for message in own {
+    /// Finds out what the process spoke and what its peers did, by what they sent.
+    fn find_dialects(&mut self, capture: &Capture) {
+        let mut peers: BTreeMap<usize, Dialect> = BTreeMap::new();
+        for message in &capture.messages {
+            let Some(link) = self.links.get(&message.connection) else {
+                continue;
+            };
             let event = match &message.content {
                 Content::Envelope(envelope) => event_of(envelope),
                 Content::Text(text) => event_of_text(text).map(|(_, event)| event),
                 _ => None,
             };
-            let Some(event) = event else {
-                continue;
+            let dialect = if link.own == message.from {
+                &mut self.dialect
+            } else {
+                peers.entry(message.connection).or_insert(Dialect::V7_0)
             };
-            dialect = dialect.detect(&event).unwrap_or(dialect);
+            // Of several dialects in which it can have sent that, the latest.
+            *dialect = event.and_then(|event| dialect.detect(&event)).unwrap_or(*dialect);
         }
-        match dialect {
-            // What a controller says does not tell them apart, and none of 5.0.0-rc1 was recorded.
-            Dialect::V5_0Rc1 => Dialect::Seed,
-            dialect => dialect,
+        if self.dialect == Dialect::V5_0Rc1 {
+            // What a controller sends does not tell them apart, and none of 5.0.0-rc1 was recorded.
+            self.dialect = Dialect::Seed;
+        }
+        let is_old = |dialect: Dialect| dialect < Dialect::V7_0;
+        for (number, dialect) in peers {
+            let managed = |link: &&mut Link| link.with == "controller" || link.with.starts_with("agent ");
+            if let Some(link) = self.links.get_mut(&number).filter(managed) {
+                link.crosses_7_0 = is_old(dialect) != is_old(self.dialect);
+            }
         }
     }
 }

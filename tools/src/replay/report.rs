@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::waivers::Waiver;
+use super::rules::{Case, Kind};
 
 /// What came out of the replay of one role of a capture.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -28,8 +28,8 @@ pub struct Report {
     pub compared: Compared,
     /// What the recorded peer sent and is not compared, or was made alike before it was; and how often.
     pub excluded: BTreeMap<&'static str, u64>,
-    /// Known deviations, with how often they are expected and were found.
-    pub waived: Vec<Waived>,
+    /// Deviations that a rule explains.
+    pub explained: Vec<Explained>,
     /// What differs.
     pub differences: Vec<Difference>,
 }
@@ -47,36 +47,23 @@ pub struct Compared {
     pub texts: u64,
     /// WebSocket messages that differ only in the order of what has none in Zeek.
     pub texts_unordered: u64,
-    /// Events and messages that are alike but for fields that are waived.
-    pub with_waived_fields: u64,
+    /// Events and messages that are alike but for deviations that a rule explains.
+    pub with_deviations: u64,
     /// Lines of the management log.
     pub log_lines: u64,
     /// Configurations in the store that the recorded controller left behind.
     pub stored: u64,
 }
 
-/// A waiver and its use.
+/// A deviation that a rule explains.
 #[derive(Clone, Debug, Serialize)]
-pub struct Waived {
-    /// The quirk or the key of the difference.
-    pub reason: String,
-    /// What differs.
+pub struct Explained {
+    /// The row of docs/deviations.md.
+    pub key: &'static str,
+    /// What deviates.
     pub what: String,
-    /// How often it was expected.
-    pub expected: u64,
-    /// How often it was found.
-    pub found: u64,
-}
-
-impl Waived {
-    pub(super) fn new(waiver: &Waiver, found: u64) -> Self {
-        Self {
-            reason: waiver.reason.clone(),
-            what: waiver.what.clone(),
-            expected: waiver.count,
-            found,
-        }
-    }
+    /// How often.
+    pub count: u64,
 }
 
 /// A place where the peer under test does otherwise than the recorded one.
@@ -189,22 +176,35 @@ impl Report {
         self.differences.is_empty()
     }
 
-    /// Waivers that did not come up as often as they should are differences too.
-    pub(super) fn settle(&mut self, entries: &[(Waiver, u64)]) {
-        for (waiver, found) in entries {
-            self.waived.push(Waived::new(waiver, *found));
-            if *found < waiver.count {
-                self.differences.push(Difference {
-                    event: format!("waiver {}: {}", waiver.reason, waiver.what),
-                    note: format!(
-                        "stands in the table {} times and was found {found} times",
-                        waiver.count
-                    ),
-                    ..Difference::default()
-                });
-            }
+    /// Counts a deviation that a rule explains.
+    pub(super) fn explain(&mut self, key: &'static str, case: &Case<'_>) {
+        let name = match case.kind {
+            Kind::LogMissing | Kind::LogExtra => beginning(case.name),
+            _ => case.name.to_owned(),
+        };
+        let what = format!("{} {name} {}", case.kind.name(), case.path)
+            .trim_end()
+            .to_owned();
+        let mut known = self.explained.iter_mut();
+        match known.find(|known| known.key == key && known.what == what) {
+            Some(known) => known.count += 1,
+            None => self.explained.push(Explained { key, what, count: 1 }),
         }
     }
+}
+
+/// What a line of the log is about: `tx` or `rx` and the event, or the first words.
+fn beginning(line: &str) -> String {
+    if line.starts_with("request ") && line.ends_with(" timed out") {
+        return "request timed out".into();
+    }
+    let count = match line.split(' ').next() {
+        Some("tx" | "rx") => 2,
+        Some("node" | "instance") => 1,
+        _ => 3,
+    };
+    let words: Vec<&str> = line.split(' ').take(count).collect();
+    words.join(" ")
 }
 
 impl fmt::Display for Report {
@@ -231,7 +231,7 @@ impl fmt::Display for Report {
             events_unordered,
             texts,
             texts_unordered,
-            with_waived_fields,
+            with_deviations,
             log_lines,
             stored,
         } = self.compared;
@@ -247,7 +247,7 @@ impl fmt::Display for Report {
                 texts_unordered,
                 "WebSocket messages, as values without the order of a hash table",
             ),
-            (with_waived_fields, "events, but for fields that are waived"),
+            (with_deviations, "events, but for deviations that are explained"),
             (log_lines, "lines of the management log"),
             (stored, "stored configurations"),
         ] {
@@ -258,12 +258,8 @@ impl fmt::Display for Report {
         for (what, count) in &self.excluded {
             writeln!(f, "  excluded {count} {what}")?;
         }
-        for waived in &self.waived {
-            writeln!(
-                f,
-                "  waived   {} {} ({})",
-                waived.found, waived.what, waived.reason
-            )?;
+        for Explained { key, what, count } in &self.explained {
+            writeln!(f, "  explained {count} {what} ({key})")?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use broker_codec::{
 };
 use mgmt_api::topics;
 
-use super::statement::{Statement, encoded};
+use super::message::{EventMessage, encoded};
 
 /// A Supervisor, as far as it is needed.
 #[derive(Debug, Default)]
@@ -121,6 +121,6 @@ pub(super) fn hello(node: &ZeekString) -> (ZeekString, Event) {
 }
 
 /// Whether a recorded request is the counterpart of one that was sent: the same for the same node.
-pub(super) fn is_counterpart(recorded: &Statement, sent: &Event) -> bool {
+pub(super) fn is_counterpart(recorded: &EventMessage, sent: &Event) -> bool {
     recorded.event.name == sent.name && node_of(&recorded.event) == node_of(sent)
 }

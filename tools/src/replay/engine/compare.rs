@@ -7,15 +7,15 @@ use super::Engine;
 use crate::replay::{
     capture::Message,
     json,
+    message::{EventMessage, Form, SPACES, Value, lossy_or_hex},
     names::{Mismatch, mismatches, without_indices},
     report::Difference,
-    statement::{Form, SPACES, Statement, Value, lossy_or_hex},
-    waivers::Deviation,
+    rules::{Case, Kind},
 };
 
 impl Engine<'_> {
     /// Compares what was sent with what was recorded, bytes first.
-    pub(super) fn compare(&mut self, message: &Message, recorded: Statement, sent: Statement) {
+    pub(super) fn compare(&mut self, message: &Message, recorded: EventMessage, sent: EventMessage) {
         let name = recorded.event.name.to_string();
         let mut recorded = recorded;
         if matches!(&recorded.event.metadata, Some(metadata) if !metadata.is_empty())
@@ -33,7 +33,6 @@ impl Engine<'_> {
             self.exclude(SPACES);
             recorded.bytes = json::without_spaces(&recorded.bytes);
         }
-        let mut differences = Vec::new();
         if let Err(taken) = self.learn_id(&recorded.event, &sent.event) {
             let difference = self.difference(message, name.clone());
             self.report.differences.push(Difference {
@@ -50,59 +49,40 @@ impl Engine<'_> {
             }),
             _ => sent,
         };
-        if sent.topic != recorded.topic {
-            differences.push((
-                "topic".to_owned(),
-                recorded.topic.to_string(),
-                sent.topic.to_string(),
-            ));
-        }
-        if sent.ttl != recorded.ttl {
-            differences.push(("ttl".into(), recorded.ttl.to_string(), sent.ttl.to_string()));
-        }
-        if sent.event.metadata != recorded.event.metadata {
-            differences.push((
-                "metadata".into(),
-                format!("{:?}", recorded.event.metadata),
-                format!("{:?}", sent.event.metadata),
-            ));
-        }
         let alike = sent.bytes == recorded.bytes;
-        if !alike {
-            for Mismatch { path, expected, got } in mismatches(&recorded.event, &sent.event.args) {
-                let in_words = |data: Option<Data>| {
-                    data.map_or_else(|| "nothing".into(), |data| Value(&data).to_string())
-                };
-                differences.push((path, in_words(expected), in_words(got)));
-            }
-        }
-        if !alike && differences.is_empty() && !Layout::of(&recorded.event).is_unordered() {
-            differences.push((
-                "the order of values".into(),
-                lossy_or_hex(&recorded),
-                lossy_or_hex(&sent),
-            ));
-        }
+        let differences = differences(&recorded, &sent, alike);
         let compared = &mut self.report.compared;
         let count = match (differences.is_empty(), alike, recorded.form) {
             (true, true, Form::Native) => &mut compared.events,
             (true, false, Form::Native) => &mut compared.events_unordered,
             (true, true, Form::Json) => &mut compared.texts,
             (true, false, Form::Json) => &mut compared.texts_unordered,
-            (false, ..) => &mut compared.with_waived_fields,
+            (false, ..) => &mut compared.with_deviations,
         };
         *count += 1;
-        let mut unwaived = Vec::new();
-        for (path, expected, got) in differences {
-            if !self.waive(&Deviation::Differs(name.clone(), without_indices(&path))) {
+        let mut is_explained = true;
+        for Mismatch { path, expected, got } in differences {
+            let place = without_indices(&path);
+            let case = Case {
+                path: &place,
+                recorded: Some(&recorded.event),
+                sent: Some(&sent.event),
+                expected: expected.as_ref(),
+                got: got.as_ref(),
+                ..Case::new(Kind::Differs, &name, message.connection)
+            };
+            if !self.explain(&case) {
+                is_explained = false;
                 let difference = self.difference(message, name.clone());
-                unwaived.push(Difference { path, ..difference }.between(expected, got));
+                let difference = Difference { path, ..difference };
+                self.report
+                    .differences
+                    .push(difference.between(in_words(expected), in_words(got)));
             }
         }
-        if !unwaived.is_empty() {
-            self.report.compared.with_waived_fields -= 1;
+        if !is_explained {
+            self.report.compared.with_deviations -= 1;
         }
-        self.report.differences.extend(unwaived);
     }
 
     /// The id of a request is the recorded one, or stands for it from now on; so is the endpoint ID of an agent in its hello.
@@ -123,4 +103,34 @@ impl Engine<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Where an event and its counterpart differ.
+fn differences(recorded: &EventMessage, sent: &EventMessage, alike: bool) -> Vec<Mismatch> {
+    let text = |text: String| Data::String(text.as_str().into());
+    let envelope = |message: &EventMessage| {
+        let metadata = text(format!("{:?}", message.event.metadata));
+        [
+            ("topic", Data::String(message.topic.clone())),
+            ("ttl", Data::Count(message.ttl.into())),
+            ("metadata", metadata),
+        ]
+    };
+    let pairs = std::iter::zip(envelope(recorded), envelope(sent));
+    let mut differences: Vec<Mismatch> = pairs
+        .filter(|(recorded, sent)| recorded != sent)
+        .map(|((path, expected), (_, got))| Mismatch::new(path, expected, got))
+        .collect();
+    if !alike {
+        differences.extend(mismatches(&recorded.event, &sent.event.args));
+    }
+    if !alike && differences.is_empty() && !Layout::of(&recorded.event).is_unordered() {
+        let [expected, got] = [recorded, sent].map(|message| text(lossy_or_hex(message)));
+        differences.push(Mismatch::new("the order of values", expected, got));
+    }
+    differences
+}
+
+fn in_words(data: Option<Data>) -> String {
+    data.map_or_else(|| "nothing".into(), |data| Value(&data).to_string())
 }

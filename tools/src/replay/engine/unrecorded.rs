@@ -2,13 +2,14 @@
 
 use broker_codec::{Data, Envelope, data::ZeekString, zeek::Event};
 
-use super::Engine;
+use super::{Engine, Payload};
 use crate::replay::{
     capture::Content,
+    history::answer_of,
+    message::EventMessage,
     recording::event_of,
+    rules::{Case, Kind},
     standin::{self, Reaction},
-    statement::Statement,
-    waivers::Deviation,
 };
 
 const STATUS_REQUEST: &str = "SupervisorControl::status_request";
@@ -21,10 +22,10 @@ const DEPLOYING: [&[u8]; 3] = [
 ];
 
 impl Engine<'_> {
-    /// Answers for the Supervisor what the recorded peer did not ask, as far as that is waived.
+    /// Answers for the Supervisor what the recorded peer did not ask, as far as a rule explains it.
     pub(super) fn stand_in(&mut self, link: usize, event: &Event) {
         let supervisor = self
-            .life
+            .process
             .links
             .get(&link)
             .filter(|known| known.is_supervisor)
@@ -32,8 +33,7 @@ impl Engine<'_> {
         let Some(supervisor) = supervisor else {
             return;
         };
-        let alone = self.ledger.can_take(&Deviation::Extra(event.name.to_string()))
-            && !self.is_recorded_later(link, event);
+        let alone = self.may_be_extra(link, event) && !self.is_recorded_later(link, event);
         if let (true, Some(Data::String(reqid))) = (alone, event.args.first()) {
             self.unrecorded.insert(reqid.clone());
         }
@@ -62,29 +62,44 @@ impl Engine<'_> {
             args: vec![Data::String("".into()), Data::String("".into())],
             metadata: None,
         };
-        let mut links = self.life.links.iter();
+        let mut links = self.process.links.iter();
         let supervisor = links
             .find(|(_, known)| known.is_supervisor)
             .map(|(link, _)| *link);
         if let (true, Some(supervisor)) = (deploys, supervisor)
-            && self.ledger.can_take(&Deviation::Extra(STATUS_REQUEST.into()))
+            && self.may_be_extra(supervisor, &status)
             && !self.is_recorded_later(supervisor, &status)
         {
             while self.unrecorded.len() == before && self.subject.wait(Some(supervisor)) {
                 self.fetch();
             }
         }
-        let Some(verb) = request.name.strip_suffix(b"_request") else {
+        let Some(answer) = answer_of(&request) else {
             return;
         };
-        let answer = ZeekString::from([verb, b"_response"].concat().as_slice());
-        if self.ledger.can_take(&Deviation::Extra(answer.to_string()))
-            && !self.is_answered_later(link, &answer, request.args.first())
-        {
+        let event = Event {
+            name: answer.clone(),
+            ..request.clone()
+        };
+        if self.may_be_extra(link, &event) && !self.is_answered_later(link, &answer, request.args.first()) {
             while !self.has_sent(link, &answer) && self.subject.wait(Some(link)) {
                 self.fetch();
             }
         }
+    }
+
+    fn may_be_extra(&self, link: usize, event: &Event) -> bool {
+        let name = event.name.to_string();
+        self.is_explained(&Case {
+            sent: Some(event),
+            ..Case::new(Kind::Extra, &name, link)
+        })
+    }
+
+    /// Whether such an event waits for its counterpart.
+    fn has_sent(&self, link: usize, name: &ZeekString) -> bool {
+        let mut sent = self.queues.get(&link).into_iter().flatten();
+        sent.any(|sent| matches!(&sent.what, Payload::Event(message) if message.event.name == *name))
     }
 
     fn is_answered_later(&self, link: usize, answer: &ZeekString, reqid: Option<&Data>) -> bool {
@@ -107,18 +122,18 @@ impl Engine<'_> {
         let rest = self.capture.messages.iter().skip(self.position);
         for (distance, message) in rest.enumerate() {
             let (Some(known), Content::Envelope(envelope)) =
-                (self.life.links.get(&message.connection), &message.content)
+                (self.process.links.get(&message.connection), &message.content)
             else {
                 continue;
             };
-            let Some(statement) = Statement::of_envelope(envelope) else {
+            let Some(recorded) = EventMessage::of_envelope(envelope) else {
                 continue;
             };
             if message.from == known.own {
-                if message.connection == link && standin::is_counterpart(&statement, event) {
+                if message.connection == link && standin::is_counterpart(&recorded, event) {
                     return true;
                 }
-            } else if asks_for_status && distance > 0 && statement.event.name.ends_with(b"_request") {
+            } else if asks_for_status && distance > 0 && recorded.event.name.ends_with(b"_request") {
                 return false;
             }
         }

@@ -10,9 +10,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::recording::{event_of, event_of_text};
 
-/// An event on its way.
+/// An event with the message that it is sent in.
 #[derive(Clone, Debug)]
-pub(super) struct Statement {
+pub(super) struct EventMessage {
     pub(super) form: Form,
     pub(super) topic: ZeekString,
     pub(super) ttl: u16,
@@ -27,7 +27,7 @@ pub(super) enum Form {
     Json,
 }
 
-impl Statement {
+impl EventMessage {
     pub(super) fn of_envelope(envelope: &Envelope) -> Option<Self> {
         Some(Self {
             form: Form::Native,
@@ -101,7 +101,7 @@ pub(super) fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
-pub(super) fn lossy_or_hex(statement: &Statement) -> String {
+pub(super) fn lossy_or_hex(statement: &EventMessage) -> String {
     match statement.form {
         Form::Json => lossy(&statement.bytes),
         Form::Native => hex::encode(&statement.bytes),

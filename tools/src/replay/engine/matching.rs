@@ -1,0 +1,271 @@
+//! Which of the events that were sent is the counterpart of a recorded one.
+//!
+//! On a connection, events are due in the recorded order, with two exceptions. What the peer under test sends because of things on
+//! different connections may change places, for how these are interleaved is not seen. So may requests of one kind to the Supervisor
+//! that are sent at once, for their order is that of a hash table.
+
+use broker_codec::{Data, zeek::Event};
+
+use super::{Engine, Payload, Sent};
+use crate::replay::{
+    capture::Message,
+    history::reqid,
+    message::{EventMessage, Value, is_burst, kind_of_text, lossy},
+    report::{Difference, listed, shown},
+    rules::{Case, Facts, Kind, explanation},
+};
+
+/// Zeek's agent says it to all its peers whenever one is added. How many there were when it heard of one, nobody sees.
+const HELLOS: &str = "hellos repeated for another peering";
+
+/// What is most like a recorded event: it has the same id, or another first argument that is the same.
+const SAME_ID: u8 = 4;
+
+/// See [`super::copies`].
+const COPIES: &str = "copies for WebSocket clients that come or go at that moment";
+
+fn is_hello(event: &Event) -> bool {
+    event.name.ends_with(b"Agent::API::notify_agent_hello")
+}
+
+impl Engine<'_> {
+    /// The recorded peer sent this event.
+    pub(super) fn expect(&mut self, message: &Message, recorded: EventMessage) {
+        let link = message.connection;
+        let event = recorded.event.clone();
+        match self.await_counterpart(link, &recorded) {
+            Some(sent) => self.compare(message, recorded, sent),
+            None => self.missing(message, &event),
+        }
+        self.history.recorded(link, &event);
+    }
+
+    fn missing(&mut self, message: &Message, event: &Event) {
+        let link = message.connection;
+        if let Some(what) = self.by_chance(link, event) {
+            return self.exclude(what);
+        }
+        if self.explain(&missing(&event.name.to_string(), link, event)) {
+            return;
+        }
+
+        let difference = self.difference(message, event.name.to_string());
+        let next = self.queues.get(&link).and_then(|queue| queue.front());
+        let note = match next.map(|sent| &sent.what) {
+            Some(Payload::Event(next)) => {
+                format!("was not sent; what comes next is {}", next.event.name)
+            }
+            _ => "was not sent".into(),
+        };
+        self.report.differences.push(Difference { note, ..difference });
+    }
+
+    /// The counterpart, once it is there. What would be due before it is taken for something that is not recorded.
+    fn await_counterpart(&mut self, link: usize, recorded: &EventMessage) -> Option<EventMessage> {
+        let name = recorded.event.name.to_string();
+        let may_be_missing = self.is_explained(&missing(&name, link, &recorded.event))
+            || self.by_chance(link, &recorded.event).is_some();
+        let is_answer = !recorded.event.name.ends_with(b"_request");
+        let mut waits = self.waits_max();
+        let position = loop {
+            let found = self.counterpart(link, recorded);
+            // A running peer may still be at it.
+            let is_certain = !self.subject.is_running() || !is_burst(&recorded.event.name);
+            match found {
+                Some((_, likeness))
+                    if may_be_missing && (likeness == 0 || is_answer && likeness < SAME_ID) =>
+                {
+                    return None;
+                }
+                Some((position, likeness)) if is_certain || likeness > 1 => break position,
+                None if may_be_missing => return None,
+                found if waits == 0 || !self.wait(link) => break found?.0,
+                _ => waits -= 1,
+            }
+        };
+        let queue = self.queues.get_mut(&link)?;
+        let mut passed: Vec<Sent> = queue.drain(..=position).collect();
+        let sent = passed.pop()?;
+        let Payload::Event(found) = sent.what else {
+            return None;
+        };
+        if sent.overtaken {
+            self.explain(&extra(Kind::Early, &name, link, &found.event));
+        }
+        let mut kept = Vec::new();
+        for mut other in passed {
+            other.overtaken = true;
+            if self.may_be_passed(link, &other, sent.cause, &found) {
+                kept.push(other);
+            } else {
+                self.extra(link, &other);
+            }
+        }
+        for other in kept.into_iter().rev() {
+            self.queues.entry(link).or_default().push_front(other);
+        }
+        Some(found)
+    }
+
+    /// The best of those that are due, else the first of that name, and how like it is.
+    fn counterpart(&self, link: usize, recorded: &EventMessage) -> Option<(usize, u8)> {
+        let queue = self.queues.get(&link)?;
+        let mut best: Option<(usize, u8)> = None;
+        let mut first = None;
+        for (position, sent) in queue.iter().enumerate() {
+            let Payload::Event(message) = &sent.what else {
+                continue;
+            };
+            if message.event.name != recorded.event.name || self.is_unrecorded(&message.event) {
+                continue;
+            }
+            let likeness = self.likeness(&message.event, &recorded.event);
+            first = first.or(Some((position, likeness)));
+            let mut before = queue.iter().take(position);
+            let is_due =
+                likeness > 0 && before.all(|other| self.may_be_passed(link, other, sent.cause, message));
+            if is_due && best.is_none_or(|(_, other)| likeness > other) {
+                best = Some((position, likeness));
+            }
+        }
+        best.or(first)
+    }
+
+    /// Whether something may come later than what was sent after it.
+    fn may_be_passed(&self, link: usize, earlier: &Sent, cause: Option<usize>, later: &EventMessage) -> bool {
+        let Payload::Event(message) = &earlier.what else {
+            return earlier.cause != cause;
+        };
+        let name = message.event.name.to_string();
+        earlier.cause != cause
+            || is_burst(&message.event.name) && message.event.name == later.event.name
+            || self.by_chance(link, &message.event).is_some()
+            || self.is_explained(&extra(Kind::Extra, &name, link, &message.event))
+            || self.is_explained(&extra(Kind::Early, &name, link, &message.event))
+            || self.is_repetition(&message.event)
+    }
+
+    /// How like a recorded event an event is; 0 if its id stands for another one.
+    fn likeness(&self, sent: &Event, recorded: &Event) -> u8 {
+        let bound = reqid(sent).map(|own| self.ids.recorded(own).unwrap_or(own));
+        let is_request = sent.name.ends_with(b"_request");
+        if bound == reqid(recorded) {
+            return SAME_ID;
+        }
+        match (sent.args.get(1), recorded.args.get(1)) {
+            _ if is_request && bound != reqid(sent) => 0,
+            (Some(own), Some(other)) if is_request && own == other => 3,
+            // The node has the same name.
+            (Some(Data::Vector(own)), Some(Data::Vector(other)))
+                if is_request && own.first() == other.first() =>
+            {
+                2
+            }
+            _ => 1,
+        }
+    }
+
+    pub(super) fn is_unrecorded(&self, event: &Event) -> bool {
+        reqid(event).is_some_and(|reqid| self.unrecorded.contains(reqid))
+    }
+
+    /// Whether the interleaving of connections decides if an event is sent, and what it is then.
+    fn by_chance(&self, link: usize, event: &Event) -> Option<&'static str> {
+        if is_hello(event) && self.history.has_sent(link, event) {
+            Some(HELLOS)
+        } else {
+            self.copies.may_see(link, event).then_some(COPIES)
+        }
+    }
+
+    /// Whether a request has the id of one that has its counterpart.
+    fn is_repetition(&self, event: &Event) -> bool {
+        event.name.ends_with(b"_request") && reqid(event).is_some_and(|own| self.ids.recorded(own).is_some())
+    }
+
+    /// Reports what was sent and has no counterpart.
+    pub(super) fn extra(&mut self, link: usize, sent: &Sent) {
+        let (event, content) = match &sent.what {
+            Payload::Handshake(_) => ("handshake".into(), None),
+            Payload::Text(text) => (kind_of_text(text).into(), Some(lossy(text))),
+            Payload::Event(EventMessage { event, .. }) => {
+                if let Some(what) = self.by_chance(link, event) {
+                    return self.exclude(what);
+                }
+                let name = event.name.to_string();
+                let case = Case {
+                    repeats: self.is_repetition(event),
+                    ..extra(Kind::Extra, &name, link, event)
+                };
+                if self.explain(&case) {
+                    return;
+                }
+                let args = event.args.iter().map(|arg| Value(arg).to_string());
+                (name, Some(listed(args)))
+            }
+        };
+        self.report.differences.push(Difference {
+            frame: Some(sent.after),
+            connection: self.connection(link),
+            event,
+            got: content.map(|content| shown(&content)),
+            note: "was sent after this frame and is not recorded".into(),
+            ..Difference::default()
+        });
+    }
+
+    /// What has found no counterpart.
+    pub(super) fn remaining(&mut self) {
+        for (link, sent) in std::mem::take(&mut self.queues) {
+            for sent in sent {
+                self.extra(link, &sent);
+            }
+        }
+    }
+
+    /// Whether a rule explains a deviation.
+    pub(super) fn is_explained(&self, case: &Case<'_>) -> bool {
+        self.rule(case).is_some()
+    }
+
+    fn rule(&self, case: &Case<'_>) -> Option<&'static str> {
+        let facts = Facts {
+            process: &self.process,
+            history: &self.history,
+        };
+        explanation(case, &facts).filter(|_| self.lenient)
+    }
+
+    /// The same; that counts, and explains the lines of the log about the request.
+    pub(super) fn explain(&mut self, case: &Case<'_>) -> bool {
+        let Some(key) = self.rule(case) else {
+            return false;
+        };
+        let is_about_request = case.name.ends_with("_request") || case.name.ends_with("_response");
+        for event in [case.recorded, case.sent]
+            .into_iter()
+            .flatten()
+            .filter(|_| is_about_request)
+        {
+            if let Some(reqid) = reqid(event).filter(|reqid| !reqid.is_empty()) {
+                self.explained.insert(reqid.clone(), key);
+            }
+        }
+        self.report.explain(key, case);
+        true
+    }
+}
+
+fn missing<'a>(name: &'a str, link: usize, recorded: &'a Event) -> Case<'a> {
+    Case {
+        recorded: Some(recorded),
+        ..Case::new(Kind::Missing, name, link)
+    }
+}
+
+fn extra<'a>(kind: Kind, name: &'a str, link: usize, sent: &'a Event) -> Case<'a> {
+    Case {
+        sent: Some(sent),
+        ..Case::new(kind, name, link)
+    }
+}

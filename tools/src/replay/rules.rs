@@ -1,0 +1,303 @@
+//! The deviations that are known, as rules: what may differ, where, and when. Each has its evidence: the key or number of a row of
+//! docs/deviations.md.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use broker_codec::{Data, zeek::Event};
+use mgmt_api::Dialect;
+
+use super::{
+    history::{History, Incident, TIMED_OUT, says},
+    recording::{Process, Role},
+};
+
+/// How something differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A recorded event that the peer under test does not send.
+    Missing,
+    /// An event that is not recorded.
+    Extra,
+    /// A recorded event that is sent before others that are recorded before it on the same connection.
+    Early,
+    /// A field of an event with another value.
+    Differs,
+    /// A recorded line of the management log that is not written.
+    LogMissing,
+    /// A line of the management log that is not recorded.
+    LogExtra,
+}
+
+impl Kind {
+    #[cfg(test)]
+    const ALL: [Self; 6] = [
+        Self::Missing,
+        Self::Extra,
+        Self::Early,
+        Self::Differs,
+        Self::LogMissing,
+        Self::LogExtra,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Early => "early",
+            Self::Differs => "differs",
+            Self::LogMissing => "log missing",
+            Self::LogExtra => "log extra",
+        }
+    }
+}
+
+/// Something that differs, and what is known about it.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) kind: Kind,
+    /// The event's name, or the line of the log.
+    pub(super) name: &'a str,
+    /// The place in the event, without indices.
+    pub(super) path: &'a str,
+    pub(super) link: usize,
+    pub(super) recorded: Option<&'a Event>,
+    pub(super) sent: Option<&'a Event>,
+    /// What is recorded at the place.
+    pub(super) expected: Option<&'a Data>,
+    /// What was sent there.
+    pub(super) got: Option<&'a Data>,
+    /// Whether the request that was sent has the id of an earlier one.
+    pub(super) repeats: bool,
+    /// Whether the id of a request that is recorded stands in the line of the log.
+    pub(super) has_known_id: bool,
+}
+
+impl<'a> Case<'a> {
+    pub(super) const fn new(kind: Kind, name: &'a str, link: usize) -> Self {
+        Self {
+            kind,
+            name,
+            path: "",
+            link,
+            recorded: None,
+            sent: None,
+            expected: None,
+            got: None,
+            repeats: false,
+            has_known_id: false,
+        }
+    }
+
+    fn recorded_says(&self, text: &str) -> bool {
+        let mut args = self.recorded.iter().flat_map(|event| &event.args);
+        args.any(|arg| says(arg, text))
+    }
+
+    fn sent_says(&self, text: &str) -> bool {
+        let mut args = self.sent.iter().flat_map(|event| &event.args);
+        args.any(|arg| says(arg, text))
+    }
+
+    fn expected_says(&self, text: &str) -> bool {
+        self.expected.is_some_and(|data| says(data, text))
+    }
+
+    fn got_says(&self, text: &str) -> bool {
+        self.got.is_some_and(|data| says(data, text))
+    }
+
+    /// Nothing is recorded there, and an error was sent.
+    fn adds_an_error(&self) -> bool {
+        let is_error =
+            |got: &Data| matches!(got, Data::Vector(fields) if fields.get(1) == Some(&Data::Boolean(false)));
+        self.expected.is_none() && self.got.is_some_and(is_error)
+    }
+
+    /// An enum's value changes from one of these to one of those.
+    fn turns(&self, from: &[&str], to: &[&str]) -> bool {
+        let is = |data: Option<&Data>, of: &[&str]| match data {
+            Some(Data::EnumValue(value)) => of.iter().any(|name| value.0.ends_with(name.as_bytes())),
+            _ => false,
+        };
+        is(self.expected, from) && is(self.got, to)
+    }
+}
+
+/// What a rule asks of the replay.
+pub(super) struct Facts<'a> {
+    pub(super) process: &'a Process,
+    pub(super) history: &'a History,
+}
+
+impl Facts<'_> {
+    /// Whether controller and agents are of releases that do not understand each other.
+    fn crosses_7_0(&self) -> bool {
+        self.process.links.values().any(|link| link.crosses_7_0)
+    }
+}
+
+/// What may differ: a row of rules.txt.
+pub(super) struct Rule {
+    /// The row of docs/deviations.md.
+    key: &'static str,
+    role: &'static str,
+    kind: &'static str,
+    name: &'static str,
+    path: &'static str,
+    when: &'static str,
+}
+
+/// The table.
+static RULES: LazyLock<Vec<Rule>> =
+    LazyLock::new(|| include_str!("rules.txt").lines().filter_map(Rule::read).collect());
+
+/// The rows of docs/deviations.md that rules refer to.
+pub fn keys() -> BTreeSet<&'static str> {
+    RULES.iter().map(|rule| rule.key).collect()
+}
+
+/// The key of the rule that explains a deviation.
+pub(super) fn explanation(case: &Case<'_>, facts: &Facts<'_>) -> Option<&'static str> {
+    let rule = RULES
+        .iter()
+        .find(|rule| rule.fits(case, facts) && holds(rule.when, case, facts))?;
+    Some(rule.key)
+}
+
+impl Rule {
+    fn read(row: &'static str) -> Option<Self> {
+        let fields: Vec<&str> = row.split('|').map(str::trim).collect();
+        match fields[..] {
+            [key, role, kind, name, path, when] if !row.starts_with('#') => Some(Self {
+                key,
+                role,
+                kind,
+                name,
+                path,
+                when,
+            }),
+            _ => None,
+        }
+    }
+
+    fn fits(&self, case: &Case<'_>, facts: &Facts<'_>) -> bool {
+        let role = match facts.process.role {
+            Role::Controller => "controller",
+            Role::Agent(_) => "agent",
+        };
+        let is_named = match case.kind {
+            Kind::LogMissing | Kind::LogExtra => case.name.starts_with(self.name),
+            _ => case.name.ends_with(self.name),
+        };
+        self.role == role && self.kind == case.kind.name() && is_named && case.path.starts_with(self.path)
+    }
+}
+
+/// The conditions of the table.
+fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
+    let history = facts.history;
+    let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
+    let sent = |is: &dyn Fn(&Event) -> bool| case.sent.is_some_and(is);
+    match when {
+        "always" => true,
+        "ended" => case.turns(
+            &["PENDING", "RUNNING"],
+            &["FAILED", "CRASHED", "STOPPED", "UNKNOWN"],
+        ),
+        "lost the Supervisor" => {
+            history.has(Incident::LostSupervisor)
+                && (case.sent.is_none() || case.sent_says("lost the Supervisor"))
+        }
+        "not about the Supervisor" => !case.sent_says("lost the Supervisor"),
+        "answered" => {
+            case.recorded_says(TIMED_OUT) && recorded(&|answer| !history.is_open(case.link, answer))
+        }
+        "of its own" => !case.has_known_id,
+        "superseded" => case.sent_says("superseded by deployment"),
+        "idle" => {
+            case.recorded_says(TIMED_OUT)
+                && !case.sent_says(TIMED_OUT)
+                && (case.expected_says(TIMED_OUT) || case.path.ends_with(".success"))
+        }
+        "adds an error to the time-out" => case.recorded_says(TIMED_OUT) && case.adds_an_error(),
+        "was an output" => matches!(case.expected, Some(Data::Vector(_))),
+        "was one success" => {
+            let is_one = |results: &Data| matches!(results, Data::Vector(results) if results.len() == 1);
+            recorded(&|answer| answer.args.get(1).is_some_and(is_one)) && !case.recorded_says(TIMED_OUT)
+        }
+        "before 5.0" => facts.process.dialect < Dialect::V5_0,
+        "unreadable deployment" => {
+            facts.crosses_7_0()
+                && facts.process.dialect == Dialect::V7_0
+                && history.owes(None, "::deploy_response")
+        }
+        "across 7.0" => facts.crosses_7_0(),
+        "timed out across 7.0" => facts.crosses_7_0() && case.recorded_says(TIMED_OUT),
+        "welcomed" => recorded(&|request| history.has_sent(case.link, request)),
+        "welcomed twice" => history.has(Incident::WelcomedTwice),
+        "deployed and welcomed twice" => {
+            history.has(Incident::WelcomedTwice)
+                && recorded(&|request| history.has_deployed(case.link, request))
+        }
+        "repeated" => case.repeats,
+        "lost a peer" => history.has(Incident::LostPeer),
+        "unknown host" => {
+            let is_any = |data: Option<&Data>| data.is_some_and(|data| data.to_string() == "0.0.0.0");
+            is_any(case.expected) && !is_any(case.got)
+        }
+        "staging" => history.owes(Some(case.link), "::stage_configuration_response"),
+        "refused" => history.has(Incident::Refused) && sent(&|answer| history.is_open(case.link, answer)),
+        "refused before" => history.has(Incident::Refused),
+        "deployment timed out" => history.has(Incident::DeploymentTimedOut),
+        "named" => is_named(case),
+        "not deployed" => case.sent_says("not deployed: ") && is_more_precise(case),
+        "silent" => case.sent_says(TIMED_OUT) && (is_more_precise(case) || case.adds_an_error()),
+        "lost an agent" => case.sent_says("connection to the agent lost") && is_more_precise(case),
+        "absent" => case.adds_an_error() && case.got_says(" is not connected"),
+        _ => false,
+    }
+}
+
+/// The recorded error behind the name of its instance.
+fn is_named(case: &Case<'_>) -> bool {
+    let (Some(Data::String(expected)), Some(Data::String(got))) = (case.expected, case.got) else {
+        return false;
+    };
+    let named = got.to_string();
+    let error = named
+        .strip_prefix("instance ")
+        .and_then(|rest| rest.split_once(": "));
+    error.is_some_and(|(_, error)| *expected == error)
+}
+
+/// The name of an instance where there was none, or an error that says more than that a request timed out.
+fn is_more_precise(case: &Case<'_>) -> bool {
+    let is_new = || {
+        case.expected
+            .is_some_and(|data| *data == Data::None || *data == Data::String("".into()))
+    };
+    let is_its_place = match case.path.rsplit('.').next() {
+        Some("instance") => is_new(),
+        Some("error") => case.expected_says(TIMED_OUT),
+        _ => false,
+    };
+    is_its_place && case.recorded_says(TIMED_OUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table_can_be_read() {
+        let rows = include_str!("rules.txt").lines();
+        let rows = rows.filter(|row| !row.is_empty() && !row.starts_with('#'));
+        assert_eq!(rows.count(), RULES.len());
+        for Rule { role, kind, when, .. } in RULES.iter() {
+            assert!(["agent", "controller"].contains(role), "{role}");
+            assert!(Kind::ALL.iter().any(|known| known.name() == *kind), "{kind}");
+            let known = include_str!("rules.rs").contains(&format!("        \"{when}\" => "));
+            assert!(known, "{when}");
+        }
+    }
+}
