@@ -175,8 +175,8 @@ impl Program {
 
     /// Says what is wrong with the configuration. To find that is what `check-config` is for.
     fn refuse(self, errors: &ConfigErrors, subcommand: &str) -> ExitCode {
-        for error in errors {
-            self.complain(&format!("error: {}", with_causes(error)));
+        for error in errors.iter() {
+            self.complain(&format!("error: {error}"));
         }
         let usage = errors.is_usage() && subcommand != "check-config";
         ExitCode::from(if usage { 2 } else { 1 })

@@ -2,7 +2,7 @@
 
 use broker_codec::data::Port;
 use broker_endpoint::PeerAddress;
-use mgmt_daemon::config::{Notation, Value, ValueError};
+use mgmt_daemon::config::{Notation, Value, ValueError, record};
 
 /// The address that says that the controller connects to the agent.
 pub(super) const NO_CONTROLLER: &str = "0.0.0.0";
@@ -21,16 +21,11 @@ impl Value for NetworkInfo {
         "an address and a port, as in [$address=\"127.0.0.1\", $bound_port=2150/tcp]";
 
     fn read(text: &str, _: Notation) -> Option<Self> {
-        let fields = match text.strip_prefix("Broker::NetworkInfo") {
-            Some(call) => call.trim_start().strip_prefix('(')?.strip_suffix(')')?,
-            None => text.strip_prefix('[')?.strip_suffix(']')?,
-        };
         let (mut address, mut bound_port) = (None, None);
-        for field in fields.split(',') {
-            let (name, value) = field.split_once('=')?;
-            match name.trim() {
-                "$address" => address = Some(String::parse(value, Notation::Script).ok()?),
-                "$bound_port" => bound_port = Some(Port::parse(value, Notation::Script).ok()?),
+        for (name, value) in record(text, "Broker::NetworkInfo")? {
+            match name {
+                "address" => address = Some(String::read(value, Notation::Script)?),
+                "bound_port" => bound_port = Some(Port::read(value, Notation::Script)?),
                 _ => return None,
             }
         }

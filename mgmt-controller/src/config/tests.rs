@@ -307,7 +307,7 @@ fn errors_say_where_what_and_how_to_mend_it() {
         --redefs=/nonexistent/local.zeek
         cannot read the redefinitions in /nonexistent/local.zeek: No such file or directory (os error 2)
         REDEFS
-        FILE:3: cannot read the redefinition of Management::Controller::name: it adds to a value; only = is read; give the value on the command line instead
+        FILE:3: Management::Controller::name: cannot read the redefinition: it adds to a value; only = is read; give the value on the command line instead
         Management::Controller::listen_address_websocket=localhost
         command-line assignment: Management::Controller::listen_address_websocket: "localhost" is not an IP address, as in 0.0.0.0 or ::1
         Management::Controller::listen_address=a/b

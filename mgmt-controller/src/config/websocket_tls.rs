@@ -6,7 +6,7 @@ use broker_endpoint::{
     tls::{Identity, TlsConfig, Trust},
     websocket::WebSocketTls,
 };
-use mgmt_daemon::config::{Notation, Value};
+use mgmt_daemon::config::{Notation, Value, record};
 
 /// `Cluster::WebSocketTLSOptions` (`base/frameworks/cluster/types.zeek`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,16 +69,10 @@ impl Value for WebSocketTlsOptions {
         "a record, as in Cluster::WebSocketTLSOptions($cert_file=\"cert.pem\", $key_file=\"key.pem\")";
 
     fn read(text: &str, _: Notation) -> Option<Self> {
-        let inner = text
-            .strip_prefix("Cluster::WebSocketTLSOptions")
-            .and_then(|rest| rest.trim_start().strip_prefix('(')?.strip_suffix(')'))
-            .or_else(|| text.strip_prefix('[')?.strip_suffix(']'))?;
         let mut options = Self::default();
-        for field in fields(inner) {
-            let (name, value) = field.trim().strip_prefix('$')?.split_once('=')?;
-            let value = value.trim();
+        for (name, value) in record(text, "Cluster::WebSocketTLSOptions")? {
             let text = || String::read(value, Notation::Script);
-            match name.trim() {
+            match name {
                 "cert_file" => options.cert_file = Some(text()?),
                 "key_file" => options.key_file = Some(text()?),
                 "enable_peer_verification" => {
@@ -92,47 +86,27 @@ impl Value for WebSocketTlsOptions {
         Some(options)
     }
 
+    /// Without what is as it is by default.
     fn show(&self) -> String {
-        let default = Self::default();
-        let optional = |name: &str, value: &Option<String>| {
-            let value = value.as_ref()?;
-            Some(format!("${name}={}", value.show()))
-        };
+        let text = |text: &String| Some(text).filter(|text| !text.is_empty()).map(Value::show);
         let fields = [
-            optional("cert_file", &self.cert_file),
-            optional("key_file", &self.key_file),
-            (self.enable_peer_verification != default.enable_peer_verification).then(|| {
-                format!(
-                    "$enable_peer_verification={}",
-                    self.enable_peer_verification.show()
-                )
-            }),
-            (self.ca_file != default.ca_file).then(|| format!("$ca_file={}", self.ca_file.show())),
-            (self.ciphers != default.ciphers).then(|| format!("$ciphers={}", self.ciphers.show())),
+            ("cert_file", self.cert_file.as_ref().map(Value::show)),
+            ("key_file", self.key_file.as_ref().map(Value::show)),
+            (
+                "enable_peer_verification",
+                self.enable_peer_verification.then(|| true.show()),
+            ),
+            ("ca_file", text(&self.ca_file)),
+            ("ciphers", text(&self.ciphers)),
         ];
-        let fields: Vec<String> = fields.into_iter().flatten().collect();
-        format!("Cluster::WebSocketTLSOptions({})", fields.join(", "))
+        let given = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("${name}={}", value?)));
+        format!(
+            "Cluster::WebSocketTLSOptions({})",
+            given.collect::<Vec<_>>().join(", ")
+        )
     }
-}
-
-/// The parts between commas that do not stand in a string; none for the part behind the last comma if it is empty.
-fn fields(text: &str) -> Vec<&str> {
-    let mut fields = Vec::new();
-    let (mut start, mut quoted, mut escaped) = (0, false, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ',' if !quoted => {
-                fields.extend(text.get(start..at));
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    fields.extend(text.get(start..).filter(|rest| !rest.trim().is_empty()));
-    fields
 }
 
 #[cfg(test)]

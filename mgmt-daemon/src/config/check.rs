@@ -56,7 +56,7 @@ impl<'a> Checks<'a> {
         let mut shown: Vec<&Effective> = shown.collect();
         shown.sort_by_key(|shown| shown.origin == Origin::Default);
         let first = shown.first();
-        self.findings.push(ConfigError::Unusable {
+        self.findings.push(ConfigError::Setting {
             origin: first.map_or(Origin::Default, |shown| shown.origin.clone()),
             name: first
                 .map(|shown| shown.setting.name())

@@ -8,7 +8,7 @@ use super::{
     environment::Environment,
     error::ConfigError,
     options::{ASSIGNMENTS, REDEFS},
-    redefs::{self, NotPlain, StatementKind},
+    redefs::{self, NotPlain, Statement},
     resolver::{Given, Resolver},
     setting::{Known, Schema, Setting, Takes},
     value::Notation,
@@ -76,11 +76,7 @@ impl<'a> Resolver<'a> {
                     self.set(setting, vec![text], Notation::Bare, origin.clone());
                 }
             }
-            Err(problem) => self.problems.push(ConfigError::Value {
-                origin,
-                name: setting.name(),
-                problem,
-            }),
+            Err(problem) => self.refuse_from(origin, setting, problem.to_string()),
         }
     }
 
@@ -108,27 +104,37 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// DIFFERENCE(plain-redefs): Zeek evaluates its scripts; we read plain values only, and refuse to start where a setting that we
+    /// obey is redefined in any other way.
     fn gather_script(&mut self, path: &Path, script: &str) {
         let daemon = self.schema.daemon;
-        for statement in redefs::statements(script) {
-            let origin = Origin::Script {
-                path: path.to_path_buf(),
-                line: statement.line,
-            };
-            match statement.kind {
-                StatementKind::Assign { name, value } => match self.schema.look_up(&name) {
-                    Known::Setting(setting) => self.set(setting, vec![value], Notation::Script, origin),
-                    Known::Foreign => {
-                        self.warn(format!("{origin}: {name} is no setting of the {daemon}, ignored"));
-                    }
-                    Known::Unknown => self.warn(format!(
-                        "{origin}: Zeek's {daemon} has no setting {name}, ignored"
-                    )),
-                },
-                StatementKind::NotPlain { name, reason } => self.not_plain(origin, &name, reason),
-                StatementKind::Hidden { name } => {
+        for Statement { line, name, value } in redefs::statements(script) {
+            let path = path.to_path_buf();
+            let origin = Origin::Script { path, line };
+            match (self.schema.look_up(&name), value) {
+                (_, Err(reason @ NotPlain::Hidden)) => {
                     self.suspect(format!(
-                        "{origin}: the redefinition of {name} is not read: it stands inside another statement"
+                        "{origin}: the redefinition of {name} is not read: {reason}"
+                    ));
+                }
+                (Known::Setting(setting), Ok(value)) => {
+                    self.set(setting, vec![value], Notation::Script, origin);
+                }
+                (Known::Setting(setting), Err(reason)) => {
+                    let reason = format!(
+                        "cannot read the redefinition: {reason}; give the value on the command line instead"
+                    );
+                    self.refuse_from(origin, setting, reason);
+                }
+                (Known::Foreign | Known::Unknown, Err(reason)) => {
+                    self.warn(format!("{origin}: redefinition of {name} ignored: {reason}"));
+                }
+                (Known::Foreign, Ok(_)) => {
+                    self.warn(format!("{origin}: {name} is no setting of the {daemon}, ignored"));
+                }
+                (Known::Unknown, Ok(_)) => {
+                    self.warn(format!(
+                        "{origin}: Zeek's {daemon} has no setting {name}, ignored"
                     ));
                 }
             }
@@ -148,8 +154,8 @@ impl<'a> Resolver<'a> {
             seen.push(file.clone());
             let text = String::from_utf8_lossy(&text);
             for statement in redefs::statements(&text) {
-                let name = statement.kind.name();
-                if matches!(self.schema.look_up(name), Known::Setting(_)) {
+                let name = statement.name;
+                if matches!(self.schema.look_up(&name), Known::Setting(_)) {
                     self.suspect(format!(
                         "{}:{line}: @load {loaded} is not followed, so {name} in {}:{} is not read; give that file by --redefs, too",
                         path.display(),
@@ -159,21 +165,6 @@ impl<'a> Resolver<'a> {
                 }
             }
             self.look_into_loaded(&file, &text, seen);
-        }
-    }
-
-    /// DIFFERENCE(plain-redefs): Zeek evaluates its scripts; we read plain values only, and refuse to start where a setting that we
-    /// obey is redefined in any other way.
-    fn not_plain(&mut self, origin: Origin, name: &str, reason: NotPlain) {
-        match self.schema.look_up(name) {
-            Known::Setting(setting) => self.problems.push(ConfigError::NotPlain {
-                origin,
-                name: setting.name(),
-                reason: reason.to_string(),
-            }),
-            Known::Foreign | Known::Unknown => {
-                self.warn(format!("{origin}: redefinition of {name} ignored: {reason}"));
-            }
         }
     }
 

@@ -33,6 +33,6 @@ pub use self::{
     listener::{Listener, Place},
     resolver::{Resolved, Resolver, join_plain},
     setting::{Schema, Sets, Setting, Takes},
-    value::{Notation, TimeOfDay, Value, ValueError},
+    value::{Notation, TimeOfDay, Value, ValueError, record},
 };
 pub use crate::log::LogFormat;

@@ -6,46 +6,15 @@
 
 use std::fmt;
 
-/// A statement of interest.
+/// A redefinition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     /// The line that it starts on, from 1.
     pub line: usize,
-    /// What it is.
-    pub kind: StatementKind,
-}
-
-/// What a statement is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum StatementKind {
-    /// `redef NAME = VALUE;`
-    Assign {
-        /// Fully qualified.
-        name: String,
-        /// The text of the value.
-        value: String,
-    },
-    /// A redefinition of a setting that is not plain.
-    NotPlain {
-        /// Fully qualified; `enum T` or `record T` for types.
-        name: String,
-        /// Why not.
-        reason: NotPlain,
-    },
-    /// A redefinition inside something that is not understood.
-    Hidden {
-        /// Fully qualified.
-        name: String,
-    },
-}
-
-impl StatementKind {
-    /// What it is about, fully qualified.
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Assign { name, .. } | Self::NotPlain { name, .. } | Self::Hidden { name } => name,
-        }
-    }
+    /// Fully qualified; `enum T` or `record T` for types.
+    pub name: String,
+    /// The text of the value.
+    pub value: Result<String, NotPlain>,
 }
 
 /// Why a redefinition is not read.
@@ -57,6 +26,8 @@ pub(super) enum NotPlain {
     Conditional,
     /// `redef enum` or `redef record`.
     Type,
+    /// Inside something that is not understood.
+    Hidden,
     /// Anything else.
     Form,
 }
@@ -67,6 +38,7 @@ impl fmt::Display for NotPlain {
             Self::Increment => "it adds to a value; only = is read",
             Self::Conditional => "it stands inside @if or @ifdef, which are not evaluated",
             Self::Type => "it extends a type",
+            Self::Hidden => "it stands inside another statement",
             Self::Form => "it is not of the form redef NAME = VALUE;",
         })
     }
@@ -94,8 +66,7 @@ pub(super) fn statements(script: &str) -> Vec<Statement> {
         match (words.next(), words.next()) {
             (Some("module"), Some(name)) => name.trim().clone_into(&mut module),
             (Some("redef"), Some(rest)) => {
-                let kind = redefinition(rest.trim(), &module, conditionals > 0);
-                statements.push(Statement { line, kind });
+                statements.push(redefinition(line, rest.trim(), &module, conditionals > 0));
             }
             _ => statements.extend(hidden(line, &piece, &module)),
         }
@@ -135,50 +106,39 @@ fn hidden(line: usize, piece: &str, module: &str) -> Vec<Statement> {
         if quoted || before.ends_with(is_part_of_name) || !rest.starts_with(char::is_whitespace) {
             continue;
         }
-        let kind = redefinition(rest.trim_start(), module, false);
+        let line = line + before.matches('\n').count();
         found.push(Statement {
-            line: line + before.matches('\n').count(),
-            kind: StatementKind::Hidden {
-                name: kind.name().to_owned(),
-            },
+            value: Err(NotPlain::Hidden),
+            ..redefinition(line, rest.trim_start(), module, false)
         });
     }
     found
 }
 
-fn redefinition(text: &str, module: &str, conditional: bool) -> StatementKind {
+fn redefinition(line: usize, text: &str, module: &str, conditional: bool) -> Statement {
     let name_end = text
         .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
         .unwrap_or(text.len());
     let (name, rest) = text.split_at(name_end);
     let rest = rest.trim();
-    if name == "enum" || name == "record" {
+    let is_type = name == "enum" || name == "record";
+    let name = if is_type {
         let of = rest.split([' ', '\t', '\n', '+']).next().unwrap_or_default();
-        return StatementKind::NotPlain {
-            name: format!("{name} {of}"),
-            reason: NotPlain::Type,
-        };
-    }
-    let name = if name.contains("::") || module == "GLOBAL" {
+        format!("{name} {of}")
+    } else if name.contains("::") || module == "GLOBAL" {
         name.trim_start_matches("GLOBAL::").to_owned()
     } else {
         format!("{module}::{name}")
     };
-    let value = rest
-        .strip_prefix('=')
-        .map(str::trim)
-        .filter(|value| !value.is_empty());
-    let reason = if conditional {
-        NotPlain::Conditional
-    } else if rest.starts_with("+=") || rest.starts_with("-=") {
-        NotPlain::Increment
-    } else if let Some(value) = value {
-        let value = value.to_owned();
-        return StatementKind::Assign { name, value };
-    } else {
-        NotPlain::Form
+    let value = rest.strip_prefix('=').map(str::trim);
+    let value = match value.filter(|value| !value.is_empty()) {
+        _ if is_type => Err(NotPlain::Type),
+        _ if conditional => Err(NotPlain::Conditional),
+        _ if rest.starts_with("+=") || rest.starts_with("-=") => Err(NotPlain::Increment),
+        Some(value) => Ok(value.to_owned()),
+        None => Err(NotPlain::Form),
     };
-    StatementKind::NotPlain { name, reason }
+    Statement { line, name, value }
 }
 
 /// Cuts a script into directives and statements, without comments.
@@ -282,24 +242,20 @@ fn ends_with_its_block(piece: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn assign(line: usize, name: &str, value: &str) -> Statement {
+    fn statement(line: usize, name: &str, value: Result<&str, NotPlain>) -> Statement {
         Statement {
             line,
-            kind: StatementKind::Assign {
-                name: name.to_owned(),
-                value: value.to_owned(),
-            },
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
         }
     }
 
+    fn assign(line: usize, name: &str, value: &str) -> Statement {
+        statement(line, name, Ok(value))
+    }
+
     fn not_plain(line: usize, name: &str, reason: NotPlain) -> Statement {
-        Statement {
-            line,
-            kind: StatementKind::NotPlain {
-                name: name.to_owned(),
-                reason,
-            },
-        }
+        statement(line, name, Err(reason))
     }
 
     #[test]
@@ -358,12 +314,7 @@ redef Management::spool_dir = \"/spool\";";
 
     #[test]
     fn what_stands_inside_or_behind_something_else_is_named() {
-        let hidden = |line, name: &str| Statement {
-            line,
-            kind: StatementKind::Hidden {
-                name: name.to_owned(),
-            },
-        };
+        let hidden = |line, name| not_plain(line, name, NotPlain::Hidden);
         let script = "\u{feff}redef Management::Controller::name = \"bom\";
 }
 redef Management::state_dir = \"/x\";

@@ -8,7 +8,7 @@ use super::{
     environment::Environment,
     error::{ConfigError, ConfigErrors},
     installation::Installation,
-    setting::Schema,
+    setting::{Schema, Setting},
     value::{Notation, Value, ValueError},
 };
 
@@ -159,22 +159,21 @@ impl<'a> Resolver<'a> {
 
     /// A setting has a value of the wrong type.
     pub fn wrong(&mut self, key: &str, mut problem: ValueError) {
-        let setting = self.schema.setting(key);
-        if setting.secret {
+        if self.schema.setting(key).secret {
             HIDDEN.clone_into(&mut problem.text);
         }
-        self.problems.push(ConfigError::Value {
-            origin: self.origin(key),
-            name: setting.name(),
-            problem,
-        });
+        self.refuse(key, problem.to_string());
     }
 
     /// A setting has a value that cannot be used: why, and what to do.
     pub fn refuse(&mut self, key: &str, reason: impl Into<String>) {
-        self.problems.push(ConfigError::Unusable {
-            origin: self.origin(key),
-            name: self.schema.setting(key).name(),
+        self.refuse_from(self.origin(key), self.schema.setting(key), reason);
+    }
+
+    pub(super) fn refuse_from(&mut self, origin: Origin, setting: &Setting, reason: impl Into<String>) {
+        self.problems.push(ConfigError::Setting {
+            origin,
+            name: setting.name(),
             reason: reason.into(),
         });
     }

@@ -250,6 +250,31 @@ impl Value for Level {
     }
 }
 
+/// The fields of a record, as in `Type($a=1, $b="x")` or `[$a=1, $b="x"]`: names and values. A comma may end the last one.
+pub fn record<'a>(text: &'a str, record_type: &str) -> Option<Vec<(&'a str, &'a str)>> {
+    let inner = match text.strip_prefix(record_type) {
+        Some(call) => call.trim_start().strip_prefix('(')?.strip_suffix(')')?,
+        None => text.strip_prefix('[')?.strip_suffix(']')?,
+    };
+    let (mut quoted, mut escaped) = (false, false);
+    let ends_field = |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        c == ',' && !quoted
+    };
+    let mut fields: Vec<&str> = inner.split(ends_field).map(str::trim).collect();
+    fields.pop_if(|last| last.is_empty());
+    let pair = |field: &'a str| {
+        let (name, value) = field.strip_prefix('$')?.split_once('=')?;
+        Some((name.trim_end(), value.trim_start()))
+    };
+    fields.into_iter().map(pair).collect()
+}
+
 /// The text if it is nothing but digits: `str::parse` also takes a sign.
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
