@@ -94,28 +94,30 @@ fn the_environment_is_read() {
     assert_eq!(config.settings.controller_api, Dialect::V4_2);
 }
 
+/// Each setting of Zeek's, what is assigned, and what is shown, with `_` for a blank.
+const VALUES: &str = r#"
+    name n "n"
+    listen_address 127.0.0.1 "127.0.0.1"
+    listen_port 1/tcp "1/tcp"
+    controller [$address="c.example",$bound_port=3/tcp] [$address="c.example",_$bound_port=3/tcp]
+    supervisor_address 127.0.0.9 "127.0.0.9"
+    supervisor_port 4/tcp 4/tcp
+    request_timeout 9sec 9_secs
+    archive_logs T T
+    archive_interval 1min 60_secs
+    archive_cmd archive "archive"
+    archive_dir /logs "/logs"
+    directory /elsewhere "/elsewhere"
+    agent_topic t "t"
+    node_topic nt "nt"
+    shim_topic st "st"
+    supervisor_topic s "s"
+    connect_retry 2sec 2_secs
+    disable_ssl T T"#;
+
 #[test]
 fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
-    let values = r#"
-        name n "n"
-        listen_address 127.0.0.1 "127.0.0.1"
-        listen_port 1/tcp "1/tcp"
-        controller [$address="c.example",$bound_port=3/tcp] [$address="c.example",_$bound_port=3/tcp]
-        supervisor_address 127.0.0.9 "127.0.0.9"
-        supervisor_port 4/tcp 4/tcp
-        request_timeout 9sec 9_secs
-        archive_logs T T
-        archive_interval 1min 60_secs
-        archive_cmd archive "archive"
-        archive_dir /logs "/logs"
-        directory /elsewhere "/elsewhere"
-        agent_topic t "t"
-        node_topic nt "nt"
-        shim_topic st "st"
-        supervisor_topic s "s"
-        connect_retry 2sec 2_secs
-        disable_ssl T T"#;
-    let rows = values.lines().skip(1);
+    let rows = VALUES.lines().skip(1);
     let rows: Vec<Vec<&str>> = rows.map(|line| line.split_whitespace().collect()).collect();
     let given = rows.iter().map(|row| format!("{}={} ", name_of(row[0]), row[1]));
     let config = read(&given.collect::<String>()).unwrap();

@@ -139,38 +139,40 @@ fn what_the_environment_gives_gets_where_it_belongs() {
     assert_eq!(forever.rotation.unwrap().keep, None);
 }
 
+/// Each setting of Zeek's, what is assigned, and what is shown, with `_` for a blank.
+const VALUES: &str = r#"
+    name n "n"
+    websocket_address 127.0.0.2 "127.0.0.2"
+    websocket_port 2/tcp "2/tcp"
+    websocket_tls [] Cluster::WebSocketTLSOptions()
+    listen_address 127.0.0.1 "127.0.0.1"
+    listen_port 1/tcp "1/tcp"
+    request_timeout 1msec 0.001_secs
+    auto_assign_broker_ports F F
+    auto_assign_broker_start_port 3/tcp 3/tcp
+    auto_assign_metrics_ports F F
+    auto_assign_metrics_start_port 4/tcp 4/tcp
+    directory /elsewhere "/elsewhere"
+    store_directory store "store"
+    topic t "t"
+    state_dir /s "/s"
+    spool_dir /p "/p"
+    connect_retry 2sec 2_secs
+    disable_ssl F F
+    ssl_certificate cert.pem "/cwd/cert.pem"
+    ssl_keyfile /key.pem "/key.pem"
+    ssl_passphrase secret (not_shown)
+    ssl_cafile /ca.pem "/ca.pem"
+    ssl_capath /cas "/cas"
+    management_log_level Management::Log::DEBUG Management::Log::DEBUG
+    log_field_bytes_max 100 100
+    log_rotation_interval 30min 1800_secs
+    log_rotation_base_time 1:30 "1:30"
+    log_rotation_dir /q "/q""#;
+
 #[test]
 fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
-    let values = r#"
-        name n "n"
-        websocket_address 127.0.0.2 "127.0.0.2"
-        websocket_port 2/tcp "2/tcp"
-        websocket_tls [] Cluster::WebSocketTLSOptions()
-        listen_address 127.0.0.1 "127.0.0.1"
-        listen_port 1/tcp "1/tcp"
-        request_timeout 1msec 0.001_secs
-        auto_assign_broker_ports F F
-        auto_assign_broker_start_port 3/tcp 3/tcp
-        auto_assign_metrics_ports F F
-        auto_assign_metrics_start_port 4/tcp 4/tcp
-        directory /elsewhere "/elsewhere"
-        store_directory store "store"
-        topic t "t"
-        state_dir /s "/s"
-        spool_dir /p "/p"
-        connect_retry 2sec 2_secs
-        disable_ssl F F
-        ssl_certificate cert.pem "/cwd/cert.pem"
-        ssl_keyfile /key.pem "/key.pem"
-        ssl_passphrase secret (not_shown)
-        ssl_cafile /ca.pem "/ca.pem"
-        ssl_capath /cas "/cas"
-        management_log_level Management::Log::DEBUG Management::Log::DEBUG
-        log_field_bytes_max 100 100
-        log_rotation_interval 30min 1800_secs
-        log_rotation_base_time 1:30 "1:30"
-        log_rotation_dir /q "/q""#;
-    let values: Vec<Vec<&str>> = values
+    let values: Vec<Vec<&str>> = VALUES
         .lines()
         .skip(1)
         .map(|line| line.split_whitespace().collect())
