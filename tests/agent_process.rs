@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use mgmt_api::{AgentMessage, AgentRequest};
+use mgmt_api::{AGENT_STOPPED, AgentMessage, AgentRequest};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -436,5 +436,10 @@ fn a_replay_gives_the_answers_that_the_agent_gave() {
             Some(event.parse().expect("of the agents' API"))
         })
         .collect();
-    assert_eq!(replayed, given);
+    let (last, answers) = replayed.split_last().expect("it says that it was stopped");
+    assert_eq!(answers, given);
+    assert!(
+        matches!(last, AgentMessage::Log { msg, .. } if msg.starts_with(AGENT_STOPPED.as_bytes())),
+        "{last:?}"
+    );
 }

@@ -348,7 +348,13 @@ fn a_signal_ends_it_in_good_order() {
     let home = Arc::new(home());
     let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
     let mut client = Client::subscribed(controller.websocket());
+    let state = r#"{"@data-type":"boolean","data":true}"#;
+    client.send_text(&request("test_timeout_request", "waits", &[state]));
+    client.send_text(&request("get_instances_request", "now", &[]));
+    client.text_about("get_instances_response");
     let stopping = thread::spawn(move || controller.stop());
+    let answer = client.text_about("test_timeout_response");
+    assert!(answer.contains("the controller is ending"), "{answer}");
     assert_eq!(client.close(), Some((1001, "Terminating".to_owned())));
     let remains = stopping.join().expect("it ended with 0");
     let log = remains.management_log();

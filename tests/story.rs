@@ -196,12 +196,12 @@ fn tell(home: &Arc<TempDir>) -> String {
         let mut told = agent.stderr.clone();
         let (status, _) = agent.wait();
         assert!(status.success(), "{name}: {status}");
-        book.hear(name, &mut told, &["ended"]);
-        book.hear("controller", &mut controller.stderr, &["is lost"]);
+        book.hear(name, &mut told, &["INFO ended"]);
+        book.hear("controller", &mut controller.stderr, &["is gone"]);
     }
     let mut told = controller.stderr.clone();
     controller.stop();
-    book.hear("controller", &mut told, &["ended counters"]);
+    book.hear("controller", &mut told, &["INFO ended"]);
     book.0
 }
 

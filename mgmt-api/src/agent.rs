@@ -87,6 +87,9 @@ impl AgentRequest {
     }
 }
 
+/// With what an agent of this project begins its last [`AgentMessage::Log`] when it ends in good order.
+pub const AGENT_STOPPED: &str = "its agent was stopped";
+
 /// What an agent tells the controller: answers, and news without a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentMessage {

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, MESSAGE_BYTES_MAX, NodeMessage, Now,
-    RequestTable, ResultRecord, WallClock, log::bracketed, topics,
+    AGENT_STOPPED, API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, MESSAGE_BYTES_MAX,
+    NodeMessage, Now, RequestTable, ResultRecord, WallClock, log::bracketed, topics,
 };
 
 use super::{
@@ -144,7 +144,7 @@ impl Agent {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }
             Input::Tick => {}
-            Input::Stopping => self.stopping(&mut turn),
+            Input::Stopping { without_nodes } => self.stopping(&mut turn, without_nodes),
         }
         turn.into_actions()
     }
@@ -429,7 +429,17 @@ impl Agent {
     }
 
     /// Zeek fires timers that are left when it ends, and with them a last archival.
-    fn stopping(&mut self, turn: &mut Turn) {
+    fn stopping(&mut self, turn: &mut Turn, without_nodes: bool) {
+        let nodes = match (self.nodes.is_empty(), without_nodes) {
+            (true, _) => "",
+            (false, true) => ", its nodes have ended",
+            (false, false) => ", its nodes run on",
+        };
+        self.note(
+            turn,
+            format!("{AGENT_STOPPED}{nodes}").into(),
+            ZeekString::default(),
+        );
         if self.archival_due.is_some() {
             self.archive(turn);
             self.archival_due = None;

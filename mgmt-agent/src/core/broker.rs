@@ -312,7 +312,9 @@ impl BrokerAgent {
             Input::DirectoryFailed { path, reason } => {
                 Inner::Agent(input::Input::DirectoryFailed { path, reason })
             }
-            Input::Stopping => Inner::Agent(input::Input::Stopping),
+            Input::Stopping => Inner::Agent(input::Input::Stopping {
+                without_nodes: self.supervisor.is_ours(),
+            }),
         };
         self.run(&mut actions, inner);
         actions

@@ -48,5 +48,8 @@ pub enum Input {
     /// Time has passed; due at [`super::Agent::deadline`].
     Tick,
     /// The process is about to end.
-    Stopping,
+    Stopping {
+        /// Whether the Supervisor has ended before it, with all nodes.
+        without_nodes: bool,
+    },
 }

@@ -150,8 +150,9 @@ impl Outside for Runtime {
             json.counters = object(&counters),
             json.log = object(&log),
             json.journal = journal.map(|journal| object(&journal)),
-            "ended"
+            "counted"
         );
+        tracing::info!("ended");
         Ok(())
     }
 }

@@ -288,7 +288,7 @@ impl World {
                 reason: "permission denied".into(),
             },
             Op::Wait { .. } => Input::Tick,
-            Op::Stopping => Input::Stopping,
+            Op::Stopping => Input::Stopping { without_nodes: true },
         }
     }
 

@@ -196,7 +196,7 @@ impl Run {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "started" => started(),
-            "stopping" => Input::Stopping,
+            "stopping" => Input::Stopping { without_nodes: false },
             "supervisor" => Input::Supervisor(report(rest)),
             "status" => Input::Supervisor(self.status(rest)),
             "peer" => Input::PeerAdded { peer: rest.into() },

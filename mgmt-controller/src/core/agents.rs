@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentMessage, AgentRequest, MESSAGE_BYTES_MAX, RequestKind, ResultRecord, topics};
+use mgmt_api::{
+    AGENT_STOPPED, AgentMessage, AgentRequest, MESSAGE_BYTES_MAX, RequestKind, ResultRecord, topics,
+};
 
 use super::{
     action::{Action, Audience, Level, Outgoing},
@@ -209,6 +211,13 @@ impl Controller {
             turn.warning(format!("ignoring {verb} of {name} about instance {instance}"));
             self.counters.agent_messages_refused += 1;
             return;
+        }
+        if let AgentMessage::Log { msg, node, .. } = &news
+            && node.is_empty()
+            && msg.starts_with(AGENT_STOPPED.as_bytes())
+        {
+            self.membership
+                .leaves(name, msg.excerpt(MESSAGE_BYTES_MAX).to_string());
         }
         turn.log(level, format!("rx Management::Agent::API::{verb} {name} {text}"));
         turn.push(Action::Publish {

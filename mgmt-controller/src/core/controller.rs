@@ -126,6 +126,7 @@ impl Controller {
             Input::PeerLost { peer, reason } => self.peer_lost(&mut turn, peer, &reason),
             Input::Agent { peer, topic, message } => self.agent_message(&mut turn, peer, &topic, message),
             Input::Tick => {}
+            Input::Stopping => self.stopping(&mut turn),
         }
         debug_assert!(self.membership.is_consistent(), "{:?}", self.membership);
         debug_assert!(

@@ -57,6 +57,8 @@ pub enum Input {
     },
     /// Time has passed; due at [`super::Controller::deadline`].
     Tick,
+    /// The process is about to end.
+    Stopping,
 }
 
 /// An address and a port that the process listens on.

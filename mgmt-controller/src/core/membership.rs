@@ -60,6 +60,8 @@ pub(super) struct Agent {
     pub(super) since: Now,
     /// The id of the `agent_welcome_request` that it has not answered yet.
     pub(super) welcome: Option<ZeekString>,
+    /// What it has said when it was stopped in good order.
+    pub(super) farewell: Option<String>,
 }
 
 /// What an agent says of itself.
@@ -258,6 +260,7 @@ impl Membership {
             observed,
             since: now,
             welcome: None,
+            farewell: None,
         };
         self.agents.insert(name, agent);
         CheckedIn::Newly
@@ -300,6 +303,13 @@ impl Membership {
 
     pub(super) fn agent(&self, name: &ZeekString) -> Option<&Agent> {
         self.agents.get(name)
+    }
+
+    /// The agent of an instance says that it ends in good order.
+    pub(super) fn leaves(&mut self, name: &ZeekString, farewell: String) {
+        if let Some(agent) = self.agents.get_mut(name) {
+            agent.farewell = Some(farewell);
+        }
     }
 
     /// The agent of an instance, whose welcome may change.

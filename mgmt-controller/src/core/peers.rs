@@ -189,9 +189,12 @@ impl Controller {
                 nodes => format!(", with {nodes} nodes that may run on"),
             };
             let peer = agent.peer;
-            let message = format!(
-                "instance {name} is lost{nodes}: its agent at {address} is gone: {reason} (peer {peer})"
-            );
+            let message = match agent.farewell {
+                Some(farewell) => format!("instance {name} is gone: {farewell} (peer {peer})"),
+                None => format!(
+                    "instance {name} is lost{nodes}: its agent at {address} is gone: {reason} (peer {peer})"
+                ),
+            };
             turn.push(Action::Report {
                 level: Level::Warning,
                 message,

@@ -1,5 +1,7 @@
 //! Requests on their way: kept, passed on, answered, given up.
 
+use std::time::Duration;
+
 use broker_codec::{EndpointId, data::ZeekString};
 pub(super) use mgmt_api::log::{bracketed, listed};
 use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, topics};
@@ -77,6 +79,20 @@ impl Controller {
             };
             if let Key::Client(kind, _) = key {
                 self.respond(turn, kind, reqid, results, logged);
+            }
+        }
+    }
+
+    /// Answers the requests that wait when the process is about to end.
+    ///
+    /// DIFFERENCE(ending): Zeek disconnects its clients without a word.
+    pub(super) fn stopping(&mut self, turn: &mut Turn) {
+        let ever = Now::from_start(Duration::MAX);
+        while let Some((key, _)) = self.requests.pop_expired(ever) {
+            if let Key::Client(kind, reqid) = key {
+                let error = "the controller is ending, the outcome is unknown";
+                let results = vec![ResultRecord::failure(reqid.clone(), error)];
+                self.respond(turn, kind, reqid, results, Logged::Finished);
             }
         }
     }

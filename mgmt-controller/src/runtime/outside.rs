@@ -86,9 +86,11 @@ impl Outside for Runtime {
                 reqid: self.writes.remove(write).flatten(),
                 sender: None,
             },
-            Input::Started { .. } | Input::PeerAdded { .. } | Input::PeerLost { .. } | Input::Tick => {
-                About::default()
-            }
+            Input::Started { .. }
+            | Input::PeerAdded { .. }
+            | Input::PeerLost { .. }
+            | Input::Tick
+            | Input::Stopping => About::default(),
         }
     }
 
@@ -124,13 +126,14 @@ impl Outside for Runtime {
         Vec::new()
     }
 
-    /// What was asked to be stored is stored and answered, clients are told, logs are closed.
+    /// What was asked to be stored is stored and answered, other requests fail, clients are told, logs are closed.
     async fn end(mut self, mut daemon: Daemon) -> Result<(), RunError> {
         while !self.writes.is_empty() {
             let written = daemon.unless_interrupted(self.store.ended()).await?;
             let written = written.ok_or(HostError::Stopped("the configuration store"))?;
             self.take(&mut daemon, Event::Written(written)).await;
         }
+        daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
         report_lines(self.node_news.overdue(None));
         let mut counters = self.counters;
         counters.peer_messages_refused = self.native.peers.refused();
@@ -152,8 +155,9 @@ impl Outside for Runtime {
             json.store = object(&self.store.counters()),
             json.log = object(&log),
             json.journal = journal.map(|journal| object(&journal)),
-            "ended"
+            "counted"
         );
+        tracing::info!("ended");
         Ok(())
     }
 }

@@ -50,6 +50,7 @@ transcript::transcripts!(
     get_nodes_agents,
     get_nodes_no_instances,
     hosts_filled_in,
+    orderly_ends,
     prometheus_custom,
     prometheus_defaults,
     prometheus_disabled,

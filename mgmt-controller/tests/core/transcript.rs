@@ -14,6 +14,7 @@
 //! > lost a connection reset by peer                the connection ends
 //! > hello a host1                                  it says that it is the agent of this instance
 //! > agent a host1 deploy_response {...}            any other event of agents, on the topic of this instance
+//! > stopping                                       the end
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
 //! < INFO rx ...                                    expected actions: a log line,
 //! < report WARNING instance ...                    a line on standard error only
@@ -215,6 +216,7 @@ impl Run {
                 agent(peer_id(name), instance, json(&event))
             }
             ("started", "") => started(),
+            ("stopping", "") => Input::Stopping,
             ("started", fields) => json(&format!("{{\"Started\": {fields}}}")),
             ("persisted", outcome) => {
                 let (write, error) = outcome.split_once(' ').unwrap_or((outcome, ""));

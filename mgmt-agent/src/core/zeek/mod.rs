@@ -183,6 +183,11 @@ impl ZeekSupervisor {
         actions
     }
 
+    /// Whether its process is ours, and runs as far as we have heard.
+    pub const fn is_ours(&self) -> bool {
+        self.watch.is_on()
+    }
+
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
         let watch = self.watch.deadline(self.connection.is_some());
