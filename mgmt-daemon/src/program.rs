@@ -25,7 +25,6 @@ use crate::{
 
 /// What the program of a daemon needs to know of its configuration.
 pub trait Configuration: Sized {
-    /// Its settings.
     const SCHEMA: &'static Schema;
 
     /// Makes it of what was given, or reports everything that is wrong.
@@ -122,7 +121,6 @@ impl Program {
         }
     }
 
-    /// Prints a completion script for a shell.
     fn completions(self, given: &ArgMatches) -> ExitCode {
         let mut script = Vec::new();
         if let Some(shell) = given.get_one::<clap_complete::Shell>("shell") {
@@ -182,7 +180,6 @@ impl Program {
         ExitCode::from(if usage { 2 } else { 1 })
     }
 
-    /// Writes to standard output.
     fn print(self, text: impl AsRef<[u8]>) -> ExitCode {
         match io::stdout().write_all(text.as_ref()) {
             Ok(()) => ExitCode::SUCCESS,

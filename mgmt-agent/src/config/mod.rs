@@ -124,8 +124,6 @@ const ANSWER_SHARE: f64 = 0.8;
 const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(18);
 const ZEEK_CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the settings of the core follow from alone.
-///
 /// Deployments may take longer than other requests, unless Zeek's setting says how long a request may take. A controller should not give
 /// up before the agent has answered.
 fn agent(resolver: &mut Resolver<'_>) -> core::Settings {

@@ -10,9 +10,7 @@ pub(super) const NO_CONTROLLER: &str = "0.0.0.0";
 /// Where a process listens: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NetworkInfo {
-    /// The name or address.
     pub(super) address: String,
-    /// The port.
     pub(super) bound_port: Port,
 }
 
@@ -53,7 +51,6 @@ impl NetworkInfo {
     }
 }
 
-/// A peer as an option names it.
 pub(super) fn peer(text: &str) -> Result<PeerAddress, ValueError> {
     text.parse().map_err(|_| ValueError {
         text: text.to_owned(),

@@ -8,7 +8,6 @@ use mgmt_daemon::config::{
 
 use super::network_info::{NetworkInfo, peer};
 
-/// The agent's settings.
 pub static SCHEMA: Schema = Schema {
     daemon: "agent",
     module: "Management::Agent::",

@@ -14,7 +14,6 @@ use crate::simulate;
 /// How to start a Supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZeekCommand {
-    /// The program, absolute.
     pub program: PathBuf,
     /// What it needs to be told in order to be Zeek, before all else.
     pub leading_arguments: Vec<String>,

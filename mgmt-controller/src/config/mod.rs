@@ -96,7 +96,6 @@ impl Config {
         [&self.daemon.broker_tls].into_iter().chain(websocket)
     }
 
-    /// The files of private keys.
     pub fn keys(&self) -> impl Iterator<Item = &Path> {
         let identities = self.all_tls().filter_map(TlsConfig::identity);
         identities.map(|identity| &*identity.key)

@@ -5,7 +5,6 @@ use mgmt_daemon::config::{
     Takes::{Many, One},
 };
 
-/// The controller's settings.
 pub static SCHEMA: Schema = Schema {
     daemon: "controller",
     module: "Management::Controller::",

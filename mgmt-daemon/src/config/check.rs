@@ -12,13 +12,13 @@ use broker_endpoint::{
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{
-    daemon::DaemonConfig,
+    daemon::{DaemonConfig, log_path},
     effective::{Effective, Origin},
     error::ConfigError,
     listener::Listener,
     resolver::Resolved,
 };
-use crate::{files, lock::Lock, management_log::ManagementLog, process::with_causes};
+use crate::{files, lock::Lock, process::with_causes};
 
 /// Longest name of a file or directory that Linux has, in bytes (`NAME_MAX`).
 const FILE_NAME_MAX: usize = 255;
@@ -75,7 +75,7 @@ impl<'a> Checks<'a> {
         }
         self.file("ready_file", config.ready_file.as_deref());
         self.file("journal", config.journal.as_deref());
-        self.kept_file(directory, &ManagementLog::path(&config.working_dir, &config.name));
+        self.kept_file(directory, &log_path(&config.working_dir, &config.name));
         self.tls(
             "Broker",
             |part| match part {

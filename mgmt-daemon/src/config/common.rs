@@ -2,7 +2,6 @@
 
 use super::setting::{Setting, Takes::One};
 
-/// All of them.
 pub static COMMON: &[Setting] = &[
     Setting::new(
         "zeek_prefix",

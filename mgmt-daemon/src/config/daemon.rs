@@ -38,7 +38,6 @@ pub struct DaemonConfig {
     pub broker_tls: TlsConfig,
     /// How long to wait between attempts to connect; none for one attempt only.
     pub connect_retry: Option<Duration>,
-    /// The management log.
     pub management_log: LogConfig,
     /// The name that process listings show, instead of the program's.
     pub process_name: Option<String>,
@@ -65,6 +64,11 @@ pub struct LogConfig {
     pub rotation: Option<RotationConfig>,
 }
 
+/// Where the management log is of a daemon that works in this directory and has this name.
+pub fn log_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("management-{name}.log"))
+}
+
 /// How a log is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotationConfig {
@@ -79,7 +83,7 @@ pub struct RotationConfig {
 }
 
 impl Resolver<'_> {
-    /// Everything but the resolved.
+    /// Everything but [`DaemonConfig::resolved`].
     ///
     /// DIFFERENCE(relative-directories): a relative directory is relative to where we are started; Zeek takes the spool directory relative
     /// to the daemon's working directory, which is below the state directory (`boot.zeek`, `Management::get_spool_dir`).

@@ -18,11 +18,9 @@ pub enum Origin {
     Default,
     /// The Zeek installation found at this prefix.
     Installation(PathBuf),
-    /// An environment variable.
     Environment(&'static str),
     /// A line of a file given by `--redefs`.
     Script {
-        /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -53,15 +51,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One effective setting.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Effective {
-    /// The setting.
     #[serde(rename = "name", serialize_with = "serialize_display")]
     pub setting: &'static Setting,
     /// As it would stand in a Zeek script.
     pub value: String,
-    /// Where it came from.
     #[serde(serialize_with = "serialize_display")]
     pub origin: Origin,
     /// What else there is to know.

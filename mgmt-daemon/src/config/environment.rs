@@ -37,7 +37,6 @@ impl Environment {
         })
     }
 
-    /// Given ones.
     pub fn new<'a>(
         variables: impl IntoIterator<Item = (&'a str, &'a str)>,
         current_dir: impl Into<PathBuf>,

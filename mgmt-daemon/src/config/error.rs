@@ -7,11 +7,9 @@ use crate::process::with_causes;
 #[derive(Debug)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
-/// One problem of the configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A setting cannot be used.
     #[error("{origin}: {name}: {reason}")]
     Setting {
         origin: Origin,

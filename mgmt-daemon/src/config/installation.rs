@@ -19,13 +19,9 @@ const DEFAULT_PREFIX: &str = "/usr/local/zeek";
 /// A Zeek installation, and where it keeps state, spool and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// The prefix.
     pub prefix: PathBuf,
-    /// `Installation::state_dir`
     pub state_dir: PathBuf,
-    /// `Installation::spool_dir`
     pub spool_dir: PathBuf,
-    /// `Installation::log_dir`
     pub log_dir: PathBuf,
 }
 

@@ -25,7 +25,7 @@ mod value;
 pub use self::{
     check::Checks,
     common::COMMON,
-    daemon::{DaemonConfig, LogConfig, RotationConfig},
+    daemon::{DaemonConfig, LogConfig, RotationConfig, log_path},
     effective::{Effective, Origin, dump_json, dump_text},
     environment::Environment,
     error::{ConfigError, ConfigErrors},

@@ -10,7 +10,6 @@ pub(super) const ASSIGNMENTS: &str = "assignments";
 pub(super) const REDEFS: &str = "redefs";
 
 impl Schema {
-    /// The program's name.
     pub fn program(&self) -> String {
         format!("mgmt-{}", self.daemon)
     }

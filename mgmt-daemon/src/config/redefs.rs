@@ -6,14 +6,12 @@
 
 use std::fmt;
 
-/// A redefinition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     /// The line that it starts on, from 1.
     pub line: usize,
     /// Fully qualified; `enum T` or `record T` for types.
     pub name: String,
-    /// The text of the value.
     pub value: Result<String, NotPlain>,
 }
 
@@ -28,7 +26,6 @@ pub(super) enum NotPlain {
     Type,
     /// Inside something that is not understood.
     Hidden,
-    /// Anything else.
     Form,
 }
 

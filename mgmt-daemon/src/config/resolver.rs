@@ -52,7 +52,6 @@ impl Resolved {
 }
 
 impl<'a> Resolver<'a> {
-    /// Nothing is given.
     pub fn new(schema: &'static Schema, environment: &'a Environment) -> Self {
         Self {
             schema,
@@ -95,7 +94,6 @@ impl<'a> Resolver<'a> {
         text
     }
 
-    /// All values of a list.
     pub fn given_list(&self, key: &str) -> &[String] {
         self.given.get(key).map_or(&[], |given| &given.texts)
     }
@@ -129,7 +127,6 @@ impl<'a> Resolver<'a> {
         shown.or(given).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Shows a setting.
     pub fn show(&mut self, key: &str, value: &impl Value) {
         self.show_from(key, value, self.origin(key));
     }
@@ -149,7 +146,6 @@ impl<'a> Resolver<'a> {
         });
     }
 
-    /// Adds a note to a setting that was shown.
     pub fn annotate(&mut self, key: &str, note: String) {
         let effective = &mut self.resolved.effective;
         if let Some(shown) = effective.iter_mut().rfind(|shown| shown.setting.key == key) {
@@ -178,7 +174,6 @@ impl<'a> Resolver<'a> {
         });
     }
 
-    /// Tells the operator something.
     pub fn warn(&mut self, warning: String) {
         self.resolved.warnings.push(warning);
     }
@@ -194,7 +189,6 @@ impl<'a> Resolver<'a> {
         join_plain(&self.environment.current_dir, path)
     }
 
-    /// What the process was started with.
     pub const fn environment(&self) -> &'a Environment {
         self.environment
     }

@@ -15,7 +15,6 @@ pub struct Setting {
     pub key: &'static str,
     /// Zeek's name, and those of earlier releases.
     pub zeek: &'static [&'static str],
-    /// The environment variable.
     pub variable: Option<&'static str>,
     /// The option, if there is one: it is called as the key, with dashes.
     pub option: Option<Takes>,
@@ -23,7 +22,6 @@ pub struct Setting {
     pub sets: Option<Sets>,
     /// The default as it would be given. In backticks where it is not fixed, which is for people.
     pub default: &'static str,
-    /// What it is.
     pub text: &'static str,
     /// Whether the value must not be shown.
     pub secret: bool,
@@ -34,7 +32,6 @@ pub struct Setting {
 pub enum Takes {
     /// Nothing: it is given or not.
     Nothing,
-    /// A value.
     One(&'static str),
     /// A value each time that it is given, which may look like an option.
     Many(&'static str),
@@ -62,14 +59,12 @@ impl Setting {
         self
     }
 
-    /// This environment variable gives it.
     #[must_use]
     pub const fn variable(mut self, name: &'static str) -> Self {
         self.variable = Some(name);
         self
     }
 
-    /// An option gives it.
     #[must_use]
     pub const fn option(mut self, takes: Takes) -> Self {
         self.option = Some(takes);
@@ -83,14 +78,12 @@ impl Setting {
         self
     }
 
-    /// It is never shown.
     #[must_use]
     pub const fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// Its option, if it has one.
     pub fn flag(&self) -> Option<String> {
         self.option.map(|_| flag(self.key))
     }
@@ -152,7 +145,6 @@ impl Schema {
         setting.unwrap_or_else(|| panic!("{key} is in the table of settings"))
     }
 
-    /// What a name of Zeek's means.
     pub(super) fn look_up(&self, name: &str) -> Known {
         const MODULES: [&str; 4] = [
             "Management::Agent::",

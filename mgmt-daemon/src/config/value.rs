@@ -21,7 +21,6 @@ pub enum Notation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {expected}")]
 pub struct ValueError {
-    /// What was given.
     pub text: String,
     /// What would be right, with an example.
     pub expected: &'static str,

@@ -14,7 +14,10 @@ use super::{
 };
 use mgmt_api::Level;
 
-use crate::{config::RotationConfig, files};
+use crate::{
+    config::{RotationConfig, log_path},
+    files,
+};
 
 /// `management-<node>.log`, written as Zeek's ASCII writer does: created with its first record, rotated at multiples of
 /// an interval and at the end.
@@ -30,16 +33,11 @@ pub(super) struct LogFile {
     due: Option<Timestamp>,
 }
 
-/// Where the log of a node is.
-pub(super) fn path(dir: &Path, node: &str) -> PathBuf {
-    dir.join(format!("management-{node}.log"))
-}
-
 impl LogFile {
     /// The log of a node in a directory; creates nothing yet.
     pub(super) fn new(dir: &Path, node: &str, rotation: Option<RotationConfig>, zone: TimeZone) -> Self {
         Self {
-            path: path(dir, node),
+            path: log_path(dir, node),
             node: node.to_owned(),
             rotation,
             zone,

@@ -11,7 +11,7 @@ mod rotation;
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -109,11 +109,6 @@ impl ManagementLog {
             counters,
             thread,
         })
-    }
-
-    /// Where the log of a daemon is that works in this directory and has this name.
-    pub fn path(dir: &Path, node: &str) -> PathBuf {
-        file::path(dir, node)
     }
 
     /// Writes a line, unless its level is below the log's. Never waits.
