@@ -153,3 +153,6 @@ pub(super) fn node_script(
     resolver.show_from("node_script", &script, Origin::Installation(prefix));
     (script, own)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,18 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use broker_endpoint::tls::TlsConfig;
-use mgmt_api::{Dialect, Level, SupervisorLayout};
+use mgmt_api::{Dialect, Level};
 use mgmt_daemon::config::{Effective, Environment, Value, dump_text};
 use proptest::prelude::*;
 
 use super::*;
 
 /// What is always given, so that files are where tests expect them; no Zeek is there.
-const DIRECTORIES: &str = "--state-dir=/state --spool-dir=/spool";
+pub(super) const DIRECTORIES: &str = "--state-dir=/state --spool-dir=/spool";
 const NO_ZEEK: &str = "--zeek-prefix=/nonexistent";
 
 /// Reads what is given by these words: variables such as `$NAME=value`, and arguments.
-fn read_only(given: &str) -> Result<Config, ConfigErrors> {
+pub(super) fn read_only(given: &str) -> Result<Config, ConfigErrors> {
     let (variables, arguments): (Vec<&str>, Vec<&str>) =
         given.split_whitespace().partition(|word| word.starts_with('$'));
     let variables = variables.iter().map(|word| word[1..].split_once('=').unwrap());
@@ -22,11 +22,11 @@ fn read_only(given: &str) -> Result<Config, ConfigErrors> {
     Config::resolve(Resolver::gather(&SCHEMA, &environment, &options))
 }
 
-fn read(given: &str) -> Result<Config, ConfigErrors> {
+pub(super) fn read(given: &str) -> Result<Config, ConfigErrors> {
     read_only(&format!("{DIRECTORIES} {NO_ZEEK} {given}"))
 }
 
-fn shown<'a>(config: &'a Config, key: &str) -> &'a Effective {
+pub(super) fn shown<'a>(config: &'a Config, key: &str) -> &'a Effective {
     config
         .daemon
         .resolved
@@ -68,13 +68,6 @@ fn defaults_are_those_of_zeek() {
     assert_eq!(config.settings, expected);
     let no_zeek = "option --zeek-prefix: there is no Zeek in /nonexistent, neither bin/zeek nor share/zeek";
     assert_eq!(config.daemon.resolved.warnings, [no_zeek]);
-}
-
-#[test]
-fn the_default_name_holds_the_host_name() {
-    let name = read("").unwrap().daemon.name;
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    assert_eq!(name, format!("agent-{}", host.trim()));
 }
 
 #[test]
@@ -241,91 +234,6 @@ fn errors_say_where_what_and_how_to_mend_it() {
     assert!(gone.to_string().contains("--controller-api now"), "{gone}");
 }
 
-/// A Zeek installation that says it is this version, with these scripts.
-fn installation(version: &str, scripts: &[&str]) -> tempfile::TempDir {
-    let prefix = tempfile::tempdir().unwrap();
-    let zeek = prefix.path().join("bin/zeek");
-    fs::create_dir(zeek.parent().unwrap()).unwrap();
-    fs::write(&zeek, format!("#!/bin/sh\necho zeek version {version}\n")).unwrap();
-    fs::set_permissions(&zeek, fs::Permissions::from_mode(0o755)).unwrap();
-    for script in scripts {
-        let script = prefix.path().join("share/zeek").join(script);
-        fs::create_dir_all(script.parent().unwrap()).unwrap();
-        fs::write(script, "").unwrap();
-    }
-    prefix
-}
-
-fn read_with_zeek(prefix: &tempfile::TempDir, given: &str) -> Result<Config, ConfigErrors> {
-    let prefix = prefix.path().display();
-    read_only(&format!("{DIRECTORIES} --name=a --zeek-prefix={prefix} {given}"))
-}
-
-#[test]
-fn the_layout_is_that_of_the_installed_zeek_or_configured_but_not_guessed() {
-    let layouts = |config: &Config| {
-        let supervisor = &config.settings.supervisor;
-        (supervisor.installed, supervisor.configured)
-    };
-    assert_eq!(layouts(&read("").unwrap()), (None, None));
-    let configured = read("--zeek-version=6.0.9").unwrap();
-    assert_eq!(layouts(&configured), (None, Some(SupervisorLayout::V6_0)));
-
-    let old = installation("5.2.1", &[]);
-    let config = read_with_zeek(&old, "").unwrap();
-    assert_eq!(layouts(&config), (Some(SupervisorLayout::V5_1), None));
-    let program = old.path().join("bin/zeek");
-    let note = format!("{}: zeek version 5.2.1", program.display());
-    assert_eq!(shown(&config, "zeek_prefix").note, Some(note));
-
-    let unknown = installation("12.0.0", &[]);
-    let config = read_with_zeek(&unknown, "--zeek-version=9.0.0").unwrap();
-    assert_eq!(layouts(&config), (None, Some(SupervisorLayout::V7_0)));
-    assert_eq!(
-        config.daemon.resolved.warnings[0],
-        "the records of \"zeek version 12.0.0\" are not known; --zeek-version names a Zeek that has the same"
-    );
-}
-
-#[test]
-fn a_spool_directory_that_a_found_supervisor_may_not_have_is_a_warning() {
-    let zeek = installation("9.0.0", &[]);
-    let is_told = |config: &Config| {
-        let told = "the spool directory is /spool: the Supervisor needs ZEEK_MANAGEMENT_SPOOL_DIR=/spool in its environment, ";
-        let warnings = &config.daemon.resolved.warnings;
-        warnings.iter().any(|warning| warning.starts_with(told))
-    };
-    assert!(is_told(&read_with_zeek(&zeek, "").unwrap()));
-    assert!(!is_told(&read_with_zeek(&zeek, "--start-supervisor").unwrap()));
-    assert!(!is_told(&read("").unwrap()), "no Zeek is known");
-}
-
-#[test]
-fn nodes_get_zeeks_script_unless_the_installed_zeek_has_none() {
-    const BASE: &str = "base/init-default.zeek";
-    let script = |config: &Config| {
-        let own = config.own_node_script.as_ref();
-        let own = own.map(|path| path.display().to_string());
-        (config.settings.agent.node_script.to_string(), own)
-    };
-    let of_zeek = ("policy/frameworks/management/node".to_owned(), None);
-    // Nothing is known of the Zeek that the Supervisor is.
-    assert_eq!(script(&read("").unwrap()), of_zeek);
-    let with = installation(
-        "9.0.0",
-        &[BASE, "policy/frameworks/management/node/__load__.zeek"],
-    );
-    assert_eq!(script(&read_with_zeek(&with, "").unwrap()), of_zeek);
-    let without = installation("9.1.0", &[BASE]);
-    let ours = "/state/nodes/a/scripts/node.zeek".to_owned();
-    assert_eq!(
-        script(&read_with_zeek(&without, "").unwrap()),
-        (ours.clone(), Some(ours))
-    );
-    let given = read_with_zeek(&without, "--node-script=/n.zeek").unwrap();
-    assert_eq!(script(&given), ("/n.zeek".to_owned(), None));
-}
-
 /// Otherwise it would wait for ever for a Supervisor that is itself.
 #[test]
 fn a_peer_that_is_the_agent_itself_is_refused() {
@@ -351,57 +259,6 @@ fn a_peer_that_is_the_agent_itself_is_refused() {
         let words = "the agent itself listens on ";
         assert!(error.is_none_or(|error| error.contains(words)), "{given}");
     }
-}
-
-#[test]
-fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
-    let zeek = installation("9.0.0", &[]);
-    let patience = |given: &str| {
-        let config = read_with_zeek(&zeek, &format!("--start-supervisor {given}"));
-        config.map(|config| config.settings.supervisor.patience)
-    };
-    let refused = |given: &str| patience(given).unwrap_err().to_string();
-    assert_eq!(patience("").unwrap(), Some(Duration::from_secs(60)));
-    assert_eq!(
-        patience("--supervisor-patience=2min").unwrap(),
-        Some(Duration::from_secs(120))
-    );
-    assert_eq!(
-        patience("--supervisor-patience=1sec").unwrap(),
-        Some(Duration::from_secs(1))
-    );
-    assert_eq!(patience("--supervisor-patience=0sec").unwrap(), None);
-    let error = refused("--supervisor-patience=1usec");
-    let words = "a Supervisor needs a second at least to answer; or 0sec, to wait for ever";
-    assert!(error.contains(words), "{error}");
-    let error = refused("--supervisor-patience=soon");
-    assert!(error.contains("an interval, as in 10 sec"), "{error}");
-}
-
-/// Others on the host obey it, its nodes included.
-#[test]
-fn the_supervisor_that_we_start_is_on_loopback_despite_zeeks_variable() {
-    let zeek = installation("9.0.0", &[]);
-    let variable = "$ZEEK_DEFAULT_LISTEN_ADDRESS=0.0.0.0";
-    let started = format!("--start-supervisor {variable}");
-    let config = read_with_zeek(&zeek, &started).unwrap();
-    assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
-    let given = format!("{started} Broker::default_listen_address=0.0.0.0");
-    let error = read_with_zeek(&zeek, &given).unwrap_err().to_string();
-    assert!(error.contains("on a loopback address only"), "{error}");
-    // One that is found listens where the variable says.
-    let found = read_with_zeek(&zeek, variable).unwrap();
-    assert_eq!(found.supervisor.host, "0.0.0.0");
-}
-
-#[test]
-fn arguments_for_zeek_may_look_like_options_and_those_with_values_are_not_shown() {
-    let zeek = installation("9.0.0", &[]);
-    let given = "--start-supervisor --zeek-argument local --zeek-argument -e --zeek-argument A::b=secret";
-    let config = read_with_zeek(&zeek, given).unwrap();
-    let further = config.start_supervisor.clone().unwrap().further_arguments;
-    assert_eq!(further, ["local", "-e", "A::b=secret"]);
-    assert_eq!(shown(&config, "zeek_argument").value, "\"local -e\"");
 }
 
 proptest! {

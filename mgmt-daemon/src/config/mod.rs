@@ -36,3 +36,6 @@ pub use self::{
     value::{Notation, TimeOfDay, Value, ValueError, record},
 };
 pub use crate::log::LogFormat;
+
+#[cfg(test)]
+mod tests;
