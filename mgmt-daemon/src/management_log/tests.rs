@@ -79,7 +79,7 @@ fn recorded_logs_are_reproduced() {
             }
         }
     }
-    assert_eq!(logs, 20);
+    assert_eq!(logs, 24);
     assert!(lines >= 1_000, "only {lines} lines");
 }
 
