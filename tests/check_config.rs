@@ -8,6 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use mgmt_daemon::{
+    config::{ConfigErrors, Environment, Resolver, Setting, Takes, dump_text},
+    program::Configuration,
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -241,4 +245,47 @@ fn the_store_is_tried() {
     open(&lock, 0o444);
     found("Permission denied");
     assert!(!store.exists(), "nothing is made");
+}
+
+/// What comes of giving a setting this value in the first way that it has.
+fn given<C: Configuration>(setting: Option<&Setting>, value: &str) -> Result<String, ConfigErrors> {
+    let (mut arguments, mut variables) = (vec![C::SCHEMA.program()], Vec::new());
+    match setting.map(|setting| {
+        (
+            setting.zeek.first(),
+            setting.flag(),
+            setting.option,
+            setting.variable,
+        )
+    }) {
+        Some((Some(name), ..)) => arguments.push(format!("{name}={value}")),
+        Some((_, Some(flag), Some(Takes::Nothing), _)) => arguments.push(flag),
+        Some((_, Some(flag), ..)) => arguments.push(format!("{flag}={value}")),
+        Some((.., Some(variable))) => variables.push((variable, value)),
+        Some((None, None, _, None)) | None => {}
+    }
+    let environment = Environment::new(variables, "/");
+    let options = C::SCHEMA.command().get_matches_from(arguments);
+    let config = C::resolve(Resolver::gather(C::SCHEMA, &environment, &options))?;
+    Ok(dump_text(&config.daemon().resolved.effective))
+}
+
+fn without_effect<C: Configuration>() -> Vec<&'static str> {
+    let default = given::<C>(None, "").expect("nothing is wrong with nothing");
+    let has_effect = |setting: &&Setting| {
+        let values = ["T", "F", "1/tcp", "x"];
+        values
+            .iter()
+            .any(|value| given::<C>(Some(setting), value).map_or(true, |dump| dump != default))
+    };
+    let settings = C::SCHEMA.settings().filter(|setting| !has_effect(setting));
+    settings.map(|setting| setting.key).collect()
+}
+
+/// A row in the table that no code reads would be a setting that does nothing.
+#[test]
+fn every_setting_has_an_effect() {
+    let none: [&str; 0] = [];
+    assert_eq!(without_effect::<mgmt_controller::config::Config>(), none);
+    assert_eq!(without_effect::<mgmt_agent::config::Config>(), none);
 }

@@ -39,8 +39,9 @@ pub fn main<C: Configuration, M: Machine, E: Error>(
     check: fn(&C, &Environment, &mut Checks<'_>),
     run: impl FnOnce(C) -> Result<(), E>,
 ) -> ExitCode {
-    let arguments = subcommand_first(&C::SCHEMA.command(), std::env::args_os().collect());
-    let matches = C::SCHEMA.command().get_matches_from(arguments);
+    let command = C::SCHEMA.command();
+    let arguments = subcommand_first(&command, std::env::args_os().collect());
+    let matches = command.get_matches_from(arguments);
     let program = Program(C::SCHEMA);
     let (subcommand, given) = matches.subcommand().unwrap_or(("run", &matches));
     let outcome = match subcommand {
