@@ -249,7 +249,7 @@ async fn native(controller: &Controller) -> NativeClient {
     config.subscriptions = vec![Topic::from_static(topics::CONTROLLER)];
     let mut endpoint = Endpoint::start(config).expect("the configuration is good");
     let address = PeerAddress::from(controller.broker());
-    endpoint.handle().peer(address, None).await;
+    endpoint.handle().peer(address, None);
     match Limit::new("the peering").of(endpoint.recv()).await {
         Some(EndpointEvent::PeerAdded(_)) => NativeClient { endpoint },
         other => panic!("expected a peering: {other:?}"),
@@ -333,7 +333,7 @@ fn agent_hears_all(format: &str) {
         .current_dir(home.path());
     let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
     let mut peer = endpoint();
-    runtime.block_on(peer.handle().peer(PeerAddress::from(agent.broker()), None));
+    peer.handle().peer(PeerAddress::from(agent.broker()), None);
     let mut sent = 0;
     for event in events() {
         for text in texts() {

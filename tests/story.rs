@@ -240,7 +240,7 @@ fn foreign_certificate(runtime: &tokio::runtime::Runtime, controller: &Controlle
     let mut endpoint = Endpoint::start(config).expect("the configuration is good");
     runtime.block_on(async {
         let address = PeerAddress::from(controller.broker());
-        endpoint.handle().peer(address, None).await;
+        endpoint.handle().peer(address, None);
         let limit = Limit::new("the refusal of a certificate");
         let event = limit.of(endpoint.recv()).await;
         assert!(

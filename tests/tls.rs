@@ -178,7 +178,7 @@ fn assert_cannot_peer(runtime: &Runtime, controller: &Controller, tls: TlsConfig
     let event = runtime.block_on(async {
         let mut agent = Endpoint::start(config).expect("the configuration is good");
         let address = PeerAddress::from(controller.broker());
-        agent.handle().peer(address, None).await;
+        agent.handle().peer(address, None);
         Limit::new("the refusal").of(agent.recv()).await
     });
     assert!(

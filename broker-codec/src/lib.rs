@@ -16,7 +16,7 @@
 //! | [`envelope`] | what travels between peers: sender, receiver, kind, topic, payload |
 //! | [`control`] | payloads other than values: filters, pings |
 //! | [`peering`] | one established peering |
-//! | [`router`] | all of them: which connections may be, and who receives what |
+//! | [`endpoint`] | all connections: from handshake to peering, which may be, and who receives what |
 
 #![warn(missing_docs)]
 // What peers send must never make us panic.
@@ -31,6 +31,7 @@ pub mod binary;
 pub mod control;
 pub mod data;
 mod elapsed;
+pub mod endpoint;
 mod endpoint_id;
 pub mod envelope;
 mod error_code;
@@ -39,7 +40,8 @@ pub mod frame;
 pub mod handshake;
 pub mod json;
 pub mod peering;
-pub mod router;
+mod recipients;
+mod router;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
@@ -49,9 +51,11 @@ pub mod zeek;
 
 pub use data::Data;
 pub use elapsed::Elapsed;
+pub use endpoint::Endpoint;
 pub use endpoint_id::{EndpointId, ParseEndpointIdError};
 pub use envelope::{Envelope, EnvelopeKind};
 pub use error_code::ErrorCode;
 pub use filter::{FILTER_TOPICS_MAX, Filter};
-pub use router::{ConnId, Router};
+pub use recipients::Recipients;
+pub use router::ConnId;
 pub use topic::{TOPIC_LEN_MAX, Topic, TopicTooLong};

@@ -5,15 +5,18 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Elapsed, EndpointId, Envelope, EnvelopeKind, Filter, Topic,
     control::{ByeToken, RoutingUpdate, RoutingUpdateError},
-    envelope::EnvelopeError,
+    elapsed::Elapsed,
+    endpoint_id::EndpointId,
+    envelope::{Envelope, EnvelopeError, EnvelopeKind},
+    filter::Filter,
+    topic::Topic,
 };
 
 /// How long the pong to our BYE is awaited (`defaults.hh`, `unpeer_timeout`).
 pub const BYE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long after the handshake the subscription is awaited that [`Peering::awaiting`] names.
+/// How long after the handshake the subscription is awaited that [`Peering::await_subscription`] names.
 pub const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a silent peer is noticed. Broker has no such thing; every release answers pings.
@@ -33,7 +36,7 @@ pub enum PeeringOutput {
     Send(Envelope),
     /// A data message for us.
     Deliver(Envelope),
-    /// Pass this to [`Router::update_filter`](crate::Router::update_filter).
+    /// The peer wants to receive this from now on.
     FilterChanged(Filter),
     /// Close the connection.
     Close(PeeringEnd),
@@ -55,7 +58,7 @@ pub enum PeeringEnd {
         /// How long.
         silence: Duration,
     },
-    /// The peer has not subscribed to what [`Peering::awaiting`] names.
+    /// The peer has not subscribed to what [`Peering::await_subscription`] names.
     #[error("its subscription has not arrived within {}", Elapsed(SUBSCRIPTION_TIMEOUT))]
     Unsubscribed,
 }
@@ -109,6 +112,7 @@ pub struct Peering {
     pinged: Option<Duration>,
     /// When to stop waiting for the pong to our BYE.
     leaving: Option<Duration>,
+    peer_leaves: bool,
     awaited: Option<Awaited>,
 }
 
@@ -140,6 +144,7 @@ impl Peering {
             pings: 0,
             pinged: None,
             leaving: None,
+            peer_leaves: false,
             awaited: None,
         }
     }
@@ -150,15 +155,13 @@ impl Peering {
     /// DIFFERENCE(lost-subscription): a Broker sends a new filter to the peers that its core has added (`internal/core_actor.cc`, `broadcast_subscriptions`). What
     /// its program subscribes to after the handshake has read the filter and before that is never announced to this peer: a Zeek
     /// that listens before it subscribes, as Supervisors and controllers do, may be deaf for as long as the peering lasts.
-    #[must_use]
-    pub fn awaiting(mut self, topics: Vec<Topic>, announced: &Filter, now: Duration) -> Self {
+    pub fn await_subscription(&mut self, topics: Vec<Topic>, announced: &Filter, now: Duration) {
         let until = now.saturating_add(SUBSCRIPTION_TIMEOUT);
         let awaited = Awaited { topics, until };
         self.awaited = (!awaited.topics.is_empty() && !awaited.is_in(announced)).then_some(awaited);
-        self
     }
 
-    /// Whether the subscription of [`Self::awaiting`] has not come yet.
+    /// Whether the subscription of [`Self::await_subscription`] has not come yet.
     pub const fn is_awaiting(&self) -> bool {
         self.awaited.is_some()
     }
@@ -166,6 +169,11 @@ impl Peering {
     /// The peer's id.
     pub const fn peer(&self) -> EndpointId {
         self.peer
+    }
+
+    /// Whether the peer has said that it leaves.
+    pub const fn peer_leaves(&self) -> bool {
+        self.peer_leaves
     }
 
     /// Takes a frame of the peer. `None` says that nothing follows from it.
@@ -193,7 +201,10 @@ impl Peering {
                 Some(PeeringOutput::FilterChanged(filter))
             }
             // As Broker, whomever it is addressed to.
-            EnvelopeKind::Ping => Some(PeeringOutput::Send(envelope.pong(self.own, self.peer))),
+            EnvelopeKind::Ping => {
+                self.peer_leaves |= ByeToken::decode(&envelope.payload).is_some();
+                Some(PeeringOutput::Send(envelope.pong(self.own, self.peer)))
+            }
             EnvelopeKind::Pong => (self.leaving.is_some()
                 && ByeToken::decode(&envelope.payload) == Some(BYE))
             .then_some(PeeringOutput::Close(PeeringEnd::Left)),

@@ -6,9 +6,14 @@ use std::{
 };
 
 use crate::{
-    EndpointId, Envelope, ErrorCode, Filter, Topic,
     control::{RoutingUpdate, RoutingUpdateError},
+    endpoint_id::EndpointId,
+    envelope::Envelope,
+    error_code::ErrorCode,
+    filter::Filter,
     handshake::{Admission, Refusal, Side},
+    recipients::Recipients,
+    topic::Topic,
 };
 
 /// A connection, numbered by the runtime; a number is never used again.
@@ -17,35 +22,11 @@ pub struct ConnId(pub u64);
 
 /// What follows from a change of the connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouterEvent {
-    /// A peering is established.
-    PeerAdded {
-        /// The peer.
-        peer: EndpointId,
-        /// Its connection.
-        conn: ConnId,
-    },
-    /// A peering has ended.
-    PeerLost {
-        /// The peer.
-        peer: EndpointId,
-        /// The connection it had.
-        conn: ConnId,
-    },
-    /// The verdict on a handshake that waits: pass it to [`Handshake::admit`](crate::handshake::Handshake::admit).
-    Verdict {
-        /// The connection that waits.
-        conn: ConnId,
-        /// Never [`Admission::Wait`].
-        admission: Admission,
-    },
-    /// An envelope to send: the filter changed since the handshake announced it.
-    Send {
-        /// Where to.
-        conn: ConnId,
-        /// What.
-        envelope: Envelope,
-    },
+pub(crate) enum RouterEvent {
+    /// The verdict on a handshake that waits; never [`Admission::Wait`].
+    Verdict { conn: ConnId, admission: Admission },
+    /// Our filter changed since the peer was told.
+    Send { conn: ConnId, envelope: Envelope },
 }
 
 /// Who is connected, who may become so, and who receives what. One per endpoint.
@@ -54,7 +35,7 @@ pub enum RouterEvent {
 /// whose `hello` it sees. The others wait until that one is complete and are refused then, or go on in its place if it
 /// fails.
 #[derive(Clone, Debug)]
-pub struct Router {
+pub(crate) struct Router {
     own: EndpointId,
     filter: Filter,
     peers: BTreeMap<EndpointId, Peer>,
@@ -80,7 +61,7 @@ enum Peer {
 
 impl Router {
     /// A router without peers and subscriptions.
-    pub fn new(own: EndpointId) -> Self {
+    pub(crate) const fn new(own: EndpointId) -> Self {
         Self {
             own,
             filter: Filter::new(),
@@ -91,19 +72,14 @@ impl Router {
     }
 
     /// Our own id.
-    pub const fn own_id(&self) -> EndpointId {
+    pub(crate) const fn own_id(&self) -> EndpointId {
         self.own
-    }
-
-    /// What we announce.
-    pub const fn filter(&self) -> &Filter {
-        &self.filter
     }
 
     /// Announces a prefix; returns the routing updates to send. A filter only grows, as Broker's does.
     ///
     /// Fails without effect if the filter would become too large to be announced.
-    pub fn subscribe(&mut self, prefix: Topic) -> Result<Vec<(ConnId, Envelope)>, RoutingUpdateError> {
+    pub(crate) fn subscribe(&mut self, prefix: Topic) -> Result<Vec<RouterEvent>, RoutingUpdateError> {
         let mut filter = self.filter.clone();
         if !filter.add(prefix) {
             return Ok(Vec::new());
@@ -114,8 +90,11 @@ impl Router {
         Ok(self
             .peers()
             .map(|(receiver, conn)| {
-                let update = update.clone();
-                (conn, Envelope { receiver, ..update })
+                let envelope = Envelope {
+                    receiver,
+                    ..update.clone()
+                };
+                RouterEvent::Send { conn, envelope }
             })
             .collect())
     }
@@ -123,7 +102,7 @@ impl Router {
     /// Decides on a handshake whose peer is known (`internal/connector.cc`, `proceed_with_handshake`).
     ///
     /// From here on the connection counts, until [`Self::lost`] is called for it, which is due whatever the verdict.
-    pub fn admit(&mut self, conn: ConnId, peer: EndpointId, side: Side) -> Admission {
+    pub(crate) fn admit(&mut self, conn: ConnId, peer: EndpointId, side: Side) -> Admission {
         if self.shutting_down {
             return Admission::Refuse(shutting_down());
         }
@@ -153,7 +132,7 @@ impl Router {
     ///
     /// The events refuse the connections that waited for it, and tell the peer what was subscribed in the meantime,
     /// which Broker forgets.
-    pub fn established(&mut self, conn: ConnId, filter: Filter) -> Vec<RouterEvent> {
+    pub(crate) fn established(&mut self, conn: ConnId, filter: Filter) -> Vec<RouterEvent> {
         let Some(&peer) = self.connections.get(&conn) else {
             return Vec::new();
         };
@@ -166,7 +145,7 @@ impl Router {
                 announced,
                 waiting,
             } if *running == conn => {
-                let mut events = vec![RouterEvent::PeerAdded { peer, conn }];
+                let mut events = Vec::new();
                 if *announced != self.filter {
                     // `subscribe` has seen that it can be encoded.
                     let update = RoutingUpdate::envelope(&self.filter, self.own, peer);
@@ -185,7 +164,7 @@ impl Router {
     }
 
     /// Replaces what a peer wants to receive.
-    pub fn update_filter(&mut self, conn: ConnId, new: Filter) {
+    pub(crate) fn update_filter(&mut self, conn: ConnId, new: Filter) {
         let peer = self
             .connections
             .get(&conn)
@@ -196,14 +175,14 @@ impl Router {
     }
 
     /// Notes that a connection is gone, at whatever stage.
-    pub fn lost(&mut self, conn: ConnId) -> Vec<RouterEvent> {
+    pub(crate) fn lost(&mut self, conn: ConnId) -> Vec<RouterEvent> {
         let Some(peer) = self.connections.remove(&conn) else {
             return Vec::new();
         };
         match self.peers.get_mut(&peer) {
             Some(Peer::Established { .. }) => {
                 self.peers.remove(&peer);
-                vec![RouterEvent::PeerLost { peer, conn }]
+                Vec::new()
             }
             Some(Peer::Connecting {
                 conn: running,
@@ -233,7 +212,7 @@ impl Router {
     }
 
     /// Refuses every handshake from now on, including those that wait. Established peerings stay.
-    pub fn shut_down(&mut self) -> Vec<RouterEvent> {
+    pub(crate) fn shut_down(&mut self) -> Vec<RouterEvent> {
         self.shutting_down = true;
         let mut events = Vec::new();
         for entry in self.peers.values_mut() {
@@ -248,42 +227,34 @@ impl Router {
         events
     }
 
-    /// Whether a peering with this id exists or is being made, so that a `drop_conn` with
-    /// [`ErrorCode::REDUNDANT_CONNECTION`] is no failure (`internal/connector.cc`, `handle` of `drop_conn`).
-    pub fn knows(&self, peer: EndpointId) -> bool {
-        self.peers.contains_key(&peer)
-    }
-
-    /// The connection of an established peer.
-    pub fn connection(&self, peer: EndpointId) -> Option<ConnId> {
-        self.peers
-            .get(&peer)
-            .and_then(Peer::established)
-            .map(|(conn, _)| conn)
+    /// The connection that is a peering with this peer, or the first that is to become it.
+    pub(crate) fn connection_with(&self, peer: EndpointId) -> Option<ConnId> {
+        self.peers.get(&peer).map(|peer| match peer {
+            Peer::Connecting { conn, .. } | Peer::Established { conn, .. } => *conn,
+        })
     }
 
     /// Established peers, ascending by id.
-    pub fn peers(&self) -> impl Iterator<Item = (EndpointId, ConnId)> + '_ {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (EndpointId, ConnId)> + '_ {
         self.peers
             .iter()
             .filter_map(|(id, peer)| peer.established().map(|(conn, _)| (*id, conn)))
     }
 
-    /// Where an envelope of ours goes: to its receiver whatever its filter, or to each peer whose filter matches the topic.
-    ///
-    /// Nothing on topics that must stay within an endpoint goes anywhere.
-    pub fn recipients<'a>(&'a self, envelope: &'a Envelope) -> impl Iterator<Item = ConnId> + 'a {
+    /// Where an envelope of ours goes.
+    pub(crate) fn recipients<'a>(
+        &'a self,
+        envelope: &'a Envelope,
+        recipients: &'a Recipients<EndpointId>,
+    ) -> impl Iterator<Item = ConnId> + 'a {
         let leaves = !envelope.topic.is_local_only();
-        let everybody = leaves && envelope.receiver.is_nil();
         let receiver = self.peers.get(&envelope.receiver).filter(|_| leaves);
-        let matching = everybody
-            .then(|| self.peers.values())
-            .into_iter()
-            .flatten()
-            .filter(|peer| {
-                peer.established()
-                    .is_some_and(|(_, filter)| filter.matches(&envelope.topic))
-            });
+        let everybody = leaves && envelope.receiver.is_nil();
+        let matching = everybody.then_some(&self.peers).into_iter().flatten();
+        let matching = matching.filter_map(move |(id, peer)| {
+            let (_, filter) = peer.established()?;
+            (recipients.include(id) && filter.matches(&envelope.topic)).then_some(peer)
+        });
         receiver
             .into_iter()
             .chain(matching)
@@ -321,7 +292,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{EnvelopeKind, envelope::TTL_DEFAULT};
+    use crate::{
+        FILTER_TOPICS_MAX,
+        envelope::{EnvelopeKind, TTL_DEFAULT},
+    };
 
     const fn id(byte: u8) -> EndpointId {
         EndpointId::from_bytes([byte; 16])
@@ -359,7 +333,8 @@ mod tests {
 
     fn recipients(router: &Router, receiver: EndpointId, text: &'static str) -> Vec<u64> {
         let envelope = envelope(receiver, text);
-        router.recipients(&envelope).map(|conn| conn.0).collect()
+        let among = Recipients::all();
+        router.recipients(&envelope, &among).map(|conn| conn.0).collect()
     }
 
     #[test]
@@ -383,10 +358,9 @@ mod tests {
     fn only_established_peers_are_listed() {
         let router = router();
         assert!(router.peers().eq([(id(1), ConnId(1)), (id(2), ConnId(2))]));
-        assert_eq!(router.connection(id(2)), Some(ConnId(2)));
-        assert_eq!(router.connection(id(3)), None);
-        assert!(router.knows(id(3)));
-        assert!(!router.knows(id(4)));
+        assert_eq!(router.connection_with(id(2)), Some(ConnId(2)));
+        assert_eq!(router.connection_with(id(3)), Some(ConnId(3)));
+        assert_eq!(router.connection_with(id(4)), None);
     }
 
     #[test]
@@ -395,10 +369,12 @@ mod tests {
         let updates = router.subscribe(topic("zeek/x")).unwrap();
         let receivers: Vec<_> = updates
             .iter()
-            .map(|(conn, envelope)| (*conn, envelope.receiver))
+            .map(|event| match event {
+                RouterEvent::Send { conn, envelope } => (*conn, envelope.sender, envelope.receiver),
+                other @ RouterEvent::Verdict { .. } => panic!("{other:?}"),
+            })
             .collect();
-        assert_eq!(receivers, [(ConnId(1), id(1)), (ConnId(2), id(2))]);
-        assert!(updates.iter().all(|(_, update)| update.sender == id(7)));
+        assert_eq!(receivers, [(ConnId(1), id(7), id(1)), (ConnId(2), id(7), id(2))]);
         assert_eq!(router.subscribe(topic("zeek/x/y")), Ok(Vec::new()));
         assert_eq!(router.subscribe(topic("<$>/local/x")), Ok(Vec::new()));
     }
@@ -406,15 +382,15 @@ mod tests {
     #[test]
     fn a_filter_that_cannot_be_announced_is_refused_and_the_one_before_stays() {
         let mut router = Router::new(id(7));
-        router.filter = (0..crate::FILTER_TOPICS_MAX)
+        router.filter = (0..FILTER_TOPICS_MAX)
             .map(|number| Topic::new(format!("{number:05}")).unwrap())
             .collect();
-        let count = crate::FILTER_TOPICS_MAX + 1;
+        let count = FILTER_TOPICS_MAX + 1;
         assert_eq!(
             router.subscribe(topic("one more")),
             Err(RoutingUpdateError::TooMany { count })
         );
-        assert_eq!(router.filter().topics().len(), crate::FILTER_TOPICS_MAX);
+        assert_eq!(router.filter.topics().len(), FILTER_TOPICS_MAX);
     }
 
     #[test]

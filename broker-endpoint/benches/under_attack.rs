@@ -237,7 +237,7 @@ async fn connect(address: SocketAddr, tls: TlsConfig) -> Result<Endpoint> {
     config.tls = tls;
     let mut peer = Endpoint::start(config)?;
     let retry = Some(Duration::from_millis(100));
-    peer.handle().peer(address.into(), retry).await;
+    peer.handle().peer(address.into(), retry);
     loop {
         match timeout(Duration::from_secs(60), peer.recv()).await? {
             Some(EndpointEvent::PeerAdded(_)) => return Ok(peer),

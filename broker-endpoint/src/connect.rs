@@ -9,7 +9,6 @@ use broker_codec::{
 };
 use tokio::{
     net::{TcpStream, lookup_host},
-    sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -17,10 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::{
-    connection::{self, Awaited, Connection, Outcome},
+    connection::{self, Connection, Outcome, awaited::Awaited},
     credit::Credits,
-    endpoint::{EndReason, EndpointEvent, PeerAddress, PeeringError, Report, Shared},
+    endpoint::{
+        event::{EndReason, EndpointEvent, PeerAddress, PeeringError},
+        shared::Shared,
+    },
     socket::Socket,
+    tls::Transport,
 };
 
 /// Connects to an address until told to stop; without an interval, once.
@@ -28,19 +31,18 @@ use crate::{
 /// After the loss of a peering the next attempt follows at once, as Broker's does, unless the interval since the last one has
 /// not passed.
 pub(crate) async fn run(
-    shared: Arc<Shared>,
-    address: PeerAddress,
+    shared: &Arc<Shared>,
+    address: &PeerAddress,
     retry: Option<Duration>,
     awaited: Vec<Topic>,
-    stop: CancellationToken,
-    number: u64,
+    stop: &CancellationToken,
 ) {
     let mut dialer = Dialer {
-        shared: &shared,
-        address: &address,
+        shared,
+        address,
         // A peer that is connected to once is better than none.
         awaited: Awaited::new(retry.map_or_else(Vec::new, |_| awaited)),
-        stop: &stop,
+        stop,
     };
     while let Some(pause) = dialer.attempt(retry).await {
         tokio::select! {
@@ -48,7 +50,6 @@ pub(crate) async fn run(
             () = stop.cancelled() => break,
         }
     }
-    shared.report(Report::DialerEnded { address, number });
 }
 
 struct Dialer<'a> {
@@ -155,18 +156,18 @@ impl Dialer<'_> {
         retry
     }
 
-    /// If there is another connection with this peer, waits until it has ended; otherwise says so.
+    /// If there is another connection with this peer, waits until there is none; otherwise says so.
     async fn outlast(&self, peer: EndpointId) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.shared.report(Report::Redundant { peer, reply });
-        let Ok(Some(gone)) = answer.await else {
+        let mut other = self.shared.connection_with(peer);
+        if other.is_none() {
             return false;
-        };
+        }
         debug!(address = %self.address, %peer, "already peered over another connection");
-        tokio::select! {
-            // That the sender is dropped says the same.
-            _ = gone => {}
-            () = self.stop.cancelled() => {}
+        while let Some(ended) = other {
+            tokio::select! {
+                () = ended.cancelled() => other = self.shared.connection_with(peer),
+                () = self.stop.cancelled() => break,
+            }
         }
         true
     }
@@ -180,7 +181,7 @@ const fn pause_after(lasted: Duration, retry: Duration) -> Duration {
     retry.saturating_sub(lasted)
 }
 
-type Opened = (Connection, crate::tls::Transport<Socket>);
+type Opened = (Connection, Transport<Socket>);
 
 /// Connects to the first address that lets us, each for at most `limit`; otherwise says why none did.
 async fn open_first(

@@ -1,4 +1,4 @@
-use std::{io, net::SocketAddr};
+use std::{error::Error, io, net::SocketAddr};
 
 use broker_codec::control::RoutingUpdateError;
 
@@ -36,9 +36,9 @@ pub enum EndpointError {
     /// The system has no random numbers for an endpoint id.
     #[error("cannot draw a random endpoint id")]
     Random(#[source] io::Error),
-    /// The endpoint has been shut down.
-    #[error("endpoint has ended")]
-    Ended,
+    /// There is no tokio runtime to run it on.
+    #[error("cannot start a runtime")]
+    Runtime(#[source] io::Error),
     /// A limit in the configuration makes no sense.
     #[error("{name} must be {rule}")]
     Config {
@@ -63,4 +63,16 @@ impl EndpointError {
             _ => false,
         }
     }
+}
+
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += ": ";
+        text += &error.to_string();
+        cause = error.source();
+    }
+    text
 }

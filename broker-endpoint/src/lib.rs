@@ -22,7 +22,7 @@
 //! config.subscriptions = vec!["zeek/events".try_into()?];
 //! let mut endpoint = Endpoint::start(config)?;
 //! let zeek = PeerAddress::new("zeek.example", 9999);
-//! endpoint.handle().peer(zeek, Some(Duration::from_secs(1))).await;
+//! endpoint.handle().peer(zeek, Some(Duration::from_secs(1)));
 //! while let Some(event) = endpoint.recv().await {
 //!     match event {
 //!         EndpointEvent::PeerAdded(peer) => tracing::info!(id = %peer.id, "connected"),
@@ -69,37 +69,29 @@
 
 #![warn(missing_docs)]
 
-mod among;
 mod connect;
 mod connection;
+mod counter;
 mod credit;
 mod endpoint;
 mod error;
 mod file;
 mod listen;
+mod queue;
 mod socket;
 #[cfg(test)]
 mod testing;
+mod time;
 pub mod tls;
 pub mod websocket;
 
-pub use among::Among;
+pub use broker_codec::Recipients;
 pub use credit::Credit;
 pub use endpoint::{
     EndReason, Endpoint, EndpointConfig, EndpointCounters, EndpointEvent, EndpointHandle, Message,
-    OverflowPolicy, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError, PublishError,
+    ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError, PublishError,
 };
-pub use error::EndpointError;
+pub use error::{EndpointError, with_causes};
 pub use file::read_file;
-
-/// An error and its causes in one line.
-fn text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
+pub use queue::OverflowPolicy;
+pub use time::at;

@@ -1,9 +1,8 @@
 //! What concerns the process as a whole: its name, its limits.
 
-use std::{
-    convert::Infallible, error::Error, ffi::CString, io, os::unix::process::CommandExt, process::Command,
-};
+use std::{convert::Infallible, ffi::CString, io, os::unix::process::CommandExt, process::Command};
 
+pub use broker_endpoint::with_causes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Makes process listings show a name, as Zeek's supervised processes do with `zeek.controller`.
@@ -46,16 +45,4 @@ const DESCRIPTORS_RESERVED: u64 = 32;
 pub fn descriptors_for_connections() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
-}
-
-/// An error with its causes, in one line.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += ": ";
-        text += &error.to_string();
-        cause = error.source();
-    }
-    text
 }

@@ -1,5 +1,6 @@
 //! What the task that owns a core needs of the system.
 
+pub use broker_endpoint::at;
 use broker_endpoint::tls::{TlsConfig, TlsConfigError};
 use std::{
     io,
@@ -12,7 +13,7 @@ use crate::files;
 use mgmt_api::Now;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 /// A daemon cannot start, or cannot go on, because of its host.
@@ -108,14 +109,6 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], HostError> {
 /// When that is, for a process that started then; none if the system's clock does not go so far.
 pub fn instant(started: Instant, at: Now) -> Option<Instant> {
     started.checked_add(at.since_start())
-}
-
-/// Waits until a time; for ever if there is none.
-pub async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// So long after a SIGTERM another one is the same: `timeout` and others send it to the process and to its process group. Who is

@@ -31,7 +31,7 @@ use broker_codec::{
     json::DataMessage,
     zeek::Event,
 };
-use broker_endpoint::Among;
+use broker_endpoint::Recipients;
 use mgmt_api::{Dialect, Now, SequentialIds};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Settings},
@@ -239,7 +239,7 @@ impl Run {
             show(&sent, out);
         }
         for (among, message) in websocket {
-            if among == Among::one(CLIENT) {
+            if among == Recipients::one(CLIENT) {
                 show_message(message, out);
             }
         }
@@ -263,12 +263,12 @@ impl Run {
 fn show(sent: &ToNative, out: &mut String) {
     let to = match &sent.to {
         NativePeers::One(peer) => name(*peer),
-        NativePeers::Subscribers(Among::Except(peers)) if peers.is_empty() => "subscribers".into(),
-        NativePeers::Subscribers(Among::Except(peers)) => {
+        NativePeers::Subscribers(Recipients::Except(peers)) if peers.is_empty() => "subscribers".into(),
+        NativePeers::Subscribers(Recipients::Except(peers)) => {
             let names: Vec<String> = peers.iter().copied().map(name).collect();
             format!("subscribers without {}", names.join(", "))
         }
-        NativePeers::Subscribers(Among::Only(peers)) => {
+        NativePeers::Subscribers(Recipients::Only(peers)) => {
             let names: Vec<String> = peers.iter().copied().map(name).collect();
             format!("{} if subscribed", names.join(", "))
         }

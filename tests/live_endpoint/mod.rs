@@ -53,7 +53,7 @@ async fn a_zeek_that_crashes_is_missed_at_once_and_met_again() {
     let mut zeek = Zeek::start(&prefix, &[heard_port], &[]).await;
     let address = PeerAddress::new("127.0.0.1", zeek.port4);
     let retry = Duration::from_millis(100);
-    dialled.endpoint.handle().peer(address, Some(retry)).await;
+    dialled.endpoint.handle().peer(address, Some(retry));
     for _ in 0..2 {
         for peer in [&mut heard, &mut dialled] {
             peer.meet(&mut zeek).await;
@@ -89,7 +89,7 @@ async fn a_zeek_that_protects_its_port_otherwise_is_recognised() {
     ] {
         let zeek = Zeek::start(&prefix, &[], theirs).await;
         let mut dialled = Peer::new("dialled", &ours);
-        dialled.dial(&zeek, "127.0.0.1").await;
+        dialled.dial(&zeek, "127.0.0.1");
         match dialled.event().await {
             EndpointEvent::PeerUnavailable { error, .. } => {
                 for fragment in fragments {
@@ -120,11 +120,11 @@ async fn check(tls: &TlsConfig, settings: &[String]) {
         ("test_port_both", both.listen("127.0.0.1").await),
     ];
     let mut zeek = Zeek::start(&prefix, &ports, settings).await;
-    both.dial(&zeek, "127.0.0.1").await;
+    both.dial(&zeek, "127.0.0.1");
     let mut dialled4 = Peer::new("dialled4", tls);
     let mut dialled6 = Peer::new("dialled6", tls);
-    dialled4.dial(&zeek, "127.0.0.1").await;
-    dialled6.dial(&zeek, "::1").await;
+    dialled4.dial(&zeek, "127.0.0.1");
+    dialled6.dial(&zeek, "::1");
 
     for peer in [&mut heard4, &mut heard6, &mut dialled4, &mut dialled6, &mut both] {
         peer.meet(&mut zeek).await;
@@ -179,16 +179,13 @@ impl Peer {
         addresses.expect("listening")[0].port()
     }
 
-    async fn dial(&self, zeek: &Zeek, host: &str) {
+    fn dial(&self, zeek: &Zeek, host: &str) {
         let port = if host.contains(':') {
             zeek.port6
         } else {
             zeek.port4
         };
-        self.endpoint
-            .handle()
-            .peer(PeerAddress::new(host, port), None)
-            .await;
+        self.endpoint.handle().peer(PeerAddress::new(host, port), None);
     }
 
     /// The next event; not that it tries again.
@@ -375,7 +372,7 @@ impl Peer {
     /// We say BYE, Zeek answers.
     async fn leave(&mut self, zeek: &mut Zeek) {
         let peer = self.zeek.expect("it was met");
-        self.endpoint.handle().disconnect(peer).await;
+        self.endpoint.handle().disconnect(peer);
         match self.event().await {
             EndpointEvent::PeerRemoved {
                 reason: EndReason::Ended(PeeringEnd::Left),

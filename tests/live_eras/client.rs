@@ -29,7 +29,7 @@ impl<'a> Client<'a> {
         let _within = runtime.enter();
         let mut endpoint = Endpoint::start(config).expect("the configuration is good");
         let retry = Some(Duration::from_millis(200));
-        runtime.block_on(endpoint.handle().peer(PeerAddress::from(controller), retry));
+        endpoint.handle().peer(PeerAddress::from(controller), retry);
         let limit = Limit::lasting(PATIENCE, "a peering with a controller");
         let added = |event: &_| matches!(event, EndpointEvent::PeerAdded(_));
         while !added(

@@ -98,7 +98,7 @@ impl StandIn {
         let address = runtime.block_on(async {
             match way {
                 Way::Connect(controller) => {
-                    handle.peer(PeerAddress::from(controller), Some(RETRY)).await;
+                    handle.peer(PeerAddress::from(controller), Some(RETRY));
                     None
                 }
                 Way::Listen => {

@@ -32,7 +32,7 @@ impl<'a> Controlling<'a> {
         config.subscriptions = vec![Topic::from_static(topics::AGENT_PREFIX)];
         let _within = runtime.enter();
         let endpoint = Endpoint::start(config).expect("the configuration is good");
-        runtime.block_on(endpoint.handle().peer(PeerAddress::from(agent), None));
+        endpoint.handle().peer(PeerAddress::from(agent), None);
         let mut controlling = Self {
             runtime,
             endpoint,

@@ -18,7 +18,7 @@ impl NativeClient {
         config.subscriptions = vec![topics::CONTROLLER.try_into().expect("short enough")];
         let mut endpoint = Endpoint::start(config).expect("the configuration is good");
         let address = PeerAddress::from(controller.broker());
-        endpoint.handle().peer(address, None).await;
+        endpoint.handle().peer(address, None);
         match Limit::new("the peering with the controller")
             .of(endpoint.recv())
             .await

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_codec::{
     ConnId, EndpointId, Topic,
+    endpoint::Output,
     handshake::{Message, Role},
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -72,9 +73,8 @@ fn replay(frames: &[&Frame], ours: Side) -> (Vec<Bytes>, bool) {
     let mut established = false;
     for action in actions {
         match action {
-            Action::Send(_, message) => sent.push(bytes(&message)),
-            Action::Established(..) => established = true,
-            Action::Report(_) => {}
+            Action::Do(_, Output::Handshake(message)) => sent.push(bytes(&message)),
+            Action::Do(_, Output::Established { .. }) => established = true,
             other => panic!("{other:?}"),
         }
     }

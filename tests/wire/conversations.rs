@@ -20,8 +20,8 @@ use std::{fmt::Write as _, fs, time::Duration};
 
 use broker_codec::{
     ConnId, EndpointId, Envelope, Topic,
+    endpoint::Output,
     handshake::{Message, Role},
-    router::RouterEvent,
 };
 use bytes::BytesMut;
 
@@ -142,28 +142,22 @@ fn apply(node: &mut Option<Node>, input: &str) -> Vec<Action> {
 }
 
 fn shown(action: &Action) -> String {
-    match action {
-        Action::Send(conn, message) => {
-            format!("{} {} ({})", conn.0, hex(&bytes(message)), describe(message))
-        }
-        Action::Established(conn, peer, side, filter) => format!(
-            "{} established with {} as {side:?}, filter {:?}",
-            conn.0,
-            letter(*peer),
-            filter.topics()
-        ),
-        Action::Close(conn, reason) => format!("{} closed: {reason}", conn.0),
-        Action::Report(RouterEvent::PeerAdded { peer, conn }) => {
-            format!("{} peer added: {}", conn.0, letter(*peer))
-        }
-        Action::Report(RouterEvent::PeerLost { peer, conn }) => {
-            format!("{} peer lost: {}", conn.0, letter(*peer))
-        }
-        Action::Report(other) => panic!("{other:?}"),
-        Action::SendEnvelope(conn, envelope) => {
+    let (conn, output) = match action {
+        Action::Do(conn, output) => (conn.0, output),
+        Action::PeerLost(conn, peer) => return format!("{} peer lost: {}", conn.0, letter(*peer)),
+    };
+    match output {
+        Output::Handshake(message) => format!("{conn} {} ({})", hex(&bytes(message)), describe(message)),
+        Output::Established { peer, side, filter } => {
+            let (peer, filter) = (letter(*peer), filter.topics());
             format!(
-                "{} {} ({})",
-                conn.0,
+                "{conn} established with {peer} as {side:?}, filter {filter:?}\n< {conn} peer added: {peer}"
+            )
+        }
+        Output::Close(reason) => format!("{conn} closed: {reason}"),
+        Output::Send(envelope) => {
+            format!(
+                "{conn} {} ({})",
                 hex(&envelope_bytes(envelope)),
                 envelope.kind.name()
             )

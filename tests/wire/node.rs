@@ -1,165 +1,107 @@
-//! An endpoint without I/O: a router and its handshakes.
+//! An endpoint without I/O, and the bytes that have come on its connections.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::{
-    ConnId, EndpointId, Envelope, Filter, Router, Topic,
+    ConnId, EndpointId, Topic,
+    endpoint::{Endpoint, Output},
     frame::FrameDecoder,
-    handshake::{Admission, Close, HANDSHAKE_TIMEOUT, Handshake, Message, Output, Role, Side},
-    router::RouterEvent,
+    handshake::{HANDSHAKE_TIMEOUT, Message, Role},
 };
 use bytes::{Bytes, BytesMut};
 
+/// What the endpoint does, or has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    Send(ConnId, Message),
-    Established(ConnId, EndpointId, Side, Filter),
-    Close(ConnId, Close),
-    Report(RouterEvent),
-    SendEnvelope(ConnId, Envelope),
+    Do(ConnId, Output),
+    PeerLost(ConnId, EndpointId),
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) router: Router,
-    connections: BTreeMap<ConnId, Connection>,
+    pub(super) endpoint: Endpoint,
+    /// What has come on each open connection and is no frame yet.
+    buffers: BTreeMap<ConnId, BytesMut>,
     now: Duration,
-    actions: Vec<Action>,
-}
-
-#[derive(Clone, Debug)]
-struct Connection {
-    handshake: Handshake,
-    buffer: BytesMut,
 }
 
 impl Node {
     pub(super) fn new(own: EndpointId, filter: &[Topic]) -> Self {
-        let mut router = Router::new(own);
+        let mut endpoint = Endpoint::new(own, None);
         for topic in filter {
-            assert!(router.subscribe(topic.clone()).unwrap().is_empty());
+            endpoint.subscribe(topic.clone()).unwrap();
         }
         Self {
-            router,
-            connections: BTreeMap::new(),
+            endpoint,
+            buffers: BTreeMap::new(),
             now: Duration::ZERO,
-            actions: Vec::new(),
         }
     }
 
     pub(super) fn open(&mut self, conn: ConnId, role: Role) -> Vec<Action> {
-        let handshake = Handshake::new(role, self.router.own_id(), self.now + HANDSHAKE_TIMEOUT);
-        let buffer = BytesMut::new();
-        self.connections.insert(conn, Connection { handshake, buffer });
-        self.drain(conn);
-        self.take_actions()
+        self.buffers.insert(conn, BytesMut::new());
+        self.endpoint.open(conn, role, self.now + HANDSHAKE_TIMEOUT);
+        self.actions()
     }
 
     /// Bytes arrive, with the lengths before the frames.
     pub(super) fn receive(&mut self, conn: ConnId, bytes: &[u8]) -> Vec<Action> {
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.buffer.extend_from_slice(bytes);
-            while let Some(connection) = self.connections.get_mut(&conn) {
-                let frame = FrameDecoder::handshake().decode(&mut connection.buffer).unwrap();
-                let Some(frame) = frame else { break };
-                connection.handshake.handle_frame(&frame);
-                self.drain(conn);
-            }
+        let mut actions = Vec::new();
+        if let Some(buffer) = self.buffers.get_mut(&conn) {
+            buffer.extend_from_slice(bytes);
         }
-        self.take_actions()
+        while let Some(buffer) = self.buffers.get_mut(&conn)
+            && let Some(frame) = FrameDecoder::handshake().decode(buffer).unwrap()
+        {
+            let taken = self.endpoint.handle_frame(conn, frame, self.now);
+            assert_eq!(taken, Ok(None), "here are handshakes only");
+            actions.extend(self.actions());
+        }
+        actions
     }
 
+    /// The connection is gone.
     pub(super) fn lose(&mut self, conn: ConnId) -> Vec<Action> {
-        self.connections.remove(&conn);
-        let events = self.router.lost(conn);
-        self.follow(events);
-        self.take_actions()
+        self.buffers.remove(&conn);
+        let lost = self.endpoint.closed(conn);
+        let lost = lost.map(|peer| Action::PeerLost(conn, peer));
+        lost.into_iter().chain(self.actions()).collect()
     }
 
     pub(super) fn pass_time(&mut self, time: Duration) -> Vec<Action> {
         self.now += time;
-        let due: Vec<ConnId> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.handshake.deadline().is_some_and(|at| at <= self.now))
-            .map(|(conn, _)| *conn)
-            .collect();
-        for conn in due {
-            if let Some(connection) = self.connections.get_mut(&conn) {
-                connection.handshake.handle_timeout(self.now);
-                self.drain(conn);
-            }
+        for conn in self.buffers.keys() {
+            self.endpoint.handle_timeout(*conn, self.now);
         }
-        self.take_actions()
+        self.actions()
     }
 
     pub(super) fn subscribe(&mut self, topic: Topic) -> Vec<Action> {
-        for (conn, envelope) in self.router.subscribe(topic).unwrap() {
-            self.actions.push(Action::SendEnvelope(conn, envelope));
-        }
-        self.take_actions()
+        self.endpoint.subscribe(topic).unwrap();
+        self.actions()
     }
 
     pub(super) fn shut_down(&mut self) -> Vec<Action> {
-        let events = self.router.shut_down();
-        self.follow(events);
-        self.take_actions()
+        self.endpoint.shut_down();
+        self.actions()
     }
 
     /// Connections that are neither closed nor lost.
     pub(super) fn open_connections(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.connections.keys().copied()
+        self.buffers.keys().copied()
     }
 
-    fn drain(&mut self, conn: ConnId) {
-        while let Some(connection) = self.connections.get_mut(&conn) {
-            let Some(output) = connection.handshake.poll() else {
-                break;
-            };
-            match output {
-                Output::Send(message) => self.actions.push(Action::Send(conn, message)),
-                Output::Identified { peer, side } => {
-                    let admission = self.router.admit(conn, peer, side);
-                    connection.handshake.admit(admission);
-                }
-                Output::Established { peer, side, filter } => {
-                    self.actions
-                        .push(Action::Established(conn, peer, side, filter.clone()));
-                    let events = self.router.established(conn, filter);
-                    self.follow(events);
-                }
-                Output::Close(reason) => {
-                    self.actions.push(Action::Close(conn, reason));
-                    self.connections.remove(&conn);
-                    let events = self.router.lost(conn);
-                    self.follow(events);
-                }
+    fn actions(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while let Some((conn, output)) = self.endpoint.poll() {
+            let closes = matches!(output, Output::Close(_));
+            actions.push(Action::Do(conn, output));
+            if closes {
+                self.buffers.remove(&conn);
+                self.endpoint.closed(conn);
             }
         }
-    }
-
-    fn follow(&mut self, events: Vec<RouterEvent>) {
-        for event in events {
-            match event {
-                RouterEvent::Verdict { conn, admission } => {
-                    assert!(
-                        !matches!(admission, Admission::Wait),
-                        "a second verdict must decide"
-                    );
-                    let waiting = self.connections.get_mut(&conn).expect("it waits for the verdict");
-                    waiting.handshake.admit(admission);
-                    self.drain(conn);
-                }
-                RouterEvent::Send { conn, envelope } => {
-                    self.actions.push(Action::SendEnvelope(conn, envelope));
-                }
-                event => self.actions.push(Action::Report(event)),
-            }
-        }
-    }
-
-    fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.actions)
+        actions
     }
 }
 

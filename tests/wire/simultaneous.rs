@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use broker_codec::{
     ConnId, EndpointId,
+    endpoint::{CloseReason, Output},
     handshake::{Close, Message, Role},
 };
 
@@ -57,17 +58,19 @@ fn world(openers: &[Endpoint], failures_left: usize) -> World {
 impl World {
     fn follow(&mut self, endpoint: Endpoint, actions: Vec<Action>) {
         for action in actions {
-            match action {
-                Action::Send(conn, message) => self.send(endpoint, conn, Item::Message(message)),
-                Action::Established(conn, ..) => self.established[endpoint].push(conn),
-                Action::Close(conn, reason) => {
+            let Action::Do(conn, output) = action else {
+                continue;
+            };
+            match output {
+                Output::Handshake(message) => self.send(endpoint, conn, Item::Message(message)),
+                Output::Established { .. } => self.established[endpoint].push(conn),
+                Output::Close(CloseReason::Handshake(reason)) => {
                     self.closed.push((endpoint, conn, reason));
                     self.established[endpoint].retain(|known| *known != conn);
                     self.under_way.remove(&(endpoint, conn));
                     self.send(endpoint, conn, Item::End);
                 }
-                Action::Report(_) => {}
-                Action::SendEnvelope(..) => panic!("no peer subscribes here"),
+                other => panic!("no peer subscribes or leaves here: {other:?}"),
             }
         }
     }
@@ -152,11 +155,9 @@ fn one_connection_survives(world: &World) {
             (0, Close::Refused(refusal)) => assert_eq!(refusal.code.to_string(), "redundant_connection"),
             (1, Close::Dropped(drop)) => {
                 assert_eq!(drop.code.to_string(), "redundant_connection");
-                let peer = world.nodes[0].router.own_id();
-                assert!(
-                    world.nodes[1].router.knows(peer),
-                    "the responder must take it for success"
-                );
+                let peer = world.nodes[0].endpoint.own_id();
+                let other = world.nodes[1].endpoint.connection_with(peer);
+                assert!(other.is_some(), "the responder must take it for success");
             }
             other => panic!("{other:?}"),
         }
@@ -169,11 +170,11 @@ fn nothing_hangs(world: &World) {
     for endpoint in [0, 1] {
         let open: Vec<ConnId> = world.nodes[endpoint].open_connections().collect();
         assert_eq!(open, world.established[endpoint], "{world:#?}");
-        let router = &world.nodes[endpoint].router;
-        let connections: Vec<ConnId> = router.peers().map(|(_, conn)| conn).collect();
+        let ours = &world.nodes[endpoint].endpoint;
+        let connections: Vec<ConnId> = ours.peers().map(|(_, conn)| conn).collect();
         assert_eq!(connections, world.established[endpoint], "{world:#?}");
-        let peer = world.nodes[1 - endpoint].router.own_id();
-        assert_eq!(router.knows(peer), !open.is_empty(), "{world:#?}");
+        let peer = world.nodes[1 - endpoint].endpoint.own_id();
+        assert_eq!(ours.connection_with(peer), open.first().copied(), "{world:#?}");
     }
 }
 

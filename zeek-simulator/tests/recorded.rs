@@ -380,7 +380,7 @@ async fn replay(recording: &Recording, version: &str) {
         starts: BTreeMap::new(),
         hellos: BTreeMap::new(),
     };
-    handle.peer(PeerAddress::from(address), None).await;
+    handle.peer(PeerAddress::from(address), None);
     let first = timeout(PATIENCE, heard.endpoint.recv()).await;
     match first.expect("the Supervisor is there in time") {
         Some(EndpointEvent::PeerAdded(peer)) if peer.dialled.is_some() => {}

@@ -184,6 +184,7 @@ impl fmt::Display for Awaited {
 pub struct Handshake {
     own: EndpointId,
     state: State,
+    peer: Option<EndpointId>,
     deadline: Duration,
     outputs: VecDeque<Output>,
 }
@@ -212,6 +213,7 @@ impl Handshake {
         Self {
             own,
             state,
+            peer: None,
             deadline,
             outputs: VecDeque::from([Output::Send(first)]),
         }
@@ -309,6 +311,11 @@ impl Handshake {
         self.state.awaited()
     }
 
+    /// Who the peer is, once it has said so.
+    pub const fn peer(&self) -> Option<EndpointId> {
+        self.peer
+    }
+
     fn identify(&mut self, peer: EndpointId) -> State {
         if self.own <= peer || peer.is_nil() {
             self.ask_router(peer, Side::Originator)
@@ -326,6 +333,7 @@ impl Handshake {
             self.send_drop(Refusal::new(ErrorCode::LOGIC_ERROR, "unusable endpoint id"));
             return self.close(Close::UnusableId(peer));
         }
+        self.peer = Some(peer);
         self.outputs.push_back(Output::Identified { peer, side });
         State::Admission { peer, side }
     }

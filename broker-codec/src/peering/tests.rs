@@ -229,7 +229,9 @@ fn update(topics: &[&'static str]) -> Envelope {
 fn awaiting(announced: &'static str) -> Peering {
     let topics = ["zeek/old", "zeek/supervisor"].map(Topic::from_static);
     let announced = [Topic::from_static(announced)].into_iter().collect();
-    peering().awaiting(topics.to_vec(), &announced, at(0))
+    let mut peering = peering();
+    peering.await_subscription(topics.to_vec(), &announced, at(0));
+    peering
 }
 
 #[test]

@@ -4,12 +4,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::body;
 use crate::{
-    ConnId, EndpointId, Envelope, EnvelopeKind, Filter, Router, Topic,
     control::RoutingUpdate,
+    endpoint::{Endpoint, Output},
+    endpoint_id::EndpointId,
+    envelope::{Envelope, EnvelopeKind},
+    filter::Filter,
     frame::{FrameDecoder, FrameError, OPERATION_FRAME_MAX, put_header},
-    handshake::{Admission, HANDSHAKE_TIMEOUT, Handshake, Message, Output, Role},
+    handshake::{HANDSHAKE_TIMEOUT, Message, Role},
     peering::{Liveness, Peering, PeeringOutput},
-    router::RouterEvent,
+    router::ConnId,
+    topic::Topic,
 };
 
 /// Any bytes as a stream of frames, in any pieces.
@@ -133,7 +137,7 @@ fn peering(envelope: &Envelope, frame: &Bytes) {
 pub fn handshakes(input: &[u8]) -> usize {
     let own = EndpointId::from_bytes([0x77; 16]);
     let mut world = World {
-        router: Router::new(own),
+        endpoint: Endpoint::new(own, None),
         connections: BTreeMap::new(),
         now: Duration::ZERO,
         opened: 0,
@@ -142,113 +146,90 @@ pub fn handshakes(input: &[u8]) -> usize {
     let mut rest = input;
     while let Some(([what, which], behind)) = rest.split_first_chunk() {
         rest = behind;
-        let conn = ConnId(u64::from(which % 4));
+        let slot = which % 4;
         match what % 8 {
-            0 => world.open(conn, Role::Connector),
-            1 => world.open(conn, Role::Acceptor),
-            2 => world.lose(conn),
+            0 => world.open(slot, Role::Connector),
+            1 => world.open(slot, Role::Acceptor),
+            2 => world.close(slot),
             3 => world.pass_time(Duration::from_secs(u64::from(*which))),
             4 => {
                 let topic = Topic::new([b'a' + which % 8]).expect("it is short");
-                world.router.subscribe(topic).expect("the filter stays small");
+                world.endpoint.subscribe(topic).expect("the filter stays small");
             }
-            5 if *which == 0xff => {
-                let events = world.router.shut_down();
-                world.follow(events);
-            }
+            5 if *which == 0xff => world.endpoint.shut_down(),
             _ => {
                 let len = rest.len().min(usize::from(*what >> 3) * 2);
                 let (frame, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
                 rest = behind;
-                world.receive(conn, frame);
+                world.receive(slot, frame);
             }
         }
+        world.drain();
         world.check();
     }
     world.established
 }
 
 struct World {
-    router: Router,
-    connections: BTreeMap<ConnId, (Handshake, Progress)>,
+    endpoint: Endpoint,
+    /// Those that are open, and with whom they are peerings.
+    connections: BTreeMap<ConnId, Option<EndpointId>>,
     now: Duration,
     opened: u64,
     established: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Running,
-    Established(EndpointId),
-}
-
 impl World {
     /// Numbers are never used again: the slot of an earlier connection gets a new one.
-    fn open(&mut self, slot: ConnId, role: Role) {
-        self.lose(slot);
+    fn open(&mut self, slot: u8, role: Role) {
+        self.close(slot);
         self.opened += 1;
-        let conn = ConnId(slot.0 + 4 * self.opened);
-        let handshake = Handshake::new(role, self.router.own_id(), self.now + HANDSHAKE_TIMEOUT);
-        self.connections.insert(conn, (handshake, Progress::Running));
-        self.drain(conn);
+        let conn = ConnId(u64::from(slot) + 4 * self.opened);
+        self.connections.insert(conn, None);
+        self.endpoint.open(conn, role, self.now + HANDSHAKE_TIMEOUT);
     }
 
-    fn current(&self, slot: ConnId) -> Option<ConnId> {
-        self.connections.keys().copied().find(|conn| conn.0 % 4 == slot.0)
+    fn current(&self, slot: u8) -> Option<ConnId> {
+        let of_slot = |conn: &ConnId| conn.0 % 4 == u64::from(slot);
+        self.connections.keys().copied().find(of_slot)
     }
 
-    fn receive(&mut self, slot: ConnId, frame: &[u8]) {
+    fn receive(&mut self, slot: u8, frame: &[u8]) {
         if let Some(conn) = self.current(slot)
-            && let Some((handshake, Progress::Running)) = self.connections.get_mut(&conn)
+            && self.connections.get(&conn) == Some(&None)
         {
-            handshake.handle_frame(frame);
-            self.drain(conn);
+            let taken = self
+                .endpoint
+                .handle_frame(conn, Bytes::copy_from_slice(frame), self.now);
+            assert_eq!(taken, Ok(None), "a handshake delivers nothing");
         }
     }
 
-    fn lose(&mut self, slot: ConnId) {
+    fn close(&mut self, slot: u8) {
         if let Some(conn) = self.current(slot) {
-            self.connections.remove(&conn);
-            let events = self.router.lost(conn);
-            self.follow(events);
+            let peer = self.connections.remove(&conn).flatten();
+            assert_eq!(self.endpoint.closed(conn), peer);
+            self.drain();
         }
     }
 
     fn pass_time(&mut self, time: Duration) {
         self.now += time;
-        let all: Vec<ConnId> = self.connections.keys().copied().collect();
-        for conn in all {
-            if let Some((handshake, _)) = self.connections.get_mut(&conn) {
-                handshake.handle_timeout(self.now);
-                assert!(
-                    handshake.deadline().is_none_or(|at| at > self.now),
-                    "a deadline is missed"
-                );
-                self.drain(conn);
-            }
+        for conn in self.connections.keys() {
+            self.endpoint.handle_timeout(*conn, self.now);
+            let deadline = self.endpoint.deadline(*conn);
+            assert!(deadline.is_none_or(|at| at > self.now), "a deadline is missed");
         }
     }
 
-    fn follow(&mut self, events: Vec<RouterEvent>) {
-        for event in events {
-            if let RouterEvent::Verdict { conn, admission } = event {
-                assert!(
-                    !matches!(admission, Admission::Wait),
-                    "the second verdict decides nothing"
-                );
-                let (handshake, _) = self.connections.get_mut(&conn).expect("it waits for the verdict");
-                handshake.admit(admission);
-                self.drain(conn);
-            }
-        }
-    }
-
-    fn drain(&mut self, conn: ConnId) {
-        while let Some((handshake, progress)) = self.connections.get_mut(&conn) {
-            let Some(output) = handshake.poll() else { return };
-            assert!(*progress == Progress::Running, "something follows the end");
+    fn drain(&mut self) {
+        while let Some((conn, output)) = self.endpoint.poll() {
+            let peer = self
+                .connections
+                .get_mut(&conn)
+                .expect("something follows the end");
             match output {
-                Output::Send(message) => {
+                Output::Handshake(message) => {
                     let bytes = message.encode().expect("it can be sent");
                     assert_eq!(
                         Message::decode(&bytes),
@@ -256,47 +237,35 @@ impl World {
                         "the message changes on its way"
                     );
                 }
-                Output::Identified { peer, side } => {
-                    assert!(peer != self.router.own_id() && !peer.is_nil());
-                    let admission = self.router.admit(conn, peer, side);
-                    handshake.admit(admission);
-                }
-                Output::Established { peer, filter, .. } => {
-                    *progress = Progress::Established(peer);
+                Output::Established { peer: id, .. } => {
+                    assert!(id != self.endpoint.own_id() && !id.is_nil());
+                    assert_eq!(peer.replace(id), None, "a peering is established twice");
                     self.established += 1;
-                    let events = self.router.established(conn, filter);
-                    self.follow(events);
                 }
+                Output::Send(envelope) => assert_eq!(*peer, Some(envelope.receiver)),
                 Output::Close(reason) => {
                     let _ = reason.to_string();
-                    assert_eq!(handshake.poll(), None, "something follows the end");
+                    assert_eq!(*peer, None, "a peering is closed");
                     self.connections.remove(&conn);
-                    let events = self.router.lost(conn);
-                    self.follow(events);
+                    self.endpoint.closed(conn);
                 }
             }
         }
     }
 
-    /// The router knows exactly the established connections, one for each peer.
+    /// The endpoint knows exactly the established connections, one for each peer.
     fn check(&self) {
-        let mut established: Vec<(EndpointId, ConnId)> = self
+        let established: BTreeMap<EndpointId, ConnId> = self
             .connections
             .iter()
-            .filter_map(|(conn, (_, progress))| match progress {
-                Progress::Established(peer) => Some((*peer, *conn)),
-                Progress::Running => None,
-            })
+            .filter_map(|(conn, peer)| peer.map(|peer| (peer, *conn)))
             .collect();
-        established.sort_unstable();
-        assert!(
-            self.router.peers().eq(established.iter().copied()),
-            "the router sees others"
+        assert!(self.endpoint.peers().eq(established), "the endpoint sees others");
+        let established = self.connections.values().flatten().count();
+        assert_eq!(
+            self.endpoint.peers().count(),
+            established,
+            "a peer has two connections"
         );
-        let distinct = established.windows(2).all(|pair| match pair {
-            [(left, _), (right, _)] => left != right,
-            _ => true,
-        });
-        assert!(distinct, "a peer has two connections");
     }
 }

@@ -2,18 +2,22 @@ use std::{io, sync::Arc, time::Duration};
 
 use broker_codec::{
     EndpointId, Filter,
+    endpoint::{CloseReason, Output},
     frame::{FrameDecoder, FrameError, HANDSHAKE_FRAME_MAX},
-    handshake::{Awaited, Close, Handshake, Message, Output, Role},
+    handshake::{Awaited, Close, Message, Role},
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{sleep_until, timeout, timeout_at},
 };
 
-use super::{Connection, Order, Registration};
+use super::Connection;
 use crate::{
-    endpoint::{PeerInfo, PeeringError, Report},
+    endpoint::{
+        event::{PeerInfo, PeeringError},
+        shared::Link,
+    },
     tls::{TlsError, Transport},
 };
 
@@ -30,156 +34,140 @@ pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// the refusal.
 pub(crate) const REFUSED_BYTES_MAX: usize = 64 * 1024;
 
-/// A handshake that did not succeed.
-pub(super) struct Failure {
-    pub(super) error: PeeringError,
-    pub(super) peer: Option<EndpointId>,
-}
-
 /// Makes a connection a peering. Bytes that came behind the handshake stay in the buffer.
 pub(super) async fn run<S>(
     connection: &Connection,
-    registration: &Registration,
+    link: &mut Link,
     transport: &mut Transport<S>,
     buffer: &mut BytesMut,
-) -> Result<PeerInfo, Failure>
+) -> Result<PeerInfo, PeeringError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut driver = Driver {
+    let driver = Driver {
         connection,
-        registration,
+        link,
         transport,
         buffer,
         received: 0,
-        peer: None,
         is_closed: false,
     };
-    driver.run().await.map_err(|error| Failure {
-        error,
-        peer: driver.peer,
-    })
+    driver.run().await
 }
 
 struct Driver<'a, S> {
     connection: &'a Connection,
-    registration: &'a Registration,
+    link: &'a mut Link,
     transport: &'a mut Transport<S>,
     buffer: &'a mut BytesMut,
     received: usize,
-    peer: Option<EndpointId>,
     /// Whether the peer was found to have closed when something was to be sent.
     is_closed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
-    async fn run(&mut self) -> Result<PeerInfo, PeeringError> {
-        let shared = &self.connection.shared;
-        let deadline = self.connection.deadline;
-        let mut handshake = Handshake::new(self.connection.role, shared.id, deadline);
+    async fn run(mut self) -> Result<PeerInfo, PeeringError> {
+        let connection = self.connection;
+        let shared = &connection.shared;
         loop {
-            while let Some(output) = handshake.poll() {
-                match output {
-                    // It was sent when the connection was accepted.
-                    Output::Send(Message::Probe)
-                        if self.connection.handshake.is_some() && !self.transport.is_tls() => {}
-                    Output::Send(message) => self.send(&message, &handshake, deadline).await?,
-                    Output::Identified { peer, side } => {
-                        self.peer = Some(peer);
-                        shared.report(Report::Identified {
-                            conn: self.registration.id,
-                            peer,
-                            side,
-                            outbox: self.registration.outbox.clone(),
-                            leave: self.connection.leave.clone(),
-                        });
-                    }
-                    Output::Established { .. } if self.is_closed => {
-                        return Err(self.closed(handshake.awaited()));
-                    }
-                    Output::Established { peer, filter, .. } => {
-                        let info = self.info(peer, filter.clone());
-                        shared.report(Report::Established {
-                            conn: self.registration.id,
-                            filter,
-                            info: info.clone(),
-                        });
-                        self.await_begin().await?;
-                        return Ok(info);
-                    }
-                    Output::Close(reason) => {
-                        if !matches!(reason, Close::TimedOut { .. } | Close::Dropped(_)) {
-                            self.linger().await;
-                        }
-                        return Err(match reason {
-                            // The other end of this connection is ours, too, and was the first to notice.
-                            Close::Dropped(drop) if drop.sender == shared.id => Close::UnusableId(shared.id),
-                            reason => reason,
-                        }
-                        .into());
-                    }
+            while let Ok(output) = self.link.outputs.try_recv() {
+                if let Some(info) = self.follow(output).await? {
+                    return Ok(info);
                 }
             }
             // What follows a message that the router has to decide on is not looked at before the verdict.
-            let undecided = matches!(handshake.awaited(), Awaited::Admission(_));
-            if !undecided && let Some(frame) = self.next_frame(handshake.awaited())? {
-                handshake.handle_frame(&frame);
+            let awaited = self.awaited();
+            let undecided = matches!(awaited, Awaited::Admission(_));
+            if !undecided && let Some(frame) = self.next_frame(awaited)? {
+                // Only a peering rejects frames and delivers them.
+                let _ = shared.call(|endpoint| endpoint.handle_frame(self.link.id, frame, shared.now()));
                 continue;
             }
             let evicted = async {
-                match &self.connection.handshake {
+                match &connection.handshake {
                     Some(place) => place.pending.evicted().await,
                     None => std::future::pending().await,
                 }
             };
             self.buffer.reserve(READ_MAX);
             tokio::select! {
-                () = self.registration.outbox.changed() => {
-                    match self.registration.outbox.next_order() {
-                        Some(Order::Admit(verdict)) => handshake.admit(verdict),
-                        Some(Order::Begin | Order::End(_)) | None => {}
+                // Who waits for the verdict gets it first, with the reason.
+                biased;
+                Some(output) = self.link.outputs.recv() => {
+                    if let Some(info) = self.follow(output).await? {
+                        return Ok(info);
                     }
                 }
-                result = self.transport.read_buf(self.buffer) => {
-                    self.count(result, handshake.awaited())?;
-                }
-                () = sleep_until(shared.instant(deadline)) => handshake.handle_timeout(shared.now()),
+                () = connection.leave.cancelled(), if !undecided => return Err(PeeringError::ShuttingDown),
                 () = evicted => return Err(PeeringError::Evicted),
-                // Who waits for the verdict gets it now, with the reason.
-                () = self.connection.leave.cancelled(), if !undecided => return Err(PeeringError::ShuttingDown),
+                result = self.transport.read_buf(self.buffer) => self.count(result)?,
+                () = sleep_until(shared.instant(connection.deadline)) => {
+                    shared.call(|endpoint| endpoint.handle_timeout(self.link.id, shared.now()));
+                }
             }
         }
     }
 
+    /// Does what the codec wants; yields the peer when the handshake is complete.
+    async fn follow(&mut self, output: Output) -> Result<Option<PeerInfo>, PeeringError> {
+        match output {
+            // It was sent when the connection was accepted.
+            Output::Handshake(Message::Probe)
+                if self.connection.handshake.is_some() && !self.transport.is_tls() => {}
+            Output::Handshake(message) => self.send(&message).await?,
+            Output::Established { .. } if self.is_closed => return Err(self.closed()),
+            Output::Established { peer, filter, .. } => {
+                let info = self.info(peer, filter);
+                self.connection.shared.announce(self.link.id, info.clone());
+                return Ok(Some(info));
+            }
+            Output::Close(CloseReason::Handshake(reason)) => {
+                if !matches!(reason, Close::TimedOut { .. } | Close::Dropped(_)) {
+                    self.linger().await;
+                }
+                let own = self.connection.shared.id;
+                return Err(PeeringError::Handshake(match reason {
+                    // The other end of this connection is ours, too, and was the first to notice.
+                    Close::Dropped(drop) if drop.sender == own => Close::UnusableId(own),
+                    reason => reason,
+                }));
+            }
+            // Of peerings.
+            Output::Close(CloseReason::Peering(_)) | Output::Send(_) => {}
+        }
+        Ok(None)
+    }
+
     /// Writes and flushes one message. With TLS this makes it a record of its own, without which a Broker that responds may
     /// not see what follows the last message.
-    async fn send(
-        &mut self,
-        message: &Message,
-        handshake: &Handshake,
-        deadline: Duration,
-    ) -> Result<(), PeeringError> {
+    async fn send(&mut self, message: &Message) -> Result<(), PeeringError> {
         let mut frame = BytesMut::new();
         message.encode_frame(&mut frame).map_err(PeeringError::Frame)?;
+        let deadline = self.connection.shared.instant(self.connection.deadline);
         let write = async {
             self.transport.write_all(&frame).await?;
             self.transport.flush().await
         };
-        match timeout_at(self.connection.shared.instant(deadline), write).await {
+        match timeout_at(deadline, write).await {
             Ok(Ok(())) => Ok(()),
             // What it said before it closed is still to be read: a TLS alert, or why it refuses us.
             Ok(Err(error)) if is_closed_by_peer(&error) => {
                 self.is_closed = true;
                 Ok(())
             }
-            Ok(Err(error)) => Err(self.failed(error, handshake.awaited())),
+            Ok(Err(error)) => Err(self.failed(error)),
             Err(_) => Err(PeeringError::Handshake(Close::TimedOut {
-                awaited: handshake.awaited(),
+                awaited: self.awaited(),
             })),
         }
     }
 
-    fn next_frame(&mut self, awaited: Awaited) -> Result<Option<bytes::Bytes>, PeeringError> {
+    fn awaited(&self) -> Awaited {
+        let shared = &self.connection.shared;
+        shared.call(|endpoint| endpoint.awaited(self.link.id))
+    }
+
+    fn next_frame(&mut self, awaited: Awaited) -> Result<Option<Bytes>, PeeringError> {
         let max = match awaited {
             Awaited::OriginatorSyn | Awaited::ResponderSynAck | Awaited::OriginatorAck => HANDSHAKE_FRAME_MAX,
             _ => IDENTIFICATION_FRAME_MAX,
@@ -205,10 +193,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         }
     }
 
-    fn count(&mut self, result: io::Result<usize>, awaited: Awaited) -> Result<(), PeeringError> {
-        let len = result.map_err(|error| self.failed(error, awaited))?;
+    fn count(&mut self, result: io::Result<usize>) -> Result<(), PeeringError> {
+        let len = result.map_err(|error| self.failed(error))?;
         if len == 0 {
-            return Err(self.closed(awaited));
+            return Err(self.closed());
         }
         self.received += len;
         let max = self.connection.shared.config.handshake_bytes_max;
@@ -218,34 +206,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         Ok(())
     }
 
-    fn failed(&self, error: io::Error, awaited: Awaited) -> PeeringError {
+    fn failed(&self, error: io::Error) -> PeeringError {
         match TlsError::from_transport(error) {
             Ok(error) => PeeringError::Tls(error),
-            Err(error) if is_closed_by_peer(&error) => self.closed(awaited),
+            Err(error) if is_closed_by_peer(&error) => self.closed(),
             Err(error) => PeeringError::Io(error),
         }
     }
 
-    fn closed(&self, awaited: Awaited) -> PeeringError {
+    fn closed(&self) -> PeeringError {
+        let awaited = self.awaited();
         let mute = self.received == 0 && !self.transport.is_tls() && self.connection.role == Role::Connector;
         PeeringError::Closed { awaited, mute }
-    }
-
-    /// The owner of the endpoint never waits, so this takes no time.
-    async fn await_begin(&mut self) -> Result<(), PeeringError> {
-        loop {
-            match self.registration.outbox.next_order() {
-                Some(Order::Begin) => return Ok(()),
-                Some(Order::End(_)) => return Err(PeeringError::ShuttingDown),
-                Some(Order::Admit(_)) => {}
-                None => {
-                    tokio::select! {
-                        () = self.registration.outbox.changed() => {}
-                        () = self.connection.shared.stopped.cancelled() => return Err(PeeringError::ShuttingDown),
-                    }
-                }
-            }
-        }
     }
 
     fn info(&self, id: EndpointId, subscriptions: Filter) -> PeerInfo {

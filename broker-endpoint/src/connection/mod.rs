@@ -1,13 +1,13 @@
 //! One connection: its task drives the handshake and then the peering.
 
+pub(crate) mod awaited;
 mod handshake;
 mod inbound;
-mod outbox;
 mod peering;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use broker_codec::{ConnId, EndpointId, Topic, handshake::Role};
+use broker_codec::{EndpointId, handshake::Role};
 use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::{
@@ -19,12 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
 pub(crate) use handshake::{IDENTIFICATION_FRAME_MAX, REFUSAL_TIMEOUT, REFUSED_BYTES_MAX};
-pub(crate) use outbox::{Order, Outbox, OutboxLimits, Pushed, QueuedKind};
 
+use self::awaited::Awaited;
 use crate::{
     credit::Credits,
-    endpoint::{EndReason, EndpointEvent, PeerAddress, PeerInfo, PeeringError, Report, Shared},
-    listen::Place,
+    endpoint::{
+        event::{EndReason, EndpointEvent, PeerAddress, PeerInfo, PeeringError},
+        shared::{Link, Shared},
+    },
+    listen::pending::Place,
     tls::Transport,
 };
 
@@ -47,42 +50,11 @@ pub(crate) struct Connection {
     pub(crate) handshake: Option<HandshakePlace>,
 }
 
-/// The subscription that a peer must make which we connect to: one of these topics.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Awaited {
-    topics: Vec<Topic>,
-    /// The peer that has not made it, and how often.
-    vain: Option<(EndpointId, u32)>,
-}
-
-/// How often a peer is left because its subscription has not come. Then it has lost none: it never subscribes, and is taken as it is.
-const VAIN_MAX: u32 = 3;
-
-impl Awaited {
-    pub(crate) fn new(topics: Vec<Topic>) -> Self {
-        Self { topics, vain: None }
-    }
-
-    /// What is awaited of this peer.
-    fn of(&self, peer: EndpointId) -> &[Topic] {
-        match self.vain {
-            Some((vain, VAIN_MAX..)) if vain == peer => &[],
-            _ => &self.topics,
-        }
-    }
-
-    /// The peer was awaited in vain.
-    pub(crate) fn note_vain(&mut self, peer: EndpointId) {
-        let before = self.vain.filter(|(vain, _)| *vain == peer);
-        self.vain = Some((peer, before.map_or(1, |(_, times)| times + 1)));
-    }
-}
-
 /// The place of an accepted connection that is in its handshake.
 pub(crate) struct HandshakePlace {
     /// In all.
     pub(crate) pending: Place,
-    /// Among those of its address.
+    /// Recipients those of its address.
     pub(crate) of_address: Option<OwnedSemaphorePermit>,
 }
 
@@ -121,12 +93,19 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let shared = Arc::clone(&self.shared);
-        let mut registration = Registration::new(&shared);
+        let mut open = Open {
+            link: shared.open(self.role, self.deadline, &self.leave),
+            shared: &shared,
+            announced: None,
+        };
         let mut buffer = BytesMut::new();
-        let shaken = handshake::run(self, &registration, &mut transport, &mut buffer).await;
+        let shaken = handshake::run(self, &mut open.link, &mut transport, &mut buffer).await;
         let info = match shaken {
             Ok(info) => info,
-            Err(handshake::Failure { error, peer }) => return Outcome::Failed { error, peer },
+            Err(error) => {
+                let peer = shared.call(|endpoint| endpoint.peer(open.link.id));
+                return Outcome::Failed { error, peer };
+            }
         };
         let place = self
             .handshake
@@ -138,8 +117,7 @@ impl Connection {
                 peer: Some(info.id),
             };
         }
-        let outbox = Arc::clone(&registration.outbox);
-        let mut driver = peering::Driver::new(self, (registration.id, &outbox), &info, transport, buffer);
+        let mut driver = peering::Driver::new(self, &mut open.link, &info, transport, buffer);
         if let Err(reason) = driver.await_subscription().await {
             return if reason.is_request() {
                 Outcome::Ended { requested: true }
@@ -151,13 +129,13 @@ impl Connection {
             };
         }
         shared.counters.peers_added.increment();
-        registration.announced = Some(info.clone());
+        open.announced = Some(info.clone());
         shared.deliver(EndpointEvent::PeerAdded(info.clone())).await;
         let reason = driver.run().await;
         let requested = reason.is_request();
-        // Before the registration is dropped: a peer that comes back must not be added before it is lost.
-        registration.outbox.close();
-        registration.announced = None;
+        // Before the connection is closed for the codec: a peer that comes back must not be added before it is lost.
+        open.link.queue.close();
+        open.announced = None;
         shared.deliver(end_event(&shared, info, reason)).await;
         Outcome::Ended { requested }
     }
@@ -173,32 +151,21 @@ fn end_event(shared: &Shared, peer: PeerInfo, reason: EndReason) -> EndpointEven
     }
 }
 
-/// A connection's place in the tables of the owner, until it is dropped: also if the task panics.
-struct Registration {
-    id: ConnId,
-    outbox: Arc<Outbox>,
-    shared: Arc<Shared>,
+/// A connection that the codec knows, until this is dropped: also if the task panics.
+struct Open<'a> {
+    link: Link,
+    shared: &'a Arc<Shared>,
     /// The peer whose end is still to be announced.
     announced: Option<PeerInfo>,
 }
 
-impl Registration {
-    fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            id: shared.next_connection(),
-            outbox: Arc::new(Outbox::new(shared.outbox_limits())),
-            shared: Arc::clone(shared),
-            announced: None,
-        }
-    }
-}
-
-impl Drop for Registration {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.outbox.close();
-        self.shared.report(Report::Gone {
-            conn: self.id,
-            orphan: self.announced.take(),
-        });
+        self.shared.close(self.link.id);
+        if let Some(peer) = self.announced.take() {
+            let shared = Arc::clone(self.shared);
+            let end = end_event(&shared, peer, EndReason::Internal);
+            self.shared.spawn(async move { shared.deliver(end).await });
+        }
     }
 }

@@ -1,24 +1,26 @@
 use std::{future::Future, io, pin::Pin, time::Duration};
 
 use broker_codec::{
-    ConnId, EndpointId, Envelope, Topic,
-    control::ByeToken,
+    EndpointId, Envelope, Topic,
+    endpoint::{CloseReason, Output},
     frame::FrameDecoder,
-    peering::{Peering, PeeringOutput, Rejection},
+    peering::Rejection,
 };
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    sync::oneshot,
-    time::sleep_until,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tracing::{debug, warn};
 
-use super::{Connection, Order, Outbox, QueuedKind, inbound};
+use super::{Connection, inbound};
 use crate::{
     credit::Credits,
-    endpoint::{EndReason, EndpointConfig, Message, PeerInfo, Report, Shared},
+    endpoint::{
+        config::EndpointConfig,
+        event::{EndReason, Message, PeerInfo},
+        shared::{Link, Shared},
+    },
+    queue::Overflow,
+    time::at,
     tls::{TlsError, Transport},
 };
 
@@ -37,10 +39,9 @@ const REJECTIONS_LOGGED: u32 = 5;
 /// Runs an established peering.
 pub(super) struct Driver<'a, S> {
     connection: &'a Connection,
-    id: ConnId,
-    outbox: &'a Outbox,
+    link: &'a mut Link,
     shared: &'a Shared,
-    peering: Peering,
+    peer: EndpointId,
     reader: ReadHalf<Transport<S>>,
     writer: WriteHalf<Transport<S>>,
     buffer: BytesMut,
@@ -54,8 +55,8 @@ pub(super) struct Driver<'a, S> {
     /// A message on its way to the owner of the endpoint, who is busy. Until it is there, nothing is read.
     delivery: Option<Delivery<'a>>,
     leaving: bool,
-    /// The peer has said that it leaves.
-    peer_leaves: bool,
+    /// Until the peer has subscribed to what it must.
+    awaiting: bool,
     rejections: Rejections,
 }
 
@@ -65,25 +66,23 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
     /// One that has read this behind the handshake.
     pub(super) fn new(
         connection: &'a Connection,
-        (id, outbox): (ConnId, &'a Outbox),
+        link: &'a mut Link,
         peer: &PeerInfo,
         transport: Transport<S>,
         buffer: BytesMut,
     ) -> Self {
         let (reader, writer) = tokio::io::split(transport);
         let shared = &*connection.shared;
-        let now = shared.now();
         let awaited = connection.awaited.of(peer.id).to_vec();
+        let awaiting = shared.call(|endpoint| {
+            endpoint.await_subscription(link.id, awaited, &peer.subscriptions, shared.now());
+            endpoint.is_awaiting(link.id)
+        });
         Self {
             connection,
-            id,
-            outbox,
+            link,
             shared,
-            peering: Peering::new(shared.id, peer.id, shared.config.liveness, now).awaiting(
-                awaited,
-                &peer.subscriptions,
-                now,
-            ),
+            peer: peer.id,
             reader,
             writer,
             buffered: buffer.len(),
@@ -93,14 +92,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             progressed: Duration::ZERO,
             delivery: None,
             leaving: false,
-            peer_leaves: false,
+            awaiting,
             rejections: Rejections::default(),
         }
     }
 
     /// Runs it until the peer has subscribed to what is awaited, or the end.
     pub(super) async fn await_subscription(&mut self) -> Result<(), EndReason> {
-        while self.peering.is_awaiting() {
+        while self.awaiting {
             self.step().await?;
         }
         Ok(())
@@ -112,7 +111,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             match self.step().await {
                 Ok(()) => {}
                 // It may close before it has read all.
-                Err(EndReason::Closed | EndReason::Failed(_) | EndReason::Tls(_)) if self.peer_leaves => {
+                Err(EndReason::Closed | EndReason::Failed(_) | EndReason::Tls(_))
+                    if self.shared.call(|endpoint| endpoint.peer_leaves(self.link.id)) =>
+                {
                     return EndReason::Left;
                 }
                 Err(reason) => return reason,
@@ -122,45 +123,32 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
 
     /// Does what can be done at once, then waits for what comes first. An error is the end.
     async fn step(&mut self) -> Result<(), EndReason> {
-        let outbox = self.outbox;
-        while let Some(order) = outbox.next_order() {
-            if let Order::End(reason) = order {
-                return Err(reason);
-            }
-        }
+        self.check_end()?;
         if self.writing.is_empty()
-            && let Some((bytes, count)) = outbox.take()
+            && let Some((bytes, count)) = self.link.queue.take_batch()
         {
             self.shared.counters.messages_out.add(count);
             self.shared.counters.bytes_out.add(bytes.len());
             self.writing = bytes;
             self.progressed = self.shared.now();
         }
-        let awaited = self.peering.is_awaiting();
-        let reading = self.handle_frames().await?;
-        if awaited && !self.peering.is_awaiting() {
+        let awaited = self.awaiting;
+        let reading = self.handle_frames()?;
+        if awaited && !self.awaiting {
             return Ok(());
         }
         if reading {
             self.make_room();
         }
         // Silence is only the peer's while we listen.
-        let deadline = self.peering.deadline().filter(|_| reading || self.leaving);
-        let timer = async {
-            match deadline {
-                Some(deadline) => sleep_until(self.shared.instant(deadline)).await,
-                None => std::future::pending().await,
-            }
-        };
-        let stuck = async {
-            match self.shared.config.liveness {
-                Some(liveness) => {
-                    let deadline = self.progressed.saturating_add(liveness.timeout);
-                    sleep_until(self.shared.instant(deadline)).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
+        let deadline = self.shared.call(|endpoint| endpoint.deadline(self.link.id));
+        let deadline = deadline.filter(|_| reading || self.leaving);
+        let timer = at(deadline.map(|deadline| self.shared.instant(deadline)));
+        let liveness = self.shared.config.liveness;
+        let stuck = at(liveness.map(|liveness| {
+            self.shared
+                .instant(self.progressed.saturating_add(liveness.timeout))
+        }));
         let delivery = async {
             match &mut self.delivery {
                 Some(delivery) => delivery.await,
@@ -178,15 +166,26 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
                     self.reject(&BadMessage::Payload(bad))?;
                 }
             }
-            () = outbox.changed() => {}
+            () = self.link.queue.changed() => {}
+            overflow = self.link.queue.overflowed() => {
+                let Overflow { messages, bytes } = overflow;
+                return Err(EndReason::Overflow { messages, bytes });
+            }
+            Some(output) = self.link.outputs.recv() => check_output(&output)?,
             () = timer => self.handle_timeout(reading)?,
             () = self.connection.leave.cancelled(), if !self.leaving => {
                 self.leaving = true;
-                let bye = self.peering.leave(self.shared.now());
-                self.send(&bye, QueuedKind::Control);
+                self.shared.call(|endpoint| endpoint.leave(self.link.id, self.shared.now()));
             }
         }
         Ok(())
+    }
+
+    fn check_end(&mut self) -> Result<(), EndReason> {
+        self.link
+            .outputs
+            .try_recv()
+            .map_or(Ok(()), |output| check_output(&output))
     }
 
     fn wrote(&mut self, result: io::Result<usize>) -> Result<(), EndReason> {
@@ -218,51 +217,44 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
     }
 
     /// Takes what has been read as far as it can be taken; says whether to read more.
-    async fn handle_frames(&mut self) -> Result<bool, EndReason> {
+    fn handle_frames(&mut self) -> Result<bool, EndReason> {
         self.buffered = self.buffered.max(self.buffer.len());
-        let awaited = self.peering.is_awaiting();
+        let awaited = self.awaiting;
         loop {
             // What comes behind the subscription is taken when the peer has been announced.
-            let subscribed = awaited && !self.peering.is_awaiting();
-            if subscribed || self.delivery.is_some() || self.outbox.pongs() >= PONGS_MAX {
+            let subscribed = awaited && !self.awaiting;
+            if subscribed || self.delivery.is_some() || self.link.queue.pongs() >= PONGS_MAX {
                 return Ok(false);
             }
             match self.decoder.decode(&mut self.buffer) {
-                Ok(Some(frame)) => self.handle_frame(frame).await?,
+                Ok(Some(frame)) => self.handle_frame(frame)?,
                 Ok(None) => return Ok(true),
                 Err(error) => return Err(EndReason::Frame(error)),
             }
         }
     }
 
-    async fn handle_frame(&mut self, frame: Bytes) -> Result<(), EndReason> {
-        self.shared.counters.messages_in.increment();
-        self.shared.counters.bytes_in.add(frame.len());
-        match self.peering.handle_frame(frame, self.shared.now()) {
-            Ok(None) => {}
-            Ok(Some(PeeringOutput::Send(pong))) => {
-                self.peer_leaves |= ByeToken::decode(&pong.payload).is_some();
-                self.send(&pong, QueuedKind::Pong);
-            }
-            Ok(Some(PeeringOutput::Deliver(envelope))) => return self.deliver(envelope),
-            Ok(Some(PeeringOutput::FilterChanged(filter))) => {
-                let (done, applied) = oneshot::channel();
-                let conn = self.id;
-                self.shared.report(Report::FilterChanged { conn, filter, done });
-                // One at a time, so that reports cannot pile up. No answer comes if the endpoint is gone.
-                let _ = applied.await;
-            }
-            Ok(Some(PeeringOutput::Close(end))) => return Err(EndReason::Ended(end)),
-            Err(rejection) => return self.reject(&BadMessage::Envelope(rejection)),
+    fn handle_frame(&mut self, frame: Bytes) -> Result<(), EndReason> {
+        let (shared, conn) = (self.shared, self.link.id);
+        shared.counters.messages_in.increment();
+        shared.counters.bytes_in.add(frame.len());
+        let taken = shared.call(|endpoint| {
+            let taken = endpoint.handle_frame(conn, frame, shared.now());
+            self.awaiting &= endpoint.is_awaiting(conn);
+            taken
+        });
+        match taken {
+            Ok(None) => self.check_end(),
+            Ok(Some(envelope)) => self.deliver(envelope),
+            Err(rejection) => self.reject(&BadMessage::Envelope(rejection)),
         }
-        Ok(())
     }
 
     fn deliver(&mut self, envelope: Envelope) -> Result<(), EndReason> {
         let mut delivery: Delivery<'_> = Box::pin(deliver(
             self.shared,
             &self.connection.credits,
-            self.peering.peer(),
+            self.peer,
             envelope,
         ));
         match delivery.as_mut().now_or_never() {
@@ -275,24 +267,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
         }
     }
 
-    fn send(&self, envelope: &Envelope, kind: QueuedKind) {
-        let mut frame = BytesMut::new();
-        // A pong is as long as its ping, which had room in a frame.
-        if envelope.encode_frame(&mut frame).is_ok() {
-            self.outbox.push(frame.freeze(), kind);
-        }
-    }
-
     fn handle_timeout(&mut self, reading: bool) -> Result<(), EndReason> {
         // While the owner was busy, the peer may have said something that is still to be read.
         if reading && let Some(result) = self.reader.read_buf(&mut self.buffer).now_or_never() {
             return check_read(result);
         }
-        match self.peering.handle_timeout(self.shared.now()) {
-            Some(PeeringOutput::Send(ping)) => self.send(&ping, QueuedKind::Control),
-            Some(PeeringOutput::Close(end)) => return Err(EndReason::Ended(end)),
-            Some(PeeringOutput::Deliver(_) | PeeringOutput::FilterChanged(_)) | None => {}
-        }
+        self.shared
+            .call(|endpoint| endpoint.handle_timeout(self.link.id, self.shared.now()));
         Ok(())
     }
 
@@ -300,7 +281,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
     fn reject(&mut self, bad: &BadMessage) -> Result<(), EndReason> {
         let max = self.shared.config.rejections_max;
         let window = EndpointConfig::REJECTIONS_WINDOW;
-        let (peer, address) = (self.peering.peer(), self.connection.address);
+        let (peer, address) = (self.peer, self.connection.address);
         self.shared.counters.rejected.increment();
         let (in_window, in_total) = self.rejections.add(self.shared.now(), window);
         if in_total <= REJECTIONS_LOGGED {
@@ -353,6 +334,14 @@ async fn deliver(
         shared.deliver_message(message, memory.clone()).await;
     }
     Ok(())
+}
+
+/// Of a peering, the end is all that is not in the queue.
+const fn check_output(output: &Output) -> Result<(), EndReason> {
+    match output {
+        Output::Close(CloseReason::Peering(end)) => Err(EndReason::Ended(*end)),
+        _ => Ok(()),
+    }
 }
 
 fn check_read(result: io::Result<usize>) -> Result<(), EndReason> {

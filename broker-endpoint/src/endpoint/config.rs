@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, Topic, data::VALUES_MAX, frame::OPERATION_FRAME_MAX, peering::Liveness};
 
-use crate::{EndpointError, tls::TlsConfig};
+use crate::{error::EndpointError, queue::OverflowPolicy, tls::TlsConfig};
 
 /// What an [`Endpoint`](super::Endpoint) is started with.
 ///
@@ -53,30 +53,6 @@ pub struct EndpointConfig {
     pub inbound_bytes_max: usize,
     /// How many bad messages of a peer are forgiven within [`EndpointConfig::REJECTIONS_WINDOW`].
     pub rejections_max: u32,
-}
-
-/// What happens to messages for a peer that reads too slowly; the names are those of Zeek's
-/// `Broker::peer_overflow_policy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OverflowPolicy {
-    /// The peer is disconnected.
-    Disconnect,
-    /// What waits longest is dropped.
-    #[default]
-    DropOldest,
-    /// What comes is dropped.
-    DropNewest,
-}
-
-impl OverflowPolicy {
-    /// The policy in words.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Disconnect => "disconnect",
-            Self::DropOldest => "drop oldest",
-            Self::DropNewest => "drop newest",
-        }
-    }
 }
 
 impl EndpointConfig {

@@ -8,7 +8,7 @@ use broker_codec::{
 };
 
 use crate::{
-    Credit,
+    credit::Credit,
     tls::{PeerCertificate, TlsError},
 };
 

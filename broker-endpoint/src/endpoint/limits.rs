@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::EndpointConfig;
+use super::config::EndpointConfig;
 
 /// The places for accepted connections: of peers in all and of one address, and of handshakes of one address.
 #[derive(Debug)]

@@ -1,84 +1,80 @@
 //! A Broker endpoint: native peerings with Zeeks and other endpoints.
 //!
 //! ```text
-//!   program --- EndpointHandle ---> owner of the routing state <--- reports --- connection --- peer
-//!      ^                                      |                                  ^   |
-//!      |                                      +----------- outbox ---------------+   |
-//!      +----------------------------- events ------------------------------------- +
+//!   program --- EndpointHandle ---> codec's endpoint, <--- frames, time --- connection --- peer
+//!      ^                             behind a lock    ---- outputs, queue ---->  |
+//!      +------------------------------------ events -----------------------------+
 //! ```
 //!
-//! * The owner (`task`) never waits: outboxes take what it puts in or say what was dropped, and reports are answered at once.
+//! * The lock (`shared`) is held for the header of a frame or the routing of a message, and never while anything waits: queues take
+//!   what is put in or say what was dropped.
 //! * Events go from the connections to the program directly, through one short queue. While it is full, connections do not
-//!   read; they go on writing, and the owner goes on routing. Connections take turns there, and each has credit for so many
-//!   messages, see [`Credit`].
-//! * A connection is registered with the owner from when its peer is known until its end was announced.
+//!   read; they go on writing, and routing goes on. Connections take turns there, and each has credit for so many messages, see
+//!   [`Credit`].
 
-mod config;
+pub(crate) mod config;
 mod counters;
-mod event;
+pub(crate) mod event;
 mod limits;
-mod shared;
-mod task;
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, btree_map},
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use broker_codec::{
-    Data, EndpointId, Envelope, EnvelopeKind, Router, Topic,
+    Data, EndpointId, Envelope, EnvelopeKind, Recipients, Topic,
     binary::{self, EncodeError},
     envelope::TTL_DEFAULT,
     frame::FrameError,
+    peering::BYE_TIMEOUT,
 };
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
-    task::JoinSet,
-    time::Instant,
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+    task::coop::consume_budget,
+    time::{Instant, timeout},
 };
-use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
 
-pub use config::{EndpointConfig, OverflowPolicy};
+pub use config::EndpointConfig;
 pub use counters::EndpointCounters;
 pub use event::{
     EndReason, EndpointEvent, Message, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError,
 };
-pub(crate) use shared::{Report, Shared};
 
 use crate::{
-    Among, Credit, EndpointError,
-    listen::{self, Pending},
+    connect,
+    credit::Credit,
+    error::EndpointError,
+    listen::{self, pending::Pending},
     tls::{Acceptance, Connection, TlsContext},
 };
-use shared::QueuedEvent;
-use task::{Command, Task};
+use shared::{QueuedEvent, Routing, Shared};
 
-/// How many commands of the program may wait for the owner of the routing state, which never waits itself.
-const COMMANDS_MAX: usize = 1024;
+/// What leaving peers may take longer than the wait for their answers.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 
 /// A running endpoint. Dropping it ends every connection without a goodbye, see [`Endpoint::shutdown`].
 ///
-/// One task owns the routing state and each connection has one more, so that a peer that is slow, silent or hostile does
-/// not delay another.
+/// Each connection has a task, so that a peer that is slow, silent or hostile does not delay another.
 #[derive(Debug)]
 pub struct Endpoint {
     handle: EndpointHandle,
     events: mpsc::Receiver<QueuedEvent>,
-    leave: CancellationToken,
-    task: JoinSet<()>,
 }
 
 /// Publishes, subscribes, listens and connects for an [`Endpoint`]; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EndpointHandle {
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
     credit: Credit,
 }
 
@@ -125,12 +121,10 @@ impl Endpoint {
             Some(id) => id,
             None => random_id()?,
         };
-        let mut router = Router::new(id);
+        let mut endpoint = broker_codec::Endpoint::new(id, config.liveness);
         for prefix in &config.subscriptions {
-            router.subscribe(prefix.clone())?;
+            endpoint.subscribe(prefix.clone())?;
         }
-        let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let (report_sender, reports) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::channel(config.inbound_events_max);
         let shared = Arc::new(Shared {
             id,
@@ -140,41 +134,21 @@ impl Endpoint {
             limits: limits::Limits::new(&config),
             waiting: Pending::default(),
             handshakes: Pending::default(),
+            leave: CancellationToken::new(),
             stopped: CancellationToken::new(),
+            dialers: Mutex::default(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             epoch: Instant::now(),
-            connections: AtomicU64::new(0),
-            reports: report_sender,
+            routing: Mutex::new(Routing::new(endpoint)),
             events: event_sender,
             memory: Arc::new(Semaphore::new(config.inbound_bytes_max)),
             config,
         });
-        let leave = CancellationToken::new();
-        let mut task = JoinSet::new();
-        task.spawn(
-            Task {
-                shared: Arc::clone(&shared),
-                router,
-                commands,
-                reports,
-                asked: leave.clone(),
-                leave: CancellationToken::new(),
-                connections: HashMap::new(),
-                dialers: BTreeMap::new(),
-                last_dialer: 0,
-                waiting: HashMap::new(),
-                tasks: JoinSet::new(),
-            }
-            .run(),
-        );
+        let credit = Credit::none();
         Ok(Self {
-            handle: EndpointHandle {
-                shared,
-                commands: command_sender,
-                credit: Credit::none(),
-            },
+            handle: EndpointHandle { shared, credit },
             events,
-            leave,
-            task,
         })
     }
 
@@ -188,32 +162,42 @@ impl Endpoint {
         self.handle.clone()
     }
 
-    /// The next event; `None` if the endpoint ended by a fault of its own, which the log tells. May be cancelled without losing an event.
+    /// The next event. May be cancelled without losing one. Never `None` while the endpoint lives.
     ///
     /// While events are not fetched, peers are not read from, and after some time they drop what they have for us.
     pub async fn recv(&mut self) -> Option<EndpointEvent> {
-        let queued = tokio::select! {
-            biased;
-            queued = self.events.recv() => queued,
-            () = self.handle.shared.stopped.cancelled() => self.events.try_recv().ok(),
-        };
-        queued.map(|queued| queued.event)
+        self.events.recv().await.map(|queued| queued.event)
     }
 
     /// Leaves all peers in good order: sends what was published, says BYE, waits for the answers, and closes. Events that
     /// still come are dropped. Takes at most five seconds.
     pub async fn shutdown(mut self) {
-        self.leave.cancel();
-        loop {
+        let shared = Arc::clone(&self.handle.shared);
+        // Connections that wait for another one are told why they end.
+        shared.call(broker_codec::Endpoint::shut_down);
+        shared.leave.cancel();
+        shared.tasks.close();
+        let ended = timeout(BYE_TIMEOUT + SHUTDOWN_MARGIN, shared.tasks.wait());
+        tokio::pin!(ended);
+        let in_time = loop {
             tokio::select! {
-                result = self.task.join_next() => {
-                    drop(result);
-                    return;
-                }
+                result = &mut ended => break result.is_ok(),
                 // Connections must be able to say that they have ended.
                 Some(event) = self.events.recv() => drop(event),
             }
+        };
+        if !in_time {
+            warn!("connections did not end in time and are cut");
         }
+        drop(self);
+        shared.tasks.wait().await;
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.handle.shared.stopped.cancel();
+        debug!(id = %self.id(), "endpoint ended");
     }
 }
 
@@ -247,9 +231,9 @@ impl EndpointHandle {
                 debug!(%address, tls = self.shared.config.tls.name(), "listening for peers");
                 addresses.push(address);
             }
-            self.command(Command::Listen(listener))
-                .await
-                .map_err(|_| EndpointError::Ended)?;
+            let stop = self.shared.leave.child_token();
+            let accept = listen::run(Arc::clone(&self.shared), listener, stop);
+            self.shared.spawn(accept);
         }
         Ok(addresses)
     }
@@ -258,32 +242,41 @@ impl EndpointHandle {
     /// `None` makes only one. What comes of it is an event. Without effect if the address is being connected to already.
     ///
     /// A name is looked up at every attempt and all its addresses are tried.
-    pub async fn peer(&self, address: PeerAddress, retry: Option<Duration>) {
-        self.peer_awaiting(address, retry, Vec::new()).await;
+    pub fn peer(&self, address: PeerAddress, retry: Option<Duration>) {
+        self.peer_awaiting(address, retry, Vec::new());
     }
 
     /// As [`Self::peer`], to a peer that must want one of these topics: it is added when it has subscribed, and connected to again if
     /// it has not within [`SUBSCRIPTION_TIMEOUT`](broker_codec::peering::SUBSCRIPTION_TIMEOUT), see
-    /// [`Peering::awaiting`](broker_codec::peering::Peering::awaiting). After three times the peer is taken as it is.
-    pub async fn peer_awaiting(&self, address: PeerAddress, retry: Option<Duration>, awaited: Vec<Topic>) {
-        let command = Command::Peer {
-            address,
-            retry,
-            awaited,
-        };
-        // Without effect after the end, as everything else then.
-        let _ = self.command(command).await;
+    /// [`Peering::await_subscription`](broker_codec::peering::Peering::await_subscription). After three times the peer is taken as it
+    /// is.
+    pub fn peer_awaiting(&self, address: PeerAddress, retry: Option<Duration>, awaited: Vec<Topic>) {
+        let mut dialers = self.dialers();
+        if let btree_map::Entry::Vacant(vacant) = dialers.entry(address.clone()) {
+            let stop = vacant.insert(self.shared.leave.child_token()).clone();
+            let handle = self.clone();
+            self.shared.spawn(async move {
+                connect::run(&handle.shared, &address, retry, awaited, &stop).await;
+                let mut dialers = handle.dialers();
+                // Otherwise another one may have been started since.
+                if !stop.is_cancelled() {
+                    dialers.remove(&address);
+                }
+            });
+        }
     }
 
     /// Ends what [`Self::peer`] began: says BYE if the connection is a peering, and does not connect again. A peering that
     /// the other side opened stays.
-    pub async fn unpeer(&self, address: PeerAddress) {
-        let _ = self.command(Command::Unpeer(address)).await;
+    pub fn unpeer(&self, address: &PeerAddress) {
+        if let Some(dialer) = self.dialers().remove(address) {
+            dialer.cancel();
+        }
     }
 
     /// Leaves a peer: says BYE and closes the connection. If we had opened it, we do not connect again; the other side may.
-    pub async fn disconnect(&self, peer: EndpointId) {
-        let _ = self.command(Command::Disconnect(peer)).await;
+    pub fn disconnect(&self, peer: EndpointId) {
+        self.shared.leave(peer);
     }
 
     /// Announces to all peers that we want to receive what is published on topics with this prefix. There is no way back, as in
@@ -291,14 +284,9 @@ impl EndpointHandle {
     ///
     /// # Errors
     ///
-    /// If the filter would become too large to be announced, or the endpoint has ended.
-    pub async fn subscribe(&self, prefix: Topic) -> Result<(), EndpointError> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Subscribe { prefix, reply })
-            .await
-            .map_err(|_| EndpointError::Ended)?;
-        answer.await.map_err(|_| EndpointError::Ended)??;
-        Ok(())
+    /// If the filter would become too large to be announced.
+    pub fn subscribe(&self, prefix: Topic) -> Result<(), EndpointError> {
+        Ok(self.shared.call(|endpoint| endpoint.subscribe(prefix))?)
     }
 
     /// Sends a value to every peer that subscribed to a prefix of the topic.
@@ -310,7 +298,7 @@ impl EndpointHandle {
     ///
     /// If the value cannot be sent to anybody.
     pub async fn publish(&self, topic: Topic, data: &Data) -> Result<(), PublishError> {
-        self.publish_among(Among::everyone(), topic, data).await
+        self.publish_among(Recipients::all(), topic, data).await
     }
 
     /// As [`Self::publish`], but only to some of the peers that subscribed.
@@ -320,11 +308,11 @@ impl EndpointHandle {
     /// If the value cannot be sent to anybody.
     pub async fn publish_among(
         &self,
-        among: Among<EndpointId>,
+        recipients: Recipients<EndpointId>,
         topic: Topic,
         data: &Data,
     ) -> Result<(), PublishError> {
-        self.send(EndpointId::NIL, among, topic, data).await
+        self.send(EndpointId::NIL, recipients, topic, data).await
     }
 
     /// Sends a value to one peer, whatever it subscribed to. If it is not there, the value is dropped and counted.
@@ -338,13 +326,13 @@ impl EndpointHandle {
         topic: Topic,
         data: &Data,
     ) -> Result<(), PublishError> {
-        self.send(receiver, Among::everyone(), topic, data).await
+        self.send(receiver, Recipients::all(), topic, data).await
     }
 
     async fn send(
         &self,
         receiver: EndpointId,
-        among: Among<EndpointId>,
+        recipients: Recipients<EndpointId>,
         topic: Topic,
         data: &Data,
     ) -> Result<(), PublishError> {
@@ -375,30 +363,23 @@ impl EndpointHandle {
             payload: Bytes::new(),
             ..envelope
         };
-        match encoded {
-            Ok(()) => self
-                .command(Command::Publish {
-                    route,
-                    hold: self.credit.hold(frame.len()),
-                    frame: frame.freeze(),
-                    among,
-                })
-                .await
-                .map_err(|_| PublishError::Ended),
-            Err(source) => Err(PublishError::TooLong {
-                topic: route.topic,
-                source,
-            }),
+        if let Err(source) = encoded {
+            let topic = route.topic;
+            return Err(PublishError::TooLong { topic, source });
         }
+        if self.shared.stopped.is_cancelled() {
+            return Err(PublishError::Ended);
+        }
+        let hold = self.credit.hold(frame.len());
+        self.shared.publish(&route, &frame.freeze(), &recipients, &hold);
+        // However much is published, connections get their turns to send it.
+        consume_budget().await;
+        Ok(())
     }
 
     /// The peers that there are now, ascending by id.
-    pub async fn peers(&self) -> Vec<PeerInfo> {
-        let (reply, answer) = oneshot::channel();
-        if self.command(Command::Peers(reply)).await.is_err() {
-            return Vec::new();
-        }
-        answer.await.unwrap_or_default()
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.shared.peers()
     }
 
     /// What the endpoint has seen so far.
@@ -406,8 +387,9 @@ impl EndpointHandle {
         self.shared.counters.snapshot()
     }
 
-    async fn command(&self, command: Command) -> Result<(), mpsc::error::SendError<Command>> {
-        self.commands.send(command).await
+    fn dialers(&self) -> MutexGuard<'_, BTreeMap<PeerAddress, CancellationToken>> {
+        // Each change is complete before anything can panic.
+        self.shared.dialers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,24 +1,35 @@
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{BTreeMap, HashMap},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use broker_codec::{ConnId, EndpointId, Filter, handshake::Side};
+use broker_codec::{
+    ConnId, EndpointId, Envelope, EnvelopeKind, Recipients,
+    endpoint::{self, Output},
+    handshake::Role,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, warn};
 
 use super::{
-    EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, counters::Counters, limits::Limits,
+    config::EndpointConfig,
+    counters::Counters,
+    event::{EndpointEvent, Message, PeerAddress, PeerInfo},
+    limits::Limits,
 };
 use crate::{
-    connection::{Outbox, OutboxLimits},
-    listen::Pending,
+    credit::Hold,
+    listen::pending::Pending,
+    queue::{Kind, Pushed, Queue, QueueLimits},
     tls::{Acceptance, Connection},
 };
 
@@ -38,54 +49,49 @@ pub(crate) struct Shared {
     pub(crate) waiting: Pending,
     /// The accepted connections that are in their handshake.
     pub(crate) handshakes: Pending,
-    /// Cancelled when the owner is gone.
-    pub(crate) stopped: CancellationToken,
+    /// Cancelled when all connections are to end in good order.
+    pub(super) leave: CancellationToken,
+    /// Cancelled when all tasks are to end at once.
+    pub(super) stopped: CancellationToken,
+    /// What connects to an address, and how that is ended.
+    pub(super) dialers: Mutex<BTreeMap<PeerAddress, CancellationToken>>,
+    /// Listeners and dialers, which own the tasks of their connections.
+    pub(super) tasks: TaskTracker,
+    /// Handles may be used outside of it.
+    pub(super) runtime: Handle,
     pub(super) epoch: Instant,
-    pub(super) connections: AtomicU64,
-    /// Not bounded, but a connection has at most a few reports under way: it waits for the answer to each, and the owner
-    /// never waits for a connection.
-    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) routing: Mutex<Routing>,
     pub(super) events: mpsc::Sender<QueuedEvent>,
     pub(super) memory: Arc<Semaphore>,
 }
 
-/// What a connection tells the owner of the routing state.
+/// The codec's endpoint, and how its connections are reached.
 #[derive(Debug)]
-pub(crate) enum Report {
-    /// A handshake has found out who the peer is. Answered by [`Order::Admit`](crate::connection::Order::Admit).
-    Identified {
-        conn: ConnId,
-        peer: EndpointId,
-        side: Side,
-        outbox: Arc<Outbox>,
-        leave: CancellationToken,
-    },
-    /// A handshake is complete. Answered by [`Order::Begin`](crate::connection::Order::Begin).
-    Established {
-        conn: ConnId,
-        filter: Filter,
-        info: PeerInfo,
-    },
-    /// A peer wants to receive something else.
-    FilterChanged {
-        conn: ConnId,
-        filter: Filter,
-        done: oneshot::Sender<()>,
-    },
-    /// A connection has ended.
-    Gone {
-        conn: ConnId,
-        /// The peer whose end was not announced because the task panicked.
-        orphan: Option<PeerInfo>,
-    },
-    /// A connection was refused because there is another one with this peer. The answer is when that one ends; `None` if
-    /// there is none.
-    Redundant {
-        peer: EndpointId,
-        reply: oneshot::Sender<Option<oneshot::Receiver<()>>>,
-    },
-    /// Nothing connects to this address any more, unless another dialer was started since.
-    DialerEnded { address: PeerAddress, number: u64 },
+pub(super) struct Routing {
+    pub(super) endpoint: endpoint::Endpoint,
+    connections: HashMap<ConnId, Entry>,
+    last_number: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    queue: Arc<Queue>,
+    outputs: mpsc::UnboundedSender<Output>,
+    leave: CancellationToken,
+    ended: CancellationToken,
+    /// Once it is a peering.
+    info: Option<PeerInfo>,
+    /// Whether the last message for it found no room.
+    overflowing: bool,
+}
+
+/// A connection that [`Shared::open`] has made known.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: ConnId,
+    pub(crate) queue: Arc<Queue>,
+    /// What is to be done besides sending what is in the queue. Not bounded, but at most the messages of a handshake and the end.
+    pub(crate) outputs: mpsc::UnboundedReceiver<Output>,
 }
 
 /// An event in the queue, with the memory it was granted.
@@ -108,21 +114,132 @@ impl Shared {
         self.epoch + since_start
     }
 
-    pub(crate) fn next_connection(&self) -> ConnId {
-        ConnId(self.connections.fetch_add(1, Ordering::Relaxed))
+    /// Runs a listener, a dialler or the like until it ends, or the endpoint is dropped.
+    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::clone(self);
+        let task = AssertUnwindSafe(task).catch_unwind();
+        let task = async move {
+            if let Some(Err(_)) = shared.stopped.run_until_cancelled(task).await {
+                shared.counters.panics.increment();
+                error!("a task of the endpoint panicked");
+            }
+        };
+        self.tasks.spawn_on(task, &self.runtime);
     }
 
-    pub(crate) const fn outbox_limits(&self) -> OutboxLimits {
-        OutboxLimits {
+    /// Begins the handshake of a connection, which is known from now on until [`Self::close`].
+    pub(crate) fn open(&self, role: Role, deadline: Duration, leave: &CancellationToken) -> Link {
+        let queue = Arc::new(Queue::new(QueueLimits {
             messages: self.config.outbound_messages_max,
             bytes: self.config.outbound_bytes_max,
             policy: self.config.overflow,
+        }));
+        let (sender, outputs) = mpsc::unbounded_channel();
+        let entry = Entry {
+            queue: Arc::clone(&queue),
+            outputs: sender,
+            leave: leave.clone(),
+            ended: CancellationToken::new(),
+            info: None,
+            overflowing: false,
+        };
+        let mut routing = self.lock();
+        routing.last_number += 1;
+        let id = ConnId(routing.last_number);
+        routing.connections.insert(id, entry);
+        routing.call(|endpoint| endpoint.open(id, role, deadline));
+        Link { id, queue, outputs }
+    }
+
+    /// Calls the codec's endpoint, and brings what follows to the connections.
+    pub(crate) fn call<R>(&self, call: impl FnOnce(&mut endpoint::Endpoint) -> R) -> R {
+        self.lock().call(call)
+    }
+
+    /// The connection is a peering of which the program has heard.
+    pub(crate) fn announce(&self, conn: ConnId, info: PeerInfo) {
+        if let Some(entry) = self.lock().connections.get_mut(&conn) {
+            entry.info = Some(info);
         }
     }
 
-    /// Tells the owner something; without effect when it is gone.
-    pub(crate) fn report(&self, report: Report) {
-        let _ = self.reports.send(report);
+    /// The connection is closed.
+    pub(crate) fn close(&self, conn: ConnId) {
+        let mut routing = self.lock();
+        routing.call(|endpoint| endpoint.closed(conn));
+        if let Some(entry) = routing.connections.remove(&conn) {
+            entry.queue.close();
+            entry.ended.cancel();
+        }
+    }
+
+    /// Leaves a peer in good order.
+    pub(crate) fn leave(&self, peer: EndpointId) {
+        let routing = self.lock();
+        let conn = routing.endpoint.connection_with(peer);
+        let entry = conn.and_then(|conn| routing.connections.get(&conn));
+        if let Some(entry) = entry.filter(|entry| entry.info.is_some()) {
+            entry.leave.cancel();
+        }
+    }
+
+    /// If there is a connection with this peer, established or not: what is cancelled at its end.
+    pub(crate) fn connection_with(&self, peer: EndpointId) -> Option<CancellationToken> {
+        let routing = self.lock();
+        let conn = routing.endpoint.connection_with(peer)?;
+        let entry = routing.connections.get(&conn)?;
+        Some(entry.ended.clone())
+    }
+
+    /// The peers that there are now, ascending by id.
+    pub(crate) fn peers(&self) -> Vec<PeerInfo> {
+        let routing = self.lock();
+        let peers = routing.endpoint.peers();
+        peers
+            .filter_map(|(_, conn)| routing.connections.get(&conn)?.info.clone())
+            .collect()
+    }
+
+    /// Puts a frame into the queues of those for whom the envelope, which has no payload, is.
+    pub(crate) fn publish(
+        &self,
+        route: &Envelope,
+        frame: &Bytes,
+        recipients: &Recipients<EndpointId>,
+        hold: &Hold,
+    ) {
+        let mut routing = self.lock();
+        let Routing {
+            endpoint,
+            connections,
+            ..
+        } = &mut *routing;
+        let mut is_delivered = false;
+        for conn in endpoint.recipients(route, recipients) {
+            is_delivered = true;
+            let Some(entry) = connections.get_mut(&conn) else {
+                continue;
+            };
+            match entry.queue.push(frame.clone(), Kind::Message, hold.clone()) {
+                Pushed::Queued => entry.overflowing = false,
+                Pushed::Dropped(count) => {
+                    self.counters.overflowed.add(count);
+                    if !std::mem::replace(&mut entry.overflowing, true) {
+                        let peer = endpoint.peer(conn).map(tracing::field::display);
+                        let policy = self.config.overflow.name();
+                        warn!(peer, policy, "peer reads too slowly, messages for it are dropped");
+                    }
+                }
+                Pushed::Overflowed(count) => {
+                    self.counters.overflowed.add(count);
+                    self.counters.overflow_disconnects.increment();
+                }
+                Pushed::Closed => {}
+            }
+        }
+        if !is_delivered && !route.receiver.is_nil() {
+            self.counters.undeliverable.increment();
+        }
     }
 
     /// Waits until a message that may take so many bytes can be taken.
@@ -150,5 +267,49 @@ impl Shared {
                 _memory: memory,
             })
             .await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Routing> {
+        // A panic under the lock is one of the codec, about one connection.
+        self.routing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Routing {
+    pub(super) fn new(endpoint: endpoint::Endpoint) -> Self {
+        Self {
+            endpoint,
+            connections: HashMap::new(),
+            last_number: 0,
+        }
+    }
+
+    fn call<R>(&mut self, call: impl FnOnce(&mut endpoint::Endpoint) -> R) -> R {
+        let result = call(&mut self.endpoint);
+        while let Some((conn, output)) = self.endpoint.poll() {
+            let Some(entry) = self.connections.get(&conn) else {
+                continue;
+            };
+            match output {
+                Output::Send(envelope) => entry.send(&envelope),
+                // A connection that has ended needs no more.
+                output => drop(entry.outputs.send(output)),
+            }
+        }
+        result
+    }
+}
+
+impl Entry {
+    fn send(&self, envelope: &Envelope) {
+        let kind = match envelope.kind {
+            EnvelopeKind::Pong => Kind::Pong,
+            _ => Kind::Control,
+        };
+        let mut frame = BytesMut::new();
+        // A pong is as long as its ping, which had room in a frame, and a filter was measured when it grew.
+        if envelope.encode_frame(&mut frame).is_ok() {
+            self.queue.push(frame.freeze(), kind, Hold::default());
+        }
     }
 }

@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::pending,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -13,18 +12,19 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{Incoming, Place};
+use super::{incoming::Incoming, pending::Place};
 use crate::{
-    connection::{self, Awaited, Connection, HandshakePlace, Outcome},
+    connection::{self, Connection, HandshakePlace, Outcome, awaited::Awaited},
     credit::Credits,
-    endpoint::{PeeringError, Shared},
+    endpoint::{event::PeeringError, shared::Shared},
+    error::with_causes,
     socket::Socket,
-    text,
+    time::at,
     tls::Acceptance,
 };
 
@@ -52,12 +52,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
     };
     let mut incoming = Incoming::new(listener);
     loop {
-        let release = async {
-            match acceptor.failed.front() {
-                Some((time, _)) => sleep_until(*time).await,
-                None => pending().await,
-            }
-        };
+        let release = at(acceptor.failed.front().map(|(time, _)| *time));
         // Perhaps there are no file descriptors: a connection that waits has one to give.
         let failed = || {
             shared.counters.accept_errors.increment();
@@ -147,7 +142,7 @@ impl Acceptor {
         match error {
             // Two endpoints connect to each other at the same time, and this is how one connection remains.
             PeeringError::Handshake(Close::Refused(_) | Close::Dropped(_)) => {
-                debug!(%address, peer = peer.map(tracing::field::display), error = text(&error), "accepted connection was refused");
+                debug!(%address, peer = peer.map(tracing::field::display), error = with_causes(&error), "accepted connection was refused");
                 return;
             }
             PeeringError::ShuttingDown => {}
@@ -291,7 +286,7 @@ struct Told {
 
 impl FailureLog {
     fn note(&mut self, address: SocketAddr, error: &PeeringError) {
-        let reason = text(error);
+        let reason = with_causes(error);
         let Some(more) = self.tell(address.ip(), &reason, Instant::now()) else {
             return;
         };

@@ -1,8 +1,8 @@
 //! Listening and accepting.
 
 mod accept;
-mod incoming;
-mod pending;
+pub(crate) mod incoming;
+pub(crate) mod pending;
 
 use std::{
     collections::HashSet,
@@ -15,10 +15,8 @@ use tokio::net::{TcpListener, lookup_host};
 use tracing::debug;
 
 pub(crate) use accept::run;
-pub(crate) use incoming::Incoming;
-pub(crate) use pending::{Pending, Place};
 
-use crate::{EndpointError, text};
+use crate::error::{EndpointError, with_causes};
 
 /// Connections that the system may complete before we accept them; the most that it allows by default.
 const BACKLOG: i32 = 4096;
@@ -125,7 +123,7 @@ fn bind_each(
         match bind(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) => {
-                debug!(%address, error = text(&error), "an address of a name cannot be listened on");
+                debug!(%address, error = with_causes(&error), "an address of a name cannot be listened on");
                 failure = Some(failure.filter(is_taken).unwrap_or(error));
             }
         }

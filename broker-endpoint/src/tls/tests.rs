@@ -532,7 +532,7 @@ fn files_that_do_not_fit_are_named() {
     let found = error(&endless, &ca.trust());
     assert_eq!(found.part(), Some(TlsPart::Certificate));
     assert!(
-        crate::text(&found).ends_with("it has more than 16 MiB"),
+        crate::with_causes(&found).ends_with("it has more than 16 MiB"),
         "{found}"
     );
 }

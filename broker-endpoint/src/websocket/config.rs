@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use broker_codec::{json::DataMessage, websocket::SubscriptionLimits};
 
 use crate::{
-    EndpointError,
+    error::EndpointError,
     tls::{Acceptance, TlsConfig, TlsContext},
 };
 

@@ -3,57 +3,45 @@ use std::{
     panic::{AssertUnwindSafe, resume_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
 use broker_codec::{
     data::ZeekString,
-    json::DataMessage,
-    websocket::{Accepted, CloseCode, Rejection, ServerSession},
+    websocket::{CloseCode, Rejection, ServerSession},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, Stream, StreamExt as _};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    sync::mpsc,
     task::coop::consume_budget,
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        self, Message, Utf8Bytes,
+        self, Message,
         protocol::{self, Role},
     },
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    ClientId, ClientInfo, CloseCause, WebSocketConfig, WebSocketEvent, WebSocketTls,
-    counters::Counters,
-    ending::{Ending, truncated},
-    http::{self, HandshakeError, Upgrade},
-    hub::{Hub, INLINE_JSON_MAX},
+    config::WebSocketConfig,
+    counters::CloseCause,
+    ending::Ending,
+    event::{ClientId, ClientInfo, WebSocketEvent},
+    http::{self, Upgrade},
+    hub::INLINE_JSON_MAX,
     liveness::{Liveness, Watched},
-    origin::Hosts,
     outbound::{FRAGMENT_LEN, Outbound},
+    rejections::Rejections,
+    shared::{Outcome, Shared},
 };
 use crate::{
-    Among,
     credit::{Credits, Hold},
-    listen::Pending,
-    tls::{Acceptance, TlsError},
+    queue::Overflow,
 };
-
-/// How many refused messages of one connection are logged each; the rest is summed up at its end.
-const REJECTIONS_LOGGED_MAX: u64 = 10;
-
-/// How much of an explanation is logged, in bytes; it may quote what the client sent.
-const CONTEXT_LOGGED_MAX: usize = 500;
-
-/// How much of an explanation is sent, in bytes; each takes at most six in JSON.
-const CONTEXT_SENT_MAX: usize = 512;
 
 /// How much is read from a connection at a time.
 const READ_BUFFER_LEN: usize = 16 * 1024;
@@ -61,102 +49,8 @@ const READ_BUFFER_LEN: usize = 16 * 1024;
 /// Room for the longest fragment, and for answers to pings while it cannot be sent.
 const WRITE_BUFFER_MAX: usize = 4 * FRAGMENT_LEN;
 
-pub(super) type Admit<T> = dyn Fn(&ClientInfo, DataMessage) -> Result<T, Rejection> + Send + Sync;
-
-/// What the connections of a server share.
-pub(super) struct Shared<T> {
-    pub(super) config: WebSocketConfig,
-    pub(super) acceptance: Acceptance,
-    pub(super) hosts: Hosts,
-    /// Connections that have not become a WebSocket yet.
-    pub(super) upgrading: Pending,
-    pub(super) hub: Arc<Hub>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) admit: Box<Admit<T>>,
-    pub(super) events: mpsc::Sender<WebSocketEvent<T>>,
-    pub(super) shutdown: CancellationToken,
-    pub(super) next_client: AtomicU64,
-}
-
-/// Serves one connection from its first byte to its last.
-pub(super) async fn serve<S, T>(stream: S, peer: SocketAddr, credits: Arc<Credits>, shared: Arc<Shared<T>>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-    T: Send + 'static,
-{
-    let config = &shared.config;
-    let began = Instant::now();
-    let place = shared.upgrading.enter();
-    let accepted = tokio::select! {
-        accepted = shared.acceptance.accept(stream, config.handshake_timeout) => accepted,
-        () = place.evicted() => return shared.counters.evicted.add(1),
-        () = shared.shutdown.cancelled() => return,
-    };
-    let mut stream = match accepted {
-        Ok(stream) => stream,
-        Err(error) => {
-            shared.counters.handshake_failures.add(1);
-            shared.counters.tls_failures.add(1);
-            tracing::warn!(%peer, error = for_clients(&error), "WebSocket handshake failed");
-            return;
-        }
-    };
-    let left = match config.tls {
-        WebSocketTls::Off => config.handshake_timeout,
-        _ => config.handshake_timeout.saturating_sub(began.elapsed()),
-    };
-    let upgrade = async {
-        if matches!(config.tls, WebSocketTls::Required(_)) && !stream.is_tls() {
-            return Err(HandshakeError::Plaintext);
-        }
-        http::upgrade(&mut stream, config.http_header_max, left, &shared.hosts).await
-    };
-    let upgrade = tokio::select! {
-        upgrade = upgrade => upgrade,
-        () = place.evicted() => return shared.counters.evicted.add(1),
-        () = shared.shutdown.cancelled() => return,
-    };
-    drop(place);
-    match upgrade {
-        Ok(upgrade) => Connection::new(peer, credits, shared).run(stream, upgrade).await,
-        Err(error) => {
-            shared.counters.handshake_failures.add(1);
-            if matches!(error, HandshakeError::Tls) {
-                shared.counters.tls_on_plaintext.add(1);
-            }
-            if matches!(error, HandshakeError::Closed { received: 0 }) {
-                // Port scans and health checks.
-                tracing::debug!(%peer, %error, "WebSocket handshake failed");
-            } else {
-                tracing::warn!(%peer, %error, "WebSocket handshake failed");
-            }
-            http::refuse(&mut stream, &error, config.close_timeout).await;
-        }
-    }
-}
-
-/// What a failure of TLS means where the peer is a client: its settings are zeek-client's, not Broker's.
-fn for_clients(error: &TlsError) -> String {
-    match error {
-        TlsError::NoPeerCertificate => {
-            "the client shows no certificate; give it one, signed by our CA (zeek-client: \
-            ssl.certificate and ssl.keyfile)"
-                .into()
-        }
-        TlsError::NoCommonCipher => {
-            "no cipher suite in common: one side probably uses certificates and the other does not \
-            (here: Management::Controller::tls_options_websocket; zeek-client: ssl.certificate)"
-                .into()
-        }
-        TlsError::OursRefused { reason } => format!(
-            "the client refuses our certificate; the CA that it knows must have signed ours (zeek-client: ssl.cafile); its TLS library says: {reason}"
-        ),
-        error => crate::text(error),
-    }
-}
-
 /// A connection after its upgrade.
-struct Connection<T> {
+pub(super) struct Connection<T> {
     client: ClientId,
     peer: SocketAddr,
     shared: Arc<Shared<T>>,
@@ -169,7 +63,7 @@ struct Connection<T> {
 }
 
 impl<T: Send + 'static> Connection<T> {
-    fn new(peer: SocketAddr, credits: Arc<Credits>, shared: Arc<Shared<T>>) -> Self {
+    pub(super) fn new(peer: SocketAddr, credits: Arc<Credits>, shared: Arc<Shared<T>>) -> Self {
         let config = &shared.config;
         Self {
             client: ClientId(shared.next_client.fetch_add(1, Ordering::Relaxed)),
@@ -185,7 +79,7 @@ impl<T: Send + 'static> Connection<T> {
         }
     }
 
-    async fn run<S>(self, stream: S, upgrade: Upgrade)
+    pub(super) async fn run<S>(self, stream: S, upgrade: Upgrade)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -231,7 +125,7 @@ impl<T: Send + 'static> Connection<T> {
             Err(rejection) => self.refuse(&mut socket, &rejection).await,
         };
         self.shared.hub.remove(client);
-        self.outbound.close();
+        self.outbound.queue.close();
         let parted = self.part(socket, &ending).await;
         if self.announced.load(Ordering::Relaxed) {
             let Ending { code, reason, .. } = ending;
@@ -263,7 +157,7 @@ impl<T: Send + 'static> Connection<T> {
         };
         let shutdown = async {
             self.shared.shutdown.cancelled().await;
-            self.outbound.drain();
+            self.outbound.queue.drain();
             tokio::time::sleep(config.close_timeout).await;
         };
         let terminating = || Ending::ours(CloseCause::Terminating, CloseCode::GOING_AWAY, "Terminating");
@@ -271,7 +165,7 @@ impl<T: Send + 'static> Connection<T> {
             // Zeek's server pings before anything else. Each branch ends the connection, so none starves another.
             biased;
             () = heartbeat => Ending::ours(CloseCause::PingTimeout, CloseCode::INTERNAL, "Ping timeout"),
-            (messages, bytes) = self.outbound.overflowed() => Ending::ours(
+            Overflow { messages, bytes } = self.outbound.queue.overflowed() => Ending::ours(
                 CloseCause::Overflow,
                 CloseCode::POLICY,
                 format!("reading too slowly: {messages} messages of {bytes} bytes were waiting"),
@@ -291,10 +185,7 @@ impl<T: Send + 'static> Connection<T> {
     {
         self.tell(WebSocketEvent::Connected(info.clone())).await;
         self.announced.store(true, Ordering::Relaxed);
-        let mut rejections = Rejections {
-            connection: self,
-            count: 0,
-        };
+        let mut rejections = self.rejections();
         while let Some(message) = stream.next().await {
             // Many small frames may come out of one read; other tasks want their turn.
             consume_budget().await;
@@ -387,17 +278,23 @@ impl<T: Send + 'static> Connection<T> {
         let _ = self.liveness.paused(self.shared.events.send(event)).await;
     }
 
+    fn rejections(&self) -> Rejections<'_> {
+        Rejections {
+            client: self.client,
+            peer: self.peer,
+            counters: &self.shared.counters,
+            outbound: &self.outbound,
+            count: 0,
+        }
+    }
+
     /// Sends the error message that explains why a session is not opened.
     async fn refuse<S>(&self, socket: &mut WebSocketStream<S>, rejection: &Rejection) -> Ending
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        Rejections {
-            connection: self,
-            count: 0,
-        }
-        .add(rejection);
-        self.outbound.drain();
+        self.rejections().add(rejection);
+        self.outbound.queue.drain();
         let written = timeout(
             self.shared.config.close_timeout,
             self.outbound.write(socket, &self.shared.counters),
@@ -445,84 +342,6 @@ impl<T: Send + 'static> Connection<T> {
         match timeout(self.shared.config.close_timeout, farewell).await {
             Ok(Ok(())) => Some(socket),
             _ => None,
-        }
-    }
-}
-
-/// What a message of a client comes to.
-enum Outcome<T> {
-    Subscribed {
-        topics: Vec<ZeekString>,
-        ack: String,
-    },
-    Published {
-        message: T,
-        copies: Option<(Utf8Bytes, Vec<Arc<Outbound>>)>,
-    },
-}
-
-impl<T> Shared<T> {
-    fn process(
-        &self,
-        session: &mut ServerSession,
-        info: &ClientInfo,
-        payload: &[u8],
-    ) -> Result<Outcome<T>, Rejection> {
-        match session.handle(payload)? {
-            Accepted::Subscribed { topics, ack } => Ok(Outcome::Subscribed { topics, ack }),
-            Accepted::Publication(publication) => {
-                // As with Zeek, the other clients see what is published, but not who did it.
-                let others = Among::Except([info.client.number()].into());
-                let recipients = self.hub.recipients(&publication.topic, &others);
-                let copies = if recipients.is_empty() {
-                    None
-                } else {
-                    // What was read as JSON can be written as JSON.
-                    let shown = (self.config.shown)(publication.clone()).encode();
-                    shown.ok().map(|text| (text.into(), recipients))
-                };
-                let message = (self.admit)(info, publication)?;
-                Ok(Outcome::Published { message, copies })
-            }
-        }
-    }
-}
-
-/// Answers, counts and logs refused messages; logs only the first ones one by one.
-struct Rejections<'a, T> {
-    connection: &'a Connection<T>,
-    count: u64,
-}
-
-impl<T> Rejections<'_, T> {
-    fn add(&mut self, rejection: &Rejection) {
-        let Connection {
-            client,
-            peer,
-            shared,
-            outbound,
-            ..
-        } = self.connection;
-        self.count += 1;
-        shared.counters.error(rejection.code);
-        if self.count <= REJECTIONS_LOGGED_MAX {
-            let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
-            tracing::warn!(client = client.number(), %peer, code = rejection.code, context, "message refused");
-        }
-        // It may quote what the client sent.
-        let answer = Rejection {
-            context: truncated(&rejection.context, CONTEXT_SENT_MAX).to_owned(),
-            ..rejection.clone()
-        };
-        outbound.push(answer.to_json().into(), Hold::default());
-    }
-}
-
-impl<T> Drop for Rejections<'_, T> {
-    fn drop(&mut self) {
-        let Connection { client, peer, .. } = self.connection;
-        if self.count > REJECTIONS_LOGGED_MAX {
-            tracing::warn!(client = client.number(), %peer, count = self.count, "messages refused in total");
         }
     }
 }

@@ -1,12 +1,11 @@
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Serialize;
+
+use crate::counter::Counter;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -150,20 +149,6 @@ impl Counters {
             closes: lock(&self.closes).clone(),
             panics: self.panics.get(),
         }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add(&self, number: usize) {
-        self.0
-            .fetch_add(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -3,10 +3,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use broker_codec::data::{Data, ZeekString};
+use broker_codec::{
+    Recipients,
+    data::{Data, ZeekString},
+};
 
-use super::{ClientId, outbound::Outbound};
-use crate::Among;
+use super::{event::ClientId, outbound::Outbound};
 
 /// JSON longer than this is read and written on threads for blocking work, so that no other task waits for it.
 pub(super) const INLINE_JSON_MAX: usize = 64 * 1024;
@@ -34,10 +36,10 @@ impl Hub {
     }
 
     /// Where a message on this topic goes, of those that may get it.
-    pub(super) fn recipients(&self, topic: &[u8], among: &Among<u64>) -> Vec<Arc<Outbound>> {
+    pub(super) fn recipients(&self, topic: &[u8], among: &Recipients<u64>) -> Vec<Arc<Outbound>> {
         self.lock()
             .iter()
-            .filter(|(client, _)| among.has(&client.number()))
+            .filter(|(client, _)| among.include(&client.number()))
             .filter(|(_, subscriber)| subscriber.topics.iter().any(|prefix| topic.starts_with(prefix)))
             .map(|(_, subscriber)| Arc::clone(&subscriber.outbound))
             .collect()
@@ -98,7 +100,7 @@ mod tests {
         hub.subscribe(ClientId(1), vec!["".into()], Arc::clone(&everything));
         hub.subscribe(ClientId(2), vec![], nothing);
         let who = |topic: &str, from: Option<u64>| -> Vec<&str> {
-            let among = from.map_or_else(Among::everyone, |from| Among::Except([from].into()));
+            let among = from.map_or_else(Recipients::all, |from| Recipients::Except([from].into()));
             hub.recipients(topic.as_bytes(), &among)
                 .iter()
                 .map(|to| {

@@ -1,13 +1,9 @@
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _};
-use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::{
-    self, Message, Utf8Bytes,
+    self, Message,
     protocol::frame::{
         Frame,
         coding::{Data, OpCode},
@@ -15,142 +11,68 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::counters::Counters;
-use crate::credit::Hold;
+use crate::{
+    credit::Hold,
+    queue::{Kind, OverflowPolicy, Queue, QueueLimits},
+};
 
 /// Messages of at least this many bytes are sent in fragments of this size, the last one up to twice as long, as
 /// Zeek's server does (`IXWebSocketTransport.h`, `kChunkSize`). A ping need not wait for a long message then, and
 /// tungstenite, which moves the rest of its write buffer after each partial write, has little to move.
 pub(super) const FRAGMENT_LEN: usize = 32 * 1024;
 
-/// What waits to be sent to one client; bounded in messages and bytes.
+/// What waits to be sent to one client.
 #[derive(Debug)]
 pub(super) struct Outbound {
-    state: Mutex<State>,
-    messages_max: usize,
-    bytes_max: usize,
-    /// There is something to do for the writer.
-    ready: Notify,
-    /// The state became [`Phase::Overflowed`].
-    overflowed: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    phase: Phase,
+    pub(super) queue: Queue,
     /// Until it is sent.
-    ping: Option<Bytes>,
-    messages: VecDeque<(Utf8Bytes, Hold)>,
-    bytes: usize,
-    /// What the message that is being sent keeps of its sender's credit.
-    sending: Hold,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// What is there is sent, and nothing is added.
-    Draining,
-    /// Nothing is sent any more.
-    Overflowed {
-        messages: usize,
-        bytes: usize,
-    },
-}
-
-enum Next {
-    Ping(Bytes),
-    Text(Utf8Bytes),
-    Nothing,
-    End,
+    ping: Mutex<Option<Bytes>>,
 }
 
 impl Outbound {
-    pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(messages: usize, bytes: usize) -> Self {
+        let policy = OverflowPolicy::Disconnect;
         Self {
-            state: Mutex::new(State {
-                phase: Phase::Open,
-                ping: None,
-                messages: VecDeque::new(),
-                bytes: 0,
-                sending: Hold::default(),
+            queue: Queue::new(QueueLimits {
+                messages,
+                bytes,
+                policy,
             }),
-            messages_max,
-            bytes_max,
-            ready: Notify::new(),
-            overflowed: Notify::new(),
+            ping: Mutex::default(),
         }
     }
 
-    /// Adds a message. If there is no room for it, everything that waits is dropped and the connection is doomed.
+    /// Adds a message. If there is no room for it, everything that waits is dropped and the connection ends.
     ///
     /// DIFFERENCE(slow-clients): Zeek has one unbounded queue and one thread with blocking sends for all clients (W-24).
-    ///
-    /// A message finds room in an empty queue whatever its size, so that one that is larger than all limits is still
-    /// delivered to a client that reads.
-    pub(super) fn push(&self, text: Utf8Bytes, hold: Hold) {
-        let mut state = self.lock();
-        if state.phase != Phase::Open {
-            return;
-        }
-        let bytes = state.bytes.saturating_add(text.len());
-        if !state.messages.is_empty() && (state.messages.len() >= self.messages_max || bytes > self.bytes_max)
-        {
-            state.phase = Phase::Overflowed {
-                messages: state.messages.len(),
-                bytes: state.bytes,
-            };
-            state.messages = VecDeque::new();
-            self.overflowed.notify_one();
-            return;
-        }
-        state.messages.push_back((text, hold));
-        state.bytes = bytes;
-        drop(state);
-        self.ready.notify_one();
+    pub(super) fn push(&self, text: Bytes, hold: Hold) {
+        self.queue.push(text, Kind::Message, hold);
     }
 
     /// Asks for a ping, ahead of everything that waits; false if the one before is not sent yet.
     pub(super) fn ping(&self, payload: String) -> bool {
-        let sent = self.lock().ping.replace(payload.into()).is_none();
-        self.ready.notify_one();
+        let sent = self.lock().replace(payload.into()).is_none();
+        self.queue.wake();
         sent
     }
 
-    /// Accepts nothing any more; [`Self::write`] ends when everything is sent.
-    pub(super) fn drain(&self) {
-        let mut state = self.lock();
-        if state.phase == Phase::Open {
-            state.phase = Phase::Draining;
-        }
-        drop(state);
-        self.ready.notify_one();
-    }
-
-    /// Waits until there was no room for a message; yields how many messages and bytes waited.
-    pub(super) async fn overflowed(&self) -> (usize, usize) {
-        loop {
-            if let Phase::Overflowed { messages, bytes } = self.lock().phase {
-                return (messages, bytes);
-            }
-            self.overflowed.notified().await;
-        }
-    }
-
-    /// Sends what waits, as it comes. Ends after [`Self::drain`], or with an error of the connection.
+    /// Sends what waits, as it comes. Ends when the queue is drained, or with an error of the connection.
     pub(super) async fn write<W>(&self, sink: &mut W, counters: &Counters) -> Result<(), tungstenite::Error>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
         loop {
-            match self.next() {
-                Next::Ping(payload) => self.write_ping(sink, payload).await?,
-                Next::Text(text) => {
-                    let len = text.len();
-                    self.write_fragments(sink, text.into()).await?;
-                    counters.sent(len);
-                }
-                Next::Nothing => self.ready.notified().await,
-                Next::End => return Ok(()),
+            let ping = self.lock().clone();
+            if let Some(payload) = ping {
+                self.write_ping(sink, payload).await?;
+            } else if let Some(text) = self.queue.take() {
+                let len = text.len();
+                self.write_fragments(sink, text).await?;
+                counters.sent(len);
+            } else if self.queue.is_drained() {
+                return Ok(());
+            } else {
+                self.queue.changed().await;
             }
         }
     }
@@ -168,7 +90,7 @@ impl Outbound {
             )
             .await?;
             kind = Data::Continue;
-            let ping = self.lock().ping.clone();
+            let ping = self.lock().clone();
             if let Some(payload) = ping {
                 self.write_ping(sink, payload).await?;
             }
@@ -185,40 +107,13 @@ impl Outbound {
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
         send(sink, Message::Ping(payload)).await?;
-        self.lock().ping = None;
+        *self.lock() = None;
         Ok(())
     }
 
-    fn next(&self) -> Next {
-        let mut state = self.lock();
-        state.sending = Hold::default();
-        if let Some(payload) = &state.ping {
-            return Next::Ping(payload.clone());
-        }
-        match state.messages.pop_front() {
-            Some((text, hold)) => {
-                state.sending = hold;
-                state.bytes = state.bytes.saturating_sub(text.len());
-                Next::Text(text)
-            }
-            None if state.phase == Phase::Draining => Next::End,
-            None => Next::Nothing,
-        }
-    }
-
-    /// Drops what waits: nothing is sent any more.
-    pub(super) fn close(&self) {
-        let mut state = self.lock();
-        if state.phase == Phase::Open {
-            state.phase = Phase::Draining;
-        }
-        state.messages = VecDeque::new();
-        state.sending = Hold::default();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Option<Bytes>> {
         // No code that could panic runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -299,36 +194,8 @@ mod tests {
         );
         assert!(outbound.ping("ping".to_owned()));
         outbound.push("3".into(), Hold::default());
-        outbound.drain();
+        outbound.queue.drain();
         outbound.push("too late".into(), Hold::default());
         assert_eq!(sent(&outbound), (vec!["ping".to_owned(), "3".to_owned()], true));
-    }
-
-    #[test]
-    fn there_is_room_for_exactly_the_configured_numbers() {
-        // Three messages, ten bytes.
-        for (messages, overflow) in [
-            (&["", "", ""][..], None),
-            (&["", "", "", ""], Some((3, 0))),
-            (&["12345", "12345"], None),
-            (&["12345", "123456"], Some((1, 5))),
-            // One alone may have any length.
-            (&["123456789012"], None),
-            (&["123456789012", ""], Some((1, 12))),
-        ] {
-            let outbound = Outbound::new(3, 10);
-            for message in messages {
-                outbound.push((*message).into(), Hold::default());
-            }
-            assert_eq!(outbound.overflowed().now_or_never(), overflow, "{messages:?}");
-            let expected = if overflow.is_some() { &[] } else { messages };
-            assert_eq!(
-                sent(&outbound),
-                (expected.iter().map(ToString::to_string).collect(), false)
-            );
-            // What was sent makes room, unless it is too late.
-            outbound.push("x".into(), Hold::default());
-            assert_eq!(sent(&outbound).0.len(), usize::from(overflow.is_none()));
-        }
     }
 }

@@ -4,27 +4,30 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{data::ZeekString, json::DataMessage, zeek::Event};
+use broker_codec::{json::DataMessage, websocket::Rejection};
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    ClientInfo, CountersSnapshot, Rejection, WebSocketConfig, WebSocketEvent,
-    connection::{Shared, serve},
-    counters::Counters,
+    config::WebSocketConfig,
+    counters::{Counters, CountersSnapshot},
+    event::{ClientInfo, WebSocketEvent},
     http::{self, HandshakeError},
-    hub::{Hub, is_long},
+    hub::Hub,
     origin::Hosts,
+    publisher::Publisher,
+    serve::serve,
+    shared::Shared,
 };
 use crate::{
-    Among, Credit, EndpointError,
     credit::Credits,
-    listen::{self, Incoming, Pending},
+    error::EndpointError,
+    listen::{self, incoming::Incoming, pending::Pending},
     socket::Socket,
 };
 
@@ -99,7 +102,6 @@ impl<T: Send + 'static> WebSocketServer<T> {
         }
 
         let (events_in, events) = mpsc::channel(config.inbound_events_max);
-        let (jobs, queue) = mpsc::channel(Publisher::PUBLICATIONS_MAX);
         let connections = Arc::new(Semaphore::new(config.clients_max));
         let shared = Arc::new(Shared {
             config,
@@ -126,16 +128,13 @@ impl<T: Send + 'static> WebSocketServer<T> {
             })
             .map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.run())))
             .collect();
-        let publishing = AbortOnDropHandle::new(tokio::spawn(deliver(queue, Arc::clone(&shared.hub))));
+        let (publisher, publishing) = Publisher::start(Arc::clone(&shared.hub));
         Ok(Self {
             addrs,
             shared,
             connections,
             events,
-            publisher: Publisher {
-                jobs,
-                credit: Credit::none(),
-            },
+            publisher,
             acceptors,
             _publishing: publishing,
         })
@@ -197,103 +196,6 @@ impl<T: Send + 'static> WebSocketServer<T> {
             }
         };
         let _ = timeout(shared.config.close_timeout.saturating_mul(4), everything).await;
-    }
-}
-
-/// Publishes to the clients of a [`WebSocketServer`]; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Publisher {
-    jobs: mpsc::Sender<Job>,
-    credit: Credit,
-}
-
-#[derive(Debug)]
-enum Job {
-    Publish(Among<u64>, DataMessage, Credit),
-    /// Everything before is with the clients' queues.
-    Flush(oneshot::Sender<()>),
-}
-
-impl Publisher {
-    /// How many published messages may wait to be written as JSON.
-    pub const PUBLICATIONS_MAX: usize = 256;
-
-    /// A publisher whose messages keep the credit of another one until clients have taken them.
-    #[must_use]
-    pub fn with_credit(&self, credit: &Credit) -> Self {
-        Self {
-            jobs: self.jobs.clone(),
-            credit: credit.clone(),
-        }
-    }
-
-    /// Delivers a message to every client that subscribed to a prefix of its topic.
-    ///
-    /// The message is written as JSON once, in a task of the server, and never waits for a client: one that reads too
-    /// slowly is disconnected. What one task publishes arrives in its order. Waits only while
-    /// [`PUBLICATIONS_MAX`](Self::PUBLICATIONS_MAX) earlier messages are not written as JSON yet. Without effect
-    /// after the server's end.
-    pub async fn publish(&self, message: DataMessage) {
-        self.publish_among(Among::everyone(), message).await;
-    }
-
-    /// As [`Self::publish`], but only to some of the clients that subscribed, by the numbers of their [`super::ClientId`].
-    pub async fn publish_among(&self, among: Among<u64>, message: DataMessage) {
-        let job = Job::Publish(among, message, self.credit.clone());
-        let _ = self.jobs.send(job).await;
-    }
-
-    /// As [`Self::publish`], for an event.
-    pub async fn publish_event(&self, topic: impl Into<ZeekString>, event: &Event) {
-        self.publish(DataMessage {
-            topic: topic.into(),
-            data: event.to_data(),
-        })
-        .await;
-    }
-
-    async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.jobs.send(Job::Flush(done)).await.is_ok() {
-            let _ = flushed.await;
-        }
-    }
-}
-
-/// Writes publications as JSON and puts them into the queues of their recipients, in order.
-async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
-    while let Some(job) = jobs.recv().await {
-        let (among, message, credit) = match job {
-            Job::Publish(among, message, credit) => (among, message, credit),
-            Job::Flush(done) => {
-                let _ = done.send(());
-                continue;
-            }
-        };
-        if hub.recipients(&message.topic, &among).is_empty() {
-            continue;
-        }
-        let topic = message.topic.clone();
-        let text = if is_long(&message.data) {
-            // It fails if writing panics, or with the runtime.
-            tokio::task::spawn_blocking(move || message.encode())
-                .await
-                .map_err(|error| error.to_string())
-        } else {
-            Ok(message.encode())
-        };
-        let text = match text.and_then(|text| text.map_err(|error| error.to_string())) {
-            Ok(text) => text,
-            Err(error) => {
-                tracing::error!(%topic, error, "message not published");
-                continue;
-            }
-        };
-        let text = tokio_tungstenite::tungstenite::Utf8Bytes::from(text);
-        let hold = credit.hold(text.len());
-        for recipient in hub.recipients(&topic, &among) {
-            recipient.push(text.clone(), hold.clone());
-        }
     }
 }
 

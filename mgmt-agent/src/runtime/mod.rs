@@ -194,7 +194,7 @@ impl Runtime {
         };
         daemon.handle(self, [started], &Credit::none()).await;
         daemon.announce(&self.config.daemon, broker_id, &broker, None)?;
-        self.native.connect(&self.config).await;
+        self.native.connect(&self.config);
         Ok(())
     }
 }

@@ -50,41 +50,39 @@ impl Native {
     }
 
     /// Connects to a Supervisor that is there already, and to the controller if it is us who connects.
-    pub(super) async fn connect(&self, config: &Config) {
+    pub(super) fn connect(&self, config: &Config) {
         if config.start_supervisor.is_none() {
-            self.connect_supervisor(config).await;
+            self.connect_supervisor(config);
         }
         if let Some(controller) = &config.controller {
             tracing::info!("connecting to the controller at {controller}");
             let awaited = topics_of(&config.settings.controller_topics());
             self.peers
                 .handle
-                .peer_awaiting(controller.clone(), config.daemon.connect_retry, awaited)
-                .await;
+                .peer_awaiting(controller.clone(), config.daemon.connect_retry, awaited);
         }
     }
 
     /// Connects to the Supervisor that we have just started. Before that, what listens there is another one.
-    pub(super) async fn supervisor_started(&mut self, config: &Config, address: PeerAddress) {
+    pub(super) fn supervisor_started(&mut self, config: &Config, address: PeerAddress) {
         self.supervisor = address;
         self.beginning_until = Instant::now() + SUPERVISOR_BEGINNING;
-        self.connect_supervisor(config).await;
+        self.connect_supervisor(config);
     }
 
     /// Connects no more to where the Supervisor was that we had started.
-    pub(super) async fn supervisor_ended(&self) {
-        self.peers.handle.unpeer(self.supervisor.clone()).await;
+    pub(super) fn supervisor_ended(&self) {
+        self.peers.handle.unpeer(&self.supervisor);
     }
 
     /// Again and again: the setting for the controller does not count.
-    async fn connect_supervisor(&self, config: &Config) {
+    fn connect_supervisor(&self, config: &Config) {
         tracing::info!("connecting to the Supervisor at {}", self.supervisor);
         let for_ever = config.daemon.connect_retry.unwrap_or(SUPERVISOR_RETRY);
         let awaited = topics_of(std::slice::from_ref(&config.settings.supervisor.topic));
         self.peers
             .handle
-            .peer_awaiting(self.supervisor.clone(), Some(for_ever), awaited)
-            .await;
+            .peer_awaiting(self.supervisor.clone(), Some(for_ever), awaited);
     }
 
     /// What peers do next, and the credit that it has of its sender's; `None` if the endpoint has ended by itself. May be cancelled without losing anything.

@@ -54,7 +54,7 @@ impl Outside for Runtime {
     async fn take(&mut self, daemon: &mut Daemon, event: Event) {
         let (input, credit) = match event {
             Event::Done(done) => (self.done(daemon, done), Credit::none()),
-            Event::Supervisor(change) => (Some(self.supervisor_changed(change).await), Credit::none()),
+            Event::Supervisor(change) => (Some(self.supervisor_changed(change)), Credit::none()),
             Event::Program(program) => (Some(Input::Program(program)), Credit::none()),
             Event::Version(version) => return self.introduce(daemon, version).await,
             Event::Peer(input, credit) => {
@@ -158,17 +158,17 @@ impl Outside for Runtime {
 }
 
 impl Runtime {
-    async fn supervisor_changed(&mut self, change: Change) -> Input {
+    fn supervisor_changed(&mut self, change: Change) -> Input {
         match change {
             Change::Started { address } => {
-                self.native.supervisor_started(&self.config, address).await;
+                self.native.supervisor_started(&self.config, address);
                 if let Some(program) = &mut self.program {
                     program.supervisor_started();
                 }
                 Input::SupervisorStarted
             }
             Change::Ended { reason } => {
-                self.native.supervisor_ended().await;
+                self.native.supervisor_ended();
                 Input::SupervisorEnded { reason }
             }
         }

@@ -127,25 +127,25 @@ impl Native {
         Ok(())
     }
 
-    pub(super) async fn connect(&mut self, host: Address, port: Port, instance: Option<&ZeekString>) {
+    pub(super) fn connect(&mut self, host: Address, port: Port, instance: Option<&ZeekString>) {
         let address = target(host, port);
         if let Some(instance) = instance {
             self.targets.insert(address.clone(), instance.clone());
         }
         tracing::info!("connecting to {}", self.place(&address));
-        self.peers.handle.peer(address, self.retry).await;
+        self.peers.handle.peer(address, self.retry);
     }
 
-    pub(super) async fn disconnect(&mut self, host: Address, port: Port) {
+    pub(super) fn disconnect(&mut self, host: Address, port: Port) {
         let address = target(host, port);
         tracing::info!("not connecting to {} any more", self.place(&address));
         self.targets.remove(&address);
         self.peers.not_tried(&address);
-        self.peers.handle.unpeer(address).await;
+        self.peers.handle.unpeer(&address);
     }
 
-    pub(super) async fn close(&self, peer: EndpointId) {
-        self.peers.handle.disconnect(peer).await;
+    pub(super) fn close(&self, peer: EndpointId) {
+        self.peers.handle.disconnect(peer);
     }
 
     fn added(&mut self, peer: &PeerInfo) -> Input {

@@ -1,7 +1,7 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
 use broker_endpoint::{
-    Among, Credit,
+    Credit, Recipients,
     websocket::{WebSocketEvent, WebSocketServer},
 };
 use mgmt_api::ClientRequest;
@@ -118,10 +118,10 @@ impl Outside for Runtime {
             }
             Action::Connect { host, port } => {
                 let instance = daemon.machine().instance_at(host, port);
-                self.native.connect(host, port, instance).await;
+                self.native.connect(host, port, instance);
             }
-            Action::Disconnect { host, port } => self.native.disconnect(host, port).await,
-            Action::Close { peer, .. } => self.native.close(peer).await,
+            Action::Disconnect { host, port } => self.native.disconnect(host, port),
+            Action::Close { peer, .. } => self.native.close(peer),
         }
         Vec::new()
     }
@@ -182,7 +182,7 @@ impl Runtime {
                 _ => {}
             }
             if let Some(copy) = copy {
-                self.publish_to_clients(Among::everyone(), copy, credit).await;
+                self.publish_to_clients(Recipients::all(), copy, credit).await;
             }
             inputs.push(input);
         }
@@ -209,7 +209,7 @@ impl Runtime {
                 credit = of_client;
                 let FromClient { requests, answers } = message;
                 for answer in answers {
-                    self.publish_to_clients(Among::one(client.number()), answer, &credit)
+                    self.publish_to_clients(Recipients::one(client.number()), answer, &credit)
                         .await;
                 }
                 let client = self.wire.client(client.number());

@@ -1,7 +1,7 @@
 //! What the core publishes, to native peers and WebSocket clients.
 
 use broker_codec::{data::ZeekString, json::DataMessage};
-use broker_endpoint::{Among, Credit};
+use broker_endpoint::{Credit, Recipients};
 use mgmt_daemon::{daemon::Cause, process::with_causes};
 use tokio::time::Instant;
 use tracing::field::display;
@@ -75,7 +75,12 @@ impl Runtime {
         }
     }
 
-    pub(super) async fn publish_to_clients(&self, among: Among<u64>, message: DataMessage, credit: &Credit) {
+    pub(super) async fn publish_to_clients(
+        &self,
+        among: Recipients<u64>,
+        message: DataMessage,
+        credit: &Credit,
+    ) {
         if let Some(publisher) = &self.publisher {
             publisher.with_credit(credit).publish_among(among, message).await;
         }

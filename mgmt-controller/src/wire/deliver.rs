@@ -8,7 +8,7 @@ use broker_codec::{
     json::DataMessage,
     zeek::Event,
 };
-use broker_endpoint::Among;
+use broker_endpoint::Recipients;
 use mgmt_api::{
     Dialect, DialectError,
     dialect::{Published, Translation},
@@ -39,7 +39,7 @@ pub struct ToNative {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NativePeers {
     /// These, of those that have subscribed to the topic.
-    Subscribers(Among<EndpointId>),
+    Subscribers(Recipients<EndpointId>),
     /// This one, also if it has not subscribed.
     One(EndpointId),
 }
@@ -50,7 +50,7 @@ pub struct Deliveries {
     /// For native peers, in this order.
     pub native: Vec<ToNative>,
     /// For WebSocket clients that have subscribed, in this order.
-    pub websocket: Vec<(Among<u64>, DataMessage)>,
+    pub websocket: Vec<(Recipients<u64>, DataMessage)>,
     /// For the core, after the rest of its actions: what a peer or a client would say in return if it spoke the model.
     pub inputs: Vec<Input>,
     /// The peers or clients for which it cannot be translated, and why.
@@ -84,7 +84,7 @@ impl ToNative {
         Self { to, topic, event }
     }
 
-    fn subscribers(among: Among<EndpointId>, Published { topic, event }: Published) -> Self {
+    fn subscribers(among: Recipients<EndpointId>, Published { topic, event }: Published) -> Self {
         let to = NativePeers::Subscribers(among);
         Self { to, topic, event }
     }
@@ -116,7 +116,7 @@ impl Wire {
                 }
                 deliveries
                     .websocket
-                    .push((Among::everyone(), websocket(publication.published())));
+                    .push((Recipients::all(), websocket(publication.published())));
             }
             Audience::Subscribers => {
                 self.deliver_to_subscribing_peers(&mut deliveries, publication);
@@ -131,14 +131,14 @@ impl Wire {
         let is_old =
             |links: &PeerLinks| publication.of_client && links.client.lock().dialect() != Dialect::V7_0;
         let old: Vec<_> = self.peers.iter().filter(|(_, links)| is_old(links)).collect();
-        let others = Among::Except(old.iter().map(|(peer, _)| **peer).collect());
+        let others = Recipients::Except(old.iter().map(|(peer, _)| **peer).collect());
         deliveries
             .native
             .push(ToNative::subscribers(others, publication.published()));
         for (peer, links) in old {
             let to = (&links.client, Some(*peer), &*links.description);
             for published in self.translate(deliveries, publication, to) {
-                let to_native = ToNative::subscribers(Among::one(*peer), published);
+                let to_native = ToNative::subscribers(Recipients::one(*peer), published);
                 deliveries.native.push(to_native);
             }
         }
@@ -156,13 +156,13 @@ impl Wire {
         let others: BTreeSet<u64> = old.iter().map(|(client, _)| *client).collect();
         deliveries
             .websocket
-            .push((Among::Except(others), websocket(publication.published())));
+            .push((Recipients::Except(others), websocket(publication.published())));
         for (client, link) in old {
             let description = self.client(client);
             for published in self.translate(deliveries, publication, (&link, None, &description)) {
                 deliveries
                     .websocket
-                    .push((Among::one(client), websocket(published)));
+                    .push((Recipients::one(client), websocket(published)));
             }
         }
     }

@@ -1,5 +1,5 @@
 use broker_codec::{Data, data::to_data, json::DataMessage, zeek::Event};
-use broker_endpoint::Among;
+use broker_endpoint::Recipients;
 use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, RequestKind, ResultRecord};
 
 use super::*;
@@ -151,7 +151,7 @@ fn native_peers_get_an_empty_list_of_metadata_and_clients_get_none() {
     assert_eq!(sent.native[0].to, NativePeers::One(PEER));
     let event = Event::of(&request).unwrap();
     assert_eq!(sent.native[0].to_data(), native(event.clone()));
-    assert_eq!(sent.websocket, [(Among::everyone(), message(AGENT, event))]);
+    assert_eq!(sent.websocket, [(Recipients::all(), message(AGENT, event))]);
     let gone = publication(Audience::Peer(EndpointId::NIL));
     assert_eq!(wire.deliver(&gone).native, []);
 }
@@ -161,7 +161,7 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
     let mut wire = wire();
     let everyone = wire.deliver(&answer());
     assert_eq!(everyone.native.len(), 1);
-    assert_eq!(everyone.native[0].to, NativePeers::Subscribers(Among::everyone()));
+    assert_eq!(everyone.native[0].to, NativePeers::Subscribers(Recipients::all()));
 
     let request = || {
         let configuration = to_data(&mgmt_api::Configuration::default()).unwrap();
@@ -189,8 +189,8 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
     assert_eq!(
         to,
         [
-            NativePeers::Subscribers(Among::Except([PEER].into())),
-            NativePeers::Subscribers(Among::one(PEER))
+            NativePeers::Subscribers(Recipients::Except([PEER].into())),
+            NativePeers::Subscribers(Recipients::one(PEER))
         ]
     );
     // Without results, both look alike.
@@ -198,8 +198,8 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
     assert_eq!(
         deliveries.websocket,
         [
-            (Among::Except([7].into()), message(CONTROLLER, model.clone())),
-            (Among::one(7), message(CONTROLLER, model))
+            (Recipients::Except([7].into()), message(CONTROLLER, model.clone())),
+            (Recipients::one(7), message(CONTROLLER, model))
         ]
     );
 

@@ -207,7 +207,7 @@ fn can_write_in(path: &Path) -> Result<(), String> {
 /// Listens as a daemon does, and stops.
 fn listen(host: &str, port: u16) -> Result<(), EndpointError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|_| EndpointError::Ended)?;
+    let runtime = runtime.map_err(EndpointError::Runtime)?;
     runtime.block_on(async {
         let endpoint = Endpoint::start(EndpointConfig::default())?;
         endpoint.handle().listen(host, port).await?;

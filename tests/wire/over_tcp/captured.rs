@@ -38,7 +38,7 @@ async fn replay(frames: &[&Frame], ours: Side, context: &str) {
         Side::Client => {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
             let address = listener.local_addr().expect("bound");
-            endpoint.handle().peer(address.into(), None).await;
+            endpoint.handle().peer(address.into(), None);
             Script::accept(&listener).await
         }
         Side::Server => {

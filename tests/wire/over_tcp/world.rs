@@ -157,7 +157,7 @@ impl World {
             ["open", number, "connector"] => {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
                 let address = listener.local_addr().expect("bound");
-                self.endpoint.handle().peer(address.into(), None).await;
+                self.endpoint.handle().peer(address.into(), None);
                 let script = Script::accept(&listener).await;
                 self.connect(number, script, true);
             }
@@ -167,7 +167,7 @@ impl World {
                 let listener = TcpListener::bind((bound, 0)).await.expect("bound");
                 let port = listener.local_addr().expect("bound").port();
                 let address = PeerAddress::new(*host, port);
-                self.endpoint.handle().peer(address, Some(RETRY)).await;
+                self.endpoint.handle().peer(address, Some(RETRY));
                 self.listener = Some(listener);
             }
             ["accept", number] => {
@@ -178,14 +178,14 @@ impl World {
             ["lost", number] => self.connection(number).script = None,
             ["subscribe", topic] => {
                 let topic = Topic::new(topic).unwrap();
-                self.endpoint.handle().subscribe(topic).await.expect("subscribed");
+                self.endpoint.handle().subscribe(topic).expect("subscribed");
             }
             ["publish", topic, value @ ..] => {
                 let topic = Topic::new(topic.trim_matches('"')).unwrap();
                 let value = binary::decode(&bytes(value)).expect("a value");
                 self.refused = self.endpoint.handle().publish(topic, &value).await.err();
             }
-            ["leave", peer] => self.endpoint.handle().disconnect(id(peer)).await,
+            ["leave", peer] => self.endpoint.handle().disconnect(id(peer)),
             ["time", "passes"] => {
                 tokio::time::pause();
                 self.paused = true;

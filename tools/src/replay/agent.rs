@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use broker_codec::{EndpointId, Envelope, Topic, binary, data::ZeekString, handshake::Role, zeek::Event};
-use broker_endpoint::Among;
+use broker_endpoint::Recipients;
 use bytes::{Bytes, BytesMut};
 use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
 use mgmt_api::{Level, Now, SequentialIds};
@@ -114,7 +114,7 @@ impl InProcess {
                     let encoded = binary::encode(&event.into_data(), &mut payload);
                     match (Topic::new(&topic), encoded) {
                         (Ok(topic), Ok(())) => {
-                            let everyone = Among::everyone();
+                            let everyone = Recipients::all();
                             self.endpoint
                                 .publish(topic, payload.freeze(), to.unwrap_or(EndpointId::NIL), &everyone);
                         }

@@ -14,7 +14,7 @@ use broker_codec::{
     websocket::{Accepted, PATH, ServerSession, SubscriptionLimits},
     zeek::Event,
 };
-use broker_endpoint::Among;
+use broker_endpoint::Recipients;
 use bytes::{Bytes, BytesMut};
 use mgmt_api::{Dialect, Now, SequentialIds, WallClock};
 use mgmt_controller::{
@@ -148,7 +148,7 @@ impl InProcess {
         let mut inputs = Vec::with_capacity(inbound.len());
         for Inbound { input, copy } in inbound {
             if let Some(copy) = copy {
-                self.show(&Among::everyone(), &copy);
+                self.show(&Recipients::all(), &copy);
             }
             inputs.push(input);
         }
@@ -232,7 +232,7 @@ impl InProcess {
             (Ok(topic), Ok(())) => match &event.to {
                 NativePeers::One(peer) => {
                     self.endpoint
-                        .publish(topic, payload.freeze(), *peer, &Among::everyone());
+                        .publish(topic, payload.freeze(), *peer, &Recipients::all());
                 }
                 NativePeers::Subscribers(among) => {
                     self.endpoint
@@ -246,10 +246,10 @@ impl InProcess {
     }
 
     /// To WebSocket clients that have subscribed to the topic.
-    fn show(&mut self, among: &Among<u64>, message: &DataMessage) {
+    fn show(&mut self, among: &Recipients<u64>, message: &DataMessage) {
         let subscribed = |(link, client): (&usize, &Client)| {
             let mut topics = client.topics.iter();
-            among.has(&number(*link)) && topics.any(|prefix| message.topic.starts_with(prefix))
+            among.include(&number(*link)) && topics.any(|prefix| message.topic.starts_with(prefix))
         };
         if !self.clients.iter().any(subscribed) {
             return;
@@ -330,7 +330,7 @@ impl Subject for InProcess {
             Ok(Accepted::Publication(message)) => {
                 let read = self.wire.client_reader().read(number(link), message.clone());
                 if read.is_ok() {
-                    self.show(&Among::Except([number(link)].into()), &message);
+                    self.show(&Recipients::Except([number(link)].into()), &message);
                 }
                 read
             }
@@ -339,7 +339,7 @@ impl Subject for InProcess {
         match read {
             Ok(FromClient { requests, answers }) => {
                 for answer in answers {
-                    self.show(&Among::one(number(link)), &answer);
+                    self.show(&Recipients::one(number(link)), &answer);
                 }
                 let client = self.wire.client(number(link));
                 let inputs = requests.into_iter().map(|request| Input::Request {

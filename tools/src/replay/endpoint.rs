@@ -1,15 +1,13 @@
-//! A Broker endpoint without I/O, made of the parts that the real one is made of: handshakes, a router, peerings.
+//! The codec's endpoint on the connections of a capture.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use broker_codec::{
-    ConnId, EndpointId, Envelope, EnvelopeKind, Filter, Router, Topic,
+    ConnId, EndpointId, Envelope, EnvelopeKind, Recipients, Topic,
+    endpoint::{self, Output as Step},
     envelope::TTL_DEFAULT,
-    handshake::{Admission, Handshake, Output as Step, Role},
-    peering::{Peering, PeeringOutput},
-    router::RouterEvent,
+    handshake::Role,
 };
-use broker_endpoint::Among;
 use bytes::{Bytes, BytesMut};
 
 use super::subject::Output;
@@ -27,11 +25,8 @@ pub(super) enum Heard {
 
 /// The endpoint. Connections are known by their number in the capture.
 pub(super) struct Endpoint {
-    own: EndpointId,
-    router: Router,
-    links: BTreeMap<usize, State>,
+    inner: endpoint::Endpoint,
     /// Peerings that the program has not heard of.
-    ///
     added: Vec<Heard>,
     hearing: Hearing,
     outputs: Vec<(usize, Output)>,
@@ -47,41 +42,29 @@ pub(super) enum Hearing {
     Early,
 }
 
-enum State {
-    Handshake {
-        machine: Handshake,
-        /// What to announce: what was announced in the recording.
-        filter: Filter,
-    },
-    Peered(Peering),
-}
-
 impl Endpoint {
     pub(super) fn new(own: EndpointId, hearing: Hearing) -> Self {
         Self {
-            own,
+            inner: endpoint::Endpoint::new(own, None),
             hearing,
-            router: Router::new(own),
-            links: BTreeMap::new(),
             added: Vec::new(),
             outputs: Vec::new(),
         }
     }
 
-    /// A connection is open.
+    /// A connection is open, on which the recorded endpoint announced `filter`.
     pub(super) fn opened(&mut self, link: usize, role: Role, filter: &[Topic]) {
-        let machine = Handshake::new(role, self.own, Duration::MAX);
-        let filter = filter.iter().cloned().collect();
-        self.links.insert(link, State::Handshake { machine, filter });
-        self.drive(link);
+        for topic in filter {
+            // Every handshake announces all of it, so there is room.
+            let _ = self.inner.subscribe(topic.clone());
+        }
+        self.inner.open(conn(link), role, Duration::MAX);
+        self.follow();
     }
 
     /// A frame of the handshake has come.
     pub(super) fn handshake(&mut self, link: usize, frame: &Bytes) {
-        if let Some(State::Handshake { machine, .. }) = self.links.get_mut(&link) {
-            machine.handle_frame(frame);
-            self.drive(link);
-        }
+        self.frame(link, frame.clone());
     }
 
     /// The peerings that the program has not heard of. Due before it hears or says anything else.
@@ -99,31 +82,18 @@ impl Endpoint {
 
     /// A frame of a peer has come.
     pub(super) fn envelope(&mut self, link: usize, envelope: &Envelope) -> Option<Heard> {
-        let State::Peered(peering) = self.links.get_mut(&link)? else {
-            return None;
-        };
-        let peer = peering.peer();
+        let peer = self.inner.peer(conn(link))?;
         let mut frame = BytesMut::new();
         envelope.encode(&mut frame);
-        match peering.handle_frame(frame.freeze(), Duration::ZERO).ok()?? {
-            PeeringOutput::Deliver(envelope) => Some(Heard::Message { peer, envelope }),
-            PeeringOutput::FilterChanged(filter) => {
-                self.router.update_filter(ConnId(number(link)), filter);
-                None
-            }
-            PeeringOutput::Send(envelope) => {
-                self.outputs.push((link, Output::Envelope(envelope)));
-                None
-            }
-            PeeringOutput::Close(_) => None,
-        }
+        let envelope = self.frame(link, frame.freeze())?;
+        Some(Heard::Message { peer, envelope })
     }
 
     /// The connection is closed.
     pub(super) fn closed(&mut self, link: usize) -> Option<Heard> {
-        self.links.remove(&link);
-        let events = self.router.lost(ConnId(number(link)));
-        self.follow(events)
+        let peer = self.inner.closed(conn(link));
+        self.follow();
+        peer.map(|peer| Heard::Lost { peer })
     }
 
     /// Publishes to the subscribers among some peers, or to one peer if `receiver` is not the nil id.
@@ -132,26 +102,19 @@ impl Endpoint {
         topic: Topic,
         payload: Bytes,
         receiver: EndpointId,
-        among: &Among<EndpointId>,
+        among: &Recipients<EndpointId>,
     ) {
         let envelope = Envelope {
-            sender: self.own,
+            sender: self.inner.own_id(),
             receiver,
             kind: EnvelopeKind::Data,
             ttl: TTL_DEFAULT,
             topic,
             payload,
         };
-        for conn in self.router.recipients(&envelope) {
-            let link = usize::try_from(conn.0).unwrap_or(usize::MAX);
-            let is_meant = match self.links.get(&link) {
-                Some(State::Peered(peering)) => among.has(&peering.peer()),
-                _ => false,
-            };
-            if is_meant {
-                self.outputs.push((link, Output::Envelope(envelope.clone())));
-            }
-        }
+        let recipients = self.inner.recipients(&envelope, among);
+        let outputs = recipients.map(|conn| (link(conn), Output::Envelope(envelope.clone())));
+        self.outputs.extend(outputs);
     }
 
     /// What is to be sent.
@@ -159,73 +122,37 @@ impl Endpoint {
         std::mem::take(&mut self.outputs)
     }
 
-    fn drive(&mut self, link: usize) {
-        while let Some(State::Handshake { machine, filter }) = self.links.get_mut(&link) {
-            let Some(step) = machine.poll() else {
-                break;
-            };
-            let conn = ConnId(number(link));
+    fn frame(&mut self, link: usize, frame: Bytes) -> Option<Envelope> {
+        let taken = self.inner.handle_frame(conn(link), frame, Duration::ZERO);
+        self.follow();
+        taken.ok().flatten()
+    }
+
+    fn follow(&mut self) {
+        while let Some((conn, step)) = self.inner.poll() {
+            let link = link(conn);
             match step {
-                Step::Send(message) => {
+                Step::Handshake(message) => {
                     if let Ok(frame) = message.encode() {
                         self.outputs.push((link, Output::Handshake(frame)));
                     }
                 }
-                Step::Identified { peer, side } => {
-                    let verdict = as_captured(self.router.admit(conn, peer, side), filter);
-                    machine.admit(verdict);
-                }
-                Step::Established { peer, filter, .. } => {
-                    let peering = Peering::new(self.own, peer, None, Duration::ZERO);
-                    self.links.insert(link, State::Peered(peering));
-                    let events = self.router.established(conn, filter);
-                    self.follow(events);
-                }
+                Step::Established { peer, .. } => self.added.push(Heard::Added { link, peer }),
+                // When a recorded endpoint subscribed to more, the recording does not tell.
+                Step::Send(envelope) if envelope.kind == EnvelopeKind::RoutingUpdate => {}
+                Step::Send(envelope) => self.outputs.push((link, Output::Envelope(envelope))),
                 Step::Close(_) => {
-                    self.links.remove(&link);
-                    // It was no peering, so none is lost.
-                    let events = self.router.lost(conn);
-                    self.follow(events);
+                    self.inner.closed(conn);
                 }
             }
         }
     }
-
-    /// Carries out what the router says; returns the peering that is lost, if one is.
-    fn follow(&mut self, events: Vec<RouterEvent>) -> Option<Heard> {
-        let mut lost = None;
-        for event in events {
-            match event {
-                RouterEvent::PeerAdded { peer, conn } => self.added.push(Heard::Added {
-                    link: usize::try_from(conn.0).unwrap_or(usize::MAX),
-                    peer,
-                }),
-                RouterEvent::PeerLost { peer, .. } => lost = Some(Heard::Lost { peer }),
-                RouterEvent::Verdict { conn, admission } => {
-                    let link = usize::try_from(conn.0).unwrap_or(usize::MAX);
-                    if let Some(State::Handshake { machine, filter }) = self.links.get_mut(&link) {
-                        machine.admit(as_captured(admission, filter));
-                        self.drive(link);
-                    }
-                }
-                // Routing updates are not compared, and nothing is subscribed to.
-                RouterEvent::Send { .. } => {}
-            }
-        }
-        lost
-    }
 }
 
-/// The router's verdict, with the filter that the recording has.
-fn as_captured(admission: Admission, filter: &Filter) -> Admission {
-    match admission {
-        Admission::Proceed { .. } => Admission::Proceed {
-            filter: filter.clone(),
-        },
-        other => other,
-    }
+fn conn(link: usize) -> ConnId {
+    ConnId(u64::try_from(link).unwrap_or(u64::MAX))
 }
 
-fn number(link: usize) -> u64 {
-    u64::try_from(link).unwrap_or(u64::MAX)
+fn link(conn: ConnId) -> usize {
+    usize::try_from(conn.0).unwrap_or(usize::MAX)
 }

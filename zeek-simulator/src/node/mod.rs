@@ -183,8 +183,7 @@ fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Node
         }
     }
     runtime.block_on(async {
-        Node::start(config, behaviour, release, command_line)
-            .await?
+        Node::start(config, behaviour, release, command_line)?
             .serve()
             .await
     })
@@ -244,7 +243,7 @@ struct Node {
 }
 
 impl Node {
-    async fn start(
+    fn start(
         config: NodeConfig,
         behaviour: NodeBehaviour,
         release: Release,
@@ -266,7 +265,7 @@ impl Node {
         values.publish_id(&endpoint.id().to_string());
         // The agent of Zeek's Supervisor is one of its nodes. Its stand-in has no peer to talk to.
         if !values.is_agent() {
-            handle.peer(agent.clone(), Some(RETRY)).await;
+            handle.peer(agent.clone(), Some(RETRY));
         }
         Ok(Self {
             behaviour,

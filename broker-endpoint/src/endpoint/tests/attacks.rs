@@ -58,7 +58,7 @@ async fn check_attack(tls: TlsConfig) {
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let mut good = start(config.clone());
-    good.handle().peer(address.into(), None).await;
+    good.handle().peer(address.into(), None);
     peer_added(&mut endpoint).await;
     peer_added(&mut good).await;
 
@@ -91,9 +91,7 @@ async fn check_attack(tls: TlsConfig) {
 
     // All bad connections that are left occupy every place for handshakes, and still another peer gets in.
     let mut late = start(config);
-    late.handle()
-        .peer(address.into(), Some(Duration::from_millis(1)))
-        .await;
+    late.handle().peer(address.into(), Some(Duration::from_millis(1)));
     assert_eq!(peer_added(&mut endpoint).await.id, late.id());
     // Others may take its place a few times.
     peer_added_at_last(&mut late).await;
@@ -245,7 +243,7 @@ async fn a_flood_from_one_address_does_not_delay_another() {
     let address = listen(&endpoint, "127.0.0.1").await;
     let _flood = flood(address, &[0x16], |count| count >= 1000).await;
     let good = start(patient());
-    good.handle().peer(address.into(), None).await;
+    good.handle().peer(address.into(), None);
     assert_eq!(peer_added(&mut endpoint).await.id, good.id());
     let of_flood = endpoint.handle().counters().accepted - 1;
     assert!(
@@ -266,7 +264,7 @@ async fn a_peer_is_served_although_no_more_connections_may_wait() {
         let handle = endpoint.handle();
         let _flood = flood(address, opening, |_| handle.counters().refused > 10).await;
         let good = start(patient());
-        good.handle().peer(address.into(), None).await;
+        good.handle().peer(address.into(), None);
         assert_eq!(peer_added(&mut endpoint).await.id, good.id());
     }
 }

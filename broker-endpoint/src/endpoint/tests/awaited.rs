@@ -15,10 +15,7 @@ async fn awaiting() -> (Endpoint, TcpListener) {
     });
     let awaited = vec![topic("zeek/supervisor")];
     let retry = Some(Duration::from_millis(1));
-    endpoint
-        .handle()
-        .peer_awaiting(address.into(), retry, awaited)
-        .await;
+    endpoint.handle().peer_awaiting(address.into(), retry, awaited);
     (endpoint, listener)
 }
 

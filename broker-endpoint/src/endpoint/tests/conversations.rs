@@ -27,7 +27,7 @@ async fn connector(config: EndpointConfig) -> (Endpoint, Script) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
     let address = listener.local_addr().expect("bound");
     let endpoint = start(config);
-    endpoint.handle().peer(address.into(), None).await;
+    endpoint.handle().peer(address.into(), None);
     (endpoint, Script::accept(&listener).await)
 }
 
@@ -374,7 +374,7 @@ async fn a_refusal_is_reported_and_retried() {
         ..plaintext()
     });
     let retry = Duration::from_millis(1);
-    endpoint.handle().peer(address.into(), Some(retry)).await;
+    endpoint.handle().peer(address.into(), Some(retry));
     // Code 39 is no success without another connection.
     for (refusal, text) in [
         (

@@ -13,7 +13,7 @@ async fn a_peer_is_read_as_far_as_it_has_credit_and_others_meanwhile() {
     let mut peers = Vec::new();
     for _ in 0..2 {
         let mut peer = start(plaintext());
-        peer.handle().peer(address.into(), None).await;
+        peer.handle().peer(address.into(), None);
         peer_added(&mut endpoint).await;
         peer_added(&mut peer).await;
         peers.push(peer);

@@ -48,7 +48,7 @@ async fn a_peering_that_ends_soon_is_made_again_after_the_retry_interval() {
         ..plaintext()
     });
     let began = std::time::Instant::now();
-    endpoint.handle().peer(address.into(), Some(retry)).await;
+    endpoint.handle().peer(address.into(), Some(retry));
     for _ in 0..3 {
         let mut script = Script::accept(&listener).await;
         script.expect(HELLO_SMALL).await;
@@ -118,11 +118,7 @@ async fn a_routing_update_replaces_the_filter() {
 async fn a_subscription_is_announced_byte_for_byte() {
     let (endpoint, mut script) = peer(plaintext()).await;
     for prefix in ["zeek/supervisor", "zeek/management/agent/instance-1"] {
-        endpoint
-            .handle()
-            .subscribe(topic(prefix))
-            .await
-            .expect("subscribed");
+        endpoint.handle().subscribe(topic(prefix)).expect("subscribed");
     }
     script.frame().await;
     script
@@ -245,7 +241,7 @@ async fn nothing_leaves_on_topics_of_the_endpoint_itself() {
 #[tokio::test]
 async fn leaving_says_bye_waits_for_the_pong_and_still_receives() {
     let (mut endpoint, mut script) = peer(plaintext()).await;
-    endpoint.handle().disconnect(id(LARGE)).await;
+    endpoint.handle().disconnect(id(LARGE));
     let bye = script.frame().await;
     assert_eq!(
         to_hex(&bye[..37]),
@@ -279,7 +275,7 @@ async fn peer_in_memory(config: EndpointConfig) -> (Endpoint, Script<DuplexStrea
 async fn a_peer_that_does_not_answer_the_bye_is_left_all_the_same() {
     let (mut endpoint, _script) = peer_in_memory(plaintext()).await;
     let began = Instant::now();
-    endpoint.handle().disconnect(id(LARGE)).await;
+    endpoint.handle().disconnect(id(LARGE));
     let reason = peer_removed(&mut endpoint).await;
     assert!(
         matches!(reason, EndReason::Ended(PeeringEnd::LeftUnconfirmed)),
@@ -373,7 +369,7 @@ async fn the_last_message_of_the_handshake_has_a_tls_record_of_its_own() {
         ..patient()
     });
     let relay_address = relay.local_addr().expect("bound");
-    connector.handle().peer(relay_address.into(), None).await;
+    connector.handle().peer(relay_address.into(), None);
     let relayed = tokio::spawn(async move {
         let (downstream, _) = relay.accept().await.expect("accepted");
         let upstream = TcpStream::connect(address).await.expect("connected");

@@ -12,7 +12,7 @@ mod slow;
 
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::{EndpointId, Topic, handshake::Role};
+use broker_codec::handshake::Role;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -22,7 +22,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    connection::{Awaited, Connection, Outcome},
+    connection::{Connection, Outcome, awaited::Awaited},
     testing::ReservedPort,
     tls::{TlsConfig, Transport},
 };
@@ -105,7 +105,7 @@ async fn peer_added_at_last(endpoint: &mut Endpoint) -> PeerInfo {
 async fn peers_left(endpoint: &Endpoint, count: usize) -> Vec<PeerInfo> {
     let wait = async {
         loop {
-            let peers = endpoint.handle().peers().await;
+            let peers = endpoint.handle().peers();
             if peers.len() == count {
                 return peers;
             }

@@ -11,8 +11,7 @@ async fn join(listener: &mut Endpoint, host: &str, dialler: &mut Endpoint) -> (P
     let target = PeerAddress::from(address);
     dialler
         .handle()
-        .peer(target.clone(), Some(Duration::from_secs(1)))
-        .await;
+        .peer(target.clone(), Some(Duration::from_secs(1)));
     let (seen_by_listener, seen_by_dialler) = (peer_added(listener).await, peer_added(dialler).await);
     assert_eq!(seen_by_listener.id, dialler.id());
     assert_eq!(seen_by_listener.dialled, None);
@@ -134,17 +133,11 @@ async fn names_can_be_listened_on_and_dialled() {
     let mut listener = start(plaintext());
     let port = listen(&listener, "localhost").await.port();
     let mut dialler = start(plaintext());
-    dialler
-        .handle()
-        .peer(PeerAddress::new("localhost", port), None)
-        .await;
+    dialler.handle().peer(PeerAddress::new("localhost", port), None);
     assert_eq!(peer_added(&mut dialler).await.id, listener.id());
     assert_eq!(peer_added(&mut listener).await.id, dialler.id());
 
-    dialler
-        .handle()
-        .peer(PeerAddress::new(no_host(), port), None)
-        .await;
+    dialler.handle().peer(PeerAddress::new(no_host(), port), None);
     let (error, _) = peer_unavailable(&mut dialler).await;
     assert!(matches!(error, PeeringError::Resolve(_)), "{error:?}");
 }
@@ -161,7 +154,7 @@ async fn interfaces_can_be_listened_on() {
     assert!(addresses.iter().any(SocketAddr::is_ipv4), "{addresses:?}");
     for address in addresses {
         let mut dialler = start(plaintext());
-        dialler.handle().peer(address.into(), None).await;
+        dialler.handle().peer(address.into(), None);
         assert_eq!(peer_added(&mut dialler).await.id, listener.id());
         assert_eq!(peer_added(&mut listener).await.id, dialler.id());
         dialler.shutdown().await;
@@ -247,7 +240,7 @@ async fn a_direct_message_needs_no_subscription_and_reaches_one() {
         .publish_to(id(SMALL), topic("private"), &Data::Count(3))
         .await
         .expect("nobody is no error");
-    handle.peers().await;
+    handle.peers();
     assert_eq!(handle.counters().undeliverable, 1);
 }
 
@@ -259,11 +252,7 @@ async fn a_later_subscription_is_announced_to_peers() {
         ..plaintext()
     });
     join(&mut listener, "127.0.0.1", &mut dialler).await;
-    listener
-        .handle()
-        .subscribe(topic("late"))
-        .await
-        .expect("subscribed");
+    listener.handle().subscribe(topic("late")).expect("subscribed");
     // The routing update travels before this message.
     listener
         .handle()
@@ -284,7 +273,7 @@ async fn leaving_is_announced_on_both_sides_and_final_for_the_dialler() {
     let mut listener = start(plaintext());
     let mut dialler = start(plaintext());
     join(&mut listener, "127.0.0.1", &mut dialler).await;
-    dialler.handle().disconnect(listener.id()).await;
+    dialler.handle().disconnect(listener.id());
     let reason = peer_removed(&mut dialler).await;
     assert!(matches!(reason, EndReason::Ended(PeeringEnd::Left)), "{reason:?}");
     assert!(matches!(peer_lost(&mut listener).await, EndReason::Left));
@@ -299,18 +288,17 @@ async fn a_dialler_that_is_left_comes_back_until_it_is_told_to_stop() {
     let address = PeerAddress::from(listen(&listener, "127.0.0.1").await);
     dialler
         .handle()
-        .peer(address.clone(), Some(Duration::from_millis(1)))
-        .await;
+        .peer(address.clone(), Some(Duration::from_millis(1)));
     for _ in 0..3 {
         peer_added(&mut listener).await;
         peer_added_at_last(&mut dialler).await;
-        listener.handle().disconnect(dialler.id()).await;
+        listener.handle().disconnect(dialler.id());
         peer_removed(&mut listener).await;
         assert!(matches!(peer_lost(&mut dialler).await, EndReason::Left));
     }
     peer_added(&mut listener).await;
     peer_added_at_last(&mut dialler).await;
-    dialler.handle().unpeer(address).await;
+    dialler.handle().unpeer(&address);
     let reason = peer_removed(&mut dialler).await;
     assert!(matches!(reason, EndReason::Ended(PeeringEnd::Left)), "{reason:?}");
     peer_lost(&mut listener).await;
@@ -347,8 +335,7 @@ async fn an_endpoint_does_not_peer_with_itself() {
     let address = listen(&endpoint, "127.0.0.1").await;
     endpoint
         .handle()
-        .peer(address.into(), Some(Duration::from_millis(1)))
-        .await;
+        .peer(address.into(), Some(Duration::from_millis(1)));
     let (error, retry) = peer_unavailable(&mut endpoint).await;
     assert!(error.to_string().contains("our own endpoint id"), "{error}");
     assert_eq!(retry, None, "it would be the same the next time");
@@ -389,7 +376,7 @@ async fn sides_with_different_ideas_of_tls_say_so() {
             ..patient()
         });
         let address = listen(&listener, "127.0.0.1").await;
-        dialler.handle().peer(address.into(), None).await;
+        dialler.handle().peer(address.into(), None);
         let (error, retry) = peer_unavailable(&mut dialler).await;
         assert_eq!(retry, None);
         for fragment in fragments {
@@ -408,8 +395,7 @@ async fn a_failing_address_is_retried_after_the_interval_and_found_when_it_is_th
     let mut dialler = start(plaintext());
     dialler
         .handle()
-        .peer(address.into(), Some(Duration::from_millis(10)))
-        .await;
+        .peer(address.into(), Some(Duration::from_millis(10)));
     for _ in 0..3 {
         let (error, retry) = peer_unavailable(&mut dialler).await;
         assert!(error.to_string().contains(&address.to_string()), "{error}");

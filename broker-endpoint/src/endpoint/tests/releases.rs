@@ -25,7 +25,7 @@ async fn a_pong_confirms_our_leaving_whatever_its_ttl() {
     // Up to Broker 2.4, and since then.
     for ttl in ["0001", "0010"] {
         let (mut endpoint, mut script) = peer().await;
-        endpoint.handle().disconnect(id(LARGE)).await;
+        endpoint.handle().disconnect(id(LARGE));
         let bye = script.frame().await;
         let pong = envelope_of_large(SMALL, 5, "<$>", &bye[40..]);
         script
@@ -42,12 +42,12 @@ async fn nothing_of_ours_has_an_empty_topic_or_payload_which_6_1_and_older_close
     let handle = endpoint.handle();
     let error = handle.publish(topic(""), &Data::None).await;
     assert!(matches!(error, Err(PublishError::EmptyTopic)), "{error:?}");
-    handle.subscribe(topic("")).await.expect("subscribed");
+    handle.subscribe(topic("")).expect("subscribed");
     handle
         .publish_to(id(LARGE), topic("x"), &Data::None)
         .await
         .expect("published");
-    handle.disconnect(id(LARGE)).await;
+    handle.disconnect(id(LARGE));
     // Routing update, message, BYE.
     for kind in [3, 1, 4] {
         let frame = script.frame().await;

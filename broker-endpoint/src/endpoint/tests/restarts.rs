@@ -66,15 +66,13 @@ impl Node {
         Self { handle, stop, task }
     }
 
-    async fn dial(&self, ports: &[u16], own: usize) {
+    fn dial(&self, ports: &[u16], own: usize) {
         for (index, port) in ports.iter().enumerate() {
             if index != own {
-                self.handle
-                    .peer(
-                        PeerAddress::new("127.0.0.1", *port),
-                        Some(Duration::from_millis(20)),
-                    )
-                    .await;
+                self.handle.peer(
+                    PeerAddress::new("127.0.0.1", *port),
+                    Some(Duration::from_millis(20)),
+                );
             }
         }
     }
@@ -91,11 +89,11 @@ impl Node {
 }
 
 /// Whether each endpoint has exactly one peering with each other one, and both ends mean the same connection.
-async fn settled(nodes: &[Node]) -> bool {
+fn settled(nodes: &[Node]) -> bool {
     let ids: BTreeSet<EndpointId> = nodes.iter().map(|node| node.handle.id()).collect();
     let mut dialled = BTreeSet::new();
     for node in nodes {
-        let peers = node.handle.peers().await;
+        let peers = node.handle.peers();
         let mut seen: BTreeSet<EndpointId> = peers.iter().map(|peer| peer.id).collect();
         if seen.len() != peers.len() || !seen.insert(node.handle.id()) || seen != ids {
             return false;
@@ -125,13 +123,13 @@ async fn two_hundred_restarts_end_with_one_connection_for_each_pair() {
         nodes.push(Node::start(port, &changed).await);
     }
     for (index, node) in nodes.iter().enumerate() {
-        node.dial(&ports, index).await;
+        node.dial(&ports, index);
     }
     for restart in 0..RESTARTS {
         let index = numbers.below(ENDPOINTS);
         nodes.remove(index).end(numbers.below(2) == 0).await;
         let fresh = Node::start(ports[index], &changed).await;
-        fresh.dial(&ports, index).await;
+        fresh.dial(&ports, index);
         nodes.insert(index, fresh);
         // Sometimes wait for rest, sometimes not.
         if numbers.below(10) == 0 {
@@ -143,14 +141,14 @@ async fn two_hundred_restarts_end_with_one_connection_for_each_pair() {
 
 async fn rest(nodes: &[Node], changed: &Notify, restart: u32) {
     let settle = async {
-        while !settled(nodes).await {
+        while !settled(nodes) {
             let _ = timeout(LOOK_AGAIN, changed.notified()).await;
         }
     };
     if timeout(PATIENCE, settle).await.is_err() {
         let mut peers = Vec::new();
         for node in nodes {
-            peers.push((node.handle.id(), node.handle.peers().await));
+            peers.push((node.handle.id(), node.handle.peers()));
         }
         panic!("not settled after {restart} restarts: {peers:#?}");
     }

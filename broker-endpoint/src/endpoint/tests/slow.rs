@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 
 use super::*;
+use crate::OverflowPolicy;
 
 /// Wants everything, and reads nothing until it is told to.
 async fn subscriber_of_everything(address: SocketAddr) -> Script {
@@ -59,7 +60,7 @@ async fn add_good_peer(endpoint: &mut Endpoint, address: SocketAddr) -> Endpoint
         subscriptions: vec![topic("x")],
         ..plaintext()
     });
-    good.handle().peer(address.into(), None).await;
+    good.handle().peer(address.into(), None);
     peer_added(endpoint).await;
     peer_added(&mut good).await;
     good
@@ -145,7 +146,7 @@ async fn a_stuck_peer_is_removed_where_configured() {
         "{reason:?}"
     );
     assert_eq!(endpoint.handle().counters().overflow_disconnects, 1);
-    let peers = endpoint.handle().peers().await;
+    let peers = endpoint.handle().peers();
     assert_eq!(peers.len(), 1);
     assert_eq!(peers[0].id, good.id());
 }
@@ -182,7 +183,7 @@ async fn the_system_buffers_little_for_a_stuck_peer() {
         subscriptions: vec![topic("last")],
         ..plaintext()
     });
-    good.handle().peer(address.into(), None).await;
+    good.handle().peer(address.into(), None);
     // Whose ID is smaller sees the peering first, and what is published before the other sees it goes nowhere.
     peer_added(&mut endpoint).await;
     peer_added(&mut good).await;
@@ -294,7 +295,7 @@ async fn who_made_room_while_we_stood_still_is_not_given_up() {
     for (script, _, read) in &mut scripts {
         script.read(len - *read).await;
     }
-    assert_eq!(endpoint.handle().peers().await.len(), scripts.len());
+    assert_eq!(endpoint.handle().peers().len(), scripts.len());
     assert_eq!(endpoint.handle().counters().peers_lost, 0);
 }
 
@@ -337,7 +338,7 @@ async fn an_owner_that_does_not_listen_can_still_publish_and_misses_nothing() {
         ..plaintext()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
-    other.handle().peer(address.into(), None).await;
+    other.handle().peer(address.into(), None);
     peer_added(&mut endpoint).await;
     peer_added(&mut other).await;
     for number in 0..100 {

@@ -2,14 +2,21 @@
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
-use broker_codec::websocket::Rejection;
+use broker_codec::{json::DataMessage, websocket::Rejection};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream, duplex},
+    sync::mpsc,
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::{
+    listen::pending::Pending,
+    tls::Acceptance,
+    websocket::{origin::Hosts, serve::serve},
+};
 
 const REQUEST: &str = "GET /v1/messages/json HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Key: FK4EjvZgx9dEK41Mrt7mCA==\r\nSec-WebSocket-Version: 13\r\n\r\n";

@@ -244,7 +244,7 @@ async fn peer(address: SocketAddr) -> (EndpointHandle, JoinHandle<()>) {
     config.subscriptions = vec![topic(topics::CONTROLLER.as_bytes())];
     let mut endpoint = Endpoint::start(config).expect("a valid configuration");
     let handle = endpoint.handle();
-    handle.peer(address.into(), None).await;
+    handle.peer(address.into(), None);
     while !matches!(endpoint.recv().await, None | Some(EndpointEvent::PeerAdded(_))) {}
     let reading = tokio::spawn(async move { while endpoint.recv().await.is_some() {} });
     (handle, reading)

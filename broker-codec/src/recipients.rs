@@ -2,16 +2,16 @@ use std::collections::BTreeSet;
 
 /// Which of those that subscribed to a topic get what is published there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Among<T> {
+pub enum Recipients<T> {
     /// These, as far as they subscribed.
     Only(BTreeSet<T>),
     /// All who subscribed, without these.
     Except(BTreeSet<T>),
 }
 
-impl<T: Ord> Among<T> {
+impl<T: Ord> Recipients<T> {
     /// All who subscribed.
-    pub const fn everyone() -> Self {
+    pub const fn all() -> Self {
         Self::Except(BTreeSet::new())
     }
 
@@ -21,7 +21,7 @@ impl<T: Ord> Among<T> {
     }
 
     /// Whether this one may get it.
-    pub fn has(&self, recipient: &T) -> bool {
+    pub fn include(&self, recipient: &T) -> bool {
         match self {
             Self::Only(recipients) => recipients.contains(recipient),
             Self::Except(recipients) => !recipients.contains(recipient),

@@ -1,0 +1,378 @@
+//! What waits to be sent on one connection.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use crate::credit::Hold;
+
+/// Up to this size, frames that wait are sent together.
+const BATCH_MAX: usize = 16 * 1024;
+
+/// A queue that is bounded in messages and bytes. Putting something in never waits: it is done for all connections alike, and must not
+/// depend on one of them.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    limits: QueueLimits,
+    state: Mutex<State>,
+    changed: Notify,
+    overflowed: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueLimits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) policy: OverflowPolicy,
+}
+
+/// What happens to messages for a peer that reads too slowly; the names are those of Zeek's
+/// `Broker::peer_overflow_policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverflowPolicy {
+    /// The peer is disconnected.
+    Disconnect,
+    /// What waits longest is dropped.
+    #[default]
+    DropOldest,
+    /// What comes is dropped.
+    DropNewest,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    items: VecDeque<Item>,
+    bytes: usize,
+    pongs: usize,
+    /// What was taken last keeps of its senders' credit.
+    taken: Vec<Hold>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// What is there is sent, and nothing is added.
+    Draining,
+    /// Nothing is sent any more.
+    Overflowed(Overflow),
+}
+
+#[derive(Debug)]
+struct Item {
+    bytes: Bytes,
+    kind: Kind,
+    hold: Hold,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// May be dropped.
+    Message,
+    /// Pings and routing updates, of which there are few.
+    Control,
+    /// An answer, of which there are as many as the peer cares to provoke: see [`Queue::pongs`].
+    Pong,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Queued,
+    /// This many were dropped, the new one possibly among them.
+    Dropped(usize),
+    /// The connection must end; everything that waited is dropped, and this many with the new one.
+    Overflowed(usize),
+    /// The connection ends.
+    Closed,
+}
+
+/// What waited when there was no room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overflow {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl OverflowPolicy {
+    /// The policy in words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::DropOldest => "drop oldest",
+            Self::DropNewest => "drop newest",
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self {
+            limits,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            overflowed: Notify::new(),
+        }
+    }
+
+    /// Adds something; `hold` is kept until it is sent. A message for which there is no room is treated by policy.
+    pub(crate) fn push(&self, bytes: Bytes, kind: Kind, hold: Hold) -> Pushed {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Pushed::Closed;
+        }
+        let mut dropped = 0;
+        if kind == Kind::Message && !self.has_room(&state, bytes.len()) {
+            match self.limits.policy {
+                OverflowPolicy::DropNewest => return Pushed::Dropped(1),
+                OverflowPolicy::Disconnect => {
+                    let (messages, bytes) = (state.items.len(), state.bytes);
+                    state.clear();
+                    state.phase = Phase::Overflowed(Overflow { messages, bytes });
+                    self.overflowed.notify_one();
+                    return Pushed::Overflowed(messages + 1);
+                }
+                OverflowPolicy::DropOldest => {
+                    dropped = self.make_room(&mut state, bytes.len());
+                    if !self.has_room(&state, bytes.len()) {
+                        return Pushed::Dropped(dropped + 1);
+                    }
+                }
+            }
+        }
+        state.bytes += bytes.len();
+        state.pongs += usize::from(kind == Kind::Pong);
+        // A connection that has something to send looks here when that is done. Waking one that is stuck for every message
+        // would cost more than all others.
+        if state.items.is_empty() {
+            self.changed.notify_one();
+        }
+        state.items.push_back(Item { bytes, kind, hold });
+        match dropped {
+            0 => Pushed::Queued,
+            _ => Pushed::Dropped(dropped),
+        }
+    }
+
+    /// Takes what is to be sent next: when what was taken before has been sent.
+    pub(crate) fn take(&self) -> Option<Bytes> {
+        let mut state = self.lock();
+        state.taken.clear();
+        state.pop()
+    }
+
+    /// As [`Self::take`], but small frames come together, and a large one is not copied; says how many they are.
+    pub(crate) fn take_batch(&self) -> Option<(Bytes, usize)> {
+        let mut state = self.lock();
+        state.taken.clear();
+        let first = state.pop()?;
+        let next_fits = |state: &State, len: usize| {
+            let next = state.items.front();
+            next.is_some_and(|next| len + next.bytes.len() <= BATCH_MAX)
+        };
+        if !next_fits(&state, first.len()) {
+            return Some((first, 1));
+        }
+        let mut batch = BytesMut::with_capacity(BATCH_MAX);
+        batch.put(first);
+        let mut count = 1;
+        while next_fits(&state, batch.len()) {
+            let Some(next) = state.pop() else { break };
+            batch.put(next);
+            count += 1;
+        }
+        Some((batch.freeze(), count))
+    }
+
+    /// How many pongs wait. The peer is not read from while these are too many: otherwise one that pings without reading
+    /// would fill the memory.
+    pub(crate) fn pongs(&self) -> usize {
+        self.lock().pongs
+    }
+
+    /// Waits until something was put into the empty queue, or [`Self::wake`] or [`Self::drain`] called, since the last wait.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Ends a wait for [`Self::changed`], or the next one.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until there was no room for a message, and the policy is to disconnect.
+    pub(crate) async fn overflowed(&self) -> Overflow {
+        loop {
+            if let Phase::Overflowed(overflow) = self.lock().phase {
+                return overflow;
+            }
+            self.overflowed.notified().await;
+        }
+    }
+
+    /// Accepts nothing any more.
+    pub(crate) fn drain(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Draining;
+        }
+        drop(state);
+        self.wake();
+    }
+
+    /// Whether nothing is accepted, and everything was taken.
+    pub(crate) fn is_drained(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Draining && state.items.is_empty()
+    }
+
+    /// Drops what waits, and everything that is put in from now on.
+    pub(crate) fn close(&self) {
+        self.drain();
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A message finds room in an empty queue whatever its size.
+    fn has_room(&self, state: &State, len: usize) -> bool {
+        let bytes = state.bytes.saturating_add(len);
+        state.items.is_empty() || state.items.len() < self.limits.messages && bytes <= self.limits.bytes
+    }
+
+    /// Drops messages, the oldest first, until there is room; returns how many.
+    fn make_room(&self, state: &mut State, len: usize) -> usize {
+        let mut dropped = 0;
+        while !self.has_room(state, len) {
+            let oldest = state.items.iter().position(|item| item.kind == Kind::Message);
+            let Some(oldest) = oldest.and_then(|index| state.items.remove(index)) else {
+                break;
+            };
+            state.bytes -= oldest.bytes.len();
+            dropped += 1;
+        }
+        dropped
+    }
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Bytes> {
+        let item = self.items.pop_front()?;
+        self.bytes -= item.bytes.len();
+        self.pongs -= usize::from(item.kind == Kind::Pong);
+        self.taken.push(item.hold);
+        Some(item.bytes)
+    }
+
+    fn clear(&mut self) {
+        self.items = VecDeque::new();
+        self.taken = Vec::new();
+        self.bytes = 0;
+        self.pongs = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::from_fn;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// For three messages or ten bytes, with what these lengths stand for pushed.
+    fn queue(policy: OverflowPolicy, kind: Kind, lens: &[usize]) -> (Queue, Vec<Pushed>) {
+        let queue = Queue::new(QueueLimits {
+            messages: 3,
+            bytes: 10,
+            policy,
+        });
+        let pushed = (1..)
+            .zip(lens)
+            .map(|(byte, len)| queue.push(vec![byte; *len].into(), kind, Hold::default()))
+            .collect();
+        (queue, pushed)
+    }
+
+    fn taken(queue: &Queue) -> Vec<u8> {
+        from_fn(|| queue.take()).flatten().collect()
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_treated_by_policy() {
+        use OverflowPolicy::{DropNewest, DropOldest};
+        use Pushed::{Dropped, Queued};
+        for (policy, lens, last, sent) in [
+            (DropOldest, &[1, 1, 1][..], Queued, &[1, 2, 3][..]),
+            (DropOldest, &[1, 1, 1, 1], Dropped(1), &[2, 3, 4]),
+            (DropOldest, &[5, 5], Queued, &[1, 1, 1, 1, 1, 2, 2, 2, 2, 2]),
+            (DropOldest, &[5, 5, 6], Dropped(2), &[3, 3, 3, 3, 3, 3]),
+            (DropNewest, &[1, 1, 1, 1], Dropped(1), &[1, 2, 3]),
+            // One alone may have any length.
+            (DropNewest, &[11], Queued, &[1; 11]),
+            (DropNewest, &[11, 0], Dropped(1), &[1; 11]),
+        ] {
+            let (queue, pushed) = queue(policy, Kind::Message, lens);
+            assert_eq!(pushed.last(), Some(&last), "{lens:?}");
+            assert_eq!(taken(&queue), sent, "{lens:?}");
+            // What was taken makes room.
+            assert_eq!(queue.push("x".into(), Kind::Message, Hold::default()), Queued);
+        }
+    }
+
+    #[test]
+    fn control_messages_are_never_dropped() {
+        let (queue, _) = queue(OverflowPolicy::DropOldest, Kind::Control, &[1, 1, 1, 1]);
+        let pushed = queue.push("x".into(), Kind::Message, Hold::default());
+        assert_eq!(pushed, Pushed::Dropped(1));
+        assert_eq!(taken(&queue), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_connection_ends_where_the_policy_says_so() {
+        for (lens, overflow) in [
+            (&[0, 0, 0][..], None),
+            (&[0, 0, 0, 0], Some((3, 0))),
+            (&[5, 5], None),
+            (&[5, 6], Some((1, 5))),
+            (&[12], None),
+            (&[12, 0], Some((1, 12))),
+        ] {
+            let (queue, pushed) = queue(OverflowPolicy::Disconnect, Kind::Message, lens);
+            let overflow = overflow.map(|(messages, bytes)| Overflow { messages, bytes });
+            assert_eq!(queue.overflowed().now_or_never(), overflow, "{lens:?}");
+            let lost = overflow.map_or(Pushed::Queued, |lost| Pushed::Overflowed(lost.messages + 1));
+            assert_eq!(pushed.last(), Some(&lost));
+            if overflow.is_some() {
+                assert_eq!(taken(&queue), b"");
+                let pushed = queue.push("x".into(), Kind::Message, Hold::default());
+                assert_eq!(pushed, Pushed::Closed);
+                assert!(!queue.is_drained());
+            }
+        }
+    }
+
+    #[test]
+    fn small_frames_are_sent_together_and_large_ones_alone() {
+        let queue = Queue::new(QueueLimits {
+            messages: 100,
+            bytes: 10 * BATCH_MAX,
+            policy: OverflowPolicy::DropOldest,
+        });
+        for len in [10, 20, 2 * BATCH_MAX, BATCH_MAX - 5, 5, 1] {
+            queue.push(vec![0; len].into(), Kind::Message, Hold::default());
+        }
+        let taken: Vec<_> = from_fn(|| queue.take_batch())
+            .map(|(bytes, count)| (bytes.len(), count))
+            .collect();
+        assert_eq!(taken, [(30, 2), (2 * BATCH_MAX, 1), (BATCH_MAX, 2), (1, 1)]);
+    }
+}

@@ -1,0 +1,114 @@
+use std::sync::Arc;
+
+use broker_codec::{Recipients, data::ZeekString, json::DataMessage, zeek::Event};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::hub::{Hub, is_long};
+use crate::credit::Credit;
+
+/// Publishes to the clients of a [`WebSocketServer`](super::WebSocketServer); cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    jobs: mpsc::Sender<Job>,
+    credit: Credit,
+}
+
+#[derive(Debug)]
+enum Job {
+    Publish(Recipients<u64>, DataMessage, Credit),
+    /// Everything before is with the clients' queues.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Publisher {
+    /// How many published messages may wait to be written as JSON.
+    pub const PUBLICATIONS_MAX: usize = 256;
+
+    /// A publisher, and the task that writes what is published.
+    pub(super) fn start(hub: Arc<Hub>) -> (Self, AbortOnDropHandle<()>) {
+        let (jobs, queue) = mpsc::channel(Self::PUBLICATIONS_MAX);
+        let task = AbortOnDropHandle::new(tokio::spawn(deliver(queue, hub)));
+        let credit = Credit::none();
+        (Self { jobs, credit }, task)
+    }
+
+    /// A publisher whose messages keep the credit of another one until clients have taken them.
+    #[must_use]
+    pub fn with_credit(&self, credit: &Credit) -> Self {
+        Self {
+            jobs: self.jobs.clone(),
+            credit: credit.clone(),
+        }
+    }
+
+    /// Delivers a message to every client that subscribed to a prefix of its topic.
+    ///
+    /// The message is written as JSON once, in a task of the server, and never waits for a client: one that reads too
+    /// slowly is disconnected. What one task publishes arrives in its order. Waits only while
+    /// [`PUBLICATIONS_MAX`](Self::PUBLICATIONS_MAX) earlier messages are not written as JSON yet. Without effect
+    /// after the server's end.
+    pub async fn publish(&self, message: DataMessage) {
+        self.publish_among(Recipients::all(), message).await;
+    }
+
+    /// As [`Self::publish`], but only to some of the clients that subscribed, by the numbers of their [`super::ClientId`].
+    pub async fn publish_among(&self, recipients: Recipients<u64>, message: DataMessage) {
+        let job = Job::Publish(recipients, message, self.credit.clone());
+        let _ = self.jobs.send(job).await;
+    }
+
+    /// As [`Self::publish`], for an event.
+    pub async fn publish_event(&self, topic: impl Into<ZeekString>, event: &Event) {
+        self.publish(DataMessage {
+            topic: topic.into(),
+            data: event.to_data(),
+        })
+        .await;
+    }
+
+    pub(super) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.jobs.send(Job::Flush(done)).await.is_ok() {
+            let _ = flushed.await;
+        }
+    }
+}
+
+/// Writes publications as JSON and puts them into the queues of their recipients, in order.
+async fn deliver(mut jobs: mpsc::Receiver<Job>, hub: Arc<Hub>) {
+    while let Some(job) = jobs.recv().await {
+        let (recipients, message, credit) = match job {
+            Job::Publish(recipients, message, credit) => (recipients, message, credit),
+            Job::Flush(done) => {
+                let _ = done.send(());
+                continue;
+            }
+        };
+        if hub.recipients(&message.topic, &recipients).is_empty() {
+            continue;
+        }
+        let topic = message.topic.clone();
+        let text = if is_long(&message.data) {
+            // It fails if writing panics, or with the runtime.
+            tokio::task::spawn_blocking(move || message.encode())
+                .await
+                .map_err(|error| error.to_string())
+        } else {
+            Ok(message.encode())
+        };
+        let text = match text.and_then(|text| text.map_err(|error| error.to_string())) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%topic, error, "message not published");
+                continue;
+            }
+        };
+        let text = Bytes::from(text);
+        let hold = credit.hold(text.len());
+        for recipient in hub.recipients(&topic, &recipients) {
+            recipient.push(text.clone(), hold.clone());
+        }
+    }
+}
