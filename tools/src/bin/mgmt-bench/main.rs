@@ -6,6 +6,7 @@
 
 mod attack;
 mod client;
+mod compare;
 mod measure;
 mod process;
 mod report;
@@ -16,6 +17,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 use crate::{
+    compare::Comparison,
     process::{Controller, Launch},
     report::Report,
 };
@@ -30,6 +32,18 @@ struct Arguments {
     /// This project's controller, to be started on a free loopback port
     #[arg(long, value_name = "PATH", conflicts_with_all = ["connect", "command"], required_unless_present = "connect")]
     controller: Option<PathBuf>,
+    /// Another controller of this project, such as that of an earlier commit: both are measured by turns, and the ratios of the first to
+    /// this one are printed. Fails if one is above 1.1
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "controller",
+        conflicts_with = "attacks"
+    )]
+    compare: Option<PathBuf>,
+    /// How many turns each has in a comparison
+    #[arg(long, default_value_t = 7, requires = "compare", value_parser = clap::value_parser!(u16).range(1..=100))]
+    turns: u16,
     /// Where the controller serves WebSocket clients
     #[arg(long, value_name = "ADDRESS:PORT")]
     connect: Option<SocketAddr>,
@@ -77,16 +91,9 @@ enum BenchError {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let as_json = arguments.json;
-    match run(arguments).await {
-        Ok(report) => {
-            report::print(&report, as_json);
-            if report.attacks.iter().all(attack::Attacked::is_borne) {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
+    match run(&arguments).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             report::print_error(&error);
             ExitCode::FAILURE
@@ -94,7 +101,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<Report, BenchError> {
+/// Measures, prints, and returns whether all is as it should be.
+async fn run(arguments: &Arguments) -> Result<bool, BenchError> {
     let launch = match (&arguments.controller, arguments.connect) {
         (Some(path), _) => Some(Launch::own(path)?),
         (None, Some(address)) if !arguments.command.is_empty() => {
@@ -102,33 +110,64 @@ async fn run(arguments: Arguments) -> Result<Report, BenchError> {
         }
         _ => None,
     };
-    let mut report = Report::default();
-    if let (true, Some(launch)) = (arguments.attacks, &launch) {
-        let controller = launch.start().await?;
-        report.attacks = attack::attacks(&controller).await?;
-        controller.stop().await?;
-        return Ok(report);
-    }
-    let mut started: Option<Controller> = None;
-    let address = match (&launch, arguments.connect) {
-        (Some(launch), _) => {
-            let mut listening = Vec::new();
-            let mut answering = Vec::new();
-            for _ in 0..arguments.starts {
-                if let Some(previous) = started.take() {
-                    previous.stop().await?;
-                }
-                let controller = started.insert(launch.start().await?);
-                listening.push(controller.listening_after);
-                answering.push(measure::first_answer(controller).await?);
-            }
-            report.start(&listening, &answering);
-            launch.address
+    if let (Some(other), Some(launch)) = (&arguments.compare, &launch) {
+        let other = Launch::own(other)?;
+        let mut comparison = Comparison::default();
+        for turn in 0..arguments.turns {
+            // Who is first changes, as the machine may do something else now and then.
+            let mut both = [launch, &other];
+            both.rotate_left(usize::from(turn % 2));
+            let first = measure_all(Some(both[0]), both[0].address, arguments).await?;
+            let second = measure_all(Some(both[1]), both[1].address, arguments).await?;
+            let (ours, others) = if turn % 2 == 0 {
+                (first, second)
+            } else {
+                (second, first)
+            };
+            comparison.turn(&ours, &others);
         }
-        (None, Some(address)) => address,
+        report::print(&comparison, arguments.json);
+        return Ok(comparison.is_no_worse());
+    }
+    let report = match (&launch, arguments.connect) {
+        (Some(launch), _) if arguments.attacks => {
+            let controller = launch.start().await?;
+            let attacks = attack::attacks(&controller).await?;
+            controller.stop().await?;
+            Report {
+                attacks,
+                ..Report::default()
+            }
+        }
+        (Some(launch), _) => measure_all(Some(launch), launch.address, arguments).await?,
+        (None, Some(address)) => measure_all(None, address, arguments).await?,
         (None, None) => unreachable!("clap requires --controller or --connect"),
     };
+    report::print(&report, arguments.json);
+    Ok(report.attacks.iter().all(attack::Attacked::is_borne))
+}
 
+/// Everything but attacks, at a controller that is started for that, or runs already.
+async fn measure_all(
+    launch: Option<&Launch>,
+    address: SocketAddr,
+    arguments: &Arguments,
+) -> Result<Report, BenchError> {
+    let mut report = Report::default();
+    let mut started: Option<Controller> = None;
+    if let Some(launch) = launch {
+        let mut listening = Vec::new();
+        let mut answering = Vec::new();
+        for _ in 0..arguments.starts {
+            if let Some(previous) = started.take() {
+                previous.stop().await?;
+            }
+            let controller = started.insert(launch.start().await?);
+            listening.push(controller.listening_after);
+            answering.push(measure::first_answer(controller).await?);
+        }
+        report.start(&listening, &answering);
+    }
     report.memory_idle = started.as_ref().map(Controller::memory).transpose()?;
     report.sequential = Some(measure::sequential(address, arguments.requests).await?);
     report.concurrent = Some(measure::concurrent(address, arguments.clients, arguments.requests).await?);

@@ -29,6 +29,40 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Every figure that a lower number is better for, by name.
+    pub(crate) fn figures(&self) -> Vec<(String, u64)> {
+        let mut figures = Vec::new();
+        let mut figure = |name: &str, value: Option<u64>| {
+            figures.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        let median = |summary: &Summary| summary.median_us;
+        figure("start to listening", self.start_to_listening.as_ref().map(median));
+        figure(
+            "start to first answer",
+            self.start_to_first_answer.as_ref().map(median),
+        );
+        figure("get_instances, one client", self.sequential.as_ref().map(median));
+        let concurrent = self.concurrent.as_ref();
+        figure(
+            "get_instances, several clients",
+            concurrent.map(|concurrent| concurrent.latency.median_us),
+        );
+        for times in &self.configurations {
+            figure(
+                &format!("stage {} nodes", times.nodes),
+                Some(times.stage.median_us),
+            );
+            figure(
+                &format!("fetch {} nodes", times.nodes),
+                Some(times.fetch.median_us),
+            );
+        }
+        let rss = |memory: &Memory| memory.rss_kib;
+        figure("memory after the start", self.memory_idle.as_ref().map(rss));
+        figure("memory at the end", self.memory_after.as_ref().map(rss));
+        figures
+    }
+
     /// Notes how long each start took.
     pub(crate) fn start(&mut self, listening: &[Duration], answering: &[Duration]) {
         self.start_to_listening = Some(Summary::of(listening));
@@ -37,7 +71,7 @@ impl Report {
 }
 
 #[expect(clippy::print_stdout, reason = "the result is this program's output")]
-pub(crate) fn print(report: &Report, as_json: bool) {
+pub(crate) fn print(report: &(impl fmt::Display + Serialize), as_json: bool) {
     if as_json {
         println!(
             "{}",
