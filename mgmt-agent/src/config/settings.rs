@@ -47,14 +47,14 @@ static OWN: &[Setting] = &[
     Setting::new("default_port", "2151/tcp", "The Broker port, if `listen_port` is not given").zeek(&["Management::Agent::default_port"]),
     Setting::new(
         "controller",
-        "127.0.0.1, port `controller_port`",
+        "127.0.0.1:2150",
         "The controller to connect to, or `off` to be connected to; in Zeek's notation `[$address=\"127.0.0.1\", \
          $bound_port=2150/tcp]`, with the address 0.0.0.0 to be connected to",
     )
     .zeek(&["Management::Agent::controller"])
     .option(One("HOST:PORT"))
     .sets(|text| Ok(vec![("controller", NetworkInfo::of_option(text)?)])),
-    Setting::new("controller_port", "`controller_default_port`", "The controller's port")
+    Setting::new("controller_port", "`controller_default_port`", "The port of the default `controller`")
         .zeek(&["Management::Controller::listen_port"])
         .variable("ZEEK_CONTROLLER_PORT"),
     Setting::new("controller_default_port", "2150/tcp", "The controller's port, if `controller_port` is not given")
