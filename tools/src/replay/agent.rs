@@ -7,7 +7,7 @@ use broker_codec::{EndpointId, Envelope, Topic, binary, data::ZeekString, handsh
 use broker_endpoint::Recipients;
 use bytes::{Bytes, BytesMut};
 use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
-use mgmt_api::{Level, Now, SequentialIds};
+use mgmt_api::{Level, Now, SequentialIds, topics};
 
 use super::{
     controller::journaled,
@@ -33,7 +33,7 @@ pub(super) struct InProcess {
 
 impl InProcess {
     /// An agent with the recorded one's id.
-    pub(super) fn new(process: Arc<Process>, settings: Settings, hearing: Hearing) -> Self {
+    pub(super) fn new(process: Arc<Process>, settings: Settings, pid: i64, hearing: Hearing) -> Self {
         let mut replayed = Self {
             agent: BrokerAgent::new(settings, Box::new(SequentialIds::default())),
             endpoint: Endpoint::new(process.id, hearing),
@@ -46,7 +46,7 @@ impl InProcess {
         };
         replayed.step(Input::Started {
             broker_id: replayed.process.id,
-            pid: 0,
+            pid,
             clock: Duration::ZERO,
         });
         replayed
@@ -70,7 +70,10 @@ impl InProcess {
                         peer,
                         address: known.addresses.of(known.own.other()).to_string(),
                         is_supervisor: dialled && known.is_supervisor,
-                        is_ours: false,
+                        is_ours: known
+                            .peer_filter
+                            .iter()
+                            .any(|topic| topic.as_bytes() == topics::LINK.as_bytes()),
                     };
                     self.step(input);
                 }

@@ -63,7 +63,7 @@ use self::{
     history::History,
     logs::Log,
     names::{stored_mismatches, without_indices},
-    recording::{Endpoints, Process},
+    recording::{AgentTraits, Endpoints, Process},
     rules::{Case, Facts, Kind, explanation},
 };
 pub use self::{
@@ -269,8 +269,10 @@ fn play(
     report: &mut Report,
 ) -> Configurations {
     if let Role::Agent(instance) = options.role {
-        let settings = agent_settings(capture, process, instance);
-        let mut subject = agent::InProcess::new(Arc::clone(process), settings, hearing);
+        let traits = process.agent_traits(capture, instance);
+        let pid = traits.pid;
+        let settings = agent_settings(process, instance, traits);
+        let mut subject = agent::InProcess::new(Arc::clone(process), settings, pid, hearing);
         run(capture, options, process, &mut subject, report);
         return restored;
     }
@@ -343,8 +345,7 @@ fn compare_stored(
 }
 
 /// The settings that the recorded agent had.
-fn agent_settings(capture: &Capture, process: &Process, instance: &str) -> broker::Settings {
-    let traits = process.agent_traits(capture, instance);
+fn agent_settings(process: &Process, instance: &str, traits: AgentTraits) -> broker::Settings {
     let mut settings = broker::Settings {
         controller_api: process.dialect,
         ..broker::Settings::default()

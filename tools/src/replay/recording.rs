@@ -15,6 +15,7 @@ use mgmt_api::{Dialect, SupervisorLayout};
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
     message::lossy,
+    standin::node_of,
 };
 use crate::tcp::{Addresses, Speaker};
 
@@ -269,6 +270,8 @@ pub(super) struct AgentTraits {
     pub(super) state_dir: Option<String>,
     /// The layout of the Supervisor's records, if it created nodes.
     pub(super) layout: Option<SupervisorLayout>,
+    /// Its process ID, if it said that.
+    pub(super) pid: i64,
 }
 
 impl Process {
@@ -283,28 +286,42 @@ impl Process {
             listen_port: accepted.next().map(|link| link.addresses.server.port()),
             state_dir: None,
             layout: None,
+            pid: 0,
         };
-        let nodes = format!("/nodes/{instance}");
+        let own = format!("/nodes/{instance}");
         for message in &capture.messages {
-            let Some(link) = self
-                .links
-                .get(&message.connection)
-                .filter(|link| link.is_supervisor)
+            let (Some(link), Content::Envelope(envelope)) =
+                (self.links.get(&message.connection), &message.content)
             else {
-                continue;
-            };
-            let Content::Envelope(envelope) = &message.content else {
                 continue;
             };
             let Some(event) = event_of(envelope) else {
                 continue;
             };
-            if link.own == message.from {
-                traits.layout = traits.layout.or_else(|| layout_of(&event));
-            } else if event.name == "SupervisorControl::status_response" && traits.state_dir.is_none() {
-                let directory = event.args.iter().find_map(|arg| string_ending(arg, &nodes));
-                traits.state_dir =
-                    directory.and_then(|directory| directory.strip_suffix(&nodes).map(str::to_owned));
+            let name = event.name.to_string();
+            if link.own == message.from && name.ends_with("::get_nodes_response") {
+                let pid = event.args.iter().find_map(|arg| pid_of(arg, instance));
+                traits.pid = pid.unwrap_or(traits.pid);
+            }
+            let nodes = match &*name {
+                // A Supervisor's own nodes include its agent.
+                "SupervisorControl::status_response" if link.own != message.from => own.clone(),
+                "SupervisorControl::create_request" if link.own == message.from => {
+                    traits.layout = traits.layout.or_else(|| layout_of(&event));
+                    node_of(&event)
+                        .map(|node| format!("/nodes/{node}"))
+                        .unwrap_or_default()
+                }
+                _ => continue,
+            };
+            let directory = event.args.iter().find_map(|arg| string_ending(arg, &nodes));
+            if let Some(directory) = directory
+                .as_deref()
+                .and_then(|directory| directory.strip_suffix(&nodes))
+                && traits.state_dir.is_none()
+                && !nodes.is_empty()
+            {
+                traits.state_dir = Some(directory.to_owned());
             }
         }
         traits
@@ -352,6 +369,20 @@ fn layout_of(event: &Event) -> Option<SupervisorLayout> {
         .into_iter()
         .rev()
         .find(|layout| is_create && reads(layout))
+}
+
+/// The process ID of the agent in the states of its nodes, of which it is one.
+fn pid_of(data: &Data, instance: &str) -> Option<i64> {
+    let Data::Vector(elements) = data else {
+        return None;
+    };
+    match elements.first() {
+        Some(Data::String(name)) if *name == *instance => elements.iter().find_map(|field| match field {
+            Data::Integer(pid) => Some(*pid),
+            _ => None,
+        }),
+        _ => elements.iter().find_map(|element| pid_of(element, instance)),
+    }
 }
 
 /// A string somewhere in a value that ends so.

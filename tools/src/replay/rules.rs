@@ -98,8 +98,8 @@ impl<'a> Case<'a> {
         args.any(|arg| says(arg, text))
     }
 
-    fn expected_says(&self, text: &str) -> bool {
-        self.expected.is_some_and(|data| says(data, text))
+    fn expects_time_out(&self) -> bool {
+        matches!(self.expected, Some(Data::String(error)) if *error == TIMED_OUT)
     }
 
     fn got_says(&self, text: &str) -> bool {
@@ -217,7 +217,7 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         "idle" => {
             case.recorded_says(TIMED_OUT)
                 && !case.sent_says(TIMED_OUT)
-                && (case.expected_says(TIMED_OUT) || case.path.ends_with(".success"))
+                && (case.expects_time_out() || case.path.ends_with(".success"))
         }
         "adds an error to the time-out" => case.recorded_says(TIMED_OUT) && case.adds_an_error(),
         "was an output" => matches!(case.expected, Some(Data::Vector(_))),
@@ -253,9 +253,23 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         "not deployed" => case.sent_says("not deployed: ") && is_more_precise(case),
         "silent" => case.sent_says(TIMED_OUT) && (is_more_precise(case) || case.adds_an_error()),
         "lost an agent" => case.sent_says("connection to the agent lost") && is_more_precise(case),
+        "time of day" => {
+            let timeless = |data: Option<&Data>| Some(without_times(&data?.to_string()));
+            case.got_says("last seen ") && timeless(case.expected) == timeless(case.got)
+        }
         "absent" => case.adds_an_error() && case.got_says(" is not connected"),
         _ => false,
     }
+}
+
+/// A text with zeros for what `14:48:15` stands for.
+fn without_times(text: &str) -> String {
+    let is_time =
+        |word: &str| word.len() == 8 && word.bytes().all(|byte| byte == b':' || byte.is_ascii_digit());
+    let words = text
+        .split(' ')
+        .map(|word| if is_time(word) { "00:00:00" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The recorded error behind the name of its instance.
@@ -278,7 +292,7 @@ fn is_more_precise(case: &Case<'_>) -> bool {
     };
     let is_its_place = match case.path.rsplit('.').next() {
         Some("instance") => is_new(),
-        Some("error") => case.expected_says(TIMED_OUT),
+        Some("error") => case.expects_time_out(),
         _ => false,
     };
     is_its_place && case.recorded_says(TIMED_OUT)

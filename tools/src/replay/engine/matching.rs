@@ -150,7 +150,7 @@ impl Engine<'_> {
         let bound = reqid(sent).map(|own| self.ids.recorded(own).unwrap_or(own));
         let is_request = sent.name.ends_with(b"_request");
         if bound == reqid(recorded) {
-            return SAME_ID;
+            return SAME_ID + u8::from(sent.args == recorded.args);
         }
         match (sent.args.get(1), recorded.args.get(1)) {
             _ if is_request && bound != reqid(sent) => 0,
