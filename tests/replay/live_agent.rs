@@ -247,7 +247,7 @@ fn an_agent_that_does_not_come_is_waited_for_and_told_where_it_was_expected() {
         "127.0.0.1:1",
         "--supervisor",
         &supervisor.address(),
-        "--patience",
+        "--timeout",
         "1",
     ];
     assert_eq!(

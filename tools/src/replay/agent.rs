@@ -13,8 +13,8 @@ use super::{
     controller::journaled,
     endpoint::{Endpoint, Heard, Hearing},
     recording::Process,
-    standin::stranger,
-    subject::{Output, Subject},
+    standin::unrecorded_peer,
+    subject::{Sent, Subject},
 };
 use crate::tcp::Speaker;
 
@@ -24,11 +24,9 @@ pub(super) struct InProcess {
     agent: BrokerAgent,
     endpoint: Endpoint,
     now: Now,
-    outputs: Vec<(usize, Output)>,
-    log: Vec<String>,
-    complaints: Vec<String>,
+    sent: Sent,
     /// How many peers there were that are not in the recording.
-    strangers: usize,
+    unrecorded: usize,
 }
 
 impl InProcess {
@@ -38,10 +36,8 @@ impl InProcess {
             agent: BrokerAgent::new(settings, Box::new(SequentialIds::default())),
             endpoint: Endpoint::new(process.id, hearing),
             now: Now::START,
-            outputs: Vec::new(),
-            log: Vec::new(),
-            complaints: Vec::new(),
-            strangers: 0,
+            sent: Sent::default(),
+            unrecorded: 0,
             process,
         };
         replayed.step(Input::Started {
@@ -89,13 +85,13 @@ impl InProcess {
                 }
             }
         }
-        self.outputs.extend(self.endpoint.outputs());
+        self.sent.outputs.extend(self.endpoint.outputs());
     }
 
     fn step(&mut self, input: Input) {
-        let input = journaled(input, &mut self.complaints);
+        let input = journaled(input, &mut self.sent.complaints);
         for action in self.agent.step(self.now, input) {
-            match journaled(action, &mut self.complaints) {
+            match journaled(action, &mut self.sent.complaints) {
                 Action::Log {
                     level: Level::Debug, ..
                 }
@@ -106,7 +102,7 @@ impl InProcess {
                 | Action::EndSupervisor { .. }
                 // What the recorded agent heard and had no handler for.
                 | Action::Refuse { .. } => {}
-                Action::Log { message, .. } => self.log.push(message),
+                Action::Log { message, .. } => self.sent.log.push(message),
                 Action::Publish { to, topic, event } => {
                     // As Zeek 9.0 sends it: with an empty list of metadata.
                     let event = Event {
@@ -121,17 +117,16 @@ impl InProcess {
                             self.endpoint
                                 .publish(topic, payload.freeze(), to.unwrap_or(EndpointId::NIL), &everyone);
                         }
-                        (topic, encoded) => self
-                            .complaints
+                        (topic, encoded) => self.sent.complaints
                             .push(format!("cannot encode an event: {topic:?} {encoded:?}")),
                     }
                 }
                 Action::Unsendable { event, reason } => {
-                    self.complaints.push(format!("cannot send {event}: {reason}"));
+                    self.sent.complaints.push(format!("cannot send {event}: {reason}"));
                 }
             }
         }
-        self.outputs.extend(self.endpoint.outputs());
+        self.sent.outputs.extend(self.endpoint.outputs());
     }
 }
 
@@ -145,7 +140,7 @@ impl Subject for InProcess {
             Speaker::Server => Role::Acceptor,
         };
         self.endpoint.opened(link, role, &known.filter);
-        self.outputs.extend(self.endpoint.outputs());
+        self.sent.outputs.extend(self.endpoint.outputs());
     }
 
     fn handshake(&mut self, link: usize, frame: &Bytes) {
@@ -160,8 +155,8 @@ impl Subject for InProcess {
     }
 
     fn unrecorded(&mut self, topic: &ZeekString, event: Event) {
-        let peer = stranger(self.strangers);
-        self.strangers += 1;
+        let peer = unrecorded_peer(self.unrecorded);
+        self.unrecorded += 1;
         self.step(Input::PeerAdded {
             peer,
             address: "nowhere".into(),
@@ -188,7 +183,7 @@ impl Subject for InProcess {
 
     fn wait(&mut self, _link: Option<usize>) -> bool {
         self.hear(None);
-        if !self.outputs.is_empty() {
+        if !self.sent.outputs.is_empty() {
             return true;
         }
         let Some(deadline) = self.agent.deadline() else {
@@ -199,19 +194,7 @@ impl Subject for InProcess {
         true
     }
 
-    fn outputs(&mut self) -> Vec<(usize, Output)> {
-        std::mem::take(&mut self.outputs)
-    }
-
-    fn complaints(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.complaints)
-    }
-
-    fn is_running(&self) -> bool {
-        false
-    }
-
-    fn log(&self) -> Option<&[String]> {
-        Some(&self.log)
+    fn sent(&mut self) -> &mut Sent {
+        &mut self.sent
     }
 }

@@ -20,7 +20,7 @@ use mgmt_daemon::{
 
 use super::{
     Capture, LiveError, Options, ReadError, ReplayError, Report, Role, Scenario, in_process,
-    live::{PATIENCE, Whereabouts},
+    live::{TIMEOUT, Target},
     roles,
     scenario::ScenarioError,
     with_running,
@@ -79,7 +79,7 @@ pub struct Arguments {
     /// How many seconds a running peer may take to do what the recorded one did, before that counts as not done; 20 if left out.
     /// Less than 12 is less than what a request may take until it times out
     #[arg(long, value_name = "SECONDS", requires = "peer", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    patience: Option<u64>,
+    timeout: Option<u64>,
     /// Excuse no deviation, also if it is known
     #[arg(long)]
     strict: bool,
@@ -206,7 +206,7 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
             None => in_process(&capture, &options)?,
             Some(broker) => {
                 let default = || PeerAddress::new(broker.host.clone(), WEBSOCKET_PORT);
-                let whereabouts = Whereabouts {
+                let target = Target {
                     broker: broker.clone(),
                     tls: tls.clone(),
                     websocket_tls: arguments.websocket_tls,
@@ -214,9 +214,9 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
                     controller: arguments.controller.clone(),
                     supervisor: arguments.supervisor.clone(),
                     state_dir: arguments.state_dir.clone(),
-                    patience: arguments.patience.map_or(PATIENCE, Duration::from_secs),
+                    timeout: arguments.timeout.map_or(TIMEOUT, Duration::from_secs),
                 };
-                with_running(&capture, &options, &whereabouts)?
+                with_running(&capture, &options, &target)?
             }
         };
         passed &= report.passed();

@@ -26,7 +26,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     endpoint::{Endpoint, Heard, Hearing},
     recording::{Link, Process},
-    subject::{Output, Subject},
+    subject::{Output, Sent, Subject},
 };
 use crate::tcp::Speaker;
 
@@ -41,9 +41,7 @@ pub(super) struct InProcess {
     targets: BTreeSet<(Address, Port)>,
     now: Now,
     durable: Configurations,
-    outputs: Vec<(usize, Output)>,
-    log: Vec<String>,
-    complaints: Vec<String>,
+    sent: Sent,
 }
 
 /// A WebSocket client.
@@ -73,9 +71,7 @@ impl InProcess {
             targets: BTreeSet::new(),
             now: Now::START,
             durable: restored,
-            outputs: Vec::new(),
-            log: Vec::new(),
-            complaints: Vec::new(),
+            sent: Sent::default(),
             process,
         };
         let [broker, websocket] = listeners;
@@ -131,7 +127,7 @@ impl InProcess {
                 Heard::Message { peer, envelope } => self.read(peer, &envelope),
             }
         }
-        self.outputs.extend(self.endpoint.outputs());
+        self.sent.outputs.extend(self.endpoint.outputs());
     }
 
     /// A native peer has said something. What belongs to nobody, such as log messages, is refused as in the runtime.
@@ -159,14 +155,14 @@ impl InProcess {
     fn step(&mut self, inputs: Vec<Input>) {
         let mut inputs = VecDeque::from(inputs);
         while let Some(input) = inputs.pop_front() {
-            let input = journaled(input, &mut self.complaints);
+            let input = journaled(input, &mut self.sent.complaints);
             for action in self.controller.step(self.now, input) {
-                match journaled(action, &mut self.complaints) {
+                match journaled(action, &mut self.sent.complaints) {
                     Action::Log {
                         level: Level::Debug, ..
                     }
                     | Action::Report { .. } => {}
-                    Action::Log { message, .. } => self.log.push(message),
+                    Action::Log { message, .. } => self.sent.log.push(message),
                     Action::Persist {
                         write,
                         entries,
@@ -185,7 +181,10 @@ impl InProcess {
                     }
                     Action::Publish { topic, event, to } => match Publication::new(topic, &event, to) {
                         Ok(publication) => inputs.extend(self.publish(&publication)),
-                        Err(error) => self.complaints.push(format!("cannot encode an event: {error}")),
+                        Err(error) => self
+                            .sent
+                            .complaints
+                            .push(format!("cannot encode an event: {error}")),
                     },
                     Action::Connect { host, port } => {
                         self.targets.insert((host, port));
@@ -194,13 +193,14 @@ impl InProcess {
                         self.targets.remove(&(host, port));
                     }
                     Action::Close { peer, reason } => {
-                        self.complaints
+                        self.sent
+                            .complaints
                             .push(format!("closes the connection of {peer}: {reason}"));
                     }
                 }
             }
         }
-        self.outputs.extend(self.endpoint.outputs());
+        self.sent.outputs.extend(self.endpoint.outputs());
     }
 
     /// Returns what those that it goes to would say in return if they spoke the model's dialect.
@@ -212,7 +212,8 @@ impl InProcess {
             failures,
         } = self.wire.deliver(publication);
         for (party, error) in failures {
-            self.complaints
+            self.sent
+                .complaints
                 .push(format!("cannot translate an event for {party}: {error}"));
         }
         for event in native {
@@ -240,6 +241,7 @@ impl InProcess {
                 }
             },
             (topic, encoded) => self
+                .sent
                 .complaints
                 .push(format!("cannot encode an event: {topic:?} {encoded:?}")),
         }
@@ -258,10 +260,11 @@ impl InProcess {
             Ok(text) => {
                 let text = Bytes::from(text);
                 let clients = self.clients.iter().filter(|client| subscribed(*client));
-                self.outputs
+                self.sent
+                    .outputs
                     .extend(clients.map(|(link, _)| (*link, Output::Text(text.clone()))));
             }
-            Err(error) => self.complaints.push(format!("cannot write JSON: {error}")),
+            Err(error) => self.sent.complaints.push(format!("cannot write JSON: {error}")),
         }
     }
 }
@@ -283,7 +286,7 @@ impl Subject for InProcess {
                     let topics = Vec::new();
                     self.clients.insert(link, Client { session, topics });
                 }
-                Err(rejection) => self.complaints.push(rejection.to_string()),
+                Err(rejection) => self.sent.complaints.push(rejection.to_string()),
             }
             return;
         }
@@ -295,12 +298,13 @@ impl Subject for InProcess {
             let address = known.addresses.server;
             let target = (Address::from(address.ip()), Port::tcp(address.port()));
             if !self.targets.contains(&target) {
-                self.complaints
+                self.sent
+                    .complaints
                     .push(format!("does not connect to {address}, as the recorded one does"));
             }
         }
         self.endpoint.opened(link, role, &known.filter);
-        self.outputs.extend(self.endpoint.outputs());
+        self.sent.outputs.extend(self.endpoint.outputs());
     }
 
     fn handshake(&mut self, link: usize, frame: &Bytes) {
@@ -324,7 +328,7 @@ impl Subject for InProcess {
         let read = match client.session.handle(text) {
             Ok(Accepted::Subscribed { topics, ack }) => {
                 client.topics = topics;
-                self.outputs.push((link, Output::Text(ack.into())));
+                self.sent.outputs.push((link, Output::Text(ack.into())));
                 return;
             }
             Ok(Accepted::Publication(message)) => {
@@ -349,7 +353,8 @@ impl Subject for InProcess {
                 self.step(inputs.collect());
             }
             Err(rejection) => {
-                self.outputs
+                self.sent
+                    .outputs
                     .push((link, Output::Text(rejection.to_json().into())));
             }
         }
@@ -370,7 +375,7 @@ impl Subject for InProcess {
 
     fn wait(&mut self, _link: Option<usize>) -> bool {
         self.hear(None);
-        if !self.outputs.is_empty() {
+        if !self.sent.outputs.is_empty() {
             return true;
         }
         let Some(deadline) = self.controller.deadline() else {
@@ -381,20 +386,8 @@ impl Subject for InProcess {
         true
     }
 
-    fn outputs(&mut self) -> Vec<(usize, Output)> {
-        std::mem::take(&mut self.outputs)
-    }
-
-    fn complaints(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.complaints)
-    }
-
-    fn is_running(&self) -> bool {
-        false
-    }
-
-    fn log(&self) -> Option<&[String]> {
-        Some(&self.log)
+    fn sent(&mut self) -> &mut Sent {
+        &mut self.sent
     }
 }
 

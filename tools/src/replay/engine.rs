@@ -216,7 +216,7 @@ impl<'a> Engine<'a> {
     /// Puts what the peer under test has sent where it waits for its counterpart.
     fn fetch(&mut self) {
         loop {
-            let outputs = self.subject.outputs();
+            let outputs = std::mem::take(&mut self.subject.sent().outputs);
             if outputs.is_empty() {
                 break;
             }
@@ -224,7 +224,7 @@ impl<'a> Engine<'a> {
                 self.sent(link, output);
             }
         }
-        for complaint in self.subject.complaints() {
+        for complaint in std::mem::take(&mut self.subject.sent().complaints) {
             self.report.differences.push(Difference {
                 frame: Some(self.frame),
                 event: complaint,

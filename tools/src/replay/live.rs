@@ -1,54 +1,44 @@
-//! A running process as the peer under test: everybody else in the recording is played over real sockets.
+//! A running process as the peer under test: its peers in the recording are played over real sockets.
 //!
 //! Each of its Broker peers is one with the recorded id and filter, which connects to it, or listens where the running process
-//! connects to; each WebSocket client is one. Nothing sleeps: what is awaited is waited for, as long as there is patience.
+//! connects to; each WebSocket client is one. Nothing sleeps: what is awaited is waited for, up to a timeout.
 
 mod place;
 mod player;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use broker_codec::{
-    EndpointId, Envelope, EnvelopeKind, Filter, data::ZeekString, websocket::PATH, zeek::Event,
-};
+use broker_codec::{EndpointId, Envelope, EnvelopeKind, Filter, data::ZeekString, zeek::Event};
 use broker_endpoint::{
     PeerAddress,
-    tls::{Acceptance, Connection, TlsConfig, TlsContext, TlsError, Transport},
+    tls::{Acceptance, Connection, TlsConfig, TlsContext},
 };
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use mgmt_daemon::process::with_causes;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 pub(super) use self::place::Place;
-use self::player::{Order, Player, Way};
+use self::player::{Notice, Order, Player, Way};
 use super::{
     LiveError,
-    message::encoded,
     recording::{Link, Process},
-    standin::{envelope, stranger},
-    subject::{Output, Subject},
+    standin::{envelope, unrecorded_peer},
+    subject::{Output, Sent, Subject},
 };
 use crate::tcp::Speaker;
 
 /// How long a running peer may take to do what the recorded one did, unless told otherwise: longer than a request may take before it
 /// times out.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where a running peer is, and how it is spoken to.
+/// Where a running peer is, and how to speak to it.
 #[derive(Clone, Debug)]
-pub struct Whereabouts {
+pub struct Target {
     /// Its Broker port.
     pub broker: PeerAddress,
     /// How Broker connections are protected, in either direction.
@@ -64,10 +54,10 @@ pub struct Whereabouts {
     /// An agent's state directory; none for the recorded one.
     pub state_dir: Option<String>,
     /// How long it may take to do what the recorded one did.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
-impl Whereabouts {
+impl Target {
     /// Where to listen for a connection that the recorded process made.
     fn listening(&self, known: &Link) -> PeerAddress {
         let given = if known.is_supervisor {
@@ -75,265 +65,202 @@ impl Whereabouts {
         } else {
             &self.controller
         };
-        let recorded = known.addresses.server;
-        given.clone().unwrap_or_else(|| recorded.into())
+        given.clone().unwrap_or_else(|| known.addresses.server.into())
     }
 }
 
-/// The running peer, and those who talk to it.
+/// The running peer and the players of its peers.
 pub(super) struct Live {
     runtime: Runtime,
     process: Arc<Process>,
-    whereabouts: Whereabouts,
+    target: Target,
     /// None without TLS.
     tls: Option<TlsContext>,
     place: Place,
-    /// Whether there was ever a peering, and a connection of a WebSocket client.
+    /// Whether there was ever a connection with a WebSocket client, and with a Broker peer.
     reached: [bool; 2],
     /// Why there was none.
     unreachable: Option<String>,
     /// How many peers there were that are not in the recording.
-    strangers: usize,
+    unrecorded: usize,
     players: BTreeMap<usize, Playing>,
-    tell: UnboundedSender<(usize, Happening)>,
-    told: UnboundedReceiver<(usize, Happening)>,
-    outputs: VecDeque<(usize, Output)>,
-    complaints: Vec<String>,
+    notify: UnboundedSender<(usize, Notice)>,
+    notices: UnboundedReceiver<(usize, Notice)>,
+    sent: Sent,
 }
 
-/// Somebody who talks to the running peer.
-enum Playing {
-    Broker {
-        orders: UnboundedSender<Order>,
-        /// The peer under test, once it is there.
-        peer: Option<EndpointId>,
-    },
-    Client(UnboundedSender<Bytes>),
-}
-
-/// What befalls a player.
-#[derive(Debug)]
-enum Happening {
-    Added(EndpointId),
-    Said(Output),
-    /// The running process has what was sent.
-    Heard,
-    Complaint(String),
-    /// There is no connection.
-    Failed(String),
-    Gone,
+/// A player at work.
+struct Playing {
+    orders: UnboundedSender<Order>,
+    is_connected: bool,
+    /// The running process, if this is a Broker peer and connected.
+    peer: Option<EndpointId>,
 }
 
 impl Live {
-    pub(super) fn new(
-        process: Arc<Process>,
-        whereabouts: Whereabouts,
-        place: Place,
-    ) -> Result<Self, LiveError> {
-        let (tell, told) = unbounded_channel();
+    pub(super) fn new(process: Arc<Process>, target: Target, place: Place) -> Result<Self, LiveError> {
+        let (notify, notices) = unbounded_channel();
         Ok(Self {
-            tls: TlsContext::new(&whereabouts.tls)?,
-            reached: [false; 2],
-            unreachable: None,
-            strangers: 0,
+            tls: TlsContext::new(&target.tls)?,
             runtime: Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
                 .build()?,
             process,
-            whereabouts,
+            target,
             place,
+            reached: [false; 2],
+            unreachable: None,
+            unrecorded: 0,
             players: BTreeMap::new(),
-            tell,
-            told,
-            outputs: VecDeque::new(),
-            complaints: Vec::new(),
+            notify,
+            notices,
+            sent: Sent::default(),
         })
     }
 
-    /// Why nobody could talk to it, if so.
+    /// Why no peer could reach it, if so.
     pub(super) fn unreachable(&self) -> Option<&str> {
         self.unreachable.as_deref()
     }
 
-    /// Lets things happen until one is what is awaited. `false` if it takes too long.
-    fn until(&mut self, is: impl Fn(usize, &Happening) -> bool) -> bool {
-        self.until_or(self.whereabouts.patience, is)
-    }
-
-    fn until_or(&mut self, at_most: Duration, is: impl Fn(usize, &Happening) -> bool) -> bool {
+    /// Takes notices until one is what is awaited. `false` if that takes too long.
+    fn until(&mut self, at_most: Duration, is: impl Fn(usize, &Notice) -> bool) -> bool {
         let deadline = Instant::now() + at_most;
         loop {
             let next = self
                 .runtime
-                .block_on(async { timeout_at(deadline, self.told.recv()).await });
-            let Ok(Some((link, happening))) = next else {
+                .block_on(async { timeout_at(deadline, self.notices.recv()).await });
+            let Ok(Some((link, notice))) = next else {
                 return false;
             };
-            let awaited = is(link, &happening);
-            self.note(link, happening);
+            let awaited = is(link, &notice);
+            self.note(link, notice);
             if awaited {
                 return true;
             }
         }
     }
 
-    fn note(&mut self, link: usize, happening: Happening) {
-        match happening {
-            Happening::Added(id) => {
-                self.reached[0] = true;
-                if let Some(Playing::Broker { peer, .. }) = self.players.get_mut(&link) {
-                    *peer = Some(id);
+    fn note(&mut self, link: usize, notice: Notice) {
+        match notice {
+            Notice::Connected(peer) => {
+                self.reached[usize::from(peer.is_some())] = true;
+                if let Some(player) = self.players.get_mut(&link) {
+                    player.is_connected = true;
+                    player.peer = peer;
                 }
             }
-            // Nobody in the recording hears what is said to a stranger.
-            Happening::Said(_) if !self.process.links.contains_key(&link) => {}
-            Happening::Said(output) => {
+            // What is sent to an unrecorded peer has no counterpart.
+            Notice::Sent(_) if !self.process.links.contains_key(&link) => {}
+            Notice::Sent(output) => {
                 let output = match output {
                     Output::Envelope(envelope) => Output::Envelope(self.place.to_recorded(envelope)),
                     other => other,
                 };
-                self.outputs.push_back((link, output));
+                self.sent.outputs.push((link, output));
             }
-            Happening::Heard => {}
-            Happening::Complaint(what) => self.complain(link, what),
-            Happening::Failed(why) => self.failed(link, &why),
-            Happening::Gone => {
+            Notice::Heard => {}
+            Notice::Complaint(what) => self.complain(link, what),
+            Notice::Failed(why) => self.failed(link, &why),
+            Notice::Gone => {
                 self.players.remove(&link);
             }
         }
     }
 
-    /// Starts a Broker peer, which connects or listens as the recorded one did.
-    fn play_peer(&mut self, link: usize, known: &Link, own: EndpointId) -> io::Result<()> {
-        let way = match known.own {
-            Speaker::Server => Way::Connect(self.whereabouts.broker.clone(), self.connection()),
-            Speaker::Client => {
-                let own = self.whereabouts.listening(known);
-                let listener = self
-                    .runtime
-                    .block_on(TcpListener::bind((own.host.as_str(), own.port)));
-                let listener = listener.map_err(|error| {
-                    let place = format!("cannot listen at {own} as the {}: {error}", known.with);
-                    io::Error::new(error.kind(), place)
-                })?;
-                let acceptance = self.tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls);
-                Way::Accept(listener, acceptance)
-            }
-        };
-        let filter = known.peer_filter.iter().cloned().collect();
-        self.spawn_player(link, way, own, filter);
-        Ok(())
-    }
-
-    fn spawn_player(&mut self, link: usize, way: Way, own: EndpointId, filter: Filter) {
-        let (orders, ordered) = unbounded_channel();
-        let player = Player {
-            way,
-            own,
-            filter,
-            orders: ordered,
-            patience: self.whereabouts.patience,
-        };
-        let tell = self.tell.clone();
-        self.runtime.spawn(async move {
-            let said = |happening| {
-                // Nobody listens when the replay is over.
-                let _ = tell.send((link, happening));
+    /// How a player for a recorded connection gets its own.
+    fn way(&self, known: &Link) -> io::Result<Way> {
+        if known.peer.is_none() {
+            let protection = if self.target.websocket_tls {
+                self.connection()
+            } else {
+                Connection::Plaintext
             };
-            if let Err(error) = player.play(said).await {
-                said(Happening::Failed(with_causes(&error)));
-            }
-            said(Happening::Gone);
-        });
-        self.players.insert(link, Playing::Broker { orders, peer: None });
-    }
-
-    /// Waits until there is a peering, or why not is known.
-    fn is_added(&mut self, link: usize) -> bool {
-        self.until(|other, happening| {
-            other == link && matches!(happening, Happening::Added(_) | Happening::Gone)
-        })
+            return Ok(Way::Upgrade(self.target.websocket.clone(), protection));
+        }
+        if known.own == Speaker::Server {
+            return Ok(Way::Connect(self.target.broker.clone(), self.connection()));
+        }
+        let own = self.target.listening(known);
+        let listener = self
+            .runtime
+            .block_on(TcpListener::bind((own.host.as_str(), own.port)));
+        let listener = listener.map_err(|error| {
+            let place = format!("cannot listen at {own} as the {}: {error}", known.with);
+            io::Error::new(error.kind(), place)
+        })?;
+        let acceptance = self.tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls);
+        Ok(Way::Accept(listener, acceptance))
     }
 
     fn connection(&self) -> Connection {
         self.tls.clone().map_or(Connection::Plaintext, Connection::Tls)
     }
 
-    /// Gives a player an order, and waits until the running process has heard what it is about.
+    /// Starts a player, and waits until it is connected. An error says why it is not, unless that is noted.
+    fn play(&mut self, link: usize, way: Way, own: EndpointId, filter: Filter) -> bool {
+        let (orders, ordered) = unbounded_channel();
+        let player = Player {
+            own,
+            filter,
+            orders: ordered,
+            timeout: self.target.timeout,
+        };
+        let notify = self.notify.clone();
+        self.runtime.spawn(async move {
+            let notify = |notice| {
+                // The replay may be over.
+                let _ = notify.send((link, notice));
+            };
+            if let Err(error) = player.play(way, notify).await {
+                notify(Notice::Failed(with_causes(&error)));
+            }
+            notify(Notice::Gone);
+        });
+        let (is_connected, peer) = (false, None);
+        self.players.insert(
+            link,
+            Playing {
+                orders,
+                is_connected,
+                peer,
+            },
+        );
+        self.until(self.target.timeout, |other, notice| {
+            other == link && matches!(notice, Notice::Connected(_) | Notice::Gone)
+        })
+    }
+
+    /// Gives a Broker peer an order, and waits until the running process has what it is about.
     fn order(&mut self, link: usize, order: Order) {
-        let Some(Playing::Broker { orders, .. }) = self.players.get(&link) else {
+        let Some(Playing {
+            orders,
+            peer: Some(_),
+            ..
+        }) = self.players.get(&link)
+        else {
             return;
         };
-        // Whoever is gone is missed where its answer is awaited.
-        let is_heard = |other, happening: &Happening| {
-            other == link && matches!(happening, Happening::Heard | Happening::Gone)
-        };
-        if orders.send(order).is_ok() && !self.until(is_heard) {
-            let patience = self.whereabouts.patience;
-            self.complain(link, format_args!("does not answer a ping within {patience:?}"));
+        // A player that is gone is missed where its answer is awaited.
+        let is_heard =
+            |other, notice: &Notice| other == link && matches!(notice, Notice::Heard | Notice::Gone);
+        let timeout = self.target.timeout;
+        if orders.send(order).is_ok() && !self.until(timeout, is_heard) {
+            self.complain(link, format_args!("does not answer a ping within {timeout:?}"));
         }
     }
 
-    /// Connects as a WebSocket client.
-    fn play_client(&mut self, link: usize) -> io::Result<()> {
-        let protection = if self.whereabouts.websocket_tls {
-            self.connection()
-        } else {
-            Connection::Plaintext
-        };
-        let patience = self.whereabouts.patience;
-        let connected = upgraded(&self.whereabouts.websocket, protection, patience);
-        let socket = self
-            .runtime
-            .block_on(async { timeout(patience, connected).await })
-            .unwrap_or_else(|_| Err(io::Error::other(self.not_in_time())))?;
-        self.reached[1] = true;
-        let (mut sink, mut stream) = socket.split();
-        let (say, mut said) = unbounded_channel::<Bytes>();
-        self.runtime.spawn(async move {
-            while let Some(text) = said.recv().await {
-                let Ok(text) = String::from_utf8(text.to_vec()) else {
-                    continue;
-                };
-                if sink.send(Message::text(text)).await.is_err() {
-                    return;
-                }
-            }
-            let _ = sink.close().await;
-        });
-        let tell = self.tell.clone();
-        self.runtime.spawn(async move {
-            while let Some(Ok(message)) = stream.next().await {
-                if let Message::Text(text) = message {
-                    let output = Output::Text(Bytes::from(text.as_str().to_owned()));
-                    if tell.send((link, Happening::Said(output))).is_err() {
-                        return;
-                    }
-                }
-            }
-            let _ = tell.send((link, Happening::Gone));
-        });
-        self.players.insert(link, Playing::Client(say));
-        Ok(())
-    }
-
-    fn not_in_time(&self) -> String {
-        format!("it does not come about within {:?}", self.whereabouts.patience)
-    }
-
     fn complain(&mut self, link: usize, what: impl std::fmt::Display) {
-        self.complaints.push(format!("{}: {what}", self.in_words(link)));
+        let complaint = format!("{}: {what}", self.in_words(link));
+        self.sent.complaints.push(complaint);
     }
 
     /// A connection is missing. If it is the first of its kind, the others will not be there either.
     fn failed(&mut self, link: usize, why: &str) {
-        let is_client = self
-            .process
-            .links
-            .get(&link)
-            .is_some_and(|known| known.peer.is_none());
-        if self.reached[usize::from(is_client)] {
+        let known = self.process.links.get(&link);
+        let is_broker = known.is_none_or(|known| known.peer.is_some());
+        if self.reached[usize::from(is_broker)] {
             self.complain(link, format_args!("cannot be made: {why}"));
         } else if self.unreachable.is_none() {
             self.unreachable = Some(format!("{} cannot be made: {why}", self.in_words(link)));
@@ -349,24 +276,17 @@ impl Live {
 
     /// Ends a player's connection in good order: what the peer under test has sent before still comes.
     fn leave(&mut self, link: usize) {
-        match self.players.get(&link) {
-            Some(Playing::Broker {
-                orders,
-                peer: Some(_),
-            }) => {
-                // It may be gone already, which was told.
-                let _ = orders.send(Order::Leave);
-            }
-            Some(Playing::Broker { peer: None, .. }) | None => {
-                self.players.remove(&link);
-                return;
-            }
-            Some(Playing::Client(_)) => {
-                self.players.remove(&link);
-            }
+        let Some(player) = self.players.get(&link) else {
+            return;
+        };
+        // It may be gone already, which was noted.
+        let _ = player.orders.send(Order::Leave);
+        if !player.is_connected {
+            self.players.remove(&link);
+            return;
         }
-        let is_gone = |other, happening: &Happening| other == link && matches!(happening, Happening::Gone);
-        if !self.until(is_gone) {
+        let is_gone = |other, notice: &Notice| other == link && matches!(notice, Notice::Gone);
+        if !self.until(self.target.timeout, is_gone) {
             self.complain(link, "does not end");
         }
     }
@@ -377,123 +297,99 @@ impl Subject for Live {
         let Some(known) = self.process.links.get(&link).cloned() else {
             return;
         };
-        let Some(id) = known.peer else {
-            if let Err(error) = self.play_client(link) {
-                self.failed(link, &with_causes(&error));
-            }
-            return;
+        let way = match self.way(&known) {
+            Ok(way) => way,
+            Err(error) => return self.failed(link, &error.to_string()),
         };
-        if let Err(error) = self.play_peer(link, &known, id) {
-            self.failed(link, &error.to_string());
-            return;
+        let filter = known.peer_filter.iter().cloned().collect();
+        if self.play(link, way, known.peer.unwrap_or(EndpointId::NIL), filter) {
+            return self.order(link, Order::Ask);
         }
-        if self.is_added(link) {
-            self.order(link, Order::Ask);
+        let timeout = self.target.timeout;
+        let why = if known.peer.is_some() && known.own == Speaker::Client {
+            let own = self.target.listening(&known);
+            format!("no peer has connected to {own} within {timeout:?}")
         } else {
-            let patience = self.whereabouts.patience;
-            let why = match known.own {
-                Speaker::Server => self.not_in_time(),
-                Speaker::Client => {
-                    let own = self.whereabouts.listening(&known);
-                    format!("no peer has connected to {own} within {patience:?}")
-                }
-            };
-            self.failed(link, &why);
-        }
+            format!("it does not come about within {timeout:?}")
+        };
+        self.failed(link, &why);
     }
 
     fn handshake(&mut self, _link: usize, _frame: &Bytes) {}
 
     fn envelope(&mut self, link: usize, envelope: Envelope) {
-        let Some(Playing::Broker { peer: Some(peer), .. }) = self.players.get(&link) else {
+        let peer = self.players.get(&link).and_then(|player| player.peer);
+        let (Some(peer), EnvelopeKind::Data | EnvelopeKind::RoutingUpdate) = (peer, envelope.kind) else {
+            // The player has its own pings.
             return;
         };
         // It has an id of its own.
         let receiver = if envelope.receiver.is_nil() {
             envelope.receiver
         } else {
-            *peer
+            peer
         };
-        match envelope.kind {
-            EnvelopeKind::Data | EnvelopeKind::RoutingUpdate => {
-                let envelope = self.place.to_own(Envelope { receiver, ..envelope });
-                self.order(link, Order::Send(envelope));
-            }
-            // The player has its own.
-            EnvelopeKind::Ping | EnvelopeKind::Pong | EnvelopeKind::Command => {}
-        }
+        let envelope = self.place.to_own(Envelope { receiver, ..envelope });
+        self.order(link, Order::Send(Output::Envelope(envelope)));
     }
 
     fn unrecorded(&mut self, topic: &ZeekString, event: Event) {
         // Beyond those of the recording.
-        let link = usize::MAX - self.strangers;
-        let id = stranger(self.strangers);
-        self.strangers += 1;
+        let link = usize::MAX - self.unrecorded;
+        let id = unrecorded_peer(self.unrecorded);
+        self.unrecorded += 1;
         let Some(envelope) = envelope(id, topic, event) else {
             return;
         };
-        let way = Way::Connect(self.whereabouts.broker.clone(), self.connection());
-        self.spawn_player(link, way, id, Filter::default());
-        if self.is_added(link) {
-            self.order(link, Order::Send(envelope));
+        let way = Way::Connect(self.target.broker.clone(), self.connection());
+        if self.play(link, way, id, Filter::default()) {
+            self.order(link, Order::Send(Output::Envelope(envelope)));
         } else {
-            self.failed(link, &self.not_in_time());
+            self.failed(link, "it does not come about in time");
         }
     }
 
     fn text(&mut self, link: usize, text: &Bytes) {
-        if let Some(Playing::Client(say)) = self.players.get(&link) {
-            // Whoever is gone is missed where its answer is awaited.
-            let _ = say.send(text.clone());
+        if let Some(player) = self.players.get(&link) {
+            // A player that is gone is missed where its answer is awaited.
+            let _ = player.orders.send(Order::Send(Output::Text(text.clone())));
         }
     }
 
     fn closed(&mut self, link: usize) {
         self.leave(link);
-        let peered = self
-            .players
-            .iter()
-            .find(|(_, player)| matches!(player, Playing::Broker { peer: Some(_), .. }));
-        if let Some(other) = peered.map(|(link, _)| *link) {
-            self.order(other, Order::Ask);
+        let mut players = self.players.iter();
+        if let Some((other, _)) = players.find(|(_, player)| player.peer.is_some()) {
+            self.order(*other, Order::Ask);
         }
     }
 
     fn proceed(&mut self) {}
 
     fn wait(&mut self, link: Option<usize>) -> bool {
-        // Whoever is gone says nothing more.
-        let may_speak = match link {
-            Some(link) => self.players.contains_key(&link),
-            None => !self.players.is_empty(),
-        };
-        may_speak && self.until(|_, happening| matches!(happening, Happening::Said(_)))
+        // A player that is gone receives nothing more.
+        let may_send = link.map_or(!self.players.is_empty(), |link| self.players.contains_key(&link));
+        may_send && self.until(self.target.timeout, |_, notice| matches!(notice, Notice::Sent(_)))
     }
 
     fn linger(&mut self, link: usize, at_most: Duration) -> bool {
-        let at_most = at_most.min(self.whereabouts.patience);
         self.players.contains_key(&link)
-            && self.until_or(at_most, |other, happening| {
-                other == link && matches!(happening, Happening::Said(_) | Happening::Gone)
+            && self.until(at_most.min(self.target.timeout), |other, notice| {
+                other == link && matches!(notice, Notice::Sent(_) | Notice::Gone)
             })
     }
 
     fn finish(&mut self) {
-        let links: Vec<usize> = self.players.keys().copied().collect();
-        for link in links {
+        for link in self.players.keys().copied().collect::<Vec<_>>() {
             self.leave(link);
         }
     }
 
-    fn outputs(&mut self) -> Vec<(usize, Output)> {
-        while let Ok((link, happening)) = self.told.try_recv() {
-            self.note(link, happening);
+    fn sent(&mut self) -> &mut Sent {
+        while let Ok((link, notice)) = self.notices.try_recv() {
+            self.note(link, notice);
         }
-        self.outputs.drain(..).collect()
-    }
-
-    fn complaints(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.complaints)
+        &mut self.sent
     }
 
     fn is_running(&self) -> bool {
@@ -503,25 +399,4 @@ impl Subject for Live {
     fn gives_up(&self) -> bool {
         self.unreachable.is_some()
     }
-
-    fn log(&self) -> Option<&[String]> {
-        None
-    }
-}
-
-/// A WebSocket connection, on which nothing was said.
-async fn upgraded(
-    target: &PeerAddress,
-    protection: Connection,
-    patience: Duration,
-) -> io::Result<WebSocketStream<Transport<TcpStream>>> {
-    let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-    let transport = protection.connect(stream, patience).await.map_err(over_tls)?;
-    let upgraded = client_async(format!("ws://{target}{PATH}"), transport).await;
-    upgraded.map(|(socket, _)| socket).map_err(io::Error::other)
-}
-
-/// What is wrong with TLS, whoever reports it.
-fn over_tls(error: TlsError) -> io::Error {
-    io::Error::other(error)
 }

@@ -13,7 +13,7 @@ use super::{
     ids::Ids,
     recording::{Process, event_of, event_of_text},
     report::{Difference, Report},
-    rules::{Case, Facts, Kind, explanation},
+    rules::{Case, Facts, Kind, explanation, without_times},
 };
 
 /// What is known of the lines of a log.
@@ -57,9 +57,9 @@ impl<'a> Log<'a> {
 
     /// Compares what was written with what was recorded.
     pub(super) fn compare(mut self, recorded: &[String], own: &[String], report: &mut Report) {
-        let recorded: Vec<String> = recorded.iter().map(|line| lists_in_one_order(line)).collect();
+        let recorded: Vec<String> = recorded.iter().map(|line| normal(line)).collect();
         let own = own.iter().map(|line| with_ids(line, &self.outcome.ids));
-        let own: Vec<String> = own.map(|line| lists_in_one_order(&line)).collect();
+        let own: Vec<String> = own.map(|line| normal(&line)).collect();
         let pairs = self.pair(&recorded, &own);
         report.compared.log_lines += u64::try_from(pairs.len()).unwrap_or(u64::MAX);
         self.check_order(&recorded, &pairs, report);
@@ -263,9 +263,10 @@ fn words(line: &str) -> Vec<&str> {
     words
 }
 
-/// A line with its list in one order: `success (instance a, node b), error (reason) (reqid c)`, or instances that are ready.
-fn lists_in_one_order(line: &str) -> String {
+/// A line without times of day, and with its list in one order: `success (instance a, node b), error (reason) (reqid c)`, or instances that are ready.
+fn normal(line: &str) -> String {
     const READY: &str = "notify_agents_ready ";
+    let line = &*without_times(line);
     let results = || {
         let outcomes = ["success", "error"]
             .iter()
@@ -302,4 +303,95 @@ fn balance(text: &str) -> i32 {
         ')' => depth - 1,
         _ => depth,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::{history::History, recording::Role};
+
+    /// What differs between a recorded log and another one.
+    fn differences(recorded: &[&str], own: &[&str]) -> Vec<String> {
+        let process = Process::without_connections(Role::Controller);
+        let outcome = Outcome {
+            ids: Ids::default(),
+            history: History::default(),
+            explained: BTreeMap::new(),
+        };
+        let mut log = Log::new(&Capture::default(), &process, outcome, true);
+        log.requests = BTreeMap::from([("r".into(), 0), ("s".into(), 1)]);
+        let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let mut report = Report::default();
+        log.compare(&lines(recorded), &lines(own), &mut report);
+        let differences = report.differences.into_iter();
+        let words = differences.map(
+            |Difference {
+                 expected, got, note, ..
+             }| {
+                format!(
+                    "{} {} {note}",
+                    expected.unwrap_or_default(),
+                    got.unwrap_or_default()
+                )
+            },
+        );
+        words.collect()
+    }
+
+    #[test]
+    fn lines_count_as_a_set_but_those_about_a_request_in_their_order() {
+        let recorded = [
+            "rx A::x_request r",
+            "tx A::x_response r",
+            "rx A::x_request s",
+            "last seen 14:48:15",
+        ];
+        for (own, found) in [
+            (vec![0, 1, 2, 3], &[][..]),
+            (vec![2, 3, 0, 1], &[]),
+            (
+                vec![1, 0, 2, 3],
+                &["tx A::x_response r  is written before: rx A::x_request r"],
+            ),
+            (vec![0, 2, 3], &["tx A::x_response r nothing "]),
+            (vec![0, 1, 2, 2, 3], &[" rx A::x_request s is not recorded"]),
+        ] {
+            let own: Vec<&str> = own.into_iter().map(|line: usize| recorded[line]).collect();
+            assert_eq!(differences(&recorded, &own), found, "{own:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_only_the_log_shows_is_learnt_once() {
+        let recorded = ["triggering via abc", "via abc.", "via def"];
+        assert!(differences(&recorded, &["triggering via #3", "via #3.", "via #4"]).is_empty());
+        assert_eq!(
+            differences(&recorded, &["triggering via #3", "via #3.", "via #3"]).len(),
+            2
+        );
+    }
+
+    #[test]
+    fn lists_and_times_are_brought_into_one_form() {
+        for (line, in_one_form) in [
+            (
+                "tx A::deploy_response success (reqid r, node b), error (no, never) (reqid r, node a)",
+                "tx A::deploy_response error (no, never) (reqid r, node a), success (reqid r, node b)",
+            ),
+            (
+                "tx C::restart_response [request x pending, results: success (node b), success (node a)]",
+                "tx C::restart_response [request x pending, results: success (node a), success (node b)]",
+            ),
+            (
+                "rx Management::Controller::API:notify_agents_ready b, a",
+                "rx Management::Controller::API:notify_agents_ready a, b",
+            ),
+            (
+                "node b since 14:48:15, error, success",
+                "node b since 00:00:00, error, success",
+            ),
+        ] {
+            assert_eq!(normal(line), in_one_form);
+        }
+    }
 }

@@ -68,7 +68,7 @@ use self::{
 };
 pub use self::{
     capture::{Capture, ReadError},
-    live::Whereabouts,
+    live::Target,
     recording::Role,
     report::{Difference, Report},
     scenario::Scenario,
@@ -144,14 +144,10 @@ pub enum LiveError {
 }
 
 /// Replays a capture with a running peer. Its management log and its store are not looked at.
-pub fn with_running(
-    capture: &Capture,
-    options: &Options<'_>,
-    whereabouts: &Whereabouts,
-) -> Result<Report, LiveError> {
+pub fn with_running(capture: &Capture, options: &Options<'_>, target: &Target) -> Result<Report, LiveError> {
     let (processes, mut report) = begin(capture, options)?;
-    report.peer = Some(whereabouts.broker.to_string());
-    report.tls = Some(whereabouts.tls.name());
+    report.peer = Some(target.broker.to_string());
+    report.tls = Some(target.tls.name());
     let [process] = &processes[..] else {
         return Err(LiveError::Restarted {
             role: options.role.to_string(),
@@ -161,9 +157,9 @@ pub fn with_running(
     let process = Arc::new(process.clone());
     let place = match options.role {
         Role::Controller => live::Place::default(),
-        Role::Agent(instance) => live::Place::of_agent(&process.agent_traits(capture, instance), whereabouts),
+        Role::Agent(instance) => live::Place::of_agent(&process.agent_traits(capture, instance), target),
     };
-    let mut subject = live::Live::new(Arc::clone(&process), whereabouts.clone(), place)?;
+    let mut subject = live::Live::new(Arc::clone(&process), target.clone(), place)?;
     run(capture, options, &process, &mut subject, &mut report);
     if let Some(reason) = subject.unreachable() {
         return Err(LiveError::Unreachable {
@@ -371,7 +367,7 @@ fn run(
 ) {
     let lenient = !options.strict;
     let outcome = Engine::new(capture, Arc::clone(process), subject, lenient, report).run();
-    if let (Some(recorded), Some(own)) = (options.scenario.log(process.id), subject.log()) {
-        Log::new(capture, process, outcome, lenient).compare(&recorded, own, report);
+    if let Some(recorded) = options.scenario.log(process.id).filter(|_| !subject.is_running()) {
+        Log::new(capture, process, outcome, lenient).compare(&recorded, &subject.sent().log, report);
     }
 }

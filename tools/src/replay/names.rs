@@ -158,33 +158,38 @@ impl Comparison {
         }
     }
 
-    /// Pairs what is alike, then what differs least in order. The indices are those of what was expected.
+    /// Pairs what differs least first. The indices are those of what was expected.
     fn bag(&mut self, of: Type, expected: &[Data], got: &[Data]) {
         let mut left: Vec<&Data> = got.iter().collect();
-        let mut unpaired: Vec<(usize, &Data)> = Vec::new();
-        for (index, element) in expected.iter().enumerate() {
-            match left.iter().position(|other| *other == element) {
-                Some(found) => {
-                    left.remove(found);
-                }
-                None => unpaired.push((index, element)),
-            }
+        let mut unpaired: Vec<(usize, &Data)> = expected.iter().enumerate().collect();
+        let mut pairs = Vec::new();
+        unpaired.retain(|(_, element)| {
+            let alike = left.iter().position(|other| other == element);
+            alike.map(|position| left.remove(position)).is_none()
+        });
+        while let Some((_, place, position)) = unpaired
+            .iter()
+            .enumerate()
+            .flat_map(|(place, (_, element))| {
+                let others = left.iter().enumerate();
+                others.map(move |(position, other)| (place, position, *element, *other))
+            })
+            .map(|(place, position, element, other)| (self.probe(of, element, other), place, position))
+            .min()
+        {
+            let (index, element) = unpaired.remove(place);
+            pairs.push((index, Some(element), Some(left.remove(position))));
         }
-        for (index, element) in unpaired {
-            let nearest = left
-                .iter()
-                .enumerate()
-                .map(|(position, other)| (self.probe(of, element, other), position))
-                .min();
-            let other = nearest.map(|(_, position)| left.remove(position));
-            self.at(&format!("[{index}]"), |inside| {
-                inside.pair(of, Some(element), other);
-            });
-        }
-        for (index, element) in left.into_iter().enumerate() {
-            self.at(&format!("[{}]", expected.len() + index), |inside| {
-                inside.pair(of, None, Some(element));
-            });
+        pairs.extend(
+            unpaired
+                .into_iter()
+                .map(|(index, element)| (index, Some(element), None)),
+        );
+        let others = left.into_iter().enumerate();
+        pairs.extend(others.map(|(index, other)| (expected.len() + index, None, Some(other))));
+        pairs.sort_by_key(|(index, ..)| *index);
+        for (index, element, other) in pairs {
+            self.at(&format!("[{index}]"), |inside| inside.pair(of, element, other));
         }
     }
 

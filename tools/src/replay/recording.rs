@@ -275,6 +275,16 @@ pub(super) struct AgentTraits {
 }
 
 impl Process {
+    #[cfg(test)]
+    pub(super) fn without_connections(role: Role) -> Self {
+        Self {
+            role,
+            id: EndpointId::NIL,
+            links: BTreeMap::new(),
+            dialect: Dialect::V7_0,
+        }
+    }
+
     /// What of the settings the recording shows, if this is an agent.
     pub(super) fn agent_traits(&self, capture: &Capture, instance: &str) -> AgentTraits {
         let mut accepted = self.links.values().filter(|link| link.own == Speaker::Server);

@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use broker_codec::{Data, zeek::Event};
-use mgmt_api::Dialect;
+use broker_codec::{Data, Topic, zeek::Event};
+use mgmt_api::{Dialect, topics};
 
 use super::{
     history::{History, Incident, TIMED_OUT, says},
@@ -231,6 +231,11 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
                 && facts.process.dialect == Dialect::V7_0
                 && history.owes(None, "::deploy_response")
         }
+        "our controller" => {
+            let is_ours = |topic: &Topic| topic.as_bytes() == topics::LINK.as_bytes();
+            let mut links = facts.process.links.values();
+            links.any(|link| link.with == "controller" && link.peer_filter.iter().any(is_ours))
+        }
         "across 7.0" => facts.crosses_7_0(),
         "timed out across 7.0" => facts.crosses_7_0() && case.recorded_says(TIMED_OUT),
         "welcomed" => recorded(&|request| history.has_sent(case.link, request)),
@@ -247,7 +252,15 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         }
         "staging" => history.owes(Some(case.link), "::stage_configuration_response"),
         "refused" => history.has(Incident::Refused) && sent(&|answer| history.is_open(case.link, answer)),
-        "refused before" => history.has(Incident::Refused),
+        "another configuration since one was refused" => {
+            history.has(Incident::Refused) && shows_another(case)
+        }
+        "another configuration since a deployment timed out" => {
+            history.has(Incident::DeploymentTimedOut) && shows_another(case)
+        }
+        "nothing deployed since a deployment timed out" => {
+            history.has(Incident::DeploymentTimedOut) && case.recorded_says("no active cluster deployment")
+        }
         "deployment timed out" => history.has(Incident::DeploymentTimedOut),
         "named" => is_named(case),
         "not deployed" => case.sent_says("not deployed: ") && is_more_precise(case),
@@ -255,20 +268,35 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         "lost an agent" => case.sent_says("connection to the agent lost") && is_more_precise(case),
         "time of day" => {
             let timeless = |data: Option<&Data>| Some(without_times(&data?.to_string()));
-            case.got_says("last seen ") && timeless(case.expected) == timeless(case.got)
+            timeless(case.expected) == timeless(case.got)
         }
         "absent" => case.adds_an_error() && case.got_says(" is not connected"),
         _ => false,
     }
 }
 
-/// A text with zeros for what `14:48:15` stands for.
-fn without_times(text: &str) -> String {
-    let is_time =
-        |word: &str| word.len() == 8 && word.bytes().all(|byte| byte == b':' || byte.is_ascii_digit());
-    let words = text
-        .split(' ')
-        .map(|word| if is_time(word) { "00:00:00" } else { word });
+/// Whether an answer shows a configuration with another id, or none where there is one.
+fn shows_another(case: &Case<'_>) -> bool {
+    let id = |event: Option<&Event>| match event?.args.get(1)? {
+        Data::Vector(result) => match result.get(3)? {
+            Data::Vector(configuration) => configuration.first().cloned(),
+            _ => None,
+        },
+        _ => None,
+    };
+    id(case.recorded) != id(case.sent)
+}
+
+/// A text with zeros for each time of day, such as `14:48:15`: a replay has none.
+pub(super) fn without_times(text: &str) -> String {
+    let is_time = |word: &str| {
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        digits == 6 && word.bytes().filter(|byte| *byte == b':').count() == 2
+    };
+    let words = text.split(' ').map(|word| match word.split_at_checked(8) {
+        Some((time, rest)) if is_time(time) => format!("00:00:00{rest}"),
+        _ => word.to_owned(),
+    });
     words.collect::<Vec<_>>().join(" ")
 }
 

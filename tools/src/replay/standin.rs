@@ -103,8 +103,8 @@ pub(super) fn envelope(sender: EndpointId, topic: &ZeekString, event: Event) -> 
     })
 }
 
-/// The id of somebody who is not in the recording.
-pub(super) fn stranger(number: usize) -> EndpointId {
+/// The id of a peer that is not in the recording.
+pub(super) fn unrecorded_peer(number: usize) -> EndpointId {
     let mut id = [0; 16];
     id[8..].copy_from_slice(&u64::try_from(number).unwrap_or(u64::MAX).to_be_bytes());
     EndpointId::from_random(id)

@@ -16,6 +16,17 @@ pub(super) enum Output {
     Text(Bytes),
 }
 
+/// What the peer under test has sent and written.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// On which connection what was sent, in order.
+    pub(super) outputs: Vec<(usize, Output)>,
+    /// What went wrong with it, in words.
+    pub(super) complaints: Vec<String>,
+    /// The lines of its management log of level INFO and above.
+    pub(super) log: Vec<String>,
+}
+
 /// A peer under test. Connections are known by their number in the capture. Everything that it is told comes from the
 /// recording, with the ids that it has drawn itself in the place of the recorded ones.
 pub(super) trait Subject {
@@ -41,16 +52,15 @@ pub(super) trait Subject {
     }
     /// The recording is over: what the peer under test still has to say is to come now.
     fn finish(&mut self) {}
-    /// What it has sent since the last call, in order.
-    fn outputs(&mut self) -> Vec<(usize, Output)>;
-    /// What went wrong with it since the last call, in words.
-    fn complaints(&mut self) -> Vec<String>;
+    /// What it has sent since this was emptied.
+    fn sent(&mut self) -> &mut Sent;
     /// Whether nothing of it can be compared, so that there is no use in going on.
     fn gives_up(&self) -> bool {
         false
     }
-    /// Whether it is a process with an endpoint of its own: then its handshakes are not seen, and what it sends takes its time.
-    fn is_running(&self) -> bool;
-    /// The lines of its management log of level INFO and above, if they can be seen.
-    fn log(&self) -> Option<&[String]>;
+    /// Whether it is a process with an endpoint of its own: then its handshakes, its log and its store are not seen, and what it sends
+    /// takes its time.
+    fn is_running(&self) -> bool {
+        false
+    }
 }

@@ -1,6 +1,6 @@
-//! A Broker peer of the running process, on a connection of its own, with the recorded id and filter.
+//! A peer of the running process, on a connection of its own: a WebSocket client, or a Broker peer with the recorded id and filter.
 //!
-//! What it sends is followed by a routing update that changes nothing and a ping. The pong comes when the process has queued
+//! What a Broker peer sends is followed by a routing update that changes nothing and a ping. The pong comes when the process has queued
 //! the message for its program: so its program hears everything in the order of the recording, over however many connections.
 
 use std::{io, time::Duration};
@@ -11,30 +11,51 @@ use broker_codec::{
     frame::FrameDecoder,
     handshake::{Admission, Handshake, Output as Step, Role},
     peering::{Peering, PeeringOutput},
+    websocket::PATH,
 };
 use broker_endpoint::{
     PeerAddress,
     tls::{Acceptance, Connection, TlsError, Transport},
 };
 use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc::UnboundedReceiver,
+    time::timeout,
 };
+use tokio_tungstenite::{client_async, tungstenite::Message};
 
-use super::{Happening, Output, over_tls};
+use crate::replay::subject::Output;
 
 /// The content of pings. Not empty: Zeek 6.1 and older close the connection for that.
 const HEARD: &[u8] = b"heard?";
 
-/// Who connects.
+/// How a player gets its connection.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// The player.
+    /// It connects as a Broker peer.
     Connect(PeerAddress, Connection),
-    /// The running process.
+    /// The running process does.
     Accept(TcpListener, Acceptance),
+    /// It connects as a WebSocket client.
+    Upgrade(PeerAddress, Connection),
+}
+
+/// What a player reports.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// It is connected, as a Broker peer with the running process.
+    Connected(Option<EndpointId>),
+    /// The running process has sent something.
+    Sent(Output),
+    /// The running process has what was sent.
+    Heard,
+    Complaint(String),
+    /// There is no connection.
+    Failed(String),
+    Gone,
 }
 
 /// Why a handshake fails without TLS, if the peer has not said so: Broker speaks first to whoever connects.
@@ -45,47 +66,47 @@ const SAYS_NOTHING: &str =
 #[derive(Debug)]
 pub(super) enum Order {
     /// Send this, and say when it was heard.
-    Send(Envelope),
+    Send(Output),
     /// Say when everything so far was heard.
     Ask,
     /// Leave in good order: what the process has sent before still comes.
     Leave,
 }
 
-/// A player before its connection is there.
+/// A player before it is connected.
 #[derive(Debug)]
 pub(super) struct Player {
-    pub(super) way: Way,
     pub(super) own: EndpointId,
     pub(super) filter: Filter,
     pub(super) orders: UnboundedReceiver<Order>,
-    /// How long the handshake of TLS may take.
-    pub(super) patience: Duration,
+    /// How long connecting may take.
+    pub(super) timeout: Duration,
 }
 
 impl Player {
-    /// Plays until the connection ends, or nobody listens. An error says why the peering did not come about.
-    pub(super) async fn play(self, tell: impl Fn(Happening)) -> io::Result<()> {
-        let (transport, role) = match self.way {
-            Way::Connect(target, protection) => {
-                let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-                stream.set_nodelay(true)?;
-                (protection.connect(stream, self.patience).await, Role::Connector)
-            }
+    /// Plays until the connection ends. An error says why there was none.
+    pub(super) async fn play(self, way: Way, notify: impl Fn(Notice)) -> io::Result<()> {
+        let (transport, role) = match way {
+            Way::Upgrade(target, protection) => return self.play_client(target, protection, notify).await,
+            Way::Connect(target, protection) => (
+                connected(&target, protection, self.timeout).await?,
+                Role::Connector,
+            ),
             Way::Accept(listener, protection) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                (protection.accept(stream, self.patience).await, Role::Acceptor)
+                let transport = protection.accept(stream, self.timeout).await;
+                (transport.map_err(over_tls)?, Role::Acceptor)
             }
         };
         let mut wire = Wire {
-            stream: transport.map_err(over_tls)?,
+            stream: transport,
             buffer: BytesMut::new(),
             decoder: FrameDecoder::handshake(),
         };
         let peer = wire.shake_hands(role, self.own, &self.filter).await?;
         wire.decoder = FrameDecoder::operation();
-        tell(Happening::Added(peer));
+        notify(Notice::Connected(Some(peer)));
         let mut peered = Peered {
             wire,
             own: self.own,
@@ -93,10 +114,66 @@ impl Player {
             peering: Peering::new(self.own, peer, None, Duration::ZERO),
             orders: self.orders,
         };
-        // However it ends: what is missing then is missed by whoever awaits it.
-        let _ = peered.play(tell).await;
+        // However it ends: what is missing then is missed where it is awaited.
+        let _ = peered.play(notify).await;
         Ok(())
     }
+
+    async fn play_client(
+        mut self,
+        target: PeerAddress,
+        protection: Connection,
+        notify: impl Fn(Notice),
+    ) -> io::Result<()> {
+        let upgraded = async {
+            let transport = connected(&target, protection, self.timeout).await?;
+            let upgraded = client_async(format!("ws://{target}{PATH}"), transport).await;
+            upgraded.map(|(socket, _)| socket).map_err(io::Error::other)
+        };
+        let late = |_| io::Error::other(format!("it does not come about within {:?}", self.timeout));
+        let mut socket = timeout(self.timeout, upgraded).await.map_err(late)??;
+        notify(Notice::Connected(None));
+        let mut is_leaving = false;
+        loop {
+            tokio::select! {
+                order = self.orders.recv(), if !is_leaving => match order {
+                    Some(Order::Send(Output::Text(text))) => {
+                        let text = String::from_utf8(text.to_vec()).map_err(io::Error::other)?;
+                        if socket.send(Message::text(text)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    Some(Order::Send(_) | Order::Ask) => {}
+                    Some(Order::Leave) | None => {
+                        is_leaving = true;
+                        let _ = socket.close(None).await;
+                    }
+                },
+                message = socket.next() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        notify(Notice::Sent(Output::Text(Bytes::from(text.as_str().to_owned()))));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+async fn connected(
+    target: &PeerAddress,
+    protection: Connection,
+    at_most: Duration,
+) -> io::Result<Transport<TcpStream>> {
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    stream.set_nodelay(true)?;
+    protection.connect(stream, at_most).await.map_err(over_tls)
+}
+
+/// What is wrong with TLS, whichever side reports it.
+fn over_tls(error: TlsError) -> io::Error {
+    io::Error::other(error)
 }
 
 /// A connection as a stream of frames.
@@ -176,11 +253,11 @@ struct Peered {
 }
 
 impl Peered {
-    async fn play(&mut self, tell: impl Fn(Happening)) -> io::Result<()> {
+    async fn play(&mut self, notify: impl Fn(Notice)) -> io::Result<()> {
         loop {
             tokio::select! {
                 order = self.orders.recv() => match order {
-                    Some(Order::Send(envelope)) => {
+                    Some(Order::Send(Output::Envelope(envelope))) => {
                         if envelope.kind == EnvelopeKind::RoutingUpdate
                             && let Ok(update) = RoutingUpdate::decode(&envelope.payload)
                         {
@@ -189,7 +266,7 @@ impl Peered {
                         self.wire.send(&envelope).await?;
                         self.ask().await?;
                     }
-                    Some(Order::Ask) => self.ask().await?,
+                    Some(Order::Ask | Order::Send(_)) => self.ask().await?,
                     Some(Order::Leave) => {
                         let bye = self.peering.leave(Duration::ZERO);
                         self.wire.send(&bye).await?;
@@ -198,7 +275,7 @@ impl Peered {
                 },
                 frame = self.wire.frame() => match frame? {
                     Some(frame) => {
-                        if self.hears(frame, &tell).await? {
+                        if self.hears(frame, &notify).await? {
                             break;
                         }
                     }
@@ -221,22 +298,22 @@ impl Peered {
     }
 
     /// Takes a frame of the peer. `true` if that has let us go.
-    async fn hears(&mut self, frame: Bytes, tell: &impl Fn(Happening)) -> io::Result<bool> {
+    async fn hears(&mut self, frame: Bytes, notify: &impl Fn(Notice)) -> io::Result<bool> {
         if let Ok(envelope) = Envelope::decode(frame.clone())
             && envelope.kind == EnvelopeKind::Pong
             && envelope.payload == HEARD
         {
-            tell(Happening::Heard);
+            notify(Notice::Heard);
             return Ok(false);
         }
         match self.peering.handle_frame(frame, Duration::ZERO) {
             Ok(Some(PeeringOutput::Deliver(envelope))) => {
-                tell(Happening::Said(Output::Envelope(envelope)));
+                notify(Notice::Sent(Output::Envelope(envelope)));
             }
             Ok(Some(PeeringOutput::Send(pong))) => self.wire.send(&pong).await?,
             Ok(Some(PeeringOutput::Close(_))) => return Ok(true),
             Ok(Some(PeeringOutput::FilterChanged(_)) | None) => {}
-            Err(rejection) => tell(Happening::Complaint(rejection.to_string())),
+            Err(rejection) => notify(Notice::Complaint(rejection.to_string())),
         }
         Ok(false)
     }
