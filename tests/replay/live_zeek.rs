@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{Reserved, folder, recordings::replayed};
+use super::{Reserved, replay};
 use crate::{
     live::{installed_zeek, pending},
     support::{cluster::Protection, controller::Watch},
@@ -91,21 +91,18 @@ fn controller(prefix: &Path, recording: &str, protection: &Protection) -> (bool,
         ),
     ]);
     let _zeek = Zeek::start(prefix, "controller", "", &settings);
-    let folder = folder(recording);
-    let tls = protection.settings("replay");
+    let tls = protection.settings("replay").join(" ");
     let (broker, websocket) = (broker.address(), websocket.address());
     await_listener(&websocket);
-    let mut words = vec![folder.to_str().unwrap(), "--role", "controller"];
-    words.extend(["--strict", "--peer", &broker, "--websocket", &websocket]);
-    words.extend(tls.iter().map(String::as_str));
-    replayed(&words).unwrap()
+    let options = format!("--role controller --strict --peer {broker} --websocket {websocket} {tls}");
+    replay(recording, &options).unwrap()
 }
 
 /// Zeek's WebSocket server has a thread of its own, and nothing that says when that listens.
 fn await_listener(address: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < deadline, "nobody listens at {address}");
+        assert!(Instant::now() < deadline, "no process listens at {address}");
         thread::yield_now();
     }
 }
@@ -132,21 +129,16 @@ fn agent(prefix: &Path, recording: &str, protection: &Protection) -> (bool, Stri
         format!("Broker::default_port={}/tcp", at_supervisor.port()),
     ]);
     let zeek = Zeek::start(prefix, "agent", &script, &settings);
-    let folder = folder(recording);
-    let state_dir = zeek.home.path().join("state");
-    let tls = protection.settings("replay");
-    let (own, at_controller, at_supervisor) =
-        (own.address(), at_controller.address(), at_supervisor.address());
-    let mut words = vec![folder.to_str().unwrap(), "--role", "agent", "--peer", &own];
-    words.extend(["--strict", "--controller", &at_controller]);
-    words.extend([
-        "--supervisor",
-        &at_supervisor,
-        "--state-dir",
-        state_dir.to_str().unwrap(),
-    ]);
-    words.extend(tls.iter().map(String::as_str));
-    replayed(&words).unwrap()
+    let (own, controller, supervisor) = (own.address(), at_controller.address(), at_supervisor.address());
+    let (tls, state_dir) = (
+        protection.settings("replay").join(" "),
+        zeek.home.path().join("state"),
+    );
+    let options = format!(
+        "--role agent --strict --peer {own} --controller {controller} --supervisor {supervisor} --state-dir {} {tls}",
+        state_dir.display()
+    );
+    replay(recording, &options).unwrap()
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod recordings;
 use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::net::TcpSocket;
+use tools::replay::cli::CliError;
 
 use crate::support::workspace_root;
 
@@ -18,7 +19,14 @@ fn folder(recording: &str) -> PathBuf {
     workspace_root().join("fixtures").join(recording)
 }
 
-/// A port that nobody else gets, and where nobody listens yet.
+/// Replays a recording with options that are separated by spaces.
+fn replay(recording: &str, options: &str) -> Result<(bool, String), CliError> {
+    let folder = folder(recording);
+    let words: Vec<&str> = options.split_whitespace().collect();
+    recordings::replayed(&[&[folder.to_str().unwrap()], &words[..]].concat())
+}
+
+/// A port that no other process gets, and where none listens yet.
 struct Reserved {
     socket: TcpSocket,
 }
@@ -26,7 +34,7 @@ struct Reserved {
 impl Reserved {
     fn new() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket can be made");
-        // Whoever listens there sets it too; both must.
+        // A process that listens there sets it too; both must.
         socket.set_reuseaddr(true).expect("an option of every socket");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         socket.bind(any).expect("a port is free");

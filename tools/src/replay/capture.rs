@@ -21,16 +21,13 @@ use crate::{
 pub struct Capture {
     /// The TCP connections, in the order of their first segments.
     pub connections: Vec<Connection>,
-    /// What was said on them and what befell them, in the order of the capture.
+    /// What was sent on them, and when they were opened and closed, in the order of the capture.
     pub messages: Vec<Message>,
 }
 
-/// A TCP connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Between whom.
     pub addresses: Addresses,
-    /// What is spoken.
     pub protocol: Protocol,
     client: Option<EndpointId>,
     server: Option<EndpointId>,
@@ -54,9 +51,7 @@ impl Connection {
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// Broker's native protocol.
     Broker,
-    /// WebSocket.
     WebSocket,
     /// TLS, which cannot be read.
     Tls,
@@ -66,7 +61,7 @@ pub enum Protocol {
     Other,
 }
 
-/// Something that was said, or befell a connection.
+/// A message, or the beginning or end of a connection.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The number of the packet that completes it, from 1, as Wireshark counts.
@@ -75,24 +70,18 @@ pub struct Message {
     pub time: Duration,
     /// On which of [`Capture::connections`].
     pub connection: usize,
-    /// By whom.
     pub from: Speaker,
-    /// What.
     pub content: Content,
 }
 
-/// See [`Message`].
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// The connection was opened.
     Opened,
     /// A message of Broker's handshake, without the length before it.
     Handshake(Bytes),
-    /// A message between Broker peers.
     Envelope(Envelope),
     /// The HTTP head that a WebSocket connection begins with.
     Head(Bytes),
-    /// A WebSocket message.
     Text(Bytes),
     /// A WebSocket ping, pong or close.
     Control,
@@ -107,24 +96,18 @@ pub enum ReadError {
     /// It is no capture, or damaged.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// Packets are missing.
     #[error("frame {frame}: {bytes} bytes of {from} are missing before it")]
     Gap {
         /// The packet at which that was noticed.
         frame: u64,
-        /// Who sent them.
         from: SocketAddr,
-        /// How many bytes.
         bytes: u64,
     },
     /// What stands in the stream is not what the protocol has there.
     #[error("frame {frame}: what {from} says cannot be read: {reason}")]
     Undecodable {
-        /// The packet.
         frame: u64,
-        /// Who sent it.
         from: SocketAddr,
-        /// Why not.
         reason: String,
     },
 }

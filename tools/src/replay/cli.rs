@@ -19,11 +19,9 @@ use mgmt_daemon::{
 };
 
 use super::{
-    Capture, LiveError, Options, ReadError, ReplayError, Report, Role, Scenario, in_process,
+    Capture, Options, ReplayError, Report, Role, Scenario, in_process,
     live::{TIMEOUT, Target},
-    roles,
-    scenario::ScenarioError,
-    with_running,
+    roles, with_running,
 };
 
 /// Where Zeek's controller serves WebSocket clients.
@@ -31,7 +29,7 @@ const WEBSOCKET_PORT: u16 = 2149;
 
 /// Put a controller or an agent in the place of one that was recorded, and compare what it sends with what was recorded.
 ///
-/// Everybody else is played from the capture (pcap format, without TLS). Events between Broker peers are compared as bytes,
+/// Its peers are played from the capture (pcap format, without TLS). Events between Broker peers are compared as bytes,
 /// topic and payload, connection by connection; so are handshakes and the texts that WebSocket clients get. Where only the
 /// order of results differs, and Zeek's order is that of a hash table, values are compared. If `scenario.json` lies beside the
 /// capture, the management log is compared with the one in there; if Zeek's configuration store lies there, what the controller
@@ -88,83 +86,55 @@ pub struct Arguments {
     json: bool,
 }
 
-/// A role without its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RoleName {
     Controller,
     Agent,
 }
 
-/// The command cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CliError {
-    /// A file cannot be read.
     #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The capture is none, or not whole.
+    Read { path: PathBuf, source: io::Error },
+    /// What is in the file is not what it should be.
     #[error("{path}")]
-    Capture {
-        /// The file.
+    File {
         path: PathBuf,
-        /// What is wrong with it.
-        source: ReadError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What lies beside the capture is not what it should be.
-    #[error("{path}")]
-    Scenario {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ScenarioError,
-    },
-    /// The configuration store that lies beside the capture cannot be used.
     #[error("the configuration store beside the capture cannot be read")]
     Store(#[from] StoreError),
-    /// The capture has nobody in the role that was asked for.
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    /// The running peer cannot be replayed with.
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    /// A setting that has nothing to do with TLS.
     #[error("{0} is not about TLS; of Zeek's settings, only Broker::disable_ssl and Broker::ssl_* are read")]
     NotAboutTls(String),
-    /// The settings for TLS make no sense.
     #[error(transparent)]
     Tls(#[from] ConfigErrors),
-    /// A running peer has one role.
-    #[error("the capture has several agents, and the running peer is one of them: --instance must say which")]
-    WhichAgent,
-    /// `--instance` is for agents.
-    #[error("--instance names an agent, so --role must be agent")]
-    InstanceOfController,
-    /// `--controller`, `--supervisor` and `--state-dir` are for agents.
-    #[error("--controller, --supervisor and --state-dir describe a running agent, so --role must be agent")]
-    PlaceOfController,
-    /// Nobody in the capture can be replaced.
-    #[error("the capture has neither a controller nor an agent that can be read")]
-    Nobody,
-    /// The output cannot be written.
+    #[error("{0}")]
+    Usage(&'static str),
     #[error("cannot write the output")]
     Write(#[from] io::Error),
 }
 
+/// Whether the options go together.
+fn check(arguments: &Arguments) -> Result<(), CliError> {
+    let is_controller = arguments.role == Some(RoleName::Controller);
+    let describes_agent =
+        arguments.controller.is_some() || arguments.supervisor.is_some() || arguments.state_dir.is_some();
+    let wrong = if is_controller && arguments.instance.is_some() {
+        "--instance names an agent, so --role must be agent"
+    } else if is_controller && describes_agent {
+        "--controller, --supervisor and --state-dir describe a running agent, so --role must be agent"
+    } else {
+        return Ok(());
+    };
+    Err(CliError::Usage(wrong))
+}
+
 /// Does what the command line says. Returns whether nothing differs.
 pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliError> {
-    if arguments.instance.is_some() && arguments.role == Some(RoleName::Controller) {
-        return Err(CliError::InstanceOfController);
-    }
-    let has_place =
-        arguments.controller.is_some() || arguments.supervisor.is_some() || arguments.state_dir.is_some();
-    if has_place && arguments.role == Some(RoleName::Controller) {
-        return Err(CliError::PlaceOfController);
-    }
+    check(arguments)?;
     let path = if arguments.capture.is_dir() {
         arguments.capture.join("capture.pcap")
     } else {
@@ -174,9 +144,9 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
         path: path.clone(),
         source,
     })?;
-    let capture = Capture::read(BufReader::new(file)).map_err(|source| CliError::Capture {
+    let capture = Capture::read(BufReader::new(file)).map_err(|source| CliError::File {
         path: path.clone(),
-        source,
+        source: source.into(),
     })?;
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -184,7 +154,10 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
     };
     let beside = folder.join("scenario.json");
     let scenario = Scenario::read(&beside)
-        .map_err(|source| CliError::Scenario { path: beside, source })?
+        .map_err(|source| CliError::File {
+            path: beside,
+            source: source.into(),
+        })?
         .unwrap_or_default();
     let stored = stored(folder)?;
     let name = name_of(folder);
@@ -192,7 +165,9 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
     let mut passed = true;
     let roles = roles_of(arguments, &capture)?;
     if arguments.peer.is_some() && roles.len() > 1 {
-        return Err(CliError::WhichAgent);
+        let which =
+            "the capture has several agents, and the running peer is one of them: --instance must say which";
+        return Err(CliError::Usage(which));
     }
     for role in roles {
         let options = Options {
@@ -226,7 +201,6 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
     Ok(passed)
 }
 
-/// A report for a terminal.
 fn shown(report: &Report, json: bool) -> io::Result<String> {
     if json {
         let line = serde_json::to_string(report)?;
@@ -277,7 +251,9 @@ fn roles_of(arguments: &Arguments, capture: &Capture) -> Result<Vec<Role>, CliEr
         .collect();
     match (wanted.is_empty(), arguments.role) {
         (false, _) => Ok(wanted),
-        (true, None) => Err(CliError::Nobody),
+        (true, None) => Err(CliError::Usage(
+            "the capture has neither a controller nor an agent that can be read",
+        )),
         (true, Some(role)) => {
             let role = match role {
                 RoleName::Controller => "controller",

@@ -24,7 +24,7 @@ use super::{
     history::{History, Incident},
     ids::Ids,
     json,
-    message::{ACK, EventMessage, SPACES, encoded, kind_of_text, lossy},
+    message::{ACK, EventMessage, SPACES, TEXTS, encoded, kind_of_text, lossy},
     recording::{Process, event_of, event_of_text},
     report::{Difference, Report},
     rules::{Case, Kind},
@@ -41,7 +41,6 @@ const DETOURS_MAX: usize = 4096;
 /// How long a running peer has at least to answer a request before the connection ends, if the recorded one did not answer it.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
-/// The replay of one process.
 pub(super) struct Engine<'a> {
     capture: &'a Capture,
     process: Arc<Process>,
@@ -261,7 +260,6 @@ impl<'a> Engine<'a> {
         });
     }
 
-    /// What the recorded peer sent.
     fn recorded(&mut self, message: &Message) {
         match &message.content {
             Content::Handshake(frame) => self.expect_handshake(message, frame),
@@ -351,7 +349,7 @@ impl<'a> Engine<'a> {
         };
         let got = match self.take(message.connection, |what| matches!(what, Payload::Handshake(_))) {
             Some(Payload::Handshake(frame)) if frame == recorded => {
-                self.report.compared.handshakes += 1;
+                self.report.count("handshake messages, as bytes", 1);
                 return;
             }
             Some(Payload::Handshake(frame)) => in_words(&frame),
@@ -391,7 +389,7 @@ impl<'a> Engine<'a> {
             return;
         };
         if got == expected {
-            self.report.compared.texts += 1;
+            self.report.count(TEXTS, 1);
             if spaced {
                 self.exclude(SPACES);
             }

@@ -34,7 +34,6 @@ pub(super) struct History {
 pub(super) enum Incident {
     /// It has welcomed an agent twice on a connection.
     WelcomedTwice,
-    /// A deployment has timed out.
     DeploymentTimedOut,
     /// It has refused a WebSocket client's message that is not refused here.
     Refused,
@@ -50,7 +49,6 @@ pub(super) fn reqid(event: &Event) -> Option<&ZeekString> {
     }
 }
 
-/// The answer to a request.
 pub(super) fn answer_of(request: &Event) -> Option<ZeekString> {
     let verb = request.name.strip_suffix(b"_request")?;
     Some([verb, b"_response"].concat().as_slice().into())
@@ -65,7 +63,6 @@ impl History {
         self.incidents.contains(&incident)
     }
 
-    /// The process receives an event.
     pub(super) fn received(&mut self, link: usize, event: &Event, time: Duration) {
         if let (Some(answer), Some(reqid)) = (answer_of(event), reqid(event)) {
             let answer = (link, answer, reqid.clone());

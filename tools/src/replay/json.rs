@@ -1,4 +1,4 @@
-//! The spaces that Broker's own WebSocket server writes into JSON up to Zeek 6.1, and nobody else (W-36).
+//! The spaces that Broker's own WebSocket server writes into JSON up to Zeek 6.1, and no other does (W-36).
 
 use bytes::Bytes;
 

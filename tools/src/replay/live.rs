@@ -25,7 +25,7 @@ use tokio::{
 pub(super) use self::place::Place;
 use self::player::{Notice, Order, Player, Way};
 use super::{
-    LiveError,
+    ReplayError,
     recording::{Link, Process},
     standin::{envelope, unrecorded_peer},
     subject::{Output, Sent, Subject},
@@ -74,7 +74,6 @@ pub(super) struct Live {
     runtime: Runtime,
     process: Arc<Process>,
     target: Target,
-    /// None without TLS.
     tls: Option<TlsContext>,
     place: Place,
     /// Whether there was ever a connection with a WebSocket client, and with a Broker peer.
@@ -98,7 +97,7 @@ struct Playing {
 }
 
 impl Live {
-    pub(super) fn new(process: Arc<Process>, target: Target, place: Place) -> Result<Self, LiveError> {
+    pub(super) fn new(process: Arc<Process>, target: Target, place: Place) -> Result<Self, ReplayError> {
         let (notify, notices) = unbounded_channel();
         Ok(Self {
             tls: TlsContext::new(&target.tls)?,

@@ -61,7 +61,8 @@ impl<'a> Log<'a> {
         let own = own.iter().map(|line| with_ids(line, &self.outcome.ids));
         let own: Vec<String> = own.map(|line| normal(&line)).collect();
         let pairs = self.pair(&recorded, &own);
-        report.compared.log_lines += u64::try_from(pairs.len()).unwrap_or(u64::MAX);
+        let lines = u64::try_from(pairs.len()).unwrap_or(u64::MAX);
+        report.count("lines of the management log", lines);
         self.check_order(&recorded, &pairs, report);
         let is_paired =
             |index: usize, side: fn(&(usize, usize)) -> usize| pairs.iter().any(|pair| side(pair) == index);

@@ -88,6 +88,8 @@ pub(super) fn kind_of_text(text: &[u8]) -> &'static str {
     }
 }
 
+pub(super) const TEXTS: &str = "WebSocket messages, as bytes";
+
 pub(super) const SPACES: &str = "messages with spaces in their JSON (W-36)";
 
 /// Whether Zeek sends several such requests at once, in the order of a hash table.

@@ -74,7 +74,6 @@ pub use self::{
     scenario::Scenario,
 };
 
-/// What to replay.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     /// The recording's name: `zeek-9.0.0-rc1/a2c`.
@@ -89,18 +88,20 @@ pub struct Options<'a> {
     pub strict: bool,
 }
 
-/// Nothing can be replayed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The capture has nobody in that role.
     #[error("the capture has no {role}; it has: {present}")]
-    NoSuchRole {
-        /// The role.
-        role: String,
-        /// Those that it has.
-        present: String,
-    },
+    NoSuchRole { role: String, present: String },
+    #[error("the recorded {role} was started {times} times; a running peer is not restarted")]
+    Restarted { role: String, times: usize },
+    /// None of its recorded peers can reach the running process.
+    #[error("cannot replay with the running {role}: {reason}")]
+    Unreachable { role: String, reason: String },
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsConfigError),
+    #[error("cannot start the asynchronous runtime")]
+    Runtime(#[from] io::Error),
 }
 
 impl ReplayError {
@@ -112,46 +113,19 @@ impl ReplayError {
     }
 }
 
-/// The capture cannot be replayed with a running peer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LiveError {
-    /// The capture has nobody in that role.
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
-    /// The recorded process ended and was started again, which is not ours to do.
-    #[error("the recorded {role} was started {lives} times; a running peer is not restarted")]
-    Restarted {
-        /// The role.
-        role: String,
-        /// How often.
-        lives: usize,
-    },
-    /// Nobody in the recording can talk to the running process.
-    #[error("cannot replay with the running {role}: {reason}")]
-    Unreachable {
-        /// The role.
-        role: String,
-        /// The first connection, and why there is none.
-        reason: String,
-    },
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS")]
-    Tls(#[from] TlsConfigError),
-    /// The system refuses threads or sockets.
-    #[error("cannot start the asynchronous runtime")]
-    Runtime(#[from] io::Error),
-}
-
 /// Replays a capture with a running peer. Its management log and its store are not looked at.
-pub fn with_running(capture: &Capture, options: &Options<'_>, target: &Target) -> Result<Report, LiveError> {
+pub fn with_running(
+    capture: &Capture,
+    options: &Options<'_>,
+    target: &Target,
+) -> Result<Report, ReplayError> {
     let (processes, mut report) = begin(capture, options)?;
     report.peer = Some(target.broker.to_string());
     report.tls = Some(target.tls.name());
     let [process] = &processes[..] else {
-        return Err(LiveError::Restarted {
+        return Err(ReplayError::Restarted {
             role: options.role.to_string(),
-            lives: processes.len(),
+            times: processes.len(),
         });
     };
     let process = Arc::new(process.clone());
@@ -162,7 +136,7 @@ pub fn with_running(capture: &Capture, options: &Options<'_>, target: &Target) -
     let mut subject = live::Live::new(Arc::clone(&process), target.clone(), place)?;
     run(capture, options, &process, &mut subject, &mut report);
     if let Some(reason) = subject.unreachable() {
-        return Err(LiveError::Unreachable {
+        return Err(ReplayError::Unreachable {
             role: options.role.to_string(),
             reason: reason.to_owned(),
         });
@@ -240,7 +214,7 @@ fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Process>, Repo
     let mut report = Report {
         scenario: options.name.to_owned(),
         role: options.role.to_string(),
-        lives: processes.len(),
+        processes: processes.len(),
         ..Report::default()
     };
     let encrypted = capture
@@ -336,7 +310,9 @@ fn compare_stored(
                 .differences
                 .push(difference.between(in_words(mismatch.expected), in_words(mismatch.got)));
         }
-        report.compared.stored += u64::from(alike);
+        if alike {
+            report.count("stored configurations", 1);
+        }
     }
 }
 

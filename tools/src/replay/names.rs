@@ -6,7 +6,6 @@ use mgmt_api::schema::{Field, Layout, Type};
 /// A place where two values differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
-    /// The place, as `results[2].node`.
     pub(super) path: String,
     /// What should stand there; `None` if there should be nothing.
     pub(super) expected: Option<Data>,

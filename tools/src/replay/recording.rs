@@ -22,7 +22,6 @@ use crate::tcp::{Addresses, Speaker};
 /// Whose place the peer under test takes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// The controller.
     Controller,
     /// The agent of this instance.
     Agent(String),
@@ -40,9 +39,7 @@ impl std::fmt::Display for Role {
 /// One run of a process in a role, from its first connection to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
-    /// Its role.
     pub(super) role: Role,
-    /// Its Broker endpoint ID.
     pub(super) id: EndpointId,
     /// Its connections by their number in the capture.
     pub(super) links: BTreeMap<usize, Link>,

@@ -12,9 +12,7 @@ use super::rules::{Case, Kind};
 /// What came out of the replay of one role of a capture.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// The recording.
     pub scenario: String,
-    /// The role.
     pub role: String,
     /// Where the peer is, if it is a running process.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,36 +21,14 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<&'static str>,
     /// How many processes had the role, one after the other.
-    pub lives: usize,
+    pub processes: usize,
     /// What was compared, and how often.
-    pub compared: Compared,
+    pub compared: BTreeMap<&'static str, u64>,
     /// What the recorded peer sent and is not compared, or was made alike before it was; and how often.
     pub excluded: BTreeMap<&'static str, u64>,
     /// Deviations that a rule explains.
     pub explained: Vec<Explained>,
-    /// What differs.
     pub differences: Vec<Difference>,
-}
-
-/// How much was compared, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Compared {
-    /// Messages of handshakes, as bytes.
-    pub handshakes: u64,
-    /// Events between Broker peers, topic and payload as bytes.
-    pub events: u64,
-    /// Events between Broker peers whose bytes differ only in the order of what has none in Zeek.
-    pub events_unordered: u64,
-    /// WebSocket messages, the text as bytes.
-    pub texts: u64,
-    /// WebSocket messages that differ only in the order of what has none in Zeek.
-    pub texts_unordered: u64,
-    /// Events and messages that are alike but for deviations that a rule explains.
-    pub with_deviations: u64,
-    /// Lines of the management log.
-    pub log_lines: u64,
-    /// Configurations in the store that the recorded controller left behind.
-    pub stored: u64,
 }
 
 /// A deviation that a rule explains.
@@ -60,9 +36,7 @@ pub struct Compared {
 pub struct Explained {
     /// The row of docs/deviations.md.
     pub key: &'static str,
-    /// What deviates.
     pub what: String,
-    /// How often.
     pub count: u64,
 }
 
@@ -176,6 +150,11 @@ impl Report {
         self.differences.is_empty()
     }
 
+    /// Counts what was compared.
+    pub(super) fn count(&mut self, what: &'static str, how_many: u64) {
+        *self.compared.entry(what).or_default() += how_many;
+    }
+
     /// Counts a deviation that a rule explains.
     pub(super) fn explain(&mut self, key: &'static str, case: &Case<'_>) {
         let name = match case.kind {
@@ -225,35 +204,8 @@ impl fmt::Display for Report {
             write!(f, " (TLS: {tls})")?;
         }
         writeln!(f, ": {verdict}")?;
-        let Compared {
-            handshakes,
-            events,
-            events_unordered,
-            texts,
-            texts_unordered,
-            with_deviations,
-            log_lines,
-            stored,
-        } = self.compared;
-        for (count, what) in [
-            (handshakes, "handshake messages, as bytes"),
-            (events, "events, topic and payload as bytes"),
-            (
-                events_unordered,
-                "events, as values without the order of a hash table",
-            ),
-            (texts, "WebSocket messages, as bytes"),
-            (
-                texts_unordered,
-                "WebSocket messages, as values without the order of a hash table",
-            ),
-            (with_deviations, "events, but for deviations that are explained"),
-            (log_lines, "lines of the management log"),
-            (stored, "stored configurations"),
-        ] {
-            if count > 0 {
-                writeln!(f, "  compared {count} {what}")?;
-            }
+        for (what, count) in &self.compared {
+            writeln!(f, "  compared {count} {what}")?;
         }
         for (what, count) in &self.excluded {
             writeln!(f, "  excluded {count} {what}")?;
@@ -265,7 +217,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// A list in words.
 pub(super) fn listed(parts: impl IntoIterator<Item = String>) -> String {
     let mut out = String::new();
     for part in parts {

@@ -147,7 +147,6 @@ pub(super) struct Rule {
     when: &'static str,
 }
 
-/// The table.
 static RULES: LazyLock<Vec<Rule>> =
     LazyLock::new(|| include_str!("rules.txt").lines().filter_map(Rule::read).collect());
 

@@ -13,14 +13,11 @@ pub struct Scenario {
     management_logs: BTreeMap<String, String>,
 }
 
-/// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
-    /// It cannot be read.
     #[error("cannot read it")]
     Read(#[source] io::Error),
-    /// It is something else.
     #[error("not a description of a scenario")]
     Parse(#[source] serde_json::Error),
 }

@@ -45,7 +45,7 @@ pub(super) fn node_of(event: &Event) -> Option<&ZeekString> {
 }
 
 impl Supervisor {
-    /// Takes note of a request, and reacts to it if nobody else does.
+    /// Takes note of a request, and reacts to it if the recording does not.
     pub(super) fn hear(&mut self, event: &Event, alone: bool) -> Reaction {
         let name = event.name.to_string();
         let Some(verb) = name

@@ -10,9 +10,7 @@ use bytes::Bytes;
 pub(super) enum Output {
     /// A message of the handshake, without the length before it.
     Handshake(Bytes),
-    /// A message between Broker peers.
     Envelope(Envelope),
-    /// A WebSocket message.
     Text(Bytes),
 }
 

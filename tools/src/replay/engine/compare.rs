@@ -7,7 +7,7 @@ use super::Engine;
 use crate::replay::{
     capture::Message,
     json,
-    message::{EventMessage, Form, SPACES, Value, lossy_or_hex},
+    message::{EventMessage, Form, SPACES, TEXTS, Value, lossy_or_hex},
     names::{Mismatch, mismatches, without_indices},
     report::Difference,
     rules::{Case, Kind},
@@ -51,15 +51,13 @@ impl Engine<'_> {
         };
         let alike = sent.bytes == recorded.bytes;
         let differences = differences(&recorded, &sent, alike);
-        let compared = &mut self.report.compared;
-        let count = match (differences.is_empty(), alike, recorded.form) {
-            (true, true, Form::Native) => &mut compared.events,
-            (true, false, Form::Native) => &mut compared.events_unordered,
-            (true, true, Form::Json) => &mut compared.texts,
-            (true, false, Form::Json) => &mut compared.texts_unordered,
-            (false, ..) => &mut compared.with_deviations,
+        let how = match (differences.is_empty(), alike, recorded.form) {
+            (true, true, Form::Native) => "events, topic and payload as bytes",
+            (true, false, Form::Native) => "events, as values without the order of a hash table",
+            (true, true, Form::Json) => TEXTS,
+            (true, false, Form::Json) => "WebSocket messages, as values without the order of a hash table",
+            (false, ..) => "events, but for deviations that are explained",
         };
-        *count += 1;
         let mut is_explained = true;
         for Mismatch { path, expected, got } in differences {
             let place = without_indices(&path);
@@ -80,8 +78,8 @@ impl Engine<'_> {
                     .push(difference.between(in_words(expected), in_words(got)));
             }
         }
-        if !is_explained {
-            self.report.compared.with_deviations -= 1;
+        if is_explained {
+            self.report.count(how, 1);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::replay::{
     rules::{Case, Facts, Kind, explanation},
 };
 
-/// Zeek's agent says it to all its peers whenever one is added. How many there were when it heard of one, nobody sees.
+/// Zeek's agent says it to all its peers whenever one is added. How many there were when it heard of one is not seen.
 const HELLOS: &str = "hellos repeated for another peering";
 
 /// What is most like a recorded event: it has the same id, or another first argument that is the same.

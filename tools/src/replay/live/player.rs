@@ -58,7 +58,7 @@ pub(super) enum Notice {
     Gone,
 }
 
-/// Why a handshake fails without TLS, if the peer has not said so: Broker speaks first to whoever connects.
+/// Why a handshake fails without TLS, if the peer has not said so: Broker speaks first to a peer that connects.
 const SAYS_NOTHING: &str =
     "closed by the peer without a word; it may speak TLS, which is off here (Broker::disable_ssl)";
 
