@@ -30,7 +30,8 @@ static OWN: &[Setting] = &[
     Setting::new(
         "listen",
         "0.0.0.0:2151",
-        "Where nodes connect, and the controller if the agent does not connect to it: address, interface or host name, and port in one",
+        "Where nodes connect, and the controller if the agent does not connect to it: address, interface or \
+         host name, and port in one",
     )
     .option(One("ADDRESS:PORT"))
     .sets(|text| Listener::sets(text, "listen_address", "listen_port")),
@@ -44,31 +45,47 @@ static OWN: &[Setting] = &[
     Setting::new("listen_port", "`default_port`", "The Broker port")
         .zeek(&["Management::Agent::listen_port"])
         .variable("ZEEK_AGENT_PORT"),
-    Setting::new("default_port", "2151/tcp", "The Broker port, if `listen_port` is not given").zeek(&["Management::Agent::default_port"]),
+    Setting::new(
+        "default_port",
+        "2151/tcp",
+        "The Broker port, if `listen_port` is not given",
+    )
+    .zeek(&["Management::Agent::default_port"]),
     Setting::new(
         "controller",
         "127.0.0.1:2150",
-        "The controller to connect to, or `off` to be connected to; in Zeek's notation `[$address=\"127.0.0.1\", \
-         $bound_port=2150/tcp]`, with the address 0.0.0.0 to be connected to",
+        "The controller to connect to, or `off` to be connected to; in Zeek's notation \
+         `[$address=\"127.0.0.1\", $bound_port=2150/tcp]`, with the address 0.0.0.0 to be connected to",
     )
     .zeek(&["Management::Agent::controller"])
     .option(One("HOST:PORT"))
     .sets(|text| Ok(vec![("controller", NetworkInfo::of_option(text)?)])),
-    Setting::new("controller_port", "`controller_default_port`", "The port of the default `controller`")
-        .zeek(&["Management::Controller::listen_port"])
-        .variable("ZEEK_CONTROLLER_PORT"),
-    Setting::new("controller_default_port", "2150/tcp", "The controller's port, if `controller_port` is not given")
-        .zeek(&["Management::Controller::default_port"]),
+    Setting::new(
+        "controller_port",
+        "`controller_default_port`",
+        "The port of the default `controller`",
+    )
+    .zeek(&["Management::Controller::listen_port"])
+    .variable("ZEEK_CONTROLLER_PORT"),
+    Setting::new(
+        "controller_default_port",
+        "2150/tcp",
+        "The controller's port, if `controller_port` is not given",
+    )
+    .zeek(&["Management::Controller::default_port"]),
     Setting::new(
         "supervisor",
         "127.0.0.1:9999",
-        "Where the Supervisor, a `zeek -j` process, listens: address and port in one. Port 0 is a free one for each start, if the \
-         agent starts it",
+        "Where the Supervisor, a `zeek -j` process, listens: address and port in one. Port 0 is a free one \
+         for each start, if the agent starts it",
     )
     .option(One("HOST:PORT"))
     .sets(|text| {
         let at = peer(text)?;
-        Ok(vec![("supervisor_address", at.host), ("supervisor_port", format!("{}/tcp", at.port))])
+        Ok(vec![
+            ("supervisor_address", at.host),
+            ("supervisor_port", format!("{}/tcp", at.port)),
+        ])
     }),
     Setting::new("supervisor_address", "127.0.0.1", "The Supervisor's address")
         .zeek(&["Broker::default_listen_address"])
@@ -84,21 +101,22 @@ static OWN: &[Setting] = &[
     Setting::new(
         "supervisor_patience",
         "60sec",
-        "How long a Supervisor that the agent has started may answer nothing, before it is ended and started again: 1 s at least, or \
-         `0sec` for ever",
+        "How long a Supervisor that the agent has started may answer nothing, before it is ended and started \
+         again: 1 s at least, or `0sec` for ever",
     )
     .option(One("INTERVAL")),
     Setting::new(
         "zeek_argument",
         "",
-        "A further argument for the Supervisor that the agent starts and all nodes, such as `local` or `Module::name=value`; may be \
-         repeated",
+        "A further argument for the Supervisor that the agent starts and all nodes, such as `local` or \
+         `Module::name=value`; may be repeated",
     )
     .option(Many("ARGUMENT")),
     Setting::new(
         "simulate",
         "F",
-        "Run no Zeek but stand-ins for its Supervisor and nodes, to see a cluster where there is no Zeek. They analyse no traffic",
+        "Run no Zeek but stand-ins for its Supervisor and nodes, to see a cluster where there is no Zeek. \
+         They analyse no traffic",
     )
     .option(Nothing),
     Setting::new(
@@ -118,37 +136,65 @@ static OWN: &[Setting] = &[
     Setting::new(
         "deployment_timeout",
         "15sec",
-        "How long a deployment may take under a controller of this project, which waits for 18 seconds; by default as long as other \
-         requests, if `Management::Request::timeout_interval` says how long",
+        "How long a deployment may take under a controller of this project, which waits for 18 seconds; by \
+         default as long as other requests, if `Management::Request::timeout_interval` says how long",
     )
     .option(One("INTERVAL")),
     Setting::new(
         "zeek_deployment_timeout",
         "8sec",
-        "How long a deployment may take under Zeek's controller, which waits for 10 seconds; by default as long as other \
-         requests, if `Management::Request::timeout_interval` says how long",
+        "How long a deployment may take under Zeek's controller, which waits for 10 seconds; by default as \
+         long as other requests, if `Management::Request::timeout_interval` says how long",
     )
     .option(One("INTERVAL")),
-    Setting::new("archive_logs", "T", "Whether to archive rotated logs").zeek(&["Management::Agent::archive_logs"]),
-    Setting::new("archive_interval", "0sec", "How often to archive them; `0sec` for at each rotation")
-        .zeek(&["Management::Agent::archive_interval"]),
-    Setting::new("archive_cmd", "`<prefix>/bin/zeek-archiver`", "The program that archives them")
-        .zeek(&["Management::Agent::archive_cmd"]),
-    Setting::new("archive_dir", "`<prefix>/logs`", "The directory that they are archived into").zeek(&["Management::Agent::archive_dir"]),
+    Setting::new("archive_logs", "T", "Whether to archive rotated logs")
+        .zeek(&["Management::Agent::archive_logs"]),
+    Setting::new(
+        "archive_interval",
+        "0sec",
+        "How often to archive them; `0sec` for at each rotation",
+    )
+    .zeek(&["Management::Agent::archive_interval"]),
+    Setting::new(
+        "archive_cmd",
+        "`<prefix>/bin/zeek-archiver`",
+        "The program that archives them",
+    )
+    .zeek(&["Management::Agent::archive_cmd"]),
+    Setting::new(
+        "archive_dir",
+        "`<prefix>/logs`",
+        "The directory that they are archived into",
+    )
+    .zeek(&["Management::Agent::archive_dir"]),
     Setting::new(
         "controller_api",
         "7.0",
-        "What the controller speaks, as long as it has said nothing that tells: `seed` if it is of Zeek's commit 54aaf3a623",
+        "What the controller speaks, as long as it has said nothing that tells: `seed` if it is of Zeek's \
+         commit 54aaf3a623",
     )
     .variable("MGMT_AGENT_CONTROLLER_API")
     .option(One("ZEEK")),
-    Setting::new("directory", "", "The agent's directory below `<state>/nodes`; its name if empty")
-        .zeek(&["Management::Agent::directory"]),
-    Setting::new("agent_topic", "zeek/management/agent", "The topic of agents; each has its own below")
-        .zeek(&["Management::Agent::topic_prefix"]),
-    Setting::new("node_topic", "zeek/management/node", "The topic of nodes").zeek(&["Management::Node::node_topic"]),
-    Setting::new("shim_topic", "zeek/management/supervisor", "The topic of the framework's part of a Supervisor")
-        .zeek(&["Management::Supervisor::topic_prefix"]),
+    Setting::new(
+        "directory",
+        "",
+        "The agent's directory below `<state>/nodes`; its name if empty",
+    )
+    .zeek(&["Management::Agent::directory"]),
+    Setting::new(
+        "agent_topic",
+        "zeek/management/agent",
+        "The topic of agents; each has its own below",
+    )
+    .zeek(&["Management::Agent::topic_prefix"]),
+    Setting::new("node_topic", "zeek/management/node", "The topic of nodes")
+        .zeek(&["Management::Node::node_topic"]),
+    Setting::new(
+        "shim_topic",
+        "zeek/management/supervisor",
+        "The topic of the framework's part of a Supervisor",
+    )
+    .zeek(&["Management::Supervisor::topic_prefix"]),
     Setting::new("supervisor_topic", "zeek/supervisor", "The topic of a Supervisor")
         .zeek(&["SupervisorControl::topic_prefix"]),
 ];

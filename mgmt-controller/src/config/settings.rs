@@ -11,7 +11,8 @@ pub static SCHEMA: Schema = Schema {
     tables: [OWN, COMMON],
     gone: &[(
         "peer-api",
-        "there is one setting for each kind of peer now: --agent-api for agents, --client-api for clients over Broker",
+        "there is one setting for each kind of peer now: --agent-api for agents, --client-api for clients \
+         over Broker",
     )],
 };
 
@@ -27,9 +28,13 @@ static OWN: &[Setting] = &[
     )
     .option(One("ADDRESS:PORT"))
     .sets(|text| Listener::sets(text, "websocket_address", "websocket_port")),
-    Setting::new("websocket_address", "`default_address`", "The address of the WebSocket port")
-        .zeek(&["Management::Controller::listen_address_websocket"])
-        .variable("ZEEK_CONTROLLER_WEBSOCKET_ADDR"),
+    Setting::new(
+        "websocket_address",
+        "`default_address`",
+        "The address of the WebSocket port",
+    )
+    .zeek(&["Management::Controller::listen_address_websocket"])
+    .variable("ZEEK_CONTROLLER_WEBSOCKET_ADDR"),
     Setting::new(
         "websocket_port",
         "`websocket_default_port`",
@@ -37,8 +42,12 @@ static OWN: &[Setting] = &[
     )
     .zeek(&["Management::Controller::listen_port_websocket"])
     .variable("ZEEK_CONTROLLER_WEBSOCKET_PORT"),
-    Setting::new("websocket_default_port", "2149/tcp", "The WebSocket port, if `websocket_port` is not given")
-        .zeek(&["Management::Controller::default_port_websocket"]),
+    Setting::new(
+        "websocket_default_port",
+        "2149/tcp",
+        "The WebSocket port, if `websocket_port` is not given",
+    )
+    .zeek(&["Management::Controller::default_port_websocket"]),
     Setting::new(
         "websocket_tls",
         "Cluster::WebSocketTLSOptions()",
@@ -49,8 +58,9 @@ static OWN: &[Setting] = &[
     Setting::new(
         "websocket_host",
         "",
-        "Further names by which web pages and zeek-client may know the WebSocket port, as in `hub.example` or `*.example`, besides \
-         addresses, `localhost`, this host's name and the names in the certificate; comma-separated, or several times",
+        "Further names by which web pages and zeek-client may know the WebSocket port, as in `hub.example` \
+         or `*.example`, besides addresses, `localhost`, this host's name and the names in the certificate; \
+         comma-separated, or several times",
     )
     .variable("MGMT_CONTROLLER_WEBSOCKET_HOST")
     .option(Many("NAME")),
@@ -68,11 +78,19 @@ static OWN: &[Setting] = &[
     )
     .zeek(&["Management::Controller::listen_address"])
     .variable("ZEEK_CONTROLLER_ADDR"),
-    Setting::new("listen_port", "`default_port`", "The Broker port; `0/unknown` for none")
-        .zeek(&["Management::Controller::listen_port"])
-        .variable("ZEEK_CONTROLLER_PORT"),
-    Setting::new("default_port", "2150/tcp", "The Broker port, if `listen_port` is not given")
-        .zeek(&["Management::Controller::default_port"]),
+    Setting::new(
+        "listen_port",
+        "`default_port`",
+        "The Broker port; `0/unknown` for none",
+    )
+    .zeek(&["Management::Controller::listen_port"])
+    .variable("ZEEK_CONTROLLER_PORT"),
+    Setting::new(
+        "default_port",
+        "2150/tcp",
+        "The Broker port, if `listen_port` is not given",
+    )
+    .zeek(&["Management::Controller::default_port"]),
     Setting::new(
         "request_timeout",
         "10sec",
@@ -82,48 +100,71 @@ static OWN: &[Setting] = &[
     Setting::new(
         "absent_instances",
         "fail",
-        "What becomes of a deployment when instances of its configuration are absent: `fail`, and nothing is changed, or `skip`, and \
-         they follow when they return",
+        "What becomes of a deployment when instances of its configuration are absent: `fail`, and nothing is \
+         changed, or `skip`, and they follow when they return",
     )
     .variable("MGMT_CONTROLLER_ABSENT_INSTANCES")
     .option(One("fail|skip")),
-    Setting::new("auto_assign_broker_ports", "T", "Whether to give nodes Broker ports").zeek(&[
+    Setting::new(
+        "auto_assign_broker_ports",
+        "T",
+        "Whether to give nodes Broker ports",
+    )
+    .zeek(&[
         "Management::Controller::auto_assign_broker_ports",
         "Management::Controller::auto_assign_ports",
     ]),
-    Setting::new("auto_assign_broker_start_port", "2200/tcp", "The first of the Broker ports").zeek(&[
+    Setting::new(
+        "auto_assign_broker_start_port",
+        "2200/tcp",
+        "The first of the Broker ports",
+    )
+    .zeek(&[
         "Management::Controller::auto_assign_broker_start_port",
         "Management::Controller::auto_assign_start_port",
     ]),
-    Setting::new("auto_assign_metrics_ports", "T", "Whether to give nodes metrics ports")
-        .zeek(&["Management::Controller::auto_assign_metrics_ports"]),
-    Setting::new("auto_assign_metrics_start_port", "9000/tcp", "The first of the metrics ports")
-        .zeek(&["Management::Controller::auto_assign_metrics_start_port"]),
+    Setting::new(
+        "auto_assign_metrics_ports",
+        "T",
+        "Whether to give nodes metrics ports",
+    )
+    .zeek(&["Management::Controller::auto_assign_metrics_ports"]),
+    Setting::new(
+        "auto_assign_metrics_start_port",
+        "9000/tcp",
+        "The first of the metrics ports",
+    )
+    .zeek(&["Management::Controller::auto_assign_metrics_start_port"]),
     // Long enough to look into what happened, and a day's logs are small.
     Setting::new(
         "keep_logs",
         "30days",
-        "How long the controller's own rotated logs stay in `log-queue` where no archiver fetches them; `0sec` for ever",
+        "How long the controller's own rotated logs stay in `log-queue` where no archiver fetches them; \
+         `0sec` for ever",
     )
     .option(One("INTERVAL")),
     Setting::new(
         "agent_api",
         "7.0",
-        "What agents speak, as long as they have said nothing that tells: `5.0.0-rc1` if they are of that Zeek, `pre-seed` if of its \
-         commit 9efc214d42",
+        "What agents speak, as long as they have said nothing that tells: `5.0.0-rc1` if they are of that \
+         Zeek, `pre-seed` if of its commit 9efc214d42",
     )
     .variable("MGMT_CONTROLLER_AGENT_API")
     .option(One("ZEEK")),
     Setting::new(
         "client_api",
         "7.0",
-        "What clients over Broker speak, as long as they have said nothing that tells: `4.1` if they are of that Zeek, `seed` if of \
-         its commit 54aaf3a623. Clients over WebSocket get today's API",
+        "What clients over Broker speak, as long as they have said nothing that tells: `4.1` if they are of \
+         that Zeek, `seed` if of its commit 54aaf3a623. Clients over WebSocket get today's API",
     )
     .variable("MGMT_CONTROLLER_CLIENT_API")
     .option(One("ZEEK")),
-    Setting::new("directory", "", "The controller's directory below `<state>/nodes`; its name if empty")
-        .zeek(&["Management::Controller::directory"]),
+    Setting::new(
+        "directory",
+        "",
+        "The controller's directory below `<state>/nodes`; its name if empty",
+    )
+    .zeek(&["Management::Controller::directory"]),
     Setting::new("store_directory", ".", "The store's directory below `directory`")
         .zeek(&["Broker::table_store_db_directory"]),
     Setting::new("topic", "zeek/management/controller", "The controller's topic")

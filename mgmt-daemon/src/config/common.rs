@@ -33,7 +33,11 @@ pub static COMMON: &[Setting] = &[
     )
     .variable("ZEEK_MANAGEMENT_TESTING")
     .sets(|_| {
-        let values = [("spool_dir", "."), ("state_dir", "."), ("log_rotation_interval", "0secs")];
+        let values = [
+            ("spool_dir", "."),
+            ("state_dir", "."),
+            ("log_rotation_interval", "0secs"),
+        ];
         Ok(values.map(|(key, value)| (key, value.to_owned())).to_vec())
     }),
     Setting::new(
@@ -60,25 +64,39 @@ pub static COMMON: &[Setting] = &[
         .zeek(&["Broker::ssl_passphrase"])
         .secret(),
     Setting::new("ssl_cafile", "", "The CA of the peers' certificates").zeek(&["Broker::ssl_cafile"]),
-    Setting::new("ssl_capath", "", "A directory of CAs of the peers' certificates").zeek(&["Broker::ssl_capath"]),
+    Setting::new("ssl_capath", "", "A directory of CAs of the peers' certificates")
+        .zeek(&["Broker::ssl_capath"]),
     Setting::new("management_log_level", "INFO", "Detail of the management log")
         .zeek(&["Management::Log::level"]),
-    Setting::new("log_field_bytes_max", "4096", "Longest field in the management log, in bytes")
-        .zeek(&["Log::default_max_field_string_bytes"]),
+    Setting::new(
+        "log_field_bytes_max",
+        "4096",
+        "Longest field in the management log, in bytes",
+    )
+    .zeek(&["Log::default_max_field_string_bytes"]),
     Setting::new(
         "log_rotation_interval",
         "1hr",
         "Time between rotations of the management log; `0sec` for none",
     )
     .zeek(&["Log::default_rotation_interval"]),
-    Setting::new("log_rotation_base_time", "0:00", "The time of day that rotations count from")
-        .zeek(&["log_rotate_base_time"]),
-    Setting::new("log_rotation_dir", "`<spool>/log-queue`", "Where rotated management logs go")
-        .zeek(&["Log::default_rotation_dir"]),
+    Setting::new(
+        "log_rotation_base_time",
+        "0:00",
+        "The time of day that rotations count from",
+    )
+    .zeek(&["log_rotate_base_time"]),
+    Setting::new(
+        "log_rotation_dir",
+        "`<spool>/log-queue`",
+        "Where rotated management logs go",
+    )
+    .zeek(&["Log::default_rotation_dir"]),
     Setting::new(
         "process_name",
         "",
-        "The name that ps, pgrep and netstat show instead of the program's, such as `zeek.<name>`; ps and pgrep show 15 bytes of it",
+        "The name that ps, pgrep and netstat show instead of the program's, such as `zeek.<name>`; ps and \
+         pgrep show 15 bytes of it",
     )
     .option(One("NAME")),
     Setting::new(
@@ -88,8 +106,12 @@ pub static COMMON: &[Setting] = &[
     )
     .variable("RUST_LOG")
     .option(One("LEVEL")),
-    Setting::new("log_format", "text", "How to log on standard error: `text`, or `json` for an object a line")
-        .option(One("FORMAT")),
+    Setting::new(
+        "log_format",
+        "text",
+        "How to log on standard error: `text`, or `json` for an object a line",
+    )
+    .option(One("FORMAT")),
     Setting::new(
         "ready_file",
         "",
@@ -99,8 +121,9 @@ pub static COMMON: &[Setting] = &[
     Setting::new(
         "journal",
         "",
-        "Where to record everything that happens, for `replay`; configurations included, so keep it to yourself. It grows until the \
-         end; if the disk is full or too slow it ends there, and the daemon goes on",
+        "Where to record everything that happens, for `replay`; configurations included, so keep it to \
+         yourself. It grows until the end; if the disk is full or too slow it ends there, and the daemon \
+         goes on",
     )
     .option(One("FILE")),
 ];
