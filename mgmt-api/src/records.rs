@@ -37,6 +37,17 @@ pub struct Instance {
     pub listen_port: Option<Port>,
 }
 
+impl Instance {
+    /// An instance whose agent connects to the controller, from wherever it is.
+    pub fn new(name: impl Into<ZeekString>) -> Self {
+        Self {
+            name: name.into(),
+            host: Address::UNSPECIFIED_V4,
+            listen_port: None,
+        }
+    }
+}
+
 /// A cluster node: one Zeek process (`Management::Node`).
 ///
 /// Read with 10 elements (Zeek before 7.0, zeek-client before 1.4) or 11, written with 11.
@@ -107,6 +118,21 @@ pub struct Configuration {
     /// The nodes.
     #[serde(default, deserialize_with = "none_as_default")]
     pub nodes: Set<Node>,
+}
+
+impl Configuration {
+    /// A cluster of these instances and nodes.
+    pub fn new(
+        id: impl Into<ZeekString>,
+        instances: impl IntoIterator<Item = Instance>,
+        nodes: impl IntoIterator<Item = Node>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            instances: instances.into_iter().collect(),
+            nodes: nodes.into_iter().collect(),
+        }
+    }
 }
 
 /// What an agent knows of one process (`Management::NodeStatus`).

@@ -4,7 +4,7 @@ mod limits;
 mod properties;
 mod transcript;
 
-transcript::transcripts!(
+testkit::transcripts!("tests/core/transcripts", transcript::Run:
     archival,
     archival_never,
     deploy,

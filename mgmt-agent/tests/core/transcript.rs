@@ -1,7 +1,6 @@
 //! Transcripts: text files that say what the agent does when something happens to it.
 //!
 //! ```text
-//! # A comment. Blank lines are kept as well.
 //! settings {"connecting": false}           before the first input: what differs from `settings()`
 //! > started                                an input; broker ID and process id are always the same
 //! > supervisor Ready                       a report, its fields as JSON
@@ -25,80 +24,14 @@
 //! < deadline 5s                            after time has passed: when the next tick is due
 //! ```
 //!
-//! Records are JSON objects with Zeek's field names, without fields that are not set. Event names lack their module.
-//! The agent's own ids are `#1`, `#2`, ... `UPDATE_EXPECT=1 cargo test` rewrites the expected lines.
+//! See [`testkit::transcript`] for the rest.
 
-use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_agent::core::{Action, Agent, Command, Input, Outgoing, Report, Settings};
 use mgmt_api::{NodeConfig, Now, SequentialIds, SupervisedNode, SupervisorStatus};
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-
-/// One test for each transcript, and one that none is forgotten.
-macro_rules! transcripts {
-    ($($name:ident),* $(,)?) => {
-        $(
-            #[test]
-            fn $name() {
-                $crate::transcript::check(stringify!($name));
-            }
-        )*
-
-        #[test]
-        fn every_transcript_is_checked() {
-            assert_eq!($crate::transcript::files(), [$(stringify!($name)),*]);
-        }
-    };
-}
-pub(crate) use transcripts;
-
-/// Runs a transcript and compares.
-pub(crate) fn check(name: &str) {
-    let path = directory().join(format!("{name}.txt"));
-    let expected = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let actual = run(&expected);
-    if env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, actual).unwrap();
-    } else {
-        assert!(actual == expected, "{}", difference(name, &expected, &actual));
-    }
-}
-
-/// The names of all transcripts, sorted.
-pub(crate) fn files() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory())
-        .unwrap()
-        .map(|entry| {
-            entry
-                .unwrap()
-                .path()
-                .file_stem()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
-        })
-        .collect();
-    names.sort();
-    names
-}
-
-fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/core/transcripts")
-}
-
-fn difference(name: &str, expected: &str, actual: &str) -> String {
-    let line = std::iter::zip(expected.lines(), actual.lines())
-        .take_while(|(expected, actual)| expected == actual)
-        .count();
-    format!(
-        "{name}.txt differs from line {} on, the agent did this:\n{}",
-        line + 1,
-        actual.lines().skip(line).collect::<Vec<_>>().join("\n")
-    )
-}
+use testkit::transcript::{self, Machine, json, name_and_fields, time_passes, variant};
 
 /// The settings of agent `a`.
 pub(crate) fn settings() -> Settings {
@@ -118,38 +51,7 @@ pub(crate) fn started() -> Input {
     }
 }
 
-/// The transcript with the actions that the agent really took.
-fn run(text: &str) -> String {
-    let mut run = Run {
-        settings: settings(),
-        agent: None,
-        now: Now::START,
-        created: BTreeMap::new(),
-    };
-    let mut out = String::new();
-    let mut lines = text.lines().filter(|line| !line.starts_with('<')).peekable();
-    while let Some(line) = lines.next() {
-        writeln!(out, "{line}").unwrap();
-        let mut input = line.to_owned();
-        while let Some(more) = lines.next_if(|line| line.starts_with(">  ")) {
-            writeln!(out, "{more}").unwrap();
-            input.push_str(&more[1..]);
-        }
-        if let Some(input) = input.strip_prefix("> ") {
-            run.input(input, &mut out);
-        } else if let Some(settings) = input.strip_prefix("settings ") {
-            run.settings(settings);
-        } else {
-            assert!(
-                input.is_empty() || input.starts_with('#'),
-                "cannot read {input:?}"
-            );
-        }
-    }
-    out
-}
-
-struct Run {
+pub(crate) struct Run {
     settings: Settings,
     agent: Option<Agent>,
     now: Now,
@@ -157,16 +59,21 @@ struct Run {
     created: BTreeMap<ZeekString, NodeConfig>,
 }
 
-impl Run {
-    fn settings(&mut self, changes: &str) {
-        let mut settings = serde_json::to_value(&self.settings).unwrap();
-        for (name, value) in json::<serde_json::Map<_, _>>(changes) {
-            let setting = settings
-                .get_mut(&name)
-                .unwrap_or_else(|| panic!("there is no setting {name}"));
-            *setting = value;
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            settings: settings(),
+            agent: None,
+            now: Now::START,
+            created: BTreeMap::new(),
         }
-        self.settings = serde_json::from_value(settings).unwrap();
+    }
+}
+
+impl Machine for Run {
+    fn prepare(&mut self, line: &str) {
+        let changes = line.strip_prefix("settings ").expect("settings");
+        transcript::change(&mut self.settings, changes);
     }
 
     fn input(&mut self, text: &str, out: &mut String) {
@@ -186,18 +93,22 @@ impl Run {
             writeln!(out, "< deadline {deadline}").unwrap();
         }
     }
+}
 
+impl Run {
     fn parse(&mut self, text: &str) -> Input {
-        if let Some(seconds) = text.strip_prefix('+') {
-            let seconds = seconds.strip_suffix('s').expect("a duration in seconds");
-            self.now = self.now + Duration::from_secs_f64(seconds.parse().unwrap());
+        if let Some(time) = time_passes(text) {
+            self.now = self.now + time;
             return Input::Tick;
         }
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "started" => started(),
             "stopping" => Input::Stopping { without_nodes: false },
-            "supervisor" => Input::Supervisor(report(rest)),
+            "supervisor" => {
+                let (name, fields) = rest.split_once(' ').unwrap_or((rest, ""));
+                Input::Supervisor(variant(name, fields))
+            }
             "status" => Input::Supervisor(self.status(rest)),
             "peer" => Input::PeerAdded { peer: rest.into() },
             "program" => Input::Program(json(rest)),
@@ -210,7 +121,7 @@ impl Run {
                 }
             }
             "notify_node_hello" | "node_dispatch_response" => {
-                Input::Node(json(&format!("{{\"Management::Node::API::{word}\": {rest}}}")))
+                Input::Node(variant(&format!("Management::Node::API::{word}"), rest))
             }
             "to" => {
                 let (topic, rest) = rest.split_once(' ').unwrap();
@@ -250,15 +161,8 @@ fn request(topic: &str, text: &str, of_ours: bool) -> Input {
     let (event, fields) = text.split_once(' ').unwrap();
     Input::Request {
         topic: topic.into(),
-        request: json(&format!("{{\"Management::Agent::API::{event}\": {fields}}}")),
+        request: variant(&format!("Management::Agent::API::{event}"), fields),
         of_ours,
-    }
-}
-
-fn report(text: &str) -> Report {
-    match text.split_once(' ') {
-        None => json(&format!("\"{text}\"")),
-        Some((name, fields)) => json(&format!("{{\"{name}\": {fields}}}")),
     }
 }
 
@@ -268,7 +172,7 @@ fn print(action: &Action, out: &mut String) {
         Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
         Action::MakeDirectory { path } => writeln!(out, "< mkdir {path}"),
         Action::Supervise(command) => {
-            let (name, fields) = only_entry(command);
+            let (name, fields) = name_and_fields(command);
             writeln!(out, "< supervise {name} {fields}")
         }
         Action::RunArchiver {
@@ -278,37 +182,11 @@ fn print(action: &Action, out: &mut String) {
         } => writeln!(out, "< archive {directory} {command}\n<   INFO {message}"),
         Action::Publish { topic, event } => {
             let (name, fields) = match event {
-                Outgoing::Agent(message) => only_entry(message),
-                Outgoing::Node(request) => only_entry(request),
+                Outgoing::Agent(message) => name_and_fields(message),
+                Outgoing::Node(request) => name_and_fields(request),
             };
-            let name = name.rsplit("::").next().unwrap();
             writeln!(out, "< publish {topic} {name} {fields}")
         }
     }
     .unwrap();
-}
-
-/// What serde makes of an enum's variant with fields: its name, and the fields.
-fn only_entry(event: &impl Serialize) -> (String, Value) {
-    let mut value = serde_json::to_value(event).unwrap();
-    remove_unset(&mut value);
-    match value {
-        Value::Object(entries) if entries.len() == 1 => entries.into_iter().next().unwrap(),
-        other => panic!("{other} is not an event"),
-    }
-}
-
-fn remove_unset(value: &mut Value) {
-    match value {
-        Value::Array(elements) => elements.iter_mut().for_each(remove_unset),
-        Value::Object(fields) => {
-            fields.retain(|_, field| !field.is_null());
-            fields.values_mut().for_each(remove_unset);
-        }
-        _ => {}
-    }
-}
-
-fn json<T: DeserializeOwned>(text: &str) -> T {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }

@@ -1,12 +1,13 @@
 //! The controller's core, seen from outside: transcripts, properties, a simulated world.
 
+mod limits;
 mod membership;
-mod properties;
+mod ports;
 mod transcript;
 mod words;
 mod world;
 
-transcript::transcripts!(
+testkit::transcripts!("tests/core/transcripts", transcript::Run:
     agent_away_when_dropped,
     agent_dismissed_restored,
     agent_hello,

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::{
-    Data, EndpointId,
-    data::{Port, ZeekString},
-};
+use broker_codec::{Data, EndpointId, data::ZeekString};
 use mgmt_api::{API_VERSION, AgentMessage, ClientRequest, ClientResponse, Now, SequentialIds, topics};
 use mgmt_controller::core::{
     Action, Configurations, Controller, INSTANCE_NAME_BYTES_MAX, Input, Outgoing, REFUSED_HELLOS_MAX,
     Settings,
 };
 use proptest::prelude::*;
+
+use super::transcript::peer_added;
 
 /// What happens to a peer.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +48,9 @@ fn id(peer: u8) -> EndpointId {
     EndpointId::from_bytes([peer + 1; EndpointId::LEN])
 }
 
+/// As long as a name may be.
 fn name(number: u8) -> ZeekString {
-    format!("host{number}").into()
+    format!("{number:x>width$}", width = INSTANCE_NAME_BYTES_MAX).into()
 }
 
 #[derive(Clone, Debug, Default)]
@@ -93,12 +93,7 @@ impl World {
                 self.free(peer);
                 self.peers.insert(peer, Peer::default());
                 self.closed.remove(&id(peer));
-                self.step(Input::PeerAdded {
-                    peer: id(peer),
-                    address: "10.0.0.1".parse().unwrap(),
-                    port: Port::tcp(40_000),
-                    dialled: false,
-                });
+                self.step(peer_added(id(peer), "10.0.0.1:40000", false));
             }
             Event::Leave(peer) => {
                 self.free(peer);
@@ -228,21 +223,6 @@ proptest! {
         }
         prop_assert_eq!(world.known(), BTreeSet::new());
     }
-}
-
-/// S1: the refused hello must not take the place of the accepted one, which says what the peer's end frees.
-#[test]
-fn a_peer_that_was_refused_another_name_frees_its_own_when_it_leaves() {
-    let mut world = World::new();
-    world.happen(Event::Arrive(0));
-    world.happen(Event::Hello(0, 0, Fault::None));
-    world.happen(Event::Hello(0, 1, Fault::None));
-    assert_eq!(world.known(), BTreeSet::from([name(0)]));
-    world.happen(Event::Leave(0));
-    assert_eq!(world.known(), BTreeSet::new());
-    world.happen(Event::Arrive(1));
-    world.happen(Event::Hello(1, 0, Fault::None));
-    assert_eq!(world.known(), BTreeSet::from([name(0)]));
 }
 
 /// S2: one peer is one instance, and one that goes on trying is disconnected.

@@ -1,14 +1,12 @@
 //! Transcripts: text files that say what the controller does when something happens to it.
 //!
 //! ```text
-//! # A comment. Blank lines are kept as well.
 //! settings {"auto_assign_broker_ports": false}     before the first input: what differs from Zeek's defaults
 //! restored {"deployed": {...}}                     before the first input: the configurations in the store
 //! > started                                        an input; with Zeek's default listeners
 //! > started {"broker_id": "id", ...}               or with others
 //! > persisted 1                                    write 1 is durable
 //! > persisted 1 no space left on device            write 1 failed
-//! > +9.5s                                          time passes, then a tick
 //! > peer a at 10.0.0.1:40000                       a native peer connects to us,
 //! > peer a dialled 10.0.0.1:2151                   or we to it
 //! > lost a connection reset by peer                the connection ends
@@ -32,131 +30,36 @@
 //! < deadline 10s                                   after time has passed: when the next tick is due
 //! ```
 //!
-//! Records are JSON objects with Zeek's field names, without fields that are not set. Event names lack their module,
-//! which is `Management::Controller::API` for requests and `Management::Agent::API` for agents. The controller's own ids
-//! are `#1`, `#2`, ... Peers have names of one letter.
-//! `UPDATE_EXPECT=1 cargo test` rewrites the expected lines.
+//! See [`testkit::transcript`] for the rest. Modules are `Management::Controller::API` for requests and `Management::Agent::API` for agents.
+//! Peers have names of one letter.
 
-use std::{env, fmt::Write as _, fs, path::PathBuf, time::Duration};
+use std::fmt::Write as _;
 
 use broker_codec::{EndpointId, data::Port};
-use mgmt_api::{AgentMessage, ClientRequest, Configuration, Now, SequentialIds, WallClock, topics};
+use mgmt_api::{AgentMessage, Configuration, Now, SequentialIds, WallClock, topics};
 use mgmt_controller::core::{
     Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-
-/// One test for each transcript, and one that none is forgotten.
-macro_rules! transcripts {
-    ($($name:ident),* $(,)?) => {
-        $(
-            #[test]
-            fn $name() {
-                $crate::transcript::check(stringify!($name));
-            }
-        )*
-
-        #[test]
-        fn every_transcript_is_checked() {
-            assert_eq!($crate::transcript::files(), [$(stringify!($name)),*]);
-        }
-    };
-}
-pub(crate) use transcripts;
-
-/// Runs a transcript and compares.
-pub(crate) fn check(name: &str) {
-    let path = directory().join(format!("{name}.txt"));
-    let expected = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let actual = run(&expected);
-    if env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, actual).unwrap();
-    } else {
-        assert!(actual == expected, "{}", difference(name, &expected, &actual));
-    }
-}
-
-/// The names of all transcripts, sorted.
-pub(crate) fn files() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory())
-        .unwrap()
-        .map(|entry| {
-            entry
-                .unwrap()
-                .path()
-                .file_stem()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
-        })
-        .collect();
-    names.sort();
-    names
-}
-
-pub(crate) fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/core/transcripts")
-}
-
-fn difference(name: &str, expected: &str, actual: &str) -> String {
-    let line = std::iter::zip(expected.lines(), actual.lines())
-        .take_while(|(expected, actual)| expected == actual)
-        .count();
-    format!(
-        "{name}.txt differs from line {} on, the controller did this:\n{}",
-        line + 1,
-        actual.lines().skip(line).collect::<Vec<_>>().join("\n")
-    )
-}
-
-/// The transcript with the actions that the controller really took.
-fn run(text: &str) -> String {
-    let mut run = Run::default();
-    let mut out = String::new();
-    let mut lines = text.lines().filter(|line| !line.starts_with('<')).peekable();
-    while let Some(line) = lines.next() {
-        writeln!(out, "{line}").unwrap();
-        let mut input = line.to_owned();
-        while let Some(more) = lines.next_if(|line| line.starts_with(">  ")) {
-            writeln!(out, "{more}").unwrap();
-            input.push_str(&more[1..]);
-        }
-        if let Some(input) = input.strip_prefix("> ") {
-            run.input(input, &mut out);
-        } else if let Some(settings) = input.strip_prefix("settings ") {
-            run.settings(settings);
-        } else if let Some(restored) = input.strip_prefix("restored ") {
-            run.restored = json(restored);
-        } else {
-            assert!(
-                input.is_empty() || input.starts_with('#'),
-                "cannot read {input:?}"
-            );
-        }
-    }
-    out
-}
+use testkit::{
+    FakeAgent,
+    transcript::{self, Machine, json, letter, name_and_fields, peer_id, time_passes, value, variant, words},
+};
 
 #[derive(Default)]
-struct Run {
+pub(crate) struct Run {
     settings: Settings,
     restored: Configurations,
     controller: Option<Controller>,
     now: Now,
 }
 
-impl Run {
-    fn settings(&mut self, changes: &str) {
-        let mut settings = serde_json::to_value(&self.settings).unwrap();
-        for (name, value) in json::<serde_json::Map<_, _>>(changes) {
-            let setting = settings
-                .get_mut(&name)
-                .unwrap_or_else(|| panic!("there is no setting {name}"));
-            *setting = value;
+impl Machine for Run {
+    fn prepare(&mut self, line: &str) {
+        if let Some(changes) = line.strip_prefix("settings ") {
+            transcript::change(&mut self.settings, changes);
+        } else {
+            self.restored = json(line.strip_prefix("restored ").expect("settings, or restored"));
         }
-        self.settings = serde_json::from_value(settings).unwrap();
     }
 
     fn input(&mut self, text: &str, out: &mut String) {
@@ -174,23 +77,18 @@ impl Run {
             writeln!(out, "< deadline {deadline}").unwrap();
         }
     }
+}
 
+impl Run {
     fn parse(&mut self, text: &str) -> Input {
-        if let Some(seconds) = text.strip_prefix('+') {
-            let seconds = seconds.strip_suffix('s').expect("a duration in seconds");
-            self.now = self.now + Duration::from_secs_f64(seconds.parse().unwrap());
+        if let Some(time) = time_passes(text) {
+            self.now = self.now + time;
             return Input::Tick;
         }
         match text.split_once(' ').unwrap_or((text, "")) {
             ("peer", fields) => {
                 let [name, how, at] = words(fields);
-                let (address, port) = at.rsplit_once(':').expect("an address and a port");
-                Input::PeerAdded {
-                    peer: peer_id(name),
-                    address: address.parse().unwrap(),
-                    port: Port::tcp(port.parse().unwrap()),
-                    dialled: how == "dialled",
-                }
+                peer_added(peer_id(name), at, how == "dialled")
             }
             ("lost", fields) => {
                 let [name, reason] = words(fields);
@@ -202,22 +100,17 @@ impl Run {
             ("hello", fields) => {
                 let [name, instance] = words(fields);
                 let peer = peer_id(name);
-                let message = AgentMessage::Hello {
-                    instance: instance.into(),
-                    id: peer.to_string().into(),
-                    connecting: true,
-                    api_version: mgmt_api::API_VERSION,
-                };
+                let message = FakeAgent::hello(&instance.into(), peer, true);
                 agent(peer, instance, message)
             }
             ("agent", fields) => {
                 let [name, instance, event, fields] = words(fields);
-                let event = format!("{{\"Management::Agent::API::{event}\": {fields}}}");
-                agent(peer_id(name), instance, json(&event))
+                let message = variant(&format!("Management::Agent::API::{event}"), fields);
+                agent(peer_id(name), instance, message)
             }
             ("started", "") => started(),
             ("stopping", "") => Input::Stopping,
-            ("started", fields) => json(&format!("{{\"Started\": {fields}}}")),
+            ("started", fields) => variant("Started", fields),
             ("persisted", outcome) => {
                 let (write, error) = outcome.split_once(' ').unwrap_or((outcome, ""));
                 Input::Persisted {
@@ -231,34 +124,29 @@ impl Run {
             }
             (event, fields) => Input::Request {
                 client: "client-1".into(),
-                request: json::<ClientRequest>(&format!(
-                    "{{\"Management::Controller::API::{event}\": {fields}}}"
-                )),
+                request: variant(&format!("Management::Controller::API::{event}"), fields),
             },
         }
     }
 }
 
-fn agent(peer: EndpointId, instance: &str, message: AgentMessage) -> Input {
+pub(crate) fn peer_added(peer: EndpointId, at: &str, dialled: bool) -> Input {
+    let (address, port) = at.rsplit_once(':').expect("an address and a port");
+    Input::PeerAdded {
+        peer,
+        address: address.parse().unwrap(),
+        port: Port::tcp(port.parse().unwrap()),
+        dialled,
+    }
+}
+
+/// An agent says this on the topic of its instance.
+pub(crate) fn agent(peer: EndpointId, instance: &str, message: AgentMessage) -> Input {
     Input::Agent {
         peer,
         topic: topics::agent(topics::AGENT_PREFIX.as_bytes(), instance.as_bytes()),
         message,
     }
-}
-
-/// The peer's letter, sixteen times.
-fn peer_id(name: &str) -> EndpointId {
-    assert_eq!(name.len(), 1, "{name} is not one letter");
-    EndpointId::from_bytes([name.as_bytes()[0]; EndpointId::LEN])
-}
-
-/// Words separated by spaces; the last takes the rest.
-fn words<const N: usize>(text: &str) -> [&str; N] {
-    let words: Vec<&str> = text.splitn(N, ' ').collect();
-    words
-        .try_into()
-        .unwrap_or_else(|words| panic!("{N} words expected: {words:?}"))
 }
 
 /// The controller has started and listens where Zeek's does by default.
@@ -298,23 +186,18 @@ fn print(action: &Action, out: &mut String) {
         Action::Connect { host, port } => writeln!(out, "< connect {host}:{port}"),
         Action::Disconnect { host, port } => writeln!(out, "< disconnect {host}:{port}"),
         Action::Close { peer, reason } => {
-            let letter = char::from(peer.as_bytes()[0]);
-            writeln!(out, "< close {letter}: {reason}")
+            writeln!(out, "< close {}: {reason}", letter(*peer))
         }
         Action::Publish { topic, event, to } => {
             let (name, fields) = match event {
-                Outgoing::Client(response) => only_entry(response),
-                Outgoing::Agent(request) => only_entry(request),
-                Outgoing::News(message) => only_entry(message),
+                Outgoing::Client(response) => name_and_fields(response),
+                Outgoing::Agent(request) => name_and_fields(request),
+                Outgoing::News(message) => name_and_fields(message),
             };
-            assert_eq!(name, event.event_name());
-            let name = name.rsplit("::").next().unwrap();
+            assert!(event.event_name().ends_with(&format!("::{name}")));
             match to {
                 Audience::Subscribers => writeln!(out, "< publish {topic} {name} {fields}"),
-                Audience::Peer(peer) => {
-                    let letter = char::from(peer.as_bytes()[0]);
-                    writeln!(out, "< send {letter} {topic} {name} {fields}")
-                }
+                Audience::Peer(peer) => writeln!(out, "< send {} {topic} {name} {fields}", letter(*peer)),
             }
         }
     }
@@ -329,33 +212,4 @@ fn print_configuration(slot: &str, config: &Configuration, out: &mut String) {
     for node in &config.nodes {
         writeln!(out, "<     node {}", value(node)).unwrap();
     }
-}
-
-/// What serde makes of an enum's variant with fields: its name, and the fields.
-fn only_entry(event: &impl Serialize) -> (String, Value) {
-    match value(event) {
-        Value::Object(entries) if entries.len() == 1 => entries.into_iter().next().unwrap(),
-        other => panic!("{other} is not an event"),
-    }
-}
-
-fn value(record: &impl Serialize) -> Value {
-    let mut value = serde_json::to_value(record).unwrap();
-    remove_nulls(&mut value);
-    value
-}
-
-fn remove_nulls(value: &mut Value) {
-    match value {
-        Value::Array(elements) => elements.iter_mut().for_each(remove_nulls),
-        Value::Object(fields) => {
-            fields.retain(|_, field| !field.is_null());
-            fields.values_mut().for_each(remove_nulls);
-        }
-        _ => {}
-    }
-}
-
-fn json<T: DeserializeOwned>(text: &str) -> T {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }

@@ -37,9 +37,12 @@ impl World {
                 .filter_map(|result| result.error.as_ref());
             errors.filter(|error| error.to_string().contains(text)).count() as u64
         };
-        self.seen.skipped += says("they follow when it returns");
+        self.saw(
+            "an instance that was skipped",
+            says("they follow when it returns"),
+        );
         if says("nothing was changed") > 0 {
-            self.seen.not_deployed += 1;
+            self.saw("a deployment that was not accepted", 1);
             let now = (self.durable.deployed.clone(), self.changes);
             assert_eq!(before, Some(now), "{response:?}");
         }

@@ -3,7 +3,7 @@
 use mgmt_api::{ClientRequest, WallClock};
 use mgmt_controller::core::{Configurations, Input};
 
-use super::{Agent, Duration, HEALING, Happening, Host, Now, World, Write, controller, number};
+use super::{Duration, HEALING, Happening, Host, Now, World, Write, controller, number};
 
 impl World {
     pub(super) fn store(&mut self, Write { entries, dismissed }: Write) {
@@ -30,8 +30,8 @@ impl World {
     }
 
     pub(super) fn crash_controller(&mut self) {
-        self.seen.crashes += 1;
-        self.seen.refused += self.controller.counters().hellos_refused;
+        self.saw("a crash of the controller", 1);
+        self.saw("a refused hello", self.controller.counters().hellos_refused);
         // A write that was under way is durable or not; those after it are not if it is not.
         while let Some((_, write)) = self.writes.pop_first() {
             if self.dice.percent(50) {
@@ -59,6 +59,13 @@ impl World {
         });
     }
 
+    fn crashes(&self) -> u64 {
+        self.seen
+            .get("a crash of the controller")
+            .copied()
+            .unwrap_or_default()
+    }
+
     /// Waits until the agents that connect by themselves have said hello.
     fn calm(seed: u64) -> Self {
         let mut world = Self::new(seed);
@@ -79,7 +86,7 @@ impl World {
         self.ask(ClientRequest::StageConfiguration { reqid, config });
         self.until(self.now + Duration::from_secs(1));
         let staged = self.durable.clone();
-        if self.seen.crashes == 0 {
+        if self.crashes() == 0 {
             self.ask(ClientRequest::Deploy { reqid: of_deployment });
         }
         self.until(self.now + HEALING);
@@ -109,7 +116,7 @@ fn a_crash_before_any_action_of_a_deployment_leaves_a_state_of_the_deployment_an
             world.actions_left = Some(left);
             world.deploy_unless_it_crashes();
             let at = format!("seed {seed}, before action {left} of {actions}");
-            assert_eq!(world.seen.crashes, 1, "{at}");
+            assert_eq!(world.crashes(), 1, "{at}");
             let station = stations.iter().rposition(|station| *station == world.durable);
             let station =
                 station.unwrap_or_else(|| panic!("{at}: {:#?} is none of {stations:#?}", world.durable));

@@ -3,7 +3,9 @@
 use broker_codec::data::{Address, Port, Set};
 use mgmt_api::{ClientRequest, ClusterRole, Configuration, Dialect, Instance, Node};
 
-use super::{AGENTS_MAX, World, dice::Dice};
+use testkit::Dice;
+
+use super::{AGENTS_MAX, World};
 
 impl World {
     pub(super) fn random_request(&mut self) -> ClientRequest {
@@ -19,7 +21,7 @@ impl World {
         } else {
             Set::from([node])
         };
-        match self.dice.below(8) {
+        match self.dice.below(10) {
             0 => ClientRequest::GetInstances { reqid },
             1 | 2 => {
                 let config = self.random_configuration();
@@ -32,7 +34,15 @@ impl World {
                 id: "id".into(),
                 nodes,
             },
-            _ => ClientRequest::Restart { reqid, nodes },
+            7 => ClientRequest::Restart { reqid, nodes },
+            8 => ClientRequest::GetConfiguration {
+                reqid,
+                deployed: self.dice.percent(50),
+            },
+            _ => ClientRequest::TestTimeout {
+                reqid,
+                with_state: true,
+            },
         }
     }
 

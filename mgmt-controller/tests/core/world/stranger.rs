@@ -7,7 +7,9 @@ use broker_codec::{
 use mgmt_api::{AgentMessage, Dialect, ResultRecord};
 use mgmt_controller::core::Input;
 
-use super::{Happening, World, agent::hello};
+use testkit::FakeAgent;
+
+use super::{Happening, World};
 
 impl World {
     /// A peer connects under the name of a host's agent, and answers every kind of request.
@@ -26,7 +28,7 @@ impl World {
             port: Port::tcp(1),
             dialled: false,
         });
-        self.deliver(connection, peer, &name, &hello(&name, peer, true));
+        self.deliver(connection, peer, &name, &FakeAgent::hello(&name, peer, true));
         for id in 0..10 {
             let reqid = ZeekString::from(format!("#{id}"));
             let result = ResultRecord {
