@@ -3,26 +3,24 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        mpsc::{Receiver, channel},
-    },
+    sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use zeek_simulator::{Exit, NodeBehaviour, SupervisorBehaviour};
 
 use crate::support::{
     cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
     controller::Controller,
+    home,
     limit::Limit,
+    runtime,
     websocket::Client,
-    zeek_client::{Outcome, ZeekClient},
+    zeek_client::{Outcome, zeek_client},
 };
 
 pub(crate) const AGENT: &str = "instance-1";
@@ -56,12 +54,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn start(plan: impl FnOnce(&mut Plan<'static>)) -> Self {
         const ANONYMOUS: &Protection = &Protection::Anonymous;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("threads can be started");
-        let home = Arc::new(TempDir::with_prefix("failures-").expect("a directory can be made"));
+        let runtime = runtime();
+        let home = home();
         let mut controller = start_controller(&home, ANONYMOUS, &[]);
         let mut observer = Client::observing(controller.websocket());
         let (tell, news) = channel();
@@ -103,32 +97,24 @@ impl World {
         }
     }
 
-    pub(crate) fn run(&mut self, arguments: &[&str], stdin: Option<&str>) -> (Outcome, Value) {
-        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let outcome = ZeekClient::release("1.5.0").run(self.controller.websocket(), &arguments, stdin);
-        let printed = serde_json::from_str(&outcome.stdout);
-        let printed = printed.unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
-        (outcome, printed)
+    pub(crate) fn run(&mut self, arguments: &[&str], stdin: Option<&str>) -> Outcome {
+        zeek_client(&mut self.controller, arguments, stdin)
     }
 
     /// Runs zeek-client, which must succeed, and returns its results.
+    #[track_caller]
     pub(crate) fn succeed(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
-        let (outcome, printed) = self.run(arguments, stdin);
-        assert_eq!(outcome.exit, 0, "{arguments:?}: {}", outcome.stdout);
-        assert_eq!(printed["errors"], json!([]), "{arguments:?}: {}", outcome.stdout);
+        let printed = self.run(arguments, stdin).json(0);
+        assert_eq!(printed["errors"], json!([]), "{arguments:?}: {printed}");
         printed["results"].clone()
     }
 
     /// Runs zeek-client, which must fail in time, and returns what it prints.
+    #[track_caller]
     pub(crate) fn fail(&mut self, arguments: &[&str], stdin: Option<&str>) -> Value {
-        let (outcome, printed) = self.run(arguments, stdin);
-        assert_eq!(outcome.exit, 1, "{arguments:?}: {}", outcome.stdout);
-        assert!(
-            outcome.elapsed < IN_TIME,
-            "{arguments:?} took {:?}",
-            outcome.elapsed
-        );
-        printed
+        let outcome = self.run(arguments, stdin);
+        assert!(outcome.elapsed < IN_TIME, "{arguments:?}: {outcome:?}");
+        outcome.json(1)
     }
 
     pub(crate) fn deploy(&mut self) {
@@ -337,7 +323,8 @@ fn clients_are_answered_during_a_flood_of_output_and_of_events() {
     let flooding = format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour));
     world.succeed(&["deploy-config", "-"], Some(&flooding));
     for _ in 0..3 {
-        let (outcome, printed) = world.run(&["get-id-value", "bits_per_uid"], None);
+        let outcome = world.run(&["get-id-value", "bits_per_uid"], None);
+        let printed: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
         // The flooding node's own answer waits behind its flood, and may be too late or lost.
         assert_eq!(printed["results"]["manager"], 96, "{outcome:?}");
         assert!(outcome.elapsed < IN_TIME, "{:?}", outcome.elapsed);

@@ -1,11 +1,9 @@
 //! Recorded sessions of zeek-client with Zeek's controller and agents, repeated with ours and a stand-in for the Supervisor:
 //! exit code, standard output and standard error must be as recorded, with ids and process ids mapped one to one.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use zeek_simulator::NodeBehaviour;
 
 use crate::support::{
@@ -13,8 +11,10 @@ use crate::support::{
         ControllerAt, Instance, Plan, Protection, ask_until, installation, start_controller, wait_for_running,
     },
     controller::Controller,
+    home,
     ids::IdMap,
     limit::Limit,
+    runtime,
     scenario::{Command, Scenario, Step},
     websocket::{Client, request},
     zeek_client::ZeekClient,
@@ -117,7 +117,7 @@ pub(crate) enum Zeek<'a> {
 pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) {
     let runtime = runtime();
     let scenario = Scenario::load(ZEEK_9_0, name);
-    let home = Arc::new(TempDir::with_prefix("session-").expect("a directory can be made"));
+    let home = home();
     // A real Zeek takes a second of a processor to start, and five of them on a busy machine what they get: less than zeek-client's own
     // 20 seconds.
     let (controllers, agents) = match zeek {
@@ -308,12 +308,4 @@ impl Session<'_> {
             }
         }
     }
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started")
 }

@@ -1,30 +1,29 @@
 //! The controller with an agent, from the operator's view: real controller, real zeek-client, real Broker connections in both
 //! directions, with and without TLS. The agent is a stand-in whose nodes always come up.
 
-use std::{net::TcpListener, process::Command, sync::Arc};
+use std::{net::TcpListener, process::Command};
 
 use broker_codec::{
     Data,
-    data::{Address, Port, Set, ZeekString},
+    data::{Address, Port, ZeekString},
 };
 use broker_endpoint::{EndReason, EndpointEvent, tls::TlsConfig};
 use mgmt_api::{
     AgentMessage, AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node, topics,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use crate::support::{
     agent::{StandIn, Way},
     certificates::{Authority, PASSPHRASE, native_settings},
     controller::{Controller, binary},
+    home,
     limit::Limit,
     native::{NativeClient, data_of},
     relay::Relay,
+    runtime,
     session::Session,
     websocket::{Client, request},
-    zeek_client::ZeekClient,
 };
 
 const AGENT: &str = "agent-1";
@@ -94,7 +93,7 @@ fn live_with_certificates(dialler: Dialler) {
 fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
     let runtime = runtime();
     let relay = Relay::start(&runtime);
-    let home = Arc::new(TempDir::with_prefix("agents-").expect("a directory can be made"));
+    let home = home();
     let start_controller = || {
         let mut arguments = vec![
             "--name".to_owned(),
@@ -138,14 +137,7 @@ fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
 
     // A deployment.
     let configuration = format!("[instances]\n{instance}\n{NODES}");
-    let staged = zeek_client(&mut controller, &["stage-config", "-"], Some(&configuration));
-    let id = &staged["results"]["id"];
-    assert_eq!(staged, json!({ "errors": [], "results": { "id": id } }));
-    let running = json!({ "instance": AGENT, "success": true });
-    assert_eq!(
-        zeek_client(&mut controller, &["deploy"], None),
-        json!({ "errors": [], "results": { "id": id, "nodes": { "manager": running, "worker": running } } })
-    );
+    let id = &deploy(&mut controller, &configuration);
     assert_eq!(agent.asked(deployed), deployment(id));
     for event in ["deploy_request", "deploy_response"] {
         observer.text_about(&format!("Management::Agent::API::{event}"));
@@ -181,7 +173,7 @@ fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
 fn an_agent_that_was_away_when_its_instance_was_dropped_is_told_by_the_next_controller() {
     let runtime = runtime();
     let relay = Relay::start(&runtime);
-    let home = Arc::new(TempDir::with_prefix("agents-").expect("a directory can be made"));
+    let home = home();
     let start = || {
         let arguments = ["--name", "controller", "Broker::disable_ssl=T"];
         Controller::start_in(&home, Command::new(binary()), &arguments)
@@ -219,6 +211,19 @@ fn an_agent_that_was_away_when_its_instance_was_dropped_is_told_by_the_next_cont
     agent.kill(&runtime);
 }
 
+/// Stages and deploys a configuration of the manager and the worker, and returns its id.
+fn deploy(controller: &mut Controller, configuration: &str) -> Value {
+    let staged = zeek_client(controller, &["stage-config", "-"], Some(configuration));
+    let id = &staged["results"]["id"];
+    assert_eq!(staged, json!({ "errors": [], "results": { "id": id } }));
+    let running = json!({ "instance": AGENT, "success": true });
+    assert_eq!(
+        zeek_client(controller, &["deploy"], None),
+        json!({ "errors": [], "results": { "id": id, "nodes": { "manager": running, "worker": running } } })
+    );
+    id.clone()
+}
+
 /// What clients ask for when there is a cluster.
 fn use_nodes(controller: &mut Controller) {
     let nodes = zeek_client(controller, &["get-nodes"], None);
@@ -247,15 +252,9 @@ fn use_nodes(controller: &mut Controller) {
 }
 
 /// Runs zeek-client, which must succeed, and returns what it printed.
+#[track_caller]
 fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> Value {
-    let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, stdin);
-    assert_eq!(
-        outcome.exit, 0,
-        "{arguments:?}: {}{}",
-        outcome.stdout, outcome.stderr
-    );
-    serde_json::from_str(&outcome.stdout).expect("zeek-client prints JSON")
+    crate::support::zeek_client::zeek_client(controller, arguments, stdin).json(0)
 }
 
 /// What of a deployment is compared: the configuration's id and the names of its nodes.
@@ -275,14 +274,6 @@ fn deployed(request: AgentRequest) -> Option<Deployment> {
 fn deployment(id: &Value) -> Deployment {
     let id = id.as_str().expect("an id");
     (id.into(), vec!["manager".into(), "worker".into()])
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started")
 }
 
 #[test]
@@ -359,18 +350,9 @@ fn large_request(reqid: &str) -> ClientRequest {
         interface: Some("lo".into()),
         ..Node::new(format!("worker-{number}"), AGENT, ClusterRole::Worker)
     };
-    let instance = Instance {
-        name: AGENT.into(),
-        host: Address::UNSPECIFIED_V4,
-        listen_port: None,
-    };
     ClientRequest::StageConfiguration {
         reqid: reqid.into(),
-        config: Configuration {
-            id: "large".into(),
-            instances: [instance].into_iter().collect(),
-            nodes: (0..NODES).map(node).collect(),
-        },
+        config: Configuration::new("large", [Instance::new(AGENT)], (0..NODES).map(node)),
     }
 }
 
@@ -436,11 +418,7 @@ fn an_instance_that_cannot_be_reached_is_called_by_its_name() {
         listen_port: Some(Port::tcp(place.port())),
     };
     let mut session = Session::open(controller.websocket());
-    session.stage(&Configuration {
-        id: "one".into(),
-        instances: [instance].into_iter().collect(),
-        nodes: Set::default(),
-    });
+    session.stage(&Configuration::new("one", [instance], []));
     let response = session.ask(&ClientRequest::Deploy { reqid: "r".into() });
     assert!(!response.results()[0].success, "{response:?}");
     drop(session);

@@ -15,15 +15,12 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     controller::Controller,
-    limit::Limit,
+    limit::{Limit, PATIENCE},
     websocket::{CONTROLLER_TOPIC, Client, event_message, request},
 };
 
 /// Talks to the controller at an address, and asserts how it is answered.
 type Attack = fn(SocketAddr);
-
-/// Longer than any of the server's own time limits.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long an undisturbed answer may take on a busy machine. An attack that stalls the controller stalls it for seconds.
 const UNDISTURBED: Duration = Duration::from_secs(1);
@@ -114,16 +111,13 @@ impl GoodClient {
 
     /// Waits until a request has been answered that was sent after the attack.
     fn wait_for_answer_after(&self, before: usize, attack: &str) {
-        let started = Instant::now();
+        let limit = Limit::new(format_args!("an answer to the good client after: {attack}"));
         while self.answers() < before + 2 {
             assert!(
                 !self.thread.is_finished(),
                 "the good client failed during: {attack}"
             );
-            assert!(
-                started.elapsed() < PATIENCE,
-                "the good client got no answer after: {attack}"
-            );
+            limit.left();
             thread::yield_now();
         }
     }

@@ -4,63 +4,18 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
-    sync::Arc,
 };
 
-use broker_codec::{data::Address, json::DataMessage, zeek::Event};
 use broker_endpoint::tls::TlsConfig;
-use mgmt_api::{AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node};
+use mgmt_api::{AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::{
     agent::{StandIn, Way},
     controller::{Controller, binary},
-    not_tested,
+    home, not_tested, runtime,
     session::Session,
-    websocket::{Client, request},
 };
-
-#[test]
-fn a_replay_gives_the_answers_that_the_controller_gave() {
-    let home = Arc::new(TempDir::with_prefix("journal-").expect("a directory can be made"));
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &["--journal", "journal"]);
-    let mut client = Client::subscribed(controller.websocket());
-    let configuration = r#"{"@data-type":"vector","data":[{"@data-type":"string","data":"c1"},{"@data-type":"set","data":[]},{"@data-type":"set","data":[]}]}"#;
-    let asked = [
-        request("get_instances_request", "r1", &[]),
-        request("stage_configuration_request", "r2", &[configuration]),
-        request("deploy_request", "r3", &[]),
-        request(
-            "get_configuration_request",
-            "r4",
-            &[r#"{"@data-type":"boolean","data":true}"#],
-        ),
-    ];
-    let given: Vec<ClientResponse> = asked
-        .iter()
-        .map(|text| {
-            client.send_text(text);
-            let message = DataMessage::decode(client.text().as_bytes()).expect("a message");
-            let event = Event::from_data(message.data).expect("an event");
-            event.parse().expect("a response")
-        })
-        .collect();
-    let remains = controller.stop();
-    assert!(
-        remains.stderr.contains("recording a journal"),
-        "{}",
-        remains.stderr
-    );
-
-    let output = replay(&home.path().join("journal"));
-    let answers = |action: &Value| {
-        let answer = action.pointer("/Publish/event/Client")?;
-        Some(serde_json::from_value(answer.clone()).expect("a response"))
-    };
-    let replayed: Vec<ClientResponse> = actions(&output).iter().filter_map(answers).collect();
-    assert_eq!(replayed, given);
-}
 
 fn replay(journal: &Path) -> Output {
     Command::new(binary())
@@ -88,29 +43,16 @@ fn actions(replay: &Output) -> Vec<Value> {
 const AGENT: &str = "agent-1";
 
 fn configuration() -> Configuration {
-    let instance = Instance {
-        name: AGENT.into(),
-        host: Address::UNSPECIFIED_V4,
-        listen_port: None,
-    };
     let node = Node {
         interface: Some("größer".into()),
         ..Node::new("worker", AGENT, ClusterRole::Worker)
     };
-    Configuration {
-        id: "c1".into(),
-        instances: [instance].into(),
-        nodes: [node].into(),
-    }
+    Configuration::new("c1", [Instance::new(AGENT)], [node])
 }
 
 /// A session with an agent, until everything has been asked of it. Returns what it was asked.
 fn use_an_agent(controller: &mut Controller) -> Vec<AgentRequest> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = runtime();
     let way = Way::Connect(controller.broker());
     let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
     let mut session = Session::open(controller.websocket());
@@ -143,7 +85,7 @@ fn messages(log: &str) -> Vec<String> {
 
 #[test]
 fn a_session_with_an_agent_is_replayed_action_by_action() {
-    let home = Arc::new(TempDir::with_prefix("journal-").expect("a directory can be made"));
+    let home = home();
     let arguments = [
         "--journal",
         "journal",
@@ -183,7 +125,7 @@ fn a_session_with_an_agent_is_replayed_action_by_action() {
 
 #[test]
 fn the_journal_of_a_controller_that_was_killed_is_replayed_up_to_its_end() {
-    let home = Arc::new(TempDir::with_prefix("journal-").expect("a directory can be made"));
+    let home = home();
     let arguments = [
         "--journal",
         "journal",
@@ -224,7 +166,7 @@ fn the_journal_of_a_controller_that_was_killed_is_replayed_up_to_its_end() {
 fn a_full_disk_ends_the_journal_and_not_the_controller() {
     let disk = "mount -t tmpfs -o size=64k none disk && exec \"$0\" \"$@\"";
     let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", disk];
-    let home = Arc::new(TempDir::with_prefix("journal-").expect("a directory can be made"));
+    let home = home();
     fs::create_dir(home.path().join("disk")).expect("a directory can be made");
     let present = Command::new(words[0])
         .args(&words[1..])
@@ -248,19 +190,4 @@ fn a_full_disk_ends_the_journal_and_not_the_controller() {
     let complaint = "cannot write the journal, which ends here";
     assert_eq!(stderr.matches(complaint).count(), 1, "{stderr}");
     assert!(stderr.contains("\"incomplete\":true"), "{stderr}");
-}
-
-#[test]
-fn what_cannot_be_replayed_is_refused() {
-    let output = Command::new(binary())
-        .args(["replay", "/dev/null"])
-        .env_clear()
-        .output()
-        .expect("the controller can be run");
-    assert_eq!(output.status.code(), Some(1));
-    let explanation = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        explanation.contains("/dev/null: journal is empty"),
-        "{explanation}"
-    );
 }

@@ -6,20 +6,15 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::Command,
-    sync::Arc,
 };
 
 use tempfile::TempDir;
 
 use crate::support::{
     controller::{Controller, STORE, UNROTATED, binary},
-    not_tested,
+    home, not_tested,
     session::Session,
 };
-
-fn home() -> Arc<TempDir> {
-    Arc::new(TempDir::with_prefix("landscape-").expect("a directory can be made"))
-}
 
 /// The program with the one setting that it cannot do without where there is no Zeek.
 fn controller_command(home: &TempDir) -> Vec<String> {
@@ -204,10 +199,8 @@ fn files_are_where_zeek_puts_them_and_a_signal_leaves_only_those_that_are_to_sta
         UNROTATED,
     ];
     let mut controller = Controller::launch(&home, command(&words, &arguments));
-    Session::open(controller.websocket()).stage(&mgmt_api::Configuration {
-        id: "c1".into(),
-        ..mgmt_api::Configuration::default()
-    });
+    let config = mgmt_api::Configuration::new("c1", [], []);
+    Session::open(controller.websocket()).stage(&config);
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").expect("the system has a name");
     let name = format!("controller-{}", hostname.trim_end());
     let dir = format!("var/lib/nodes/{name}");

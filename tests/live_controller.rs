@@ -6,7 +6,6 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,7 +20,9 @@ use crate::{
     support::{
         agent::{StandIn, Way},
         controller::{Controller, binary},
+        home,
         relay::Relay,
+        runtime,
         zeek_client::{Outcome, ZeekClient},
     },
 };
@@ -82,24 +83,14 @@ pub(crate) fn run(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) 
         "--set",
         "client.request_timeout_secs=180",
     ];
-    let arguments: Vec<_> = patient
-        .iter()
-        .chain(arguments)
-        .map(|text| (*text).to_owned())
-        .collect();
+    let arguments: Vec<_> = patient.iter().chain(arguments).collect();
     ZeekClient::release("1.5.0").run(address, &arguments, stdin)
 }
 
 /// Runs zeek-client, which must succeed, and returns what it printed.
 #[track_caller]
 pub(crate) fn client(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Value {
-    let outcome = run(address, arguments, stdin);
-    assert_eq!(
-        outcome.exit, 0,
-        "{arguments:?}: {}{}",
-        outcome.stdout, outcome.stderr
-    );
-    serde_json::from_str(&outcome.stdout).expect("zeek-client prints JSON")
+    run(address, arguments, stdin).json(0)
 }
 
 /// Asks until the answer is good.
@@ -153,14 +144,6 @@ fn deployed(asked: AgentRequest) -> Option<String> {
     }
 }
 
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started")
-}
-
 #[test]
 fn zeeks_controller_goes_on_where_ours_ended_and_ours_where_zeeks_did() {
     let prefix = match installed_zeek() {
@@ -169,7 +152,7 @@ fn zeeks_controller_goes_on_where_ours_ended_and_ours_where_zeeks_did() {
     };
     let runtime = runtime();
     let relay = Relay::start(&runtime);
-    let home = Arc::new(TempDir::with_prefix("live-").expect("a directory can be made"));
+    let home = home();
     let ours = || Controller::start_in(&home, Command::new(binary()), &["--name", "controller"]);
     let mut controller = ours();
     relay.point_to(controller.broker());
@@ -282,16 +265,8 @@ role = worker
         answer["results"]["nodes"],
         json!({ "manager": runs, "worker": runs })
     );
-    let states = |nodes: &Value, of: &str| {
-        let nodes = nodes["results"][AGENT]
-            .as_object()
-            .expect("its processes")
-            .clone();
-        let others = nodes.into_iter().filter(|(name, _)| name != AGENT);
-        others.filter(|(_, node)| node["state"] == of).count()
-    };
     let nodes = client(address, &["get-nodes"], None);
-    assert_eq!(states(&nodes, "RUNNING"), 2, "{nodes}");
+    assert_eq!(running(&nodes), 2, "{nodes}");
     assert_eq!(nodes["results"][AGENT]["manager"]["port"], json!(manager));
     assert_eq!(
         client(address, &["get-id-value", "Cluster::node"], None)["results"],
@@ -303,7 +278,7 @@ role = worker
     );
     let before = &nodes["results"][AGENT];
     let nodes = client_until(address, &["get-nodes"], |nodes| {
-        states(nodes, "RUNNING") == 2 && nodes["results"][AGENT]["worker"]["pid"] != before["worker"]["pid"]
+        running(nodes) == 2 && nodes["results"][AGENT]["worker"]["pid"] != before["worker"]["pid"]
     });
     assert_eq!(
         nodes["results"][AGENT]["manager"]["pid"], before["manager"]["pid"],
@@ -318,6 +293,13 @@ role = worker
     });
     drop(zeek);
     controller.stop();
+}
+
+/// How many nodes of the agent run.
+fn running(nodes: &Value) -> usize {
+    let nodes = nodes["results"][AGENT].as_object().expect("its processes");
+    let others = nodes.iter().filter(|(name, _)| *name != AGENT);
+    others.filter(|(_, node)| node["state"] == "RUNNING").count()
 }
 
 /// The settings of an agent that listens at a port, and connects to a controller unless the host is none.

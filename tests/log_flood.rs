@@ -8,6 +8,7 @@ use crate::support::{
     controller::Controller,
     limit::Limit,
     native::{NativeClient, data_of},
+    runtime,
     session::Session,
 };
 
@@ -67,7 +68,7 @@ fn a_flood_of_requests_leaves_some_lines_and_their_sum() {
 
 #[test]
 fn a_flood_of_refused_hellos_leaves_some_lines_and_their_sum() {
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let runtime = runtime();
     let controller = Controller::start(&["--name", "controller"]);
     let started = Instant::now();
     // A fifth of what mgmt-bench attacks with: a peer is disconnected after ten hellos, and connecting takes most of the time.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker_codec::data::{Address, Port, Set, ZeekString};
+use broker_codec::data::{Port, Set, ZeekString};
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{
     ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, RequestKind, ResultRecord,
@@ -15,6 +15,7 @@ use crate::support::{
     controller::Controller,
     limit::Limit,
     native::{NativeClient, data_of},
+    runtime,
     session::Session,
     websocket::Client,
 };
@@ -90,11 +91,6 @@ impl Clients {
 }
 
 fn configuration(port: Port) -> Configuration {
-    let instance = Instance {
-        name: AGENT.into(),
-        host: Address::UNSPECIFIED_V4,
-        listen_port: None,
-    };
     let node = Node {
         p: Some(port),
         scripts: Some(vec!["a.zeek".into()]),
@@ -103,11 +99,7 @@ fn configuration(port: Port) -> Configuration {
         env: [("A".into(), "b".into())].into(),
         ..Node::new("worker", AGENT, ClusterRole::Worker)
     };
-    Configuration {
-        id: "c1".into(),
-        instances: [instance].into(),
-        nodes: [node].into(),
-    }
+    Configuration::new("c1", [Instance::new(AGENT)], [node])
 }
 
 #[test]
@@ -118,11 +110,7 @@ fn every_request_over_the_native_port_is_answered_as_over_websocket() {
         "Management::Request::timeout_interval=1sec",
     ];
     let mut controller = Controller::start(&arguments);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = runtime();
     let mut clients = Clients {
         native: runtime.block_on(NativeClient::connect(&controller)),
         websocket: Session::open(controller.websocket()),
@@ -161,11 +149,7 @@ fn every_request_over_the_native_port_is_answered_as_over_websocket() {
 #[test]
 fn a_native_client_hears_nothing_but_answers() {
     let mut controller = Controller::start(&["--name", "controller"]);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = runtime();
     let mut native = runtime.block_on(NativeClient::connect(&controller));
     let mut websocket = Session::open(controller.websocket());
     let way = Way::Connect(controller.broker());

@@ -18,6 +18,7 @@ use crate::support::{
     agent::{StandIn, Way},
     controller::Controller,
     limit::{Limit, end_of},
+    runtime,
     session::Session,
     websocket::{Client, request},
     zeek_client::ZeekClient,
@@ -55,7 +56,7 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
 
 impl Monitor {
     fn start(release: &str, address: SocketAddr) -> Self {
-        let arguments = ["-vvvv", "monitor"].map(str::to_owned);
+        let arguments = ["-vvvv", "monitor"];
         let mut child = ZeekClient::release(release).start(address, &arguments, false);
         Self {
             stdout: lines(child.stdout.take().expect("it is piped")),
@@ -102,11 +103,7 @@ fn error(number: u32) -> AgentMessage {
 #[test]
 fn news_of_agents_are_logged_counted_and_passed_on_to_those_alone_who_subscribe_to_them() {
     let mut controller = Controller::start(&["--name", "controller", "Broker::disable_ssl=T"]);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = runtime();
     let way = Way::Connect(controller.broker());
     let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
     let mut session = Session::open(controller.websocket());

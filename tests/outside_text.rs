@@ -1,7 +1,7 @@
 //! Text from outside in every string field of every event of the API, over WebSocket and Broker, at running daemons: no log in any
 //! format has a line that such a text made, a character that drives a terminal, or a line without bound.
 
-use std::{fs, process::Command, sync::Arc};
+use std::{fs, process::Command};
 
 use broker_codec::{
     Data, Topic, binary,
@@ -13,13 +13,15 @@ use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls:
 use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, topics};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use crate::support::{
-    cluster::{Daemon, agent_binary},
+    cluster::agent_binary,
     controller::{Controller, binary, rotated_logs},
+    daemon::Daemon,
+    home,
     limit::{Limit, output_of},
     native::{NativeClient, data_of},
+    runtime,
     websocket::{CONTROLLER_TOPIC, Client, request},
     workspace_root,
 };
@@ -166,14 +168,6 @@ fn assert_replay_harmless(replay: &mut Command) {
     }
 }
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started")
-}
-
 #[test]
 fn no_text_of_a_client_or_an_agent_gets_into_a_log_of_the_controller_as_it_is() {
     for format in ["text", "json"] {
@@ -183,7 +177,7 @@ fn no_text_of_a_client_or_an_agent_gets_into_a_log_of_the_controller_as_it_is() 
 
 fn controller_hears_all(format: &str) {
     let runtime = runtime();
-    let home = Arc::new(TempDir::with_prefix("outside-").expect("a directory can be made"));
+    let home = home();
     let arguments = [
         "--name",
         "controller",

@@ -8,6 +8,7 @@ use mgmt_api::{ClusterRole, Configuration, Instance, Node};
 use crate::support::{
     agent::{StandIn, Way},
     controller::Controller,
+    runtime,
     session::Session,
     websocket::Client,
     zeek_client::ZeekClient,
@@ -27,29 +28,20 @@ fn configuration(listen_port: Option<Port>) -> Configuration {
         number: 80,
         protocol: Protocol::Unknown,
     };
-    Configuration {
-        id: "c1".into(),
-        instances: [Instance {
-            name: AGENT.into(),
-            host: "127.0.0.1".parse().expect("an address"),
-            listen_port,
-        }]
-        .into(),
-        nodes: [
-            node("a", no_port(Protocol::Tcp), no_port(Protocol::Unknown)),
-            node("b", unknown, Port::tcp(9000)),
-        ]
-        .into(),
-    }
+    let instance = Instance {
+        listen_port,
+        ..Instance::new(AGENT)
+    };
+    let nodes = [
+        node("a", no_port(Protocol::Tcp), no_port(Protocol::Unknown)),
+        node("b", unknown, Port::tcp(9000)),
+    ];
+    Configuration::new("c1", [instance], nodes)
 }
 
 #[test]
 fn every_zeek_client_can_read_a_cluster_in_which_a_port_is_0() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = runtime();
     let mut controller = Controller::start(&["--name", "controller", "Broker::disable_ssl=T"]);
     let way = Way::Connect(controller.broker());
     let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
@@ -58,8 +50,7 @@ fn every_zeek_client_can_read_a_cluster_in_which_a_port_is_0() {
     // Requests of others are copied to it.
     let mut other = Client::subscribed(controller.websocket());
     let mut run = |release: &str, arguments: &[&str]| {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let outcome = ZeekClient::release(release).run(controller.websocket(), &arguments, None);
+        let outcome = ZeekClient::release(release).run(controller.websocket(), arguments, None);
         assert_eq!(
             outcome.exit, 0,
             "zeek-client {release} {arguments:?}: {outcome:?}"

@@ -110,17 +110,6 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
 }
 
 #[test]
-fn a_damaged_store_is_refused_and_kept() {
-    let home = home();
-    let dir = home.path().join("state/nodes/controller");
-    fs::create_dir_all(&dir).expect("a directory can be made");
-    fs::write(dir.join(STORE), "this was a database once").expect("a file can be written");
-    assert_refuses(&home, &NAME, 1, "move it away to start without configurations");
-    let kept = fs::read_to_string(dir.join(STORE)).expect("it is still there");
-    assert_eq!(kept, "this was a database once");
-}
-
-#[test]
 fn a_second_controller_names_the_first() {
     let home = Arc::new(home());
     let first = Controller::start_in(&home, Command::new(binary()), &NAME);
@@ -550,13 +539,4 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     );
     let output = run(&home, &[&["dump-config"], &redefs[..]].concat());
     assert!(String::from_utf8_lossy(&output.stdout).contains("# local.zeek:1\n"));
-}
-
-#[test]
-fn completions_and_a_manual_page_can_be_generated() {
-    let home = home();
-    let bash = run(&home, &["completions", "bash"]);
-    assert!(String::from_utf8_lossy(&bash.stdout).contains("--websocket-listen"));
-    let man = run(&home, &["man"]);
-    assert!(String::from_utf8_lossy(&man.stdout).contains(".TH mgmt-controller 1"));
 }

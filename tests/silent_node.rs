@@ -6,8 +6,9 @@ use mgmt_api::{AgentMessage, AgentRequest, State};
 use rustix::process::{Signal, kill_process};
 
 use crate::{
-    supervised::{Host, NAME, assert_all_succeed, pid, runtime},
+    supervised::{Host, NAME, assert_all_succeed, pid},
     support::controlling::Controlling,
+    support::runtime,
 };
 
 /// The states of the nodes, by name.

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::support::{
     agent::{StandIn, Way},
     controller::{Controller, STORE, binary},
-    missing,
+    home, missing, runtime,
     scenario::Scenario,
     session::{Session, stage_request},
     store::{blobs, rows, schema},
@@ -25,10 +25,6 @@ use crate::support::{
 };
 
 const ARGUMENTS: [&str; 2] = ["--name", "controller"];
-
-fn home() -> Arc<TempDir> {
-    Arc::new(TempDir::with_prefix("store-").expect("a directory can be made"))
-}
 
 fn start_in(home: &Arc<TempDir>) -> Controller {
     Controller::start_in(home, Command::new(binary()), &ARGUMENTS)
@@ -50,10 +46,7 @@ fn fixture(folder: &str) -> PathBuf {
 }
 
 fn send_stage(session: &mut Session, id: &str) {
-    session.send(&stage_request(&Configuration {
-        id: id.into(),
-        ..Configuration::default()
-    }));
+    session.send(&stage_request(&Configuration::new(id, [], [])));
 }
 
 /// Waits for the answer to a staging and returns the id that it stands for.
@@ -70,67 +63,6 @@ fn staged(session: &mut Session) -> String {
 fn id_of(value: &Data) -> String {
     let configuration: Configuration = from_data(value).expect("a configuration");
     configuration.id.to_string()
-}
-
-#[test]
-fn a_kill_right_after_the_answer_loses_nothing() {
-    const KILLS: usize = 20;
-    let home = home();
-    let mut previous = None;
-    for number in 0..KILLS {
-        let mut controller = start_in(&home);
-        let mut session = Session::open(controller.websocket());
-        let restored = session.configuration(false).map(|staged| staged.id.to_string());
-        assert_eq!(restored, previous, "after kill {number}");
-
-        let id = format!("configuration-{number}");
-        send_stage(&mut session, &id);
-        assert_eq!(staged(&mut session), id);
-        controller.kill();
-
-        let rows = rows(&store_in(&home));
-        assert_eq!(id_of(&rows["STAGED"]), id);
-        assert_eq!(id_of(&rows["READY"]), id);
-        previous = Some(id);
-    }
-}
-
-#[test]
-fn a_kill_in_the_middle_of_staging_leaves_one_of_the_staged_configurations_whole() {
-    const PIPELINED: usize = 12;
-    let home = home();
-    for answers in 0..PIPELINED {
-        let mut controller = start_in(&home);
-        let mut session = Session::open(controller.websocket());
-        let ids: Vec<_> = (0..PIPELINED)
-            .map(|number| format!("{answers}-{number}"))
-            .collect();
-        for id in &ids {
-            send_stage(&mut session, id);
-        }
-        for id in &ids[..answers] {
-            assert_eq!(staged(&mut session), *id);
-        }
-        controller.kill();
-
-        // Opening the store ends what SQLite finds half done, as the next start does.
-        let rows = rows(&store_in(&home));
-        let Some(staged) = rows.get("STAGED").map(id_of) else {
-            assert_eq!(answers, 0, "nothing was answered, so nothing must be there");
-            assert_eq!(rows.get("READY"), None);
-            continue;
-        };
-        assert_eq!(id_of(&rows["READY"]), staged, "both change in one transaction");
-        let durable = ids.iter().position(|id| *id == staged);
-        match durable {
-            Some(number) => assert!(
-                number + 1 >= answers,
-                "{answers} were answered, the store has {staged}"
-            ),
-            // The kill came before the first one, and the store is as the round before left it.
-            None => assert_eq!(answers, 0, "{answers} were answered, the store has {staged}"),
-        }
-    }
 }
 
 #[test]
@@ -246,11 +178,7 @@ fn a_deployment_leaves_the_bytes_that_zeek_left() {
     let home = home();
     let arguments = [ARGUMENTS[0], ARGUMENTS[1], "Broker::disable_ssl=T"];
     let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started");
+    let runtime = runtime();
     let way = Way::Connect(controller.broker());
     let agent = StandIn::start(&runtime, "instance-1", &TlsConfig::Off, way);
     let mut session = Session::open(controller.websocket());

@@ -20,16 +20,17 @@ use rustix::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use crate::support::{
     certificates::Authority,
     cluster::{ControllerAt, Instance, Plan, Protection, agent_binary},
     controller::{Controller, binary},
+    home,
     limit::Limit,
-    not_tested,
+    not_tested, runtime,
     told::Told,
     workspace_root,
-    zeek_client::ZeekClient,
 };
 
 const CLUSTER: &str = "
@@ -48,6 +49,11 @@ role = worker
 interface = lo
 ";
 
+const NO_ROOM: [&str; 2] = [
+    "Management::Agent::archive_cmd=sh -c 'echo no room left in /logs; exit 1'",
+    "Management::Agent::archive_dir=/logs",
+];
+
 /// What an agent says at its start, which finds its Supervisor and its controller at the same time.
 const AT_START: [&str; 3] = [
     "connecting to the Supervisor",
@@ -65,7 +71,7 @@ fn on_small_disk() -> Command {
 
 #[test]
 fn a_day_can_be_read_as_a_story() {
-    let home = Arc::new(TempDir::with_prefix("story-").expect("a directory can be made"));
+    let home = home();
     fs::create_dir(home.path().join("state")).expect("a directory can be made");
     let possible = on_small_disk().arg("true").current_dir(home.path()).output();
     if !possible.is_ok_and(|output| output.status.success()) {
@@ -90,6 +96,10 @@ impl Book {
         let _ = write!(self.0, "\n# {title}\n\n");
     }
 
+    fn hear_controller(&mut self, controller: &mut Controller, words: &[&str]) {
+        self.hear("controller", &mut controller.daemon.stderr, words);
+    }
+
     /// Adds what a process has said until all these words were said, each in a line of its own. What happens at the same time is told in
     /// the order of the words.
     fn hear(&mut self, who: &str, told: &mut Told, words: &[&str]) {
@@ -104,7 +114,7 @@ impl Book {
 }
 
 fn tell(home: &Arc<TempDir>) -> String {
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let runtime = runtime();
     let protection = Protection::mutual();
     let mut book = Book::default();
 
@@ -114,7 +124,7 @@ fn tell(home: &Arc<TempDir>) -> String {
     let mut arguments = vec!["--name".to_owned(), "controller".to_owned()];
     arguments.extend(protection.settings("controller"));
     let mut controller = Controller::start_in(home, command, &arguments);
-    book.hear("controller", &mut controller.stderr, &["ready"]);
+    book.hear_controller(&mut controller, &["ready"]);
 
     let plan = |name| {
         let mut plan = Plan::new(name, ControllerAt::Address(controller.broker()), &protection);
@@ -123,19 +133,13 @@ fn tell(home: &Arc<TempDir>) -> String {
     };
     book.chapter("Two sensors start");
     let (mut plan1, mut plan2) = (plan("sensor1"), plan("sensor2"));
-    plan1.further = [
-        "Management::Agent::archive_cmd=sh -c 'echo no room left in /logs; exit 1'",
-        "Management::Agent::archive_dir=/logs",
-    ]
-    .map(str::to_owned)
-    .into();
+    plan1.further = NO_ROOM.map(str::to_owned).into();
     plan2.further = vec!["Management::Agent::archive_logs=F".to_owned()];
     let mut sensor1 = Instance::start(&runtime, plan1);
-    book.hear("controller", &mut controller.stderr, &["sensor1"]);
+    book.hear_controller(&mut controller, &["sensor1"]);
     let mut sensor2 = Instance::start(&runtime, plan2);
-    book.hear("controller", &mut controller.stderr, &["sensor2"]);
-    let mut at_first = AT_START.to_vec();
-    at_first.insert(0, "started the Supervisor");
+    book.hear_controller(&mut controller, &["sensor2"]);
+    let at_first = [&["started the Supervisor"], &AT_START[..]].concat();
     book.hear("sensor1", said(&mut sensor1), &at_first);
     book.hear("sensor2", said(&mut sensor2), &at_first);
 
@@ -148,21 +152,21 @@ fn tell(home: &Arc<TempDir>) -> String {
         "worker-2 PENDING -> RUNNING",
         "deploy answered",
     ];
-    book.hear("controller", &mut controller.stderr, &deployed);
+    book.hear_controller(&mut controller, &deployed);
     let nodes = zeek_client(&mut controller, &["get-nodes"], None, 0);
 
     book.chapter("A worker is killed, and the Supervisor starts it again");
     let worker = nodes["results"]["sensor1"]["worker-1"]["pid"].as_i64();
     let worker = worker.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     kill_process(worker.expect("a PID"), Signal::KILL).expect("it runs");
-    book.hear("controller", &mut controller.stderr, &["CRASHED -> RUNNING"]);
+    book.hear_controller(&mut controller, &["CRASHED -> RUNNING"]);
     book.hear("sensor1", said(&mut sensor1), &["is up again"]);
 
     book.chapter("A sensor's agent is killed, and missed by a deployment");
     sensor2.agent.take().expect("it runs").kill();
-    book.hear("controller", &mut controller.stderr, &["is lost"]);
+    book.hear_controller(&mut controller, &["is lost"]);
     zeek_client(&mut controller, &["deploy"], None, 1);
-    book.hear("controller", &mut controller.stderr, &["deploy failed"]);
+    book.hear_controller(&mut controller, &["deploy failed"]);
 
     book.chapter("It is back");
     sensor2.start_agent();
@@ -171,38 +175,46 @@ fn tell(home: &Arc<TempDir>) -> String {
         "worker-2 UNKNOWN -> PENDING",
         "worker-2 PENDING -> RUNNING",
     ];
-    book.hear("controller", &mut controller.stderr, &back);
-    let mut at_return = AT_START.to_vec();
-    at_return.insert(0, "taking over");
+    book.hear_controller(&mut controller, &back);
+    let at_return = [&["taking over"], &AT_START[..]].concat();
     book.hear("sensor2", said(&mut sensor2), &at_return);
     book.hear("sensor1", said(&mut sensor1), &["already running"]);
 
-    book.chapter("A stranger has a certificate of another authority");
-    foreign_certificate(&runtime, &controller);
-    book.hear("controller", &mut controller.stderr, &["certificate"]);
-
-    book.chapter("The disk is full");
-    let filler = fill_disk(&controller, home);
-    zeek_client(&mut controller, &["stage-config", "-"], Some(CLUSTER), 1);
-    book.hear("controller", &mut controller.stderr, &["stage-config failed"]);
-    fs::remove_file(filler).expect("it is there");
-    zeek_client(&mut controller, &["stage-config", "-"], Some(CLUSTER), 0);
-    book.hear("controller", &mut controller.stderr, &["stage-config answered"]);
+    troubles(&mut book, home, &runtime, &mut controller);
 
     book.chapter("Everything ends");
     for (name, sensor) in [("sensor2", &mut sensor2), ("sensor1", &mut sensor1)] {
-        let agent = sensor.agent.take().expect("it runs");
-        agent.signal(Signal::TERM);
-        let mut told = agent.stderr.clone();
-        let (status, _) = agent.wait();
-        assert!(status.success(), "{name}: {status}");
-        book.hear(name, &mut told, &["INFO ended"]);
-        book.hear("controller", &mut controller.stderr, &["is gone"]);
+        end(&mut book, name, sensor);
+        book.hear_controller(&mut controller, &["is gone"]);
     }
-    let mut told = controller.stderr.clone();
+    let mut told = controller.daemon.stderr.clone();
     controller.stop();
     book.hear("controller", &mut told, &["INFO ended"]);
     book.0
+}
+
+fn end(book: &mut Book, name: &str, sensor: &mut Instance<'_>) {
+    let agent = sensor.agent.take().expect("it runs");
+    agent.signal(Signal::TERM);
+    let mut told = agent.stderr.clone();
+    let (status, _) = agent.wait();
+    assert!(status.success(), "{name}: {status}");
+    book.hear(name, &mut told, &["INFO ended"]);
+}
+
+/// What the controller's operator should hear of at once.
+fn troubles(book: &mut Book, home: &TempDir, runtime: &Runtime, controller: &mut Controller) {
+    book.chapter("A stranger has a certificate of another authority");
+    foreign_certificate(runtime, controller);
+    book.hear_controller(controller, &["certificate"]);
+
+    book.chapter("The disk is full");
+    let filler = fill_disk(controller, home);
+    zeek_client(controller, &["stage-config", "-"], Some(CLUSTER), 1);
+    book.hear_controller(controller, &["stage-config failed"]);
+    fs::remove_file(filler).expect("it is there");
+    zeek_client(controller, &["stage-config", "-"], Some(CLUSTER), 0);
+    book.hear_controller(controller, &["stage-config answered"]);
 }
 
 fn said<'a>(sensor: &'a mut Instance<'_>) -> &'a mut Told {
@@ -232,7 +244,7 @@ fn fill_disk(controller: &Controller, home: &TempDir) -> PathBuf {
     path
 }
 
-fn foreign_certificate(runtime: &tokio::runtime::Runtime, controller: &Controller) {
+fn foreign_certificate(runtime: &Runtime, controller: &Controller) {
     let mut config = EndpointConfig::default();
     let foreign = Authority::new("another CA");
     config.tls = foreign.mutual("intruder");
@@ -251,10 +263,7 @@ fn foreign_certificate(runtime: &tokio::runtime::Runtime, controller: &Controlle
 }
 
 fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>, exit: i32) -> Value {
-    let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, stdin);
-    assert_eq!(outcome.exit, exit, "{arguments:?}: {outcome:?}");
-    serde_json::from_str(&outcome.stdout).expect("JSON")
+    crate::support::zeek_client::zeek_client(controller, arguments, stdin).json(exit)
 }
 
 /// A line without its time, and without what differs from day to day: ids, numbers of processes and ports, times, directories, counters.

@@ -20,9 +20,11 @@ use tokio::runtime::Runtime;
 use zeek_simulator::{SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::support::{
-    cluster::{Daemon, agent_binary, kill_processes_in, zeek_binary},
+    cluster::{agent_binary, kill_processes_in, zeek_binary},
     controlling::Controlling,
+    daemon::Daemon,
     limit::Limit,
+    runtime,
 };
 
 pub(crate) const NAME: &str = "agent-1";
@@ -138,14 +140,6 @@ pub(crate) fn ends_within(process: Pid, seconds: i64) -> bool {
     };
     let ended = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&patience));
     ended.expect("a process can be waited for") == 1
-}
-
-pub(crate) fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started")
 }
 
 pub(crate) fn assert_all_succeed(results: &[mgmt_api::ResultRecord], count: usize) {

@@ -9,8 +9,8 @@ use serde_json::json;
 use zeek_simulator::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::{
-    supervised::{Host, NAME, assert_all_succeed, lives, pids, runtime},
-    support::{cluster::zeek_binary, controlling::Controlling},
+    supervised::{Host, NAME, assert_all_succeed, lives, pids},
+    support::{cluster::zeek_binary, controlling::Controlling, runtime},
 };
 
 /// How long the Supervisor may be silent: much longer than a busy machine takes to start one.

@@ -103,7 +103,7 @@ fn zeek_client_verifies_the_controllers_certificate() {
 fn a_plaintext_client_is_told_that_the_port_demands_tls() {
     let ca = Authority::new("Cluster CA");
     let mut controller = controller(&for_controller(&ca, &Validity::Now), "");
-    let arguments = ["get-instances".to_owned()];
+    let arguments = ["get-instances"];
     let outcome = ZeekClient::release("1.5.0").run(controller.websocket(), &arguments, None);
     assert_refused(&outcome, "websocket error in connect()");
     assert!(outcome.stderr.contains("TLS"), "{outcome:?}");

@@ -1,16 +1,17 @@
 //! One of two sensors is stopped, killed, absent or misnamed: zeek-client says which one and exits with 1, and the nodes of the healthy one
 //! keep their processes. Real controller, agents, zeek-client and processes; nodes are simulated.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, thread};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    cluster::{ControllerAt, Daemon, Instance, Plan, Protection, start_controller, wait_for_running},
+    cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
     controller::Controller,
+    daemon::Daemon,
+    home, runtime,
     websocket::Client,
     zeek_client::{Outcome, ZeekClient},
 };
@@ -51,12 +52,8 @@ struct Sensors {
 impl Sensors {
     /// With the healthy one.
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("threads can be started");
-        let home = Arc::new(TempDir::with_prefix("troubled-").expect("a directory can be made"));
+        let runtime = runtime();
+        let home = home();
         let mut controller = start_controller(&home, ANONYMOUS, &[TIMEOUT]);
         let healthy = add(&runtime, &mut controller, HEALTHY);
         Self {
@@ -80,14 +77,19 @@ impl Sensors {
     /// Runs zeek-clients beside each other.
     fn all(&mut self, commands: &[&[&str]], stdin: &str) -> Vec<Outcome> {
         let address = self.controller.websocket();
-        let run = |arguments: &&[&str]| {
-            let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-            let stdin = arguments.contains(&"-".to_owned()).then(|| stdin.to_owned());
-            thread::spawn(move || ZeekClient::release("1.5.0").run(address, &arguments, stdin.as_deref()))
-        };
-        let running: Vec<_> = commands.iter().map(run).collect();
-        let outcomes = running.into_iter().map(|client| client.join().expect("it ends"));
-        outcomes.collect()
+        thread::scope(|scope| {
+            let running: Vec<_> = commands
+                .iter()
+                .map(|arguments| {
+                    let stdin = arguments.contains(&"-").then_some(stdin);
+                    scope.spawn(move || ZeekClient::release("1.5.0").run(address, arguments, stdin))
+                })
+                .collect();
+            running
+                .into_iter()
+                .map(|client| client.join().expect("it ends"))
+                .collect()
+        })
     }
 
     /// Each command exits with 1, names the troubled instance, and leaves the nodes of the healthy one alone.

@@ -3,21 +3,20 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, mpsc::Sender},
-    time::{Duration, Instant},
 };
 
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{AgentRequest, Configuration};
 use tokio::runtime::Runtime;
 
-use crate::support::agent::{StandIn, Way};
+use crate::support::{
+    agent::{StandIn, Way},
+    limit::Limit,
+};
 
 /// Two whose names begin alike (Q-20), which connect to the controller, and one that the controller connects to.
 pub(crate) const DIALLING: [&str; 2] = ["host1", "host10"];
 pub(crate) const LISTENING: &str = "host2";
-
-/// How long the controller may take to bring the agents to where they should be.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The agents of one controller.
 pub(crate) struct Cluster {
@@ -114,20 +113,14 @@ impl Cluster {
 
     /// Waits until the agents run this and nothing else.
     pub(crate) fn wait_until(&self, wanted: &BTreeMap<String, Running>) {
-        let deadline = Instant::now() + PATIENCE;
+        let mut limit = Limit::new("");
         let mut told = self.shared.told();
         loop {
             if told.running == *wanted {
                 return;
             }
-            let patience = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !patience.is_zero(),
-                "the cluster does not converge: {:#?}
-expected: {wanted:#?}",
-                told.running
-            );
-            let outcome = self.shared.changed.wait_timeout(told, patience);
+            limit.say(format_args!("{:#?} to be {wanted:#?}", told.running));
+            let outcome = self.shared.changed.wait_timeout(told, limit.left());
             told = outcome.expect("no thread panics with it").0;
         }
     }

@@ -33,14 +33,16 @@ use broker_codec::data::{Address, Port, from_data};
 use mgmt_api::{ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use testkit::Dice;
 use tokio::runtime::Runtime;
 
 use self::cluster::{Cluster, DIALLING, LISTENING, Running};
 use crate::support::{
     controller::{Controller, STORE, binary},
-    dice::Dice,
+    home,
     limit::Limit,
     relay::Relay,
+    runtime,
     session::{Session, stage_request},
     store::{rows, rows_after_a_crash},
 };
@@ -109,7 +111,7 @@ impl Site {
     fn new(runtime: &Runtime) -> Self {
         let relay = Relay::start(runtime);
         Self {
-            home: Arc::new(TempDir::with_prefix("crash-").expect("a directory can be made")),
+            home: home(),
             cluster: Cluster::start(runtime, relay.address()),
             relay,
         }
@@ -208,11 +210,7 @@ fn configuration(seed: u64, port: u16) -> Configuration {
             });
         }
     }
-    Configuration {
-        id: format!("seed-{seed}").into(),
-        instances: instances.into_iter().collect(),
-        nodes: nodes.into_iter().collect(),
-    }
+    Configuration::new(format!("seed-{seed}"), instances, nodes)
 }
 
 #[derive(Debug)]
@@ -443,12 +441,4 @@ fn check_store(site: &Site, stations: &[Stored; 3], from: usize, sum: &mut Seen)
         "the client was told of station {from}, the store is at {found}"
     );
     found
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started")
 }

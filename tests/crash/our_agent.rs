@@ -1,16 +1,17 @@
 //! `kill -9` in the middle of a deployment with our own agent, whose nodes are processes: they are what is deployed, in the end.
 
-use std::{collections::BTreeSet, process::Command, sync::Arc};
+use std::{collections::BTreeSet, process::Command};
 
-use broker_codec::data::{Address, from_data};
+use broker_codec::data::from_data;
 use mgmt_api::{ClientRequest, ClusterRole, Configuration, Instance as InstanceRecord, Node, NodeStatus};
-use tempfile::TempDir;
 
-use super::{ARGUMENTS, runtime};
+use super::ARGUMENTS;
 use crate::support::{
     cluster::{ControllerAt, Instance, Plan, Protection, wait_for_running},
     controller::{Controller, binary},
+    home,
     relay::Relay,
+    runtime,
     session::{Session, stage_request},
     websocket::Client,
 };
@@ -19,23 +20,14 @@ const AGENT: &str = "instance-1";
 
 fn configuration(id: &str, nodes: &[&str]) -> Configuration {
     let node = |name: &&str| Node::new(*name, AGENT, ClusterRole::Worker);
-    let instance = InstanceRecord {
-        name: AGENT.into(),
-        host: Address::UNSPECIFIED_V4,
-        listen_port: None,
-    };
-    Configuration {
-        id: id.into(),
-        instances: [instance].into(),
-        nodes: nodes.iter().map(node).collect(),
-    }
+    Configuration::new(id, [InstanceRecord::new(AGENT)], nodes.iter().map(node))
 }
 
 #[test]
 fn nodes_of_our_agent_are_those_that_were_being_deployed_when_the_controller_was_killed() {
     let runtime = runtime();
     let relay = Relay::start(&runtime);
-    let home = Arc::new(TempDir::with_prefix("crash-").expect("a directory can be made"));
+    let home = home();
     let start = || {
         let controller = Controller::start_in(&home, Command::new(binary()), &ARGUMENTS);
         relay.point_to(controller.broker());

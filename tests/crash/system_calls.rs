@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::Stored;
 use crate::support::{
     controller::{Controller, STORE, binary},
-    missing,
+    home, missing,
     session::{Session, stage_request},
     store::{rows, rows_after_a_crash},
 };
@@ -28,10 +28,7 @@ fn store(home: &TempDir) -> PathBuf {
 
 /// A configuration of nothing: what is stored counts here, agents have no part in it.
 fn configuration(id: &str) -> Configuration {
-    Configuration {
-        id: id.into(),
-        ..Configuration::default()
-    }
+    Configuration::new(id, [], [])
 }
 
 /// Stages and deploys as far as the controller lives. How many of the two were answered.
@@ -67,7 +64,7 @@ fn a_kill_at_any_step_of_a_commit_leaves_what_was_there_before_or_after_it() {
         return;
     }
     let stride = env::var("CRASH_SYSTEM_CALLS").map_or(4, |stride| stride.parse().expect("a number"));
-    let home = Arc::new(TempDir::with_prefix("system-calls-").expect("a directory can be made"));
+    let home = home();
     let mut before = "0".to_owned();
     let mut controller = start(&home, Command::new(binary()));
     assert_eq!(deploy(&mut controller, &before), 2);

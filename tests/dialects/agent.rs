@@ -7,7 +7,6 @@
 //! > peer c
 //! > lost c
 //! > c TOPIC EVENT              what a peer says; lines that begin with `>  ` continue it
-//! > +5s                        time passes
 //! < TOPIC EVENT                what is published,
 //! < c TOPIC EVENT              or sent to one peer
 //! < refused ...
@@ -15,48 +14,13 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use broker_codec::EndpointId;
 use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
 use mgmt_api::{Level, Now, SequentialIds, SupervisorLayout};
+use testkit::transcript::{Machine, letter, peer_id, time_passes};
 
-use super::{compare, happenings, notation};
+use super::notation;
 
-fn check(name: &str) {
-    compare(name, |text, out| {
-        let mut run = Run::new(&settings());
-        happenings(text, out, |line, out| {
-            if let Some(dialect) = line.strip_prefix("assume ") {
-                let controller_api = dialect.parse().expect("a dialect");
-                run = Run::new(&Settings {
-                    controller_api,
-                    ..settings()
-                });
-            } else {
-                run.happen(line.strip_prefix("> ").expect("something happens"), out);
-            }
-        });
-    });
-}
-
-#[test]
-fn a_controller_of_zeek_4_2() {
-    check("agent_4_2");
-}
-
-#[test]
-fn a_controller_of_zeek_4_1() {
-    check("agent_4_1");
-}
-
-#[test]
-fn a_controller_of_the_seed_commit() {
-    check("agent_seed");
-}
-
-#[test]
-fn what_is_said_of_a_controller_is_not_said_of_nodes() {
-    check("agent_assumed");
-}
+testkit::transcripts!("transcripts/dialects/agent", Run: assumed, seed, zeek_4_1, zeek_4_2);
 
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -71,20 +35,27 @@ struct Run {
     now: Now,
 }
 
-impl Run {
-    fn new(settings: &Settings) -> Self {
-        Self {
-            agent: BrokerAgent::new(settings.clone(), Box::new(SequentialIds::default())),
-            now: Now::START,
-        }
+impl Default for Run {
+    fn default() -> Self {
+        Self::new(settings())
+    }
+}
+
+impl Machine for Run {
+    fn prepare(&mut self, line: &str) {
+        let dialect = line.strip_prefix("assume ").expect("assume a dialect");
+        *self = Self::new(Settings {
+            controller_api: dialect.parse().expect("a dialect"),
+            ..settings()
+        });
     }
 
-    fn happen(&mut self, line: &str, out: &mut String) {
-        let input = self.input(line);
+    fn input(&mut self, line: &str, out: &mut String) {
+        let input = self.parse(line);
         for action in self.agent.step(self.now, input) {
             match action {
                 Action::Publish { to, topic, event } => {
-                    let to = to.map(|peer| format!("{} ", name(peer))).unwrap_or_default();
+                    let to = to.map(|peer| format!("{} ", letter(peer))).unwrap_or_default();
                     writeln!(out, "< {to}{topic} {}", notation::show_event(&event))
                 }
                 Action::Log {
@@ -99,11 +70,19 @@ impl Run {
             .expect("to memory");
         }
     }
+}
 
-    fn input(&mut self, line: &str) -> Input {
-        if let Some(seconds) = line.strip_prefix('+') {
-            let seconds = seconds.strip_suffix('s').expect("a duration in seconds");
-            self.now = self.now + Duration::from_secs_f64(seconds.parse().expect("a number"));
+impl Run {
+    fn new(settings: Settings) -> Self {
+        Self {
+            agent: BrokerAgent::new(settings, Box::new(SequentialIds::default())),
+            now: Now::START,
+        }
+    }
+
+    fn parse(&mut self, line: &str) -> Input {
+        if let Some(time) = time_passes(line) {
+            self.now = self.now + time;
             return Input::Tick;
         }
         if line == "start" {
@@ -138,14 +117,4 @@ impl Run {
             }
         }
     }
-}
-
-/// The peer's letter, sixteen times.
-fn peer_id(name: &str) -> EndpointId {
-    assert_eq!(name.len(), 1, "{name} is not one letter");
-    EndpointId::from_bytes([name.as_bytes()[0]; EndpointId::LEN])
-}
-
-fn name(peer: EndpointId) -> String {
-    char::from(peer.as_bytes()[0]).to_string()
 }

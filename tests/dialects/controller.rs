@@ -7,7 +7,6 @@
 //! > lost a                                  it is gone
 //! > a TOPIC EVENT                           what it says; lines that begin with `>  ` continue it
 //! > client TOPIC EVENT                      what a WebSocket client says
-//! > +5s                                     time passes
 //! < a TOPIC EVENT                           what is sent to it,
 //! < subscribers TOPIC EVENT                 or to all who subscribed,
 //! < subscribers without a, b TOPIC EVENT    without those that get it in another dialect,
@@ -22,7 +21,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write as _,
-    time::Duration,
 };
 
 use broker_codec::{
@@ -38,84 +36,42 @@ use mgmt_controller::{
     wire::{Assumed, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
 };
 
-use super::{compare, happenings, notation};
+use testkit::transcript::{Machine, letter, peer_id, time_passes, words};
+
+use super::notation;
+
+testkit::transcripts!("transcripts/dialects/controller", Run: assumed, clients, every_dialect, zeek_4_1, zeek_4_2);
 
 const CLIENT: u64 = 1;
-
-fn check(name: &str) {
-    compare(name, |text, out| {
-        let mut assumed = Assumed::default();
-        let mut run = Run::new(assumed);
-        happenings(text, out, |line, out| {
-            if let Some(words) = line.strip_prefix("assume ") {
-                let (who, dialect) = words.split_once(' ').expect("who speaks what");
-                let dialect = dialect.parse().expect("a dialect");
-                match who {
-                    "agents" => assumed.agents = dialect,
-                    "clients" => assumed.clients = dialect,
-                    _ => panic!("{who} are no peers"),
-                }
-                run = Run::new(assumed);
-            } else {
-                run.happen(line.strip_prefix("> ").expect("something happens"), out);
-            }
-        });
-    });
-}
-
-#[test]
-fn a_client_and_an_agent_of_zeek_4_2() {
-    check("controller_4_2");
-}
-
-#[test]
-fn a_client_and_agents_of_zeek_4_1() {
-    check("controller_4_1");
-}
-
-#[test]
-fn what_is_said_of_agents_or_clients_over_broker_is_said_of_no_other_kind_of_peer() {
-    check("controller_assumed");
-}
-
-#[test]
-fn one_agent_of_each_dialect() {
-    check("controller_every_dialect");
-}
-
-#[test]
-fn clients_of_each_dialect_on_both_ports() {
-    check("controller_clients");
-}
 
 struct Run {
     controller: Controller,
     wire: Wire,
     now: Now,
     dialects: BTreeMap<EndpointId, [Dialect; 2]>,
+    assumed: Assumed,
 }
 
-impl Run {
-    fn new(assumed: Assumed) -> Self {
-        let settings = Settings::default();
-        let mut wire = Wire::new(settings.clone(), assumed);
-        wire.client_connected(CLIENT, "client".into());
-        Self {
-            controller: Controller::new(
-                settings,
-                Configurations::default(),
-                Box::new(SequentialIds::default()),
-            ),
-            wire,
-            now: Now::START,
-            dialects: BTreeMap::new(),
+impl Default for Run {
+    fn default() -> Self {
+        Self::new(Assumed::default())
+    }
+}
+
+impl Machine for Run {
+    fn prepare(&mut self, line: &str) {
+        let mut assumed = self.assumed;
+        match words(line) {
+            ["assume", "agents", dialect] => assumed.agents = dialect.parse().expect("a dialect"),
+            ["assume", "clients", dialect] => assumed.clients = dialect.parse().expect("a dialect"),
+            other => panic!("{other:?}"),
         }
+        *self = Self::new(assumed);
     }
 
-    fn happen(&mut self, line: &str, out: &mut String) {
-        if let Some(seconds) = line.strip_prefix('+') {
-            let seconds = seconds.strip_suffix('s').expect("a duration in seconds");
-            self.now = self.now + Duration::from_secs_f64(seconds.parse().expect("a number"));
+    fn input(&mut self, line: &str, out: &mut String) {
+        if let Some(time) = time_passes(line) {
+            self.now = self.now + time;
             self.step(vec![Input::Tick], out);
             return;
         }
@@ -133,11 +89,28 @@ impl Run {
             _ => self.peer_says(peer_id(who), rest, out),
         }
     }
+}
+
+impl Run {
+    fn new(assumed: Assumed) -> Self {
+        let settings = Settings::default();
+        let mut wire = Wire::new(settings.clone(), assumed);
+        wire.client_connected(CLIENT, "client".into());
+        Self {
+            controller: Controller::new(
+                settings,
+                Configurations::default(),
+                Box::new(SequentialIds::default()),
+            ),
+            wire,
+            now: Now::START,
+            dialects: BTreeMap::new(),
+            assumed,
+        }
+    }
 
     fn added(&mut self, text: &str, out: &mut String) {
-        let mut words = text.split(' ');
-        let mut word = || words.next().expect("a name, how and where");
-        let (name, how, at) = (word(), word(), word());
+        let [name, how, at] = words(text);
         let (peer, dialled) = (peer_id(name), how == "dialled");
         let (address, port) = at.split_once(':').unwrap_or((at, "40000"));
         self.wire.peer_added(peer, dialled, format!("peer {name}"));
@@ -253,7 +226,7 @@ impl Run {
             for (before, now) in before.iter_mut().zip(now) {
                 if *before != now {
                     *before = now;
-                    writeln!(out, "< {} speaks {now}", name(*peer)).expect("to memory");
+                    writeln!(out, "< {} speaks {now}", letter(*peer)).expect("to memory");
                 }
             }
         }
@@ -262,14 +235,14 @@ impl Run {
 
 fn show(sent: &ToNative, out: &mut String) {
     let to = match &sent.to {
-        NativePeers::One(peer) => name(*peer),
+        NativePeers::One(peer) => letter(*peer).to_string(),
         NativePeers::Subscribers(Recipients::Except(peers)) if peers.is_empty() => "subscribers".into(),
         NativePeers::Subscribers(Recipients::Except(peers)) => {
-            let names: Vec<String> = peers.iter().copied().map(name).collect();
+            let names: Vec<String> = peers.iter().map(|peer| letter(*peer).to_string()).collect();
             format!("subscribers without {}", names.join(", "))
         }
         NativePeers::Subscribers(Recipients::Only(peers)) => {
-            let names: Vec<String> = peers.iter().copied().map(name).collect();
+            let names: Vec<String> = peers.iter().map(|peer| letter(*peer).to_string()).collect();
             format!("{} if subscribed", names.join(", "))
         }
     };
@@ -284,14 +257,4 @@ fn show_message(message: DataMessage, out: &mut String) {
 
 fn show_line(to: &str, topic: &ZeekString, event: &Event, out: &mut String) {
     writeln!(out, "< {to} {topic} {}", notation::show_event(event)).expect("to memory");
-}
-
-/// The peer's letter, sixteen times.
-fn peer_id(name: &str) -> EndpointId {
-    assert_eq!(name.len(), 1, "{name} is not one letter");
-    EndpointId::from_bytes([name.as_bytes()[0]; EndpointId::LEN])
-}
-
-fn name(peer: EndpointId) -> String {
-    char::from(peer.as_bytes()[0]).to_string()
 }

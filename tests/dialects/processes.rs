@@ -6,11 +6,11 @@ use broker_codec::data::ZeekString;
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{AgentRequest, Dialect};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
 use crate::support::{
     agent::{StandIn, Way},
     controller::Controller,
+    runtime,
     zeek_client::ZeekClient,
 };
 
@@ -26,7 +26,7 @@ const AGENTS: [(&str, Dialect); 6] = [
 
 #[test]
 fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
-    let runtime = Runtime::new().expect("threads can be started");
+    let runtime = runtime();
     let mut controller = Controller::start(&["--name", "controller"]);
     // Half of them connect, half of them are connected to.
     let agents = AGENTS.map(|(name, dialect)| {
@@ -40,16 +40,7 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
         )
     });
 
-    let mut config = String::from("[instances]\n");
-    for ((name, _), (agent, listens)) in AGENTS.iter().zip(&agents) {
-        let at = listens
-            .then(|| format!(" = {}", agent.address()))
-            .unwrap_or_default();
-        writeln!(config, "{name}{at}").expect("to memory");
-    }
-    for (name, _) in AGENTS {
-        write!(config, "[node-{name}]\ninstance = {name}\nrole = worker\n").expect("to memory");
-    }
+    let config = cluster(&agents);
     let (exit, deployed) = zeek_client(&mut controller, &["deploy-config", "-"], Some(&config));
     let id = deployed["results"]["id"].as_str().expect("an id").to_owned();
     // Of the oldest, which have one result for all their nodes, zeek-client shows none.
@@ -79,22 +70,7 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
         .collect();
     assert_eq!((exit, names), (0, AGENTS.map(|(name, _)| name).into()));
 
-    let (exit, nodes) = zeek_client(&mut controller, &["get-nodes"], None);
-    assert_eq!(exit, 1, "those of 4.x cannot say");
-    let lacking = |source: &str, release: &str| {
-        let error = format!("instance {source} runs the agent of {release}, which cannot list its nodes");
-        json!({ "source": source, "error": error })
-    };
-    assert_eq!(
-        nodes["errors"],
-        json!([lacking("a41", "Zeek 4.1"), lacking("b42", "Zeek 4.2")])
-    );
-    for (name, _) in &AGENTS[2..] {
-        let node = &nodes["results"][name][format!("node-{name}")];
-        assert_eq!(node["state"], "RUNNING", "{nodes}");
-        assert_eq!(node["cluster_role"], "WORKER", "{nodes}");
-    }
-
+    get_nodes(&mut controller);
     // Where it exists, it works.
     let (exit, value) = zeek_client(&mut controller, &["get-id-value", "bits_per_uid"], None);
     assert_eq!(exit, 1);
@@ -102,23 +78,7 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
         value["results"],
         json!({ "node-d-rc1": 96, "node-e60": 96, "node-f90": 96 })
     );
-    for release in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
-        let (exit, restarted) = run(release, &mut controller, &["restart"], None);
-        assert_eq!(exit, 1, "zeek-client {release}");
-        assert_eq!(
-            restarted["results"],
-            json!({ "node-e60": true, "node-f90": true })
-        );
-        let errors = restarted["errors"].as_array().expect("a list").iter();
-        let errors: BTreeSet<&str> = errors.filter_map(|error| error["error"].as_str()).collect();
-        let expected = [
-            "instance a41 runs the agent of Zeek 4.1, which cannot restart nodes",
-            "instance b42 runs the agent of Zeek 4.2, which cannot restart nodes",
-            "instance c-seed runs the agent of Zeek's commit 54aaf3a623, which cannot restart nodes",
-            "instance d-rc1 runs the agent of Zeek 5.0.0-rc1, which cannot restart nodes",
-        ];
-        assert_eq!(errors, expected.into(), "zeek-client {release}");
-    }
+    restart(&mut controller);
 
     // All of them are dropped.
     let (exit, emptied) = zeek_client(&mut controller, &["deploy-config", "-"], Some("[instances]\n"));
@@ -134,6 +94,60 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
     controller.stop();
 }
 
+/// A cluster of all agents, with a node each.
+fn cluster(agents: &[(StandIn, bool)]) -> String {
+    let mut config = String::from("[instances]\n");
+    for ((name, _), (agent, listens)) in AGENTS.iter().zip(agents) {
+        let at = listens
+            .then(|| format!(" = {}", agent.address()))
+            .unwrap_or_default();
+        writeln!(config, "{name}{at}").expect("to memory");
+    }
+    for (name, _) in AGENTS {
+        write!(config, "[node-{name}]\ninstance = {name}\nrole = worker\n").expect("to memory");
+    }
+    config
+}
+
+fn get_nodes(controller: &mut Controller) {
+    let (exit, nodes) = zeek_client(controller, &["get-nodes"], None);
+    assert_eq!(exit, 1, "those of 4.x cannot say");
+    let lacking = |source: &str, release: &str| {
+        let error = format!("instance {source} runs the agent of {release}, which cannot list its nodes");
+        json!({ "source": source, "error": error })
+    };
+    assert_eq!(
+        nodes["errors"],
+        json!([lacking("a41", "Zeek 4.1"), lacking("b42", "Zeek 4.2")])
+    );
+    for (name, _) in &AGENTS[2..] {
+        let node = &nodes["results"][name][format!("node-{name}")];
+        assert_eq!(node["state"], "RUNNING", "{nodes}");
+        assert_eq!(node["cluster_role"], "WORKER", "{nodes}");
+    }
+}
+
+/// Only what an agent of 5.0 or later runs can be restarted, as every zeek-client is told.
+fn restart(controller: &mut Controller) {
+    for release in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
+        let (exit, restarted) = run(release, controller, &["restart"], None);
+        assert_eq!(exit, 1, "zeek-client {release}");
+        assert_eq!(
+            restarted["results"],
+            json!({ "node-e60": true, "node-f90": true })
+        );
+        let errors = restarted["errors"].as_array().expect("a list").iter();
+        let errors: BTreeSet<&str> = errors.filter_map(|error| error["error"].as_str()).collect();
+        let expected = [
+            "instance a41 runs the agent of Zeek 4.1, which cannot restart nodes",
+            "instance b42 runs the agent of Zeek 4.2, which cannot restart nodes",
+            "instance c-seed runs the agent of Zeek's commit 54aaf3a623, which cannot restart nodes",
+            "instance d-rc1 runs the agent of Zeek 5.0.0-rc1, which cannot restart nodes",
+        ];
+        assert_eq!(errors, expected.into(), "zeek-client {release}");
+    }
+}
+
 fn configuration(request: AgentRequest) -> Option<ZeekString> {
     match request {
         AgentRequest::Deploy { config, .. } => Some(config.id),
@@ -146,9 +160,6 @@ fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&s
 }
 
 fn run(release: &str, controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> (i32, Value) {
-    let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    let outcome = ZeekClient::release(release).run(controller.websocket(), &arguments, stdin);
-    let printed = serde_json::from_str(&outcome.stdout);
-    let printed = printed.unwrap_or_else(|error| panic!("{error}: {}{}", outcome.stdout, outcome.stderr));
-    (outcome.exit, printed)
+    let outcome = ZeekClient::release(release).run(controller.websocket(), arguments, stdin);
+    (outcome.exit, outcome.json(outcome.exit))
 }

@@ -28,10 +28,11 @@ use self::{
 };
 use crate::{
     live::{pending, with_zeek},
-    live_controller::{AGENT, client as zeek_client, free_ports, run, runtime, wait_for_the_agent},
+    live_controller::{AGENT, client as zeek_client, free_ports, run, wait_for_the_agent},
     support::{
         cluster::{ControllerAt, Instance, Plan, Protection},
         controller::Controller,
+        runtime,
     },
 };
 

@@ -6,7 +6,10 @@ use tempfile::TempDir;
 use tools::replay::cli::CliError;
 
 use super::{Reserved, replay};
-use crate::support::cluster::{Daemon, Protection, agent_binary};
+use crate::support::{
+    cluster::{Protection, agent_binary},
+    daemon::Daemon,
+};
 
 /// An agent, and where it looks for the others.
 struct Agent {

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::{Reserved, replay};
 use crate::{
     live::{installed_zeek, pending},
-    support::{cluster::Protection, controller::Watch},
+    support::{cluster::Protection, daemon::Watch},
 };
 
 /// Where the node says that everything listens: what it prints, the Supervisor keeps to itself.

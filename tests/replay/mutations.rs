@@ -26,7 +26,9 @@ use tools::{
 };
 
 use super::{folder, pcap, recordings::RECORDINGS};
-use crate::support::{dice::Dice, program};
+use testkit::Dice;
+
+use crate::support::program;
 
 /// What can be made of a value, itself changed or a part of it.
 type Change = fn(&Data) -> Vec<Data>;

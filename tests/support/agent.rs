@@ -7,18 +7,14 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{
-    Data, Topic,
-    data::{Set, ZeekString, to_data},
-    zeek::Event,
-};
+use broker_codec::{Topic, data::ZeekString, zeek::Event};
 use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, PeerAddress, tls::TlsConfig};
 use mgmt_api::{
-    API_VERSION, AgentMessage, AgentRequest, Dialect, Node, NodeStatus, ResultRecord, Role, State,
-    Translator,
+    AgentMessage, AgentRequest, Dialect, Translator,
     dialect::{Peer, Published, Side, Topics, Translation},
     topics,
 };
+use testkit::FakeAgent;
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::limit::Limit;
@@ -119,7 +115,8 @@ impl StandIn {
             connecting: address.is_none(),
             voice: voice.clone(),
             manners,
-            nodes: Vec::new(),
+            // What Zeek's nodes send: a string that holds JSON.
+            fake: FakeAgent::new(name.into(), "96".into()),
             tell,
         };
         Self {
@@ -238,7 +235,7 @@ struct Agent {
     connecting: bool,
     voice: Voice,
     manners: Manners,
-    nodes: Vec<Node>,
+    fake: FakeAgent,
     tell: mpsc::Sender<AgentRequest>,
 }
 
@@ -247,12 +244,7 @@ impl Agent {
         while let Some(event) = endpoint.recv().await {
             match event {
                 EndpointEvent::PeerAdded(_) => {
-                    let hello = AgentMessage::Hello {
-                        instance: self.name.clone(),
-                        id: endpoint.id().to_string().as_str().into(),
-                        connecting: self.connecting,
-                        api_version: API_VERSION,
-                    };
+                    let hello = FakeAgent::hello(&self.name, endpoint.id(), self.connecting);
                     self.voice.say(&hello).await;
                 }
                 EndpointEvent::Message(message) => {
@@ -260,7 +252,7 @@ impl Agent {
                     let event = Event::from_data(message.data).expect("an event");
                     assert_eq!(event.metadata, Some(Vec::new()), "as Zeek 9.0 sends it");
                     for request in self.voice.hear(event) {
-                        let honest = self.answer(&request);
+                        let honest = self.fake.answer(&request);
                         let answers = (self.manners)(&request, honest);
                         // The test may have heard enough.
                         let _ = self.tell.send(request);
@@ -273,76 +265,5 @@ impl Agent {
                 _ => {}
             }
         }
-    }
-
-    fn answer(&mut self, request: &AgentRequest) -> AgentMessage {
-        let reqid = request.reqid().clone();
-        let result = ResultRecord {
-            instance: Some(self.name.clone()),
-            ..ResultRecord::success(reqid.clone())
-        };
-        match request {
-            AgentRequest::AgentWelcome { .. } => AgentMessage::AgentWelcome { reqid, result },
-            AgentRequest::AgentStandby { .. } => {
-                self.nodes.clear();
-                AgentMessage::AgentStandby { reqid, result }
-            }
-            AgentRequest::Deploy { config, .. } => {
-                let ours = config.nodes.iter().filter(|node| node.instance == self.name);
-                self.nodes = ours.cloned().collect();
-                let results = self.of_nodes(&Set::default(), &result, None);
-                AgentMessage::Deploy { reqid, results }
-            }
-            AgentRequest::GetNodes { .. } => AgentMessage::GetNodes {
-                reqid,
-                result: ResultRecord {
-                    data: Some(to_data(&self.states()).expect("it can be encoded")),
-                    ..result
-                },
-            },
-            AgentRequest::NodeDispatch { action, nodes, .. } => {
-                assert_eq!(action[0], "get_id_value");
-                // What Zeek's nodes send: a string that holds JSON.
-                let value = Data::String("96".into());
-                let results = self.of_nodes(nodes, &result, Some(&value));
-                AgentMessage::NodeDispatch { reqid, results }
-            }
-            AgentRequest::Restart { nodes, .. } => {
-                let results = self.of_nodes(nodes, &result, None);
-                AgentMessage::Restart { reqid, results }
-            }
-        }
-    }
-
-    /// A result for each of these nodes, for every node if there are none.
-    fn of_nodes(
-        &self,
-        asked: &Set<ZeekString>,
-        result: &ResultRecord,
-        data: Option<&Data>,
-    ) -> Vec<ResultRecord> {
-        let asked = |node: &&Node| asked.is_empty() || asked.contains(&node.name);
-        let result = |node: &Node| ResultRecord {
-            node: Some(node.name.clone()),
-            data: data.cloned(),
-            ..result.clone()
-        };
-        self.nodes.iter().filter(asked).map(result).collect()
-    }
-
-    fn states(&self) -> Vec<NodeStatus> {
-        let agent = NodeStatus {
-            mgmt_role: Role::Agent,
-            pid: Some(1),
-            ..NodeStatus::new(self.name.clone(), State::Running)
-        };
-        let node = |node: &Node| NodeStatus {
-            cluster_role: node.role,
-            pid: Some(2),
-            p: node.p,
-            metrics_port: node.metrics_port,
-            ..NodeStatus::new(node.name.clone(), State::Running)
-        };
-        [agent].into_iter().chain(self.nodes.iter().map(node)).collect()
     }
 }

@@ -2,28 +2,26 @@
 
 use std::{
     fs,
-    io::{self, BufRead},
     net::{SocketAddr, TcpListener},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, OnceLock},
-    thread,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use zeek_simulator::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use super::{
     certificates::{Authority, Validity, native_settings},
-    controller::{Controller, Watch, binary},
-    limit::{Limit, end_of, readable},
+    controller::{Controller, binary},
+    daemon::Daemon,
+    limit::Limit,
     program::build,
     relay::Relay,
-    told::Told,
     websocket::{Client, request},
 };
 
@@ -103,109 +101,6 @@ pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(
 pub(crate) fn wait_for_running(controller: &mut Controller, count: usize) {
     let running = |answer: &str| answer.matches("Management::RUNNING").count() == count;
     ask_until(controller, "get_nodes_request", running);
-}
-
-/// A process that announces itself, killed when dropped.
-pub(crate) struct Daemon {
-    what: &'static str,
-    child: Child,
-    ready: Value,
-    pub(crate) stderr: Told,
-}
-
-impl Daemon {
-    /// Starts a process that announces itself by a ready file.
-    pub(crate) fn with_ready_file(what: &'static str, command: &mut Command, ready_file: &Path) -> Self {
-        // After a crash the file of the process before is still there.
-        let _ = fs::remove_file(ready_file);
-        let watch = Watch::new(ready_file.parent().expect("it is in a directory"));
-        let mut daemon = Self::start(what, command.stdout(Stdio::null()));
-        if let Err(problem) = watch.wait_for(ready_file, &daemon.child) {
-            panic!("{what} {problem}");
-        }
-        let text = fs::read(ready_file).expect("the ready file can be read");
-        daemon.ready = serde_json::from_slice(&text).expect("the ready file is JSON");
-        daemon
-    }
-
-    /// Starts a process that announces itself by a line on its standard output.
-    fn with_ready_line(what: &'static str, command: &mut Command) -> Self {
-        let mut daemon = Self::start(what, command.stdout(Stdio::piped()));
-        let stdout = daemon.child.stdout.take().expect("stdout is piped");
-        readable(&stdout, &Limit::new(format_args!("the first line of {what}")));
-        let mut line = String::new();
-        let read = io::BufReader::new(stdout).read_line(&mut line);
-        read.expect("a pipe can be read");
-        daemon.ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{what} does not start"));
-        daemon
-    }
-
-    fn start(what: &'static str, command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{what} cannot be started: {error}"));
-        let stderr = child.stderr.take().expect("stderr is piped");
-        Self {
-            what,
-            child,
-            ready: Value::Null,
-            stderr: Told::by(stderr),
-        }
-    }
-
-    /// Where it accepts Broker connections.
-    pub(crate) fn broker(&self) -> SocketAddr {
-        let address = self.ready["broker"][0].as_str().expect("it listens");
-        address.parse().expect("an address")
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
-    }
-
-    /// Ends it as a crash would.
-    pub(crate) fn kill(mut self) {
-        self.signal(Signal::KILL);
-        self.child.wait().expect("it can be waited for");
-    }
-
-    /// Stops it in good order; it must end with 0. Returns what it wrote to standard error.
-    pub(crate) fn stop(self) -> String {
-        self.signal(Signal::TERM);
-        let what = self.what;
-        let (status, stderr) = self.wait();
-        assert!(status.success(), "{what} ended with {status}:\n{stderr}");
-        stderr
-    }
-
-    /// Waits for its end.
-    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let status = end_of(&mut self.child, self.what);
-        (status, self.stderr.all())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            show(self.what, &self.stderr.all());
-        }
-    }
-}
-
-/// What a process said belongs to the report of a failed test.
-#[expect(clippy::print_stderr, reason = "shown with the failed test's output")]
-fn show(what: &str, stderr: &str) {
-    eprintln!("--- standard error of {what}:\n{stderr}---");
 }
 
 /// Where the agent is to find its controller.

@@ -2,29 +2,19 @@
 
 use std::{
     fs,
-    mem::MaybeUninit,
     net::SocketAddr,
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::inotify,
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
-};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{
-    limit::{Limit, end_of},
-    program,
-    told::Told,
-};
+use super::{daemon::Daemon, program};
 
 /// The store's file, by the name that Zeek gives it.
 pub(crate) const STORE: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
@@ -38,10 +28,9 @@ pub(crate) fn binary() -> &'static Path {
 /// A running controller with directories of its own, killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Controller {
-    child: Child,
+    pub(crate) daemon: Daemon,
     home: Arc<TempDir>,
     ready: Ready,
-    pub(crate) stderr: Told,
 }
 
 /// Completes a command that starts a controller with directories below this one, on free ports.
@@ -87,34 +76,17 @@ impl Controller {
     /// Runs a command that starts it as it is, but for the ready file, and waits until it listens.
     pub(crate) fn launch(home: &Arc<TempDir>, mut command: Command) -> Self {
         let ready_file = home.path().join("ready.json");
-        // After a crash the file of the process before is still there.
-        let _ = fs::remove_file(&ready_file);
-        let watch = Watch::new(home.path());
-        let mut child = command
+        command
             .arg("--ready-file")
             .arg(&ready_file)
             .current_dir(home.path())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the controller can be started");
-
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let stderr = Told::by(stderr);
-        if let Err(problem) = watch.wait_for(&ready_file, &child) {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("the controller {problem}:\n{}", stderr.all());
-        }
-        let text = fs::read(&ready_file).expect("the ready file can be read");
-        let ready = serde_json::from_slice(&text).expect("the ready file is as documented");
+            .env_clear();
+        let daemon = Daemon::with_ready_file("the controller", &mut command, &ready_file);
+        let ready = daemon.ready.clone();
         Self {
-            child,
+            daemon,
             home: Arc::clone(home),
-            ready,
-            stderr,
+            ready: serde_json::from_value(ready).expect("the ready file is as documented"),
         }
     }
 
@@ -136,7 +108,7 @@ impl Controller {
 
     /// Where zeek-client connects. A controller that has ended fails the test at once: zeek-client would try for a minute.
     pub(crate) fn websocket(&mut self) -> SocketAddr {
-        let status = self.child.try_wait().expect("the controller can be asked for");
+        let status = self.daemon.ended();
         assert!(status.is_none(), "the controller ended by itself: {status:?}");
         self.ready.websocket[0]
     }
@@ -162,26 +134,23 @@ impl Controller {
     }
 
     /// Waits for its end, however it ends, and returns its log, too.
-    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let status = end_of(&mut self.child, "the controller");
-        (status, self.stderr.all())
+    pub(crate) fn wait(self) -> (ExitStatus, String) {
+        self.daemon.wait()
     }
 
     /// Ends it as a crash would, without any chance to write something.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(self) {
         self.signal(Signal::KILL);
-        self.child.wait().expect("the controller can be waited for");
+        self.wait();
     }
 
     /// Stops it in good order; it must end with 0. Returns what it left behind.
-    pub(crate) fn stop(mut self) -> Remains {
+    pub(crate) fn stop(self) -> Remains {
         self.signal(Signal::TERM);
-        let status = end_of(&mut self.child, "the controller");
-        let stderr = self.stderr.all();
+        let (status, stderr) = self.daemon.wait();
         assert!(status.success(), "the controller ended with {status}:\n{stderr}");
-        let management_logs = rotated_logs(&self.home.path().join("spool/log-queue"));
         Remains {
-            management_logs,
+            management_logs: rotated_logs(&self.home.path().join("spool/log-queue")),
             stderr,
         }
     }
@@ -217,43 +186,6 @@ pub(crate) fn in_one(logs: &[(String, String)]) -> String {
     lines.collect()
 }
 
-/// Waits for a file to appear in a directory: without asking again and again, and without missing it.
-pub(crate) struct Watch(OwnedFd);
-
-impl Watch {
-    pub(crate) fn new(directory: &Path) -> Self {
-        let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
-        let watch = watch.expect("the system has inotify");
-        // Programs write the file under another name and rename it.
-        inotify::add_watch(&watch, directory, inotify::WatchFlags::MOVED_TO)
-            .expect("a directory can be watched");
-        Self(watch)
-    }
-
-    /// Waits for the file, or for the process that should make it to end.
-    pub(crate) fn wait_for(&self, file: &Path, child: &Child) -> Result<(), &'static str> {
-        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("the system has pidfds");
-        let limit = Limit::new(format_args!("{}", file.display()));
-        while !file.exists() {
-            let mut descriptors = [
-                PollFd::new(&self.0, PollFlags::IN),
-                PollFd::new(&process, PollFlags::IN),
-            ];
-            let patience = Timespec::try_from(limit.left()).expect("a minute is representable");
-            if poll(&mut descriptors, Some(&patience)).expect("descriptors can be waited for") == 0 {
-                return Err("did not become ready in time");
-            }
-            if !descriptors[1].revents().is_empty() {
-                return Err("ended before it was ready");
-            }
-            let mut buffer = [MaybeUninit::uninit(); 1024];
-            // What was announced does not matter: the file is there or not.
-            let _ = inotify::Reader::new(&self.0, &mut buffer).next();
-        }
-        Ok(())
-    }
-}
-
 /// What a controller leaves behind.
 #[derive(Debug)]
 pub(crate) struct Remains {
@@ -266,21 +198,4 @@ impl Remains {
     pub(crate) fn management_log(&self) -> String {
         in_one(&self.management_logs)
     }
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            show(&self.stderr.all());
-        }
-    }
-}
-
-/// What the controller said belongs to the report of a failed test.
-#[expect(clippy::print_stderr, reason = "shown with the failed test's output")]
-fn show(stderr: &str) {
-    eprintln!("--- standard error of the controller:\n{stderr}---");
 }

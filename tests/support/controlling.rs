@@ -115,17 +115,13 @@ impl<'a> Controlling<'a> {
 
     /// Deploys nodes of these names, all of them workers.
     pub(crate) fn deploy(&mut self, id: &str, nodes: &[&str]) -> Vec<ResultRecord> {
-        let instance = ZeekString::from(self.name.as_str());
-        let config = Configuration {
-            id: id.into(),
-            instances: [Instance {
-                name: instance.clone(),
-                host: "127.0.0.1".parse().expect("an address"),
-                listen_port: None,
-            }]
-            .into(),
-            nodes: nodes.iter().map(|name| worker(name, &instance)).collect(),
+        let name = self.name.as_str();
+        let worker = |node: &&str| Node::new(*node, name, ClusterRole::Worker);
+        let instance = Instance {
+            host: "127.0.0.1".parse().expect("an address"),
+            ..Instance::new(name)
         };
+        let config = Configuration::new(id, [instance], nodes.iter().map(worker));
         let force = false;
         let answer = self.ask(|reqid| AgentRequest::Deploy { reqid, config, force });
         let AgentMessage::Deploy { results, .. } = answer else {
@@ -139,8 +135,4 @@ impl<'a> Controlling<'a> {
             .block_on(limit.of(self.endpoint.recv()))
             .expect("the endpoint lives")
     }
-}
-
-fn worker(name: &str, instance: &ZeekString) -> Node {
-    Node::new(name, instance.clone(), ClusterRole::Worker)
 }

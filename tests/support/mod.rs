@@ -6,7 +6,7 @@ pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod controller;
 pub(crate) mod controlling;
-pub(crate) mod dice;
+pub(crate) mod daemon;
 pub(crate) mod frames;
 pub(crate) mod ids;
 pub(crate) mod limit;
@@ -24,13 +24,31 @@ use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 
 /// The workspace's folder: fixtures and private environments are found from here.
 pub(crate) fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the package lies below the workspace")
+}
+
+/// Threads for what runs beside a test.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+}
+
+/// A directory that is gone when the last one who has it is.
+pub(crate) fn home() -> Arc<TempDir> {
+    Arc::new(TempDir::with_prefix("conformance-").expect("a directory can be made"))
 }
 
 /// A program that Debian has a package for, and that the scripts install. Without it the test is of no use, which is an

@@ -1,6 +1,7 @@
 //! The real zeek-client from `PyPI`, as an operator runs it.
 
 use std::{
+    ffi::OsStr,
     io::Write,
     net::SocketAddr,
     path::PathBuf,
@@ -8,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{limit::output_of, scenario, workspace_root};
+use serde_json::Value;
+
+use super::{controller::Controller, limit::output_of, scenario, workspace_root};
 
 /// What one call of zeek-client did.
 #[derive(Debug)]
@@ -17,6 +20,20 @@ pub(crate) struct Outcome {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) elapsed: Duration,
+}
+
+impl Outcome {
+    /// What it printed; it must have ended like this.
+    #[track_caller]
+    pub(crate) fn json(&self, exit: i32) -> Value {
+        assert_eq!(self.exit, exit, "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs the latest release.
+pub(crate) fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> Outcome {
+    ZeekClient::release("1.5.0").run(controller.websocket(), arguments, stdin)
 }
 
 /// The installed zeek-client of one release.
@@ -45,7 +62,12 @@ impl ZeekClient {
     }
 
     /// Runs it against the controller at `address`. No configuration file or setting of the machine has any influence.
-    pub(crate) fn run(&self, address: SocketAddr, arguments: &[String], stdin: Option<&str>) -> Outcome {
+    pub(crate) fn run(
+        &self,
+        address: SocketAddr,
+        arguments: &[impl AsRef<OsStr>],
+        stdin: Option<&str>,
+    ) -> Outcome {
         let started = Instant::now();
         let mut child = self.start(address, arguments, stdin.is_some());
         if let Some(text) = stdin {
@@ -66,7 +88,12 @@ impl ZeekClient {
     }
 
     /// Starts it; the caller has to wait for its end.
-    pub(crate) fn start(&self, address: SocketAddr, arguments: &[String], with_stdin: bool) -> Child {
+    pub(crate) fn start(
+        &self,
+        address: SocketAddr,
+        arguments: &[impl AsRef<OsStr>],
+        with_stdin: bool,
+    ) -> Child {
         // A shell has what it starts in the background ignore SIGINT, tests and what these start included.
         Command::new("env")
             .arg("--default-signal=INT")

@@ -4,7 +4,10 @@ use std::{cell::Cell, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_agent::core::{Action, Agent, Input, OUTPUT_BYTES_MAX, Outgoing, REQUESTS_MAX, Report};
-use mgmt_api::{AgentMessage, AgentRequest, Configuration, NodeOutputs, Now, SequentialIds};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeOutputs, Now, SequentialIds,
+    SupervisorStatus,
+};
 
 use crate::transcript::{settings, started};
 
@@ -66,12 +69,8 @@ fn only_so_many_requests_can_be_under_way() {
 #[test]
 fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
     let mut agent = agent();
-    let config: Configuration = serde_json::from_value(serde_json::json!({
-        "id": "c1",
-        "instances": [{"name": "a", "host": "127.0.0.1"}],
-        "nodes": [{"name": "n", "instance": "a", "role": "Supervisor::WORKER", "state": "Management::RUNNING"}],
-    }))
-    .unwrap();
+    let node = Node::new("n", "a", ClusterRole::Worker);
+    let config = Configuration::new("c1", [Instance::new("a")], [node]);
     let request = AgentRequest::Deploy {
         reqid: "r1".into(),
         config,
@@ -80,10 +79,9 @@ fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
     assert_eq!(ask(&mut agent, request), []);
     let now = Cell::new(Now::START);
     let mut report = |report| messages(agent.step(now.get(), Input::Supervisor(report)));
-    let status = serde_json::from_value(serde_json::json!({"nodes": {}})).unwrap();
     let _ = report(Report::Status {
         id: "#1".into(),
-        status,
+        status: SupervisorStatus::default(),
     });
     let _ = report(Report::Created {
         id: "#2".into(),

@@ -134,8 +134,8 @@ fn no_request_time_out_is_too_short_or_too_long() {
         assert!((1..=2).contains(&welcomes.len()), "{welcomes:?} within 100 ms");
         let reqid = welcomes[0].clone();
         let result = ResultRecord::success(reqid.clone());
-        let welcomed = AgentMessage::AgentWelcome { reqid, result };
-        let actions = controller.step(now, agent(peer, "host1", welcomed));
+        let answer = AgentMessage::AgentWelcome { reqid, result };
+        let actions = controller.step(now, agent(peer, "host1", answer));
         let deploys = |action: &Action| match action {
             Action::Publish { event, .. } => matches!(event, Outgoing::Agent(AgentRequest::Deploy { .. })),
             _ => false,

@@ -50,7 +50,7 @@ fn id(peer: u8) -> EndpointId {
 
 /// As long as a name may be.
 fn name(number: u8) -> ZeekString {
-    format!("{number:x>width$}", width = INSTANCE_NAME_BYTES_MAX).into()
+    format!("{number:x>INSTANCE_NAME_BYTES_MAX$}").into()
 }
 
 #[derive(Clone, Debug, Default)]

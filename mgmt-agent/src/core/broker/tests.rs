@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use broker_codec::data::Set;
 use mgmt_api::{
-    AgentMessage, ClusterRole, Configuration, NodeOutputs, ResultRecord, SequentialIds, State,
-    SupervisorMessage, SupervisorResponse, SupervisorStatus,
+    AgentMessage, ClusterRole, Configuration, Instance, Node, NodeOutputs, ResultRecord, SequentialIds,
+    State, SupervisorMessage, SupervisorResponse, SupervisorStatus,
 };
 
 use super::*;
@@ -269,20 +269,8 @@ fn with_node() -> Driven {
     driven.added(SUPERVISOR);
     driven.added(CONTROLLER);
     driven.added(NODE);
-    let mut config = Configuration {
-        id: "c1".into(),
-        ..Configuration::default()
-    };
-    config.instances.insert(mgmt_api::Instance {
-        name: "a".into(),
-        host: LOCALHOST,
-        listen_port: None,
-    });
-    config.nodes.insert(mgmt_api::Node {
-        state: State::Pending,
-        interface: Some("lo".into()),
-        ..mgmt_api::Node::new("worker-1", "a", ClusterRole::Worker)
-    });
+    let node = Node::new("worker-1", "a", ClusterRole::Worker);
+    let config = Configuration::new("c1", [Instance::new("a")], [node]);
     let deploy = AgentRequest::Deploy {
         reqid: "r1".into(),
         config,
@@ -305,76 +293,6 @@ fn with_node() -> Driven {
 }
 
 const AGENT_TOPIC: &str = "zeek/management/agent/a";
-
-fn warnings(actions: &[Action]) -> Vec<&str> {
-    actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Log {
-                level: Level::Warning,
-                message,
-                ..
-            } => Some(message.as_str()),
-            _ => None,
-        })
-        .collect()
-}
-
-/// The errors of the results of dispatches among these actions.
-fn dispatch_errors(actions: &[Action]) -> Vec<String> {
-    actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Publish { event, .. } => event.parse().ok(),
-            _ => None,
-        })
-        .filter_map(|message| match message {
-            AgentMessage::NodeDispatch { results, .. } => Some(results),
-            _ => None,
-        })
-        .flatten()
-        .map(|result| result.error.unwrap().to_string())
-        .collect()
-}
-
-#[test]
-fn a_node_that_goes_silent_is_named_and_no_longer_waited_for() {
-    let mut driven = with_node();
-    let ask = |reqid: &str| AgentRequest::NodeDispatch {
-        reqid: reqid.into(),
-        action: vec!["get_id_value".into(), "X".into()],
-        nodes: Set::default(),
-    };
-    let asked = driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r2"));
-    assert_eq!(dispatch_errors(&asked), Vec::<String>::new());
-    let silent = driven.step(Input::PeerSilent {
-        peer: NODE,
-        reason: "peer was silent for 30 s".into(),
-    });
-    let told = "node worker-1 is silent: peer was silent for 30 s; its process may be stopped or hang";
-    assert_eq!(warnings(&silent), [told]);
-    assert_eq!(dispatch_errors(&silent), [told]);
-    let at_once = dispatch_errors(&driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r3")));
-    assert_eq!(
-        at_once,
-        [format!("cluster node worker-1 not in running state: {told}")]
-    );
-    // Back.
-    driven.added(NODE);
-    let hello = NodeMessage::Hello {
-        node: "worker-1".into(),
-    };
-    let back = driven.hears(NODE, topics::NODE, &hello);
-    assert_eq!(warnings(&back), Vec::<&str>::new());
-    let told = back.iter().any(
-        |action| matches!(action, Action::Log { message, .. } if message == "node worker-1 is up again"),
-    );
-    assert!(told, "{back:?}");
-    assert_eq!(
-        dispatch_errors(&driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r4"))),
-        Vec::<String>::new()
-    );
-}
 
 #[test]
 fn only_silence_of_a_node_that_runs_is_a_warning() {
@@ -427,124 +345,4 @@ fn inputs_and_actions_survive_a_journal() {
             assert_eq!(serde_json::from_str::<Action>(&text).unwrap(), action);
         }
     }
-}
-
-/// To whom what is published on which topic.
-fn addressed(actions: &[Action]) -> Vec<(Option<EndpointId>, String, String)> {
-    actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Publish { to, topic, event } => Some((*to, topic.to_string(), event.name.to_string())),
-            _ => None,
-        })
-        .collect()
-}
-
-#[test]
-fn each_controller_is_answered_in_its_own_dialect() {
-    const OLD_CONTROLLER: EndpointId = EndpointId::from_random([4; 16]);
-    let (topic, old_topic) = ("zeek/management/agent/a", "zeek/cluster-control/agent/a");
-    let mut driven = Driven::new();
-    driven.added(SUPERVISOR);
-    driven.added(CONTROLLER);
-    driven.added(OLD_CONTROLLER);
-    driven.added(NODE);
-
-    let welcome = |module: &str| Event {
-        name: format!("{module}::API::agent_welcome_request").into(),
-        args: vec![Data::String("r".into())],
-        metadata: None,
-    };
-    let mut hears = |peer, topic: &str, event: Event| {
-        driven.step(Input::Message {
-            peer,
-            topic: topic.into(),
-            data: event.into_data(),
-        })
-    };
-    // As long as there is one, everybody who subscribed gets its answer, as from Zeek's agent.
-    let answered = hears(OLD_CONTROLLER, old_topic, welcome("ClusterAgent"));
-    let old_answer = "ClusterAgent::API::agent_welcome_response".to_owned();
-    assert_eq!(
-        addressed(&answered),
-        [(None, old_topic.into(), old_answer.clone())]
-    );
-    // With two that speak differently, each gets its own.
-    let answered = hears(CONTROLLER, topic, welcome("Management::Agent"));
-    assert_eq!(
-        addressed(&answered),
-        [
-            (
-                Some(CONTROLLER),
-                topic.into(),
-                "Management::Agent::API::agent_welcome_response".into()
-            ),
-            (Some(OLD_CONTROLLER), old_topic.into(), old_answer)
-        ]
-    );
-
-    let refused = hears(
-        OLD_CONTROLLER,
-        old_topic,
-        Event {
-            name: "ClusterAgent::API::set_configuration_request".into(),
-            args: vec![Data::String("r".into())],
-            metadata: None,
-        },
-    );
-    assert_eq!(
-        refusals(&refused),
-        [
-            "ClusterAgent::API::set_configuration_request: expected 2 arguments, got 1 (in the API of Zeek 4.2)"
-        ]
-    );
-    let lost = driven.step(Input::PeerLost {
-        peer: OLD_CONTROLLER,
-        reason: "gone".into(),
-    });
-    assert_eq!(lost, []);
-}
-
-#[test]
-fn a_deployment_that_is_refused_at_once_is_a_failure_for_an_old_controller() {
-    let mut driven = Driven::new();
-    // There is no Supervisor.
-    driven.added(CONTROLLER);
-    let nothing = Data::Vector(vec![
-        Data::String("c1".into()),
-        Data::Set([].into()),
-        Data::Set([].into()),
-    ]);
-    let actions = driven.step(Input::Message {
-        peer: CONTROLLER,
-        topic: "zeek/management/agent/a".into(),
-        data: Event {
-            name: "Management::Agent::API::set_configuration_request".into(),
-            args: vec![Data::String("r".into()), nothing],
-            metadata: None,
-        }
-        .into_data(),
-    });
-    let answers: Vec<&Event> = actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Publish { event, .. } => Some(event),
-            _ => None,
-        })
-        .collect();
-    let [answer] = answers[..] else {
-        panic!("{answers:?}")
-    };
-    assert_eq!(
-        Dialect::Seed.describe(answer),
-        [
-            "reqid = r",
-            "result.reqid = r",
-            "result.instance = a",
-            "result.success = F",
-            "result.data = nil",
-            "result.error = not connected to the Supervisor yet",
-            "result.node = nil",
-        ]
-    );
 }

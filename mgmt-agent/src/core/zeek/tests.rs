@@ -2,7 +2,10 @@ use broker_codec::{
     Data,
     data::{Table, to_data},
 };
-use mgmt_api::{NodeConfig, NodeOutputs, SupervisedNode, SupervisorStatus};
+use mgmt_api::{NodeConfig, SupervisorStatus};
+
+use proptest::{collection::vec, prelude::*};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 
@@ -103,135 +106,6 @@ fn failure(id: &str, reason: &str) -> Report {
         id: id.into(),
         reason: reason.into(),
     }
-}
-
-#[test]
-fn commands_become_requests_and_responses_reports() {
-    let mut supervisor = connected(Settings {
-        configured: Some(SupervisorLayout::V7_0),
-        ..Settings::default()
-    });
-    let commands = [
-        (status("1"), "tx SupervisorControl::status_request 1 <all>"),
-        (create("2"), "tx SupervisorControl::create_request 2 worker"),
-        (
-            Input::Command(Command::Restart {
-                id: "3".into(),
-                node: "worker".into(),
-            }),
-            "tx SupervisorControl::restart_request 3 worker",
-        ),
-        (
-            Input::Command(Command::Destroy {
-                id: "4".into(),
-                node: "worker".into(),
-            }),
-            "tx SupervisorControl::destroy_request 4 worker",
-        ),
-    ];
-    for (command, message) in commands {
-        let actions = supervisor.step(at(1.0), command);
-        assert_eq!(messages(&actions), [message]);
-        assert_eq!(actions.len(), 2);
-    }
-    assert_eq!(supervisor.deadline(), Some(at(5.0)));
-
-    let node = SupervisedNode {
-        node: NodeConfig::default(),
-        pid: Some(7),
-    };
-    let result = SupervisorStatus {
-        nodes: [("worker".into(), node)].into(),
-    };
-    let responses = [
-        (
-            SupervisorResponse::Status {
-                reqid: "1".into(),
-                result: result.clone(),
-            },
-            "rx SupervisorControl::status_response 1",
-            Report::Status {
-                id: "1".into(),
-                status: result,
-            },
-        ),
-        (
-            SupervisorResponse::Create {
-                reqid: "2".into(),
-                result: "no".into(),
-            },
-            "rx SupervisorControl::create_response 2 no",
-            Report::Created {
-                id: "2".into(),
-                outcome: Err("no".into()),
-            },
-        ),
-        (
-            SupervisorResponse::Restart {
-                reqid: "3".into(),
-                result: true,
-            },
-            "rx SupervisorControl::restart_response 3 T",
-            Report::Restarted {
-                id: "3".into(),
-                existed: true,
-            },
-        ),
-        (
-            SupervisorResponse::Destroy {
-                reqid: "4".into(),
-                result: false,
-            },
-            "rx SupervisorControl::destroy_response 4 F",
-            Report::Destroyed {
-                id: "4".into(),
-                existed: false,
-            },
-        ),
-    ];
-    for (event, message, report) in responses {
-        let actions = supervisor.step(at(2.0), response(&event));
-        assert_eq!(messages(&actions), [message]);
-        assert_eq!(reports(actions), [report]);
-        // A second time it is not an answer to anything.
-        let actions = supervisor.step(at(2.0), response(&event));
-        assert_eq!(messages(&actions), [message]);
-        assert_eq!(reports(actions), []);
-    }
-    assert_eq!(supervisor.deadline(), None);
-}
-
-#[test]
-fn news_are_reported_as_they_come() {
-    let mut supervisor = connected(Settings::default());
-    let started = SupervisorResponse::NodeStatus {
-        node: "worker".into(),
-        pid: 7,
-    };
-    let actions = supervisor.step(at(1.0), response(&started));
-    assert_eq!(
-        actions,
-        [Action::Report(Report::NodeStarted {
-            node: "worker".into(),
-            pid: 7,
-        })]
-    );
-    let exited = SupervisorMessage::NodeExit {
-        node: "worker".into(),
-        outputs: NodeOutputs::default(),
-    };
-    let actions = supervisor.step(at(1.0), Input::Event(Event::of(&exited).unwrap()));
-    assert_eq!(
-        messages(&actions),
-        ["rx Management::Supervisor::API::notify_node_exit worker"]
-    );
-    assert_eq!(
-        reports(actions),
-        [Report::NodeExited {
-            node: "worker".into(),
-            outputs: NodeOutputs::default(),
-        }]
-    );
 }
 
 #[test]
@@ -405,30 +279,6 @@ fn answers_that_cannot_be_read_fail_their_command_and_others_are_only_logged() {
 }
 
 #[test]
-fn what_the_supervisors_zeek_lacks_is_refused_in_words() {
-    let mut supervisor = connected(Settings {
-        configured: Some(SupervisorLayout::V5_0),
-        ..Settings::default()
-    });
-    let node = NodeConfig {
-        name: "worker".into(),
-        pcap_file: Some("trace".into()),
-        ..NodeConfig::default()
-    };
-    let command = Input::Command(Command::Create {
-        id: "1".into(),
-        node: Box::new(node),
-    });
-    assert_eq!(
-        supervisor.step(at(1.0), command),
-        [Action::Report(failure(
-            "1",
-            "the Supervisor is of Zeek 5.0, which has no pcap_file"
-        ))]
-    );
-}
-
-#[test]
 fn a_supervisor_of_ours_that_is_silent_is_asked_and_then_ended() {
     let mut supervisor = ZeekSupervisor::new(Settings {
         patience: Some(Duration::from_secs(8)),
@@ -539,16 +389,68 @@ fn a_supervisor_that_is_not_ours_is_never_ended() {
     assert_eq!(supervisor.step(at(1000.0), Input::Tick), []);
 }
 
-#[test]
-fn another_zeek_that_is_installed_counts_from_then_on() {
-    let mut supervisor = connected(Settings {
-        installed: Some(SupervisorLayout::V7_0),
-        ..Settings::default()
-    });
-    let installed = Input::Installed(Some(SupervisorLayout::V5_0));
-    assert_eq!(supervisor.step(at(1.0), installed), []);
-    assert_eq!(
-        published_elements(&supervisor.step(at(1.0), create("1"))),
-        Some(10)
-    );
+/// The Supervisor's answer to a request.
+fn answer_to(request: &Event, good: bool) -> Input {
+    let Data::String(reqid) = request.args[0].clone() else {
+        panic!("{request:?} has no id")
+    };
+    let result = SupervisorStatus::default();
+    response(&match request.name.to_string().as_str() {
+        "SupervisorControl::status_request" => SupervisorResponse::Status { reqid, result },
+        _ => SupervisorResponse::Create {
+            reqid,
+            result: if good { "" } else { "no" }.into(),
+        },
+    })
+}
+
+proptest! {
+    /// Under a process that answers some requests, in any order and more than once, and is restarted at times, also by us.
+    #[test]
+    fn every_command_ends_once(ops in vec((0..8u8, 0..8usize), 0..80)) {
+        let mut supervisor = ZeekSupervisor::new(Settings {
+            installed: Some(SupervisorLayout::V7_0),
+            patience: Some(Duration::from_secs(6)),
+            ..Settings::default()
+        });
+        let (mut now, mut open, mut asked) = (Now::START, BTreeSet::new(), Vec::new());
+        for (number, (kind, which)) in ops.into_iter().chain([(0, 15)]).enumerate() {
+            let id = number.to_string();
+            let mut inputs = VecDeque::from([match kind {
+                0 | 1 => {
+                    now = now + Duration::from_secs(which as u64);
+                    Input::Tick
+                }
+                2 => Input::ProcessStarted,
+                3 => Input::Connected,
+                4 => Input::Disconnected { reason: "gone".into() },
+                5 => status(&id),
+                6 => create(&id),
+                _ => match asked.iter().rev().nth(which) {
+                    Some(request) => answer_to(request, which % 2 == 0),
+                    None => continue,
+                },
+            }]);
+            while let Some(input) = inputs.pop_front() {
+                if let Input::Command(command) = &input {
+                    open.insert(command.id().clone());
+                }
+                for action in supervisor.step(now, input) {
+                    match action {
+                        Action::Publish { event, .. } => asked.push(event),
+                        Action::EndProcess { .. } => {
+                            inputs.push_back(Input::ProcessEnded { reason: "killed".into() });
+                            inputs.push_back(Input::ProcessStarted);
+                        }
+                        Action::Report(Report::Lost { .. } | Report::GivenUp { .. }) => open.clear(),
+                        Action::Report(
+                            Report::Status { id, .. } | Report::Created { id, .. } | Report::Failed { id, .. },
+                        ) => assert!(open.remove(&id), "{id} has ended"),
+                        Action::Log { .. } | Action::Report(_) => {}
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(open, BTreeSet::new());
+    }
 }

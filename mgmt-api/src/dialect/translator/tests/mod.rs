@@ -1,13 +1,9 @@
-mod agent;
 mod controller;
 
-use broker_codec::data::{Port, Set, from_data, to_data};
+use broker_codec::data::{Port, Set, to_data};
 
 use super::*;
-use crate::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
-    NodeOutputs, NodeStatus, REQID_BYTES_MAX, State,
-};
+use crate::{AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, REQID_BYTES_MAX};
 
 const CONTROLLER: &str = "zeek/management/controller";
 const AGENT: &str = "zeek/management/agent/a";
@@ -47,26 +43,6 @@ fn of<T: serde::Serialize>(value: &T) -> Event {
     Event::of(value).unwrap()
 }
 
-fn published(topic: &str, event: Event) -> Published {
-    Published {
-        topic: topic.into(),
-        event,
-    }
-}
-
-/// Only for the core.
-fn to_model(topic: &str, event: Event) -> Translation {
-    Translation::to_model(topic.into(), event)
-}
-
-/// Only for the peer.
-fn to_peer(topic: &str, event: Event) -> Translation {
-    Translation {
-        to_model: vec![],
-        to_peer: vec![published(topic, event)],
-    }
-}
-
 fn incoming(translator: &mut Translator, topic: &str, event: Event) -> Translation {
     translator.incoming(topic.as_bytes(), event).unwrap()
 }
@@ -85,24 +61,6 @@ fn old_result(reqid: &str, instance: &str, success: bool, error: &str) -> Data {
         text(error),
         Data::None,
     ])
-}
-
-fn of_agent(result: ResultRecord) -> ResultRecord {
-    ResultRecord {
-        instance: Some("a".into()),
-        ..result
-    }
-}
-
-fn of_node(node: &str, result: ResultRecord) -> ResultRecord {
-    ResultRecord {
-        node: Some(node.into()),
-        ..of_agent(result)
-    }
-}
-
-fn success(reqid: &str) -> ResultRecord {
-    ResultRecord::success(reqid.into())
 }
 
 fn node(name: &str) -> Node {
@@ -125,27 +83,6 @@ fn config() -> Configuration {
     }
 }
 
-/// The configuration as 4.x sends it.
-fn old_config() -> Data {
-    let node = list([
-        text("w"),
-        text("a"),
-        Data::Port(crate::schema::NO_PORT),
-        enum_value("Supervisor::WORKER"),
-        enum_value("ClusterController::Types::Running"),
-        Data::None,
-        Data::None,
-        Data::None,
-        Data::None,
-        Data::Table(broker_codec::data::Table::default()),
-    ]);
-    list([
-        text("c1"),
-        to_data(&config().instances).unwrap(),
-        Data::Set([node].into()),
-    ])
-}
-
 /// The configuration as anyone sends it up to 6.2.
 fn config_of_10() -> Data {
     let Data::Vector(mut config) = to_data(&config()).unwrap() else {
@@ -160,45 +97,6 @@ fn config_of_10() -> Data {
     node.truncate(10);
     config[2] = Data::Set([Data::Vector(node)].into());
     Data::Vector(config)
-}
-
-/// The model's configuration without what older ones cannot say.
-fn without_metrics_port() -> Configuration {
-    let node = Node {
-        metrics_port: None,
-        ..node("w")
-    };
-    Configuration {
-        nodes: [node].into(),
-        ..config()
-    }
-}
-
-#[test]
-fn who_speaks_the_model_is_not_touched() {
-    let request = of(&ClientRequest::StageConfiguration {
-        reqid: "r".into(),
-        config: config(),
-    });
-    let mut translator = translator(Side::Controller);
-    assert_eq!(
-        incoming(&mut translator, CONTROLLER, request.clone()),
-        to_model(CONTROLLER, request)
-    );
-    let unknown = event("Cluster::hello", [text("x")]);
-    assert_eq!(
-        incoming(&mut translator, "t", unknown.clone()),
-        to_model("t", unknown)
-    );
-    let response = ClientResponse::Deploy {
-        reqid: "r".into(),
-        results: vec![success("r")],
-    };
-    assert_eq!(
-        outgoing(&mut translator, CONTROLLER, &response),
-        to_peer(CONTROLLER, of(&response))
-    );
-    assert_eq!(translator.dialect(), Dialect::V7_0);
 }
 
 #[test]
@@ -310,61 +208,6 @@ fn a_request_with_a_long_text_is_answered_in_few_bytes_and_never_reaches_the_cor
             }
         }
     }
-}
-
-fn status() -> NodeStatus {
-    NodeStatus {
-        cluster_role: ClusterRole::Worker,
-        pid: Some(1),
-        metrics_port: Some(Port::tcp(9000)),
-        ..NodeStatus::new("w", State::Pending)
-    }
-}
-
-/// The answer to `get_nodes_request` with a state of this many elements.
-fn get_nodes(elements: usize) -> Event {
-    let Data::Vector(mut status) = to_data(&status()).unwrap() else {
-        panic!("a record")
-    };
-    status.truncate(elements);
-    let result = ResultRecord {
-        data: Some(list([Data::Vector(status)])),
-        ..of_agent(success("r"))
-    };
-    of(&AgentMessage::GetNodes {
-        reqid: "r".into(),
-        result,
-    })
-}
-
-#[test]
-fn the_length_of_records_tells_releases_apart_and_is_kept() {
-    let mut translator = translator(Side::Controller);
-    let read = incoming(&mut translator, AGENT, get_nodes(6));
-    assert_eq!(translator.dialect(), Dialect::V5_0);
-    let AgentMessage::GetNodes { result, .. } = read.to_model[0].event.parse().unwrap() else {
-        panic!("{read:?}")
-    };
-    let states: Vec<NodeStatus> = from_data(&result.data.unwrap()).unwrap();
-    let expected = NodeStatus {
-        metrics_port: None,
-        ..status()
-    };
-    assert_eq!(states, [expected]);
-
-    let deploy = AgentRequest::Deploy {
-        reqid: "r".into(),
-        config: config(),
-        force: false,
-    };
-    let sent = outgoing(&mut translator, AGENT, &deploy);
-    assert_eq!(sent.to_peer[0].event.args[1], config_of_10());
-    incoming(&mut translator, AGENT, get_nodes(7));
-    assert_eq!(translator.dialect(), Dialect::V7_0);
-    assert_eq!(
-        outgoing(&mut translator, AGENT, &deploy),
-        to_peer(AGENT, of(&deploy))
-    );
 }
 
 #[test]
