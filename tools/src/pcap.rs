@@ -4,11 +4,15 @@ mod ng;
 
 use std::{
     io::{self, Read},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use bytes::Bytes;
+use etherparse::{
+    EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice,
+    err::{LenError, ip::LaxHeaderSliceError},
+};
 use pcap_file::{
     DataLink, PcapError, TsResolution,
     pcap::{PcapReader, RawPcapPacket},
@@ -239,125 +243,71 @@ enum NoSegment {
     Malformed,
 }
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
-const PROTOCOL_TCP: u8 = 6;
-
 fn segment(link: Link, time: Duration, packet: &[u8]) -> Result<Segment, NoSegment> {
     let mut packet = Cursor(packet);
-    let ethertype = match link {
-        Link::Ethernet => {
-            packet.skip(12)?;
-            let mut ethertype = packet.u16()?;
-            while ETHERTYPES_VLAN.contains(&ethertype) {
-                packet.skip(2)?;
-                ethertype = packet.u16()?;
-            }
-            Some(ethertype)
-        }
+    let layers = match link {
+        Link::Ethernet => LaxSlicedPacket::from_ethernet(packet.0)?,
         Link::Cooked => {
             packet.skip(14)?;
-            Some(packet.u16()?)
+            let ethertype = packet.u16()?;
+            LaxSlicedPacket::from_ether_type(EtherType(ethertype), packet.0)
         }
         Link::Cooked2 => {
-            let protocol = packet.u16()?;
+            let ethertype = packet.u16()?;
             packet.skip(18)?;
-            Some(protocol)
+            LaxSlicedPacket::from_ether_type(EtherType(ethertype), packet.0)
         }
         Link::Family => {
             packet.skip(4)?;
-            None
+            LaxSlicedPacket::from_ip(packet.0)?
         }
-        Link::Raw => None,
+        Link::Raw => LaxSlicedPacket::from_ip(packet.0)?,
     };
-    let version = packet.0.first().map(|first| first >> 4);
-    match (ethertype, version) {
-        (Some(ETHERTYPE_IPV4) | None, Some(4)) => ipv4(time, packet),
-        (Some(ETHERTYPE_IPV6) | None, Some(6)) => ipv6(time, packet),
-        (Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6), _) => Err(NoSegment::Malformed),
-        _ => Err(NoSegment::OtherProtocol),
-    }
-}
-
-fn ipv4(time: Duration, mut packet: Cursor<'_>) -> Result<Segment, NoSegment> {
-    let whole = packet.0.len();
-    let [first, _] = packet.array()?;
-    let header_len = usize::from(first & 0x0f) * 4;
-    let total_len = usize::from(packet.u16()?);
-    packet.skip(2)?;
-    let fragment = packet.u16()?;
-    let [_, protocol] = packet.array()?;
-    packet.skip(2)?;
-    let source = Ipv4Addr::from(packet.array::<4>()?);
-    let destination = Ipv4Addr::from(packet.array::<4>()?);
-    packet.skip(header_len.checked_sub(20).ok_or(NoSegment::Malformed)?)?;
-    // Flag "more fragments" and offset.
-    if fragment & 0x3fff != 0 {
+    let missing = match layers.stop_err {
+        Some(_) => NoSegment::Malformed,
+        None => NoSegment::OtherProtocol,
+    };
+    let (source, destination): (IpAddr, IpAddr) = match &layers.net {
+        Some(LaxNetSlice::Ipv4(ip)) => {
+            let header = ip.header();
+            (header.source_addr().into(), header.destination_addr().into())
+        }
+        Some(LaxNetSlice::Ipv6(ip)) => {
+            let header = ip.header();
+            (header.source_addr().into(), header.destination_addr().into())
+        }
+        Some(LaxNetSlice::Arp(_)) | None => return Err(missing),
+    };
+    let payload = layers.net.as_ref().and_then(LaxNetSlice::ip_payload_ref);
+    if payload.is_some_and(|payload| payload.fragmented) {
         return Err(NoSegment::Fragment);
     }
-    if protocol != PROTOCOL_TCP {
-        return Err(NoSegment::OtherProtocol);
-    }
-    // What exceeds the total is padding. Segments that the network card cuts up later have no total.
-    if total_len != 0 {
-        packet.cut(total_len.min(whole).saturating_sub(header_len));
-    }
-    tcp(time, source.into(), destination.into(), packet)
-}
-
-fn ipv6(time: Duration, mut packet: Cursor<'_>) -> Result<Segment, NoSegment> {
-    packet.skip(4)?;
-    let payload_len = usize::from(packet.u16()?);
-    let [mut next, _hop_limit] = packet.array()?;
-    let source = Ipv6Addr::from(packet.array::<16>()?);
-    let destination = Ipv6Addr::from(packet.array::<16>()?);
-    if payload_len != 0 {
-        packet.cut(payload_len);
-    }
-    loop {
-        match next {
-            PROTOCOL_TCP => return tcp(time, source.into(), destination.into(), packet),
-            // Hop-by-hop, routing and destination options; the authentication header counts in other units.
-            0 | 43 | 60 | 51 => {
-                let [following, len] = packet.array()?;
-                let len = usize::from(len);
-                packet.skip(if next == 51 { len * 4 + 6 } else { len * 8 + 6 })?;
-                next = following;
-            }
-            44 => return Err(NoSegment::Fragment),
-            _ => return Err(NoSegment::OtherProtocol),
-        }
-    }
-}
-
-fn tcp(
-    time: Duration,
-    source: IpAddr,
-    destination: IpAddr,
-    mut packet: Cursor<'_>,
-) -> Result<Segment, NoSegment> {
-    let source = SocketAddr::new(source, packet.u16()?);
-    let destination = SocketAddr::new(destination, packet.u16()?);
-    let sequence = u32::from_be_bytes(packet.array()?);
-    packet.skip(4)?;
-    let [offset, flags] = packet.array()?;
-    packet.skip(6)?;
-    let options = (usize::from(offset >> 4) * 4)
-        .checked_sub(20)
-        .ok_or(NoSegment::Malformed)?;
-    packet.skip(options)?;
+    let Some(TransportSlice::Tcp(tcp)) = layers.transport else {
+        return Err(missing);
+    };
     Ok(Segment {
         time,
-        source,
-        destination,
-        sequence,
-        fin: flags & 0x01 != 0,
-        syn: flags & 0x02 != 0,
-        rst: flags & 0x04 != 0,
-        ack: flags & 0x10 != 0,
-        payload: Bytes::copy_from_slice(packet.0),
+        source: SocketAddr::new(source, tcp.source_port()),
+        destination: SocketAddr::new(destination, tcp.destination_port()),
+        sequence: tcp.sequence_number(),
+        fin: tcp.fin(),
+        syn: tcp.syn(),
+        rst: tcp.rst(),
+        ack: tcp.ack(),
+        payload: Bytes::copy_from_slice(tcp.payload()),
     })
+}
+
+impl From<LenError> for NoSegment {
+    fn from(_: LenError) -> Self {
+        Self::Malformed
+    }
+}
+
+impl From<LaxHeaderSliceError> for NoSegment {
+    fn from(_: LaxHeaderSliceError) -> Self {
+        Self::Malformed
+    }
 }
 
 /// What is left of a packet.
@@ -377,10 +327,6 @@ impl Cursor<'_> {
     fn skip(&mut self, len: usize) -> Result<(), NoSegment> {
         self.0 = self.0.get(len..).ok_or(NoSegment::Malformed)?;
         Ok(())
-    }
-
-    fn cut(&mut self, len: usize) {
-        self.0 = self.0.get(..len).unwrap_or(self.0);
     }
 }
 
