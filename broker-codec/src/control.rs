@@ -3,7 +3,12 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, Envelope, EnvelopeKind, FILTER_TOPICS_MAX, Filter, Topic, envelope::TTL_DEFAULT};
+use crate::{
+    endpoint_id::EndpointId,
+    envelope::{Envelope, EnvelopeKind, TTL_DEFAULT},
+    filter::{FILTER_TOPICS_MAX, Filter},
+    topic::Topic,
+};
 
 /// The largest payload of a routing update that is read or written, in bytes: a peer's filter is kept as long as the peer.
 ///

@@ -3,8 +3,9 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
-    EndpointId, Topic,
+    endpoint_id::EndpointId,
     frame::{self, FrameError, OPERATION_FRAME_MAX},
+    topic::Topic,
 };
 
 /// The TTL that Broker sends (`defaults.hh`). No release lowers or checks it.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserializer, de};
 
-use crate::Topic;
+use crate::topic::Topic;
 
 /// The largest number of topics taken from a peer in one handshake message or routing update.
 ///

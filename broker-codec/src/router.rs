@@ -293,8 +293,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        FILTER_TOPICS_MAX,
         envelope::{EnvelopeKind, TTL_DEFAULT},
+        filter::FILTER_TOPICS_MAX,
     };
 
     const fn id(byte: u8) -> EndpointId {

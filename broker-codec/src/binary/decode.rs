@@ -5,12 +5,9 @@
 
 use caf_bincode_compat::{ErrorKind, varbyte};
 
-use crate::{
-    Data,
-    data::{
-        Address, DEPTH_MAX, EnumValue, Kind, Port, Protocol, Real, Set, Subnet, Table, Timespan, Timestamp,
-        VALUES_MAX,
-    },
+use crate::data::{
+    Address, DEPTH_MAX, Data, EnumValue, Kind, Port, Protocol, Real, Set, Subnet, Table, Timespan, Timestamp,
+    VALUES_MAX,
 };
 
 use super::{DecodeError, DecodeErrorKind, real, tag};

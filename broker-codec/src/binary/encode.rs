@@ -1,10 +1,7 @@
 use bytes::{BufMut, BytesMut};
 use caf_bincode_compat::varbyte;
 
-use crate::{
-    Data,
-    data::{DEPTH_MAX, EncodeError, EnumValue, Kind},
-};
+use crate::data::{DEPTH_MAX, Data, EncodeError, EnumValue, Kind};
 
 use super::{real, tag};
 

@@ -2,12 +2,9 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    Data,
-    data::{
-        Address, EnumValue, LENGTH_MAX, Port, Protocol, Real, Set, Subnet, Table, Timespan, Timestamp,
-        ZeekString,
-    },
+use crate::data::{
+    Address, Data, EnumValue, LENGTH_MAX, Port, Protocol, Real, Set, Subnet, Table, Timespan, Timestamp,
+    ZeekString,
 };
 
 fn encoded(data: &Data) -> BytesMut {

@@ -10,7 +10,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Data, order::is_less, ordered::Ordered, reserved};
+use super::{ordered::Ordered, reserved, value::Data};
 
 /// Zeek's `set[T]`: sorted, without duplicates.
 ///
@@ -83,11 +83,11 @@ impl Set<Data> {
     /// What counts as a duplicate is Broker's rule: neither is less than the other. See [`super::Real`] for the one
     /// place where that is more than equality.
     pub(crate) fn from_wire(elements: Vec<Data>) -> Result<Self, DuplicateError> {
-        if elements.is_sorted_by(is_less) {
+        if elements.is_sorted_by(Data::is_less) {
             return Ok(Self(Ordered::Ascending(elements)));
         }
         let set = Ordered::from_sent(elements, Ord::cmp);
-        if set.as_slice().is_sorted_by(is_less) {
+        if set.as_slice().is_sorted_by(Data::is_less) {
             Ok(Self(set))
         } else {
             Err(DuplicateError)
@@ -105,9 +105,9 @@ impl TryFrom<Vec<Data>> for Set<Data> {
     type Error = DuplicateError;
 
     fn try_from(mut elements: Vec<Data>) -> Result<Self, DuplicateError> {
-        if !elements.is_sorted_by(is_less) {
+        if !elements.is_sorted_by(Data::is_less) {
             elements.sort_unstable();
-            if !elements.is_sorted_by(is_less) {
+            if !elements.is_sorted_by(Data::is_less) {
                 return Err(DuplicateError);
             }
         }
@@ -288,7 +288,7 @@ impl Table {
 }
 
 fn key_is_less((left, _): &(Data, Data), (right, _): &(Data, Data)) -> bool {
-    is_less(left, right)
+    left.is_less(right)
 }
 
 impl fmt::Debug for Table {

@@ -5,7 +5,14 @@ use serde::de::{
     value::{BytesDeserializer, StrDeserializer},
 };
 
-use super::{Data, DataError, DataErrorKind, EnumValue, Kind, Table, leaf_serde, reserved};
+use super::{
+    container::Table,
+    error::{DataError, DataErrorKind},
+    kind::Kind,
+    leaf::EnumValue,
+    leaf_serde, reserved,
+    value::Data,
+};
 
 /// Converts Broker data into a Rust value with a serde derive; the reverse of [`to_data`](super::to_data).
 ///

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Data, EnumValue, Excerpt};
+use super::{excerpt::Excerpt, leaf::EnumValue, value::Data};
 
 /// As Broker prints values (`data.cc`, `convert`): `T` and `F`, `nil`, `(a, b)`, `{a, b}`, `{k -> v}`, strings bare.
 /// For people and logs: not every value can be told from every other, and of each string there is an [`Excerpt`].

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Kind, ZeekString, excerpt_of};
+use super::{excerpt::excerpt_of, kind::Kind, string::ZeekString};
 
 /// How many bytes of a text of serde's, or of a key in a path, an error holds.
 const TEXT_BYTES_MAX: usize = 1024;

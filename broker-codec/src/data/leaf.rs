@@ -5,7 +5,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::{ZeekString, reserved};
+use super::{reserved, string::ZeekString};
 
 /// A `double`; ordered so that it can stand in sets.
 ///

@@ -10,7 +10,12 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::{Address, Data, Kind, Port, Protocol, Subnet, Timespan, Timestamp, reserved};
+use super::{
+    kind::Kind,
+    leaf::{Address, Port, Protocol, Subnet, Timespan, Timestamp},
+    reserved,
+    value::Data,
+};
 
 /// The bytes of a subnet in Broker's binary format.
 pub(crate) fn subnet_bytes(subnet: Subnet) -> [u8; 17] {

@@ -1,4 +1,4 @@
-use super::Kind;
+use super::kind::Kind;
 
 /// How many containers may be nested in each other, in any format, reading or writing.
 ///

@@ -4,7 +4,7 @@
 //! dates, such types are newtypes of a reserved name: [`to_data`](super::to_data) and [`from_data`](super::from_data)
 //! recognise it, any other format sees the plain content.
 
-use super::Kind;
+use super::kind::Kind;
 
 pub(super) const DATA: &str = "$broker::Data";
 pub(super) const ADDRESS: &str = "$broker::Address";

@@ -2,7 +2,14 @@
 
 use serde::ser::{self, Serialize};
 
-use super::{Data, DataError, DataErrorKind, EnumValue, Kind, Real, Set, Table, leaf_serde, reserved};
+use super::{
+    container::{Set, Table},
+    error::{DataError, DataErrorKind},
+    kind::Kind,
+    leaf::{EnumValue, Real},
+    leaf_serde, reserved,
+    value::Data,
+};
 
 /// Converts a Rust value with a serde derive into Broker data.
 ///

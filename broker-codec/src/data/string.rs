@@ -9,7 +9,7 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use super::Excerpt;
+use super::excerpt::Excerpt;
 
 /// A Zeek string: any bytes, usually but not necessarily UTF-8.
 ///

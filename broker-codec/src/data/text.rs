@@ -15,7 +15,10 @@ use nom::{
     sequence::{preceded, terminated},
 };
 
-use super::{Address, EnumValue, Kind, Port, Protocol, Subnet, Timespan, Timestamp};
+use super::{
+    kind::Kind,
+    leaf::{Address, EnumValue, Port, Protocol, Subnet, Timespan, Timestamp},
+};
 
 /// Text is not a value of the kind that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

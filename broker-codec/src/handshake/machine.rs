@@ -1,9 +1,9 @@
 use std::{collections::VecDeque, fmt, mem, time::Duration};
 
-use super::{
+use super::message::{
     DropConn, Hello, Message, MessageError, MessageKind, OriginatorSyn, ResponderSynAck, VersionSelect,
 };
-use crate::{EndpointId, ErrorCode, Filter, data::ZeekString};
+use crate::{data::ZeekString, endpoint_id::EndpointId, error_code::ErrorCode, filter::Filter};
 
 /// How long a handshake may take if nothing else is configured. Broker waits for ever.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

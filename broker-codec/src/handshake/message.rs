@@ -1,11 +1,13 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::machine::Refusal;
 use crate::{
-    EndpointId, ErrorCode, Topic,
     data::ZeekString,
+    endpoint_id::EndpointId,
+    error_code::ErrorCode,
     frame::{self, FrameError, HANDSHAKE_FRAME_MAX},
+    topic::Topic,
 };
 
 /// The magic number of Broker's handshake: `ZEEK` (`internal/wire_format.hh`).

@@ -1,6 +1,7 @@
 use crate::data::{DEPTH_MAX, Kind, TextError, VALUES_MAX};
 
-use super::SIZE_MAX;
+/// The largest text that is read, in bytes.
+pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
 /// Text is not a value or message in Broker's JSON format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

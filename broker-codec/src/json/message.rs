@@ -1,12 +1,9 @@
 //! The messages of the WebSocket interface (`src/cluster/websocket/WebSocket.cc`, `format/json.hh`).
 
-use crate::{
-    Data,
-    data::{EncodeError, ZeekString},
-};
+use crate::data::{Data, EncodeError, ZeekString};
 
 use super::{
-    JsonError, JsonErrorKind,
+    error::{JsonError, JsonErrorKind},
     read::{Reader, ValueMembers},
     write::Text,
 };

@@ -34,15 +34,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use error::{JsonError, JsonErrorKind};
+pub use error::{JsonError, JsonErrorKind, SIZE_MAX};
 pub use message::{
     Ack, DataMessage, ErrorMessage, ServerMessage, decode_subscriptions, encode_subscriptions,
 };
 
-use crate::{Data, data::EncodeError};
-
-/// The largest text that is read, in bytes.
-pub const SIZE_MAX: usize = 16 * 1024 * 1024;
+use crate::data::{Data, EncodeError};
 
 /// Writes `{"@data-type":...,"data":...}`. After an error `out` holds a part of it.
 pub fn encode(data: &Data, out: &mut String) -> Result<(), EncodeError> {

@@ -5,12 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::{
-    Data,
-    data::{DEPTH_MAX, EnumValue, Kind, Real, Set, Table, TextError, VALUES_MAX},
-};
+use crate::data::{DEPTH_MAX, Data, EnumValue, Kind, Real, Set, Table, TextError, VALUES_MAX};
 
-use super::{JsonError, JsonErrorKind, SIZE_MAX};
+use super::error::{JsonError, JsonErrorKind, SIZE_MAX};
 
 /// How deep arrays and objects may be nested in members that are ignored, counted from there. Each level of a value takes
 /// two.

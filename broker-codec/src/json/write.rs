@@ -2,10 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::{
-    Data,
-    data::{DEPTH_MAX, EncodeError, EnumValue, Kind, Timestamp, write_seconds},
-};
+use crate::data::{DEPTH_MAX, Data, EncodeError, EnumValue, Kind, Timestamp, write_seconds};
 
 /// A text that grows. Bytes at first, because only at the end it is worth while to look whether they are UTF-8.
 pub(super) struct Text {

@@ -1,7 +1,7 @@
 use bytes::BytesMut;
 
 use super::*;
-use crate::{Topic, envelope::TTL_DEFAULT};
+use crate::{envelope::TTL_DEFAULT, topic::Topic};
 
 const OWN: EndpointId = EndpointId::from_bytes([0x77; 16]);
 const PEER: EndpointId = EndpointId::from_bytes([0xee; 16]);

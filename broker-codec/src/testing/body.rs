@@ -1,7 +1,8 @@
 use bytes::BytesMut;
 
 use crate::{
-    Data, binary,
+    binary,
+    data::Data,
     json::{self as text, JsonErrorKind},
     zeek::{Message, MessageView},
 };

@@ -1,11 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Data,
-    data::{self, DataError, Kind, ZeekString},
-};
+use crate::data::{self, Data, DataError, Kind, ZeekString};
 
-use super::{Content, close, message_type, open, shape};
+use super::content::{Content, close, message_type, open, shape};
 
 /// The id of the metadata that holds the time of an event (`zeek.hh`, `MetadataType::NetworkTimestamp`).
 pub const NETWORK_TIMESTAMP: u64 = 1;

@@ -1,9 +1,9 @@
-use crate::{
-    Data,
-    data::{DataError, DataErrorKind, EnumValue, ZeekString},
-};
+use crate::data::{Data, DataError, DataErrorKind, EnumValue, ZeekString};
 
-use super::{Content, Event, close, message_type, open};
+use super::{
+    content::{Content, close, message_type, open},
+    event::Event,
+};
 
 /// Any message of Zeek.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{binary, data::Timestamp};
+use crate::{
+    binary,
+    data::{Data, EnumValue, Timestamp},
+};
 
 fn count(value: u64) -> Data {
     Data::Count(value)

@@ -1,6 +1,6 @@
 use crate::binary::Cursor;
 
-use super::{PROTOCOL_VERSION, message_type};
+use super::content::{PROTOCOL_VERSION, message_type};
 
 /// What the first bytes of a payload say, without decoding the rest.
 ///

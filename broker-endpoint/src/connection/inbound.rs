@@ -4,16 +4,8 @@ use broker_codec::{
     Data,
     binary::{self, DecodeError},
     data::DataError,
-    zeek::{Message, MessageView},
+    zeek::{Message, MessageView, message_type},
 };
-
-/// Zeek's message types (`zeek.hh`, `Message::Type`).
-mod message_type {
-    pub(super) const LOG_CREATE: u64 = 2;
-    pub(super) const LOG_WRITE: u64 = 3;
-    pub(super) const IDENTIFIER_UPDATE: u64 = 4;
-    pub(super) const BATCH: u64 = 5;
-}
 
 /// What a payload holds.
 #[derive(Debug, Default, PartialEq)]

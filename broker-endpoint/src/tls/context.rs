@@ -1,31 +1,30 @@
-//! The only file that mentions OpenSSL.
+//! TLS as OpenSSL has it: in this file and its siblings `certificate`, `files` and `reasons`, and nowhere else.
 
 use std::{
     fmt, fs, io,
-    net::IpAddr,
-    path::Path,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use openssl::{
-    asn1::Asn1Time,
     error::ErrorStack,
-    nid::Nid,
-    pkey::{PKey, Private},
     ssl::{
-        self, ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
+        self, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
         SslSessionCacheMode, SslVerifyMode, SslVersion,
     },
-    x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult, store::X509Lookup},
+    x509::{X509StoreContextRef, X509VerifyResult, store::X509Lookup},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 pub(super) use tokio_openssl::SslStream as Stream;
 
 use super::{
-    Identity, Inner, PeerCertificate, TlsConfig, TlsConfigError, TlsError, TlsPart, Transport, Trust,
+    certificate::{PeerCertificate, describe},
+    config::{Identity, TlsConfig, Trust},
+    error::{TlsConfigError, TlsError, TlsPart},
+    files::{check_folder, check_validity, read_certificates, read_key},
+    reasons::{library, reasons, session},
+    transport::{Inner, Sniffed, Transport},
 };
-use crate::read_file;
 
 /// The suite of Broker's anonymous mode: `TLS_ECDH_anon_WITH_AES_256_CBC_SHA`.
 const ANONYMOUS_SUITE: &str = "AECDH-AES256-SHA";
@@ -91,7 +90,7 @@ impl TlsContext {
         names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
 
-    pub(super) async fn accept<S>(&self, stream: super::Sniffed<S>) -> Result<Transport<S>, TlsError>
+    pub(super) async fn accept<S>(&self, stream: Sniffed<S>) -> Result<Transport<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -101,7 +100,7 @@ impl TlsContext {
         self.finish(stream, result, &seen)
     }
 
-    pub(super) async fn connect<S>(&self, stream: super::Sniffed<S>) -> Result<Transport<S>, TlsError>
+    pub(super) async fn connect<S>(&self, stream: Sniffed<S>) -> Result<Transport<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -126,7 +125,7 @@ impl TlsContext {
 
     fn finish<S>(
         &self,
-        stream: Pin<Box<Stream<super::Sniffed<S>>>>,
+        stream: Pin<Box<Stream<Sniffed<S>>>>,
         result: Result<(), ssl::Error>,
         refused: &Refused,
     ) -> Result<Transport<S>, TlsError> {
@@ -315,94 +314,6 @@ impl TlsConfig {
     }
 }
 
-/// The library finds certificates in a folder by the names of their files, eight digits of a hash and a number, and says nothing about a
-/// folder in which it can find none.
-fn check_folder(path: &Path) -> Result<(), TlsConfigError> {
-    let unreadable = |source| TlsConfigError::Unreadable {
-        what: TlsPart::CaFolder,
-        path: path.to_owned(),
-        source,
-    };
-    let is_hash = |hash: &str| hash.len() == 8 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let name = entry.map_err(unreadable)?.file_name();
-        let parts = name.to_str().and_then(|name| name.split_once('.'));
-        if parts.is_some_and(|(hash, number)| is_hash(hash) && number.parse::<u32>().is_ok()) {
-            return Ok(());
-        }
-    }
-    Err(TlsConfigError::EmptyFolder {
-        path: path.to_owned(),
-    })
-}
-
-fn check_validity(path: &Path, what: TlsPart) -> Result<(), TlsConfigError> {
-    let now = Asn1Time::days_from_now(0).map_err(library("read the clock for certificates"))?;
-    for certificate in read_certificates(path, what)? {
-        let (from, to) = (certificate.not_before(), certificate.not_after());
-        if *from > *now || *to < *now {
-            return Err(TlsConfigError::NotValidToday {
-                what,
-                path: path.to_owned(),
-                subject: describe(&certificate).subject.to_string(),
-                from: from.to_string(),
-                to: to.to_string(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn read_certificates(path: &Path, what: TlsPart) -> Result<Vec<X509>, TlsConfigError> {
-    let pem = read_part(path, what)?;
-    let not_pem = |reason: String| TlsConfigError::NotPem {
-        what,
-        path: path.to_owned(),
-        reason,
-    };
-    let certificates = X509::stack_from_pem(&pem).map_err(|error| not_pem(reasons(&error)))?;
-    if certificates.is_empty() {
-        return Err(not_pem("there is none in it".to_owned()));
-    }
-    Ok(certificates)
-}
-
-fn read_key(identity: &Identity) -> Result<PKey<Private>, TlsConfigError> {
-    let path = &identity.key;
-    let pem = read_part(path, TlsPart::Key)?;
-    let mut encrypted = false;
-    let key = PKey::private_key_from_pem_callback(&pem, |buffer| {
-        encrypted = true;
-        let Some(passphrase) = &identity.passphrase else {
-            return Ok(0);
-        };
-        let bytes = passphrase.0.as_bytes();
-        // The library's buffer has room for a longer one than is accepted.
-        if let Some(room) = buffer.get_mut(..bytes.len()) {
-            room.copy_from_slice(bytes);
-            return Ok(bytes.len());
-        }
-        Ok(0)
-    });
-    key.map_err(|error| match (encrypted, &identity.passphrase) {
-        (true, None) => TlsConfigError::PassphraseMissing { path: path.clone() },
-        (true, Some(_)) => TlsConfigError::PassphraseWrong { path: path.clone() },
-        (false, _) => TlsConfigError::NotPem {
-            what: TlsPart::Key,
-            path: path.clone(),
-            reason: reasons(&error),
-        },
-    })
-}
-
-fn read_part(path: &Path, what: TlsPart) -> Result<Vec<u8>, TlsConfigError> {
-    read_file(path).map_err(|source| TlsConfigError::Unreadable {
-        what,
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// The other side's certificate, if it was refused; when the fault lies with an issuer, the subject names that one too.
 #[derive(Default)]
 struct Refused(Mutex<Option<PeerCertificate>>);
@@ -437,197 +348,10 @@ fn verify(trusted: bool, chain: &mut X509StoreContextRef, accepted: &[String], r
     false
 }
 
-fn describe(certificate: &X509Ref) -> PeerCertificate {
-    let mut subject = String::new();
-    let mut names = Vec::new();
-    for entry in certificate.subject_name().entries() {
-        let Ok(value) = entry.data().to_string() else {
-            continue;
-        };
-        if !subject.is_empty() {
-            subject.push_str(", ");
-        }
-        subject.push_str(entry.object().nid().short_name().unwrap_or("?"));
-        subject.push('=');
-        subject.push_str(&value);
-        if entry.object().nid() == Nid::COMMONNAME {
-            names.push((*value).into());
-        }
-    }
-    for name in certificate.subject_alt_names().into_iter().flatten() {
-        let text = match (name.dnsname(), name.ipaddress()) {
-            (Some(name), _) => name.to_owned(),
-            (_, Some(bytes)) => match ip_address(bytes) {
-                Some(address) => address.to_string(),
-                None => continue,
-            },
-            _ => continue,
-        };
-        let text = text.into();
-        if !names.contains(&text) {
-            names.push(text);
-        }
-    }
-    PeerCertificate {
-        subject: subject.into(),
-        names,
-    }
-}
-
 pub(super) fn describe_session<S>(stream: &Stream<S>) -> String {
     let ssl = stream.ssl();
     let suite = ssl.current_cipher().map_or("no suite", |cipher| cipher.name());
     format!("{} {suite}", ssl.version_str())
-}
-
-fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
-    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
-        return Some(IpAddr::from(v4));
-    }
-    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
-}
-
-impl TlsError {
-    /// Explains an error of a [`Transport`] after its TLS handshake; other errors are given back.
-    ///
-    /// With TLS 1.3 a client hears that its certificate was refused only when it first reads.
-    pub fn from_transport(error: io::Error) -> Result<Self, io::Error> {
-        error
-            .downcast::<ssl::Error>()
-            .map(|error| Self::explain(error).after_tls())
-    }
-
-    /// The same where the other side has sent TLS before: then it does speak TLS.
-    pub(super) fn after_tls(self) -> Self {
-        match self {
-            Self::PlaintextPeer { .. } => Self::Garbled,
-            other => other,
-        }
-    }
-
-    fn explain(error: ssl::Error) -> Self {
-        let reason = error
-            .ssl_error()
-            .and_then(|stack| {
-                stack
-                    .errors()
-                    .iter()
-                    .find(|error| error.library_code() == LIBRARY_SSL)
-            })
-            .map(|error| {
-                (
-                    error.reason_code(),
-                    error.reason().unwrap_or("unknown").to_owned(),
-                )
-            });
-        let Some((code, reason)) = reason else {
-            return match (error.code(), error.into_io_error()) {
-                (_, Ok(error)) if is_end(error.kind()) => Self::Closed,
-                (_, Ok(error)) => Self::Io(error),
-                (ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN, Err(_)) => Self::Closed,
-                (_, Err(error)) => Self::Library(error.ssl_error().map_or_else(String::new, reasons)),
-            };
-        };
-        match code {
-            reason_code::UNEXPECTED_EOF => Self::Closed,
-            reason_code::WRONG_VERSION_NUMBER
-            | reason_code::HTTP_REQUEST
-            | reason_code::PACKET_LENGTH_TOO_LONG
-            | reason_code::BAD_RECORD_TYPE => Self::PlaintextPeer { first: None },
-            reason_code::NO_SHARED_CIPHER
-            | reason_code::NO_SHARED_GROUPS
-            | reason_code::NO_SUITABLE_KEY_SHARE
-            | reason_code::NO_SUITABLE_SIGNATURE_ALGORITHM
-            | reason_code::ALERT_HANDSHAKE_FAILURE
-            | reason_code::ALERT_INSUFFICIENT_SECURITY => Self::NoCommonCipher,
-            reason_code::UNSUPPORTED_PROTOCOL
-            | reason_code::VERSION_TOO_LOW
-            | reason_code::ALERT_PROTOCOL_VERSION => Self::NoCommonVersion,
-            reason_code::PEER_DID_NOT_RETURN_A_CERTIFICATE => Self::NoPeerCertificate,
-            // The caller knows whose, and why.
-            reason_code::CERTIFICATE_VERIFY_FAILED => Self::Untrusted {
-                subject: "unknown subject".into(),
-                reason,
-            },
-            reason_code::ALERT_NO_CERTIFICATE | reason_code::ALERT_CERTIFICATE_REQUIRED => Self::OursMissing,
-            reason_code::ALERT_BAD_CERTIFICATE..=reason_code::ALERT_CERTIFICATE_UNKNOWN
-            | reason_code::ALERT_UNKNOWN_CA
-            | reason_code::ALERT_ACCESS_DENIED
-            | reason_code::ALERT_DECRYPT_ERROR => Self::OursRefused { reason },
-            ALERTS_RECEIVED.. => Self::Alert(reason),
-            _ => Self::Library(reason),
-        }
-    }
-}
-
-fn is_end(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof
-    )
-}
-
-fn library(what: &'static str) -> impl FnOnce(ErrorStack) -> TlsConfigError {
-    move |error| TlsConfigError::Library {
-        what,
-        reason: reasons(&error),
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
-fn session(error: ErrorStack) -> TlsError {
-    TlsError::Library(reasons(&error))
-}
-
-/// The reasons on a stack of errors without codes, files and lines.
-fn reasons(stack: &ErrorStack) -> String {
-    let reasons: Vec<&str> = stack
-        .errors()
-        .iter()
-        .filter_map(openssl::error::Error::reason)
-        .collect();
-    if reasons.is_empty() {
-        "unknown error".to_owned()
-    } else {
-        reasons.join(": ")
-    }
-}
-
-/// Reason codes from here on are alerts that were received, by their numbers.
-const ALERTS_RECEIVED: i32 = 1000;
-
-/// `ERR_LIB_SSL`
-const LIBRARY_SSL: i32 = 20;
-
-/// `SSL_R_*` of `openssl/sslerr.h`, which are stable where the texts are not; alerts received are 1000 and the number of
-/// the alert.
-mod reason_code {
-    pub(super) const NO_SUITABLE_KEY_SHARE: i32 = 101;
-    pub(super) const NO_SUITABLE_SIGNATURE_ALGORITHM: i32 = 118;
-    pub(super) const CERTIFICATE_VERIFY_FAILED: i32 = 134;
-    pub(super) const HTTP_REQUEST: i32 = 156;
-    pub(super) const NO_SHARED_CIPHER: i32 = 193;
-    pub(super) const PACKET_LENGTH_TOO_LONG: i32 = 198;
-    pub(super) const PEER_DID_NOT_RETURN_A_CERTIFICATE: i32 = 199;
-    pub(super) const UNSUPPORTED_PROTOCOL: i32 = 258;
-    pub(super) const WRONG_VERSION_NUMBER: i32 = 267;
-    pub(super) const UNEXPECTED_EOF: i32 = 294;
-    pub(super) const VERSION_TOO_LOW: i32 = 396;
-    pub(super) const NO_SHARED_GROUPS: i32 = 410;
-    pub(super) const BAD_RECORD_TYPE: i32 = 443;
-    pub(super) const ALERT_HANDSHAKE_FAILURE: i32 = 1040;
-    pub(super) const ALERT_NO_CERTIFICATE: i32 = 1041;
-    pub(super) const ALERT_BAD_CERTIFICATE: i32 = 1042;
-    pub(super) const ALERT_CERTIFICATE_UNKNOWN: i32 = 1046;
-    pub(super) const ALERT_UNKNOWN_CA: i32 = 1048;
-    pub(super) const ALERT_ACCESS_DENIED: i32 = 1049;
-    pub(super) const ALERT_DECRYPT_ERROR: i32 = 1051;
-    pub(super) const ALERT_PROTOCOL_VERSION: i32 = 1070;
-    pub(super) const ALERT_INSUFFICIENT_SECURITY: i32 = 1071;
-    pub(super) const ALERT_CERTIFICATE_REQUIRED: i32 = 1116;
 }
 
 /// `X509_V_*` of `openssl/x509_vfy.h`

@@ -2,7 +2,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use broker_codec::{Elapsed, data::ZeekString};
 
-use super::Passphrase;
+use super::config::Passphrase;
 
 /// A part of what TLS is set up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

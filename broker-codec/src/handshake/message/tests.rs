@@ -1,5 +1,5 @@
 use super::*;
-use crate::FILTER_TOPICS_MAX;
+use crate::filter::FILTER_TOPICS_MAX;
 
 const A: &str = "11111111111141118111111111111111";
 const B: &str = "eeeeeeeeeeee4eee8eeeeeeeeeeeeeee";

@@ -1,4 +1,5 @@
-//! Handshakes and first messages, byte for byte. The endpoint has the smaller id unless a test says otherwise.
+//! What transcripts of handshakes (`tests/wire/over_tcp`) do not have: limits, times, and what the program is told. The endpoint has the
+//! smaller id unless a test says otherwise.
 
 use broker_codec::{
     Data,
@@ -32,51 +33,7 @@ async fn connector(config: EndpointConfig) -> (Endpoint, Script) {
 }
 
 #[tokio::test]
-async fn an_acceptor_with_the_smaller_id_is_the_originator() {
-    let (mut endpoint, mut script) = listener(EndpointConfig {
-        subscriptions: [
-            "___sync_store_Management::Controller::Runtime::g_configs/<$>/data/master",
-            "zeek/management/agent",
-            "zeek/management/controller",
-        ]
-        .map(topic)
-        .to_vec(),
-        ..plaintext()
-    })
-    .await;
-    script.expect(PROBE).await;
-    script.say(HELLO_LARGE).await;
-    script.expect(VERSION_SELECT_SMALL).await;
-    script
-        .expect(
-            "0000007c 0a 03
-             48 5f5f5f73796e635f73746f72655f4d616e6167656d656e743a3a436f6e74726f6c6c65723a3a52756e
-             74696d653a3a675f636f6e666967732f3c243e2f646174612f6d6173746572
-             15 7a65656b2f6d616e6167656d656e742f6167656e74
-             1a 7a65656b2f6d616e6167656d656e742f636f6e74726f6c6c6572",
-        )
-        .await;
-    script
-        .say("00000023 0b 01 20 7a65656b2f6d616e6167656d656e742f6167656e742f696e7374616e63652d31")
-        .await;
-    script.expect(ACK).await;
-    assert_eq!(peer_added(&mut endpoint).await.id, id(LARGE));
-
-    endpoint
-        .handle()
-        .publish(topic("zeek/management/agent/instance-1"), &Data::Boolean(true))
-        .await
-        .expect("published");
-    script
-        .expect(
-            "00000047 11111111111141118111111111111111 00000000000000000000000000000000 01 0010
-             0020 7a65656b2f6d616e6167656d656e742f6167656e742f696e7374616e63652d31 0101",
-        )
-        .await;
-}
-
-#[tokio::test]
-async fn an_acceptor_with_the_larger_id_is_the_responder() {
+async fn messages_may_follow_the_handshake_at_once() {
     let mut endpoint = start(EndpointConfig {
         id: Some(id(LARGE)),
         subscriptions: vec![topic("a")],
@@ -88,7 +45,7 @@ async fn an_acceptor_with_the_larger_id_is_the_responder() {
     script.expect(HELLO_LARGE).await;
     script.say(&format!("{VERSION_SELECT_SMALL} {SYN_EMPTY}")).await;
     script.expect("00000004 0b 01 01 61").await;
-    // Envelopes may follow the last message at once, here `true` on topic "a".
+    // `true` on topic "a".
     let message =
         "00000028 11111111111141118111111111111111 00000000000000000000000000000000 01 0010 0001 61 0101";
     script.say(&format!("{ACK} {message}")).await;
@@ -96,112 +53,6 @@ async fn an_acceptor_with_the_larger_id_is_the_responder() {
     let heard = super::message(&mut endpoint).await;
     assert_eq!((heard.peer, heard.data), (id(SMALL), Data::Boolean(true)));
     assert_eq!(heard.topic, "a");
-}
-
-#[tokio::test]
-async fn a_connector_with_the_smaller_id_is_the_originator() {
-    let (mut endpoint, mut script) = connector(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    })
-    .await;
-    script.expect(HELLO_SMALL).await;
-    script.say(PROBE).await;
-    script.say(HELLO_LARGE).await;
-    script.expect(VERSION_SELECT_SMALL).await;
-    script.expect(SYN_EMPTY).await;
-    script.say(SYN_ACK_EMPTY).await;
-    script.expect(ACK).await;
-    assert_eq!(peer_added(&mut endpoint).await.id, id(LARGE));
-}
-
-#[tokio::test]
-async fn a_connector_with_the_larger_id_is_the_responder() {
-    let (mut endpoint, mut script) = connector(EndpointConfig {
-        id: Some(id(LARGE)),
-        ..plaintext()
-    })
-    .await;
-    script.expect(HELLO_LARGE).await;
-    script
-        .say(&format!("{PROBE} {VERSION_SELECT_SMALL} {SYN_EMPTY}"))
-        .await;
-    script.expect(SYN_ACK_EMPTY).await;
-    script.say(ACK).await;
-    assert_eq!(peer_added(&mut endpoint).await.id, id(SMALL));
-}
-
-#[tokio::test]
-async fn a_probe_is_not_needed_and_may_be_repeated() {
-    let (mut endpoint, mut script) = connector(EndpointConfig {
-        id: Some(id(LARGE)),
-        ..plaintext()
-    })
-    .await;
-    script.expect(HELLO_LARGE).await;
-    script.say(&format!("{VERSION_SELECT_SMALL} {SYN_EMPTY}")).await;
-    script.expect(SYN_ACK_EMPTY).await;
-    script.say(ACK).await;
-    peer_added(&mut endpoint).await;
-
-    let (mut endpoint, mut script) = listener(plaintext()).await;
-    script.say(&format!("{PROBE} {PROBE} {HELLO_LARGE}")).await;
-    script.expect(PROBE).await;
-    script.expect(VERSION_SELECT_SMALL).await;
-    script.expect(SYN_EMPTY).await;
-    script.say(SYN_ACK_EMPTY).await;
-    script.expect(ACK).await;
-    peer_added(&mut endpoint).await;
-}
-
-#[tokio::test]
-async fn bad_first_messages_are_refused_in_brokers_words() {
-    let large = "eeeeeeeeeeee4eee8eeeeeeeeeeeeeee";
-    for (bytes, code, text) in [
-        ("00000001 0d".to_owned(), 20, "invalid message type tag"),
-        ("00000001 01".to_owned(), 20, "invalid message type tag"),
-        ("00000002 06 5a".to_owned(), 20, "failed to parse hello_msg"),
-        ("00000003 07 5a45".to_owned(), 20, "failed to parse probe_msg"),
-        (
-            "00000002 08 5a".to_owned(),
-            20,
-            "failed to parse version_select_msg",
-        ),
-        ("00000002 09 5a".to_owned(), 20, "failed to parse drop_conn_msg"),
-        (
-            "00000001 0a".to_owned(),
-            20,
-            "failed to parse v1::originator_syn_msg",
-        ),
-        (
-            "00000002 0b 05".to_owned(),
-            20,
-            "failed to parse v1::responder_syn_ack_msg",
-        ),
-        (
-            format!("00000017 06 5a45454c {large} 0101"),
-            38,
-            "wrong magic number",
-        ),
-        ("00000005 07 4745454b".to_owned(), 38, "wrong magic number"),
-        (
-            format!("00000017 06 5a45454b {large} 0203"),
-            2,
-            "unsupported versions offered",
-        ),
-        (
-            format!("00000016 08 5a45454b {large} 02"),
-            2,
-            "unsupported version selected",
-        ),
-        (format!("0000001a 09 5a45454b {large} 29 03 627965"), 1, "bye"),
-    ] {
-        let (_endpoint, mut script) = listener(plaintext()).await;
-        script.expect(PROBE).await;
-        script.say(&bytes).await;
-        script.expect(&drop_small(code, text)).await;
-        script.expect_end().await;
-    }
 }
 
 /// A connection in memory that was refused, and its end on the endpoint's side.
@@ -252,116 +103,6 @@ async fn who_is_refused_may_send_little_more() {
         script.0.write_all(&vec![0; len]).await.expect("written");
         end.await.expect("no panic");
         assert_took(began, lasts);
-    }
-}
-
-#[tokio::test]
-async fn an_offer_of_later_versions_is_answered_by_version_1() {
-    let (_endpoint, mut script) = listener(plaintext()).await;
-    script.expect(PROBE).await;
-    script.say(&HELLO_LARGE.replace("0101", "0163")).await;
-    script.expect(VERSION_SELECT_SMALL).await;
-}
-
-#[tokio::test]
-async fn messages_at_the_wrong_time_end_the_connection_without_a_word() {
-    for bytes in [VERSION_SELECT_LARGE, SYN_EMPTY, SYN_ACK_EMPTY, ACK, "00000000"] {
-        let (_endpoint, mut script) = listener(plaintext()).await;
-        script.expect(PROBE).await;
-        script.say(bytes).await;
-        script.expect_end().await;
-    }
-    for bytes in [HELLO_LARGE, ACK, PROBE, SYN_EMPTY] {
-        let (_endpoint, mut script) = listener(plaintext()).await;
-        script.say(HELLO_LARGE).await;
-        script.expect(PROBE).await;
-        script.expect(VERSION_SELECT_SMALL).await;
-        script.expect(SYN_EMPTY).await;
-        script.say(bytes).await;
-        script.expect_end().await;
-    }
-}
-
-#[tokio::test]
-async fn a_redundant_connection_is_refused_by_either_side() {
-    let endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
-    let address = listen(&endpoint, "127.0.0.1").await;
-    let _first = Script::peer_with(address).await;
-    let mut second = Script::connect(address).await;
-    second.say(HELLO_LARGE).await;
-    second.expect(PROBE).await;
-    second.expect(&drop_small(39, "redundant connection")).await;
-    second.expect_end().await;
-
-    let endpoint = start(EndpointConfig {
-        id: Some(id(LARGE)),
-        ..plaintext()
-    });
-    let address = listen(&endpoint, "127.0.0.1").await;
-    let mut first = Script::connect(address).await;
-    first.say(HELLO_SMALL).await;
-    first.expect(PROBE).await;
-    first.expect(HELLO_LARGE).await;
-    first.say(&format!("{VERSION_SELECT_SMALL} {SYN_EMPTY}")).await;
-    first.expect(SYN_ACK_EMPTY).await;
-    let mut second = Script::connect(address).await;
-    second.say(HELLO_SMALL).await;
-    second.expect(PROBE).await;
-    second.expect(HELLO_LARGE).await;
-    second.say(&format!("{VERSION_SELECT_SMALL} {SYN_EMPTY}")).await;
-    let text = "detected redundant connection at the responder";
-    let refusal = drop_small(40, text).replace(&SMALL.replace('-', ""), &LARGE.replace('-', ""));
-    second.expect(&refusal).await;
-    second.expect_end().await;
-}
-
-/// A connection whose handshake has begun, and a second one with the same peer, which waits for the first.
-async fn held_back() -> (Endpoint, Script, Script) {
-    let (endpoint, mut first) = listener(plaintext()).await;
-    first.say(HELLO_LARGE).await;
-    first.expect(PROBE).await;
-    first.expect(VERSION_SELECT_SMALL).await;
-    first.expect(SYN_EMPTY).await;
-    let mut second = Script::connect(first.0.peer_addr().expect("connected")).await;
-    second.say(HELLO_LARGE).await;
-    second.expect(PROBE).await;
-    (endpoint, first, second)
-}
-
-#[tokio::test]
-async fn a_connection_held_back_goes_on_when_the_first_one_fails() {
-    let (mut endpoint, first, mut second) = held_back().await;
-    drop(first);
-    second.expect(VERSION_SELECT_SMALL).await;
-    second.expect(SYN_EMPTY).await;
-    second.say(SYN_ACK_EMPTY).await;
-    second.expect(ACK).await;
-    peer_added(&mut endpoint).await;
-}
-
-#[tokio::test]
-async fn a_connection_held_back_is_refused_when_the_first_one_succeeds() {
-    let (mut endpoint, mut first, mut second) = held_back().await;
-    first.say(SYN_ACK_EMPTY).await;
-    first.expect(ACK).await;
-    second.expect(&drop_small(39, "redundant connection")).await;
-    second.expect_end().await;
-    peer_added(&mut endpoint).await;
-}
-
-#[tokio::test]
-async fn our_own_id_and_the_nil_id_are_refused() {
-    for peer in [SMALL, "00000000-0000-0000-0000-000000000000"] {
-        let (_endpoint, mut script) = listener(plaintext()).await;
-        script.expect(PROBE).await;
-        script
-            .say(&format!("00000017 06 5a45454b {} 0101", peer.replace('-', "")))
-            .await;
-        script.expect(&drop_small(40, "unusable endpoint id")).await;
-        script.expect_end().await;
     }
 }
 

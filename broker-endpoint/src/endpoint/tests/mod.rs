@@ -261,7 +261,6 @@ const PROBE: &str = "00000005 07 5a45454b";
 const HELLO_SMALL: &str = "00000017 06 5a45454b 11111111111141118111111111111111 0101";
 const HELLO_LARGE: &str = "00000017 06 5a45454b eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 0101";
 const VERSION_SELECT_SMALL: &str = "00000016 08 5a45454b 11111111111141118111111111111111 01";
-const VERSION_SELECT_LARGE: &str = "00000016 08 5a45454b eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 01";
 const SYN_EMPTY: &str = "00000002 0a 00";
 const SYN_ACK_EMPTY: &str = "00000002 0b 00";
 /// Every topic.
