@@ -110,7 +110,7 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
         .current_dir(home.path()));
     assert_eq!(status, Some(1), "{stderr}");
     let line = format!(
-        "cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); end the other agent"
+        "cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); end the process that has the port"
     );
     assert!(stderr.contains(&line), "{stderr}");
 }

@@ -9,7 +9,7 @@ use broker_endpoint::{
 };
 use tokio::time::Instant;
 
-use crate::{attempts::Attempts, config::Listener, log::object, process::with_causes};
+use crate::{attempts::Attempts, config::Listener, log::object, process::with_causes, runtime::HostError};
 
 /// The Broker endpoint, and what is known of its peers.
 #[derive(Debug)]
@@ -49,8 +49,26 @@ pub fn topics_of(names: &[ZeekString]) -> Vec<Topic> {
 }
 
 impl Peers {
-    /// Starts the endpoint, and listens unless the configuration says not to. Connects to no peer yet.
-    pub async fn start(config: EndpointConfig, listener: &Listener) -> Result<Self, EndpointError> {
+    /// Starts the endpoint, and listens unless the configuration says not to. Connects to no peer yet. `peers` says in an error who
+    /// cannot be served.
+    pub async fn start(
+        config: EndpointConfig,
+        listener: &Listener,
+        peers: &'static str,
+    ) -> Result<Self, HostError> {
+        let started = Self::start_endpoint(config, listener).await;
+        started.map_err(|error| {
+            let (is_tls, is_host) = (error.is_about_tls(), error.is_about_the_host());
+            let why = Box::new(error);
+            match (is_tls, is_host) {
+                (true, _) => HostError::BrokerTls { peers, why },
+                (false, true) => HostError::Listener { peers, why },
+                (false, false) => HostError::Broker { peers, why },
+            }
+        })
+    }
+
+    async fn start_endpoint(config: EndpointConfig, listener: &Listener) -> Result<Self, EndpointError> {
         let endpoint = Endpoint::start(config)?;
         let handle = endpoint.handle();
         let listening = match listener {

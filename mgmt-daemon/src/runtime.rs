@@ -1,7 +1,10 @@
 //! What the task that owns a core needs of the system.
 
 pub use broker_endpoint::at;
-use broker_endpoint::tls::{TlsConfig, TlsConfigError};
+use broker_endpoint::{
+    EndpointError,
+    tls::{TlsConfig, TlsConfigError},
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -9,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::files;
+use crate::{files, process::with_causes};
 use mgmt_api::Now;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -51,6 +54,36 @@ pub enum HostError {
         operation: &'static str,
         /// Why not.
         source: io::Error,
+    },
+    /// Broker peers cannot be served where the configuration says.
+    #[error(
+        "cannot serve {peers} over Broker: {}; --listen needs an address, an interface or a host name of this machine",
+        with_causes(.why)
+    )]
+    Listener {
+        /// Which peers.
+        peers: &'static str,
+        /// Why not, in the message already.
+        why: Box<EndpointError>,
+    },
+    /// Broker peers cannot be served.
+    #[error(
+        "cannot serve {peers} over Broker: {}; end the process that has the port, or choose another by --listen",
+        with_causes(.why)
+    )]
+    Broker {
+        /// Which peers.
+        peers: &'static str,
+        /// Why not, in the message already.
+        why: Box<EndpointError>,
+    },
+    /// TLS of Broker peers is not configured as it should be.
+    #[error("cannot serve {peers} over Broker with the Broker::ssl_ settings: {}", with_causes(.why))]
+    BrokerTls {
+        /// Which peers.
+        peers: &'static str,
+        /// Why not, in the message already.
+        why: Box<EndpointError>,
     },
     /// A part of the program ended that should not.
     #[error("{0} has stopped, which is a fault in this program")]

@@ -21,9 +21,6 @@ const LONG_FUNCTIONS_MAX: usize = 5;
 /// How many lines the two daemons may have in a row that are equal: one fewer than this.
 const EQUAL_LINES: usize = 10;
 
-/// How many places there are where the two daemons have that many. The goal is none.
-const COPIES_MAX: usize = 1;
-
 /// How many files may be part of a circle of imports among more than two files. The goal is none.
 const CIRCLED_MAX: usize = 40;
 
@@ -133,7 +130,7 @@ fn the_two_daemons_share_no_ten_equal_lines() {
             within = copy.is_some();
         }
     }
-    ratchet("ten lines that both daemons have", COPIES_MAX, &copies);
+    report("ten lines that both daemons have", &copies);
 }
 
 /// A module by its place below the crate's root.

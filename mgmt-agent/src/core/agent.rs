@@ -102,10 +102,7 @@ impl Agent {
         }
     }
 
-    /// Takes one input in and returns everything that has to happen because of it, in this order.
-    ///
-    /// Requests whose time is up at `now` time out first, before any input. A `now` before that of an earlier call
-    /// counts as that one.
+    /// Takes one input in and returns what has to happen because of it, in this order. What is due at `now` happens before.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
         self.now = self.now.max(now);

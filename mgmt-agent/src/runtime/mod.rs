@@ -104,9 +104,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         source,
     })?;
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
-    let native = Native::start(&config, endpoint_id)
-        .await
-        .map_err(RunError::of_endpoint)?;
+    let native = Native::start(&config, endpoint_id).await?;
     warn_of_dates(&config.daemon.broker_tls);
     let (settings, coordinates) = bound_settings(&config, &native);
     scripts::write_node(&config, coordinates)?;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, Topic, data::ZeekString, peering::PeeringEnd, zeek::Event};
 use broker_endpoint::{
-    Credit, EndReason, EndpointConfig, EndpointError, EndpointEvent, PeerAddress, PeerInfo, PeeringError,
+    Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError,
 };
 use mgmt_api::topics;
 use mgmt_daemon::{
     peers::{Peers, SendError, topics_of},
     process::{descriptors_for_connections, with_causes},
+    runtime::HostError,
 };
 use tokio::time::Instant;
 
@@ -36,14 +37,14 @@ pub(super) struct Native {
 
 impl Native {
     /// Starts the endpoint. Connects to no peer yet.
-    pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, EndpointError> {
+    pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, HostError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.daemon.broker_tls.clone();
         endpoint.fit_descriptors(descriptors_for_connections());
         endpoint.subscriptions = topics_of(&config.settings.subscriptions());
         Ok(Self {
-            peers: Peers::start(endpoint, &config.listen).await?,
+            peers: Peers::start(endpoint, &config.listen, "nodes and controllers").await?,
             supervisor: config.supervisor.clone(),
             beginning_until: Instant::now() + SUPERVISOR_BEGINNING,
         })

@@ -96,9 +96,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
 
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let wire = Wire::new(config.settings.clone(), config.assumed);
-    let native = Native::start(&config, endpoint_id, &wire)
-        .await
-        .map_err(RunError::of_endpoint)?;
+    let native = Native::start(&config, endpoint_id, &wire).await?;
     let server = serve_clients(&config, endpoint_id, &wire).await?;
     config.all_tls().for_each(warn_of_dates);
     let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;

@@ -7,11 +7,12 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use broker_endpoint::{
-    Credit, EndpointConfig, EndpointError, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long,
+    Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long,
 };
 use mgmt_daemon::{
     peers::{Peers, SendError, topics_of},
     process::{descriptors_for_connections, with_causes},
+    runtime::HostError,
 };
 use tokio::task::JoinHandle;
 
@@ -40,7 +41,7 @@ struct Decoded {
 
 impl Native {
     /// Starts the endpoint. Agents can be connected to also if nothing listens.
-    pub(super) async fn start(config: &Config, id: EndpointId, wire: &Wire) -> Result<Self, EndpointError> {
+    pub(super) async fn start(config: &Config, id: EndpointId, wire: &Wire) -> Result<Self, HostError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.daemon.broker_tls.clone();
@@ -48,7 +49,7 @@ impl Native {
         endpoint.fit_descriptors(descriptors_for_connections() / 2);
         endpoint.subscriptions = topics_of(&wire.subscriptions());
         Ok(Self {
-            peers: Peers::start(endpoint, &config.broker).await?,
+            peers: Peers::start(endpoint, &config.broker, "agents").await?,
             retry: config.daemon.connect_retry,
             targets: BTreeMap::new(),
             decoding: None,
