@@ -6,7 +6,6 @@ mod conversations;
 mod credit;
 mod established;
 mod pairs;
-mod releases;
 mod restarts;
 mod slow;
 
@@ -101,7 +100,7 @@ async fn peer_added_at_last(endpoint: &mut Endpoint) -> PeerInfo {
     }
 }
 
-/// The owner of the routing state hears of the end of a peering right after the event: waits until there are so many.
+/// A peering is in the list until right after the event of its end: waits until there are so many.
 async fn peers_left(endpoint: &Endpoint, count: usize) -> Vec<PeerInfo> {
     let wait = async {
         loop {
