@@ -1,9 +1,8 @@
 //! The agent as a process: how it starts, what it is called, what it leaves behind, how it ends.
 
 use std::{
-    collections::HashSet,
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -16,13 +15,14 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::landscape::sockets;
 use crate::support::{
     cluster::agent_binary,
     controller::{in_one, rotated_logs},
     controlling::Controlling,
     daemon::Daemon,
     limit::{PATIENCE, output_of},
-    open_to_others, runtime,
+    open_to_others,
 };
 
 const NAME: &str = "agent-1";
@@ -115,42 +115,6 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
     assert!(stderr.contains(&line), "{stderr}");
 }
 
-/// What `Broker::listen` takes, Zeek's setting takes, and so does ours.
-#[test]
-fn it_listens_on_an_interface_or_a_name() {
-    let home = home();
-    let at = |listen: &str| {
-        let mut command = Command::new(agent_binary());
-        command
-            .args(["--name", NAME, "--state-dir", "state", "--spool-dir", "spool"])
-            .args(["--zeek-prefix", ".", "--controller", "off"])
-            .args(["--listen", listen, "--supervisor", "127.0.0.1:1"])
-            .env_clear()
-            .current_dir(home.path());
-        command
-    };
-    let ready_file = home.path().join("ready.json");
-    for name in ["lo", "localhost"] {
-        let mut command = at(&format!("{name}:0"));
-        command.arg("--ready-file").arg(&ready_file);
-        let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
-        let ready: Value =
-            serde_json::from_slice(&fs::read(&ready_file).expect("it is there")).expect("JSON");
-        let bound = ready["broker"][0].as_str().expect("an address");
-        let bound: SocketAddr = bound.parse().expect("an address");
-        assert!(bound.ip().is_loopback(), "{bound}");
-        TcpStream::connect(bound).expect("it listens");
-        agent.stop();
-    }
-    let (status, _, stderr) = run(&mut at("no-such-host.invalid:0"));
-    assert_eq!(status, Some(1), "{stderr}");
-    let explanation = "--listen needs an address, an interface or a host name of this machine";
-    assert!(
-        stderr.contains(explanation) && stderr.contains("no-such-host.invalid"),
-        "{stderr}"
-    );
-}
-
 #[test]
 fn the_configuration_can_be_checked_and_shown_without_a_start() {
     let home = home();
@@ -158,16 +122,6 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
         let mut command = Command::new(agent_binary());
         run(command.args(arguments).env_clear().current_dir(home.path()))
     };
-    let (status, text, stderr) = shown(&["dump-config", "--name", NAME, "--zeek-prefix", "/z"]);
-    assert_eq!(status, Some(0), "{stderr}");
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("redef Management::Agent::controller "));
-    let line = line.expect("it is shown");
-    assert!(
-        line.contains("[$address=\"127.0.0.1\", $bound_port=2150/tcp]"),
-        "{line}"
-    );
     let (_, json, _) = shown(&["dump-config", "--json", "--name", NAME, "--zeek-prefix", "/z"]);
     let json: Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(json[0]["name"], "Management::Agent::name");
@@ -175,21 +129,6 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     let (status, _, stderr) = shown(&["check-config", "--zeek-version", "1.0"]);
     assert_eq!(status, Some(1));
     assert!(stderr.contains("is not a version of Zeek"), "{stderr}");
-    let (status, text, stderr) = shown(&[
-        "check-config",
-        "--simulate",
-        "--listen",
-        "127.0.0.1:0",
-        "--state-dir",
-        "s",
-        "--spool-dir",
-        "s",
-    ]);
-    assert_eq!(status, Some(0), "{stderr}");
-    assert!(
-        text.starts_with("the configuration is good: ") && text.lines().count() == 1,
-        "{text}"
-    );
     for arguments in [
         ["completions", "bash"].as_slice(),
         &["man"],
@@ -329,32 +268,8 @@ fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
 fn it_listens_for_nodes_and_controllers_only() {
     let home = home();
     let agent = start(&home, &[]);
-    let process = Path::new("/proc").join(agent.pid().to_string());
-    let own: HashSet<String> = fs::read_dir(process.join("fd"))
-        .expect("the process is there")
-        .filter_map(|entry| {
-            let target = fs::read_link(entry.ok()?.path()).ok()?;
-            Some(
-                target
-                    .to_str()?
-                    .strip_prefix("socket:[")?
-                    .strip_suffix(']')?
-                    .to_owned(),
-            )
-        })
-        .collect();
-    // `proc_pid_net(5)`: the second field is the local address, the fourth the state, the tenth the inode.
-    let listening: Vec<String> = ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|table| fs::read_to_string(process.join("net").join(table)).ok())
-        .flat_map(|table| table.lines().skip(1).map(str::to_owned).collect::<Vec<_>>())
-        .filter_map(|line| {
-            let fields: Vec<_> = line.split_whitespace().collect();
-            (fields[3] == "0A" && own.contains(fields[9])).then(|| fields[1].to_owned())
-        })
-        .collect();
-    let port = agent.broker().port();
-    assert_eq!(listening, [format!("0100007F:{port:04X}")]);
+    let pid = i32::try_from(agent.pid()).expect("small");
+    assert_eq!(sockets(pid), [("tcp", agent.broker())].into());
     agent.stop();
 }
 
@@ -396,10 +311,9 @@ fn a_second_agent_names_the_first() {
 
 #[test]
 fn a_replay_gives_the_answers_that_the_agent_gave() {
-    let runtime = runtime();
     let home = home();
     let agent = start(&home, &["--journal", "journal"]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let mut controlling = Controlling::connect(agent.broker(), NAME);
     let given = [
         controlling.ask(|reqid| AgentRequest::GetNodes { reqid }),
         controlling.ask(|reqid| AgentRequest::AgentWelcome { reqid }),

@@ -31,10 +31,10 @@ fn command(words: &[String], further: &[&str]) -> Command {
 }
 
 /// A socket of a process: protocol, and where it is bound.
-type Bound = (&'static str, SocketAddr);
+pub(crate) type Bound = (&'static str, SocketAddr);
 
 /// The TCP sockets of a process that listen, and all its UDP sockets, as the kernel shows them.
-fn sockets(pid: i32) -> BTreeSet<Bound> {
+pub(crate) fn sockets(pid: i32) -> BTreeSet<Bound> {
     let process = Path::new("/proc").join(pid.to_string());
     let own: BTreeSet<String> = fs::read_dir(process.join("fd"))
         .expect("the process is there")

@@ -195,7 +195,7 @@ fn controller_hears_all(format: &str) {
     let (mut sent, mut hellos) = (0, 0);
     for event in events() {
         // A peer whose hellos are refused too often is disconnected.
-        let mut peer = runtime.block_on(native(&controller));
+        let mut peer = runtime.block_on(NativeClient::connect_over(&controller, TlsConfig::Off));
         for text in texts() {
             for variant in variants(&event, &text) {
                 sent += 1;
@@ -235,19 +235,6 @@ fn controller_hears_all(format: &str) {
             .arg("replay")
             .arg(home.path().join("journal")),
     );
-}
-
-async fn native(controller: &Controller) -> NativeClient {
-    let mut config = EndpointConfig::default();
-    config.tls = TlsConfig::Off;
-    config.subscriptions = vec![Topic::from_static(topics::CONTROLLER)];
-    let mut endpoint = Endpoint::start(config).expect("the configuration is good");
-    let address = PeerAddress::from(controller.broker());
-    endpoint.handle().peer(address, None);
-    match Limit::new("the peering").of(endpoint.recv()).await {
-        Some(EndpointEvent::PeerAdded(_)) => NativeClient { endpoint },
-        other => panic!("expected a peering: {other:?}"),
-    }
 }
 
 /// A hello that names its own connection is heard, with any name in it.

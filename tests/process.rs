@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
     sync::Arc,
     thread,
@@ -145,30 +145,6 @@ fn agents_are_served_on_an_interface_or_a_name() {
             "as configured, as Zeek has it: {logs:?}"
         );
     }
-}
-
-#[test]
-fn the_process_is_called_as_asked() {
-    let home = Arc::new(home());
-    let arguments = [NAME[0], NAME[1], "--process-name", "zeek.controller"];
-    let controller = Controller::start_in(&home, Command::new(binary()), &arguments);
-    let process = Path::new("/proc").join(controller.pid().to_string());
-    let read = |file: &str| fs::read_to_string(process.join(file)).expect("the process is there");
-    assert_eq!(read("comm"), "zeek.controller\n", "for ps and pgrep");
-    assert_eq!(
-        read("cmdline").split('\0').next(),
-        Some("zeek.controller"),
-        "for netstat"
-    );
-    let dir = fs::read_link(process.join("cwd")).expect("the process is there");
-    assert_eq!(
-        dir,
-        controller
-            .working_dir("controller")
-            .canonicalize()
-            .expect("it exists")
-    );
-    controller.stop();
 }
 
 /// Whether another controller runs has nothing to do with it.
@@ -355,6 +331,15 @@ fn a_signal_ends_it_in_good_order() {
     assert!(!home.path().join("ready.json").exists());
 }
 
+fn hear_goodbye(client: &mut Client) {
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"Terminating") {
+        let mut byte = [0];
+        client.socket().read_exact(&mut byte).expect("the goodbye comes");
+        heard.extend(byte);
+    }
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let home = Arc::new(home());
@@ -362,13 +347,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut client = Client::subscribed(controller.websocket());
     controller.signal(Signal::TERM);
     // The server has said goodbye and waits for this client to do so, too.
-    let socket = client.socket();
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"Terminating") {
-        let mut byte = [0];
-        socket.read_exact(&mut byte).expect("the goodbye comes");
-        heard.extend(byte);
-    }
+    hear_goodbye(&mut client);
     controller.signal(Signal::INT);
     let (status, stderr) = controller.wait();
     assert_eq!(status.code(), Some(1));
@@ -389,13 +368,7 @@ fn the_same_signal_sent_twice_ends_it_in_good_order() {
         let mut client = Client::subscribed(controller.websocket());
         let first = Instant::now();
         controller.signal(Signal::TERM);
-        let socket = client.socket();
-        let mut heard = Vec::new();
-        while !heard.ends_with(b"Terminating") {
-            let mut byte = [0];
-            socket.read_exact(&mut byte).expect("the goodbye comes");
-            heard.extend(byte);
-        }
+        hear_goodbye(&mut client);
         controller.signal(Signal::TERM);
         let elapsed = first.elapsed();
         drop(client);

@@ -6,13 +6,12 @@ use mgmt_api::{AgentMessage, AgentRequest, State};
 use rustix::process::{Signal, kill_process};
 
 use crate::{
-    supervised::{Host, NAME, assert_all_succeed, pid},
+    supervised::{Host, assert_all_succeed, pid},
     support::controlling::Controlling,
-    support::runtime,
 };
 
 /// The states of the nodes, by name.
-fn states(controlling: &mut Controlling<'_>) -> Vec<(String, State)> {
+fn states(controlling: &mut Controlling) -> Vec<(String, State)> {
     let nodes = controlling.nodes().expect("nodes").into_iter();
     let mut states: Vec<_> = nodes.map(|node| (node.node.to_string(), node.state)).collect();
     states.sort();
@@ -20,7 +19,7 @@ fn states(controlling: &mut Controlling<'_>) -> Vec<(String, State)> {
 }
 
 /// The errors of an answer to `get-id-value`, without those about values that stand-ins do not have.
-fn value_errors(controlling: &mut Controlling<'_>) -> Vec<(Option<String>, String)> {
+fn value_errors(controlling: &mut Controlling) -> Vec<(Option<String>, String)> {
     let answer = controlling.ask(|reqid| AgentRequest::NodeDispatch {
         reqid,
         action: vec!["get_id_value".into(), "Cluster::node".into()],
@@ -39,11 +38,8 @@ fn value_errors(controlling: &mut Controlling<'_>) -> Vec<(Option<String>, Strin
 
 #[test]
 fn a_node_that_is_stopped_is_named_and_unknown_until_it_is_continued() {
-    let runtime = runtime();
     let host = Host::new();
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let (agent, mut controlling) = host.start_connected(&[]);
     assert_all_succeed(&controlling.deploy("c1", &["one", "two"]), 2);
     let nodes = controlling.nodes().expect("nodes");
     let one = nodes.iter().find(|node| node.node == "one").expect("it runs");

@@ -16,7 +16,6 @@ use rustix::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use zeek_simulator::{SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::support::{
@@ -24,7 +23,6 @@ use crate::support::{
     controlling::Controlling,
     daemon::Daemon,
     limit::Limit,
-    runtime,
 };
 
 pub(crate) const NAME: &str = "agent-1";
@@ -79,6 +77,11 @@ impl Host {
         self.start_at("127.0.0.1:0", "127.0.0.1:0", further)
     }
 
+    /// Starts an agent and its controller, and waits until it has its Supervisor.
+    pub(crate) fn start_connected(&self, further: &[&str]) -> (Daemon, Controlling) {
+        connected(self.start(further))
+    }
+
     pub(crate) fn start_at(&self, listen: &str, supervisor: &str, further: &[&str]) -> Daemon {
         let home = self.home.path();
         let ready_file = home.join("agent.json");
@@ -116,6 +119,12 @@ impl Host {
     }
 }
 
+fn connected(agent: Daemon) -> (Daemon, Controlling) {
+    let mut controlling = Controlling::connect(agent.broker(), NAME);
+    controlling.hear_hello();
+    (agent, controlling)
+}
+
 pub(crate) fn pid(number: Option<i64>) -> Pid {
     let number = number.and_then(|number| i32::try_from(number).ok());
     number.and_then(Pid::from_raw).expect("a process id")
@@ -149,11 +158,8 @@ pub(crate) fn assert_all_succeed(results: &[mgmt_api::ResultRecord], count: usiz
 
 #[test]
 fn the_supervisor_and_its_nodes_live_and_end_with_their_agent() {
-    let runtime = runtime();
     let host = Host::new();
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let (agent, mut controlling) = host.start_connected(&[]);
     assert_all_succeed(&controlling.deploy("c1", &["one", "two"]), 2);
     let nodes = controlling.nodes().expect("nodes");
     assert!(nodes.iter().all(|node| node.state == State::Running), "{nodes:?}");
@@ -174,15 +180,12 @@ fn the_supervisor_and_its_nodes_live_and_end_with_their_agent() {
 
 #[test]
 fn a_supervisor_that_is_killed_is_started_again_with_its_nodes_and_clients_hear_why() {
-    let runtime = runtime();
     // It has written about something else.
     let host = Host::with_zeek(&format!(
         "#!/bin/sh\necho error: an earlier trouble >&2\nexec '{}' \"$@\"\n",
         zeek_binary().display()
     ));
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let (agent, mut controlling) = host.start_connected(&[]);
     assert_all_succeed(&controlling.deploy("c1", &["one", "two"]), 2);
     let before = pids(&controlling.nodes().expect("nodes"));
 
@@ -216,11 +219,8 @@ fn a_supervisor_that_is_killed_is_started_again_with_its_nodes_and_clients_hear_
 
 #[test]
 fn the_message_about_a_node_that_is_killed_says_what_ended_it() {
-    let runtime = runtime();
     let host = Host::new();
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let (agent, mut controlling) = host.start_connected(&[]);
     assert_all_succeed(&controlling.deploy("c1", &["one"]), 1);
     let [node] = pids(&controlling.nodes().expect("nodes"))[..] else {
         panic!("there is one node");
@@ -238,7 +238,6 @@ fn the_message_about_a_node_that_is_killed_says_what_ended_it() {
 /// What a Supervisor wants its records to look like depends on its Zeek, and it has no nodes to show it by.
 #[test]
 fn a_zeek_that_is_replaced_meanwhile_is_told_what_it_understands() {
-    let runtime = runtime();
     let host = Host::without_zeek();
     let behaviour = host.home.path().join("behaviour");
     let install = |zeek_version: &str| {
@@ -254,9 +253,7 @@ fn a_zeek_that_is_replaced_meanwhile_is_told_what_it_understands() {
         behaviour.display(),
         zeek_binary().display()
     ));
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let (agent, mut controlling) = host.start_connected(&[]);
     assert_all_succeed(&controlling.deploy("c1", &["one"]), 1);
     install("6.0.9");
     kill_process(host.supervisor(), Signal::KILL).expect("it runs");
@@ -269,12 +266,11 @@ fn a_zeek_that_is_replaced_meanwhile_is_told_what_it_understands() {
 
 #[test]
 fn a_zeek_that_cannot_start_is_quoted() {
-    let runtime = runtime();
     let host = Host::with_zeek(
         "#!/bin/sh\ncase $1 in --version) echo zeek version 9.0.0;; *) echo 'error: address 127.0.0.1:47760 is in use' >&2; echo a warning >&2; echo fatal error: no room >&2; echo >&2; exit 3;; esac\n",
     );
     let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let mut controlling = Controlling::connect(agent.broker(), NAME);
     let limit = Limit::new("the reason why the Supervisor is gone");
     let reason = loop {
         limit.left();
@@ -297,13 +293,12 @@ fn a_zeek_that_cannot_start_is_quoted() {
 /// It could be another agent's Supervisor, with another agent's nodes.
 #[test]
 fn what_has_the_supervisors_port_is_not_taken_for_ours() {
-    let runtime = runtime();
     let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = other.local_addr().expect("it listens").to_string();
     other.set_nonblocking(true).expect("it is ours");
     let host = Host::new();
     let agent = host.start_at("127.0.0.1:0", &address, &[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let mut controlling = Controlling::connect(agent.broker(), NAME);
     let limit = Limit::new("the reason why the Supervisor is not started");
     let reason = loop {
         limit.left();
@@ -324,13 +319,12 @@ fn what_has_the_supervisors_port_is_not_taken_for_ours() {
 /// A port that was free when the system chose it may be another process's when the Supervisor wants it.
 #[test]
 fn a_port_that_the_system_chooses_is_chosen_anew_for_each_start() {
-    let runtime = runtime();
     let host = Host::with_zeek(&format!(
         "#!/bin/sh\nif [ \"$1\" = -j ] && mkdir first 2>/dev/null; then\necho \"$@\" > first/arguments\nexit 1\nfi\nexec '{}' \"$@\"\n",
         zeek_binary().display()
     ));
     let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let mut controlling = Controlling::connect(agent.broker(), NAME);
     let first = host.dir().join("supervisor/first/arguments");
     let limit = Limit::new("the end of the first Supervisor");
     while !controlling
@@ -361,10 +355,8 @@ struct Left {
     nodes: Vec<Pid>,
 }
 
-fn leave_behind(runtime: &Runtime, host: &Host) -> Left {
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+fn leave_behind(host: &Host) -> Left {
+    let (agent, mut controlling) = host.start_connected(&[]);
     assert_all_succeed(&controlling.deploy("c1", &["one"]), 1);
     let nodes = pids(&controlling.nodes().expect("nodes"));
     let record = host.record().expect("a Supervisor runs");
@@ -382,12 +374,9 @@ fn leave_behind(runtime: &Runtime, host: &Host) -> Left {
 
 #[test]
 fn the_next_agent_takes_over_what_one_that_crashed_has_left() {
-    let runtime = runtime();
     let host = Host::new();
-    let left = leave_behind(&runtime, &host);
-    let agent = host.start_at(&left.listen, &left.supervisor_at, &[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let left = leave_behind(&host);
+    let (agent, mut controlling) = connected(host.start_at(&left.listen, &left.supervisor_at, &[]));
     assert_eq!(host.supervisor(), left.supervisor);
     // As after every start of an agent, it is the controller that says what is to run.
     let nodes = controlling.nodes().expect("nodes");
@@ -409,12 +398,9 @@ fn the_next_agent_takes_over_what_one_that_crashed_has_left() {
 /// The agent chooses the port at each start of a Supervisor, so that of the one it has left is in the record only.
 #[test]
 fn a_supervisor_whose_port_the_agent_chose_is_taken_over_as_well() {
-    let runtime = runtime();
     let host = Host::new();
-    let left = leave_behind(&runtime, &host);
-    let agent = host.start_at(&left.listen, "127.0.0.1:0", &[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let left = leave_behind(&host);
+    let (agent, mut controlling) = connected(host.start_at(&left.listen, "127.0.0.1:0", &[]));
     assert_eq!(host.supervisor(), left.supervisor);
     assert_eq!(pids(&controlling.nodes().expect("nodes")), left.nodes);
     agent.stop();
@@ -423,16 +409,15 @@ fn a_supervisor_whose_port_the_agent_chose_is_taken_over_as_well() {
 
 #[test]
 fn a_supervisor_that_would_be_started_in_another_way_now_is_replaced() {
-    let runtime = runtime();
     let host = Host::new();
-    let left = leave_behind(&runtime, &host);
+    let left = leave_behind(&host);
     let further = ["--zeek-argument", "local"];
     let agent = host.start_at(&left.listen, &left.supervisor_at, &further);
     assert!(
         ends_within(left.supervisor, 60),
         "the earlier Supervisor lives on"
     );
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let mut controlling = Controlling::connect(agent.broker(), NAME);
     controlling.hear_hello();
     assert_eq!(controlling.nodes(), Ok(Vec::new()));
     assert_ne!(host.supervisor(), left.supervisor);
@@ -441,15 +426,12 @@ fn a_supervisor_that_would_be_started_in_another_way_now_is_replaced() {
 
 #[test]
 fn a_supervisor_is_told_what_it_needs_and_no_secrets_by_its_arguments() {
-    let runtime = runtime();
     let host = Host::new();
     // An installation without the framework.
     let scripts = host.home.path().join("share/zeek/base");
     fs::create_dir_all(&scripts).expect("a directory can be made");
     fs::write(scripts.join("init-default.zeek"), "").expect("a file can be written");
-    let agent = host.start(&["--zeek-argument", "Site::x=1"]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let (agent, _controlling) = host.start_connected(&["--zeek-argument", "Site::x=1"]);
     let record = host.record().expect("a Supervisor runs");
     let script = host.dir().join("scripts/supervisor.zeek");
     let arguments: Vec<&str> = record["launch"]["arguments"]

@@ -9,8 +9,8 @@ use serde_json::json;
 use zeek_simulator::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::{
-    supervised::{Host, NAME, assert_all_succeed, lives, pids},
-    support::{cluster::zeek_binary, controlling::Controlling, runtime},
+    supervised::{Host, assert_all_succeed, lives, pids},
+    support::{cluster::zeek_binary, controlling::Controlling},
 };
 
 /// How long the Supervisor may be silent: much longer than a busy machine takes to start one.
@@ -29,7 +29,7 @@ fn first_time(supervisor: &SupervisorBehaviour, nodes: &NodeBehaviour) -> Host {
 }
 
 /// Waits for the agent to tell of an error in these words.
-fn hear_error(controlling: &mut Controlling<'_>, text: &str) -> String {
+fn hear_error(controlling: &mut Controlling, text: &str) -> String {
     controlling.hear(|message| match message {
         AgentMessage::Error { msg, .. } if msg.to_string().contains(text) => Some(msg.to_string()),
         _ => None,
@@ -37,14 +37,13 @@ fn hear_error(controlling: &mut Controlling<'_>, text: &str) -> String {
 }
 
 /// Two nodes run; returns the Supervisor's and their processes.
-fn deploy(host: &Host, controlling: &mut Controlling<'_>) -> (Pid, Vec<Pid>) {
-    controlling.hear_hello();
+fn deploy(host: &Host, controlling: &mut Controlling) -> (Pid, Vec<Pid>) {
     assert_all_succeed(&controlling.deploy("c1", &["one", "two"]), 2);
     (host.supervisor(), pids(&controlling.nodes().expect("nodes")))
 }
 
 /// The cluster is as before, by other processes; of the earlier ones none was left when the Supervisor was started.
-fn assert_succeeded(host: &Host, controlling: &mut Controlling<'_>, (supervisor, nodes): &(Pid, Vec<Pid>)) {
+fn assert_succeeded(host: &Host, controlling: &mut Controlling, (supervisor, nodes): &(Pid, Vec<Pid>)) {
     controlling.hear_hello();
     let left: Vec<_> = nodes.iter().filter(|node| lives(**node)).collect();
     assert!(left.is_empty(), "{left:?} live on beside the new ones");
@@ -56,19 +55,12 @@ fn assert_succeeded(host: &Host, controlling: &mut Controlling<'_>, (supervisor,
     assert!(now.iter().all(|node| !nodes.contains(node) && lives(*node)));
 }
 
-fn patience() -> [String; 2] {
-    [
-        "--supervisor-patience".to_owned(),
-        format!("{}sec", PATIENCE.as_secs()),
-    ]
-}
+const SHORT_PATIENCE: [&str; 2] = ["--supervisor-patience", "8sec"];
 
 #[test]
 fn one_that_was_stopped_is_ended_and_its_successor_gets_the_nodes() {
-    let runtime = runtime();
     let host = Host::new();
-    let agent = host.start(&patience().each_ref().map(String::as_str));
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let (agent, mut controlling) = host.start_connected(&SHORT_PATIENCE);
     let before = deploy(&host, &mut controlling);
     kill_process(before.0, Signal::STOP).expect("it runs");
     let told = hear_error(&mut controlling, "lost the Supervisor");
@@ -92,7 +84,6 @@ fn one_that_was_stopped_is_ended_and_its_successor_gets_the_nodes() {
 
 #[test]
 fn one_that_hangs_and_does_not_end_is_killed_with_nodes_that_would_outlive_it() {
-    let runtime = runtime();
     let supervisor = SupervisorBehaviour {
         ignores_sigterm: true,
         ..SupervisorBehaviour::default()
@@ -102,8 +93,7 @@ fn one_that_hangs_and_does_not_end_is_killed_with_nodes_that_would_outlive_it() 
         ..NodeBehaviour::default()
     };
     let host = first_time(&supervisor, &nodes);
-    let agent = host.start(&patience().each_ref().map(String::as_str));
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let (agent, mut controlling) = host.start_connected(&SHORT_PATIENCE);
     let before = deploy(&host, &mut controlling);
     kill_process(before.0, Signal::STOP).expect("it runs");
     hear_error(&mut controlling, "it has not answered for 8 s");
@@ -118,11 +108,9 @@ fn one_that_hangs_and_does_not_end_is_killed_with_nodes_that_would_outlive_it() 
 
 #[test]
 fn one_that_is_silent_but_answers_when_asked_is_left_alone() {
-    let runtime = runtime();
     let host = Host::new();
-    let [option, value] = patience();
-    let agent = host.start(&[&option, &value, "--journal", "journal"]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let [option, value] = SHORT_PATIENCE;
+    let (agent, mut controlling) = host.start_connected(&[option, value, "--journal", "journal"]);
     let (supervisor, nodes) = deploy(&host, &mut controlling);
     // Only the agent asks it anything.
     controlling.hear_nothing_for(PATIENCE + PATIENCE / 4);
@@ -137,14 +125,12 @@ fn one_that_is_silent_but_answers_when_asked_is_left_alone() {
 
 #[test]
 fn nodes_that_outlive_a_killed_supervisor_are_ended_before_the_next_is_started() {
-    let runtime = runtime();
     let nodes = NodeBehaviour {
         outlives_supervisor: true,
         ..NodeBehaviour::default()
     };
     let host = first_time(&SupervisorBehaviour::default(), &nodes);
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let (agent, mut controlling) = host.start_connected(&[]);
     let before = deploy(&host, &mut controlling);
     kill_process(before.0, Signal::KILL).expect("it runs");
     hear_error(&mut controlling, "lost the Supervisor");
@@ -158,21 +144,17 @@ fn nodes_that_outlive_a_killed_supervisor_are_ended_before_the_next_is_started()
 
 #[test]
 fn nodes_that_outlive_agent_and_supervisor_are_ended_by_the_next_agent() {
-    let runtime = runtime();
     let nodes = NodeBehaviour {
         outlives_supervisor: true,
         ..NodeBehaviour::default()
     };
     let host = first_time(&SupervisorBehaviour::default(), &nodes);
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
+    let (agent, mut controlling) = host.start_connected(&[]);
     let (supervisor, nodes) = deploy(&host, &mut controlling);
     agent.kill();
     kill_process(supervisor, Signal::KILL).expect("it outlives its agent");
     assert!(nodes.iter().copied().all(lives), "they outlive both");
-    let agent = host.start(&[]);
-    let mut controlling = Controlling::connect(&runtime, agent.broker(), NAME);
-    controlling.hear_hello();
+    let (agent, _controlling) = host.start_connected(&[]);
     assert!(
         !nodes.into_iter().any(lives),
         "nodes of an earlier Supervisor live on"

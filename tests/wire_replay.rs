@@ -1,10 +1,14 @@
 //! What recorded clients sent, sent again: the answers must be those that Zeek's own server gave, byte for byte.
 
+use std::fs;
+
+use serde_json::Value;
+
 use crate::support::{
-    capture::websocket_conversations,
     controller::Controller,
     scenario::{Scenario, with_broker_port},
     websocket::Client,
+    workspace_root,
 };
 
 #[test]
@@ -27,7 +31,7 @@ fn replay(name: &str) {
     let mut controller = Controller::start(&settings);
     let port = controller.broker().port();
     let mut node_id: Option<String> = None;
-    for (number, conversation) in websocket_conversations(RELEASE, name).into_iter().enumerate() {
+    for (number, conversation) in conversations(name).into_iter().enumerate() {
         let mut client = Client::connect(controller.websocket());
         client.send_text(&conversation.client[0]);
         let (own_id, ack) = split_ack(&client.text(), number);
@@ -54,6 +58,42 @@ fn replay(name: &str) {
         );
     }
     controller.stop();
+}
+
+/// What one client and the server said to each other, without pings.
+#[derive(Default)]
+struct Conversation {
+    /// What the client sent, its subscription first.
+    client: Vec<String>,
+    /// What the server sent, its ack first.
+    server: Vec<String>,
+}
+
+/// Every conversation of a recording, in the order in which the connections were opened.
+fn conversations(name: &str) -> Vec<Conversation> {
+    let path = workspace_root().join(format!("fixtures/json/{name}.jsonl"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut connections: Vec<(Value, Conversation)> = Vec::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        if connections
+            .last()
+            .is_none_or(|(connection, _)| *connection != line["conn"])
+        {
+            connections.push((line["conn"].clone(), Conversation::default()));
+        }
+        let (_, conversation) = connections.last_mut().expect("one was pushed");
+        let said = if line["from"] == "client" {
+            &mut conversation.client
+        } else {
+            &mut conversation.server
+        };
+        said.push(line["text"].as_str().expect("a text").to_owned());
+    }
+    connections
+        .into_iter()
+        .map(|(_, conversation)| conversation)
+        .collect()
 }
 
 /// A recorded answer, with what we say instead where a deployment times out for want of an instance (`accepted-first`).

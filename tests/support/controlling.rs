@@ -14,19 +14,20 @@ use mgmt_api::{
 };
 use tokio::{runtime::Runtime, time::timeout};
 
-use super::{limit::Limit, native::data_of};
+use super::{limit::Limit, native::data_of, runtime};
 
 /// A peering with an agent that listens.
-pub(crate) struct Controlling<'a> {
-    runtime: &'a Runtime,
+pub(crate) struct Controlling {
     endpoint: Endpoint,
+    runtime: Runtime,
     name: String,
     asked: u32,
 }
 
-impl<'a> Controlling<'a> {
+impl Controlling {
     /// Connects to the agent of this name over anonymous TLS.
-    pub(crate) fn connect(runtime: &'a Runtime, agent: SocketAddr, name: &str) -> Self {
+    pub(crate) fn connect(agent: SocketAddr, name: &str) -> Self {
+        let runtime = runtime();
         let mut config = EndpointConfig::default();
         config.tls = TlsConfig::Anonymous;
         config.subscriptions = vec![Topic::from_static(topics::AGENT_PREFIX)];

@@ -1,7 +1,6 @@
 //! What several test modules share.
 
 pub(crate) mod agent;
-pub(crate) mod capture;
 pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod controller;

@@ -1,7 +1,7 @@
 //! Native clients of the controller: over Broker, not WebSocket.
 
 use broker_codec::{Data, EndpointId, zeek::Event};
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
 use mgmt_api::{ClientResponse, topics};
 
 use super::{controller::Controller, limit::Limit};
@@ -14,7 +14,12 @@ pub(crate) struct NativeClient {
 
 impl NativeClient {
     pub(crate) async fn connect(controller: &Controller) -> Self {
+        Self::connect_over(controller, TlsConfig::Anonymous).await
+    }
+
+    pub(crate) async fn connect_over(controller: &Controller, tls: TlsConfig) -> Self {
         let mut config = EndpointConfig::default();
+        config.tls = tls;
         config.subscriptions = vec![topics::CONTROLLER.try_into().expect("short enough")];
         let mut endpoint = Endpoint::start(config).expect("the configuration is good");
         let address = PeerAddress::from(controller.broker());

@@ -10,16 +10,11 @@ use super::*;
 #[test]
 fn a_replay_does_what_the_controller_did_ids_included() {
     let seed = Seed::new([7; Seed::LEN]);
-    let deployed = Configuration {
-        id: "c1".into(),
-        instances: [Instance {
-            name: "host1".into(),
-            host: "10.0.0.1".parse().unwrap(),
-            listen_port: None,
-        }]
-        .into(),
-        ..Configuration::default()
+    let host1 = Instance {
+        host: "10.0.0.1".parse().unwrap(),
+        ..Instance::new("host1")
     };
+    let deployed = Configuration::new("c1", [host1], []);
     let restored = Configurations {
         deployed: Some(deployed),
         ..Configurations::default()

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use broker_codec::data::Set;
 use mgmt_api::{
-    AgentMessage, ClusterRole, Configuration, Instance, Node, NodeOutputs, ResultRecord, SequentialIds,
-    State, SupervisorMessage, SupervisorResponse, SupervisorStatus,
+    AgentMessage, ClusterRole, Configuration, Instance, Node, NodeOutputs, SequentialIds, State,
+    SupervisorMessage, SupervisorResponse, SupervisorStatus,
 };
 
 use super::*;
@@ -316,33 +316,4 @@ fn only_silence_of_a_node_that_runs_is_a_warning() {
     };
     driven.hears(CONTROLLER, AGENT_TOPIC, &restart);
     assert_eq!(driven.step(silent), []);
-}
-
-#[test]
-fn inputs_and_actions_survive_a_journal() {
-    let mut driven = Driven::new();
-    let message = Input::Message {
-        peer: NODE,
-        topic: topics::NODE.into(),
-        data: Event::of(&NodeMessage::NodeDispatch {
-            reqid: "#1".into(),
-            result: ResultRecord::success("#1".into()),
-        })
-        .unwrap()
-        .into_data(),
-    };
-    let added = Input::PeerAdded {
-        peer: SUPERVISOR,
-        address: "[::1]:9999".into(),
-        is_supervisor: true,
-        is_ours: false,
-    };
-    for input in [added, message, Input::Tick, Input::Stopping] {
-        let text = serde_json::to_string(&input).unwrap();
-        assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input);
-        for action in driven.step(input) {
-            let text = serde_json::to_string(&action).unwrap();
-            assert_eq!(serde_json::from_str::<Action>(&text).unwrap(), action);
-        }
-    }
 }

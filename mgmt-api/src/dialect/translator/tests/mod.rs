@@ -72,15 +72,10 @@ fn node(name: &str) -> Node {
 
 fn config() -> Configuration {
     let instance = Instance {
-        name: "a".into(),
         host: "192.0.2.1".parse().unwrap(),
-        listen_port: None,
+        ..Instance::new("a")
     };
-    Configuration {
-        id: "c1".into(),
-        instances: [instance].into(),
-        nodes: [node("w")].into(),
-    }
+    Configuration::new("c1", [instance], [node("w")])
 }
 
 /// The configuration as anyone sends it up to 6.2.
