@@ -4,7 +4,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -144,12 +144,14 @@ fn deployed(asked: AgentRequest) -> Option<String> {
     }
 }
 
+/// The prefix of an installed Zeek, if there is one.
+fn zeek() -> Option<PathBuf> {
+    installed_zeek().inspect_err(|why| pending(why)).ok()
+}
+
 #[test]
 fn zeeks_controller_goes_on_where_ours_ended_and_ours_where_zeeks_did() {
-    let prefix = match installed_zeek() {
-        Ok(prefix) => prefix,
-        Err(why) => return pending(&why),
-    };
+    let Some(prefix) = zeek() else { return };
     let runtime = runtime();
     let relay = Relay::start(&runtime);
     let home = home();
@@ -218,10 +220,7 @@ fn an_agent_of_zeek_that_is_connected_to_runs_real_nodes() {
 }
 
 fn lead_an_agent_of_zeek(listens: bool) {
-    let prefix = match installed_zeek() {
-        Ok(prefix) => prefix,
-        Err(why) => return pending(&why),
-    };
+    let Some(prefix) = zeek() else { return };
     let arguments = [
         "--name",
         "controller",
@@ -316,10 +315,7 @@ redef Management::Request::timeout_interval = 60 sec;"
 
 #[test]
 fn a_deployment_that_needs_an_absent_agent_leaves_the_nodes_of_a_present_one_untouched() {
-    let prefix = match installed_zeek() {
-        Ok(prefix) => prefix,
-        Err(why) => return pending(&why),
-    };
+    let Some(prefix) = zeek() else { return };
     let arguments = [
         "--name",
         "controller",

@@ -12,7 +12,7 @@ use mgmt_api::{
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    agent::{Manners, StandIn, Way},
+    agent::{Manners, StandIn, Way, honest},
     controller::Controller,
     limit::Limit,
     relay::Relay,
@@ -143,10 +143,6 @@ fn requests() -> [ClientRequest; 4] {
         get_id_value_request(),
         restart_request(),
     ]
-}
-
-fn honest() -> Manners {
-    Box::new(|_, answer| vec![answer])
 }
 
 /// Answers nothing but the welcome.

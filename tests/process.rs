@@ -381,19 +381,6 @@ fn the_same_signal_sent_twice_ends_it_in_good_order() {
     panic!("two signals were never sent in time");
 }
 
-/// Zeek takes any interval.
-#[test]
-fn a_request_may_take_longer_than_clocks_go() {
-    let for_ever = "Management::Request::timeout_interval=200000000000000days";
-    let mut controller = Controller::start(&[NAME[0], NAME[1], for_ever]);
-    let mut client = Client::subscribed(controller.websocket());
-    let state = r#"{"@data-type":"boolean","data":true}"#;
-    client.send_text(&request("test_timeout_request", "never", &[state]));
-    client.send_text(&request("get_instances_request", "now", &[]));
-    client.text_about("get_instances_response");
-    controller.stop();
-}
-
 #[test]
 fn the_log_of_a_controller_of_zeek_that_crashed_is_rotated_at_the_start() {
     let home = Arc::new(home());

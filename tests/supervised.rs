@@ -466,27 +466,3 @@ fn a_supervisor_is_told_what_it_needs_and_no_secrets_by_its_arguments() {
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
-
-#[test]
-fn a_supervisor_is_not_started_where_others_could_reach_it() {
-    let host = Host::new();
-    let refused = |arguments: &[&str], why: &str| {
-        let output = Command::new(agent_binary())
-            .args(["check-config", "--start-supervisor", "--zeek-prefix"])
-            .arg(host.home.path())
-            .args(arguments)
-            .env_clear()
-            .output()
-            .expect("the agent can be run");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(why), "{stderr}");
-    };
-    refused(&["--supervisor", "0.0.0.0:9999"], "on a loopback address only");
-    refused(
-        &["--supervisor", "zeek.example:9999"],
-        "on a loopback address only",
-    );
-    fs::remove_file(host.zeek()).expect("it is there");
-    refused(&[], "there is no zeek in bin of the installation, nor on PATH");
-}

@@ -8,7 +8,7 @@ use mgmt_api::{AgentRequest, Dialect};
 use serde_json::{Value, json};
 
 use crate::support::{
-    agent::{StandIn, Way},
+    agent::{StandIn, Way, honest},
     controller::Controller,
     runtime,
     zeek_client::ZeekClient,
@@ -35,7 +35,7 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
             _ => Way::Connect(controller.broker()),
         };
         (
-            StandIn::start_speaking(&runtime, name, &TlsConfig::Anonymous, way, dialect),
+            StandIn::start_as(&runtime, name, &TlsConfig::Anonymous, way, (honest(), dialect)),
             matches!(way, Way::Listen),
         )
     });

@@ -33,6 +33,10 @@ pub(crate) enum Way {
 /// What an agent says when it is asked something, given what an honest one would answer.
 pub(crate) type Manners = Box<dyn FnMut(&AgentRequest, AgentMessage) -> Vec<AgentMessage> + Send>;
 
+pub(crate) fn honest() -> Manners {
+    Box::new(|_, answer| vec![answer])
+}
+
 #[derive(Debug)]
 pub(crate) struct StandIn {
     address: Option<SocketAddr>,
@@ -44,19 +48,7 @@ pub(crate) struct StandIn {
 impl StandIn {
     /// Starts an honest agent of this name.
     pub(crate) fn start(runtime: &Runtime, name: &str, tls: &TlsConfig, way: Way) -> Self {
-        Self::start_with(runtime, name, tls, way, Box::new(|_, answer| vec![answer]))
-    }
-
-    /// Starts an honest agent of this name that speaks this dialect.
-    pub(crate) fn start_speaking(
-        runtime: &Runtime,
-        name: &str,
-        tls: &TlsConfig,
-        way: Way,
-        dialect: Dialect,
-    ) -> Self {
-        let manners = Box::new(|_: &_, answer| vec![answer]);
-        Self::start_as(runtime, name, tls, way, (manners, dialect))
+        Self::start_with(runtime, name, tls, way, honest())
     }
 
     /// Starts an agent of this name that answers as it likes.
@@ -70,7 +62,8 @@ impl StandIn {
         Self::start_as(runtime, name, tls, way, (manners, Dialect::V7_0))
     }
 
-    fn start_as(
+    /// Starts an agent of this name that speaks this dialect, too.
+    pub(crate) fn start_as(
         runtime: &Runtime,
         name: &str,
         tls: &TlsConfig,
