@@ -35,6 +35,8 @@ pub(super) enum Incident {
     /// It has welcomed an agent twice on a connection.
     WelcomedTwice,
     DeploymentTimedOut,
+    /// It has refused a request because nothing is deployed.
+    NothingDeployed,
     /// It has refused a WebSocket client's message that is not refused here.
     Refused,
     LostSupervisor,
@@ -93,6 +95,9 @@ impl History {
             let config = event.args.get(1).cloned().unwrap_or_default();
             self.deployed.insert(link, config);
         }
+        if event.args.iter().any(|arg| says(arg, NOTHING_DEPLOYED)) {
+            self.note(Incident::NothingDeployed);
+        }
         self.note_timeout(event);
     }
 
@@ -147,6 +152,9 @@ impl History {
 
 /// What a request that has timed out is answered with.
 pub(super) const TIMED_OUT: &str = "request timed out";
+
+/// What a request is answered with if nothing is deployed.
+pub(super) const NOTHING_DEPLOYED: &str = "no active cluster deployment";
 
 /// Whether a text occurs in a value.
 pub(super) fn says(data: &Data, text: &str) -> bool {

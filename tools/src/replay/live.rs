@@ -25,7 +25,7 @@ use tokio::{
 pub(super) use self::place::Place;
 use self::player::{Notice, Order, Player, Way};
 use super::{
-    ReplayError,
+    error::ReplayError,
     recording::{Link, Process},
     standin::{envelope, unrecorded_peer},
     subject::{Output, Sent, Subject},

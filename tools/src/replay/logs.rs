@@ -11,7 +11,8 @@ use super::{
     engine::Outcome,
     history::{answer_of, reqid},
     ids::Ids,
-    recording::{Process, event_of, event_of_text},
+    message::{event_of, event_of_text},
+    recording::Process,
     report::{Difference, Report},
     rules::{Case, Facts, Kind, explanation, without_times},
 };

@@ -1,14 +1,12 @@
 //! Events as they are compared, and what is known of them.
 
 use broker_codec::{
-    Data, Envelope, binary,
+    Data, Envelope, EnvelopeKind, binary,
     data::ZeekString,
     json::{DataMessage, ServerMessage},
     zeek::Event,
 };
 use bytes::{Bytes, BytesMut};
-
-use super::recording::{event_of, event_of_text};
 
 /// An event with the message that it is sent in.
 #[derive(Clone, Debug)]
@@ -120,4 +118,19 @@ impl std::fmt::Display for Value<'_> {
             data => data.fmt(f),
         }
     }
+}
+
+/// The event in an envelope, if there is one.
+pub(super) fn event_of(envelope: &Envelope) -> Option<Event> {
+    if envelope.kind != EnvelopeKind::Data {
+        return None;
+    }
+    Event::from_data(binary::decode(&envelope.payload).ok()?).ok()
+}
+
+/// The event in a text, if there is one.
+pub(super) fn event_of_text(text: &[u8]) -> Option<(DataMessage, Event)> {
+    let message = DataMessage::decode(text).ok()?;
+    let event = Event::from_data(message.data.clone()).ok()?;
+    Some((message, event))
 }

@@ -31,6 +31,7 @@ pub mod cli;
 mod controller;
 mod endpoint;
 mod engine;
+mod error;
 mod history;
 mod ids;
 mod json;
@@ -45,13 +46,12 @@ pub mod scenario;
 mod standin;
 mod subject;
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use broker_codec::{
     Data,
     data::{Port, to_data},
 };
-use broker_endpoint::tls::TlsConfigError;
 use mgmt_agent::core::broker;
 use mgmt_api::Dialect;
 use mgmt_controller::core::{Configurations, Settings, Slot};
@@ -68,6 +68,7 @@ use self::{
 };
 pub use self::{
     capture::{Capture, ReadError},
+    error::ReplayError,
     live::Target,
     recording::Role,
     report::{Difference, Report},
@@ -88,31 +89,6 @@ pub struct Options<'a> {
     pub strict: bool,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplayError {
-    #[error("the capture has no {role}; it has: {present}")]
-    NoSuchRole { role: String, present: String },
-    #[error("the recorded {role} was started {times} times; a running peer is not restarted")]
-    Restarted { role: String, times: usize },
-    /// None of its recorded peers can reach the running process.
-    #[error("cannot replay with the running {role}: {reason}")]
-    Unreachable { role: String, reason: String },
-    #[error("cannot set up TLS")]
-    Tls(#[from] TlsConfigError),
-    #[error("cannot start the asynchronous runtime")]
-    Runtime(#[from] io::Error),
-}
-
-impl ReplayError {
-    fn no_such_role(role: &impl ToString, present: &[Role]) -> Self {
-        Self::NoSuchRole {
-            role: role.to_string(),
-            present: report::listed(present.iter().map(Role::to_string)),
-        }
-    }
-}
-
 /// Replays a capture with a running peer. Its management log and its store are not looked at.
 pub fn with_running(
     capture: &Capture,
@@ -131,7 +107,10 @@ pub fn with_running(
     let process = Arc::new(process.clone());
     let place = match options.role {
         Role::Controller => live::Place::default(),
-        Role::Agent(instance) => live::Place::of_agent(&process.agent_traits(capture, instance), target),
+        Role::Agent(instance) => {
+            let traits = process.agent_traits(capture, instance);
+            live::Place::of_agent(&traits, target.broker.port, target.state_dir.clone())
+        }
     };
     let mut subject = live::Live::new(Arc::clone(&process), target.clone(), place)?;
     run(capture, options, &process, &mut subject, &mut report);

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::{
-    Data, EndpointId, EnvelopeKind, Topic, binary,
-    envelope::Envelope,
+    Data, EndpointId, Topic,
     handshake::Message as Handshake,
-    json::{Ack, DataMessage, ServerMessage},
+    json::{Ack, ServerMessage},
     zeek::Event,
 };
 
@@ -14,7 +13,7 @@ use mgmt_api::{Dialect, SupervisorLayout};
 
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
-    message::lossy,
+    message::{event_of, event_of_text, lossy},
     standin::node_of,
 };
 use crate::tcp::{Addresses, Speaker};
@@ -405,19 +404,4 @@ fn string_ending(data: &Data, end: &str) -> Option<String> {
 /// The endpoint whose WebSocket server says this: Zeek 9.0 adds the number of the client to its id.
 fn endpoint_of(ack: &Ack) -> Option<EndpointId> {
     ack.endpoint.get(..36)?.parse().ok()
-}
-
-/// The event in an envelope, if there is one.
-pub(super) fn event_of(envelope: &Envelope) -> Option<Event> {
-    if envelope.kind != EnvelopeKind::Data {
-        return None;
-    }
-    Event::from_data(binary::decode(&envelope.payload).ok()?).ok()
-}
-
-/// The event in a text, if there is one.
-pub(super) fn event_of_text(text: &[u8]) -> Option<(DataMessage, Event)> {
-    let message = DataMessage::decode(text).ok()?;
-    let event = Event::from_data(message.data.clone()).ok()?;
-    Some((message, event))
 }

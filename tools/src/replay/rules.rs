@@ -7,7 +7,7 @@ use broker_codec::{Data, Topic, zeek::Event};
 use mgmt_api::{Dialect, topics};
 
 use super::{
-    history::{History, Incident, TIMED_OUT, says},
+    history::{History, Incident, NOTHING_DEPLOYED, TIMED_OUT, says},
     recording::{Process, Role},
 };
 
@@ -258,7 +258,11 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
             history.has(Incident::DeploymentTimedOut) && shows_another(case)
         }
         "nothing deployed since a deployment timed out" => {
-            history.has(Incident::DeploymentTimedOut) && case.recorded_says("no active cluster deployment")
+            let is_refused = match case.recorded {
+                Some(_) => case.recorded_says(NOTHING_DEPLOYED),
+                None => history.has(Incident::NothingDeployed),
+            };
+            history.has(Incident::DeploymentTimedOut) && is_refused
         }
         "deployment timed out" => history.has(Incident::DeploymentTimedOut),
         "named" => is_named(case),

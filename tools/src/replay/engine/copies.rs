@@ -8,7 +8,8 @@ use broker_codec::{data::ZeekString, zeek::Event};
 use crate::replay::{
     capture::{Capture, Content},
     history::reqid,
-    recording::{Process, event_of_text},
+    message::event_of_text,
+    recording::Process,
 };
 
 /// Where in the capture what happened to clients.

@@ -6,8 +6,7 @@ use super::{Engine, Payload};
 use crate::replay::{
     capture::Content,
     history::answer_of,
-    message::EventMessage,
-    recording::event_of,
+    message::{EventMessage, event_of},
     rules::{Case, Kind},
     standin::{self, Reaction},
 };

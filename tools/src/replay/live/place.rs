@@ -5,7 +5,6 @@ use broker_codec::{
     data::{Port, Table, ZeekString},
 };
 
-use super::Target;
 use crate::replay::{ids::changed, message::encoded, recording::AgentTraits};
 
 /// What of its surroundings an agent tells: its port, if it waits for controllers, and where its nodes work. One to one.
@@ -19,11 +18,11 @@ pub(in crate::replay) struct Place {
 
 impl Place {
     /// The place of an agent. A controller has none that anybody hears of.
-    pub(in crate::replay) fn of_agent(traits: &AgentTraits, target: &Target) -> Self {
+    pub(in crate::replay) fn of_agent(traits: &AgentTraits, port: u16, state_dir: Option<String>) -> Self {
         let port = traits
             .listen_port
-            .map(|recorded| (Port::tcp(target.broker.port), Port::tcp(recorded)));
-        let state_dir = target.state_dir.clone().zip(traits.state_dir.clone());
+            .map(|recorded| (Port::tcp(port), Port::tcp(recorded)));
+        let state_dir = state_dir.zip(traits.state_dir.clone());
         Self { port, state_dir }
     }
 
