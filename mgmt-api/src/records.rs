@@ -12,8 +12,8 @@ use broker_codec::{
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
-    MESSAGE_BYTES_MAX,
     enums::{ClusterRole, Role, State},
+    log::MESSAGE_BYTES_MAX,
 };
 
 /// A Zeek configuration option and its value (`Management::Option`).

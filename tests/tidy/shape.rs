@@ -9,20 +9,20 @@ use std::{
 
 use super::{production_code, report, rust_files};
 
-/// The goal is 600.
-const LINES_MAX: usize = 640;
+/// How many lines any file may have.
+const LINES_MAX: usize = 600;
 
 /// How many files may have more than 400 lines. The goal is 15.
-const LONG_FILES_MAX: usize = 41;
+const LONG_FILES_MAX: usize = 33;
 
 /// How many functions may have more than 80 lines. The goal is none.
-const LONG_FUNCTIONS_MAX: usize = 5;
+const LONG_FUNCTIONS_MAX: usize = 2;
 
 /// How many lines the two daemons may have in a row that are equal: one fewer than this.
 const EQUAL_LINES: usize = 10;
 
 /// How many files may be part of a circle of imports among more than two files. The goal is none.
-const CIRCLED_MAX: usize = 40;
+const CIRCLED_MAX: usize = 25;
 
 /// Names all violations if there are more than so many.
 fn ratchet(rule: &str, max: usize, violations: &[String]) {
