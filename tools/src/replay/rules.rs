@@ -196,7 +196,6 @@ impl Rule {
 fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
     let history = facts.history;
     let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
-    let sent = |is: &dyn Fn(&Event) -> bool| case.sent.is_some_and(is);
     match when {
         "always" => true,
         "ended" => case.turns(
@@ -237,18 +236,29 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         }
         "across 7.0" => facts.crosses_7_0(),
         "timed out across 7.0" => facts.crosses_7_0() && case.recorded_says(TIMED_OUT),
-        "welcomed" => recorded(&|request| history.has_sent(case.link, request)),
-        "welcomed twice" => history.has(Incident::WelcomedTwice),
-        "deployed and welcomed twice" => {
-            history.has(Incident::WelcomedTwice)
-                && recorded(&|request| history.has_deployed(case.link, request))
-        }
-        "repeated" => case.repeats,
-        "lost a peer" => history.has(Incident::LostPeer),
         "unknown host" => {
             let is_any = |data: Option<&Data>| data.is_some_and(|data| data.to_string() == "0.0.0.0");
             is_any(case.expected) && !is_any(case.got)
         }
+        "named" => is_named(case),
+        "not deployed" => case.sent_says("not deployed: ") && is_more_precise(case),
+        "silent" => case.sent_says(TIMED_OUT) && (is_more_precise(case) || case.adds_an_error()),
+        "lost an agent" => case.sent_says("connection to the agent lost") && is_more_precise(case),
+        "time of day" => {
+            let timeless = |data: Option<&Data>| Some(without_times(&data?.to_string()));
+            timeless(case.expected) == timeless(case.got)
+        }
+        "absent" => case.adds_an_error() && case.got_says(" is not connected"),
+        _ => has_happened(when, case, facts),
+    }
+}
+
+/// Those on what has happened to the recorded controller.
+fn has_happened(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
+    let history = facts.history;
+    let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
+    let sent = |is: &dyn Fn(&Event) -> bool| case.sent.is_some_and(is);
+    match when {
         "staging" => history.owes(Some(case.link), "::stage_configuration_response"),
         "refused" => history.has(Incident::Refused) && sent(&|answer| history.is_open(case.link, answer)),
         "another configuration since one was refused" => {
@@ -265,15 +275,14 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
             history.has(Incident::DeploymentTimedOut) && is_refused
         }
         "deployment timed out" => history.has(Incident::DeploymentTimedOut),
-        "named" => is_named(case),
-        "not deployed" => case.sent_says("not deployed: ") && is_more_precise(case),
-        "silent" => case.sent_says(TIMED_OUT) && (is_more_precise(case) || case.adds_an_error()),
-        "lost an agent" => case.sent_says("connection to the agent lost") && is_more_precise(case),
-        "time of day" => {
-            let timeless = |data: Option<&Data>| Some(without_times(&data?.to_string()));
-            timeless(case.expected) == timeless(case.got)
+        "welcomed" => recorded(&|request| history.has_sent(case.link, request)),
+        "welcomed twice" => history.has(Incident::WelcomedTwice),
+        "deployed and welcomed twice" => {
+            history.has(Incident::WelcomedTwice)
+                && recorded(&|request| history.has_deployed(case.link, request))
         }
-        "absent" => case.adds_an_error() && case.got_says(" is not connected"),
+        "repeated" => case.repeats,
+        "lost a peer" => history.has(Incident::LostPeer),
         _ => false,
     }
 }
