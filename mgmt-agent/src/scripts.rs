@@ -18,7 +18,7 @@ use mgmt_daemon::{config::Value, files};
 use crate::{
     config::{Config, ZeekCommand, is_loopback},
     core,
-    runtime::RunError,
+    error::RunError,
 };
 
 const NODE: &str = include_str!("../scripts/node.zeek");

@@ -6,6 +6,7 @@
 //! | [`config`] | the settings, and the configuration that they result in |
 //! | [`core`] | the controller as a pure state machine |
 //! | [`journal`] | what happens to the core, recorded and replayed |
+//! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`store`] | the durable state, in Zeek's SQLite file |
 //! | [`wire`] | what travels, between the core and its peers |
@@ -13,7 +14,10 @@
 pub mod check;
 pub mod config;
 pub mod core;
+mod error;
 pub mod journal;
 pub mod runtime;
 pub mod store;
 pub mod wire;
+
+pub use error::RunError;

@@ -13,7 +13,6 @@
 
 mod archiver;
 mod disk;
-mod error;
 mod held_back;
 mod native;
 mod outside;
@@ -33,7 +32,6 @@ use mgmt_daemon::{
 use serde::Serialize;
 use tracing::field::display;
 
-pub use self::error::RunError;
 pub(crate) use self::supervisor::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
@@ -46,6 +44,7 @@ use self::{
 use crate::{
     config::{Config, LOCK},
     core::broker::{BrokerAgent, Input, Settings},
+    error::RunError,
     journal::Header,
     scripts::{self, Coordinates, local_address, preferred},
 };

@@ -11,15 +11,18 @@ use mgmt_daemon::{
 };
 
 use super::{
-    Daemon, RunError, Runtime,
+    Daemon, Runtime,
     disk::{Done, Job},
     held_back::version_of,
     program::ProgramWatch,
     supervisor::{Change, Supervisor},
 };
-use crate::core::{
-    Program,
-    broker::{Action, BrokerAgent, Input, event_in, reqid_of},
+use crate::{
+    core::{
+        Program,
+        broker::{Action, BrokerAgent, Input, event_in, reqid_of},
+    },
+    error::RunError,
 };
 
 pub(super) enum Event {

@@ -7,7 +7,6 @@
 //! WebSocket clients see what is published on the topics that they have subscribed to: by the controller, by other clients,
 //! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
-mod error;
 mod log;
 mod native;
 mod news;
@@ -34,11 +33,11 @@ use mgmt_daemon::{
 use serde::Serialize;
 use tracing::field::display;
 
-pub use self::error::RunError;
 use self::{log::report_restored, native::Native, news::NodeNews};
 use crate::{
     config::{Config, Listener},
     core::{self, Controller, Input, WriteId},
+    error::RunError,
     journal::Header,
     store::{Store, StoreThread},
     wire::{FromClient, Wire, readable},

@@ -14,13 +14,14 @@ use tokio::time::Instant;
 use tracing::field::display;
 
 use super::{
-    Daemon, RunError, Runtime,
+    Daemon, Runtime,
     log::{log_loss, log_request},
     news::Line,
     publish::credit_of,
 };
 use crate::{
     core::{Action, Controller, Input, Level},
+    error::RunError,
     store::Written,
     wire::{FromClient, FromPeer, Inbound},
 };
