@@ -6,11 +6,11 @@ use serde::de::{
 };
 
 use super::{
-    container::Table,
     error::{DataError, DataErrorKind},
     kind::Kind,
     leaf::EnumValue,
     leaf_serde, reserved,
+    table::Table,
     value::Data,
 };
 

@@ -1,6 +1,5 @@
 //! Broker values: [`Data`] and its leaves.
 
-mod container;
 mod de;
 mod display;
 mod error;
@@ -12,14 +11,15 @@ mod limits;
 mod ordered;
 mod reserved;
 mod ser;
+mod set;
 mod string;
+mod table;
 mod text;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
-pub use container::{DuplicateError, Set, Table};
 pub use de::from_data;
 pub(crate) use de::from_event;
 pub use error::{DataError, DataErrorKind};
@@ -27,9 +27,12 @@ pub use excerpt::{Excerpt, escape, excerpt_of, is_hostile};
 pub use kind::Kind;
 pub use leaf::{Address, EnumValue, Port, PrefixLengthError, Protocol, Real, Subnet, Timespan, Timestamp};
 pub use limits::{DEPTH_MAX, EncodeError, LENGTH_MAX, VALUES_MAX};
+pub use ordered::DuplicateError;
 pub use ser::to_data;
 pub(crate) use ser::to_event;
+pub use set::Set;
 pub use string::ZeekString;
+pub use table::Table;
 pub use text::TextError;
 pub(crate) use text::write_seconds;
 pub use value::Data;

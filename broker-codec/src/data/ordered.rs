@@ -1,5 +1,10 @@
 use std::cmp::Ordering;
 
+/// Two elements of a set or two keys of a table are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("duplicate element or key")]
+pub struct DuplicateError;
+
 /// What a set or table consists of: in Broker's order, and, if it came in another one, that one, too.
 ///
 /// C++ sends what it keeps in order, so only others' messages have another order; and CAF's packing of subnormal reals

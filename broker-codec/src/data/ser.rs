@@ -3,11 +3,12 @@
 use serde::ser::{self, Serialize};
 
 use super::{
-    container::{Set, Table},
     error::{DataError, DataErrorKind},
     kind::Kind,
     leaf::{EnumValue, Real},
     leaf_serde, reserved,
+    set::Set,
+    table::Table,
     value::Data,
 };
 

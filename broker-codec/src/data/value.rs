@@ -3,11 +3,12 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    container::{Set, Table},
     kind::Kind,
     leaf::{Address, EnumValue, Port, Real, Subnet, Timespan, Timestamp},
     reserved,
+    set::Set,
     string::ZeekString,
+    table::Table,
 };
 
 /// An owned Broker value (`broker::data`, `data.hh`).

@@ -3,7 +3,6 @@
 use broker_codec::{
     Data, binary,
     peering::{BYE_TIMEOUT, PeeringEnd},
-    zeek,
 };
 use bytes::BytesMut;
 
@@ -175,20 +174,6 @@ async fn commands_empty_frames_and_pongs_are_nothing() {
     script.say(&count(1)).await;
     assert_eq!(message(&mut endpoint).await.data, Data::Count(1));
     assert_eq!(endpoint.handle().counters().rejected, 0);
-}
-
-#[tokio::test]
-async fn logs_do_not_reach_the_owner() {
-    let (mut endpoint, mut script) = peer(plaintext()).await;
-    let update = zeek::Message::IdentifierUpdate(zeek::IdentifierUpdate {
-        name: "x".into(),
-        value: Data::None,
-    });
-    let payload = encoded(&update.into_data());
-    script.say(&envelope_of_large(SMALL, DATA, "x", &payload)).await;
-    script.say(&count(1)).await;
-    assert_eq!(message(&mut endpoint).await.data, Data::Count(1));
-    assert_eq!(endpoint.handle().counters().ignored, 1);
 }
 
 #[tokio::test]
