@@ -20,7 +20,9 @@ use broker_codec::{
     envelope::{Envelope, EnvelopeKind},
     zeek::Event,
 };
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, Message, PeerAddress, tls::TlsConfig};
+use broker_endpoint::{
+    Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, Message, PeerAddress, tls::TlsConfig,
+};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use rustix::process::{Pid, Signal, kill_process};
@@ -359,8 +361,12 @@ impl Received {
     }
 }
 
-async fn replay(recording: &Recording, version: &str) {
-    let home = TempDir::with_prefix("stand-ins-").unwrap();
+/// A Supervisor in this directory, and what an agent hears of it that is connected to it.
+async fn connected(
+    recording: &Recording,
+    version: &str,
+    home: &Path,
+) -> (Received, EndpointHandle, Supervisor) {
     let mut config = EndpointConfig::default();
     config.tls = TlsConfig::Off;
     config.subscriptions = recording
@@ -371,7 +377,7 @@ async fn replay(recording: &Recording, version: &str) {
     let endpoint = Endpoint::start(config).unwrap();
     let handle = endpoint.handle();
     let agent = handle.listen("127.0.0.1", 0).await.unwrap()[0];
-    let (supervisor, address) = Supervisor::start(recording, version, home.path(), agent);
+    let (supervisor, address) = Supervisor::start(recording, version, home, agent);
     let mut heard = Received {
         endpoint,
         answers: Vec::new(),
@@ -386,6 +392,12 @@ async fn replay(recording: &Recording, version: &str) {
         Some(EndpointEvent::PeerAdded(peer)) if peer.dialled.is_some() => {}
         other => panic!("expected the Supervisor: {other:?}"),
     }
+    (heard, handle, supervisor)
+}
+
+async fn replay(recording: &Recording, version: &str) {
+    let home = TempDir::with_prefix("zeek-simulator-").unwrap();
+    let (mut heard, handle, supervisor) = connected(recording, version, home.path()).await;
     // Nodes whose hellos the recorded agent could hear.
     let hears_nodes = recording
         .filter

@@ -118,19 +118,7 @@ impl Dump {
             from_start,
         } = event.kind
         {
-            self.connections.push(Connection {
-                addresses,
-                opened: event.time,
-                from_start,
-                protocol: if self.wants(&addresses) {
-                    Protocol::Unknown {
-                        client: Vec::new(),
-                        server: Vec::new(),
-                    }
-                } else {
-                    Protocol::Filtered
-                },
-            });
+            self.open(event.time, addresses, from_start);
             return;
         }
         let Some(connection) = self.connections.get_mut(event.connection) else {
@@ -193,6 +181,23 @@ impl Dump {
                 }
             }
         }
+    }
+
+    fn open(&mut self, opened: Duration, addresses: Addresses, from_start: bool) {
+        let protocol = if self.wants(&addresses) {
+            Protocol::Unknown {
+                client: Vec::new(),
+                server: Vec::new(),
+            }
+        } else {
+            Protocol::Filtered
+        };
+        self.connections.push(Connection {
+            addresses,
+            opened,
+            from_start,
+            protocol,
+        });
     }
 
     fn wants(&self, addresses: &Addresses) -> bool {
