@@ -10,7 +10,7 @@ use openssl::{
 use super::error::{TlsConfigError, TlsError};
 
 impl TlsError {
-    /// Explains an error of a [`Transport`] after its TLS handshake; other errors are given back.
+    /// Explains an error of a [`Transport`](super::Transport) after its TLS handshake; other errors are given back.
     ///
     /// With TLS 1.3 a client hears that its certificate was refused only when it first reads.
     pub fn from_transport(error: io::Error) -> Result<Self, io::Error> {
