@@ -138,12 +138,12 @@ impl Beginning {
             .map_err(|source| system("start the management log's thread", source))?;
         let header = header(random_bytes().map(Seed::new)?);
         let create = |path: &PathBuf| {
-            let journal = Journal::create(path, &header);
-            tracing::info!(path = %path.display(), "recording a journal");
-            journal.map_err(|source| HostError::Journal {
+            let journal = Journal::create(path, &header).map_err(|source| HostError::Journal {
                 path: path.clone(),
                 source,
-            })
+            })?;
+            tracing::info!(path = %path.display(), "recording a journal");
+            Ok::<_, HostError>(journal)
         };
         Ok(Daemon {
             started: self.started,
@@ -169,7 +169,9 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
             asked = daemon.signals.recv() => match asked {
                 Asked::End(name) => {
                     tracing::info!(signal = name, "ending");
-                    return outside.end(daemon).await;
+                    outside.end(daemon).await?;
+                    tracing::info!("ended");
+                    return Ok(());
                 }
                 Asked::Reopen => {
                     if let Some(log) = &daemon.log {
@@ -302,7 +304,7 @@ impl<M: Machine> Daemon<M> {
     pub async fn unless_interrupted<T>(&mut self, part: impl Future<Output = T>) -> Result<T, HostError> {
         tokio::select! {
             outcome = part => Ok(outcome),
-            _ = self.signals.end() => Err(HostError::Impatient),
+            _ = self.signals.end() => Err(HostError::Interrupted),
         }
     }
 

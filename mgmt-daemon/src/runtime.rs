@@ -90,7 +90,7 @@ pub enum HostError {
     Stopped(&'static str),
     /// A second signal came before the graceful end was complete.
     #[error("ended by a second signal before everything was written")]
-    Impatient,
+    Interrupted,
 }
 
 /// [`HostError::System`]

@@ -155,7 +155,6 @@ impl Outside for Runtime {
             json.journal = journal.map(|journal| object(&journal)),
             "counted"
         );
-        tracing::info!("ended");
         Ok(())
     }
 }

@@ -158,7 +158,6 @@ impl Outside for Runtime {
             json.journal = journal.map(|journal| object(&journal)),
             "counted"
         );
-        tracing::info!("ended");
         Ok(())
     }
 }
