@@ -165,9 +165,9 @@ impl Process {
                 self.follow(now, then)
             }
             (Event::Ended { lived }, state) => {
+                self.delay = self.delay_after(lived);
                 if lived >= self.policy.steady {
                     self.starts = 0;
-                    self.delay = self.policy.delay;
                 }
                 match state {
                     State::Stopping { then, .. } => self.follow(now, then),
@@ -229,19 +229,18 @@ impl Process {
         }
     }
 
-    /// Whether there is a process.
-    pub const fn runs(&self) -> bool {
-        matches!(self.state, State::Running | State::Stopping { .. })
-    }
-
     /// Whether it is being stopped.
     pub const fn is_stopping(&self) -> bool {
         matches!(self.state, State::Stopping { .. })
     }
 
-    /// How long after its end, or its start, it is started again.
-    pub const fn delay(&self) -> Duration {
-        self.delay
+    /// How long after its end, or its start, one is started again that did its work for so long.
+    pub fn delay_after(&self, lived: Duration) -> Duration {
+        if lived >= self.policy.steady {
+            self.policy.delay
+        } else {
+            self.delay
+        }
     }
 }
 
@@ -261,7 +260,7 @@ mod tests {
             assert_eq!(effect, Some(Effect::Spawn));
             times.push(now.as_secs());
             assert_eq!(process.step(now, Event::Spawned), None);
-            assert!(process.runs() && process.deadline().is_none());
+            assert_eq!(process.deadline(), None);
             now += *lived;
             assert_eq!(process.step(now, Event::Ended { lived: *lived }), None);
             now = now.max(process.deadline().unwrap());
@@ -344,6 +343,6 @@ mod tests {
         assert_eq!(waiting.step(S, Event::NotSpawned), None);
         assert_eq!(waiting.deadline(), Some(2 * S));
         assert_eq!(waiting.step(S, Event::Stop(Then::Stay)), None);
-        assert!(waiting.deadline().is_none() && !waiting.runs());
+        assert_eq!(waiting.deadline(), None);
     }
 }

@@ -335,14 +335,13 @@ impl Keeper {
                 lived,
                 patience,
             } = end;
-            // Its time begins when nothing is left of the process, but the log tells now.
-            self.tell_machine(Event::Ended { lived });
-            let seconds = self.machine.delay().as_secs();
+            let seconds = self.machine.delay_after(lived).as_secs();
             tracing::error!("the Supervisor does not run: {reason}; it is started again in {seconds} s");
             // It is not heard any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
             self.clear_away(patience).await;
-            self.tell_machine(Event::NotSpawned);
+            // Nothing is left of it now: the delay begins.
+            self.tell_machine(Event::Ended { lived });
             tokio::select! {
                 () = until(self.machine.deadline().map(|deadline| self.epoch + deadline)) => {}
                 () = stopped(&mut self.orders) => return,
