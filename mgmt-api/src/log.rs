@@ -43,6 +43,19 @@ pub fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
         .join(", ")
 }
 
+/// How many names [`some_of`] shows.
+const NAMED_MAX: usize = 8;
+
+/// Names in a sentence for operators: `a, b, c`; of many the first ones, and how many more there are.
+pub fn some_of<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
+    let names: Vec<_> = names.into_iter().collect();
+    let shown = listed(names.iter().take(NAMED_MAX));
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        others => format!("{shown} and {others} more"),
+    }
+}
+
 /// As Zeek prints a vector of strings: `[a, b, c]`.
 pub fn bracketed<'a>(items: impl IntoIterator<Item = &'a ZeekString>) -> String {
     format!("[{}]", listed(items))

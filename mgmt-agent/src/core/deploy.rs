@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::{Address, ZeekString, to_data};
-use mgmt_api::{Configuration, Instance, Level, ResultRecord, State, SupervisorStatus};
+use mgmt_api::{Configuration, Instance, Level, ResultRecord, State, SupervisorStatus, log::some_of};
 
 use super::{
     action::Action,
@@ -14,9 +14,6 @@ use super::{
     supervision::Command,
     turn::Turn,
 };
-
-/// How many nodes are named in a line. Of more, the others are counted.
-const NAMED_MAX: usize = 8;
 
 /// What marks the processes of controllers and agents in a Supervisor (`*/boot.zeek`). They are left alone.
 const MANAGEMENT_NODE: &[u8] = b"ZEEK_MANAGEMENT_NODE";
@@ -234,7 +231,7 @@ impl Agent {
                 report(
                     turn,
                     Level::Info,
-                    format!("no longer in the cluster: ends {}", names(ending)),
+                    format!("no longer in the cluster: ends {}", some_of(ending)),
                 );
             }
             return;
@@ -277,13 +274,13 @@ impl Agent {
     fn intention(&self, config: &ZeekString, ending: BTreeSet<&ZeekString>) -> String {
         let starts = match self.nodes.len() {
             0 => "has no node here".to_owned(),
-            1 => format!("starts {}", names(self.nodes.keys())),
-            count => format!("starts {count} nodes ({})", names(self.nodes.keys())),
+            1 => format!("starts {}", some_of(self.nodes.keys())),
+            count => format!("starts {count} nodes ({})", some_of(self.nodes.keys())),
         };
         if ending.is_empty() {
             format!("configuration {config}: {starts}")
         } else {
-            format!("configuration {config}: {starts}, ends {}", names(ending))
+            format!("configuration {config}: {starts}, ends {}", some_of(ending))
         }
     }
 
@@ -464,7 +461,7 @@ impl Agent {
             (1, 0) => format!("configuration {id}: its node runs"),
             (_, 0) => format!("configuration {id}: all {count} nodes run"),
             (_, missing) => {
-                let named = names(failed.keys());
+                let named = some_of(failed.keys());
                 format!("configuration {id}: {missing} of {count} nodes not running: {named}")
             }
         };
@@ -497,21 +494,6 @@ impl Agent {
 
 fn report(turn: &mut Turn, level: Level, message: String) {
     turn.push(Action::Report { level, message });
-}
-
-/// Names of nodes in a sentence.
-fn names<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
-    let names: Vec<_> = names.into_iter().map(ToString::to_string).collect();
-    let shown = names
-        .iter()
-        .take(NAMED_MAX)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    match names.len().saturating_sub(NAMED_MAX) {
-        0 => shown,
-        others => format!("{shown} and {others} more"),
-    }
 }
 
 fn create_error(name: &ZeekString, reason: &str) -> String {

@@ -1,15 +1,12 @@
 //! What clients and operators are told of instances that are not there.
 
 use broker_codec::data::{Set, ZeekString};
-use mgmt_api::{Node, Now, ResultRecord, WallClock};
+use mgmt_api::{Node, Now, ResultRecord, WallClock, log::some_of};
 
 use super::{
     controller::Controller,
     instances::{Seen, target_of},
 };
-
-/// How many instances are named in a sentence. Of more, the others are counted.
-const NAMED_MAX: usize = 8;
 
 impl Controller {
     pub(super) fn wall_clock(&self, now: Now) -> WallClock {
@@ -99,18 +96,14 @@ impl Controller {
 
 /// Names of instances in a sentence.
 pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
-    let names: Vec<_> = names.into_iter().map(ToString::to_string).collect();
-    let noun = if names.len() == 1 { "instance" } else { "instances" };
-    let shown = names
-        .iter()
-        .take(NAMED_MAX)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    match names.len().saturating_sub(NAMED_MAX) {
-        0 => format!("{noun} {shown}"),
-        others => format!("{noun} {shown} and {others} more"),
-    }
+    let mut names = names.into_iter().peekable();
+    let first = names.next();
+    let noun = if names.peek().is_none() {
+        "instance"
+    } else {
+        "instances"
+    };
+    format!("{noun} {}", some_of(first.into_iter().chain(names)))
 }
 
 #[cfg(test)]
