@@ -93,11 +93,12 @@ fn a_running_agent_replays_whole_sessions() {
         |number: u32| format!("explained {number} extra Management::Agent::API::notify_change (node-states)");
     // It asks for the status before it creates nodes, which the recorded one does not; the answer is not recorded.
     let stood_in = "excluded 2 answers of a Supervisor that are not recorded";
-    for (recording, protections, settings, lines) in [
+    for (recording, protections, settings, as_bytes, lines) in [
         (
             "zeek-9.0.0-rc1/a2c",
             &[OFF, ANONYMOUS, Protection::mutual][..],
             &[][..],
+            315..=316,
             [&changes(41), "compared 16 events, as values"],
         ),
         // It waits for its controller.
@@ -105,6 +106,7 @@ fn a_running_agent_replays_whole_sessions() {
             "zeek-9.0.0-rc1/c2a",
             &[ANONYMOUS],
             &["--controller", "off"],
+            52..=53,
             [&changes(17), "compared 4 events, as values"],
         ),
         // The controller is lost and comes back with another Broker ID: played, so it can.
@@ -112,18 +114,21 @@ fn a_running_agent_replays_whole_sessions() {
             "zeek-9.0.0-rc1/restart-controller",
             &[OFF],
             &[],
+            35..=36,
             [&changes(10), "compared 3 events, as values"],
         ),
         (
             "zeek-9.0.0-rc1/seed-api",
             &[ANONYMOUS],
             &["--controller", "off", "--controller-api", "seed"],
-            [stood_in, "compared 12 events, topic and payload as bytes"],
+            12..=12,
+            [stood_in, "compared 1 events, as values"],
         ),
         (
             "zeek-9.0.0-rc1/cluster-controller-api",
             &[ANONYMOUS],
             &["--controller", "off"],
+            10..=10,
             [stood_in, "create_request node.directory (older-releases)"],
         ),
         // The recorded one could not read what it was to deploy. Now there are nodes, which are played although none is recorded.
@@ -131,6 +136,7 @@ fn a_running_agent_replays_whole_sessions() {
             "mixed/mixed-6-9",
             &[ANONYMOUS],
             &[],
+            12..=12,
             [
                 "excluded 3 hellos of nodes that are not recorded",
                 "explained 1 extra Management::Agent::API::deploy_response (older-releases)",
@@ -141,6 +147,11 @@ fn a_running_agent_replays_whole_sessions() {
             let agent = Agent::start(&protection, settings);
             let (passed, text) = agent.replay(recording, &protection, true).unwrap();
             assert!(passed, "{text}");
+            // A hello that the agent repeats for another peering is compared or not, as it comes in time or not.
+            let compared = as_bytes
+                .clone()
+                .map(|count| format!("compared {count} events, topic and payload as bytes"));
+            assert!(compared.into_iter().any(|line| text.contains(&line)), "{text}");
             for line in lines {
                 assert!(text.contains(line), "{line} is missing:\n{text}");
             }
