@@ -12,7 +12,7 @@ impl EndpointId {
     /// Size on the wire, in bytes.
     pub const LEN: usize = 16;
 
-    /// Sixteen zero bytes: "everybody" as a receiver, "nobody" elsewhere.
+    /// Sixteen zero bytes: as a receiver it stands for all peers, elsewhere for none.
     pub const NIL: Self = Self([0; Self::LEN]);
 
     /// An id as it came from a peer; any bytes are possible.

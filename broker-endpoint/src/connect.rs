@@ -80,8 +80,8 @@ impl Dialer<'_> {
                 if let Some(peer) = redundant_with(&error, peer)
                     && self.outlast(peer).await
                 {
-                    // DIFFERENCE(redundant-connection-is-replaced): Broker counts this as success for good, and nobody connects
-                    // again if the other side, whose connection it was, does not.
+                    // DIFFERENCE(redundant-connection-is-replaced): Broker counts this as success for good, and connects
+                    // no more if the other side, whose connection it was, does not.
                     return retry.map(|_| Duration::ZERO);
                 }
                 if let (PeeringError::Useless(EndReason::Ended(PeeringEnd::Unsubscribed)), Some(peer)) =
@@ -224,7 +224,7 @@ mod tests {
         socket.listen(0).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         let limit = Duration::from_millis(50);
-        // Nobody accepts. Where the system's queue is full, it does not answer.
+        // No process accepts. Where the system's queue is full, it does not answer.
         let mut queued = Vec::new();
         let attempts = loop {
             match open_first([address].into_iter(), limit).await {
@@ -248,22 +248,22 @@ mod tests {
     #[tokio::test]
     async fn every_address_of_a_name_is_tried() {
         let reserved = ReservedPort::new("127.0.0.1");
-        let nobody = reserved.address();
+        let unused = reserved.address();
         let listener = TcpListener::bind(("::1", 0)).await.unwrap();
-        let somebody = listener.local_addr().unwrap();
+        let used = listener.local_addr().unwrap();
 
         let limit = Duration::from_secs(60);
-        let (stream, address) = open_first([nobody, somebody].into_iter(), limit).await.unwrap();
-        assert_eq!(address, somebody);
-        assert_eq!(stream.peer_addr().unwrap(), somebody);
+        let (stream, address) = open_first([unused, used].into_iter(), limit).await.unwrap();
+        assert_eq!(address, used);
+        assert_eq!(stream.peer_addr().unwrap(), used);
 
-        let attempts = open_first([nobody, nobody].into_iter(), limit).await.unwrap_err();
+        let attempts = open_first([unused, unused].into_iter(), limit).await.unwrap_err();
         assert_eq!(attempts.len(), 2);
         let error = PeeringError::Connect { attempts };
         assert!(
             error
                 .to_string()
-                .starts_with(&format!("cannot connect to {nobody} (")),
+                .starts_with(&format!("cannot connect to {unused} (")),
             "{error}"
         );
     }

@@ -50,7 +50,7 @@ pub enum EndpointError {
 }
 
 impl EndpointError {
-    /// Whether TLS cannot be set up as configured, whoever else listens.
+    /// Whether TLS cannot be set up as configured.
     pub const fn is_about_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// A port at which nobody answers, and nobody who asks the system for any port can begin to, while this exists. Who asks for
-/// this one and allows its reuse, as all listeners here do, gets it.
+/// A port at which no process answers while this exists, and which the system gives to none that asks for any port. A listener that asks
+/// for this one and allows its reuse, as all listeners here do, gets it.
 pub(crate) struct ReservedPort {
     _socket: Socket,
     address: SocketAddr,

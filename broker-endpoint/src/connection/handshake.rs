@@ -250,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     }
 }
 
-/// Whoever closes without having read everything resets the connection.
+/// A peer that closes without having read everything resets the connection.
 fn is_closed_by_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),

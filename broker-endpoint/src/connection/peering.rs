@@ -199,7 +199,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
     }
 
     fn handle_stuck(&mut self) -> Result<(), EndReason> {
-        // While this process stood still, the peer may have made room that nobody has looked for.
+        // While this process stood still, the peer may have made room that this task has not looked for.
         if let Some(result) = self.writer.write(&self.writing).now_or_never() {
             return self.wrote(result);
         }

@@ -49,7 +49,7 @@ counters! {
     messages_out,
     /// Bytes of these.
     bytes_out,
-    /// Messages received and refused: malformed, or for or from somebody else.
+    /// Messages received and refused: malformed, or for or from another endpoint.
     rejected,
     /// Log messages and identifier updates received and dropped unread.
     ignored,

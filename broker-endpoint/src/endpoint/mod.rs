@@ -296,7 +296,7 @@ impl EndpointHandle {
     ///
     /// # Errors
     ///
-    /// If the value cannot be sent to anybody.
+    /// See [`PublishError`].
     pub async fn publish(&self, topic: Topic, data: &Data) -> Result<(), PublishError> {
         self.publish_among(Recipients::all(), topic, data).await
     }
@@ -305,7 +305,7 @@ impl EndpointHandle {
     ///
     /// # Errors
     ///
-    /// If the value cannot be sent to anybody.
+    /// See [`PublishError`].
     pub async fn publish_among(
         &self,
         recipients: Recipients<EndpointId>,
@@ -319,7 +319,7 @@ impl EndpointHandle {
     ///
     /// # Errors
     ///
-    /// If the value cannot be sent to anybody.
+    /// See [`PublishError`].
     pub async fn publish_to(
         &self,
         receiver: EndpointId,

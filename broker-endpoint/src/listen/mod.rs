@@ -173,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_at_one_address_is_not_the_one_that_is_chosen() {
-        // Somebody else listens where the system's first choice leads.
+        // Another process listens where the system's first choice leads.
         let taken = |address| {
             let source = io::ErrorKind::AddrInUse.into();
             Err(EndpointError::Listen { address, source })

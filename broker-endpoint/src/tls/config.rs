@@ -8,7 +8,7 @@ use super::error::TlsConfigError;
 pub enum TlsConfig {
     /// Plain TCP, as with Zeek's `Broker::disable_ssl=T`.
     Off,
-    /// Zeek's default: TLS 1.2 with the suite `AECDH-AES256-SHA` on the curve P-384. Keeps passive listeners out; whoever
+    /// Zeek's default: TLS 1.2 with the suite `AECDH-AES256-SHA` on the curve P-384. Keeps passive listeners out; every process that
     /// reaches the port can connect.
     #[default]
     Anonymous,
@@ -88,7 +88,7 @@ impl Passphrase {
         Ok(Self(text))
     }
 
-    /// The text itself, for whoever has to pass it on.
+    /// The text itself, to be passed on.
     pub fn reveal(&self) -> &str {
         &self.0
     }

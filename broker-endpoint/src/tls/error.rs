@@ -211,7 +211,7 @@ pub enum TlsError {
         /// What the TLS library says.
         reason: String,
     },
-    /// The other side's certificate names somebody else.
+    /// The other side's certificate names another host.
     #[error("certificate of the peer ({subject}) names {}, but we accept {}", list(.names), list(.accepted))]
     WrongName {
         /// The subject of the certificate.

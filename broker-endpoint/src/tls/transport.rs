@@ -37,7 +37,7 @@ impl Acceptance {
 
     /// Prepares an accepted connection. Takes at most `timeout`.
     ///
-    /// Whoever connects and says nothing is held until then, unless nothing is looked at.
+    /// A peer that connects and says nothing is held until then, unless nothing is looked at.
     pub async fn accept<S>(&self, stream: S, timeout: Duration) -> Result<Transport<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -273,7 +273,7 @@ impl<T: Send + 'static> Connection<T> {
         }
     }
 
-    /// Hands an event to the owner, who may be busy. After the owner's end there is nobody to tell.
+    /// Hands an event to the owner, who may be busy. After the owner's end the event is dropped.
     async fn tell(&self, event: WebSocketEvent<T>) {
         let _ = self.liveness.paused(self.shared.events.send(event)).await;
     }

@@ -428,12 +428,12 @@ async fn configurations_that_cannot_work_are_refused() {
 
 #[tokio::test]
 async fn ipv4_and_ipv6_are_served_at_once_and_apart() {
-    // A port at which nobody else listens on IPv6.
+    // A port at which no other process listens on IPv6.
     let (server, v6_of_v4) = loop {
         let reserved = ReservedPort::new("::1");
         let mut both = config();
         both.listen = vec![([0, 0, 0, 0], reserved.port()).into(), "[::1]:0".parse().unwrap()];
-        // Somebody may have it on IPv4.
+        // Another process may have it on IPv4.
         if let Ok(server) = WebSocketServer::<()>::bind(both, |_, _| Ok(())).await {
             break (server, reserved);
         }

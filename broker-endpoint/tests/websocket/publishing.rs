@@ -42,7 +42,7 @@ async fn publications_arrive_in_order_short_or_long() {
     let publishing = async {
         for argument in &arguments {
             publisher.publish_event(TOPIC, &example(argument)).await;
-            // What nobody subscribed to goes nowhere.
+            // What no client subscribed to goes nowhere.
             publisher
                 .publish(DataMessage {
                     topic: "zeek".into(),
@@ -143,7 +143,7 @@ async fn a_slow_client_learns_why_it_is_closed() {
 
 #[tokio::test]
 async fn shutdown_delivers_what_was_published_and_says_goodbye() {
-    // Nobody else listens there afterwards.
+    // No other process listens there afterwards.
     let reserved = ReservedPort::new("127.0.0.1");
     let mut config = config();
     config.listen = vec![reserved.address()];

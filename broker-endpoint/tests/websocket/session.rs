@@ -203,7 +203,7 @@ async fn clients_hear_each_other_but_not_themselves() {
     assert_eq!(one.text().await, delivered("answer", "2"));
     assert_eq!(prefix.text().await, delivered("ask", "2"));
     assert_eq!(prefix.text().await, delivered("answer", "2"));
-    // Whoever has not subscribed, or to other topics, heard nothing until the end.
+    // A client that has not subscribed, or to other topics, heard nothing until the end.
     let shutdown = tokio::spawn(server.shutdown());
     assert_eq!(other.closed().await, (1001, "Terminating".to_owned()));
     assert_eq!(silent.closed().await, (1001, "Terminating".to_owned()));

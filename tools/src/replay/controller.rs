@@ -130,7 +130,7 @@ impl InProcess {
         self.sent.outputs.extend(self.endpoint.outputs());
     }
 
-    /// A native peer has said something. What belongs to nobody, such as log messages, is refused as in the runtime.
+    /// A native peer has said something. What is on no topic of the controller's, such as log messages, is refused as in the runtime.
     fn read(&mut self, peer: EndpointId, envelope: &Envelope) {
         let (Ok(data), Some(reader)) = (binary::decode(&envelope.payload), self.wire.reader(peer)) else {
             return;

@@ -260,7 +260,7 @@ impl Endpoints {
 pub(super) struct AgentTraits {
     /// Whether it connected to the controller.
     pub(super) connecting: bool,
-    /// Its Broker port, if anybody connected to that.
+    /// Its Broker port, if a peer connected to that.
     pub(super) listen_port: Option<u16>,
     /// Where its nodes' directories are.
     pub(super) state_dir: Option<String>,

@@ -315,7 +315,7 @@ impl Stem {
         self.tell(Notice::Trouble(text)).await;
     }
 
-    /// Ends a node, or all of them, however long it takes. The death of another node does not wait.
+    /// Ends a node, or all of them, however long it takes. Other nodes that end meanwhile are told of as ever.
     async fn end(&mut self, only: Option<&ZeekString>, then: Then) {
         let meant: Vec<_> = only.map_or_else(|| self.names(), |only| vec![only.clone()]);
         for name in &meant {

@@ -17,7 +17,7 @@
 //! | `()`, unit struct | nothing |
 //!
 //! Floating-point numbers, characters, 128-bit integers and anything that needs a self-describing format are refused:
-//! CAF's form of a `double` differs from IEEE 754 and belongs to whoever knows Broker's values.
+//! CAF's form of a `double` differs from IEEE 754 and is Broker's own.
 //!
 //! # Strictness
 //!

@@ -12,7 +12,7 @@ use crate::tls::{TlsConfig, TlsContext};
 const DATA: u8 = 1;
 const ROUTING_UPDATE: u8 = 3;
 const PING: u8 = 4;
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
 /// An endpoint with the smaller id, and a peer with the larger one that subscribes to nothing.
 async fn peer(config: EndpointConfig) -> (Endpoint, Script) {
@@ -34,7 +34,7 @@ fn encoded(data: &Data) -> Vec<u8> {
 
 /// A good message on topic `x` with this number.
 fn count(number: u64) -> String {
-    envelope_of_large(NOBODY, DATA, "x", &encoded(&Data::Count(number)))
+    envelope_of_large(NIL, DATA, "x", &encoded(&Data::Count(number)))
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn every_ping_is_answered_with_its_payload() {
              425945 0700000000000000",
         )
         .await;
-    for (receiver, payload) in [(NOBODY, &b"anything"[..]), (LARGE, b"x"), (SMALL, b"")] {
+    for (receiver, payload) in [(NIL, &b"anything"[..]), (LARGE, b"x"), (SMALL, b"")] {
         script
             .say(&envelope_of_large(receiver, PING, "<$>", payload))
             .await;
@@ -136,18 +136,18 @@ async fn bad_messages_are_dropped_and_counted_and_good_ones_still_come() {
     let bad = [
         // No envelope at all, an unknown kind, a topic beyond the end.
         "00000001 01".to_owned(),
-        envelope_of_large(NOBODY, 9, "x", &good),
+        envelope_of_large(NIL, 9, "x", &good),
         "00000025 eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 00000000000000000000000000000000 01 0010 0001".to_owned(),
-        // Somebody else's name.
-        envelope_of_large(NOBODY, DATA, "x", &good).replace("eeee", "dddd"),
+        // Another endpoint's name.
+        envelope_of_large(NIL, DATA, "x", &good).replace("eeee", "dddd"),
         envelope_of_large(SMALL, ROUTING_UPDATE, "<$>", b"\0").replace("eeee", "dddd"),
-        // For somebody else, and for Zeek's own ears.
+        // For another endpoint, and for Zeek's own ears.
         envelope_of_large("dddddddd-dddd-4ddd-8ddd-dddddddddddd", DATA, "x", &good),
-        envelope_of_large(NOBODY, DATA, "<$>/local/data/statuses", &good),
+        envelope_of_large(NIL, DATA, "<$>/local/data/statuses", &good),
         // Payloads.
-        envelope_of_large(NOBODY, DATA, "x", b""),
-        envelope_of_large(NOBODY, DATA, "x", b"\0\0"),
-        envelope_of_large(NOBODY, DATA, "x", b"\x0e\xff\xff\xff\xff\x0f"),
+        envelope_of_large(NIL, DATA, "x", b""),
+        envelope_of_large(NIL, DATA, "x", b"\0\0"),
+        envelope_of_large(NIL, DATA, "x", b"\x0e\xff\xff\xff\xff\x0f"),
         envelope_of_large(SMALL, ROUTING_UPDATE, "<$>", b"\x01\x05ab"),
         envelope_of_large(SMALL, ROUTING_UPDATE, "<$>", b"\xff\xff\xff\xff\x0f"),
     ];
@@ -166,7 +166,7 @@ async fn commands_empty_frames_and_pongs_are_nothing() {
     let (mut endpoint, mut script) = peer(plaintext()).await;
     script.say("00000000 00000000").await;
     script
-        .say(&envelope_of_large(NOBODY, 2, "store/<$>/data/master", b"?"))
+        .say(&envelope_of_large(NIL, 2, "store/<$>/data/master", b"?"))
         .await;
     script
         .say(&envelope_of_large(SMALL, 5, "<$>", b"BYE\x01\0\0\0\0\0\0\0"))

@@ -115,7 +115,7 @@ async fn the_empty_host_is_both_families_and_zeroes_are_ipv4_only() {
             .await
             .unwrap_or_else(|error| panic!("{address}: {error}"));
     }
-    // A port at which nobody else listens on IPv6.
+    // A port at which no other process listens on IPv6.
     let (port, _reserved) = loop {
         let reserved = ReservedPort::new("::1");
         if listener.handle().listen("0.0.0.0", reserved.port()).await.is_ok() {
@@ -239,7 +239,7 @@ async fn a_direct_message_needs_no_subscription_and_reaches_one() {
     handle
         .publish_to(id(SMALL), topic("private"), &Data::Count(3))
         .await
-        .expect("nobody is no error");
+        .expect("no receiver is no error");
     handle.peers();
     assert_eq!(handle.counters().undeliverable, 1);
 }

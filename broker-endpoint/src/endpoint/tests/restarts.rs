@@ -115,7 +115,7 @@ fn settled(nodes: &[Node]) -> bool {
 async fn two_hundred_restarts_end_with_one_connection_for_each_pair() {
     let mut numbers = Numbers(0x5eed_2026);
     let changed = Arc::new(Notify::new());
-    // Nobody else gets them while an endpoint is down.
+    // No other process gets them while an endpoint is down.
     let reserved = [(); ENDPOINTS].map(|()| ReservedPort::new("127.0.0.1"));
     let ports = reserved.each_ref().map(ReservedPort::port);
     let mut nodes = Vec::new();

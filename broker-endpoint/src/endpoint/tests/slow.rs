@@ -155,7 +155,7 @@ async fn a_stuck_peer_is_removed_where_configured() {
 async fn a_peer_that_pings_and_does_not_read_is_not_read_from_for_ever() {
     let (endpoint, mut script, mut good) = stuck_and_good(OverflowPolicy::DropOldest).await;
     let ping = from_hex(&envelope_of_large(SMALL, 4, "<$>", &vec![0; 60_000]));
-    // It can write only as long as somebody reads, and pongs do not pile up.
+    // It can write only as long as its peer reads, and pongs do not pile up.
     write_until_ignored(&mut script, &ping, 1 << 28, &endpoint, &mut good).await;
     let counters = endpoint.handle().counters();
     assert!(
@@ -178,7 +178,7 @@ async fn the_system_buffers_little_for_a_stuck_peer() {
     for number in 0..MANY {
         publish(&endpoint, &large(number)).await;
     }
-    // When somebody else has heard something later, everything before is where it can go.
+    // When another peer has heard something later, everything before is where it can go.
     let mut good = start(EndpointConfig {
         subscriptions: vec![topic("last")],
         ..plaintext()
@@ -316,9 +316,9 @@ async fn messages_that_wait_for_the_owner_take_bounded_memory() {
     let mut good = add_good_peer(&mut endpoint, address).await;
     let mut payload = BytesMut::new();
     binary::encode(&large(1), &mut payload).expect("encodable");
-    let nobody = EndpointId::NIL.to_string();
-    let message = from_hex(&envelope_of_large(&nobody, 1, "in", &payload));
-    // It can write only as long as somebody reads.
+    let all = EndpointId::NIL.to_string();
+    let message = from_hex(&envelope_of_large(&all, 1, "in", &payload));
+    // It can write only as long as its peer reads.
     write_until_ignored(&mut script, &message, 1 << 28, &endpoint, &mut good).await;
     let counters = endpoint.handle().counters();
     assert_eq!(counters.rejected, 0);

@@ -17,7 +17,7 @@ pub(in crate::replay) struct Place {
 }
 
 impl Place {
-    /// The place of an agent. A controller has none that anybody hears of.
+    /// The place of an agent. A controller tells no peer of its own.
     pub(in crate::replay) fn of_agent(traits: &AgentTraits, port: u16, state_dir: Option<String>) -> Self {
         let port = traits
             .listen_port
