@@ -169,10 +169,12 @@ impl Handle {
                 }
                 Some(Effect::Spawn) | None => {}
             }
-            let deadline = machine.deadline().map(|deadline| epoch + deadline);
+            let Some(deadline) = machine.deadline() else {
+                break self.ended().await;
+            };
             tokio::select! {
                 end = self.ended() => break end,
-                () = until(deadline) => effect = machine.step(epoch.elapsed(), Event::Tick),
+                () = sleep_until(epoch + deadline) => effect = machine.step(epoch.elapsed(), Event::Tick),
             }
         };
         Stopped { end, by_itself }
@@ -192,14 +194,6 @@ impl Handle {
 pub fn open(id: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(id).ok_or_else(|| io::Error::other("the process has no id"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
-}
-
-/// Waits until a time; for ever if there is none.
-pub async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn wait_for_end(process: &OwnedFd) {

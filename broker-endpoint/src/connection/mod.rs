@@ -54,7 +54,7 @@ pub(crate) struct Connection {
 pub(crate) struct HandshakePlace {
     /// In all.
     pub(crate) pending: Place,
-    /// Recipients those of its address.
+    /// Among those of its address.
     pub(crate) of_address: Option<OwnedSemaphorePermit>,
 }
 

@@ -17,11 +17,11 @@ use std::{
 
 use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
-use mgmt_daemon::{config::Value, files};
+use mgmt_daemon::{config::Value, files, runtime::at};
 use supervise::{
     process::{Event, Policy, Process, Then},
     stale::{self, Mark},
-    unix::{End as ProcessEnd, Handle, Record, Stopped, until},
+    unix::{End as ProcessEnd, Handle, Record, Stopped},
 };
 use tokio::{
     sync::mpsc,
@@ -343,7 +343,7 @@ impl Keeper {
             // Nothing is left of it now: the delay begins.
             self.tell_machine(Event::Ended { lived });
             tokio::select! {
-                () = until(self.machine.deadline().map(|deadline| self.epoch + deadline)) => {}
+                () = at(self.machine.deadline().map(|deadline| self.epoch + deadline)) => {}
                 () = stopped(&mut self.orders) => return,
             }
             self.tell_machine(Event::Tick);

@@ -8,13 +8,13 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
+use broker_endpoint::at;
 use bytes::Bytes;
 use mgmt_api::NodeConfig;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use supervise::{
     output::Lines,
     process::{Effect, Event, Policy, Process, Then},
-    unix::until,
 };
 use tokio::{
     io::{AsyncRead, AsyncWriteExt},
@@ -126,7 +126,7 @@ impl Stem {
             tokio::select! {
                 biased;
                 Some(exit) = self.exits.join_next() => self.ended(exit).await,
-                () = until(due) => self.revive().await,
+                () = at(due) => self.revive().await,
                 order = orders.recv() => match order {
                     None => break,
                     Some(Order::Create(config)) => {
@@ -330,7 +330,7 @@ impl Stem {
             tokio::select! {
                 biased;
                 Some(exit) = self.exits.join_next() => self.ended(exit).await,
-                () = until(due) => {
+                () = at(due) => {
                     for name in &meant {
                         self.step(name, Event::Tick).await;
                     }
