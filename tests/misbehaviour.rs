@@ -1,5 +1,5 @@
 //! Agents that vanish in the middle, or claim the name of another, and what zeek-client says of it: real controller, real connections. How
-//! wrong, late and repeated answers end is in the transcripts of the controller's core.
+//! wrong and late answers end is in the transcripts of the controller's core.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,7 @@ use crate::support::{
     relay::Relay,
     runtime,
     session::Session,
+    websocket::Client,
     zeek_client::ZeekClient,
 };
 
@@ -95,6 +96,18 @@ impl Scene {
         let config = configuration(names);
         self.session.stage(&config);
         self.ask(&deploy_request())
+    }
+
+    /// Waits until the controller has heard all that an agent said before.
+    fn heard(&mut self, name: &'static str) {
+        let said = AgentMessage::Log {
+            instance: name.into(),
+            msg: "that is all".into(),
+            node: "".into(),
+        };
+        let mut observer = Client::observing(self.controller.websocket());
+        self.agent(name).say(&self.runtime, &said);
+        observer.text_about("that is all");
     }
 
     /// Ends the controller and returns its log.
@@ -323,4 +336,23 @@ fn what_cannot_be_done_for_want_of_an_instance_is_an_error_that_zeek_client_prin
     });
     assert_eq!(asked, None);
     scene.end();
+}
+
+#[test]
+fn what_is_answered_twice_is_passed_on_once() {
+    let stutter: Manners = Box::new(|_, answer| vec![answer.clone(), answer]);
+    let mut scene = Scene::new(vec![("good", honest()), ("stutter", stutter)], 10);
+    scene.session.stage(&configuration(&["good", "stutter"]));
+    for request in requests() {
+        let results = scene.ask(&request);
+        let of_stutter = results
+            .iter()
+            .filter(|result| result.instance == Some("stutter".into()));
+        assert_eq!(of_stutter.count(), 1, "{results:?}");
+        scene.heard("stutter");
+        assert_eq!(scene.others_until_now(&request), 0);
+    }
+    let log = scene.end();
+    // The welcome, too.
+    assert!(log.contains("\"answers_ignored\":5"), "{log}");
 }

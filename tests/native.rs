@@ -17,6 +17,7 @@ use crate::support::{
     native::{NativeClient, data_of},
     runtime,
     session::Session,
+    websocket::Client,
 };
 
 const AGENT: &str = "agent-1";
@@ -142,4 +143,51 @@ fn every_request_over_the_native_port_is_answered_as_over_websocket() {
     agent.kill(&clients.runtime);
     let stderr = controller.stop().stderr;
     assert!(!stderr.contains("ERROR"), "{stderr}");
+}
+
+/// Old clients take the first message on the topic for the answer to their request, whatever it is.
+#[test]
+fn a_native_client_hears_nothing_but_answers() {
+    let mut controller = Controller::start(&["--name", "controller"]);
+    let runtime = runtime();
+    let mut native = runtime.block_on(NativeClient::connect(&controller));
+    let mut websocket = Session::open(controller.websocket());
+    let way = Way::Connect(controller.broker());
+    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Anonymous, way);
+    let mut asked = 1;
+    while websocket.instances().is_empty() {
+        asked += 1;
+    }
+    for _ in 0..asked {
+        let answer = runtime.block_on(native.response());
+        assert_eq!(
+            *answer.reqid(),
+            "get-instances",
+            "what the other client asked for"
+        );
+    }
+    let news = mgmt_api::AgentMessage::Error {
+        instance: AGENT.into(),
+        msg: "something is wrong".into(),
+        node: "".into(),
+    };
+    let mut observer = Client::observing(controller.websocket());
+    agent.say(&runtime, &news);
+    observer.text_about("notify_error");
+    let request = ClientRequest::TestTimeout {
+        reqid: "never".into(),
+        with_state: false,
+    };
+    runtime.block_on(native.publish(topics::CONTROLLER, &data_of(&request)));
+    let request = ClientRequest::GetNodes {
+        reqid: "nodes".into(),
+    };
+    runtime.block_on(native.publish(topics::CONTROLLER, &data_of(&request)));
+    assert_eq!(
+        *runtime.block_on(native.response()).reqid(),
+        "nodes",
+        "and nothing before it"
+    );
+    agent.kill(&runtime);
+    controller.stop();
 }

@@ -500,3 +500,14 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     let output = run(&home, &[&["dump-config"], &redefs[..]].concat());
     assert!(String::from_utf8_lossy(&output.stdout).contains("# local.zeek:1\n"));
 }
+
+#[test]
+fn a_damaged_store_is_refused_and_kept() {
+    let home = home();
+    let dir = home.path().join("state/nodes/controller");
+    fs::create_dir_all(&dir).expect("a directory can be made");
+    fs::write(dir.join(STORE), "this was a database once").expect("a file can be written");
+    assert_refuses(&home, &NAME, 1, "move it away to start without configurations");
+    let kept = fs::read_to_string(dir.join(STORE)).expect("it is still there");
+    assert_eq!(kept, "this was a database once");
+}

@@ -322,3 +322,34 @@ fn errors_say_where_and_what() {
     let without_host = Data::Vector(vec![Data::String("a".into()), Data::None]);
     check_error::<Instance>(&without_host, "host: expected address, found none");
 }
+
+#[test]
+fn an_event_that_no_release_declares_is_not_a_request() {
+    let event = Event {
+        name: "Management::Controller::API::test_noop_request".into(),
+        args: vec![Data::String("r1".into())],
+        metadata: None,
+    };
+    assert_eq!(
+        event.parse::<ClientRequest>().unwrap_err().to_string(),
+        "unknown event `Management::Controller::API::test_noop_request`"
+    );
+}
+
+#[test]
+fn results_are_logged_as_zeek_logs_them() {
+    let success = ResultRecord::success("r1".into());
+    assert_eq!(success.to_string(), "success (reqid r1)");
+    let failure = ResultRecord {
+        instance: Some("i".into()),
+        node: Some("n".into()),
+        ..ResultRecord::failure("r1".into(), "gone")
+    };
+    assert_eq!(failure.to_string(), "error (gone) (reqid r1, instance i, node n)");
+    let bare = ResultRecord {
+        success: false,
+        node: Some("".into()),
+        ..ResultRecord::success("".into())
+    };
+    assert_eq!(bare.to_string(), "error");
+}

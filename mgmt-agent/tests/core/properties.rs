@@ -8,11 +8,13 @@ use std::{
 use broker_codec::{
     Data,
     data::{Port, Set, ZeekString},
+    zeek::Event,
 };
-use mgmt_agent::core::{Action, Agent, Command, Input, Outgoing, Report, Settings};
+use mgmt_agent::core::{Action, Agent, Command, Input, Outgoing, Report, Settings, zeek};
 use mgmt_api::{
     AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeMessage, NodeOutputs, Now,
-    ResultRecord, SequentialIds, State, SupervisedNode, SupervisorStatus,
+    ResultRecord, SequentialIds, State, SupervisedNode, SupervisorLayout, SupervisorMessage,
+    SupervisorResponse, SupervisorStatus,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -350,4 +352,156 @@ proptest! {
         let _ = world.step(Input::Tick);
         prop_assert_eq!(world.observer.open, BTreeSet::new());
     }
+    /// The agent on a `zeek -j` process that answers some requests, in any order, and is restarted at times, also by us.
+    #[test]
+    fn every_request_is_answered_once_over_a_zeek_supervisor(ops in vec(op(), 0..80)) {
+        let settings = zeek::Settings {
+            installed: Some(SupervisorLayout::V7_0),
+            patience: Some(Duration::from_secs(6)),
+            ..zeek::Settings::default()
+        };
+        let mut supervisor = zeek::ZeekSupervisor::new(settings);
+        let _ = supervisor.step(Now::START, zeek::Input::ProcessStarted);
+        let mut world = World::new();
+        let mut asked: Vec<Event> = Vec::new();
+        let mut ended = Ended::default();
+        for op in &ops {
+            let input = match op {
+                Op::End { command, how, nodes } => {
+                    let request = usize::from(*command) % asked.len().max(1);
+                    if asked.is_empty() || *how == 0 {
+                        continue;
+                    }
+                    zeek::Input::Event(answer(&asked.swap_remove(request), *nodes))
+                }
+                Op::Ready => zeek::Input::Connected,
+                Op::Lost => zeek::Input::Disconnected { reason: "gone".into() },
+                Op::Started { node, pid } => {
+                    let started = SupervisorResponse::NodeStatus { node: name(*node), pid: u64::from(*pid) };
+                    zeek::Input::Event(Event::of(&started).unwrap())
+                }
+                Op::Exited { node } => {
+                    let exited = SupervisorMessage::NodeExit { node: name(*node), outputs: outputs() };
+                    zeek::Input::Event(Event::of(&exited).unwrap())
+                }
+                Op::Wait { tenths } => {
+                    world.now = world.now + Duration::from_millis(100 * u64::from(*tenths));
+                    pump(&mut world, &mut supervisor, zeek::Input::Tick, &mut asked, &mut ended);
+                    let commands = world.step(Input::Tick);
+                    for command in commands {
+                        ended.open(&command);
+                        pump(&mut world, &mut supervisor, zeek::Input::Command(command), &mut asked, &mut ended);
+                    }
+                    continue;
+                }
+                _ => {
+                    let input = world.input(op);
+                    for command in world.step(input) {
+                        ended.open(&command);
+                        pump(&mut world, &mut supervisor, zeek::Input::Command(command), &mut asked, &mut ended);
+                    }
+                    continue;
+                }
+            };
+            pump(&mut world, &mut supervisor, input, &mut asked, &mut ended);
+        }
+        world.now = world.now + Duration::from_secs(15);
+        pump(&mut world, &mut supervisor, zeek::Input::Tick, &mut asked, &mut ended);
+        let _ = world.step(Input::Tick);
+        prop_assert_eq!(world.observer.open, BTreeSet::new());
+    }
+}
+
+/// Sees to it that every command ends once.
+#[derive(Default)]
+struct Ended {
+    open: BTreeSet<ZeekString>,
+}
+
+impl Ended {
+    fn open(&mut self, command: &Command) {
+        self.open.insert(command.id().clone());
+    }
+
+    fn report(&mut self, report: &Report) {
+        match report {
+            Report::Lost { .. } | Report::GivenUp { .. } => self.open.clear(),
+            Report::Status { id, .. }
+            | Report::Created { id, .. }
+            | Report::Restarted { id, .. }
+            | Report::Destroyed { id, .. }
+            | Report::Failed { id, .. } => assert!(self.open.remove(id), "{report:?} ends nothing"),
+            Report::Ready
+            | Report::Silent { .. }
+            | Report::Heard
+            | Report::Late { .. }
+            | Report::NodeEnded { .. }
+            | Report::NodeStarted { .. }
+            | Report::NodeExited { .. } => {}
+        }
+    }
+}
+
+/// Hands an input to the Supervisor's machine, and on to the agent what comes of it.
+fn pump(
+    world: &mut World,
+    supervisor: &mut zeek::ZeekSupervisor,
+    input: zeek::Input,
+    asked: &mut Vec<Event>,
+    ended: &mut Ended,
+) {
+    for action in supervisor.step(world.now, input) {
+        match action {
+            zeek::Action::Log { .. } => {}
+            zeek::Action::Publish { event, .. } => asked.push(event),
+            zeek::Action::EndProcess { .. } => {
+                let reason = "killed".into();
+                pump(
+                    world,
+                    supervisor,
+                    zeek::Input::ProcessEnded { reason },
+                    asked,
+                    ended,
+                );
+                pump(world, supervisor, zeek::Input::ProcessStarted, asked, ended);
+            }
+            zeek::Action::Report(report) => {
+                ended.report(&report);
+                for command in world.step(Input::Supervisor(report)) {
+                    ended.open(&command);
+                    pump(world, supervisor, zeek::Input::Command(command), asked, ended);
+                }
+            }
+        }
+    }
+}
+
+/// The Supervisor's answer to a request.
+fn answer(request: &Event, nodes: u8) -> Event {
+    let Data::String(reqid) = request.args[0].clone() else {
+        panic!("{request:?} has no id")
+    };
+    let response = match request.name.as_str().unwrap() {
+        "SupervisorControl::status_request" => SupervisorResponse::Status {
+            reqid,
+            result: status(nodes),
+        },
+        "SupervisorControl::create_request" => SupervisorResponse::Create {
+            reqid,
+            result: if nodes == 0 {
+                "no".into()
+            } else {
+                ZeekString::default()
+            },
+        },
+        "SupervisorControl::restart_request" => SupervisorResponse::Restart {
+            reqid,
+            result: nodes != 0,
+        },
+        _ => SupervisorResponse::Destroy {
+            reqid,
+            result: nodes != 0,
+        },
+    };
+    Event::of(&response).unwrap()
 }

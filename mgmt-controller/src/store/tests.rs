@@ -214,6 +214,28 @@ fn a_store_in_wal_mode_is_taken_back_to_the_mode_of_zeek() {
 }
 
 #[test]
+fn a_second_controller_is_told_who_has_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, _) = Store::open(dir.path()).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    let StoreError::InUse { ref holder, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(
+        holder.starts_with(&format!("process {}", std::process::id())),
+        "{holder}"
+    );
+    assert!(
+        error
+            .to_string()
+            .ends_with("stop that one, or choose another --name or --state-dir"),
+        "{error}"
+    );
+    drop(first);
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
 fn a_damaged_file_is_refused_and_not_touched() {
     let good = fs::read(captured("zeek-9.0.0-rc1")).unwrap();
     let mut scribbled = good.clone();
@@ -512,4 +534,27 @@ async fn a_write_that_finds_no_room_is_given_back() {
             failed: 1
         }
     );
+}
+
+#[tokio::test]
+async fn the_thread_reports_writes_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let mut thread = StoreThread::start(store).unwrap();
+    for number in 0..10 {
+        let entries = vec![(Slot::Staged, configuration(&number.to_string()))];
+        thread.write(WriteId(number), entries, None).unwrap();
+    }
+    for number in 0..10 {
+        let ended = thread.ended().await.unwrap();
+        assert_eq!((ended.write, ended.outcome), (WriteId(number), Ok(())));
+    }
+    assert_eq!(
+        thread.counters(),
+        StoreCounters {
+            written: 10,
+            failed: 0
+        }
+    );
+    drop(thread);
 }

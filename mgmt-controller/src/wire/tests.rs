@@ -1,8 +1,9 @@
-use broker_codec::{Data, json::DataMessage, zeek::Event};
-use mgmt_api::{AgentMessage, ClientRequest};
+use broker_codec::{Data, data::to_data, json::DataMessage, zeek::Event};
+use broker_endpoint::Recipients;
+use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, RequestKind, ResultRecord};
 
 use super::*;
-use crate::core::Input;
+use crate::core::{Audience, Input, Outgoing};
 
 const CONTROLLER: &str = "zeek/management/controller";
 const AGENT: &str = "zeek/management/agent/a";
@@ -48,6 +49,17 @@ fn get_nodes() -> ClientRequest {
 
 fn read(wire: &Wire, topic: &str, data: Data) -> Result<FromPeer, Refusal> {
     wire.reader(PEER).unwrap().read(topic.as_bytes(), data)
+}
+
+/// The answer to `get_nodes_request`.
+fn answer() -> Publication {
+    let response = ClientResponse::new(RequestKind::GetNodes, "r".into(), vec![]);
+    Publication::new(
+        CONTROLLER.into(),
+        &Outgoing::Client(response),
+        Audience::Subscribers,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -107,6 +119,115 @@ fn the_topic_decides_which_api_a_peer_may_use() {
         "unknown event `ClusterController::API::restart_request` (in the API of Zeek 4.2)"
     );
     assert!(wire.reader(EndpointId::NIL).is_none(), "it is not connected");
+}
+
+#[test]
+fn clients_see_events_of_peers_without_metadata_and_what_the_core_passes_on_only_once() {
+    let wire = wire();
+    let copy = |topic, event| {
+        let mut read = read(&wire, topic, native(event)).unwrap();
+        read.inbound.pop().unwrap().copy
+    };
+    let request = Event::of(&get_nodes()).unwrap();
+    assert_eq!(
+        copy(CONTROLLER, request.clone()),
+        Some(message(CONTROLLER, request))
+    );
+    let news = AgentMessage::Log {
+        instance: "a".into(),
+        msg: "m".into(),
+        node: "".into(),
+    };
+    assert_eq!(copy(AGENT, Event::of(&news).unwrap()), None);
+}
+
+#[test]
+fn native_peers_get_an_empty_list_of_metadata_and_clients_get_none() {
+    let wire = wire();
+    let request = AgentRequest::GetNodes { reqid: "r".into() };
+    let publication = |to| Publication::new(AGENT.into(), &Outgoing::Agent(request.clone()), to).unwrap();
+    let sent = wire.deliver(&publication(Audience::Peer(PEER)));
+    assert_eq!(sent.native.len(), 1);
+    assert_eq!(sent.native[0].to, NativePeers::One(PEER));
+    let event = Event::of(&request).unwrap();
+    assert_eq!(sent.native[0].to_data(), native(event.clone()));
+    assert_eq!(sent.websocket, [(Recipients::all(), message(AGENT, event))]);
+    let gone = publication(Audience::Peer(EndpointId::NIL));
+    assert_eq!(wire.deliver(&gone).native, []);
+}
+
+#[test]
+fn each_peer_and_client_is_answered_in_its_own_dialect() {
+    let mut wire = wire();
+    let all = wire.deliver(&answer());
+    assert_eq!(all.native.len(), 1);
+    assert_eq!(all.native[0].to, NativePeers::Subscribers(Recipients::all()));
+
+    let request = || {
+        let configuration = to_data(&mgmt_api::Configuration::default()).unwrap();
+        event(
+            "Management::Controller::API::set_configuration_request",
+            vec![text("r"), configuration],
+        )
+    };
+    read(&wire, CONTROLLER, native(request())).unwrap();
+    assert_eq!(wire.dialects(PEER), Some([Dialect::V7_0, Dialect::Seed]));
+    wire.client_connected(7, "client".into());
+    let client = wire.client_reader();
+    let from_client = client.read(7, message(CONTROLLER, request())).unwrap();
+    assert!(matches!(
+        &*from_client.requests,
+        [ClientRequest::StageConfiguration { .. }]
+    ));
+
+    let deliveries = wire.deliver(&answer());
+    let model = event(
+        "Management::Controller::API::get_nodes_response",
+        vec![text("r"), Data::Vector(vec![])],
+    );
+    let to: Vec<_> = deliveries.native.iter().map(|sent| sent.to.clone()).collect();
+    assert_eq!(
+        to,
+        [
+            NativePeers::Subscribers(Recipients::Except([PEER].into())),
+            NativePeers::Subscribers(Recipients::one(PEER))
+        ]
+    );
+    // Without results, both look alike.
+    assert_eq!(deliveries.native[1].to_data(), native(model.clone()));
+    assert_eq!(
+        deliveries.websocket,
+        [
+            (Recipients::Except([7].into()), message(CONTROLLER, model.clone())),
+            (Recipients::one(7), message(CONTROLLER, model))
+        ]
+    );
+
+    // What was staged is deployed, for both of them.
+    let staged = ClientResponse::new(
+        RequestKind::StageConfiguration,
+        "r".into(),
+        vec![ResultRecord::success("r".into())],
+    );
+    let staged = Publication::new(
+        CONTROLLER.into(),
+        &Outgoing::Client(staged),
+        Audience::Subscribers,
+    )
+    .unwrap();
+    let deliveries = wire.deliver(&staged);
+    assert_eq!(deliveries.native.len(), 1, "only those that know the event");
+    let request = ClientRequest::Deploy { reqid: "r".into() };
+    let expected = [format!("peer {PEER}"), "client".into()].map(|client| Input::Request {
+        client,
+        request: request.clone(),
+    });
+    assert_eq!(deliveries.inputs, expected);
+
+    wire.client_gone(7);
+    wire.peer_lost(PEER);
+    let deliveries = wire.deliver(&answer());
+    assert_eq!((deliveries.native.len(), deliveries.websocket.len()), (1, 1));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod limits;
 mod membership;
 mod ports;
+mod properties;
 mod transcript;
 mod words;
 mod world;

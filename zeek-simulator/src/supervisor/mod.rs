@@ -7,8 +7,9 @@
 //! output of nodes, in files and as news to the agent.
 //!
 //! Different from Zeek: the stem is no process of its own; nodes are started by `exec`; a node's output is not lost when it
-//! comes in bursts, the node waits instead; and nodes end at once, not after a second, when their Supervisor is killed,
-//! unless they are told to live on.
+//! comes in bursts, the node waits instead; while one node is being ended, the death of another does not bring the next
+//! SIGTERM forward (there SIGCHLD ends the `sleep` in `Stem::Destroy`); and nodes end at once, not after a second, when their
+//! Supervisor is killed, unless they are told to live on.
 
 mod outputs;
 mod stem;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use broker_codec::data::Set;
 use mgmt_api::{
-    AgentMessage, ClusterRole, Configuration, Instance, Node, NodeOutputs, SequentialIds, State,
-    SupervisorMessage, SupervisorResponse, SupervisorStatus,
+    AgentMessage, ClusterRole, Configuration, Instance, Node, NodeOutputs, ResultRecord, SequentialIds,
+    State, SupervisorMessage, SupervisorResponse, SupervisorStatus,
 };
 
 use super::*;
@@ -294,6 +294,37 @@ fn with_node() -> Driven {
 
 const AGENT_TOPIC: &str = "zeek/management/agent/a";
 
+fn warnings(actions: &[Action]) -> Vec<&str> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Log {
+                level: Level::Warning,
+                message,
+                ..
+            } => Some(message.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The errors of the results of dispatches among these actions.
+fn dispatch_errors(actions: &[Action]) -> Vec<String> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Publish { event, .. } => event.parse().ok(),
+            _ => None,
+        })
+        .filter_map(|message| match message {
+            AgentMessage::NodeDispatch { results, .. } => Some(results),
+            _ => None,
+        })
+        .flatten()
+        .map(|result| result.error.unwrap().to_string())
+        .collect()
+}
+
 #[test]
 fn only_silence_of_a_node_that_runs_is_a_warning() {
     let gone = Input::PeerLost {
@@ -316,4 +347,72 @@ fn only_silence_of_a_node_that_runs_is_a_warning() {
     };
     driven.hears(CONTROLLER, AGENT_TOPIC, &restart);
     assert_eq!(driven.step(silent), []);
+}
+
+#[test]
+fn a_node_that_goes_silent_is_named_and_no_longer_waited_for() {
+    let mut driven = with_node();
+    let ask = |reqid: &str| AgentRequest::NodeDispatch {
+        reqid: reqid.into(),
+        action: vec!["get_id_value".into(), "X".into()],
+        nodes: Set::default(),
+    };
+    let asked = driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r2"));
+    assert_eq!(dispatch_errors(&asked), Vec::<String>::new());
+    let silent = driven.step(Input::PeerSilent {
+        peer: NODE,
+        reason: "peer was silent for 30 s".into(),
+    });
+    let told = "node worker-1 is silent: peer was silent for 30 s; its process may be stopped or hang";
+    assert_eq!(warnings(&silent), [told]);
+    assert_eq!(dispatch_errors(&silent), [told]);
+    let at_once = dispatch_errors(&driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r3")));
+    assert_eq!(
+        at_once,
+        [format!("cluster node worker-1 not in running state: {told}")]
+    );
+    // Back.
+    driven.added(NODE);
+    let hello = NodeMessage::Hello {
+        node: "worker-1".into(),
+    };
+    let back = driven.hears(NODE, topics::NODE, &hello);
+    assert_eq!(warnings(&back), Vec::<&str>::new());
+    let told = back.iter().any(
+        |action| matches!(action, Action::Log { message, .. } if message == "node worker-1 is up again"),
+    );
+    assert!(told, "{back:?}");
+    assert_eq!(
+        dispatch_errors(&driven.hears(CONTROLLER, AGENT_TOPIC, &ask("r4"))),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn inputs_and_actions_survive_a_journal() {
+    let mut driven = Driven::new();
+    let message = Input::Message {
+        peer: NODE,
+        topic: topics::NODE.into(),
+        data: Event::of(&NodeMessage::NodeDispatch {
+            reqid: "#1".into(),
+            result: ResultRecord::success("#1".into()),
+        })
+        .unwrap()
+        .into_data(),
+    };
+    let added = Input::PeerAdded {
+        peer: SUPERVISOR,
+        address: "[::1]:9999".into(),
+        is_supervisor: true,
+        is_ours: false,
+    };
+    for input in [added, message, Input::Tick, Input::Stopping] {
+        let text = serde_json::to_string(&input).unwrap();
+        assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input);
+        for action in driven.step(input) {
+            let text = serde_json::to_string(&action).unwrap();
+            assert_eq!(serde_json::from_str::<Action>(&text).unwrap(), action);
+        }
+    }
 }

@@ -2,10 +2,10 @@ use broker_codec::{
     Data,
     data::{Table, to_data},
 };
-use mgmt_api::{NodeConfig, SupervisorStatus};
-
+use mgmt_api::{NodeConfig, NodeOutputs, SupervisedNode, SupervisorStatus};
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeSet, VecDeque};
+use testkit::transcript::{json, variant};
 
 use super::*;
 
@@ -106,6 +106,137 @@ fn failure(id: &str, reason: &str) -> Report {
         id: id.into(),
         reason: reason.into(),
     }
+}
+
+#[test]
+fn commands_become_requests_and_responses_reports() {
+    let mut supervisor = connected(Settings {
+        configured: Some(SupervisorLayout::V7_0),
+        ..Settings::default()
+    });
+    let restart = json(r#"{"Restart": {"id": "3", "node": "worker"}}"#);
+    let destroy = json(r#"{"Destroy": {"id": "4", "node": "worker"}}"#);
+    for (command, message) in [
+        (status("1"), "status_request 1 <all>"),
+        (create("2"), "create_request 2 worker"),
+        (Input::Command(restart), "restart_request 3 worker"),
+        (Input::Command(destroy), "destroy_request 4 worker"),
+    ] {
+        let actions = supervisor.step(at(1.0), command);
+        assert_eq!(messages(&actions), [format!("tx SupervisorControl::{message}")]);
+        assert_eq!(actions.len(), 2);
+    }
+    assert_eq!(supervisor.deadline(), Some(at(5.0)));
+
+    let node = SupervisedNode {
+        node: NodeConfig::default(),
+        pid: Some(7),
+    };
+    let nodes = [("worker".into(), node)].into();
+    let listed = serde_json::to_string(&SupervisorStatus { nodes }).unwrap();
+    for (id, name, result, shown, report, outcome) in [
+        (
+            "1",
+            "status",
+            &*listed,
+            "",
+            "Status",
+            format!("\"status\": {listed}"),
+        ),
+        (
+            "2",
+            "create",
+            r#""no""#,
+            " no",
+            "Created",
+            r#""outcome": {"Err": "no"}"#.into(),
+        ),
+        (
+            "3",
+            "restart",
+            "true",
+            " T",
+            "Restarted",
+            r#""existed": true"#.into(),
+        ),
+        (
+            "4",
+            "destroy",
+            "false",
+            " F",
+            "Destroyed",
+            r#""existed": false"#.into(),
+        ),
+    ] {
+        let name = format!("SupervisorControl::{name}_response");
+        let event: SupervisorResponse =
+            variant(&name, &format!(r#"{{"reqid": "{id}", "result": {result}}}"#));
+        let report: Report = variant(report, &format!(r#"{{"id": "{id}", {outcome}}}"#));
+        // A second time it is not an answer to anything.
+        for expected in [vec![report], vec![]] {
+            let actions = supervisor.step(at(2.0), response(&event));
+            assert_eq!(messages(&actions), [format!("rx {name} {id}{shown}")]);
+            assert_eq!(reports(actions), expected);
+        }
+    }
+    assert_eq!(supervisor.deadline(), None);
+}
+
+#[test]
+fn news_are_reported_as_they_come() {
+    let mut supervisor = connected(Settings::default());
+    let started = response(&json(
+        r#"{"SupervisorControl::node_status": {"node": "worker", "pid": 7}}"#,
+    ));
+    let told = json(r#"{"NodeStarted": {"node": "worker", "pid": 7}}"#);
+    assert_eq!(supervisor.step(at(1.0), started), [Action::Report(told)]);
+    let (node, outputs) = (ZeekString::from("worker"), NodeOutputs::default());
+    let exited = Event::of(&SupervisorMessage::NodeExit {
+        node: node.clone(),
+        outputs: outputs.clone(),
+    });
+    let actions = supervisor.step(at(1.0), Input::Event(exited.unwrap()));
+    let message = "rx Management::Supervisor::API::notify_node_exit worker";
+    assert_eq!(messages(&actions), [message]);
+    assert_eq!(reports(actions), [Report::NodeExited { node, outputs }]);
+}
+
+#[test]
+fn what_the_supervisors_zeek_lacks_is_refused_in_words() {
+    let mut supervisor = connected(Settings {
+        configured: Some(SupervisorLayout::V5_0),
+        ..Settings::default()
+    });
+    let node = NodeConfig {
+        name: "worker".into(),
+        pcap_file: Some("trace".into()),
+        ..NodeConfig::default()
+    };
+    let command = Input::Command(Command::Create {
+        id: "1".into(),
+        node: Box::new(node),
+    });
+    assert_eq!(
+        supervisor.step(at(1.0), command),
+        [Action::Report(failure(
+            "1",
+            "the Supervisor is of Zeek 5.0, which has no pcap_file"
+        ))]
+    );
+}
+
+#[test]
+fn another_zeek_that_is_installed_counts_from_then_on() {
+    let mut supervisor = connected(Settings {
+        installed: Some(SupervisorLayout::V7_0),
+        ..Settings::default()
+    });
+    let installed = Input::Installed(Some(SupervisorLayout::V5_0));
+    assert_eq!(supervisor.step(at(1.0), installed), []);
+    assert_eq!(
+        published_elements(&supervisor.step(at(1.0), create("1"))),
+        Some(10)
+    );
 }
 
 #[test]

@@ -3,7 +3,10 @@ mod controller;
 use broker_codec::data::{Port, Set, to_data};
 
 use super::*;
-use crate::{AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, REQID_BYTES_MAX};
+use crate::{
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node,
+    REQID_BYTES_MAX,
+};
 
 const CONTROLLER: &str = "zeek/management/controller";
 const AGENT: &str = "zeek/management/agent/a";
@@ -43,6 +46,26 @@ fn of<T: serde::Serialize>(value: &T) -> Event {
     Event::of(value).unwrap()
 }
 
+fn published(topic: &str, event: Event) -> Published {
+    Published {
+        topic: topic.into(),
+        event,
+    }
+}
+
+/// Only for the core.
+fn to_model(topic: &str, event: Event) -> Translation {
+    Translation::to_model(topic.into(), event)
+}
+
+/// Only for the peer.
+fn to_peer(topic: &str, event: Event) -> Translation {
+    Translation {
+        to_model: vec![],
+        to_peer: vec![published(topic, event)],
+    }
+}
+
 fn incoming(translator: &mut Translator, topic: &str, event: Event) -> Translation {
     translator.incoming(topic.as_bytes(), event).unwrap()
 }
@@ -61,6 +84,17 @@ fn old_result(reqid: &str, instance: &str, success: bool, error: &str) -> Data {
         text(error),
         Data::None,
     ])
+}
+
+fn of_agent(result: ResultRecord) -> ResultRecord {
+    ResultRecord {
+        instance: Some("a".into()),
+        ..result
+    }
+}
+
+fn success(reqid: &str) -> ResultRecord {
+    ResultRecord::success(reqid.into())
 }
 
 fn node(name: &str) -> Node {
@@ -92,6 +126,51 @@ fn config_of_10() -> Data {
     node.truncate(10);
     config[2] = Data::Set([Data::Vector(node)].into());
     Data::Vector(config)
+}
+
+/// What no translator reads goes through as it is, for the core to refuse.
+#[test]
+fn who_speaks_the_model_is_not_touched() {
+    let mut translator = translator(Side::Controller);
+    let unknown = event("Cluster::hello", [text("x")]);
+    assert_eq!(
+        incoming(&mut translator, "t", unknown.clone()),
+        to_model("t", unknown)
+    );
+    let response = ClientResponse::Deploy {
+        reqid: "r".into(),
+        results: vec![success("r")],
+    };
+    assert_eq!(
+        outgoing(&mut translator, CONTROLLER, &response),
+        to_peer(CONTROLLER, of(&response))
+    );
+    assert_eq!(translator.dialect(), Dialect::V7_0);
+}
+
+/// What is said to controllers that have not spoken yet is in the transcripts of the agent.
+#[test]
+fn an_agent_that_knows_its_controller_says_hello_in_one_dialect() {
+    let hello = AgentMessage::Hello {
+        instance: "a".into(),
+        id: "3a53339e-9528-56fa-9dce-a25ad55f88a3".into(),
+        connecting: true,
+        api_version: 1,
+    };
+    let host = Data::Address("192.0.2.7".parse().unwrap());
+    let old = event(
+        "ClusterAgent::API::notify_agent_hello",
+        [text("a"), host, Data::Count(1)],
+    );
+    for (module, topic, expected) in [
+        ("ClusterAgent", OLD_AGENT, published(OLD_AGENT, old)),
+        ("Management::Agent", AGENT, published(AGENT, of(&hello))),
+    ] {
+        let mut heard = translator(Side::Agent);
+        let standby = event(&format!("{module}::API::agent_standby_request"), [text("")]);
+        incoming(&mut heard, topic, standby);
+        assert_eq!(outgoing(&mut heard, AGENT, &hello).to_peer, [expected]);
+    }
 }
 
 #[test]
