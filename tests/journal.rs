@@ -7,7 +7,7 @@ use std::{
 };
 
 use broker_endpoint::tls::TlsConfig;
-use mgmt_api::{AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node};
+use mgmt_api::{AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node};
 use serde_json::Value;
 
 use crate::support::{
@@ -50,8 +50,8 @@ fn configuration() -> Configuration {
     Configuration::new("c1", [Instance::new(AGENT)], [node])
 }
 
-/// A session with an agent, until everything has been asked of it. Returns what it was asked.
-fn use_an_agent(controller: &mut Controller) -> Vec<AgentRequest> {
+/// A session with an agent, until everything has been asked of it. Returns what it was asked, and what the client was answered.
+fn use_an_agent(controller: &mut Controller) -> (Vec<AgentRequest>, Vec<ClientResponse>) {
     let runtime = runtime();
     let way = Way::Connect(controller.broker());
     let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
@@ -59,18 +59,23 @@ fn use_an_agent(controller: &mut Controller) -> Vec<AgentRequest> {
     while session.instances().is_empty() {}
     session.stage(&configuration());
     let reqid = || "r".into();
-    for request in [
+    let given = [
+        ClientRequest::GetInstances { reqid: reqid() },
         ClientRequest::Deploy { reqid: reqid() },
         ClientRequest::GetNodes { reqid: reqid() },
         ClientRequest::Restart {
             reqid: reqid(),
             nodes: ["worker".into()].into(),
         },
-    ] {
-        session.ask(&request);
-    }
+        ClientRequest::GetConfiguration {
+            reqid: reqid(),
+            deployed: true,
+        },
+    ]
+    .map(|request| session.ask(&request));
     // The welcome comes first.
-    (0..4).map(|_| agent.asked(Some)).collect()
+    let asked = (0..4).map(|_| agent.asked(Some)).collect();
+    (asked, given.into())
 }
 
 /// What the management log says, without times.
@@ -94,8 +99,13 @@ fn a_session_with_an_agent_is_replayed_action_by_action() {
         "controller",
     ];
     let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
-    let asked = use_an_agent(&mut controller);
+    let (asked, given) = use_an_agent(&mut controller);
     let remains = controller.stop();
+    assert!(
+        remains.stderr.contains("recording a journal"),
+        "{}",
+        remains.stderr
+    );
 
     let actions = actions(&replay(&home.path().join("journal")));
     let requests: Vec<AgentRequest> = actions
@@ -104,6 +114,12 @@ fn a_session_with_an_agent_is_replayed_action_by_action() {
         .map(|request| serde_json::from_value(request.clone()).expect("a request"))
         .collect();
     assert_eq!(requests, asked, "ids included");
+    let answers: Vec<ClientResponse> = actions
+        .iter()
+        .filter_map(|action| action.pointer("/Publish/event/Client"))
+        .map(|answer| serde_json::from_value(answer.clone()).expect("a response"))
+        .collect();
+    assert!(answers.ends_with(&given), "{answers:#?}");
     let log: Vec<String> = actions
         .iter()
         .filter_map(|action| action.get("Log"))

@@ -13,17 +13,17 @@ use crate::support::{
 
 #[test]
 fn recorded_clients_get_the_recorded_bytes_where_no_agent_is() {
-    replay("no-agents");
+    replay("no-agents", 17);
 }
 
 #[test]
 fn recorded_clients_get_the_recorded_bytes_when_staging_is_validated() {
-    replay("validation");
+    replay("validation", 9);
 }
 
 /// Requests carry the ids of requests and configurations, so answers hold them unchanged. Only the ack is our own: its endpoint
 /// begins with our id, and its version is ours.
-fn replay(name: &str) {
+fn replay(name: &str, connections: usize) {
     const RELEASE: &str = "zeek-9.0.0-rc1";
     // Two of the recorded requests time out; how long that takes makes no difference to the bytes.
     let mut settings = Scenario::load(RELEASE, name).controller_settings();
@@ -31,7 +31,17 @@ fn replay(name: &str) {
     let mut controller = Controller::start(&settings);
     let port = controller.broker().port();
     let mut node_id: Option<String> = None;
-    for (number, conversation) in conversations(name).into_iter().enumerate() {
+    let conversations = conversations(name);
+    assert_eq!(conversations.len(), connections);
+    for (number, conversation) in conversations.into_iter().enumerate() {
+        let (client, server) = (&conversation.client, &conversation.server);
+        assert_eq!(
+            (client.len(), server.len()),
+            (2, 2),
+            "one answer for each message"
+        );
+        assert_eq!(client[0], "[\"zeek/management/controller\"]");
+        assert!(server[0].starts_with("{\"type\":\"ack\""), "{}", server[0]);
         let mut client = Client::connect(controller.websocket());
         client.send_text(&conversation.client[0]);
         let (own_id, ack) = split_ack(&client.text(), number);
@@ -51,11 +61,6 @@ fn replay(name: &str) {
                 "connection {number}, answer to {request}"
             );
         }
-        assert_eq!(
-            conversation.client.len(),
-            conversation.server.len(),
-            "one answer for each message"
-        );
     }
     controller.stop();
 }

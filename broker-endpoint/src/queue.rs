@@ -315,6 +315,7 @@ mod tests {
             (DropOldest, &[1, 1, 1, 1], Dropped(1), &[2, 3, 4]),
             (DropOldest, &[5, 5], Queued, &[1, 1, 1, 1, 1, 2, 2, 2, 2, 2]),
             (DropOldest, &[5, 5, 6], Dropped(2), &[3, 3, 3, 3, 3, 3]),
+            (DropOldest, &[5, 5, 11], Dropped(2), &[3; 11]),
             (DropNewest, &[1, 1, 1, 1], Dropped(1), &[1, 2, 3]),
             // One alone may have any length.
             (DropNewest, &[11], Queued, &[1; 11]),
@@ -356,6 +357,13 @@ mod tests {
                 let pushed = queue.push("x".into(), Kind::Message, Hold::default());
                 assert_eq!(pushed, Pushed::Closed);
                 assert!(!queue.is_drained());
+            } else {
+                let sent = (1..).zip(lens).flat_map(|(byte, len)| vec![byte; *len]);
+                assert_eq!(taken(&queue), sent.collect::<Vec<u8>>());
+                assert_eq!(
+                    queue.push("x".into(), Kind::Message, Hold::default()),
+                    Pushed::Queued
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A running controller in the place of the recorded one, its peers played over real sockets.
 
-use super::replay;
+use super::{recordings::check_explained, replay};
 use crate::support::{cluster::Protection, controller::Controller};
 
 /// The settings that a recorded controller had.
@@ -29,6 +29,7 @@ fn a_running_controller_replays_a_whole_session_in_each_tls_mode() {
     ] {
         let (passed, text) = live("zeek-9.0.0-rc1/a2c", &protection, &[NAME], further);
         assert!(passed, "{text}");
+        check_explained("zeek-9.0.0-rc1/a2c", "controller", &text);
         for line in [
             &format!(" (TLS: {tls}): PASS\n"),
             "compared 31 events, topic and payload as bytes",
@@ -63,8 +64,10 @@ fn a_running_controller_speaks_older_apis_and_welcomes_an_agent_once() {
             "explained 1 missing Management::Agent::API::agent_welcome_request (Q-10)",
         ),
     ] {
-        let (passed, text) = live(&format!("zeek-9.0.0-rc1/{recording}"), &protection, settings, "");
+        let recording = format!("zeek-9.0.0-rc1/{recording}");
+        let (passed, text) = live(&recording, &protection, settings, "");
         assert!(passed && text.contains(line), "{text}");
+        check_explained(&recording, "controller", &text);
     }
 }
 

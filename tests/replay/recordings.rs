@@ -66,6 +66,23 @@ fn check(recording: &str) {
     );
 }
 
+/// A running peer deviates as often as one in this process. Its log and its store are not looked at.
+pub(super) fn check_explained(recording: &str, role: &str, text: &str) {
+    let name = format!("tests/golden/replay/{}.txt", recording.replace('/', "-"));
+    let golden = fs::read_to_string(workspace_root().join(name)).unwrap();
+    let of_role = golden
+        .lines()
+        .skip_while(|line| *line != format!("{recording} as {role}: PASS"));
+    let of_role = of_role.skip(1).take_while(|line| line.starts_with(' '));
+    let is_said = |line: &&str| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("explained") && !line.contains(" log ") && !line.contains(" stored ")
+    };
+    let expected: Vec<&str> = of_role.filter(is_said).collect();
+    let explained: Vec<&str> = text.lines().filter(is_said).collect();
+    assert_eq!(explained, expected, "{recording} as {role}");
+}
+
 /// What the command says.
 pub(super) fn replayed(words: &[&str]) -> Result<(bool, String), CliError> {
     let arguments = Arguments::try_parse_from([&["replay"], words].concat()).unwrap();

@@ -230,6 +230,7 @@ impl World {
                 .expect("something follows the end");
             match output {
                 Output::Handshake(message) => {
+                    assert_eq!(*peer, None, "a handshake goes on behind its end");
                     let bytes = message.encode().expect("it can be sent");
                     assert_eq!(
                         Message::decode(&bytes),

@@ -177,7 +177,7 @@ impl World {
             }
             ["lost", number] => self.connection(number).script = None,
             ["subscribe", topic] => {
-                let topic = Topic::new(topic).unwrap();
+                let topic = Topic::new(topic.trim_matches('"')).unwrap();
                 self.endpoint.handle().subscribe(topic).expect("subscribed");
             }
             ["publish", topic, value @ ..] => {

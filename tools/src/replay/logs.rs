@@ -361,16 +361,22 @@ mod tests {
             let own: Vec<&str> = own.into_iter().map(|line: usize| recorded[line]).collect();
             assert_eq!(differences(&recorded, &own), found, "{own:?}");
         }
+        let own = ["rx a 1", "odd one out", "rx b 2", "tx c 4"];
+        let found = ["tx c 3 tx c 4 ", " odd one out is not recorded"];
+        assert_eq!(differences(&["rx a 1", "rx b 2", "tx c 3"], &own), found);
     }
 
     #[test]
     fn an_id_that_only_the_log_shows_is_learnt_once() {
         let recorded = ["triggering via abc", "via abc.", "via def"];
         assert!(differences(&recorded, &["triggering via #3", "via #3.", "via #4"]).is_empty());
-        assert_eq!(
-            differences(&recorded, &["triggering via #3", "via #3.", "via #3"]).len(),
-            2
-        );
+        for own in [
+            ["triggering via #3", "via #3.", "via #3"],
+            ["triggering via #3", "via #4.", "via #5"],
+            ["triggering via #3", "via #3.", "via ghi"],
+        ] {
+            assert_eq!(differences(&recorded, &own).len(), 2, "{own:?}");
+        }
     }
 
     #[test]

@@ -156,19 +156,21 @@ pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, Re
         let all = [true, false]
             .into_iter()
             .flat_map(|restores| both.map(|hearing| Assumptions { hearing, restores }));
+        // The least that differs, and of these the least for which it takes chance.
+        let unlike = |report: &Report| (report.differences.len(), report.by_chance());
         let mut best: Option<(Report, Configurations)> = None;
         for assumed in all {
             let tried = replay(assumed);
             if best
                 .as_ref()
-                .is_none_or(|best| tried.0.differences.len() < best.0.differences.len())
+                .is_none_or(|best| unlike(&tried.0) < unlike(&best.0))
             {
                 best = Some(tried);
             }
             // Any that explains the recording will do.
             if best
                 .as_ref()
-                .is_some_and(|best| best.0.differences.len() == report.differences.len())
+                .is_some_and(|best| unlike(&best.0) == unlike(&report))
             {
                 break;
             }

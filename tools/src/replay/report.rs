@@ -9,6 +9,12 @@ use serde::Serialize;
 
 use super::rules::{Case, Kind};
 
+/// Zeek's agent says it to all its peers whenever one is added. How many there were when it heard of one is not seen.
+pub(super) const HELLOS: &str = "hellos repeated for another peering";
+
+/// See `engine/copies.rs`.
+pub(super) const COPIES: &str = "copies for WebSocket clients that come or go at that moment";
+
 /// What came out of the replay of one role of a capture.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
@@ -148,6 +154,12 @@ impl Report {
     /// Whether the peer under test did what the recorded one did.
     pub fn passed(&self) -> bool {
         self.differences.is_empty()
+    }
+
+    /// How many events are excluded because chance decides whether they are sent.
+    pub(super) fn by_chance(&self) -> u64 {
+        let count = |what: &&str| self.excluded.get(what).copied().unwrap_or_default();
+        [HELLOS, COPIES].iter().map(count).sum()
     }
 
     /// Counts what was compared.

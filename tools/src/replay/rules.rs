@@ -277,6 +277,7 @@ fn has_happened(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         "deployment timed out" => history.has(Incident::DeploymentTimedOut),
         "welcomed" => recorded(&|request| history.has_sent(case.link, request)),
         "welcomed twice" => history.has(Incident::WelcomedTwice),
+        "ready and welcomed twice" => history.has(Incident::WelcomedTwice) && case.name.ends_with(" ready"),
         "deployed and welcomed twice" => {
             history.has(Incident::WelcomedTwice)
                 && recorded(&|request| history.has_deployed(case.link, request))

@@ -175,6 +175,12 @@ async fn too_much_before_the_end_of_the_handshake_is_refused() {
     let (error, _) = peer_unavailable(&mut endpoint).await;
     assert!(matches!(error, PeeringError::Frame(_)), "{error:?}");
 
+    // An empty frame, which is no message: without a word.
+    let (_endpoint, mut script) = listener(plaintext()).await;
+    script.expect(PROBE).await;
+    script.say("00000000").await;
+    script.expect_end().await;
+
     // As many probes as fit.
     let (mut endpoint, mut script) = connector(EndpointConfig {
         handshake_bytes_max: 900,

@@ -302,11 +302,14 @@ async fn a_reset_and_an_end_are_noticed_at_once() {
     assert!(matches!(reason, EndReason::Failed(_)), "{reason:?}");
     peers_left(&endpoint, 0).await;
 
-    let (mut endpoint, mut script) = peer(plaintext()).await;
-    script.say("00000010 00").await;
-    drop(script);
-    let reason = peer_lost(&mut endpoint).await;
-    assert!(matches!(reason, EndReason::Closed), "{reason:?}");
+    // As Zeek up to 5.1 leaves, and in the middle of a frame.
+    for bytes in ["", "00000010 00"] {
+        let (mut endpoint, mut script) = peer(plaintext()).await;
+        script.say(bytes).await;
+        drop(script);
+        let reason = peer_lost(&mut endpoint).await;
+        assert!(matches!(reason, EndReason::Closed), "{reason:?}");
+    }
 }
 
 #[tokio::test]

@@ -11,18 +11,12 @@ use crate::replay::{
     capture::Message,
     history::reqid,
     message::{EventMessage, Value, is_burst, kind_of_text, lossy},
-    report::{Difference, listed, shown},
+    report::{COPIES, Difference, HELLOS, listed, shown},
     rules::{Case, Facts, Kind, explanation},
 };
 
-/// Zeek's agent says it to all its peers whenever one is added. How many there were when it heard of one is not seen.
-const HELLOS: &str = "hellos repeated for another peering";
-
 /// What is most like a recorded event: it has the same id, or another first argument that is the same.
 const SAME_ID: u8 = 4;
-
-/// See [`super::copies`].
-const COPIES: &str = "copies for WebSocket clients that come or go at that moment";
 
 fn is_hello(event: &Event) -> bool {
     event.name.ends_with(b"Agent::API::notify_agent_hello")
