@@ -281,6 +281,9 @@ mod tests {
         ]
         .concat();
         assert_eq!(starts(Policy::ZEEK, &lives), [0, 1, 2, 3, 5, 36, 37]);
+        // Thirty seconds are not more than thirty seconds.
+        let lives = [30 * S, 30 * S, 30 * S, Duration::ZERO, Duration::ZERO];
+        assert_eq!(starts(Policy::ZEEK, &lives), [0, 30, 60, 90, 92]);
     }
 
     /// When a process is signalled that does not end, and how.
