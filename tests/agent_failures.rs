@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use zeek_simulator::{NodeBehaviour, SupervisorBehaviour};
+use zeek_simulator::{Exit, NodeBehaviour, SupervisorBehaviour};
 
 use crate::support::{
     cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
@@ -334,6 +334,38 @@ fn clients_are_answered_during_a_flood_of_output_and_of_events() {
     world.wait_for_running(3);
     world.succeed(&["deploy-config", "-"], Some("[instances]\ninstance-1\n"));
     assert_eq!(world.nodes().len(), 1, "the agent alone");
+    world.instance.stop();
+}
+
+#[test]
+fn news_say_live_why_a_node_fails() {
+    let mut world = World::start(|_| ());
+    let behaviour = NodeBehaviour {
+        stderr: Some("opening eth1\nfatal error: no such packet source".into()),
+        exit: Some(Exit {
+            status: 1,
+            aborts: false,
+            after_hello: false,
+        }),
+        ..NodeBehaviour::default()
+    };
+    let failing = format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour));
+    let deploy = world.fail(&["deploy-config", "-"], Some(&failing));
+    assert_eq!(deploy["errors"], json!(["request timed out"]));
+    let worker = &deploy["results"]["nodes"]["worker-01"];
+    assert_eq!(
+        worker["stderr"],
+        "opening eth1\nfatal error: no such packet source"
+    );
+
+    for news in [
+        "node worker-01 ended: ",
+        "last line: fatal error: no such packet source; restart ",
+        "last output: opening eth1",
+    ] {
+        world.news_about(news);
+    }
+    assert_eq!(world.nodes()["worker-01"].0, "CRASHED");
     world.instance.stop();
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -33,10 +33,14 @@ fn home() -> TempDir {
 
 /// The program with nothing of this process's environment, in a directory of its own. No Supervisor is there.
 fn command(home: &TempDir) -> Command {
+    command_at(home, "127.0.0.1:0")
+}
+
+fn command_at(home: &TempDir, listen: &str) -> Command {
     let mut command = Command::new(agent_binary());
     command
         .args(["--name", NAME, "--state-dir", "state", "--spool-dir", "spool"])
-        .args(["--listen", "127.0.0.1:0", "--supervisor", "127.0.0.1:1"])
+        .args(["--listen", listen, "--supervisor", "127.0.0.1:1"])
         .arg("--zeek-prefix")
         .arg(home.path())
         .env_clear()
@@ -46,13 +50,15 @@ fn command(home: &TempDir) -> Command {
 }
 
 fn start(home: &TempDir, arguments: &[&str]) -> Daemon {
+    start_command(home, command(home).args(arguments))
+}
+
+fn start_command(home: &TempDir, command: &mut Command) -> Daemon {
     let ready_file = home.path().join("ready.json");
-    let mut command = command(home);
     command
         .args(["--controller", "off", "--ready-file"])
-        .arg(&ready_file)
-        .args(arguments);
-    Daemon::with_ready_file("the agent", &mut command, &ready_file)
+        .arg(&ready_file);
+    Daemon::with_ready_file("the agent", command, &ready_file)
 }
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
@@ -126,9 +132,37 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     let json: Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(json[0]["name"], "Management::Agent::name");
     assert_eq!(json[0]["origin"], "option --name");
+    let (status, text, stderr) = shown(&["dump-config", "--name", NAME, "--zeek-prefix", "/z"]);
+    assert_eq!(status, Some(0), "{stderr}");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("redef Management::Agent::controller "));
+    let controller = "[$address=\"127.0.0.1\", $bound_port=2150/tcp]";
+    assert!(line.is_some_and(|line| line.contains(controller)), "{text}");
+    let simulated = [
+        "--simulate",
+        "--listen=127.0.0.1:0",
+        "--state-dir=s",
+        "--spool-dir=s",
+    ];
+    let (status, text, stderr) = shown(&[&["check-config"], &simulated[..]].concat());
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(text.starts_with("the configuration is good: "), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
     let (status, _, stderr) = shown(&["check-config", "--zeek-version", "1.0"]);
     assert_eq!(status, Some(1));
     assert!(stderr.contains("is not a version of Zeek"), "{stderr}");
+    let long = format!("--name={}", "x".repeat(300));
+    for (argument, words) in [
+        (&*long, "name: Management::Agent::name: it has 300 bytes"),
+        ("--journal=.", "journal: journal: it is a directory"),
+        ("--ready-file=.", "ready-file: ready_file: it is a directory"),
+    ] {
+        let (found, _, stderr) = shown(&["check-config", "--zeek-prefix=.", argument]);
+        assert_eq!(found, Some(1), "{stderr}");
+        let words = format!("error: option --{words}");
+        assert!(stderr.contains(&words), "{words}: {stderr}");
+    }
     for arguments in [
         ["completions", "bash"].as_slice(),
         &["man"],
@@ -261,6 +295,25 @@ fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
     let fields: Vec<_> = line.split('\t').skip(1).collect();
     let message = format!("agent is live, Broker ID {id}");
     assert_eq!(fields, [NAME, "INFO", "AGENT", &message]);
+}
+
+/// What `Broker::listen` takes, Zeek's setting takes, and so does ours.
+#[test]
+fn it_listens_on_an_interface_or_a_name() {
+    let home = home();
+    for name in ["lo", "localhost"] {
+        let agent = start_command(&home, &mut command_at(&home, &format!("{name}:0")));
+        assert!(agent.broker().ip().is_loopback(), "{}", agent.broker());
+        TcpStream::connect(agent.broker()).expect("it listens");
+        agent.stop();
+    }
+    let (status, _, stderr) = run(&mut command_at(&home, "no-such-host.invalid:0"));
+    assert_eq!(status, Some(1), "{stderr}");
+    let explanation = "--listen needs an address, an interface or a host name of this machine";
+    assert!(
+        stderr.contains(explanation) && stderr.contains("no-such-host.invalid"),
+        "{stderr}"
+    );
 }
 
 /// As the tests of Zeek's own framework have it of Zeek's agent.

@@ -207,3 +207,14 @@ fn a_full_disk_ends_the_journal_and_not_the_controller() {
     assert_eq!(stderr.matches(complaint).count(), 1, "{stderr}");
     assert!(stderr.contains("\"incomplete\":true"), "{stderr}");
 }
+
+#[test]
+fn what_cannot_be_replayed_is_refused() {
+    let output = replay(Path::new("/dev/null"));
+    assert_eq!(output.status.code(), Some(1));
+    let explanation = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        explanation.contains("/dev/null: journal is empty"),
+        "{explanation}"
+    );
+}

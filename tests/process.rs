@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::Arc,
     thread,
@@ -113,12 +113,16 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
 fn a_second_controller_names_the_first() {
     let home = Arc::new(home());
     let first = Controller::start_in(&home, Command::new(binary()), &NAME);
-    let holder = format!("is in use by process {} (mgmt-controller)", first.pid());
+    let holder = format!(
+        "is in use by process {} (mgmt-controller); stop that one, or choose another --name or --state-dir",
+        first.pid()
+    );
     assert_refuses(&home, &NAME, 1, &holder);
     // Another name is another store.
     let second = Controller::start_in(&home, Command::new(binary()), &["--name", "another"]);
     second.stop();
     first.stop();
+    Controller::start_in(&home, Command::new(binary()), &NAME).stop();
 }
 
 /// What `Broker::listen` takes, Zeek's setting takes, and so does ours.
@@ -289,7 +293,9 @@ fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
         text(&["dump-config", "--json", "--name", "x", "Broker::disable_ssl=T"])
     );
     assert!(dump.contains("\\\"x\\\""), "{dump}");
+    assert!(text(&["completions", "bash"]).contains("--websocket-listen"));
     let page = text(&["man"]);
+    assert!(page.contains(".TH mgmt-controller 1"), "{page}");
     let pages: Vec<&str> = page
         .split("mgmt\\-controller\\-")
         .skip(1)
@@ -311,7 +317,20 @@ fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
 #[test]
 fn a_signal_ends_it_in_good_order() {
     let home = Arc::new(home());
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+    // Zeek takes any interval, even one that is longer than clocks go.
+    let for_ever = "Management::Request::timeout_interval=200000000000000days";
+    let arguments = [NAME[0], NAME[1], for_ever, "--process-name", "zeek.controller"];
+    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let process = Path::new("/proc").join(controller.pid().to_string());
+    let read = |file: &str| fs::read_to_string(process.join(file)).expect("the process is there");
+    assert_eq!(read("comm"), "zeek.controller\n", "for ps and pgrep");
+    assert_eq!(
+        read("cmdline").split('\0').next(),
+        Some("zeek.controller"),
+        "for netstat"
+    );
+    let dir = home.path().join("state/nodes/controller").canonicalize();
+    assert_eq!(fs::read_link(process.join("cwd")).ok(), dir.ok());
     let mut client = Client::subscribed(controller.websocket());
     let state = r#"{"@data-type":"boolean","data":true}"#;
     client.send_text(&request("test_timeout_request", "waits", &[state]));
@@ -435,17 +454,19 @@ fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directo
     let pid = Pid::from_child(&controller);
     kill_process(pid, Signal::TERM).expect("it still runs");
     assert!(end_of(&mut controller, "the controller").success());
-    let about_my_request: Vec<String> = lines
-        .map(|line| serde_json::from_str::<serde_json::Value>(&line).expect("each line is JSON"))
-        .filter(|event| event["reqid"] == "my-request")
-        .map(|event| event["message"].to_string())
-        .collect();
-    for told in ["get-instances requested", "get-instances answered"] {
-        assert!(
-            about_my_request.iter().any(|message| message.contains(told)),
-            "{about_my_request:?}"
-        );
-    }
+    let about_my_request = lines.filter(|line| line.contains("my-request")).map(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("each line is JSON");
+        assert_eq!(event["reqid"], "my-request", "{line}");
+        event["message"].as_str().expect("text").to_owned()
+    });
+    let about_my_request: Vec<String> = about_my_request.collect();
+    let expected = [
+        "get-instances requested",
+        "rx Management::Controller::API::get_instances_request my-request",
+        "tx Management::Controller::API::get_instances_response my-request",
+        "get-instances answered",
+    ];
+    assert_eq!(about_my_request, expected);
 
     let dir = home.path().join("nodes/from-environment");
     assert!(dir.join(STORE).exists());

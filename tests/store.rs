@@ -66,6 +66,44 @@ fn id_of(value: &Data) -> String {
 }
 
 #[test]
+fn a_kill_in_the_middle_of_staging_leaves_one_of_the_staged_configurations_whole() {
+    const PIPELINED: usize = 12;
+    let home = home();
+    let mut stored = None;
+    for answers in 0..=PIPELINED {
+        let mut controller = start_in(&home);
+        let mut session = Session::open(controller.websocket());
+        let restored = session.configuration(false).map(|staged| staged.id.to_string());
+        assert_eq!(restored, stored, "after {answers} kills");
+        let ids: Vec<_> = (0..PIPELINED)
+            .map(|number| format!("{answers}-{number}"))
+            .collect();
+        for id in &ids {
+            send_stage(&mut session, id);
+        }
+        for id in &ids[..answers] {
+            assert_eq!(staged(&mut session), *id);
+        }
+        controller.kill();
+
+        // Opening the store ends what SQLite finds half done, as the next start does.
+        let rows = rows(&store_in(&home));
+        let found = rows.get("STAGED").map(id_of);
+        let ready = rows.get("READY").map(id_of);
+        assert_eq!(ready, found, "both change in one transaction");
+        match ids.iter().position(|id| Some(id) == found.as_ref()) {
+            Some(number) => assert!(
+                number + 1 >= answers,
+                "{answers} were answered, the store has {found:?}"
+            ),
+            // The kill came before the first one.
+            None => assert_eq!((answers, &found), (0, &stored), "the store is as it was"),
+        }
+        stored = found;
+    }
+}
+
+#[test]
 fn the_store_is_synced_before_the_answer_is_sent() {
     let present = Command::new("strace")
         .arg("-V")

@@ -248,6 +248,13 @@ fn every_page_that_is_named_exists() {
 fn every_setting_is_documented() {
     const PAGE: &str = "docs/configuration.md";
     let text = page(PAGE);
+    for schema in [mgmt_controller::config::SCHEMA, mgmt_agent::config::SCHEMA] {
+        let command = schema.command();
+        let shown = command.get_arguments().filter(|option| !option.is_hide_set());
+        for long in shown.filter_map(|option| option.get_long()) {
+            assert!(text.contains(&format!("`--{long}")), "{PAGE} lacks --{long}");
+        }
+    }
     let mut expected = text.clone();
     for (heading, settings) in [
         ("## Both programs\n", COMMON),

@@ -11,14 +11,14 @@ use super::*;
 pub(super) const DIRECTORIES: &str = "--state-dir=/state --spool-dir=/spool";
 const NO_ZEEK: &str = "--zeek-prefix=/nonexistent";
 
-/// Reads what is given by these words: variables such as `$NAME=value`, and arguments.
+/// Reads what is given by these words: variables such as `$NAME=value`, and arguments, with `␣` for a blank.
 pub(super) fn read_only(given: &str) -> Result<Config, ConfigErrors> {
-    let (variables, arguments): (Vec<&str>, Vec<&str>) =
-        given.split_whitespace().partition(|word| word.starts_with('$'));
+    let words = given.split_whitespace().map(|word| word.replace('␣', " "));
+    let (variables, arguments): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('$'));
     let variables = variables.iter().map(|word| word[1..].split_once('=').unwrap());
     let environment = Environment::new(variables, "/cwd");
-    let options = [&["mgmt-agent"], &arguments[..]].concat();
-    let options = SCHEMA.command().try_get_matches_from(options).unwrap();
+    let arguments = [vec!["mgmt-agent".to_owned()], arguments].concat();
+    let options = SCHEMA.command().try_get_matches_from(arguments).unwrap();
     Config::resolve(Resolver::gather(&SCHEMA, &environment, &options))
 }
 
@@ -68,6 +68,10 @@ fn defaults_are_those_of_zeek() {
     assert_eq!(config.settings, expected);
     let no_zeek = "option --zeek-prefix: there is no Zeek in /nonexistent, neither bin/zeek nor share/zeek";
     assert_eq!(config.daemon.resolved.warnings, [no_zeek]);
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(read("").unwrap().daemon.name, format!("agent-{}", host.trim()));
+    let shown = &shown(&config, "controller").value;
+    assert_eq!(shown, "[$address=\"127.0.0.1\", $bound_port=2150/tcp]");
 }
 
 #[test]
@@ -98,7 +102,7 @@ const VALUES: &str = r#"
     request_timeout 9sec 9_secs
     archive_logs T T
     archive_interval 1min 60_secs
-    archive_cmd archive "archive"
+    archive_cmd archive␣--quick "archive_--quick"
     archive_dir /logs "/logs"
     directory /elsewhere "/elsewhere"
     agent_topic t "t"
@@ -152,7 +156,7 @@ fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
             archival: Some(Archival {
                 interval: Duration::from_secs(60),
                 directory: "/spool/log-queue".into(),
-                command: "archive -1 /spool/log-queue /logs".into(),
+                command: "archive --quick -1 /spool/log-queue /logs".into(),
             }),
             ..core::Settings::default()
         },

@@ -9,12 +9,13 @@ use super::*;
 /// What is always given, so that no Zeek installation is looked for.
 const DIRECTORIES: &str = "--state-dir=/state --spool-dir=/spool";
 
-/// Reads what is given by these words: arguments, and variables such as `$NAME=value`.
+/// Reads what is given by these words, with `␣` for a blank: arguments, and variables such as `$NAME=value`.
 fn read_only(given: &str) -> Result<Config, ConfigErrors> {
-    let variables = given.split_whitespace().filter_map(|word| word.strip_prefix('$'));
-    let environment = Environment::new(variables.map(|word| word.split_once('=').unwrap()), "/cwd");
-    let arguments = given.split_whitespace().filter(|word| !word.starts_with('$'));
-    let arguments = ["mgmt-controller"].into_iter().chain(arguments);
+    let words = given.split_whitespace().map(|word| word.replace('␣', " "));
+    let (variables, arguments): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('$'));
+    let variables = variables.iter().map(|word| word[1..].split_once('=').unwrap());
+    let environment = Environment::new(variables, "/cwd");
+    let arguments = [vec!["mgmt-controller".to_owned()], arguments].concat();
     let options = SCHEMA.command().try_get_matches_from(arguments).unwrap();
     Config::resolve(Resolver::gather(&SCHEMA, &environment, &options))
 }
@@ -76,6 +77,8 @@ fn a_setting_is_read_where_it_can_be_given_and_the_nearer_source_wins() {
         $MGMT_CONTROLLER_WEBSOCKET_HOST=a,b => websocket_host = "a,b" # environment variable MGMT_CONTROLLER_WEBSOCKET_HOST
         $MGMT_CONTROLLER_WEBSOCKET_HOST=a --websocket-host=*.L_1.x,c --websocket-host d => websocket_host = "*.L_1.x,c,d" # option --websocket-host
         $MGMT_CONTROLLER_AGENT_API=seed --agent-api=5.0.0-rc1 => agent_api = 5.0.0-rc1 # option --agent-api
+        --listen=localhost:5 => listen_address = "localhost" # option --listen
+        Management::Controller::listen_address=eth0 => listen_address = "eth0" # command-line assignment
         --keep-logs=2hrs => keep_logs = 7200 secs # option --keep-logs
         --log-format=json => log_format = json # option --log-format
         $RUST_LOG=debug => log_level = "debug" # environment variable RUST_LOG
@@ -102,7 +105,7 @@ fn a_setting_is_read_where_it_can_be_given_and_the_nearer_source_wins() {
 #[test]
 fn what_the_environment_gives_gets_where_it_belongs() {
     let given = "$MGMT_CONTROLLER_ABSENT_INSTANCES=skip $MGMT_CONTROLLER_AGENT_API=5.0.0-rc1 $MGMT_CONTROLLER_CLIENT_API=4.1 \
-                 $MGMT_CONTROLLER_WEBSOCKET_HOST=a.example,b.example $ZEEK_CONTROLLER_NAME=c $ZEEK_CONTROLLER_ADDR=10.0.0.1 \
+                 $MGMT_CONTROLLER_WEBSOCKET_HOST=a.example,␣b.example $ZEEK_CONTROLLER_NAME=c $ZEEK_CONTROLLER_ADDR=10.0.0.1 \
                  $ZEEK_CONTROLLER_PORT=3150/tcp $ZEEK_CONTROLLER_WEBSOCKET_ADDR=::1 $ZEEK_CONTROLLER_WEBSOCKET_PORT=3149/tcp \
                  $ZEEK_MANAGEMENT_STATE_DIR=/s $ZEEK_MANAGEMENT_SPOOL_DIR=relative/spool";
     let config = read_only(given).unwrap();
@@ -124,8 +127,13 @@ fn what_the_environment_gives_gets_where_it_belongs() {
     let config = read_only(&format!("{given} $ZEEK_MANAGEMENT_TESTING=1")).unwrap();
     assert_eq!(config.daemon.working_dir, Path::new("/cwd/nodes/c"));
     assert_eq!(config.daemon.management_log.rotation, None);
-    let forever = read("--keep-logs=0sec").unwrap().daemon.management_log;
-    assert_eq!(forever.rotation.unwrap().keep, None);
+    for (given, keep) in [("2hrs", Some(Duration::from_secs(7_200))), ("0sec", None)] {
+        let log = read(&format!("--keep-logs={given}"))
+            .unwrap()
+            .daemon
+            .management_log;
+        assert_eq!(log.rotation.unwrap().keep, keep);
+    }
 }
 
 /// Each setting of Zeek's, what is assigned, and what is shown, with `_` for a blank.
@@ -155,7 +163,7 @@ const VALUES: &str = r#"
     ssl_capath /cas "/cas"
     management_log_level Management::Log::DEBUG Management::Log::DEBUG
     log_field_bytes_max 100 100
-    log_rotation_interval 30min 1800_secs
+    log_rotation_interval 30␣min 1800_secs
     log_rotation_base_time 1:30 "1:30"
     log_rotation_dir /q "/q""#;
 
@@ -231,7 +239,7 @@ fn listeners_are_off_or_at_an_address_or_a_name() {
         --listen=localhost:5 => localhost:5 0.0.0.0:2149
         --listen=eth0:2149 --websocket-listen=127.0.0.1:2149 => eth0:2149 127.0.0.1:2149
         Management::Controller::default_port=0/unknown Management::Controller::default_port_websocket=0/tcp => off 0.0.0.0:0
-        Management::default_address=127.0.0.3 Management::Controller::default_port_websocket=6/tcp => 127.0.0.3:2150 127.0.0.3:6
+        Management::default_address=127.0.0.3 Management::Controller::default_port=5/tcp Management::Controller::default_port_websocket=6/tcp => 127.0.0.3:5 127.0.0.3:6
         --listen=off --websocket-listen=127.0.0.1:0 => off 127.0.0.1:0
         --websocket-listen=off => 0.0.0.0:2150 off";
     for case in cases.lines().skip(1).map(str::trim) {
@@ -301,8 +309,8 @@ fn errors_say_where_what_and_how_to_mend_it() {
         FILE:3: Management::Controller::name: cannot read the redefinition: it adds to a value; only = is read; give the value on the command line instead
         Management::Controller::listen_address_websocket=localhost
         command-line assignment: Management::Controller::listen_address_websocket: "localhost" is not an IP address, as in 0.0.0.0 or ::1
-        Management::Controller::listen_address=a/b
-        command-line assignment: Management::Controller::listen_address: "a/b" is not an address, an interface or a host, as in 0.0.0.0, ::1 or eth0"#;
+        Management::Controller::listen_address=all␣of␣them
+        command-line assignment: Management::Controller::listen_address: "all of them" is not an address, an interface or a host, as in 0.0.0.0, ::1 or eth0"#;
     let lines: Vec<&str> = cases.lines().skip(1).map(str::trim).collect();
     for case in lines.chunks(2) {
         let error = read(&case[0].replace("REDEFS", &redefs)).unwrap_err().to_string();
@@ -312,7 +320,7 @@ fn errors_say_where_what_and_how_to_mend_it() {
         );
     }
     for wrong in [
-        "a$b",
+        "a␣b",
         "a.example,evil/..",
         "a.example:2149",
         "http://a",

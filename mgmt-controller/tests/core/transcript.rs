@@ -63,6 +63,10 @@ impl Machine for Run {
     }
 
     fn input(&mut self, text: &str, out: &mut String) {
+        if let ("counters", Some(controller)) = (text, &self.controller) {
+            writeln!(out, "< {}", value(&controller.counters())).unwrap();
+            return;
+        }
         let input = self.parse(text);
         let tick = input == Input::Tick;
         let now = self.now;

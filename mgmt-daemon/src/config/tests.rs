@@ -19,13 +19,13 @@ static SCHEMA: Schema = Schema {
     gone: &[],
 };
 
-/// Reads what is given by these words: arguments, and variables such as `$NAME=value`. No Zeek installation is looked for.
+/// Reads what is given by these words, with `␣` for a blank: arguments, and variables such as `$NAME=value`. No Zeek installation is looked for.
 fn read(given: &str) -> Result<DaemonConfig, ConfigErrors> {
     let given = format!("controller --state-dir=/state --spool-dir=/spool {given}");
-    let words = given.split_whitespace();
-    let variables = words.clone().filter_map(|word| word.strip_prefix('$'));
-    let environment = Environment::new(variables.map(|word| word.split_once('=').unwrap()), "/cwd");
-    let arguments = words.filter(|word| !word.starts_with('$'));
+    let words = given.split_whitespace().map(|word| word.replace('␣', " "));
+    let (variables, arguments): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('$'));
+    let variables = variables.iter().map(|word| word[1..].split_once('=').unwrap());
+    let environment = Environment::new(variables, "/cwd");
     let options = SCHEMA.command().try_get_matches_from(arguments).unwrap();
     let mut resolver = Resolver::gather(&SCHEMA, &environment, &options);
     let daemon = resolver.daemon();
@@ -124,8 +124,8 @@ fn tls_of_native_connections_is_chosen_as_by_zeek() {
 
 #[test]
 fn the_passphrase_is_never_shown() {
-    const SECRET: &str = "correct-horse";
-    let given = format!("Broker::ssl_passphrase={SECRET}");
+    const SECRET: &str = "correct horse";
+    let given = format!("Broker::ssl_passphrase={SECRET}").replace(' ', "␣");
     let whole = format!("{given} Broker::ssl_certificate=c Broker::ssl_keyfile=k Broker::ssl_cafile=a");
     let config = read(&whole).unwrap();
     let json = dump_json(&config.resolved.effective);
@@ -141,6 +141,6 @@ fn the_passphrase_is_never_shown() {
         "{text}"
     );
 
-    let errors = read(&format!("{given}{}", SECRET.repeat(10))).unwrap_err();
+    let errors = read(&format!("{given}{}", SECRET.repeat(10).replace(' ', "␣"))).unwrap_err();
     assert!(!errors.to_string().contains(SECRET), "{errors}");
 }

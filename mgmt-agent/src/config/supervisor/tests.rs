@@ -103,6 +103,12 @@ fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     };
     let refused = |given: &str| patience(given).unwrap_err().to_string();
     assert_eq!(patience("").unwrap(), Some(Duration::from_secs(60)));
+    let simulated = read("--simulate").unwrap();
+    assert_eq!(
+        simulated.settings.supervisor.patience,
+        Some(Duration::from_secs(60))
+    );
+    assert_eq!(shown(&simulated, "supervisor_patience").value, "60 secs");
     assert_eq!(
         patience("--supervisor-patience=2min").unwrap(),
         Some(Duration::from_secs(120))
@@ -127,9 +133,17 @@ fn the_supervisor_that_we_start_is_on_loopback_despite_zeeks_variable() {
     let started = format!("--start-supervisor {variable}");
     let config = read_with_zeek(&zeek, &started).unwrap();
     assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
-    let given = format!("{started} Broker::default_listen_address=0.0.0.0");
-    let error = read_with_zeek(&zeek, &given).unwrap_err().to_string();
-    assert!(error.contains("on a loopback address only"), "{error}");
+    for given in [
+        "Broker::default_listen_address=0.0.0.0",
+        "--supervisor=0.0.0.0:9999",
+        "--supervisor=zeek.example:9999",
+    ] {
+        let error = read_with_zeek(&zeek, &format!("{started} {given}")).unwrap_err();
+        assert!(
+            error.to_string().contains("on a loopback address only"),
+            "{error}"
+        );
+    }
     // One that is found listens where the variable says.
     let found = read_with_zeek(&zeek, variable).unwrap();
     assert_eq!(found.supervisor.host, "0.0.0.0");
