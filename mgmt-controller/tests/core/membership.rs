@@ -149,15 +149,16 @@ impl World {
     }
 
     fn say_hello(&mut self, peer: u8, instance: u8, fault: Fault) {
-        let topic = match fault {
-            Fault::Topic => name(instance + 1),
+        let said = match fault {
+            Fault::Length => "x".repeat(INSTANCE_NAME_BYTES_MAX + 1).into(),
             _ => name(instance),
         };
+        let topic = match fault {
+            Fault::Topic => name(instance + 1),
+            _ => said.clone(),
+        };
         let message = AgentMessage::Hello {
-            instance: match fault {
-                Fault::Length => "x".repeat(INSTANCE_NAME_BYTES_MAX + 1).into(),
-                _ => name(instance),
-            },
+            instance: said,
             id: match fault {
                 Fault::Id => id(peer + 1).to_string().into(),
                 _ => id(peer).to_string().into(),
