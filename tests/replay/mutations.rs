@@ -197,6 +197,8 @@ fn check_place(place: &Place, in_a_field: bool, frame: u64, differences: &[Value
         assert_eq!(first["frame"], frame, "{context}");
         let path = first["path"].as_str().unwrap_or_default();
         assert!(!in_a_field || !path.is_empty(), "{context}");
+        let expected = first["expected"].as_str().unwrap_or_default();
+        assert!(!in_a_field || first["got"] != expected, "{context}");
     } else {
         // What was sent and is not recorded was sent a little earlier than where it is missing, or is taken for the next of its kind.
         assert!(differences.iter().any(names_it), "{context}");
@@ -242,6 +244,9 @@ fn replay(path: &Path, role: &str) -> (Option<i32>, String) {
         .args(["--role", role, "--json"])
         .output()
         .unwrap();
+    // A recording may have no such role.
+    let complains = !output.stderr.is_empty();
+    assert_eq!(complains, output.status.code() == Some(2));
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 

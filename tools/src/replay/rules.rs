@@ -184,6 +184,10 @@ impl Rule {
             Role::Controller => "controller",
             Role::Agent(_) => "agent",
         };
+        self.is_for(role, case)
+    }
+
+    fn is_for(&self, role: &str, case: &Case<'_>) -> bool {
         let is_named = match case.kind {
             Kind::LogMissing | Kind::LogExtra => case.name.starts_with(self.name),
             _ => case.name.ends_with(self.name),
@@ -224,11 +228,8 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
             recorded(&|answer| answer.args.get(1).is_some_and(is_one)) && !case.recorded_says(TIMED_OUT)
         }
         "before 5.0" => facts.process.dialect < Dialect::V5_0,
-        "unreadable deployment" => {
-            facts.crosses_7_0()
-                && facts.process.dialect == Dialect::V7_0
-                && history.owes(None, "::deploy_response")
-        }
+        "unreadable deployment" => is_unreadable(facts),
+        "deploys what is unreadable" => is_unreadable(facts) && case.sent.is_some_and(has_all_nodes),
         "our controller" => {
             let is_ours = |topic: &Topic| topic.as_bytes() == topics::LINK.as_bytes();
             let mut links = facts.process.links.values();
@@ -288,6 +289,23 @@ fn has_happened(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
     }
 }
 
+fn is_unreadable(facts: &Facts<'_>) -> bool {
+    facts.crosses_7_0()
+        && facts.process.dialect == Dialect::V7_0
+        && facts.history.owes(None, "::deploy_response")
+}
+
+/// Whether every result of an answer is the success of a node.
+fn has_all_nodes(answer: &Event) -> bool {
+    let is_node = |result: &Data| match result {
+        Data::Vector(fields) => {
+            fields.get(1) == Some(&Data::Boolean(true)) && matches!(fields.last(), Some(Data::String(_)))
+        }
+        _ => false,
+    };
+    matches!(answer.args.get(1), Some(Data::Vector(results)) if results.iter().all(is_node))
+}
+
 /// Whether an answer shows a configuration with another id, or none where there is one.
 fn shows_another(case: &Case<'_>) -> bool {
     let id = |event: Option<&Event>| match event?.args.get(1)? {
@@ -338,6 +356,9 @@ fn is_more_precise(case: &Case<'_>) -> bool {
     };
     is_its_place && case.recorded_says(TIMED_OUT)
 }
+
+#[cfg(test)]
+mod unrecorded;
 
 #[cfg(test)]
 mod tests {
