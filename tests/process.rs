@@ -329,8 +329,9 @@ fn a_signal_ends_it_in_good_order() {
         Some("zeek.controller"),
         "for netstat"
     );
-    let dir = home.path().join("state/nodes/controller").canonicalize();
-    assert_eq!(fs::read_link(process.join("cwd")).ok(), dir.ok());
+    let dir = fs::read_link(process.join("cwd")).expect("the process is there");
+    let expected = controller.working_dir("controller").canonicalize();
+    assert_eq!(dir, expected.expect("it exists"));
     let mut client = Client::subscribed(controller.websocket());
     let state = r#"{"@data-type":"boolean","data":true}"#;
     client.send_text(&request("test_timeout_request", "waits", &[state]));

@@ -296,7 +296,7 @@ fn every_fixture_has_its_recorded_hash() {
     report("fixtures", &violations);
 }
 
-/// Those of `testkit::transcripts` are compared with their list there.
+/// Those of a folder that `testkit::transcripts` is given are compared with their list there.
 #[test]
 fn every_transcript_is_checked_by_one_test() {
     let sources: Vec<String> = rust_files()
@@ -305,12 +305,18 @@ fn every_transcript_is_checked_by_one_test() {
         .collect();
     let mut transcripts = 0;
     let mut violations = Vec::new();
-    for path in tracked_files().into_iter().filter(|path| {
-        path.starts_with("tests/transcripts") && !path.starts_with("tests/transcripts/dialects")
-    }) {
+    for path in tracked_files()
+        .into_iter()
+        .filter(|path| path.starts_with("tests/transcripts"))
+    {
         transcripts += 1;
         let name = path.file_stem().expect("a file has a name").to_string_lossy();
-        let call = format!("check(\"{name}\")");
+        let call = match path.parent().and_then(|folder| folder.strip_prefix("tests").ok()) {
+            Some(folder) if folder.starts_with("transcripts/dialects") => {
+                format!("testkit::transcripts!(\"{}\", ", folder.display())
+            }
+            _ => format!("check(\"{name}\")"),
+        };
         let checks: usize = sources.iter().map(|text| text.matches(&call).count()).sum();
         if checks != 1 {
             violations.push(format!("{} is checked by {checks} tests", path.display()));
