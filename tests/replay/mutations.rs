@@ -287,10 +287,7 @@ fn spoken(capture: &Capture, role: &str, passed_over: &BTreeSet<String>) -> Vec<
             let (topic, event) = event_of(message)?;
             let name = event.name.to_string();
             let of_role = match (&message.content, role) {
-                // Those that are shown to other clients than their own are not always.
-                (Content::Text(_), role) => {
-                    role == "controller" && message.from == Speaker::Server && name.ends_with("_response")
-                }
+                (Content::Text(_), role) => role == "controller" && message.from == Speaker::Server,
                 (_, "controller") => {
                     name.contains("Agent::API::") && name.ends_with("_request")
                         || name.contains("Controller::API::") && name.ends_with("_response")

@@ -253,10 +253,10 @@ async fn a_busy_owner_hears_nothing_of_a_client_that_has_come_and_gone() {
     drop(world.client);
     world.task.await.unwrap();
     assert_eq!(world.start.elapsed().as_secs(), 5);
-    let Some(WebSocketEvent::Subscribed { client, .. }) = world.events.recv().await else {
+    let Some(WebSocketEvent::Subscribed { client, topics }) = world.events.recv().await else {
         panic!("another event")
     };
-    assert_eq!(client, ClientId(7));
+    assert_eq!((client, topics), (ClientId(7), vec![]));
     assert!(world.events.is_empty());
 }
 
