@@ -12,7 +12,7 @@ use tokio::{
 #[tokio::test]
 async fn accepting_goes_on_when_there_are_file_descriptors_again() {
     let listen: Vec<SocketAddr> = vec![([127, 0, 0, 1], 0).into()];
-    let server = WebSocketServer::<()>::bind(WebSocketConfig::new(listen, "node", "9"), |_, _| Ok(()))
+    let server = WebSocketServer::<()>::bind(WebSocketConfig::new(listen, "node", "9"), |_| |_| Ok(()))
         .await
         .unwrap();
 

@@ -24,7 +24,7 @@ fn resident() -> usize {
 #[tokio::test]
 async fn memory_is_taken_for_what_arrives_not_for_what_is_announced() {
     let listen: Vec<SocketAddr> = vec![([127, 0, 0, 1], 0).into()];
-    let mut server = WebSocketServer::<()>::bind(WebSocketConfig::new(listen, "node", "9"), |_, _| Ok(()))
+    let mut server = WebSocketServer::<()>::bind(WebSocketConfig::new(listen, "node", "9"), |_| |_| Ok(()))
         .await
         .unwrap();
     let addr = server.local_addr();

@@ -36,11 +36,12 @@ use super::{
     liveness::{Liveness, Watched},
     outbound::{FRAGMENT_LEN, Outbound},
     rejections::Rejections,
-    shared::{Outcome, Shared},
+    shared::{Outcome, Session, Shared},
 };
 use crate::{
     credit::{Credits, Hold},
     queue::Overflow,
+    tls::PeerCertificate,
 };
 
 /// How much is read from a connection at a time.
@@ -53,6 +54,7 @@ const WRITE_BUFFER_MAX: usize = 4 * FRAGMENT_LEN;
 pub(super) struct Connection<T> {
     client: ClientId,
     peer: SocketAddr,
+    certificate: Option<PeerCertificate>,
     shared: Arc<Shared<T>>,
     outbound: Arc<Outbound>,
     liveness: Arc<Liveness>,
@@ -63,11 +65,17 @@ pub(super) struct Connection<T> {
 }
 
 impl<T: Send + 'static> Connection<T> {
-    pub(super) fn new(peer: SocketAddr, credits: Arc<Credits>, shared: Arc<Shared<T>>) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        certificate: Option<PeerCertificate>,
+        credits: Arc<Credits>,
+        shared: Arc<Shared<T>>,
+    ) -> Self {
         let config = &shared.config;
         Self {
             client: ClientId(shared.next_client.fetch_add(1, Ordering::Relaxed)),
             peer,
+            certificate,
             outbound: Arc::new(Outbound::new(
                 config.outbound_messages_max,
                 config.outbound_bytes_max,
@@ -107,16 +115,17 @@ impl<T: Send + 'static> Connection<T> {
         .await;
 
         let ending = match opened {
-            Ok(session) => {
+            Ok(protocol) => {
                 let info = ClientInfo {
                     client,
                     peer: self.peer,
                     application_name: application_name.map(ZeekString::from),
+                    certificate: self.certificate.clone(),
                 };
                 let application = info.application_name.as_ref().map(tracing::field::display);
                 tracing::debug!(client = client.number(), peer = %self.peer, application, "client connected");
-                // A panic, be it in the function that admits messages, must end this connection only.
-                let conversation = AssertUnwindSafe(self.converse(&mut socket, session, info));
+                // A panic, be it in a function that admits messages, must end this connection only.
+                let conversation = AssertUnwindSafe(self.converse(&mut socket, protocol, info));
                 conversation.catch_unwind().await.unwrap_or_else(|_panic| {
                     self.shared.counters.panics.add(1);
                     Ending::ours(CloseCause::Internal, CloseCode::INTERNAL, "internal error")
@@ -141,7 +150,7 @@ impl<T: Send + 'static> Connection<T> {
     async fn converse<S>(
         &self,
         socket: &mut WebSocketStream<S>,
-        session: ServerSession,
+        protocol: ServerSession,
         info: ClientInfo,
     ) -> Ending
     where
@@ -175,15 +184,20 @@ impl<T: Send + 'static> Connection<T> {
                 Ok(()) => terminating(),
                 Err(error) => Ending::of(&error, config.message_max),
             },
-            ending = self.read(&mut stream, session, info) => ending,
+            ending = self.read(&mut stream, protocol, info) => ending,
         }
     }
 
-    async fn read<R>(&self, stream: &mut R, mut session: ServerSession, info: ClientInfo) -> Ending
+    async fn read<R>(&self, stream: &mut R, protocol: ServerSession, info: ClientInfo) -> Ending
     where
         R: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     {
-        self.tell(WebSocketEvent::Connected(info.clone())).await;
+        let mut session = Session {
+            client: self.client,
+            protocol,
+            admit: (self.shared.accept)(&info),
+        };
+        self.tell(WebSocketEvent::Connected(info)).await;
         self.announced.store(true, Ordering::Relaxed);
         let mut rejections = self.rejections();
         while let Some(message) = stream.next().await {
@@ -210,7 +224,7 @@ impl<T: Send + 'static> Connection<T> {
             self.shared.counters.received(payload.len());
             let credit = self.liveness.paused(self.credits.acquire(payload.len())).await;
             let outcome;
-            (session, outcome) = self.liveness.paused(self.process(session, &info, payload)).await;
+            (session, outcome) = self.liveness.paused(self.process(session, payload)).await;
             match outcome {
                 Ok(Outcome::Subscribed { topics, ack }) => {
                     self.outbound.push(ack.into(), Hold::default());
@@ -249,18 +263,16 @@ impl<T: Send + 'static> Connection<T> {
     /// Parses and admits a message, on another thread if it is long.
     async fn process(
         &self,
-        mut session: ServerSession,
-        info: &ClientInfo,
+        mut session: Session<T>,
         payload: Bytes,
-    ) -> (ServerSession, Result<Outcome<T>, Rejection>) {
+    ) -> (Session<T>, Result<Outcome<T>, Rejection>) {
         if payload.len() <= INLINE_JSON_MAX {
-            let outcome = self.shared.process(&mut session, info, &payload);
+            let outcome = self.shared.process(&mut session, &payload);
             return (session, outcome);
         }
         let shared = Arc::clone(&self.shared);
-        let info = info.clone();
         let job = tokio::task::spawn_blocking(move || {
-            let outcome = shared.process(&mut session, &info, &payload);
+            let outcome = shared.process(&mut session, &payload);
             (session, outcome)
         });
         match job.await {

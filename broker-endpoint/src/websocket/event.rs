@@ -2,7 +2,7 @@ use std::{fmt, net::SocketAddr};
 
 use broker_codec::{data::ZeekString, websocket::CloseCode};
 
-use crate::credit::Credit;
+use crate::{credit::Credit, tls::PeerCertificate};
 
 /// A client connection: the number in the endpoint name of its ack. Never reused within a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub struct ClientInfo {
     pub peer: SocketAddr,
     /// Its `X-Application-Name` header, if it sent one; ASCII letters, digits and `/_-.=:*@` only.
     pub application_name: Option<ZeekString>,
+    /// Its certificate, if it has shown one.
+    pub certificate: Option<PeerCertificate>,
 }
 
 /// What the owner of a [`WebSocketServer`](super::WebSocketServer) hears.
@@ -52,7 +54,7 @@ pub enum WebSocketEvent<T> {
     Message {
         /// The connection.
         client: ClientId,
-        /// What the `admit` function of [`WebSocketServer::bind`](super::WebSocketServer::bind) made of it.
+        /// What the function that [`WebSocketServer::bind`](super::WebSocketServer::bind) is given for this client made of it.
         message: T,
         /// What it has of its client's credit. The client is not read from when all of that is given to messages that are under
         /// way.

@@ -14,8 +14,8 @@
 //!     "3cfb104e-6fbd-5065-a31c-be18be4b79e0",
 //!     "9.0.0-rc1",
 //! );
-//! let mut server = WebSocketServer::bind(config, |_client, message: DataMessage| {
-//!     Event::from_data(message.data).map_err(|error| Rejection::no_event(&error))
+//! let mut server = WebSocketServer::bind(config, |_client| {
+//!     |message: DataMessage| Event::from_data(message.data).map_err(|error| Rejection::no_event(&error))
 //! })
 //! .await?;
 //! let publisher = server.publisher();

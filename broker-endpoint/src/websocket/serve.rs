@@ -53,7 +53,11 @@ where
     };
     drop(place);
     match upgrade {
-        Ok(upgrade) => Connection::new(peer, credits, shared).run(stream, upgrade).await,
+        Ok(upgrade) => {
+            let certificate = stream.peer_certificate().cloned();
+            let connection = Connection::new(peer, certificate, credits, shared);
+            connection.run(stream, upgrade).await;
+        }
         Err(error) => {
             shared.counters.handshake_failures.add(1);
             if matches!(error, HandshakeError::Tls) {

@@ -66,10 +66,11 @@ impl<T> std::fmt::Debug for WebSocketServer<T> {
 impl<T: Send + 'static> WebSocketServer<T> {
     /// Starts to listen.
     ///
-    /// `admit` parses and authorises what clients publish. It runs in the task of the client (for large messages on a
-    /// thread for blocking work), so it may take its time without delaying others; what it refuses is answered
-    /// with an error message, and the connection stays. What it admits goes to the owner, and to the other clients
-    /// that subscribed to its topic. If it panics, the connection ends with code 1011.
+    /// `accept` is called once for each client, and makes the function that parses and authorises what this client
+    /// publishes. It runs in the task of the client (for large messages on a thread for blocking work), so it may take
+    /// its time without delaying others; what it refuses is answered with an error message, and the connection stays.
+    /// What it admits goes to the owner, and to the other clients that subscribed to its topic. If it panics, the
+    /// connection ends with code 1011.
     ///
     /// # Errors
     ///
@@ -79,9 +80,10 @@ impl<T: Send + 'static> WebSocketServer<T> {
     ///
     /// Outside a tokio runtime with I/O and time.
     #[expect(clippy::unused_async, reason = "listening may come to resolve names")]
-    pub async fn bind<F>(config: WebSocketConfig, admit: F) -> Result<Self, EndpointError>
+    pub async fn bind<F, A>(config: WebSocketConfig, accept: F) -> Result<Self, EndpointError>
     where
-        F: Fn(&ClientInfo, DataMessage) -> Result<T, Rejection> + Send + Sync + 'static,
+        F: Fn(&ClientInfo) -> A + Send + Sync + 'static,
+        A: FnMut(DataMessage) -> Result<T, Rejection> + Send + 'static,
     {
         config.check()?;
         let acceptance = config.tls.acceptance()?;
@@ -110,7 +112,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
             upgrading: Pending::default(),
             hub: Arc::new(Hub::default()),
             counters: Arc::new(Counters::default()),
-            admit: Box::new(admit),
+            accept: Box::new(move |info| Box::new(accept(info))),
             events: events_in,
             shutdown: CancellationToken::new(),
             next_client: AtomicU64::new(0),

@@ -13,14 +13,25 @@ use tokio_util::sync::CancellationToken;
 use super::{
     config::WebSocketConfig,
     counters::Counters,
-    event::{ClientInfo, WebSocketEvent},
+    event::{ClientId, ClientInfo, WebSocketEvent},
     hub::Hub,
     origin::Hosts,
     outbound::Outbound,
 };
 use crate::{listen::pending::Pending, tls::Acceptance};
 
-pub(super) type Admit<T> = dyn Fn(&ClientInfo, DataMessage) -> Result<T, Rejection> + Send + Sync;
+/// Parses and authorises what one client publishes.
+pub(super) type Admit<T> = Box<dyn FnMut(DataMessage) -> Result<T, Rejection> + Send>;
+
+/// Makes that function for a client.
+pub(super) type Accept<T> = Box<dyn Fn(&ClientInfo) -> Admit<T> + Send + Sync>;
+
+/// What is kept of one client's connection for each of its messages.
+pub(super) struct Session<T> {
+    pub(super) client: ClientId,
+    pub(super) protocol: ServerSession,
+    pub(super) admit: Admit<T>,
+}
 
 /// What the connections of a server share.
 pub(super) struct Shared<T> {
@@ -31,7 +42,7 @@ pub(super) struct Shared<T> {
     pub(super) upgrading: Pending,
     pub(super) hub: Arc<Hub>,
     pub(super) counters: Arc<Counters>,
-    pub(super) admit: Box<Admit<T>>,
+    pub(super) accept: Accept<T>,
     pub(super) events: mpsc::Sender<WebSocketEvent<T>>,
     pub(super) shutdown: CancellationToken,
     pub(super) next_client: AtomicU64,
@@ -50,17 +61,12 @@ pub(super) enum Outcome<T> {
 }
 
 impl<T> Shared<T> {
-    pub(super) fn process(
-        &self,
-        session: &mut ServerSession,
-        info: &ClientInfo,
-        payload: &[u8],
-    ) -> Result<Outcome<T>, Rejection> {
-        match session.handle(payload)? {
+    pub(super) fn process(&self, session: &mut Session<T>, payload: &[u8]) -> Result<Outcome<T>, Rejection> {
+        match session.protocol.handle(payload)? {
             Accepted::Subscribed { topics, ack } => Ok(Outcome::Subscribed { topics, ack }),
             Accepted::Publication(publication) => {
                 // As with Zeek, the other clients see what is published, but not who did it.
-                let others = Recipients::Except([info.client.number()].into());
+                let others = Recipients::Except([session.client.number()].into());
                 let recipients = self.hub.recipients(&publication.topic, &others);
                 let copies = if recipients.is_empty() {
                     None
@@ -69,7 +75,7 @@ impl<T> Shared<T> {
                     let shown = (self.config.shown)(publication.clone()).encode();
                     shown.ok().map(|text| (Bytes::from(text), recipients))
                 };
-                let message = (self.admit)(info, publication)?;
+                let message = (session.admit)(publication)?;
                 Ok(Outcome::Published { message, copies })
             }
         }

@@ -12,7 +12,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
-use super::{Rejection, WebSocketConfig, WebSocketServer, WebSocketTls};
+use super::{Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer, WebSocketTls};
 use crate::tls::{
     Connection, TlsConfig, TlsContext, Transport,
     testing::{Authority, Validity},
@@ -24,7 +24,7 @@ async fn server(tls: WebSocketTls) -> WebSocketServer<()> {
     let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
     config.tls = tls;
     config.handshake_timeout = PATIENCE;
-    WebSocketServer::bind(config, |_, _| -> Result<(), Rejection> { Ok(()) })
+    WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) })
         .await
         .expect("the server starts")
 }
@@ -73,7 +73,7 @@ async fn a_client_for_which_there_is_no_room_is_told_so_over_tls() {
     config.tls = WebSocketTls::Required(TlsConfig::Anonymous);
     config.handshake_timeout = PATIENCE;
     config.clients_max = 1;
-    let server = WebSocketServer::bind(config, |_, _| -> Result<(), Rejection> { Ok(()) })
+    let server = WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) })
         .await
         .expect("the server starts");
     let address = server.local_addr();
@@ -110,8 +110,13 @@ async fn a_server_with_a_certificate_asks_clients_for_none() {
 #[tokio::test]
 async fn clients_with_certificates_can_be_demanded() {
     let ca = Authority::new("Test CA");
-    let server = server(WebSocketTls::Required(ca.mutual("controller"))).await;
+    let mut server = server(WebSocketTls::Required(ca.mutual("controller"))).await;
     check_client(server.local_addr(), &ca.mutual("operator")).await;
+    let Some(WebSocketEvent::Connected(client)) = server.recv().await else {
+        panic!("a client has connected");
+    };
+    let certificate = client.certificate.expect("a certificate");
+    assert!(certificate.names.contains(&"operator".into()), "{certificate:?}");
 }
 
 #[tokio::test]
@@ -135,7 +140,7 @@ async fn a_certificate_that_cannot_be_read_keeps_the_server_from_starting() {
     identity.key = ca.path("nowhere.key");
     let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
     config.tls = WebSocketTls::Required(TlsConfig::ServerCertificate(identity));
-    let result = WebSocketServer::bind(config, |_, _| -> Result<(), Rejection> { Ok(()) }).await;
+    let result = WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) }).await;
     let error = result.expect_err("refused").to_string();
     assert!(error.contains("nowhere.key"), "{error}");
 }

@@ -384,7 +384,7 @@ async fn listening_fails_with_the_address_and_the_cause() {
     let server = bind(config()).await;
     let mut config = config();
     config.listen = vec![server.local_addr()];
-    let Err(error) = WebSocketServer::<()>::bind(config, |_, _| Ok(())).await else {
+    let Err(error) = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await else {
         panic!("two servers on one port");
     };
     assert_eq!(
@@ -421,7 +421,7 @@ async fn configurations_that_cannot_work_are_refused() {
     for (spoil, expected) in bad {
         let mut config = config();
         spoil(&mut config);
-        let error = WebSocketServer::<()>::bind(config, |_, _| Ok(())).await;
+        let error = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await;
         assert_eq!(error.unwrap_err().to_string(), expected);
     }
 }
@@ -434,7 +434,7 @@ async fn ipv4_and_ipv6_are_served_at_once_and_apart() {
         let mut both = config();
         both.listen = vec![([0, 0, 0, 0], reserved.port()).into(), "[::1]:0".parse().unwrap()];
         // Another process may have it on IPv4.
-        if let Ok(server) = WebSocketServer::<()>::bind(both, |_, _| Ok(())).await {
+        if let Ok(server) = WebSocketServer::<()>::bind(both, |_| |_| Ok(())).await {
             break (server, reserved);
         }
     };

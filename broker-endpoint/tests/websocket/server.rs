@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::zeek::Event;
+use broker_codec::{json::DataMessage, zeek::Event};
 use broker_endpoint::websocket::{Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -23,19 +23,19 @@ pub(crate) fn config() -> WebSocketConfig {
 
 /// A server that admits every event, but panics at one called `panic` and refuses one called `refused`.
 pub(crate) async fn bind(config: WebSocketConfig) -> WebSocketServer<Event> {
-    WebSocketServer::bind(config, |_client, message| {
-        let event = Event::from_data(message.data).map_err(|error| Rejection::no_event(&error))?;
-        assert!(event.name != "panic", "an admit function that panics");
-        if event.name == "refused" {
-            return Err(Rejection::no_event(&format_args!(
-                "unknown event \"{}\"",
-                event.name
-            )));
-        }
-        Ok(event)
-    })
-    .await
-    .unwrap()
+    WebSocketServer::bind(config, |_client| admit).await.unwrap()
+}
+
+fn admit(message: DataMessage) -> Result<Event, Rejection> {
+    let event = Event::from_data(message.data).map_err(|error| Rejection::no_event(&error))?;
+    assert!(event.name != "panic", "an admit function that panics");
+    if event.name == "refused" {
+        return Err(Rejection::no_event(&format_args!(
+            "unknown event \"{}\"",
+            event.name
+        )));
+    }
+    Ok(event)
 }
 
 /// A server whose owner answers each event `ask` by an event `answer` with the same arguments.

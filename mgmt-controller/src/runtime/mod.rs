@@ -193,8 +193,11 @@ async fn serve_clients(
     websocket.shown = readable;
     websocket.fit_descriptors(process::descriptors_for_connections() / 2);
     let reader = wire.client_reader();
-    let admit = move |client: &ClientInfo, message| reader.read(client.client.number(), message);
-    match WebSocketServer::bind(websocket, admit).await {
+    let accept = move |client: &ClientInfo| {
+        let (reader, number) = (reader.clone(), client.client.number());
+        move |message| reader.read(number, message)
+    };
+    match WebSocketServer::bind(websocket, accept).await {
         Ok(server) => Ok(Some(server)),
         Err(error) if error.is_about_tls() => Err(RunError::WebSocketTls(error)),
         Err(error) => Err(RunError::WebSocket(error)),

@@ -48,7 +48,7 @@ impl World {
             upgrading: Pending::default(),
             hub: Arc::default(),
             counters: Arc::default(),
-            admit: Box::new(|_, message| -> Result<_, Rejection> { Ok(message) }),
+            accept: Box::new(|_| Box::new(|message| -> Result<_, Rejection> { Ok(message) })),
             events: events_in,
             shutdown: CancellationToken::new(),
             next_client: AtomicU64::new(0),
