@@ -4,7 +4,6 @@ mod live;
 mod live_agent;
 mod live_zeek;
 mod mutations;
-mod pcap;
 mod recordings;
 
 use std::{net::SocketAddr, path::PathBuf};

@@ -2,10 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
+    fs::File,
 };
 
 use broker_codec::{
@@ -14,77 +11,44 @@ use broker_codec::{
     json::DataMessage,
     zeek::Event,
 };
-use bytes::{Bytes, BytesMut};
-use serde_json::Value;
-use tempfile::TempDir;
+use bytes::BytesMut;
+use testkit::Dice;
 use tools::{
     replay::{
-        Capture,
+        Capture, Difference, Options, Report, Role, Scenario,
         capture::{Content, Message},
+        in_process, roles,
     },
     tcp::Speaker,
 };
 
-use super::{folder, pcap, recordings::RECORDINGS};
-use testkit::Dice;
+use super::{folder, recordings::RECORDINGS};
 
-use crate::support::program;
-
-/// What can be made of a value, itself changed or a part of it.
-type Change = fn(&Data) -> Vec<Data>;
-
-/// What is done to an event that the role sends. `None` if that cannot be done to it.
-type Edit = fn(&Capture, &[Spoken], &Spoken) -> Option<Edited>;
-
-/// What becomes of an event.
-enum Edited {
-    /// It is not there.
-    Dropped,
-    /// It is there twice.
-    Doubled,
-    /// It has another topic or is another one.
-    Other(ZeekString, Event),
-    /// A value in it changes.
-    Value(Change),
+/// What is done to an event that the role sends.
+enum Edit {
+    Drop,
+    Double,
+    /// Its topic changes.
+    Topic,
+    Rename,
+    /// A request gets the id of an earlier one.
+    ReuseId,
+    /// A value in it changes, to one of those that are made of it.
+    Value(fn(&Data) -> Vec<Data>),
 }
 
 /// Each mutation, and whether the place that `replay` names must be a field.
 const MUTATIONS: [(&str, bool, Edit); 10] = [
-    ("two neighbours in a record swapped", true, |_, _, _| {
-        Some(Edited::Value(swapped))
-    }),
-    ("an error changed", true, |_, _, _| {
-        Some(Edited::Value(error_changed))
-    }),
-    ("an event dropped", false, |_, _, _| Some(Edited::Dropped)),
-    // What may be repeated says nothing if it is doubled: our controller repeats a welcome that is not answered.
-    ("an event doubled", false, |_, _, spoken| {
-        (!spoken.event.name.ends_with(b"::agent_welcome_request")).then_some(Edited::Doubled)
-    }),
-    ("an id used again", true, id_reused),
-    ("a number changed", true, |_, _, _| {
-        Some(Edited::Value(number_changed))
-    }),
-    ("a boolean flipped", true, |_, _, _| Some(Edited::Value(flipped))),
-    ("a topic changed", true, |_, _, Spoken { topic, event, .. }| {
-        Some(Edited::Other(
-            [topic.as_bytes(), b"x"].concat().into(),
-            event.clone(),
-        ))
-    }),
-    ("an event renamed", false, |_, _, Spoken { topic, event, .. }| {
-        let name = [event.name.as_bytes(), b"x"].concat().into();
-        Some(Edited::Other(
-            topic.clone(),
-            Event {
-                name,
-                ..event.clone()
-            },
-        ))
-    }),
-    ("an optional value unset", true, |_, _, _| {
-        Some(Edited::Value(unset))
-    }),
+    ("two neighbours in a record swapped", true, Edit::Value(swapped)),
+    ("an error changed", true, Edit::Value(error_changed)),
+    ("an event dropped", false, Edit::Drop),
+    ("an event doubled", false, Edit::Double),
+    ("an id used again", true, Edit::ReuseId),
+    ("a number changed", true, Edit::Value(number_changed)),
+    ("a boolean flipped", true, Edit::Value(flipped)),
+    ("a topic changed", true, Edit::Topic),
+    ("an event renamed", false, Edit::Rename),
+    ("an optional value unset", true, Edit::Value(unset)),
 ];
 
 /// How many recordings are mutated: six by each mutation, or as many as `MUTATION_SEEDS` says.
@@ -96,12 +60,12 @@ fn every_mutation_of_a_recording_is_found_and_its_place_named() {
     let mut explained = BTreeMap::new();
     for seed in 0..seeds {
         let mut dice = Dice(seed);
-        let (mutation, in_a_field, edit) = MUTATIONS[usize::try_from(seed).unwrap() % MUTATIONS.len()];
+        let (mutation, in_a_field, edit) = &MUTATIONS[usize::try_from(seed).unwrap() % MUTATIONS.len()];
         // Not every recording has an error message or an agent.
         let (recording, role, capture, place) = std::iter::repeat_with(|| {
             let recording = RECORDINGS[below(&mut dice, RECORDINGS.len())];
             let role = ["controller", "agent"][below(&mut dice, 2)];
-            let mut capture = read(&folder(recording).join("capture.pcap"));
+            let mut capture = read(recording);
             let known = explained
                 .entry((recording, role))
                 .or_insert_with(|| explained_events(recording, role));
@@ -111,15 +75,12 @@ fn every_mutation_of_a_recording_is_found_and_its_place_named() {
         .take(1000)
         .find_map(|found| found)
         .expect("something to mutate");
+        let differences = differences(recording, role, &capture);
         let context = format!(
-            "seed {seed}: {mutation}, {} in {recording} as {role}",
-            place.event
+            "seed {seed}: {mutation}, {} in {recording} as {role}, frame {}: {differences:#?}",
+            place.event, place.frame
         );
-        let (_scratch, path) = written(&capture, recording);
-        let frame = frame_of(&path, &capture, place.message);
-        let differences = failed(&path, role, &context);
-        let context = format!("{context}, frame {frame}: {differences:#?}");
-        check_place(&place, in_a_field, frame, &differences, &context);
+        check_place(&place, *in_a_field, &differences, &context);
     }
 }
 
@@ -127,55 +88,21 @@ fn every_mutation_of_a_recording_is_found_and_its_place_named() {
 #[test]
 fn an_answer_that_the_recording_lacks_and_a_time_out_gives_is_found() {
     let (recording, role) = ("zeek-6.0.9/failing-node", "agent");
-    let mut capture = read(&folder(recording).join("capture.pcap"));
+    let mut capture = read(recording);
     let name = "Management::Agent::API::deploy_response";
     let all = spoken(&capture, role, &BTreeSet::new());
     let answer = all.iter().find(|spoken| spoken.event.name == *name).unwrap();
     capture.messages.remove(answer.message);
-    let (_scratch, path) = written(&capture, recording);
-    let differences = failed(&path, role, name);
+    let differences = differences(recording, role, &capture);
     assert_eq!(differences.len(), 1, "{differences:#?}");
-    assert_eq!(differences[0]["event"], name);
-    let got = differences[0]["got"].as_str().unwrap();
+    assert_eq!(differences[0].event, name);
+    let got = differences[0].got.as_deref().unwrap();
     assert!(got.contains("request timed out"), "{got}");
-}
-
-#[test]
-fn a_recording_that_is_written_anew_passes() {
-    for (recording, role) in [
-        ("zeek-9.0.0-rc1/a2c", "controller"),
-        ("zeek-9.0.0-rc1/c2a", "agent"),
-    ] {
-        let capture = read(&folder(recording).join("capture.pcap"));
-        let (_scratch, path) = written(&capture, recording);
-        let (status, text) = replay(&path, role);
-        assert_eq!(status, Some(0), "{text}");
-    }
-}
-
-#[test]
-fn a_capture_that_is_cut_off_or_not_there_ends_with_2_and_says_why() {
-    let scratch = tempfile::tempdir().unwrap();
-    let whole = fs::read(folder("zeek-9.0.0-rc1/c2a").join("capture.pcap")).unwrap();
-    let cut_off = scratch.path().join("capture.pcap");
-    fs::write(&cut_off, &whole[..whole.len() / 2]).unwrap();
-    for (path, reason) in [
-        (cut_off.as_path(), "packet"),
-        (Path::new("/nonexistent"), "cannot read /nonexistent"),
-    ] {
-        let output = command().arg(path).output().unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{error}");
-        assert!(error.starts_with("replay: ") && error.contains(reason), "{error}");
-        assert_eq!(output.stdout, b"");
-    }
-    assert_eq!(command().output().unwrap().status.code(), Some(2));
 }
 
 /// Where something was done.
 struct Place {
-    /// The message; if it was dropped, the one that has its place now.
-    message: usize,
+    frame: u64,
     /// The number of its connection in the capture.
     connection: usize,
     /// The event, as it is called now.
@@ -185,20 +112,19 @@ struct Place {
 }
 
 /// The first difference must be about what was done.
-fn check_place(place: &Place, in_a_field: bool, frame: u64, differences: &[Value], context: &str) {
+fn check_place(place: &Place, in_a_field: bool, differences: &[Difference], context: &str) {
     let connection = format!("connection {},", place.connection + 1);
-    let names_it = |difference: &Value| {
-        let words = difference["connection"].as_str().unwrap_or_default();
-        difference["event"] == place.event.as_str() && words.starts_with(&connection)
+    let names_it = |difference: &Difference| {
+        difference.event == place.event && difference.connection.starts_with(&connection)
     };
-    let first = &differences[0];
+    assert!(!differences.is_empty(), "{context}");
     if place.exact {
+        let first = &differences[0];
         assert!(names_it(first), "{context}");
-        assert_eq!(first["frame"], frame, "{context}");
-        let path = first["path"].as_str().unwrap_or_default();
-        assert!(!in_a_field || !path.is_empty(), "{context}");
-        let expected = first["expected"].as_str().unwrap_or_default();
-        assert!(!in_a_field || first["got"] != expected, "{context}");
+        assert_eq!(first.frame, Some(place.frame), "{context}");
+        assert!(!in_a_field || !first.path.is_empty(), "{context}");
+        let expected = first.expected.as_deref().unwrap_or_default();
+        assert!(!in_a_field || first.got.as_deref() != Some(expected), "{context}");
     } else {
         // What was sent and is not recorded was sent a little earlier than where it is missing, or is taken for the next of its kind.
         assert!(differences.iter().any(names_it), "{context}");
@@ -207,72 +133,43 @@ fn check_place(place: &Place, in_a_field: bool, frame: u64, differences: &[Value
 
 /// The events that differ in the recording as it is: there, a mutation may be such a deviation.
 fn explained_events(recording: &str, role: &str) -> BTreeSet<String> {
-    let (_, text) = replay(&folder(recording).join("capture.pcap"), role);
-    let reports = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let explained = reports.flat_map(|report| report["explained"].as_array().cloned().unwrap_or_default());
+    let reports = replayed(recording, role, &read(recording));
+    let explained = reports.iter().flat_map(|report| &report.explained);
     explained
-        .filter_map(|explained| explained["what"].as_str()?.split(' ').nth(1).map(str::to_owned))
+        .filter_map(|explained| explained.what.split(' ').nth(1).map(str::to_owned))
         .collect()
 }
 
-/// Writes a capture, with what lies beside the recording that it was.
-fn written(capture: &Capture, recording: &str) -> (TempDir, PathBuf) {
-    let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("capture.pcap");
-    fs::write(&path, pcap::written(capture)).unwrap();
-    let beside = folder(recording).join("scenario.json");
-    fs::copy(beside, scratch.path().join("scenario.json")).unwrap();
-    (scratch, path)
-}
-
-fn read(path: &Path) -> Capture {
-    Capture::read(fs::File::open(path).unwrap()).unwrap()
-}
-
-/// The command, built once.
-fn command() -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(PROGRAM.get_or_init(|| program::build("tools", "replay")))
-}
-
-/// Runs the command; returns its exit status and output.
-fn replay(path: &Path, role: &str) -> (Option<i32>, String) {
-    let output = command()
-        .arg(path)
-        .args(["--role", role, "--json"])
-        .output()
-        .unwrap();
-    // A recording may have no such role.
-    let complains = !output.stderr.is_empty();
-    assert_eq!(complains, output.status.code() == Some(2));
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+fn read(recording: &str) -> Capture {
+    Capture::read(File::open(folder(recording).join("capture.pcap")).unwrap()).unwrap()
 }
 
 /// What differs, of all agents if there are several.
-fn failed(path: &Path, role: &str, context: &str) -> Vec<Value> {
-    let (status, text) = replay(path, role);
-    assert_eq!(status, Some(1), "{context}: {text}");
-    let reports = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    reports
-        .flat_map(|report| report["differences"].as_array().cloned().unwrap_or_default())
-        .collect()
+fn differences(recording: &str, role: &str, capture: &Capture) -> Vec<Difference> {
+    let reports = replayed(recording, role, capture).into_iter();
+    reports.flat_map(|report| report.differences).collect()
 }
 
-/// The packet that a message is in, when the capture is written.
-fn frame_of(path: &Path, capture: &Capture, message: usize) -> u64 {
-    let skipped = capture.messages[..message]
-        .iter()
-        .filter(|message| matches!(message.content, Content::Control))
-        .count();
-    read(path).messages[message - skipped].frame
+/// Replays a capture in the place of a recording.
+fn replayed(recording: &str, role: &str, capture: &Capture) -> Vec<Report> {
+    let scenario = Scenario::read(&folder(recording).join("scenario.json")).unwrap();
+    let replay = |role: &Role| {
+        let options = Options {
+            name: recording,
+            role,
+            scenario: &scenario.clone().unwrap_or_default(),
+            stored: None,
+            strict: false,
+        };
+        in_process(capture, &options).unwrap()
+    };
+    let is_controller = |of: &Role| *of == Role::Controller;
+    let mut roles = roles(capture);
+    roles.retain(|of| is_controller(of) == (role == "controller"));
+    roles.iter().map(replay).collect()
 }
 
 /// An event that the role sends.
-#[derive(Clone)]
 struct Spoken {
     message: usize,
     topic: ZeekString,
@@ -307,89 +204,99 @@ fn spoken(capture: &Capture, role: &str, passed_over: &BTreeSet<String>) -> Vec<
 }
 
 fn event_of(message: &Message) -> Option<(ZeekString, Event)> {
-    match &message.content {
+    let (topic, data) = match &message.content {
         Content::Envelope(envelope) => {
             let data = binary::decode(&envelope.payload).ok()?;
-            Some((envelope.topic.as_bytes().into(), Event::from_data(data).ok()?))
+            (envelope.topic.as_bytes().into(), data)
         }
         Content::Text(text) => {
             let message = DataMessage::decode(text).ok()?;
-            Some((message.topic, Event::from_data(message.data).ok()?))
+            (message.topic, message.data)
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some((topic, Event::from_data(data).ok()?))
 }
 
 /// Puts an event in the place of the one in a message.
-fn write(message: &mut Message, topic: &ZeekString, event: Event) {
+fn write(message: &mut Message, topic: ZeekString, event: Event) {
     match &mut message.content {
         Content::Envelope(envelope) => {
             let mut payload = BytesMut::new();
             binary::encode(&event.into_data(), &mut payload).unwrap();
             envelope.payload = payload.freeze();
-            envelope.topic = Topic::new(topic).unwrap();
+            envelope.topic = Topic::new(&topic).unwrap();
         }
         Content::Text(text) => {
-            let message = DataMessage {
-                topic: topic.clone(),
-                data: event.into_data(),
-            };
-            *text = Bytes::from(message.encode().unwrap());
+            let data = event.into_data();
+            *text = DataMessage { topic, data }.encode().unwrap().into();
         }
         other => panic!("{other:?} holds no event"),
     }
 }
 
-/// Mutates one of the events of the role.
+/// Mutates one of the events of the role: the first from a random one on to which that can be done.
 fn mutate(
     capture: &mut Capture,
-    edit: Edit,
+    edit: &Edit,
     role: &str,
     passed_over: &BTreeSet<String>,
     dice: &mut Dice,
 ) -> Option<Place> {
     let all = spoken(capture, role, passed_over);
     let start = below(dice, all.len().max(1));
-    for chosen in all.iter().cycle().skip(start).take(all.len()) {
-        let Some(edited) = edit(capture, &all, chosen) else {
-            continue;
-        };
-        let mut place = Place {
-            message: chosen.message,
-            connection: capture.messages[chosen.message].connection,
-            event: chosen.event.name.to_string(),
-            exact: false,
-        };
-        let (topic, event) = match edited {
-            Edited::Dropped => {
+    let in_turn = all.iter().cycle().skip(start).take(all.len());
+    for chosen in in_turn {
+        let message = capture.messages[chosen.message].clone();
+        let (topic, event) = (chosen.topic.clone(), chosen.event.clone());
+        let edited = match edit {
+            Edit::Drop => {
                 capture.messages.remove(chosen.message);
-                return Some(place);
+                None
             }
-            Edited::Doubled => {
-                let again = capture.messages[chosen.message].clone();
-                place.message += 1;
-                capture.messages.insert(place.message, again);
-                return Some(place);
+            // What may be repeated says nothing if it is doubled: our controller repeats a welcome that is not answered.
+            Edit::Double if event.name.ends_with(b"::agent_welcome_request") => continue,
+            Edit::Double => {
+                capture.messages.insert(chosen.message, message.clone());
+                None
             }
-            Edited::Other(topic, event) => (topic, event),
-            Edited::Value(change) => {
-                let mut variants = variants(&Data::Vector(chosen.event.args.clone()), change);
+            Edit::Topic => Some((longer(&topic, b"x"), event)),
+            Edit::Rename => {
+                let name = longer(&event.name, b"x");
+                Some((topic, Event { name, ..event }))
+            }
+            Edit::ReuseId => match id_reused(capture, &all, chosen) {
+                Some(event) => Some((topic, event)),
+                None => continue,
+            },
+            Edit::Value(change) => {
+                let mut variants = variants(&Data::Vector(event.args.clone()), *change);
                 if variants.is_empty() {
                     continue;
                 }
                 let Data::Vector(args) = variants.swap_remove(below(dice, variants.len())) else {
                     unreachable!("it was a vector");
                 };
-                let event = chosen.event.clone();
-                (chosen.topic.clone(), Event { args, ..event })
+                Some((topic, Event { args, ..event }))
             }
         };
-        place.event = event.name.to_string();
-        place.exact = true;
-        write(&mut capture.messages[chosen.message], &topic, event);
+        let now = edited.as_ref().map_or(&chosen.event, |(_, event)| event);
+        let place = Place {
+            frame: message.frame,
+            connection: message.connection,
+            event: now.name.to_string(),
+            exact: edited.is_some(),
+        };
+        if let Some((topic, event)) = edited {
+            write(&mut capture.messages[chosen.message], topic, event);
+        }
         return Some(place);
     }
     None
+}
+
+fn longer(text: &ZeekString, by: &[u8]) -> ZeekString {
+    [text.as_bytes(), by].concat().into()
 }
 
 fn below(dice: &mut Dice, limit: usize) -> usize {
@@ -397,7 +304,7 @@ fn below(dice: &mut Dice, limit: usize) -> usize {
 }
 
 /// A request with the id of an earlier one of the same process: one that was started again does not know what it asked before.
-fn id_reused(capture: &Capture, all: &[Spoken], spoken: &Spoken) -> Option<Edited> {
+fn id_reused(capture: &Capture, all: &[Spoken], spoken: &Spoken) -> Option<Event> {
     let connection = |message: usize| capture.messages[message].connection;
     let earlier = all.iter().find(|other| {
         other.message < spoken.message
@@ -408,11 +315,11 @@ fn id_reused(capture: &Capture, all: &[Spoken], spoken: &Spoken) -> Option<Edite
     let earlier = earlier.filter(|_| spoken.event.name.ends_with(b"_request"))?;
     let mut event = spoken.event.clone();
     event.args[0] = earlier.event.args[0].clone();
-    Some(Edited::Other(spoken.topic.clone(), event))
+    Some(event)
 }
 
 /// Everything that a change in one place makes of a value.
-fn variants(data: &Data, change: Change) -> Vec<Data> {
+fn variants(data: &Data, change: fn(&Data) -> Vec<Data>) -> Vec<Data> {
     let mut found = change(data);
     let elements = match data {
         Data::Vector(elements) => elements.clone(),
@@ -452,9 +359,7 @@ fn swapped(data: &Data) -> Vec<Data> {
 
 fn error_changed(data: &Data) -> Vec<Data> {
     match data {
-        Data::String(text) if text.contains(&b' ') => {
-            vec![Data::String([text.as_bytes(), b"!"].concat().into())]
-        }
+        Data::String(text) if text.contains(&b' ') => vec![Data::String(longer(text, b"!"))],
         _ => Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Every recording, in every role that it has. The committed texts say what was compared, excluded and explained, and how often.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use clap::Parser;
 use tools::replay::{
@@ -9,7 +9,7 @@ use tools::replay::{
 };
 
 use super::{folder, replay};
-use crate::support::workspace_root;
+use crate::support::{program, workspace_root};
 
 /// One test for each recording.
 macro_rules! recordings {
@@ -169,4 +169,30 @@ fn the_report_is_there_for_programs_too() {
     assert_eq!(report["role"], "controller");
     assert_eq!(report["differences"], serde_json::json!([]));
     assert_eq!(report["compared"]["events, topic and payload as bytes"], 6);
+}
+
+#[test]
+fn the_exit_status_says_whether_it_passed_and_could_be_replayed_at_all() {
+    let program = program::build("tools", "replay");
+    let scratch = tempfile::tempdir().unwrap();
+    let c2a = folder("zeek-9.0.0-rc1/c2a");
+    let whole = fs::read(c2a.join("capture.pcap")).unwrap();
+    let cut_off = scratch.path().join("capture.pcap");
+    fs::write(&cut_off, &whole[..whole.len() / 2]).unwrap();
+    let [c2a, cut_off] = [&c2a, &cut_off].map(|path| path.to_str().unwrap());
+    for (words, status, reason) in [
+        (&[c2a][..], 0, ""),
+        (&[c2a, "--strict"], 1, ""),
+        (&[cut_off], 2, "packet"),
+        (&["/nonexistent"], 2, "cannot read /nonexistent"),
+        (&[], 2, "CAPTURE"),
+    ] {
+        let output = Command::new(&program).args(words).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{error}");
+        assert_eq!(output.stdout.is_empty(), status == 2);
+        assert_eq!(error.is_empty(), status < 2, "{error}");
+        let is_told = words.is_empty() || status < 2 || error.starts_with("replay: ");
+        assert!(is_told && error.contains(reason), "{error}");
+    }
 }
