@@ -11,9 +11,10 @@
 //! Records are JSON objects with Zeek's field names, without fields that are not set. Event names lack their module. Ids of the machine's
 //! own are `#1`, `#2`, ... `UPDATE_EXPECT=1 cargo test` rewrites the lines that begin with `<`.
 
-use std::{env, fmt::Write as _, fs, iter::zip, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, thread, time::Duration};
 
 use broker_codec::EndpointId;
+use expect_test::expect_file;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -26,44 +27,23 @@ pub trait Machine: Default {
     fn input(&mut self, text: &str, out: &mut String);
 }
 
-/// One test for each transcript in a folder of the package, and one that none is forgotten.
-#[macro_export]
-macro_rules! transcripts {
-    ($folder:literal, $machine:ty: $($name:ident),* $(,)?) => {
-        $(
-            #[test]
-            fn $name() {
-                let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/", $folder);
-                $crate::transcript::check::<$machine>(folder.as_ref(), stringify!($name));
-            }
-        )*
-
-        #[test]
-        fn every_transcript_is_checked() {
-            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/", $folder);
-            assert_eq!($crate::transcript::names(folder.as_ref()), [$(stringify!($name)),*]);
+/// Runs the transcripts of a folder, of which there must be so many, and compares: each in a thread that is named after it.
+pub fn check_all<M: Machine>(folder: impl AsRef<Path>, count: usize) {
+    let files = fs::read_dir(folder).expect("the folder is there");
+    let mut paths: Vec<_> = files.map(|file| file.expect("it can be read").path()).collect();
+    paths.sort();
+    assert_eq!(paths.len(), count, "{paths:#?}");
+    thread::scope(|scope| {
+        for path in &paths {
+            let thread = thread::Builder::new().name(path.display().to_string());
+            let checked = thread.spawn_scoped(scope, move || {
+                let expected = expect_file![path];
+                let actual = run(&mut M::default(), &expected.data());
+                expected.assert_eq(&actual);
+            });
+            checked.expect("a thread can be started");
         }
-    };
-}
-
-/// Runs a transcript and compares.
-pub fn check<M: Machine>(folder: &Path, name: &str) {
-    let path = folder.join(format!("{name}.txt"));
-    let expected = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let actual = run(&mut M::default(), &expected);
-    if env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, actual).expect("a transcript can be written");
-        return;
-    }
-    let same = zip(expected.lines(), actual.lines()).take_while(|(expected, actual)| expected == actual);
-    let same = same.count();
-    let rest: Vec<_> = actual.lines().skip(same).collect();
-    assert!(
-        actual == expected,
-        "{name}.txt differs from line {} on; what really happened:\n{}",
-        same + 1,
-        rest.join("\n")
-    );
+    });
 }
 
 /// The transcript with the actions that are really taken.
@@ -85,15 +65,6 @@ fn run(machine: &mut impl Machine, text: &str) -> String {
         }
     }
     out
-}
-
-/// The names of all transcripts in a folder, sorted.
-pub fn names(folder: &Path) -> Vec<String> {
-    let files = fs::read_dir(folder).expect("the folder is there");
-    let name = |file: fs::DirEntry| Some(file.path().file_stem()?.to_str()?.to_owned());
-    let mut names: Vec<_> = files.filter_map(|file| name(file.ok()?)).collect();
-    names.sort();
-    names
 }
 
 /// Reads `+9.5s`.

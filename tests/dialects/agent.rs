@@ -16,11 +16,16 @@ use std::{fmt::Write as _, time::Duration};
 
 use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
 use mgmt_api::{Level, Now, SequentialIds, SupervisorLayout};
-use testkit::transcript::{Machine, letter, peer_id, time_passes};
+use testkit::transcript::{Machine, check_all, letter, peer_id, time_passes};
 
 use super::notation;
+use crate::support::workspace_root;
 
-testkit::transcripts!("transcripts/dialects/agent", Run: assumed, seed, zeek_4_1, zeek_4_2);
+#[test]
+fn transcripts() {
+    let folder = workspace_root().join("tests/transcripts/dialects/agent");
+    check_all::<Run>(folder, 4);
+}
 
 fn settings() -> Settings {
     let mut settings = Settings::default();

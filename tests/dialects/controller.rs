@@ -36,11 +36,16 @@ use mgmt_controller::{
     wire::{Assumed, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
 };
 
-use testkit::transcript::{Machine, letter, peer_id, time_passes, words};
+use testkit::transcript::{Machine, check_all, letter, peer_id, time_passes, words};
 
 use super::notation;
+use crate::support::workspace_root;
 
-testkit::transcripts!("transcripts/dialects/controller", Run: assumed, clients, every_dialect, zeek_4_1, zeek_4_2);
+#[test]
+fn transcripts() {
+    let folder = workspace_root().join("tests/transcripts/dialects/controller");
+    check_all::<Run>(folder, 5);
+}
 
 const CLIENT: u64 = 1;
 

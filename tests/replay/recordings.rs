@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use clap::Parser;
+use expect_test::expect_file;
 use tools::replay::{
     cli::{Arguments, CliError, run},
     rules,
@@ -54,16 +55,8 @@ recordings!(
 fn check(recording: &str) {
     let (passed, text) = replay(recording, "").unwrap();
     assert!(passed, "{text}");
-    let name = format!("{}.txt", recording.replace('/', "-"));
-    let path = workspace_root().join("tests/golden/replay").join(&name);
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, &text).unwrap();
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        text == committed,
-        "{name}: run with UPDATE_EXPECT=1 and look at the difference; now:\n{text}"
-    );
+    let name = format!("tests/golden/replay/{}.txt", recording.replace('/', "-"));
+    expect_file![workspace_root().join(name)].assert_eq(&text);
 }
 
 /// A running peer deviates as often as one in this process. Its log and its store are not looked at.

@@ -1,6 +1,8 @@
 //! Comparing texts that differ in identifiers only.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use regex_lite::{Captures, Regex};
 
 /// A one-to-one mapping between the identifiers of a recording and those of a run, found while comparing.
 ///
@@ -38,53 +40,17 @@ impl IdMap {
     }
 }
 
-const PLACEHOLDER: &str = "<id>";
-const OWN_REQUEST: &str = "triggering via ";
-const PROCESS: &str = "\"pid\": ";
-
 /// The text with identifiers replaced, and the identifiers in order.
 fn split_ids(text: &str) -> (String, Vec<String>) {
-    let mut kept = String::new();
+    static ID: LazyLock<Regex> = LazyLock::new(|| {
+        let id = r#"(triggering via |"pid": )[[:alnum:]]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"#;
+        Regex::new(id).expect("a regular expression")
+    });
     let mut ids = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let own_request = [OWN_REQUEST, PROCESS]
-            .iter()
-            .any(|before| kept.ends_with(before))
-            .then(|| word_length(rest))
-            .filter(|length| *length > 0);
-        if let Some(length) = own_request.or_else(|| uuid_length(rest)) {
-            ids.push(rest[..length].to_owned());
-            kept.push_str(PLACEHOLDER);
-            rest = &rest[length..];
-        } else {
-            kept.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    (kept, ids)
-}
-
-fn word_length(text: &str) -> usize {
-    text.find(|character: char| !character.is_ascii_alphanumeric())
-        .unwrap_or(text.len())
-}
-
-fn uuid_length(text: &str) -> Option<usize> {
-    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
-    let mut position = 0;
-    for (index, length) in GROUPS.into_iter().enumerate() {
-        if index > 0 {
-            if text.as_bytes().get(position) != Some(&b'-') {
-                return None;
-            }
-            position += 1;
-        }
-        let group = text.as_bytes().get(position..position + length)?;
-        if !group.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return None;
-        }
-        position += length;
-    }
-    Some(position)
+    let kept = ID.replace_all(text, |found: &Captures<'_>| {
+        let before = found.get(1).map_or("", |before| before.as_str());
+        ids.push(found[0][before.len()..].to_owned());
+        format!("{before}<id>")
+    });
+    (kept.into_owned(), ids)
 }

@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
+use expect_test::expect_file;
 use mgmt_daemon::config::{COMMON, Setting};
 
 use super::{read, report, rust_files, tracked_files};
@@ -267,14 +267,7 @@ fn every_setting_is_documented() {
             .map_or(expected.len(), |end| at + end);
         expected.replace_range(at..end, &table(settings));
     }
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(workspace_root().join(PAGE), expected).expect("the page can be written");
-    } else {
-        assert!(
-            text == expected,
-            "{PAGE} has other tables than the settings: UPDATE_EXPECT=1 writes them"
-        );
-    }
+    expect_file![workspace_root().join(PAGE)].assert_eq(&expected);
 }
 
 fn table(settings: &[Setting]) -> String {

@@ -16,7 +16,7 @@
 //! Ids are written as one letter that stands for 16 bytes: `A` is 1111..., `B` is 7777..., `C` is eeee....
 //! `UPDATE_EXPECT=1` writes the expected actions anew.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use broker_codec::{
     ConnId, EndpointId, Envelope, Topic,
@@ -24,6 +24,7 @@ use broker_codec::{
     handshake::{Message, Role},
 };
 use bytes::BytesMut;
+use expect_test::expect_file;
 
 use super::node::{Action, Node, bytes};
 use crate::support::workspace_root;
@@ -87,11 +88,10 @@ pub(super) fn id(name: &str) -> EndpointId {
 
 #[track_caller]
 fn check(name: &str) {
-    let path = workspace_root().join(format!("tests/transcripts/handshake/{name}.txt"));
-    let script = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let expected = expect_file![workspace_root().join(format!("tests/transcripts/handshake/{name}.txt"))];
     let mut actual = String::new();
     let mut node = None;
-    for line in script.lines().filter(|line| !line.starts_with('<')) {
+    for line in expected.data().lines().filter(|line| !line.starts_with('<')) {
         writeln!(actual, "{line}").unwrap();
         if let Some(input) = line.strip_prefix("> ") {
             for action in apply(&mut node, input) {
@@ -101,14 +101,7 @@ fn check(name: &str) {
             assert!(line.is_empty() || line.starts_with('#'), "{name}: {line}");
         }
     }
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, &actual).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap();
-    assert_eq!(
-        actual, expected,
-        "{name}: run with UPDATE_EXPECT=1 and look at the difference"
-    );
+    expected.assert_eq(&actual);
 }
 
 fn apply(node: &mut Option<Node>, input: &str) -> Vec<Action> {

@@ -14,6 +14,7 @@ use broker_codec::{
 };
 use bytes::BytesMut;
 use clap::Parser;
+use expect_test::expect_file;
 use proptest::prelude::*;
 use serde_json::Value;
 use tools::{
@@ -87,14 +88,7 @@ fn the_dump_of_a_capture_is_the_committed_one() {
         let (result, text, notes) = dumped(&words, b"");
         result.unwrap();
         assert_eq!(notes, Vec::<String>::new());
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&path, &text).unwrap();
-        }
-        let committed = fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            text == committed,
-            "{name}: run with UPDATE_EXPECT=1 and look at the difference"
-        );
+        expect_file![path].assert_eq(&text);
     }
 }
 

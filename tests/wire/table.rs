@@ -1,6 +1,6 @@
 //! What each message does in each state of the handshake, as a committed table.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use broker_codec::{
     EndpointId, ErrorCode, Filter, Topic,
@@ -10,6 +10,8 @@ use broker_codec::{
         ResponderSynAck, Role, VersionSelect,
     },
 };
+
+use expect_test::expect_file;
 
 use crate::support::workspace_root;
 
@@ -173,13 +175,5 @@ fn the_transition_table_is_the_committed_one() {
             table.push_str("  (everything is ignored)\n");
         }
     }
-    let path = workspace_root().join("docs/handshake-table.txt");
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, &table).unwrap();
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(
-        table, committed,
-        "run with UPDATE_EXPECT=1 and look at the difference"
-    );
+    expect_file![workspace_root().join("docs/handshake-table.txt")].assert_eq(&table);
 }

@@ -1,86 +1,14 @@
-//! The controller's core, seen from outside: transcripts, properties, a simulated world.
+//! The controller's core, seen from outside: transcripts, properties of names and ports, a simulated world.
 
 mod limits;
 mod membership;
 mod ports;
-mod properties;
 mod transcript;
 mod words;
 mod world;
 
-testkit::transcripts!("tests/core/transcripts", transcript::Run:
-    agent_away_when_dropped,
-    agent_dismissed_restored,
-    agent_hello,
-    agent_hello_refused,
-    agent_name_claimed_twice,
-    agent_news,
-    agent_waits_for_another,
-    agent_welcome_lost,
-    agent_welcome_unwanted,
-    agent_welcomed_once,
-    agents_prefix_names,
-    agents_time_out,
-    deploy_absent_instance,
-    deploy_absent_instance_skipped,
-    deploy_again_while_pending,
-    deploy_agent_lost,
-    deploy_agents,
-    deploy_agents_time_out,
-    deploy_agents_write_fails,
-    deploy_answered_wrongly,
-    deploy_clock,
-    deploy_empty,
-    deploy_empty_with_agents,
-    deploy_failed_move,
-    deploy_moved_instance,
-    deploy_restored,
-    deploy_restored_empty,
-    deploy_restored_times_out,
-    deploy_returning_agent,
-    deploy_store_hangs,
-    deploy_times_out,
-    deploy_write_fails,
-    dial_agents,
-    dial_dropped_agent,
-    dial_renamed_agent,
-    get_config,
-    get_id_value_agents,
-    get_id_value_no_cluster,
-    get_id_value_nothing_deployed,
-    get_instances_none,
-    get_nodes_agents,
-    get_nodes_no_instances,
-    hosts_filled_in,
-    orderly_ends,
-    prometheus_custom,
-    prometheus_defaults,
-    prometheus_disabled,
-    prometheus_multihost,
-    prometheus_singlehost_multi_instance,
-    prometheus_startport,
-    repeated_requests,
-    request_id_empty,
-    request_timeout_controller,
-    request_timeout_controller_state,
-    restart_agents,
-    restart_no_instances,
-    stage_config_auto_assign,
-    stage_config_auto_assign_disabled,
-    stage_config_auto_assign_multi_instance,
-    stage_config_auto_assign_new_range,
-    stage_config_conflict_node_agent_ports,
-    stage_config_conflict_node_controller_port,
-    stage_config_conflict_node_ports,
-    stage_config_conflict_on_port_without_protocol,
-    stage_config_empty,
-    stage_config_invalid_naming,
-    stage_config_many_errors,
-    stage_config_mismatch_instance_names,
-    stage_config_ports_run_out,
-    stage_config_without_id,
-    stage_while_stage_is_written,
-    stage_write_fails,
-    stage_write_hangs,
-    start_without_listeners,
-);
+#[test]
+fn transcripts() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/core/transcripts");
+    testkit::transcript::check_all::<transcript::Run>(folder, 74);
+}

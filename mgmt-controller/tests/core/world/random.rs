@@ -1,6 +1,6 @@
 //! What clients ask for, and what agents speak, by chance.
 
-use broker_codec::data::{Address, Port, Set};
+use broker_codec::data::{Address, Port, Set, ZeekString};
 use mgmt_api::{ClientRequest, ClusterRole, Configuration, Dialect, Instance, Node};
 
 use testkit::Dice;
@@ -9,11 +9,11 @@ use super::{AGENTS_MAX, World};
 
 impl World {
     pub(super) fn random_request(&mut self) -> ClientRequest {
-        // Some clients repeat themselves.
-        let reqid = if self.dice.percent(5) {
-            format!("r{}", self.asked).into()
-        } else {
-            self.fresh_reqid()
+        // Some clients repeat themselves, some give no id.
+        let reqid = match self.dice.below(100) {
+            0..5 => format!("r{}", self.asked).into(),
+            5..10 => ZeekString::default(),
+            _ => self.fresh_reqid(),
         };
         let node = format!("node{}", self.dice.below(AGENTS_MAX)).into();
         let nodes = if self.dice.percent(50) {
@@ -41,7 +41,7 @@ impl World {
             },
             _ => ClientRequest::TestTimeout {
                 reqid,
-                with_state: true,
+                with_state: self.dice.percent(80),
             },
         }
     }
