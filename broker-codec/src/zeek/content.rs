@@ -1,9 +1,7 @@
-use std::vec;
-
-use crate::data::{Data, DataError, DataErrorKind, EnumValue, Kind, ZeekString};
+use crate::data::{Data, DataError, DataErrorKind, Kind};
 
 /// The version of Zeek's message format, the first element of each message (`zeek.hh`, `ProtocolVersion`).
-pub const PROTOCOL_VERSION: u64 = 1;
+pub(super) const PROTOCOL_VERSION: u64 = 1;
 
 /// The types of messages, the second element of each (`zeek.hh`, `Message::Type`).
 pub mod message_type {
@@ -24,7 +22,7 @@ pub(super) const fn shape(what: &'static str) -> DataError {
 }
 
 /// The type and the content of a message.
-pub(super) fn open(message: Data) -> Result<(u64, Content), DataError> {
+pub(super) fn open(message: Data) -> Result<(u64, Vec<Data>), DataError> {
     let Data::Vector(message) = message else {
         return Err(shape("a Zeek message is a list"));
     };
@@ -33,9 +31,7 @@ pub(super) fn open(message: Data) -> Result<(u64, Content), DataError> {
         return Err(shape("a Zeek message begins with version 1"));
     }
     match (message.next(), message.next()) {
-        (Some(Data::Count(message_type)), Some(Data::Vector(content))) => {
-            Ok((message_type, Content(content.into_iter())))
-        }
+        (Some(Data::Count(message_type)), Some(Data::Vector(content))) => Ok((message_type, content)),
         _ => Err(shape("a Zeek message has a type and a list of contents")),
     }
 }
@@ -49,34 +45,19 @@ pub(super) fn close(message_type: u64, content: Vec<Data>) -> Data {
     ])
 }
 
-/// What is left of the content of a message. The names are for errors.
-pub(super) struct Content(pub(super) vec::IntoIter<Data>);
+/// An element of a content: its name, which is for errors, and its kind, if Broker wants a certain one.
+pub(super) type Field = (&'static str, Option<Kind>);
 
-impl Content {
-    pub(super) fn any(&mut self, name: &str) -> Result<Data, DataError> {
-        self.0
-            .next()
-            .ok_or_else(|| DataError::new(DataErrorKind::MissingField).in_field(name))
-    }
-
-    pub(super) fn string(&mut self, name: &str) -> Result<ZeekString, DataError> {
-        match self.any(name)? {
-            Data::String(string) => Ok(string),
-            other => Err(DataError::mismatch(Kind::String, other.kind()).in_field(name)),
+/// Whether a content begins with these.
+pub(super) fn check(content: &[Data], fields: &[Field]) -> Result<(), DataError> {
+    for (index, (name, kind)) in fields.iter().enumerate() {
+        let found = content.get(index).map(Data::kind);
+        let found = found.ok_or(DataError::new(DataErrorKind::MissingField).in_field(name))?;
+        if let Some(expected) = kind
+            && *expected != found
+        {
+            return Err(DataError::mismatch(*expected, found).in_field(name));
         }
     }
-
-    pub(super) fn enum_value(&mut self, name: &str) -> Result<EnumValue, DataError> {
-        match self.any(name)? {
-            Data::EnumValue(value) => Ok(value),
-            other => Err(DataError::mismatch(Kind::EnumValue, other.kind()).in_field(name)),
-        }
-    }
-
-    pub(super) fn vector(&mut self, name: &str) -> Result<Vec<Data>, DataError> {
-        match self.any(name)? {
-            Data::Vector(elements) => Ok(elements),
-            other => Err(DataError::mismatch(Kind::Vector, other.kind()).in_field(name)),
-        }
-    }
+    Ok(())
 }

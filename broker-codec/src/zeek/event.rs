@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{self, Data, DataError, Kind, ZeekString};
 
-use super::content::{Content, close, message_type, open, shape};
+use super::content::{Field, check, close, message_type, open, shape};
 
 /// The id of the metadata that holds the time of an event (`zeek.hh`, `MetadataType::NetworkTimestamp`).
 pub const NETWORK_TIMESTAMP: u64 = 1;
@@ -25,7 +25,7 @@ impl Event {
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, DataError> {
         let (name, args) = data::to_event(value)?;
         Ok(Self {
-            name: name.into(),
+            name,
             args,
             metadata: None,
         })
@@ -62,18 +62,22 @@ impl Event {
         }
     }
 
-    pub(super) fn from_content(mut content: Content) -> Result<Self, DataError> {
-        let name = content.string("name")?;
-        let args = content.vector("args")?;
-        let metadata = if content.0.len() == 0 {
-            None
-        } else {
-            Some(entries(content.vector(METADATA)?)?)
+    pub(super) fn from_content(content: Vec<Data>) -> Result<Self, DataError> {
+        check(&content, &FIELDS)?;
+        let mut content = content.into_iter();
+        let (Some(Data::String(name)), Some(Data::Vector(args))) = (content.next(), content.next()) else {
+            return Err(shape("an event is a name and arguments"));
+        };
+        let metadata = match content.next() {
+            None => None,
+            Some(Data::Vector(metadata)) => Some(entries(metadata)?),
+            Some(other) => return Err(DataError::mismatch(Kind::Vector, other.kind()).in_field(METADATA)),
         };
         Ok(Self { name, args, metadata })
     }
 }
 
+const FIELDS: [Field; 2] = [("name", Some(Kind::String)), ("args", Some(Kind::Vector))];
 const METADATA: &str = "metadata";
 
 fn entries(metadata: Vec<Data>) -> Result<Vec<(u64, Data)>, DataError> {

@@ -11,7 +11,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use content::{PROTOCOL_VERSION, message_type};
+pub use content::message_type;
 pub use event::{Event, NETWORK_TIMESTAMP};
-pub use message::{IdentifierUpdate, LogCreate, LogWrite, Message};
+pub use message::Message;
 pub use view::MessageView;

@@ -133,27 +133,22 @@ fn surplus_elements_are_ignored() {
 }
 
 fn every_message() -> Message {
-    let stream = EnumValue("Conn::LOG".into());
-    let writer = EnumValue("Log::WRITER_ASCII".into());
+    let name = |name: &str| Data::EnumValue(EnumValue(name.into()));
+    let (stream, writer) = (name("Conn::LOG"), name("Log::WRITER_ASCII"));
+    let other = |message_type, content| Message::Other {
+        message_type,
+        content,
+    };
+    let records = Data::String((&[0_u8, 0xff][..]).into());
     Message::Batch(vec![
         Message::Event(event(None)),
         Message::Batch(vec![]),
-        Message::LogCreate(LogCreate {
-            stream: stream.clone(),
-            writer: writer.clone(),
-            writer_info: vec![text("conn")],
-            fields: vec![],
-        }),
-        Message::LogWrite(LogWrite {
-            stream,
-            writer,
-            path: "conn".into(),
-            serialized: (&[0_u8, 0xff][..]).into(),
-        }),
-        Message::IdentifierUpdate(IdentifierUpdate {
-            name: "Log::default_rotation_interval".into(),
-            value: Data::None,
-        }),
+        other(
+            2,
+            vec![stream.clone(), writer.clone(), list([text("conn")]), list([])],
+        ),
+        other(3, vec![stream, writer, text("conn"), records]),
+        other(4, vec![text("Log::default_rotation_interval"), Data::None]),
     ])
 }
 

@@ -52,17 +52,14 @@ impl Contents {
                     self.take_apart(message);
                 }
             }
-            _ => self.ignored += 1,
+            Message::Other { .. } => self.ignored += 1,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use broker_codec::{
-        data::EnumValue,
-        zeek::{Event, IdentifierUpdate, LogCreate, LogWrite},
-    };
+    use broker_codec::{data::EnumValue, zeek::Event};
     use bytes::BytesMut;
 
     use super::*;
@@ -75,13 +72,25 @@ mod tests {
         })
     }
 
+    fn other(message_type: u64, content: impl Into<Vec<Data>>) -> Message {
+        Message::Other {
+            message_type,
+            content: content.into(),
+        }
+    }
+
+    /// The stream and its writer.
+    fn log() -> [Data; 2] {
+        ["Conn::LOG", "Log::WRITER_ASCII"].map(|name| Data::EnumValue(EnumValue(name.into())))
+    }
+
     fn log_write() -> Message {
-        Message::LogWrite(LogWrite {
-            stream: EnumValue("Conn::LOG".into()),
-            writer: EnumValue("Log::WRITER_ASCII".into()),
-            path: "conn".into(),
-            serialized: "\x01".into(),
-        })
+        let [stream, writer] = log();
+        let text = |text: &str| Data::String(text.into());
+        other(
+            message_type::LOG_WRITE,
+            [stream, writer, text("conn"), text("\x01")],
+        )
     }
 
     fn payload(data: &Data) -> Vec<u8> {
@@ -107,20 +116,13 @@ mod tests {
 
     #[test]
     fn logs_and_identifier_updates_do_not_pass() {
-        let create = LogCreate {
-            stream: EnumValue("Conn::LOG".into()),
-            writer: EnumValue("Log::WRITER_ASCII".into()),
-            writer_info: Vec::new(),
-            fields: Vec::new(),
-        };
-        let update = IdentifierUpdate {
-            name: "Management::role".into(),
-            value: Data::None,
-        };
+        let [stream, writer] = log();
+        let [info, fields] = [Data::Vector(Vec::new()), Data::Vector(Vec::new())];
+        let role = Data::String("Management::role".into());
         for message in [
             log_write(),
-            Message::LogCreate(create),
-            Message::IdentifierUpdate(update),
+            other(message_type::LOG_CREATE, [stream, writer, info, fields]),
+            other(message_type::IDENTIFIER_UPDATE, [role, Data::None]),
         ] {
             check(message, vec![], 1);
         }
