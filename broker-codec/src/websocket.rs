@@ -1,4 +1,4 @@
-//! The JSON sessions over WebSocket, seen from either side (`src/cluster/websocket/WebSocket.cc` in zeek/zeek at
+//! The JSON sessions of WebSocket clients (`src/cluster/websocket/WebSocket.cc` in zeek/zeek at
 //! v9.0.0-rc1).
 //!
 //! ```text
@@ -24,7 +24,7 @@ use std::fmt;
 
 use crate::{
     data::ZeekString,
-    json::{Ack, DataMessage, ErrorMessage, JsonError, JsonErrorKind, ServerMessage, encode_subscriptions},
+    json::{Ack, DataMessage, ErrorMessage, JsonError, JsonErrorKind},
 };
 
 pub use subscriptions::SubscriptionLimits;
@@ -129,11 +129,6 @@ impl ServerSession {
             },
         }
     }
-
-    /// Whether the list of subscriptions was accepted.
-    pub fn is_subscribed(&self) -> bool {
-        matches!(self.state, ServerState::Subscribed)
-    }
 }
 
 /// Whether a byte may stand in `X-Application-Name` (`WebSocket.cc`, `is_valid_application_name`).
@@ -201,68 +196,11 @@ impl Rejection {
     }
 }
 
-/// One session as a client sees it, for tests and tools.
-///
-/// ```
-/// use broker_codec::{json::ServerMessage, websocket::ClientSession};
-///
-/// let (mut session, first) = ClientSession::subscribe(&["zeek/management/controller"]);
-/// assert_eq!(first, r#"["zeek/management/controller"]"#);
-/// let ack = br#"{"type":"ack","endpoint":"1f-websocket-0","version":"9.0.0-rc1"}"#;
-/// let ServerMessage::Ack(ack) = session.handle(ack)? else { unreachable!("an ack") };
-/// assert_eq!(ack.version, "9.0.0-rc1");
-/// # Ok::<(), broker_codec::websocket::ServerMessageError>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct ClientSession {
-    acked: bool,
-}
-
-/// A server sent something that is no message, or not in its place.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerMessageError {
-    /// No message at all.
-    #[error("not a message of a server: {0}")]
-    Malformed(#[from] JsonError),
-    /// A data message before the ack.
-    #[error("data message before the ack")]
-    Early,
-    /// An ack after the ack.
-    #[error("second ack")]
-    SecondAck,
-}
-
-impl ClientSession {
-    /// Begins a session; the text is the first message to send.
-    pub fn subscribe<T: AsRef<[u8]>>(topics: &[T]) -> (Self, String) {
-        (Self { acked: false }, encode_subscriptions(topics))
-    }
-
-    /// Handles a message of the server.
-    ///
-    /// # Errors
-    ///
-    /// If it is none, or comes out of order.
-    pub fn handle(&mut self, message: &[u8]) -> Result<ServerMessage, ServerMessageError> {
-        let message = ServerMessage::decode(message)?;
-        match message {
-            ServerMessage::Ack(_) if self.acked => return Err(ServerMessageError::SecondAck),
-            ServerMessage::Ack(_) => self.acked = true,
-            ServerMessage::Data(_) if !self.acked => return Err(ServerMessageError::Early),
-            ServerMessage::Data(_) | ServerMessage::Error(_) => {}
-        }
-        Ok(message)
-    }
-}
-
 /// The status code of a CLOSE frame (RFC 6455, 7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// The connection has done its work.
-    pub const NORMAL: Self = Self(1000);
     /// The server goes down.
     pub const GOING_AWAY: Self = Self(1001);
     /// The WebSocket protocol was violated.

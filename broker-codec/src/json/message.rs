@@ -126,19 +126,6 @@ pub fn decode_subscriptions(text: &[u8]) -> Result<Vec<ZeekString>, JsonError> {
     Ok(prefixes)
 }
 
-/// Writes the first message of a client.
-pub fn encode_subscriptions<T: AsRef<[u8]>>(prefixes: &[T]) -> String {
-    let mut text = Text::from(String::from("["));
-    for (index, prefix) in prefixes.iter().enumerate() {
-        if index > 0 {
-            text.raw(",");
-        }
-        text.string(prefix.as_ref());
-    }
-    text.raw("]");
-    text.into()
-}
-
 const ACK: &str = "ack";
 const ERROR: &str = "error";
 

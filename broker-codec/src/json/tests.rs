@@ -333,14 +333,25 @@ fn the_server_s_other_messages() {
         ServerMessage::decode(text.as_bytes()),
         Ok(ServerMessage::Error(error))
     );
+
+    for bad in [
+        "",
+        "[]",
+        "{}",
+        r#"{"type":"flower"}"#,
+        r#"{"type":"ack","endpoint":"e"}"#,
+    ] {
+        assert!(ServerMessage::decode(bad.as_bytes()).is_err(), "{bad}");
+    }
 }
 
 #[test]
 fn subscriptions() {
     let read = |text: &str| decode_subscriptions(text.as_bytes()).map_err(|error| error.kind);
-    let text = r#"["zeek/management/controller","a\"b"]"#;
-    let prefixes = read(text).unwrap();
-    assert_eq!(encode_subscriptions(&prefixes), text);
+    assert_eq!(
+        read(r#"["zeek/management/controller","a\"b"]"#),
+        Ok(vec!["zeek/management/controller".into(), "a\"b".into()])
+    );
     assert_eq!(read(" [ ] "), Ok(vec![]));
     assert_eq!(read(r#"{"a":1}"#), Err(JsonErrorKind::SubscriptionsNotAnArray));
     assert_eq!(read("1"), Err(JsonErrorKind::SubscriptionsNotAnArray));

@@ -47,11 +47,7 @@ pub fn json(input: &[u8]) {
         assert!(read.is_ok(), "a server may send what a client may: {read:?}");
         text_survives(&message.data);
     }
-    if let Ok(prefixes) = text::decode_subscriptions(input) {
-        let written = text::encode_subscriptions(&prefixes);
-        let read = text::decode_subscriptions(written.as_bytes()).expect("what was written reads");
-        assert_eq!(text::encode_subscriptions(&read), written);
-    }
+    let _ = text::decode_subscriptions(input);
 }
 
 /// Whether the value has none of the reals that Broker's format can express but not write: those next to zero become zero.
