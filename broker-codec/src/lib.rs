@@ -18,7 +18,6 @@
 //! | [`peering`] | one established peering |
 //! | [`endpoint`] | all connections: from handshake to peering, which may be, and who receives what |
 
-#![warn(missing_docs)]
 // What peers send must never make us panic.
 #![deny(
     clippy::expect_used,

@@ -133,7 +133,7 @@ fn nodes_of_old_clients_are_read_and_written_as_new_ones() {
         let Data::Set(raw) = &fields(&event.args[1])[2] else {
             panic!("nodes are a set")
         };
-        let worker = fields(raw.iter().nth(1).unwrap());
+        let worker = fields(raw.get(1).unwrap());
         sent.push((worker.len(), worker[8].clone()));
 
         let written = to_data(nodes[1]).unwrap();

@@ -10,7 +10,7 @@ use crate::data::{
     VALUES_MAX,
 };
 
-use super::{DecodeError, DecodeErrorKind, real, tag};
+use super::{DecodeError, DecodeErrorKind, real};
 
 /// Reads one value that must fill the input.
 pub fn decode(input: &[u8]) -> Result<Data, DecodeError> {
@@ -52,19 +52,19 @@ impl<'a> Cursor<'a> {
 
     /// A count, if that is what comes next.
     pub(crate) fn count(&mut self) -> Option<u64> {
-        (self.tag().ok()? == tag::COUNT).then_some(())?;
+        (self.kind().ok()? == Kind::Count).then_some(())?;
         self.array().ok().map(u64::from_be_bytes)
     }
 
     /// The bytes of a string, if that is what comes next.
     pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
-        (self.tag().ok()? == tag::STRING).then_some(())?;
+        (self.kind().ok()? == Kind::String).then_some(())?;
         self.bytes().ok()
     }
 
     /// How many elements a vector claims to have, if that is what comes next.
     pub(crate) fn vector(&mut self) -> Option<u32> {
-        (self.tag().ok()? == tag::VECTOR).then_some(())?;
+        (self.kind().ok()? == Kind::Vector).then_some(())?;
         self.length().ok()
     }
 
@@ -92,15 +92,11 @@ impl<'a> Cursor<'a> {
 
     /// A tag; it stays where it is if there is no such.
     #[inline]
-    fn tag(&mut self) -> Result<u8, DecodeErrorKind> {
-        match self.rest.split_first() {
-            Some((&tag, rest)) if tag <= tag::MAX => {
-                self.rest = rest;
-                Ok(tag)
-            }
-            Some((&tag, _)) => Err(DecodeErrorKind::UnknownTag(tag)),
-            None => Err(DecodeErrorKind::UnexpectedEnd),
-        }
+    fn kind(&mut self) -> Result<Kind, DecodeErrorKind> {
+        let (&tag, rest) = self.rest.split_first().ok_or(DecodeErrorKind::UnexpectedEnd)?;
+        let kind = Kind::from_tag(tag).ok_or(DecodeErrorKind::UnknownTag(tag))?;
+        self.rest = rest;
+        Ok(kind)
     }
 
     #[inline]
@@ -149,22 +145,22 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn leaf(&mut self, tag: u8) -> Result<Data, DecodeErrorKind> {
-        Ok(match tag {
-            tag::BOOLEAN => Data::Boolean(self.u8()? != 0),
-            tag::COUNT => Data::Count(u64::from_be_bytes(self.array()?)),
-            tag::INTEGER => Data::Integer(i64::from_be_bytes(self.array()?)),
-            tag::REAL => Data::Real(Real(real::unpack(u64::from_be_bytes(self.array()?)))),
-            tag::STRING => Data::String(self.bytes()?.into()),
-            tag::ADDRESS => Data::Address(self.address()?),
-            tag::SUBNET => Data::Subnet(Subnet {
+    fn leaf(&mut self, kind: Kind) -> Result<Data, DecodeErrorKind> {
+        Ok(match kind {
+            Kind::Boolean => Data::Boolean(self.u8()? != 0),
+            Kind::Count => Data::Count(u64::from_be_bytes(self.array()?)),
+            Kind::Integer => Data::Integer(i64::from_be_bytes(self.array()?)),
+            Kind::Real => Data::Real(Real(real::unpack(u64::from_be_bytes(self.array()?)))),
+            Kind::String => Data::String(self.bytes()?.into()),
+            Kind::Address => Data::Address(self.address()?),
+            Kind::Subnet => Data::Subnet(Subnet {
                 address: self.address()?,
                 length: self.u8()?,
             }),
-            tag::PORT => Data::Port(self.port()?),
-            tag::TIMESTAMP => Data::Timestamp(Timestamp(i64::from_be_bytes(self.array()?))),
-            tag::TIMESPAN => Data::Timespan(Timespan(i64::from_be_bytes(self.array()?))),
-            tag::ENUM_VALUE => Data::EnumValue(EnumValue(self.bytes()?.into())),
+            Kind::Port => Data::Port(self.port()?),
+            Kind::Timestamp => Data::Timestamp(Timestamp(i64::from_be_bytes(self.array()?))),
+            Kind::Timespan => Data::Timespan(Timespan(i64::from_be_bytes(self.array()?))),
+            Kind::EnumValue => Data::EnumValue(EnumValue(self.bytes()?.into())),
             _ => Data::None,
         })
     }
@@ -189,18 +185,19 @@ impl<'a> Cursor<'a> {
         if *values > VALUES_MAX {
             return Err(DecodeErrorKind::TooManyValues);
         }
-        let tag = self.tag()?;
-        let Some(kind) = container(tag) else {
-            return match tag {
-                tag::BOOLEAN => self.pass(1),
-                tag::COUNT | tag::INTEGER | tag::REAL | tag::TIMESTAMP | tag::TIMESPAN => self.pass(8),
-                tag::STRING | tag::ENUM_VALUE => self.bytes().map(drop),
-                tag::ADDRESS => self.pass(16),
-                tag::SUBNET => self.pass(17),
-                tag::PORT => self.port().map(drop),
-                _ => Ok(()),
-            };
-        };
+        let kind = self.kind()?;
+        match kind {
+            Kind::None => return Ok(()),
+            Kind::Boolean => return self.pass(1),
+            Kind::Count | Kind::Integer | Kind::Real | Kind::Timestamp | Kind::Timespan => {
+                return self.pass(8);
+            }
+            Kind::String | Kind::EnumValue => return self.bytes().map(drop),
+            Kind::Address => return self.pass(16),
+            Kind::Subnet => return self.pass(17),
+            Kind::Port => return self.port().map(drop),
+            Kind::Set | Kind::Table | Kind::Vector => {}
+        }
         let len = self.elements(kind)?;
         if depth == DEPTH_MAX {
             return Err(DecodeErrorKind::TooDeep);
@@ -217,18 +214,22 @@ impl<'a> Cursor<'a> {
     /// Builds one value that has been scanned.
     fn owned(&mut self) -> Result<Data, DecodeErrorKind> {
         let start = self.rest;
-        let tag = self.tag()?;
-        let Some(kind) = container(tag) else {
-            return self.leaf(tag);
-        };
-        let len = self.elements(kind)?;
+        let kind = self.kind()?;
         let unique = match kind {
-            Kind::Set => Set::from_wire(self.collect(len, Self::owned)?).map(Data::Set),
+            Kind::Set => {
+                let len = self.elements(kind)?;
+                Set::from_wire(self.collect(len, Self::owned)?).map(Data::Set)
+            }
             Kind::Table => {
+                let len = self.elements(kind)?;
                 let entries = self.collect(len, |cursor| Ok((cursor.owned()?, cursor.owned()?)))?;
                 Table::from_wire(entries).map(Data::Table)
             }
-            _ => return self.collect(len, Self::owned).map(Data::Vector),
+            Kind::Vector => {
+                let len = self.elements(kind)?;
+                return self.collect(len, Self::owned).map(Data::Vector);
+            }
+            leaf => return self.leaf(leaf),
         };
         unique.map_err(|_| {
             self.rest = start;
@@ -247,15 +248,5 @@ impl<'a> Cursor<'a> {
             elements.push(element(self)?);
         }
         Ok(elements)
-    }
-}
-
-/// The kind of container that a tag stands for.
-const fn container(tag: u8) -> Option<Kind> {
-    match tag {
-        tag::SET => Some(Kind::Set),
-        tag::TABLE => Some(Kind::Table),
-        tag::VECTOR => Some(Kind::Vector),
-        _ => None,
     }
 }

@@ -3,7 +3,7 @@ use caf_bincode_compat::varbyte;
 
 use crate::data::{DEPTH_MAX, Data, EncodeError, EnumValue, Kind};
 
-use super::{real, tag};
+use super::real;
 
 /// Appends the bytes of a value. After an error `out` holds a part of them.
 pub fn encode(data: &Data, out: &mut BytesMut) -> Result<(), EncodeError> {
@@ -12,7 +12,7 @@ pub fn encode(data: &Data, out: &mut BytesMut) -> Result<(), EncodeError> {
 
 fn write(data: &Data, depth: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
     let kind = data.kind();
-    out.put_u8(tag_of(kind));
+    out.put_u8(kind.tag());
     match data {
         Data::None => {}
         Data::Boolean(value) => out.put_u8((*value).into()),
@@ -70,24 +70,4 @@ pub(super) fn write_length(kind: Kind, length: usize, out: &mut BytesMut) -> Res
     let number = u32::try_from(length).map_err(|_| EncodeError::TooLong { kind, length })?;
     varbyte::encode(number, out);
     Ok(())
-}
-
-const fn tag_of(kind: Kind) -> u8 {
-    match kind {
-        Kind::None => tag::NONE,
-        Kind::Boolean => tag::BOOLEAN,
-        Kind::Count => tag::COUNT,
-        Kind::Integer => tag::INTEGER,
-        Kind::Real => tag::REAL,
-        Kind::String => tag::STRING,
-        Kind::Address => tag::ADDRESS,
-        Kind::Subnet => tag::SUBNET,
-        Kind::Port => tag::PORT,
-        Kind::Timestamp => tag::TIMESTAMP,
-        Kind::Timespan => tag::TIMESPAN,
-        Kind::EnumValue => tag::ENUM_VALUE,
-        Kind::Set => tag::SET,
-        Kind::Table => tag::TABLE,
-        Kind::Vector => tag::VECTOR,
-    }
 }

@@ -18,26 +18,6 @@ pub(crate) use decode::Cursor;
 pub use decode::{decode, decode_prefix};
 pub use encode::encode;
 
-/// The tags of the kinds (`variant_tag.hh`).
-mod tag {
-    pub(super) const NONE: u8 = 0;
-    pub(super) const BOOLEAN: u8 = 1;
-    pub(super) const COUNT: u8 = 2;
-    pub(super) const INTEGER: u8 = 3;
-    pub(super) const REAL: u8 = 4;
-    pub(super) const STRING: u8 = 5;
-    pub(super) const ADDRESS: u8 = 6;
-    pub(super) const SUBNET: u8 = 7;
-    pub(super) const PORT: u8 = 8;
-    pub(super) const TIMESTAMP: u8 = 9;
-    pub(super) const TIMESPAN: u8 = 10;
-    pub(super) const ENUM_VALUE: u8 = 11;
-    pub(super) const SET: u8 = 12;
-    pub(super) const TABLE: u8 = 13;
-    pub(super) const VECTOR: u8 = 14;
-    pub(super) const MAX: u8 = VECTOR;
-}
-
 /// Bytes are not one Broker value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]

@@ -1,7 +1,7 @@
 //! From [`Data`](super::Data) to Rust types: the reading half of the serde bridge.
 
 use serde::de::{
-    self, DeserializeSeed, IntoDeserializer, Visitor,
+    self, DeserializeSeed, IntoDeserializer, SeqAccess, Visitor,
     value::{BytesDeserializer, StrDeserializer},
 };
 
@@ -32,7 +32,7 @@ pub(crate) fn from_event<'de, T: de::Deserialize<'de>>(
     name: &'de [u8],
     args: &'de [Data],
 ) -> Result<T, DataError> {
-    T::deserialize(EventDeserializer { name, args })
+    T::deserialize(Variant { name, fields: args })
 }
 
 /// Presents one value to serde.
@@ -62,13 +62,6 @@ impl<'de> Deserializer<'de> {
         }
     }
 
-    fn enum_value(self) -> Result<&'de [u8], DataError> {
-        match self.0 {
-            Data::EnumValue(EnumValue(name)) => Ok(name.as_bytes()),
-            _ => self.mismatch(Kind::EnumValue),
-        }
-    }
-
     fn leaf<V: Visitor<'de>>(self, expected: Kind, visitor: V) -> Result<V::Value, DataError> {
         match (expected, self.0) {
             (Kind::Address, Data::Address(address)) => compact(visitor, address.as_bytes()),
@@ -77,7 +70,7 @@ impl<'de> Deserializer<'de> {
             (Kind::Timestamp, Data::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
             (Kind::Timespan, Data::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
             (Kind::EnumValue, Data::EnumValue(EnumValue(name))) => compact(visitor, name.as_bytes()),
-            (Kind::Set, Data::Set(elements)) => visitor.visit_seq(ElementAccess::new(elements.as_slice())),
+            (Kind::Set, Data::Set(elements)) => visitor.visit_seq(Elements::new(&[], elements.as_slice())),
             (Kind::Table, Data::Table(table)) => visitor.visit_map(EntryAccess::new(table)),
             _ => self.mismatch(expected),
         }
@@ -89,33 +82,15 @@ fn compact<'de, V: Visitor<'de>>(visitor: V, bytes: &[u8]) -> Result<V::Value, D
     visitor.visit_newtype_struct(BytesDeserializer::new(bytes))
 }
 
-macro_rules! refuse {
-    ($($method:ident => $what:literal),* $(,)?) => {
-        $(
-            fn $method<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DataError> {
-                Err(DataError::new(DataErrorKind::Unsupported($what)))
-            }
-        )*
-    };
-}
-
 impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     type Error = DataError;
 
-    refuse! {
-        deserialize_any => "a self-describing type",
-        deserialize_i8 => "i8",
-        deserialize_i16 => "i16",
-        deserialize_i32 => "i32",
-        deserialize_i128 => "i128",
-        deserialize_u8 => "u8",
-        deserialize_u16 => "u16",
-        deserialize_u32 => "u32",
-        deserialize_u128 => "u128",
-        deserialize_f32 => "f32",
-        deserialize_char => "char",
-        deserialize_unit => "()",
-        deserialize_identifier => "an identifier",
+    serde::forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u16 u32 u128 f32 char unit unit_struct tuple_struct identifier
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DataError> {
+        Err(DataError::new(DataErrorKind::Unsupported("the Rust type")))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
@@ -169,14 +144,6 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DataError> {
-        self.deserialize_unit(visitor)
-    }
-
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -189,7 +156,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
-        visitor.visit_seq(ElementAccess::new(self.vector()?))
+        visitor.visit_seq(Elements::new(&[], self.vector()?))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DataError> {
@@ -200,16 +167,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
                 found: elements.len(),
             }));
         }
-        visitor.visit_seq(ElementAccess::new(elements))
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, DataError> {
-        self.deserialize_tuple(len, visitor)
+        visitor.visit_seq(Elements::new(&[], elements))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
@@ -225,7 +183,13 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DataError> {
-        Fields::new(fields, self.vector()?).visit(visitor)
+        let mut fields = Fields {
+            names: fields.iter(),
+            values: self.vector()?.iter(),
+            unset: None,
+        };
+        let read = visitor.visit_seq(&mut fields);
+        read.map_err(|error| fields.unset.take().unwrap_or(error))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -235,11 +199,19 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
         visitor: V,
     ) -> Result<V::Value, DataError> {
         if name == reserved::DATA {
-            return visitor.visit_enum(AnyAccess(self));
+            // To the derive of `Data` itself the variant is the kind.
+            let name = self.0.kind().name().as_bytes();
+            let fields = match self.0 {
+                Data::None => &[],
+                value => std::slice::from_ref(value),
+            };
+            return visitor.visit_enum(Variant { name, fields });
         }
-        let name = self.enum_value()?;
-        let text = std::str::from_utf8(name).map_err(|_| DataError::new(DataErrorKind::NotUtf8))?;
-        visitor.visit_enum(text.into_deserializer() as StrDeserializer<'_, DataError>)
+        let Data::EnumValue(EnumValue(name)) = self.0 else {
+            return self.mismatch(Kind::EnumValue);
+        };
+        let name = name.as_str().ok_or(DataError::new(DataErrorKind::NotUtf8))?;
+        visitor.visit_enum(name.into_deserializer() as StrDeserializer<'_, DataError>)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
@@ -251,30 +223,33 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     }
 }
 
-/// The elements of a vector or set, each with its index in errors.
-struct ElementAccess<'de> {
+/// The elements of a vector or set, or the arguments of an event, each with its name or else its index in errors.
+struct Elements<'de> {
+    names: &'static [&'static str],
     rest: std::iter::Enumerate<std::slice::Iter<'de, Data>>,
 }
 
-impl<'de> ElementAccess<'de> {
-    fn new(elements: &'de [Data]) -> Self {
+impl<'de> Elements<'de> {
+    fn new(names: &'static [&'static str], elements: &'de [Data]) -> Self {
         Self {
+            names,
             rest: elements.iter().enumerate(),
         }
     }
 }
 
-impl<'de> de::SeqAccess<'de> for ElementAccess<'de> {
+impl<'de> SeqAccess<'de> for Elements<'de> {
     type Error = DataError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
-        self.rest
-            .next()
-            .map(|(index, element)| {
-                seed.deserialize(Deserializer(element))
-                    .map_err(|error| error.in_element(index))
-            })
-            .transpose()
+        let Some((index, element)) = self.rest.next() else {
+            return Ok(None);
+        };
+        let value = seed.deserialize(Deserializer(element));
+        value.map(Some).map_err(|error| match self.names.get(index) {
+            Some(name) => error.in_field(name),
+            None => error.in_element(index),
+        })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -336,23 +311,7 @@ struct Fields<'de> {
     unset: Option<DataError>,
 }
 
-impl<'de> Fields<'de> {
-    fn new(names: &'static [&'static str], values: &'de [Data]) -> Self {
-        Self {
-            names: names.iter(),
-            values: values.iter(),
-            unset: None,
-        }
-    }
-
-    fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DataError> {
-        visitor
-            .visit_seq(&mut self)
-            .map_err(|error| self.unset.take().unwrap_or(error))
-    }
-}
-
-impl<'de> de::SeqAccess<'de> for &mut Fields<'de> {
+impl<'de> SeqAccess<'de> for &mut Fields<'de> {
     type Error = DataError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
@@ -377,50 +336,13 @@ impl<'de> de::SeqAccess<'de> for &mut Fields<'de> {
     }
 }
 
-/// Shows a value to the derive of [`Data`](super::Data) itself: the variant is the kind.
-struct AnyAccess<'de>(Deserializer<'de>);
-
-impl<'de> de::EnumAccess<'de> for AnyAccess<'de> {
-    type Error = DataError;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DataError> {
-        let kind: StrDeserializer<'_, DataError> = self.0.0.kind().name().into_deserializer();
-        Ok((seed.deserialize(kind)?, self))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for AnyAccess<'de> {
-    type Error = DataError;
-
-    fn unit_variant(self) -> Result<(), DataError> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DataError> {
-        seed.deserialize(self.0)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, DataError> {
-        de::Deserializer::deserialize_any(self.0, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DataError> {
-        de::Deserializer::deserialize_any(self.0, visitor)
-    }
-}
-
-/// Presents an event as an enum.
-struct EventDeserializer<'de> {
+/// An event as a variant of an enum.
+struct Variant<'de> {
     name: &'de [u8],
-    args: &'de [Data],
+    fields: &'de [Data],
 }
 
-impl<'de> de::Deserializer<'de> for EventDeserializer<'de> {
+impl<'de> de::Deserializer<'de> for Variant<'de> {
     type Error = DataError;
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DataError> {
@@ -460,23 +382,21 @@ impl<'de> de::Deserializer<'de> for EventDeserializer<'de> {
     }
 }
 
-impl<'de> de::EnumAccess<'de> for EventDeserializer<'de> {
+impl<'de> de::EnumAccess<'de> for Variant<'de> {
     type Error = DataError;
-    type Variant = Arguments<'de>;
+    type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Arguments<'de>), DataError> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DataError> {
         let name: BytesDeserializer<'_, DataError> = BytesDeserializer::new(self.name);
-        Ok((seed.deserialize(name)?, Arguments(self.args)))
+        Ok((seed.deserialize(name)?, self))
     }
 }
 
-/// The arguments of an event. Unlike a record's fields they must be as many as declared, and `none` does not stand
-/// for a default (`src/broker/Manager.cc`, `ProcessMessage`).
-struct Arguments<'de>(&'de [Data]);
-
-impl Arguments<'_> {
+/// Unlike a record's fields an event's arguments must be as many as declared, and `none` does not stand for a default
+/// (`src/broker/Manager.cc`, `ProcessMessage`).
+impl Variant<'_> {
     fn check(&self, expected: usize) -> Result<(), DataError> {
-        let found = self.0.len();
+        let found = self.fields.len();
         if found == expected {
             Ok(())
         } else {
@@ -488,7 +408,7 @@ impl Arguments<'_> {
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Arguments<'de> {
+impl<'de> de::VariantAccess<'de> for Variant<'de> {
     type Error = DataError;
 
     fn unit_variant(self) -> Result<(), DataError> {
@@ -497,17 +417,13 @@ impl<'de> de::VariantAccess<'de> for Arguments<'de> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DataError> {
         self.check(1)?;
-        match self.0.iter().next() {
-            Some(argument) => seed
-                .deserialize(Deserializer(argument))
-                .map_err(|error| error.in_element(0)),
-            None => Err(DataError::new(DataErrorKind::MissingField)),
-        }
+        let argument = Elements::new(&[], self.fields).next_element_seed(seed)?;
+        argument.ok_or(DataError::new(DataErrorKind::MissingField))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DataError> {
         self.check(len)?;
-        visitor.visit_seq(ElementAccess::new(self.0))
+        visitor.visit_seq(Elements::new(&[], self.fields))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -516,30 +432,6 @@ impl<'de> de::VariantAccess<'de> for Arguments<'de> {
         visitor: V,
     ) -> Result<V::Value, DataError> {
         self.check(fields.len())?;
-        visitor.visit_seq(NamedArguments {
-            names: fields.iter(),
-            values: self.0.iter(),
-        })
-    }
-}
-
-/// Arguments with the names that their declaration gives them, for errors.
-struct NamedArguments<'de> {
-    names: std::slice::Iter<'static, &'static str>,
-    values: std::slice::Iter<'de, Data>,
-}
-
-impl<'de> de::SeqAccess<'de> for NamedArguments<'de> {
-    type Error = DataError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DataError> {
-        let name = self.names.next().copied().unwrap_or_default();
-        self.values
-            .next()
-            .map(|value| {
-                seed.deserialize(Deserializer(value))
-                    .map_err(|error| error.in_field(name))
-            })
-            .transpose()
+        visitor.visit_seq(Elements::new(fields, self.fields))
     }
 }

@@ -1,42 +1,28 @@
 use std::fmt;
 
-/// The kind of a value, without the value.
+/// The kind of a value, without the value. The number of each is its tag in the binary format (`variant_tag.hh`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum Kind {
-    /// See [`Data::None`](super::Data::None).
     None,
-    /// See [`Data::Boolean`](super::Data::Boolean).
     Boolean,
-    /// See [`Data::Count`](super::Data::Count).
     Count,
-    /// See [`Data::Integer`](super::Data::Integer).
     Integer,
-    /// See [`Data::Real`](super::Data::Real).
     Real,
-    /// See [`Data::String`](super::Data::String).
     String,
-    /// See [`Data::Address`](super::Data::Address).
     Address,
-    /// See [`Data::Subnet`](super::Data::Subnet).
     Subnet,
-    /// See [`Data::Port`](super::Data::Port).
     Port,
-    /// See [`Data::Timestamp`](super::Data::Timestamp).
     Timestamp,
-    /// See [`Data::Timespan`](super::Data::Timespan).
     Timespan,
-    /// See [`Data::EnumValue`](super::Data::EnumValue).
     EnumValue,
-    /// See [`Data::Set`](super::Data::Set).
     Set,
-    /// See [`Data::Table`](super::Data::Table).
     Table,
-    /// See [`Data::Vector`](super::Data::Vector).
     Vector,
 }
 
 impl Kind {
-    /// Every kind, in the order of Broker's tags.
+    /// Every kind, by tag.
     pub const ALL: [Self; 15] = [
         Self::None,
         Self::Boolean,
@@ -54,6 +40,14 @@ impl Kind {
         Self::Table,
         Self::Vector,
     ];
+
+    pub(crate) const fn tag(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_tag(tag: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(tag)).copied()
+    }
 
     /// The name that Broker's JSON uses in `@data-type`.
     pub const fn name(self) -> &'static str {

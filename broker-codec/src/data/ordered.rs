@@ -1,4 +1,8 @@
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
 
 /// Two elements of a set or two keys of a table are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,7 +13,7 @@ pub struct DuplicateError;
 ///
 /// C++ sends what it keeps in order, so only others' messages have another order; and CAF's packing of subnormal reals
 /// makes other numbers of them, after C++ has put them in order (see `binary/real.rs`). Both must be written again as
-/// they came.
+/// they came. Nothing else shows that order.
 #[derive(Clone, Debug)]
 pub(super) enum Ordered<E> {
     /// Ascending, as on the wire.
@@ -26,22 +30,49 @@ pub(super) struct AsSent<E> {
     sent: Vec<u32>,
 }
 
-impl<E> Ordered<E> {
-    /// Puts what came in any order into that of `cmp`, and remembers how it came.
-    pub(super) fn from_sent(mut elements: Vec<E>, cmp: impl Fn(&E, &E) -> Ordering) -> Self {
-        if elements.is_sorted_by(|left, right| cmp(left, right).is_le()) {
-            return Self::Ascending(elements);
+/// An element of a set or an entry of a table, of which only the key counts.
+pub(super) trait Element {
+    /// The order of Broker's tags and values, as far as that is one.
+    fn compare(&self, other: &Self) -> Ordering;
+
+    /// Whether Broker has this before the other. Two of which neither is less are the same to it.
+    fn is_less(&self, other: &Self) -> bool;
+}
+
+impl<E: Element> Ordered<E> {
+    /// As a peer sends it: in any order, which is kept, without duplicates.
+    ///
+    /// What counts as a duplicate is Broker's rule: neither is less than the other. See [`super::Real`] for the one
+    /// place where that is more than equality.
+    pub(super) fn from_sent(elements: Vec<E>) -> Result<Self, DuplicateError> {
+        if is_ascending(&elements) {
+            return Ok(Self::Ascending(elements));
         }
+        let ordered = Self::arranged(elements);
+        is_ascending(&ordered).then_some(ordered).ok_or(DuplicateError)
+    }
+
+    /// In any order, which is forgotten, without duplicates as a Broker understands them.
+    pub(super) fn sorted(mut elements: Vec<E>) -> Result<Self, DuplicateError> {
+        if !is_ascending(&elements) {
+            elements.sort_unstable_by(E::compare);
+        }
+        let ascending = is_ascending(&elements).then_some(elements);
+        ascending.map(Self::Ascending).ok_or(DuplicateError)
+    }
+
+    /// Puts the elements in order, and remembers how they came.
+    fn arranged(mut elements: Vec<E>) -> Self {
         let Ok(len) = u32::try_from(elements.len()) else {
             // More than any message holds (`VALUES_MAX`).
-            elements.sort_unstable_by(cmp);
+            elements.sort_unstable_by(E::compare);
             return Self::Ascending(elements);
         };
         let at = |index: u32| usize::try_from(index).unwrap_or(usize::MAX);
         let mut ranks: Vec<u32> = (0..len).collect();
         ranks.sort_by(|left, right| {
             let elements = elements.get(at(*left)).zip(elements.get(at(*right)));
-            elements.map_or(Ordering::Equal, |(left, right)| cmp(left, right))
+            elements.map_or(Ordering::Equal, |(left, right)| left.compare(right))
         });
         let mut sent = vec![0; elements.len()];
         for (rank, index) in (0..).zip(&ranks) {
@@ -65,34 +96,21 @@ impl<E> Ordered<E> {
             sent,
         }))
     }
+}
 
-    pub(super) fn as_slice(&self) -> &[E] {
-        match self {
-            Self::Ascending(elements) => elements,
-            Self::AsSent(as_sent) => &as_sent.ascending,
-        }
-    }
+fn is_ascending<E: Element>(elements: &[E]) -> bool {
+    elements.is_sorted_by(E::is_less)
+}
 
+impl<E> Ordered<E> {
     /// In the order of the wire.
     pub(super) fn iter_as_sent(&self) -> impl Iterator<Item = &E> {
         let (ascending, sent) = match self {
             Self::Ascending(elements) => (elements.as_slice(), &[][..]),
             Self::AsSent(as_sent) => (&[][..], as_sent.sent.as_slice()),
         };
-        let all = self.as_slice();
-        let by_rank = move |rank: &u32| all.get(usize::try_from(*rank).ok()?);
+        let by_rank = move |rank: &u32| self.get(usize::try_from(*rank).ok()?);
         ascending.iter().chain(sent.iter().filter_map(by_rank))
-    }
-
-    /// To change it: the order on the wire is forgotten.
-    pub(super) fn make_mut(&mut self) -> &mut Vec<E> {
-        if let Self::AsSent(as_sent) = self {
-            *self = Self::Ascending(std::mem::take(&mut as_sent.ascending));
-        }
-        match self {
-            Self::Ascending(elements) => elements,
-            Self::AsSent(as_sent) => &mut as_sent.ascending,
-        }
     }
 
     pub(super) fn into_vec(self) -> Vec<E> {
@@ -100,5 +118,43 @@ impl<E> Ordered<E> {
             Self::Ascending(elements) => elements,
             Self::AsSent(as_sent) => as_sent.ascending,
         }
+    }
+}
+
+/// The elements, ascending.
+impl<E> Deref for Ordered<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        match self {
+            Self::Ascending(elements) => elements,
+            Self::AsSent(as_sent) => &as_sent.ascending,
+        }
+    }
+}
+
+impl<E: PartialEq> PartialEq for Ordered<E> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<E: Eq> Eq for Ordered<E> {}
+
+impl<E: PartialOrd> PartialOrd for Ordered<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (**self).partial_cmp(&**other)
+    }
+}
+
+impl<E: Ord> Ord for Ordered<E> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl<E: Hash> Hash for Ordered<E> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }

@@ -8,6 +8,7 @@ use super::{
     leaf::{EnumValue, Real},
     leaf_serde, reserved,
     set::Set,
+    string::ZeekString,
     table::Table,
     value::Data,
 };
@@ -19,18 +20,52 @@ use super::{
 /// real. Narrower integers are refused. Sets and tables come out in Broker's order, whatever the order of the Rust
 /// type.
 pub fn to_data<T: Serialize + ?Sized>(value: &T) -> Result<Data, DataError> {
-    value.serialize(Serializer)
+    value.serialize(Serializer { is_event: false })
 }
 
 /// The name and the arguments of the event that a variant of an event enum stands for.
-pub(crate) fn to_event<T: Serialize + ?Sized>(value: &T) -> Result<(&'static str, Vec<Data>), DataError> {
-    value.serialize(EventSerializer)
+pub(crate) fn to_event<T: Serialize + ?Sized>(value: &T) -> Result<(ZeekString, Vec<Data>), DataError> {
+    let written = match value.serialize(Serializer { is_event: true })? {
+        Data::EnumValue(EnumValue(name)) => return Ok((name, Vec::new())),
+        Data::Vector(written) => <[Data; 2]>::try_from(written).ok(),
+        _ => None,
+    };
+    match written {
+        Some([Data::EnumValue(EnumValue(name)), Data::Vector(arguments)]) => Ok((name, arguments)),
+        _ => unsupported("an event type that is not an enum"),
+    }
 }
 
-struct Serializer;
+#[derive(Clone, Copy)]
+struct Serializer {
+    /// Whether an enum with fields, which no value is, stands for an event: it becomes a list of name and arguments.
+    is_event: bool,
+}
+
+impl Serializer {
+    fn arguments(self, name: &'static str, len: usize) -> Result<Elements, DataError> {
+        if !self.is_event {
+            return unsupported("an enum with fields");
+        }
+        Ok(Elements {
+            event: Some(name),
+            values: Vec::with_capacity(len),
+        })
+    }
+}
 
 fn unsupported<T>(what: &'static str) -> Result<T, DataError> {
     Err(DataError::new(DataErrorKind::Unsupported(what)))
+}
+
+macro_rules! refuse {
+    ($($method:ident($type:ty) => $what:literal),* $(,)?) => {
+        $(
+            fn $method(self, _value: $type) -> Result<Data, DataError> {
+                unsupported($what)
+            }
+        )*
+    };
 }
 
 impl ser::Serializer for Serializer {
@@ -38,58 +73,38 @@ impl ser::Serializer for Serializer {
     type Error = DataError;
     type SerializeSeq = Elements;
     type SerializeTuple = Elements;
-    type SerializeTupleStruct = Elements;
-    type SerializeTupleVariant = ser::Impossible<Data, DataError>;
+    type SerializeTupleStruct = ser::Impossible<Data, DataError>;
+    type SerializeTupleVariant = Elements;
     type SerializeMap = Entries;
     type SerializeStruct = Elements;
-    type SerializeStructVariant = ser::Impossible<Data, DataError>;
+    type SerializeStructVariant = Elements;
+
+    refuse! {
+        serialize_i8(i8) => "i8",
+        serialize_i16(i16) => "i16",
+        serialize_i32(i32) => "i32",
+        serialize_u8(u8) => "u8",
+        serialize_u16(u16) => "u16",
+        serialize_u32(u32) => "u32",
+        serialize_f32(f32) => "f32",
+        serialize_char(char) => "char",
+        serialize_unit_struct(&'static str) => "a struct without fields",
+    }
 
     fn serialize_bool(self, value: bool) -> Result<Data, DataError> {
         Ok(Data::Boolean(value))
-    }
-
-    fn serialize_i8(self, _value: i8) -> Result<Data, DataError> {
-        unsupported("i8")
-    }
-
-    fn serialize_i16(self, _value: i16) -> Result<Data, DataError> {
-        unsupported("i16")
-    }
-
-    fn serialize_i32(self, _value: i32) -> Result<Data, DataError> {
-        unsupported("i32")
     }
 
     fn serialize_i64(self, value: i64) -> Result<Data, DataError> {
         Ok(Data::Integer(value))
     }
 
-    fn serialize_u8(self, _value: u8) -> Result<Data, DataError> {
-        unsupported("u8")
-    }
-
-    fn serialize_u16(self, _value: u16) -> Result<Data, DataError> {
-        unsupported("u16")
-    }
-
-    fn serialize_u32(self, _value: u32) -> Result<Data, DataError> {
-        unsupported("u32")
-    }
-
     fn serialize_u64(self, value: u64) -> Result<Data, DataError> {
         Ok(Data::Count(value))
     }
 
-    fn serialize_f32(self, _value: f32) -> Result<Data, DataError> {
-        unsupported("f32")
-    }
-
     fn serialize_f64(self, value: f64) -> Result<Data, DataError> {
         Ok(Data::Real(Real(value)))
-    }
-
-    fn serialize_char(self, _value: char) -> Result<Data, DataError> {
-        unsupported("char")
     }
 
     fn serialize_str(self, text: &str) -> Result<Data, DataError> {
@@ -110,10 +125,6 @@ impl ser::Serializer for Serializer {
 
     fn serialize_unit(self) -> Result<Data, DataError> {
         unsupported("()")
-    }
-
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<Data, DataError> {
-        unsupported("a struct without fields")
     }
 
     fn serialize_unit_variant(
@@ -144,13 +155,15 @@ impl ser::Serializer for Serializer {
         self,
         name: &'static str,
         _index: u32,
-        _variant: &'static str,
+        variant: &'static str,
         value: &T,
     ) -> Result<Data, DataError> {
         if name == reserved::DATA {
             return value.serialize(self);
         }
-        unsupported("an enum with fields")
+        let mut arguments = self.arguments(variant, 1)?;
+        ser::SerializeTupleVariant::serialize_field(&mut arguments, value)?;
+        ser::SerializeTupleVariant::end(arguments)
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Elements, DataError> {
@@ -161,18 +174,22 @@ impl ser::Serializer for Serializer {
         Ok(Elements::with_capacity(len))
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, len: usize) -> Result<Elements, DataError> {
-        Ok(Elements::with_capacity(len))
+    fn serialize_tuple_struct(
+        self,
+        _name: &'static str,
+        _len: usize,
+    ) -> Result<Self::SerializeTupleStruct, DataError> {
+        unsupported("a struct without names of fields")
     }
 
     fn serialize_tuple_variant(
         self,
         _name: &'static str,
         _index: u32,
-        _variant: &'static str,
-        _len: usize,
-    ) -> Result<Self::SerializeTupleVariant, DataError> {
-        unsupported("an enum with fields")
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Elements, DataError> {
+        self.arguments(variant, len)
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Entries, DataError> {
@@ -190,10 +207,10 @@ impl ser::Serializer for Serializer {
         self,
         _name: &'static str,
         _index: u32,
-        _variant: &'static str,
-        _len: usize,
-    ) -> Result<Self::SerializeStructVariant, DataError> {
-        unsupported("an enum with fields")
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Elements, DataError> {
+        self.arguments(variant, len)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -215,23 +232,41 @@ fn leaf(kind: Kind, content: Data) -> Result<Data, DataError> {
 }
 
 /// Collects a vector, a tuple, a record or the arguments of an event.
-struct Elements(Vec<Data>);
+struct Elements {
+    /// The name of the event whose arguments these are.
+    event: Option<&'static str>,
+    values: Vec<Data>,
+}
 
 impl Elements {
     fn with_capacity(len: usize) -> Self {
-        Self(Vec::with_capacity(len))
+        Self {
+            event: None,
+            values: Vec::with_capacity(len),
+        }
     }
 
-    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        let index = self.0.len();
-        self.0
-            .push(to_data(value).map_err(|error| error.in_element(index))?);
+    fn push<T: Serialize + ?Sized>(&mut self, field: Option<&str>, value: &T) -> Result<(), DataError> {
+        let value = to_data(value).map_err(|error| {
+            let error = match field {
+                Some(name) => error.in_field(name),
+                None => error.in_element(self.values.len()),
+            };
+            match self.event {
+                Some(name) => error.in_field(name),
+                None => error,
+            }
+        });
+        self.values.push(value?);
         Ok(())
     }
 
-    fn push_field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), DataError> {
-        self.0.push(to_data(value).map_err(|error| error.in_field(name))?);
-        Ok(())
+    fn into_data(self) -> Data {
+        let values = Data::Vector(self.values);
+        match self.event {
+            Some(name) => Data::Vector(vec![Data::EnumValue(EnumValue(name.into())), values]),
+            None => values,
+        }
     }
 }
 
@@ -240,11 +275,11 @@ impl ser::SerializeSeq for Elements {
     type Error = DataError;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        self.push(value)
+        self.push(None, value)
     }
 
     fn end(self) -> Result<Data, DataError> {
-        Ok(Data::Vector(self.0))
+        Ok(self.into_data())
     }
 }
 
@@ -253,24 +288,11 @@ impl ser::SerializeTuple for Elements {
     type Error = DataError;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        self.push(value)
+        self.push(None, value)
     }
 
     fn end(self) -> Result<Data, DataError> {
-        Ok(Data::Vector(self.0))
-    }
-}
-
-impl ser::SerializeTupleStruct for Elements {
-    type Ok = Data;
-    type Error = DataError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        self.push(value)
-    }
-
-    fn end(self) -> Result<Data, DataError> {
-        Ok(Data::Vector(self.0))
+        Ok(self.into_data())
     }
 }
 
@@ -283,16 +305,16 @@ impl ser::SerializeStruct for Elements {
         name: &'static str,
         value: &T,
     ) -> Result<(), DataError> {
-        self.push_field(name, value)
+        self.push(Some(name), value)
     }
 
     fn skip_field(&mut self, _name: &'static str) -> Result<(), DataError> {
-        self.0.push(Data::None);
+        self.values.push(Data::None);
         Ok(())
     }
 
     fn end(self) -> Result<Data, DataError> {
-        Ok(Data::Vector(self.0))
+        Ok(self.into_data())
     }
 }
 
@@ -328,159 +350,21 @@ impl ser::SerializeMap for Entries {
     }
 }
 
-/// Takes an event enum apart.
-struct EventSerializer;
-
-const NOT_AN_EVENT: &str = "an event type that is not an enum";
-
-macro_rules! refuse {
-    ($($method:ident($type:ty)),* $(,)?) => {
-        $(
-            fn $method(self, _value: $type) -> Result<Self::Ok, DataError> {
-                unsupported(NOT_AN_EVENT)
-            }
-        )*
-    };
-}
-
-impl ser::Serializer for EventSerializer {
-    type Ok = (&'static str, Vec<Data>);
-    type Error = DataError;
-    type SerializeSeq = ser::Impossible<Self::Ok, DataError>;
-    type SerializeTuple = ser::Impossible<Self::Ok, DataError>;
-    type SerializeTupleStruct = ser::Impossible<Self::Ok, DataError>;
-    type SerializeTupleVariant = Arguments;
-    type SerializeMap = ser::Impossible<Self::Ok, DataError>;
-    type SerializeStruct = ser::Impossible<Self::Ok, DataError>;
-    type SerializeStructVariant = Arguments;
-
-    refuse! {
-        serialize_bool(bool), serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64),
-        serialize_u8(u8), serialize_u16(u16), serialize_u32(u32), serialize_u64(u64), serialize_f32(f32),
-        serialize_f64(f64), serialize_char(char), serialize_str(&str), serialize_bytes(&[u8]),
-        serialize_unit_struct(&'static str),
-    }
-
-    fn serialize_none(self) -> Result<Self::Ok, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<Self::Ok, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_unit(self) -> Result<Self::Ok, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_unit_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-    ) -> Result<Self::Ok, DataError> {
-        Ok((variant, Vec::new()))
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        value: &T,
-    ) -> Result<Self::Ok, DataError> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Result<Self::Ok, DataError> {
-        let mut arguments = Arguments::new(variant, 1);
-        ser::SerializeTupleVariant::serialize_field(&mut arguments, value)?;
-        ser::SerializeTupleVariant::end(arguments)
-    }
-
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Self::SerializeSeq, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_tuple(self, _len: usize) -> Result<Self::SerializeTuple, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_tuple_struct(
-        self,
-        _name: &'static str,
-        _len: usize,
-    ) -> Result<Self::SerializeTupleStruct, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Arguments, DataError> {
-        Ok(Arguments::new(variant, len))
-    }
-
-    fn serialize_map(self, _len: Option<usize>) -> Result<Self::SerializeMap, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Self::SerializeStruct, DataError> {
-        unsupported(NOT_AN_EVENT)
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Arguments, DataError> {
-        Ok(Arguments::new(variant, len))
-    }
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-}
-
-/// Collects the arguments of an event.
-struct Arguments {
-    name: &'static str,
-    values: Elements,
-}
-
-impl Arguments {
-    fn new(name: &'static str, len: usize) -> Self {
-        Self {
-            name,
-            values: Elements::with_capacity(len),
-        }
-    }
-}
-
-impl ser::SerializeTupleVariant for Arguments {
-    type Ok = (&'static str, Vec<Data>);
+impl ser::SerializeTupleVariant for Elements {
+    type Ok = Data;
     type Error = DataError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        self.values.push(value).map_err(|error| error.in_field(self.name))
+        self.push(None, value)
     }
 
-    fn end(self) -> Result<Self::Ok, DataError> {
-        Ok((self.name, self.values.0))
+    fn end(self) -> Result<Data, DataError> {
+        Ok(self.into_data())
     }
 }
 
-impl ser::SerializeStructVariant for Arguments {
-    type Ok = (&'static str, Vec<Data>);
+impl ser::SerializeStructVariant for Elements {
+    type Ok = Data;
     type Error = DataError;
 
     fn serialize_field<T: Serialize + ?Sized>(
@@ -488,16 +372,14 @@ impl ser::SerializeStructVariant for Arguments {
         name: &'static str,
         value: &T,
     ) -> Result<(), DataError> {
-        self.values
-            .push_field(name, value)
-            .map_err(|error| error.in_field(self.name))
+        self.push(Some(name), value)
     }
 
     fn skip_field(&mut self, name: &'static str) -> Result<(), DataError> {
-        ser::SerializeStruct::skip_field(&mut self.values, name)
+        ser::SerializeStruct::skip_field(self, name)
     }
 
-    fn end(self) -> Result<Self::Ok, DataError> {
-        Ok((self.name, self.values.0))
+    fn end(self) -> Result<Data, DataError> {
+        Ok(self.into_data())
     }
 }

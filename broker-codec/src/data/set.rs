@@ -1,9 +1,4 @@
-use std::{
-    cmp::Ordering,
-    fmt,
-    hash::{Hash, Hasher},
-    marker::PhantomData,
-};
+use std::{fmt, marker::PhantomData, ops::Deref};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -18,11 +13,11 @@ use super::{
 
 /// Zeek's `set[T]`: sorted, without duplicates.
 ///
-/// A set of [`Data`] that was decoded in another order is encoded in that order again, until it is changed. Nothing else
-/// shows it: it is iterated over, compared and written as JSON like any other.
+/// A set of [`Data`] that was decoded in another order is encoded in that order again. Nothing else shows it: it is iterated
+/// over, compared and written as JSON like any other.
 ///
 /// serde has no word for sets; to Broker data this is a set, to any other serde format a sequence.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Set<T>(Ordered<T>);
 
 impl<T> Set<T> {
@@ -32,70 +27,22 @@ impl<T> Set<T> {
     }
 
     /// The elements, ascending.
-    pub fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.as_slice().iter()
-    }
-
-    /// The elements, ascending.
     pub fn as_slice(&self) -> &[T] {
-        self.0.as_slice()
-    }
-
-    /// How many elements there are.
-    pub fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
+        self
     }
 }
 
 impl<T: Ord> Set<T> {
-    /// Adds an element; false if it was there already.
-    pub fn insert(&mut self, element: T) -> bool {
-        match self.as_slice().binary_search(&element) {
-            Ok(_) => false,
-            Err(at) => {
-                self.0.make_mut().insert(at, element);
-                true
-            }
-        }
-    }
-
-    /// Takes an element out; false if it was not there.
-    pub fn remove(&mut self, element: &T) -> bool {
-        match self.as_slice().binary_search(element) {
-            Ok(at) => {
-                self.0.make_mut().remove(at);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
     /// Whether the element is there.
     pub fn contains(&self, element: &T) -> bool {
-        self.as_slice().binary_search(element).is_ok()
+        self.binary_search(element).is_ok()
     }
 }
 
 impl Set<Data> {
     /// A set as a peer sends it: in any order, which is kept, without duplicates.
-    ///
-    /// What counts as a duplicate is Broker's rule: neither is less than the other. See [`super::Real`] for the one
-    /// place where that is more than equality.
     pub(crate) fn from_wire(elements: Vec<Data>) -> Result<Self, DuplicateError> {
-        if elements.is_sorted_by(Data::is_less) {
-            return Ok(Self(Ordered::Ascending(elements)));
-        }
-        let set = Ordered::from_sent(elements, Ord::cmp);
-        if set.as_slice().is_sorted_by(Data::is_less) {
-            Ok(Self(set))
-        } else {
-            Err(DuplicateError)
-        }
+        Ordered::from_sent(elements).map(Self)
     }
 
     /// In the order of the message that it came in.
@@ -104,50 +51,27 @@ impl Set<Data> {
     }
 }
 
+/// The elements, ascending.
+impl<T> Deref for Set<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
 /// In any order, which is forgotten; without duplicates as Broker understands them.
 impl TryFrom<Vec<Data>> for Set<Data> {
     type Error = DuplicateError;
 
-    fn try_from(mut elements: Vec<Data>) -> Result<Self, DuplicateError> {
-        if !elements.is_sorted_by(Data::is_less) {
-            elements.sort_unstable();
-            if !elements.is_sorted_by(Data::is_less) {
-                return Err(DuplicateError);
-            }
-        }
-        Ok(Self(Ordered::Ascending(elements)))
+    fn try_from(elements: Vec<Data>) -> Result<Self, DuplicateError> {
+        Ordered::sorted(elements).map(Self)
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Set<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self).finish()
-    }
-}
-
-impl<T: PartialEq> PartialEq for Set<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
-    }
-}
-
-impl<T: Eq> Eq for Set<T> {}
-
-impl<T: PartialOrd> PartialOrd for Set<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        self.as_slice().partial_cmp(other.as_slice())
-    }
-}
-
-impl<T: Ord> Ord for Set<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_slice().cmp(other.as_slice())
-    }
-}
-
-impl<T: Hash> Hash for Set<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_slice().hash(state);
     }
 }
 
@@ -169,15 +93,6 @@ impl<T: Ord> FromIterator<T> for Set<T> {
 impl<T: Ord, const N: usize> From<[T; N]> for Set<T> {
     fn from(elements: [T; N]) -> Self {
         Self::from_iter(elements)
-    }
-}
-
-impl<T: Ord> Extend<T> for Set<T> {
-    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
-        let all = self.0.make_mut();
-        all.extend(elements);
-        all.sort_unstable();
-        all.dedup();
     }
 }
 

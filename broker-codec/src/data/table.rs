@@ -1,8 +1,4 @@
-use std::{
-    cmp::Ordering,
-    fmt,
-    hash::{Hash, Hasher},
-};
+use std::{fmt, ops::Deref};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -18,21 +14,13 @@ use super::{
 /// Zeek's `table`: sorted by key, each key once. Typed records use a `BTreeMap` instead.
 ///
 /// One that was decoded in another order is encoded in that order again, as a [`Set`](super::Set).
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table(Ordered<(Data, Data)>);
 
 impl Table {
     /// A table as a peer sends it: in any order, which is kept, without duplicate keys as Broker understands them.
     pub(crate) fn from_wire(entries: Vec<(Data, Data)>) -> Result<Self, DuplicateError> {
-        if entries.is_sorted_by(key_is_less) {
-            return Ok(Self(Ordered::Ascending(entries)));
-        }
-        let table = Self(Ordered::from_sent(entries, |left, right| left.0.cmp(&right.0)));
-        if table.as_slice().is_sorted_by(key_is_less) {
-            Ok(table)
-        } else {
-            Err(DuplicateError)
-        }
+        Ordered::from_sent(entries).map(Self)
     }
 
     /// In the order of the message that it came in.
@@ -40,36 +28,20 @@ impl Table {
         self.0.iter_as_sent()
     }
 
-    /// The entries, ascending by key.
-    pub fn iter(&self) -> std::slice::Iter<'_, (Data, Data)> {
-        self.as_slice().iter()
-    }
-
-    /// The entries, ascending by key.
-    pub fn as_slice(&self) -> &[(Data, Data)] {
-        self.0.as_slice()
-    }
-
     /// The value of a key.
     pub fn get(&self, key: &Data) -> Option<&Data> {
-        let entries = self.as_slice();
-        let at = entries.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
-        entries.get(at).map(|(_, value)| value)
-    }
-
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
+        let at = self.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+        self.0.get(at).map(|(_, value)| value)
     }
 }
 
-fn key_is_less((left, _): &(Data, Data), (right, _): &(Data, Data)) -> bool {
-    left.is_less(right)
+/// The entries, ascending by key.
+impl Deref for Table {
+    type Target = [(Data, Data)];
+
+    fn deref(&self) -> &[(Data, Data)] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Table {
@@ -86,44 +58,12 @@ impl Default for Table {
     }
 }
 
-impl PartialEq for Table {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
-    }
-}
-
-impl Eq for Table {}
-
-impl PartialOrd for Table {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Table {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_slice().cmp(other.as_slice())
-    }
-}
-
-impl Hash for Table {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_slice().hash(state);
-    }
-}
-
 /// In any order, which is forgotten; without duplicate keys as Broker understands them.
 impl TryFrom<Vec<(Data, Data)>> for Table {
     type Error = DuplicateError;
 
-    fn try_from(mut entries: Vec<(Data, Data)>) -> Result<Self, DuplicateError> {
-        if !entries.is_sorted_by(key_is_less) {
-            entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-            if !entries.is_sorted_by(key_is_less) {
-                return Err(DuplicateError);
-            }
-        }
-        Ok(Self(Ordered::Ascending(entries)))
+    fn try_from(entries: Vec<(Data, Data)>) -> Result<Self, DuplicateError> {
+        Ordered::sorted(entries).map(Self)
     }
 }
 
@@ -157,9 +97,9 @@ impl Serialize for Table {
         }
 
         if serializer.is_human_readable() {
-            serializer.serialize_newtype_struct(reserved::TABLE, self.as_slice())
+            serializer.serialize_newtype_struct(reserved::TABLE, &**self)
         } else {
-            serializer.serialize_newtype_struct(reserved::TABLE, &AsMap(self.as_slice()))
+            serializer.serialize_newtype_struct(reserved::TABLE, &AsMap(self))
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     kind::Kind,
     leaf::{Address, EnumValue, Port, Real, Subnet, Timespan, Timestamp},
+    ordered::Element,
     reserved,
     set::Set,
     string::ZeekString,
@@ -77,13 +78,27 @@ impl Data {
             Self::Vector(_) => Kind::Vector,
         }
     }
+}
 
-    /// Whether this stands before `other` in Broker's sets and tables (`operator<`; `variant_data.cc`, `data.hh`). Two values of which
-    /// neither is less are the same element to Broker.
-    ///
-    /// This is the derived order but for NaN, which is neither less nor greater than any real.
-    pub(super) fn is_less(&self, other: &Self) -> bool {
+/// The order is the derived one. Broker's (`operator<`; `variant_data.cc`, `data.hh`) is the same but for NaN, which is neither less
+/// nor greater than any real.
+impl Element for Data {
+    fn compare(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+    }
+
+    fn is_less(&self, other: &Self) -> bool {
         cmp(self, other).is_lt()
+    }
+}
+
+impl Element for (Data, Data) {
+    fn compare(&self, other: &Self) -> Ordering {
+        self.0.compare(&other.0)
+    }
+
+    fn is_less(&self, other: &Self) -> bool {
+        self.0.is_less(&other.0)
     }
 }
 
