@@ -36,10 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) struct Zeek(Child);
 
 impl Zeek {
-    /// Starts it with its files below a directory. Its Supervisor listens at a free port.
+    /// Starts it with its files below a directory. Its Supervisor listens at a free port, unless the script says where.
     pub(crate) fn start(prefix: &Path, home: &TempDir, script: &str) -> Self {
         let [supervisor] = free_ports();
-        let settings = format!("{script}\nredef Broker::default_port = {supervisor}/tcp;\n");
+        let settings = format!("redef Broker::default_port = {supervisor}/tcp;\n{script}\n");
         let path = home.path().join("live.zeek");
         fs::write(&path, settings).expect("a file can be written");
         let output = |name| fs::File::create(home.path().join(name)).expect("a file can be made");

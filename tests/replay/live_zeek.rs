@@ -2,138 +2,85 @@
 //! run, and says so.
 
 use std::{
-    fs,
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{Reserved, replay};
 use crate::{
     live::{installed_zeek, pending},
-    support::{cluster::Protection, daemon::Watch},
+    live_controller::Zeek,
+    support::cluster::Protection,
 };
 
-/// Where the node says that everything listens: what it prints, the Supervisor keeps to itself.
-const READY: &str = r#"
-event zeek_init() &priority=-1000
-	{
-	if ( Supervisor::is_supervised() )
-		{
-		close(open(getenv("READY_FILE") + ".new"));
-		rename(getenv("READY_FILE") + ".new", getenv("READY_FILE"));
-		}
-	}
-"#;
-
-/// A `zeek -j` with the controller or the agent.
-struct Zeek {
-    home: TempDir,
-    child: Child,
-}
-
-impl Zeek {
-    /// Starts it with a script of settings, and waits until its node is there.
-    fn start(prefix: &Path, which: &str, script: &str, settings: &[String]) -> Self {
-        let home = TempDir::with_prefix("replayed-zeek-").expect("a directory can be made");
-        for directory in ["state", "spool"] {
-            fs::create_dir(home.path().join(directory)).expect("a directory can be made");
-        }
-        let file = home.path().join("settings.zeek");
-        fs::write(&file, [script, READY].concat()).expect("a file can be written");
-        let ready = home.path().join("ready");
-        let watch = Watch::new(home.path());
-        let child = Command::new(prefix.join("bin/zeek"))
-            .args(["-j", &format!("policy/frameworks/management/{which}")])
-            .arg(&file)
-            .args(settings)
-            .env("ZEEK_MANAGEMENT_STATE_DIR", home.path().join("state"))
-            .env("ZEEK_MANAGEMENT_SPOOL_DIR", home.path().join("spool"))
-            .env("READY_FILE", &ready)
-            .current_dir(home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("zeek can be started");
-        let zeek = Self { home, child };
-        if let Err(problem) = watch.wait_for(&ready, &zeek.child) {
-            panic!("zeek {problem}");
-        }
-        zeek
+/// Starts a `zeek -j` with the controller or the agent, and waits until that listens: on the last port that it opens.
+fn start(
+    prefix: &Path,
+    home: &TempDir,
+    which: &str,
+    protection: &Protection,
+    script: &str,
+    last: &str,
+) -> Zeek {
+    let quoted = |setting: String| match setting.split_once('=') {
+        Some((name, "T")) => format!("redef {name} = T;\n"),
+        Some((name, path)) => format!("redef {name} = \"{path}\";\n"),
+        None => panic!("{setting} is no setting"),
+    };
+    let settings: String = protection.settings("zeek").into_iter().map(quoted).collect();
+    let script = format!("@load policy/frameworks/management/{which}\n{settings}{script}");
+    let zeek = Zeek::start(prefix, home, &script);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(last).is_err() {
+        assert!(Instant::now() < deadline, "no process listens at {last}");
+        thread::yield_now();
     }
-}
-
-impl Drop for Zeek {
-    fn drop(&mut self) {
-        // It ends its nodes first, unlike one that is killed.
-        let process = Pid::from_child(&self.child);
-        let _ = kill_process(process, Signal::TERM);
-        let _ = self.child.wait();
-    }
+    zeek
 }
 
 /// Replays a recording of Zeek 9.0 with the controller of this Zeek: strictly, for deviations are ours.
 fn controller(prefix: &Path, recording: &str, protection: &Protection) -> (bool, String) {
-    let (broker, websocket) = (Reserved::new(), Reserved::new());
-    let mut settings = protection.settings("zeek");
-    settings.extend([
-        "Management::Controller::name=controller".to_owned(),
-        format!("Management::Controller::listen_port={}/tcp", broker.port()),
-        format!(
-            "Management::Controller::listen_port_websocket={}/tcp",
-            websocket.port()
-        ),
-    ]);
-    let _zeek = Zeek::start(prefix, "controller", "", &settings);
-    let tls = protection.settings("replay").join(" ");
+    let (home, broker, websocket) = (TempDir::new().unwrap(), Reserved::new(), Reserved::new());
+    let script = format!(
+        "redef Management::Controller::name = \"controller\";
+redef Management::Controller::listen_port = \"{}/tcp\";
+redef Management::Controller::listen_port_websocket = \"{}/tcp\";",
+        broker.port(),
+        websocket.port()
+    );
     let (broker, websocket) = (broker.address(), websocket.address());
-    await_listener(&websocket);
+    let _zeek = start(prefix, &home, "controller", protection, &script, &websocket);
+    let tls = protection.settings("replay").join(" ");
     let options = format!("--role controller --strict --peer {broker} --websocket {websocket} {tls}");
     replay(recording, &options).unwrap()
 }
 
-/// Zeek's WebSocket server has a thread of its own, and nothing that says when that listens.
-fn await_listener(address: &str) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < deadline, "no process listens at {address}");
-        thread::yield_now();
-    }
-}
-
 /// The same with its agent. The Zeek that starts it must not listen, for its Supervisor is played.
 fn agent(prefix: &Path, recording: &str, protection: &Protection) -> (bool, String) {
+    let home = TempDir::new().unwrap();
     let (own, at_controller, at_supervisor) = (Reserved::new(), Reserved::new(), Reserved::new());
-    let connects = !recording.ends_with("c2a");
-    let script = if connects {
-        format!(
-            "redef Management::Agent::controller = Broker::NetworkInfo($address=\"127.0.0.1\", $bound_port={}/tcp);\n",
-            at_controller.port()
-        )
+    let controller = if recording.ends_with("c2a") {
+        "$address=\"0.0.0.0\", $bound_port=0/unknown".to_owned()
     } else {
-        "redef Management::Agent::controller = Broker::NetworkInfo($address=\"0.0.0.0\", $bound_port=0/unknown);\n"
-            .to_owned()
+        format!("$address=\"127.0.0.1\", $bound_port={}/tcp", at_controller.port())
     };
-    let mut settings = protection.settings("zeek");
-    settings.extend([
-        "Management::Agent::name=instance-1".to_owned(),
-        "Management::Agent::archive_logs=F".to_owned(),
-        "SupervisorControl::enable_listen=F".to_owned(),
-        format!("Management::Agent::listen_port={}/tcp", own.port()),
-        format!("Broker::default_port={}/tcp", at_supervisor.port()),
-    ]);
-    let zeek = Zeek::start(prefix, "agent", &script, &settings);
-    let (own, controller, supervisor) = (own.address(), at_controller.address(), at_supervisor.address());
-    let (tls, state_dir) = (
-        protection.settings("replay").join(" "),
-        zeek.home.path().join("state"),
+    let script = format!(
+        "redef Management::Agent::name = \"instance-1\";
+redef Management::Agent::archive_logs = F;
+redef Management::Agent::controller = Broker::NetworkInfo({controller});
+redef Management::Agent::listen_port = \"{}/tcp\";
+redef SupervisorControl::enable_listen = F;
+redef Broker::default_port = {}/tcp;",
+        own.port(),
+        at_supervisor.port()
     );
+    let (own, controller, supervisor) = (own.address(), at_controller.address(), at_supervisor.address());
+    let _zeek = start(prefix, &home, "agent", protection, &script, &own);
+    let (tls, state_dir) = (protection.settings("replay").join(" "), home.path().join("state"));
     let options = format!(
         "--role agent --strict --peer {own} --controller {controller} --supervisor {supervisor} --state-dir {} {tls}",
         state_dir.display()

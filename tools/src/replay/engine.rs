@@ -12,7 +12,7 @@ use std::{
 };
 
 use broker_codec::{
-    Envelope, EnvelopeKind, binary, control::ByeToken, data::ZeekString, handshake::Message as Handshake,
+    EnvelopeKind, binary, control::ByeToken, data::ZeekString, handshake::Message as Handshake,
     json::DataMessage,
 };
 use bytes::Bytes;
@@ -96,6 +96,7 @@ impl<'a> Engine<'a> {
         capture: &'a Capture,
         process: Arc<Process>,
         subject: &'a mut dyn Subject,
+        ids: Ids,
         lenient: bool,
         report: &'a mut Report,
     ) -> Self {
@@ -105,7 +106,7 @@ impl<'a> Engine<'a> {
             process,
             subject,
             report,
-            ids: Ids::default(),
+            ids,
             history: History::default(),
             lenient,
             queues: BTreeMap::new(),
@@ -181,25 +182,27 @@ impl<'a> Engine<'a> {
                 if let Some(event) = event_of(envelope) {
                     self.history.received(link, &event, message.time);
                 }
-                let own = (envelope.kind == EnvelopeKind::Data)
-                    .then(|| binary::decode(&envelope.payload).ok())
-                    .flatten()
-                    .and_then(|data| self.ids.to_own(&data))
-                    .and_then(|data| encoded(&data));
-                let payload = own.unwrap_or_else(|| envelope.payload.clone());
+                let mut own = envelope.clone();
+                if let Ok(recorded) = binary::decode(&own.payload)
+                    && envelope.kind == EnvelopeKind::Data
+                {
+                    let data = self.ids.to_own(&recorded);
+                    // What does not change stays as it was written.
+                    own.payload = (data != recorded)
+                        .then(|| encoded(&data))
+                        .flatten()
+                        .unwrap_or(own.payload);
+                }
                 let unrecorded = self.unrecorded.len();
-                let own = Envelope {
-                    payload,
-                    ..envelope.clone()
-                };
                 self.subject.envelope(link, own);
                 self.fetch();
                 self.await_unrecorded(link, envelope, unrecorded);
             }
             Content::Text(text) => {
                 let own = DataMessage::decode(text).ok().and_then(|message| {
-                    let data = self.ids.to_own(&message.data)?;
-                    DataMessage { data, ..message }.encode().ok()
+                    let data = self.ids.to_own(&message.data);
+                    let is_changed = data != message.data;
+                    is_changed.then(|| DataMessage { data, ..message }.encode().ok())?
                 });
                 if let Some((_, event)) = event_of_text(text) {
                     self.history.received(link, &event, message.time);

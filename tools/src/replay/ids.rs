@@ -1,10 +1,10 @@
-//! Which id of the peer under test stands for which recorded id.
+//! What of the peer under test stands for what is recorded: ids, and where a running agent is and works.
 
 use std::collections::BTreeMap;
 
 use broker_codec::{
     Data,
-    data::{Table, ZeekString},
+    data::{Port, Table, ZeekString},
 };
 
 /// A mapping that is one to one.
@@ -12,7 +12,20 @@ use broker_codec::{
 pub(super) struct Ids {
     recorded: BTreeMap<ZeekString, ZeekString>,
     own: BTreeMap<ZeekString, ZeekString>,
+    /// Only of a running process.
+    place: Option<Place>,
 }
+
+/// What of its surroundings a running agent tells, its own and the recorded: its port, if it waits for controllers, and where its nodes
+/// work.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    pub(super) port: Option<(Port, Port)>,
+    pub(super) state_dir: Option<(String, String)>,
+}
+
+/// What nodes are told in their environment by an agent that does not listen where they look for it. The recorded one did.
+const COORDINATES: [&str; 2] = ["ZEEK_AGENT_ADDR", "ZEEK_AGENT_PORT"];
 
 /// One of the two ids stands for another already.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +37,14 @@ pub(super) enum Taken {
 }
 
 impl Ids {
+    pub(super) fn at(place: Place) -> Self {
+        let place = Some(place);
+        Self {
+            place,
+            ..Self::default()
+        }
+    }
+
     /// From now on, an id of the peer under test stands for a recorded one.
     pub(super) fn bind(&mut self, own: &ZeekString, recorded: &ZeekString) -> Result<(), Taken> {
         if let Some(other) = self.recorded.get(own) {
@@ -52,55 +73,63 @@ impl Ids {
         self.recorded.get(own)
     }
 
-    /// A value of the peer under test with the recorded ids, or `None` if it holds none of its own.
-    pub(super) fn to_recorded(&self, data: &Data) -> Option<Data> {
-        mapped(&self.recorded, data)
-    }
-
-    /// A recorded value with the ids of the peer under test, or `None` if it holds none that it knows.
-    pub(super) fn to_own(&self, data: &Data) -> Option<Data> {
-        mapped(&self.own, data)
-    }
-}
-
-/// `None` if nothing changes.
-fn mapped(ids: &BTreeMap<ZeekString, ZeekString>, data: &Data) -> Option<Data> {
-    changed(data, &|leaf| match leaf {
-        Data::String(text) => ids.get(text).cloned().map(Data::String),
-        _ => None,
-    })
-}
-
-/// A value in which everything that is no container was changed one to one, or `None` if nothing changes.
-pub(super) fn changed(data: &Data, leaf: &dyn Fn(&Data) -> Option<Data>) -> Option<Data> {
-    let all = |elements: &[Data]| {
-        let changed: Vec<Option<Data>> = elements.iter().map(|element| changed(element, leaf)).collect();
-        changed.iter().any(Option::is_some).then(|| {
-            let pairs = changed.into_iter().zip(elements);
-            pairs
-                .map(|(changed, element)| changed.unwrap_or_else(|| element.clone()))
-                .collect::<Vec<_>>()
-        })
-    };
-    match data {
-        Data::Vector(elements) => all(elements).map(Data::Vector),
-        Data::Set(elements) => {
-            all(elements.as_slice()).map(|elements| Data::Set(elements.into_iter().collect()))
-        }
-        Data::Table(entries) => {
-            let (keys, values): (Vec<Data>, Vec<Data>) = entries.into_iter().cloned().unzip();
-            let (new_keys, new_values) = (all(&keys), all(&values));
-            if new_keys.is_none() && new_values.is_none() {
-                return None;
+    /// What the peer under test says, as the recorded one would have.
+    pub(super) fn to_recorded(&self, data: &Data) -> Data {
+        let port = self.place.as_ref().and_then(|place| place.port);
+        let moves = self.place.as_ref().and_then(|place| place.state_dir.as_ref());
+        let is_kept = |key: &Data| self.place.is_none() || !is_coordinate(key);
+        mapped(data, &is_kept, &|leaf| match leaf {
+            Data::String(text) => {
+                let known = self.recorded.get(text).cloned();
+                known
+                    .or_else(|| moves.and_then(|(own, recorded)| moved(text, own, recorded)))
+                    .map(Data::String)
             }
-            let pairs = new_keys
-                .unwrap_or(keys)
-                .into_iter()
-                .zip(new_values.unwrap_or(values));
+            Data::Port(own) => port
+                .filter(|(from, _)| from == own)
+                .map(|(_, recorded)| Data::Port(recorded)),
+            _ => None,
+        })
+    }
+
+    /// What the recorded one was told, as the peer under test can use it.
+    pub(super) fn to_own(&self, data: &Data) -> Data {
+        let moves = self.place.as_ref().and_then(|place| place.state_dir.as_ref());
+        mapped(data, &|_| true, &|leaf| match leaf {
+            Data::String(text) => {
+                let known = self.own.get(text).cloned();
+                known
+                    .or_else(|| moves.and_then(|(own, recorded)| moved(text, recorded, own)))
+                    .map(Data::String)
+            }
+            _ => None,
+        })
+    }
+}
+
+fn is_coordinate(key: &Data) -> bool {
+    matches!(key, Data::String(name) if COORDINATES.iter().any(|known| *name == **known))
+}
+
+/// A path below one directory as one below another.
+fn moved(path: &ZeekString, from: &str, to: &str) -> Option<ZeekString> {
+    let rest = path.strip_prefix(from.as_bytes())?;
+    (rest.is_empty() || rest.starts_with(b"/")).then(|| [to.as_bytes(), rest].concat().into())
+}
+
+/// A value with other leaves in the place of some, and of tables the entries whose keys are kept.
+fn mapped(data: &Data, is_kept: &dyn Fn(&Data) -> bool, leaf: &dyn Fn(&Data) -> Option<Data>) -> Data {
+    let inside = |data: &Data| mapped(data, is_kept, leaf);
+    match data {
+        Data::Vector(elements) => Data::Vector(elements.iter().map(inside).collect()),
+        Data::Set(elements) => Data::Set(elements.iter().map(inside).collect()),
+        Data::Table(entries) => {
+            let kept = entries.iter().filter(|(key, _)| is_kept(key));
+            let pairs: Vec<_> = kept.map(|(key, value)| (inside(key), inside(value))).collect();
             // The mapping is one to one, so no key becomes another's.
-            Table::try_from(pairs.collect::<Vec<_>>()).ok().map(Data::Table)
+            Table::try_from(pairs).map_or_else(|_| data.clone(), Data::Table)
         }
-        _ => leaf(data),
+        _ => leaf(data).unwrap_or_else(|| data.clone()),
     }
 }
 
@@ -129,8 +158,20 @@ mod tests {
                 Data::Table(vec![(id(), id())].try_into().unwrap()),
             ])
         };
-        assert_eq!(ids.to_recorded(&value("#1")), Some(value("a")));
-        assert_eq!(ids.to_own(&value("a")), Some(value("#1")));
-        assert_eq!(ids.to_recorded(&value("#12")), None);
+        assert_eq!(ids.to_recorded(&value("#1")), value("a"));
+        assert_eq!(ids.to_own(&value("a")), value("#1"));
+        assert_eq!(ids.to_recorded(&value("#12")), value("#12"));
+    }
+
+    #[test]
+    fn only_what_lies_below_a_directory_moves_with_it() {
+        assert_eq!(moved(&"/a/b".into(), "/a/b", "/c"), Some("/c".into()));
+        assert_eq!(
+            moved(&"/a/b/nodes/n".into(), "/a/b", "/c"),
+            Some("/c/nodes/n".into())
+        );
+        for other in ["/a/bc", "/x/a/b", "/a"] {
+            assert_eq!(moved(&other.into(), "/a/b", "/c"), None, "{other}");
+        }
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! Each of its Broker peers is one with the recorded id and filter, which connects to it, or listens where the running process
 //! connects to; each WebSocket client is one. Nothing sleeps: what is awaited is waited for, up to a timeout.
+//!
+//! What a Broker peer sends is followed by a routing update that changes nothing and a ping. The pong comes when the process has queued
+//! the message for its program: so its program hears everything in the order of the recording, over however many connections.
 
-mod place;
+mod connection;
 mod player;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use broker_codec::{EndpointId, Envelope, EnvelopeKind, Filter, data::ZeekString, zeek::Event};
+use broker_codec::{Envelope, EnvelopeKind, Filter, data::ZeekString, handshake::Role, zeek::Event};
 use broker_endpoint::{
     PeerAddress,
     tls::{Acceptance, Connection, TlsConfig, TlsContext},
@@ -16,19 +19,20 @@ use broker_endpoint::{
 use bytes::Bytes;
 use mgmt_daemon::process::with_causes;
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, timeout_at},
 };
 
-pub(super) use self::place::Place;
-use self::player::{Notice, Order, Player, Way};
+use self::{
+    connection::{News, Way, run},
+    player::Player,
+};
 use super::{
     error::ReplayError,
     recording::{Link, Process},
     standin::{envelope, unrecorded_peer},
-    subject::{Output, Sent, Subject},
+    subject::{Sent, Subject},
 };
 use crate::tcp::Speaker;
 
@@ -75,45 +79,32 @@ pub(super) struct Live {
     process: Arc<Process>,
     target: Target,
     tls: Option<TlsContext>,
-    place: Place,
     /// Whether there was ever a connection with a WebSocket client, and with a Broker peer.
     reached: [bool; 2],
     /// Why there was none.
     unreachable: Option<String>,
     /// How many peers there were that are not in the recording.
     unrecorded: usize,
-    players: BTreeMap<usize, Playing>,
-    notify: UnboundedSender<(usize, Notice)>,
-    notices: UnboundedReceiver<(usize, Notice)>,
+    players: BTreeMap<usize, Player>,
+    notify: UnboundedSender<(usize, News)>,
+    news: UnboundedReceiver<(usize, News)>,
     sent: Sent,
 }
 
-/// A player at work.
-struct Playing {
-    orders: UnboundedSender<Order>,
-    is_connected: bool,
-    /// The running process, if this is a Broker peer and connected.
-    peer: Option<EndpointId>,
-}
-
 impl Live {
-    pub(super) fn new(process: Arc<Process>, target: Target, place: Place) -> Result<Self, ReplayError> {
-        let (notify, notices) = unbounded_channel();
+    pub(super) fn new(process: Arc<Process>, target: Target) -> Result<Self, ReplayError> {
+        let (notify, news) = unbounded_channel();
         Ok(Self {
             tls: TlsContext::new(&target.tls)?,
-            runtime: Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()?,
+            runtime: Builder::new_current_thread().enable_all().build()?,
             process,
             target,
-            place,
             reached: [false; 2],
             unreachable: None,
             unrecorded: 0,
             players: BTreeMap::new(),
             notify,
-            notices,
+            news,
             sent: Sent::default(),
         })
     }
@@ -123,129 +114,107 @@ impl Live {
         self.unreachable.as_deref()
     }
 
-    /// Takes notices until one is what is awaited. `false` if that takes too long.
-    fn until(&mut self, at_most: Duration, is: impl Fn(usize, &Notice) -> bool) -> bool {
+    /// Takes news until something is so. `false` if that takes too long.
+    fn until(&mut self, at_most: Duration, is_so: impl Fn(&Self) -> bool) -> bool {
         let deadline = Instant::now() + at_most;
-        loop {
+        while !is_so(self) {
             let next = self
                 .runtime
-                .block_on(async { timeout_at(deadline, self.notices.recv()).await });
-            let Ok(Some((link, notice))) = next else {
+                .block_on(async { timeout_at(deadline, self.news.recv()).await });
+            let Ok(Some((link, news))) = next else {
                 return false;
             };
-            let awaited = is(link, &notice);
-            self.note(link, notice);
-            if awaited {
-                return true;
-            }
+            self.note(link, news);
         }
+        true
     }
 
-    fn note(&mut self, link: usize, notice: Notice) {
-        match notice {
-            Notice::Connected(peer) => {
-                self.reached[usize::from(peer.is_some())] = true;
-                if let Some(player) = self.players.get_mut(&link) {
-                    player.is_connected = true;
-                    player.peer = peer;
+    fn note(&mut self, link: usize, news: News) {
+        let Some(player) = self.players.get_mut(&link) else {
+            return;
+        };
+        let was_connected = player.is_connected();
+        match news {
+            News::Opened => player.opened(),
+            News::Received(bytes) => match player.received(bytes) {
+                // What is sent to an unrecorded peer has no counterpart.
+                Ok(output) if self.process.links.contains_key(&link) => {
+                    self.sent.outputs.extend(output.map(|output| (link, output)));
+                }
+                Ok(_) => {}
+                Err(rejection) => self.complain(link, rejection),
+            },
+            News::Closed(why) => {
+                self.players.remove(&link);
+                let why = why.unwrap_or_else(|| "closed by the peer during the handshake".into());
+                // What is missing otherwise is missed where it is awaited.
+                if !was_connected {
+                    self.failed(link, &why);
                 }
             }
-            // What is sent to an unrecorded peer has no counterpart.
-            Notice::Sent(_) if !self.process.links.contains_key(&link) => {}
-            Notice::Sent(output) => {
-                let output = match output {
-                    Output::Envelope(envelope) => Output::Envelope(self.place.to_recorded(envelope)),
-                    other => other,
-                };
-                self.sent.outputs.push((link, output));
-            }
-            Notice::Heard => {}
-            Notice::Complaint(what) => self.complain(link, what),
-            Notice::Failed(why) => self.failed(link, &why),
-            Notice::Gone => {
+        }
+        let Some(player) = self.players.get_mut(&link) else {
+            return;
+        };
+        match player.follow() {
+            Ok(()) => self.reached[usize::from(player.is_broker_peer())] |= player.is_connected(),
+            Err(why) => {
                 self.players.remove(&link);
+                self.failed(link, &why.to_string());
             }
         }
     }
 
     /// How a player for a recorded connection gets its own.
-    fn way(&self, known: &Link) -> io::Result<Way> {
+    fn way(&self, known: &Link) -> Way {
+        let protection = self.tls.clone().map_or(Connection::Plaintext, Connection::Tls);
         if known.peer.is_none() {
             let protection = if self.target.websocket_tls {
-                self.connection()
+                protection
             } else {
                 Connection::Plaintext
             };
-            return Ok(Way::Upgrade(self.target.websocket.clone(), protection));
+            return Way::Upgrade(self.target.websocket.clone(), protection);
         }
         if known.own == Speaker::Server {
-            return Ok(Way::Connect(self.target.broker.clone(), self.connection()));
+            return Way::Connect(self.target.broker.clone(), protection);
         }
-        let own = self.target.listening(known);
-        let listener = self
-            .runtime
-            .block_on(TcpListener::bind((own.host.as_str(), own.port)));
-        let listener = listener.map_err(|error| {
-            let place = format!("cannot listen at {own} as the {}: {error}", known.with);
-            io::Error::new(error.kind(), place)
-        })?;
         let acceptance = self.tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls);
-        Ok(Way::Accept(listener, acceptance))
+        Way::Accept(self.target.listening(known), acceptance)
     }
 
-    fn connection(&self) -> Connection {
-        self.tls.clone().map_or(Connection::Plaintext, Connection::Tls)
-    }
-
-    /// Starts a player, and waits until it is connected. An error says why it is not, unless that is noted.
-    fn play(&mut self, link: usize, way: Way, own: EndpointId, filter: Filter) -> bool {
-        let (orders, ordered) = unbounded_channel();
-        let player = Player {
-            own,
-            filter,
-            orders: ordered,
-            timeout: self.target.timeout,
-        };
-        let notify = self.notify.clone();
+    /// Starts a player, and waits until it is connected. `false` if that takes too long; that it failed is noted.
+    fn play(&mut self, link: usize, way: Way, player: impl FnOnce(UnboundedSender<Bytes>) -> Player) -> bool {
+        let (queue, queued) = unbounded_channel();
+        let (notify, timeout) = (self.notify.clone(), self.target.timeout);
         self.runtime.spawn(async move {
-            let notify = |notice| {
+            let notify = |news| {
                 // The replay may be over.
-                let _ = notify.send((link, notice));
+                let _ = notify.send((link, news));
             };
-            if let Err(error) = player.play(way, notify).await {
-                notify(Notice::Failed(with_causes(&error)));
-            }
-            notify(Notice::Gone);
+            let ended = run(way, timeout, queued, notify).await;
+            notify(News::Closed(ended.err().map(|error| with_causes(&error))));
         });
-        let (is_connected, peer) = (false, None);
-        self.players.insert(
-            link,
-            Playing {
-                orders,
-                is_connected,
-                peer,
-            },
-        );
-        self.until(self.target.timeout, |other, notice| {
-            other == link && matches!(notice, Notice::Connected(_) | Notice::Gone)
+        self.players.insert(link, player(queue));
+        self.until(timeout, |live| {
+            live.players.get(&link).is_none_or(Player::is_connected)
         })
     }
 
-    /// Gives a Broker peer an order, and waits until the running process has what it is about.
-    fn order(&mut self, link: usize, order: Order) {
-        let Some(Playing {
-            orders,
-            peer: Some(_),
-            ..
-        }) = self.players.get(&link)
+    /// Sends something as a Broker peer, if it is connected, and waits until the running process has it.
+    fn tell(&mut self, link: usize, envelope: Option<Envelope>) {
+        let Some(player) = self
+            .players
+            .get_mut(&link)
+            .filter(|player| player.peer().is_some())
         else {
             return;
         };
-        // A player that is gone is missed where its answer is awaited.
-        let is_heard =
-            |other, notice: &Notice| other == link && matches!(notice, Notice::Heard | Notice::Gone);
+        player.tell(envelope);
         let timeout = self.target.timeout;
-        if orders.send(order).is_ok() && !self.until(timeout, is_heard) {
+        if !self.until(timeout, |live| {
+            live.players.get(&link).is_none_or(Player::is_heard)
+        }) {
             self.complain(link, format_args!("does not answer a ping within {timeout:?}"));
         }
     }
@@ -275,17 +244,17 @@ impl Live {
 
     /// Ends a player's connection in good order: what the peer under test has sent before still comes.
     fn leave(&mut self, link: usize) {
-        let Some(player) = self.players.get(&link) else {
+        let Some(player) = self.players.get_mut(&link) else {
             return;
         };
-        // It may be gone already, which was noted.
-        let _ = player.orders.send(Order::Leave);
-        if !player.is_connected {
+        if !player.is_connected() {
             self.players.remove(&link);
             return;
         }
-        let is_gone = |other, notice: &Notice| other == link && matches!(notice, Notice::Gone);
-        if !self.until(self.target.timeout, is_gone) {
+        player.leave();
+        // It is established, so it does not fail to be.
+        let _ = player.follow();
+        if !self.until(self.target.timeout, |live| !live.players.contains_key(&link)) {
             self.complain(link, "does not end");
         }
     }
@@ -296,13 +265,18 @@ impl Subject for Live {
         let Some(known) = self.process.links.get(&link).cloned() else {
             return;
         };
-        let way = match self.way(&known) {
-            Ok(way) => way,
-            Err(error) => return self.failed(link, &error.to_string()),
+        let player = |queue| match known.peer {
+            Some(id) => {
+                let role = match known.own {
+                    Speaker::Client => Role::Acceptor,
+                    Speaker::Server => Role::Connector,
+                };
+                Player::broker_peer(queue, id, role, known.peer_filter.iter().cloned().collect())
+            }
+            None => Player::client(queue),
         };
-        let filter = known.peer_filter.iter().cloned().collect();
-        if self.play(link, way, known.peer.unwrap_or(EndpointId::NIL), filter) {
-            return self.order(link, Order::Ask);
+        if self.play(link, self.way(&known), player) {
+            return self.tell(link, None);
         }
         let timeout = self.target.timeout;
         let why = if known.peer.is_some() && known.own == Speaker::Client {
@@ -317,7 +291,7 @@ impl Subject for Live {
     fn handshake(&mut self, _link: usize, _frame: &Bytes) {}
 
     fn envelope(&mut self, link: usize, envelope: Envelope) {
-        let peer = self.players.get(&link).and_then(|player| player.peer);
+        let peer = self.players.get(&link).and_then(Player::peer);
         let (Some(peer), EnvelopeKind::Data | EnvelopeKind::RoutingUpdate) = (peer, envelope.kind) else {
             // The player has its own pings.
             return;
@@ -328,8 +302,7 @@ impl Subject for Live {
         } else {
             peer
         };
-        let envelope = self.place.to_own(Envelope { receiver, ..envelope });
-        self.order(link, Order::Send(Output::Envelope(envelope)));
+        self.tell(link, Some(Envelope { receiver, ..envelope }));
     }
 
     fn unrecorded(&mut self, topic: &ZeekString, event: Event) {
@@ -337,12 +310,11 @@ impl Subject for Live {
         let link = usize::MAX - self.unrecorded;
         let id = unrecorded_peer(self.unrecorded);
         self.unrecorded += 1;
-        let Some(envelope) = envelope(id, topic, event) else {
-            return;
-        };
-        let way = Way::Connect(self.target.broker.clone(), self.connection());
-        if self.play(link, way, id, Filter::default()) {
-            self.order(link, Order::Send(Output::Envelope(envelope)));
+        let protection = self.tls.clone().map_or(Connection::Plaintext, Connection::Tls);
+        let way = Way::Connect(self.target.broker.clone(), protection);
+        let player = |queue| Player::broker_peer(queue, id, Role::Connector, Filter::default());
+        if self.play(link, way, player) {
+            self.tell(link, envelope(id, topic, event));
         } else {
             self.failed(link, "it does not come about in time");
         }
@@ -350,16 +322,15 @@ impl Subject for Live {
 
     fn text(&mut self, link: usize, text: &Bytes) {
         if let Some(player) = self.players.get(&link) {
-            // A player that is gone is missed where its answer is awaited.
-            let _ = player.orders.send(Order::Send(Output::Text(text.clone())));
+            player.send(text.clone());
         }
     }
 
     fn closed(&mut self, link: usize) {
         self.leave(link);
         let mut players = self.players.iter();
-        if let Some((other, _)) = players.find(|(_, player)| player.peer.is_some()) {
-            self.order(*other, Order::Ask);
+        if let Some((other, _)) = players.find(|(_, player)| player.peer().is_some()) {
+            self.tell(*other, None);
         }
     }
 
@@ -368,13 +339,14 @@ impl Subject for Live {
     fn wait(&mut self, link: Option<usize>) -> bool {
         // A player that is gone receives nothing more.
         let may_send = link.map_or(!self.players.is_empty(), |link| self.players.contains_key(&link));
-        may_send && self.until(self.target.timeout, |_, notice| matches!(notice, Notice::Sent(_)))
+        may_send && self.until(self.target.timeout, |live| !live.sent.outputs.is_empty())
     }
 
     fn linger(&mut self, link: usize, at_most: Duration) -> bool {
         self.players.contains_key(&link)
-            && self.until(at_most.min(self.target.timeout), |other, notice| {
-                other == link && matches!(notice, Notice::Sent(_) | Notice::Gone)
+            && self.until(at_most.min(self.target.timeout), |live| {
+                let mut links = live.sent.outputs.iter().map(|(link, _)| link);
+                links.any(|other| *other == link) || !live.players.contains_key(&link)
             })
     }
 
@@ -385,8 +357,8 @@ impl Subject for Live {
     }
 
     fn sent(&mut self) -> &mut Sent {
-        while let Ok((link, notice)) = self.notices.try_recv() {
-            self.note(link, notice);
+        while let Ok((link, news)) = self.news.try_recv() {
+            self.note(link, news);
         }
         &mut self.sent
     }

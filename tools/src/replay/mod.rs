@@ -61,6 +61,7 @@ use self::{
     endpoint::Hearing,
     engine::Engine,
     history::History,
+    ids::{Ids, Place},
     logs::Log,
     names::{stored_mismatches, without_indices},
     recording::{AgentTraits, Endpoints, Process},
@@ -106,14 +107,25 @@ pub fn with_running(
     };
     let process = Arc::new(process.clone());
     let place = match options.role {
-        Role::Controller => live::Place::default(),
+        Role::Controller => Place::default(),
         Role::Agent(instance) => {
             let traits = process.agent_traits(capture, instance);
-            live::Place::of_agent(&traits, target.broker.port, target.state_dir.clone())
+            let recorded = traits.listen_port.map(Port::tcp);
+            Place {
+                port: recorded.map(|recorded| (Port::tcp(target.broker.port), recorded)),
+                state_dir: target.state_dir.clone().zip(traits.state_dir),
+            }
         }
     };
-    let mut subject = live::Live::new(Arc::clone(&process), target.clone(), place)?;
-    run(capture, options, &process, &mut subject, &mut report);
+    let mut subject = live::Live::new(Arc::clone(&process), target.clone())?;
+    run(
+        capture,
+        options,
+        &process,
+        &mut subject,
+        Ids::at(place),
+        &mut report,
+    );
     if let Some(reason) = subject.unreachable() {
         return Err(ReplayError::Unreachable {
             role: options.role.to_string(),
@@ -224,7 +236,7 @@ fn play(
         let pid = traits.pid;
         let settings = agent_settings(process, instance, traits);
         let mut subject = agent::InProcess::new(Arc::clone(process), settings, pid, hearing);
-        run(capture, options, process, &mut subject, report);
+        run(capture, options, process, &mut subject, Ids::default(), report);
         return restored;
     }
     let settings = Settings {
@@ -241,7 +253,7 @@ fn play(
         restored,
         listeners,
     );
-    run(capture, options, process, &mut subject, report);
+    run(capture, options, process, &mut subject, Ids::default(), report);
     subject.durable().clone()
 }
 
@@ -320,10 +332,11 @@ fn run(
     options: &Options<'_>,
     process: &Arc<Process>,
     subject: &mut dyn subject::Subject,
+    ids: Ids,
     report: &mut Report,
 ) {
     let lenient = !options.strict;
-    let outcome = Engine::new(capture, Arc::clone(process), subject, lenient, report).run();
+    let outcome = Engine::new(capture, Arc::clone(process), subject, ids, lenient, report).run();
     if let Some(recorded) = options.scenario.log(process.id).filter(|_| !subject.is_running()) {
         Log::new(capture, process, outcome, lenient).compare(&recorded, &subject.sent().log, report);
     }

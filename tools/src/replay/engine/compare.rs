@@ -42,12 +42,20 @@ impl Engine<'_> {
             });
             return;
         }
-        let sent = match self.ids.to_recorded(&Data::Vector(sent.event.args.clone())) {
-            Some(Data::Vector(args)) => sent.with(Event {
+        let args: Vec<Data> = sent
+            .event
+            .args
+            .iter()
+            .map(|arg| self.ids.to_recorded(arg))
+            .collect();
+        // What does not change stays as it was written.
+        let sent = if args == sent.event.args {
+            sent
+        } else {
+            sent.with(Event {
                 args,
                 ..sent.event.clone()
-            }),
-            _ => sent,
+            })
         };
         let alike = sent.bytes == recorded.bytes;
         let differences = differences(&recorded, &sent, alike);
