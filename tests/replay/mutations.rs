@@ -157,7 +157,7 @@ fn replayed(recording: &str, role: &str, capture: &Capture) -> Vec<Report> {
         let options = Options {
             name: recording,
             role,
-            scenario: &scenario.clone().unwrap_or_default(),
+            scenario: &scenario,
             stored: None,
             strict: false,
         };

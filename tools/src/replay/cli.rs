@@ -153,12 +153,10 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
         _ => Path::new("."),
     };
     let beside = folder.join("scenario.json");
-    let scenario = Scenario::read(&beside)
-        .map_err(|source| CliError::File {
-            path: beside,
-            source: source.into(),
-        })?
-        .unwrap_or_default();
+    let scenario = Scenario::read(&beside).map_err(|source| CliError::File {
+        path: beside,
+        source: source.into(),
+    })?;
     let stored = stored(folder)?;
     let name = name_of(folder);
     let tls = tls_of(arguments)?;

@@ -4,7 +4,7 @@ use std::io;
 
 use broker_endpoint::tls::TlsConfigError;
 
-use super::{recording::Role, report::listed};
+use super::recording::Role;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,9 +24,10 @@ pub enum ReplayError {
 
 impl ReplayError {
     pub(super) fn no_such_role(role: &impl ToString, present: &[Role]) -> Self {
+        let present: Vec<String> = present.iter().map(Role::to_string).collect();
         Self::NoSuchRole {
             role: role.to_string(),
-            present: listed(present.iter().map(Role::to_string)),
+            present: present.join(", "),
         }
     }
 }

@@ -140,59 +140,29 @@ pub fn roles(capture: &Capture) -> Vec<Role> {
     Endpoints::of(capture).roles()
 }
 
-/// What a capture does not show and has to be tried: when a process heard of its peerings, and whether it found what the one before it
-/// had stored.
-#[derive(Clone, Copy)]
-struct Assumptions {
-    hearing: Hearing,
-    restores: bool,
-}
-
-/// Replays a capture with our own controller or agent, in this process.
+/// Replays a capture with our own controller or agent, in this process. What the capture does not show is tried: when a process heard of
+/// its peerings, and whether it found what the one before it had stored.
 pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, ReplayError> {
     let (processes, mut report) = begin(capture, options)?;
-    let mut restored = Configurations::default();
+    let mut stored = Configurations::default();
     for process in processes {
         let process = Arc::new(process);
-        let replay = |assumed: Assumptions| {
-            let (mut report, restored) = (report.clone(), restored.clone());
-            let restored = if assumed.restores {
-                restored
-            } else {
-                Configurations::default()
-            };
-            let restored = play(capture, options, &process, assumed.hearing, restored, &mut report);
-            (report, restored)
-        };
-        let both = [Hearing::Late, Hearing::Early];
-        let all = [true, false]
-            .into_iter()
-            .flat_map(|restores| both.map(|hearing| Assumptions { hearing, restores }));
+        let mut found = vec![stored, Configurations::default()];
+        found.dedup();
+        let all = found.into_iter().flat_map(|restored| {
+            let (report, process) = (&report, &process);
+            [Hearing::Late, Hearing::Early].map(|hearing| {
+                let mut report = report.clone();
+                let left = play(capture, options, process, hearing, restored.clone(), &mut report);
+                (report, left)
+            })
+        });
         // The least that differs, and of these the least for which it takes chance.
-        let unlike = |report: &Report| (report.differences.len(), report.by_chance());
-        let mut best: Option<(Report, Configurations)> = None;
-        for assumed in all {
-            let tried = replay(assumed);
-            if best
-                .as_ref()
-                .is_none_or(|best| unlike(&tried.0) < unlike(&best.0))
-            {
-                best = Some(tried);
-            }
-            // Any that explains the recording will do.
-            if best
-                .as_ref()
-                .is_some_and(|best| unlike(&best.0) == unlike(&report))
-            {
-                break;
-            }
-        }
-        if let Some(best) = best {
-            (report, restored) = best;
-        }
+        let best = all.min_by_key(|(report, _)| (report.differences.len(), report.by_chance()));
+        (report, stored) = best.unwrap_or_default();
     }
-    if let (Role::Controller, Some(stored)) = (options.role, options.stored) {
-        compare_stored(capture, options, stored, &restored, &mut report);
+    if let (Role::Controller, Some(recorded)) = (options.role, options.stored) {
+        compare_stored(capture, options, recorded, &stored, &mut report);
     }
     Ok(report)
 }

@@ -1,9 +1,6 @@
 //! What came out of a replay, for people and for programs.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -74,50 +71,14 @@ pub struct Difference {
     pub note: String,
 }
 
-/// What is shown of a value at most, in characters.
-const SHOWN_MAX: usize = 400;
-
-/// What is shown before the place where two long values begin to differ, in characters.
-const SHOWN_BEFORE: usize = 40;
-
 impl Difference {
-    pub(super) fn between(mut self, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
-        let (expected, got) = (expected.to_string(), got.to_string());
-        let alike = std::iter::zip(expected.chars(), got.chars())
-            .take_while(|(expected, got)| expected == got)
-            .count();
-        // If they differ where neither would be shown, what is shown begins there.
-        let start = if alike < SHOWN_MAX - SHOWN_BEFORE {
-            0
-        } else {
-            alike - SHOWN_BEFORE
-        };
-        self.expected = Some(shown_from(&expected, start));
-        self.got = Some(shown_from(&got, start));
-        self
+    pub(super) fn between(self, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        Self {
+            expected: Some(expected.to_string()),
+            got: Some(got.to_string()),
+            ..self
+        }
     }
-}
-
-/// A value in words, cut if it is long.
-pub(super) fn shown(value: &impl fmt::Display) -> String {
-    shown_from(&value.to_string(), 0)
-}
-
-/// A text from a character on, and no more of it than is shown.
-fn shown_from(text: &str, start: usize) -> String {
-    let mut rest = text.chars().skip(start);
-    let mut shown: String = rest.by_ref().take(SHOWN_MAX).collect();
-    let is_cut = rest.next().is_some();
-    if start > 0 {
-        shown.insert_str(0, "...");
-    }
-    if is_cut {
-        shown.push_str("...");
-    }
-    if is_cut || start > 0 {
-        let _ = write!(shown, " ({} bytes)", text.len());
-    }
-    shown
 }
 
 impl fmt::Display for Difference {
@@ -226,48 +187,5 @@ impl fmt::Display for Report {
             writeln!(f, "  explained {count} {what} ({key})")?;
         }
         Ok(())
-    }
-}
-
-pub(super) fn listed(parts: impl IntoIterator<Item = String>) -> String {
-    let mut out = String::new();
-    for part in parts {
-        if !out.is_empty() {
-            out.push_str(", ");
-        }
-        let _ = write!(out, "{part}");
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn between(expected: &str, got: &str) -> [String; 2] {
-        let Difference { expected, got, .. } = Difference::default().between(expected, got);
-        [expected, got].map(Option::unwrap)
-    }
-
-    #[test]
-    fn long_values_are_shown_where_they_differ() {
-        assert_eq!(between("a", "b"), ["a", "b"]);
-        let long = "ä".repeat(SHOWN_MAX);
-        assert_eq!(between(&long, "b"), [long.clone(), "b".into()]);
-        assert_eq!(
-            between(&format!("{long}!"), "b"),
-            [format!("{long}... (801 bytes)"), "b".into()]
-        );
-        let before = "ä".repeat(SHOWN_BEFORE);
-        assert_eq!(
-            between(&format!("{long}{long}x{long}"), &format!("{long}{long}y")),
-            [
-                format!(
-                    "...{before}x{}... (2401 bytes)",
-                    "ä".repeat(SHOWN_MAX - SHOWN_BEFORE - 1)
-                ),
-                format!("...{before}y (1601 bytes)"),
-            ]
-        );
     }
 }

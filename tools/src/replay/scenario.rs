@@ -13,24 +13,13 @@ pub struct Scenario {
     management_logs: BTreeMap<String, String>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ScenarioError {
-    #[error("cannot read it")]
-    Read(#[source] io::Error),
-    #[error("not a description of a scenario")]
-    Parse(#[source] serde_json::Error),
-}
-
 impl Scenario {
-    /// Reads `scenario.json`. `None` if there is no such file.
-    pub fn read(path: &Path) -> Result<Option<Self>, ScenarioError> {
+    /// Reads `scenario.json`: nothing was written down if there is no such file.
+    pub fn read(path: &Path) -> io::Result<Self> {
         match fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(ScenarioError::Parse),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ScenarioError::Read(error)),
+            Ok(text) => Ok(serde_json::from_slice(&text)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::replay::{
     capture::Message,
     history::reqid,
     message::{EventMessage, Value, is_burst, kind_of_text, lossy},
-    report::{COPIES, Difference, HELLOS, listed, shown},
+    report::{COPIES, Difference, HELLOS},
     rules::{Case, Facts, Kind, explanation},
 };
 
@@ -194,15 +194,15 @@ impl Engine<'_> {
                 if self.explain(&case) {
                     return;
                 }
-                let args = event.args.iter().map(|arg| Value(arg).to_string());
-                (name, Some(listed(args)))
+                let args: Vec<String> = event.args.iter().map(|arg| Value(arg).to_string()).collect();
+                (name, Some(args.join(", ")))
             }
         };
         self.report.differences.push(Difference {
             frame: Some(sent.after),
             connection: self.connection(link),
             event,
-            got: content.map(|content| shown(&content)),
+            got: content,
             note: "was sent after this frame and is not recorded".into(),
             ..Difference::default()
         });
