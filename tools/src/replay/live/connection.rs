@@ -94,12 +94,11 @@ async fn frames(
     let (mut is_leaving, mut is_silent) = (false, !transport.is_tls());
     loop {
         tokio::select! {
-            frame = queue.recv(), if !is_leaving => match frame {
-                Some(frame) => transport.write_all(&frame).await?,
-                None => {
-                    is_leaving = true;
-                    transport.shutdown().await?;
-                }
+            frame = queue.recv(), if !is_leaving => if let Some(frame) = frame {
+                transport.write_all(&frame).await?;
+            } else {
+                is_leaving = true;
+                transport.shutdown().await?;
             },
             read = transport.read_buf(&mut buffer) => match read {
                 Ok(0) | Err(_) if is_silent => return Err(io::Error::other(SAYS_NOTHING)),
@@ -137,16 +136,13 @@ async fn texts(
     let mut is_leaving = false;
     loop {
         tokio::select! {
-            text = queue.recv(), if !is_leaving => match text {
-                Some(text) => {
-                    let text = String::from_utf8(text.to_vec()).map_err(io::Error::other)?;
-                    socket.send(Message::text(text)).await.map_err(io::Error::other)?;
-                }
-                None => {
-                    is_leaving = true;
-                    // It may be closed already.
-                    let _ = socket.close(None).await;
-                }
+            text = queue.recv(), if !is_leaving => if let Some(text) = text {
+                let text = String::from_utf8(text.to_vec()).map_err(io::Error::other)?;
+                socket.send(Message::text(text)).await.map_err(io::Error::other)?;
+            } else {
+                is_leaving = true;
+                // It may be closed already.
+                let _ = socket.close(None).await;
             },
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => notify(News::Received(text.as_str().to_owned().into())),
