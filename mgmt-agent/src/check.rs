@@ -33,7 +33,7 @@ fn check_zeek(config: &Config, checks: &mut Checks<'_>) {
     let outcome = match (&config.installed_zeek.program, &config.installed_zeek.version) {
         (_, Some(version)) => Ok(version.clone()),
         // The Supervisor that is found need not be of an installation that is seen from here.
-        (None, None) if config.settings.supervisor.configured.is_some() => Ok("--zeek-version".to_owned()),
+        (None, None) if config.settings.zeek.configured.is_some() => Ok("--zeek-version".to_owned()),
         (None, None) => Err(format!(
             "there is no zeek in {}/bin, nor on PATH; name the installation by --zeek-prefix, or what the Supervisor is by --zeek-version",
             config.zeek_prefix.display()
@@ -52,7 +52,7 @@ fn check_zeek(config: &Config, checks: &mut Checks<'_>) {
     let arguments = zeek.flat_map(|zeek| &zeek.further_arguments);
     // Options, and settings.
     let named = arguments.filter(|argument| !argument.starts_with('-') && !argument.contains('='));
-    let node_script = config.settings.agent.node_script.to_string();
+    let node_script = config.settings.node_script.to_string();
     let of_nodes = Some(&node_script).filter(|_| config.own_node_script.is_none());
     let named = named.map(|script| ("zeek_argument", script));
     for (key, script) in named.chain(of_nodes.map(|script| ("node_script", script))) {
@@ -70,7 +70,7 @@ fn check_zeek(config: &Config, checks: &mut Checks<'_>) {
 }
 
 fn check_archiver(config: &Config, environment: &Environment, checks: &mut Checks<'_>) {
-    let Some(archival) = &config.settings.agent.archival else {
+    let Some(archival) = &config.settings.archival else {
         return;
     };
     // A line for a shell; what begins otherwise is for the shell to find out.

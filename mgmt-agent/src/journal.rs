@@ -9,7 +9,11 @@ use mgmt_daemon::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::core::broker::{Action, BrokerAgent, Input, Settings, reqid_in};
+use crate::{
+    core,
+    machine::{Action, BrokerAgent, Input, Settings},
+    wire::reqid_in,
+};
 
 /// How the core was when it started: the first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +45,7 @@ impl Machine for BrokerAgent {
     type Action = Action;
     type Request = ZeekString;
 
-    const TICK: Input = Input::Tick;
+    const TICK: Input = Input::Agent(core::Input::Tick);
 
     fn start(header: Header) -> Self {
         let ids = Box::new(header.seed.ids());

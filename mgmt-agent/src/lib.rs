@@ -4,19 +4,25 @@
 //! |---|---|
 //! | [`check`] | whether the host has what the settings name |
 //! | [`config`] | the settings, and the configuration that they result in |
-//! | [`core`] | the agent as a pure state machine, and the one that speaks to a `zeek -j` process |
+//! | [`core`] | the agent as a pure state machine |
 //! | [`journal`] | what [`mgmt_daemon::journal`] needs to know about the agent |
+//! | [`machine`] | core, peers and Supervisor as the one machine that is driven |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`simulate`] | stand-ins for Zeek, in this program |
+//! | [`supervisors`] | what keeps the nodes running, for the core |
+//! | [`wire`] | what travels, between the core and its peers |
 
 pub mod check;
 pub mod config;
 pub mod core;
 mod error;
 pub mod journal;
+pub mod machine;
 pub mod runtime;
 mod scripts;
 pub mod simulate;
+pub mod supervisors;
+pub mod wire;
 
 pub use error::RunError;

@@ -2,7 +2,7 @@
 
 use std::{env, process::ExitCode};
 
-use mgmt_agent::{check, config::Config, core::broker::BrokerAgent, runtime, simulate};
+use mgmt_agent::{check, config::Config, machine::BrokerAgent, runtime, simulate};
 use mgmt_daemon::program;
 
 fn main() -> ExitCode {

@@ -50,7 +50,7 @@ pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<Pa
     let directory = config.daemon.working_dir.join("scripts");
     let path = directory.join("supervisor.zeek");
     if !zeek.has_shim {
-        let topic = config.settings.shim_topic.to_str_lossy();
+        let topic = config.settings.zeek.shim_topic.to_str_lossy();
         write_file(
             &directory.join("shim.zeek"),
             &fill_in(SHIM, &[("SHIM_TOPIC", &topic)]),
@@ -109,7 +109,7 @@ pub(crate) fn tell_nodes(
 }
 
 fn node(config: &Config, agent: Coordinates) -> String {
-    let archival = config.settings.agent.archival.as_ref();
+    let archival = config.settings.archival.as_ref();
     let rotation = config.daemon.management_log.rotation.as_ref();
     let queue = match (archival, rotation) {
         (Some(archival), _) => archival.directory.clone(),
@@ -121,7 +121,7 @@ fn node(config: &Config, agent: Coordinates) -> String {
         &[
             ("AGENT_ADDRESS", &agent.address.to_string()),
             ("AGENT_PORT", &agent.port.show()),
-            ("NODE_TOPIC", &config.settings.agent.node_topic.to_str_lossy()),
+            ("NODE_TOPIC", &config.settings.node_topic.to_str_lossy()),
             ("LOG_QUEUE", &queue),
         ],
     )
@@ -137,8 +137,8 @@ fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
         SUPERVISOR,
         &[
             ("SHIM", shim),
-            ("SHIM_TOPIC", &config.settings.shim_topic.to_str_lossy()),
-            ("CONTROL_TOPIC", &config.settings.supervisor.topic.to_str_lossy()),
+            ("SHIM_TOPIC", &config.settings.zeek.shim_topic.to_str_lossy()),
+            ("CONTROL_TOPIC", &config.settings.zeek.topic.to_str_lossy()),
             ("ADDRESS", &config.supervisor.host),
         ],
     );

@@ -14,7 +14,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
+use mgmt_agent::{
+    core,
+    machine::{Action, BrokerAgent, Input, Settings},
+};
 use mgmt_api::{Level, Now, SequentialIds, SupervisorLayout};
 use testkit::transcript::{Machine, check_all, letter, peer_id, time_passes};
 
@@ -28,10 +31,12 @@ fn transcripts() {
 }
 
 fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.agent.name = "a".into();
-    settings.agent.state_dir = "/state".into();
-    settings.supervisor.installed = Some(SupervisorLayout::V7_0);
+    let mut settings = Settings {
+        name: "a".into(),
+        state_dir: "/state".into(),
+        ..Settings::default()
+    };
+    settings.zeek.configured = Some(SupervisorLayout::V7_0);
     settings
 }
 
@@ -88,14 +93,14 @@ impl Run {
     fn parse(&mut self, line: &str) -> Input {
         if let Some(time) = time_passes(line) {
             self.now = self.now + time;
-            return Input::Tick;
+            return Input::Agent(core::Input::Tick);
         }
         if line == "start" {
-            return Input::Started {
-                broker_id: peer_id("a"),
+            return Input::Agent(core::Input::Started {
+                broker_id: peer_id("a").to_string().into(),
                 pid: 99,
                 clock: Duration::ZERO,
-            };
+            });
         }
         let (who, rest) = line.split_once(' ').expect("more than a word");
         match who {

@@ -27,7 +27,7 @@ pub(crate) use self::{
 };
 pub use self::{settings::SCHEMA, supervisor::ZeekCommand, zeek::InstalledZeek};
 use self::{supervisor::Starts, zeek::Layout};
-use crate::core::{self, Archival, broker::Settings};
+use crate::core::{Archival, Settings, ZeekSettings};
 
 /// What the lock is called that keeps a second agent from the working directory.
 pub(crate) const LOCK: &str = "mgmt-agent";
@@ -79,22 +79,18 @@ impl Configuration for Config {
             compare_spool(&mut resolver, &daemon.spool_dir);
         }
         let settings = Settings {
-            agent: core::Settings {
-                name: daemon.name.as_str().into(),
-                connecting: controller.is_some(),
-                listen_port: match &listen {
-                    Listener::At(address) => Port::tcp(address.port),
-                    Listener::Off => Port::tcp(0),
-                },
-                state_dir: daemon.state_dir.to_string_lossy().as_ref().into(),
-                node_script: node_script.into(),
-                archival,
-                ..agent(&mut resolver)
+            name: daemon.name.as_str().into(),
+            connecting: controller.is_some(),
+            listen_port: match &listen {
+                Listener::At(address) => Port::tcp(address.port),
+                Listener::Off => Port::tcp(0),
             },
-            supervisor: supervisor_settings(&mut resolver, &installed_zeek),
-            shim_topic: resolver.take::<String>("shim_topic").into(),
+            state_dir: daemon.state_dir.to_string_lossy().as_ref().into(),
+            node_script: node_script.into(),
+            archival,
             controller_api: resolver.take("controller_api"),
-            address: Settings::default().address,
+            zeek: zeek_settings(&mut resolver, &installed_zeek),
+            ..agent(&mut resolver)
         };
         Ok(Self {
             zeek_prefix: resolver.installation().prefix,
@@ -126,7 +122,7 @@ const ZEEK_CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Deployments may take longer than other requests, unless Zeek's setting says how long a request may take. A controller should not give
 /// up before the agent has answered.
-fn agent(resolver: &mut Resolver<'_>) -> core::Settings {
+fn agent(resolver: &mut Resolver<'_>) -> Settings {
     let given: Option<Duration> = resolver.given("request_timeout");
     let mut timeout = |key, controller, limit: Duration| {
         let timeout = match given {
@@ -143,7 +139,7 @@ fn agent(resolver: &mut Resolver<'_>) -> core::Settings {
         }
         timeout
     };
-    core::Settings {
+    Settings {
         request_timeout: timeout("request_timeout", "Zeek's controller", ZEEK_CONTROLLER_TIMEOUT),
         deployment_timeout: timeout("deployment_timeout", "our controller", CONTROLLER_TIMEOUT),
         zeek_deployment_timeout: timeout(
@@ -156,21 +152,23 @@ fn agent(resolver: &mut Resolver<'_>) -> core::Settings {
         // These depend on where the agent is found to listen.
         node_env: BTreeMap::new(),
         supervisor_env: None,
-        ..core::Settings::default()
+        ..Settings::default()
     }
 }
 
-fn supervisor_settings(resolver: &mut Resolver<'_>, zeek: &InstalledZeek) -> core::zeek::Settings {
+fn zeek_settings(resolver: &mut Resolver<'_>, zeek: &InstalledZeek) -> ZeekSettings {
     let configured: Option<Layout> = resolver.given("zeek_version");
     if let Some(layout) = &configured {
         resolver.show("zeek_version", layout);
     }
     let answer: Duration = resolver.read("request_timeout");
-    core::zeek::Settings {
+    ZeekSettings {
         topic: resolver.take::<String>("supervisor_topic").into(),
+        shim_topic: resolver.take::<String>("shim_topic").into(),
         answer_timeout: answer.mul_f64(ANSWER_SHARE),
         patience: peers::patience(resolver),
-        installed: zeek.layout(),
+        version: zeek.version.clone(),
+        asks_version: zeek.program.is_some(),
         configured: configured.map(|layout| layout.0),
     }
 }

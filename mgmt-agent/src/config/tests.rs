@@ -51,7 +51,7 @@ fn defaults_are_those_of_zeek() {
     assert_eq!(config.controller, Some(PeerAddress::new("127.0.0.1", 2150)));
     assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
     assert_eq!(config.daemon.management_log.level, Level::Info);
-    let agent = core::Settings {
+    let expected = Settings {
         name: "a".into(),
         state_dir: "/state".into(),
         archival: Some(Archival {
@@ -59,10 +59,6 @@ fn defaults_are_those_of_zeek() {
             directory: "/spool/log-queue".into(),
             command: "/nonexistent/bin/zeek-archiver -1 /spool/log-queue /nonexistent/logs".into(),
         }),
-        ..core::Settings::default()
-    };
-    let expected = Settings {
-        agent,
         ..Settings::default()
     };
     assert_eq!(config.settings, expected);
@@ -85,7 +81,7 @@ fn the_environment_is_read() {
     assert_eq!(config.controller, Some(PeerAddress::new("127.0.0.1", 3150)));
     assert_eq!(config.supervisor, PeerAddress::new("10.0.0.2", 9999));
     assert_eq!(config.settings.controller_api, Dialect::Seed);
-    let archival = config.settings.agent.archival.unwrap();
+    let archival = config.settings.archival.unwrap();
     assert_eq!(archival.directory, "/cwd/relative/spool/log-queue");
     let config = read(&format!("{given} --controller-api=4.2")).unwrap();
     assert_eq!(config.settings.controller_api, Dialect::V4_2);
@@ -143,29 +139,26 @@ fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
     assert_eq!(config.daemon.connect_retry, Some(Duration::from_secs(2)));
     assert!(matches!(config.daemon.broker_tls, TlsConfig::Off));
     let expected = Settings {
-        agent: core::Settings {
-            name: "n".into(),
-            topic_prefix: "t".into(),
-            node_topic: "nt".into(),
-            connecting: true,
-            listen_port: Port::tcp(1),
-            request_timeout: Duration::from_secs(9),
-            deployment_timeout: Duration::from_secs(9),
-            zeek_deployment_timeout: Duration::from_secs(9),
-            state_dir: "/state".into(),
-            archival: Some(Archival {
-                interval: Duration::from_secs(60),
-                directory: "/spool/log-queue".into(),
-                command: "archive --quick -1 /spool/log-queue /logs".into(),
-            }),
-            ..core::Settings::default()
-        },
-        supervisor: core::zeek::Settings {
+        name: "n".into(),
+        topic_prefix: "t".into(),
+        node_topic: "nt".into(),
+        connecting: true,
+        listen_port: Port::tcp(1),
+        request_timeout: Duration::from_secs(9),
+        deployment_timeout: Duration::from_secs(9),
+        zeek_deployment_timeout: Duration::from_secs(9),
+        state_dir: "/state".into(),
+        archival: Some(Archival {
+            interval: Duration::from_secs(60),
+            directory: "/spool/log-queue".into(),
+            command: "archive --quick -1 /spool/log-queue /logs".into(),
+        }),
+        zeek: ZeekSettings {
             topic: "s".into(),
+            shim_topic: "st".into(),
             answer_timeout: Duration::from_millis(7_200),
-            ..core::zeek::Settings::default()
+            ..ZeekSettings::default()
         },
-        shim_topic: "st".into(),
         ..Settings::default()
     };
     assert_eq!(config.settings, expected);
@@ -183,7 +176,7 @@ fn who_connects_to_whom_follows_from_the_controllers_address() {
         let config = read(given).unwrap();
         let controller = config.controller.map(|controller| controller.to_string());
         assert_eq!(controller.as_deref(), expected, "{given}");
-        assert_eq!(config.settings.agent.connecting, expected.is_some());
+        assert_eq!(config.settings.connecting, expected.is_some());
     }
 }
 
@@ -192,14 +185,14 @@ fn testing_keeps_everything_below_the_current_directory_and_archives_nothing() {
     let config = read_only(&format!("--name=a {NO_ZEEK} $ZEEK_MANAGEMENT_TESTING=1")).unwrap();
     assert_eq!(config.daemon.working_dir, Path::new("/cwd/nodes/a"));
     assert_eq!(config.daemon.management_log.rotation, None);
-    let archival = config.settings.agent.archival.unwrap();
+    let archival = config.settings.archival.unwrap();
     assert_eq!(
         archival.interval,
         Duration::ZERO,
         "which the core takes for never"
     );
     let config = read("Management::Agent::archive_logs=F").unwrap();
-    assert_eq!(config.settings.agent.archival, None);
+    assert_eq!(config.settings.archival, None);
 }
 
 #[test]

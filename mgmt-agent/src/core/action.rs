@@ -1,39 +1,34 @@
-use broker_codec::{
-    data::{DataError, ZeekString},
-    zeek::Event,
-};
-use mgmt_api::{AgentMessage, Level, NodeRequest};
+use std::time::Duration;
+
+use broker_codec::{EndpointId, data::ZeekString, zeek::Event};
+use mgmt_api::{AgentMessage, Level, LogLine, NodeRequest};
 use serde::{Deserialize, Serialize};
 
 use super::supervision::Command;
 
-/// What the agent wants done, in this order.
+/// What the agent wants done, in this order. Its [`crate::machine`] makes events of what is for controllers, nodes and the
+/// Supervisor, and hands everything else on to the daemon as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Action {
     /// Write a line into the management log.
     Log {
         level: Level,
-        /// The id of the controller's request that it is about; `None`: what the input is about.
+        /// The id of the request or command that it is about: the controller's, if a request of one is behind it.
         reqid: Option<ZeekString>,
         /// The line's message. One line: names of controllers and nodes in it are escaped.
         message: String,
     },
     /// Tell an operator, but not in the management log, which has what Zeek's has.
-    Report {
-        level: Level,
-        message: String,
-    },
-    Publish {
-        topic: ZeekString,
-        event: Outgoing,
-    },
+    Report { level: Level, message: String },
+    /// Tell controllers.
+    Tell(AgentMessage),
+    /// Ask cluster nodes.
+    Ask(NodeRequest),
     /// Have the Supervisor do this.
     Supervise(Command),
     /// Create a directory and those above it, unless it is there. If that fails, [`super::Input::DirectoryFailed`]
     /// says so.
-    MakeDirectory {
-        path: ZeekString,
-    },
+    MakeDirectory { path: ZeekString },
     /// Archive rotated logs: if there is such a directory, write the message into the management log with level INFO and
     /// run the command by `sh -c`, without waiting for its end.
     RunArchiver {
@@ -43,29 +38,67 @@ pub enum Action {
         /// The line for the log.
         message: String,
     },
+    Publish {
+        /// To this peer, also if it has not subscribed; else to every peer that has subscribed to the topic.
+        to: Option<EndpointId>,
+        topic: ZeekString,
+        /// The event, without metadata.
+        event: Event,
+    },
+    /// Ask the installed Zeek which one it is. The answer is [`News::Version`](crate::supervisors::zeek::News::Version).
+    AskVersion,
+    /// End the Supervisor's process, which is ours, and start it again.
+    EndSupervisor {
+        /// How long it has been silent.
+        silence: Duration,
+    },
+    /// Count a message that is not obeyed, and say so.
+    Refuse {
+        peer: EndpointId,
+        topic: ZeekString,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An event could not be written, so no peer gets it. A fault of ours.
+    Unsendable { event: String, reason: String },
 }
 
-/// An event that the agent publishes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Outgoing {
-    /// To controllers.
-    Agent(AgentMessage),
-    /// To cluster nodes.
-    Node(NodeRequest),
+/// One call of `step`, of the agent or of its Supervisor.
+pub type Turn = mgmt_api::Turn<Action>;
+
+impl From<LogLine> for Action {
+    fn from(LogLine { level, message }: LogLine) -> Self {
+        Self::Log {
+            level,
+            reqid: None,
+            message,
+        }
+    }
 }
 
-impl Outgoing {
-    pub const fn event_name(&self) -> &'static str {
-        match self {
-            Self::Agent(message) => message.event_name(),
-            Self::Node(request) => request.event_name(),
+impl Action {
+    /// A line about a request, which need not be what the input is about.
+    pub(super) fn about_request(reqid: &ZeekString, message: String) -> Self {
+        Self::Log {
+            level: Level::Info,
+            reqid: Some(reqid.clone()),
+            message,
         }
     }
 
-    pub fn to_event(&self) -> Result<Event, DataError> {
+    /// A line that names no request is about this one.
+    pub(crate) fn about(self, request: Option<&ZeekString>) -> Self {
         match self {
-            Self::Agent(message) => Event::of(message),
-            Self::Node(request) => Event::of(request),
+            Self::Log {
+                level,
+                reqid: None,
+                message,
+            } => Self::Log {
+                level,
+                reqid: request.cloned(),
+                message,
+            },
+            other => other,
         }
     }
 }

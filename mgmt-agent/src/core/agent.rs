@@ -3,20 +3,19 @@ use std::collections::BTreeMap;
 use broker_codec::data::ZeekString;
 use mgmt_api::{
     AGENT_STOPPED, API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, MESSAGE_BYTES_MAX,
-    NodeMessage, Now, RequestTable, ResultRecord, WallClock, log::bracketed, topics,
+    NodeMessage, Now, RequestTable, ResultRecord, WallClock, log::bracketed,
 };
 
 use super::{
-    action::{Action, Outgoing},
+    action::{Action, Turn},
     deploy::Deployment,
     input::Input,
     nodes::OwnNode,
     program::Known,
-    requests::{Key, Kind, Logged, Pending},
+    requests::{Key, Kind, Logged, Pending, respond},
     settings::Settings,
     starts::Starts,
     supervision::{Command, Report},
-    turn::Turn,
 };
 
 /// How many requests may be under way at a time. More are refused.
@@ -50,13 +49,22 @@ pub struct Agent {
     pub(super) deployment: Option<Deployment>,
     pub(super) requests: RequestTable<Key, Pending>,
     /// The commands that have not ended, by id.
-    pub(super) commands: BTreeMap<ZeekString, Purpose>,
+    pub(super) commands: BTreeMap<ZeekString, Ordered>,
+    /// The request that the present input is about.
+    reqid: Option<ZeekString>,
     /// The `node_dispatch_request`s that nodes are working on: by the id that nodes know, the controller's id.
     pub(super) dispatches: BTreeMap<ZeekString, ZeekString>,
     /// What is known of the program that the Supervisor was started from.
     pub(super) program: Known,
     archival_due: Option<Now>,
-    now: Now,
+}
+
+/// A command that has not ended.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    pub(super) purpose: Purpose,
+    /// The request of a controller that is behind it.
+    reqid: Option<ZeekString>,
 }
 
 /// What a command is for.
@@ -95,21 +103,21 @@ impl Agent {
             deployment: None,
             requests: RequestTable::new(),
             commands: BTreeMap::new(),
+            reqid: None,
             dispatches: BTreeMap::new(),
             program: Known::default(),
             archival_due: None,
-            now: Now::START,
         }
     }
 
     /// Takes one input in and returns what has to happen because of it, in this order. What is due at `now` happens before.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
-        self.now = self.now.max(now);
-        let mut turn = Turn::new(self.now);
+        let mut turn = Turn::new(now);
+        self.reqid = input.about().map(|id| self.request_of(id).clone());
         self.tell_due_crashes(&mut turn);
         self.expire(&mut turn);
-        if self.archival_due.is_some_and(|due| due <= self.now) {
+        if self.archival_due.is_some_and(|due| due <= now) {
             self.archive(&mut turn);
         }
         match input {
@@ -143,7 +151,8 @@ impl Agent {
             Input::Tick => {}
             Input::Stopping { without_nodes } => self.stopping(&mut turn, without_nodes),
         }
-        turn.into_actions()
+        let actions = turn.into_actions().into_iter();
+        actions.map(|action| action.about(self.reqid.as_ref())).collect()
     }
 
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
@@ -158,7 +167,7 @@ impl Agent {
         turn.info(format!("agent is live, Broker ID {broker_id}"));
         self.broker_id = broker_id;
         self.pid = pid;
-        self.schedule_archival();
+        self.schedule_archival(turn.now);
     }
 
     /// Tells controllers that the agent is there, each time that a peer connects: it may be a controller.
@@ -167,15 +176,12 @@ impl Agent {
     /// has been connected to the Supervisor, even if it lost it.
     fn say_hello(&self, turn: &mut Turn) {
         if self.unavailable.is_none() {
-            self.tell(
-                turn,
-                AgentMessage::Hello {
-                    instance: self.settings.name.clone(),
-                    id: self.broker_id.clone(),
-                    connecting: self.settings.connecting,
-                    api_version: API_VERSION,
-                },
-            );
+            turn.push(Action::Tell(AgentMessage::Hello {
+                instance: self.settings.name.clone(),
+                id: self.broker_id.clone(),
+                connecting: self.settings.connecting,
+                api_version: API_VERSION,
+            }));
         }
     }
 
@@ -187,10 +193,21 @@ impl Agent {
             .any(|kind| self.requests.contains(&key(kind)))
     }
 
+    /// Whether this is one of the configuration's nodes.
+    pub(crate) fn has_node(&self, name: &ZeekString) -> bool {
+        self.nodes.contains_key(name)
+    }
+
+    /// The id of the controller's request, where one of our own stands for it with the Supervisor or with nodes.
+    pub(crate) fn request_of<'a>(&'a self, id: &'a ZeekString) -> &'a ZeekString {
+        let ordered = self.commands.get(id).and_then(|ordered| ordered.reqid.as_ref());
+        ordered.or_else(|| self.dispatches.get(id)).unwrap_or(id)
+    }
+
     fn request(&mut self, turn: &mut Turn, topic: &ZeekString, request: AgentRequest, of_ours: bool) {
         let event = request.event_name();
         // DIFFERENCE(agent-topic): Zeek's agent `a` also does what agent `ab` is asked to do.
-        if *topic != self.topic() {
+        if *topic != self.settings.agent_topic() {
             turn.debug(format!("ignoring {event} {} for {topic}", request.reqid()));
             return;
         }
@@ -207,11 +224,11 @@ impl Agent {
             }
             AgentRequest::AgentWelcome { reqid } => {
                 let result = self.success(reqid.clone());
-                self.confirm(turn, AgentMessage::AgentWelcome { reqid, result });
+                confirm(turn, AgentMessage::AgentWelcome { reqid, result });
             }
             AgentRequest::AgentStandby { reqid } => {
                 let result = self.stand_by_result(reqid.clone());
-                self.confirm(turn, AgentMessage::AgentStandby { reqid, result });
+                confirm(turn, AgentMessage::AgentStandby { reqid, result });
                 self.stand_by(turn);
             }
             AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
@@ -239,20 +256,10 @@ impl Agent {
                 "refusing {event} {reqid}: {REQUESTS_MAX} requests pending"
             ));
             let results = vec![self.failure(reqid.clone(), "too many requests pending")];
-            self.respond(turn, kind, reqid.clone(), results, Logged::Results);
+            respond(turn, kind, reqid.clone(), results, Logged::Results);
             return false;
         }
         true
-    }
-
-    /// Answers a request that takes no time.
-    fn confirm(&self, turn: &mut Turn, message: AgentMessage) {
-        if let AgentMessage::AgentWelcome { result, .. } | AgentMessage::AgentStandby { result, .. } =
-            &message
-        {
-            turn.info(format!("tx {} {result}", message.event_name()));
-        }
-        self.tell(turn, message);
     }
 
     fn report(&mut self, turn: &mut Turn, report: Report) {
@@ -270,14 +277,14 @@ impl Agent {
             }
             Report::Lost { reason } => self.supervisor_lost(turn, &reason),
             Report::GivenUp { reason } => self.supervisor_given_up(turn, &reason),
-            Report::Status { id, status } => match self.commands.remove(&id) {
+            Report::Status { id, status } => match self.ended(&id) {
                 Some(Purpose::Deploy) => self.apply(turn, &status),
                 Some(Purpose::Recover) => self.recovered(turn, &status),
                 Some(Purpose::GetNodes(reqid)) => self.got_status(turn, reqid, &status),
                 _ => {}
             },
             Report::Created { id, outcome } => {
-                let purpose = self.commands.remove(&id);
+                let purpose = self.ended(&id);
                 match (purpose, outcome) {
                     (Some(Purpose::Create(node)), Err(reason)) => {
                         let concerns = self.starts.refused(&id);
@@ -293,17 +300,17 @@ impl Agent {
                 }
             }
             Report::Restarted { id, existed } => {
-                if let Some(Purpose::Restart { reqid, node }) = self.commands.remove(&id) {
+                if let Some(Purpose::Restart { reqid, node }) = self.ended(&id) {
                     self.restarted(turn, &reqid, &id, node, existed);
                 }
             }
             Report::Destroyed { id, existed } => {
-                if let (Some(Purpose::Destroy(node)), false) = (self.commands.remove(&id), existed) {
+                if let (Some(Purpose::Destroy(node)), false) = (self.ended(&id), existed) {
                     self.raise(turn, format!("failed to destroy node {node}, {id}"), node);
                 }
             }
             Report::Failed { id, reason } => {
-                if let Some(purpose) = self.commands.remove(&id) {
+                if let Some(purpose) = self.ended(&id) {
                     self.command_failed(turn, &id, purpose, &reason);
                 }
             }
@@ -356,9 +363,21 @@ impl Agent {
     /// Has the Supervisor say which nodes there are.
     pub(super) fn ask_status(&mut self, turn: &mut Turn, purpose: Purpose) -> ZeekString {
         let id = self.ids.next_id();
-        self.commands.insert(id.clone(), purpose);
-        turn.push(Action::Supervise(Command::Status { id: id.clone() }));
+        self.order(turn, purpose, Command::Status { id: id.clone() });
         id
+    }
+
+    /// Has the Supervisor do something.
+    pub(super) fn order(&mut self, turn: &mut Turn, purpose: Purpose, command: Command) {
+        let reqid = self.reqid.clone();
+        self.commands
+            .insert(command.id().clone(), Ordered { purpose, reqid });
+        turn.push(Action::Supervise(command));
+    }
+
+    /// What a command was for, which has ended.
+    fn ended(&mut self, id: &ZeekString) -> Option<Purpose> {
+        self.commands.remove(id).map(|ordered| ordered.purpose)
     }
 
     /// Logs an error and tells controllers; about a node, if one is named.
@@ -369,26 +388,11 @@ impl Agent {
 
     /// Tells controllers what has gone wrong; about a node, if one is named.
     pub(super) fn tell_error(&self, turn: &mut Turn, message: String, node: ZeekString) {
-        self.tell(
-            turn,
-            AgentMessage::Error {
-                instance: self.settings.name.clone(),
-                msg: message.into(),
-                node,
-            },
-        );
-    }
-
-    /// Publishes to controllers.
-    pub(super) fn tell(&self, turn: &mut Turn, message: AgentMessage) {
-        turn.push(Action::Publish {
-            topic: self.topic(),
-            event: Outgoing::Agent(message),
-        });
-    }
-
-    fn topic(&self) -> ZeekString {
-        topics::agent(&self.settings.topic_prefix, &self.settings.name)
+        turn.push(Action::Tell(AgentMessage::Error {
+            instance: self.settings.name.clone(),
+            msg: message.into(),
+            node,
+        }));
     }
 
     /// A success of this instance's.
@@ -407,11 +411,11 @@ impl Agent {
         }
     }
 
-    fn schedule_archival(&mut self) {
+    fn schedule_archival(&mut self, now: Now) {
         let interval = self.settings.archival.as_ref().map(|archival| archival.interval);
         self.archival_due = interval
             .filter(|interval| !interval.is_zero())
-            .map(|interval| self.now + interval);
+            .map(|interval| now + interval);
     }
 
     fn archive(&mut self, turn: &mut Turn) {
@@ -422,7 +426,7 @@ impl Agent {
                 message: format!("triggering log archival via '{}'", archival.command),
             });
         }
-        self.schedule_archival();
+        self.schedule_archival(turn.now);
     }
 
     /// Zeek fires timers that are left when it ends, and with them a last archival.
@@ -442,6 +446,14 @@ impl Agent {
             self.archival_due = None;
         }
     }
+}
+
+/// Answers a request that takes no time.
+fn confirm(turn: &mut Turn, message: AgentMessage) {
+    if let AgentMessage::AgentWelcome { result, .. } | AgentMessage::AgentStandby { result, .. } = &message {
+        turn.info(format!("tx {} {result}", message.event_name()));
+    }
+    turn.push(Action::Tell(message));
 }
 
 fn log_received(turn: &mut Turn, request: &AgentRequest) {

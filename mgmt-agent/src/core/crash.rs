@@ -5,7 +5,7 @@ use std::time::Duration;
 use broker_codec::data::{Excerpt, ZeekString};
 use mgmt_api::{NodeOutputs, Now};
 
-use super::{agent::Agent, nodes::OwnNode, turn::Turn};
+use super::{action::Turn, agent::Agent, nodes::OwnNode};
 
 /// How much of a crashed node's output `notify_log` carries, in bytes: the end.
 pub const OUTPUT_BYTES_MAX: usize = 2048;

@@ -6,13 +6,12 @@ use broker_codec::data::{Address, ZeekString, to_data};
 use mgmt_api::{Configuration, Instance, Level, ResultRecord, State, SupervisorStatus, log::some_of};
 
 use super::{
-    action::Action,
+    action::{Action, Turn},
     agent::{Agent, Purpose},
     node_config,
     nodes::OwnNode,
-    requests::{Kind, Logged, Pending, TIMED_OUT},
+    requests::{Kind, Logged, Pending, TIMED_OUT, respond},
     supervision::Command,
-    turn::Turn,
 };
 
 /// What marks the processes of controllers and agents in a Supervisor (`*/boot.zeek`). They are left alone.
@@ -110,7 +109,7 @@ impl Agent {
                 format!("configuration {}: not deployed: {error}", config.id),
             );
             let results = vec![self.failure(reqid.clone(), error)];
-            self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
         }
         let upcoming = self.deployment.as_ref().and_then(Deployment::upcoming);
@@ -119,7 +118,7 @@ impl Agent {
         let runs = is_current && upcoming.is_none();
         if let (true, false, Some(reason)) = (runs, of_ours, &self.silence) {
             let results = vec![self.failure(reqid.clone(), reason.as_str())];
-            self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
         }
         if is_current && !of_ours && self.deployment.is_some() {
@@ -194,7 +193,7 @@ impl Agent {
         };
         if self.end(Kind::Deploy, &reqid) {
             let results = vec![self.failure(reqid.clone(), error)];
-            self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
         }
     }
 
@@ -216,12 +215,12 @@ impl Agent {
         for (name, supervised) in &status.nodes {
             if management_role(&supervised.node.env).is_none() {
                 ending.insert(name);
-                let id = self.ids.next_id();
-                self.commands.insert(id.clone(), Purpose::Destroy(name.clone()));
-                turn.push(Action::Supervise(Command::Destroy {
-                    id,
-                    node: name.clone(),
-                }));
+                let (id, node) = (self.ids.next_id(), name.clone());
+                self.order(
+                    turn,
+                    Purpose::Destroy(name.clone()),
+                    Command::Destroy { id, node },
+                );
             }
         }
         let ended = self.drop_nodes(turn);
@@ -257,7 +256,7 @@ impl Agent {
         if own.is_empty() {
             self.end(Kind::Deploy, &reqid);
             let results = vec![self.success(reqid.clone())];
-            self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
         }
         self.deployment = Some(Deployment::Starting {
@@ -316,7 +315,7 @@ impl Agent {
     fn already_running(&self, turn: &mut Turn, reqid: ZeekString, config: &ZeekString) {
         turn.info(format!("already running config {config}"));
         let results = vec![self.success(reqid.clone())];
-        self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+        respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
     /// Has the Supervisor start a node of the running configuration.
@@ -339,11 +338,8 @@ impl Agent {
         turn.push(Action::MakeDirectory { path: directory });
         let id = self.ids.next_id();
         self.start_due(turn, name, id.clone());
-        self.commands.insert(id.clone(), Purpose::Create(name.clone()));
-        turn.push(Action::Supervise(Command::Create {
-            id,
-            node: Box::new(node),
-        }));
+        let node = Box::new(node);
+        self.order(turn, Purpose::Create(name.clone()), Command::Create { id, node });
     }
 
     /// The Supervisor does not start a node, or has not answered. That may be about an earlier configuration.
@@ -419,9 +415,9 @@ impl Agent {
             }
             Some(Deployment::Waiting { command, .. }) => {
                 self.commands.remove(&command);
-                self.respond(turn, Kind::Deploy, reqid, problems, Logged::Results);
+                respond(turn, Kind::Deploy, reqid, problems, Logged::Results);
             }
-            None => self.respond(turn, Kind::Deploy, reqid, problems, Logged::Results),
+            None => respond(turn, Kind::Deploy, reqid, problems, Logged::Results),
         }
     }
 
@@ -448,7 +444,7 @@ impl Agent {
                 ..self.success(reqid.clone())
             });
         }
-        self.respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+        respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
     /// What has become of the running configuration.

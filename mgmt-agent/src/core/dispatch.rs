@@ -7,10 +7,9 @@ use broker_codec::{
 use mgmt_api::{NodeRequest, ResultRecord, State, log::bracketed};
 
 use super::{
-    action::{Action, Outgoing},
+    action::{Action, Turn},
     agent::Agent,
-    requests::{Key, Kind, Logged, Pending},
-    turn::Turn,
+    requests::{Key, Kind, Logged, Pending, respond},
 };
 
 const KIND: Kind = Kind::NodeDispatch;
@@ -28,9 +27,9 @@ impl Agent {
             (Ok(targets), _) => targets,
             (Err(_), Some(reason)) => {
                 let result = self.failure(reqid.clone(), reason.as_str());
-                return self.respond(turn, KIND, reqid, vec![result], Logged::Results);
+                return respond(turn, KIND, reqid, vec![result], Logged::Results);
             }
-            (Err(why), None) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
+            (Err(why), None) => return respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
         let (awaited, others): (BTreeSet<_>, BTreeSet<_>) =
             targets.into_iter().partition(|name| self.is_running(name));
@@ -42,7 +41,7 @@ impl Agent {
             })
             .collect();
         if awaited.is_empty() {
-            self.respond(turn, KIND, reqid, results, Logged::Id("no nodes running"));
+            respond(turn, KIND, reqid, results, Logged::Id("no nodes running"));
             return;
         }
         let id = self.ids.next_id();
@@ -63,10 +62,7 @@ impl Agent {
             action,
             nodes,
         };
-        turn.push(Action::Publish {
-            topic: self.settings.node_topic.clone(),
-            event: Outgoing::Node(request),
-        });
+        turn.push(Action::Ask(request));
     }
 
     pub(super) fn node_dispatched(&mut self, turn: &mut Turn, id: &ZeekString, result: ResultRecord) {
@@ -116,7 +112,7 @@ impl Agent {
     fn finish_dispatch(&mut self, turn: &mut Turn, id: &ZeekString, key: Key) {
         self.dispatches.remove(id);
         if let Some(Pending::Dispatch { results, .. }) = self.requests.remove(&key) {
-            self.respond(turn, KIND, key.1, results, Logged::Pending);
+            respond(turn, KIND, key.1, results, Logged::Pending);
         }
     }
 

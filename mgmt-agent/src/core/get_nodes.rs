@@ -2,11 +2,11 @@ use broker_codec::data::{ZeekString, to_data};
 use mgmt_api::{NodeStatus, ResultRecord, Role, State, SupervisedNode, SupervisorStatus};
 
 use super::{
+    action::Turn,
     agent::{Agent, Purpose},
     deploy::management_role,
     node_config::NO_PORT,
-    requests::{Kind, Logged, Pending},
-    turn::Turn,
+    requests::{Kind, Logged, Pending, respond},
 };
 
 impl Agent {
@@ -75,7 +75,7 @@ impl Agent {
             },
             Err(error) => self.failure(reqid.clone(), error.to_string()),
         };
-        self.respond(turn, Kind::GetNodes, reqid, vec![result], Logged::Results);
+        respond(turn, Kind::GetNodes, reqid, vec![result], Logged::Results);
     }
 
     fn status_of(&self, turn: &mut Turn, name: &ZeekString, supervised: &SupervisedNode) -> NodeStatus {

@@ -53,3 +53,22 @@ pub enum Input {
         without_nodes: bool,
     },
 }
+
+impl Input {
+    /// The id of the request or command that it is about.
+    pub(super) fn about(&self) -> Option<&ZeekString> {
+        match self {
+            Self::Request { request, .. } => Some(request.reqid()),
+            Self::Node(NodeMessage::NodeDispatch { reqid, .. }) => Some(reqid),
+            Self::Supervisor(
+                Report::Status { id, .. }
+                | Report::Created { id, .. }
+                | Report::Restarted { id, .. }
+                | Report::Destroyed { id, .. }
+                | Report::Failed { id, .. }
+                | Report::Late { id },
+            ) => Some(id),
+            _ => None,
+        }
+    }
+}

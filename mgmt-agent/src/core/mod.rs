@@ -1,20 +1,18 @@
 //! The agent as a pure state machine: inputs in, actions out (`agent/main.zeek`).
 //!
 //! ```text
-//!   controller        Input::Request                       Action::Publish
+//!   controller        Input::Request                       Action::Tell, Action::Ask
 //!   cluster nodes     Input::Node         +-------+        Action::MakeDirectory
 //!   peerings          Input::PeerAdded -->| Agent |------> Action::RunArchiver
 //!   the clock         Input::Tick         +-------+        Action::Log
 //!                                          ^     |
 //!                       Input::Supervisor  |     |  Action::Supervise
 //!                       with a Report      |     v  with a Command
-//!                                       a Supervisor, for one [`zeek::ZeekSupervisor`]
+//!                                       a Supervisor ([`crate::supervisors`])
 //! ```
 //!
 //! The agent never starts a process. It tells a Supervisor what it wants done by [`Command`]s and hears by [`Report`]s.
-//! [`zeek::ZeekSupervisor`] passes both on to a `zeek -j` process, as another small machine of the same form.
-//!
-//! [`broker::BrokerAgent`] puts the two together, and is what a runtime or a replay of a recording drives.
+//! [`crate::machine`] puts agent, Supervisor and peers together, and is what the daemon or a replay of a recording drives.
 //!
 //! # How to drive it
 //!
@@ -27,7 +25,6 @@
 
 mod action;
 mod agent;
-pub mod broker;
 mod crash;
 mod deploy;
 mod dispatch;
@@ -42,13 +39,11 @@ mod restart;
 mod settings;
 mod starts;
 mod supervision;
-mod turn;
-pub mod zeek;
 
-pub use action::{Action, Outgoing};
+pub use action::{Action, Turn};
 pub use agent::{Agent, REQUESTS_MAX};
 pub use crash::OUTPUT_BYTES_MAX;
 pub use input::Input;
 pub use program::{FileIdentity, Program};
-pub use settings::{Archival, Settings};
+pub use settings::{Archival, Settings, ZeekSettings};
 pub use supervision::{Command, Report};

@@ -5,7 +5,12 @@ use std::time::Duration;
 use broker_codec::{Elapsed, data::ZeekString};
 use mgmt_api::{AgentMessage, Node, NodeOutputs, Now, State};
 
-use super::{agent::Agent, crash::Crash, starts::Cause, turn::Turn};
+use super::{
+    action::{Action, Turn},
+    agent::Agent,
+    crash::Crash,
+    starts::Cause,
+};
 
 /// The shortest time that Zeek's Supervisor lets pass between two starts of a node by itself is a second (`Supervisor.cc`, `Stem::Revive`).
 /// Of two that are reported within
@@ -286,26 +291,20 @@ impl Agent {
         }
         let n = own.node.clone();
         turn.debug(format!("node {name} was {old} and is {new}"));
-        self.tell(
-            turn,
-            AgentMessage::Change {
-                instance: self.settings.name.clone(),
-                n,
-                old,
-                new,
-            },
-        );
+        turn.push(Action::Tell(AgentMessage::Change {
+            instance: self.settings.name.clone(),
+            n,
+            old,
+            new,
+        }));
     }
 
     /// Tells controllers something about a node.
     pub(super) fn note(&self, turn: &mut Turn, msg: ZeekString, node: ZeekString) {
-        self.tell(
-            turn,
-            AgentMessage::Log {
-                instance: self.settings.name.clone(),
-                msg,
-                node,
-            },
-        );
+        turn.push(Action::Tell(AgentMessage::Log {
+            instance: self.settings.name.clone(),
+            msg,
+            node,
+        }));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
 
-use super::{agent::Agent, turn::Turn};
+use super::{action::Turn, agent::Agent};
 
 /// What tells a file from one that takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

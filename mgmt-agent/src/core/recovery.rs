@@ -4,10 +4,10 @@ use broker_codec::data::ZeekString;
 use mgmt_api::SupervisorStatus;
 
 use super::{
+    action::Turn,
     agent::{Agent, Purpose},
     deploy::{Deployment, Goal},
     requests::Kind,
-    turn::Turn,
 };
 
 const BACK: &str = "the Supervisor is back";
@@ -21,8 +21,8 @@ impl Agent {
         }
         self.raise(turn, reason.clone(), ZeekString::default());
         self.nodes_unknown(turn);
-        for (id, purpose) in std::mem::take(&mut self.commands) {
-            match purpose {
+        for (id, ordered) in std::mem::take(&mut self.commands) {
+            match ordered.purpose {
                 Purpose::Deploy => self.abandon_deployment(turn, &reason),
                 Purpose::GetNodes(reqid) => {
                     if self.end(Kind::GetNodes, &reqid) {

@@ -9,9 +9,9 @@ use broker_codec::data::ZeekString;
 use mgmt_api::{AgentMessage, AgentRequest, ResultRecord, log::listed};
 
 use super::{
+    action::{Action, Turn},
     agent::Agent,
     restart::restart_failure,
-    turn::{Turn, about_request},
 };
 
 /// The requests that take time.
@@ -93,7 +93,10 @@ impl Agent {
     /// seconds of 5.
     pub(super) fn expire(&mut self, turn: &mut Turn) {
         while let Some((Key(kind, reqid), pending)) = self.requests.pop_expired(turn.now) {
-            turn.push(about_request(&reqid, format!("request {reqid} timed out")));
+            turn.push(Action::about_request(
+                &reqid,
+                format!("request {reqid} timed out"),
+            ));
             match pending {
                 Pending::Deployment => self.deployment_timed_out(turn, reqid),
                 Pending::Status => self.respond_without_status(turn, reqid, TIMED_OUT),
@@ -108,12 +111,12 @@ impl Agent {
                         node: Some(node),
                         ..self.failure(reqid.clone(), TIMED_OUT)
                     }));
-                    self.respond(turn, kind, reqid, results, Logged::Pending);
+                    respond(turn, kind, reqid, results, Logged::Pending);
                 }
                 Pending::Restart { awaited, mut results } => {
                     let late = awaited.into_values();
                     results.extend(late.map(|node| restart_failure(&reqid, node, TIMED_OUT)));
-                    self.respond(turn, kind, reqid, results, Logged::Pending);
+                    respond(turn, kind, reqid, results, Logged::Pending);
                 }
             }
         }
@@ -137,30 +140,29 @@ impl Agent {
     pub(super) fn end(&mut self, kind: Kind, reqid: &ZeekString) -> bool {
         self.requests.remove(&Key(kind, reqid.clone())).is_some()
     }
+}
 
-    /// Answers a request. The caller sees to it that it happens once.
-    pub(super) fn respond(
-        &self,
-        turn: &mut Turn,
-        kind: Kind,
-        reqid: ZeekString,
-        results: Vec<ResultRecord>,
-        logged: Logged,
-    ) {
-        let results_text = listed(&results);
-        let text = match logged {
-            Logged::Results => results_text,
-            Logged::Pending => format!("[request {reqid} pending, results: {results_text}]"),
-            Logged::Id(why) => format!("{reqid}, {why}"),
-        };
-        let about = reqid.clone();
-        let message = kind.response(reqid, results);
-        turn.push(about_request(
-            &about,
-            format!("tx {} {text}", message.event_name()),
-        ));
-        self.tell(turn, message);
-    }
+/// Answers a request. The caller sees to it that it happens once.
+pub(super) fn respond(
+    turn: &mut Turn,
+    kind: Kind,
+    reqid: ZeekString,
+    results: Vec<ResultRecord>,
+    logged: Logged,
+) {
+    let results_text = listed(&results);
+    let text = match logged {
+        Logged::Results => results_text,
+        Logged::Pending => format!("[request {reqid} pending, results: {results_text}]"),
+        Logged::Id(why) => format!("{reqid}, {why}"),
+    };
+    let about = reqid.clone();
+    let message = kind.response(reqid, results);
+    turn.push(Action::about_request(
+        &about,
+        format!("tx {} {text}", message.event_name()),
+    ));
+    turn.push(Action::Tell(message));
 }
 
 /// The error of a request whose time is up.

@@ -4,11 +4,10 @@ use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{ResultRecord, State};
 
 use super::{
-    action::Action,
+    action::Turn,
     agent::{Agent, Purpose},
-    requests::{Key, Kind, Logged, Pending},
+    requests::{Key, Kind, Logged, Pending, respond},
     supervision::Command,
-    turn::Turn,
 };
 
 const KIND: Kind = Kind::Restart;
@@ -23,13 +22,13 @@ impl Agent {
                 let results = results
                     .map(|name| restart_failure(&reqid, name, reason.as_str()))
                     .collect();
-                return self.respond(turn, KIND, reqid, results, Logged::Pending);
+                return respond(turn, KIND, reqid, results, Logged::Pending);
             }
             (Err(_), Some(reason)) => {
                 let result = ResultRecord::failure(reqid.clone(), reason.as_str());
-                return self.respond(turn, KIND, reqid, vec![result], Logged::Results);
+                return respond(turn, KIND, reqid, vec![result], Logged::Results);
             }
-            (Err(why), None) => return self.respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
+            (Err(why), None) => return respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
         let awaited: BTreeMap<ZeekString, ZeekString> = targets
             .into_iter()
@@ -40,12 +39,9 @@ impl Agent {
                 reqid: reqid.clone(),
                 node: name.clone(),
             };
-            self.commands.insert(id.clone(), purpose);
-            turn.push(Action::Supervise(Command::Restart {
-                id: id.clone(),
-                node: name.clone(),
-            }));
-            self.start_due(turn, name, id.clone());
+            let (id, node) = (id.clone(), name.clone());
+            self.order(turn, purpose, Command::Restart { id: id.clone(), node });
+            self.start_due(turn, name, id);
         }
         let pending = Pending::Restart {
             awaited,
@@ -123,7 +119,7 @@ impl Agent {
         if awaited.is_empty()
             && let Some(Pending::Restart { results, .. }) = self.requests.remove(&key)
         {
-            self.respond(turn, KIND, key.1, results, Logged::Pending);
+            respond(turn, KIND, key.1, results, Logged::Pending);
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use broker_codec::data::{Port, ZeekString};
-use mgmt_api::topics;
+use broker_codec::data::{Address, Port, ZeekString};
+use mgmt_api::{Dialect, SupervisorLayout, topics};
 use serde::{Deserialize, Serialize};
 
 /// What an operator can choose, with Zeek's defaults (`agent/config.zeek`, `node/config.zeek`, `config.zeek`).
@@ -36,6 +36,34 @@ pub struct Settings {
     pub supervisor_env: Option<String>,
     /// How rotated logs are archived, unless they are not: `Management::Agent::archive_logs`.
     pub archival: Option<Archival>,
+    /// What controllers are taken to speak that have not said anything. Those from 5.0 on understand the model, and those
+    /// of 4.x have a topic of their own and are spoken to there as well.
+    pub controller_api: Dialect,
+    /// The agent's own address. Controllers up to Zeek's commit 54aaf3a623 are told.
+    pub address: Address,
+    pub zeek: ZeekSettings,
+}
+
+/// How a Supervisor of Zeek's is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZeekSettings {
+    /// `SupervisorControl::topic_prefix`
+    pub topic: ZeekString,
+    /// Where the Management framework's part of the Supervisor tells about nodes:
+    /// `Management::Supervisor::topic_prefix`.
+    pub shim_topic: ZeekString,
+    /// How long the Supervisor may take to answer. Shorter than the agent's requests may take, so that their answers
+    /// can say why they failed.
+    pub answer_timeout: Duration,
+    /// How long a Supervisor whose process is ours may be silent. After each quarter of that time it is asked something,
+    /// and at the end it is ended, to be started again. `None`: for ever.
+    pub patience: Option<Duration>,
+    /// What the installed Zeek says that it is (`zeek --version`): its layout counts while the Supervisor has not shown its own.
+    pub version: Option<String>,
+    /// Whether the installed Zeek can be asked again, when a Supervisor has connected.
+    pub asks_version: bool,
+    /// The layout that is configured: counts if the other two are not known.
+    pub configured: Option<SupervisorLayout>,
 }
 
 /// How rotated logs are archived.
@@ -67,6 +95,52 @@ impl Default for Settings {
             node_env: BTreeMap::new(),
             supervisor_env: None,
             archival: None,
+            controller_api: Dialect::V7_0,
+            address: LOCALHOST,
+            zeek: ZeekSettings::default(),
         }
+    }
+}
+
+impl Default for ZeekSettings {
+    fn default() -> Self {
+        Self {
+            topic: topics::SUPERVISOR.into(),
+            shim_topic: topics::SUPERVISOR_SHIM.into(),
+            answer_timeout: Duration::from_secs(4),
+            patience: Some(Duration::from_secs(60)),
+            version: None,
+            asks_version: false,
+            configured: None,
+        }
+    }
+}
+
+/// What agents up to 54aaf3a623 took for their address, unless they were told another one (`agent/config.zeek`,
+/// `default_address`).
+const LOCALHOST: Address = Address::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
+
+impl Settings {
+    /// The topic on which controllers and agent talk.
+    pub fn agent_topic(&self) -> ZeekString {
+        topics::agent(&self.topic_prefix, &self.name)
+    }
+
+    /// The topics of this agent of which a controller has subscribed to one: the second is for controllers of 4.x.
+    pub fn controller_topics(&self) -> [ZeekString; 2] {
+        let of_4 = topics::agent(topics::CLUSTER_AGENT_PREFIX.as_bytes(), &self.name);
+        [self.agent_topic(), of_4]
+    }
+
+    /// What the endpoint subscribes to: as Zeek's agent does (`agent/main.zeek`), and as that of 4.x does.
+    pub fn subscriptions(&self) -> [ZeekString; 5] {
+        let [topic, of_4] = self.controller_topics();
+        [
+            topic,
+            self.zeek.topic.clone(),
+            self.node_topic.clone(),
+            self.zeek.shim_topic.clone(),
+            of_4,
+        ]
     }
 }

@@ -13,7 +13,6 @@
 
 mod archiver;
 mod disk;
-mod held_back;
 mod native;
 mod outside;
 mod program;
@@ -30,22 +29,23 @@ use mgmt_daemon::{
     runtime::{block_on, enter, random_bytes, system, warn_of_dates},
 };
 use serde::Serialize;
+use tokio::task::JoinHandle;
 use tracing::field::display;
 
 pub(crate) use self::supervisor::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
     disk::Disk,
-    held_back::HeldBack,
     native::Native,
     program::ProgramWatch,
     supervisor::{Launch, Supervisor},
 };
 use crate::{
     config::{Config, LOCK},
-    core::broker::{BrokerAgent, Input, Settings},
+    core::{self, Settings},
     error::RunError,
     journal::Header,
+    machine::{BrokerAgent, Input},
     scripts::{self, Coordinates, local_address, preferred},
 };
 
@@ -65,8 +65,8 @@ struct Runtime {
     native: Native,
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Supervisor>,
-    /// A Supervisor that has connected, while the installed Zeek is asked which one it is now.
-    held_back: Option<HeldBack>,
+    /// The installed Zeek is asked which one it is now.
+    version: Option<JoinHandle<Option<String>>>,
     /// The program that Supervisors are started from, if it is known.
     program: Option<ProgramWatch>,
     disk: Disk,
@@ -121,7 +121,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let mut runtime = Runtime {
         native,
         supervisor: None,
-        held_back: None,
+        version: None,
         program,
         disk,
         archivers: Archivers::default(),
@@ -139,18 +139,18 @@ fn bound_settings(config: &Config, native: &Native) -> (Settings, Coordinates) {
     let listening = native.peers.local_addrs();
     let mut settings = config.settings.clone();
     if let Some(bound) = listening.first() {
-        settings.agent.listen_port = Port::tcp(bound.port());
+        settings.listen_port = Port::tcp(bound.port());
     }
     if let Some(bound) = preferred(listening) {
         settings.address = bound.into();
     }
     let coordinates = Coordinates {
         address: local_address(listening),
-        port: settings.agent.listen_port,
+        port: settings.listen_port,
     };
     // A script of ours knows it.
     if config.start_supervisor.is_none() && config.own_node_script.is_none() {
-        scripts::tell_nodes(&mut settings.agent, &config.supervisor, listening, coordinates);
+        scripts::tell_nodes(&mut settings, &config.supervisor, listening, coordinates);
     }
     (settings, coordinates)
 }
@@ -182,13 +182,13 @@ impl Runtime {
             "ready"
         );
         let pid = std::process::id();
-        let started = Input::Started {
-            broker_id,
+        let started = Input::Agent(core::Input::Started {
+            broker_id: broker_id.to_string().into(),
             pid: pid.into(),
             clock: Timestamp::now()
                 .duration_since(Timestamp::UNIX_EPOCH)
                 .unsigned_abs(),
-        };
+        });
         daemon.handle(self, [started], &Credit::none()).await;
         daemon.announce(&self.config.daemon, broker_id, &broker, None)?;
         self.native.connect(&self.config);

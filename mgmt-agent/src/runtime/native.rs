@@ -14,7 +14,7 @@ use mgmt_daemon::{
 };
 use tokio::time::Instant;
 
-use crate::{config::Config, core::broker::Input};
+use crate::{config::Config, machine::Input};
 
 /// Between attempts to connect to the Supervisor, if the setting for the controller allows only one. As
 /// `Broker::default_listen_retry` since Zeek 7.2.
@@ -80,7 +80,7 @@ impl Native {
     fn connect_supervisor(&self, config: &Config) {
         tracing::info!("connecting to the Supervisor at {}", self.supervisor);
         let for_ever = config.daemon.connect_retry.unwrap_or(SUPERVISOR_RETRY);
-        let awaited = topics_of(std::slice::from_ref(&config.settings.supervisor.topic));
+        let awaited = topics_of(std::slice::from_ref(&config.settings.zeek.topic));
         self.peers
             .handle
             .peer_awaiting(self.supervisor.clone(), Some(for_ever), awaited);

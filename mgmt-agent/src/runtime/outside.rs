@@ -10,26 +10,28 @@ use mgmt_daemon::{
     runtime::HostError,
 };
 
+use tokio::task::JoinHandle;
+
 use super::{
     Daemon, Runtime,
     disk::{Done, Job},
-    held_back::version_of,
     program::ProgramWatch,
     supervisor::{Change, Supervisor},
 };
 use crate::{
-    core::{
-        Program,
-        broker::{Action, BrokerAgent, Input, event_in, reqid_of},
-    },
+    config::version_now,
+    core::{self, Program},
     error::RunError,
+    machine::{Action, BrokerAgent, Input},
+    supervisors::zeek::News,
+    wire::{event_in, reqid_of},
 };
 
 pub(super) enum Event {
     Done(Done),
     Supervisor(Change),
     Program(Program),
-    /// What the installed Zeek says that it is, for the Supervisor that is held back.
+    /// What the installed Zeek says that it is.
     Version(Option<String>),
     Peer(Input, Credit),
 }
@@ -45,9 +47,8 @@ impl Outside for Runtime {
             done = self.disk.done() => Event::Done(done.ok_or(HostError::Stopped("the thread for files"))?),
             Some(change) = changed(self.supervisor.as_mut()) => Event::Supervisor(change),
             program = seen(self.program.as_mut()) => Event::Program(program),
-            version = version_of(self.held_back.as_mut()) => Event::Version(version),
-            // What comes after the Supervisor waits as well, for a few seconds at most.
-            input = self.native.next(), if self.held_back.is_none() => {
+            version = said(self.version.as_mut()) => Event::Version(version),
+            input = self.native.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
                 Event::Peer(input, credit)
             }
@@ -58,11 +59,14 @@ impl Outside for Runtime {
         let (input, credit) = match event {
             Event::Done(done) => (self.done(daemon, done), Credit::none()),
             Event::Supervisor(change) => (Some(self.supervisor_changed(change)), Credit::none()),
-            Event::Program(program) => (Some(Input::Program(program)), Credit::none()),
-            Event::Version(version) => return self.introduce(daemon, version).await,
+            Event::Program(program) => (Some(Input::Agent(core::Input::Program(program))), Credit::none()),
+            Event::Version(version) => {
+                self.version = None;
+                (Some(Input::Supervisor(News::Version(version))), Credit::none())
+            }
             Event::Peer(input, credit) => {
-                self.counters.messages += u64::from(matches!(input, Input::Message { .. }));
-                (self.hold_back(input), credit)
+                self.peer_did(&input);
+                (Some(input), credit)
             }
         };
         daemon.handle(self, input, &credit).await;
@@ -100,7 +104,7 @@ impl Outside for Runtime {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.disk_overflows += 1;
                     let reason = "the file system does not answer".into();
-                    return vec![Input::DirectoryFailed { path, reason }];
+                    return vec![Input::Agent(core::Input::DirectoryFailed { path, reason })];
                 }
             }
             Action::RunArchiver {
@@ -108,6 +112,10 @@ impl Outside for Runtime {
                 command,
                 message,
             } => self.archive(&directory, command, message),
+            Action::AskVersion => {
+                let program = self.config.installed_zeek.program.clone();
+                self.version = program.map(|program| tokio::spawn(version_now(program)));
+            }
             Action::EndSupervisor { silence } => {
                 if let Some(supervisor) = &self.supervisor {
                     supervisor.end(silence);
@@ -118,6 +126,8 @@ impl Outside for Runtime {
                 self.counters.unsendable += 1;
                 tracing::error!(event, reason, "cannot encode an event, it is not sent");
             }
+            // The machine has made events of these.
+            Action::Tell(_) | Action::Ask(_) | Action::Supervise(_) => {}
         }
         Vec::new()
     }
@@ -125,11 +135,14 @@ impl Outside for Runtime {
     /// The Supervisor ends if it is ours, our log is closed and rotated, rotated logs are archived a last time, that one as well, and
     /// peers are told.
     async fn end(mut self, mut daemon: Daemon) -> Result<(), RunError> {
+        // With it all nodes have ended.
+        let without_nodes = self.supervisor.is_some();
         if let Some(supervisor) = self.supervisor.take() {
             daemon.unless_interrupted(supervisor.stop()).await?;
         }
         let log = daemon.close_log().await?;
-        daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
+        let stopping = Input::Agent(core::Input::Stopping { without_nodes });
+        daemon.handle(&mut self, [stopping], &Credit::none()).await;
         let (native, mut archivers, mut counters) = (self.native, self.archivers, self.counters);
         counters.refused = native.peers.refused();
         let mut outcomes = self.disk.close();
@@ -160,6 +173,22 @@ impl Outside for Runtime {
 }
 
 impl Runtime {
+    fn peer_did(&mut self, input: &Input) {
+        match input {
+            Input::Message { .. } => self.counters.messages += 1,
+            Input::PeerAdded {
+                is_supervisor: true, ..
+            } => {
+                if let Some(supervisor) = &self.supervisor {
+                    supervisor.connected();
+                } else if let Some(program) = &mut self.program {
+                    program.supervisor_started();
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn supervisor_changed(&mut self, change: Change) -> Input {
         match change {
             Change::Started { address } => {
@@ -167,11 +196,11 @@ impl Runtime {
                 if let Some(program) = &mut self.program {
                     program.supervisor_started();
                 }
-                Input::SupervisorStarted
+                Input::Supervisor(News::ProcessStarted)
             }
             Change::Ended { reason } => {
                 self.native.supervisor_ended();
-                Input::SupervisorEnded { reason }
+                Input::Supervisor(News::ProcessEnded { reason })
             }
         }
     }
@@ -179,7 +208,9 @@ impl Runtime {
     /// What the disk thread has done; perhaps the core must know.
     fn done(&mut self, daemon: &Daemon, done: Done) -> Option<Input> {
         match done {
-            Done::DirectoryFailed { path, reason } => Some(Input::DirectoryFailed { path, reason }),
+            Done::DirectoryFailed { path, reason } => {
+                Some(Input::Agent(core::Input::DirectoryFailed { path, reason }))
+            }
             Done::Archive { command, message } => {
                 daemon.log_now(Level::Info, &message);
                 self.archivers.start(&command);
@@ -241,6 +272,15 @@ async fn seen(program: Option<&mut ProgramWatch>) -> Program {
 async fn changed(supervisor: Option<&mut Supervisor>) -> Option<Change> {
     match supervisor {
         Some(supervisor) => supervisor.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the installed Zeek says that it is, if it is being asked; else for ever. May be cancelled.
+async fn said(version: Option<&mut JoinHandle<Option<String>>>) -> Option<String> {
+    match version {
+        // A task that panicked has not found out.
+        Some(version) => version.await.ok().flatten(),
         None => std::future::pending().await,
     }
 }

@@ -129,7 +129,7 @@ impl Launch {
         arguments.extend(["-j".into(), script.display().to_string()]);
         arguments.extend(zeek.further_arguments.iter().cloned());
         arguments.extend(tls_arguments(&config.daemon.broker_tls));
-        let state = config.settings.agent.state_dir.to_str_lossy().into_owned();
+        let state = config.settings.state_dir.to_str_lossy().into_owned();
         let environment = [
             (AGENT_ADDRESS, agent.address.to_string()),
             (AGENT_PORT, agent.port.show()),

@@ -3,7 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use broker_codec::data::ZeekString;
-use mgmt_agent::core::{Action, Agent, Input, OUTPUT_BYTES_MAX, Outgoing, REQUESTS_MAX, Report};
+use mgmt_agent::core::{Action, Agent, Input, OUTPUT_BYTES_MAX, REQUESTS_MAX, Report};
 use mgmt_api::{
     AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeOutputs, Now, SequentialIds,
     SupervisorStatus,
@@ -40,10 +40,7 @@ fn messages(actions: Vec<Action>) -> Vec<AgentMessage> {
     actions
         .into_iter()
         .filter_map(|action| match action {
-            Action::Publish {
-                event: Outgoing::Agent(message),
-                ..
-            } => Some(message),
+            Action::Tell(message) => Some(message),
             _ => None,
         })
         .collect()

@@ -1,11 +1,26 @@
 //! The agent's core, seen from outside: transcripts, properties.
 
 mod limits;
+mod peers;
 mod properties;
+mod supervisor;
 mod transcript;
+
+use testkit::transcript::check_all;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/core");
 
 #[test]
 fn transcripts() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/core/transcripts");
-    testkit::transcript::check_all::<transcript::Run>(folder, 32);
+    check_all::<transcript::Run>(format!("{FOLDER}/transcripts"), 32);
+}
+
+#[test]
+fn transcripts_with_peers() {
+    check_all::<peers::Run>(format!("{FOLDER}/peers"), 9);
+}
+
+#[test]
+fn transcripts_with_zeeks_supervisor() {
+    check_all::<supervisor::Run>(format!("{FOLDER}/supervisor"), 10);
 }

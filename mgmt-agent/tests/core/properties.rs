@@ -10,10 +10,16 @@ use broker_codec::{
     data::{Port, Set, ZeekString},
     zeek::Event,
 };
-use mgmt_agent::core::{Action, Agent, Command, Input, Outgoing, Report, Settings, zeek};
+use mgmt_agent::{
+    core::{Action, Agent, Command, Input, Report, Settings, Turn, ZeekSettings},
+    supervisors::{
+        self, Supervisor,
+        zeek::{News, ZeekSupervisor},
+    },
+};
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeMessage, NodeOutputs, Now,
-    ResultRecord, SequentialIds, State, SupervisedNode, SupervisorLayout, SupervisorMessage,
+    AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeMessage, NodeOutputs,
+    NodeRequest, Now, ResultRecord, SequentialIds, State, SupervisedNode, SupervisorMessage,
     SupervisorResponse, SupervisorStatus,
 };
 use proptest::{collection::vec, prelude::*};
@@ -39,6 +45,12 @@ enum Op {
     },
     Ready,
     Lost,
+    /// The Supervisor's process was started.
+    Restarted,
+    /// The installed Zeek says which one it is.
+    Version {
+        known: bool,
+    },
     Started {
         node: u8,
         pid: u8,
@@ -70,6 +82,8 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0..3u8, 0..8u8, 0..32u8).prop_map(|(command, how, nodes)| Op::End { command, how, nodes }),
         3 => Just(Op::Ready),
         1 => Just(Op::Lost),
+        1 => Just(Op::Restarted),
+        2 => any::<bool>().prop_map(|known| Op::Version { known }),
         3 => (node.clone(), 0..4u8).prop_map(|(node, pid)| Op::Started { node, pid }),
         2 => node.clone().prop_map(|node| Op::Exited { node }),
         4 => node.clone().prop_map(|node| Op::Hello { node }),
@@ -165,29 +179,21 @@ impl Observer {
         }
     }
 
-    fn published(&mut self, event: &Outgoing) {
-        event.to_event().unwrap();
-        match event {
-            Outgoing::Agent(AgentMessage::Change { n, old, new, .. }) => {
-                assert_eq!(n.state, *new);
-                assert_ne!(old, new);
-                let before = self.states.insert(n.name.clone(), *new);
-                // A node that was not part of the configuration before begins anew.
-                let anew = before.is_none_or(|before| before == State::Stopped);
-                assert!(
-                    before == Some(*old) || (anew && *old == State::Unknown),
-                    "{before:?} {n:?}"
-                );
-            }
-            Outgoing::Agent(message) => {
-                if let Some(reqid) = message.reqid() {
-                    let key = (message.event_name().to_owned(), reqid.clone());
-                    assert!(self.open.remove(&key), "no request waits for {message:?}");
-                }
-            }
-            Outgoing::Node(mgmt_api::NodeRequest::NodeDispatch { reqid, .. }) => {
-                self.dispatches.push(reqid.clone());
-            }
+    fn told(&mut self, message: &AgentMessage) {
+        Event::of(message).unwrap();
+        if let AgentMessage::Change { n, old, new, .. } = message {
+            assert_eq!(n.state, *new);
+            assert_ne!(old, new);
+            let before = self.states.insert(n.name.clone(), *new);
+            // A node that was not part of the configuration before begins anew.
+            let anew = before.is_none_or(|before| before == State::Stopped);
+            assert!(
+                before == Some(*old) || (anew && *old == State::Unknown),
+                "{before:?} {n:?}"
+            );
+        } else if let Some(reqid) = message.reqid() {
+            let key = (message.event_name().to_owned(), reqid.clone());
+            assert!(self.open.remove(&key), "no request waits for {message:?}");
         }
     }
 }
@@ -224,13 +230,19 @@ impl World {
         let mut commands = Vec::new();
         for action in self.agent.step(self.now, input) {
             match action {
-                Action::Publish { event, .. } => self.observer.published(&event),
+                Action::Tell(message) => self.observer.told(&message),
+                Action::Ask(request) => {
+                    Event::of(&request).unwrap();
+                    let NodeRequest::NodeDispatch { reqid, .. } = request;
+                    self.observer.dispatches.push(reqid);
+                }
                 Action::Supervise(command) => {
                     self.observer.command(&command);
                     commands.push(command);
                 }
                 Action::MakeDirectory { path } => assert!(path.starts_with(b"/state/nodes/")),
                 Action::Log { .. } | Action::Report { .. } | Action::RunArchiver { .. } => {}
+                other => panic!("{other:?} is for peers and Supervisor to say"),
             }
         }
         assert!(self.agent.deadline().is_none_or(|deadline| deadline > self.now));
@@ -279,7 +291,7 @@ impl World {
                 path: "/state/nodes/one".into(),
                 reason: "permission denied".into(),
             },
-            Op::Wait { .. } => Input::Tick,
+            Op::Wait { .. } | Op::Restarted | Op::Version { .. } => Input::Tick,
             Op::Stopping => Input::Stopping { without_nodes: true },
         }
     }
@@ -352,127 +364,120 @@ proptest! {
         let _ = world.step(Input::Tick);
         prop_assert_eq!(world.observer.open, BTreeSet::new());
     }
-    /// The agent on a `zeek -j` process that answers some requests, in any order, and is restarted at times, also by us.
+
+    /// The agent on a `zeek -j` process that answers some requests, in any order and more than once, and is restarted at times, also by
+    /// us.
     #[test]
-    fn every_request_is_answered_once_over_a_zeek_supervisor(ops in vec(op(), 0..80)) {
-        let settings = zeek::Settings {
-            installed: Some(SupervisorLayout::V7_0),
-            patience: Some(Duration::from_secs(6)),
-            ..zeek::Settings::default()
-        };
-        let mut supervisor = zeek::ZeekSupervisor::new(settings);
-        let _ = supervisor.step(Now::START, zeek::Input::ProcessStarted);
-        let mut world = World::new();
-        let mut asked: Vec<Event> = Vec::new();
-        let mut ended = Ended::default();
+    fn every_request_is_answered_and_every_command_ends_once_over_a_zeek_supervisor(ops in vec(op(), 0..80)) {
+        let mut world = ZeekWorld::new();
         for op in &ops {
-            let input = match op {
-                Op::End { command, how, nodes } => {
-                    let request = usize::from(*command) % asked.len().max(1);
-                    if asked.is_empty() || *how == 0 {
-                        continue;
-                    }
-                    zeek::Input::Event(answer(&asked.swap_remove(request), *nodes))
+            match op {
+                Op::End { command, how, nodes } => match world.asked.iter().rev().nth(usize::from(*command)) {
+                    Some(request) if *how > 0 => world.hear(News::Event(answer(request, *nodes))),
+                    _ => {}
+                },
+                Op::Ready => world.hear(News::Connected),
+                Op::Lost => world.hear(News::Disconnected { reason: "gone".into() }),
+                Op::Restarted => world.hear(News::ProcessStarted),
+                Op::Version { known } => {
+                    world.hear(News::Version(Some(format!("zeek version {}.0", if *known { 7 } else { 99 }))));
                 }
-                Op::Ready => zeek::Input::Connected,
-                Op::Lost => zeek::Input::Disconnected { reason: "gone".into() },
                 Op::Started { node, pid } => {
                     let started = SupervisorResponse::NodeStatus { node: name(*node), pid: u64::from(*pid) };
-                    zeek::Input::Event(Event::of(&started).unwrap())
+                    world.hear(News::Event(Event::of(&started).unwrap()));
                 }
                 Op::Exited { node } => {
                     let exited = SupervisorMessage::NodeExit { node: name(*node), outputs: outputs() };
-                    zeek::Input::Event(Event::of(&exited).unwrap())
+                    world.hear(News::Event(Event::of(&exited).unwrap()));
                 }
-                Op::Wait { tenths } => {
-                    world.now = world.now + Duration::from_millis(100 * u64::from(*tenths));
-                    pump(&mut world, &mut supervisor, zeek::Input::Tick, &mut asked, &mut ended);
-                    let commands = world.step(Input::Tick);
-                    for command in commands {
-                        ended.open(&command);
-                        pump(&mut world, &mut supervisor, zeek::Input::Command(command), &mut asked, &mut ended);
+                op => {
+                    if let Op::Wait { tenths } = op {
+                        world.wait(Duration::from_millis(100 * u64::from(*tenths)));
                     }
-                    continue;
+                    let input = world.world.input(op);
+                    world.step(input);
                 }
-                _ => {
-                    let input = world.input(op);
-                    for command in world.step(input) {
-                        ended.open(&command);
-                        pump(&mut world, &mut supervisor, zeek::Input::Command(command), &mut asked, &mut ended);
-                    }
-                    continue;
-                }
-            };
-            pump(&mut world, &mut supervisor, input, &mut asked, &mut ended);
+            }
         }
-        world.now = world.now + Duration::from_secs(15);
-        pump(&mut world, &mut supervisor, zeek::Input::Tick, &mut asked, &mut ended);
-        let _ = world.step(Input::Tick);
-        prop_assert_eq!(world.observer.open, BTreeSet::new());
+        world.wait(Duration::from_secs(15));
+        world.step(Input::Tick);
+        prop_assert_eq!(world.world.observer.open, BTreeSet::new());
+        prop_assert_eq!(world.open, BTreeSet::new());
     }
 }
 
-/// Sees to it that every command ends once.
-#[derive(Default)]
-struct Ended {
+/// An agent with a Supervisor's machine, which sees to it that every command ends once.
+struct ZeekWorld {
+    world: World,
+    supervisor: ZeekSupervisor,
+    /// What the Supervisor was asked.
+    asked: Vec<Event>,
+    /// The commands that have not ended.
     open: BTreeSet<ZeekString>,
 }
 
-impl Ended {
-    fn open(&mut self, command: &Command) {
-        self.open.insert(command.id().clone());
+impl ZeekWorld {
+    fn new() -> Self {
+        let settings = ZeekSettings {
+            version: Some("zeek version 7.0".into()),
+            patience: Some(Duration::from_secs(6)),
+            asks_version: true,
+            ..ZeekSettings::default()
+        };
+        let mut world = Self {
+            world: World::new(),
+            supervisor: ZeekSupervisor::new(settings),
+            asked: Vec::new(),
+            open: BTreeSet::new(),
+        };
+        world.hear(News::ProcessStarted);
+        world
     }
 
-    fn report(&mut self, report: &Report) {
-        match report {
-            Report::Lost { .. } | Report::GivenUp { .. } => self.open.clear(),
-            Report::Status { id, .. }
-            | Report::Created { id, .. }
-            | Report::Restarted { id, .. }
-            | Report::Destroyed { id, .. }
-            | Report::Failed { id, .. } => assert!(self.open.remove(id), "{report:?} ends nothing"),
-            Report::Ready
-            | Report::Silent { .. }
-            | Report::Heard
-            | Report::Late { .. }
-            | Report::NodeEnded { .. }
-            | Report::NodeStarted { .. }
-            | Report::NodeExited { .. } => {}
+    fn wait(&mut self, time: Duration) {
+        self.world.now = self.world.now + time;
+        self.supervise(supervisors::Input::Tick);
+    }
+
+    fn hear(&mut self, news: News) {
+        self.supervise(supervisors::Input::News(news));
+    }
+
+    fn step(&mut self, input: Input) {
+        for command in self.world.step(input) {
+            self.open.insert(command.id().clone());
+            self.supervise(supervisors::Input::Command(command));
         }
     }
-}
 
-/// Hands an input to the Supervisor's machine, and on to the agent what comes of it.
-fn pump(
-    world: &mut World,
-    supervisor: &mut zeek::ZeekSupervisor,
-    input: zeek::Input,
-    asked: &mut Vec<Event>,
-    ended: &mut Ended,
-) {
-    for action in supervisor.step(world.now, input) {
-        match action {
-            zeek::Action::Log { .. } => {}
-            zeek::Action::Publish { event, .. } => asked.push(event),
-            zeek::Action::EndProcess { .. } => {
-                let reason = "killed".into();
-                pump(
-                    world,
-                    supervisor,
-                    zeek::Input::ProcessEnded { reason },
-                    asked,
-                    ended,
-                );
-                pump(world, supervisor, zeek::Input::ProcessStarted, asked, ended);
+    fn supervise(&mut self, input: supervisors::Input<News>) {
+        let mut turn = Turn::new(self.world.now);
+        let reports = self.supervisor.step(&mut turn, input);
+        for report in reports {
+            match &report {
+                Report::Lost { .. } | Report::GivenUp { .. } => self.open.clear(),
+                Report::Status { id, .. }
+                | Report::Created { id, .. }
+                | Report::Restarted { id, .. }
+                | Report::Destroyed { id, .. }
+                | Report::Failed { id, .. } => assert!(self.open.remove(id), "{report:?} ends nothing"),
+                _ => {}
             }
-            zeek::Action::Report(report) => {
-                ended.report(&report);
-                for command in world.step(Input::Supervisor(report)) {
-                    ended.open(&command);
-                    pump(world, supervisor, zeek::Input::Command(command), asked, ended);
+            self.step(Input::Supervisor(report));
+        }
+        for action in turn.into_actions() {
+            match action {
+                Action::Publish { event, .. } => self.asked.push(event),
+                Action::EndSupervisor { .. } => {
+                    let reason = "killed".into();
+                    self.hear(News::ProcessEnded { reason });
+                    self.hear(News::ProcessStarted);
                 }
+                _ => {}
             }
         }
+        let deadline = self.supervisor.deadline();
+        assert!(deadline.is_none_or(|deadline| deadline > self.world.now));
     }
 }
 

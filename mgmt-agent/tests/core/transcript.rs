@@ -29,7 +29,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use broker_codec::data::ZeekString;
-use mgmt_agent::core::{Action, Agent, Command, Input, Outgoing, Report, Settings};
+use mgmt_agent::core::{Action, Agent, Command, Input, Report, Settings};
 use mgmt_api::{NodeConfig, Now, SequentialIds, SupervisedNode, SupervisorStatus};
 use testkit::transcript::{self, Machine, json, name_and_fields, time_passes, variant};
 
@@ -87,7 +87,7 @@ impl Machine for Run {
             if let Action::Supervise(Command::Create { node, .. }) = &action {
                 self.created.insert(node.name.clone(), (**node).clone());
             }
-            print(&action, out);
+            print(&action, &self.settings, out);
         }
         if let (true, Some(deadline)) = (tick, agent.deadline()) {
             writeln!(out, "< deadline {deadline}").unwrap();
@@ -166,7 +166,7 @@ fn request(topic: &str, text: &str, of_ours: bool) -> Input {
     }
 }
 
-fn print(action: &Action, out: &mut String) {
+fn print(action: &Action, settings: &Settings, out: &mut String) {
     match action {
         Action::Log { level, message, .. } => writeln!(out, "< {level} {message}"),
         Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
@@ -180,13 +180,15 @@ fn print(action: &Action, out: &mut String) {
             command,
             message,
         } => writeln!(out, "< archive {directory} {command}\n<   INFO {message}"),
-        Action::Publish { topic, event } => {
-            let (name, fields) = match event {
-                Outgoing::Agent(message) => name_and_fields(message),
-                Outgoing::Node(request) => name_and_fields(request),
-            };
-            writeln!(out, "< publish {topic} {name} {fields}")
+        Action::Tell(message) => {
+            let (name, fields) = name_and_fields(message);
+            writeln!(out, "< publish {} {name} {fields}", settings.agent_topic())
         }
+        Action::Ask(request) => {
+            let (name, fields) = name_and_fields(request);
+            writeln!(out, "< publish {} {name} {fields}", settings.node_topic)
+        }
+        other => panic!("{other:?} is for peers and Supervisor to say"),
     }
     .unwrap();
 }

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use broker_codec::{EndpointId, Envelope, Topic, binary, data::ZeekString, handshake::Role, zeek::Event};
 use broker_endpoint::Recipients;
 use bytes::{Bytes, BytesMut};
-use mgmt_agent::core::broker::{Action, BrokerAgent, Input, Settings};
+use mgmt_agent::{
+    core,
+    machine::{Action, BrokerAgent, Input, Settings},
+};
 use mgmt_api::{Level, Now, SequentialIds, topics};
 
 use super::{
@@ -40,11 +43,11 @@ impl InProcess {
             unrecorded: 0,
             process,
         };
-        replayed.step(Input::Started {
-            broker_id: replayed.process.id,
+        replayed.step(Input::Agent(core::Input::Started {
+            broker_id: replayed.process.id.to_string().into(),
             pid,
             clock: Duration::ZERO,
-        });
+        }));
         replayed
     }
 
@@ -98,8 +101,13 @@ impl InProcess {
                 | Action::Report { .. }
                 | Action::MakeDirectory { .. }
                 | Action::RunArchiver { .. }
+                // The machine has made events of these.
+                | Action::Tell(_)
+                | Action::Ask(_)
+                | Action::Supervise(_)
                 // No recorded agent had started its Supervisor.
                 | Action::EndSupervisor { .. }
+                | Action::AskVersion
                 // What the recorded agent heard and had no handler for.
                 | Action::Refuse { .. } => {}
                 Action::Log { message, .. } => self.sent.log.push(message),
@@ -190,7 +198,7 @@ impl Subject for InProcess {
             return false;
         };
         self.now = deadline;
-        self.step(Input::Tick);
+        self.step(Input::Agent(core::Input::Tick));
         true
     }
 

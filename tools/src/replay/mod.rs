@@ -52,7 +52,7 @@ use broker_codec::{
     Data,
     data::{Port, to_data},
 };
-use mgmt_agent::core::broker;
+use mgmt_agent::core::Settings as AgentSettings;
 use mgmt_api::Dialect;
 use mgmt_controller::core::{Configurations, Settings, Slot};
 
@@ -280,19 +280,19 @@ fn compare_stored(
 }
 
 /// The settings that the recorded agent had.
-fn agent_settings(process: &Process, instance: &str, traits: AgentTraits) -> broker::Settings {
-    let mut settings = broker::Settings {
+fn agent_settings(process: &Process, instance: &str, traits: AgentTraits) -> AgentSettings {
+    let mut settings = AgentSettings {
         controller_api: process.dialect,
-        ..broker::Settings::default()
+        ..AgentSettings::default()
     };
-    settings.supervisor.configured = traits.layout;
-    settings.agent.name = instance.into();
-    settings.agent.connecting = traits.connecting;
+    settings.zeek.configured = traits.layout;
+    settings.name = instance.into();
+    settings.connecting = traits.connecting;
     if let Some(port) = traits.listen_port {
-        settings.agent.listen_port = Port::tcp(port);
+        settings.listen_port = Port::tcp(port);
     }
     if let Some(directory) = traits.state_dir {
-        settings.agent.state_dir = directory.into();
+        settings.state_dir = directory.into();
     }
     settings
 }

@@ -31,10 +31,7 @@ fn read_with_zeek(prefix: &tempfile::TempDir, given: &str) -> Result<Config, Con
 
 #[test]
 fn the_layout_is_that_of_the_installed_zeek_or_configured_but_not_guessed() {
-    let layouts = |config: &Config| {
-        let supervisor = &config.settings.supervisor;
-        (supervisor.installed, supervisor.configured)
-    };
+    let layouts = |config: &Config| (config.installed_zeek.layout(), config.settings.zeek.configured);
     assert_eq!(layouts(&read("").unwrap()), (None, None));
     let configured = read("--zeek-version=6.0.9").unwrap();
     assert_eq!(layouts(&configured), (None, Some(SupervisorLayout::V6_0)));
@@ -74,7 +71,7 @@ fn nodes_get_zeeks_script_unless_the_installed_zeek_has_none() {
     let script = |config: &Config| {
         let own = config.own_node_script.as_ref();
         let own = own.map(|path| path.display().to_string());
-        (config.settings.agent.node_script.to_string(), own)
+        (config.settings.node_script.to_string(), own)
     };
     let of_zeek = ("policy/frameworks/management/node".to_owned(), None);
     // Nothing is known of the Zeek that the Supervisor is.
@@ -99,15 +96,12 @@ fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     let zeek = installation("9.0.0", &[]);
     let patience = |given: &str| {
         let config = read_with_zeek(&zeek, &format!("--start-supervisor {given}"));
-        config.map(|config| config.settings.supervisor.patience)
+        config.map(|config| config.settings.zeek.patience)
     };
     let refused = |given: &str| patience(given).unwrap_err().to_string();
     assert_eq!(patience("").unwrap(), Some(Duration::from_secs(60)));
     let simulated = read("--simulate").unwrap();
-    assert_eq!(
-        simulated.settings.supervisor.patience,
-        Some(Duration::from_secs(60))
-    );
+    assert_eq!(simulated.settings.zeek.patience, Some(Duration::from_secs(60)));
     assert_eq!(shown(&simulated, "supervisor_patience").value, "60 secs");
     assert_eq!(
         patience("--supervisor-patience=2min").unwrap(),

@@ -48,10 +48,6 @@ impl Watch {
         self.life = None;
     }
 
-    pub(super) const fn is_on(&self) -> bool {
-        self.life.is_some()
-    }
-
     /// The process has said something.
     pub(super) const fn heard(&mut self, now: Now) {
         if self.life.is_some() {

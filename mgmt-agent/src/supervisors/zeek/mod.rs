@@ -7,11 +7,9 @@
 //! its log about all this.
 
 mod ends;
-#[cfg(test)]
-mod tests;
 mod watch;
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use broker_codec::{
     Data, Elapsed,
@@ -20,49 +18,18 @@ use broker_codec::{
 };
 use mgmt_api::{
     Level, Now, RequestTable, SupervisorLayout, SupervisorMessage, SupervisorRequest, SupervisorResponse,
-    supervisor::LayoutError, topics,
+    supervisor::LayoutError,
 };
 use serde::{Deserialize, Serialize};
 
 pub use self::watch::QUESTIONS;
-use self::{
-    ends::NodeEnd,
-    watch::{Due, Watch},
-};
-use super::supervision::{Command, Report};
+use self::watch::{Due, Watch};
+use super::{Input, Supervisor};
+use crate::core::{Action, Command, Report, Turn, ZeekSettings};
 
-/// What an operator can choose.
+/// What happens to a Supervisor of Zeek's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// `SupervisorControl::topic_prefix`
-    pub topic: ZeekString,
-    /// How long the Supervisor may take to answer. Shorter than the agent's requests may take, so that their answers
-    /// can say why they failed.
-    pub answer_timeout: Duration,
-    /// How long a Supervisor whose process is ours may be silent. After each quarter of that time it is asked something,
-    /// and at the end it is ended, to be started again. `None`: for ever.
-    pub patience: Option<Duration>,
-    /// The layout of the Zeek that is installed, by `zeek --version`: counts while the Supervisor has not shown its own.
-    /// May change, see [`Input::Installed`].
-    pub installed: Option<SupervisorLayout>,
-    /// The layout that is configured: counts if the other two are not known.
-    pub configured: Option<SupervisorLayout>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            topic: topics::SUPERVISOR.into(),
-            answer_timeout: Duration::from_secs(4),
-            patience: Some(Duration::from_secs(60)),
-            installed: None,
-            configured: None,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
+pub enum News {
     /// The peering with the Supervisor is up.
     Connected,
     Disconnected {
@@ -74,39 +41,16 @@ pub enum Input {
     ProcessEnded {
         reason: String,
     },
-    /// The Zeek that is installed now has this layout, if that is known.
-    Installed(Option<SupervisorLayout>),
-    Command(Command),
+    /// What the installed Zeek says that it is: the answer to [`Action::AskVersion`].
+    Version(Option<String>),
     /// An event from the Supervisor, on any topic. Those of other peers do not get here.
     Event(Event),
-    /// Time has passed; due at [`ZeekSupervisor::deadline`].
-    Tick,
-}
-
-/// What is to be done, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
-    /// Write a line into the management log.
-    Log {
-        level: Level,
-        message: String,
-    },
-    Publish {
-        topic: ZeekString,
-        event: Event,
-    },
-    Report(Report),
-    /// End the Supervisor's process, which is ours, and start it again.
-    EndProcess {
-        /// How long it has been silent.
-        silence: Duration,
-    },
 }
 
 /// The Supervisor, as the agent sees it.
 #[derive(Debug)]
 pub struct ZeekSupervisor {
-    settings: Settings,
+    settings: ZeekSettings,
     connection: Option<Connection>,
     /// The commands that the Supervisor has not answered, by id.
     awaited: RequestTable<ZeekString, &'static str>,
@@ -119,12 +63,13 @@ pub struct ZeekSupervisor {
     is_being_ended: bool,
     /// How many questions there have been of our own, which no request is behind.
     questions: u64,
-    now: Now,
 }
 
 /// A peering with the Supervisor. After the next one it may be another Zeek.
 #[derive(Debug, Default)]
 struct Connection {
+    /// Whether the agent knows of it. It does when the installed Zeek has said which one it is now.
+    is_known: bool,
     /// What its reports have shown.
     layout: Option<SupervisorLayout>,
     /// Whether it has ever answered.
@@ -133,7 +78,7 @@ struct Connection {
 
 impl ZeekSupervisor {
     /// One that is not connected.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ZeekSettings) -> Self {
         Self {
             watch: Watch::new(settings.patience),
             settings,
@@ -143,76 +88,99 @@ impl ZeekSupervisor {
             is_silent: false,
             is_being_ended: false,
             questions: 0,
-            now: Now::START,
         }
     }
 
-    /// Takes one input in and returns everything that has to happen because of it, in this order.
-    ///
-    /// Commands that have not been answered at `now` fail first, before any input. A `now` before that of an earlier
-    /// call counts as that one.
-    #[must_use]
-    pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
-        self.now = self.now.max(now);
-        let mut actions = Vec::new();
-        self.expire(&mut actions);
-        match input {
+    fn news(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, news: News) {
+        match news {
             // By one that is about to end.
-            Input::Connected if self.is_being_ended => {}
-            Input::Connected => {
-                self.disconnected(&mut actions, "connected anew".into());
-                self.connection = Some(Connection::default());
-                actions.push(Action::Report(Report::Ready));
-            }
-            Input::Disconnected { reason } => self.disconnected(&mut actions, reason),
-            Input::ProcessStarted => {
+            News::Connected if self.is_being_ended => {}
+            News::Connected => self.connected(turn, reports),
+            News::Disconnected { reason } => self.disconnected(reports, reason),
+            News::ProcessStarted => {
                 self.is_being_ended = false;
-                self.watch.started(self.now);
+                self.watch.started(turn.now);
             }
-            Input::ProcessEnded { reason } => {
+            News::ProcessEnded { reason } => {
                 self.is_being_ended = false;
                 self.watch.ended();
-                self.lost(&mut actions, Report::Lost { reason });
+                self.lost(reports, Report::Lost { reason });
             }
-            Input::Installed(layout) => self.settings.installed = layout,
-            Input::Command(command) => self.command(&mut actions, command),
-            Input::Event(event) => self.event(&mut actions, event),
-            Input::Tick => {}
+            News::Version(version) => self.version(turn, reports, version),
+            News::Event(event) => self.event(turn, reports, event),
         }
-        self.look_after(&mut actions);
-        actions
     }
 
-    /// Whether its process is ours, and runs as far as we have heard.
-    pub const fn is_ours(&self) -> bool {
-        self.watch.is_on()
+    /// A Supervisor has connected. It may be of another Zeek than the one before, and what it wants its records to look like shows
+    /// late: the installed Zeek is asked first, where there is one.
+    fn connected(&mut self, turn: &mut Turn, reports: &mut Vec<Report>) {
+        self.disconnected(reports, "connected anew".into());
+        let is_known = !self.settings.asks_version;
+        self.connection = Some(Connection {
+            is_known,
+            ..Connection::default()
+        });
+        if is_known {
+            reports.push(Report::Ready);
+        } else {
+            turn.push(Action::AskVersion);
+        }
     }
 
-    /// When [`Input::Tick`] is due. Later than the `now` of the last call.
-    pub fn deadline(&self) -> Option<Now> {
-        let watch = self.watch.deadline(self.connection.is_some());
-        [self.awaited.deadline(), watch].into_iter().flatten().min()
+    /// The installed Zeek has said which one it is, or has not: then it may be about to be replaced.
+    fn version(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, version: Option<String>) {
+        if version.is_some() && version != self.settings.version {
+            let before = std::mem::replace(&mut self.settings.version, version);
+            let (before, now) = (
+                release(before.as_deref()),
+                release(self.settings.version.as_deref()),
+            );
+            let mut report = |level, message| turn.push(Action::Report { level, message });
+            report(
+                Level::Info,
+                format!(
+                    "Zeek was {before} and is {now} now: the Supervisor that has connected is taken for a {now}; \
+                     start it again if it was started before that"
+                ),
+            );
+            if self.installed().is_none() {
+                report(
+                    Level::Warning,
+                    format!(
+                        "the records of Zeek {now} are not known: name a release with the same ones by --zeek-version"
+                    ),
+                );
+            }
+        }
+        if let Some(connection) = self.connection.as_mut().filter(|known| !known.is_known) {
+            connection.is_known = true;
+            reports.push(Report::Ready);
+        }
     }
 
-    fn disconnected(&mut self, actions: &mut Vec<Action>, reason: String) {
-        // If it is not connected, this has been told.
-        if self.connection.is_some() {
-            self.lost(actions, Report::Lost { reason });
+    fn disconnected(&mut self, reports: &mut Vec<Report>, reason: String) {
+        // If the agent does not know that it is connected, there is nothing to tell.
+        if self
+            .connection
+            .take()
+            .is_some_and(|connection| connection.is_known)
+        {
+            self.lost(reports, Report::Lost { reason });
         }
     }
 
     /// Ends all that is under way; the report says why.
-    fn lost(&mut self, actions: &mut Vec<Action>, report: Report) {
+    fn lost(&mut self, reports: &mut Vec<Report>, report: Report) {
         self.connection = None;
         self.awaited = RequestTable::new();
         self.given_up.clear();
         self.is_silent = false;
-        actions.push(Action::Report(report));
+        reports.push(report);
     }
 
     /// Sees to it that a Supervisor of ours answers. What it is asked for that reason is in no log.
-    fn look_after(&mut self, actions: &mut Vec<Action>) {
-        match self.watch.due(self.now, self.connection.is_some()) {
+    fn look_after(&mut self, turn: &mut Turn, reports: &mut Vec<Report>) {
+        match self.watch.due(turn.now, self.connection.is_some()) {
             None => {}
             Some(Due::Question) => {
                 self.questions += 1;
@@ -222,10 +190,7 @@ impl ZeekSupervisor {
                     node: QUESTION.into(),
                 };
                 if let Ok(event) = Event::of(&request) {
-                    actions.push(Action::Publish {
-                        topic: self.settings.topic.clone(),
-                        event,
-                    });
+                    self.publish(turn, event);
                 }
             }
             Some(Due::End(silence)) => {
@@ -239,26 +204,31 @@ impl ZeekSupervisor {
                 };
                 let reason = format!("{what}; it is ended and started again");
                 self.is_being_ended = true;
-                self.lost(actions, Report::GivenUp { reason });
-                actions.push(Action::EndProcess { silence });
+                self.lost(reports, Report::GivenUp { reason });
+                turn.push(Action::EndSupervisor { silence });
             }
         }
     }
 
-    fn command(&mut self, actions: &mut Vec<Action>, command: Command) {
+    fn publish(&self, turn: &mut Turn, event: Event) {
+        turn.push(Action::Publish {
+            to: None,
+            topic: self.settings.topic.clone(),
+            event,
+        });
+    }
+
+    fn command(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, command: Command) {
         let id = command.id().clone();
         match self.request(command) {
             Ok((event, name, message)) => {
-                let deadline = self.now + self.settings.answer_timeout;
+                let deadline = turn.now + self.settings.answer_timeout;
                 let inserted = self.awaited.insert(id, deadline, name);
                 debug_assert!(inserted.is_ok(), "every command has an id of its own");
-                log(actions, message);
-                actions.push(Action::Publish {
-                    topic: self.settings.topic.clone(),
-                    event,
-                });
+                turn.info(message);
+                self.publish(turn, event);
             }
-            Err(reason) => actions.push(failed(id, reason)),
+            Err(reason) => reports.push(Report::Failed { id, reason }),
         }
     }
 
@@ -298,24 +268,26 @@ impl ZeekSupervisor {
     fn layout(&self, connection: &Connection) -> Option<SupervisorLayout> {
         connection
             .layout
-            .or(self.settings.installed)
+            .or_else(|| self.installed())
             .or(self.settings.configured)
     }
 
-    fn event(&mut self, actions: &mut Vec<Action>, event: Event) {
+    fn installed(&self) -> Option<SupervisorLayout> {
+        self.settings
+            .version
+            .as_deref()
+            .and_then(SupervisorLayout::of_version)
+    }
+
+    fn event(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, event: Event) {
         if let Ok(SupervisorMessage::NodeExit { node, outputs }) = event.parse() {
-            self.watch.heard(self.now);
-            log(
-                actions,
-                format!("rx Management::Supervisor::API::notify_node_exit {node}"),
-            );
-            actions.push(Action::Report(Report::NodeExited { node, outputs }));
+            self.watch.heard(turn.now);
+            turn.info(format!("rx Management::Supervisor::API::notify_node_exit {node}"));
+            reports.push(Report::NodeExited { node, outputs });
             return;
         }
         if ends::is_line(&event) {
-            if let Some(NodeEnd { node, pid, how }) = ends::of(&event) {
-                actions.push(Action::Report(Report::NodeEnded { node, pid, how }));
-            }
+            reports.extend(ends::of(&event));
             return;
         }
         let Some(connection) = &mut self.connection else {
@@ -338,12 +310,12 @@ impl ZeekSupervisor {
         match response {
             Ok(response) => {
                 connection.answers = true;
-                self.watch.heard(self.now);
+                self.watch.heard(turn.now);
                 if std::mem::take(&mut self.is_silent) {
-                    actions.push(Action::Report(Report::Heard));
+                    reports.push(Report::Heard);
                 }
                 if !id.is_some_and(|id| id.starts_with(QUESTION.as_bytes())) {
-                    self.response(actions, response);
+                    self.response(turn, reports, response);
                 }
             }
             // Requests of others: everybody who subscribes to the topic gets them.
@@ -351,64 +323,53 @@ impl ZeekSupervisor {
             Err(error) => {
                 let reason = format!("cannot read {name} of the Supervisor: {error}");
                 match id.filter(|id| self.awaited.remove(id).is_some()) {
-                    Some(id) => actions.push(failed(id, reason)),
-                    None => actions.push(Action::Log {
-                        level: Level::Warning,
-                        message: reason,
-                    }),
+                    Some(id) => reports.push(Report::Failed { id, reason }),
+                    None => turn.warning(reason),
                 }
             }
         }
     }
 
-    fn response(&mut self, actions: &mut Vec<Action>, response: SupervisorResponse) {
-        let (id, message, report) = match response {
-            SupervisorResponse::Status { reqid, result } => (
-                reqid.clone(),
-                format!("rx SupervisorControl::status_response {reqid}"),
-                Report::Status {
-                    id: reqid,
+    fn response(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, response: SupervisorResponse) {
+        let (name, id, shown, report) = match response {
+            SupervisorResponse::Status { reqid: id, result } => {
+                let status = Report::Status {
+                    id: id.clone(),
                     status: result,
-                },
-            ),
-            SupervisorResponse::Create { reqid, result } => (
-                reqid.clone(),
-                format!("rx SupervisorControl::create_response {reqid} {result}"),
-                Report::Created {
-                    id: reqid,
-                    outcome: if result.is_empty() { Ok(()) } else { Err(result) },
-                },
-            ),
-            SupervisorResponse::Restart { reqid, result } => (
-                reqid.clone(),
-                format!(
-                    "rx SupervisorControl::restart_response {reqid} {}",
-                    letter(result)
-                ),
-                Report::Restarted {
-                    id: reqid,
+                };
+                ("status", id, String::new(), status)
+            }
+            SupervisorResponse::Create { reqid: id, result } => {
+                let shown = format!(" {result}");
+                let outcome = if result.is_empty() { Ok(()) } else { Err(result) };
+                let created = Report::Created {
+                    id: id.clone(),
+                    outcome,
+                };
+                ("create", id, shown, created)
+            }
+            SupervisorResponse::Restart { reqid: id, result } => {
+                let restarted = Report::Restarted {
+                    id: id.clone(),
                     existed: result,
-                },
-            ),
-            SupervisorResponse::Destroy { reqid, result } => (
-                reqid.clone(),
-                format!(
-                    "rx SupervisorControl::destroy_response {reqid} {}",
-                    letter(result)
-                ),
-                Report::Destroyed {
-                    id: reqid,
+                };
+                ("restart", id, format!(" {}", letter(result)), restarted)
+            }
+            SupervisorResponse::Destroy { reqid: id, result } => {
+                let destroyed = Report::Destroyed {
+                    id: id.clone(),
                     existed: result,
-                },
-            ),
+                };
+                ("destroy", id, format!(" {}", letter(result)), destroyed)
+            }
             SupervisorResponse::NodeStatus { node, pid } => {
-                actions.push(Action::Report(Report::NodeStarted { node, pid }));
+                reports.push(Report::NodeStarted { node, pid });
                 return;
             }
         };
-        log(actions, message);
+        turn.info(format!("rx SupervisorControl::{name}_response {id}{shown}"));
         if self.awaited.remove(&id).is_some() {
-            actions.push(Action::Report(report));
+            reports.push(report);
             return;
         }
         // Other late answers, and answers to other agents of the Supervisor, are only logged.
@@ -420,13 +381,13 @@ impl ZeekSupervisor {
             && starts
         {
             self.given_up.remove(index);
-            actions.push(Action::Report(Report::Late { id }));
+            reports.push(Report::Late { id });
         }
     }
 
     /// Gives up on what has not been answered in time.
-    fn expire(&mut self, actions: &mut Vec<Action>) {
-        while let Some((id, name)) = self.awaited.pop_expired(self.now) {
+    fn expire(&mut self, now: Now, reports: &mut Vec<Report>) {
+        while let Some((id, name)) = self.awaited.pop_expired(now) {
             let answers = self
                 .connection
                 .as_ref()
@@ -440,10 +401,31 @@ impl ZeekSupervisor {
             self.given_up.push_back(id.clone());
             if !std::mem::replace(&mut self.is_silent, true) {
                 let reason = reason.clone();
-                actions.push(Action::Report(Report::Silent { reason }));
+                reports.push(Report::Silent { reason });
             }
-            actions.push(failed(id, reason));
+            reports.push(Report::Failed { id, reason });
         }
+    }
+}
+
+impl Supervisor for ZeekSupervisor {
+    type News = News;
+
+    fn step(&mut self, turn: &mut Turn, input: Input<News>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        self.expire(turn.now, &mut reports);
+        match input {
+            Input::Command(command) => self.command(turn, &mut reports, command),
+            Input::News(news) => self.news(turn, &mut reports, news),
+            Input::Tick => {}
+        }
+        self.look_after(turn, &mut reports);
+        reports
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        let watch = self.watch.deadline(self.connection.is_some());
+        [self.awaited.deadline(), watch].into_iter().flatten().min()
     }
 }
 
@@ -475,15 +457,10 @@ impl std::fmt::Display for Unreadable {
     }
 }
 
-fn failed(id: ZeekString, reason: String) -> Action {
-    Action::Report(Report::Failed { id, reason })
-}
-
-fn log(actions: &mut Vec<Action>, message: String) {
-    actions.push(Action::Log {
-        level: Level::Info,
-        message,
-    });
+/// The release that a Zeek says that it is.
+fn release(version: Option<&str>) -> &str {
+    let version = version.unwrap_or("unknown");
+    version.strip_prefix("zeek version ").unwrap_or(version)
 }
 
 /// As Zeek prints a `bool`.

@@ -1,17 +1,12 @@
 //! What Zeek's Supervisor says about a node that has ended by itself (`Supervisor.cc`, `Stem::Reap`): a line for its log, which our
 //! script for it passes on. After a node was once stopped or restarted by command, there is no such line any more.
 
-use broker_codec::{Data, data::ZeekString, zeek::Event};
+use broker_codec::{Data, zeek::Event};
+
+use crate::core::Report;
 
 /// The event of `scripts/supervisor.zeek`.
 const EVENT: &str = "MgmtAgent::node_end";
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NodeEnd {
-    pub(super) node: ZeekString,
-    pub(super) pid: u64,
-    pub(super) how: String,
-}
 
 /// Whether an event passes such a line on.
 pub(super) fn is_line(event: &Event) -> bool {
@@ -19,7 +14,7 @@ pub(super) fn is_line(event: &Event) -> bool {
 }
 
 /// The end that the line tells of, if any.
-pub(super) fn of(event: &Event) -> Option<NodeEnd> {
+pub(super) fn of(event: &Event) -> Option<Report> {
     match &event.args[..] {
         [Data::String(line)] => line.as_str().and_then(read),
         _ => None,
@@ -27,7 +22,7 @@ pub(super) fn of(event: &Event) -> Option<NodeEnd> {
 }
 
 /// `Supervised node 'NAME' (PID 1) exited prematurely with status 1`, or `... terminated prematurely by signal 9`.
-fn read(line: &str) -> Option<NodeEnd> {
+fn read(line: &str) -> Option<Report> {
     // A name may hold anything, so it is read from both ends.
     let rest = line.strip_prefix("Supervised node '")?;
     let (rest, number) = rest.rsplit_once(' ')?;
@@ -40,7 +35,7 @@ fn read(line: &str) -> Option<NodeEnd> {
         ),
     };
     let (node, pid) = rest.strip_suffix(')')?.rsplit_once("' (PID ")?;
-    Some(NodeEnd {
+    Some(Report::NodeEnded {
         node: node.into(),
         pid: pid.parse().ok()?,
         how,
@@ -76,8 +71,13 @@ mod tests {
 
     #[test]
     fn lines_of_the_supervisor_are_read() {
-        let read = |line: &str| read(line).map(|NodeEnd { node, pid, how }| (node.to_string(), pid, how));
-        let end = |node: &str, pid, how: &str| Some((node.to_owned(), pid, how.to_owned()));
+        let end = |node: &str, pid, how: &str| {
+            Some(Report::NodeEnded {
+                node: node.into(),
+                pid,
+                how: how.into(),
+            })
+        };
         assert_eq!(
             read("Supervised node 'worker-1' (PID 6565) exited prematurely with status 1"),
             end("worker-1", 6565, "exit status 1")

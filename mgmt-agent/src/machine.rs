@@ -1,0 +1,233 @@
+//! The agent as the daemon and a replay drive it: [`Agent`], its [`Peers`] and its [`ZeekSupervisor`] as one machine, whose inputs are
+//! what a Broker endpoint hears.
+//!
+//! ```text
+//!   Supervisor's peer -- any event ----------------------------> ZeekSupervisor <--commands, reports--> Agent
+//!   any other peer ----- AgentRequest on the agent's topic, --> Peers ----------------------------------^
+//!                        NodeMessage on the topic of nodes
+//! ```
+
+use std::collections::VecDeque;
+
+use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
+use mgmt_api::{IdSource, NodeMessage, Now};
+use serde::{Deserialize, Serialize};
+
+pub use crate::core::{Action, Settings};
+use crate::{
+    core::{self, Agent, Turn},
+    supervisors::{
+        self, Supervisor,
+        zeek::{News, ZeekSupervisor},
+    },
+    wire::{peers::Peers, reqid_of},
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// What happens to the agent itself: its start, the clock, files, its end.
+    Agent(core::Input),
+    PeerAdded {
+        peer: EndpointId,
+        address: String,
+        /// Whether it is the Supervisor: the peer that was found at the Supervisor's address, never one that connected to us.
+        is_supervisor: bool,
+        /// Whether it has subscribed to [`mgmt_api::topics::LINK`]: if it is a controller, it is one of this project.
+        is_ours: bool,
+    },
+    PeerLost {
+        peer: EndpointId,
+        reason: String,
+    },
+    /// A peering has ended, as the peer has said nothing, or taken nothing, for too long.
+    PeerSilent {
+        peer: EndpointId,
+        reason: String,
+    },
+    /// A peer published something on a topic of [`Settings::subscriptions`].
+    Message {
+        peer: EndpointId,
+        topic: ZeekString,
+        /// What, an event if all is well.
+        data: Data,
+    },
+    /// What becomes of the Supervisor's process, and of the Zeek that it is.
+    Supervisor(News),
+}
+
+/// The agent with its peers and its Supervisor.
+pub struct BrokerAgent {
+    agent: Agent,
+    peers: Peers,
+    supervisor: ZeekSupervisor,
+    /// The Supervisor's peering, while there is one.
+    supervisor_peer: Option<EndpointId>,
+    now: Now,
+}
+
+impl BrokerAgent {
+    /// An agent that has no peers.
+    pub fn new(settings: Settings, ids: Box<dyn IdSource>) -> Self {
+        Self {
+            supervisor: ZeekSupervisor::new(settings.zeek.clone()),
+            peers: Peers::new(settings.clone()),
+            agent: Agent::new(settings, ids),
+            supervisor_peer: None,
+            now: Now::START,
+        }
+    }
+
+    /// Takes one input in and returns everything that has to happen because of it, in this order.
+    ///
+    /// What is due at `now` happens first, before any input. A `now` before that of an earlier call counts as that
+    /// one.
+    #[must_use]
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
+        let mut turn = Turn::new(self.now);
+        self.now = self.now.max(now);
+        // The Supervisor's silence is the reason for what times out in the agent later: however late we are, the agent
+        // hears of it at its time.
+        while let Some(due) = self.supervisor.deadline().filter(|due| *due <= self.now) {
+            turn.now = turn.now.max(due);
+            self.supervise(&mut turn, supervisors::Input::Tick);
+        }
+        turn.now = self.now;
+        self.take(&mut turn, input);
+        turn.into_actions()
+    }
+
+    /// When `core::Input::Tick` is due. Later than the `now` of the last call.
+    pub fn deadline(&self) -> Option<Now> {
+        [self.agent.deadline(), self.supervisor.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether a request with this id is still to be answered.
+    pub fn owes_answer(&self, reqid: &ZeekString) -> bool {
+        self.agent.owes_answer(reqid)
+    }
+
+    fn take(&mut self, turn: &mut Turn, input: Input) {
+        let input = match input {
+            Input::Agent(input) => input,
+            Input::PeerAdded {
+                peer,
+                is_supervisor: true,
+                ..
+            } => {
+                self.supervisor_peer = Some(peer);
+                return self.hear(turn, News::Connected);
+            }
+            Input::PeerAdded {
+                peer,
+                address,
+                is_ours,
+                ..
+            } => {
+                self.peers.added(peer, is_ours);
+                core::Input::PeerAdded {
+                    peer: format!("{peer} at {address}"),
+                }
+            }
+            Input::PeerLost { peer, reason } | Input::PeerSilent { peer, reason }
+                if self.supervisor_peer == Some(peer) =>
+            {
+                self.supervisor_peer = None;
+                return self.hear(turn, News::Disconnected { reason });
+            }
+            // The agent does not mind: controllers come back, and of nodes the Supervisor tells.
+            Input::PeerLost { peer, .. } => {
+                self.peers.lost(peer);
+                core::Input::Tick
+            }
+            Input::PeerSilent { peer, reason } => match self.peers.lost(peer) {
+                Some(node) => core::Input::NodeSilent { node, reason },
+                None => core::Input::Tick,
+            },
+            Input::Message { peer, topic, data } => return self.message(turn, peer, topic, data),
+            Input::Supervisor(news) => {
+                if let News::ProcessEnded { .. } = news {
+                    self.supervisor_peer = None;
+                }
+                return self.hear(turn, news);
+            }
+        };
+        self.run(turn, [input]);
+    }
+
+    /// Takes in what a peer published. Only the Supervisor's peer speaks for the Supervisor, and only for that.
+    fn message(&mut self, turn: &mut Turn, peer: EndpointId, topic: ZeekString, data: Data) {
+        let event = Event::from_data(data).map_err(|error| error.to_string());
+        let read = match event {
+            Ok(event) if self.supervisor_peer == Some(peer) => {
+                self.hear(turn, News::Event(event));
+                Ok(Vec::new())
+            }
+            Ok(event) => self.peers.read(turn, peer, &topic, event),
+            Err(reason) => Err(reason),
+        };
+        match read {
+            Ok(inputs) => {
+                for input in &inputs {
+                    if let core::Input::Node(NodeMessage::Hello { node }) = input
+                        && self.agent.has_node(node)
+                    {
+                        self.peers.is_node(peer, node);
+                    }
+                }
+                self.run(turn, inputs);
+            }
+            Err(reason) => turn.push(Action::Refuse { peer, topic, reason }),
+        }
+        self.peers.settle(turn);
+    }
+
+    fn hear(&mut self, turn: &mut Turn, news: News) {
+        self.supervise(turn, supervisors::Input::News(news));
+    }
+
+    fn supervise(&mut self, turn: &mut Turn, input: supervisors::Input<News>) {
+        let reports = self.supervisor_step(turn, input);
+        self.run(turn, reports);
+    }
+
+    /// Has the agent take inputs in, and its peers and its Supervisor what it wants because of that.
+    fn run(&mut self, turn: &mut Turn, inputs: impl IntoIterator<Item = core::Input>) {
+        let mut inputs: VecDeque<core::Input> = inputs.into_iter().collect();
+        while let Some(input) = inputs.pop_front() {
+            for action in self.agent.step(turn.now, input) {
+                match action {
+                    Action::Supervise(command) => {
+                        inputs.extend(self.supervisor_step(turn, supervisors::Input::Command(command)));
+                    }
+                    Action::Tell(message) => self.peers.tell(turn, &message),
+                    Action::Ask(request) => self.peers.ask(turn, &request),
+                    action => turn.push(action),
+                }
+            }
+        }
+    }
+
+    /// What the Supervisor reports because of an input. Its lines are about the controller's request, where a command of ours stands for
+    /// it.
+    fn supervisor_step(
+        &mut self,
+        turn: &mut Turn,
+        input: supervisors::Input<News>,
+    ) -> impl Iterator<Item = core::Input> + use<> {
+        let id = match &input {
+            supervisors::Input::Command(command) => Some(command.id()),
+            supervisors::Input::News(News::Event(event)) => reqid_of(event),
+            _ => None,
+        };
+        let reqid = id.map(|id| self.agent.request_of(id).clone());
+        let mut part = Turn::new(turn.now);
+        let reports = self.supervisor.step(&mut part, input);
+        for action in part.into_actions() {
+            turn.push(action.about(reqid.as_ref()));
+        }
+        reports.into_iter().map(core::Input::Supervisor)
+    }
+}

@@ -1,0 +1,237 @@
+//! Controllers and nodes, as peers of a Broker endpoint: a session for each, and what each of them speaks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
+
+use broker_codec::{
+    EndpointId,
+    data::{DataError, ZeekString},
+    zeek::Event,
+};
+use mgmt_api::{
+    AgentMessage, AgentRequest, Dialect, DialectError, NodeMessage, NodeRequest, Translator,
+    dialect::{Peer, Published, Side, Topics, Translation},
+};
+
+use crate::core::{Action, Input, Settings, Turn};
+
+/// The sessions of all peers but the Supervisor.
+pub struct Peers {
+    settings: Settings,
+    sessions: BTreeMap<EndpointId, Session>,
+}
+
+struct Session {
+    /// For what it says and hears as a controller ...
+    controller: Translator,
+    /// ... and as a node. Its dialect is that of the Zeek installed here, not the controller's.
+    node: Translator,
+    /// Whether it has said something that only controllers say. Nodes are peers as well, and who has said nothing yet may be
+    /// either.
+    is_controller: bool,
+    /// Whether it has subscribed to [`mgmt_api::topics::LINK`].
+    is_ours: bool,
+    /// The node of this instance that it is, by its latest hello.
+    name: Option<ZeekString>,
+}
+
+/// An event for one peer, or for all that subscribed to the topic.
+type Addressed = (Option<EndpointId>, Published);
+
+impl Peers {
+    pub const fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    pub fn added(&mut self, peer: EndpointId, is_ours: bool) {
+        let session = Session {
+            controller: self.translator(self.settings.controller_api),
+            node: self.translator(Dialect::V7_0),
+            is_controller: false,
+            is_ours,
+            name: None,
+        };
+        self.sessions.insert(peer, session);
+    }
+
+    /// Returns the node that the peer was, if it was one.
+    pub fn lost(&mut self, peer: EndpointId) -> Option<ZeekString> {
+        self.sessions.remove(&peer)?.name
+    }
+
+    /// A node of this instance is that peer, and no earlier one.
+    pub fn is_node(&mut self, peer: EndpointId, node: &ZeekString) {
+        for (id, session) in &mut self.sessions {
+            if *id == peer {
+                session.name = Some(node.clone());
+            } else if session.name.as_ref() == Some(node) {
+                session.name = None;
+            }
+        }
+    }
+
+    /// For a peer of which nothing is known.
+    fn translator(&self, assumed: Dialect) -> Translator {
+        let topics = Topics {
+            agent_prefix: self.settings.topic_prefix.clone(),
+            ..Topics::default()
+        };
+        let peer = Peer {
+            // Only agents say who they are.
+            id: ZeekString::default(),
+            dialled: self.settings.connecting,
+            host: self.settings.address,
+        };
+        Translator::new(Side::Agent, peer, topics, assumed)
+    }
+
+    /// What an event means to the agent, or why it means nothing. What the peer is to hear at once is in the turn then.
+    ///
+    /// DIFFERENCE(peer-topics): Zeek's agent handles any event that it has a handler for, from any peer and on any
+    /// topic: any peer could speak for the Supervisor.
+    pub fn read(
+        &mut self,
+        turn: &mut Turn,
+        peer: EndpointId,
+        topic: &ZeekString,
+        event: Event,
+    ) -> Result<Vec<Input>, String> {
+        let Settings { node_topic, zeek, .. } = &self.settings;
+        let topics = self.settings.controller_topics();
+        let of_controllers = topics.iter().any(|ours| topic.starts_with(ours));
+        let of_node = topic == node_topic;
+        if !of_controllers && !of_node {
+            let of_supervisor = topic.starts_with(&zeek.topic) || topic.starts_with(&zeek.shim_topic);
+            return Err(if of_supervisor {
+                "only the Supervisor speaks on this topic"
+            } else {
+                "no agent and no node listens on this topic"
+            }
+            .into());
+        }
+        if !self.sessions.contains_key(&peer) {
+            self.added(peer, false);
+        }
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return Ok(Vec::new());
+        };
+        let translator = if of_node {
+            &mut session.node
+        } else {
+            &mut session.controller
+        };
+        let translated = translator.incoming(topic, event);
+        let Translation { to_model, to_peer } = translated.map_err(|error| error.to_string())?;
+        session.is_controller |= !to_model.is_empty() && !of_node;
+        // What is said to it without the core's doing is about its request alone.
+        let to_peer = to_peer.into_iter().map(|published| (Some(peer), published));
+        publish(turn, to_peer.collect());
+        let readable = |error: DataError| error.to_string();
+        let of_ours = session.is_ours;
+        to_model
+            .into_iter()
+            .map(|Published { topic, event }| {
+                Ok(if of_controllers {
+                    Input::Request {
+                        topic,
+                        request: event.parse::<AgentRequest>().map_err(readable)?,
+                        of_ours,
+                    }
+                } else {
+                    Input::Node(event.parse::<NodeMessage>().map_err(readable)?)
+                })
+            })
+            .collect()
+    }
+
+    /// Tells controllers something: as long as they all speak alike, one event for all of them, as Zeek sends it; else one for each. A
+    /// peer that has not spoken yet is told, in what it may understand, that the agent is there.
+    pub fn tell(&mut self, turn: &mut Turn, message: &AgentMessage) {
+        let addressed = Event::of(message)
+            .map_err(|error| error.to_string())
+            .and_then(|event| {
+                let introduces = matches!(message, AgentMessage::Hello { .. });
+                self.outgoing(&event, introduces)
+                    .map_err(|error| error.to_string())
+            });
+        match addressed {
+            Ok(addressed) => publish(turn, addressed),
+            Err(reason) => unsendable(turn, message.event_name(), &reason),
+        }
+    }
+
+    /// Asks nodes something. It is the same in every dialect.
+    pub fn ask(&self, turn: &mut Turn, request: &NodeRequest) {
+        match Event::of(request) {
+            Ok(event) => {
+                let topic = self.settings.node_topic.clone();
+                publish(turn, vec![(None, Published { topic, event })]);
+            }
+            Err(error) => unsendable(turn, request.event_name(), &error),
+        }
+    }
+
+    fn outgoing(&mut self, event: &Event, introduces: bool) -> Result<Vec<Addressed>, DialectError> {
+        let topic = self.settings.agent_topic();
+        let dialects = self.dialects();
+        let mut addressed: Vec<Addressed> = Vec::new();
+        if introduces || dialects.is_empty() {
+            let said = self
+                .translator(self.settings.controller_api)
+                .outgoing(&topic, event)?
+                .to_peer;
+            addressed.extend(said.into_iter().map(|published| (None, published)));
+        }
+        let controllers = self.sessions.iter_mut();
+        for (peer, session) in controllers.filter(|(_, session)| session.is_controller) {
+            for published in session.controller.outgoing(&topic, event)?.to_peer {
+                let to = (introduces || dialects.len() > 1).then_some(*peer);
+                let said = |(to_other, other): &Addressed| {
+                    *other == published && (to_other.is_none() || *to_other == to)
+                };
+                if !addressed.iter().any(said) {
+                    addressed.push((to, published));
+                }
+            }
+        }
+        Ok(addressed)
+    }
+
+    /// Tells controllers what they are owed now that the agent has dealt with what they said: each alone, or all who subscribed if
+    /// they all speak alike.
+    pub fn settle(&mut self, turn: &mut Turn) {
+        let alone = self.dialects().len() > 1;
+        for (peer, session) in &mut self.sessions {
+            match session.controller.settle() {
+                Ok(owed) => {
+                    let to = alone.then_some(*peer);
+                    publish(turn, owed.into_iter().map(|published| (to, published)).collect());
+                }
+                Err(error) => return unsendable(turn, "an answer", &error),
+            }
+        }
+    }
+
+    fn dialects(&self) -> BTreeSet<Dialect> {
+        let controllers = self.sessions.values().filter(|session| session.is_controller);
+        controllers.map(|session| session.controller.dialect()).collect()
+    }
+}
+
+fn publish(turn: &mut Turn, addressed: Vec<Addressed>) {
+    for (to, Published { topic, event }) in addressed {
+        turn.push(Action::Publish { to, topic, event });
+    }
+}
+
+fn unsendable(turn: &mut Turn, event: &str, reason: &dyn Display) {
+    turn.push(Action::Unsendable {
+        event: event.into(),
+        reason: reason.to_string(),
+    });
+}
