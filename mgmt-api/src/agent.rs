@@ -2,6 +2,7 @@
 
 use broker_codec::data::{Set, ZeekString};
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::{
     enums::State,
@@ -9,28 +10,27 @@ use crate::{
 };
 
 /// What the controller asks of an agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(
+    serialize_all = "snake_case",
+    prefix = "Management::Agent::API::",
+    suffix = "_request"
+)]
 pub enum AgentRequest {
     /// Run this configuration's nodes of your instance, and no others.
     #[serde(rename = "Management::Agent::API::deploy_request")]
     Deploy {
-        /// The request's id.
         reqid: ZeekString,
-        /// The whole configuration.
         config: Configuration,
         /// Also if it is the running one. Zeek's controller never asks for it.
         force: bool,
     },
     /// The state of every process on your instance.
     #[serde(rename = "Management::Agent::API::get_nodes_request")]
-    GetNodes {
-        /// The request's id.
-        reqid: ZeekString,
-    },
+    GetNodes { reqid: ZeekString },
     /// Pass an action on to cluster nodes.
     #[serde(rename = "Management::Agent::API::node_dispatch_request")]
     NodeDispatch {
-        /// The request's id.
         reqid: ZeekString,
         /// The action's name and its arguments.
         action: Vec<ZeekString>,
@@ -40,10 +40,7 @@ pub enum AgentRequest {
     },
     /// You are part of the cluster now.
     #[serde(rename = "Management::Agent::API::agent_welcome_request")]
-    AgentWelcome {
-        /// The request's id.
-        reqid: ZeekString,
-    },
+    AgentWelcome { reqid: ZeekString },
     /// You are not part of the cluster any more: end your nodes.
     #[serde(rename = "Management::Agent::API::agent_standby_request")]
     AgentStandby {
@@ -53,7 +50,6 @@ pub enum AgentRequest {
     /// Restart cluster nodes.
     #[serde(rename = "Management::Agent::API::restart_request")]
     Restart {
-        /// The request's id.
         reqid: ZeekString,
         /// The nodes; all of them if empty. May name nodes of other instances.
         #[serde(default, deserialize_with = "none_as_default")]
@@ -62,7 +58,6 @@ pub enum AgentRequest {
 }
 
 impl AgentRequest {
-    /// The request's id.
     pub const fn reqid(&self) -> &ZeekString {
         match self {
             Self::Deploy { reqid, .. }
@@ -74,16 +69,8 @@ impl AgentRequest {
         }
     }
 
-    /// The name of the event, fully qualified.
-    pub const fn event_name(&self) -> &'static str {
-        match self {
-            Self::Deploy { .. } => "Management::Agent::API::deploy_request",
-            Self::GetNodes { .. } => "Management::Agent::API::get_nodes_request",
-            Self::NodeDispatch { .. } => "Management::Agent::API::node_dispatch_request",
-            Self::AgentWelcome { .. } => "Management::Agent::API::agent_welcome_request",
-            Self::AgentStandby { .. } => "Management::Agent::API::agent_standby_request",
-            Self::Restart { .. } => "Management::Agent::API::restart_request",
-        }
+    pub fn event_name(&self) -> &'static str {
+        self.into()
     }
 }
 
@@ -96,55 +83,33 @@ pub enum AgentMessage {
     /// One result per node of the instance.
     #[serde(rename = "Management::Agent::API::deploy_response")]
     Deploy {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// The data is a vector of `NodeStatus`.
     #[serde(rename = "Management::Agent::API::get_nodes_response")]
-    GetNodes {
-        /// The request's id.
-        reqid: ZeekString,
-        /// The result.
-        result: ResultRecord,
-    },
+    GetNodes { reqid: ZeekString, result: ResultRecord },
     /// One result per node that answered.
     #[serde(rename = "Management::Agent::API::node_dispatch_response")]
     NodeDispatch {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// The agent is ready to deploy.
     #[serde(rename = "Management::Agent::API::agent_welcome_response")]
-    AgentWelcome {
-        /// The request's id.
-        reqid: ZeekString,
-        /// The result.
-        result: ResultRecord,
-    },
+    AgentWelcome { reqid: ZeekString, result: ResultRecord },
     /// The agent ended its nodes.
     #[serde(rename = "Management::Agent::API::agent_standby_response")]
-    AgentStandby {
-        /// The request's id.
-        reqid: ZeekString,
-        /// The result.
-        result: ResultRecord,
-    },
+    AgentStandby { reqid: ZeekString, result: ResultRecord },
     /// One result per node.
     #[serde(rename = "Management::Agent::API::restart_response")]
     Restart {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// An agent is there.
     #[serde(rename = "Management::Agent::API::notify_agent_hello")]
     Hello {
-        /// The agent's name.
         instance: ZeekString,
         /// The agent's Broker endpoint ID.
         id: ZeekString,
@@ -156,9 +121,7 @@ pub enum AgentMessage {
     /// A node changed its state. Zeek's agent never sends it.
     #[serde(rename = "Management::Agent::API::notify_change")]
     Change {
-        /// The agent's name.
         instance: ZeekString,
-        /// The node.
         n: Node,
         /// Its state before.
         old: State,
@@ -168,9 +131,7 @@ pub enum AgentMessage {
     /// Something went wrong.
     #[serde(rename = "Management::Agent::API::notify_error")]
     Error {
-        /// The agent's name.
         instance: ZeekString,
-        /// What went wrong.
         msg: ZeekString,
         /// The node that it is about; empty if none.
         #[serde(default, deserialize_with = "none_as_default")]
@@ -179,9 +140,7 @@ pub enum AgentMessage {
     /// Something to note. Zeek's agent never sends it.
     #[serde(rename = "Management::Agent::API::notify_log")]
     Log {
-        /// The agent's name.
         instance: ZeekString,
-        /// What.
         msg: ZeekString,
         /// The node that it is about; empty if none.
         #[serde(default, deserialize_with = "none_as_default")]
@@ -225,7 +184,6 @@ impl AgentMessage {
         }
     }
 
-    /// The name of the event, fully qualified.
     pub const fn event_name(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "Management::Agent::API::deploy_response",

@@ -2,11 +2,23 @@
 
 use broker_codec::data::{Set, ZeekString};
 use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
 use crate::records::{Configuration, ResultRecord, none_as_default};
 
 /// What a client asks of the controller.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoStaticStr, EnumDiscriminants)]
+#[strum(
+    serialize_all = "snake_case",
+    prefix = "Management::Controller::API::",
+    suffix = "_request"
+)]
+#[strum_discriminants(
+    doc = "The kinds of requests of the controller's API, each a pair of events; `get_instances` and so on.",
+    name(RequestKind),
+    derive(PartialOrd, Ord, Hash, IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum ClientRequest {
     /// Which agents are connected?
     #[serde(rename = "Management::Controller::API::get_instances_request")]
@@ -17,37 +29,26 @@ pub enum ClientRequest {
     /// Check and keep a configuration for a later deployment.
     #[serde(rename = "Management::Controller::API::stage_configuration_request")]
     StageConfiguration {
-        /// The request's id.
         reqid: ZeekString,
-        /// The configuration.
         config: Configuration,
     },
     /// Show the staged or the deployed configuration.
     #[serde(rename = "Management::Controller::API::get_configuration_request")]
     GetConfiguration {
-        /// The request's id.
         reqid: ZeekString,
         /// The deployed one rather than the staged one.
         deployed: bool,
     },
     /// Deploy what was staged last.
     #[serde(rename = "Management::Controller::API::deploy_request")]
-    Deploy {
-        /// The request's id.
-        reqid: ZeekString,
-    },
+    Deploy { reqid: ZeekString },
     /// The state of every process of the framework and of the cluster.
     #[serde(rename = "Management::Controller::API::get_nodes_request")]
-    GetNodes {
-        /// The request's id.
-        reqid: ZeekString,
-    },
+    GetNodes { reqid: ZeekString },
     /// The value of a global Zeek identifier in cluster nodes.
     #[serde(rename = "Management::Controller::API::get_id_value_request")]
     GetIdValue {
-        /// The request's id.
         reqid: ZeekString,
-        /// The identifier's name.
         id: ZeekString,
         /// The nodes to ask; all of them if empty.
         #[serde(default, deserialize_with = "none_as_default")]
@@ -56,7 +57,6 @@ pub enum ClientRequest {
     /// Restart cluster nodes.
     #[serde(rename = "Management::Controller::API::restart_request")]
     Restart {
-        /// The request's id.
         reqid: ZeekString,
         /// The nodes to restart; all of them if empty.
         #[serde(default, deserialize_with = "none_as_default")]
@@ -65,7 +65,6 @@ pub enum ClientRequest {
     /// Never answered, or answered when the request times out; for tests of clients.
     #[serde(rename = "Management::Controller::API::test_timeout_request")]
     TestTimeout {
-        /// The request's id.
         reqid: ZeekString,
         /// Whether the controller keeps state for the request, which then times out with an answer.
         with_state: bool,
@@ -73,7 +72,6 @@ pub enum ClientRequest {
 }
 
 impl ClientRequest {
-    /// The request's id.
     pub const fn reqid(&self) -> &ZeekString {
         match self {
             Self::GetInstances { reqid }
@@ -87,88 +85,62 @@ impl ClientRequest {
         }
     }
 
-    /// The request's kind.
-    pub const fn kind(&self) -> RequestKind {
-        match self {
-            Self::GetInstances { .. } => RequestKind::GetInstances,
-            Self::StageConfiguration { .. } => RequestKind::StageConfiguration,
-            Self::GetConfiguration { .. } => RequestKind::GetConfiguration,
-            Self::Deploy { .. } => RequestKind::Deploy,
-            Self::GetNodes { .. } => RequestKind::GetNodes,
-            Self::GetIdValue { .. } => RequestKind::GetIdValue,
-            Self::Restart { .. } => RequestKind::Restart,
-            Self::TestTimeout { .. } => RequestKind::TestTimeout,
-        }
+    pub fn kind(&self) -> RequestKind {
+        self.into()
+    }
+
+    pub fn event_name(&self) -> &'static str {
+        self.into()
     }
 }
 
 /// What the controller answers a client.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(
+    serialize_all = "snake_case",
+    prefix = "Management::Controller::API::",
+    suffix = "_response"
+)]
 pub enum ClientResponse {
     /// The data is a vector of `Instance`.
     #[serde(rename = "Management::Controller::API::get_instances_response")]
-    GetInstances {
-        /// The request's id.
-        reqid: ZeekString,
-        /// The result.
-        result: ResultRecord,
-    },
+    GetInstances { reqid: ZeekString, result: ResultRecord },
     /// One result with the configuration's id, or one per error.
     #[serde(rename = "Management::Controller::API::stage_configuration_response")]
     StageConfiguration {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// The data is the `Configuration`.
     #[serde(rename = "Management::Controller::API::get_configuration_response")]
-    GetConfiguration {
-        /// The request's id.
-        reqid: ZeekString,
-        /// The result.
-        result: ResultRecord,
-    },
+    GetConfiguration { reqid: ZeekString, result: ResultRecord },
     /// One result per node and, if every agent answered, one with the configuration's id at the end.
     #[serde(rename = "Management::Controller::API::deploy_response")]
     Deploy {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// One result per agent; the data is a vector of `NodeStatus`.
     #[serde(rename = "Management::Controller::API::get_nodes_response")]
     GetNodes {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// One result per node; the data is a string that holds JSON.
     #[serde(rename = "Management::Controller::API::get_id_value_response")]
     GetIdValue {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// One result per node.
     #[serde(rename = "Management::Controller::API::restart_response")]
     Restart {
-        /// The request's id.
         reqid: ZeekString,
-        /// The results.
         results: Vec<ResultRecord>,
     },
     /// Always an error.
     #[serde(rename = "Management::Controller::API::test_timeout_response")]
-    TestTimeout {
-        /// The request's id.
-        reqid: ZeekString,
-        /// The result.
-        result: ResultRecord,
-    },
+    TestTimeout { reqid: ZeekString, result: ResultRecord },
 }
 
 impl ClientResponse {
@@ -216,7 +188,6 @@ impl ClientResponse {
         }
     }
 
-    /// The kind of request that this answers.
     pub const fn kind(&self) -> RequestKind {
         match self {
             Self::GetInstances { .. } => RequestKind::GetInstances,
@@ -228,6 +199,10 @@ impl ClientResponse {
             Self::Restart { .. } => RequestKind::Restart,
             Self::TestTimeout { .. } => RequestKind::TestTimeout,
         }
+    }
+
+    pub fn event_name(&self) -> &'static str {
+        self.into()
     }
 
     /// The results, of which some answers always have exactly one.
@@ -245,65 +220,6 @@ impl ClientResponse {
     }
 }
 
-/// The kinds of requests of the controller's API, each a pair of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum RequestKind {
-    /// `get_instances`
-    GetInstances,
-    /// `stage_configuration`
-    StageConfiguration,
-    /// `get_configuration`
-    GetConfiguration,
-    /// `deploy`
-    Deploy,
-    /// `get_nodes`
-    GetNodes,
-    /// `get_id_value`
-    GetIdValue,
-    /// `restart`
-    Restart,
-    /// `test_timeout`
-    TestTimeout,
-}
-
 impl RequestKind {
-    /// Every kind.
-    pub const ALL: [Self; 8] = [
-        Self::GetInstances,
-        Self::StageConfiguration,
-        Self::GetConfiguration,
-        Self::Deploy,
-        Self::GetNodes,
-        Self::GetIdValue,
-        Self::Restart,
-        Self::TestTimeout,
-    ];
-
-    /// The name of the request event, fully qualified.
-    pub const fn request_event(self) -> &'static str {
-        match self {
-            Self::GetInstances => "Management::Controller::API::get_instances_request",
-            Self::StageConfiguration => "Management::Controller::API::stage_configuration_request",
-            Self::GetConfiguration => "Management::Controller::API::get_configuration_request",
-            Self::Deploy => "Management::Controller::API::deploy_request",
-            Self::GetNodes => "Management::Controller::API::get_nodes_request",
-            Self::GetIdValue => "Management::Controller::API::get_id_value_request",
-            Self::Restart => "Management::Controller::API::restart_request",
-            Self::TestTimeout => "Management::Controller::API::test_timeout_request",
-        }
-    }
-
-    /// The name of the response event, fully qualified.
-    pub const fn response_event(self) -> &'static str {
-        match self {
-            Self::GetInstances => "Management::Controller::API::get_instances_response",
-            Self::StageConfiguration => "Management::Controller::API::stage_configuration_response",
-            Self::GetConfiguration => "Management::Controller::API::get_configuration_response",
-            Self::Deploy => "Management::Controller::API::deploy_response",
-            Self::GetNodes => "Management::Controller::API::get_nodes_response",
-            Self::GetIdValue => "Management::Controller::API::get_id_value_response",
-            Self::Restart => "Management::Controller::API::restart_response",
-            Self::TestTimeout => "Management::Controller::API::test_timeout_response",
-        }
-    }
+    pub const ALL: &[Self] = Self::VARIANTS;
 }

@@ -1,8 +1,7 @@
 //! Enums, by their fully qualified wire names.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 /// What a Management process is (`Management::Role`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -11,10 +10,8 @@ pub enum Role {
     #[default]
     #[serde(rename = "Management::NONE")]
     None,
-    /// An agent.
     #[serde(rename = "Management::AGENT")]
     Agent,
-    /// A controller.
     #[serde(rename = "Management::CONTROLLER")]
     Controller,
     /// A cluster node. Declared, never sent by Zeek.
@@ -22,8 +19,11 @@ pub enum Role {
     Node,
 }
 
-/// The state of a cluster node (`Management::State`). Zeek's agent produces only the first two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The state of a cluster node (`Management::State`), shown without its module: `RUNNING`. Zeek's agent produces only the first two.
+#[derive(
+    Clone, Copy, Debug, Default, Display, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum State {
     /// Started, not heard of yet.
     #[serde(rename = "Management::PENDING")]
@@ -40,23 +40,9 @@ pub enum State {
     /// Ended by itself.
     #[serde(rename = "Management::CRASHED")]
     Crashed,
-    /// Not known.
+    #[default]
     #[serde(rename = "Management::UNKNOWN")]
     Unknown,
-}
-
-/// The name without its module: `RUNNING`.
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pending => "PENDING",
-            Self::Running => "RUNNING",
-            Self::Stopped => "STOPPED",
-            Self::Failed => "FAILED",
-            Self::Crashed => "CRASHED",
-            Self::Unknown => "UNKNOWN",
-        })
-    }
 }
 
 /// What a Zeek process does in its cluster (`Supervisor::ClusterRole`).

@@ -23,8 +23,6 @@
 //! An event travels through serde: `Event::of(&request)` and `event.parse::<ClientRequest>()` of
 //! [`broker_codec::zeek`].
 
-#![warn(missing_docs)]
-
 pub mod agent;
 pub mod controller;
 pub mod dialect;

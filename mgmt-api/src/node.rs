@@ -11,7 +11,6 @@ pub enum NodeRequest {
     /// Carry out an action.
     #[serde(rename = "Management::Node::API::node_dispatch_request")]
     NodeDispatch {
-        /// The request's id.
         reqid: ZeekString,
         /// The action's name and its arguments: `get_id_value` and an identifier's name.
         action: Vec<ZeekString>,
@@ -22,7 +21,6 @@ pub enum NodeRequest {
 }
 
 impl NodeRequest {
-    /// The name of the event, fully qualified.
     pub const fn event_name(&self) -> &'static str {
         match self {
             Self::NodeDispatch { .. } => "Management::Node::API::node_dispatch_request",
@@ -35,16 +33,8 @@ impl NodeRequest {
 pub enum NodeMessage {
     /// The action's outcome.
     #[serde(rename = "Management::Node::API::node_dispatch_response")]
-    NodeDispatch {
-        /// The request's id.
-        reqid: ZeekString,
-        /// The result.
-        result: ResultRecord,
-    },
+    NodeDispatch { reqid: ZeekString, result: ResultRecord },
     /// A node is there.
     #[serde(rename = "Management::Node::API::notify_node_hello")]
-    Hello {
-        /// The node's name.
-        node: ZeekString,
-    },
+    Hello { node: ZeekString },
 }

@@ -19,16 +19,13 @@ use crate::{
 /// A Zeek configuration option and its value (`Management::Option`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OptionRecord {
-    /// The option's name.
     pub name: ZeekString,
-    /// The value, as text.
     pub value: ZeekString,
 }
 
 /// A Zeek instance: a host, or one of several on a host, that an agent looks after (`Management::Instance`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Instance {
-    /// The agent's name.
     pub name: ZeekString,
     /// The host's address; [`Address::UNSPECIFIED_V4`] where it is not known yet.
     pub host: Address,
@@ -53,7 +50,7 @@ impl Instance {
 /// Read with 10 elements (Zeek before 7.0, zeek-client before 1.4) or 11, written with 11.
 ///
 /// DIFFERENCE(short-nodes): Zeek 7.0 and later refuse those with 10.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Node {
     /// The node's name, unique in the cluster.
     pub name: ZeekString,
@@ -94,13 +91,7 @@ impl Node {
             instance: instance.into(),
             role,
             state: State::Running,
-            p: None,
-            scripts: None,
-            options: None,
-            interface: None,
-            cpu_affinity: None,
-            env: BTreeMap::new(),
-            metrics_port: None,
+            ..Self::default()
         }
     }
 }
@@ -112,10 +103,8 @@ pub struct Configuration {
     /// controller fills it in.
     #[serde(default, deserialize_with = "none_as_default")]
     pub id: ZeekString,
-    /// The instances.
     #[serde(default, deserialize_with = "none_as_default")]
     pub instances: Set<Instance>,
-    /// The nodes.
     #[serde(default, deserialize_with = "none_as_default")]
     pub nodes: Set<Node>,
 }
@@ -138,11 +127,9 @@ impl Configuration {
 /// What an agent knows of one process (`Management::NodeStatus`).
 ///
 /// Read with 6 elements (Zeek before 7.0) or 7, written with 7.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// The node's name.
     pub node: ZeekString,
-    /// Its state.
     pub state: State,
     /// What it is to the Management framework.
     #[serde(default, deserialize_with = "none_as_default")]
@@ -167,11 +154,7 @@ impl NodeStatus {
         Self {
             node: node.into(),
             state,
-            mgmt_role: Role::None,
-            cluster_role: ClusterRole::None,
-            pid: None,
-            p: None,
-            metrics_port: None,
+            ..Self::default()
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A point in time: how long ago the process (or the recording, or the simulation) started.
@@ -16,7 +17,6 @@ use serde::{Deserialize, Serialize};
 pub struct Now(Duration);
 
 impl Now {
-    /// The start.
     pub const START: Self = Self(Duration::ZERO);
 
     /// The point this long after the start.
@@ -102,31 +102,9 @@ impl Sub<Duration> for WallClock {
 /// Date and time: `2026-11-28 14:48:15`.
 impl fmt::Display for WallClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, second) = (self.seconds / DAY, self.seconds % DAY);
-        let (year, month, day) = civil(days);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
-        )
-    }
-}
-
-/// Year, month and day of a day since the beginning of 1970. The year is counted from March, and eras of 400 years have as many days
-/// each.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097;
-    let days = days.saturating_add(719_468);
-    let day = days % ERA;
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let year = year + days / ERA * 400;
-    if month < 10 {
-        (year, month + 3, day)
-    } else {
-        (year + 1, month - 9, day)
+        let seconds = i64::try_from(self.seconds).unwrap_or(i64::MAX);
+        let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+        time.strftime("%Y-%m-%d %H:%M:%S").fmt(f)
     }
 }
 

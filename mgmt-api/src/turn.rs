@@ -5,16 +5,13 @@ use crate::{Level, Now};
 /// A line for the management log, which every machine can want written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// How important it is.
     pub level: Level,
-    /// The line's message.
     pub message: String,
 }
 
 /// One call of `step`: the time, and what has to happen so far.
 #[derive(Debug)]
 pub struct Turn<A> {
-    /// The time.
     pub now: Now,
     actions: Vec<A>,
 }
@@ -58,7 +55,6 @@ impl<A: From<LogLine>> Turn<A> {
         self.log(Level::Error, message);
     }
 
-    /// Writes a line.
     pub fn log(&mut self, level: Level, message: String) {
         self.push(LogLine { level, message }.into());
     }

@@ -22,7 +22,10 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "thiserror",
         ],
     ),
-    ("mgmt-api", &["broker-codec", "serde", "thiserror"]),
+    (
+        "mgmt-api",
+        &["broker-codec", "jiff", "serde", "strum", "thiserror"],
+    ),
     (
         "broker-endpoint",
         &[

@@ -101,6 +101,6 @@ impl Value for Layout {
     }
 
     fn show(&self) -> String {
-        format!("that of Zeek {}", self.0.name())
+        format!("that of Zeek {}", self.0)
     }
 }

@@ -38,7 +38,10 @@ use broker_codec::{
     data::{Address, DataError, DataErrorKind, ZeekString},
     zeek::Event,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{IntoDeserializer, value},
+};
 
 use crate::schema::{Conversion, Found, Layout, Table, model::MODEL};
 
@@ -46,7 +49,7 @@ pub use translator::{
     Peer, Published, REQUESTS_MAX, Side, TextTooLong, Topics, Translation, Translator, check_texts,
 };
 
-/// An API, named after the first Zeek that has it.
+/// An API, named after the first Zeek that has it, in settings, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Dialect {
     /// Zeek 4.1.
@@ -83,19 +86,6 @@ impl Dialect {
         Self::V5_0,
         Self::V7_0,
     ];
-
-    /// The name that stands for it in settings.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::V4_1 => "4.1",
-            Self::V4_2 => "4.2",
-            Self::PreSeed => "pre-seed",
-            Self::Seed => "seed",
-            Self::V5_0Rc1 => "5.0.0-rc1",
-            Self::V5_0 => "5.0",
-            Self::V7_0 => "7.0",
-        }
-    }
 
     /// The Zeek that has it, in words.
     pub const fn release(self) -> &'static str {
@@ -226,7 +216,7 @@ impl Context {
 
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        self.serialize(f)
     }
 }
 
@@ -235,10 +225,8 @@ impl FromStr for Dialect {
     type Err = DialectParseError;
 
     fn from_str(name: &str) -> Result<Self, DialectParseError> {
-        Self::ALL
-            .into_iter()
-            .find(|dialect| dialect.name() == name)
-            .ok_or(DialectParseError)
+        let named: Result<Self, value::Error> = Self::deserialize(name.into_deserializer());
+        named.map_err(|_| DialectParseError)
     }
 }
 
@@ -251,7 +239,6 @@ pub struct DialectParseError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{source} (in the API of {})", .dialect.release())]
 pub struct DialectError {
-    /// The dialect of the event.
     pub dialect: Dialect,
     /// What is wrong where: the path begins with the event's name in that dialect.
     pub source: DataError,

@@ -3,7 +3,7 @@
 
 use broker_codec::data::Kind;
 
-use super::{Event, Field, SAME, Table, Type, event, may, must};
+use super::table::{Event, Field, SAME, Table, Type, event, may, must};
 
 pub(crate) const TEXT: Type = Type::Plain(Kind::String);
 pub(crate) const BOOL: Type = Type::Plain(Kind::Boolean);

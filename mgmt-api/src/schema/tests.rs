@@ -2,8 +2,8 @@ use serde::{Deserialize, Deserializer, de, forward_to_deserialize_any};
 
 use super::*;
 use crate::{
-    ClusterEndpoint, Configuration, Instance, Node, NodeConfig, NodeOutputs, OptionRecord, ResultRecord,
-    SupervisedNode, SupervisorStatus,
+    ClusterEndpoint, Configuration, Instance, Node, NodeConfig, NodeOutputs, NodeStatus, OptionRecord,
+    ResultRecord, SupervisedNode, SupervisorStatus,
 };
 
 /// Notes the fields that a type asks for.

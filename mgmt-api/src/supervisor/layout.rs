@@ -93,17 +93,6 @@ impl SupervisorLayout {
     /// All, the oldest first.
     pub const ALL: [Self; 5] = [Self::V5_0, Self::V5_1, Self::V6_0, Self::V6_1, Self::V7_0];
 
-    /// The first Zeek that has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::V5_0 => "5.0",
-            Self::V5_1 => "5.1",
-            Self::V6_0 => "6.0",
-            Self::V6_1 => "6.1",
-            Self::V7_0 => "7.0",
-        }
-    }
-
     pub(crate) fn table(self) -> &'static Table {
         match self {
             Self::V5_0 => &V5_0,
@@ -160,17 +149,7 @@ impl SupervisorLayout {
     ///
     /// If a field is set that the layout does not have.
     pub fn write(self, event: Event) -> Result<Event, LayoutError> {
-        self.convert(event, |conversion, args| {
-            let args = conversion.write(args)?;
-            Ok((
-                args,
-                conversion
-                    .lost
-                    .iter()
-                    .copied()
-                    .find(|field| *field != METRICS_PORT),
-            ))
-        })
+        self.convert(event, Conversion::write)
     }
 
     /// A response of a Supervisor with this layout, in the current one. Requests, which others make of it, stay as they are.
@@ -192,7 +171,7 @@ impl SupervisorLayout {
     ///
     /// If it is not in this layout. A Zeek drops such a request without a word.
     pub fn read(self, event: Event) -> Result<Event, LayoutError> {
-        self.convert(event, |conversion, args| Ok((conversion.read(args)?, None)))
+        self.convert(event, Conversion::read)
     }
 
     /// A status as the Supervisor itself gives it: before Zeek 7.0 it keeps the number of a port only, and reports all of them as TCP.
@@ -215,21 +194,17 @@ impl SupervisorLayout {
     fn convert(
         self,
         mut event: Event,
-        convert: impl FnOnce(
-            &mut Conversion<'_>,
-            Vec<Data>,
-        ) -> Result<(Vec<Data>, Option<&'static str>), DataError>,
+        convert: fn(&mut Conversion<'static>, Vec<Data>) -> Result<Vec<Data>, DataError>,
     ) -> Result<Event, LayoutError> {
         let Some(found) = self.table().event(&event.name) else {
             return Ok(event);
         };
         let mut conversion = Conversion::new(found, &|_| Data::None);
-        let (args, lost) = convert(&mut conversion, event.args).map_err(|source| self.fault(source))?;
-        if let Some(field) = lost {
-            return Err(LayoutError::NotExpressible { field, layout: self });
+        event.args = convert(&mut conversion, event.args).map_err(|source| self.fault(source))?;
+        match conversion.lost.into_iter().find(|field| *field != METRICS_PORT) {
+            Some(field) => Err(LayoutError::NotExpressible { field, layout: self }),
+            None => Ok(event),
         }
-        event.args = args;
-        Ok(event)
     }
 
     const fn fault(self, source: DataError) -> LayoutError {
@@ -239,7 +214,7 @@ impl SupervisorLayout {
 
 impl fmt::Display for SupervisorLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        self.serialize(f)
     }
 }
 
@@ -255,15 +230,12 @@ pub enum LayoutError {
     Record {
         /// What is wrong where.
         source: DataError,
-        /// The layout.
         layout: SupervisorLayout,
     },
     /// A field is set that Zeeks with this layout do not have.
     #[error("the Supervisor is of Zeek {layout}, which has no {field}")]
     NotExpressible {
-        /// The field.
         field: &'static str,
-        /// The layout.
         layout: SupervisorLayout,
     },
 }

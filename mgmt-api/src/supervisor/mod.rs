@@ -16,26 +16,29 @@ mod tests;
 
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::records::NodeOutputs;
 pub use layout::{LayoutError, SupervisorLayout};
 pub use records::{ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorStatus};
 
 /// What an agent asks of the Supervisor. Every request has an id, which comes back in the answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(
+    serialize_all = "snake_case",
+    prefix = "SupervisorControl::",
+    suffix = "_request"
+)]
 pub enum SupervisorRequest {
     /// Start a node and keep it running.
     #[serde(rename = "SupervisorControl::create_request")]
     Create {
-        /// The request's id.
         reqid: ZeekString,
-        /// The node.
         node: Box<NodeConfig>,
     },
     /// Which nodes are there?
     #[serde(rename = "SupervisorControl::status_request")]
     Status {
-        /// The request's id.
         reqid: ZeekString,
         /// The node's name; empty for all of them.
         node: ZeekString,
@@ -43,7 +46,6 @@ pub enum SupervisorRequest {
     /// End a node and start it again.
     #[serde(rename = "SupervisorControl::restart_request")]
     Restart {
-        /// The request's id.
         reqid: ZeekString,
         /// The node's name; empty for all of them.
         node: ZeekString,
@@ -51,7 +53,6 @@ pub enum SupervisorRequest {
     /// End a node and forget it.
     #[serde(rename = "SupervisorControl::destroy_request")]
     Destroy {
-        /// The request's id.
         reqid: ZeekString,
         /// The node's name; empty for all of them.
         node: ZeekString,
@@ -59,17 +60,10 @@ pub enum SupervisorRequest {
 }
 
 impl SupervisorRequest {
-    /// The name of the event, fully qualified.
-    pub const fn event_name(&self) -> &'static str {
-        match self {
-            Self::Create { .. } => "SupervisorControl::create_request",
-            Self::Status { .. } => "SupervisorControl::status_request",
-            Self::Restart { .. } => "SupervisorControl::restart_request",
-            Self::Destroy { .. } => "SupervisorControl::destroy_request",
-        }
+    pub fn event_name(&self) -> &'static str {
+        self.into()
     }
 
-    /// The request's id.
     pub const fn reqid(&self) -> &ZeekString {
         match self {
             Self::Create { reqid, .. }
@@ -94,7 +88,6 @@ pub enum SupervisorResponse {
     /// To [`SupervisorRequest::Create`].
     #[serde(rename = "SupervisorControl::create_response")]
     Create {
-        /// The request's id.
         reqid: ZeekString,
         /// Why the node cannot be created; empty if it can.
         result: ZeekString,
@@ -102,15 +95,12 @@ pub enum SupervisorResponse {
     /// To [`SupervisorRequest::Status`].
     #[serde(rename = "SupervisorControl::status_response")]
     Status {
-        /// The request's id.
         reqid: ZeekString,
-        /// The nodes.
         result: SupervisorStatus,
     },
     /// To [`SupervisorRequest::Restart`].
     #[serde(rename = "SupervisorControl::restart_response")]
     Restart {
-        /// The request's id.
         reqid: ZeekString,
         /// Whether there is such a node.
         result: bool,
@@ -118,7 +108,6 @@ pub enum SupervisorResponse {
     /// To [`SupervisorRequest::Destroy`].
     #[serde(rename = "SupervisorControl::destroy_response")]
     Destroy {
-        /// The request's id.
         reqid: ZeekString,
         /// Whether there was such a node.
         result: bool,
@@ -126,7 +115,6 @@ pub enum SupervisorResponse {
     /// A node was started: for the first time, after a restart, or because it had ended by itself.
     #[serde(rename = "SupervisorControl::node_status")]
     NodeStatus {
-        /// The node's name.
         node: ZeekString,
         /// Its process id; 0 if it could not be started.
         pid: u64,
@@ -139,10 +127,5 @@ pub enum SupervisorMessage {
     /// A node ended. Zeek sends it only when the node is started again, after
     /// [`SupervisorResponse::NodeStatus`].
     #[serde(rename = "Management::Supervisor::API::notify_node_exit")]
-    NodeExit {
-        /// The node's name.
-        node: ZeekString,
-        /// Its last output.
-        outputs: NodeOutputs,
-    },
+    NodeExit { node: ZeekString, outputs: NodeOutputs },
 }

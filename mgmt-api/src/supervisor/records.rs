@@ -18,7 +18,6 @@ pub struct NodeConfig {
     /// The capture file to read instead.
     #[serde(default)]
     pub pcap_file: Option<ZeekString>,
-    /// The working directory.
     #[serde(default)]
     pub directory: Option<ZeekString>,
     /// A file for the standard output.
@@ -50,9 +49,7 @@ pub struct NodeConfig {
 /// Where a node of the cluster is (`Supervisor::ClusterEndpoint`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterEndpoint {
-    /// Its role.
     pub role: ClusterRole,
-    /// Its host.
     pub host: Address,
     /// Its Broker port; `0/unknown` if it does not listen.
     pub p: Port,
@@ -80,7 +77,6 @@ pub struct SupervisedNode {
 /// The Supervisor's nodes (`Supervisor::Status`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SupervisorStatus {
-    /// By name.
     #[serde(default, deserialize_with = "none_as_default")]
     pub nodes: BTreeMap<ZeekString, SupervisedNode>,
 }

@@ -357,13 +357,6 @@ fn a_zeek_version_tells_the_layout_or_nothing() {
 }
 
 #[test]
-fn layouts_have_names() {
-    for layout in SupervisorLayout::ALL {
-        assert_eq!(serde_json::to_value(layout).unwrap(), layout.name());
-    }
-}
-
-#[test]
 fn the_supervisors_side_reads_every_layout_and_refuses_what_is_too_short() {
     for layout in SupervisorLayout::ALL {
         let request = layout.write(create(worker())).unwrap();

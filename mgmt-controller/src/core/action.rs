@@ -88,9 +88,9 @@ impl Outgoing {
     }
 
     /// The event's name, fully qualified.
-    pub const fn event_name(&self) -> &'static str {
+    pub fn event_name(&self) -> &'static str {
         match self {
-            Self::Client(response) => response.kind().response_event(),
+            Self::Client(response) => response.event_name(),
             Self::Agent(request) => request.event_name(),
             Self::News(message) => message.event_name(),
         }

@@ -185,7 +185,7 @@ impl Controller {
 
     fn request(&mut self, turn: &mut Turn, client: &str, request: ClientRequest) {
         let kind = request.kind();
-        let event = kind.request_event();
+        let event = request.event_name();
         log_received(turn, &request);
 
         let reqid = request.reqid().clone();
@@ -293,7 +293,7 @@ impl Controller {
 }
 
 fn log_received(turn: &mut Turn, request: &ClientRequest) {
-    let event = request.kind().request_event();
+    let event = request.event_name();
     let reqid = request.reqid();
     turn.info(match request {
         ClientRequest::GetIdValue { id, .. } => format!("rx {event} {reqid} {id}"),

@@ -208,7 +208,6 @@ impl Controller {
         results: Vec<ResultRecord>,
         logged: Logged,
     ) {
-        let event = kind.response_event();
         let several = self.instances.wanted.len() > 1;
         let readable = |result| match kind {
             RequestKind::Restart => readable_restart(result),
@@ -217,7 +216,7 @@ impl Controller {
         };
         let results = results.into_iter().map(readable).collect();
         let response = ClientResponse::new(kind, reqid, results);
-        let reqid = response.reqid();
+        let (event, reqid) = (response.event_name(), response.reqid());
         let results = listed(response.results());
         turn.info(match logged {
             Logged::Id => format!("tx {event} {reqid}"),

@@ -19,9 +19,8 @@ pub(super) fn log_loss(controller: &Controller, peer: EndpointId, reason: &str) 
 
 /// What a request is called by zeek-client: `stage-config`, `get-nodes`.
 fn name_of(kind: RequestKind) -> String {
-    let name = kind.request_event().rsplit("::").next().unwrap_or_default();
-    let name = name.trim_end_matches("_request").replace('_', "-");
-    name.replace("configuration", "config")
+    let name: &str = kind.into();
+    name.replace('_', "-").replace("configuration", "config")
 }
 
 /// How the error of an agent ends that has not done in time what it was asked for.

@@ -77,7 +77,7 @@ impl Outside for Runtime {
         match input {
             Input::Request { client, request } => About {
                 reqid: Some(request.reqid().clone()),
-                sender: Some((client.clone(), request.kind().request_event().into())),
+                sender: Some((client.clone(), request.event_name().into())),
             },
             Input::Agent { peer, message, .. } => About {
                 reqid: message.reqid().cloned(),

@@ -121,7 +121,7 @@ impl Value for Dialect {
     }
 
     fn show(&self) -> String {
-        self.name().to_owned()
+        self.to_string()
     }
 }
 

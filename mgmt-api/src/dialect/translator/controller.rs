@@ -49,8 +49,8 @@ impl Translator {
             return self.convert(topic, event);
         }
         let name = event.name.as_str().unwrap_or_default();
-        if name == RequestKind::StageConfiguration.response_event()
-            || name == RequestKind::Deploy.response_event()
+        if let "Management::Controller::API::stage_configuration_response"
+        | "Management::Controller::API::deploy_response" = name
         {
             return self.progress(topic, event);
         }
