@@ -1,28 +1,33 @@
 //! What one client costs the others: attacks of one sender, with a bystander who asks 20 times a second.
 
 use std::{
+    fmt,
+    future::pending,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use broker_codec::{Data, Topic, zeek::Event};
+use broker_codec::{Topic, zeek::Event};
 use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, tls::TlsConfig};
 use futures_util::{SinkExt as _, StreamExt as _, future::join_all};
-use mgmt_api::{AgentMessage, ClientRequest, topics};
+use mgmt_api::{AgentMessage, topics};
+use mgmt_daemon::process::with_causes;
 use serde::Serialize;
 use tokio::{
     io::AsyncReadExt as _,
     net::TcpStream,
     sync::oneshot,
-    task::JoinHandle,
+    task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::{
-    client::{Client, ClientError, Encoded},
-    process::{Controller, ProcessError},
-    stats::Summary,
+    Failure,
+    client::{Client, encode},
+    measure::get_instances,
+    process::Controller,
+    report::{Summary, mebibytes, milliseconds},
 };
 
 /// How often the bystander asks.
@@ -40,20 +45,24 @@ const P99_MAX: Duration = Duration::from_millis(20);
 /// Memory has to be back within this share of the start, or this many KiB.
 const GROWTH_MAX: (u64, u64) = (5, 10 * 1024);
 
+/// What became of each attack.
 #[derive(Debug, Serialize)]
-pub(crate) struct Attacked {
-    pub(crate) name: &'static str,
-    pub(crate) bystander: Summary,
+pub(crate) struct Attacks(Vec<Attacked>);
+
+#[derive(Debug, Serialize)]
+struct Attacked {
+    name: &'static str,
+    bystander: Summary,
     /// Why the bystander lost its connection, if it did.
-    pub(crate) closed: Option<String>,
-    pub(crate) rss_before_kib: u64,
-    pub(crate) rss_at_end_kib: u64,
-    pub(crate) rss_later_kib: u64,
+    closed: Option<String>,
+    rss_before_kib: u64,
+    rss_at_end_kib: u64,
+    rss_later_kib: u64,
 }
 
 impl Attacked {
     /// Whether the bystander was served and the memory is back.
-    pub(crate) fn is_borne(&self) -> bool {
+    fn is_borne(&self) -> bool {
         let (share, kib) = GROWTH_MAX;
         let growth = self.rss_later_kib.saturating_sub(self.rss_before_kib);
         self.closed.is_none()
@@ -62,42 +71,79 @@ impl Attacked {
     }
 }
 
-/// Carries the attacks out, one after the other.
-pub(crate) async fn attacks(controller: &Controller) -> Result<Vec<Attacked>, ProcessError> {
-    let (clients, peers) = (controller.address, controller.broker);
-    let mut results = Vec::new();
-    // The first answer makes it allocate what it needs anyhow.
-    sleep(Duration::from_secs(1)).await;
-    let before = controller.memory()?.rss_kib;
-    for name in NAMES {
-        let (stop, stopped) = oneshot::channel();
-        let bystander = tokio::spawn(bystander(clients, stopped));
-        sleep(LASTING / 8).await;
-        let began = Instant::now();
-        attack(name, clients, peers).await;
-        sleep(LASTING.saturating_sub(began.elapsed())).await;
-        let at_end = controller.memory()?.rss_kib;
-        // It may have ended before.
-        let _ = stop.send(());
-        let (times, closed) = bystander.await.expect("it does not panic");
-        sleep(BACK_AFTER).await;
-        results.push(Attacked {
-            name,
-            bystander: Summary::of(&times),
-            closed: closed.map(|error| error.to_string()),
-            rss_before_kib: before,
-            rss_at_end_kib: at_end,
-            rss_later_kib: controller.memory()?.rss_kib,
-        });
+impl Attacks {
+    /// Carries the attacks out, one after the other.
+    pub(crate) async fn carry_out(controller: &Controller) -> Result<Self, Failure> {
+        let (clients, peers) = (controller.address, controller.broker);
+        let mut results = Vec::new();
+        // The first answer makes it allocate what it needs anyhow.
+        sleep(Duration::from_secs(1)).await;
+        let rss_before_kib = controller.memory()?.rss_kib;
+        for name in NAMES {
+            let (stop, stopped) = oneshot::channel();
+            let bystander = tokio::spawn(bystander(clients, stopped));
+            sleep(LASTING / 8).await;
+            let began = Instant::now();
+            // Most last until they are ended, as their connections have to.
+            let _ = timeout(LASTING, attack(name, clients, peers)).await;
+            sleep(LASTING.saturating_sub(began.elapsed())).await;
+            let rss_at_end_kib = controller.memory()?.rss_kib;
+            // It may have ended before.
+            let _ = stop.send(());
+            let (times, closed) = bystander.await.expect("it does not panic");
+            sleep(BACK_AFTER).await;
+            results.push(Attacked {
+                name,
+                bystander: Summary::of(&times),
+                closed: closed.map(|error| with_causes(&error)),
+                rss_before_kib,
+                rss_at_end_kib,
+                rss_later_kib: controller.memory()?.rss_kib,
+            });
+        }
+        Ok(Self(results))
     }
-    Ok(results)
+
+    /// Whether the bystander was served during all, and the memory is back after each.
+    pub(crate) fn are_borne(&self) -> bool {
+        self.0.iter().all(Attacked::is_borne)
+    }
+}
+
+impl fmt::Display for Attacks {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "{:<44} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "attack; ms and MiB", "median", "p99", "before", "at end", "30 s on"
+        )?;
+        for attacked in &self.0 {
+            let name = attacked.name;
+            let [median, p99] = [attacked.bystander.median_us, attacked.bystander.p99_us].map(milliseconds);
+            let [before, at_end, later] = [
+                attacked.rss_before_kib,
+                attacked.rss_at_end_kib,
+                attacked.rss_later_kib,
+            ]
+            .map(mebibytes);
+            let borne = if attacked.is_borne() { "borne" } else { "NOT BORNE" };
+            writeln!(
+                out,
+                "{name:<44} {median:>9} {p99:>9} {before:>9} {at_end:>9} {later:>9} {borne:>9}"
+            )?;
+            if let Some(reason) = &attacked.closed {
+                writeln!(out, "    the bystander was closed: {reason}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Asks until told to stop, or until its connection is lost.
 async fn bystander(
     address: SocketAddr,
     mut stopped: oneshot::Receiver<()>,
-) -> (Vec<Duration>, Option<ClientError>) {
+) -> (Vec<Duration>, Option<Failure>) {
     let mut times = vec![];
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,7 +157,7 @@ async fn bystander(
             _ = ticks.tick() => {}
         }
         let request = get_instances(&format!("bystander-{number}"));
-        match client.request(Encoded::new(&request)).await {
+        match client.request(&request).await {
             Ok(answer) => times.push(answer.elapsed),
             Err(error) => {
                 times.push(Duration::MAX);
@@ -136,7 +182,7 @@ const NAMES: [&str; 8] = [
 async fn attack(name: &str, clients: SocketAddr, peers: SocketAddr) {
     match name {
         "10,000 hellos of one peer" => {
-            let (peer, reading) = peer(peers).await;
+            let (peer, _reading) = connected_peer(peers).await;
             let topic = format!("{}/evil", topics::AGENT_PREFIX);
             for number in 0..10_000 {
                 let hello = AgentMessage::Hello {
@@ -145,62 +191,43 @@ async fn attack(name: &str, clients: SocketAddr, peers: SocketAddr) {
                     connecting: true,
                     api_version: mgmt_api::API_VERSION,
                 };
-                publish(&peer, topic.as_bytes(), Event::of(&hello).expect("an event")).await;
+                publish(&peer, &topic, &hello).await;
             }
-            sleep(LASTING).await;
-            reading.abort();
+            pending::<()>().await;
         }
         "a request id of 16 MiB" => {
-            let (peer, reading) = peer(peers).await;
+            let (peer, _reading) = connected_peer(peers).await;
             let request = get_instances(&"x".repeat((16 << 20) - 200));
-            publish(
-                &peer,
-                topics::CONTROLLER.as_bytes(),
-                Event::of(&request).expect("an event"),
-            )
-            .await;
-            sleep(LASTING).await;
-            reading.abort();
+            publish(&peer, topics::CONTROLLER, &request).await;
+            pending::<()>().await;
         }
         "get_instances of one peer without end" => {
-            let (peer, reading) = peer(peers).await;
-            let flood = async {
-                for number in 0..100_000 {
-                    let request = get_instances(&format!("flood-{number}"));
-                    publish(
-                        &peer,
-                        topics::CONTROLLER.as_bytes(),
-                        Event::of(&request).expect("an event"),
-                    )
-                    .await;
-                    if number % 50 == 0 {
-                        // 5,000 a second.
-                        sleep(Duration::from_millis(10)).await;
-                    }
+            let (peer, _reading) = connected_peer(peers).await;
+            for number in 0_u32.. {
+                let request = get_instances(&format!("flood-{number}"));
+                publish(&peer, topics::CONTROLLER, &request).await;
+                if number.is_multiple_of(50) {
+                    // 5,000 a second.
+                    sleep(Duration::from_millis(10)).await;
                 }
-            };
-            let _ = timeout(LASTING, flood).await;
-            reading.abort();
+            }
         }
         "get_instances of one client without end" => flood(clients, usize::MAX, true).await,
         "100,000 requests of one client that leaves" => flood(clients, 100_000, false).await,
         "100 silent connections" => {
-            let silent: Vec<_> = join_all(
-                (0..100).map(|number| TcpStream::connect(if number % 2 == 0 { clients } else { peers })),
-            )
-            .await;
-            sleep(LASTING).await;
-            drop(silent);
+            let address = |number| if number % 2 == 0 { clients } else { peers };
+            let _silent = join_all((0..100).map(|number| TcpStream::connect(address(number)))).await;
+            pending::<()>().await;
         }
         "200 clients at once" => {
             let burst = (0..200).map(|_| async {
                 if let Ok(mut stream) = TcpStream::connect(clients).await {
-                    let _ = timeout(LASTING, stream.read_to_end(&mut Vec::new())).await;
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
                 }
             });
             join_all(burst).await;
         }
-        _ => sleep(LASTING).await,
+        _ => pending().await,
     }
 }
 
@@ -213,57 +240,44 @@ async fn flood(address: SocketAddr, count: usize, reads: bool) {
     let (mut sink, mut stream) = socket.split();
     let send = async {
         let topics = format!("[\"{}\"]", topics::CONTROLLER);
-        if sink.send(Message::text(topics)).await.is_err() {
-            return;
-        }
+        sink.send(Message::text(topics)).await?;
         for number in 0..count {
-            let text = Encoded::new(&get_instances(&format!("flood-{number}"))).text;
-            if sink.feed(Message::text(text)).await.is_err() {
-                return;
-            }
+            let text = encode(&get_instances(&format!("flood-{number}")));
+            sink.feed(Message::text(text)).await?;
         }
-        let _ = sink.flush().await;
+        sink.flush().await
     };
     let read = async {
         while reads && stream.next().await.is_some() {}
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     };
-    let both = async {
-        tokio::select! {
-            () = send => {}
-            () = read => {}
-        }
-    };
-    let _ = timeout(LASTING, both).await;
+    tokio::select! {
+        // The controller may have closed the connection.
+        _ = send => {}
+        () = read => {}
+    }
 }
 
-/// A Broker peer that subscribes to what clients do, and the task that reads it: the peer is there until that ends.
-async fn peer(address: SocketAddr) -> (EndpointHandle, JoinHandle<()>) {
+/// A Broker peer that subscribes to what clients do, and the task that reads it: the peer is there until that is dropped.
+async fn connected_peer(address: SocketAddr) -> (EndpointHandle, JoinSet<()>) {
     let mut config = EndpointConfig::default();
     config.tls = TlsConfig::Anonymous;
-    config.subscriptions = vec![topic(topics::CONTROLLER.as_bytes())];
+    config.subscriptions = vec![Topic::from_static(topics::CONTROLLER)];
     let mut endpoint = Endpoint::start(config).expect("a valid configuration");
     let handle = endpoint.handle();
     handle.peer(address.into(), None);
     while !matches!(endpoint.recv().await, None | Some(EndpointEvent::PeerAdded(_))) {}
-    let reading = tokio::spawn(async move { while endpoint.recv().await.is_some() {} });
+    let mut reading = JoinSet::new();
+    reading.spawn(async move { while endpoint.recv().await.is_some() {} });
     (handle, reading)
 }
 
-async fn publish(peer: &EndpointHandle, to: &[u8], event: Event) {
+async fn publish(peer: &EndpointHandle, topic: &str, message: &impl Serialize) {
     let event = Event {
         metadata: Some(Vec::new()),
-        ..event
+        ..Event::of(message).expect("an event")
     };
-    let data: Data = event.into_data();
+    let topic = Topic::new(topic).expect("a short name");
     // It may have been disconnected for what it does.
-    let _ = peer.publish(topic(to), &data).await;
-}
-
-fn topic(name: &[u8]) -> Topic {
-    Topic::new(name).expect("a short name")
-}
-
-fn get_instances(reqid: &str) -> ClientRequest {
-    ClientRequest::GetInstances { reqid: reqid.into() }
+    let _ = peer.publish(topic, &event.into_data()).await;
 }

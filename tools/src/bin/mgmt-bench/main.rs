@@ -6,21 +6,26 @@
 
 mod attack;
 mod client;
-mod compare;
 mod measure;
 mod process;
 mod report;
-mod stats;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
+use mgmt_daemon::{process::with_causes, program::complain};
 
 use crate::{
-    compare::Comparison,
+    attack::Attacks,
     process::{Controller, Launch},
-    report::Report,
+    report::{Comparison, Report},
 };
+
+/// How many turns each controller has in a comparison.
+const TURNS: usize = 7;
+
+/// How often a controller is started.
+const STARTS: usize = 5;
 
 /// Measure a controller of Zeek's Management framework: start, memory, latency, staging.
 ///
@@ -41,9 +46,6 @@ struct Arguments {
         conflicts_with = "attacks"
     )]
     compare: Option<PathBuf>,
-    /// How many turns each has in a comparison
-    #[arg(long, default_value_t = 7, requires = "compare", value_parser = clap::value_parser!(u16).range(1..=100))]
-    turns: u16,
     /// Where the controller serves WebSocket clients
     #[arg(long, value_name = "ADDRESS:PORT")]
     connect: Option<SocketAddr>,
@@ -53,21 +55,6 @@ struct Arguments {
     /// Also measure staging at a controller that was not started here: this replaces its staged configuration
     #[arg(long)]
     stage: bool,
-    /// How often to start the controller
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
-    starts: u16,
-    /// How many `get_instances` requests, one after the other on one connection
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    requests: u32,
-    /// How many clients at the same time, for the concurrent measurement
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
-    clients: u16,
-    /// The sizes of configurations to stage and fetch, in nodes
-    #[arg(long, value_delimiter = ',', default_values_t = [10_u16, 100, 2_000], value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    nodes: Vec<u16>,
-    /// How often each size is staged and fetched
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    repeat: u16,
     /// Attack the controller instead, beside a client who asks 20 times a second: fails if that one is not served or memory does not come back. Takes
     /// five minutes
     #[arg(long, requires = "controller")]
@@ -77,110 +64,106 @@ struct Arguments {
     json: bool,
 }
 
-/// What can end a measurement early.
+/// What ends a measurement early: what was tried, and why it failed.
 #[derive(Debug, thiserror::Error)]
-enum BenchError {
-    /// The controller could not be started or did not listen.
-    #[error(transparent)]
-    Process(#[from] process::ProcessError),
-    /// The controller did not answer as it should.
-    #[error(transparent)]
-    Client(#[from] client::ClientError),
+#[error("{what}")]
+struct Failure {
+    what: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+fn failed<E: Into<Box<dyn Error + Send + Sync>>>(what: impl Into<String>) -> impl FnOnce(E) -> Failure {
+    let what = what.into();
+    move |error| Failure {
+        what,
+        source: error.into(),
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments).await {
+    match run(&Arguments::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            report::print_error(&error);
+            complain("mgmt-bench", &with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Measures, prints, and returns whether all is as it should be.
-async fn run(arguments: &Arguments) -> Result<bool, BenchError> {
+async fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let launch = match (&arguments.controller, arguments.connect) {
-        (Some(path), _) => Some(Launch::own(path)?),
+        (Some(path), _) => Launch::own(path)?,
         (None, Some(address)) if !arguments.command.is_empty() => {
-            Some(Launch::command(address, &arguments.command)?)
+            Launch::command(address, &arguments.command)?
         }
-        _ => None,
+        (None, Some(address)) => {
+            let mut report = Report::default();
+            measure_running(address, arguments.stage, &mut report).await?;
+            report::print(&report, arguments.json);
+            return Ok(true);
+        }
+        (None, None) => unreachable!("clap requires --controller or --connect"),
     };
-    if let (Some(other), Some(launch)) = (&arguments.compare, &launch) {
+    if let Some(other) = &arguments.compare {
         let other = Launch::own(other)?;
         let mut comparison = Comparison::default();
-        for turn in 0..arguments.turns {
+        for turn in 0..TURNS {
             // Who is first changes, as the machine may do something else now and then.
-            let mut both = [launch, &other];
-            both.rotate_left(usize::from(turn % 2));
-            let first = measure_all(Some(both[0]), both[0].address, arguments).await?;
-            let second = measure_all(Some(both[1]), both[1].address, arguments).await?;
-            let (ours, others) = if turn % 2 == 0 {
-                (first, second)
-            } else {
-                (second, first)
-            };
-            comparison.turn(&ours, &others);
+            let mut both = [(0, &launch), (1, &other)];
+            both.rotate_left(turn % 2);
+            let mut reports = [Report::default(), Report::default()];
+            for (place, launch) in both {
+                reports[place] = measure_started(launch).await?;
+            }
+            comparison.turn(&reports[0], &reports[1]);
         }
         report::print(&comparison, arguments.json);
         return Ok(comparison.is_no_worse());
     }
-    let report = match (&launch, arguments.connect) {
-        (Some(launch), _) if arguments.attacks => {
-            let controller = launch.start().await?;
-            let attacks = attack::attacks(&controller).await?;
-            controller.stop().await?;
-            Report {
-                attacks,
-                ..Report::default()
-            }
-        }
-        (Some(launch), _) => measure_all(Some(launch), launch.address, arguments).await?,
-        (None, Some(address)) => measure_all(None, address, arguments).await?,
-        (None, None) => unreachable!("clap requires --controller or --connect"),
-    };
-    report::print(&report, arguments.json);
-    Ok(report.attacks.iter().all(attack::Attacked::is_borne))
+    if arguments.attacks {
+        let controller = launch.start().await?;
+        let attacks = Attacks::carry_out(&controller).await?;
+        controller.stop().await?;
+        report::print(&attacks, arguments.json);
+        return Ok(attacks.are_borne());
+    }
+    report::print(&measure_started(&launch).await?, arguments.json);
+    Ok(true)
 }
 
-/// Everything but attacks, at a controller that is started for that, or runs already.
-async fn measure_all(
-    launch: Option<&Launch>,
-    address: SocketAddr,
-    arguments: &Arguments,
-) -> Result<Report, BenchError> {
+/// Everything but attacks, at a controller that is started for that.
+async fn measure_started(launch: &Launch) -> Result<Report, Failure> {
     let mut report = Report::default();
+    let (mut listening, mut answering) = (Vec::new(), Vec::new());
     let mut started: Option<Controller> = None;
-    if let Some(launch) = launch {
-        let mut listening = Vec::new();
-        let mut answering = Vec::new();
-        for _ in 0..arguments.starts {
-            if let Some(previous) = started.take() {
-                previous.stop().await?;
-            }
-            let controller = started.insert(launch.start().await?);
-            listening.push(controller.listening_after);
-            answering.push(measure::first_answer(controller).await?);
+    for _ in 0..STARTS {
+        if let Some(previous) = started.take() {
+            previous.stop().await?;
         }
-        report.start(&listening, &answering);
+        let controller = started.insert(launch.start().await?);
+        listening.push(controller.listening_after);
+        answering.push(measure::first_answer(controller).await?);
     }
-    report.memory_idle = started.as_ref().map(Controller::memory).transpose()?;
-    report.sequential = Some(measure::sequential(address, arguments.requests).await?);
-    report.concurrent = Some(measure::concurrent(address, arguments.clients, arguments.requests).await?);
-    if started.is_some() || arguments.stage {
-        for nodes in &arguments.nodes {
-            report
-                .configurations
-                .push(measure::configuration(address, *nodes, arguments.repeat).await?);
-        }
-    }
-    report.memory_after = started.as_ref().map(Controller::memory).transpose()?;
-    if let Some(controller) = started {
-        controller.stop().await?;
-    }
+    let controller = started.expect("it was started at least once");
+    report.times("start to listening", &listening);
+    report.times("start to first answer", &answering);
+    report.memory("after the start", controller.memory()?);
+    measure_running(controller.address, true, &mut report).await?;
+    report.memory("at the end", controller.memory()?);
+    controller.stop().await?;
     Ok(report)
+}
+
+async fn measure_running(address: SocketAddr, stages: bool, report: &mut Report) -> Result<(), Failure> {
+    measure::sequential(address, report).await?;
+    measure::concurrent(address, report).await?;
+    if stages {
+        for nodes in [10, 100, 2_000] {
+            measure::configuration(address, nodes, report).await?;
+        }
+    }
+    Ok(())
 }

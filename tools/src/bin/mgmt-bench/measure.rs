@@ -11,135 +11,113 @@ use mgmt_api::{
     enums::ClusterRole,
     records::{Configuration, Instance, Node},
 };
-use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::{
-    client::{Answer, Client, ClientError, Encoded},
+    Failure,
+    client::{Answer, Client},
+    failed,
     process::Controller,
-    stats::Summary,
+    report::Report,
 };
 
 /// Requests before the clock matters: connections, caches and allocators settle.
 const WARM_UP: u32 = 100;
 
-/// What several clients at once were served.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Concurrent {
-    pub(crate) clients: u16,
-    pub(crate) requests_per_second: u64,
-    pub(crate) latency: Summary,
-}
+/// How many `get_instances` requests are measured: one after the other on one connection, and by several clients together.
+const REQUESTS: u32 = 5_000;
 
-/// Staging and fetching a configuration of one size.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct ConfigurationTimes {
-    pub(crate) nodes: u16,
-    pub(crate) request_bytes: usize,
-    pub(crate) response_bytes: usize,
-    pub(crate) stage: Summary,
-    pub(crate) fetch: Summary,
-}
+/// How many clients there are at the same time.
+const CLIENTS: u32 = 8;
 
-fn get_instances(id: &str) -> Encoded {
-    Encoded::new(&ClientRequest::GetInstances { reqid: id.into() })
+/// How often each configuration is staged and fetched.
+const ROUNDS: u32 = 9;
+
+pub(crate) fn get_instances(id: &str) -> ClientRequest {
+    ClientRequest::GetInstances { reqid: id.into() }
 }
 
 /// The time from the start of the process to its first answer.
-pub(crate) async fn first_answer(controller: &Controller) -> Result<Duration, ClientError> {
+pub(crate) async fn first_answer(controller: &Controller) -> Result<Duration, Failure> {
     let mut client = Client::connect(controller.address).await?;
-    client.request(get_instances("first")).await?;
+    client.request(&get_instances("first")).await?;
     Ok(controller.started.elapsed())
 }
 
 /// `get_instances`, one request after the other on one connection.
-pub(crate) async fn sequential(address: SocketAddr, requests: u32) -> Result<Summary, ClientError> {
-    Ok(Summary::of(&one_client(address, "sequential", requests).await?))
+pub(crate) async fn sequential(address: SocketAddr, report: &mut Report) -> Result<(), Failure> {
+    let times = one_client(address, "sequential", REQUESTS).await?;
+    report.times("get_instances, one client", &times);
+    Ok(())
 }
 
-async fn one_client(address: SocketAddr, name: &str, requests: u32) -> Result<Vec<Duration>, ClientError> {
+async fn one_client(address: SocketAddr, name: &str, requests: u32) -> Result<Vec<Duration>, Failure> {
     let mut client = Client::connect(address).await?;
-    for number in 0..WARM_UP {
-        client
-            .request(get_instances(&format!("{name}-warm-up-{number}.")))
-            .await?;
+    let mut times = Vec::new();
+    for number in 0..WARM_UP + requests {
+        let request = get_instances(&format!("{name}-{number}."));
+        times.push(client.request(&request).await?.elapsed);
     }
-    let mut samples = Vec::new();
-    for number in 0..requests {
-        samples.push(
-            client
-                .request(get_instances(&format!("{name}-{number}.")))
-                .await?
-                .elapsed,
-        );
-    }
-    Ok(samples)
+    drop(times.drain(..usize::try_from(WARM_UP).unwrap_or_default()));
+    Ok(times)
 }
 
 /// `get_instances` from several clients at once, which share the number of requests.
-pub(crate) async fn concurrent(
-    address: SocketAddr,
-    clients: u16,
-    requests: u32,
-) -> Result<Concurrent, ClientError> {
-    let each = (requests / u32::from(clients)).max(1);
+pub(crate) async fn concurrent(address: SocketAddr, report: &mut Report) -> Result<(), Failure> {
+    let each = REQUESTS / CLIENTS;
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    for number in 0..clients {
+    for number in 0..CLIENTS {
         tasks.spawn(async move { one_client(address, &format!("client-{number}"), each).await });
     }
-    let mut samples = Vec::new();
+    let mut times = Vec::new();
     while let Some(finished) = tasks.join_next().await {
-        samples.extend(finished.expect("a measuring task does not panic")?);
+        times.extend(finished.expect("a measuring task does not panic")?);
     }
-    let served = u64::from(clients) * u64::from(each + WARM_UP);
-    let micros = started.elapsed().as_micros().max(1);
-    let requests_per_second = u64::try_from(u128::from(served) * 1_000_000 / micros).unwrap_or(u64::MAX);
-    Ok(Concurrent {
-        clients,
-        requests_per_second,
-        latency: Summary::of(&samples),
-    })
+    let served = u128::from(CLIENTS * (each + WARM_UP));
+    let per_second = served * 1_000_000 / started.elapsed().as_micros().max(1);
+    report.times(format!("get_instances, {CLIENTS} clients"), &times);
+    report.note(format!(
+        "{CLIENTS} clients together: {per_second} get_instances a second"
+    ));
+    Ok(())
 }
 
-/// Stages a configuration of `nodes` nodes and fetches it, `repeat` times.
+/// Stages a configuration of so many nodes and fetches it, several times.
 pub(crate) async fn configuration(
     address: SocketAddr,
     nodes: u16,
-    repeat: u16,
-) -> Result<ConfigurationTimes, ClientError> {
+    report: &mut Report,
+) -> Result<(), Failure> {
     let mut client = Client::connect(address).await?;
     let config = example_configuration(nodes);
-    let mut stage = Vec::new();
-    let mut fetch = Vec::new();
-    let mut request_bytes = 0;
-    let mut response_bytes = 0;
-    for round in 0..repeat {
-        let request = Encoded::new(&ClientRequest::StageConfiguration {
+    let (mut stage, mut fetch) = (Vec::new(), Vec::new());
+    let mut bytes = (0, 0);
+    for round in 0..ROUNDS {
+        let request = ClientRequest::StageConfiguration {
             reqid: format!("stage-{nodes}-{round}.").into(),
             config: config.clone(),
-        });
-        request_bytes = request.text.len();
-        stage.push(succeeded(address, client.request(request).await?)?.elapsed);
-
-        let request = Encoded::new(&ClientRequest::GetConfiguration {
+        };
+        let staged = succeeded(address, client.request(&request).await?)?;
+        let request = ClientRequest::GetConfiguration {
             reqid: format!("fetch-{nodes}-{round}.").into(),
             deployed: false,
-        });
-        let answer = succeeded(address, client.request(request).await?)?;
-        response_bytes = answer.bytes;
-        fetch.push(answer.elapsed);
+        };
+        let fetched = succeeded(address, client.request(&request).await?)?;
+        stage.push(staged.elapsed);
+        fetch.push(fetched.elapsed);
+        bytes = (staged.request_bytes, fetched.response_bytes);
     }
-    Ok(ConfigurationTimes {
-        nodes,
-        request_bytes,
-        response_bytes,
-        stage: Summary::of(&stage),
-        fetch: Summary::of(&fetch),
-    })
+    report.times(format!("stage {nodes} nodes"), &stage);
+    report.times(format!("fetch {nodes} nodes"), &fetch);
+    let (request, response) = bytes;
+    report.note(format!(
+        "{nodes} nodes: request {request} bytes, response {response} bytes"
+    ));
+    Ok(())
 }
 
-fn succeeded(address: SocketAddr, answer: Answer) -> Result<Answer, ClientError> {
+fn succeeded(address: SocketAddr, answer: Answer) -> Result<Answer, Failure> {
     let results = answer.response.results();
     let has_data = results
         .iter()
@@ -149,10 +127,7 @@ fn succeeded(address: SocketAddr, answer: Answer) -> Result<Answer, ClientError>
         ClientResponse::StageConfiguration { .. } | ClientResponse::GetConfiguration { .. }
     );
     if results.is_empty() || !has_data || !expected_kind {
-        return Err(ClientError::Unexpected {
-            address,
-            text: format!("{results:?}"),
-        });
+        return Err(failed(format!("answer of {address}"))(format!("{results:?}")));
     }
     Ok(answer)
 }

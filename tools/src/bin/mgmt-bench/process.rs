@@ -1,10 +1,9 @@
 //! Controllers that are started to be measured.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -18,6 +17,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::{Failure, failed};
+
 /// How long a controller may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to end after SIGTERM, before it is killed.
@@ -25,101 +26,62 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a connection is tried while the controller starts: the resolution of the start time.
 const CONNECT_INTERVAL: Duration = Duration::from_micros(250);
 
-/// A controller could not be started, looked at or stopped.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ProcessError {
-    /// An operation of the system failed.
-    #[error("{what}: {source}")]
-    System { what: String, source: io::Error },
-    /// Something listens there already: its start cannot be measured.
-    #[error("{0} is in use already")]
-    InUse(SocketAddr),
-    #[error("{program} ended with {status} before it listened on {address}")]
-    Ended {
-        program: String,
-        status: std::process::ExitStatus,
-        address: SocketAddr,
-    },
-    /// It did not listen in time.
-    #[error("{program} did not listen on {address} within {} s", START_TIMEOUT.as_secs())]
-    Slow { program: String, address: SocketAddr },
-}
-
-fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ProcessError {
-    let what = what.into();
-    move |source| ProcessError::System { what, source }
-}
-
 /// How to start a controller, any number of times.
 #[derive(Debug)]
 pub(crate) struct Launch {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     /// Where it serves Broker peers, if it is ours.
     broker: SocketAddr,
     program: String,
-    arguments: Arguments,
-}
-
-#[derive(Debug)]
-enum Arguments {
-    /// This project's controller: told its port and directories.
-    Own,
-    /// Any other: as given.
-    Given(Vec<String>),
+    arguments: Vec<String>,
 }
 
 impl Launch {
-    /// This project's controller on a free port.
-    pub(crate) fn own(path: &Path) -> Result<Self, ProcessError> {
-        let path = fs::canonicalize(path).map_err(system(path.display().to_string()))?;
-        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(system("looking for a free port"));
+    /// This project's controller on free ports, with its directories in the one that it is started in.
+    pub(crate) fn own(path: &Path) -> Result<Self, Failure> {
+        let path = fs::canonicalize(path).map_err(failed(path.display().to_string()))?;
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("looking for a free port"));
         // Both at the same time, so that they differ.
         let listeners = [bind()?, bind()?];
         let [address, broker] = listeners.map(|listener| listener.local_addr());
+        let address = address.map_err(failed("looking for a free port"))?;
+        let broker = broker.map_err(failed("looking for a free port"))?;
+        let (websocket, native) = (address.to_string(), broker.to_string());
+        let arguments = [
+            ["--name", "bench"],
+            ["--websocket-listen", &websocket],
+            ["--listen", &native],
+            ["--state-dir", "."],
+            ["--spool-dir", "spool"],
+        ];
         Ok(Self {
-            address: address.map_err(system("looking for a free port"))?,
-            broker: broker.map_err(system("looking for a free port"))?,
+            address,
+            broker,
             program: path.display().to_string(),
-            arguments: Arguments::Own,
+            arguments: arguments.concat().into_iter().map(str::to_owned).collect(),
         })
     }
 
     /// Any command, which will listen on `address`.
-    pub(crate) fn command(address: SocketAddr, command: &[String]) -> Result<Self, ProcessError> {
+    pub(crate) fn command(address: SocketAddr, command: &[String]) -> Result<Self, Failure> {
         let (program, arguments) = command.split_first().expect("the caller has a command");
         if TcpStream::connect(address).is_ok() {
-            return Err(ProcessError::InUse(address));
+            return Err(failed(program)(format!("{address} is in use already")));
         }
         Ok(Self {
             address,
             broker: address,
             program: program.clone(),
-            arguments: Arguments::Given(arguments.to_vec()),
+            arguments: arguments.to_vec(),
         })
     }
 
     /// Starts the controller in a new directory and waits until it accepts connections.
-    pub(crate) async fn start(&self) -> Result<Controller, ProcessError> {
-        let home = TempDir::with_prefix("mgmt-bench-").map_err(system("making a directory"))?;
-        let mut command = Command::new(&self.program);
-        match &self.arguments {
-            Arguments::Own => {
-                let state = home.path().join("state");
-                fs::create_dir(&state).map_err(system("making a directory"))?;
-                command.args(["--name", "bench", "--websocket-listen", &self.address.to_string()]);
-                command.args(["--listen", &self.broker.to_string()]);
-                command
-                    .arg("--state-dir")
-                    .arg(state)
-                    .arg("--spool-dir")
-                    .arg(home.path().join("spool"));
-            }
-            Arguments::Given(arguments) => {
-                command.args(arguments);
-            }
-        }
+    pub(crate) async fn start(&self) -> Result<Controller, Failure> {
+        let home = TempDir::with_prefix("mgmt-bench-").map_err(failed("making a directory"))?;
         let started = Instant::now();
-        let mut child = command
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
             .current_dir(home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -128,34 +90,22 @@ impl Launch {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(system(format!("starting {}", self.program)))?;
-        while !accepts(self.address)
-            .await
-            .map_err(system("connecting to the controller"))?
-        {
-            if let Some(status) = child.try_wait().map_err(system("waiting for the controller"))? {
-                return Err(ProcessError::Ended {
-                    program: self.program.clone(),
-                    status,
-                    address: self.address,
-                });
-            }
-            if started.elapsed() > START_TIMEOUT {
-                return Err(ProcessError::Slow {
-                    program: self.program.clone(),
-                    address: self.address,
-                });
-            }
-            sleep(CONNECT_INTERVAL).await;
-        }
-        Ok(Controller {
+            .map_err(failed(format!("starting {}", self.program)))?;
+        let mut controller = Controller {
             address: self.address,
             broker: self.broker,
             started,
-            listening_after: started.elapsed(),
+            listening_after: Duration::ZERO,
             child,
             _home: home,
-        })
+        };
+        let what = format!("waiting for {} to listen on {}", self.program, self.address);
+        timeout(START_TIMEOUT, controller.listens())
+            .await
+            .unwrap_or_else(|late| Err(io::Error::other(late)))
+            .map_err(failed(what))?;
+        controller.listening_after = started.elapsed();
+        Ok(controller)
     }
 }
 
@@ -185,7 +135,7 @@ pub(crate) struct Controller {
 }
 
 /// Memory of a process and all its descendants, in KiB.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Memory {
     pub(crate) processes: usize,
     /// The sum of the resident sets: memory that processes share is counted for each.
@@ -195,67 +145,51 @@ pub(crate) struct Memory {
 }
 
 impl Controller {
-    fn group(&self) -> Option<Pid> {
-        self.child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
+    /// Waits until it accepts connections.
+    async fn listens(&mut self) -> io::Result<()> {
+        while !accepts(self.address).await? {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("it ended before, with {status}")));
+            }
+            sleep(CONNECT_INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// The memory of the whole process tree, now.
-    pub(crate) fn memory(&self) -> Result<Memory, ProcessError> {
+    pub(crate) fn memory(&self) -> Result<Memory, Failure> {
         let mut memory = Memory::default();
-        let children = children().map_err(system("reading /proc"))?;
-        let mut queue: Vec<u32> = self.child.id().into_iter().collect();
+        let mut queue: Vec<String> = self.child.id().iter().map(u32::to_string).collect();
         while let Some(process) = queue.pop() {
-            let path = PathBuf::from(format!("/proc/{process}/smaps_rollup"));
-            let rollup = fs::read_to_string(&path).map_err(system(path.display().to_string()))?;
+            let path = format!("/proc/{process}/smaps_rollup");
+            let rollup = fs::read_to_string(&path).map_err(failed(path))?;
             memory.processes += 1;
             memory.rss_kib += field(&rollup, "Rss:");
             memory.pss_kib += field(&rollup, "Pss:");
-            queue.extend(children.get(&process).into_iter().flatten());
+            // Those of the main thread, which is the one that Zeek forks in.
+            let path = format!("/proc/{process}/task/{process}/children");
+            let children = fs::read_to_string(&path).map_err(failed(path))?;
+            queue.extend(children.split_whitespace().map(str::to_owned));
         }
         Ok(memory)
     }
 
     /// Ends the controller and everything it started.
-    pub(crate) async fn stop(mut self) -> Result<(), ProcessError> {
-        let group = self.group();
-        for (signal, patience) in [(Signal::TERM, STOP_TIMEOUT), (Signal::KILL, STOP_TIMEOUT)] {
+    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let group = id.and_then(Pid::from_raw);
+        for signal in [Signal::TERM, Signal::KILL] {
             if let Some(group) = group {
                 // The group may have ended by itself.
                 let _ = kill_process_group(group, signal);
             }
-            if let Ok(status) = timeout(patience, self.child.wait()).await {
-                status.map_err(system("waiting for the controller"))?;
-                return Ok(());
+            if let Ok(status) = timeout(STOP_TIMEOUT, self.child.wait()).await {
+                status.map_err(failed("waiting for the controller"))?;
+                break;
             }
         }
         Ok(())
     }
-}
-
-/// The children of every process.
-fn children() -> io::Result<BTreeMap<u32, Vec<u32>>> {
-    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for entry in fs::read_dir("/proc")? {
-        let Ok(process) = entry?.file_name().to_string_lossy().parse() else {
-            continue;
-        };
-        // A process that ends meanwhile has no parent any more.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else {
-            continue;
-        };
-        if let Some(parent) = parent(&stat) {
-            children.entry(parent).or_default().push(process);
-        }
-    }
-    Ok(children)
-}
-
-/// The parent in a line of `/proc/PID/stat`; the name before it may hold anything but ends with the last parenthesis.
-fn parent(stat: &str) -> Option<u32> {
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// A field of `smaps_rollup`, in KiB.
@@ -273,22 +207,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_is_found_behind_any_name() {
-        assert_eq!(parent("42 (zeek) S 7 42 42 0 -1"), Some(7));
-        assert_eq!(parent("42 (a) S 9) (b) R 8 1"), Some(8));
-        assert_eq!(parent("42"), None);
-    }
-
-    #[test]
     fn fields_are_read_by_name() {
         let rollup = "5590a000-7ffd0000 ---p 00000000 00:00 0 [rollup]\nRss:   1234 kB\nPss:    567 kB\nPss_Anon: 9 kB\n";
-        assert_eq!(
-            (
-                field(rollup, "Rss:"),
-                field(rollup, "Pss:"),
-                field(rollup, "Swap:")
-            ),
-            (1234, 567, 0)
-        );
+        let fields = ["Rss:", "Pss:", "Swap:"].map(|name| field(rollup, name));
+        assert_eq!(fields, [1234, 567, 0]);
     }
 }
