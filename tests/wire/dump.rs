@@ -23,7 +23,7 @@ use tools::{
         cli::{Arguments, DumpError, run},
     },
     pcap::{Segment, Segments},
-    tcp::{Reassembler, Speaker},
+    tcp::Speaker,
 };
 
 use crate::support::{
@@ -44,17 +44,24 @@ fn segments(recording: &str) -> Vec<Segment> {
     segments.collect::<Result<_, _>>().unwrap()
 }
 
-fn records(segments: impl IntoIterator<Item = Segment>, options: Options) -> Vec<Record> {
-    let mut records = Vec::new();
-    let mut dump = Dump::new(options);
-    let mut reassembler = Reassembler::new();
-    for segment in segments {
-        reassembler.push(segment, &mut |event| {
-            dump.push(&event, &mut |record| records.push(record));
-        });
-    }
-    reassembler.finish(&mut |event| dump.push(&event, &mut |record| records.push(record)));
-    records
+/// What is shown of them, also as JSON.
+fn records(segments: Vec<Segment>) -> Vec<(Record, Value)> {
+    let mut dump = Dump::new(Options::default());
+    let mut records: Vec<Record> = segments
+        .into_iter()
+        .flat_map(|segment| dump.push(segment))
+        .collect();
+    records.extend(dump.finish());
+    let with_json = records.into_iter().map(|record| {
+        let json = serde_json::to_value(&record).unwrap();
+        (record, json)
+    });
+    with_json.collect()
+}
+
+fn count_of(records: &[(Record, Value)], kind: &str) -> usize {
+    let kinds = records.iter().map(|(_, json)| &json["message"]["type"]);
+    kinds.filter(|shown| *shown == kind).count()
 }
 
 fn arguments(words: &[&str]) -> Arguments {
@@ -92,18 +99,17 @@ fn the_dump_of_a_capture_is_the_committed_one() {
     }
 }
 
-/// Connection, who speaks, phase, type of message.
+/// Connection, port of its client, who speaks: the phase and the type of each message.
 type Shape = BTreeMap<(usize, u16, Speaker), Vec<(Value, Value)>>;
 
-fn shape(records: &[Record]) -> Shape {
+fn shape(records: &[(Record, Value)]) -> Shape {
     let mut shape = Shape::new();
-    for record in records {
+    for (record, json) in records {
         let place = record.place.unwrap();
         let client = match place.speaker {
             Speaker::Client => place.from.port(),
             Speaker::Server => place.to.port(),
         };
-        let json: Value = serde_json::to_value(record).unwrap();
         if json["phase"] == "handshake" || json["phase"] == "operation" {
             shape
                 .entry((place.connection, client, place.speaker))
@@ -115,8 +121,9 @@ fn shape(records: &[Record]) -> Shape {
 }
 
 #[test]
-fn every_frame_of_every_capture_is_shown() {
+fn every_frame_and_every_websocket_message_of_every_capture_is_shown() {
     let mut shown = 0;
+    let mut websocket: BTreeMap<String, usize> = BTreeMap::new();
     for recording in RECORDINGS {
         let mut expected: BTreeMap<(u16, Speaker), Vec<Value>> = BTreeMap::new();
         for frame in frames(recording) {
@@ -133,75 +140,59 @@ fn every_frame_of_every_capture_is_shown() {
                 .or_default()
                 .push(kind);
         }
+        let records = records(segments(recording));
         let mut actual: BTreeMap<(u16, Speaker), Vec<Value>> = BTreeMap::new();
-        for ((_, client, speaker), messages) in shape(&records(segments(recording), Options::default())) {
+        for ((_, client, speaker), messages) in shape(&records) {
             shown += messages.len();
             let kinds = messages.into_iter().map(|(_, kind)| kind);
             actual.entry((client, speaker)).or_default().extend(kinds);
         }
         assert_eq!(actual, expected, "{recording}");
-    }
-    assert_eq!(shown, FRAMES);
-}
-
-#[test]
-fn every_websocket_message_of_every_capture_is_understood() {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for recording in RECORDINGS {
-        for record in records(segments(recording), Options::default()) {
-            let json = serde_json::to_value(&record).unwrap();
-            if json["phase"] == "websocket" {
-                let kind = json["message"]["type"].as_str().unwrap().to_owned();
-                assert_ne!(kind, "undecodable", "{recording}: {json}");
-                assert_ne!(kind, "text", "{recording}: {json}");
-                assert_eq!(
-                    json["message"].get("value"),
-                    None,
-                    "{recording}: {json} is no event"
-                );
-                *counts.entry(kind).or_default() += 1;
-            }
+        for (_, json) in records.iter().filter(|(_, json)| json["phase"] == "websocket") {
+            let message = &json["message"];
+            assert_eq!(message.get("value"), None, "{recording}: {json} is no event");
+            *websocket
+                .entry(message["type"].as_str().unwrap().to_owned())
+                .or_default() += 1;
         }
     }
-    assert_eq!(counts["subscribe"], counts["ack"]);
-    assert_eq!(2 * counts["subscribe"], counts["http"]);
+    assert_eq!(shown, FRAMES);
+    assert_eq!(
+        (websocket.get("undecodable"), websocket.get("text")),
+        (None, None)
+    );
+    assert_eq!(websocket["subscribe"], websocket["ack"]);
+    assert_eq!(2 * websocket["subscribe"], websocket["http"]);
     assert!(
-        counts["data_message"] >= 2 * counts["subscribe"] - 10,
-        "{counts:?}"
+        websocket["data_message"] >= 2 * websocket["subscribe"] - 10,
+        "{websocket:?}"
     );
 }
 
 #[test]
 fn filters_leave_what_was_asked_for() {
     let path = capture_path("zeek-9.0.0-rc1/failing-node");
-    let path = path.to_str().unwrap();
-    let (result, text, _) = dumped(&["--event", "deploy_request", "-p", "2150", path], b"");
-    result.unwrap();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(lines.len(), 1);
+    let lines = |words: &[&str]| -> Vec<Value> {
+        let (result, text, _) = dumped(&[words, &[path.to_str().unwrap()]].concat(), b"");
+        result.unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let requests = lines(&["--event", "deploy_request", "-p", "2150"]);
+    assert_eq!(requests.len(), 1);
     assert_eq!(
-        lines[0]["message"]["event"],
+        requests[0]["message"]["event"],
         "Management::Agent::API::deploy_request"
     );
-    let (result, text, _) = dumped(&["--topic", "zeek/supervisor", path], b"");
-    result.unwrap();
-    assert!(text.lines().count() > 3);
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
-        assert!(
-            line["message"]["topic"]
-                .as_str()
-                .unwrap()
-                .starts_with("zeek/supervisor")
-        );
+    let controls = lines(&["--topic", "zeek/supervisor"]);
+    assert!(controls.len() > 3);
+    for line in controls {
+        let topic = line["message"]["topic"].as_str().unwrap();
+        assert!(topic.starts_with("zeek/supervisor"));
     }
-    let (result, text, _) = dumped(&["--epoch", "--event", "deploy_request", path], b"");
-    result.unwrap();
-    let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    assert!(line["time"].as_f64().unwrap() > 1_700_000_000.0);
+    let requests = lines(&["--epoch", "--event", "deploy_request"]);
+    assert!(requests[0]["time"].as_f64().unwrap() > 1_700_000_000.0);
 }
 
 /// As in the log, where the same texts come from the same peers.
@@ -345,23 +336,24 @@ fn encrypted_connections_are_named() {
     let mut hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
     hello.resize(first.payload.len(), 0);
     first.payload = hello.into();
-    let records = records(segments, Options::default());
-    let tls = serde_json::to_value(&records[1]).unwrap();
-    assert_eq!(tls["phase"], "tls");
-    assert_eq!(tls["message"]["type"], "tls");
-    let connection: Vec<_> = records
+    let records = records(segments);
+    let tls = &records[1].1;
+    assert_eq!(
+        (&tls["phase"], &tls["message"]["type"]),
+        (&"tls".into(), &"tls".into())
+    );
+    let connection = records
         .iter()
-        .filter(|record| record.place.unwrap().connection == 1)
-        .collect();
-    assert!(connection.len() <= 4, "nothing is shown of what is encrypted");
+        .filter(|(record, _)| record.place.unwrap().connection == 1);
+    assert!(connection.count() <= 4, "nothing is shown of what is encrypted");
 }
 
 #[test]
 fn a_capture_that_begins_in_the_middle_is_shown_from_the_next_frame_on() {
     let segments = segments("zeek-9.0.0-rc1/two-instances");
-    let whole = records(segments.clone(), Options::default());
-    let half = records(segments[segments.len() / 2..].to_vec(), Options::default());
-    let operation = |records: &[Record]| {
+    let whole = records(segments.clone());
+    let half = records(segments[segments.len() / 2..].to_vec());
+    let operation = |records: &[(Record, Value)]| {
         let shape = shape(records);
         shape
             .values()
@@ -370,59 +362,39 @@ fn a_capture_that_begins_in_the_middle_is_shown_from_the_next_frame_on() {
             .count()
     };
     assert!(operation(&half) * 3 > operation(&whole));
-    for record in half {
-        let json = serde_json::to_value(&record).unwrap();
-        assert_ne!(json["message"]["type"], "undecodable", "{json}");
-        assert_ne!(json["message"]["type"], "malformed", "{json}");
-    }
+    assert_eq!(
+        (count_of(&half, "undecodable"), count_of(&half, "malformed")),
+        (0, 0)
+    );
 }
 
 #[test]
 fn frames_behind_a_gap_are_found_again() {
-    let segments = segments("zeek-9.0.0-rc1/two-instances");
-    let whole = shape(&records(segments.clone(), Options::default()));
+    let mut segments = segments("zeek-9.0.0-rc1/two-instances");
+    let count = |shape: Shape| shape.values().map(Vec::len).sum::<usize>();
+    let whole = count(shape(&records(segments.clone())));
     // Of the connection that says most, one segment in the middle is missing.
-    let busiest = segments
-        .iter()
-        .filter(|segment| segment.payload.len() > 200)
-        .map(|segment| (segment.source, segment.destination))
-        .fold(BTreeMap::<_, usize>::new(), |mut counts, key| {
-            *counts.entry(key).or_default() += 1;
-            counts
-        })
-        .into_iter()
-        .max_by_key(|(_, count)| *count)
-        .unwrap()
-        .0;
+    let mut large: BTreeMap<_, usize> = BTreeMap::new();
+    for segment in segments.iter().filter(|segment| segment.payload.len() > 200) {
+        *large.entry((segment.source, segment.destination)).or_default() += 1;
+    }
+    let (busiest, _) = large.into_iter().max_by_key(|(_, count)| *count).unwrap();
     let places: Vec<usize> = (0..segments.len())
         .filter(|at| {
             (segments[*at].source, segments[*at].destination) == busiest && !segments[*at].payload.is_empty()
         })
         .collect();
-    let mut cut = segments;
-    let missing = cut.remove(places[places.len() / 2]);
-    let records = records(cut, Options::default());
-    let gaps: Vec<Value> = records
+    let missing = segments.remove(places[places.len() / 2]);
+    let records = records(segments);
+    let gaps: Vec<_> = records
         .iter()
-        .map(|record| serde_json::to_value(record).unwrap())
-        .filter(|json| json["message"]["type"] == "gap")
+        .filter(|(_, json)| json["message"]["type"] == "gap")
+        .map(|(_, json)| &json["message"]["bytes"])
         .collect();
-    assert_eq!(gaps.len(), 1);
-    assert_eq!(gaps[0]["message"]["bytes"], missing.payload.len());
-    let count = |shape: &Shape| shape.values().map(Vec::len).sum::<usize>();
-    let rest = shape(&records);
-    assert!(count(&rest) < count(&whole));
-    assert!(
-        count(&rest) + 12 > count(&whole),
-        "{} of {}",
-        count(&rest),
-        count(&whole)
-    );
-    assert!(
-        records
-            .iter()
-            .all(|record| { serde_json::to_value(record).unwrap()["message"]["type"] != "undecodable" })
-    );
+    assert_eq!(gaps, [missing.payload.len()]);
+    let rest = count(shape(&records));
+    assert!(rest < whole && rest + 12 > whole, "{rest} of {whole}");
+    assert_eq!(count_of(&records, "undecodable"), 0);
 }
 
 proptest! {
@@ -434,7 +406,7 @@ proptest! {
         seed in proptest::collection::vec(any::<u8>(), 512),
     ) {
         let segments = segments("zeek-9.0.0-rc1/failing-node");
-        let whole = shape(&records(segments.clone(), Options::default()));
+        let whole = shape(&records(segments.clone()));
         let mut disturbed: Vec<Segment> = Vec::new();
         for (segment, luck) in segments.into_iter().zip(seed.iter().cycle()) {
             let opens = segment.syn || segment.rst;
@@ -457,7 +429,7 @@ proptest! {
                 _ => disturbed.push(segment),
             }
         }
-        prop_assert_eq!(shape(&records(disturbed, Options::default())), whole);
+        prop_assert_eq!(shape(&records(disturbed)), whole);
     }
 }
 

@@ -82,7 +82,7 @@ pub struct Reassembler {
     time: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Connection {
     client: Direction,
     server: Direction,
@@ -90,8 +90,8 @@ struct Connection {
 
 #[derive(Debug, Default)]
 struct Direction {
-    /// The sequence number of the next byte, once one is known.
-    next: Option<u32>,
+    /// The sequence number of the first byte, once one is known.
+    start: Option<u32>,
     /// How many bytes were passed on or missed so far.
     position: u64,
     /// By position, what cannot be passed on yet.
@@ -107,97 +107,87 @@ impl Reassembler {
         Self::default()
     }
 
-    /// Takes the next segment of the capture; `event` is called for each thing that becomes known by it.
-    pub fn push(&mut self, segment: Segment, event: &mut impl FnMut(TcpEvent)) {
+    /// Takes the next segment of the capture, and gives what becomes known by it.
+    pub fn push(&mut self, segment: Segment) -> Vec<TcpEvent> {
         self.time = segment.time;
-        let time = segment.time;
-        let (number, from) = self.find_or_open(&segment, event);
-        let Some(connection) = self.connections.get_mut(number) else {
-            return;
-        };
-        let direction = connection.direction(from);
-        let mut emit = |kind| {
-            event(TcpEvent {
-                time,
-                connection: number,
-                kind,
-            });
-        };
-        if segment.syn {
-            direction.next.get_or_insert(segment.sequence.wrapping_add(1));
-        } else {
-            let next = *direction.next.get_or_insert(segment.sequence);
-            direction.take(segment.sequence.wrapping_sub(next), segment.payload, segment.fin);
-            direction.pass_on(from, &mut emit);
+        let mut kinds = Vec::new();
+        let (number, from) = self.find_or_open(&segment, &mut kinds);
+        if let Some(connection) = self.connections.get_mut(number) {
+            let direction = connection.direction(from);
+            let rst = segment.rst && !direction.closed;
+            if segment.syn {
+                direction.start.get_or_insert(segment.sequence.wrapping_add(1));
+            } else {
+                direction.take(segment.sequence, segment.payload, segment.fin);
+            }
+            direction.pass_on(from, if rst { 0 } else { WAITING_MAX }, &mut kinds);
+            if rst && !direction.closed {
+                direction.closed = true;
+                kinds.push(TcpEventKind::Closed { from, reset: true });
+            }
         }
-        if segment.rst && !direction.closed {
-            direction.give_up(from, &mut emit);
-            direction.closed = true;
-            emit(TcpEventKind::Closed { from, reset: true });
-        }
+        self.events(number, kinds).collect()
     }
 
     /// Takes the end of the capture: what still waits for missing bytes is passed on behind a gap.
-    pub fn finish(mut self, event: &mut impl FnMut(TcpEvent)) {
-        let time = self.time;
-        for (number, connection) in self.connections.iter_mut().enumerate() {
+    pub fn finish(mut self) -> Vec<TcpEvent> {
+        let mut events = Vec::new();
+        for number in 0..self.connections.len() {
+            let mut kinds = Vec::new();
             for from in [Speaker::Client, Speaker::Server] {
-                connection.direction(from).give_up(from, &mut |kind| {
-                    event(TcpEvent {
-                        time,
-                        connection: number,
-                        kind,
-                    });
-                });
+                if let Some(connection) = self.connections.get_mut(number) {
+                    connection.direction(from).pass_on(from, 0, &mut kinds);
+                }
             }
+            events.extend(self.events(number, kinds));
         }
+        events
     }
 
-    fn find_or_open(&mut self, segment: &Segment, event: &mut impl FnMut(TcpEvent)) -> (usize, Speaker) {
+    fn events(&self, connection: usize, kinds: Vec<TcpEventKind>) -> impl Iterator<Item = TcpEvent> {
+        let time = self.time;
+        kinds.into_iter().map(move |kind| TcpEvent {
+            time,
+            connection,
+            kind,
+        })
+    }
+
+    fn find_or_open(&mut self, segment: &Segment, kinds: &mut Vec<TcpEventKind>) -> (usize, Speaker) {
         let key = (segment.source, segment.destination);
-        let known = self.open.get(&key).copied();
-        let first = segment.syn && !segment.ack;
-        if let Some((number, from)) = known {
+        if let Some((number, from)) = self.open.get(&key).copied() {
             // The same ports again, unless the SYN is only sent again.
-            let reused = first
+            let reused = segment.syn
+                && !segment.ack
                 && self.connections.get_mut(number).is_some_and(|connection| {
-                    connection.direction(from).next != Some(segment.sequence.wrapping_add(1))
-                        || connection.is_closed()
+                    connection.direction(from).next() != Some(segment.sequence.wrapping_add(1))
+                        || connection.client.closed
+                        || connection.server.closed
                 });
             if !reused {
                 return (number, from);
             }
         }
-        let from = if segment.syn {
-            if segment.ack {
-                Speaker::Server
-            } else {
-                Speaker::Client
-            }
-        } else if segment.source.port() < segment.destination.port() {
-            Speaker::Server
+        let from_server = if segment.syn {
+            segment.ack
         } else {
-            Speaker::Client
+            segment.source.port() < segment.destination.port()
+        };
+        let (from, addresses) = if from_server {
+            let (server, client) = key;
+            (Speaker::Server, Addresses { client, server })
+        } else {
+            let (client, server) = key;
+            (Speaker::Client, Addresses { client, server })
         };
         let number = self.connections.len();
-        self.connections.push(Connection {
-            client: Direction::default(),
-            server: Direction::default(),
-        });
+        self.connections.push(Connection::default());
         self.open.insert(key, (number, from));
         self.open
             .insert((segment.destination, segment.source), (number, from.other()));
-        let (client, server) = match from {
-            Speaker::Client => key,
-            Speaker::Server => (segment.destination, segment.source),
-        };
-        event(TcpEvent {
-            time: segment.time,
-            connection: number,
-            kind: TcpEventKind::Opened {
-                addresses: Addresses { client, server },
-                from_start: segment.syn,
-            },
+        kinds.push(TcpEventKind::Opened {
+            addresses,
+            from_start: segment.syn,
         });
         (number, from)
     }
@@ -210,15 +200,19 @@ impl Connection {
             Speaker::Server => &mut self.server,
         }
     }
-
-    const fn is_closed(&self) -> bool {
-        self.client.closed || self.server.closed
-    }
 }
 
 impl Direction {
-    /// Notes bytes that are `distance` sequence numbers ahead of the next one; more than half the range means behind it.
-    fn take(&mut self, distance: u32, mut bytes: Bytes, fin: bool) {
+    /// The sequence number of the next byte. They count modulo 2^32.
+    fn next(&self) -> Option<u32> {
+        let [_, _, _, _, low @ ..] = self.position.to_be_bytes();
+        Some(self.start?.wrapping_add(u32::from_be_bytes(low)))
+    }
+
+    /// Notes bytes, the first of which has this sequence number; one ahead by more than half the range is behind.
+    fn take(&mut self, sequence: u32, mut bytes: Bytes, fin: bool) {
+        self.start.get_or_insert(sequence);
+        let distance = sequence.wrapping_sub(self.next().unwrap_or(sequence));
         let start = if distance < 1 << 31 {
             self.position + u64::from(distance)
         } else {
@@ -229,9 +223,8 @@ impl Direction {
             bytes.advance(behind);
             self.position
         };
-        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if fin {
-            self.end.get_or_insert(start.saturating_add(len));
+            self.end.get_or_insert(start.saturating_add(length(&bytes)));
         }
         let known = self.waiting.get(&start).map_or(0, Bytes::len);
         if bytes.len() > known {
@@ -240,63 +233,44 @@ impl Direction {
         }
     }
 
-    fn pass_on(&mut self, from: Speaker, emit: &mut impl FnMut(TcpEventKind)) {
-        loop {
-            while let Some(entry) = self.waiting.first_entry() {
-                if *entry.key() > self.position {
+    /// Passes on what is complete. What is missing is taken for lost while more than so many bytes wait for it.
+    fn pass_on(&mut self, from: Speaker, waiting_max: usize, kinds: &mut Vec<TcpEventKind>) {
+        while let Some(entry) = self.waiting.first_entry() {
+            let start = *entry.key();
+            if start > self.position {
+                if self.waiting_len <= waiting_max {
                     break;
                 }
-                let (start, mut bytes) = entry.remove_entry();
-                self.waiting_len -= bytes.len();
-                let behind = usize::try_from(self.position - start).unwrap_or(usize::MAX);
-                if behind < bytes.len() {
-                    bytes.advance(behind);
-                    self.advance(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                    emit(TcpEventKind::Data { from, bytes });
-                }
+                kinds.push(self.gap_until(start, from));
+                continue;
             }
-            if self.waiting_len <= WAITING_MAX {
-                break;
+            let mut bytes = entry.remove();
+            self.waiting_len -= bytes.len();
+            let behind = usize::try_from(self.position - start).unwrap_or(usize::MAX);
+            if behind < bytes.len() {
+                bytes.advance(behind);
+                self.position += length(&bytes);
+                kinds.push(TcpEventKind::Data { from, bytes });
             }
-            self.skip_gap(from, emit);
+        }
+        if let Some(end) = self.end.filter(|end| waiting_max == 0 && *end > self.position) {
+            kinds.push(self.gap_until(end, from));
         }
         if self.end == Some(self.position) && !self.closed {
             self.closed = true;
-            emit(TcpEventKind::Closed { from, reset: false });
+            kinds.push(TcpEventKind::Closed { from, reset: false });
         }
     }
 
-    /// Takes what is missing for lost.
-    fn give_up(&mut self, from: Speaker, emit: &mut impl FnMut(TcpEventKind)) {
-        while !self.waiting.is_empty() {
-            self.skip_gap(from, emit);
-            self.pass_on(from, emit);
-        }
-        if let Some(missing) = self
-            .end
-            .and_then(|end| end.checked_sub(self.position))
-            .filter(|len| *len > 0)
-        {
-            self.advance(missing);
-            emit(TcpEventKind::Gap { from, len: missing });
-            self.pass_on(from, emit);
-        }
+    const fn gap_until(&mut self, position: u64, from: Speaker) -> TcpEventKind {
+        let len = position - self.position;
+        self.position = position;
+        TcpEventKind::Gap { from, len }
     }
+}
 
-    fn skip_gap(&mut self, from: Speaker, emit: &mut impl FnMut(TcpEventKind)) {
-        if let Some(start) = self.waiting.keys().next().copied() {
-            let len = start.saturating_sub(self.position);
-            self.advance(len);
-            emit(TcpEventKind::Gap { from, len });
-        }
-    }
-
-    fn advance(&mut self, len: u64) {
-        self.position += len;
-        // Sequence numbers count modulo 2^32.
-        let [_, _, _, _, low @ ..] = len.to_be_bytes();
-        self.next = self.next.map(|next| next.wrapping_add(u32::from_be_bytes(low)));
-    }
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

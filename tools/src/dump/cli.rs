@@ -3,18 +3,14 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
-    mem,
     path::PathBuf,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use mgmt_daemon::log::{LogFormat, for_terminals};
 
-use super::{Dump, Options, Record, Summary, ValueStyle, frame};
-use crate::{
-    pcap::{CaptureError, Segments, Skipped},
-    tcp::Reassembler,
-};
+use super::{Dump, Options, Record, Summary, frame};
+use crate::pcap::{CaptureError, Segments, Skipped};
 
 /// Show what Broker endpoints say to each other: one line of JSON for each frame.
 ///
@@ -40,42 +36,17 @@ pub struct Arguments {
     /// Read lines of hexadecimal digits, one frame each; empty lines and what follows `#` are ignored
     #[arg(long)]
     hex: bool,
-    /// Show only connections from or to this port; can be given more than once
-    #[arg(short, long = "port", value_name = "PORT", conflicts_with = "hex")]
-    ports: Vec<u16>,
     /// Show only events whose name contains this text; can be given more than once
     #[arg(short, long = "event", value_name = "TEXT")]
     events: Vec<String>,
     /// Show only messages whose topic begins with this text; can be given more than once
     #[arg(short, long = "topic", value_name = "PREFIX")]
     topics: Vec<String>,
-    /// How values are shown
-    #[arg(long, value_enum, default_value_t = Values::Plain)]
-    values: Values,
     /// Show lines for people instead of JSON: an event looks like a call
     #[arg(short, long)]
     compact: bool,
-    /// Show times since 1970-01-01 UTC instead of since the first packet, in seconds
-    #[arg(long, conflicts_with = "hex")]
-    epoch: bool,
-}
-
-/// See [`Arguments`].
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Values {
-    /// Numbers, strings, lists
-    Plain,
-    /// Each value with its kind, as Broker's JSON has them
-    Typed,
-}
-
-impl Values {
-    const fn style(self) -> ValueStyle {
-        match self {
-            Self::Plain => ValueStyle::Plain,
-            Self::Typed => ValueStyle::Typed,
-        }
-    }
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Arguments {
@@ -90,6 +61,15 @@ impl Arguments {
 
     fn reads_standard_input(&self) -> bool {
         self.input.as_os_str() == "-"
+    }
+
+    fn wants(&self, record: &Record) -> bool {
+        let content = record.message.content();
+        let topic = record.message.topic();
+        (self.events.is_empty()
+            || content.is_some_and(|content| self.events.iter().any(|text| content.has_event(text))))
+            && (self.topics.is_empty()
+                || topic.is_some_and(|topic| self.topics.iter().any(|prefix| topic.starts_with(prefix))))
     }
 }
 
@@ -124,35 +104,23 @@ pub enum DumpError {
 pub fn run(
     arguments: &Arguments,
     standard_input: impl Read,
-    output: impl Write,
+    sink: impl Write,
     notes: &mut Vec<String>,
 ) -> Result<(), DumpError> {
-    let mut output = Output {
-        sink: output,
-        arguments,
-        result: Ok(()),
+    let mut output = Output { sink, arguments };
+    let input: Box<dyn Read + '_> = if arguments.reads_standard_input() {
+        Box::new(standard_input)
+    } else {
+        Box::new(File::open(&arguments.input).map_err(DumpError::Open)?)
     };
-    if arguments.reads_standard_input() {
-        show(BufReader::new(standard_input), &mut output, notes)?;
+    let input = BufReader::new(input);
+    let result = if arguments.hex {
+        frames(input, &mut output)
     } else {
-        let file = File::open(&arguments.input).map_err(DumpError::Open)?;
-        show(BufReader::new(file), &mut output, notes)?;
-    }
-    Ok(())
-}
-
-fn show(
-    input: impl BufRead,
-    output: &mut Output<'_, impl Write>,
-    notes: &mut Vec<String>,
-) -> Result<(), DumpError> {
-    let result = if output.arguments.hex {
-        frames(input, output)
-    } else {
-        capture(input, output, notes)
+        capture(input, &mut output, notes)
     };
     // What was readable is written even if something was not.
-    output.flush()?;
+    output.sink.flush()?;
     result
 }
 
@@ -172,8 +140,7 @@ fn frames(input: impl BufRead, output: &mut Output<'_, impl Write>) -> Result<()
             number: index + 1,
             source,
         })?;
-        output.show(&frame(&bytes, output.arguments.values.style()));
-        output.check()?;
+        output.show([frame(&bytes, output.arguments.options.values)])?;
     }
     Ok(())
 }
@@ -183,39 +150,26 @@ fn capture(
     output: &mut Output<'_, impl Write>,
     notes: &mut Vec<String>,
 ) -> Result<(), DumpError> {
-    let arguments = output.arguments;
-    let mut dump = Dump::new(Options {
-        ports: arguments.ports.iter().copied().collect(),
-        epoch: arguments.epoch,
-        values: arguments.values.style(),
-    });
+    let mut dump = Dump::new(output.arguments.options.clone());
     let mut segments = Segments::new(input)?;
-    let mut reassembler = Reassembler::new();
     let mut result = Ok(());
     for segment in segments.by_ref() {
         match segment {
-            Ok(segment) => reassembler.push(segment, &mut |event| {
-                dump.push(&event, &mut |record| output.show(&record));
-            }),
+            Ok(segment) => output.show(dump.push(segment))?,
             Err(error) => result = Err(error.into()),
         }
-        output.check()?;
     }
-    reassembler.finish(&mut |event| dump.push(&event, &mut |record| output.show(&record)));
+    output.show(dump.finish())?;
     note(dump.summary(), segments.skipped(), notes);
     result
 }
 
 /// What is not shown, if there is anything.
 fn note(summary: Summary, skipped: Skipped, notes: &mut Vec<String>) {
-    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     for (count, what) in [
-        (count(summary.tls), "connections use TLS and cannot be read"),
-        (
-            count(summary.other),
-            "connections of other protocols are not shown",
-        ),
-        (count(summary.silent), "connections say nothing"),
+        (summary.tls, "connections use TLS and cannot be read"),
+        (summary.other, "connections of other protocols are not shown"),
+        (summary.silent, "connections say nothing"),
         (skipped.fragments, "fragments of IP packets are left out"),
         (
             skipped.malformed,
@@ -231,47 +185,22 @@ fn note(summary: Summary, skipped: Skipped, notes: &mut Vec<String>) {
 struct Output<'a, W> {
     sink: W,
     arguments: &'a Arguments,
-    /// The first failure; nothing is written after it.
-    result: io::Result<()>,
 }
 
 impl<W: Write> Output<'_, W> {
-    fn show(&mut self, record: &Record) {
-        if self.result.is_ok() && self.wants(record) {
-            self.result = self.write(record);
-        }
-    }
-
-    fn wants(&self, record: &Record) -> bool {
-        let Arguments { events, topics, .. } = self.arguments;
-        let content = record.message.content();
-        let topic = record.message.topic();
-        (events.is_empty()
-            || content.is_some_and(|content| events.iter().any(|text| content.has_event(text))))
-            && (topics.is_empty()
-                || topic.is_some_and(|topic| topics.iter().any(|prefix| topic.starts_with(prefix))))
-    }
-
-    fn write(&mut self, record: &Record) -> io::Result<()> {
-        let line = if self.arguments.compact {
-            for_terminals(&record.to_string(), LogFormat::Text).replace('\n', "\\n")
-        } else {
-            for_terminals(&serde_json::to_string(record)?, LogFormat::Json)
-        };
-        writeln!(self.sink, "{line}")?;
-        if self.arguments.reads_standard_input() {
-            // A person may be looking on while it happens.
-            self.sink.flush()?;
+    fn show(&mut self, records: impl IntoIterator<Item = Record>) -> io::Result<()> {
+        for record in records.into_iter().filter(|record| self.arguments.wants(record)) {
+            let line = if self.arguments.compact {
+                for_terminals(&record.to_string(), LogFormat::Text).replace('\n', "\\n")
+            } else {
+                for_terminals(&serde_json::to_string(&record)?, LogFormat::Json)
+            };
+            writeln!(self.sink, "{line}")?;
+            if self.arguments.reads_standard_input() {
+                // A person may be looking on while it happens.
+                self.sink.flush()?;
+            }
         }
         Ok(())
-    }
-
-    fn check(&mut self) -> io::Result<()> {
-        mem::replace(&mut self.result, Ok(()))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.check()?;
-        self.sink.flush()
     }
 }

@@ -7,73 +7,61 @@ mod record;
 mod shown;
 mod websocket;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::tcp::{Addresses, Speaker, TcpEvent, TcpEventKind};
+pub use crate::conversation::Phase;
+use crate::{
+    conversation::{Conversation, Item, Protocol},
+    pcap::Segment,
+    tcp::{Reassembler, Speaker, TcpEvent, TcpEventKind},
+    websocket::Item as WebSocketItem,
+};
 
-pub use record::{Header, Message, Phase, Place, Record};
+pub use record::{Header, Message, Place, Record};
 pub use shown::{Content, Hex, Shown, ValueStyle};
 
-/// What to show, and how.
-#[derive(Clone, Debug, Default)]
+/// What to show of a capture, and how.
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
-    /// Only connections from or to these ports; all if there is none.
-    pub ports: BTreeSet<u16>,
-    /// Times since the Unix epoch rather than since the first packet.
+    /// Show only connections from or to this port; can be given more than once
+    #[arg(short, long = "port", value_name = "PORT", conflicts_with = "hex")]
+    pub ports: Vec<u16>,
+    /// Show times since 1970-01-01 UTC instead of since the first packet, in seconds
+    #[arg(long, conflicts_with = "hex")]
     pub epoch: bool,
+    /// How values are shown
+    #[arg(long, value_enum, default_value_t)]
     pub values: ValueStyle,
 }
 
-/// How many connections of a capture speak what.
+/// How many of the connections cannot be shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Broker's native protocol.
-    pub broker: usize,
-    pub websocket: usize,
-    pub tls: usize,
-    /// Something else; not shown.
-    pub other: usize,
-    /// Nothing: attempts that were refused, for example.
-    pub silent: usize,
+    pub tls: u64,
+    /// Of other protocols.
+    pub other: u64,
+    /// Without a word: attempts that were refused, for example.
+    pub silent: u64,
 }
 
-/// Turns what happens on TCP connections into records.
+/// Turns the segments of a capture into records.
 #[derive(Debug, Default)]
 pub struct Dump {
     options: Options,
-    start: Option<Duration>,
+    reassembler: Reassembler,
+    /// What times are counted from.
+    origin: Option<Duration>,
     connections: Vec<Connection>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    addresses: Addresses,
+    conversation: Conversation,
     opened: Duration,
-    from_start: bool,
-    protocol: Protocol,
-}
-
-#[derive(Debug)]
-enum Protocol {
-    /// What was said so far does not tell.
-    Unknown {
-        client: Vec<u8>,
-        server: Vec<u8>,
-    },
-    Broker {
-        client: broker::Direction,
-        server: broker::Direction,
-    },
-    Websocket {
-        client: websocket::Direction,
-        server: websocket::Direction,
-    },
-    Tls,
-    Other,
-    /// Not to be shown.
-    Filtered,
+    /// Whether its client has sent a first message.
+    subscribed: bool,
 }
 
 impl Dump {
@@ -81,269 +69,164 @@ impl Dump {
     pub fn new(options: Options) -> Self {
         Self {
             options,
-            start: None,
-            connections: Vec::new(),
+            ..Self::default()
         }
     }
 
-    /// How many connections speak what, so far.
+    /// Takes the next segment, and gives what becomes known by it.
+    pub fn push(&mut self, segment: Segment) -> Vec<Record> {
+        let events = self.reassembler.push(segment);
+        self.records(events)
+    }
+
+    /// Takes the end of the capture, and gives what becomes known by it.
+    pub fn finish(&mut self) -> Vec<Record> {
+        let events = std::mem::take(&mut self.reassembler).finish();
+        self.records(events)
+    }
+
+    /// How many connections are not shown, so far.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
-        for connection in &self.connections {
-            match &connection.protocol {
-                Protocol::Broker { .. } => summary.broker += 1,
-                Protocol::Websocket { .. } => summary.websocket += 1,
+        for Connection { conversation, .. } in &self.connections {
+            match conversation.protocol {
+                _ if !self.options.wants(conversation) => {}
+                Protocol::Broker | Protocol::WebSocket => {}
                 Protocol::Tls => summary.tls += 1,
-                Protocol::Unknown { client, server } if client.is_empty() && server.is_empty() => {
-                    summary.silent += 1;
-                }
-                Protocol::Unknown { .. } | Protocol::Other => summary.other += 1,
-                Protocol::Filtered => {}
+                Protocol::Other => summary.other += 1,
+                Protocol::Silent => summary.silent += 1,
             }
         }
         summary
     }
 
-    /// Takes the next event; `show` is called for each record that becomes known by it.
-    pub fn push(&mut self, event: &TcpEvent, show: &mut impl FnMut(Record)) {
-        let origin = *self.start.get_or_insert(event.time);
-        let origin = if self.options.epoch {
-            Duration::ZERO
-        } else {
-            origin
-        };
-        let number = event.connection + 1;
-        if let TcpEventKind::Opened {
-            addresses,
-            from_start,
-        } = event.kind
-        {
-            self.open(event.time, addresses, from_start);
-            return;
-        }
-        let Some(connection) = self.connections.get_mut(event.connection) else {
-            return;
-        };
-        let place = |time: Duration, speaker: Speaker, addresses: &Addresses| Place {
-            time: time.saturating_sub(origin),
-            connection: number,
-            speaker,
-            from: addresses.of(speaker),
-            to: addresses.of(speaker.other()),
-        };
-        let addresses = connection.addresses;
-        let opened = place(connection.opened, Speaker::Client, &addresses);
-        let mut show_at = |place: Place, phase: Phase, message: Message| {
-            show(Record {
-                place: Some(place),
-                phase,
-                message,
-            });
-        };
-        match &event.kind {
-            TcpEventKind::Opened { .. } => {}
-            TcpEventKind::Data { from, bytes } => {
-                let early = connection.recognise(*from, bytes);
-                if let Some(early) = early {
-                    let message = Message::Opened {
-                        from_start: connection.from_start,
+    fn records(&mut self, events: Vec<TcpEvent>) -> Vec<Record> {
+        let mut records = Vec::new();
+        for event in events {
+            let origin = if self.options.epoch {
+                Duration::ZERO
+            } else {
+                *self.origin.get_or_insert(event.time)
+            };
+            if let TcpEventKind::Opened {
+                addresses,
+                from_start,
+            } = event.kind
+            {
+                self.connections.push(Connection {
+                    conversation: Conversation::new(addresses, from_start),
+                    opened: event.time,
+                    subscribed: false,
+                });
+            }
+            let Some(connection) = self.connections.get_mut(event.connection) else {
+                continue;
+            };
+            if !self.options.wants(&connection.conversation) {
+                continue;
+            }
+            let addresses = connection.conversation.addresses;
+            connection.take(
+                &event,
+                self.options.values,
+                &mut |time, speaker, phase, message| {
+                    let place = Place {
+                        time: time.saturating_sub(origin),
+                        connection: event.connection + 1,
+                        speaker,
+                        from: addresses.of(speaker),
+                        to: addresses.of(speaker.other()),
                     };
-                    if connection.is_shown() {
-                        show_at(opened, Phase::Connection, message);
-                    }
-                    if matches!(connection.protocol, Protocol::Tls) {
-                        show_at(place(event.time, *from, &addresses), Phase::Tls, Message::Tls);
-                    }
-                    for (speaker, bytes) in early {
-                        let place = place(event.time, speaker, &addresses);
-                        connection.read(speaker, &bytes, self.options.values, &mut |phase, message| {
-                            show_at(place, phase, message);
-                        });
-                    }
-                } else {
-                    let place = place(event.time, *from, &addresses);
-                    connection.read(*from, bytes, self.options.values, &mut |phase, message| {
-                        show_at(place, phase, message);
+                    records.push(Record {
+                        place: Some(place),
+                        phase,
+                        message,
                     });
-                }
-            }
-            TcpEventKind::Gap { from, len } => {
-                connection.gap(*from);
-                if connection.is_shown() {
-                    let place = place(event.time, *from, &addresses);
-                    show_at(place, Phase::Connection, Message::Gap { bytes: *len });
-                }
-            }
-            TcpEventKind::Closed { from, reset } => {
-                if connection.is_shown() {
-                    let place = place(event.time, *from, &addresses);
-                    show_at(place, Phase::Connection, Message::Closed { reset: *reset });
-                }
-            }
+                },
+            );
         }
+        records
     }
+}
 
-    fn open(&mut self, opened: Duration, addresses: Addresses, from_start: bool) {
-        let protocol = if self.wants(&addresses) {
-            Protocol::Unknown {
-                client: Vec::new(),
-                server: Vec::new(),
-            }
-        } else {
-            Protocol::Filtered
-        };
-        self.connections.push(Connection {
-            addresses,
-            opened,
-            from_start,
-            protocol,
-        });
-    }
-
-    fn wants(&self, addresses: &Addresses) -> bool {
-        let ports = &self.options.ports;
-        ports.is_empty()
-            || ports.contains(&addresses.client.port())
-            || ports.contains(&addresses.server.port())
+impl Options {
+    fn wants(&self, conversation: &Conversation) -> bool {
+        let mut sides = [Speaker::Client, Speaker::Server].into_iter();
+        let is_wanted = |port| self.ports.contains(&port);
+        self.ports.is_empty() || sides.any(|side| is_wanted(conversation.addresses.of(side).port()))
     }
 }
 
 impl Connection {
+    fn take(
+        &mut self,
+        event: &TcpEvent,
+        values: ValueStyle,
+        show: &mut impl FnMut(Duration, Speaker, Phase, Message),
+    ) {
+        let time = event.time;
+        let (from, message) = match &event.kind {
+            TcpEventKind::Opened { .. } => return,
+            TcpEventKind::Data { from, bytes } => {
+                for (speaker, item) in self.conversation.read(*from, bytes) {
+                    self.show(time, speaker, item, values, show);
+                }
+                return;
+            }
+            TcpEventKind::Gap { from, len } => {
+                self.conversation.gap(*from);
+                (*from, Message::Gap { bytes: *len })
+            }
+            TcpEventKind::Closed { from, reset } => (*from, Message::Closed { reset: *reset }),
+        };
+        if self.is_shown() {
+            show(time, from, Phase::Connection, message);
+        }
+    }
+
+    fn show(
+        &mut self,
+        time: Duration,
+        speaker: Speaker,
+        item: Item,
+        values: ValueStyle,
+        show: &mut impl FnMut(Duration, Speaker, Phase, Message),
+    ) {
+        let (phase, message) = match item {
+            Item::Recognised => {
+                let from_start = self.conversation.from_start;
+                if self.is_shown() {
+                    let message = Message::Opened { from_start };
+                    show(self.opened, Speaker::Client, Phase::Connection, message);
+                }
+                if self.conversation.protocol != Protocol::Tls {
+                    return;
+                }
+                (Phase::Tls, Message::Tls)
+            }
+            Item::Handshake(_, message) => (Phase::Handshake, broker::handshake(message)),
+            Item::Envelope(envelope) => (Phase::Operation, broker::operation(&envelope, values)),
+            Item::WebSocket(item) => {
+                let subscribes = speaker == Speaker::Client
+                    && matches!(item, WebSocketItem::Message(_))
+                    && !std::mem::replace(&mut self.subscribed, true);
+                (Phase::Websocket, websocket::shown(item, subscribes, values))
+            }
+            Item::Skipped(bytes) => (Phase::Operation, Message::Skipped { bytes }),
+            Item::Undecodable { phase, error, bytes } => {
+                let bytes = Hex::new(&bytes);
+                (phase, Message::Undecodable { error, bytes })
+            }
+        };
+        show(time, speaker, phase, message);
+    }
+
     const fn is_shown(&self) -> bool {
         matches!(
-            self.protocol,
-            Protocol::Broker { .. } | Protocol::Websocket { .. } | Protocol::Tls
+            self.conversation.protocol,
+            Protocol::Broker | Protocol::WebSocket | Protocol::Tls
         )
     }
-
-    /// While the protocol is not known, keeps the bytes and tries to tell it; when it is, returns what was kept.
-    fn recognise(&mut self, from: Speaker, bytes: &[u8]) -> Option<Vec<(Speaker, Vec<u8>)>> {
-        let Protocol::Unknown { client, server } = &mut self.protocol else {
-            return None;
-        };
-        let kept = match from {
-            Speaker::Client => &mut *client,
-            Speaker::Server => &mut *server,
-        };
-        kept.extend_from_slice(bytes);
-        let recognised = recognise(kept, self.from_start)?;
-        // Before the protocol is known, the client has spoken first, or no side has.
-        let early = vec![
-            (Speaker::Client, std::mem::take(client)),
-            (Speaker::Server, std::mem::take(server)),
-        ];
-        let from_start = self.from_start;
-        self.protocol = match recognised {
-            Recognised::Broker => Protocol::Broker {
-                client: broker::Direction::new(from_start),
-                server: broker::Direction::new(from_start),
-            },
-            Recognised::Http => Protocol::Websocket {
-                client: websocket::Direction::new(Speaker::Client),
-                server: websocket::Direction::new(Speaker::Server),
-            },
-            Recognised::Tls => Protocol::Tls,
-            Recognised::Other => Protocol::Other,
-        };
-        Some(early)
-    }
-
-    fn read(
-        &mut self,
-        from: Speaker,
-        bytes: &[u8],
-        style: ValueStyle,
-        show: &mut impl FnMut(Phase, Message),
-    ) {
-        match &mut self.protocol {
-            Protocol::Broker { client, server } => {
-                let direction = match from {
-                    Speaker::Client => client,
-                    Speaker::Server => server,
-                };
-                direction.push(bytes, style, show);
-            }
-            Protocol::Websocket { client, server } => {
-                let direction = match from {
-                    Speaker::Client => client,
-                    Speaker::Server => server,
-                };
-                direction.push(bytes, style, &mut |message| show(Phase::Websocket, message));
-            }
-            Protocol::Unknown { .. } | Protocol::Tls | Protocol::Other | Protocol::Filtered => {}
-        }
-    }
-
-    fn gap(&mut self, from: Speaker) {
-        match (&mut self.protocol, from) {
-            (
-                Protocol::Broker {
-                    client: direction, ..
-                },
-                Speaker::Client,
-            )
-            | (
-                Protocol::Broker {
-                    server: direction, ..
-                },
-                Speaker::Server,
-            ) => direction.gap(),
-            (
-                Protocol::Websocket {
-                    client: direction, ..
-                },
-                Speaker::Client,
-            )
-            | (
-                Protocol::Websocket {
-                    server: direction, ..
-                },
-                Speaker::Server,
-            ) => direction.gap(),
-            (Protocol::Unknown { .. }, _) => self.from_start = false,
-            (Protocol::Tls | Protocol::Other | Protocol::Filtered, _) => {}
-        }
-    }
-}
-
-pub(crate) enum Recognised {
-    Broker,
-    Http,
-    Tls,
-    Other,
-}
-
-/// Tells the protocol by the first bytes of one side; `None` if there are too few.
-pub(crate) fn recognise(bytes: &[u8], from_start: bool) -> Option<Recognised> {
-    /// What a Broker endpoint begins with: a hello or a probe, with their lengths and the magic number.
-    const GREETINGS: [&[u8]; 2] = [b"\0\0\0\x17\x06ZEEK", b"\0\0\0\x05\x07ZEEK"];
-    /// A TLS record with a handshake message.
-    const TLS: &[u8] = b"\x16\x03";
-    const HTTP: [&[u8]; 2] = [b"GET ", b"HTTP/"];
-    /// How many bytes show an envelope.
-    const ENVELOPE: usize = 37;
-
-    let begins = |pattern: &[u8]| bytes.starts_with(pattern);
-    let may_begin = |pattern: &[u8]| pattern.starts_with(bytes);
-    if GREETINGS.iter().any(|greeting| begins(greeting)) {
-        return Some(Recognised::Broker);
-    }
-    if begins(TLS) {
-        return Some(Recognised::Tls);
-    }
-    if HTTP.iter().any(|pattern| begins(pattern)) {
-        return Some(Recognised::Http);
-    }
-    if from_start {
-        let undecided = may_begin(TLS)
-            || GREETINGS.iter().any(|pattern| may_begin(pattern))
-            || HTTP.iter().any(|pattern| may_begin(pattern));
-        return (!undecided).then_some(Recognised::Other);
-    }
-    if broker::begins_with_envelope(bytes) {
-        return Some(Recognised::Broker);
-    }
-    (bytes.len() >= ENVELOPE).then_some(Recognised::Other)
 }
 
 /// Shows one frame of which nothing else is known, with or without the length before it.

@@ -1,51 +1,37 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use broker_codec::EndpointId;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer};
 
 use super::shown::{Content, Hex};
-use crate::tcp::Speaker;
+use crate::{conversation::Phase, tcp::Speaker};
 
 /// One thing to show: a frame, or what befell a connection. Its JSON form is one line of `broker-dump`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Record {
     /// Where and when; `None` if the input tells only bytes.
+    #[serde(flatten)]
     pub place: Option<Place>,
     pub phase: Phase,
     pub message: Message,
 }
 
 /// Where and when something happens.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Place {
     /// Since the first packet of the capture, or since the Unix epoch, as the dump was told.
+    #[serde(serialize_with = "seconds")]
     pub time: Duration,
     /// The number of the connection in the capture, from 1.
     pub connection: usize,
+    #[serde(skip)]
     pub speaker: Speaker,
     pub from: SocketAddr,
     pub to: SocketAddr,
 }
 
-/// What a connection speaks at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Phase {
-    /// TCP itself.
-    Connection,
-    Handshake,
-    /// Broker after the handshake.
-    Operation,
-    /// WebSocket, from its HTTP request on.
-    Websocket,
-    /// TLS, which cannot be read.
-    Tls,
-}
-
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Message {
     /// A connection whose protocol is known begins.
     Opened {
@@ -206,28 +192,13 @@ impl Message {
     }
 }
 
-impl Serialize for Record {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if let Some(place) = &self.place {
-            map.serialize_entry("time", &seconds(place.time))?;
-            map.serialize_entry("connection", &place.connection)?;
-            map.serialize_entry("from", &place.from)?;
-            map.serialize_entry("to", &place.to)?;
-        }
-        map.serialize_entry("phase", &self.phase)?;
-        map.serialize_entry("message", &self.message)?;
-        map.end()
-    }
-}
-
 /// Divided once, so that the digits are those of the capture.
 #[expect(
     clippy::cast_precision_loss,
     reason = "exact for microseconds until the year 2255"
 )]
-fn seconds(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1e6
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_micros() as f64 / 1e6)
 }
 
 /// A line for people: time, connection, addresses, then an event as a call, and anything else as its JSON.

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use broker_codec::{
     Data, Topic,
     binary::{self, DecodeError},
@@ -7,18 +5,19 @@ use broker_codec::{
     json,
     zeek::Event,
 };
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeSeq, SerializeTuple},
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
 };
-use serde_json::value::{RawValue, to_raw_value};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ValueStyle {
-    /// As the nearest JSON: numbers, strings, arrays; a table as an array of pairs.
+    /// Numbers, strings, lists
     #[default]
     Plain,
-    /// As Broker's own JSON, which names the kind of each value.
+    /// Each value with its kind, as Broker's JSON has them
     Typed,
 }
 
@@ -30,7 +29,7 @@ pub struct Shown(Box<RawValue>);
 impl Shown {
     fn new(data: &Data, style: ValueStyle) -> Self {
         let text = match style {
-            ValueStyle::Plain => to_raw_value(&Plain(data)).ok(),
+            ValueStyle::Plain => to_raw_value(&plain(data)).ok(),
             ValueStyle::Typed => {
                 let mut text = String::new();
                 json::encode(data, &mut text)
@@ -51,64 +50,35 @@ impl Shown {
     }
 }
 
-struct Plain<'a>(&'a Data);
-
-impl Serialize for Plain<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        fn all<'a, S: Serializer>(
-            elements: impl ExactSizeIterator<Item = &'a Data>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            let mut seq = serializer.serialize_seq(Some(elements.len()))?;
-            for element in elements {
-                seq.serialize_element(&Plain(element))?;
-            }
-            seq.end()
+/// A value as the nearest JSON.
+fn plain(data: &Data) -> Value {
+    let text = |value: &dyn ToString| Value::String(value.to_string());
+    match data {
+        Data::None => Value::Null,
+        Data::Boolean(value) => (*value).into(),
+        Data::Count(value) => (*value).into(),
+        Data::Integer(value) => (*value).into(),
+        Data::Real(value) if value.0.is_finite() => value.0.into(),
+        Data::Real(value) => text(&value.0),
+        Data::String(value) => value.to_str_lossy().into(),
+        Data::Address(value) => text(value),
+        Data::Subnet(value) => text(value),
+        Data::Port(value) => text(value),
+        Data::Timestamp(value) => text(value),
+        Data::Timespan(value) => text(value),
+        Data::EnumValue(value) => value.0.to_str_lossy().into(),
+        Data::Set(elements) => elements.iter().map(plain).collect(),
+        Data::Vector(elements) => elements.iter().map(plain).collect(),
+        Data::Table(entries) => {
+            let pairs = entries.iter().map(|(key, value)| [plain(key), plain(value)]);
+            pairs.map(Value::from_iter).collect()
         }
-
-        match self.0 {
-            Data::None => serializer.serialize_unit(),
-            Data::Boolean(value) => serializer.serialize_bool(*value),
-            Data::Count(value) => serializer.serialize_u64(*value),
-            Data::Integer(value) => serializer.serialize_i64(*value),
-            Data::Real(value) if value.0.is_finite() => serializer.serialize_f64(value.0),
-            Data::Real(value) => serializer.collect_str(&value.0),
-            Data::String(value) => serializer.serialize_str(&value.to_str_lossy()),
-            Data::Address(value) => serializer.collect_str(value),
-            Data::Subnet(value) => serializer.collect_str(value),
-            Data::Port(value) => serializer.collect_str(value),
-            Data::Timestamp(value) => serializer.collect_str(value),
-            Data::Timespan(value) => serializer.collect_str(value),
-            Data::EnumValue(value) => serializer.serialize_str(&value.0.to_str_lossy()),
-            Data::Set(elements) => all(elements.iter(), serializer),
-            Data::Vector(elements) => all(elements.iter(), serializer),
-            Data::Table(entries) => {
-                let mut seq = serializer.serialize_seq(Some(entries.len()))?;
-                for entry in entries {
-                    seq.serialize_element(&PlainEntry(entry))?;
-                }
-                seq.end()
-            }
-        }
-    }
-}
-
-struct PlainEntry<'a>(&'a (Data, Data));
-
-impl Serialize for PlainEntry<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (key, value) = self.0;
-        let mut pair = serializer.serialize_tuple(2)?;
-        pair.serialize_element(&Plain(key))?;
-        pair.serialize_element(&Plain(value))?;
-        pair.end()
     }
 }
 
 /// The content of a data message, as Zeek understands it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-#[non_exhaustive]
 pub enum Content {
     Event {
         event: String,
@@ -232,10 +202,7 @@ impl Hex {
 }
 
 pub(super) fn text(bytes: &[u8]) -> String {
-    match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(text) => text.to_owned(),
-        Cow::Owned(text) => text,
-    }
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 pub(super) fn topics(topics: &[Topic]) -> Vec<String> {

@@ -2,18 +2,15 @@
 
 use std::{io::Read, net::SocketAddr, time::Duration};
 
-use broker_codec::{
-    EndpointId, Envelope,
-    frame::FrameDecoder,
-    handshake::{Message as Handshake, MessageError},
-};
-use bytes::{Bytes, BytesMut};
+use broker_codec::{EndpointId, Envelope, handshake::Message as Handshake};
+use bytes::Bytes;
 
+pub use crate::conversation::Protocol;
 use crate::{
-    dump::{Recognised, recognise},
+    conversation::{Conversation, Item},
     pcap::{CaptureError, Segments},
     tcp::{Addresses, Reassembler, Speaker, TcpEvent, TcpEventKind},
-    websocket::{Item, Reader},
+    websocket,
 };
 
 /// Everything that was said in a capture.
@@ -46,19 +43,6 @@ impl Connection {
     pub const fn address(&self, speaker: Speaker) -> SocketAddr {
         self.addresses.of(speaker)
     }
-}
-
-/// What is spoken on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    Broker,
-    WebSocket,
-    /// TLS, which cannot be read.
-    Tls,
-    /// Nothing: an attempt that was refused, for example.
-    Silent,
-    /// Something else, or a connection whose beginning is not in the capture.
-    Other,
 }
 
 /// A message, or the beginning or end of a connection.
@@ -120,13 +104,9 @@ impl Capture {
         let mut reading = Reading::default();
         while let Some(segment) = segments.next() {
             reading.frame = segments.packet();
-            let mut events = Vec::new();
-            reassembler.push(segment?, &mut |event| events.push(event));
-            reading.take(events)?;
+            reading.take(reassembler.push(segment?))?;
         }
-        let mut events = Vec::new();
-        reassembler.finish(&mut |event| events.push(event));
-        reading.take(events)?;
+        reading.take(reassembler.finish())?;
         Ok(reading.capture)
     }
 }
@@ -134,34 +114,9 @@ impl Capture {
 #[derive(Default)]
 struct Reading {
     capture: Capture,
-    streams: Vec<Stream>,
+    conversations: Vec<Conversation>,
     frame: u64,
     start: Option<Duration>,
-}
-
-/// What has been said on a connection and is not read yet.
-struct Stream {
-    from_start: bool,
-    client: Direction,
-    server: Direction,
-}
-
-#[derive(Default)]
-struct Direction {
-    /// Until the protocol is known.
-    early: Vec<u8>,
-    frames: BytesMut,
-    established: bool,
-    websocket: Reader,
-}
-
-impl Stream {
-    const fn direction(&mut self, from: Speaker) -> &mut Direction {
-        match from {
-            Speaker::Client => &mut self.client,
-            Speaker::Server => &mut self.server,
-        }
-    }
 }
 
 impl Reading {
@@ -184,96 +139,70 @@ impl Reading {
                         client: None,
                         server: None,
                     });
-                    self.streams.push(Stream {
-                        from_start,
-                        client: Direction::default(),
-                        server: Direction::default(),
-                    });
-                    self.say(at, Speaker::Client, Content::Opened);
+                    self.conversations.push(Conversation::new(addresses, from_start));
+                    let opened = at.message(Speaker::Client, Content::Opened);
+                    self.capture.messages.push(opened);
                 }
                 TcpEventKind::Data { from, bytes } => self.data(at, from, &bytes)?,
-                TcpEventKind::Gap { from, len } => {
-                    let connection = self.capture.connections.get(at.connection);
-                    if let Some(connection) =
-                        connection.filter(|connection| connection.protocol.is_readable())
-                    {
-                        return Err(ReadError::Gap {
-                            frame: at.frame,
-                            from: connection.address(from),
-                            bytes: len,
-                        });
-                    }
+                TcpEventKind::Gap { from, len } => self.gap(at, from, len)?,
+                TcpEventKind::Closed { from, .. } => {
+                    self.capture.messages.push(at.message(from, Content::Closed));
                 }
-                TcpEventKind::Closed { from, .. } => self.say(at, from, Content::Closed),
             }
         }
         Ok(())
     }
 
-    fn say(&mut self, at: Place, from: Speaker, content: Content) {
-        self.capture.messages.push(Message {
-            frame: at.frame,
-            time: at.time,
-            connection: at.connection,
-            from,
-            content,
-        });
+    fn gap(&mut self, at: Place, from: Speaker, bytes: u64) -> Result<(), ReadError> {
+        if let Some(conversation) = self.conversations.get_mut(at.connection) {
+            conversation.gap(from);
+        }
+        match self.capture.connections.get(at.connection) {
+            Some(connection) if connection.is_readable() => Err(ReadError::Gap {
+                frame: at.frame,
+                from: connection.address(from),
+                bytes,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn data(&mut self, at: Place, from: Speaker, bytes: &[u8]) -> Result<(), ReadError> {
-        let (Some(stream), Some(connection)) = (
-            self.streams.get_mut(at.connection),
+        let (Some(conversation), Some(connection)) = (
+            self.conversations.get_mut(at.connection),
             self.capture.connections.get_mut(at.connection),
         ) else {
             return Ok(());
         };
-        if connection.protocol == Protocol::Silent {
-            let from_start = stream.from_start;
-            let early = &mut stream.direction(from).early;
-            early.extend_from_slice(bytes);
-            let Some(recognised) = recognise(early, from_start) else {
-                return Ok(());
-            };
-            connection.protocol = match recognised {
-                _ if !from_start => Protocol::Other,
-                Recognised::Broker => Protocol::Broker,
-                Recognised::Http => Protocol::WebSocket,
-                Recognised::Tls => Protocol::Tls,
-                Recognised::Other => Protocol::Other,
-            };
-            for from in [Speaker::Client, Speaker::Server] {
-                let Some(stream) = self.streams.get_mut(at.connection) else {
-                    continue;
-                };
-                let early = std::mem::take(&mut stream.direction(from).early);
-                self.read(at, from, &early)?;
-            }
+        let items = conversation.read(from, bytes);
+        connection.protocol = if conversation.from_start {
+            conversation.protocol
+        } else {
+            Protocol::Other
+        };
+        if !connection.is_readable() {
             return Ok(());
         }
-        self.read(at, from, bytes)
-    }
-
-    /// Reads what is complete now.
-    fn read(&mut self, at: Place, from: Speaker, bytes: &[u8]) -> Result<(), ReadError> {
-        let (Some(stream), Some(connection)) = (
-            self.streams.get_mut(at.connection),
-            self.capture.connections.get_mut(at.connection),
-        ) else {
-            return Ok(());
-        };
-        let direction = stream.direction(from);
-        let contents = match connection.protocol {
-            Protocol::Broker => broker(direction, connection, from, bytes),
-            Protocol::WebSocket => websocket(direction, bytes),
-            Protocol::Tls | Protocol::Silent | Protocol::Other => Ok(Vec::new()),
-        };
-        let contents = contents.map_err(|reason| ReadError::Undecodable {
-            frame: at.frame,
-            from: connection.address(from),
-            reason,
-        })?;
-        for content in contents {
-            self.say(at, from, content);
+        for (from, item) in items {
+            let content = match item {
+                Item::Handshake(frame, message) => {
+                    connection.learn(from, &message);
+                    Content::Handshake(frame)
+                }
+                Item::Envelope(envelope) => Content::Envelope(envelope),
+                Item::WebSocket(websocket::Item::Head(head)) => Content::Head(head),
+                Item::WebSocket(websocket::Item::Message(message)) => Content::Text(message.into()),
+                Item::WebSocket(_) => Content::Control,
+                Item::Undecodable { error: reason, .. } => {
+                    return Err(ReadError::Undecodable {
+                        frame: at.frame,
+                        from: connection.address(from),
+                        reason,
+                    });
+                }
+                Item::Recognised | Item::Skipped(_) => continue,
+            };
+            self.capture.messages.push(at.message(from, content));
         }
         Ok(())
     }
@@ -286,64 +215,33 @@ struct Place {
     connection: usize,
 }
 
-impl Protocol {
-    const fn is_readable(self) -> bool {
-        matches!(self, Self::Broker | Self::WebSocket)
+impl Place {
+    const fn message(self, from: Speaker, content: Content) -> Message {
+        Message {
+            frame: self.frame,
+            time: self.time,
+            connection: self.connection,
+            from,
+            content,
+        }
     }
 }
 
-fn broker(
-    direction: &mut Direction,
-    connection: &mut Connection,
-    from: Speaker,
-    bytes: &[u8],
-) -> Result<Vec<Content>, String> {
-    direction.frames.extend_from_slice(bytes);
-    let mut contents = Vec::new();
-    loop {
-        let decoder = if direction.established {
-            FrameDecoder::operation()
-        } else {
-            FrameDecoder::handshake()
-        };
-        let frame = decoder
-            .decode(&mut direction.frames)
-            .map_err(|error| error.to_string())?;
-        let Some(frame) = frame else {
-            return Ok(contents);
-        };
-        if direction.established {
-            let envelope = Envelope::decode(frame).map_err(|error| error.to_string())?;
-            contents.push(Content::Envelope(envelope));
-            continue;
-        }
-        let message = Handshake::decode(&frame).map_err(|error: MessageError| error.to_string())?;
-        let sender = match &message {
-            Handshake::Hello(hello) => Some(hello.sender),
-            Handshake::VersionSelect(select) => Some(select.sender),
-            _ => None,
-        };
-        if let Some(sender) = sender {
-            match from {
-                Speaker::Client => connection.client = Some(sender),
-                Speaker::Server => connection.server = Some(sender),
-            }
-        }
-        // The last message of each side.
-        direction.established = matches!(message, Handshake::ResponderSynAck(_) | Handshake::OriginatorAck);
-        contents.push(Content::Handshake(frame));
+impl Connection {
+    const fn is_readable(&self) -> bool {
+        matches!(self.protocol, Protocol::Broker | Protocol::WebSocket)
     }
-}
 
-fn websocket(direction: &mut Direction, bytes: &[u8]) -> Result<Vec<Content>, String> {
-    direction.websocket.push(bytes);
-    let mut contents = Vec::new();
-    while let Some(item) = direction.websocket.read() {
-        contents.push(match item? {
-            Item::Head(head) => Content::Head(head),
-            Item::Message(message) => Content::Text(message.into()),
-            Item::Control { .. } | Item::Close(_) => Content::Control,
-        });
+    /// Takes in who a side is, if it says so.
+    fn learn(&mut self, from: Speaker, message: &Handshake) {
+        let sender = match message {
+            Handshake::Hello(hello) => hello.sender,
+            Handshake::VersionSelect(select) => select.sender,
+            _ => return,
+        };
+        match from {
+            Speaker::Client => self.client = Some(sender),
+            Speaker::Server => self.server = Some(sender),
+        }
     }
-    Ok(contents)
 }

@@ -47,37 +47,30 @@ fn from_server(segment: Segment) -> Segment {
 
 /// What becomes of segments, a word or two each.
 fn events(segments: Vec<Segment>) -> Vec<String> {
-    let mut events = Vec::new();
-    let mut note = |event: TcpEvent| {
-        let text = match event.kind {
-            TcpEventKind::Opened {
-                addresses,
-                from_start,
-            } => {
-                let start = if from_start { "" } else { " in the middle" };
-                format!(
-                    "{} opened to {}{start}",
-                    event.connection,
-                    addresses.server.port()
-                )
-            }
-            TcpEventKind::Data { from, bytes } => {
-                format!("{} {from:?} {}", event.connection, bytes.escape_ascii())
-            }
-            TcpEventKind::Gap { from, len } => format!("{} {from:?} gap {len}", event.connection),
-            TcpEventKind::Closed { from, reset } => {
-                let how = if reset { "reset" } else { "closed" };
-                format!("{} {from:?} {how}", event.connection)
-            }
-        };
-        events.push(text);
-    };
     let mut reassembler = Reassembler::new();
-    for segment in segments {
-        reassembler.push(segment, &mut note);
-    }
-    reassembler.finish(&mut note);
-    events
+    let mut events: Vec<TcpEvent> = segments
+        .into_iter()
+        .flat_map(|segment| reassembler.push(segment))
+        .collect();
+    events.extend(reassembler.finish());
+    let text = |TcpEvent { connection, kind, .. }| match kind {
+        TcpEventKind::Opened {
+            addresses,
+            from_start,
+        } => {
+            let start = if from_start { "" } else { " in the middle" };
+            format!("{connection} opened to {}{start}", addresses.server.port())
+        }
+        TcpEventKind::Data { from, bytes } => {
+            format!("{connection} {from:?} {}", bytes.escape_ascii())
+        }
+        TcpEventKind::Gap { from, len } => format!("{connection} {from:?} gap {len}"),
+        TcpEventKind::Closed { from, reset } => {
+            let how = if reset { "reset" } else { "closed" };
+            format!("{connection} {from:?} {how}")
+        }
+    };
+    events.into_iter().map(text).collect()
 }
 
 #[test]
