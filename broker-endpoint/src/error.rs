@@ -39,14 +39,6 @@ pub enum EndpointError {
     /// There is no tokio runtime to run it on.
     #[error("cannot start a runtime")]
     Runtime(#[source] io::Error),
-    /// A limit in the configuration makes no sense.
-    #[error("{name} must be {rule}")]
-    Config {
-        /// The field of the configuration.
-        name: &'static str,
-        /// What it must be.
-        rule: &'static str,
-    },
 }
 
 impl EndpointError {

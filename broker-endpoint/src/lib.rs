@@ -93,5 +93,4 @@ pub use endpoint::{
 };
 pub use error::{EndpointError, with_causes};
 pub use file::read_file;
-pub use queue::OverflowPolicy;
 pub use time::at;

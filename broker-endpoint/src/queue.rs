@@ -27,20 +27,16 @@ pub(crate) struct Queue {
 pub(crate) struct QueueLimits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
-    pub(crate) policy: OverflowPolicy,
+    pub(crate) when_full: WhenFull,
 }
 
-/// What happens to messages for a peer that reads too slowly; the names are those of Zeek's
-/// `Broker::peer_overflow_policy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OverflowPolicy {
-    /// The peer is disconnected.
+/// What happens when there is no room for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// The connection ends, see [`Queue::overflowed`]. Everything that waits is dropped.
     Disconnect,
     /// What waits longest is dropped.
-    #[default]
     DropOldest,
-    /// What comes is dropped.
-    DropNewest,
 }
 
 #[derive(Debug, Default)]
@@ -80,34 +76,11 @@ pub(crate) enum Kind {
     Pong,
 }
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
-    Queued,
-    /// This many were dropped, the new one possibly among them.
-    Dropped(usize),
-    /// The connection must end; everything that waited is dropped, and this many with the new one.
-    Overflowed(usize),
-    /// The connection ends.
-    Closed,
-}
-
 /// What waited when there was no room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
-}
-
-impl OverflowPolicy {
-    /// The policy in words.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Disconnect => "disconnect",
-            Self::DropOldest => "drop oldest",
-            Self::DropNewest => "drop newest",
-        }
-    }
 }
 
 impl Queue {
@@ -120,29 +93,25 @@ impl Queue {
         }
     }
 
-    /// Adds something; `hold` is kept until it is sent. A message for which there is no room is treated by policy.
-    pub(crate) fn push(&self, bytes: Bytes, kind: Kind, hold: Hold) -> Pushed {
+    /// Adds something; `hold` is kept until it is sent. Returns how many messages are dropped for want of room, this one possibly
+    /// among them.
+    pub(crate) fn push(&self, bytes: Bytes, kind: Kind, hold: Hold) -> usize {
         let mut state = self.lock();
         if state.phase != Phase::Open {
-            return Pushed::Closed;
+            return 0;
         }
         let mut dropped = 0;
         if kind == Kind::Message && !self.has_room(&state, bytes.len()) {
-            match self.limits.policy {
-                OverflowPolicy::DropNewest => return Pushed::Dropped(1),
-                OverflowPolicy::Disconnect => {
-                    let (messages, bytes) = (state.items.len(), state.bytes);
-                    state.clear();
-                    state.phase = Phase::Overflowed(Overflow { messages, bytes });
-                    self.overflowed.notify_one();
-                    return Pushed::Overflowed(messages + 1);
-                }
-                OverflowPolicy::DropOldest => {
-                    dropped = self.make_room(&mut state, bytes.len());
-                    if !self.has_room(&state, bytes.len()) {
-                        return Pushed::Dropped(dropped + 1);
-                    }
-                }
+            if self.limits.when_full == WhenFull::Disconnect {
+                let (messages, bytes) = (state.items.len(), state.bytes);
+                state.clear();
+                state.phase = Phase::Overflowed(Overflow { messages, bytes });
+                self.overflowed.notify_one();
+                return messages + 1;
+            }
+            dropped = self.make_room(&mut state, bytes.len());
+            if !self.has_room(&state, bytes.len()) {
+                return dropped + 1;
             }
         }
         state.bytes += bytes.len();
@@ -153,10 +122,7 @@ impl Queue {
             self.changed.notify_one();
         }
         state.items.push_back(Item { bytes, kind, hold });
-        match dropped {
-            0 => Pushed::Queued,
-            _ => Pushed::Dropped(dropped),
-        }
+        dropped
     }
 
     /// Takes what is to be sent next: when what was taken before has been sent.
@@ -205,7 +171,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Waits until there was no room for a message, and the policy is to disconnect.
+    /// Waits until there was no room for a message and the connection has to end.
     pub(crate) async fn overflowed(&self) -> Overflow {
         loop {
             if let Phase::Overflowed(overflow) = self.lock().phase {
@@ -288,18 +254,22 @@ mod tests {
 
     use super::*;
 
-    /// For three messages or ten bytes, with what these lengths stand for pushed.
-    fn queue(policy: OverflowPolicy, kind: Kind, lens: &[usize]) -> (Queue, Vec<Pushed>) {
+    /// For three messages or ten bytes, with what these lengths stand for pushed; and how many were dropped for the last.
+    fn queue(when_full: WhenFull, kind: Kind, lens: &[usize]) -> (Queue, usize) {
         let queue = Queue::new(QueueLimits {
             messages: 3,
             bytes: 10,
-            policy,
+            when_full,
         });
-        let pushed = (1..)
+        let dropped = (1..)
             .zip(lens)
             .map(|(byte, len)| queue.push(vec![byte; *len].into(), kind, Hold::default()))
-            .collect();
-        (queue, pushed)
+            .last();
+        (queue, dropped.unwrap_or(0))
+    }
+
+    fn push_one(queue: &Queue) -> usize {
+        queue.push("x".into(), Kind::Message, Hold::default())
     }
 
     fn taken(queue: &Queue) -> Vec<u8> {
@@ -307,38 +277,34 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_room_for_is_treated_by_policy() {
-        use OverflowPolicy::{DropNewest, DropOldest};
-        use Pushed::{Dropped, Queued};
-        for (policy, lens, last, sent) in [
-            (DropOldest, &[1, 1, 1][..], Queued, &[1, 2, 3][..]),
-            (DropOldest, &[1, 1, 1, 1], Dropped(1), &[2, 3, 4]),
-            (DropOldest, &[5, 5], Queued, &[1, 1, 1, 1, 1, 2, 2, 2, 2, 2]),
-            (DropOldest, &[5, 5, 6], Dropped(2), &[3, 3, 3, 3, 3, 3]),
-            (DropOldest, &[5, 5, 11], Dropped(2), &[3; 11]),
-            (DropNewest, &[1, 1, 1, 1], Dropped(1), &[1, 2, 3]),
+    fn the_oldest_messages_make_room() {
+        for (lens, dropped, sent) in [
+            (&[1, 1, 1][..], 0, &[1, 2, 3][..]),
+            (&[1, 1, 1, 1], 1, &[2, 3, 4]),
+            (&[5, 5], 0, &[1, 1, 1, 1, 1, 2, 2, 2, 2, 2]),
+            (&[5, 5, 6], 2, &[3, 3, 3, 3, 3, 3]),
+            (&[5, 5, 11], 2, &[3; 11]),
             // One alone may have any length.
-            (DropNewest, &[11], Queued, &[1; 11]),
-            (DropNewest, &[11, 0], Dropped(1), &[1; 11]),
+            (&[11], 0, &[1; 11]),
+            (&[11, 0], 1, &[]),
         ] {
-            let (queue, pushed) = queue(policy, Kind::Message, lens);
-            assert_eq!(pushed.last(), Some(&last), "{lens:?}");
+            let (queue, last) = queue(WhenFull::DropOldest, Kind::Message, lens);
+            assert_eq!(last, dropped, "{lens:?}");
             assert_eq!(taken(&queue), sent, "{lens:?}");
             // What was taken makes room.
-            assert_eq!(queue.push("x".into(), Kind::Message, Hold::default()), Queued);
+            assert_eq!(push_one(&queue), 0);
         }
     }
 
     #[test]
     fn control_messages_are_never_dropped() {
-        let (queue, _) = queue(OverflowPolicy::DropOldest, Kind::Control, &[1, 1, 1, 1]);
-        let pushed = queue.push("x".into(), Kind::Message, Hold::default());
-        assert_eq!(pushed, Pushed::Dropped(1));
+        let (queue, _) = queue(WhenFull::DropOldest, Kind::Control, &[1, 1, 1, 1]);
+        assert_eq!(push_one(&queue), 1);
         assert_eq!(taken(&queue), [1, 2, 3, 4]);
     }
 
     #[test]
-    fn the_connection_ends_where_the_policy_says_so() {
+    fn the_connection_ends_where_nothing_may_be_missed() {
         for (lens, overflow) in [
             (&[0, 0, 0][..], None),
             (&[0, 0, 0, 0], Some((3, 0))),
@@ -347,24 +313,17 @@ mod tests {
             (&[12], None),
             (&[12, 0], Some((1, 12))),
         ] {
-            let (queue, pushed) = queue(OverflowPolicy::Disconnect, Kind::Message, lens);
+            let (queue, last) = queue(WhenFull::Disconnect, Kind::Message, lens);
             let overflow = overflow.map(|(messages, bytes)| Overflow { messages, bytes });
             assert_eq!(queue.overflowed().now_or_never(), overflow, "{lens:?}");
-            let lost = overflow.map_or(Pushed::Queued, |lost| Pushed::Overflowed(lost.messages + 1));
-            assert_eq!(pushed.last(), Some(&lost));
-            if overflow.is_some() {
-                assert_eq!(taken(&queue), b"");
-                let pushed = queue.push("x".into(), Kind::Message, Hold::default());
-                assert_eq!(pushed, Pushed::Closed);
-                assert!(!queue.is_drained());
-            } else {
-                let sent = (1..).zip(lens).flat_map(|(byte, len)| vec![byte; *len]);
-                assert_eq!(taken(&queue), sent.collect::<Vec<u8>>());
-                assert_eq!(
-                    queue.push("x".into(), Kind::Message, Hold::default()),
-                    Pushed::Queued
-                );
-            }
+            assert_eq!(last, overflow.map_or(0, |lost| lost.messages + 1));
+            let sent = (1..).zip(lens).flat_map(|(byte, len)| vec![byte; *len]);
+            let sent: Vec<u8> = sent.filter(|_| overflow.is_none()).collect();
+            assert_eq!(taken(&queue), sent);
+            assert_eq!(push_one(&queue), 0);
+            // One that has overflowed takes nothing more, and has not sent everything.
+            assert_eq!(taken(&queue).is_empty(), overflow.is_some());
+            assert!(!queue.is_drained());
         }
     }
 
@@ -373,7 +332,7 @@ mod tests {
         let queue = Queue::new(QueueLimits {
             messages: 100,
             bytes: 10 * BATCH_MAX,
-            policy: OverflowPolicy::DropOldest,
+            when_full: WhenFull::DropOldest,
         });
         for len in [10, 20, 2 * BATCH_MAX, BATCH_MAX - 5, 5, 1] {
             queue.push(vec![0; len].into(), Kind::Message, Hold::default());

@@ -24,19 +24,19 @@ fn resident() -> usize {
 #[tokio::test]
 async fn memory_is_taken_for_what_arrives_not_for_what_is_announced() {
     let listen: Vec<SocketAddr> = vec![([127, 0, 0, 1], 0).into()];
-    let mut server = WebSocketServer::<()>::bind(WebSocketConfig::new(listen, "node", "9"), |_| |_| Ok(()))
-        .await
-        .unwrap();
+    let config = WebSocketConfig::new(listen, "node", "9");
+    let clients_max = config.clients_max;
+    let mut server = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await.unwrap();
     let addr = server.local_addr();
     let before = resident();
     let owner = tokio::spawn(async move {
-        for _ in 0..WebSocketConfig::CLIENTS_MAX {
+        for _ in 0..clients_max {
             server.recv().await;
         }
         server
     });
     let mut clients = Vec::new();
-    for _ in 0..WebSocketConfig::CLIENTS_MAX {
+    for _ in 0..clients_max {
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(REQUEST).await.unwrap();
         // A ping, and the beginning of a frame of 16 MiB.

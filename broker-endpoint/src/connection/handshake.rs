@@ -18,7 +18,7 @@ use crate::{
         event::{PeerInfo, PeeringError},
         shared::Link,
     },
-    tls::{TlsError, Transport},
+    tls::{self, TlsError, Transport},
 };
 
 /// The largest frame before the peer is known: then a filter may come, before there is nothing of any size.
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         match output {
             // It was sent when the connection was accepted.
             Output::Handshake(Message::Probe)
-                if self.connection.handshake.is_some() && !self.transport.is_tls() => {}
+                if self.connection.handshake.is_some() && !tls::is_tls(self.transport) => {}
             Output::Handshake(message) => self.send(&message).await?,
             Output::Established { .. } if self.is_closed => return Err(self.closed()),
             Output::Established { peer, filter, .. } => {
@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         const ALERT: u8 = 0x15;
         const HANDSHAKE: u8 = 0x16;
         const MAJOR_VERSION: u8 = 3;
-        match (self.transport.is_tls(), error) {
+        match (tls::is_tls(self.transport), error) {
             (false, FrameError::TooLong { len, .. })
                 if matches!(len.to_be_bytes(), [ALERT | HANDSHAKE, MAJOR_VERSION, ..]) =>
             {
@@ -216,7 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
 
     fn closed(&self) -> PeeringError {
         let awaited = self.awaited();
-        let mute = self.received == 0 && !self.transport.is_tls() && self.connection.role == Role::Connector;
+        let mute =
+            self.received == 0 && !tls::is_tls(self.transport) && self.connection.role == Role::Connector;
         PeeringError::Closed { awaited, mute }
     }
 
@@ -225,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             id,
             address: self.connection.address,
             dialled: self.connection.dialled.clone(),
-            certificate: self.transport.peer_certificate().cloned(),
+            certificate: tls::peer_certificate(self.transport),
             subscriptions: Arc::new(subscriptions),
         }
     }

@@ -19,7 +19,6 @@ use crate::{
         event::{EndReason, Message, PeerInfo},
         shared::{Link, Shared},
     },
-    queue::Overflow,
     time::at,
     tls::{TlsError, Transport},
 };
@@ -167,10 +166,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
                 }
             }
             () = self.link.queue.changed() => {}
-            overflow = self.link.queue.overflowed() => {
-                let Overflow { messages, bytes } = overflow;
-                return Err(EndReason::Overflow { messages, bytes });
-            }
             Some(output) = self.link.outputs.recv() => check_output(&output)?,
             () = timer => self.handle_timeout(reading)?,
             () = self.connection.leave.cancelled(), if !self.leaving => {

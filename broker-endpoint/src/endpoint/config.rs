@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use broker_codec::{EndpointId, Topic, data::VALUES_MAX, frame::OPERATION_FRAME_MAX, peering::Liveness};
+use broker_codec::{EndpointId, Topic, data::VALUES_MAX, handshake::HANDSHAKE_TIMEOUT, peering::Liveness};
 
-use crate::{error::EndpointError, queue::OverflowPolicy, tls::TlsConfig};
+use crate::tls::TlsConfig;
 
 /// What an [`Endpoint`](super::Endpoint) is started with.
 ///
-/// Start from [`EndpointConfig::default`] and change what should differ; the defaults are the constants of this type.
+/// Start from [`EndpointConfig::default`] and change what should differ. Programs set what comes first and leave the limits, which
+/// tests make small.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndpointConfig {
@@ -42,57 +43,24 @@ pub struct EndpointConfig {
     /// How many messages may wait for a peer that reads slowly. One that takes nothing while something waits for it is given
     /// up after the silence of `liveness`.
     pub outbound_messages_max: usize,
-    /// How many bytes may wait for a peer that reads slowly; at least `message_max`.
+    /// How many bytes may wait for a peer that reads slowly. When more would have to wait, what waits longest is dropped, as with the
+    /// default of Zeek's `Broker::peer_overflow_policy`.
     pub outbound_bytes_max: usize,
-    /// What happens when more would have to wait.
-    pub overflow: OverflowPolicy,
     /// How many events may wait for the owner of the endpoint. When it is full, peers are not read from.
     pub inbound_events_max: usize,
     /// How much memory the messages among these may take, in bytes, estimated from above. When it is used up, peers are not
-    /// read from. At least [`EndpointConfig::weight`] of `message_max`.
+    /// read from.
     pub inbound_bytes_max: usize,
-    /// How many bad messages of a peer are forgiven within [`EndpointConfig::REJECTIONS_WINDOW`].
+    /// How many bad messages of a peer are forgiven within a minute.
     pub rejections_max: u32,
 }
 
 impl EndpointConfig {
-    /// A peer is pinged after this silence.
-    pub const LIVENESS_INTERVAL: Duration = Duration::from_secs(10);
-    /// A peer is given up after this silence: 20 s after a ping that it did not answer.
-    pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
-    /// See [`broker_codec::handshake::HANDSHAKE_TIMEOUT`].
-    pub const HANDSHAKE_TIMEOUT: Duration = broker_codec::handshake::HANDSHAKE_TIMEOUT;
-    /// Enough for two lost SYN segments. Broker waits 1 s.
-    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// Room for a filter of some thousand topics.
-    pub const HANDSHAKE_BYTES_MAX: usize = 256 * 1024;
-    /// As on the WebSocket port: about ninety times a configuration of 2,000 nodes.
-    pub const MESSAGE_MAX: u32 = 16 * 1024 * 1024;
-    /// All nodes of a large cluster and their agents.
-    pub const CONNECTIONS_MAX: usize = 2048;
-    /// All nodes of a large machine.
-    pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 512;
-    /// With [`Self::HANDSHAKE_BYTES_MAX`], 256 MiB in the worst case.
-    pub const HANDSHAKES_MAX: usize = 1024;
-    /// Keeps the processor busy also where each handshake waits for a slow network.
-    pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 32;
-    /// More than a flood of ten thousand; they cost little.
-    pub const WAITING_MAX: usize = 16_384;
-    /// As Zeek's `Broker::peer_buffer_size` since 7.2.
-    pub const OUTBOUND_MESSAGES_MAX: usize = 8192;
-    /// Four of the largest messages.
-    pub const OUTBOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
-    /// Few, so that peers take turns: one that sends much does not fill the queue before others.
-    pub const INBOUND_EVENTS_MAX: usize = 32;
-    /// One of the largest messages, or thousands of usual ones.
-    pub const INBOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
-    /// A peer that sends more than this is broken or hostile.
-    pub const REJECTIONS_MAX: u32 = 100;
     /// The time in which rejected messages are counted.
-    pub const REJECTIONS_WINDOW: Duration = Duration::from_secs(60);
+    pub(crate) const REJECTIONS_WINDOW: Duration = Duration::from_secs(60);
 
     /// The memory that a message of this many bytes may take once it is decoded: itself, and what its values take.
-    pub fn weight(len: usize) -> usize {
+    pub(crate) fn weight(len: usize) -> usize {
         len.saturating_add(size_of::<broker_codec::Data>().saturating_mul(len.min(VALUES_MAX)))
     }
 
@@ -103,80 +71,6 @@ impl EndpointConfig {
         self.handshakes_max = self.handshakes_max.min(quarter);
         self.waiting_max = self.waiting_max.min(quarter);
     }
-
-    pub(crate) fn validate(&self) -> Result<(), EndpointError> {
-        let rules: [(&'static str, bool, &'static str); 12] = [
-            ("message_max", self.message_max > 0, "greater than 0"),
-            (
-                "message_max",
-                self.message_max <= OPERATION_FRAME_MAX,
-                "at most 64 MiB",
-            ),
-            (
-                "handshake_bytes_max",
-                self.handshake_bytes_max > 0,
-                "greater than 0",
-            ),
-            (
-                "handshake_timeout",
-                !self.handshake_timeout.is_zero(),
-                "greater than 0",
-            ),
-            (
-                "connect_timeout",
-                !self.connect_timeout.is_zero(),
-                "greater than 0",
-            ),
-            (
-                "outbound_messages_max",
-                self.outbound_messages_max > 0,
-                "greater than 0",
-            ),
-            (
-                "outbound_bytes_max",
-                self.outbound_bytes_max >= frame_len(self.message_max),
-                "room for a message of message_max",
-            ),
-            (
-                "inbound_events_max",
-                self.inbound_events_max > 0,
-                "greater than 0",
-            ),
-            (
-                "inbound_bytes_max",
-                self.inbound_bytes_max >= Self::weight(frame_len(self.message_max)),
-                "room for a message of message_max, decoded",
-            ),
-            (
-                "inbound_bytes_max",
-                self.inbound_bytes_max <= tokio::sync::Semaphore::MAX_PERMITS
-                    && u32::try_from(self.inbound_bytes_max).is_ok(),
-                "less than 4 GiB",
-            ),
-            (
-                "liveness.interval",
-                self.liveness.is_none_or(|liveness| !liveness.interval.is_zero()),
-                "greater than 0",
-            ),
-            (
-                "liveness.timeout",
-                self.liveness
-                    .is_none_or(|liveness| liveness.timeout > liveness.interval),
-                "longer than the interval",
-            ),
-        ];
-        match rules.into_iter().find(|(_, holds, _)| !holds) {
-            Some((name, _, rule)) => Err(EndpointError::Config { name, rule }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The size of the frame around a message.
-fn frame_len(message_len: u32) -> usize {
-    usize::try_from(message_len)
-        .unwrap_or(usize::MAX)
-        .saturating_add(broker_codec::frame::HEADER_LEN)
 }
 
 impl Default for EndpointConfig {
@@ -185,104 +79,38 @@ impl Default for EndpointConfig {
             id: None,
             tls: TlsConfig::default(),
             subscriptions: Vec::new(),
+            // A peer is given up 20 s after a ping that it did not answer.
             liveness: Some(Liveness {
-                interval: Self::LIVENESS_INTERVAL,
-                timeout: Self::LIVENESS_TIMEOUT,
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(30),
             }),
-            handshake_timeout: Self::HANDSHAKE_TIMEOUT,
-            connect_timeout: Self::CONNECT_TIMEOUT,
-            handshake_bytes_max: Self::HANDSHAKE_BYTES_MAX,
-            message_max: Self::MESSAGE_MAX,
-            connections_max: Self::CONNECTIONS_MAX,
-            connections_per_address_max: Self::CONNECTIONS_PER_ADDRESS_MAX,
-            handshakes_max: Self::HANDSHAKES_MAX,
-            handshakes_per_address_max: Self::HANDSHAKES_PER_ADDRESS_MAX,
-            waiting_max: Self::WAITING_MAX,
-            outbound_messages_max: Self::OUTBOUND_MESSAGES_MAX,
-            outbound_bytes_max: Self::OUTBOUND_BYTES_MAX,
-            overflow: OverflowPolicy::default(),
-            inbound_events_max: Self::INBOUND_EVENTS_MAX,
-            inbound_bytes_max: Self::INBOUND_BYTES_MAX,
-            rejections_max: Self::REJECTIONS_MAX,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_work_is_refused_with_its_name() {
-        type Spoil = fn(&mut EndpointConfig);
-        let cases: [(Spoil, &str); 13] = [
-            (
-                |config| config.message_max = 0,
-                "message_max must be greater than 0",
-            ),
-            (
-                |config| config.message_max = OPERATION_FRAME_MAX + 1,
-                "message_max must be at most 64 MiB",
-            ),
-            (
-                |config| config.handshake_bytes_max = 0,
-                "handshake_bytes_max must be greater than 0",
-            ),
-            (
-                |config| config.handshake_timeout = Duration::ZERO,
-                "handshake_timeout must be greater than 0",
-            ),
-            (
-                |config| config.connect_timeout = Duration::ZERO,
-                "connect_timeout must be greater than 0",
-            ),
-            (
-                |config| config.outbound_messages_max = 0,
-                "outbound_messages_max must be greater than 0",
-            ),
-            (
-                |config| config.outbound_bytes_max = frame_len(config.message_max) - 1,
-                "outbound_bytes_max must be room for a message of message_max",
-            ),
-            (
-                |config| config.inbound_events_max = 0,
-                "inbound_events_max must be greater than 0",
-            ),
-            (
-                |config| config.inbound_bytes_max = EndpointConfig::weight(frame_len(config.message_max)) - 1,
-                "inbound_bytes_max must be room for a message of message_max, decoded",
-            ),
-            (
-                |config| config.inbound_bytes_max = 1 << 32,
-                "inbound_bytes_max must be less than 4 GiB",
-            ),
-            (
-                |config| config.liveness.as_mut().expect("on by default").interval = Duration::ZERO,
-                "liveness.interval must be greater than 0",
-            ),
-            (
-                |config| {
-                    let liveness = config.liveness.as_mut().expect("on by default");
-                    liveness.timeout = liveness.interval;
-                },
-                "liveness.timeout must be longer than the interval",
-            ),
-            // The limits themselves.
-            (
-                |config| {
-                    config.outbound_bytes_max = frame_len(config.message_max);
-                    config.inbound_bytes_max = EndpointConfig::weight(frame_len(config.message_max));
-                },
-                "",
-            ),
-        ];
-        for (spoil, expected) in cases {
-            let mut config = EndpointConfig::default();
-            spoil(&mut config);
-            let text = config
-                .validate()
-                .map_or_else(|error| error.to_string(), |()| String::new());
-            assert_eq!(text, expected);
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            // Enough for two lost SYN segments. Broker waits 1 s.
+            connect_timeout: Duration::from_secs(5),
+            // Room for a filter of some thousand topics.
+            handshake_bytes_max: 256 * 1024,
+            // As on the WebSocket port: about ninety times a configuration of 2,000 nodes.
+            message_max: 16 * 1024 * 1024,
+            // All nodes of a large cluster and their agents.
+            connections_max: 2048,
+            // All nodes of a large machine.
+            connections_per_address_max: 512,
+            // With the bytes before the end of a handshake, 256 MiB in the worst case.
+            handshakes_max: 1024,
+            // Keeps the processor busy also where each handshake waits for a slow network.
+            handshakes_per_address_max: 32,
+            // More than a flood of ten thousand; they cost little.
+            waiting_max: 16_384,
+            // As Zeek's `Broker::peer_buffer_size` since 7.2.
+            outbound_messages_max: 8192,
+            // Four of the largest messages.
+            outbound_bytes_max: 64 * 1024 * 1024,
+            // Few, so that peers take turns: one that sends much does not fill the queue before others.
+            inbound_events_max: 32,
+            // One of the largest messages, or thousands of usual ones.
+            inbound_bytes_max: 64 * 1024 * 1024,
+            // A peer that sends more than this is broken or hostile.
+            rejections_max: 100,
         }
     }
 }

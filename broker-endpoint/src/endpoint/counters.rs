@@ -55,8 +55,6 @@ counters! {
     ignored,
     /// Messages of ours dropped because a peer reads too slowly.
     overflowed,
-    /// Peers disconnected because they read too slowly.
-    overflow_disconnects,
     /// Messages of ours for one peer that was not there.
     undeliverable,
     /// Connection tasks that panicked.

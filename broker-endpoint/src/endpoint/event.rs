@@ -160,14 +160,6 @@ pub enum EndReason {
     /// We left, or the peer was silent for too long.
     #[error(transparent)]
     Ended(PeeringEnd),
-    /// The peer read too slowly.
-    #[error("peer reads too slowly: {messages} messages of {bytes} bytes waited for it")]
-    Overflow {
-        /// How many messages waited.
-        messages: usize,
-        /// How many bytes these have.
-        bytes: usize,
-    },
     /// The peer read nothing.
     #[error("peer took nothing for {} of what waited for it", Elapsed(*.silence))]
     Stuck {
@@ -197,11 +189,7 @@ impl EndReason {
             | Self::Tls(_)
             | Self::Stuck { .. }
             | Self::Ended(PeeringEnd::Silent { .. }) => false,
-            Self::Frame(_)
-            | Self::Ended(_)
-            | Self::Overflow { .. }
-            | Self::TooManyRejections { .. }
-            | Self::Internal => true,
+            Self::Frame(_) | Self::Ended(_) | Self::TooManyRejections { .. } | Self::Internal => true,
         }
     }
 

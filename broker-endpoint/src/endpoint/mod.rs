@@ -109,13 +109,12 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// If the configuration makes no sense or a file for TLS cannot be used.
+    /// If a file for TLS cannot be used.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
-        config.validate()?;
         let tls = TlsContext::new(&config.tls)?;
         let id = match config.id {
             Some(id) => id,
@@ -291,8 +290,8 @@ impl EndpointHandle {
 
     /// Sends a value to every peer that subscribed to a prefix of the topic.
     ///
-    /// Never waits for a peer: for one that reads too slowly, [`EndpointConfig::overflow`] says what happens. What one task
-    /// publishes arrives in its order. Nothing is acknowledged.
+    /// Never waits for a peer: of what waits for one that reads too slowly, the oldest is dropped. What one task publishes arrives in
+    /// its order. Nothing is acknowledged.
     ///
     /// # Errors
     ///

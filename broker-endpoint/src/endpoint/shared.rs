@@ -29,7 +29,7 @@ use super::{
 use crate::{
     credit::Hold,
     listen::pending::Pending,
-    queue::{Kind, Pushed, Queue, QueueLimits},
+    queue::{Kind, Queue, QueueLimits, WhenFull},
     tls::{Acceptance, Connection},
 };
 
@@ -132,7 +132,7 @@ impl Shared {
         let queue = Arc::new(Queue::new(QueueLimits {
             messages: self.config.outbound_messages_max,
             bytes: self.config.outbound_bytes_max,
-            policy: self.config.overflow,
+            when_full: WhenFull::DropOldest,
         }));
         let (sender, outputs) = mpsc::unbounded_channel();
         let entry = Entry {
@@ -220,21 +220,15 @@ impl Shared {
             let Some(entry) = connections.get_mut(&conn) else {
                 continue;
             };
-            match entry.queue.push(frame.clone(), Kind::Message, hold.clone()) {
-                Pushed::Queued => entry.overflowing = false,
-                Pushed::Dropped(count) => {
-                    self.counters.overflowed.add(count);
-                    if !std::mem::replace(&mut entry.overflowing, true) {
-                        let peer = endpoint.peer(conn).map(tracing::field::display);
-                        let policy = self.config.overflow.name();
-                        warn!(peer, policy, "peer reads too slowly, messages for it are dropped");
-                    }
-                }
-                Pushed::Overflowed(count) => {
-                    self.counters.overflowed.add(count);
-                    self.counters.overflow_disconnects.increment();
-                }
-                Pushed::Closed => {}
+            let dropped = entry.queue.push(frame.clone(), Kind::Message, hold.clone());
+            self.counters.overflowed.add(dropped);
+            let was_overflowing = std::mem::replace(&mut entry.overflowing, dropped > 0);
+            if dropped > 0 && !was_overflowing {
+                let peer = endpoint.peer(conn).map(tracing::field::display);
+                warn!(
+                    peer,
+                    "peer reads too slowly, the oldest messages for it are dropped"
+                );
             }
         }
         if !is_delivered && !route.receiver.is_nil() {
@@ -244,8 +238,8 @@ impl Shared {
 
     /// Waits until a message that may take so many bytes can be taken.
     pub(crate) async fn reserve_memory(&self, bytes: usize) -> Memory {
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        // The semaphore is never closed, and the configuration was checked to have room for the largest message.
+        let permits = u32::try_from(bytes.min(self.config.inbound_bytes_max)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
         let permit = Arc::clone(&self.memory).acquire_many_owned(permits).await;
         permit.ok().map(Arc::new)
     }

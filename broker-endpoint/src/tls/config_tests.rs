@@ -1,98 +1,92 @@
 //! Files and options that do not fit.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use super::{
     testing::{Authority, Validity},
     *,
 };
 
-fn error(identity: &Identity, trust: &Trust) -> TlsConfigError {
-    TlsContext::new(&TlsConfig::Mutual {
-        identity: identity.clone(),
-        trust: trust.clone(),
-    })
-    .expect_err("refused")
-}
-
 #[test]
 fn files_that_do_not_fit_are_named() {
     let ca = Authority::new("Test CA");
     let good = ca.sign("agent-1", &[], &Validity::Now);
     let other = ca.sign("agent-2", &[], &Validity::Now);
-    let missing = Identity {
-        certificate: ca.path("nowhere.crt"),
-        ..good.clone()
+    let with = |certificate: &PathBuf, key: &PathBuf| Identity {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        passphrase: None,
     };
-    let found = error(&missing, &ca.trust());
-    assert!(matches!(found, TlsConfigError::Unreadable { .. }), "{found:?}");
-    assert!(found.to_string().contains("nowhere.crt"), "{found}");
-
-    let swapped = [
-        (
-            TlsPart::Certificate,
-            Identity {
-                certificate: good.key.clone(),
-                ..good.clone()
-            },
-        ),
-        (
-            TlsPart::Key,
-            Identity {
-                key: good.certificate.clone(),
-                ..good.clone()
-            },
-        ),
-    ];
-    for (expected, identity) in swapped {
-        let found = error(&identity, &ca.trust());
-        assert!(
-            matches!(found, TlsConfigError::NotPem { what, .. } if what == expected),
-            "{found:?}"
-        );
-        assert_eq!(found.part(), Some(expected));
-    }
-
-    let mixed = Identity {
-        key: other.key,
-        ..good.clone()
+    let authorities = |ca_file: Option<PathBuf>, ca_path: Option<PathBuf>| Trust {
+        ca_file,
+        ca_path,
+        names: Vec::new(),
     };
-    let found = error(&mixed, &ca.trust());
-    assert!(matches!(found, TlsConfigError::KeyMismatch { .. }), "{found:?}");
-    assert!(found.to_string().contains("does not belong"), "{found}");
-}
-
-#[test]
-fn authorities_that_do_not_fit_are_named() {
-    let ca = Authority::new("Test CA");
-    let good = ca.sign("agent-1", &[], &Validity::Now);
-    let found = error(&good, &Trust::default());
-    assert!(matches!(found, TlsConfigError::Missing { .. }), "{found:?}");
-    let nowhere = Trust {
-        ca_path: Some(ca.folder().join("nowhere")),
-        ..Trust::default()
-    };
-    let found = error(&good, &nowhere);
-    assert!(matches!(found, TlsConfigError::Unreadable { .. }), "{found:?}");
-    assert_eq!(found.part(), Some(TlsPart::CaFolder));
-
     let empty = ca.path("empty.pem");
     fs::write(&empty, "").unwrap();
-    let empty = Trust {
-        ca_file: Some(empty),
-        ..Trust::default()
-    };
-    assert_eq!(error(&good, &empty).part(), Some(TlsPart::CaFile));
-    let endless = Identity {
-        certificate: "/dev/zero".into(),
-        ..good
-    };
-    let found = error(&endless, &ca.trust());
-    assert_eq!(found.part(), Some(TlsPart::Certificate));
-    assert!(
-        crate::with_causes(&found).ends_with("it has more than 16 MiB"),
-        "{found}"
-    );
+    let nowhere = ca.path("nowhere");
+    let endless = "/dev/zero".into();
+    for (identity, trust, part, text) in [
+        (
+            with(&nowhere, &good.key),
+            ca.trust(),
+            Some(TlsPart::Certificate),
+            format!("cannot read the certificate {nowhere:?}: "),
+        ),
+        (
+            with(&good.key, &good.key),
+            ca.trust(),
+            Some(TlsPart::Certificate),
+            format!("{:?} does not hold a certificate in PEM format: ", good.key),
+        ),
+        (
+            with(&good.certificate, &good.certificate),
+            ca.trust(),
+            Some(TlsPart::Key),
+            format!(
+                "{:?} does not hold a private key in PEM format: ",
+                good.certificate
+            ),
+        ),
+        (
+            with(&good.certificate, &other.key),
+            ca.trust(),
+            Some(TlsPart::Key),
+            format!(
+                "private key {:?} does not belong to certificate {:?}",
+                other.key, good.certificate
+            ),
+        ),
+        (
+            with(&endless, &good.key),
+            ca.trust(),
+            Some(TlsPart::Certificate),
+            "cannot read the certificate \"/dev/zero\": it has more than 16 MiB".to_owned(),
+        ),
+        (
+            good.clone(),
+            Trust::default(),
+            None,
+            "TLS with certificates needs a CA file or CA folder; ".to_owned(),
+        ),
+        (
+            good.clone(),
+            authorities(None, Some(nowhere.clone())),
+            Some(TlsPart::CaFolder),
+            format!("cannot read the folder of CA certificates {nowhere:?}: "),
+        ),
+        (
+            good.clone(),
+            authorities(Some(empty.clone()), None),
+            Some(TlsPart::CaFile),
+            format!("{empty:?} does not hold a CA certificate in PEM format: there is none in it"),
+        ),
+    ] {
+        let error = TlsContext::new(&TlsConfig::Mutual { identity, trust }).expect_err("refused");
+        assert_eq!(error.part(), part, "{error}");
+        let found = crate::with_causes(&error);
+        assert!(found.starts_with(&text), "{found}");
+    }
 }
 
 #[test]
@@ -119,6 +113,7 @@ fn a_folder_without_a_certificate_that_can_be_found_is_not_in_order() {
 
 #[test]
 fn zeeks_options_choose_the_mode_that_zeek_would() {
+    type Spoil = fn(&mut ZeekTlsOptions);
     let options = ZeekTlsOptions::default();
     assert!(matches!(options.config(), Ok(TlsConfig::Anonymous)));
     let options = ZeekTlsOptions {
@@ -134,37 +129,27 @@ fn zeeks_options_choose_the_mode_that_zeek_would() {
         ..ZeekTlsOptions::default()
     };
     assert!(matches!(complete.config(), Ok(TlsConfig::Mutual { .. })));
-    for (incomplete, option) in [
+    let incomplete: [(Spoil, &str); 4] = [
         (
-            ZeekTlsOptions {
-                ssl_certificate: String::new(),
-                ..complete.clone()
+            |options| options.ssl_certificate.clear(),
+            "Broker::ssl_certificate",
+        ),
+        (|options| options.ssl_keyfile.clear(), "Broker::ssl_keyfile"),
+        (|options| options.ssl_capath.clear(), "Broker::ssl_cafile"),
+        (
+            |options| {
+                *options = ZeekTlsOptions {
+                    ssl_passphrase: "x".into(),
+                    ..ZeekTlsOptions::default()
+                }
             },
             "Broker::ssl_certificate",
         ),
-        (
-            ZeekTlsOptions {
-                ssl_keyfile: String::new(),
-                ..complete.clone()
-            },
-            "Broker::ssl_keyfile",
-        ),
-        (
-            ZeekTlsOptions {
-                ssl_capath: String::new(),
-                ..complete.clone()
-            },
-            "Broker::ssl_cafile",
-        ),
-        (
-            ZeekTlsOptions {
-                ssl_passphrase: "x".into(),
-                ..ZeekTlsOptions::default()
-            },
-            "Broker::ssl_certificate",
-        ),
-    ] {
-        let error = incomplete.config().expect_err("incomplete");
+    ];
+    for (spoil, option) in incomplete {
+        let mut options = complete.clone();
+        spoil(&mut options);
+        let error = options.config().expect_err("incomplete");
         assert!(error.to_string().contains(option), "{error}");
     }
 }

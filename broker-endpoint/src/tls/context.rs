@@ -2,7 +2,6 @@
 
 use std::{
     fmt, fs, io,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -14,8 +13,9 @@ use openssl::{
     },
     x509::{X509StoreContextRef, X509VerifyResult, store::X509Lookup},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
-pub(super) use tokio_openssl::SslStream as Stream;
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio_openssl::SslStream;
+use tokio_util::either::Either;
 
 use super::{
     certificate::{PeerCertificate, describe},
@@ -23,7 +23,7 @@ use super::{
     error::{TlsConfigError, TlsError, TlsPart},
     files::{check_folder, check_validity, read_certificates, read_key},
     reasons::{library, reasons, session},
-    transport::{Inner, Sniffed, Transport},
+    transport::Transport,
 };
 
 /// The suite of Broker's anonymous mode: `TLS_ECDH_anon_WITH_AES_256_CBC_SHA`.
@@ -38,9 +38,11 @@ const ANONYMOUS_GROUP: &str = "P-384";
 /// The suites of TLS 1.2 with certificates; those of TLS 1.3 are the library's own.
 const CERTIFICATE_CIPHERS: &str = "HIGH:!aNULL:!MD5";
 
-/// The TLS library's name and version.
-pub fn library_version() -> &'static str {
-    openssl::version::version()
+/// Which side of a connection we are.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    Acceptor,
+    Connector,
 }
 
 /// A [`TlsConfig`] with its files loaded, for any number of connections in either direction. Cheap to clone.
@@ -90,24 +92,24 @@ impl TlsContext {
         names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
 
-    pub(super) async fn accept<S>(&self, stream: Sniffed<S>) -> Result<Transport<S>, TlsError>
+    pub(super) async fn handshake<S>(
+        &self,
+        side: Side,
+        stream: BufReader<S>,
+    ) -> Result<Transport<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (ssl, seen) = self.new_session()?;
-        let mut stream = Box::pin(Stream::new(ssl, stream).map_err(session)?);
-        let result = stream.as_mut().accept().await;
-        self.finish(stream, result, &seen)
-    }
-
-    pub(super) async fn connect<S>(&self, stream: Sniffed<S>) -> Result<Transport<S>, TlsError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let (ssl, seen) = self.new_session()?;
-        let mut stream = Box::pin(Stream::new(ssl, stream).map_err(session)?);
-        let result = stream.as_mut().connect().await;
-        self.finish(stream, result, &seen)
+        let (ssl, refused) = self.new_session()?;
+        let mut stream = Box::pin(SslStream::new(ssl, stream).map_err(session)?);
+        let result = match side {
+            Side::Acceptor => stream.as_mut().accept().await,
+            Side::Connector => stream.as_mut().connect().await,
+        };
+        match result {
+            Ok(()) => Ok(Either::Right(stream)),
+            Err(error) => Err(self.explain(error, stream.ssl(), &refused)),
+        }
     }
 
     fn new_session(&self) -> Result<(Ssl, Arc<Refused>), TlsError> {
@@ -123,46 +125,21 @@ impl TlsContext {
         Ok((ssl, refused))
     }
 
-    fn finish<S>(
-        &self,
-        stream: Pin<Box<Stream<Sniffed<S>>>>,
-        result: Result<(), ssl::Error>,
-        refused: &Refused,
-    ) -> Result<Transport<S>, TlsError> {
-        match result {
-            Ok(()) => {
-                let certificate = stream.ssl().peer_certificate();
-                let certificate = self
-                    .names
-                    .as_ref()
-                    .and(certificate)
-                    .map(|certificate| describe(&certificate));
-                Ok(Transport(Inner::Tls { stream, certificate }))
-            }
-            Err(error) => Err(self.explain(error, stream.ssl(), refused)),
-        }
-    }
-
     /// Turns a failed handshake into words.
     fn explain(&self, error: ssl::Error, ssl: &SslRef, refused: &Refused) -> TlsError {
         let explained = TlsError::explain(error);
         let TlsError::Untrusted { reason, .. } = explained else {
             return explained;
         };
-        let certificate = refused
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .unwrap_or_else(|| PeerCertificate {
-                subject: "unknown subject".into(),
-                names: Vec::new(),
-            });
-        let subject = certificate.subject;
+        let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let PeerCertificate { subject, names } = refused.unwrap_or_else(|| PeerCertificate {
+            subject: "unknown subject".into(),
+            names: Vec::new(),
+        });
         match ssl.verify_result() {
             X509VerifyResult::APPLICATION_VERIFICATION => TlsError::WrongName {
                 subject,
-                names: certificate.names,
+                names,
                 accepted: self.names.as_deref().unwrap_or_default().to_vec(),
             },
             result => match result.as_raw() {
@@ -207,7 +184,7 @@ fn new_builder() -> Result<SslContextBuilder, ErrorStack> {
 
 fn set_anonymous(builder: &mut SslContextBuilder) -> Result<(), TlsConfigError> {
     let missing = |_| TlsConfigError::SuiteMissing {
-        library: library_version(),
+        library: openssl::version::version(),
         suite: ANONYMOUS_SUITE,
     };
     builder.set_cipher_list(ANONYMOUS_CIPHERS).map_err(missing)?;
@@ -315,8 +292,7 @@ impl TlsConfig {
 }
 
 /// The other side's certificate, if it was refused; when the fault lies with an issuer, the subject names that one too.
-#[derive(Default)]
-struct Refused(Mutex<Option<PeerCertificate>>);
+type Refused = Mutex<Option<PeerCertificate>>;
 
 fn verify(trusted: bool, chain: &mut X509StoreContextRef, accepted: &[String], refused: &Refused) -> bool {
     let certificate = chain.current_cert().map(describe);
@@ -344,14 +320,26 @@ fn verify(trusted: bool, chain: &mut X509StoreContextRef, accepted: &[String], r
         }),
         (_, certificate) => certificate,
     };
-    *refused.0.lock().unwrap_or_else(PoisonError::into_inner) = culprit;
+    *refused.lock().unwrap_or_else(PoisonError::into_inner) = culprit;
     false
 }
 
-pub(super) fn describe_session<S>(stream: &Stream<S>) -> String {
+/// The other side's certificate, if it was asked for one.
+pub(crate) fn peer_certificate<S>(transport: &Transport<S>) -> Option<PeerCertificate> {
+    let Either::Right(stream) = transport else {
+        return None;
+    };
+    Some(describe(&*stream.ssl().peer_certificate()?))
+}
+
+/// The version of TLS and the cipher suite, as in `TLSv1.2 AECDH-AES256-SHA`.
+#[cfg(test)]
+pub(super) fn describe_session<S>(transport: &Transport<S>) -> Option<String> {
+    let Either::Right(stream) = transport else {
+        return None;
+    };
     let ssl = stream.ssl();
-    let suite = ssl.current_cipher().map_or("no suite", |cipher| cipher.name());
-    format!("{} {suite}", ssl.version_str())
+    Some(format!("{} {}", ssl.version_str(), ssl.current_cipher()?.name()))
 }
 
 /// `X509_V_*` of `openssl/x509_vfy.h`

@@ -8,10 +8,11 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::{
-    testing::{Authority, Validity},
-    *,
-};
+use super::{context::describe_session, testing::Authority, *};
+
+/// The sessions that come of Zeek's default settings and of certificates.
+const ANONYMOUS: &str = "TLSv1.2 AECDH-AES256-SHA";
+const CERTIFICATES: &str = "TLSv1.3 TLS_AES_256_GCM_SHA384";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -111,95 +112,82 @@ async fn hear(transport: &mut Transport<TcpStream>, line: &str) {
     assert_eq!(String::from_utf8_lossy(&heard).trim_end(), line);
 }
 
-/// `s_client` connects to us and lines go both ways.
-async fn check_s_client(ours: &TlsConfig, theirs: &TlsConfig, session: &str) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
-    let address = listener.local_addr().expect("bound").to_string();
-    let mut command = vec!["s_client".to_owned(), "-connect".to_owned(), address];
-    command.extend(arguments(theirs));
-    let mut client = Openssl::start(&command);
-
-    let (stream, _) = listener.accept().await.expect("accepted");
-    let acceptance = Acceptance::Tls(context(ours));
-    let mut transport = acceptance.accept(stream, PATIENCE).await.expect("a session");
-    assert_eq!(transport.session().as_deref(), Some(session));
-    client.say("greetings").await;
-    hear(&mut transport, "greetings").await;
-    say(&mut transport, "welcome").await;
-    client.hear("welcome").await;
-}
-
-/// We connect to `s_server` and lines go both ways.
-async fn check_s_server(ours: &TlsConfig, theirs: &TlsConfig, more: &[&str], session: &str) {
-    let mut command: Vec<String> = ["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]
-        .map(str::to_owned)
-        .to_vec();
-    command.extend(arguments(theirs));
-    command.extend(more.iter().map(|&text| text.to_owned()));
-    let mut server = Openssl::start(&command);
-    let address = server.hear("ACCEPT ").await;
-
-    let stream = TcpStream::connect(address).await.expect("connected");
-    let connection = Connection::Tls(context(ours));
-    let mut transport = connection.connect(stream, PATIENCE).await.expect("a session");
-    assert_eq!(transport.session().as_deref(), Some(session));
+/// Lines go both ways, in such a session.
+async fn check(mut openssl: Openssl, mut transport: Transport<TcpStream>, session: &str) {
+    assert_eq!(describe_session(&transport).as_deref(), Some(session));
     say(&mut transport, "greetings").await;
-    server.hear("greetings").await;
-    server.say("welcome").await;
+    openssl.hear("greetings").await;
+    openssl.say("welcome").await;
     hear(&mut transport, "welcome").await;
 }
 
-#[tokio::test]
-async fn s_client_with_zeeks_default_settings_connects() {
-    let anonymous = TlsConfig::Anonymous;
-    check_s_client(&anonymous, &anonymous, "TLSv1.2 AECDH-AES256-SHA").await;
+/// An `s_server`, and our connection to it.
+async fn connect_to_s_server(
+    ours: &TlsConfig,
+    theirs: &TlsConfig,
+    more: &[&str],
+) -> (Openssl, Result<Transport<TcpStream>, TlsError>) {
+    let mut command: Vec<String> = ["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]
+        .iter()
+        .chain(more)
+        .map(|&text| text.to_owned())
+        .collect();
+    command.extend(arguments(theirs));
+    let mut server = Openssl::start(&command);
+    let address = server.hear("ACCEPT ").await;
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let connection = Connection::Tls(context(ours));
+    (server, connection.connect(stream, PATIENCE).await)
 }
 
 #[tokio::test]
-async fn s_server_with_zeeks_default_settings_accepts() {
-    let anonymous = TlsConfig::Anonymous;
-    check_s_server(&anonymous, &anonymous, &["-nocert"], "TLSv1.2 AECDH-AES256-SHA").await;
-}
-
-#[tokio::test]
-async fn s_client_with_a_certificate_connects() {
+async fn s_client_connects_with_zeeks_default_settings_and_with_certificates() {
     let ca = Authority::new("Test CA");
-    let (ours, theirs) = (ca.mutual("controller"), ca.mutual("agent-1"));
-    check_s_client(&ours, &theirs, "TLSv1.3 TLS_AES_256_GCM_SHA384").await;
+    for (ours, theirs, session) in [
+        (TlsConfig::Anonymous, TlsConfig::Anonymous, ANONYMOUS),
+        (ca.mutual("controller"), ca.mutual("agent-1"), CERTIFICATES),
+    ] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+        let address = listener.local_addr().expect("bound").to_string();
+        let mut command = vec!["s_client".to_owned(), "-connect".to_owned(), address];
+        command.extend(arguments(&theirs));
+        let client = Openssl::start(&command);
+        let (stream, _) = listener.accept().await.expect("accepted");
+        let acceptance = Acceptance::Tls(context(&ours));
+        let transport = acceptance.accept(stream, PATIENCE).await.expect("a session");
+        check(client, transport, session).await;
+    }
 }
 
 #[tokio::test]
-async fn s_server_with_a_certificate_accepts() {
+async fn s_server_accepts_with_zeeks_default_settings_and_with_certificates() {
     let ca = Authority::new("Test CA");
-    let (ours, theirs) = (ca.mutual("controller"), ca.mutual("agent-1"));
-    // Not -verify: only this one insists on a certificate.
-    check_s_server(
-        &ours,
-        &theirs,
-        &["-Verify", "4"],
-        "TLSv1.3 TLS_AES_256_GCM_SHA384",
-    )
-    .await;
+    for (ours, theirs, more, session) in [
+        (
+            TlsConfig::Anonymous,
+            TlsConfig::Anonymous,
+            &["-nocert"][..],
+            ANONYMOUS,
+        ),
+        // Not -verify: only this one insists on a certificate.
+        (
+            ca.mutual("controller"),
+            ca.mutual("agent-1"),
+            &["-Verify", "4"],
+            CERTIFICATES,
+        ),
+    ] {
+        let (server, connected) = connect_to_s_server(&ours, &theirs, more).await;
+        check(server, connected.expect("a session"), session).await;
+    }
 }
 
 #[tokio::test]
 async fn s_server_hears_that_its_certificate_is_of_another_ca() {
     let (ca, other) = (Authority::new("Our CA"), Authority::new("Their CA"));
-    let ours = TlsConfig::Mutual {
-        identity: ca.sign("controller", &[], &Validity::Now),
-        trust: ca.trust(),
-    };
-    let mut command: Vec<String> = ["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]
-        .map(str::to_owned)
-        .to_vec();
-    command.extend(arguments(&other.mutual("stranger")));
-    let mut server = Openssl::start(&command);
-    let address = server.hear("ACCEPT ").await;
-    let stream = TcpStream::connect(address).await.expect("connected");
-    let error = Connection::Tls(context(&ours))
-        .connect(stream, PATIENCE)
-        .await
-        .expect_err("refused");
+    let (ours, theirs) = (ca.mutual("controller"), other.mutual("stranger"));
+    let (_server, connected) = connect_to_s_server(&ours, &theirs, &[]).await;
+    let error = connected.expect_err("refused");
     assert!(matches!(error, TlsError::Untrusted { .. }), "{error:?}");
     assert!(error.to_string().contains("CN=stranger"), "{error}");
 }

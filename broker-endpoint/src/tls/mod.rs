@@ -23,6 +23,9 @@ mod transport;
 
 pub use certificate::PeerCertificate;
 pub use config::{Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
-pub use context::{TlsContext, library_version};
+pub use context::TlsContext;
+pub(crate) use context::peer_certificate;
 pub use error::{TlsConfigError, TlsError, TlsPart};
-pub use transport::{Acceptance, Connection, Transport};
+#[cfg(test)]
+pub(crate) use transport::plain;
+pub use transport::{Acceptance, Connection, Transport, is_tls};

@@ -2,14 +2,17 @@
 
 use std::{
     fs::{self, Permissions},
+    net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use openssl::{
     asn1::Asn1Time,
     bn::{BigNum, MsbOption},
     ec::{EcGroup, EcKey},
+    error::ErrorStack,
     hash::MessageDigest,
     nid::Nid,
     pkey::{PKey, Private},
@@ -40,7 +43,7 @@ pub(crate) enum Validity {
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
         let key = new_key();
-        let certificate = build(name, &[], &Validity::Now, &key, None);
+        let certificate = build(name, &[], &Validity::Now, &key, None).expect("a certificate");
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("ca.pem"), certificate.to_pem().expect("PEM")).expect("written");
         Self {
@@ -67,18 +70,20 @@ impl Authority {
 
     pub(crate) fn sign(&self, name: &str, alternatives: &[&str], validity: &Validity) -> Identity {
         let key = new_key();
-        let certificate = build(name, alternatives, validity, &key, Some(self));
-        self.write(name, &certificate.to_pem().expect("PEM"), &plain_pem(&key), None)
+        let pem = key.private_key_to_pem_pkcs8().expect("PEM");
+        self.write(name, alternatives, validity, &key, &pem)
     }
 
     /// A certificate whose key is encrypted.
     pub(crate) fn sign_encrypted(&self, name: &str, passphrase: &str) -> Identity {
         let key = new_key();
-        let certificate = build(name, &[], &Validity::Now, &key, Some(self));
         let pem = key
             .private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), passphrase.as_bytes())
             .expect("encrypted");
-        self.write(name, &certificate.to_pem().expect("PEM"), &pem, Some(passphrase))
+        Identity {
+            passphrase: Some(Passphrase::new(passphrase).expect("short")),
+            ..self.write(name, &[], &Validity::Now, &key, &pem)
+        }
     }
 
     /// The configuration of a peer that this CA signed and that trusts it.
@@ -89,14 +94,22 @@ impl Authority {
         }
     }
 
-    fn write(&self, name: &str, certificate: &[u8], key: &[u8], passphrase: Option<&str>) -> Identity {
+    fn write(
+        &self,
+        name: &str,
+        alternatives: &[&str],
+        validity: &Validity,
+        key: &PKey<Private>,
+        key_pem: &[u8],
+    ) -> Identity {
+        let certificate = build(name, alternatives, validity, key, Some(self)).expect("a certificate");
         let identity = Identity {
             certificate: self.path(&format!("{name}.crt")),
             key: self.path(&format!("{name}.key")),
-            passphrase: passphrase.map(|text| Passphrase::new(text).expect("short")),
+            passphrase: None,
         };
-        fs::write(&identity.certificate, certificate).expect("written");
-        fs::write(&identity.key, key).expect("written");
+        fs::write(&identity.certificate, certificate.to_pem().expect("PEM")).expect("written");
+        fs::write(&identity.key, key_pem).expect("written");
         fs::set_permissions(&identity.key, Permissions::from_mode(0o600)).expect("it is ours");
         identity
     }
@@ -107,84 +120,53 @@ fn new_key() -> PKey<Private> {
     PKey::from_ec_key(EcKey::generate(&group).expect("generated")).expect("a key")
 }
 
-fn plain_pem(key: &PKey<Private>) -> Vec<u8> {
-    key.private_key_to_pem_pkcs8().expect("PEM")
-}
-
 fn build(
     name: &str,
     alternatives: &[&str],
     validity: &Validity,
     key: &PKey<Private>,
     issuer: Option<&Authority>,
-) -> X509 {
+) -> Result<X509, ErrorStack> {
     const YEAR: i64 = 365 * 24 * 3600;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let now = i64::try_from(now.as_secs()).expect("before the end of time");
     let (from, to) = match validity {
         Validity::Now => (now - YEAR, now + YEAR),
         Validity::Expired => (now - 2 * YEAR, now - YEAR),
         Validity::Future => (now + YEAR, now + 2 * YEAR),
     };
-    let mut subject = X509NameBuilder::new().expect("a name");
-    subject
-        .append_entry_by_nid(Nid::COMMONNAME, name)
-        .expect("a name");
+    let mut subject = X509NameBuilder::new()?;
+    subject.append_entry_by_nid(Nid::COMMONNAME, name)?;
     let subject = subject.build();
-    let mut serial = BigNum::new().expect("a number");
-    serial.rand(64, MsbOption::MAYBE_ZERO, false).expect("random");
-
-    let mut builder = X509::builder().expect("a builder");
-    builder.set_version(2).expect("version 3");
-    builder
-        .set_serial_number(&serial.to_asn1_integer().expect("a number"))
-        .expect("set");
-    builder.set_subject_name(&subject).expect("set");
-    builder.set_pubkey(key).expect("set");
-    builder
-        .set_not_before(&Asn1Time::from_unix(from).expect("a time"))
-        .expect("set");
-    builder
-        .set_not_after(&Asn1Time::from_unix(to).expect("a time"))
-        .expect("set");
-    if let Some(issuer) = issuer {
-        builder
-            .set_issuer_name(issuer.certificate.subject_name())
-            .expect("set");
-        if !alternatives.is_empty() {
-            let mut names = SubjectAlternativeName::new();
-            for name in alternatives {
-                if name.parse::<std::net::IpAddr>().is_ok() {
-                    names.ip(name);
-                } else {
-                    names.dns(name);
-                }
-            }
-            let names = names
-                .build(&builder.x509v3_context(Some(&issuer.certificate), None))
-                .expect("an extension");
-            builder.append_extension(names).expect("appended");
+    let mut serial = BigNum::new()?;
+    serial.rand(64, MsbOption::MAYBE_ZERO, false)?;
+    let mut builder = X509::builder()?;
+    builder.set_version(2)?;
+    builder.set_serial_number(&*serial.to_asn1_integer()?)?;
+    builder.set_subject_name(&subject)?;
+    builder.set_pubkey(key)?;
+    builder.set_not_before(&*Asn1Time::from_unix(from)?)?;
+    builder.set_not_after(&*Asn1Time::from_unix(to)?)?;
+    let Some(issuer) = issuer else {
+        builder.set_issuer_name(&subject)?;
+        builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
+        builder.append_extension(KeyUsage::new().critical().key_cert_sign().build()?)?;
+        builder.sign(key, MessageDigest::sha256())?;
+        return Ok(builder.build());
+    };
+    builder.set_issuer_name(issuer.certificate.subject_name())?;
+    if !alternatives.is_empty() {
+        let mut names = SubjectAlternativeName::new();
+        for name in alternatives {
+            match name.parse::<IpAddr>() {
+                Ok(_) => names.ip(name),
+                Err(_) => names.dns(name),
+            };
         }
-        builder
-            .sign(&issuer.key, MessageDigest::sha256())
-            .expect("signed");
-    } else {
-        builder.set_issuer_name(&subject).expect("set");
-        let basic = BasicConstraints::new()
-            .critical()
-            .ca()
-            .build()
-            .expect("an extension");
-        builder.append_extension(basic).expect("appended");
-        let usage = KeyUsage::new()
-            .critical()
-            .key_cert_sign()
-            .build()
-            .expect("an extension");
-        builder.append_extension(usage).expect("appended");
-        builder.sign(key, MessageDigest::sha256()).expect("signed");
+        let context = builder.x509v3_context(Some(&issuer.certificate), None);
+        let names = names.build(&context)?;
+        builder.append_extension(names)?;
     }
-    builder.build()
+    builder.sign(&issuer.key, MessageDigest::sha256())?;
+    Ok(builder.build())
 }

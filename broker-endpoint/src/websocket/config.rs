@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::{json::DataMessage, websocket::SubscriptionLimits};
+use broker_codec::json::DataMessage;
 
 use crate::{
     error::EndpointError,
@@ -9,7 +9,7 @@ use crate::{
 
 /// What a [`WebSocketServer`](super::WebSocketServer) is started with.
 ///
-/// Start from [`WebSocketConfig::new`] and change what should differ; the defaults are the constants of this type.
+/// Start from [`WebSocketConfig::new`] and change what should differ.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WebSocketConfig {
@@ -30,18 +30,11 @@ pub struct WebSocketConfig {
     pub hosts: Vec<String>,
     /// How long a client may take from connecting to the end of its HTTP request.
     pub handshake_timeout: Duration,
-    /// The longest HTTP request, in bytes.
-    pub http_header_max: usize,
     /// How often clients are pinged; `None` never. A client that did not answer a ping when the next one is due is
     /// closed, so without pings a client that vanished silently stays until the system notices.
     pub ping_interval: Option<Duration>,
     /// The largest message, fragmented or not, in bytes.
     pub message_max: usize,
-    /// How long a message may be on its way while its client answers no pings, because a frame that takes long keeps
-    /// the answer from coming.
-    pub message_timeout: Duration,
-    /// What a client may subscribe to.
-    pub subscriptions: SubscriptionLimits,
     /// What the other clients get of what a client publishes; as it is by default.
     pub shown: fn(DataMessage) -> DataMessage,
     /// How many messages may wait for a client that reads slowly.
@@ -95,28 +88,8 @@ impl WebSocketTls {
 }
 
 impl WebSocketConfig {
-    /// As Zeek's server (`WebSocket-IXWebSocket.cc`).
-    pub const CLIENTS_MAX: usize = 100;
-    /// A refusal takes as long as the client takes to read it, a second at most, so that a burst of hundreds is over in seconds.
-    pub const REFUSALS_MAX: usize = 64;
-    /// As Zeek's server (`SocketServer::kDefaultHandShakeTimeoutSecs`).
-    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-    /// Clients send about 250 bytes; a few thousand leave room for cookies and proxies.
+    /// The longest HTTP request, in bytes. Clients send about 250; a few thousand leave room for cookies and proxies.
     pub const HTTP_HEADER_MAX: usize = 8 * 1024;
-    /// As `Cluster::default_websocket_ping_interval`.
-    pub const PING_INTERVAL: Duration = Duration::from_secs(5);
-    /// About ninety times a configuration of 2,000 nodes.
-    pub const MESSAGE_MAX: usize = 16 * 1024 * 1024;
-    /// 16 MiB in this time is a line of 4.5 Mbit/s.
-    pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
-    /// A client hears of every request and response of every other: of 100, each with credit for 64 requests.
-    pub const OUTBOUND_MESSAGES_MAX: usize = 16 * 1024;
-    /// Four of the largest messages that are accepted.
-    pub const OUTBOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
-    /// As `Cluster::default_websocket_max_event_queue_size`.
-    pub const INBOUND_EVENTS_MAX: usize = 32;
-    /// Enough for a round trip around the earth with retransmissions.
-    pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
     /// The defaults.
     pub fn new(listen: Vec<SocketAddr>, node_id: impl Into<String>, version: impl Into<String>) -> Self {
@@ -125,20 +98,26 @@ impl WebSocketConfig {
             tls: WebSocketTls::default(),
             node_id: node_id.into(),
             version: version.into(),
-            clients_max: Self::CLIENTS_MAX,
-            refusals_max: Self::REFUSALS_MAX,
+            // As Zeek's server (`WebSocket-IXWebSocket.cc`).
+            clients_max: 100,
+            // A refusal takes as long as the client takes to read it, a second at most, so that a burst of hundreds is over in seconds.
+            refusals_max: 64,
             hosts: Vec::new(),
-            handshake_timeout: Self::HANDSHAKE_TIMEOUT,
-            http_header_max: Self::HTTP_HEADER_MAX,
-            ping_interval: Some(Self::PING_INTERVAL),
-            message_max: Self::MESSAGE_MAX,
-            message_timeout: Self::MESSAGE_TIMEOUT,
-            subscriptions: SubscriptionLimits::default(),
+            // As Zeek's server (`SocketServer::kDefaultHandShakeTimeoutSecs`).
+            handshake_timeout: Duration::from_secs(3),
+            // As `Cluster::default_websocket_ping_interval`.
+            ping_interval: Some(Duration::from_secs(5)),
+            // About ninety times a configuration of 2,000 nodes.
+            message_max: 16 * 1024 * 1024,
             shown: |message| message,
-            outbound_messages_max: Self::OUTBOUND_MESSAGES_MAX,
-            outbound_bytes_max: Self::OUTBOUND_BYTES_MAX,
-            inbound_events_max: Self::INBOUND_EVENTS_MAX,
-            close_timeout: Self::CLOSE_TIMEOUT,
+            // A client hears of every request and response of every other: of 100, each with credit for 64 requests.
+            outbound_messages_max: 16 * 1024,
+            // Four of the largest messages that are accepted.
+            outbound_bytes_max: 64 * 1024 * 1024,
+            // As `Cluster::default_websocket_max_event_queue_size`.
+            inbound_events_max: 32,
+            // Enough for a round trip around the earth with retransmissions.
+            close_timeout: Duration::from_secs(2),
         }
     }
 
@@ -147,40 +126,5 @@ impl WebSocketConfig {
         self.refusals_max = self.refusals_max.min(max / 4).max(1);
         let left = max.saturating_sub(self.refusals_max);
         self.clients_max = self.clients_max.min(left).max(1);
-    }
-
-    /// Refuses what would panic or block everything later.
-    pub(super) fn check(&self) -> Result<(), EndpointError> {
-        if self.listen.is_empty() {
-            return Err(EndpointError::NoAddress);
-        }
-        let positive = [
-            ("clients_max", self.clients_max),
-            ("refusals_max", self.refusals_max),
-            ("http_header_max", self.http_header_max),
-            ("message_max", self.message_max),
-            ("outbound_messages_max", self.outbound_messages_max),
-            ("outbound_bytes_max", self.outbound_bytes_max),
-            ("inbound_events_max", self.inbound_events_max),
-        ];
-        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(EndpointError::Config {
-                name,
-                rule: "greater than 0",
-            });
-        }
-        if self.clients_max.max(self.refusals_max) > tokio::sync::Semaphore::MAX_PERMITS {
-            return Err(EndpointError::Config {
-                name: "clients_max",
-                rule: "a number of connections",
-            });
-        }
-        if self.ping_interval.is_some_and(|interval| interval.is_zero()) {
-            return Err(EndpointError::Config {
-                name: "ping_interval",
-                rule: "greater than 0",
-            });
-        }
-        Ok(())
     }
 }

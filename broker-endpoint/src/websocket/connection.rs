@@ -9,7 +9,7 @@ use std::{
 
 use broker_codec::{
     data::ZeekString,
-    websocket::{CloseCode, Rejection, ServerSession},
+    websocket::{CloseCode, Rejection, ServerSession, SubscriptionLimits},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, Stream, StreamExt as _};
@@ -80,7 +80,7 @@ impl<T: Send + 'static> Connection<T> {
                 config.outbound_messages_max,
                 config.outbound_bytes_max,
             )),
-            liveness: Arc::new(Liveness::new(config.message_timeout)),
+            liveness: Arc::new(Liveness::new()),
             credits,
             announced: AtomicBool::new(false),
             shared,
@@ -98,7 +98,7 @@ impl<T: Send + 'static> Connection<T> {
         let opened = ServerSession::open(
             &endpoint,
             &config.version,
-            config.subscriptions,
+            SubscriptionLimits::default(),
             &upgrade.target,
             application_name.as_deref(),
         );

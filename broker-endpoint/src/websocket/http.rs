@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use super::origin::Hosts;
+use super::{config::WebSocketConfig, origin::Hosts};
 
 /// The product in `Server` headers.
 const SERVER: &str = concat!(
@@ -98,7 +98,6 @@ pub(super) enum HandshakeError {
 /// If there is no proper request. Nothing is answered then, see [`refuse`].
 pub(super) async fn upgrade<S>(
     stream: &mut S,
-    header_max: usize,
     limit: Duration,
     hosts: &Hosts,
 ) -> Result<Upgrade, HandshakeError>
@@ -106,7 +105,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let exchange = async {
-        let (request, rest) = read_request(stream, header_max).await?;
+        let (request, rest) = read_request(stream).await?;
         hosts.check(&request)?;
         let response = switching_protocols(&request)?;
         stream.write_all(response.as_bytes()).await?;
@@ -123,16 +122,17 @@ where
         .unwrap_or(Err(HandshakeError::Timeout(limit)))
 }
 
-async fn read_request<S>(stream: &mut S, header_max: usize) -> Result<(Request, Vec<u8>), HandshakeError>
+async fn read_request<S>(stream: &mut S) -> Result<(Request, Vec<u8>), HandshakeError>
 where
     S: AsyncRead + Unpin,
 {
-    let mut buffer = Vec::with_capacity(header_max.min(1024));
+    let max = WebSocketConfig::HTTP_HEADER_MAX;
+    let mut buffer = Vec::with_capacity(1024);
     loop {
         let parsed = buffer.len();
-        let room = u64::try_from(header_max.saturating_sub(parsed)).unwrap_or(u64::MAX);
+        let room = u64::try_from(max.saturating_sub(parsed)).unwrap_or(u64::MAX);
         if room == 0 {
-            return Err(HandshakeError::TooLong { max: header_max });
+            return Err(HandshakeError::TooLong { max });
         }
         if (&mut *stream).take(room).read_buf(&mut buffer).await? == 0 {
             return Err(HandshakeError::Closed { received: parsed });

@@ -14,6 +14,10 @@ use tokio::{
 
 use super::outbound::Outbound;
 
+/// How long a message may be on its way while its client answers no pings, because a frame that takes long keeps the answer from
+/// coming: 16 MiB in this time is a line of 4.5 Mbit/s.
+pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Whether the client of a connection is still there.
 ///
 /// Zeek's rule: when a ping is due, a pong must have come since the one before (`IXWebSocketServer`, and
@@ -25,7 +29,6 @@ use super::outbound::Outbound;
 #[derive(Debug)]
 pub(super) struct Liveness {
     state: Mutex<State>,
-    message_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -43,7 +46,7 @@ struct State {
 }
 
 impl Liveness {
-    pub(super) fn new(message_timeout: Duration) -> Self {
+    pub(super) fn new() -> Self {
         let state = State {
             ponged: true,
             paused: false,
@@ -55,7 +58,6 @@ impl Liveness {
         };
         Self {
             state: Mutex::new(state),
-            message_timeout,
         }
     }
 
@@ -75,7 +77,7 @@ impl Liveness {
         let mut state = self.lock();
         let arriving = state.received > state.received_at_ping
             && state.received > state.received_at_message
-            && state.message_at.elapsed() < self.message_timeout;
+            && state.message_at.elapsed() < MESSAGE_TIMEOUT;
         let alive = state.ponged || state.was_paused || arriving;
         state.ponged = false;
         state.was_paused = state.paused;

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{
 use super::counters::Counters;
 use crate::{
     credit::Hold,
-    queue::{Kind, OverflowPolicy, Queue, QueueLimits},
+    queue::{Kind, Queue, QueueLimits, WhenFull},
 };
 
 /// Messages of at least this many bytes are sent in fragments of this size, the last one up to twice as long, as
@@ -31,12 +31,11 @@ pub(super) struct Outbound {
 
 impl Outbound {
     pub(super) fn new(messages: usize, bytes: usize) -> Self {
-        let policy = OverflowPolicy::Disconnect;
         Self {
             queue: Queue::new(QueueLimits {
                 messages,
                 bytes,
-                policy,
+                when_full: WhenFull::Disconnect,
             }),
             ping: Mutex::default(),
         }

@@ -11,7 +11,11 @@ use super::{
     http::{self, HandshakeError},
     shared::Shared,
 };
-use crate::{credit::Credits, error::with_causes, tls::TlsError};
+use crate::{
+    credit::Credits,
+    error::with_causes,
+    tls::{self, TlsError},
+};
 
 /// Serves one connection from its first byte to its last.
 pub(super) async fn serve<S, T>(stream: S, peer: SocketAddr, credits: Arc<Credits>, shared: Arc<Shared<T>>)
@@ -41,10 +45,10 @@ where
         _ => config.handshake_timeout.saturating_sub(began.elapsed()),
     };
     let upgrade = async {
-        if matches!(config.tls, WebSocketTls::Required(_)) && !stream.is_tls() {
+        if matches!(config.tls, WebSocketTls::Required(_)) && !tls::is_tls(&stream) {
             return Err(HandshakeError::Plaintext);
         }
-        http::upgrade(&mut stream, config.http_header_max, left, &shared.hosts).await
+        http::upgrade(&mut stream, left, &shared.hosts).await
     };
     let upgrade = tokio::select! {
         upgrade = upgrade => upgrade,
@@ -54,7 +58,7 @@ where
     drop(place);
     match upgrade {
         Ok(upgrade) => {
-            let certificate = stream.peer_certificate().cloned();
+            let certificate = tls::peer_certificate(&stream);
             let connection = Connection::new(peer, certificate, credits, shared);
             connection.run(stream, upgrade).await;
         }

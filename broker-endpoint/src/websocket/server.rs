@@ -74,7 +74,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
     ///
     /// # Errors
     ///
-    /// If an address cannot be listened on, a limit in the configuration is zero, or a file for TLS cannot be used.
+    /// If an address cannot be listened on, there is none, or a file for TLS cannot be used.
     ///
     /// # Panics
     ///
@@ -85,7 +85,9 @@ impl<T: Send + 'static> WebSocketServer<T> {
         F: Fn(&ClientInfo) -> A + Send + Sync + 'static,
         A: FnMut(DataMessage) -> Result<T, Rejection> + Send + 'static,
     {
-        config.check()?;
+        if config.listen.is_empty() {
+            return Err(EndpointError::NoAddress);
+        }
         let acceptance = config.tls.acceptance()?;
         let of_certificate = acceptance.names();
         let hosts = Hosts::new(config.hosts.iter().cloned().chain(of_certificate));

@@ -7,26 +7,29 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_tungstenite::{
-    client_async,
-    tungstenite::{Message, client::IntoClientRequest as _},
-};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use super::{Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer, WebSocketTls};
-use crate::tls::{
-    Connection, TlsConfig, TlsContext, Transport,
-    testing::{Authority, Validity},
+use crate::{
+    EndpointError,
+    tls::{
+        Connection, TlsConfig, TlsContext, Transport,
+        testing::{Authority, Validity},
+    },
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn server(tls: WebSocketTls) -> WebSocketServer<()> {
+async fn bind(tls: WebSocketTls, clients_max: usize) -> Result<WebSocketServer<()>, EndpointError> {
     let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
     config.tls = tls;
     config.handshake_timeout = PATIENCE;
-    WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) })
-        .await
-        .expect("the server starts")
+    config.clients_max = clients_max;
+    WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) }).await
+}
+
+async fn server(tls: WebSocketTls) -> WebSocketServer<()> {
+    bind(tls, 100).await.expect("the server starts")
 }
 
 async fn connect(address: SocketAddr, tls: &TlsConfig) -> Transport<TcpStream> {
@@ -37,13 +40,15 @@ async fn connect(address: SocketAddr, tls: &TlsConfig) -> Transport<TcpStream> {
     connection.connect(stream, PATIENCE).await.expect("a session")
 }
 
+async fn upgraded(address: SocketAddr, tls: &TlsConfig) -> WebSocketStream<Transport<TcpStream>> {
+    let stream = connect(address, tls).await;
+    let url = format!("ws://{address}/v1/messages/json");
+    client_async(url, stream).await.expect("upgraded").0
+}
+
 /// Upgrades, subscribes, and gets the ack.
 async fn check_client(address: SocketAddr, tls: &TlsConfig) {
-    let stream = connect(address, tls).await;
-    let request = format!("ws://{address}/v1/messages/json")
-        .into_client_request()
-        .expect("a request");
-    let (mut socket, _) = client_async(request, stream).await.expect("upgraded");
+    let mut socket = upgraded(address, tls).await;
     socket.send(Message::text("[]")).await.expect("sent");
     loop {
         let message = tokio::time::timeout(PATIENCE, socket.next())
@@ -69,19 +74,10 @@ async fn one_port_serves_plaintext_and_anonymous_tls() {
 
 #[tokio::test]
 async fn a_client_for_which_there_is_no_room_is_told_so_over_tls() {
-    let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
-    config.tls = WebSocketTls::Required(TlsConfig::Anonymous);
-    config.handshake_timeout = PATIENCE;
-    config.clients_max = 1;
-    let server = WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) })
-        .await
-        .expect("the server starts");
+    let server = bind(WebSocketTls::Required(TlsConfig::Anonymous), 1).await;
+    let server = server.expect("the server starts");
     let address = server.local_addr();
-    let stream = connect(address, &TlsConfig::Anonymous).await;
-    let request = format!("ws://{address}/v1/messages/json")
-        .into_client_request()
-        .expect("a request");
-    let _socket = client_async(request, stream).await.expect("upgraded");
+    let _socket = upgraded(address, &TlsConfig::Anonymous).await;
     let mut refused = connect(address, &TlsConfig::Anonymous).await;
     let mut answer = String::new();
     refused.read_to_string(&mut answer).await.expect("an answer");
@@ -138,9 +134,8 @@ async fn a_certificate_that_cannot_be_read_keeps_the_server_from_starting() {
     let ca = Authority::new("Test CA");
     let mut identity = ca.sign("controller", &[], &Validity::Now);
     identity.key = ca.path("nowhere.key");
-    let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
-    config.tls = WebSocketTls::Required(TlsConfig::ServerCertificate(identity));
-    let result = WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) }).await;
+    let tls = WebSocketTls::Required(TlsConfig::ServerCertificate(identity));
+    let result = bind(tls, 100).await;
     let error = result.expect_err("refused").to_string();
     assert!(error.contains("nowhere.key"), "{error}");
 }

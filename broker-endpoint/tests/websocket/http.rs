@@ -38,7 +38,7 @@ fn body(text: &str) -> String {
 #[tokio::test]
 async fn the_upgrade_and_the_ack_are_the_captured_bytes() {
     let mut config = config();
-    config.ping_interval = Some(WebSocketConfig::PING_INTERVAL);
+    config.ping_interval = Some(Duration::from_secs(5));
     let server = bind(config).await;
     let mut client = Client::connect(server.local_addr()).await;
     client.send(request("/v1/messages/json", "")).await;
@@ -264,7 +264,7 @@ async fn subprotocols_extensions_and_foreign_origins_are_ignored() {
 async fn the_hundred_and_first_client_is_refused_with_a_reason() {
     let server = Answering::start(config()).await;
     let mut clients = Vec::new();
-    for _ in 0..WebSocketConfig::CLIENTS_MAX {
+    for _ in 0..100 {
         clients.push(Client::subscribed(server.addr, "[]").await);
     }
     // It need not even send its request to learn.
@@ -401,29 +401,11 @@ async fn listening_fails_with_the_address_and_the_cause() {
 }
 
 #[tokio::test]
-async fn configurations_that_cannot_work_are_refused() {
-    type Spoil = fn(&mut WebSocketConfig);
-    let bad: [(Spoil, &str); 4] = [
-        (|config| config.listen.clear(), "no address to listen on"),
-        (
-            |config| config.clients_max = 0,
-            "clients_max must be greater than 0",
-        ),
-        (
-            |config| config.inbound_events_max = 0,
-            "inbound_events_max must be greater than 0",
-        ),
-        (
-            |config| config.ping_interval = Some(Duration::ZERO),
-            "ping_interval must be greater than 0",
-        ),
-    ];
-    for (spoil, expected) in bad {
-        let mut config = config();
-        spoil(&mut config);
-        let error = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await;
-        assert_eq!(error.unwrap_err().to_string(), expected);
-    }
+async fn a_server_without_an_address_is_refused() {
+    let mut config = config();
+    config.listen.clear();
+    let error = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await;
+    assert_eq!(error.unwrap_err().to_string(), "no address to listen on");
 }
 
 #[tokio::test]

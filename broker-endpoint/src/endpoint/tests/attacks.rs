@@ -247,7 +247,7 @@ async fn a_flood_from_one_address_does_not_delay_another() {
     assert_eq!(peer_added(&mut endpoint).await.id, good.id());
     let of_flood = endpoint.handle().counters().accepted - 1;
     assert!(
-        of_flood <= EndpointConfig::HANDSHAKES_PER_ADDRESS_MAX as u64,
+        of_flood <= EndpointConfig::default().handshakes_per_address_max as u64,
         "{of_flood}"
     );
 }

@@ -2,7 +2,7 @@
 
 use broker_codec::{
     Data, binary,
-    peering::{BYE_TIMEOUT, PeeringEnd},
+    peering::{BYE_TIMEOUT, Liveness, PeeringEnd},
 };
 use bytes::BytesMut;
 
@@ -271,15 +271,17 @@ async fn a_peer_that_does_not_answer_the_bye_is_left_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_pinged_and_then_lost() {
+    let liveness = EndpointConfig::default().liveness;
+    let Liveness { interval, timeout } = liveness.expect("by default");
     let (mut endpoint, mut script) = peer_in_memory(EndpointConfig {
-        liveness: EndpointConfig::default().liveness,
+        liveness,
         ..plaintext()
     })
     .await;
     let began = Instant::now();
     let ping = script.frame().await;
     assert_eq!(ping[32], PING);
-    assert_took(began, EndpointConfig::LIVENESS_INTERVAL);
+    assert_took(began, interval);
     // An answer buys time.
     script.say(&envelope_of_large(SMALL, 5, "<$>", &ping[40..])).await;
     script.frame().await;
@@ -288,10 +290,7 @@ async fn a_silent_peer_is_pinged_and_then_lost() {
         matches!(reason, EndReason::Ended(PeeringEnd::Silent { .. })),
         "{reason:?}"
     );
-    assert_took(
-        began,
-        EndpointConfig::LIVENESS_INTERVAL + EndpointConfig::LIVENESS_TIMEOUT,
-    );
+    assert_took(began, interval + timeout);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use super::*;
 use crate::{
     connection::{Connection, Outcome, awaited::Awaited},
     testing::ReservedPort,
-    tls::{TlsConfig, Transport},
+    tls::{self, TlsConfig},
 };
 
 /// How long to wait for what must happen; never for what must not.
@@ -197,7 +197,7 @@ impl Script<DuplexStream> {
     fn connect_in_memory(endpoint: &Endpoint) -> (Self, JoinHandle<Outcome>) {
         let (ours, theirs) = duplex(64 * 1024);
         let mut connection = connection_of(endpoint, Role::Acceptor);
-        let task = tokio::spawn(async move { connection.run(Transport::plain(ours)).await });
+        let task = tokio::spawn(async move { connection.run(tls::plain(ours)).await });
         (Self(theirs), task)
     }
 }

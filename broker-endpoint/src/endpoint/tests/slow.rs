@@ -5,7 +5,6 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::OverflowPolicy;
 
 /// Wants everything, and reads nothing until it is told to.
 async fn subscriber_of_everything(address: SocketAddr) -> Script {
@@ -74,10 +73,9 @@ fn large(number: u64) -> Data {
 }
 
 /// An endpoint with a peer that does not read, and one that does.
-async fn stuck_and_good(policy: OverflowPolicy) -> (Endpoint, Script, Endpoint) {
+async fn stuck_and_good() -> (Endpoint, Script, Endpoint) {
     let mut endpoint = start(EndpointConfig {
         id: Some(id(SMALL)),
-        overflow: policy,
         outbound_messages_max: 10,
         ..plaintext()
     });
@@ -110,7 +108,7 @@ async fn numbers_until(script: &mut Script, last: u64) -> Vec<u64> {
 
 #[tokio::test]
 async fn the_oldest_messages_for_a_stuck_peer_are_dropped_and_others_hear_everything() {
-    let (endpoint, mut script, mut good) = stuck_and_good(OverflowPolicy::DropOldest).await;
+    let (endpoint, mut script, mut good) = stuck_and_good().await;
     publish_many(&endpoint, &mut good).await;
     let dropped = endpoint.handle().counters().overflowed;
     let numbers = numbers_until(&mut script, MANY - 1).await;
@@ -126,34 +124,8 @@ async fn the_oldest_messages_for_a_stuck_peer_are_dropped_and_others_hear_everyt
 }
 
 #[tokio::test]
-async fn the_newest_messages_for_a_stuck_peer_are_dropped_where_configured() {
-    let (endpoint, mut script, mut good) = stuck_and_good(OverflowPolicy::DropNewest).await;
-    publish_many(&endpoint, &mut good).await;
-    let dropped = endpoint.handle().counters().overflowed;
-    assert!(dropped > 0);
-    let numbers = numbers_until(&mut script, MANY - 1 - dropped).await;
-    let head: Vec<u64> = (0..MANY - dropped).collect();
-    assert_eq!(numbers, head, "what came first is all there");
-}
-
-#[tokio::test]
-async fn a_stuck_peer_is_removed_where_configured() {
-    let (mut endpoint, _script, mut good) = stuck_and_good(OverflowPolicy::Disconnect).await;
-    publish_many(&endpoint, &mut good).await;
-    let reason = peer_removed(&mut endpoint).await;
-    assert!(
-        matches!(reason, EndReason::Overflow { messages: 10, .. }),
-        "{reason:?}"
-    );
-    assert_eq!(endpoint.handle().counters().overflow_disconnects, 1);
-    let peers = endpoint.handle().peers();
-    assert_eq!(peers.len(), 1);
-    assert_eq!(peers[0].id, good.id());
-}
-
-#[tokio::test]
 async fn a_peer_that_pings_and_does_not_read_is_not_read_from_for_ever() {
-    let (endpoint, mut script, mut good) = stuck_and_good(OverflowPolicy::DropOldest).await;
+    let (endpoint, mut script, mut good) = stuck_and_good().await;
     let ping = from_hex(&envelope_of_large(SMALL, 4, "<$>", &vec![0; 60_000]));
     // It can write only as long as its peer reads, and pongs do not pile up.
     write_until_ignored(&mut script, &ping, 1 << 28, &endpoint, &mut good).await;

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     listen::pending::Pending,
     tls::Acceptance,
-    websocket::{origin::Hosts, serve::serve},
+    websocket::{liveness::MESSAGE_TIMEOUT, origin::Hosts, serve::serve},
 };
 
 const REQUEST: &str = "GET /v1/messages/json HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -189,10 +189,7 @@ async fn a_frame_that_is_slowly_arriving_excuses_missing_pongs_for_a_time() {
         }
     };
     assert_eq!((pings, &code[2..]), (5, &b"Ping timeout"[..]));
-    assert_eq!(
-        world.start.elapsed().as_secs(),
-        WebSocketConfig::MESSAGE_TIMEOUT.as_secs()
-    );
+    assert_eq!(world.start.elapsed().as_secs(), MESSAGE_TIMEOUT.as_secs());
     drop(read);
     writing.abort();
 }
@@ -296,5 +293,5 @@ async fn shutdown_gives_a_deaf_client_limited_time() {
     ));
     world.shared.shutdown.cancel();
     world.task.await.unwrap();
-    assert!(world.start.elapsed() <= 3 * WebSocketConfig::CLOSE_TIMEOUT);
+    assert!(world.start.elapsed() <= 3 * world.shared.config.close_timeout);
 }

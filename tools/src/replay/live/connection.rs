@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use broker_codec::{frame::FrameDecoder, websocket::PATH};
 use broker_endpoint::{
     PeerAddress,
-    tls::{Acceptance, Connection, TlsError, Transport},
+    tls::{Acceptance, Connection, TlsError, Transport, is_tls},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
@@ -91,7 +91,7 @@ async fn frames(
 ) -> io::Result<()> {
     notify(News::Opened);
     let mut buffer = BytesMut::new();
-    let (mut is_leaving, mut is_silent) = (false, !transport.is_tls());
+    let (mut is_leaving, mut is_silent) = (false, !is_tls(&transport));
     loop {
         tokio::select! {
             frame = queue.recv(), if !is_leaving => if let Some(frame) = frame {
