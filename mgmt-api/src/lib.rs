@@ -14,7 +14,8 @@
 //! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
 //! | [`schema`] | [`schema::Layout`] | what all of them declare, by the names of fields |
 //! | [`topics`] | topic names | `*/config.zeek` |
-//! | [`requests`] | [`RequestTable`] | `request.zeek` |
+//! | [`requests`] | [`RequestTable`], [`NotAdmitted`] | `request.zeek` |
+//! | [`principal`] | [`Principal`] | |
 //! | [`ids`] | [`IdSource`] | `unique_id()` |
 //! | [`log`] | [`Level`] | `log.zeek` |
 //! | [`time`] | [`Now`] | |
@@ -30,6 +31,7 @@ pub mod enums;
 pub mod ids;
 pub mod log;
 pub mod node;
+pub mod principal;
 pub mod records;
 pub mod requests;
 pub mod schema;
@@ -45,8 +47,9 @@ pub use enums::{ClusterRole, Role, State};
 pub use ids::{IdSource, SequentialIds, UniqueIds};
 pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
+pub use principal::{Door, Principal};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
-pub use requests::{REQID_BYTES_MAX, RequestTable};
+pub use requests::{NotAdmitted, REQID_BYTES_MAX, RequestTable};
 pub use supervisor::{
     ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorLayout, SupervisorMessage, SupervisorRequest,
     SupervisorResponse, SupervisorStatus,

@@ -24,6 +24,36 @@ pub struct RequestTable<K, V> {
     inserted: u64,
 }
 
+/// Why a request is not taken into a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// One of the same kind and id is under way.
+    ///
+    /// DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered. An answer to the
+    /// repetition would be taken for the answer to the first.
+    Repeated,
+    /// So many are under way.
+    TooMany {
+        /// How many may be.
+        max: usize,
+    },
+}
+
+impl NotAdmitted {
+    /// What clients are answered, if they are.
+    pub fn answer(self) -> Option<&'static str> {
+        matches!(self, Self::TooMany { .. }).then_some("too many requests pending")
+    }
+
+    /// The line for the log about a request, such as `deploy_request r1 of client-1`.
+    pub fn line(self, request: &str) -> String {
+        match self {
+            Self::Repeated => format!("ignoring repeated {request}: the first is still pending"),
+            Self::TooMany { max } => format!("refusing {request}: {max} requests pending"),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry<V> {
     expiry: (Now, u64),
@@ -44,6 +74,17 @@ impl<K: Clone + Ord, V> RequestTable<K, V> {
     /// An empty table.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether a request may be added under this key, if so many may be under way.
+    pub fn admit(&self, key: &K, max: usize) -> Result<(), NotAdmitted> {
+        if self.contains(key) {
+            return Err(NotAdmitted::Repeated);
+        }
+        if self.len() >= max {
+            return Err(NotAdmitted::TooMany { max });
+        }
+        Ok(())
     }
 
     /// Adds an entry; the value comes back if there is one under that key.
@@ -141,100 +182,81 @@ mod tests {
     fn entries_expire_at_their_deadline_and_not_before() {
         let mut table = RequestTable::new();
         table.insert("a", at(10), 1).unwrap();
-        assert_eq!(table.deadline(), Some(at(10)));
-
         let just_before = Now::from_start(Duration::from_nanos(9_999_999_999));
         assert_eq!(table.pop_expired(just_before), None);
         assert_eq!(table.pop_expired(at(10)), Some(("a", 1)));
-        assert_eq!(table.pop_expired(at(10)), None);
-        assert_eq!(table.deadline(), None);
         assert!(table.is_empty());
     }
 
     #[test]
-    fn entries_of_one_deadline_expire_in_order_of_insertion() {
-        let mut table = RequestTable::new();
-        for key in ["b", "a", "c"] {
-            table.insert(key, at(10), ()).unwrap();
-        }
-        table.insert("first", at(9), ()).unwrap();
-        let expired: Vec<_> = std::iter::from_fn(|| table.pop_expired(at(11))).collect();
-        assert_eq!(expired, [("first", ()), ("b", ()), ("a", ()), ("c", ())]);
-    }
-
-    #[test]
-    fn an_entry_is_not_replaced() {
-        let mut table = RequestTable::new();
-        table.insert("a", at(10), 1).unwrap();
-        assert_eq!(table.insert("a", at(20), 2), Err(2));
-        assert_eq!(table.get(&"a"), Some(&1));
-        assert_eq!(table.deadline(), Some(at(10)));
-
-        *table.get_mut(&"a").unwrap() = 3;
-        assert_eq!(table.remove(&"a"), Some(3));
-    }
-
-    #[test]
-    fn a_removed_entry_does_not_expire_and_its_key_is_free() {
-        let mut table = RequestTable::new();
-        table.insert("a", at(10), 1).unwrap();
-        assert_eq!(table.remove(&"a"), Some(1));
-        assert_eq!(table.remove(&"a"), None);
-        assert_eq!(table.pop_expired(at(10)), None);
-        assert_eq!(table.insert("a", at(20), 2), Ok(()));
-        assert!(table.contains(&"a"));
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn an_entry_can_be_given_more_time_and_not_less() {
+    fn a_request_is_admitted_once_and_if_there_is_room() {
         let mut table = RequestTable::new();
         table.insert("a", at(10), ()).unwrap();
-        table.insert("b", at(12), ()).unwrap();
-        table.postpone(&"a", at(15));
-        table.postpone(&"a", at(11));
-        table.postpone(&"c", at(11));
-        assert_eq!(table.deadline(), Some(at(12)));
-        let expired: Vec<_> = std::iter::from_fn(|| table.pop_expired(at(14))).collect();
-        assert_eq!(expired, [("b", ())]);
-        assert_eq!(table.iter().collect::<Vec<_>>(), [(&"a", &())]);
-        assert_eq!(table.pop_expired(at(15)), Some(("a", ())));
+        assert_eq!(table.admit(&"a", 2), Err(NotAdmitted::Repeated));
+        assert_eq!(table.admit(&"b", 2), Ok(()));
+        table.insert("b", at(10), ()).unwrap();
+        assert_eq!(table.admit(&"b", 2), Err(NotAdmitted::Repeated));
+        assert_eq!(table.admit(&"c", 2), Err(NotAdmitted::TooMany { max: 2 }));
+    }
+
+    /// An entry of the obvious model: a list that is searched.
+    struct Listed {
+        key: u8,
+        deadline: Now,
+        /// How late it was given this deadline.
+        given: usize,
+        value: usize,
     }
 
     proptest! {
-        /// Against the obvious model: a list that is searched.
         #[test]
-        fn behaves_like_a_list(ops in prop::collection::vec((0..3u8, 0..8u8, 0..20u64), 0..200)) {
+        fn behaves_like_a_list(ops in prop::collection::vec((0..5u8, 0..8u8, 0..20u64), 0..200)) {
             let mut table = RequestTable::new();
-            let mut model: Vec<(u8, Now, usize)> = Vec::new();
-            for (value, (op, key, seconds)) in ops.into_iter().enumerate() {
+            let mut model: Vec<Listed> = Vec::new();
+            for (number, (op, key, seconds)) in ops.into_iter().enumerate() {
+                let found = model.iter().position(|listed| listed.key == key);
                 match op {
                     0 => {
-                        let free = model.iter().all(|(other, ..)| *other != key);
-                        prop_assert_eq!(table.insert(key, at(seconds), value).is_ok(), free);
-                        if free {
-                            model.push((key, at(seconds), value));
+                        let inserted = table.insert(key, at(seconds), number);
+                        prop_assert_eq!(inserted, found.map_or(Ok(()), |_| Err(number)));
+                        if found.is_none() {
+                            model.push(Listed { key, deadline: at(seconds), given: number, value: number });
                         }
                     }
                     1 => {
-                        let found = model.iter().position(|(other, ..)| *other == key);
-                        let expected = found.map(|index| model.remove(index).2);
+                        let expected = found.map(|index| model.remove(index).value);
                         prop_assert_eq!(table.remove(&key), expected);
                     }
+                    2 => {
+                        table.postpone(&key, at(seconds));
+                        if let Some(listed) = found.map(|index| &mut model[index])
+                            && listed.deadline < at(seconds)
+                        {
+                            (listed.deadline, listed.given) = (at(seconds), number);
+                        }
+                    }
+                    3 => {
+                        let value = table.get_mut(&key).map(|value| std::mem::replace(value, number));
+                        let listed = found.map(|index| &mut model[index]);
+                        prop_assert_eq!(value, listed.map(|listed| std::mem::replace(&mut listed.value, number)));
+                    }
                     _ => {
-                        let first = model.iter().enumerate().min_by_key(|(_, (_, deadline, value))| (*deadline, *value));
-                        let expected = match first {
-                            Some((index, (_, deadline, _))) if *deadline <= at(seconds) => {
-                                let (key, _, value) = model.remove(index);
-                                Some((key, value))
-                            }
-                            _ => None,
-                        };
+                        let first = model.iter().enumerate().min_by_key(|(_, listed)| (listed.deadline, listed.given));
+                        let first = first.filter(|(_, listed)| listed.deadline <= at(seconds)).map(|(index, _)| index);
+                        let expected = first.map(|index| model.remove(index)).map(|listed| (listed.key, listed.value));
                         prop_assert_eq!(table.pop_expired(at(seconds)), expected);
                     }
                 }
                 prop_assert_eq!(table.len(), model.len());
-                prop_assert_eq!(table.deadline(), model.iter().map(|(_, deadline, _)| *deadline).min());
+                prop_assert_eq!(table.deadline(), model.iter().map(|listed| listed.deadline).min());
+                model.sort_by_key(|listed| listed.key);
+                let listed = model.iter().map(|listed| (&listed.key, &listed.value));
+                prop_assert!(table.iter().eq(listed));
+                for key in 0..8 {
+                    let listed = model.iter().find(|listed| listed.key == key);
+                    prop_assert_eq!(table.get(&key), listed.map(|listed| &listed.value));
+                    prop_assert_eq!(table.contains(&key), listed.is_some());
+                }
             }
         }
     }

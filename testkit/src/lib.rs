@@ -7,3 +7,16 @@ pub mod transcript;
 
 pub use agent::{FakeAgent, with_results};
 pub use dice::Dice;
+use mgmt_api::{Door, Principal};
+
+/// A WebSocket client.
+pub fn client(number: u64) -> Principal {
+    Principal {
+        door: Door::WebSocket {
+            client: number,
+            application: None,
+        },
+        address: ([192, 0, 2, 9], 50_000).into(),
+        certificate: None,
+    }
+}

@@ -30,10 +30,12 @@ use broker_codec::{
     zeek::Event,
 };
 use broker_endpoint::Recipients;
-use mgmt_api::{Dialect, Now, SequentialIds};
+use mgmt_api::{Dialect, Door, Now, Principal, SequentialIds};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Settings},
-    wire::{Assumed, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire},
+    wire::{
+        Assumed, ClientSession, Deliveries, FromClient, FromPeer, NativePeers, Publication, ToNative, Wire,
+    },
 };
 
 use testkit::transcript::{Machine, check_all, letter, peer_id, time_passes, words};
@@ -52,6 +54,7 @@ const CLIENT: u64 = 1;
 struct Run {
     controller: Controller,
     wire: Wire,
+    client: ClientSession,
     now: Now,
     dialects: BTreeMap<EndpointId, [Dialect; 2]>,
     assumed: Assumed,
@@ -100,13 +103,14 @@ impl Run {
     fn new(assumed: Assumed) -> Self {
         let settings = Settings::default();
         let mut wire = Wire::new(settings.clone(), assumed);
-        wire.client_connected(CLIENT, "client".into());
+        wire.client_connected(CLIENT, testkit::client(CLIENT));
         Self {
             controller: Controller::new(
                 settings,
                 Configurations::default(),
                 Box::new(SequentialIds::default()),
             ),
+            client: wire.client_sessions()(testkit::client(CLIENT)),
             wire,
             now: Now::START,
             dialects: BTreeMap::new(),
@@ -118,7 +122,11 @@ impl Run {
         let [name, how, at] = words(text);
         let (peer, dialled) = (peer_id(name), how == "dialled");
         let (address, port) = at.split_once(':').unwrap_or((at, "40000"));
-        self.wire.peer_added(peer, dialled, format!("peer {name}"));
+        let principal = Principal {
+            door: Door::Broker { peer },
+            ..testkit::client(0)
+        };
+        self.wire.peer_added(peer, dialled, principal);
         self.dialects
             .extend(self.wire.dialects(peer).map(|dialects| (peer, dialects)));
         let added = Input::PeerAdded {
@@ -132,16 +140,16 @@ impl Run {
 
     fn peer_says(&mut self, peer: EndpointId, text: &str, out: &mut String) {
         let (topic, event) = text.split_once(' ').expect("a topic and an event");
-        let reader = self.wire.reader(peer).expect("it is connected");
-        let read = reader.read(topic.as_bytes(), notation::event(event).into_data());
+        let mut session = self.wire.session(peer).expect("it is connected");
+        let read = session.read(topic.as_bytes(), notation::event(event).into_data());
+        self.wire.heard(session, read.as_ref().ok());
         self.learn(out);
         match read {
             Ok(FromPeer { inbound, answers }) => {
                 for answer in answers {
                     show(&answer, out);
                 }
-                let inputs = inbound.into_iter().map(|inbound| inbound.input).collect();
-                self.step(inputs, out);
+                self.step(inbound.into_iter().map(|inbound| inbound.input).collect(), out);
             }
             Err(refusal) => writeln!(out, "< refused {refusal}").expect("to memory"),
         }
@@ -153,8 +161,11 @@ impl Run {
             topic: topic.into(),
             data: notation::event(event).into_data(),
         };
-        let FromClient { requests, answers } = match self.wire.client_reader().read(CLIENT, message) {
-            Ok(read) => read,
+        let FromClient { input, answers, .. } = match self.client.read(message) {
+            Ok(read) => {
+                self.wire.client_heard(CLIENT, &read);
+                read
+            }
             Err(rejection) => {
                 writeln!(out, "< refused {}", rejection.context).expect("to memory");
                 return;
@@ -163,12 +174,7 @@ impl Run {
         for answer in answers {
             show_message(answer, out);
         }
-        let client = String::from("client");
-        let request = |request| Input::Request {
-            client: client.clone(),
-            request,
-        };
-        self.step(requests.into_iter().map(request).collect(), out);
+        self.step(input.into_iter().collect(), out);
     }
 
     /// Every write succeeds at once.
@@ -191,7 +197,7 @@ impl Run {
                     }
                     Action::Publish { topic, event, to } => {
                         let publication = Publication::new(topic, &event, to).expect("it can be encoded");
-                        inputs.extend(self.deliver(&publication, out));
+                        self.deliver(&publication, out);
                     }
                     Action::Connect { host, port } => {
                         writeln!(out, "< connect {host}:{port}").expect("to memory");
@@ -205,11 +211,10 @@ impl Run {
         }
     }
 
-    fn deliver(&mut self, publication: &Publication, out: &mut String) -> Vec<Input> {
+    fn deliver(&mut self, publication: &Publication, out: &mut String) {
         let Deliveries {
             native,
             websocket,
-            inputs,
             failures,
         } = self.wire.deliver(publication);
         assert!(failures.is_empty(), "{failures:?}");
@@ -222,7 +227,6 @@ impl Run {
             }
         }
         self.learn(out);
-        inputs
     }
 
     fn learn(&mut self, out: &mut String) {

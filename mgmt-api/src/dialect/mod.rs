@@ -46,11 +46,12 @@ use serde::{
 use crate::schema::{Conversion, Found, Layout, Table, model::MODEL};
 
 pub use translator::{
-    Peer, Published, REQUESTS_MAX, Side, TextTooLong, Topics, Translation, Translator, check_texts,
+    Answers, Peer, Published, REQUESTS_MAX, Side, TextTooLong, Topics, Translation, Translator, check_texts,
+    sets_configuration,
 };
 
 /// An API, named after the first Zeek that has it, in settings, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Dialect {
     /// Zeek 4.1.
     #[serde(rename = "4.1")]
@@ -71,6 +72,7 @@ pub enum Dialect {
     #[serde(rename = "5.0")]
     V5_0,
     /// Zeek 7.0 and later: the model.
+    #[default]
     #[serde(rename = "7.0")]
     V7_0,
 }

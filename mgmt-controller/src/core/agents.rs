@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    AGENT_STOPPED, AgentMessage, AgentRequest, MESSAGE_BYTES_MAX, RequestKind, ResultRecord, topics,
+    AGENT_STOPPED, AgentMessage, AgentRequest, Dialect, MESSAGE_BYTES_MAX, RequestKind, ResultRecord, topics,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     controller::Controller,
     instances::target_of,
     membership::Hello,
-    requests::{Key, Pending, listed},
+    requests::{Key, Pending, listed, tell},
     turn::Turn,
 };
 
@@ -20,6 +20,21 @@ use super::{
 const WELCOME_RETRY_MIN: Duration = Duration::from_millis(100);
 
 impl Controller {
+    /// A peer has said something in this dialect.
+    pub(super) fn heard(
+        &mut self,
+        turn: &mut Turn,
+        peer: EndpointId,
+        topic: &ZeekString,
+        message: &AgentMessage,
+        dialect: Dialect,
+    ) {
+        let api = self.membership.api(peer);
+        if let Some(again) = api.and_then(|api| api.heard(dialect, message)) {
+            tell(turn, peer, topic.clone(), again);
+        }
+    }
+
     /// Takes an event of the agents' API in.
     pub(super) fn agent_message(
         &mut self,

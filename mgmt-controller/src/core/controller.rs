@@ -1,12 +1,16 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{ClientRequest, Configuration, IdSource, Instance, Now, RequestKind, RequestTable, WallClock};
+use mgmt_api::{
+    AgentMessage, ClientRequest, Configuration, IdSource, Instance, Now, Principal, RequestKind,
+    RequestTable, WallClock,
+};
 
 use super::{
+    access,
     action::Action,
     configurations::{Configurations, Slot},
     counters::Counters,
@@ -42,6 +46,7 @@ pub struct Controller {
     pub(super) deployment: Option<Deployment>,
     pub(super) writes: BTreeMap<WriteId, Write>,
     last_write: u64,
+    pub(super) follows: VecDeque<Follow>,
     now: Now,
     /// The time of day at [`Now::START`].
     pub(super) epoch: WallClock,
@@ -54,6 +59,19 @@ pub(super) struct Write {
     entries: Vec<(Slot, Configuration)>,
     dismissed: Option<BTreeSet<Instance>>,
     then: AfterWrite,
+}
+
+/// What happens because of an input, when all else that it brings about has happened.
+#[derive(Debug)]
+pub(super) enum Follow {
+    /// A configuration was staged to be deployed.
+    Deploy { principal: Principal, reqid: ZeekString },
+    /// What an agent cannot say is said in its place.
+    Agent {
+        peer: EndpointId,
+        topic: ZeekString,
+        message: AgentMessage,
+    },
 }
 
 /// What to do when a write has ended.
@@ -83,6 +101,7 @@ impl Controller {
             deployment: None,
             writes: BTreeMap::new(),
             last_write: 0,
+            follows: VecDeque::new(),
             now: Now::START,
             epoch: WallClock::default(),
             counters: Counters::default(),
@@ -108,7 +127,17 @@ impl Controller {
                 self.epoch = wall_clock - self.now.since_start();
                 self.started(&mut turn, &broker_id, broker.as_ref(), websocket.as_ref());
             }
-            Input::Request { client, request } => self.request(&mut turn, &client, request),
+            Input::Request { principal, request } => {
+                self.request(&mut turn, &principal, request, false);
+            }
+            Input::SetConfiguration {
+                principal,
+                reqid,
+                config,
+            } => {
+                let request = ClientRequest::StageConfiguration { reqid, config };
+                self.request(&mut turn, &principal, request, true);
+            }
             Input::Persisted { write, outcome } => self.persisted(&mut turn, write, outcome),
             Input::PeerAdded {
                 peer,
@@ -124,9 +153,27 @@ impl Controller {
                 self.peer_added(&mut turn, peer, peering);
             }
             Input::PeerLost { peer, reason } => self.peer_lost(&mut turn, peer, &reason),
-            Input::Agent { peer, topic, message } => self.agent_message(&mut turn, peer, &topic, message),
+            Input::Agent {
+                peer,
+                topic,
+                message,
+                dialect,
+            } => {
+                self.heard(&mut turn, peer, &topic, &message, dialect);
+                self.agent_message(&mut turn, peer, &topic, message);
+            }
             Input::Tick => {}
             Input::Stopping => self.stopping(&mut turn),
+        }
+        while let Some(follow) = self.follows.pop_front() {
+            match follow {
+                Follow::Deploy { principal, reqid } => {
+                    self.request(&mut turn, &principal, ClientRequest::Deploy { reqid }, false);
+                }
+                Follow::Agent { peer, topic, message } => {
+                    self.agent_message(&mut turn, peer, &topic, message);
+                }
+            }
         }
         debug_assert!(self.membership.is_consistent(), "{:?}", self.membership);
         debug_assert!(
@@ -183,31 +230,45 @@ impl Controller {
         self.deploy_persisted(turn);
     }
 
-    fn request(&mut self, turn: &mut Turn, client: &str, request: ClientRequest) {
+    /// Carries a client's request out; one to stage a configuration may have it deployed afterwards.
+    ///
+    /// DIFFERENCE(older-clients): so what older clients have set is checked, ports are assigned, and the client is always answered, also if
+    /// there are no instances: then without results. Controllers up to 54aaf3a623 check nothing, and never answer that. `get_instances` and
+    /// `get_nodes` show the instances that are connected, which older controllers do not if they are not deployed to.
+    fn request(&mut self, turn: &mut Turn, principal: &Principal, request: ClientRequest, deploys: bool) {
         let kind = request.kind();
         let event = request.event_name();
         log_received(turn, &request);
 
         let reqid = request.reqid().clone();
-        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered. An
-        // answer to the repetition would be taken for the answer to the first.
-        if self.requests.contains(&Key::Client(kind, reqid.clone())) {
-            turn.warning(format!(
-                "ignoring repeated {event} {reqid} of {client}: the first is still pending"
-            ));
+        let key = Key::Client(kind, reqid.clone());
+        // One that is staged to be deployed is under way until it is deployed.
+        let deployment = Key::Client(RequestKind::Deploy, reqid.clone());
+        let keys = if deploys {
+            &[&key, &deployment][..]
+        } else {
+            &[&key]
+        };
+        let admitted = keys
+            .iter()
+            .try_for_each(|key| self.requests.admit(key, REQUESTS_MAX));
+        if let Err(reason) = admitted {
+            turn.warning(reason.line(&format!("{event} {reqid} of {principal}")));
+            if let Some(error) = reason.answer() {
+                self.refuse(turn, kind, reqid, error, Logged::Pending);
+            }
             return;
         }
-        if self.requests.len() >= REQUESTS_MAX {
-            turn.warning(format!(
-                "refusing {event} {reqid} of {client}: {REQUESTS_MAX} requests pending"
-            ));
-            self.refuse(turn, kind, reqid, "too many requests pending", Logged::Pending);
+        if !access::permits(principal, &request) {
+            turn.warning(format!("refusing {event} {reqid} of {principal}: not permitted"));
+            self.refuse(turn, kind, reqid, "not permitted", Logged::Pending);
             return;
         }
         match request {
             ClientRequest::GetInstances { reqid } => self.get_instances(turn, reqid),
             ClientRequest::StageConfiguration { reqid, config } => {
-                self.stage_configuration(turn, reqid, config);
+                let deploys_for = deploys.then(|| principal.clone());
+                self.stage_configuration(turn, reqid, config, deploys_for);
             }
             ClientRequest::GetConfiguration { reqid, deployed } => {
                 self.get_configuration(turn, reqid, deployed);
@@ -216,9 +277,9 @@ impl Controller {
             ClientRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
             ClientRequest::GetIdValue { reqid, id, nodes } => self.get_id_value(turn, reqid, id, &nodes),
             ClientRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
-            ClientRequest::TestTimeout { reqid, with_state } => {
+            ClientRequest::TestTimeout { with_state, .. } => {
                 if with_state {
-                    self.await_answer(turn, Key::Client(kind, reqid), Pending::Timeout);
+                    self.await_answer(turn, key, Pending::Timeout);
                 }
             }
         }

@@ -4,7 +4,7 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{AgentMessage, ClientRequest, WallClock};
+use mgmt_api::{AgentMessage, ClientRequest, Configuration, Dialect, Principal, WallClock};
 use serde::{Deserialize, Serialize};
 
 /// What happens to the controller.
@@ -24,9 +24,14 @@ pub enum Input {
     },
     /// A client's request, over WebSocket or from a native peer. What cannot be read as one never gets here.
     Request {
-        /// Who sent it, in words, for the log.
-        client: String,
+        principal: Principal,
         request: ClientRequest,
+    },
+    /// The request of a client of Zeek before 5.0 that stands for two: the configuration is staged and, if that succeeds, deployed.
+    SetConfiguration {
+        principal: Principal,
+        reqid: ZeekString,
+        config: Configuration,
     },
     /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier
     /// peering with it.
@@ -47,6 +52,9 @@ pub enum Input {
         peer: EndpointId,
         topic: ZeekString,
         message: AgentMessage,
+        /// What the peer speaks, as far as is known.
+        #[serde(default)]
+        dialect: Dialect,
     },
     /// The end of a write that [`super::Action::Persist`] asked for. Writes end in the order in which they were asked
     /// for, each exactly once.

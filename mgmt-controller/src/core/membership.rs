@@ -12,6 +12,8 @@ use broker_codec::{
 };
 use mgmt_api::{API_VERSION, Instance, Now, topics};
 
+use super::older::Api;
+
 /// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
 pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
 
@@ -47,6 +49,7 @@ struct Peer {
     /// Its last hello under a name that another peer held. It gets the name when that peer ends.
     waiting: Option<Hello>,
     refused: u32,
+    api: Api,
 }
 
 /// What holds a name.
@@ -119,6 +122,7 @@ impl Membership {
             name: None,
             waiting: None,
             refused: 0,
+            api: Api::default(),
         };
         self.peers.insert(peer, peer_state);
         lost
@@ -294,6 +298,11 @@ impl Membership {
         self.peers
             .iter()
             .find_map(|(id, peer)| is_at(peer).then_some(*id))
+    }
+
+    /// What a peer that is connected, or whose connection we have ended, can be asked for as an agent.
+    pub(super) fn api(&mut self, peer: EndpointId) -> Option<&mut Api> {
+        self.peers.get_mut(&peer).map(|peer| &mut peer.api)
     }
 
     /// The instance that a peer speaks for.

@@ -21,6 +21,7 @@
 //! has that one's answer.
 
 mod absence;
+mod access;
 mod action;
 mod agents;
 mod answers;
@@ -33,6 +34,7 @@ mod fanout;
 mod input;
 mod instances;
 mod membership;
+mod older;
 mod peers;
 mod ports;
 mod query;

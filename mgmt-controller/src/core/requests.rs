@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
 pub(super) use mgmt_api::log::{bracketed, listed};
-use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, topics};
+use mgmt_api::{AgentRequest, ClientResponse, Now, Principal, RequestKind, ResultRecord, topics};
 
 use super::{
     action::{Action, Audience, Outgoing},
     answers::named_error,
-    controller::Controller,
+    controller::{Controller, Follow},
     fanout::Fanout,
     input::WriteId,
     restart::readable_restart,
@@ -38,7 +38,11 @@ impl Key {
 #[derive(Debug)]
 pub(super) enum Pending {
     /// A write, and this one: an earlier one may have been for another request with the same id.
-    Write(WriteId),
+    Staging {
+        write: WriteId,
+        /// Who wants what is staged deployed, in one request.
+        deploys_for: Option<Principal>,
+    },
     Deployment,
     /// Agents.
     Agents(Fanout),
@@ -74,7 +78,7 @@ impl Controller {
                     continue;
                 }
                 Pending::Agents(fanout) => (fanout.timed_out(&reqid), Logged::Pending),
-                Pending::Write(_) => (vec![timed_out(&reqid)], Logged::Finished),
+                Pending::Staging { .. } => (vec![timed_out(&reqid)], Logged::Finished),
                 Pending::Timeout | Pending::Deployment => (vec![timed_out(&reqid)], Logged::Id),
             };
             if let Key::Client(kind, _) = key {
@@ -162,7 +166,7 @@ impl Controller {
     /// DIFFERENCE(agent-topic): only the addressee gets it. In Zeek every agent does whose name the addressee's name
     /// begins with, and every other peer that subscribed to the topic.
     pub(super) fn send_to(
-        &self,
+        &mut self,
         turn: &mut Turn,
         instance: &ZeekString,
         peer: Option<EndpointId>,
@@ -176,13 +180,16 @@ impl Controller {
             }
             _ => format!("tx {event} {} to {instance}", request.reqid()),
         });
-        if let Some(peer) = peer {
+        if let Some(peer) = peer
+            && let Some(api) = self.membership.api(peer)
+        {
             let topic = topics::agent(&self.settings.agent_topic_prefix, instance);
-            turn.push(Action::Publish {
-                topic,
-                event: Outgoing::Agent(request),
-                to: Audience::Peer(peer),
-            });
+            let (request, answer) = api.ask(instance, request);
+            if let Some(request) = request {
+                tell(turn, peer, topic.clone(), request);
+            }
+            self.follows
+                .extend(answer.map(|message| Follow::Agent { peer, topic, message }));
         }
     }
 
@@ -235,6 +242,15 @@ impl Controller {
             to: Audience::Subscribers,
         });
     }
+}
+
+/// Sends a request to an agent.
+pub(super) fn tell(turn: &mut Turn, peer: EndpointId, topic: ZeekString, request: AgentRequest) {
+    turn.push(Action::Publish {
+        topic,
+        event: Outgoing::Agent(request),
+        to: Audience::Peer(peer),
+    });
 }
 
 fn timed_out(reqid: &ZeekString) -> ResultRecord {

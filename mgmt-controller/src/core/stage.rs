@@ -1,9 +1,9 @@
 use broker_codec::{Data, data::ZeekString};
-use mgmt_api::{Configuration, RequestKind, ResultRecord};
+use mgmt_api::{Configuration, Principal, RequestKind, ResultRecord};
 
 use super::{
     configurations::Slot,
-    controller::{AfterWrite, Controller, WRITES_MAX},
+    controller::{AfterWrite, Controller, Follow, WRITES_MAX},
     input::WriteId,
     ports::{NoPortLeft, assign_broker_ports, assign_metrics_ports},
     requests::{Key, Logged, Pending},
@@ -14,12 +14,13 @@ use super::{
 const KIND: RequestKind = RequestKind::StageConfiguration;
 
 impl Controller {
-    /// Checks a configuration, completes it, and has it stored in both forms.
+    /// Checks a configuration, completes it, and has it stored in both forms; and then deployed, if it is for a client who wants that.
     pub(super) fn stage_configuration(
         &mut self,
         turn: &mut Turn,
         reqid: ZeekString,
         mut config: Configuration,
+        deploys_for: Option<Principal>,
     ) {
         let errors = validate(&config, &self.settings);
         if !errors.is_empty() {
@@ -58,7 +59,11 @@ impl Controller {
         };
         let entries = vec![(Slot::Staged, config), (Slot::Ready, ready)];
         let write = self.write(turn, entries, None, then);
-        self.await_answer(turn, Key::Client(KIND, reqid), Pending::Write(write));
+        self.await_answer(
+            turn,
+            Key::Client(KIND, reqid),
+            Pending::Staging { write, deploys_for },
+        );
     }
 
     /// The second half: the configurations are stored, or cannot be.
@@ -72,8 +77,11 @@ impl Controller {
     ) {
         let key = Key::Client(KIND, reqid.clone());
         match self.requests.get(&key) {
-            Some(Pending::Write(own)) if *own == write => self.requests.remove(&key),
+            Some(Pending::Staging { write: own, .. }) if *own == write => {}
             _ => return, // It timed out, and the client knows.
+        }
+        let Some(Pending::Staging { deploys_for, .. }) = self.requests.remove(&key) else {
+            return;
         };
         match outcome {
             Ok(()) => {
@@ -81,7 +89,9 @@ impl Controller {
                     data: Some(Data::String(id)),
                     ..ResultRecord::success(reqid.clone())
                 };
-                self.respond(turn, KIND, reqid, vec![result], Logged::Result);
+                self.respond(turn, KIND, reqid.clone(), vec![result], Logged::Result);
+                let deploy = deploys_for.map(|principal| Follow::Deploy { principal, reqid });
+                self.follows.extend(deploy);
             }
             Err(error) => {
                 let error = format!("cannot store the configuration: {error}; nothing was changed");

@@ -64,6 +64,7 @@ impl Machine for Controller {
     fn request(input: &Input) -> Option<Self::Request> {
         match input {
             Input::Request { request, .. } => Some((request.kind(), request.reqid().clone())),
+            Input::SetConfiguration { reqid, .. } => Some((RequestKind::StageConfiguration, reqid.clone())),
             _ => None,
         }
     }

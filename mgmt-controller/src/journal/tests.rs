@@ -31,7 +31,7 @@ fn a_replay_does_what_the_controller_did_ids_included() {
         wall_clock: mgmt_api::WallClock::default(),
     };
     let request = |reqid: &str| Input::Request {
-        client: "client-1".into(),
+        principal: testkit::client(1),
         request: ClientRequest::Deploy { reqid: reqid.into() },
     };
     let inputs = [

@@ -1,7 +1,7 @@
 //! What is written about what happens: the management log, and standard error for operators.
 
-use broker_codec::EndpointId;
-use mgmt_api::{ClientRequest, ClientResponse, Configuration, MESSAGE_BYTES_MAX, RequestKind, ResultRecord};
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::{ClientResponse, Configuration, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord};
 
 use crate::{
     core::{Controller, Slot},
@@ -36,12 +36,12 @@ const fn changes_something(kind: RequestKind) -> bool {
 }
 
 /// Tells that a client has asked for something.
-pub(super) fn log_request(client: &str, request: &ClientRequest) {
-    let (name, reqid) = (name_of(request.kind()), request.reqid());
-    if changes_something(request.kind()) {
-        tracing::info!(client, %reqid, "{name} requested");
+pub(super) fn log_request(principal: &Principal, kind: RequestKind, reqid: &ZeekString) {
+    let name = name_of(kind);
+    if changes_something(kind) {
+        tracing::info!(client = %principal, %reqid, "{name} requested");
     } else {
-        tracing::debug!(client, %reqid, "{name} requested");
+        tracing::debug!(client = %principal, %reqid, "{name} requested");
     }
 }
 

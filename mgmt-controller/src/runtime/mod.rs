@@ -20,11 +20,12 @@ use broker_codec::{
     data::{Port, ZeekString},
 };
 use broker_endpoint::{
-    Credit,
+    Credit, PeerInfo,
+    tls::PeerCertificate,
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketServer},
 };
 use jiff::Timestamp;
-use mgmt_api::WallClock;
+use mgmt_api::{Door, Principal, WallClock};
 use mgmt_daemon::{
     daemon::{self, Beginning},
     files, process,
@@ -176,6 +177,29 @@ impl Runtime {
     }
 }
 
+fn of_client(client: &ClientInfo) -> Principal {
+    Principal {
+        door: Door::WebSocket {
+            client: client.client.number(),
+            application: client.application_name.clone(),
+        },
+        address: client.peer,
+        certificate: subject(client.certificate.as_ref()),
+    }
+}
+
+fn of_peer(peer: &PeerInfo) -> Principal {
+    Principal {
+        door: Door::Broker { peer: peer.id },
+        address: peer.address,
+        certificate: subject(peer.certificate.as_ref()),
+    }
+}
+
+fn subject(certificate: Option<&PeerCertificate>) -> Option<ZeekString> {
+    certificate.map(|certificate| certificate.subject.clone())
+}
+
 /// The server of WebSocket clients, if there is to be one.
 async fn serve_clients(
     config: &Config,
@@ -192,10 +216,10 @@ async fn serve_clients(
     websocket.hosts.clone_from(&config.websocket_hosts);
     websocket.shown = readable;
     websocket.fit_descriptors(process::descriptors_for_connections() / 2);
-    let reader = wire.client_reader();
+    let sessions = wire.client_sessions();
     let accept = move |client: &ClientInfo| {
-        let (reader, number) = (reader.clone(), client.client.number());
-        move |message| reader.read(number, message)
+        let mut session = sessions(of_client(client));
+        move |message| session.read(message)
     };
     match WebSocketServer::bind(websocket, accept).await {
         Ok(server) => Ok(Some(server)),

@@ -16,10 +16,11 @@ use mgmt_daemon::{
 };
 use tokio::task::JoinHandle;
 
+use super::of_peer;
 use crate::{
     config::Config,
     core::Input,
-    wire::{FromPeer, Inbound, NativePeers, PeerReader, Refusal, ToNative, Wire},
+    wire::{FromPeer, Inbound, NativePeers, PeerSession, Refusal, ToNative, Wire},
 };
 
 /// The controller's native peers.
@@ -33,6 +34,7 @@ pub(super) struct Native {
 }
 
 struct Decoded {
+    session: PeerSession,
     peer: EndpointId,
     topic: Topic,
     outcome: Result<FromPeer, Refusal>,
@@ -64,7 +66,7 @@ impl Native {
                 self.decoding = None;
                 match decoded {
                     Ok(decoded) => {
-                        if let Some(read) = self.decoded(decoded) {
+                        if let Some(read) = self.decoded(wire, decoded) {
                             return Some(read);
                         }
                     }
@@ -77,21 +79,20 @@ impl Native {
             let input = match self.peers.recv().await? {
                 EndpointEvent::Message(message) => {
                     // Peers say nothing before they are there, and nothing after they are gone.
-                    let Some(reader) = wire.reader(message.peer) else {
+                    let Some(session) = wire.session(message.peer) else {
                         continue;
                     };
                     if is_long(&message.data) {
-                        self.decoding = Some(tokio::task::spawn_blocking(move || decode(&reader, message)));
+                        self.decoding = Some(tokio::task::spawn_blocking(move || decode(session, message)));
                         continue;
                     }
-                    match self.decoded(decode(&reader, message)) {
+                    match self.decoded(wire, decode(session, message)) {
                         Some(read) => return Some(read),
                         None => continue,
                     }
                 }
                 EndpointEvent::PeerAdded(peer) => {
-                    let description = format!("Broker peer {} at {}", peer.id, peer.address);
-                    wire.peer_added(peer.id, peer.dialled.is_some(), description);
+                    wire.peer_added(peer.id, peer.dialled.is_some(), of_peer(&peer));
                     self.added(&peer)
                 }
                 EndpointEvent::PeerLost { peer, reason } | EndpointEvent::PeerRemoved { peer, reason } => {
@@ -106,7 +107,7 @@ impl Native {
                 _ => continue,
             };
             let read = FromPeer {
-                inbound: vec![Inbound { input, copy: None }],
+                inbound: Some(Inbound { input, copy: None }),
                 answers: Vec::new(),
             };
             return Some((read, Credit::none()));
@@ -185,13 +186,15 @@ impl Native {
         }
     }
 
-    fn decoded(&mut self, decoded: Decoded) -> Option<(FromPeer, Credit)> {
+    fn decoded(&mut self, wire: &mut Wire, decoded: Decoded) -> Option<(FromPeer, Credit)> {
         let Decoded {
+            session,
             peer,
             topic,
             outcome,
             credit,
         } = decoded;
+        wire.heard(session, outcome.as_ref().ok());
         match outcome {
             Ok(read) => Some((read, credit)),
             Err(refusal) => {
@@ -202,15 +205,16 @@ impl Native {
     }
 }
 
-fn decode(reader: &PeerReader, message: Message) -> Decoded {
+fn decode(mut session: PeerSession, message: Message) -> Decoded {
     let Message {
         peer,
         topic,
         data,
         credit,
     } = message;
-    let outcome = reader.read(topic.as_ref(), data);
+    let outcome = session.read(topic.as_ref(), data);
     Decoded {
+        session,
         peer,
         topic,
         outcome,

@@ -4,7 +4,7 @@ use broker_endpoint::{
     Credit, Recipients,
     websocket::{WebSocketEvent, WebSocketServer},
 };
-use mgmt_api::ClientRequest;
+use mgmt_api::RequestKind;
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     log::object,
@@ -17,6 +17,7 @@ use super::{
     Daemon, Runtime,
     log::{log_loss, log_request},
     news::Line,
+    of_client,
     publish::credit_of,
 };
 use crate::{
@@ -62,22 +63,29 @@ impl Outside for Runtime {
     }
 
     async fn take(&mut self, daemon: &mut Daemon, event: Event) {
-        let (inputs, credit) = match event {
-            Event::Written(written) => (vec![persisted(written)], Credit::none()),
+        let (input, credit) = match event {
+            Event::Written(written) => (Some(persisted(written)), Credit::none()),
             Event::NewsDue => {
                 return report_lines(self.node_news.overdue(Some(Instant::now().into_std())));
             }
-            Event::Peer(read, credit) => (self.peer_message(daemon, read, &credit).await, credit),
+            Event::Peer(read, credit) => {
+                let input = self.peer_message(daemon, read, &credit).await;
+                (input, credit)
+            }
             Event::Client(event) => self.client_event(event).await,
         };
-        daemon.handle(self, inputs, &credit).await;
+        daemon.handle(self, input, &credit).await;
     }
 
     fn about(&mut self, input: &Input) -> About {
         match input {
-            Input::Request { client, request } => About {
+            Input::Request { principal, request } => About {
                 reqid: Some(request.reqid().clone()),
-                sender: Some((client.clone(), request.event_name().into())),
+                sender: Some((principal.to_string(), request.event_name().into())),
+            },
+            Input::SetConfiguration { principal, reqid, .. } => About {
+                reqid: Some(reqid.clone()),
+                sender: Some((principal.to_string(), "set_configuration".into())),
             },
             Input::Agent { peer, message, .. } => About {
                 reqid: message.reqid().cloned(),
@@ -115,7 +123,7 @@ impl Outside for Runtime {
             }
             Action::Publish { topic, event, to } => {
                 let credit = credit_of(daemon, &event, cause);
-                return self.publish(daemon, topic, &event, to, &credit).await;
+                self.publish(daemon, topic, &event, to, &credit).await;
             }
             Action::Connect { host, port } => {
                 let instance = daemon.machine().instance_at(host, port);
@@ -164,72 +172,65 @@ impl Outside for Runtime {
 
 impl Runtime {
     /// What a peer's message is for the core. Copies of it go to clients, answers of its translator to the peer.
-    async fn peer_message(&mut self, daemon: &Daemon, read: FromPeer, credit: &Credit) -> Vec<Input> {
+    async fn peer_message(&mut self, daemon: &Daemon, read: FromPeer, credit: &Credit) -> Option<Input> {
         let FromPeer { inbound, answers } = read;
         for answer in answers {
             self.send(&answer, credit).await;
         }
-        let mut inputs = Vec::with_capacity(inbound.len());
-        for Inbound { input, copy } in inbound {
-            match &input {
-                Input::Request { client, request } => self.count_request(client, request),
-                Input::PeerLost { peer, reason } => log_loss(daemon.machine(), *peer, reason),
-                Input::Agent { peer, message, .. } => {
-                    self.counters.agent_messages += 1;
-                    let reqid = message.reqid().map(display);
-                    tracing::debug!(reqid, event = message.event_name(), %peer, "agent");
-                }
-                _ => {}
+        let Inbound { input, copy } = inbound?;
+        match &input {
+            Input::PeerLost { peer, reason } => log_loss(daemon.machine(), *peer, reason),
+            Input::Agent { peer, message, .. } => {
+                self.counters.agent_messages += 1;
+                let reqid = message.reqid().map(display);
+                tracing::debug!(reqid, event = message.event_name(), %peer, "agent");
             }
-            if let Some(copy) = copy {
-                self.publish_to_clients(Recipients::all(), copy, credit).await;
-            }
-            inputs.push(input);
+            _ => self.count_request(&input),
         }
-        inputs
+        if let Some(copy) = copy {
+            self.publish_to_clients(Recipients::all(), copy, credit).await;
+        }
+        Some(input)
     }
 
-    async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> (Vec<Input>, Credit) {
-        let mut inputs = Vec::new();
-        let mut credit = Credit::none();
+    async fn client_event(&mut self, event: WebSocketEvent<FromClient>) -> (Option<Input>, Credit) {
         match event {
             WebSocketEvent::Connected(info) => {
-                let application = info
-                    .application_name
-                    .map(|name| format!(", {name}"))
-                    .unwrap_or_default();
-                let description = format!("WebSocket client {} at {}{application}", info.client, info.peer);
-                self.wire.client_connected(info.client.number(), description);
+                self.wire.client_connected(info.client.number(), of_client(&info));
             }
             WebSocketEvent::Message {
                 client,
                 message,
-                credit: of_client,
+                credit,
             } => {
-                credit = of_client;
-                let FromClient { requests, answers } = message;
+                let number = client.number();
+                self.wire.client_heard(number, &message);
+                let FromClient { input, answers, .. } = message;
                 for answer in answers {
-                    self.publish_to_clients(Recipients::one(client.number()), answer, &credit)
+                    self.publish_to_clients(Recipients::one(number), answer, &credit)
                         .await;
                 }
-                let client = self.wire.client(client.number());
-                for request in requests {
-                    self.count_request(&client, &request);
-                    let client = client.clone();
-                    inputs.push(Input::Request { client, request });
+                if let Some(input) = &input {
+                    self.count_request(input);
                 }
+                return (input, credit);
             }
-            WebSocketEvent::Disconnected { client, .. } => {
-                self.wire.client_gone(client.number());
-            }
+            WebSocketEvent::Disconnected { client, .. } => self.wire.client_gone(client.number()),
             _ => {}
         }
-        (inputs, credit)
+        (None, Credit::none())
     }
 
-    fn count_request(&mut self, client: &str, request: &ClientRequest) {
+    fn count_request(&mut self, input: &Input) {
+        let (principal, kind, reqid) = match input {
+            Input::Request { principal, request } => (principal, request.kind(), request.reqid()),
+            Input::SetConfiguration { principal, reqid, .. } => {
+                (principal, RequestKind::StageConfiguration, reqid)
+            }
+            _ => return,
+        };
         self.counters.requests += 1;
-        log_request(client, request);
+        log_request(principal, kind, reqid);
     }
 }
 

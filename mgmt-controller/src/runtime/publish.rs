@@ -8,12 +8,11 @@ use tracing::field::display;
 
 use super::{Daemon, Runtime, log::log_answer, outside::report_lines};
 use crate::{
-    core::{Audience, Input, Outgoing},
+    core::{Audience, Outgoing},
     wire::{Deliveries, Publication, ToNative},
 };
 
 impl Runtime {
-    /// Returns what those that it goes to would say in return if they spoke the model's dialect.
     pub(super) async fn publish(
         &mut self,
         daemon: &Daemon,
@@ -21,7 +20,7 @@ impl Runtime {
         outgoing: &Outgoing,
         to: Audience,
         credit: &Credit,
-    ) -> Vec<Input> {
+    ) {
         let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
         match outgoing {
             Outgoing::Client(response) => {
@@ -42,13 +41,12 @@ impl Runtime {
             Err(error) => {
                 self.counters.encode_failures += 1;
                 tracing::error!(reqid, event = name, %error, "cannot encode an event, no client and no agent gets it");
-                return Vec::new();
+                return;
             }
         };
         let Deliveries {
             native,
             websocket,
-            inputs,
             failures,
         } = self.wire.deliver(&publication);
         for (receiver, error) in failures {
@@ -61,7 +59,6 @@ impl Runtime {
         for (among, message) in websocket {
             self.publish_to_clients(among, message, credit).await;
         }
-        inputs
     }
 
     pub(super) async fn send(&mut self, event: &ToNative, credit: &Credit) {

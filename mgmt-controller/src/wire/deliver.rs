@@ -11,11 +11,11 @@ use broker_codec::{
 use broker_endpoint::Recipients;
 use mgmt_api::{
     Dialect, DialectError,
-    dialect::{Published, Translation},
+    dialect::{Published, Topics},
 };
 
-use super::{Link, PeerLinks, Wire, read};
-use crate::core::{Audience, Input, Outgoing};
+use super::{Listener, Wire};
+use crate::core::{Audience, Outgoing};
 
 /// An event of the core on its way out.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +51,6 @@ pub struct Deliveries {
     pub native: Vec<ToNative>,
     /// For WebSocket clients that have subscribed, in this order.
     pub websocket: Vec<(Recipients<u64>, DataMessage)>,
-    /// For the core, after the rest of its actions: what a peer or a client would say in return if it spoke the model.
-    pub inputs: Vec<Input>,
     /// The peers or clients for which it cannot be translated, and why.
     pub failures: Vec<(String, DialectError)>,
 }
@@ -79,13 +77,7 @@ impl Publication {
 }
 
 impl ToNative {
-    pub(super) fn one(peer: EndpointId, Published { topic, event }: Published) -> Self {
-        let to = NativePeers::One(peer);
-        Self { to, topic, event }
-    }
-
-    fn subscribers(among: Recipients<EndpointId>, Published { topic, event }: Published) -> Self {
-        let to = NativePeers::Subscribers(among);
+    pub(super) fn new(to: NativePeers, Published { topic, event }: Published) -> Self {
         Self { to, topic, event }
     }
 
@@ -101,99 +93,64 @@ impl ToNative {
 
 impl Wire {
     /// Who gets what of an event.
-    pub fn deliver(&self, publication: &Publication) -> Deliveries {
+    pub fn deliver(&mut self, publication: &Publication) -> Deliveries {
         let mut deliveries = Deliveries::default();
         match publication.to {
             Audience::Peer(peer) => {
-                if let Some(links) = self.peers.get(&peer) {
-                    let to_peer = self.translate(
-                        &mut deliveries,
-                        publication,
-                        (&links.agent, Some(peer), &links.description),
-                    );
-                    let to_native = |published| ToNative::one(peer, published);
-                    deliveries.native = to_peer.into_iter().map(to_native).collect();
+                let Publication { topic, event, .. } = publication;
+                if let Some(known) = self.peers.get(&peer) {
+                    match known.agent.say(&self.topics, topic, event) {
+                        Ok(said) => {
+                            let native = said.map(|said| ToNative::new(NativePeers::One(peer), said));
+                            deliveries.native.extend(native);
+                        }
+                        Err(error) => deliveries.fail(&known.client, error),
+                    }
                 }
-                deliveries
-                    .websocket
-                    .push((Recipients::all(), websocket(publication.published())));
+                let shown = websocket(publication.published());
+                deliveries.websocket.push((Recipients::all(), shown));
             }
             Audience::Subscribers => {
-                self.deliver_to_subscribing_peers(&mut deliveries, publication);
-                self.deliver_to_clients(&mut deliveries, publication);
-            }
-        }
-        deliveries
-    }
-
-    /// Only answers are translated for clients: news came with our controller.
-    fn deliver_to_subscribing_peers(&self, deliveries: &mut Deliveries, publication: &Publication) {
-        let is_old =
-            |links: &PeerLinks| publication.of_client && links.client.lock().dialect() != Dialect::V7_0;
-        let old: Vec<_> = self.peers.iter().filter(|(_, links)| is_old(links)).collect();
-        let others = Recipients::Except(old.iter().map(|(peer, _)| **peer).collect());
-        deliveries
-            .native
-            .push(ToNative::subscribers(others, publication.published()));
-        for (peer, links) in old {
-            let to = (&links.client, Some(*peer), &*links.description);
-            for published in self.translate(deliveries, publication, to) {
-                let to_native = ToNative::subscribers(Recipients::one(*peer), published);
-                deliveries.native.push(to_native);
-            }
-        }
-    }
-
-    /// As for native peers. What is said to and by agents clients see as it is in the model.
-    fn deliver_to_clients(&self, deliveries: &mut Deliveries, publication: &Publication) {
-        let mut old = Vec::new();
-        if publication.of_client {
-            let links = self.links.lock();
-            let is_old = |link: &Link| link.lock().dialect() != Dialect::V7_0;
-            let links = links.iter().filter(|(_, link)| is_old(link));
-            old = links.map(|(client, link)| (*client, link.clone())).collect();
-        }
-        let others: BTreeSet<u64> = old.iter().map(|(client, _)| *client).collect();
-        deliveries
-            .websocket
-            .push((Recipients::Except(others), websocket(publication.published())));
-        for (client, link) in old {
-            let description = self.client(client);
-            for published in self.translate(deliveries, publication, (&link, None, &description)) {
-                deliveries
-                    .websocket
-                    .push((Recipients::one(client), websocket(published)));
-            }
-        }
-    }
-
-    /// What one peer or client gets of an event; what it would say in return becomes an input.
-    fn translate(
-        &self,
-        deliveries: &mut Deliveries,
-        publication: &Publication,
-        (link, peer, description): (&Link, Option<EndpointId>, &str),
-    ) -> Vec<Published> {
-        let translation = link.lock().outgoing(&publication.topic, &publication.event);
-        let fail =
-            |deliveries: &mut Deliveries, error| deliveries.failures.push((description.to_owned(), error));
-        let Translation { to_model, to_peer } = match translation {
-            Ok(translation) => translation,
-            Err(error) => {
-                fail(deliveries, error);
-                return Vec::new();
-            }
-        };
-        for published in to_model {
-            match read::input(&self.common.settings.topic, peer, description, published) {
-                Ok(input) => deliveries.inputs.push(input),
-                Err(source) => {
-                    let dialect = Dialect::V7_0;
-                    fail(deliveries, DialectError { dialect, source });
+                let peers = self.peers.iter_mut().map(|(id, known)| (*id, &mut known.client));
+                for (among, said) in deliveries.each_in_its_dialect(publication, &self.topics, peers) {
+                    let native = ToNative::new(NativePeers::Subscribers(among), said);
+                    deliveries.native.push(native);
+                }
+                let clients = self.clients.iter_mut().map(|(id, client)| (*id, client));
+                for (among, said) in deliveries.each_in_its_dialect(publication, &self.topics, clients) {
+                    deliveries.websocket.push((among, websocket(said)));
                 }
             }
         }
-        to_peer
+        deliveries
+    }
+}
+
+impl Deliveries {
+    /// What subscribers get: those of older releases in their dialect, all others the event as it is. Only answers are translated:
+    /// news came with our controller, and what is said to and by agents clients see as it is in the model.
+    fn each_in_its_dialect<'a, K: Ord + Copy>(
+        &mut self,
+        publication: &Publication,
+        topics: &Topics,
+        listeners: impl Iterator<Item = (K, &'a mut Listener)>,
+    ) -> Vec<(Recipients<K>, Published)> {
+        let Publication { topic, event, .. } = publication;
+        let is_old = |(_, listener): &(K, &mut Listener)| listener.answers.dialect != Dialect::V7_0;
+        let (mut old, mut in_their_dialect) = (BTreeSet::new(), Vec::new());
+        for (id, listener) in listeners.filter(is_old).filter(|_| publication.of_client) {
+            old.insert(id);
+            match listener.answers.say(topics, topic, event) {
+                Ok(said) => in_their_dialect.extend(said.map(|said| (Recipients::one(id), said))),
+                Err(error) => self.fail(listener, error),
+            }
+        }
+        let others = (Recipients::Except(old), publication.published());
+        [others].into_iter().chain(in_their_dialect).collect()
+    }
+
+    fn fail(&mut self, listener: &Listener, error: DialectError) {
+        self.failures.push((listener.principal.to_string(), error));
     }
 }
 

@@ -1,53 +1,64 @@
-//! What travels between the core and those that it talks to, without I/O: a message becomes inputs or is refused, an action becomes
+//! What travels between the core and those that it talks to, without I/O: a message becomes an input or is refused, an action becomes
 //! messages. The runtime drives it with sockets, a replay with a recording.
 //!
-//! Each client has a [`Translator`], and each peer two, one as an agent and one as a client, because each may speak another dialect
-//! of the API. The task that writes shares it with the one that reads, which may be on another
-//! thread if a message is long.
+//! ```text
+//!   message --> PeerSession, ClientSession --> Input --> core --> Action --> Publication --> Wire::deliver --> messages
+//!                          \-- what the peer or the client speaks, with each of its messages --^
+//! ```
+//!
+//! A session belongs to one connection and learns what is spoken there, because each peer may speak another dialect of the API. It may be on
+//! another thread than what is sent, so what it has learnt goes to [`Wire`] with what it has read.
 
+mod clients;
 mod deliver;
-mod read;
+mod peers;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use broker_codec::{
     EndpointId,
-    data::{Address, ZeekString},
+    data::{Address, DataError, ZeekString},
+    zeek::Event,
 };
 use mgmt_api::{
-    Dialect, Translator,
-    dialect::{Peer, Side, Topics},
+    ClientRequest, Dialect, Principal, Translator,
+    dialect::{Answers, Peer, Side, Topics},
     topics,
 };
 
-use crate::core::Settings;
+use crate::core::{Input, Settings};
 
+pub use clients::{ClientSession, FromClient};
 pub use deliver::{Deliveries, NativePeers, Publication, ToNative, readable};
-pub use read::{ClientReader, FromClient, FromPeer, Inbound, PeerReader, Refusal};
+pub use peers::{FromPeer, Inbound, PeerSession, Refusal};
 
-/// Of how many clients more than there are may translators be kept. See [`Wire::client_gone`].
-const CLIENTS_IN_TRANSIT_MAX: u64 = 1000;
-
-/// All that is known of those that the controller talks to.
+/// What is known of those that the controller talks to.
 #[derive(Debug)]
 pub struct Wire {
-    common: Arc<Common>,
-    peers: BTreeMap<EndpointId, PeerLinks>,
-    /// Their descriptions, by number.
-    clients: BTreeMap<u64, String>,
-    links: Arc<Links>,
-    newest_client: u64,
+    topics: Topics,
+    assumed: Assumed,
+    peers: BTreeMap<EndpointId, Known>,
+    clients: BTreeMap<u64, Listener>,
 }
 
+/// A native peer.
 #[derive(Debug)]
-struct Common {
-    settings: Settings,
-    assumed: Assumed,
+struct Known {
+    /// None while it is with [`Wire::session`]'s caller.
+    session: Option<PeerSession>,
+    /// What it speaks as an agent.
+    agent: Dialect,
+    /// Nothing keeps an agent from being a client as well.
+    client: Listener,
+}
+
+/// A client, or a peer as one.
+#[derive(Debug)]
+struct Listener {
+    principal: Principal,
+    answers: Answers,
 }
 
 /// What those speak that have not said anything that tells.
@@ -79,149 +90,143 @@ impl Default for Assumed {
     }
 }
 
-#[derive(Clone, Debug)]
-struct PeerLinks {
-    /// For the log.
-    description: String,
-    /// For what it says and hears as an agent ...
-    agent: Link,
-    /// ... and as a client. Nothing keeps a peer from being both.
-    client: Link,
-}
-
-/// The translators of WebSocket clients, by the clients' numbers.
-#[derive(Debug, Default)]
-struct Links(Mutex<BTreeMap<u64, Link>>);
-
-#[derive(Clone, Debug)]
-struct Link(Arc<Mutex<Translator>>);
-
 impl Wire {
     /// Without peers and clients.
     pub fn new(settings: Settings, assumed: Assumed) -> Self {
         Self {
-            common: Arc::new(Common { settings, assumed }),
+            topics: Topics {
+                controller: settings.topic,
+                agent_prefix: settings.agent_topic_prefix,
+            },
+            assumed,
             peers: BTreeMap::new(),
             clients: BTreeMap::new(),
-            links: Arc::default(),
-            newest_client: 0,
         }
     }
 
     /// What a native endpoint subscribes to: Zeek's controller to the first two, that of 4.x to the two after
     /// them. By the last one our agents know that they may take longer than under a controller of scripts.
     pub fn subscriptions(&self) -> [ZeekString; 5] {
-        let Settings {
-            topic,
-            agent_topic_prefix,
-            ..
-        } = &self.common.settings;
         [
-            agent_topic_prefix.clone(),
-            topic.clone(),
+            self.topics.agent_prefix.clone(),
+            self.topics.controller.clone(),
             topics::CLUSTER_AGENT_PREFIX.into(),
             topics::CLUSTER_CONTROLLER.into(),
             topics::LINK.into(),
         ]
     }
 
-    /// A native peering is up. `dialled` says whether we connected to the peer, `description` is for the log.
-    pub fn peer_added(&mut self, peer: EndpointId, dialled: bool, description: String) {
-        let Assumed { agents, clients, .. } = self.common.assumed;
+    /// A native peering is up. `dialled` says whether we connected to the peer.
+    pub fn peer_added(&mut self, peer: EndpointId, dialled: bool, principal: Principal) {
+        let Assumed { agents, clients, .. } = self.assumed;
         let id = ZeekString::from(peer.to_string());
-        let links = PeerLinks {
-            description,
-            agent: self.common.link(id.clone(), dialled, agents),
-            client: self.common.link(id, dialled, clients),
+        let session = PeerSession {
+            peer,
+            principal: principal.clone(),
+            topics: self.topics.clone(),
+            agent: translator(&self.topics, id.clone(), dialled, agents),
+            client: translator(&self.topics, id, dialled, clients),
         };
-        self.peers.insert(peer, links);
+        let known = Known {
+            session: Some(session),
+            agent: agents,
+            client: Listener::new(principal, clients),
+        };
+        self.peers.insert(peer, known);
     }
 
     pub fn peer_lost(&mut self, peer: EndpointId) {
         self.peers.remove(&peer);
     }
 
-    /// Reads what a peer says. None if it is not connected.
-    pub fn reader(&self, peer: EndpointId) -> Option<PeerReader> {
-        Some(PeerReader {
-            common: Arc::clone(&self.common),
-            peer,
-            links: self.peers.get(&peer)?.clone(),
-        })
+    /// Reads what a peer says, on any thread; [`Self::heard`] follows before the next message. None if the peer is not connected.
+    pub fn session(&mut self, peer: EndpointId) -> Option<PeerSession> {
+        self.peers.get_mut(&peer)?.session.take()
+    }
+
+    /// A peer's session comes back with what it has read, if that could be read.
+    pub fn heard(&mut self, session: PeerSession, read: Option<&FromPeer>) {
+        let Some(known) = self.peers.get_mut(&session.peer) else {
+            return;
+        };
+        known.agent = session.agent.dialect();
+        let inbound = read.and_then(|read| read.inbound.as_ref());
+        known
+            .client
+            .heard(session.client.dialect(), inbound.map(|inbound| &inbound.input));
+        known.session = Some(session);
     }
 
     /// What a peer speaks as an agent and as a client, as far as is known.
     pub fn dialects(&self, peer: EndpointId) -> Option<[Dialect; 2]> {
-        let PeerLinks { agent, client, .. } = self.peers.get(&peer)?;
-        Some([agent, client].map(|link| link.lock().dialect()))
+        let Known { agent, client, .. } = self.peers.get(&peer)?;
+        Some([*agent, client.answers.dialect])
     }
 
-    /// A WebSocket client is there; `description` is for the log.
-    pub fn client_connected(&mut self, client: u64, description: String) {
-        self.newest_client = self.newest_client.max(client);
-        self.clients.insert(client, description);
+    /// Makes what reads the messages of a WebSocket client, in the client's own task.
+    pub fn client_sessions(&self) -> impl Fn(Principal) -> ClientSession + Send + Sync + use<> {
+        let (topics, assumed) = (self.topics.clone(), self.assumed.websocket);
+        move |principal| ClientSession {
+            translator: translator(&topics, ZeekString::default(), false, assumed),
+            topic: topics.controller.clone(),
+            principal,
+        }
     }
 
-    /// It is gone. Something that it said may still be being read, and that brings its translator back; so translators of
-    /// clients that are not there are dropped when many newer ones have come.
+    /// A WebSocket client is there.
+    pub fn client_connected(&mut self, client: u64, principal: Principal) {
+        let listener = Listener::new(principal, self.assumed.websocket);
+        self.clients.insert(client, listener);
+    }
+
+    /// A WebSocket client's session has read something.
+    pub fn client_heard(&mut self, client: u64, read: &FromClient) {
+        if let Some(listener) = self.clients.get_mut(&client) {
+            listener.heard(read.dialect, read.input.as_ref());
+        }
+    }
+
     pub fn client_gone(&mut self, client: u64) {
         self.clients.remove(&client);
-        let (clients, newest) = (&self.clients, self.newest_client);
-        self.links.lock().retain(|number, _| {
-            let in_transit = *number != client && number.saturating_add(CLIENTS_IN_TRANSIT_MAX) > newest;
-            clients.contains_key(number) || in_transit
-        });
+    }
+}
+
+impl Listener {
+    const fn new(principal: Principal, assumed: Dialect) -> Self {
+        Self {
+            principal,
+            answers: Answers::new(assumed),
+        }
     }
 
-    pub fn client(&self, client: u64) -> String {
-        let description = self.clients.get(&client).cloned();
-        description.unwrap_or_else(|| format!("WebSocket client {client}"))
-    }
-
-    /// Reads what WebSocket clients say.
-    pub fn client_reader(&self) -> ClientReader {
-        ClientReader {
-            common: Arc::clone(&self.common),
-            links: Arc::clone(&self.links),
+    fn heard(&mut self, dialect: Dialect, input: Option<&Input>) {
+        self.answers.dialect = dialect;
+        if let Some(Input::SetConfiguration { reqid, .. }) = input {
+            self.answers.set_configuration(reqid.clone());
         }
     }
 }
 
-impl Common {
-    fn link(&self, id: ZeekString, dialled: bool, assumed: Dialect) -> Link {
-        let topics = Topics {
-            controller: self.settings.topic.clone(),
-            agent_prefix: self.settings.agent_topic_prefix.clone(),
-        };
-        let peer = Peer {
-            id,
-            dialled,
-            host: Address::UNSPECIFIED_V4,
-        };
-        let translator = Translator::new(Side::Controller, peer, topics, assumed);
-        Link(Arc::new(Mutex::new(translator)))
-    }
+fn translator(topics: &Topics, id: ZeekString, dialled: bool, assumed: Dialect) -> Translator {
+    let peer = Peer {
+        id,
+        dialled,
+        host: Address::UNSPECIFIED_V4,
+    };
+    Translator::new(Side::Controller, peer, topics.clone(), assumed)
 }
 
-impl Links {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Link>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The translator of a client; a new one at its first message.
-    fn of(&self, client: u64, common: &Common) -> Link {
-        let mut links = self.lock();
-        let link = links
-            .entry(client)
-            .or_insert_with(|| common.link(ZeekString::default(), false, common.assumed.websocket));
-        link.clone()
-    }
-}
-
-impl Link {
-    /// A panic in a translator ends the connection, or loses the message, that it happened for; what the translator has learnt
-    /// remains usable.
-    fn lock(&self) -> MutexGuard<'_, Translator> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The input for a client's request in the model's terms.
+fn request(principal: &Principal, event: &Event, sets_configuration: bool) -> Result<Input, DataError> {
+    let principal = principal.clone();
+    Ok(match event.parse()? {
+        ClientRequest::StageConfiguration { reqid, config } if sets_configuration => {
+            Input::SetConfiguration {
+                principal,
+                reqid,
+                config,
+            }
+        }
+        request => Input::Request { principal, request },
+    })
 }

@@ -1,6 +1,6 @@
 use broker_codec::{Data, data::to_data, json::DataMessage, zeek::Event};
 use broker_endpoint::Recipients;
-use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, RequestKind, ResultRecord};
+use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, Door, RequestKind, ResultRecord};
 
 use super::*;
 use crate::core::{Audience, Input, Outgoing};
@@ -14,9 +14,16 @@ const OTHER: EndpointId = EndpointId::from_bytes([2; EndpointId::LEN]);
 fn wire() -> Wire {
     let mut wire = Wire::new(Settings::default(), Assumed::default());
     for peer in [PEER, OTHER] {
-        wire.peer_added(peer, false, format!("peer {peer}"));
+        wire.peer_added(peer, false, principal(peer));
     }
     wire
+}
+
+fn principal(peer: EndpointId) -> Principal {
+    Principal {
+        door: Door::Broker { peer },
+        ..testkit::client(0)
+    }
 }
 
 fn event(name: &str, args: Vec<Data>) -> Event {
@@ -47,8 +54,15 @@ fn get_nodes() -> ClientRequest {
     ClientRequest::GetNodes { reqid: "r".into() }
 }
 
-fn read(wire: &Wire, topic: &str, data: Data) -> Result<FromPeer, Refusal> {
-    wire.reader(PEER).unwrap().read(topic.as_bytes(), data)
+fn read(wire: &mut Wire, topic: &str, data: Data) -> Result<FromPeer, Refusal> {
+    let mut session = wire.session(PEER).unwrap();
+    let read = session.read(topic.as_bytes(), data);
+    wire.heard(session, read.as_ref().ok());
+    read
+}
+
+fn client_session(wire: &Wire) -> ClientSession {
+    wire.client_sessions()(testkit::client(7))
 }
 
 /// The answer to `get_nodes_request`.
@@ -64,7 +78,7 @@ fn answer() -> Publication {
 
 #[test]
 fn the_topic_decides_which_api_a_peer_may_use() {
-    let wire = wire();
+    let mut wire = wire();
     let request = Event::of(&get_nodes()).unwrap();
     let news = AgentMessage::Error {
         instance: "a".into(),
@@ -72,15 +86,14 @@ fn the_topic_decides_which_api_a_peer_may_use() {
         node: "".into(),
     };
     let news_event = Event::of(&news).unwrap();
-    let input = |topic, event| {
-        let read = read(&wire, topic, native(event)).unwrap();
-        let [Inbound { input, .. }] = <[Inbound; 1]>::try_from(read.inbound).unwrap();
-        input
+    let mut input = |topic, event| {
+        let read = read(&mut wire, topic, native(event)).unwrap();
+        read.inbound.unwrap().input
     };
     assert_eq!(
         input(CONTROLLER, request.clone()),
         Input::Request {
-            client: format!("peer {PEER}"),
+            principal: principal(PEER),
             request: get_nodes()
         }
     );
@@ -89,10 +102,11 @@ fn the_topic_decides_which_api_a_peer_may_use() {
         Input::Agent {
             peer: PEER,
             topic: AGENT.into(),
-            message: news
+            message: news,
+            dialect: Dialect::V7_0,
         }
     );
-    let refused = |topic, data| read(&wire, topic, data).unwrap_err().to_string();
+    let mut refused = |topic, data| read(&mut wire, topic, data).unwrap_err().to_string();
     assert_eq!(
         refused(AGENT, native(request.clone())),
         "unknown event `Management::Controller::API::get_nodes_request`"
@@ -118,15 +132,15 @@ fn the_topic_decides_which_api_a_peer_may_use() {
         ),
         "unknown event `ClusterController::API::restart_request` (in the API of Zeek 4.2)"
     );
-    assert!(wire.reader(EndpointId::NIL).is_none(), "it is not connected");
+    assert!(wire.session(EndpointId::NIL).is_none(), "it is not connected");
 }
 
 #[test]
 fn clients_see_events_of_peers_without_metadata_and_what_the_core_passes_on_only_once() {
-    let wire = wire();
-    let copy = |topic, event| {
-        let mut read = read(&wire, topic, native(event)).unwrap();
-        read.inbound.pop().unwrap().copy
+    let mut wire = wire();
+    let mut copy = |topic, event| {
+        let read = read(&mut wire, topic, native(event)).unwrap();
+        read.inbound.unwrap().copy
     };
     let request = Event::of(&get_nodes()).unwrap();
     assert_eq!(
@@ -143,7 +157,7 @@ fn clients_see_events_of_peers_without_metadata_and_what_the_core_passes_on_only
 
 #[test]
 fn native_peers_get_an_empty_list_of_metadata_and_clients_get_none() {
-    let wire = wire();
+    let mut wire = wire();
     let request = AgentRequest::GetNodes { reqid: "r".into() };
     let publication = |to| Publication::new(AGENT.into(), &Outgoing::Agent(request.clone()), to).unwrap();
     let sent = wire.deliver(&publication(Audience::Peer(PEER)));
@@ -170,15 +184,19 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
             vec![text("r"), configuration],
         )
     };
-    read(&wire, CONTROLLER, native(request())).unwrap();
+    let set = |principal| Input::SetConfiguration {
+        principal,
+        reqid: "r".into(),
+        config: mgmt_api::Configuration::default(),
+    };
+    let from_peer = read(&mut wire, CONTROLLER, native(request())).unwrap();
+    assert_eq!(from_peer.inbound.unwrap().input, set(principal(PEER)));
     assert_eq!(wire.dialects(PEER), Some([Dialect::V7_0, Dialect::Seed]));
-    wire.client_connected(7, "client".into());
-    let client = wire.client_reader();
-    let from_client = client.read(7, message(CONTROLLER, request())).unwrap();
-    assert!(matches!(
-        &*from_client.requests,
-        [ClientRequest::StageConfiguration { .. }]
-    ));
+    wire.client_connected(7, testkit::client(7));
+    let mut client = client_session(&wire);
+    let from_client = client.read(message(CONTROLLER, request())).unwrap();
+    wire.client_heard(7, &from_client);
+    assert_eq!(from_client.input, Some(set(testkit::client(7))));
 
     let deliveries = wire.deliver(&answer());
     let model = event(
@@ -203,7 +221,7 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
         ]
     );
 
-    // What was staged is deployed, for both of them.
+    // Of staging both hear when it has been deployed.
     let staged = ClientResponse::new(
         RequestKind::StageConfiguration,
         "r".into(),
@@ -217,39 +235,12 @@ fn each_peer_and_client_is_answered_in_its_own_dialect() {
     .unwrap();
     let deliveries = wire.deliver(&staged);
     assert_eq!(deliveries.native.len(), 1, "only those that know the event");
-    let request = ClientRequest::Deploy { reqid: "r".into() };
-    let expected = [format!("peer {PEER}"), "client".into()].map(|client| Input::Request {
-        client,
-        request: request.clone(),
-    });
-    assert_eq!(deliveries.inputs, expected);
+    assert_eq!(deliveries.websocket.len(), 1);
 
     wire.client_gone(7);
     wire.peer_lost(PEER);
     let deliveries = wire.deliver(&answer());
     assert_eq!((deliveries.native.len(), deliveries.websocket.len()), (1, 1));
-}
-
-#[test]
-fn translators_of_clients_that_are_gone_are_not_kept() {
-    let mut wire = wire();
-    let reader = wire.client_reader();
-    let say = |client| {
-        let request = event("ClusterController::API::get_instances_request", vec![text("r")]);
-        reader.read(client, message(OLD_CONTROLLER, request)).unwrap();
-    };
-    for client in 0..3 * CLIENTS_IN_TRANSIT_MAX {
-        wire.client_connected(client, String::new());
-        say(client);
-        if client > 0 {
-            wire.client_gone(client);
-            // This was still being read.
-            say(client);
-        }
-    }
-    let kept = wire.links.lock();
-    assert!(kept.contains_key(&0), "it is still there");
-    assert!(kept.len() as u64 <= CLIENTS_IN_TRANSIT_MAX + 1, "{}", kept.len());
 }
 
 #[test]
@@ -260,14 +251,14 @@ fn a_long_request_id_is_answered_to_its_sender_alone() {
             vec![text(&"x".repeat(16 << 20))],
         )
     };
-    let FromPeer { inbound, answers } = read(&wire(), CONTROLLER, native(request())).unwrap();
-    assert_eq!(inbound, [], "neither for the core nor for WebSocket clients");
+    let FromPeer { inbound, answers } = read(&mut wire(), CONTROLLER, native(request())).unwrap();
+    assert_eq!(inbound, None, "neither for the core nor for WebSocket clients");
     let [answer] = &*answers else {
         panic!("{} answers", answers.len())
     };
     assert_eq!(answer.to, NativePeers::One(PEER));
     assert!(format!("{:?}", answer.to_data()).contains("request ID is longer than 1024 bytes"));
-    let refused = wire().client_reader().read(1, message(CONTROLLER, request()));
+    let refused = client_session(&wire()).read(message(CONTROLLER, request()));
     assert_eq!(
         refused.unwrap_err().context,
         "failed to create Zeek event: request ID is longer than 1024 bytes"
@@ -276,9 +267,9 @@ fn a_long_request_id_is_answered_to_its_sender_alone() {
 
 #[test]
 fn clients_may_use_the_controllers_topics_only() {
-    let wire = wire();
-    let refused = |topic, event| {
-        let refused = wire.client_reader().read(1, message(topic, event));
+    let mut session = client_session(&wire());
+    let mut refused = |topic, event| {
+        let refused = session.read(message(topic, event));
         refused.unwrap_err().context
     };
     let request = Event::of(&get_nodes()).unwrap();

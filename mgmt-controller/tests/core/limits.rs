@@ -9,7 +9,7 @@ use mgmt_api::{
 use mgmt_controller::core::{
     Action, Configurations, Controller, Input, Outgoing, REQUESTS_MAX, Settings, WRITES_MAX, WriteId,
 };
-use testkit::{FakeAgent, transcript::peer_id};
+use testkit::{FakeAgent, client, transcript::peer_id};
 
 use super::transcript::{agent, peer_added, started};
 
@@ -30,8 +30,8 @@ fn answers(actions: Vec<Action>) -> Vec<ClientResponse> {
 }
 
 fn ask(controller: &mut Controller, now: Now, request: ClientRequest) -> Vec<ClientResponse> {
-    let client = "client-1".into();
-    answers(controller.step(now, Input::Request { client, request }))
+    let principal = client(1);
+    answers(controller.step(now, Input::Request { principal, request }))
 }
 
 fn test_timeout(reqid: usize) -> ClientRequest {

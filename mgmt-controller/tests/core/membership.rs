@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::{Data, EndpointId, data::ZeekString};
-use mgmt_api::{API_VERSION, AgentMessage, ClientRequest, ClientResponse, Now, SequentialIds, topics};
+use mgmt_api::{
+    API_VERSION, AgentMessage, ClientRequest, ClientResponse, Dialect, Now, SequentialIds, topics,
+};
 use mgmt_controller::core::{
     Action, Configurations, Controller, INSTANCE_NAME_BYTES_MAX, Input, Outgoing, REFUSED_HELLOS_MAX,
     Settings,
@@ -173,6 +175,7 @@ impl World {
             peer: id(peer),
             topic: topics::agent(topics::AGENT_PREFIX.as_bytes(), &topic),
             message,
+            dialect: Dialect::V7_0,
         });
     }
 
@@ -180,7 +183,7 @@ impl World {
     fn known(&mut self) -> BTreeSet<ZeekString> {
         let reqid = ZeekString::from("r");
         let actions = self.step(Input::Request {
-            client: "client".into(),
+            principal: testkit::client(1),
             request: ClientRequest::GetInstances { reqid },
         });
         let result = actions.into_iter().find_map(|action| match action {

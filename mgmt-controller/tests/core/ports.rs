@@ -63,8 +63,8 @@ fn staged(config: &Configuration) -> Option<Configuration> {
     };
     let ids = Box::new(SequentialIds::default());
     let mut controller = Controller::new(Settings::default(), Configurations::default(), ids);
-    let client = "client-1".into();
-    let actions = controller.step(Now::START, Input::Request { client, request });
+    let principal = testkit::client(1);
+    let actions = controller.step(Now::START, Input::Request { principal, request });
     actions.into_iter().find_map(|action| match action {
         Action::Persist { entries, .. } => match &entries[..] {
             [(Slot::Staged, staged), (Slot::Ready, ready)] => {

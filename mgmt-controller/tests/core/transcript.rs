@@ -14,6 +14,7 @@
 //! > agent a host1 deploy_response {...}            any other event of agents, on the topic of this instance
 //! > stopping                                       the end
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
+//! > set_configuration_request {...}                one of a client of Zeek before 5.0
 //! < INFO rx ...                                    expected actions: a log line,
 //! < report WARNING instance ...                    a line on standard error only
 //! < persist 1                                      a write: slot, configuration, then its instances and nodes
@@ -36,12 +37,12 @@
 use std::fmt::Write as _;
 
 use broker_codec::{EndpointId, data::Port};
-use mgmt_api::{AgentMessage, Configuration, Now, SequentialIds, WallClock, topics};
+use mgmt_api::{AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, topics};
 use mgmt_controller::core::{
     Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
 use testkit::{
-    FakeAgent,
+    FakeAgent, client,
     transcript::{self, Machine, json, letter, name_and_fields, peer_id, time_passes, value, variant, words},
 };
 
@@ -126,8 +127,17 @@ impl Run {
                     },
                 }
             }
+            ("set_configuration_request", fields) => {
+                let fields: serde_json::Value = json(fields);
+                let field = |name: &str| fields[name].to_string();
+                Input::SetConfiguration {
+                    principal: client(1),
+                    reqid: json(&field("reqid")),
+                    config: json(&field("config")),
+                }
+            }
             (event, fields) => Input::Request {
-                client: "client-1".into(),
+                principal: client(1),
                 request: variant(&format!("Management::Controller::API::{event}"), fields),
             },
         }
@@ -150,6 +160,7 @@ pub(crate) fn agent(peer: EndpointId, instance: &str, message: AgentMessage) -> 
         peer,
         topic: topics::agent(topics::AGENT_PREFIX.as_bytes(), instance.as_bytes()),
         message,
+        dialect: Dialect::V7_0,
     }
 }
 

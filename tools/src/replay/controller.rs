@@ -16,10 +16,13 @@ use broker_codec::{
 };
 use broker_endpoint::Recipients;
 use bytes::{Bytes, BytesMut};
-use mgmt_api::{Dialect, Now, SequentialIds, WallClock};
+use mgmt_api::{Dialect, Door, Now, Principal, SequentialIds, WallClock};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
-    wire::{Assumed, Deliveries, FromClient, FromPeer, Inbound, NativePeers, Publication, ToNative, Wire},
+    wire::{
+        Assumed, ClientSession, Deliveries, FromClient, FromPeer, Inbound, NativePeers, Publication,
+        ToNative, Wire,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -47,6 +50,7 @@ pub(super) struct InProcess {
 /// A WebSocket client.
 struct Client {
     session: ServerSession,
+    reader: ClientSession,
     topics: Vec<ZeekString>,
 }
 
@@ -108,8 +112,12 @@ impl InProcess {
                     };
                     let dialled = known.own == Speaker::Client;
                     let address = known.addresses.of(known.own.other());
-                    let words = format!("Broker peer {peer} at {address}");
-                    self.wire.peer_added(peer, dialled, words);
+                    let principal = Principal {
+                        door: Door::Broker { peer },
+                        address,
+                        certificate: None,
+                    };
+                    self.wire.peer_added(peer, dialled, principal);
                     self.step(vec![Input::PeerAdded {
                         peer,
                         address: Address::from(address.ip()),
@@ -132,23 +140,24 @@ impl InProcess {
 
     /// A native peer has said something. What is on no topic of the controller's, such as log messages, is refused as in the runtime.
     fn read(&mut self, peer: EndpointId, envelope: &Envelope) {
-        let (Ok(data), Some(reader)) = (binary::decode(&envelope.payload), self.wire.reader(peer)) else {
+        let (Ok(data), Some(mut session)) = (binary::decode(&envelope.payload), self.wire.session(peer))
+        else {
             return;
         };
-        let Ok(FromPeer { inbound, answers }) = reader.read(envelope.topic.as_bytes(), data) else {
+        let read = session.read(envelope.topic.as_bytes(), data);
+        self.wire.heard(session, read.as_ref().ok());
+        let Ok(FromPeer { inbound, answers }) = read else {
             return;
         };
         for answer in answers {
             self.send(&answer);
         }
-        let mut inputs = Vec::with_capacity(inbound.len());
-        for Inbound { input, copy } in inbound {
+        if let Some(Inbound { input, copy }) = inbound {
             if let Some(copy) = copy {
                 self.show(&Recipients::all(), &copy);
             }
-            inputs.push(input);
+            self.step(vec![input]);
         }
-        self.step(inputs);
     }
 
     /// Every write succeeds at once.
@@ -180,7 +189,7 @@ impl InProcess {
                         });
                     }
                     Action::Publish { topic, event, to } => match Publication::new(topic, &event, to) {
-                        Ok(publication) => inputs.extend(self.publish(&publication)),
+                        Ok(publication) => self.publish(&publication),
                         Err(error) => self
                             .sent
                             .complaints
@@ -203,12 +212,10 @@ impl InProcess {
         self.sent.outputs.extend(self.endpoint.outputs());
     }
 
-    /// Returns what those that it goes to would say in return if they spoke the model's dialect.
-    fn publish(&mut self, publication: &Publication) -> Vec<Input> {
+    fn publish(&mut self, publication: &Publication) {
         let Deliveries {
             native,
             websocket,
-            inputs,
             failures,
         } = self.wire.deliver(publication);
         for (party, error) in failures {
@@ -222,7 +229,6 @@ impl InProcess {
         for (among, message) in websocket {
             self.show(&among, &message);
         }
-        inputs
     }
 
     /// To native peers.
@@ -281,10 +287,21 @@ impl Subject for InProcess {
                 .unwrap_or_default();
             match ServerSession::open(&endpoint, &version, SubscriptionLimits::default(), PATH, None) {
                 Ok(session) => {
-                    self.wire
-                        .client_connected(number(link), "WebSocket client".into());
-                    let topics = Vec::new();
-                    self.clients.insert(link, Client { session, topics });
+                    let principal = Principal {
+                        door: Door::WebSocket {
+                            client: number(link),
+                            application: None,
+                        },
+                        address: known.addresses.of(known.own.other()),
+                        certificate: None,
+                    };
+                    let client = Client {
+                        session,
+                        reader: self.wire.client_sessions()(principal.clone()),
+                        topics: Vec::new(),
+                    };
+                    self.wire.client_connected(number(link), principal);
+                    self.clients.insert(link, client);
                 }
                 Err(rejection) => self.sent.complaints.push(rejection.to_string()),
             }
@@ -332,8 +349,9 @@ impl Subject for InProcess {
                 return;
             }
             Ok(Accepted::Publication(message)) => {
-                let read = self.wire.client_reader().read(number(link), message.clone());
-                if read.is_ok() {
+                let read = client.reader.read(message.clone());
+                if let Ok(read) = &read {
+                    self.wire.client_heard(number(link), read);
                     self.show(&Recipients::Except([number(link)].into()), &message);
                 }
                 read
@@ -341,16 +359,11 @@ impl Subject for InProcess {
             Err(rejection) => Err(rejection),
         };
         match read {
-            Ok(FromClient { requests, answers }) => {
+            Ok(FromClient { input, answers, .. }) => {
                 for answer in answers {
                     self.show(&Recipients::one(number(link)), &answer);
                 }
-                let client = self.wire.client(number(link));
-                let inputs = requests.into_iter().map(|request| Input::Request {
-                    client: client.clone(),
-                    request,
-                });
-                self.step(inputs.collect());
+                self.step(input.into_iter().collect());
             }
             Err(rejection) => {
                 self.sent

@@ -4,7 +4,7 @@ use broker_codec::{data::ZeekString, zeek::Event};
 
 use super::{Published, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
 use crate::{
-    AgentMessage, ResultRecord,
+    AgentMessage, NotAdmitted, ResultRecord,
     dialect::{Dialect, DialectError},
 };
 
@@ -19,39 +19,35 @@ pub(super) struct Deployment {
 
 impl Translator {
     /// A controller wants a configuration set. Up to the seed's API it hears at once that this is being done, see
-    /// [`Self::answer_deployments`].
+    /// [`Self::settle`].
     pub(super) fn set_agent_configuration(
         &mut self,
         topic: ZeekString,
         event: Event,
     ) -> Result<Translation, DialectError> {
         let reqid = reqid(&event);
-        let refusal = if !reqid.is_empty() && self.deployments.contains_key(&reqid) {
+        if self.deployments.contains_key(&reqid) {
             return Ok(Translation::default());
-        } else if self.deployments.len() >= REQUESTS_MAX {
-            "too many requests pending"
-        } else {
-            // Without an id there is no answer.
-            if !reqid.is_empty() && self.dialect < Dialect::V5_0Rc1 {
-                let topic = topic.clone();
-                let answered = false;
-                self.deployments.insert(reqid, Deployment { topic, answered });
-            }
-            return Ok(Translation::to_model(topic, event));
-        };
-        let instance = self.instance(&topic);
-        let result = ResultRecord {
-            instance: Some(instance),
-            ..ResultRecord::failure(reqid.clone(), refusal)
-        };
-        self.answer_deployment(&topic, reqid, result)
+        }
+        if self.deployments.len() >= REQUESTS_MAX {
+            let full = NotAdmitted::TooMany { max: REQUESTS_MAX };
+            let result = ResultRecord {
+                instance: Some(self.instance(&topic)),
+                ..ResultRecord::failure(reqid.clone(), full.answer().unwrap_or_default())
+            };
+            return self.answer_deployment(&topic, reqid, result);
+        }
+        // Without an id there is no answer.
+        if !reqid.is_empty() && self.dialect < Dialect::V5_0Rc1 {
+            let topic = topic.clone();
+            let answered = false;
+            self.deployments.insert(reqid, Deployment { topic, answered });
+        }
+        Ok(Translation::to_model(topic, event))
     }
 
-    pub(super) fn outgoing_of_agent(
-        &mut self,
-        topic: &[u8],
-        event: &Event,
-    ) -> Result<Translation, DialectError> {
+    /// Takes in what the core of an agent says on one of the model's topics.
+    pub fn outgoing(&mut self, topic: &[u8], event: &Event) -> Result<Translation, DialectError> {
         let is = |name: &str| event.name == *name;
         if is("Management::Agent::API::notify_agent_hello") && !self.heard {
             return self.introduce(topic, event);
@@ -109,9 +105,9 @@ impl Translator {
         Ok(translation)
     }
 
-    /// Agents of old do not wait for their nodes (`agent/main.zeek` up to 54aaf3a623, `set_configuration_request`), and their
-    /// controllers do not expect it.
-    pub(super) fn answer_deployments(&mut self) -> Result<Vec<Published>, DialectError> {
+    /// What is owed to the peer now that the agent's core has dealt with everything that came in: agents of old do not wait for their nodes
+    /// (`agent/main.zeek` up to 54aaf3a623, `set_configuration_request`), and their controllers do not expect it.
+    pub fn settle(&mut self) -> Result<Vec<Published>, DialectError> {
         let mut owed = Vec::new();
         for (reqid, deployment) in &mut self.deployments {
             if !std::mem::replace(&mut deployment.answered, true) {

@@ -17,7 +17,7 @@ use broker_codec::{
 use super::{Context, Dialect, DialectError};
 use crate::{MESSAGE_BYTES_MAX, ResultRecord, topics};
 use agent::Deployment;
-use controller::Phase;
+pub use controller::{Answers, sets_configuration};
 pub use refusal::{TextTooLong, check_texts};
 
 /// How many requests to set a configuration may be under way on one connection. More are refused.
@@ -90,9 +90,9 @@ impl Translation {
 
 /// Translates between one peer, or one client, and a core that knows the model only.
 ///
-/// Everything that the peer says goes through [`Self::incoming`], everything that it is to hear through
-/// [`Self::outgoing`]; both may yield events for either side. [`Self::settle`] follows when the core has said all that it has
-/// to say about what came in. A peer that speaks the model costs one look at each event.
+/// Everything that the peer says goes through [`Self::incoming`]. What it is to hear goes through [`Self::outgoing`] on an agent's
+/// side, and [`Self::settle`] follows there when the core has said all that it has to say about what came in; on a controller's side
+/// it goes through [`Dialect::say`], or [`Answers`] if it is a client. A peer that speaks the model costs one look at each event.
 ///
 /// What the peer speaks is learnt from what it says, and believed again whenever it says otherwise.
 #[derive(Clone, Debug)]
@@ -103,16 +103,6 @@ pub struct Translator {
     dialect: Dialect,
     /// Whether the peer has said anything of the API.
     heard: bool,
-    /// Clients' requests to set a configuration, by id.
-    configurations: BTreeMap<ZeekString, Phase>,
-    /// The id of the last welcome, which the peer has not answered.
-    welcome: Option<ZeekString>,
-    /// Whether the peer, an agent, has said hello,
-    greeted: bool,
-    /// and more than once.
-    greeted_again: bool,
-    /// The configuration that an agent got after its first hello, until its second.
-    first_configuration: Option<Published>,
     /// Controllers' requests to set a configuration, by id.
     deployments: BTreeMap<ZeekString, Deployment>,
 }
@@ -131,11 +121,6 @@ impl Translator {
             },
             dialect: assumed,
             heard: false,
-            configurations: BTreeMap::new(),
-            welcome: None,
-            greeted: false,
-            greeted_again: false,
-            first_configuration: None,
             deployments: BTreeMap::new(),
         }
     }
@@ -161,37 +146,11 @@ impl Translator {
         if self.dialect == Dialect::V7_0 {
             return Ok(Translation::to_model(topic, event));
         }
-        let sets_configuration =
-            self.dialect < Dialect::V5_0 && event.name.ends_with(b"::set_configuration_request");
+        let sets_configuration = sets_configuration(&event);
         let event = self.dialect.read(event, &self.context)?;
         match self.side {
-            Side::Controller if sets_configuration => self.set_configuration(topic, event),
             Side::Agent if sets_configuration => self.set_agent_configuration(topic, event),
-            Side::Controller => {
-                let to_peer = self.note(&event);
-                let translation = Translation::to_model(topic, event);
-                Ok(Translation {
-                    to_peer,
-                    ..translation
-                })
-            }
-            Side::Agent => Ok(Translation::to_model(topic, event)),
-        }
-    }
-
-    /// Takes in what the core says on one of the model's topics.
-    pub fn outgoing(&mut self, topic: &[u8], event: &Event) -> Result<Translation, DialectError> {
-        match self.side {
-            Side::Controller => self.outgoing_of_controller(topic, event),
-            Side::Agent => self.outgoing_of_agent(topic, event),
-        }
-    }
-
-    /// What is owed to the peer now that the core has dealt with everything that came in.
-    pub fn settle(&mut self) -> Result<Vec<Published>, DialectError> {
-        match self.side {
-            Side::Controller => Ok(Vec::new()),
-            Side::Agent => self.answer_deployments(),
+            Side::Agent | Side::Controller => Ok(Translation::to_model(topic, event)),
         }
     }
 
@@ -205,24 +164,13 @@ impl Translator {
 
     /// The event for the peer, if its dialect has it.
     fn convert(&self, topic: &[u8], event: &Event) -> Result<Translation, DialectError> {
-        let written = self.dialect.write(event, &self.context)?;
+        let said = self
+            .dialect
+            .write_published(&self.topics, topic, event, &self.context)?;
         Ok(Translation {
             to_model: Vec::new(),
-            to_peer: written
-                .into_iter()
-                .map(|event| self.published(topic, event))
-                .collect(),
+            to_peer: said.into_iter().collect(),
         })
-    }
-
-    /// An event of the peer's dialect, on the topic that stands for the model's.
-    fn published(&self, topic: &[u8], event: Event) -> Published {
-        let topic = if self.dialect.is_cluster_controller() {
-            cluster_controller_topic(&self.topics, topic)
-        } else {
-            topic.into()
-        };
-        Published { topic, event }
     }
 
     fn model_topic(&self, topic: &[u8]) -> ZeekString {
@@ -241,6 +189,40 @@ impl Translator {
         name.and_then(|name| name.strip_prefix(b"/"))
             .unwrap_or_default()
             .into()
+    }
+}
+
+impl Dialect {
+    /// What a peer of this dialect is told, on the topic that stands for the model's; nothing if the dialect has no such event.
+    pub fn say(
+        self,
+        topics: &Topics,
+        topic: &[u8],
+        event: &Event,
+    ) -> Result<Option<Published>, DialectError> {
+        // Only agents tell of themselves.
+        let context = Context {
+            agent_id: ZeekString::default(),
+            connecting: false,
+            host: Address::UNSPECIFIED_V4,
+        };
+        self.write_published(topics, topic, event, &context)
+    }
+
+    fn write_published(
+        self,
+        topics: &Topics,
+        topic: &[u8],
+        event: &Event,
+        context: &Context,
+    ) -> Result<Option<Published>, DialectError> {
+        let topic = if self.is_cluster_controller() {
+            cluster_controller_topic(topics, topic)
+        } else {
+            topic.into()
+        };
+        let written = self.write(event, context)?;
+        Ok(written.map(|event| Published { topic, event }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use broker_codec::{Data, data::ZeekString, zeek::Event};
 
-use super::{Side, Translation, Translator, fault, reqid};
+use super::{Side, Translation, Translator, controller::configuration_set, fault, reqid, sets_configuration};
 use crate::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, REQID_BYTES_MAX, ResultRecord,
     dialect::DialectError,
@@ -61,12 +61,13 @@ impl Translator {
             *reqid = cut.unwrap_or_else(|| reqid.clone());
         }
         let reqid = reqid(&event);
-        let sets_configuration = event.name.ends_with(b"::set_configuration_request");
+        let sets_configuration = sets_configuration(&event);
         let event = self.dialect.read(event, &self.context)?;
         let failure = ResultRecord::failure(reqid.clone(), reason.to_string());
         let answer = match self.side {
             Side::Controller if sets_configuration => {
-                return self.configuration_set(topic, reqid, vec![failure]);
+                let answer = configuration_set(self.dialect, reqid, vec![failure])?;
+                return self.convert(topic, &answer);
             }
             Side::Controller => {
                 let request: ClientRequest = event.parse().map_err(fault)?;

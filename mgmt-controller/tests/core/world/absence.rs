@@ -22,9 +22,17 @@ impl World {
     pub(super) fn note_change(&mut self, topic: &ZeekString, request: &AgentRequest) {
         let name = topic.to_string();
         let name = ZeekString::from(name.rsplit('/').next().unwrap());
-        let stands_down = matches!(request, AgentRequest::AgentStandby { .. });
-        let counts = matches!(request, AgentRequest::Deploy { .. })
-            || (stands_down && !self.durable.dismissed.iter().any(|one| one.name == name));
+        let counts = match request {
+            AgentRequest::Deploy { reqid, config, .. } if !config.id.is_empty() => {
+                // After its second hello an old agent gets again what it was given after the first.
+                self.given.insert(reqid.clone())
+            }
+            // Those of 4.1 are stood down by a configuration of nothing.
+            AgentRequest::AgentStandby { .. } | AgentRequest::Deploy { .. } => {
+                !self.durable.dismissed.iter().any(|one| one.name == name)
+            }
+            _ => false,
+        };
         self.changes += u64::from(counts);
     }
 

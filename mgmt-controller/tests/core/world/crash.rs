@@ -49,6 +49,7 @@ impl World {
             }
         }
         self.controller = controller(&self.settings, self.durable.clone());
+        self.given.clear();
         self.owed.clear();
         self.deployments.clear();
         self.targets.clear();

@@ -8,6 +8,7 @@ use mgmt_api::{
     dialect::{Peer, Published, Side, Topics, Translation},
     topics,
 };
+use mgmt_controller::core::Input;
 
 /// The translators of connections, by peer.
 #[derive(Default)]
@@ -38,19 +39,16 @@ impl Translators {
         self.0.insert(peer, ends);
     }
 
-    /// What the controller sends for a request, and what its end answers in the agent's place.
+    /// What the controller sends for a request.
     pub(super) fn sent_to_agent(
-        &mut self,
+        &self,
         peer: EndpointId,
         topic: &ZeekString,
         request: &AgentRequest,
-    ) -> (Vec<Published>, Vec<AgentMessage>) {
-        let Some(ends) = self.0.get_mut(&peer) else {
-            return Default::default();
-        };
-        let translation = ends.controller.outgoing(topic, &Event::of(request).unwrap());
-        let Translation { to_model, to_peer } = translation.unwrap();
-        (to_peer, messages(to_model))
+    ) -> Option<Published> {
+        let dialect = self.0.get(&peer)?.controller.dialect();
+        let said = dialect.say(&Topics::default(), topic, &Event::of(request).unwrap());
+        said.unwrap()
     }
 
     /// The requests that an agent makes of what it was sent.
@@ -90,27 +88,17 @@ impl Translators {
         translation.to_peer.into_iter().filter(own).collect()
     }
 
-    /// What the controller makes of what it was sent, and what the agent is sent at once.
-    pub(super) fn at_controller(
-        &mut self,
-        peer: EndpointId,
-        sent: Published,
-    ) -> (Vec<(ZeekString, AgentMessage)>, Vec<Published>) {
-        let Some(ends) = self.0.get_mut(&peer) else {
-            return Default::default();
-        };
-        let Ok(Translation { to_model, to_peer }) = ends.controller.incoming(&sent.topic, sent.event) else {
-            return Default::default();
-        };
-        let said = to_model.into_iter();
-        let said = said.map(|Published { topic, event }| (topic, event.parse().unwrap()));
-        (said.collect(), to_peer)
+    /// What the controller makes of what it was sent.
+    pub(super) fn at_controller(&mut self, peer: EndpointId, sent: Published) -> Option<Input> {
+        let ends = self.0.get_mut(&peer)?;
+        let Translation { to_model, to_peer } = ends.controller.incoming(&sent.topic, sent.event).ok()?;
+        assert_eq!(to_peer, []);
+        let Published { topic, event } = to_model.into_iter().next()?;
+        Some(Input::Agent {
+            peer,
+            topic,
+            message: event.parse().unwrap(),
+            dialect: ends.controller.dialect(),
+        })
     }
-}
-
-fn messages(published: Vec<Published>) -> Vec<AgentMessage> {
-    let published = published.into_iter();
-    published
-        .map(|published| published.event.parse().unwrap())
-        .collect()
 }

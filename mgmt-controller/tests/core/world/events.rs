@@ -76,21 +76,10 @@ impl World {
                 }
             }
             Happening::ToController(connection, peer, sent) => {
-                if self.network.is_known(peer, connection) {
-                    let (said, at_once) = self.translators.at_controller(peer, sent);
-                    for sent in at_once {
-                        let delay = Duration::from_millis(3);
-                        self.after(delay, Happening::ToAgent(connection, peer, sent));
-                    }
-                    for (topic, message) in said {
-                        self.step(Input::Agent { peer, topic, message });
-                    }
-                }
-            }
-            Happening::Answered(connection, peer, topic, message) => {
-                if self.network.is_known(peer, connection) {
-                    self.saw("an answer in an older agent's place", 1);
-                    self.step(Input::Agent { peer, topic, message });
+                if self.network.is_known(peer, connection)
+                    && let Some(said) = self.translators.at_controller(peer, sent)
+                {
+                    self.step(said);
                 }
             }
         }
@@ -112,7 +101,7 @@ impl World {
             self.deployments.insert(request.reqid().clone(), state);
         }
         self.step(Input::Request {
-            client: "client".into(),
+            principal: testkit::client(1),
             request,
         });
     }
@@ -270,6 +259,7 @@ impl World {
 
     pub(super) fn step(&mut self, input: Input) {
         survives_json(self.journaled, &input);
+        let of_agent = matches!(input, Input::Agent { .. });
         let actions = self.controller.step(self.now, input);
         survives_json(self.journaled, &actions);
         if let Some(deadline) = self.controller.deadline() {
@@ -284,6 +274,12 @@ impl World {
                 Action::Log { message, .. } => {
                     let redeployed = message.starts_with("no deployment in progress");
                     self.saw("a deployment that no client asked for", redeployed.into());
+                    let answered =
+                        message.starts_with("rx Management::Agent::API::") && message.contains("_response ");
+                    self.saw(
+                        "an answer in an older agent's place",
+                        (answered && !of_agent).into(),
+                    );
                 }
                 Action::Report { .. } => {}
                 Action::Persist {
@@ -311,16 +307,10 @@ impl World {
                 } => {
                     self.note_change(&topic, &request);
                     if let Some(connection) = self.network.connection_of(peer) {
-                        let (sent, answers) = self.translators.sent_to_agent(peer, &topic, &request);
                         // What is sent on a connection arrives in order.
-                        for sent in sent {
+                        if let Some(sent) = self.translators.sent_to_agent(peer, &topic, &request) {
                             let delay = Duration::from_millis(3);
                             self.after(delay, Happening::ToAgent(connection, peer, sent));
-                        }
-                        for answer in answers {
-                            let topic = topic.clone();
-                            let answered = Happening::Answered(connection, peer, topic, answer);
-                            self.after(Duration::ZERO, answered);
                         }
                     }
                 }

@@ -33,8 +33,8 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use mgmt_api::{
-    AgentMessage, ClientRequest, ClientResponse, Configuration, Dialect, Instance, Now, RequestKind,
-    SequentialIds, dialect::Published,
+    ClientRequest, ClientResponse, Configuration, Dialect, Instance, Now, RequestKind, SequentialIds,
+    dialect::Published,
 };
 use mgmt_controller::core::{AbsentInstances, Configurations, Controller, Input, Settings, Slot, WriteId};
 use testkit::{Dice, FakeAgent};
@@ -118,8 +118,6 @@ enum Happening {
     Notice(EndpointId),
     ToAgent(u64, EndpointId, Published),
     ToController(u64, EndpointId, Published),
-    /// The controller's end of a connection answers for an agent that cannot.
-    Answered(u64, EndpointId, ZeekString, AgentMessage),
 }
 
 struct World {
@@ -133,6 +131,8 @@ struct World {
     deployments: BTreeMap<ZeekString, (Option<Configuration>, u64)>,
     /// How many agents were given a configuration, or stood down that had not been dismissed.
     changes: u64,
+    /// The requests by which they were.
+    given: BTreeSet<ZeekString>,
     durable: Configurations,
     /// The writes under way, in their order.
     writes: BTreeMap<WriteId, Write>,
@@ -193,6 +193,7 @@ impl World {
             settings,
             deployments: BTreeMap::new(),
             changes: 0,
+            given: BTreeSet::new(),
             durable: Configurations::default(),
             writes: BTreeMap::new(),
             actions_left: None,

@@ -12,51 +12,50 @@ fn setting_a_configuration_is_staging_and_deploying() {
         reqid: "r".into(),
         config: Configuration::new("c1", [], []),
     };
+    assert!(sets_configuration(&set));
     assert_eq!(
-        incoming(&mut translator, OLD_CONTROLLER, set.clone()),
+        incoming(&mut translator, OLD_CONTROLLER, set),
         to_model(CONTROLLER, of(&stage))
     );
     assert_eq!(translator.dialect(), Dialect::V4_2);
+    let mut answers = Answers::new(translator.dialect());
+    answers.set_configuration("r".into());
     // The same once more has the same answer.
-    assert_eq!(
-        incoming(&mut translator, OLD_CONTROLLER, set),
-        Translation::default()
-    );
+    answers.set_configuration("r".into());
+    let mut heard = |response: &ClientResponse| {
+        let said = answers.say(&Topics::default(), CONTROLLER.as_bytes(), &of(response));
+        said.unwrap()
+    };
 
     let staged = |reqid: &str, result| ClientResponse::StageConfiguration {
         reqid: reqid.into(),
         results: vec![result],
     };
+    let deployed = |reqid: &str, results| ClientResponse::Deploy {
+        reqid: reqid.into(),
+        results,
+    };
     let id = ResultRecord {
         data: Some(text("c1")),
         ..success("r")
     };
-    assert_eq!(
-        outgoing(&mut translator, CONTROLLER, &staged("of another", id.clone())),
-        Translation::default()
-    );
-    let deploy = ClientRequest::Deploy { reqid: "r".into() };
-    assert_eq!(
-        outgoing(&mut translator, CONTROLLER, &staged("r", id.clone())),
-        to_model(CONTROLLER, of(&deploy))
-    );
+    assert_eq!(heard(&staged("of another", id.clone())), None);
+    assert_eq!(heard(&deployed("of another", vec![])), None);
+    assert_eq!(heard(&staged("r", id.clone())), None);
 
     let of_node = |node: &str, result| ResultRecord {
         node: Some(node.into()),
         ..of_agent(result)
     };
-    let deployed = ClientResponse::Deploy {
-        reqid: "r".into(),
-        results: vec![
-            of_node("w", success("child")),
-            of_node("x", ResultRecord::failure("child".into(), "why not")),
-            ResultRecord {
-                instance: Some("b".into()),
-                ..success("child")
-            },
-            id,
-        ],
-    };
+    let results = vec![
+        of_node("w", success("child")),
+        of_node("x", ResultRecord::failure("child".into(), "why not")),
+        ResultRecord {
+            instance: Some("b".into()),
+            ..success("child")
+        },
+        id,
+    ];
     let answer = event(
         "ClusterController::API::set_configuration_response",
         [
@@ -68,15 +67,10 @@ fn setting_a_configuration_is_staging_and_deploying() {
         ],
     );
     assert_eq!(
-        outgoing(&mut translator, CONTROLLER, &deployed),
-        to_peer(OLD_CONTROLLER, answer)
+        heard(&deployed("r", results.clone())),
+        Some(published(OLD_CONTROLLER, answer))
     );
-    assert_eq!(
-        outgoing(&mut translator, CONTROLLER, &deployed),
-        Translation::default(),
-        "once"
-    );
-    assert!(translator.configurations.is_empty());
+    assert_eq!(heard(&deployed("r", results)), None, "once");
 }
 
 fn hello() -> Event {
@@ -100,116 +94,4 @@ fn agents_that_do_not_say_who_they_are_are_who_is_connected() {
         incoming(&mut translator, OLD_AGENT, hello()),
         to_model(AGENT, of(&expected))
     );
-}
-
-#[test]
-fn an_agent_that_ignores_a_repeated_welcome_is_one_of_4_1() {
-    let mut translator = translator(Side::Controller);
-    incoming(&mut translator, OLD_AGENT, hello());
-    let welcome = |reqid: &str| AgentRequest::AgentWelcome { reqid: reqid.into() };
-    let welcomed = |reqid: &str| AgentMessage::AgentWelcome {
-        reqid: reqid.into(),
-        result: of_agent(success(reqid)),
-    };
-    let request = |reqid: &str| event("ClusterAgent::API::agent_welcome_request", [text(reqid)]);
-    assert_eq!(
-        outgoing(&mut translator, AGENT, &welcome("1")),
-        to_peer(OLD_AGENT, request("1"))
-    );
-    // Another one, after it had answered.
-    let answer = event(
-        "ClusterAgent::API::agent_welcome_response",
-        [text("1"), old_result("1", "a", true, "")],
-    );
-    assert_eq!(
-        incoming(&mut translator, OLD_AGENT, answer.clone()),
-        to_model(AGENT, of(&welcomed("1")))
-    );
-    assert_eq!(
-        outgoing(&mut translator, AGENT, &welcome("1")),
-        to_peer(OLD_AGENT, request("1"))
-    );
-    assert_eq!(translator.dialect(), Dialect::V4_2);
-
-    assert_eq!(
-        outgoing(&mut translator, AGENT, &welcome("1")),
-        to_model(AGENT, of(&welcomed("1")))
-    );
-    assert_eq!(translator.dialect(), Dialect::V4_1);
-    assert_eq!(
-        outgoing(&mut translator, AGENT, &welcome("2")),
-        to_model(AGENT, of(&welcomed("2")))
-    );
-    let standby = AgentRequest::AgentStandby { reqid: "".into() };
-    let nothing = list([text(""), Data::Set([].into()), Data::Set([].into())]);
-    assert_eq!(
-        outgoing(&mut translator, AGENT, &standby),
-        Translation {
-            to_model: vec![published(
-                AGENT,
-                of(&AgentMessage::AgentStandby {
-                    reqid: "".into(),
-                    result: of_agent(success("")),
-                })
-            )],
-            to_peer: vec![published(
-                OLD_AGENT,
-                event(
-                    "ClusterAgent::API::set_configuration_request",
-                    [text(""), nothing]
-                )
-            )],
-        }
-    );
-
-    // It was only slow.
-    incoming(&mut translator, OLD_AGENT, answer);
-    assert_eq!(translator.dialect(), Dialect::V4_2);
-}
-
-/// E8: its first hello was for us, the second for its Supervisor, without which it loses what it is given.
-#[test]
-fn an_agent_that_says_hello_again_gets_the_configuration_again_that_it_got_after_the_first() {
-    let mut translator = translator(Side::Controller);
-    let said = incoming(&mut translator, OLD_AGENT, hello());
-    assert_eq!(said.to_peer, []);
-    let deploy = |reqid: &str| AgentRequest::Deploy {
-        reqid: reqid.into(),
-        config: Configuration::default(),
-        force: false,
-    };
-    let first = outgoing(&mut translator, AGENT, &deploy("1"));
-    let second = outgoing(&mut translator, AGENT, &deploy("2"));
-    assert_ne!(first.to_peer, second.to_peer);
-    let answer = event(
-        "ClusterAgent::API::set_configuration_response",
-        [text("2"), old_result("2", "a", true, "")],
-    );
-    assert_eq!(incoming(&mut translator, OLD_AGENT, answer).to_peer, []);
-    let again = incoming(&mut translator, OLD_AGENT, hello());
-    assert_eq!(again.to_model.len(), 1);
-    assert_eq!(again.to_peer, second.to_peer);
-
-    // Once is enough: its Supervisor does not come twice.
-    outgoing(&mut translator, AGENT, &deploy("3"));
-    assert_eq!(incoming(&mut translator, OLD_AGENT, hello()).to_peer, []);
-}
-
-#[test]
-fn an_agent_that_was_stood_down_gets_no_configuration_again() {
-    let mut translator = translator(Side::Controller);
-    incoming(&mut translator, OLD_AGENT, hello());
-    let config = Configuration::default();
-    let deploy = AgentRequest::Deploy {
-        reqid: "1".into(),
-        config,
-        force: false,
-    };
-    outgoing(&mut translator, AGENT, &deploy);
-    outgoing(
-        &mut translator,
-        AGENT,
-        &AgentRequest::AgentStandby { reqid: "".into() },
-    );
-    assert_eq!(incoming(&mut translator, OLD_AGENT, hello()).to_peer, []);
 }
