@@ -10,17 +10,15 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 use zeek_simulator::{Exit, NodeBehaviour, SupervisorBehaviour};
 
 use crate::support::{
-    cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
+    cluster::{Instance, Plan, Protection, start_controller, wait_for_running},
     controller::Controller,
-    home,
     limit::Limit,
-    runtime,
+    program::Outcome,
     websocket::Client,
-    zeek_client::{Outcome, zeek_client},
+    zeek_client::zeek_client,
 };
 
 pub(crate) const AGENT: &str = "instance-1";
@@ -42,9 +40,11 @@ role = worker
 interface = lo
 ";
 
+/// State and process id of each node.
+pub(crate) type Nodes = BTreeMap<String, (String, u32)>;
+
 /// A controller with one instance.
 pub(crate) struct World {
-    _runtime: Runtime,
     controller: Controller,
     pub(crate) instance: Instance<'static>,
     /// What agents say, as clients see it.
@@ -54,9 +54,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn start(plan: impl FnOnce(&mut Plan<'static>)) -> Self {
         const ANONYMOUS: &Protection = &Protection::Anonymous;
-        let runtime = runtime();
-        let home = home();
-        let mut controller = start_controller(&home, ANONYMOUS, &[]);
+        let mut controller = start_controller(ANONYMOUS, &[]);
         let mut observer = Client::observing(controller.websocket());
         let (tell, news) = channel();
         // Always read from: a client that does not answer pings is disconnected.
@@ -67,11 +65,10 @@ impl World {
                 }
             }
         });
-        let mut planned = Plan::new(AGENT, ControllerAt::Address(controller.broker()), ANONYMOUS);
+        let mut planned = Plan::new(AGENT, Some(controller.broker()), ANONYMOUS);
         plan(&mut planned);
-        let instance = Instance::start(&runtime, planned);
+        let instance = Instance::start(planned);
         let world = Self {
-            _runtime: runtime,
             controller,
             instance,
             news,
@@ -126,8 +123,41 @@ impl World {
         );
     }
 
+    /// Restarts the worker, which runs again as another process. The manager goes on as it was.
+    pub(crate) fn restart_worker(&mut self) {
+        let before = self.nodes();
+        assert_eq!(
+            self.succeed(&["restart", "worker-01"], None),
+            json!({ "worker-01": true })
+        );
+        self.wait_for_running(3);
+        self.worker_is_another(&before);
+    }
+
+    /// The worker runs as another process than before, and the manager as the same.
+    pub(crate) fn worker_is_another(&mut self, before: &Nodes) {
+        let after = self.nodes();
+        assert_eq!(after["manager"], before["manager"]);
+        assert_eq!(after["worker-01"].0, "RUNNING");
+        assert_ne!(after["worker-01"].1, before["worker-01"].1, "another process");
+    }
+
+    /// The variable that every node has, as `get-id-value` shows it.
+    pub(crate) fn all_nodes_answer(&mut self) {
+        assert_eq!(
+            self.succeed(&["get-id-value", "bits_per_uid"], None),
+            json!({ "manager": 96, "worker-01": 96 })
+        );
+    }
+
+    /// Drops all nodes.
+    pub(crate) fn empty(&mut self) {
+        self.succeed(&["deploy-config", "-"], Some("[instances]\ninstance-1\n"));
+        assert_eq!(self.nodes().len(), 1, "the agent alone");
+    }
+
     /// The state of each node, as `get-nodes` shows it, and its process id.
-    pub(crate) fn nodes(&mut self) -> BTreeMap<String, (String, u32)> {
+    pub(crate) fn nodes(&mut self) -> Nodes {
         let results = self.succeed(&["get-nodes"], None);
         let nodes = results[AGENT].as_object().expect("an object");
         let node = |(name, node): (&String, &Value)| {
@@ -162,10 +192,7 @@ fn a_killed_node_is_revived() {
     kill(before["worker-01"].1);
     world.news_about("Management::CRASHED");
     world.wait_for_running(3);
-    let after = world.nodes();
-    assert_eq!(after["manager"], before["manager"]);
-    assert_eq!(after["worker-01"].0, "RUNNING");
-    assert_ne!(after["worker-01"].1, before["worker-01"].1, "another process");
+    world.worker_is_another(&before);
     world.instance.stop();
 }
 
@@ -190,10 +217,7 @@ fn nodes_outlive_a_killed_agent_which_takes_them_up_again() {
     world.instance.start_agent();
     world.news_about("notify_agent_hello");
     world.wait_for_running(3);
-    assert_eq!(
-        world.succeed(&["get-id-value", "bits_per_uid"], None),
-        json!({ "manager": 96, "worker-01": 96 })
-    );
+    world.all_nodes_answer();
     world.instance.stop();
 }
 
@@ -332,8 +356,7 @@ fn clients_are_answered_during_a_flood_of_output_and_of_events() {
     }
     world.succeed(&["restart", "worker-01"], None);
     world.wait_for_running(3);
-    world.succeed(&["deploy-config", "-"], Some("[instances]\ninstance-1\n"));
-    assert_eq!(world.nodes().len(), 1, "the agent alone");
+    world.empty();
     world.instance.stop();
 }
 
@@ -374,15 +397,7 @@ fn a_supervisor_of_any_zeek_from_5_0_on_starts_and_restarts_nodes() {
     for version in ["5.0.0", "5.1.0", "6.0.9", "6.1.0", "7.0.0", "8.0.0"] {
         let mut world = World::start(|plan| plan.supervisor.zeek_version = version.into());
         world.deploy();
-        let before = world.nodes();
-        assert_eq!(
-            world.succeed(&["restart", "worker-01"], None),
-            json!({ "worker-01": true })
-        );
-        world.wait_for_running(3);
-        let after = world.nodes();
-        assert_eq!(after["manager"], before["manager"], "{version}");
-        assert_ne!(after["worker-01"].1, before["worker-01"].1, "{version}");
+        world.restart_worker();
         world.instance.stop();
     }
 }

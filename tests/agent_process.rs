@@ -5,7 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Command,
     sync::mpsc,
     thread,
 };
@@ -17,123 +17,64 @@ use tempfile::TempDir;
 
 use crate::landscape::sockets;
 use crate::support::{
-    cluster::agent_binary,
+    cluster::{agent_binary, agent_command, start_agent},
     controller::{in_one, rotated_logs},
     controlling::Controlling,
     daemon::Daemon,
-    limit::{PATIENCE, output_of},
+    home,
+    limit::PATIENCE,
     open_to_others,
+    program::{run, run_command},
 };
 
 const NAME: &str = "agent-1";
 
-fn home() -> TempDir {
-    TempDir::with_prefix("agent-process-").expect("a directory can be made")
-}
-
-/// The program with nothing of this process's environment, in a directory of its own. No Supervisor is there.
+/// The program in a directory of its own. No Supervisor is there.
 fn command(home: &TempDir) -> Command {
     command_at(home, "127.0.0.1:0")
 }
 
 fn command_at(home: &TempDir, listen: &str) -> Command {
-    let mut command = Command::new(agent_binary());
-    command
-        .args(["--name", NAME, "--state-dir", "state", "--spool-dir", "spool"])
-        .args(["--listen", listen, "--supervisor", "127.0.0.1:1"])
-        .arg("--zeek-prefix")
-        .arg(home.path())
-        .env_clear()
-        .current_dir(home.path())
-        .stdin(Stdio::null());
+    let mut command = agent_command(home, NAME, listen);
+    command.args(["--supervisor", "127.0.0.1:1", "--zeek-prefix", "."]);
     command
 }
 
 fn start(home: &TempDir, arguments: &[&str]) -> Daemon {
-    start_command(home, command(home).args(arguments))
-}
-
-fn start_command(home: &TempDir, command: &mut Command) -> Daemon {
-    let ready_file = home.path().join("ready.json");
-    command
-        .args(["--controller", "off", "--ready-file"])
-        .arg(&ready_file);
-    Daemon::with_ready_file("the agent", command, &ready_file)
-}
-
-fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output_of(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the agent can be run"),
-        "the agent",
-    );
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
-    (status.code(), text(stdout), text(stderr))
+    start_agent(home, command(home).args(["--controller", "off"]).args(arguments))
 }
 
 #[test]
 fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
     let home = home();
     let refuses = |arguments: &[&str], code: i32, explanation: &str| {
-        let (status, _, stderr) = run(command(&home).args(arguments));
-        assert_eq!(status, Some(code), "{stderr}");
-        assert!(stderr.contains(explanation), "{stderr}");
+        run_command(command(&home).args(arguments)).failed(code, explanation);
     };
     refuses(&["--no-such-option"], 2, "unexpected argument");
     refuses(&["Management::Agent::nmae=x"], 2, "Zeek's agent has no setting");
     refuses(&["--redefs", "local.zeek"], 1, "No such file");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = taken.local_addr().expect("it is bound").port();
+    let taken = taken.local_addr().expect("it is bound").to_string();
     refuses(
-        &[
-            "Management::Agent::archive_logs=F",
-            &format!("--listen=127.0.0.1:{port}"),
-        ],
+        &["Management::Agent::archive_logs=F", &format!("--listen={taken}")],
         2,
         "cannot be used multiple times",
     );
-    let (status, _, stderr) = run(Command::new(agent_binary())
-        .args([
-            "--name",
-            NAME,
-            "--state-dir",
-            "state",
-            "--spool-dir",
-            "spool",
-            "--zeek-prefix",
-            ".",
-        ])
-        .args(["--listen", &format!("127.0.0.1:{port}")])
-        .env_clear()
-        .current_dir(home.path()));
-    assert_eq!(status, Some(1), "{stderr}");
     let line = format!(
-        "cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); end the process that has the port"
+        "cannot listen on {taken}: Address already in use (os error 98); end the process that has the port"
     );
-    assert!(stderr.contains(&line), "{stderr}");
+    run_command(agent_command(&home, NAME, &taken).args(["--zeek-prefix", "."])).failed(1, &line);
 }
 
 #[test]
 fn the_configuration_can_be_checked_and_shown_without_a_start() {
     let home = home();
-    let shown = |arguments: &[&str]| {
-        let mut command = Command::new(agent_binary());
-        run(command.args(arguments).env_clear().current_dir(home.path()))
-    };
-    let (_, json, _) = shown(&["dump-config", "--json", "--name", NAME, "--zeek-prefix", "/z"]);
-    let json: Value = serde_json::from_str(&json).expect("it is JSON");
+    let shown = |arguments: &[&str]| run(agent_binary(), home.path(), arguments);
+    let json = shown(&["dump-config", "--json", "--name", NAME, "--zeek-prefix", "/z"]).json(0);
     assert_eq!(json[0]["name"], "Management::Agent::name");
     assert_eq!(json[0]["origin"], "option --name");
-    let (status, text, stderr) = shown(&["dump-config", "--name", NAME, "--zeek-prefix", "/z"]);
-    assert_eq!(status, Some(0), "{stderr}");
+    let dump = shown(&["dump-config", "--name", NAME, "--zeek-prefix", "/z"]);
+    let text = dump.printed();
     let line = text
         .lines()
         .find(|line| line.starts_with("redef Management::Agent::controller "));
@@ -145,32 +86,28 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
         "--state-dir=s",
         "--spool-dir=s",
     ];
-    let (status, text, stderr) = shown(&[&["check-config"], &simulated[..]].concat());
-    assert_eq!(status, Some(0), "{stderr}");
+    let checked = shown(&[&["check-config"], &simulated[..]].concat());
+    let text = checked.printed();
     assert!(text.starts_with("the configuration is good: "), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
-    let (status, _, stderr) = shown(&["check-config", "--zeek-version", "1.0"]);
-    assert_eq!(status, Some(1));
-    assert!(stderr.contains("is not a version of Zeek"), "{stderr}");
+    let checked = shown(&["check-config", "--zeek-version", "1.0"]);
+    checked.failed(1, "is not a version of Zeek");
     let long = format!("--name={}", "x".repeat(300));
     for (argument, words) in [
         (&*long, "name: Management::Agent::name: it has 300 bytes"),
         ("--journal=.", "journal: journal: it is a directory"),
         ("--ready-file=.", "ready-file: ready_file: it is a directory"),
     ] {
-        let (found, _, stderr) = shown(&["check-config", "--zeek-prefix=.", argument]);
-        assert_eq!(found, Some(1), "{stderr}");
-        let words = format!("error: option --{words}");
-        assert!(stderr.contains(&words), "{words}: {stderr}");
+        let checked = shown(&["check-config", "--zeek-prefix=.", argument]);
+        checked.failed(1, &format!("error: option --{words}"));
     }
     for arguments in [
         ["completions", "bash"].as_slice(),
         &["man"],
         &["man", "check-config"],
     ] {
-        let (status, text, _) = shown(arguments);
-        assert_eq!(status, Some(0));
-        assert!(text.contains("supervisor"), "{text}");
+        let shown = shown(arguments);
+        assert!(shown.printed().contains("supervisor"), "{shown:?}");
     }
 }
 
@@ -191,21 +128,14 @@ fn the_configuration_is_tried_against_the_host() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
     };
     let check = |arguments: &[&str]| {
-        let mut command = Command::new(agent_binary());
-        command
-            .args(["check-config", "--zeek-prefix", "zeek", "--listen", "127.0.0.1:0"])
-            .args(["--state-dir", "state", "--spool-dir", "spool"])
-            .args(arguments);
-        run(command.env_clear().current_dir(home.path()))
+        let at = ["check-config", "--zeek-prefix", "zeek", "--listen", "127.0.0.1:0"];
+        let directories = ["--state-dir", "state", "--spool-dir", "spool"];
+        let arguments = [&at[..], &directories, arguments].concat();
+        run(agent_binary(), home.path(), &arguments)
     };
-    let (status, _, stderr) = check(&[]);
-    assert_eq!(status, Some(1), "{stderr}");
-    for words in [
-        "zeek_prefix: there is no zeek in ",
-        "Management::Agent::archive_cmd: there is no program ",
-    ] {
-        assert!(stderr.contains(words), "{stderr}");
-    }
+    let checked = check(&[]);
+    checked.failed(1, "zeek_prefix: there is no zeek in ");
+    checked.failed(1, "Management::Agent::archive_cmd: there is no program ");
     executable(&prefix.join("bin/zeek"), "#!/bin/sh\necho zeek version 9.0.0\n");
     executable(&prefix.join("bin/zeek-archiver"), "");
     for script in [
@@ -215,8 +145,8 @@ fn the_configuration_is_tried_against_the_host() {
         fs::write(prefix.join("share/zeek").join(script), "").expect("written");
     }
     let scripts = ["--zeek-argument=local", "--zeek-argument=A::b=c"];
-    let (status, text, stderr) = check(&["--start-supervisor", scripts[0], scripts[1]]);
-    assert_eq!(status, Some(0), "{stderr}");
+    let checked = check(&["--start-supervisor", scripts[0], scripts[1]]);
+    let text = checked.printed();
     for words in [
         "zeek version 9.0.0",
         "bin/zeek-archiver",
@@ -241,17 +171,11 @@ fn the_configuration_is_tried_against_the_host() {
             "error: option --zeek-argument: zeek_argument: there is no script lokal in ",
         ),
     ] {
-        let (found, _, stderr) = check(arguments);
-        assert_eq!(found, Some(1), "{stderr}");
-        assert!(stderr.contains(words), "{words}: {stderr}");
+        check(arguments).failed(1, words);
     }
     executable(&prefix.join("bin/zeek"), "#!/bin/sh\nexit 1\n");
-    let (status, _, stderr) = check(&["--start-supervisor"]);
-    assert_eq!(status, Some(1));
-    assert!(
-        stderr.contains("bin/zeek --version does not say which Zeek it is"),
-        "{stderr}"
-    );
+    let words = "bin/zeek --version does not say which Zeek it is";
+    check(&["--start-supervisor"]).failed(1, words);
 }
 
 #[test]
@@ -302,18 +226,16 @@ fn it_is_called_as_asked_and_leaves_its_log_in_the_queue() {
 fn it_listens_on_an_interface_or_a_name() {
     let home = home();
     for name in ["lo", "localhost"] {
-        let agent = start_command(&home, &mut command_at(&home, &format!("{name}:0")));
+        let mut command = command_at(&home, &format!("{name}:0"));
+        let agent = start_agent(&home, command.args(["--controller", "off"]));
         assert!(agent.broker().ip().is_loopback(), "{}", agent.broker());
         TcpStream::connect(agent.broker()).expect("it listens");
         agent.stop();
     }
-    let (status, _, stderr) = run(&mut command_at(&home, "no-such-host.invalid:0"));
-    assert_eq!(status, Some(1), "{stderr}");
+    let refused = run_command(&mut command_at(&home, "no-such-host.invalid:0"));
     let explanation = "--listen needs an address, an interface or a host name of this machine";
-    assert!(
-        stderr.contains(explanation) && stderr.contains("no-such-host.invalid"),
-        "{stderr}"
-    );
+    refused.failed(1, explanation);
+    refused.failed(1, "no-such-host.invalid");
 }
 
 /// As the tests of Zeek's own framework have it of Zeek's agent.
@@ -355,10 +277,8 @@ fn logs_are_archived_a_last_time_at_the_end() {
 fn a_second_agent_names_the_first() {
     let home = home();
     let first = start(&home, &[]);
-    let (status, _, stderr) = run(&mut command(&home));
-    assert_eq!(status, Some(1), "{stderr}");
     let holder = format!("in use by process {} (mgmt-agent)", first.pid());
-    assert!(stderr.contains(&holder), "{stderr}");
+    run_command(&mut command(&home)).failed(1, &holder);
     first.stop();
 }
 
@@ -373,11 +293,9 @@ fn a_replay_gives_the_answers_that_the_agent_gave() {
     ];
     agent.stop();
 
-    let mut replay = Command::new(agent_binary());
-    replay.arg("replay").arg(home.path().join("journal")).env_clear();
-    let (status, text, stderr) = run(&mut replay);
-    assert_eq!(status, Some(0), "{stderr}");
-    let replayed: Vec<AgentMessage> = text
+    let replay = run(agent_binary(), home.path(), &["replay", "journal"]);
+    let replayed: Vec<AgentMessage> = replay
+        .printed()
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("< ")?).ok())
         .filter_map(|action| {

@@ -1,20 +1,16 @@
 //! Recorded sessions of zeek-client with Zeek's controller and agents, repeated with ours and a stand-in for the Supervisor:
 //! exit code, standard output and standard error must be as recorded, with ids and process ids mapped one to one.
 
-use std::path::Path;
-
 use serde_json::Value;
 use zeek_simulator::NodeBehaviour;
 
 use crate::support::{
     cluster::{
-        ControllerAt, Instance, Plan, Protection, ask_until, installation, start_controller, wait_for_running,
+        Instance, Plan, Protection, Zeek, ask_until, installation, start_controller, wait_for_running,
     },
     controller::Controller,
-    home,
     ids::IdMap,
     limit::Limit,
-    runtime,
     scenario::{Command, Scenario, Step},
     websocket::{Client, request},
     zeek_client::ZeekClient,
@@ -61,7 +57,11 @@ fn a_session_with_certificates() {
 #[test]
 fn a_session_with_a_supervisor_that_the_agent_starts() {
     let prefix = installation();
-    repeat_with("a2c", &Protection::Anonymous, &Zeek::Started(prefix.path()));
+    repeat_with(
+        "a2c",
+        &Protection::Anonymous,
+        &Zeek::Started(prefix.path().into()),
+    );
 }
 
 #[test]
@@ -104,20 +104,8 @@ fn repeat(name: &str, protection: &Protection) {
     repeat_with(name, protection, &Zeek::StandIn);
 }
 
-/// Which Zeek is the Supervisor of a session.
-pub(crate) enum Zeek<'a> {
-    /// A stand-in, for the agent to find.
-    StandIn,
-    /// That of an installation, started by the agent.
-    Started(&'a Path),
-    /// That of an installation, for the agent to find.
-    Found(&'a Path),
-}
-
-pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) {
-    let runtime = runtime();
+pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek) {
     let scenario = Scenario::load(ZEEK_9_0, name);
-    let home = home();
     // A real Zeek takes a second of a processor to start, and five of them on a busy machine what they get: less than zeek-client's own
     // 20 seconds.
     let (controllers, agents) = match zeek {
@@ -125,20 +113,11 @@ pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) 
         _ => (Some(format!("{TIMEOUT}=19sec")), Some(format!("{TIMEOUT}=18sec"))),
     };
     let further: Vec<_> = controllers.iter().map(String::as_str).collect();
-    let controller = start_controller(&home, protection, &further);
-    let listens = name == "c2a";
-    let controller_at = if listens {
-        ControllerAt::Nowhere
-    } else {
-        ControllerAt::Address(controller.broker())
-    };
+    let controller = start_controller(protection, &further);
+    let controller_at = (name != "c2a").then(|| controller.broker());
     let instances = scenario.agents().into_iter().map(|agent| {
         let mut plan = Plan::new(agent, controller_at, protection);
-        match zeek {
-            Zeek::StandIn => {}
-            Zeek::Started(prefix) => plan.zeek = Some(prefix.to_path_buf()),
-            Zeek::Found(prefix) => plan.found_zeek = Some(prefix.to_path_buf()),
-        }
+        plan.zeek = zeek.clone();
         // An installation's logs are not ours to add to.
         plan.further = vec!["Management::Agent::archive_logs=F".to_owned()];
         plan.further.extend(agents.clone());
@@ -147,7 +126,7 @@ pub(crate) fn repeat_with(name: &str, protection: &Protection, zeek: &Zeek<'_>) 
             stderr: recorded_warning(&scenario),
             ..NodeBehaviour::default()
         };
-        Instance::start(&runtime, plan)
+        Instance::start(plan)
     });
     let mut session = Session {
         name,

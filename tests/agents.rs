@@ -1,7 +1,7 @@
 //! The controller with an agent, from the operator's view: real controller, real zeek-client, real Broker connections in both
 //! directions, with and without TLS. The agent is a stand-in whose nodes always come up.
 
-use std::{net::TcpListener, process::Command};
+use std::thread;
 
 use broker_codec::{
     Data,
@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use crate::support::{
     agent::{StandIn, Way},
     certificates::{Authority, PASSPHRASE, native_settings},
-    controller::{Controller, binary},
+    cluster::free_address,
+    controller::Controller,
     home,
     limit::Limit,
-    native::{NativeClient, data_of},
+    peer::{Peer, data_of},
     relay::Relay,
     runtime,
     session::Session,
@@ -46,40 +47,24 @@ enum Dialler {
 }
 
 #[test]
-fn an_agent_that_connects_over_plaintext_lives_through_every_crash() {
+fn an_agent_that_connects_lives_through_every_crash() {
     live(
         Dialler::Agent,
         &TlsConfig::Off,
         &["Broker::disable_ssl=T".to_owned()],
     );
-}
-
-#[test]
-fn an_agent_that_connects_over_anonymous_tls_lives_through_every_crash() {
     live(Dialler::Agent, &TlsConfig::Anonymous, &[]);
+    live_with_certificates(Dialler::Agent);
 }
 
 #[test]
-fn an_agent_that_is_connected_to_over_plaintext_lives_through_every_crash() {
+fn an_agent_that_is_connected_to_lives_through_every_crash() {
     live(
         Dialler::Controller,
         &TlsConfig::Off,
         &["Broker::disable_ssl=T".to_owned()],
     );
-}
-
-#[test]
-fn an_agent_that_is_connected_to_over_anonymous_tls_lives_through_every_crash() {
     live(Dialler::Controller, &TlsConfig::Anonymous, &[]);
-}
-
-#[test]
-fn an_agent_that_connects_with_a_certificate_lives_through_every_crash() {
-    live_with_certificates(Dialler::Agent);
-}
-
-#[test]
-fn an_agent_that_is_connected_to_with_a_certificate_lives_through_every_crash() {
     live_with_certificates(Dialler::Controller);
 }
 
@@ -91,26 +76,20 @@ fn live_with_certificates(dialler: Dialler) {
 
 /// With these settings, agent and controller find each other, by one way or the other.
 fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
-    let runtime = runtime();
-    let relay = Relay::start(&runtime);
+    let relay = Relay::start();
     let home = home();
     let start_controller = || {
-        let mut arguments = vec![
-            "--name".to_owned(),
-            "controller".to_owned(),
-            "Management::connect_retry=50msec".to_owned(),
-        ];
-        arguments.extend_from_slice(settings);
-        let controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+        let arguments = [settings, &["Management::connect_retry=50msec".to_owned()]].concat();
+        let controller = Controller::start_in(&home, &arguments);
         if dialler == Dialler::Agent {
             relay.point_to(controller.broker());
         }
         controller
     };
     let start_agent = || match dialler {
-        Dialler::Agent => StandIn::start(&runtime, AGENT, tls, Way::Connect(relay.address())),
+        Dialler::Agent => StandIn::start(AGENT, tls, Way::Connect(relay.address())),
         Dialler::Controller => {
-            let agent = StandIn::start(&runtime, AGENT, tls, Way::Listen);
+            let agent = StandIn::start(AGENT, tls, Way::Listen);
             relay.point_to(agent.address());
             agent
         }
@@ -150,7 +129,7 @@ fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
 
     // The agent crashes, and another one comes in its place.
     relay.cut();
-    agent.kill(&runtime);
+    drop(agent);
     if dialler == Dialler::Agent {
         relay.point_to(controller.broker());
     }
@@ -165,23 +144,18 @@ fn live(dialler: Dialler, tls: &TlsConfig, settings: &[String]) {
     use_nodes(&mut controller);
 
     controller.stop();
-    agent.kill(&runtime);
 }
 
 /// Its nodes belong to no configuration, and only the agent would end them.
 #[test]
 fn an_agent_that_was_away_when_its_instance_was_dropped_is_told_by_the_next_controller() {
-    let runtime = runtime();
-    let relay = Relay::start(&runtime);
+    let relay = Relay::start();
     let home = home();
-    let start = || {
-        let arguments = ["--name", "controller", "Broker::disable_ssl=T"];
-        Controller::start_in(&home, Command::new(binary()), &arguments)
-    };
+    let start = || Controller::start_in(&home, &["Broker::disable_ssl=T"]);
     let mut controller = start();
     relay.point_to(controller.broker());
     let mut observer = Client::observing(controller.websocket());
-    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, Way::Connect(relay.address()));
+    let agent = StandIn::start(AGENT, &TlsConfig::Off, Way::Connect(relay.address()));
     observer.text_about("Management::Agent::API::notify_agent_hello");
     let configuration = format!("[instances]\n{AGENT}\n{NODES}");
     zeek_client(&mut controller, &["deploy-config", "-"], Some(&configuration));
@@ -208,7 +182,6 @@ fn an_agent_that_was_away_when_its_instance_was_dropped_is_told_by_the_next_cont
         other => deployed(other),
     });
     controller.stop();
-    agent.kill(&runtime);
 }
 
 /// Stages and deploys a configuration of the manager and the worker, and returns its id.
@@ -278,69 +251,58 @@ fn deployment(id: &Value) -> Deployment {
 
 #[test]
 fn native_clients_and_websocket_clients_see_the_same_answers() {
-    let mut controller = Controller::start(&["--name", "controller"]);
+    let mut controller = Controller::start::<&str>(&[]);
     let mut websocket = Client::subscribed(controller.websocket());
-    runtime().block_on(async {
-        let mut native = NativeClient::connect(&controller).await;
-        let request_of = |reqid: &str| ClientRequest::GetInstances { reqid: reqid.into() };
-        native
-            .publish(topics::CONTROLLER, &data_of(&request_of("native")))
-            .await;
-        assert_eq!(native.response().await.reqid(), "native");
-        // As every client sees what others ask. Metadata is not for WebSocket clients.
-        for event in ["get_instances_request", "get_instances_response"] {
-            let text = websocket.text();
-            assert!(text.contains(event) && text.contains("\"native\""), "{text}");
-        }
-
-        websocket.send_text(&request("get_instances_request", "websocket", &[]));
+    let mut native = Peer::client_of(&controller);
+    let request_of = |reqid: &str| data_of(&ClientRequest::GetInstances { reqid: reqid.into() });
+    native.publish(topics::CONTROLLER, &request_of("native"));
+    assert_eq!(native.response().reqid(), "native");
+    // As every client sees what others ask. Metadata is not for WebSocket clients.
+    for event in ["get_instances_request", "get_instances_response"] {
         let text = websocket.text();
-        assert!(
-            text.contains("get_instances_response") && text.contains("\"websocket\""),
-            "{text}"
-        );
-        assert_eq!(
-            native.response().await.reqid(),
-            "websocket",
-            "and nothing before it: requests of WebSocket clients stay in the controller"
-        );
+        assert!(text.contains(event) && text.contains("\"native\""), "{text}");
+    }
 
-        // A large request is read elsewhere, and yet not overtaken.
-        native
-            .publish(topics::CONTROLLER, &data_of(&large_request("large")))
-            .await;
-        native
-            .publish(topics::CONTROLLER, &data_of(&request_of("small")))
-            .await;
-        for event in ["stage_configuration_request", "get_instances_request"] {
-            websocket.text_about(event);
-        }
-        let mut answered =
-            [native.response().await, native.response().await].map(|response| response.reqid().clone());
-        answered.sort_unstable();
-        assert_eq!(answered, ["large", "small"]);
+    websocket.send_text(&request("get_instances_request", "websocket", &[]));
+    let text = websocket.text();
+    assert!(
+        text.contains("get_instances_response") && text.contains("\"websocket\""),
+        "{text}"
+    );
+    assert_eq!(
+        native.response().reqid(),
+        "websocket",
+        "and nothing before it: requests of WebSocket clients stay in the controller"
+    );
 
-        // The controller leaves in good order.
-        let stopping = tokio::task::spawn_blocking(|| controller.stop());
-        let event = Limit::new("the end of the peering")
-            .of(native.endpoint.recv())
-            .await;
-        assert!(
-            matches!(
-                &event,
-                Some(EndpointEvent::PeerLost {
-                    reason: EndReason::Left,
-                    ..
-                })
-            ),
-            "{event:?}"
-        );
-        let stderr = stopping.await.expect("it ends with 0").stderr;
-        // A new state directory is one for an operator to know of.
-        let mut warnings = stderr.lines().filter(|line| line.contains("WARN"));
-        assert!(warnings.all(|line| line.contains("no earlier state")), "{stderr}");
-        assert!(!stderr.contains("ERROR"), "{stderr}");
-    });
+    // A large request is read elsewhere, and yet not overtaken.
+    native.publish(topics::CONTROLLER, &data_of(&large_request("large")));
+    native.publish(topics::CONTROLLER, &request_of("small"));
+    for event in ["stage_configuration_request", "get_instances_request"] {
+        websocket.text_about(event);
+    }
+    let mut answered = [native.response(), native.response()].map(|response| response.reqid().clone());
+    answered.sort_unstable();
+    assert_eq!(answered, ["large", "small"]);
+
+    // The controller leaves in good order.
+    let stopping = thread::spawn(|| controller.stop());
+    let event = native.event(&Limit::new("the end of the peering"));
+    assert!(
+        matches!(
+            event,
+            EndpointEvent::PeerLost {
+                reason: EndReason::Left,
+                ..
+            }
+        ),
+        "{event:?}"
+    );
+    let stderr = stopping.join().expect("it ends with 0").stderr;
+    // A new state directory is one for an operator to know of.
+    let mut warnings = stderr.lines().filter(|line| line.contains("WARN"));
+    assert!(warnings.all(|line| line.contains("no earlier state")), "{stderr}");
+    assert!(!stderr.contains("ERROR"), "{stderr}");
 }
 
 /// A configuration of 100 KiB in JSON.
@@ -358,32 +320,25 @@ fn large_request(reqid: &str) -> ClientRequest {
 
 #[test]
 fn what_a_peer_may_not_say_is_ignored_logged_once_and_counted() {
-    let controller = Controller::start(&["--name", "controller"]);
-    let peer = runtime().block_on(async {
-        let mut native = NativeClient::connect(&controller).await;
-        let request = ClientRequest::GetInstances { reqid: "r".into() };
-        let news = AgentMessage::Log {
-            instance: "someone".into(),
-            msg: "something".into(),
-            node: "".into(),
-        };
-        let agent = "zeek/management/agent/someone";
-        for (topic, data) in [
-            (topics::CONTROLLER, Data::Count(1)),
-            (topics::CONTROLLER, data_of(&news)),
-            (agent, data_of(&request)),
-            ("zeek/management/controller/below", data_of(&request)),
-        ] {
-            native.publish(topic, &data).await;
-        }
-        // It belongs there, but its sender has not said hello.
-        native.publish(agent, &data_of(&news)).await;
-        native.publish(topics::CONTROLLER, &data_of(&request)).await;
-        assert_eq!(native.response().await.reqid(), "r", "the only answer");
-        let id = native.id();
-        native.endpoint.shutdown().await;
-        id
+    let controller = Controller::start::<&str>(&[]);
+    let mut native = Peer::client_of(&controller);
+    let request = data_of(&ClientRequest::GetInstances { reqid: "r".into() });
+    let news = data_of(&AgentMessage::Log {
+        instance: "someone".into(),
+        msg: "something".into(),
+        node: "".into(),
     });
+    let agent = "zeek/management/agent/someone";
+    native.publish(topics::CONTROLLER, &Data::Count(1));
+    native.publish(topics::CONTROLLER, &news);
+    native.publish(agent, &request);
+    native.publish("zeek/management/controller/below", &request);
+    // It belongs there, but its sender has not said hello.
+    native.publish(agent, &news);
+    native.publish(topics::CONTROLLER, &request);
+    assert_eq!(native.response().reqid(), "r", "the only answer");
+    let peer = native.endpoint.id();
+    runtime().block_on(native.endpoint.shutdown());
     let stderr = controller.stop().stderr;
     let logged: Vec<_> = stderr
         .lines()
@@ -403,15 +358,8 @@ fn what_a_peer_may_not_say_is_ignored_logged_once_and_counted() {
 /// An operator at night knows instances, not addresses.
 #[test]
 fn an_instance_that_cannot_be_reached_is_called_by_its_name() {
-    let controller_arguments = [
-        "--name",
-        "controller",
-        "Management::Request::timeout_interval=1sec",
-    ];
-    let mut controller = Controller::start(&controller_arguments);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    let place = listener.local_addr().expect("it is bound");
-    drop(listener);
+    let mut controller = Controller::start(&["Management::Request::timeout_interval=1sec"]);
+    let place = free_address();
     let instance = Instance {
         name: AGENT.into(),
         host: Address::from(place.ip()),

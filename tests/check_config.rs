@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use mgmt_daemon::{
@@ -14,33 +14,42 @@ use mgmt_daemon::{
 };
 use tempfile::TempDir;
 
-use crate::{
-    process::{NAME, home, run},
-    support::{
-        certificates::{Authority, Validity, native_settings},
-        controller::{STORE, binary},
-        limit::output_of,
-    },
+use crate::support::{
+    certificates::{Authority, Validity, native_settings},
+    controller::{STORE, binary},
+    home,
+    program::{Outcome, run, run_command},
 };
 
 /// What it says, in the home of a controller that is to serve at ports that are free.
-fn check(home: &TempDir, arguments: &[&str]) -> (Option<i32>, String, String) {
+fn check(home: &TempDir, arguments: &[&str]) -> Outcome {
     let directories = [
         "check-config",
         "Management::state_dir=state",
         "Management::spool_dir=spool",
     ];
     let ports = ["--listen", "127.0.0.1:0", "--websocket-listen", "127.0.0.1:0"];
-    let output = run(home, &[&directories, &ports[..], arguments].concat());
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    run(
+        binary(),
+        home.path(),
+        &[&directories, &ports[..], arguments].concat(),
+    )
+}
+
+/// It finds this, and says nothing else.
+#[track_caller]
+fn finds(home: &TempDir, arguments: &[&str], words: &str) {
+    let checked = check(home, arguments);
+    checked.failed(1, words);
+    assert_eq!(checked.stdout, "");
 }
 
 #[test]
 fn one_line_says_what_was_tried_and_found_in_order() {
     let home = home();
-    let (status, stdout, stderr) = check(&home, &["--name", "x"]);
-    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let checked = check(&home, &["--name", "x"]);
+    let stdout = checked.printed();
+    assert_eq!(checked.stderr, "");
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
     for words in [
         "the configuration is good: ",
@@ -119,9 +128,7 @@ fn the_configuration_is_tried_against_the_host() {
             "warning: local.zeek:2: @load ./site is not followed, so Log::default_rotation_interval in site.zeek:1 is not read",
         ),
     ] {
-        let (status, stdout, stderr) = check(&home, arguments);
-        assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
-        assert!(stderr.contains(words), "{words}: {stderr}");
+        finds(&home, arguments, words);
     }
 }
 
@@ -130,24 +137,12 @@ fn a_port_that_is_taken_is_found() {
     let home = home();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let taken = listener.local_addr().expect("it is bound").to_string();
-    let output = run(
-        &home,
-        &[
-            "check-config",
-            "--state-dir",
-            "state",
-            "--spool-dir",
-            "spool",
-            "--websocket-listen",
-            "127.0.0.1:0",
-            "--listen",
-            &taken,
-        ],
-    );
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let arguments = ["check-config", "--state-dir", "state", "--spool-dir", "spool"];
+    let ports = ["--websocket-listen", "127.0.0.1:0", "--listen", &taken];
+    let checked = run(binary(), home.path(), &[&arguments[..], &ports].concat());
     let words =
         format!("error: option --listen: Management::Controller::listen_port: cannot listen on {taken}");
-    assert!(stderr.contains(&words), "{stderr}");
+    checked.failed(1, &words);
 }
 
 /// Each file of TLS by its own setting.
@@ -180,9 +175,7 @@ fn files_of_tls_are_tried() {
             "error: command-line assignment: Broker::ssl_certificate: the certificate in ",
         ),
     ] {
-        let (status, stdout, stderr) = check(&home, &arguments);
-        assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
-        assert!(stderr.contains(words), "{words}: {stderr}");
+        finds(&home, &arguments, words);
     }
 }
 
@@ -208,35 +201,26 @@ fn the_store_is_tried() {
         command
             .args(["check-config", "--state-dir", "state", "--spool-dir", "spool"])
             .args(["--listen", "off", "--websocket-listen", "off"])
-            .args(NAME)
-            .env_clear()
-            .current_dir(home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = command.spawn().expect("the controller can be run");
-        let output = output_of(child, "the controller");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), stderr)
+            .args(["--name", "controller"])
+            .current_dir(home.path());
+        run_command(&mut command)
     };
     for path in [home.path(), &home.path().join("state"), &dir] {
         open(path, 0o777);
     }
     let setting = "error: option --state-dir: Management::state_dir: ";
     let found = |words: &str| {
-        let (status, stderr) = check();
-        assert_eq!(status, Some(1), "{stderr}");
-        assert!(
-            stderr.contains(setting) && stderr.contains(words),
-            "{words}: {stderr}"
-        );
+        let checked = check();
+        checked.failed(1, setting);
+        checked.failed(1, words);
     };
     let store = dir.join(STORE);
     fs::write(&store, "this was a database once").expect("a file can be written");
     open(&store, 0o666);
     found("is damaged or is no SQLite database");
     fs::write(&store, "").expect("a file can be written");
-    assert_eq!(check(), (Some(0), String::new()));
+    let checked = check();
+    assert_eq!((checked.exit, checked.stderr.as_str()), (0, ""));
     open(&store, 0o444);
     found("attempt to write a readonly database");
     fs::remove_file(&store).expect("it is ours");

@@ -1,41 +1,29 @@
 //! A journal of the real controller, replayed.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, process::Command};
 
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{AgentRequest, ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::{
-    agent::{StandIn, Way},
+    agent::StandIn,
     controller::{Controller, binary},
-    home, not_tested, runtime,
+    home, not_tested,
+    program::{Outcome, run},
     session::Session,
 };
 
-fn replay(journal: &Path) -> Output {
-    Command::new(binary())
-        .arg("replay")
-        .arg(journal)
-        .env_clear()
-        .output()
-        .expect("the controller can be run")
+fn replay(home: &TempDir, journal: &str) -> Outcome {
+    run(binary(), home.path(), &["replay", journal])
 }
 
 /// The actions that a replay prints, which must have worked.
-fn actions(replay: &Output) -> Vec<Value> {
-    assert!(
-        replay.status.success(),
-        "{}",
-        String::from_utf8_lossy(&replay.stderr)
-    );
-    let printed = std::str::from_utf8(&replay.stdout).expect("JSON is text");
-    let actions = printed.lines().filter_map(|line| line.strip_prefix("< "));
+fn actions(replay: &Outcome) -> Vec<Value> {
+    let actions = replay.printed().lines();
     actions
+        .filter_map(|line| line.strip_prefix("< "))
         .map(|action| serde_json::from_str(action).expect("an action"))
         .collect()
 }
@@ -52,11 +40,7 @@ fn configuration() -> Configuration {
 
 /// A session with an agent, until everything has been asked of it. Returns what it was asked, and what the client was answered.
 fn use_an_agent(controller: &mut Controller) -> (Vec<AgentRequest>, Vec<ClientResponse>) {
-    let runtime = runtime();
-    let way = Way::Connect(controller.broker());
-    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
-    let mut session = Session::open(controller.websocket());
-    while session.instances().is_empty() {}
+    let (agent, mut session) = StandIn::known_to(controller, AGENT, &TlsConfig::Off);
     session.stage(&configuration());
     let reqid = || "r".into();
     let given = [
@@ -91,14 +75,8 @@ fn messages(log: &str) -> Vec<String> {
 #[test]
 fn a_session_with_an_agent_is_replayed_action_by_action() {
     let home = home();
-    let arguments = [
-        "--journal",
-        "journal",
-        "Broker::disable_ssl=T",
-        "--name",
-        "controller",
-    ];
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let arguments = ["--journal", "journal", "Broker::disable_ssl=T"];
+    let mut controller = Controller::start_in(&home, &arguments);
     let (asked, given) = use_an_agent(&mut controller);
     let remains = controller.stop();
     assert!(
@@ -107,7 +85,7 @@ fn a_session_with_an_agent_is_replayed_action_by_action() {
         remains.stderr
     );
 
-    let actions = actions(&replay(&home.path().join("journal")));
+    let actions = actions(&replay(&home, "journal"));
     let requests: Vec<AgentRequest> = actions
         .iter()
         .filter_map(|action| action.pointer("/Publish/event/Agent"))
@@ -142,20 +120,14 @@ fn a_session_with_an_agent_is_replayed_action_by_action() {
 #[test]
 fn the_journal_of_a_controller_that_was_killed_is_replayed_up_to_its_end() {
     let home = home();
-    let arguments = [
-        "--journal",
-        "journal",
-        "Broker::disable_ssl=T",
-        "--name",
-        "controller",
-    ];
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let arguments = ["--journal", "journal", "Broker::disable_ssl=T"];
+    let mut controller = Controller::start_in(&home, &arguments);
     use_an_agent(&mut controller);
     controller.kill();
 
     let path = home.path().join("journal");
     let whole = fs::read(&path).expect("a journal");
-    let killed = actions(&replay(&path));
+    let killed = actions(&replay(&home, "journal"));
     assert!(!killed.is_empty());
     // Wherever the kill cut it off: in the middle of a character, too.
     let character = whole
@@ -163,16 +135,12 @@ fn the_journal_of_a_controller_that_was_killed_is_replayed_up_to_its_end() {
         .position(|byte| !byte.is_ascii())
         .expect("one of two bytes");
     fs::write(&path, &whole[..=character]).expect("a file can be written");
-    let output = replay(&path);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.contains("the journal ends within a line, which is left out"),
-        "{stderr}"
-    );
+    let output = replay(&home, "journal");
+    output.failed(0, "the journal ends within a line, which is left out");
     assert!(killed.starts_with(&actions(&output)));
 
     // The next controller keeps it.
-    Controller::start_in(&home, Command::new(binary()), &arguments).stop();
+    Controller::start_in(&home, &arguments).stop();
     let previous = fs::read(home.path().join("journal.previous")).expect("it is kept");
     assert_eq!(previous, &whole[..=character]);
 }
@@ -195,8 +163,7 @@ fn a_full_disk_ends_the_journal_and_not_the_controller() {
     }
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).arg(binary());
-    let arguments = ["--journal", "disk/journal", "--name", "controller"];
-    let mut controller = Controller::start_in(&home, command, &arguments);
+    let mut controller = Controller::start_by(&home, command, &["--journal", "disk/journal"]);
     let mut session = Session::open(controller.websocket());
     for _ in 0..1000 {
         session.instances();
@@ -210,11 +177,5 @@ fn a_full_disk_ends_the_journal_and_not_the_controller() {
 
 #[test]
 fn what_cannot_be_replayed_is_refused() {
-    let output = replay(Path::new("/dev/null"));
-    assert_eq!(output.status.code(), Some(1));
-    let explanation = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        explanation.contains("/dev/null: journal is empty"),
-        "{explanation}"
-    );
+    replay(&home(), "/dev/null").failed(1, "/dev/null: journal is empty");
 }

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    agent_failures::{AGENT, CLUSTER, World},
-    agent_recorded::{Zeek, repeat_with},
-    support::cluster::Protection,
+    agent_failures::{AGENT, CLUSTER, Nodes, World},
+    agent_recorded::repeat_with,
+    support::cluster::{Protection, Zeek},
 };
 
 /// Nodes of Zeek listen on the ports that the sessions name: one cluster at a time.
@@ -49,13 +49,15 @@ pub(crate) fn pending(why: &str) {
 /// A cluster of an agent that starts the installed Zeek.
 fn world(prefix: &Path, further: &[&str]) -> World {
     World::start(|plan| {
-        plan.zeek = Some(prefix.to_path_buf());
-        plan.further = further.iter().map(|argument| (*argument).to_owned()).collect();
-        // An installation's logs are not ours to add to.
-        plan.further.push("Management::Agent::archive_logs=F".to_owned());
-        // Real nodes on a busy machine need what the controller leaves.
-        plan.further
-            .push("Management::Request::timeout_interval=9sec".to_owned());
+        plan.zeek = Zeek::Started(prefix.into());
+        let settings = [
+            // An installation's logs are not ours to add to.
+            "Management::Agent::archive_logs=F",
+            // Real nodes on a busy machine need what the controller leaves.
+            "Management::Request::timeout_interval=9sec",
+        ];
+        let settings = further.iter().chain(&settings);
+        plan.further = settings.map(|setting| (*setting).to_owned()).collect();
     })
 }
 
@@ -69,7 +71,7 @@ fn supervisor(world: &World) -> Pid {
 }
 
 /// The cluster runs again, by other processes, and by no others.
-fn assert_succeeded(world: &mut World, before: &std::collections::BTreeMap<String, (String, u32)>) {
+fn assert_succeeded(world: &mut World, before: &Nodes) {
     world.wait_for_running(3);
     let after = world.nodes();
     for node in ["manager", "worker-01"] {
@@ -82,25 +84,22 @@ fn assert_succeeded(world: &mut World, before: &std::collections::BTreeMap<Strin
     // The agent; the Supervisor, its stem, and two nodes.
     let processes = world.instance.processes();
     assert_eq!(processes.len(), 5, "{processes:#?}");
-    assert_eq!(
-        world.succeed(&["get-id-value", "bits_per_uid"], None),
-        json!({ "manager": 96, "worker-01": 96 })
-    );
+    world.all_nodes_answer();
 }
 
 #[test]
 fn the_recorded_session_with_the_zeek_that_is_installed() {
-    with_zeek(|prefix| repeat_with("a2c", &Protection::Anonymous, &Zeek::Started(prefix)));
+    with_zeek(|prefix| repeat_with("a2c", &Protection::Anonymous, &Zeek::Started(prefix.into())));
 }
 
 #[test]
 fn the_recorded_session_with_a_supervisor_that_the_agent_finds() {
-    with_zeek(|prefix| repeat_with("a2c", &Protection::Anonymous, &Zeek::Found(prefix)));
+    with_zeek(|prefix| repeat_with("a2c", &Protection::Anonymous, &Zeek::Found(prefix.into())));
 }
 
 #[test]
 fn the_recorded_session_with_certificates_and_the_zeek_that_is_installed() {
-    with_zeek(|prefix| repeat_with("a2c", &Protection::mutual(), &Zeek::Started(prefix)));
+    with_zeek(|prefix| repeat_with("a2c", &Protection::mutual(), &Zeek::Started(prefix.into())));
 }
 
 /// As if the installed Zeek had none of the framework's scripts: it gets ours, for the Supervisor, its shim and its nodes.
@@ -113,7 +112,7 @@ fn our_scripts_are_read_and_run_by_the_zeek_that_is_installed() {
         fs::write(scripts.join("init-default.zeek"), "").expect("a file can be written");
         fs::create_dir(bare.path().join("bin")).expect("a directory can be made");
         symlink(prefix.join("bin/zeek"), bare.path().join("bin/zeek")).expect("a link can be made");
-        repeat_with("a2c", &Protection::Anonymous, &Zeek::Started(bare.path()));
+        repeat_with("a2c", &Protection::Anonymous, &Zeek::Started(bare.path().into()));
 
         // What the shim keeps of a node's output, and tells.
         let mut world = world(bare.path(), &[]);
@@ -148,15 +147,7 @@ fn a_node_of_the_installed_zeek_that_cannot_start_is_quoted_and_can_be_replaced(
         let mut world = world(prefix, &[]);
         a_node_that_cannot_start_is_quoted(&mut world);
         world.deploy();
-        let before = world.nodes();
-        assert_eq!(
-            world.succeed(&["restart", "worker-01"], None),
-            json!({ "worker-01": true })
-        );
-        world.wait_for_running(3);
-        let after = world.nodes();
-        assert_eq!(after["manager"], before["manager"]);
-        assert_ne!(after["worker-01"].1, before["worker-01"].1);
+        world.restart_worker();
         world.instance.stop();
     });
 }

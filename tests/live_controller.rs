@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use broker_endpoint::tls::TlsConfig;
@@ -19,18 +19,22 @@ use crate::{
     live::{installed_zeek, pending},
     support::{
         agent::{StandIn, Way},
-        controller::{Controller, binary},
+        controller::Controller,
         home,
+        limit::Limit,
+        program::Outcome,
         relay::Relay,
-        runtime,
-        zeek_client::{Outcome, ZeekClient},
+        zeek_client::ZeekClient,
     },
 };
 
 pub(crate) const AGENT: &str = "agent-1";
 
+/// Real nodes listen on the ports for metrics that they are given, where those of another test may listen.
+pub(crate) const NO_METRICS: &str = "Management::Controller::auto_assign_metrics_ports=F";
+
 /// How long Zeek may take to do what it must do, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A `zeek -j` with all that it starts; ended in good order when dropped.
 pub(crate) struct Zeek(Child);
@@ -95,13 +99,14 @@ pub(crate) fn client(address: SocketAddr, arguments: &[&str], stdin: Option<&str
 
 /// Asks until the answer is good.
 pub(crate) fn client_until(address: SocketAddr, arguments: &[&str], good: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
+    let mut limit = Limit::lasting(PATIENCE, "");
     loop {
         let answer = client(address, arguments, None);
         if good(&answer) {
             return answer;
         }
-        assert!(Instant::now() < deadline, "{arguments:?}: {answer}");
+        limit.say(format_args!("a good answer to {arguments:?}: {answer}"));
+        limit.left();
     }
 }
 
@@ -152,14 +157,13 @@ fn zeek() -> Option<PathBuf> {
 #[test]
 fn zeeks_controller_goes_on_where_ours_ended_and_ours_where_zeeks_did() {
     let Some(prefix) = zeek() else { return };
-    let runtime = runtime();
-    let relay = Relay::start(&runtime);
+    let relay = Relay::start();
     let home = home();
-    let ours = || Controller::start_in(&home, Command::new(binary()), &["--name", "controller"]);
+    let ours = || Controller::start_in::<&str>(&home, &[]);
     let mut controller = ours();
     relay.point_to(controller.broker());
     let way = Way::Connect(relay.address());
-    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Anonymous, way);
+    let agent = StandIn::start(AGENT, &TlsConfig::Anonymous, way);
     let address = controller.websocket();
     wait_for_the_agent(address);
     let one = client(address, &["deploy-config", "-"], Some(ONE));
@@ -206,7 +210,6 @@ redef Management::Controller::default_port_websocket = {websocket}/tcp;"
     relay.point_to(controller.broker());
     assert_eq!(json!(agent.asked(deployed)), other["results"]["id"]);
     controller.stop();
-    agent.kill(&runtime);
 }
 
 #[test]
@@ -221,13 +224,8 @@ fn an_agent_of_zeek_that_is_connected_to_runs_real_nodes() {
 
 fn lead_an_agent_of_zeek(listens: bool) {
     let Some(prefix) = zeek() else { return };
-    let arguments = [
-        "--name",
-        "controller",
-        "Management::Request::timeout_interval=90sec",
-        "Management::Controller::auto_assign_metrics_ports=F",
-    ];
-    let mut controller = Controller::start(&arguments);
+    let timeout = "Management::Request::timeout_interval=90sec";
+    let mut controller = Controller::start(&[timeout, NO_METRICS]);
     let address = controller.websocket();
     let [port, manager] = free_ports();
     let (host, at) = if listens {
@@ -316,12 +314,7 @@ redef Management::Request::timeout_interval = 60 sec;"
 #[test]
 fn a_deployment_that_needs_an_absent_agent_leaves_the_nodes_of_a_present_one_untouched() {
     let Some(prefix) = zeek() else { return };
-    let arguments = [
-        "--name",
-        "controller",
-        "Management::Controller::auto_assign_metrics_ports=F",
-    ];
-    let mut controller = Controller::start(&arguments);
+    let mut controller = Controller::start(&[NO_METRICS]);
     let address = controller.websocket();
     let [port, manager] = free_ports();
     let home = TempDir::with_prefix("live-").expect("a directory can be made");

@@ -7,7 +7,7 @@ use mgmt_api::{AgentMessage, ClientRequest};
 use crate::support::{
     controller::Controller,
     limit::Limit,
-    native::{NativeClient, data_of},
+    peer::{Peer, data_of},
     runtime,
     session::Session,
 };
@@ -26,7 +26,7 @@ fn bytes_max(took: Duration) -> u64 {
 
 #[test]
 fn a_flood_of_requests_leaves_some_lines_and_their_sum() {
-    let mut controller = Controller::start(&["--name", "controller"]);
+    let mut controller = Controller::start::<&str>(&[]);
     let started = Instant::now();
     let mut session = Session::open(controller.websocket());
     let limit = Limit::new("answers to a flood of requests");
@@ -68,26 +68,23 @@ fn a_flood_of_requests_leaves_some_lines_and_their_sum() {
 
 #[test]
 fn a_flood_of_refused_hellos_leaves_some_lines_and_their_sum() {
-    let runtime = runtime();
-    let controller = Controller::start(&["--name", "controller"]);
+    let controller = Controller::start::<&str>(&[]);
     let started = Instant::now();
     // A fifth of what mgmt-bench attacks with: a peer is disconnected after ten hellos, and connecting takes most of the time.
     let connections = 200;
-    runtime.block_on(async {
-        for number in 0..connections {
-            let peer = NativeClient::connect(&controller).await;
-            for hello in 0..9 {
-                let hello = AgentMessage::Hello {
-                    instance: format!("instance-{number}-{hello}").into(),
-                    id: "another".into(),
-                    connecting: true,
-                    api_version: mgmt_api::API_VERSION,
-                };
-                peer.publish("zeek/management/agent/x", &data_of(&hello)).await;
-            }
-            peer.endpoint.shutdown().await;
+    for number in 0..connections {
+        let peer = Peer::client_of(&controller);
+        for hello in 0..9 {
+            let hello = AgentMessage::Hello {
+                instance: format!("instance-{number}-{hello}").into(),
+                id: "another".into(),
+                connecting: true,
+                api_version: mgmt_api::API_VERSION,
+            };
+            peer.publish("zeek/management/agent/x", &data_of(&hello));
         }
-    });
+        runtime().block_on(peer.endpoint.shutdown());
+    }
     let remains = controller.stop();
     let bytes_max = bytes_max(started.elapsed());
     let management_log = remains.management_log();

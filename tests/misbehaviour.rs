@@ -6,17 +6,15 @@ use std::collections::BTreeMap;
 use broker_codec::data::{Set, ZeekString, from_data, to_data};
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node, NodeStatus,
-    ResultRecord,
+    AgentMessage, AgentRequest, ClientRequest, ClusterRole, Configuration, Dialect, Instance, Node,
+    NodeStatus, ResultRecord,
 };
-use tokio::runtime::Runtime;
 
 use crate::support::{
     agent::{Manners, StandIn, Way, honest},
     controller::Controller,
     limit::Limit,
     relay::Relay,
-    runtime,
     session::Session,
     websocket::Client,
     zeek_client::ZeekClient,
@@ -24,7 +22,6 @@ use crate::support::{
 
 /// A controller, a client, and agents that connect through a relay each.
 struct Scene {
-    runtime: Runtime,
     controller: Controller,
     session: Session,
     agents: BTreeMap<&'static str, (StandIn, Relay)>,
@@ -33,24 +30,22 @@ struct Scene {
 impl Scene {
     /// With these agents, which are connected. Requests time out after so many seconds.
     fn new(agents: Vec<(&'static str, Manners)>, timeout: u32) -> Self {
-        let runtime = runtime();
         let timeout = format!("Management::Request::timeout_interval={timeout}sec");
-        let mut controller = Controller::start(&["--name", "controller", "Broker::disable_ssl=T", &timeout]);
+        let mut controller = Controller::start(&["Broker::disable_ssl=T", &timeout]);
         let mut session = Session::open(controller.websocket());
         let count = agents.len();
         let agents: BTreeMap<_, _> = agents
             .into_iter()
             .map(|(name, manners)| {
-                let relay = Relay::start(&runtime);
+                let relay = Relay::start();
                 relay.point_to(controller.broker());
                 let way = Way::Connect(relay.address());
-                let agent = StandIn::start_with(&runtime, name, &TlsConfig::Off, way, manners);
+                let agent = StandIn::start_as(name, &TlsConfig::Off, way, (manners, Dialect::V7_0));
                 (name, (agent, relay))
             })
             .collect();
         while session.instances().len() < count {}
         Self {
-            runtime,
             controller,
             session,
             agents,
@@ -106,7 +101,7 @@ impl Scene {
             node: "".into(),
         };
         let mut observer = Client::observing(self.controller.websocket());
-        self.agent(name).say(&self.runtime, &said);
+        self.agent(name).say(&said);
         observer.text_about("that is all");
     }
 
@@ -248,7 +243,7 @@ fn an_agent_that_vanishes_in_the_middle_fails_its_part_at_once() {
 fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() {
     let mut scene = Scene::new(vec![("agent", silent())], 1);
     let way = Way::Connect(scene.controller.broker());
-    let claimant = StandIn::start_with(&scene.runtime, "agent", &TlsConfig::Off, way, honest());
+    let claimant = StandIn::start("agent", &TlsConfig::Off, way);
     let request = get_nodes_request();
     assert_eq!(
         outcomes(&scene.deploy(&["agent"])),
@@ -271,12 +266,11 @@ fn who_claims_the_name_of_a_connected_agent_is_refused_until_that_one_is_gone() 
         reqid,
         result: forged,
     };
-    claimant.say(&scene.runtime, &forged);
+    claimant.say(&forged);
     assert_eq!(outcomes(&scene.answer(&request)), [unanswered("agent", &request)]);
 
     // Its turn comes when the first has gone.
-    let (first, _) = scene.agents.remove("agent").expect("it is there");
-    first.kill(&scene.runtime);
+    scene.agents.remove("agent").expect("it is there");
     let deployed = claimant.asked(|asked| match asked {
         AgentRequest::Deploy { config, .. } => Some(config.id),
         _ => None,

@@ -8,14 +8,12 @@ use mgmt_api::{
     ClientRequest, ClientResponse, ClusterRole, Configuration, Instance, Node, RequestKind, ResultRecord,
     topics,
 };
-use tokio::runtime::Runtime;
 
 use crate::support::{
     agent::{StandIn, Way},
     controller::Controller,
     limit::Limit,
-    native::{NativeClient, data_of},
-    runtime,
+    peer::{Peer, data_of},
     session::Session,
     websocket::Client,
 };
@@ -24,8 +22,7 @@ const AGENT: &str = "agent-1";
 
 /// A client of either kind.
 struct Clients {
-    runtime: Runtime,
-    native: NativeClient,
+    native: Peer,
     websocket: Session,
     /// Which kinds have been asked for, and how often the answer was a success.
     asked: BTreeMap<RequestKind, [usize; 2]>,
@@ -35,16 +32,15 @@ impl Clients {
     /// Asks natively, then over WebSocket; the answers must be the same but for ids of requests.
     fn ask(&mut self, request: impl Fn(ZeekString) -> ClientRequest) -> ClientResponse {
         let asked = request("native".into());
-        let native = self.runtime.block_on(async {
-            self.native.publish(topics::CONTROLLER, &data_of(&asked)).await;
-            let limit = Limit::new("the native answer");
-            loop {
-                let response = limit.of(self.native.response()).await;
-                if *response.reqid() == "native" {
-                    return response;
-                }
+        self.native.publish(topics::CONTROLLER, &data_of(&asked));
+        let limit = Limit::new("the native answer");
+        let native = loop {
+            limit.left();
+            let response = self.native.response();
+            if *response.reqid() == "native" {
+                break response;
             }
-        });
+        };
         let websocket = self.websocket.ask(&request("websocket".into()));
         let without_ids = |response: &ClientResponse| {
             let results = response.results().iter().map(|result| ResultRecord {
@@ -104,17 +100,10 @@ fn configuration(port: Port) -> Configuration {
 
 #[test]
 fn every_request_over_the_native_port_is_answered_as_over_websocket() {
-    let arguments = [
-        "--name",
-        "controller",
-        "Management::Request::timeout_interval=1sec",
-    ];
-    let mut controller = Controller::start(&arguments);
-    let runtime = runtime();
+    let mut controller = Controller::start(&["Management::Request::timeout_interval=1sec"]);
     let mut clients = Clients {
-        native: runtime.block_on(NativeClient::connect(&controller)),
+        native: Peer::client_of(&controller),
         websocket: Session::open(controller.websocket()),
-        runtime,
         asked: BTreeMap::new(),
     };
 
@@ -126,9 +115,7 @@ fn every_request_over_the_native_port_is_answered_as_over_websocket() {
     }
 
     // Everything works, but for what is asked of unknown nodes, and the time-out.
-    let way = Way::Connect(controller.broker());
-    let agent = StandIn::start(&clients.runtime, AGENT, &TlsConfig::Anonymous, way);
-    while clients.websocket.instances().is_empty() {}
+    let _agent = StandIn::known_to(&mut controller, AGENT, &TlsConfig::Anonymous);
     clients.ask_everything(&configuration(Port::tcp(5000)));
     assert_eq!(clients.asked.len(), RequestKind::ALL.len());
     for (kind, [failures, successes]) in clients.asked {
@@ -140,7 +127,6 @@ fn every_request_over_the_native_port_is_answered_as_over_websocket() {
             "{kind:?}"
         );
     }
-    agent.kill(&clients.runtime);
     let stderr = controller.stop().stderr;
     assert!(!stderr.contains("ERROR"), "{stderr}");
 }
@@ -148,18 +134,17 @@ fn every_request_over_the_native_port_is_answered_as_over_websocket() {
 /// Old clients take the first message on the topic for the answer to their request, whatever it is.
 #[test]
 fn a_native_client_hears_nothing_but_answers() {
-    let mut controller = Controller::start(&["--name", "controller"]);
-    let runtime = runtime();
-    let mut native = runtime.block_on(NativeClient::connect(&controller));
+    let mut controller = Controller::start::<&str>(&[]);
+    let mut native = Peer::client_of(&controller);
     let mut websocket = Session::open(controller.websocket());
     let way = Way::Connect(controller.broker());
-    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Anonymous, way);
+    let agent = StandIn::start(AGENT, &TlsConfig::Anonymous, way);
     let mut asked = 1;
     while websocket.instances().is_empty() {
         asked += 1;
     }
     for _ in 0..asked {
-        let answer = runtime.block_on(native.response());
+        let answer = native.response();
         assert_eq!(
             *answer.reqid(),
             "get-instances",
@@ -172,22 +157,17 @@ fn a_native_client_hears_nothing_but_answers() {
         node: "".into(),
     };
     let mut observer = Client::observing(controller.websocket());
-    agent.say(&runtime, &news);
+    agent.say(&news);
     observer.text_about("notify_error");
     let request = ClientRequest::TestTimeout {
         reqid: "never".into(),
         with_state: false,
     };
-    runtime.block_on(native.publish(topics::CONTROLLER, &data_of(&request)));
+    native.publish(topics::CONTROLLER, &data_of(&request));
     let request = ClientRequest::GetNodes {
         reqid: "nodes".into(),
     };
-    runtime.block_on(native.publish(topics::CONTROLLER, &data_of(&request)));
-    assert_eq!(
-        *runtime.block_on(native.response()).reqid(),
-        "nodes",
-        "and nothing before it"
-    );
-    agent.kill(&runtime);
+    native.publish(topics::CONTROLLER, &data_of(&request));
+    assert_eq!(*native.response().reqid(), "nodes", "and nothing before it");
     controller.stop();
 }

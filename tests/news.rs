@@ -15,10 +15,9 @@ use mgmt_api::{AgentMessage, ClusterRole, Node, State, topics};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
-    agent::{StandIn, Way},
+    agent::StandIn,
     controller::Controller,
     limit::{Limit, end_of},
-    runtime,
     session::Session,
     websocket::{Client, request},
     zeek_client::ZeekClient,
@@ -102,12 +101,8 @@ fn error(number: u32) -> AgentMessage {
 
 #[test]
 fn news_of_agents_are_logged_counted_and_passed_on_to_those_alone_who_subscribe_to_them() {
-    let mut controller = Controller::start(&["--name", "controller", "Broker::disable_ssl=T"]);
-    let runtime = runtime();
-    let way = Way::Connect(controller.broker());
-    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
-    let mut session = Session::open(controller.websocket());
-    while session.instances().is_empty() {}
+    let mut controller = Controller::start(&["Broker::disable_ssl=T"]);
+    let (agent, mut session) = StandIn::known_to(&mut controller, AGENT, &TlsConfig::Off);
     let mut observer = Client::observing(controller.websocket());
     let monitors = RELEASES.map(|release| Monitor::start(release, controller.websocket()));
     for monitor in &monitors {
@@ -134,7 +129,7 @@ fn news_of_agents_are_logged_counted_and_passed_on_to_those_alone_who_subscribe_
         (&change, "change", "Management::CRASHED"),
         (&log, "log", "all is well"),
     ] {
-        agent.say(&runtime, said);
+        agent.say(said);
         let text = observer.text_about(&format!("Management::Agent::API::notify_{event}"));
         assert!(text.contains(topics::NEWS) && text.contains(value), "{text}");
     }

@@ -1,26 +1,26 @@
 //! Text from outside in every string field of every event of the API, over WebSocket and Broker, at running daemons: no log in any
 //! format has a line that such a text made, a character that drives a terminal, or a line without bound.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path};
 
 use broker_codec::{
-    Data, Topic, binary,
+    Data, binary,
     data::{EnumValue, Set, Table, ZeekString, is_hostile},
     json::DataMessage,
     zeek::Event,
 };
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
+use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, topics};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    cluster::agent_binary,
+    cluster::{agent_binary, agent_command, start_agent},
     controller::{Controller, binary, rotated_logs},
-    daemon::Daemon,
     home,
-    limit::{Limit, output_of},
-    native::{NativeClient, data_of},
+    limit::Limit,
+    peer::{Peer, data_of},
+    program::run,
     runtime,
     websocket::{CONTROLLER_TOPIC, Client, request},
     workspace_root,
@@ -148,16 +148,10 @@ fn assert_management_log_harmless(log: &str) {
 }
 
 /// What a replay prints is for a terminal, but as long as what was recorded.
-fn assert_replay_harmless(replay: &mut Command) {
-    let child = replay
-        .env_clear()
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("it can be started");
-    let output = output_of(child, "the replay");
-    let printed = String::from_utf8(output.stdout).expect("JSON is text");
-    assert!(output.status.success() && printed.contains("forged"));
+fn assert_replay_harmless(program: &Path, home: &TempDir) {
+    let replay = run(program, home.path(), &["replay", "journal"]);
+    let printed = replay.printed();
+    assert!(printed.contains("forged"));
     for line in printed.lines() {
         let start: String = line.chars().take(200).collect();
         assert!(!line.contains(is_hostile), "{start:?}");
@@ -168,19 +162,9 @@ fn assert_replay_harmless(replay: &mut Command) {
     }
 }
 
-#[test]
-fn no_text_of_a_client_or_an_agent_gets_into_a_log_of_the_controller_as_it_is() {
-    for format in ["text", "json"] {
-        controller_hears_all(format);
-    }
-}
-
-fn controller_hears_all(format: &str) {
-    let runtime = runtime();
-    let home = home();
-    let arguments = [
-        "--name",
-        "controller",
+/// Arguments of both daemons that have as much logged as can be.
+fn talkative(format: &str) -> [&str; 8] {
+    [
         "Broker::disable_ssl=T",
         "Management::Log::level=Management::Log::DEBUG",
         "--log-level",
@@ -189,13 +173,24 @@ fn controller_hears_all(format: &str) {
         format,
         "--journal",
         "journal",
-    ];
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    ]
+}
+
+#[test]
+fn no_text_of_a_client_or_an_agent_gets_into_a_log_of_the_controller_as_it_is() {
+    for format in ["text", "json"] {
+        controller_hears_all(format);
+    }
+}
+
+fn controller_hears_all(format: &str) {
+    let home = home();
+    let mut controller = Controller::start_in(&home, &talkative(format));
     let mut client = Client::subscribed(controller.websocket());
     let (mut sent, mut hellos) = (0, 0);
     for event in events() {
         // A peer whose hellos are refused too often is disconnected.
-        let mut peer = runtime.block_on(NativeClient::connect_over(&controller, TlsConfig::Off));
+        let mut peer = Peer::connect(controller.broker(), TlsConfig::Off, topics::CONTROLLER);
         for text in texts() {
             for variant in variants(&event, &text) {
                 sent += 1;
@@ -210,16 +205,11 @@ fn controller_hears_all(format: &str) {
 
                 let variant = with_id_of(&peer, variant);
                 hellos += usize::from(variant.name == "Management::Agent::API::notify_agent_hello");
-                runtime.block_on(async {
-                    for topic in [topics::CONTROLLER, "zeek/management/agent/agent-1"] {
-                        peer.publish(topic, &variant.to_data()).await;
-                    }
-                    let topic = [b"zeek/management/agent/", text.get(..1024).unwrap_or(&text)].concat();
-                    let topic = Topic::new(topic).expect("short enough");
-                    let handle = peer.endpoint.handle();
-                    handle.publish(topic, &variant.to_data()).await.expect("it lives");
-                    heard(&mut peer, &sync).await;
-                });
+                peer.publish(topics::CONTROLLER, &variant.to_data());
+                peer.publish("zeek/management/agent/agent-1", &variant.to_data());
+                let name = text.get(..1024).unwrap_or(&text);
+                peer.publish([b"zeek/management/agent/", name].concat(), &variant.to_data());
+                heard(&mut peer, &sync);
             }
         }
     }
@@ -230,42 +220,28 @@ fn controller_hears_all(format: &str) {
     for (_, log) in &remains.management_logs {
         assert_management_log_harmless(log);
     }
-    assert_replay_harmless(
-        Command::new(binary())
-            .arg("replay")
-            .arg(home.path().join("journal")),
-    );
+    assert_replay_harmless(binary(), &home);
 }
 
 /// A hello that names its own connection is heard, with any name in it.
-fn with_id_of(peer: &NativeClient, mut event: Event) -> Event {
+fn with_id_of(peer: &Peer, mut event: Event) -> Event {
     if event.name == "Management::Agent::API::notify_agent_hello"
         && let Some(id @ Data::String(_)) = event.args.get_mut(1)
     {
-        *id = Data::String(peer.id().to_string().into());
+        *id = Data::String(peer.endpoint.id().to_string().into());
     }
     event
 }
 
-/// Waits until the controller has heard everything before.
-async fn heard(peer: &mut NativeClient, sync: &str) {
+/// Waits until the controller has heard everything before. Requests to the agent that the peer claims to be are among what it hears.
+fn heard(peer: &mut Peer, sync: &str) {
     let reqid = ZeekString::from(format!("native-{sync}"));
     let request = ClientRequest::GetInstances { reqid: reqid.clone() };
-    peer.publish(topics::CONTROLLER, &data_of(&request)).await;
-    let limit = Limit::new("the answer to a native peer");
-    loop {
-        // Requests to the agent that it claims to be are among it.
-        let Some(EndpointEvent::Message(message)) = limit.of(peer.endpoint.recv()).await else {
-            panic!("the controller has closed the connection");
-        };
-        let event = Event::from_data(message.data).expect("an event");
-        if event
-            .parse()
-            .is_ok_and(|response: ClientResponse| *response.reqid() == reqid)
-        {
-            return;
-        }
-    }
+    peer.publish(topics::CONTROLLER, &data_of(&request));
+    peer.hear(&Limit::new("the answer to a native peer"), |event| {
+        let response: ClientResponse = event.parse().ok()?;
+        (*response.reqid() == reqid).then_some(())
+    });
 }
 
 #[test]
@@ -276,65 +252,34 @@ fn no_text_of_a_controller_a_node_or_the_supervisor_gets_into_a_log_of_the_agent
 }
 
 fn agent_hears_all(format: &str) {
-    let runtime = runtime();
-    let home = TempDir::with_prefix("outside-").expect("a directory can be made");
-    let _within = runtime.enter();
-    let supervisor = endpoint();
-    let listening = runtime.block_on(supervisor.handle().listen("127.0.0.1", 0));
+    let home = home();
+    let supervisor = Peer::start(TlsConfig::Off, topics::AGENT_PREFIX);
+    let listening = runtime().block_on(supervisor.endpoint.handle().listen("127.0.0.1", 0));
     let address = listening.expect("a port is free")[0].to_string();
-    let ready_file = home.path().join("ready.json");
-    let mut command = Command::new(agent_binary());
+    let mut command = agent_command(&home, AGENT, "127.0.0.1:0");
     command
-        .args(["--name", AGENT, "--state-dir", "state", "--spool-dir", "spool"])
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--supervisor",
-            &address,
-            "--controller",
-            "off",
-        ])
-        .args([
-            "--zeek-version",
-            "9.0.0",
-            "--journal",
-            "journal",
-            "Broker::disable_ssl=T",
-        ])
-        .args(["--log-level", "debug", "--log-format", format])
-        .args([
-            "Management::Log::level=Management::Log::DEBUG",
-            "Management::Agent::archive_logs=F",
-        ])
-        .arg("--zeek-prefix")
-        .arg(home.path())
-        .arg("--ready-file")
-        .arg(&ready_file)
-        .env_clear()
-        .current_dir(home.path());
-    let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
-    let mut peer = endpoint();
-    peer.handle().peer(PeerAddress::from(agent.broker()), None);
+        .args(["--supervisor", &address, "--controller", "off"])
+        .args(["--zeek-version", "9.0.0", "--zeek-prefix", "."])
+        .args(talkative(format))
+        .arg("Management::Agent::archive_logs=F");
+    let agent = start_agent(&home, &mut command);
+    let mut peer = Peer::connect(agent.broker(), TlsConfig::Off, topics::AGENT_PREFIX);
     let mut sent = 0;
     for event in events() {
         for text in texts() {
             for variant in variants(&event, &text) {
                 sent += 1;
                 let data = variant.to_data();
-                runtime.block_on(async {
-                    for topic in [
-                        "zeek/management/agent/agent-1",
-                        topics::NODE,
-                        topics::SUPERVISOR,
-                        topics::SUPERVISOR_SHIM,
-                    ] {
-                        for from in [&supervisor, &peer] {
-                            let topic = topic.try_into().expect("short enough");
-                            from.handle().publish(topic, &data).await.expect("it lives");
-                        }
-                    }
-                    welcomed(&mut peer, &format!("sync-{sent}")).await;
-                });
+                for topic in [
+                    "zeek/management/agent/agent-1",
+                    topics::NODE,
+                    topics::SUPERVISOR,
+                    topics::SUPERVISOR_SHIM,
+                ] {
+                    supervisor.publish(topic, &data);
+                    peer.publish(topic, &data);
+                }
+                welcomed(&mut peer, &format!("sync-{sent}"));
             }
         }
     }
@@ -344,45 +289,16 @@ fn agent_hears_all(format: &str) {
     for (_, log) in rotated_logs(&home.path().join("spool/log-queue")) {
         assert_management_log_harmless(&log);
     }
-    assert_replay_harmless(
-        Command::new(agent_binary())
-            .arg("replay")
-            .arg(home.path().join("journal")),
-    );
-}
-
-fn endpoint() -> Endpoint {
-    let mut config = EndpointConfig::default();
-    config.tls = TlsConfig::Off;
-    config.subscriptions = vec![Topic::from_static(topics::AGENT_PREFIX)];
-    Endpoint::start(config).expect("the configuration is good")
+    assert_replay_harmless(agent_binary(), &home);
 }
 
 /// Waits until the agent has heard everything before, and is its controller's again.
-async fn welcomed(peer: &mut Endpoint, sync: &str) {
+fn welcomed(peer: &mut Peer, sync: &str) {
     let request = AgentRequest::AgentWelcome { reqid: sync.into() };
-    let topic = Topic::from_static("zeek/management/agent/agent-1");
+    peer.publish("zeek/management/agent/agent-1", &data_of(&request));
     let limit = Limit::new(format_args!("the answer to {sync}"));
-    let mut asked = false;
-    loop {
-        if !asked {
-            let sent = peer.handle().publish(topic.clone(), &data_of(&request)).await;
-            sent.expect("it lives");
-            asked = true;
-        }
-        match limit.of(peer.recv()).await {
-            // What was sent before there was a peering went nowhere.
-            Some(EndpointEvent::PeerAdded(_)) => asked = false,
-            Some(EndpointEvent::Message(message)) => {
-                let event = Event::from_data(message.data).expect("an event");
-                if let Ok(AgentMessage::AgentWelcome { reqid, .. }) = event.parse()
-                    && reqid == sync
-                {
-                    return;
-                }
-            }
-            Some(_) => {}
-            None => panic!("the endpoint ended"),
-        }
-    }
+    peer.hear(&limit, |event| match event.parse().ok()? {
+        AgentMessage::AgentWelcome { reqid, .. } if reqid == sync => Some(()),
+        _ => None,
+    });
 }

@@ -5,14 +5,7 @@ use broker_codec::data::{Port, Protocol};
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{ClusterRole, Configuration, Instance, Node};
 
-use crate::support::{
-    agent::{StandIn, Way},
-    controller::Controller,
-    runtime,
-    session::Session,
-    websocket::Client,
-    zeek_client::ZeekClient,
-};
+use crate::support::{agent::StandIn, controller::Controller, websocket::Client, zeek_client::ZeekClient};
 
 const AGENT: &str = "agent-1";
 
@@ -41,12 +34,8 @@ fn configuration(listen_port: Option<Port>) -> Configuration {
 
 #[test]
 fn every_zeek_client_can_read_a_cluster_in_which_a_port_is_0() {
-    let runtime = runtime();
-    let mut controller = Controller::start(&["--name", "controller", "Broker::disable_ssl=T"]);
-    let way = Way::Connect(controller.broker());
-    let agent = StandIn::start(&runtime, AGENT, &TlsConfig::Off, way);
-    let mut session = Session::open(controller.websocket());
-    while session.instances().is_empty() {}
+    let mut controller = Controller::start(&["Broker::disable_ssl=T"]);
+    let (_agent, mut session) = StandIn::known_to(&mut controller, AGENT, &TlsConfig::Off);
     // Requests of others are copied to it.
     let mut other = Client::subscribed(controller.websocket());
     let mut run = |release: &str, arguments: &[&str]| {
@@ -78,6 +67,5 @@ fn every_zeek_client_can_read_a_cluster_in_which_a_port_is_0() {
         assert_eq!(nodes.matches("\"port\": ").count(), 1, "{nodes}");
         run(release, &["restart"]);
     }
-    agent.kill(&runtime);
     controller.stop();
 }

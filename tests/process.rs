@@ -2,61 +2,37 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::Read,
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    sync::Arc,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
     certificates::{Authority, PASSPHRASE, Validity},
     controller::{Controller, Remains, STORE, UNROTATED, binary, in_one},
-    limit::{Limit, end_of, output_of},
+    daemon::Daemon,
+    home,
+    limit::Limit,
     open_to_others,
+    program::run,
     session::Session,
     websocket::{Client, request},
 };
 
-pub(crate) const NAME: [&str; 2] = ["--name", "controller"];
-
-/// The program with nothing of this process's environment, in a directory of its own.
-fn command(home: &TempDir) -> Command {
-    let mut command = Command::new(binary());
-    command.env_clear().current_dir(home.path()).stdin(Stdio::null());
-    command
-}
-
-pub(crate) fn home() -> TempDir {
-    TempDir::with_prefix("process-").expect("a directory can be made")
-}
-
-pub(crate) fn run(home: &TempDir, arguments: &[&str]) -> Output {
-    let mut command = command(home);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    output_of(
-        command.spawn().expect("the controller can be run"),
-        "the controller",
-    )
-}
+const NAME: [&str; 2] = ["--name", "controller"];
+const DIRECTORIES: [&str; 4] = ["--state-dir", "state", "--spool-dir", "spool"];
 
 #[track_caller]
 fn assert_refuses(home: &TempDir, arguments: &[&str], code: i32, explanation: &str) {
-    let directories = ["--state-dir", "state", "--spool-dir", "spool"];
-    let output = run(home, &[&directories, arguments].concat());
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(explanation), "{stderr}");
+    run(binary(), home.path(), &[&DIRECTORIES, arguments].concat()).failed(code, explanation);
 }
 
 #[test]
@@ -64,71 +40,65 @@ fn a_wrong_command_line_ends_with_2_and_any_other_failed_start_with_1() {
     let home = home();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let taken = taken.local_addr().expect("it is bound").to_string();
-    assert_refuses(&home, &["--no-such-option"], 2, "unexpected argument");
-    assert_refuses(&home, &["--name", "a/b"], 2, "choose another name");
-    assert_refuses(
-        &home,
-        &["Management::Controller::default_port=2150"],
-        2,
-        "not a port with its protocol",
-    );
-    assert_refuses(&home, &["--redefs", "local.zeek"], 1, "No such file");
-    assert_refuses(
-        &home,
-        &["--listen", "127.0.0.1:0", "--websocket-listen", &taken],
-        1,
-        "end the process that has the port, or choose another by --websocket-listen",
-    );
-    assert_refuses(
-        &home,
-        &["--listen", &taken],
-        1,
-        "end the process that has the port, or choose another by --listen",
-    );
     // 192.0.2.1 is for documentation, and `.invalid` is never a name.
-    for host in ["no-such-host.invalid", "192.0.2.1"] {
-        assert_refuses(
-            &home,
-            &["--listen", &format!("{host}:0")],
+    let elsewhere = ["no-such-host.invalid:0", "192.0.2.1:0"];
+    let unusable = "--listen needs an address, an interface or a host name of this machine";
+    let port = "end the process that has the port, or choose another by";
+    let certificates = [
+        "Broker::ssl_certificate=missing.pem",
+        "Broker::ssl_keyfile=missing.pem",
+        "Broker::ssl_cafile=missing.pem",
+    ];
+    for (arguments, code, explanation) in [
+        (&["--no-such-option"][..], 2, "unexpected argument"),
+        (&["--name", "a/b"], 2, "choose another name"),
+        (
+            &["Management::Controller::default_port=2150"],
+            2,
+            "not a port with its protocol",
+        ),
+        (&["--redefs", "local.zeek"], 1, "No such file"),
+        (
+            &["--listen", "127.0.0.1:0", "--websocket-listen", &taken],
             1,
-            "--listen needs an address, an interface or a host name of this machine",
-        );
-        assert_refuses(&home, &["--listen", &format!("{host}:0")], 1, host);
+            &format!("{port} --websocket-listen"),
+        ),
+        (&["--listen", &taken], 1, &format!("{port} --listen")),
+        (&["--listen", elsewhere[0]], 1, unusable),
+        (&["--listen", elsewhere[0]], 1, "no-such-host.invalid"),
+        (&["--listen", elsewhere[1]], 1, unusable),
+        (&["--listen", elsewhere[1]], 1, "192.0.2.1"),
+        (
+            &[&["--listen", "127.0.0.1:0"], &certificates[..]].concat(),
+            1,
+            "missing.pem",
+        ),
+        (&[&["check-config"], &certificates[..]].concat(), 1, "missing.pem"),
+    ] {
+        assert_refuses(&home, arguments, code, explanation);
     }
-    let certificates = ["certificate", "keyfile", "cafile"];
-    let certificates = certificates.map(|file| format!("Broker::ssl_{file}=missing.pem"));
-    let certificates: Vec<_> = certificates.iter().map(String::as_str).collect();
-    assert_refuses(
-        &home,
-        &[&["--listen", "127.0.0.1:0"], &certificates[..]].concat(),
-        1,
-        "missing.pem",
-    );
-    let output = run(&home, &[&["check-config"], &certificates[..]].concat());
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("missing.pem"));
 }
 
 #[test]
 fn a_second_controller_names_the_first() {
-    let home = Arc::new(home());
-    let first = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let home = home();
+    let first = Controller::start_in(&home, &NAME);
     let holder = format!(
         "is in use by process {} (mgmt-controller); stop that one, or choose another --name or --state-dir",
         first.pid()
     );
     assert_refuses(&home, &NAME, 1, &holder);
     // Another name is another store.
-    let second = Controller::start_in(&home, Command::new(binary()), &["--name", "another"]);
+    let second = Controller::start_in(&home, &["--name", "another"]);
     second.stop();
     first.stop();
-    Controller::start_in(&home, Command::new(binary()), &NAME).stop();
+    Controller::start_in(&home, &NAME).stop();
 }
 
 /// What `Broker::listen` takes, Zeek's setting takes, and so does ours.
 #[test]
 fn agents_are_served_on_an_interface_or_a_name() {
-    let home = Arc::new(home());
+    let home = home();
     for name in ["lo", "localhost"] {
         let address = format!("Management::Controller::listen_address={name}");
         let mut command = Command::new(binary());
@@ -171,22 +141,13 @@ fn a_key_that_cannot_be_used_is_the_whole_reason() {
             certificate.display(),
             key.display()
         );
-        let output = run(
-            &home,
-            &[
-                "--state-dir",
-                "state",
-                "--spool-dir",
-                "spool",
-                "--listen",
-                "off",
-                &option,
-            ],
+        let arguments = [&DIRECTORIES[..], &["--listen", "off", &option]].concat();
+        let refused = run(binary(), home.path(), &arguments);
+        refused.failed(1, words);
+        assert!(
+            !refused.stderr.contains("the process that has the port"),
+            "{refused:?}"
         );
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(words), "{stderr}");
-        assert!(!stderr.contains("the process that has the port"), "{stderr}");
     }
 }
 
@@ -197,7 +158,7 @@ fn a_name_that_no_file_can_have_is_refused() {
     let (long, longest) = ("x".repeat(181), "x".repeat(180));
     let words = "Management::Controller::name: it has 181 bytes, and files that are named after it can have 180 of it";
     assert_refuses(&home, &["--name", &long], 2, words);
-    let controller = Controller::start_in(&Arc::new(home), Command::new(binary()), &["--name", &longest]);
+    let controller = Controller::start_in(&home, &["--name", &longest]);
     let stderr = controller.stop().stderr;
     assert!(!stderr.contains("too long"), "{stderr}");
 }
@@ -205,9 +166,9 @@ fn a_name_that_no_file_can_have_is_refused() {
 /// A changed host name, and so a changed default name, shows in this way.
 #[test]
 fn a_state_directory_without_state_is_announced() {
-    let home = Arc::new(home());
+    let home = home();
     let announced = || {
-        let controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+        let controller = Controller::start_in(&home, &NAME);
         let stderr = controller.stop().stderr;
         stderr.contains(" WARN ") && stderr.contains("no earlier state in ")
     };
@@ -218,10 +179,10 @@ fn a_state_directory_without_state_is_announced() {
 /// The store holds what nodes have in their environment.
 #[test]
 fn what_it_writes_is_not_for_everyone_and_what_is_there_and_is_gets_a_warning() {
-    let home = Arc::new(home());
+    let home = home();
     let mut command = Command::new("sh");
     command.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(binary());
-    let controller = Controller::start_in(&home, command, &NAME);
+    let controller = Controller::start_by(&home, command, &NAME);
     let dir = controller.working_dir("controller");
     controller.stop();
     let written = [dir.parent().expect("it has one"), &home.path().join("spool")];
@@ -230,7 +191,7 @@ fn what_it_writes_is_not_for_everyone_and_what_is_there_and_is_gets_a_warning() 
     }
     let store = dir.join(STORE);
     fs::set_permissions(&store, fs::Permissions::from_mode(0o644)).expect("it is ours");
-    let controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let controller = Controller::start_in(&home, &NAME);
     let ready = home.path().join("ready.json");
     assert_eq!(open_to_others(&ready), Vec::<PathBuf>::new());
     let stderr = controller.stop().stderr;
@@ -243,9 +204,8 @@ fn what_it_writes_is_not_for_everyone_and_what_is_there_and_is_gets_a_warning() 
 /// Logrotate sends SIGHUP; USR1 and others come from scripts that take it for another program.
 #[test]
 fn signals_without_a_meaning_do_not_end_it_and_a_hangup_opens_the_log_anew() {
-    let home = Arc::new(home());
-    let arguments = [&NAME[..], &[UNROTATED]].concat();
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let home = home();
+    let mut controller = Controller::start_in(&home, &[UNROTATED]);
     let mut session = Session::open(controller.websocket());
     let log = controller
         .working_dir("controller")
@@ -282,11 +242,7 @@ fn signals_without_a_meaning_do_not_end_it_and_a_hangup_opens_the_log_anew() {
 #[test]
 fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
     let home = home();
-    let text = |arguments: &[&str]| {
-        let output = run(&home, arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("it prints UTF-8")
-    };
+    let text = |arguments: &[&str]| run(binary(), home.path(), arguments).printed().to_owned();
     let dump = text(&["--name", "x", "Broker::disable_ssl=T", "dump-config", "--json"]);
     assert_eq!(
         dump,
@@ -316,11 +272,11 @@ fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
 
 #[test]
 fn a_signal_ends_it_in_good_order() {
-    let home = Arc::new(home());
+    let home = home();
     // Zeek takes any interval, even one that is longer than clocks go.
     let for_ever = "Management::Request::timeout_interval=200000000000000days";
-    let arguments = [NAME[0], NAME[1], for_ever, "--process-name", "zeek.controller"];
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
+    let arguments = [for_ever, "--process-name", "zeek.controller"];
+    let mut controller = Controller::start_in(&home, &arguments);
     let process = Path::new("/proc").join(controller.pid().to_string());
     let read = |file: &str| fs::read_to_string(process.join(file)).expect("the process is there");
     assert_eq!(read("comm"), "zeek.controller\n", "for ps and pgrep");
@@ -362,8 +318,8 @@ fn hear_goodbye(client: &mut Client) {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let home = Arc::new(home());
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+    let home = home();
+    let mut controller = Controller::start_in(&home, &NAME);
     let mut client = Client::subscribed(controller.websocket());
     controller.signal(Signal::TERM);
     // The server has said goodbye and waits for this client to do so, too.
@@ -383,8 +339,8 @@ fn the_same_signal_sent_twice_ends_it_in_good_order() {
     // On a machine so busy that they are far apart, they are two.
     let sent_within = Duration::from_millis(500);
     for _ in 0..20 {
-        let home = Arc::new(home());
-        let mut controller = Controller::start_in(&home, Command::new(binary()), &NAME);
+        let home = home();
+        let mut controller = Controller::start_in(&home, &NAME);
         let mut client = Client::subscribed(controller.websocket());
         let first = Instant::now();
         controller.signal(Signal::TERM);
@@ -403,7 +359,7 @@ fn the_same_signal_sent_twice_ends_it_in_good_order() {
 
 #[test]
 fn the_log_of_a_controller_of_zeek_that_crashed_is_rotated_at_the_start() {
-    let home = Arc::new(home());
+    let home = home();
     let dir = home.path().join("state/nodes/controller");
     fs::create_dir_all(&dir).expect("a directory can be made");
     let cut_off = "#separator \\x09\n1795310566.246379\tcontroller\tINFO\tCONTROLLER\tlast words\n";
@@ -413,7 +369,7 @@ fn the_log_of_a_controller_of_zeek_that_crashed_is_rotated_at_the_start() {
     ] {
         fs::write(dir.join(file), text).expect("a file can be written");
     }
-    let remains = Controller::start_in(&home, Command::new(binary()), &NAME).stop();
+    let remains = Controller::start_in(&home, &NAME).stop();
     let logs = remains.management_logs;
     let (left, ours): (Vec<_>, Vec<_>) = logs.into_iter().partition(|(_, text)| text == cut_off);
     assert_eq!(left.len(), 1, "{ours:?}");
@@ -424,7 +380,9 @@ fn the_log_of_a_controller_of_zeek_that_crashed_is_rotated_at_the_start() {
 #[test]
 fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directory() {
     let home = home();
-    let mut controller = command(&home)
+    let mut command = Command::new(binary());
+    command
+        .env_clear()
         .env("ZEEK_CONTROLLER_NAME", "from-environment")
         .env("ZEEK_CONTROLLER_WEBSOCKET_ADDR", "127.0.0.1")
         .env("ZEEK_CONTROLLER_WEBSOCKET_PORT", "0/tcp")
@@ -432,35 +390,30 @@ fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directo
         .env("ZEEK_CONTROLLER_ADDR", "127.0.0.1")
         .env("ZEEK_CONTROLLER_PORT", "0/tcp")
         .args(["--log-format", "json", "--log-level", "debug"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the controller can be started");
-    let stderr = BufReader::new(controller.stderr.take().expect("it is piped"));
-    let mut lines = stderr.lines().map(|line| line.expect("standard error is text"));
-    let mut address = None;
-    while address.is_none() {
-        let line = lines.next().expect("it gets ready");
-        let event: serde_json::Value = serde_json::from_str(&line).expect("each line is JSON");
-        if event["message"] == "ready" {
-            assert_eq!(event["name"], "from-environment");
-            address = event["websocket"]
-                .as_str()
-                .map(|address| address.parse().expect("an address"));
-        }
-    }
-    let mut client = Client::subscribed(address.expect("it was found"));
+        .current_dir(home.path());
+    let mut controller = Daemon::start("the controller", &mut command);
+    let read = |line: &str| serde_json::from_str::<Value>(line).expect("each line is JSON");
+    let lines = controller.stderr.until_all(&["\"message\":\"ready\""]);
+    let ready = lines
+        .iter()
+        .map(|line| read(line))
+        .find(|event| event["message"] == "ready");
+    let ready = ready.expect("it gets ready");
+    assert_eq!(ready["name"], "from-environment");
+    let address = ready["websocket"].as_str().expect("it listens");
+    let mut client = Client::subscribed(address.parse().expect("an address"));
     client.send_text(&request("get_instances_request", "my-request", &[]));
     client.text();
 
-    let pid = Pid::from_child(&controller);
-    kill_process(pid, Signal::TERM).expect("it still runs");
-    assert!(end_of(&mut controller, "the controller").success());
-    let about_my_request = lines.filter(|line| line.contains("my-request")).map(|line| {
-        let event: serde_json::Value = serde_json::from_str(&line).expect("each line is JSON");
-        assert_eq!(event["reqid"], "my-request", "{line}");
-        event["message"].as_str().expect("text").to_owned()
-    });
-    let about_my_request: Vec<String> = about_my_request.collect();
+    let stderr = controller.stop();
+    let lines = stderr.lines().map(read);
+    let about_my_request: Vec<Value> = lines
+        .filter(|event| event.to_string().contains("my-request"))
+        .map(|event| {
+            assert_eq!(event["reqid"], "my-request", "{event}");
+            event["message"].clone()
+        })
+        .collect();
     let expected = [
         "get-instances requested",
         "rx Management::Controller::API::get_instances_request my-request",
@@ -494,23 +447,15 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     .expect("a file can be written");
     let redefs = ["--redefs", "local.zeek", "--state-dir", "/s", "--spool-dir", "/p"];
 
-    let output = run(&home, &[&["check-config"], &redefs[..]].concat());
-    assert_eq!(output.status.code(), Some(0));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.contains("warning: local.zeek:2: redefinition of Site::local_nets ignored"),
-        "{stderr}"
-    );
+    let said = |arguments: &[&str]| run(binary(), home.path(), arguments);
 
-    let output = run(
-        &home,
-        &["check-config", "Management::Controller::default_port=2150"],
+    said(&[&["check-config"], &redefs[..]].concat()).failed(
+        0,
+        "warning: local.zeek:2: redefinition of Site::local_nets ignored",
     );
-    assert_eq!(output.status.code(), Some(1));
+    said(&["check-config", "Management::Controller::default_port=2150"]).failed(1, "");
 
-    let output = run(&home, &[&["dump-config", "--json"], &redefs[..]].concat());
-    assert_eq!(output.status.code(), Some(0));
-    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let shown = said(&[&["dump-config", "--json"], &redefs[..]].concat()).json(0);
     assert_eq!(
         shown[0],
         serde_json::json!({
@@ -519,8 +464,8 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
             "origin": "local.zeek:1",
         })
     );
-    let output = run(&home, &[&["dump-config"], &redefs[..]].concat());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("# local.zeek:1\n"));
+    let shown = said(&[&["dump-config"], &redefs[..]].concat());
+    assert!(shown.stdout.contains("# local.zeek:1\n"));
 }
 
 #[test]

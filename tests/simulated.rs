@@ -3,27 +3,20 @@
 
 use serde_json::json;
 
-use crate::agent_failures::{AGENT, CLUSTER, World};
+use crate::{
+    agent_failures::{AGENT, CLUSTER, World},
+    support::cluster::Zeek,
+};
 
 #[test]
 fn a_cluster_without_zeek_is_deployed_queried_restarted_emptied_and_announced_as_a_simulation() {
-    let mut world = World::start(|plan| plan.simulate = true);
+    let mut world = World::start(|plan| plan.zeek = Zeek::Simulated);
     world.deploy();
-    let before = world.nodes();
-    let states: Vec<_> = before.values().map(|(state, _)| state.as_str()).collect();
-    assert_eq!(states, ["RUNNING"; 3], "{before:?}");
-    assert_eq!(
-        world.succeed(&["get-id-value", "bits_per_uid"], None),
-        json!({ "manager": 96, "worker-01": 96 })
-    );
-    assert_eq!(
-        world.succeed(&["restart", "worker-01"], None),
-        json!({ "worker-01": true })
-    );
-    world.wait_for_running(3);
-    let after = world.nodes();
-    assert_eq!(after["manager"], before["manager"]);
-    assert_ne!(after["worker-01"].1, before["worker-01"].1);
+    let nodes = world.nodes();
+    let states: Vec<_> = nodes.values().map(|(state, _)| state.as_str()).collect();
+    assert_eq!(states, ["RUNNING"; 3], "{nodes:?}");
+    world.all_nodes_answer();
+    world.restart_worker();
 
     let failing = format!(
         "{CLUSTER}env = 'STAND_IN_NODE={{\"exit\": {{\"status\": 1}}, \"stderr\": \"no such device\"}}'\n"
@@ -45,8 +38,7 @@ fn a_cluster_without_zeek_is_deployed_queried_restarted_emptied_and_announced_as
         .instance
         .read(&format!("state/nodes/{AGENT}/supervisor/stderr"));
     assert!(output.starts_with("SIMULATION: "), "{output}");
-    world.succeed(&["deploy-config", "-"], Some("[instances]\ninstance-1\n"));
-    assert_eq!(world.nodes().len(), 1, "the agent alone");
+    world.empty();
     let log = world.instance.stop();
     assert!(
         log.contains("SIMULATION: --simulate runs stand-ins for Zeek"),

@@ -14,9 +14,9 @@ use mgmt_api::{ClientResponse, Configuration};
 use tempfile::TempDir;
 
 use crate::support::{
-    agent::{StandIn, Way},
+    agent::StandIn,
     controller::{Controller, STORE, binary},
-    home, missing, runtime,
+    home, missing,
     scenario::Scenario,
     session::{Session, stage_request},
     store::{blobs, rows, schema},
@@ -24,10 +24,8 @@ use crate::support::{
     zeek_client::ZeekClient,
 };
 
-const ARGUMENTS: [&str; 2] = ["--name", "controller"];
-
 fn start_in(home: &Arc<TempDir>) -> Controller {
-    Controller::start_in(home, Command::new(binary()), &ARGUMENTS)
+    Controller::start_in::<&str>(home, &[])
 }
 
 fn store_in(home: &TempDir) -> PathBuf {
@@ -128,7 +126,7 @@ fn the_store_is_synced_before_the_answer_is_sent() {
         ])
         .arg(&trace)
         .arg(binary());
-    let mut controller = Controller::start_in(&home, command, &ARGUMENTS);
+    let mut controller = Controller::start_by::<&str>(&home, command, &[]);
     let mut session = Session::open(controller.websocket());
     send_stage(&mut session, "traced");
     staged(&mut session);
@@ -214,17 +212,11 @@ fn a_deployment_leaves_the_bytes_that_zeek_left() {
         .find(|command| command.argv.iter().any(|argument| argument == "deploy-config"));
     let deploy = deploy.expect("the recording has a deployment");
     let home = home();
-    let arguments = [ARGUMENTS[0], ARGUMENTS[1], "Broker::disable_ssl=T"];
-    let mut controller = Controller::start_in(&home, Command::new(binary()), &arguments);
-    let runtime = runtime();
-    let way = Way::Connect(controller.broker());
-    let agent = StandIn::start(&runtime, "instance-1", &TlsConfig::Off, way);
-    let mut session = Session::open(controller.websocket());
-    while session.instances().is_empty() {}
+    let mut controller = Controller::start_in(&home, &["Broker::disable_ssl=T"]);
+    let _agent = StandIn::known_to(&mut controller, "instance-1", &TlsConfig::Off);
     let outcome = ZeekClient::repeat(deploy, controller.websocket());
     assert_eq!(outcome.exit, 0, "{}{}", outcome.stdout, outcome.stderr);
     controller.stop();
-    agent.kill(&runtime);
 
     let recorded = fixture(&format!("{SERIES}/restart-controller"));
     let ours = store_in(&home);

@@ -12,7 +12,6 @@ use std::{
     sync::Arc,
 };
 
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress};
 use expect_test::expect_file;
 use regex_lite::Regex;
 use rustix::{
@@ -21,15 +20,13 @@ use rustix::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use crate::support::{
     certificates::Authority,
-    cluster::{ControllerAt, Instance, Plan, Protection, agent_binary},
+    cluster::{Instance, Plan, Protection, Zeek, agent_binary},
     controller::{Controller, binary},
-    home,
-    limit::Limit,
-    not_tested, runtime,
+    home, not_tested,
+    peer::Peer,
     told::Told,
     workspace_root,
 };
@@ -110,30 +107,27 @@ impl Book {
 }
 
 fn tell(home: &Arc<TempDir>) -> String {
-    let runtime = runtime();
     let protection = Protection::mutual();
     let mut book = Book::default();
 
     book.chapter("The controller starts");
     let mut command = on_small_disk();
     command.arg(binary());
-    let mut arguments = vec!["--name".to_owned(), "controller".to_owned()];
-    arguments.extend(protection.settings("controller"));
-    let mut controller = Controller::start_in(home, command, &arguments);
+    let mut controller = Controller::start_by(home, command, &protection.settings("controller"));
     book.hear_controller(&mut controller, &["ready"]);
 
     let plan = |name| {
-        let mut plan = Plan::new(name, ControllerAt::Address(controller.broker()), &protection);
-        plan.simulate = true;
+        let mut plan = Plan::new(name, Some(controller.broker()), &protection);
+        plan.zeek = Zeek::Simulated;
         plan
     };
     book.chapter("Two sensors start");
     let (mut plan1, mut plan2) = (plan("sensor1"), plan("sensor2"));
     plan1.further = NO_ROOM.map(str::to_owned).into();
     plan2.further = vec!["Management::Agent::archive_logs=F".to_owned()];
-    let mut sensor1 = Instance::start(&runtime, plan1);
+    let mut sensor1 = Instance::start(plan1);
     book.hear_controller(&mut controller, &["sensor1"]);
-    let mut sensor2 = Instance::start(&runtime, plan2);
+    let mut sensor2 = Instance::start(plan2);
     book.hear_controller(&mut controller, &["sensor2"]);
     let at_first = [&["started the Supervisor"], &AT_START[..]].concat();
     book.hear("sensor1", said(&mut sensor1), &at_first);
@@ -176,7 +170,7 @@ fn tell(home: &Arc<TempDir>) -> String {
     book.hear("sensor2", said(&mut sensor2), &at_return);
     book.hear("sensor1", said(&mut sensor1), &["already running"]);
 
-    troubles(&mut book, home, &runtime, &mut controller);
+    troubles(&mut book, home, &mut controller);
 
     book.chapter("Everything ends");
     for (name, sensor) in [("sensor2", &mut sensor2), ("sensor1", &mut sensor1)] {
@@ -199,9 +193,10 @@ fn end(book: &mut Book, name: &str, sensor: &mut Instance<'_>) {
 }
 
 /// What the controller's operator should hear of at once.
-fn troubles(book: &mut Book, home: &TempDir, runtime: &Runtime, controller: &mut Controller) {
+fn troubles(book: &mut Book, home: &TempDir, controller: &mut Controller) {
     book.chapter("A stranger has a certificate of another authority");
-    foreign_certificate(runtime, controller);
+    let foreign = Authority::new("another CA");
+    Peer::cannot_connect(controller.broker(), foreign.mutual("intruder"));
     book.hear_controller(controller, &["certificate"]);
 
     book.chapter("The disk is full");
@@ -238,24 +233,6 @@ fn fill_disk(controller: &Controller, home: &TempDir) -> PathBuf {
         }
     }
     path
-}
-
-fn foreign_certificate(runtime: &Runtime, controller: &Controller) {
-    let mut config = EndpointConfig::default();
-    let foreign = Authority::new("another CA");
-    config.tls = foreign.mutual("intruder");
-    let _within = runtime.enter();
-    let mut endpoint = Endpoint::start(config).expect("the configuration is good");
-    runtime.block_on(async {
-        let address = PeerAddress::from(controller.broker());
-        endpoint.handle().peer(address, None);
-        let limit = Limit::new("the refusal of a certificate");
-        let event = limit.of(endpoint.recv()).await;
-        assert!(
-            matches!(event, Some(EndpointEvent::PeerUnavailable { .. })),
-            "{event:?}"
-        );
-    });
 }
 
 fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>, exit: i32) -> Value {

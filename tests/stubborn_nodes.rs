@@ -9,14 +9,12 @@ use zeek_simulator::{Exit, NodeBehaviour};
 
 use crate::{
     agent_failures::{AGENT, CLUSTER, World},
-    support::cluster::installation,
+    support::cluster::{Zeek, installation},
 };
-
-const NO_NODES: &str = "[instances]\ninstance-1\n";
 
 /// A cluster whose agent has started its Supervisor.
 fn world(zeek: &TempDir) -> World {
-    World::start(|plan| plan.zeek = Some(zeek.path().to_path_buf()))
+    World::start(|plan| plan.zeek = Zeek::Started(zeek.path().to_path_buf()))
 }
 
 /// The cluster with a worker of this behaviour.
@@ -43,16 +41,8 @@ fn a_node_that_forks_is_managed_and_its_children_end_with_the_supervisor() {
     };
     let deployed = world.succeed(&["deploy-config", "-"], Some(&with_worker(&behaviour)));
     assert_eq!(deployed["nodes"]["worker-01"]["success"], true);
-    let before = world.nodes();
-    assert_eq!(
-        world.succeed(&["restart", "worker-01"], None),
-        json!({ "worker-01": true })
-    );
-    world.wait_for_running(3);
-    let after = world.nodes();
-    assert_ne!(after["worker-01"].1, before["worker-01"].1);
-    world.succeed(&["deploy-config", "-"], Some(NO_NODES));
-    assert_eq!(world.nodes().len(), 1, "the agent alone");
+    world.restart_worker();
+    world.empty();
     // As under Zeek's Supervisor, which knows of its nodes only.
     let children = |world: &World| {
         let processes = world.instance.processes();
@@ -158,7 +148,6 @@ fn a_node_that_aborts_at_once_is_called_crashed_and_goes_when_it_is_not_wanted()
         json!({ "instance": AGENT, "success": false, "stdout": "", "stderr": "internal error: bad" })
     );
     assert_eq!(world.nodes()["worker-01"].0, "CRASHED");
-    world.succeed(&["deploy-config", "-"], Some(NO_NODES));
-    assert_eq!(world.nodes().len(), 1, "the agent alone");
+    world.empty();
     world.instance.stop();
 }

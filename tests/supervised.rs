@@ -6,7 +6,6 @@ use std::{
     net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use mgmt_api::{NodeStatus, State};
@@ -19,7 +18,7 @@ use tempfile::TempDir;
 use zeek_simulator::{SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use crate::support::{
-    cluster::{agent_binary, kill_processes_in, zeek_binary},
+    cluster::{agent_command, kill_processes_in, start_agent, zeek_binary},
     controlling::Controlling,
     daemon::Daemon,
     limit::Limit,
@@ -83,29 +82,14 @@ impl Host {
     }
 
     pub(crate) fn start_at(&self, listen: &str, supervisor: &str, further: &[&str]) -> Daemon {
-        let home = self.home.path();
-        let ready_file = home.join("agent.json");
-        let mut command = Command::new(agent_binary());
+        let mut command = agent_command(&self.home, NAME, listen);
         command
-            .args(["--name", NAME, "--start-supervisor", "--controller", "off"])
-            .args(["--listen", listen, "--supervisor", supervisor])
-            .arg("--zeek-prefix")
-            .arg(home)
-            .arg("--state-dir")
-            .arg(home.join("state"))
-            .arg("--spool-dir")
-            .arg(home.join("spool"))
-            .arg("--ready-file")
-            .arg(&ready_file)
-            .args([
-                "Management::connect_retry=50msec",
-                "Management::Agent::archive_logs=F",
-            ])
+            .args(["--start-supervisor", "--controller", "off", "--zeek-prefix", "."])
+            .args(["--supervisor", supervisor, "Management::connect_retry=50msec"])
+            .arg("Management::Agent::archive_logs=F")
             .args(further)
-            .current_dir(home)
-            .env_clear()
             .env("PATH", "/usr/bin:/bin");
-        Daemon::with_ready_file("the agent", &mut command, &ready_file)
+        start_agent(&self.home, &mut command)
     }
 
     /// What the agent has written down about its Supervisor.
@@ -193,15 +177,9 @@ fn a_supervisor_that_is_killed_is_started_again_with_its_nodes_and_clients_hear_
     kill_process(supervisor, Signal::KILL).expect("it runs");
     controlling.hear_states(&["one", "two"], State::Unknown);
     // The end of the peering and the end of the process are noticed in either order; only the latter tells why.
-    let limit = Limit::new("the reason why the Supervisor is gone");
-    let reason = loop {
-        limit.left();
-        match controlling.nodes() {
-            Err(reason) if reason.contains("its process has ended") => break reason,
-            Err(reason) => assert!(reason.starts_with("lost the Supervisor"), "{reason}"),
-            Ok(nodes) => panic!("the Supervisor is not there: {nodes:?}"),
-        }
-    };
+    let reason = no_supervisor(&mut controlling, "its process has ended", |reason| {
+        reason.starts_with("lost the Supervisor")
+    });
     assert_eq!(
         reason,
         "lost the Supervisor: its process has ended (signal: 9 (SIGKILL))"
@@ -264,6 +242,23 @@ fn a_zeek_that_is_replaced_meanwhile_is_told_what_it_understands() {
     assert!(log.contains("Zeek was 9.0.0 and is 6.0.9 now"), "{log}");
 }
 
+fn is_not_yet(reason: &str) -> bool {
+    reason == "not connected to the Supervisor yet"
+}
+
+/// Why there is no Supervisor, as soon as the reason has these words. Until then it is one of those that are expected before.
+fn no_supervisor(controlling: &mut Controlling, words: &str, before: impl Fn(&str) -> bool) -> String {
+    let limit = Limit::new(format_args!("the reason why there is no Supervisor: {words}"));
+    loop {
+        limit.left();
+        match controlling.nodes() {
+            Err(reason) if reason.contains(words) => return reason,
+            Err(reason) => assert!(before(&reason), "{reason}"),
+            Ok(nodes) => panic!("there is no Supervisor: {nodes:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_zeek_that_cannot_start_is_quoted() {
     let host = Host::with_zeek(
@@ -271,15 +266,7 @@ fn a_zeek_that_cannot_start_is_quoted() {
     );
     let agent = host.start(&[]);
     let mut controlling = Controlling::connect(agent.broker(), NAME);
-    let limit = Limit::new("the reason why the Supervisor is gone");
-    let reason = loop {
-        limit.left();
-        match controlling.nodes() {
-            Err(reason) if reason.contains("its process has ended") => break reason,
-            Err(reason) => assert_eq!(reason, "not connected to the Supervisor yet"),
-            Ok(nodes) => panic!("there is no Supervisor: {nodes:?}"),
-        }
-    };
+    let reason = no_supervisor(&mut controlling, "its process has ended", is_not_yet);
     assert_eq!(
         reason,
         "lost the Supervisor: its process has ended (exit status: 3): error: address 127.0.0.1:47760 is in use; fatal error: no room"
@@ -299,15 +286,7 @@ fn what_has_the_supervisors_port_is_not_taken_for_ours() {
     let host = Host::new();
     let agent = host.start_at("127.0.0.1:0", &address, &[]);
     let mut controlling = Controlling::connect(agent.broker(), NAME);
-    let limit = Limit::new("the reason why the Supervisor is not started");
-    let reason = loop {
-        limit.left();
-        match controlling.nodes() {
-            Err(reason) if reason.contains("cannot be started") => break reason,
-            Err(reason) => assert_eq!(reason, "not connected to the Supervisor yet"),
-            Ok(nodes) => panic!("there is no Supervisor: {nodes:?}"),
-        }
-    };
+    let reason = no_supervisor(&mut controlling, "cannot be started", is_not_yet);
     let told = format!(
         "another process listens on {address}, perhaps the Supervisor of another agent; end it, or choose another --supervisor"
     );

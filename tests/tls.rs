@@ -1,17 +1,14 @@
 //! Certificates on both ports of the controller, from the operator's view: Zeek's settings, the real zeek-client, and who is
 //! turned away with which words. That agents with certificates are served is in `agents`.
 
-use broker_endpoint::{
-    Endpoint, EndpointConfig, EndpointEvent, PeerAddress,
-    tls::{Identity, TlsConfig},
-};
-use tokio::runtime::Runtime;
+use broker_endpoint::tls::{Identity, TlsConfig};
 
 use crate::support::{
     certificates::{Authority, Validity, native_settings},
     controller::Controller,
-    limit::Limit,
-    zeek_client::{Outcome, ZeekClient},
+    peer::Peer,
+    program::Outcome,
+    zeek_client::ZeekClient,
 };
 
 /// A controller whose WebSocket port has this certificate, and further fields of the option.
@@ -22,7 +19,7 @@ fn controller(identity: &Identity, further: &str) -> Controller {
         identity.certificate.display(),
         identity.key.display()
     );
-    Controller::start(&["--name", "controller", &option])
+    Controller::start(&[option])
 }
 
 /// zeek-client with TLS and a certificate: it then verifies the controller's, and the name in it.
@@ -141,13 +138,8 @@ fn the_controller_verifies_clients_where_it_is_told_to() {
 #[test]
 fn agents_without_a_good_certificate_are_refused_with_the_reason() {
     let [ca, other] = ["Cluster CA", "Other CA"].map(Authority::new);
-    let mut arguments = native_settings(&ca, &ca.sign("controller", &[], &Validity::Now));
-    arguments.extend(["--name".to_owned(), "controller".to_owned()]);
-    let controller = Controller::start(&arguments);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("it can be started");
+    let settings = native_settings(&ca, &ca.sign("controller", &[], &Validity::Now));
+    let controller = Controller::start(&settings);
     let mutual = |identity| TlsConfig::Mutual {
         identity,
         trust: ca.trust(),
@@ -158,7 +150,7 @@ fn agents_without_a_good_certificate_are_refused_with_the_reason() {
         TlsConfig::Anonymous,
         TlsConfig::Off,
     ] {
-        assert_cannot_peer(&runtime, &controller, tls);
+        Peer::cannot_connect(controller.broker(), tls);
     }
     let stderr = controller.stop().stderr;
     for words in [
@@ -170,19 +162,4 @@ fn agents_without_a_good_certificate_are_refused_with_the_reason() {
         assert!(stderr.contains(words), "{words}: {stderr}");
     }
     assert!(!stderr.contains("ssl.certificate"), "{stderr}");
-}
-
-fn assert_cannot_peer(runtime: &Runtime, controller: &Controller, tls: TlsConfig) {
-    let mut config = EndpointConfig::default();
-    config.tls = tls;
-    let event = runtime.block_on(async {
-        let mut agent = Endpoint::start(config).expect("the configuration is good");
-        let address = PeerAddress::from(controller.broker());
-        agent.handle().peer(address, None);
-        Limit::new("the refusal").of(agent.recv()).await
-    });
-    assert!(
-        matches!(&event, Some(EndpointEvent::PeerUnavailable { .. })),
-        "{event:?}"
-    );
 }

@@ -5,15 +5,14 @@ use std::{collections::BTreeMap, thread};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use crate::support::{
-    cluster::{ControllerAt, Instance, Plan, Protection, start_controller, wait_for_running},
+    cluster::{Instance, Plan, Protection, Zeek, start_controller, wait_for_running},
     controller::Controller,
     daemon::Daemon,
-    home, runtime,
+    program::Outcome,
     websocket::Client,
-    zeek_client::{Outcome, ZeekClient},
+    zeek_client::ZeekClient,
 };
 
 const HEALTHY: &str = "sensor1";
@@ -44,7 +43,6 @@ fn together_with(other: &str) -> String {
 }
 
 struct Sensors {
-    runtime: Runtime,
     controller: Controller,
     healthy: Instance<'static>,
 }
@@ -52,19 +50,13 @@ struct Sensors {
 impl Sensors {
     /// With the healthy one.
     fn start() -> Self {
-        let runtime = runtime();
-        let home = home();
-        let mut controller = start_controller(&home, ANONYMOUS, &[TIMEOUT]);
-        let healthy = add(&runtime, &mut controller, HEALTHY);
-        Self {
-            runtime,
-            controller,
-            healthy,
-        }
+        let mut controller = start_controller(ANONYMOUS, &[TIMEOUT]);
+        let healthy = add(&mut controller, HEALTHY);
+        Self { controller, healthy }
     }
 
     fn add(&mut self, name: &'static str) -> Instance<'static> {
-        add(&self.runtime, &mut self.controller, name)
+        add(&mut self.controller, name)
     }
 
     /// Waits until so many nodes run, of which each agent is one.
@@ -121,11 +113,11 @@ impl Sensors {
 const ANONYMOUS: &Protection = &Protection::Anonymous;
 
 /// Starts an agent, and waits until the controller knows it.
-fn add(runtime: &Runtime, controller: &mut Controller, name: &'static str) -> Instance<'static> {
+fn add(controller: &mut Controller, name: &'static str) -> Instance<'static> {
     let mut observer = Client::observing(controller.websocket());
-    let mut plan = Plan::new(name, ControllerAt::Address(controller.broker()), ANONYMOUS);
-    plan.simulate = true;
-    let instance = Instance::start(runtime, plan);
+    let mut plan = Plan::new(name, Some(controller.broker()), ANONYMOUS);
+    plan.zeek = Zeek::Simulated;
+    let instance = Instance::start(plan);
     observer.text_about("notify_agent_hello");
     instance
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::support::{
     controller::{Controller, Remains},
     ids::IdMap,
+    program::Outcome,
     scenario::{Command, Scenario, with_broker_port},
-    zeek_client::{Outcome, ZeekClient},
+    zeek_client::ZeekClient,
 };
 
 const ZEEK_9_0: &str = "zeek-9.0.0-rc1";

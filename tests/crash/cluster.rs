@@ -6,8 +6,7 @@ use std::{
 };
 
 use broker_endpoint::tls::TlsConfig;
-use mgmt_api::{AgentRequest, Configuration};
-use tokio::runtime::Runtime;
+use mgmt_api::{AgentRequest, Configuration, Dialect};
 
 use crate::support::{
     agent::{StandIn, Way},
@@ -75,7 +74,7 @@ impl Shared {
 
 impl Cluster {
     /// Starts the agents; those that connect find the controller there.
-    pub(crate) fn start(runtime: &Runtime, controller: std::net::SocketAddr) -> Self {
+    pub(crate) fn start(controller: std::net::SocketAddr) -> Self {
         let shared = Arc::<Shared>::default();
         let start = |name: &'static str, way| {
             let shared = Arc::clone(&shared);
@@ -83,7 +82,7 @@ impl Cluster {
                 shared.request(name, request);
                 vec![answer]
             });
-            StandIn::start_with(runtime, name, &TlsConfig::Off, way, manners)
+            StandIn::start_as(name, &TlsConfig::Off, way, (manners, Dialect::V7_0))
         };
         let listening = start(LISTENING, Way::Listen);
         let dialling = DIALLING.map(|name| start(name, Way::Connect(controller)));

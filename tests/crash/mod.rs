@@ -20,7 +20,6 @@ mod system_calls;
 use std::{
     collections::BTreeMap,
     env, fs,
-    process::Command,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -34,22 +33,18 @@ use mgmt_api::{ClientRequest, ClientResponse, ClusterRole, Configuration, Instan
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use testkit::Dice;
-use tokio::runtime::Runtime;
 
 use self::cluster::{Cluster, DIALLING, LISTENING, Running};
 use crate::support::{
-    controller::{Controller, STORE, binary},
+    controller::{Controller, STORE},
     home,
     limit::Limit,
     relay::Relay,
-    runtime,
     session::{Session, stage_request},
     store::{rows, rows_after_a_crash},
 };
 
-const ARGUMENTS: [&str; 5] = [
-    "--name",
-    "controller",
+const ARGUMENTS: [&str; 3] = [
     "Broker::disable_ssl=T",
     "Management::connect_retry=20msec",
     "--log-level=debug",
@@ -108,17 +103,17 @@ struct Site {
 }
 
 impl Site {
-    fn new(runtime: &Runtime) -> Self {
-        let relay = Relay::start(runtime);
+    fn new() -> Self {
+        let relay = Relay::start();
         Self {
             home: home(),
-            cluster: Cluster::start(runtime, relay.address()),
+            cluster: Cluster::start(relay.address()),
             relay,
         }
     }
 
     fn start(&self) -> Controller {
-        let controller = Controller::start_in(&self.home, Command::new(binary()), &ARGUMENTS);
+        let controller = Controller::start_in(&self.home, &ARGUMENTS);
         self.relay.point_to(controller.broker());
         controller
     }
@@ -317,11 +312,10 @@ fn a_kill_in_the_middle_of_a_deployment_loses_nothing_and_the_cluster_converges(
     let number = |name, default| env::var(name).map_or(default, |value| value.parse().expect("a number"));
     let first: u64 = number("CRASH_FIRST", 0);
     let count: u64 = number("CRASH_DEPLOYMENTS", 30);
-    let runtime = runtime();
-    let reference = Site::new(&runtime);
+    let reference = Site::new();
     let mut reference_controller = reference.start();
     Site::wait_for_agents(&mut Session::open(reference_controller.websocket()), None);
-    let site = Site::new(&runtime);
+    let site = Site::new();
     let mut controller = site.start();
     let mut seen = Seen::default();
     for seed in first..first + count {

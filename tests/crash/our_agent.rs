@@ -1,17 +1,16 @@
 //! `kill -9` in the middle of a deployment with our own agent, whose nodes are processes: they are what is deployed, in the end.
 
-use std::{collections::BTreeSet, process::Command};
+use std::collections::BTreeSet;
 
 use broker_codec::data::from_data;
 use mgmt_api::{ClientRequest, ClusterRole, Configuration, Instance as InstanceRecord, Node, NodeStatus};
 
 use super::ARGUMENTS;
 use crate::support::{
-    cluster::{ControllerAt, Instance, Plan, Protection, wait_for_running},
-    controller::{Controller, binary},
+    cluster::{Instance, Plan, Protection, wait_for_running},
+    controller::Controller,
     home,
     relay::Relay,
-    runtime,
     session::{Session, stage_request},
     websocket::Client,
 };
@@ -25,18 +24,17 @@ fn configuration(id: &str, nodes: &[&str]) -> Configuration {
 
 #[test]
 fn nodes_of_our_agent_are_those_that_were_being_deployed_when_the_controller_was_killed() {
-    let runtime = runtime();
-    let relay = Relay::start(&runtime);
+    let relay = Relay::start();
     let home = home();
     let start = || {
-        let controller = Controller::start_in(&home, Command::new(binary()), &ARGUMENTS);
+        let controller = Controller::start_in(&home, &ARGUMENTS);
         relay.point_to(controller.broker());
         controller
     };
     let mut controller = start();
     let protection = Protection::Off;
-    let plan = Plan::new(AGENT, ControllerAt::Address(relay.address()), &protection);
-    let mut instance = Instance::start(&runtime, plan);
+    let plan = Plan::new(AGENT, Some(relay.address()), &protection);
+    let mut instance = Instance::start(plan);
     let mut session = Session::open(controller.websocket());
     while session.instances().is_empty() {}
     let before = configuration("before", &["old-1", "old-2"]);

@@ -16,10 +16,8 @@ use crate::support::{
     store::{rows, rows_after_a_crash},
 };
 
-const ARGUMENTS: [&str; 2] = ["--name", "controller"];
-
 fn start(home: &Arc<TempDir>, command: Command) -> Controller {
-    Controller::start_in(home, command, &ARGUMENTS)
+    Controller::start_by::<&str>(home, command, &[])
 }
 
 fn store(home: &TempDir) -> PathBuf {

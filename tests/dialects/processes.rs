@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::support::{
     agent::{StandIn, Way, honest},
     controller::Controller,
-    runtime,
     zeek_client::ZeekClient,
 };
 
@@ -26,8 +25,7 @@ const AGENTS: [(&str, Dialect); 6] = [
 
 #[test]
 fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
-    let runtime = runtime();
-    let mut controller = Controller::start(&["--name", "controller"]);
+    let mut controller = Controller::start::<&str>(&[]);
     // Half of them connect, half of them are connected to.
     let agents = AGENTS.map(|(name, dialect)| {
         let way = match dialect {
@@ -35,7 +33,7 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
             _ => Way::Connect(controller.broker()),
         };
         (
-            StandIn::start_as(&runtime, name, &TlsConfig::Anonymous, way, (honest(), dialect)),
+            StandIn::start_as(name, &TlsConfig::Anonymous, way, (honest(), dialect)),
             matches!(way, Way::Listen),
         )
     });
@@ -89,7 +87,6 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
         } else {
             agent.asked(|request| matches!(request, AgentRequest::AgentStandby { .. }).then_some(()));
         }
-        agent.kill(&runtime);
     }
     controller.stop();
 }

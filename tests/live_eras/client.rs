@@ -2,47 +2,32 @@
 
 use std::{net::SocketAddr, thread, time::Duration};
 
-use broker_codec::{Topic, zeek::Event};
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
-use tokio::{runtime::Runtime, time::timeout};
+use broker_codec::zeek::Event;
+use broker_endpoint::{Endpoint, EndpointEvent, tls::TlsConfig};
+use tokio::time::timeout;
 
-use super::{
-    PATIENCE,
-    zeek::{Era, show},
+use super::zeek::{Era, show};
+use crate::{
+    dialects::notation,
+    live_controller::PATIENCE,
+    support::{limit::Limit, peer::Peer, runtime},
 };
-use crate::{dialects::notation, support::limit::Limit};
 
 /// A client of an age, over Broker.
-pub(super) struct Client<'a> {
-    runtime: &'a Runtime,
-    endpoint: Endpoint,
+pub(super) struct Client {
+    peer: Peer,
     era: Era,
     asked: u32,
 }
 
-impl<'a> Client<'a> {
+impl Client {
     /// Connects as soon as the controller listens.
-    pub(super) fn connect(runtime: &'a Runtime, controller: SocketAddr, era: Era) -> Self {
-        let mut config = EndpointConfig::default();
-        config.tls = TlsConfig::Anonymous;
-        config.subscriptions = vec![Topic::from_static(era.topic)];
-        let _within = runtime.enter();
-        let mut endpoint = Endpoint::start(config).expect("the configuration is good");
-        let retry = Some(Duration::from_millis(200));
-        endpoint.handle().peer(PeerAddress::from(controller), retry);
+    pub(super) fn connect(controller: SocketAddr, era: Era) -> Self {
+        let mut peer = Peer::start(TlsConfig::Anonymous, era.topic);
+        peer.dial(controller, Some(Duration::from_millis(200)));
         let limit = Limit::lasting(PATIENCE, "a peering with a controller");
-        let added = |event: &_| matches!(event, EndpointEvent::PeerAdded(_));
-        while !added(
-            &runtime
-                .block_on(limit.of(endpoint.recv()))
-                .expect("the endpoint lives"),
-        ) {}
-        Self {
-            runtime,
-            endpoint,
-            era,
-            asked: 0,
-        }
+        while !matches!(peer.event(&limit), EndpointEvent::PeerAdded(_)) {}
+        Self { peer, era, asked: 0 }
     }
 
     /// Asks; again where the controller does not answer, as is the way of 4.1 when no agent is there. `request` makes the request for an id.
@@ -60,14 +45,9 @@ impl<'a> Client<'a> {
                 metadata: Some(Vec::new()),
                 ..notation::event(&request(&reqid))
             };
-            let (topic, handle) = (Topic::from_static(self.era.topic), self.endpoint.handle());
-            let answered = self.runtime.block_on(async {
-                handle
-                    .publish(topic, &event.into_data())
-                    .await
-                    .expect("the endpoint lives");
-                timeout(Duration::from_secs(15), answer(&mut self.endpoint, &reqid)).await
-            });
+            self.peer.publish(self.era.topic, &event.into_data());
+            let answer = answer(&mut self.peer.endpoint, &reqid);
+            let answered = runtime().block_on(async { timeout(Duration::from_secs(15), answer).await });
             match answered {
                 Ok(answer) if good(&answer) => return answer,
                 Ok(answer) => show("not a good answer", &answer),

@@ -16,7 +16,6 @@ use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -28,16 +27,12 @@ use self::{
 };
 use crate::{
     live::{pending, with_zeek},
-    live_controller::{AGENT, client as zeek_client, free_ports, run, wait_for_the_agent},
+    live_controller::{AGENT, NO_METRICS, client as zeek_client, free_ports, run, wait_for_the_agent},
     support::{
-        cluster::{ControllerAt, Instance, Plan, Protection},
+        cluster::{self, Instance, Plan, Protection},
         controller::Controller,
-        runtime,
     },
 };
-
-/// How long Zeek may take to do what it must do, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often an agent is restarted that must have its nodes again each time: it says hello before it has reached its Supervisor.
 const RESTARTS: usize = 20;
@@ -63,15 +58,8 @@ fn with_eras(test: impl Fn(&Path, &Path, Era)) {
 #[test]
 fn agents_of_earlier_ages_deploy_report_and_recover_under_our_controller() {
     with_eras(|prefix, scripts, era| {
-        let arguments = [
-            "--name",
-            "controller",
-            "Management::Controller::auto_assign_metrics_ports=F",
-            "--client-api",
-            era.api.unwrap_or(era.name),
-        ];
-        let arguments = [&arguments[..], &era.agent_api()].concat();
-        let mut controller = Controller::start(&arguments);
+        let clients = ["--client-api", era.api.unwrap_or(era.name), NO_METRICS];
+        let mut controller = Controller::start(&[&clients[..], &era.agent_api()].concat());
         let address = controller.websocket();
         let further = connecting(era, controller.broker());
         let [port] = free_ports();
@@ -84,8 +72,7 @@ fn agents_of_earlier_ages_deploy_report_and_recover_under_our_controller() {
         report(address, era, &nodes);
 
         // A client of the age asks before it has said anything that tells its age.
-        let runtime = runtime();
-        let mut old = Client::connect(&runtime, controller.broker(), era);
+        let mut old = Client::connect(controller.broker(), era);
         let get_instances =
             |reqid: &str| format!("{}::API::get_instances_request(\"{reqid}\")", era.controller);
         let instances = old.ask_until(get_instances, |_| true);
@@ -136,13 +123,7 @@ fn report(address: SocketAddr, era: Era, nodes: &Nodes) {
 #[test]
 fn a_restarted_agent_of_an_earlier_age_has_its_nodes_again_each_time() {
     with_eras(|prefix, scripts, era| {
-        let arguments = [
-            "--name",
-            "controller",
-            "Management::Controller::auto_assign_metrics_ports=F",
-        ];
-        let arguments = [&arguments[..], &era.agent_api()].concat();
-        let mut controller = Controller::start(&arguments);
+        let mut controller = Controller::start(&[&[NO_METRICS][..], &era.agent_api()].concat());
         let address = controller.websocket();
         let further = connecting(era, controller.broker());
         let nodes = Nodes::new();
@@ -166,20 +147,19 @@ fn a_restarted_agent_of_an_earlier_age_has_its_nodes_again_each_time() {
 #[test]
 fn controllers_of_earlier_ages_deploy_report_and_recover_with_our_agent() {
     with_eras(|prefix, scripts, era| {
-        let runtime = runtime();
         let [port] = free_ports();
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let zeek = Zeek::start(prefix, scripts, era, "controller", port, &[]);
         let anonymous = Protection::Anonymous;
-        let mut plan = Plan::new(AGENT, ControllerAt::Address(at), &anonymous);
-        plan.zeek = Some(prefix.to_path_buf());
+        let mut plan = Plan::new(AGENT, Some(at), &anonymous);
+        plan.zeek = cluster::Zeek::Started(prefix.into());
         plan.further.push("Management::Agent::archive_logs=F".to_owned());
         if let Some(api) = era.api {
             plan.further
                 .extend(["--controller-api".to_owned(), api.to_owned()]);
         }
-        let mut instance = Instance::start(&runtime, plan);
-        let mut old = Client::connect(&runtime, at, era);
+        let mut instance = Instance::start(plan);
+        let mut old = Client::connect(at, era);
 
         let nodes = Nodes::new();
         let succeeded = |answer: &str| answer.contains(", T, -, \"\", -]");

@@ -9,9 +9,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PATIENCE, zeek::Era};
+use super::zeek::Era;
 use crate::{
-    live_controller::{AGENT, free_ports},
+    live_controller::{AGENT, PATIENCE, free_ports},
     support::limit::Limit,
 };
 

@@ -8,16 +8,16 @@ use std::{
 };
 
 use broker_codec::{Topic, data::ZeekString, zeek::Event};
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, PeerAddress, tls::TlsConfig};
+use broker_endpoint::{Endpoint, EndpointEvent, EndpointHandle, tls::TlsConfig};
 use mgmt_api::{
     AgentMessage, AgentRequest, Dialect, Translator,
-    dialect::{Peer, Published, Side, Topics, Translation},
+    dialect::{self, Published, Side, Topics, Translation},
     topics,
 };
 use testkit::FakeAgent;
-use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio::task::JoinHandle;
 
-use super::limit::Limit;
+use super::{controller::Controller, limit::Limit, peer::Peer, runtime, session::Session};
 
 /// Between attempts to reach the controller; short, because tests wait for it.
 const RETRY: Duration = Duration::from_millis(50);
@@ -47,24 +47,20 @@ pub(crate) struct StandIn {
 
 impl StandIn {
     /// Starts an honest agent of this name.
-    pub(crate) fn start(runtime: &Runtime, name: &str, tls: &TlsConfig, way: Way) -> Self {
-        Self::start_with(runtime, name, tls, way, honest())
+    pub(crate) fn start(name: &str, tls: &TlsConfig, way: Way) -> Self {
+        Self::start_as(name, tls, way, (honest(), Dialect::V7_0))
     }
 
-    /// Starts an agent of this name that answers as it likes.
-    pub(crate) fn start_with(
-        runtime: &Runtime,
-        name: &str,
-        tls: &TlsConfig,
-        way: Way,
-        manners: Manners,
-    ) -> Self {
-        Self::start_as(runtime, name, tls, way, (manners, Dialect::V7_0))
+    /// Starts an honest agent that connects to a controller, and waits until that one knows it.
+    pub(crate) fn known_to(controller: &mut Controller, name: &str, tls: &TlsConfig) -> (Self, Session) {
+        let agent = Self::start(name, tls, Way::Connect(controller.broker()));
+        let mut session = Session::open(controller.websocket());
+        while session.instances().is_empty() {}
+        (agent, session)
     }
 
-    /// Starts an agent of this name that speaks this dialect, too.
+    /// Starts an agent of this name that answers as it likes, in this dialect.
     pub(crate) fn start_as(
-        runtime: &Runtime,
         name: &str,
         tls: &TlsConfig,
         way: Way,
@@ -78,24 +74,18 @@ impl StandIn {
         let topic = topics::agent(prefix.as_bytes(), name.as_bytes());
         let topic = Topic::new(&topic).expect("short enough");
         let (tell, asked) = mpsc::channel();
-        let mut config = EndpointConfig::default();
-        config.tls = tls.clone();
-        config.subscriptions = vec![topic.clone()];
-        let _within = runtime.enter();
-        let endpoint = Endpoint::start(config).expect("the configuration is good");
-        let handle = endpoint.handle();
-        let address = runtime.block_on(async {
-            match way {
-                Way::Connect(controller) => {
-                    handle.peer(PeerAddress::from(controller), Some(RETRY));
-                    None
-                }
-                Way::Listen => {
-                    let addresses = handle.listen("127.0.0.1", 0).await.expect("a port is free");
-                    Some(addresses[0])
-                }
+        let peer = Peer::start(tls.clone(), topic.as_str().expect("text"));
+        let handle = peer.endpoint.handle();
+        let address = match way {
+            Way::Connect(controller) => {
+                peer.dial(controller, Some(RETRY));
+                None
             }
-        });
+            Way::Listen => {
+                let listening = runtime().block_on(handle.listen("127.0.0.1", 0));
+                Some(listening.expect("a port is free")[0])
+            }
+        };
         let voice = Voice {
             topic,
             model_topic: topics::agent(topics::AGENT_PREFIX.as_bytes(), name.as_bytes()),
@@ -116,7 +106,7 @@ impl StandIn {
             address,
             asked,
             voice,
-            task: runtime.spawn(agent.run(endpoint)),
+            task: runtime().spawn(agent.run(peer.endpoint)),
         }
     }
 
@@ -139,15 +129,17 @@ impl StandIn {
     }
 
     /// Says something unasked, to a controller that is connected.
-    pub(crate) fn say(&self, runtime: &Runtime, message: &AgentMessage) {
-        runtime.block_on(self.voice.say(message));
+    pub(crate) fn say(&self, message: &AgentMessage) {
+        runtime().block_on(self.voice.say(message));
     }
+}
 
+impl Drop for StandIn {
     /// Ends it without a goodbye.
-    pub(crate) fn kill(self, runtime: &Runtime) {
+    fn drop(&mut self) {
         self.task.abort();
         // Its end is not waited for in vain: aborted, or panicked before, which `asked` has noticed.
-        let _ = runtime.block_on(self.task);
+        let _ = runtime().block_on(&mut self.task);
     }
 }
 
@@ -162,13 +154,13 @@ struct Voice {
 }
 
 /// What serves controllers of a dialect is, to its controller, an agent of that dialect.
-fn translator(dialect: Dialect) -> Translator {
-    let peer = Peer {
+fn translator(spoken: Dialect) -> Translator {
+    let peer = dialect::Peer {
         id: ZeekString::default(),
         dialled: false,
         host: "127.0.0.1".parse().expect("an address"),
     };
-    Translator::new(Side::Agent, peer, Topics::default(), dialect)
+    Translator::new(Side::Agent, peer, Topics::default(), spoken)
 }
 
 impl Voice {

@@ -6,18 +6,17 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use zeek_simulator::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use super::{
     certificates::{Authority, Validity, native_settings},
-    controller::{Controller, binary},
+    controller::Controller,
     daemon::Daemon,
     limit::Limit,
     program::build,
@@ -63,12 +62,29 @@ impl Protection {
 }
 
 /// Starts a controller with directories of its own.
-pub(crate) fn start_controller(home: &Arc<TempDir>, protection: &Protection, further: &[&str]) -> Controller {
-    let mut arguments = vec!["--name".to_owned(), "controller".to_owned()];
+pub(crate) fn start_controller(protection: &Protection, further: &[&str]) -> Controller {
+    let mut arguments = protection.settings("controller");
     arguments.push("Management::connect_retry=50msec".to_owned());
-    arguments.extend(protection.settings("controller"));
     arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
-    Controller::start_in(home, Command::new(binary()), &arguments)
+    Controller::start(&arguments)
+}
+
+/// A command that starts an agent with directories below this one.
+pub(crate) fn agent_command(home: &TempDir, name: &str, listen: &str) -> Command {
+    let mut command = Command::new(agent_binary());
+    command
+        .args(["--name", name, "--state-dir", "state", "--spool-dir", "spool"])
+        .args(["--listen", listen])
+        .env_clear()
+        .current_dir(home.path());
+    command
+}
+
+/// Starts an agent, and waits until it listens.
+pub(crate) fn start_agent(home: &TempDir, command: &mut Command) -> Daemon {
+    let ready_file = home.path().join("ready.json");
+    command.arg("--ready-file").arg(&ready_file);
+    Daemon::with_ready_file("the agent", command, &ready_file)
 }
 
 /// Asks the controller until its answer is good: again whenever an agent tells something.
@@ -103,42 +119,39 @@ pub(crate) fn wait_for_running(controller: &mut Controller, count: usize) {
     ask_until(controller, "get_nodes_request", running);
 }
 
-/// Where the agent is to find its controller.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ControllerAt {
-    /// It connects to it.
-    Address(SocketAddr),
-    /// It waits for it.
-    Nowhere,
+/// What runs the nodes of an [`Instance`].
+#[derive(Clone, Debug)]
+pub(crate) enum Zeek {
+    /// A stand-in, for the agent to find.
+    StandIn,
+    /// That of an installation, started by the agent.
+    Started(PathBuf),
+    /// That of an installation, for the agent to find.
+    Found(PathBuf),
+    /// The agent's simulation, as an operator has it who knows of no other way to make it behave.
+    Simulated,
 }
 
 /// What an [`Instance`] is made of.
 pub(crate) struct Plan<'a> {
     pub(crate) name: &'a str,
-    pub(crate) controller: ControllerAt,
+    /// Where the agent is to find its controller, if it does not wait for it.
+    pub(crate) controller: Option<SocketAddr>,
     pub(crate) protection: &'a Protection,
-    /// Where Zeek is installed, if the agent is to start its Supervisor. Otherwise a stand-in is there.
-    pub(crate) zeek: Option<PathBuf>,
-    /// Where Zeek is installed, if its Supervisor is there for the agent to find, in the stand-in's place.
-    pub(crate) found_zeek: Option<PathBuf>,
-    /// Whether the agent is to run a simulation, as an operator has it who knows of no other way to make it behave.
-    pub(crate) simulate: bool,
+    pub(crate) zeek: Zeek,
     pub(crate) supervisor: SupervisorBehaviour,
     /// How nodes behave unless their own environment says otherwise.
     pub(crate) nodes: NodeBehaviour,
-    /// Further arguments of the agent.
     pub(crate) further: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) fn new(name: &'a str, controller: ControllerAt, protection: &'a Protection) -> Self {
+    pub(crate) fn new(name: &'a str, controller: Option<SocketAddr>, protection: &'a Protection) -> Self {
         Self {
             name,
             controller,
             protection,
-            zeek: None,
-            found_zeek: None,
-            simulate: false,
+            zeek: Zeek::StandIn,
             supervisor: SupervisorBehaviour::default(),
             nodes: NodeBehaviour::default(),
             further: Vec::new(),
@@ -160,13 +173,11 @@ pub(crate) struct Instance<'a> {
 }
 
 impl<'a> Instance<'a> {
-    pub(crate) fn start(runtime: &Runtime, plan: Plan<'a>) -> Self {
-        let home = TempDir::with_prefix("instance-").expect("a directory can be made");
-        fs::create_dir(home.path().join("state")).expect("a directory can be made");
+    pub(crate) fn start(plan: Plan<'a>) -> Self {
         let mut instance = Self {
             plan,
-            home,
-            relay: Relay::start(runtime),
+            home: TempDir::with_prefix("instance-").expect("a directory can be made"),
+            relay: Relay::start(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             agent: None,
             supervisor: None,
@@ -178,47 +189,38 @@ impl<'a> Instance<'a> {
 
     /// Starts the agent, where it listened before if it did.
     pub(crate) fn start_agent(&mut self) {
-        let home = self.home.path();
-        let ready_file = home.join("agent.json");
-        let controller = match self.plan.controller {
-            ControllerAt::Address(address) => address.to_string(),
-            ControllerAt::Nowhere => "off".into(),
-        };
-        let mut command = Command::new(agent_binary());
-        if let Some(prefix) = &self.plan.zeek {
-            command
-                .args(["--start-supervisor", "--supervisor", "127.0.0.1:0"])
-                .arg("--zeek-prefix")
-                .arg(prefix)
-                .env_clear()
-                .env("PATH", "/usr/bin:/bin");
-            self.behave(&mut command);
-        } else if self.plan.simulate {
-            command.arg("--simulate").env_clear();
-        } else {
-            command.args(["--supervisor", &self.relay.address().to_string()]);
-            if self.plan.found_zeek.is_none() {
-                command.args(["--zeek-version", &self.plan.supervisor.zeek_version]);
+        let mut command = agent_command(&self.home, self.plan.name, &self.listen.to_string());
+        let supervisor = self.relay.address().to_string();
+        match &self.plan.zeek {
+            Zeek::Started(prefix) => {
+                command
+                    .args(["--start-supervisor", "--supervisor", "127.0.0.1:0"])
+                    .arg("--zeek-prefix")
+                    .arg(prefix)
+                    .env("PATH", "/usr/bin:/bin");
+                self.behave(&mut command);
             }
-            command
-                .arg("--zeek-prefix")
-                .arg(self.plan.found_zeek.as_deref().unwrap_or(home))
-                .env_clear();
+            Zeek::Found(prefix) => {
+                command
+                    .args(["--supervisor", &supervisor, "--zeek-prefix"])
+                    .arg(prefix);
+            }
+            Zeek::StandIn => {
+                command
+                    .args(["--zeek-version", &self.plan.supervisor.zeek_version])
+                    .args(["--supervisor", &supervisor, "--zeek-prefix", "."]);
+            }
+            Zeek::Simulated => {
+                command.arg("--simulate");
+            }
         }
+        let controller = self.plan.controller;
+        let controller = controller.map_or("off".into(), |address| address.to_string());
         command
-            .args(["--name", self.plan.name, "--controller", &controller])
-            .args(["--listen", &self.listen.to_string()])
-            .arg("--state-dir")
-            .arg(home.join("state"))
-            .arg("--spool-dir")
-            .arg(home.join("spool"))
-            .arg("--ready-file")
-            .arg(&ready_file)
-            .arg("Management::connect_retry=50msec")
+            .args(["--controller", &controller, "Management::connect_retry=50msec"])
             .args(self.plan.protection.settings(self.plan.name))
-            .args(&self.plan.further)
-            .current_dir(home);
-        let agent = Daemon::with_ready_file("the agent", &mut command, &ready_file);
+            .args(&self.plan.further);
+        let agent = start_agent(&self.home, &mut command);
         self.listen = agent.broker();
         self.agent = Some(agent);
     }
@@ -232,12 +234,10 @@ impl<'a> Instance<'a> {
 
     /// Starts the Supervisor, with another Broker ID each time.
     pub(crate) fn start_supervisor(&mut self) {
-        if self.plan.zeek.is_some() || self.plan.simulate {
-            return;
-        }
-        let zeek = match &self.plan.found_zeek {
-            Some(prefix) => prefix.join("bin/zeek"),
-            None => zeek_binary().to_path_buf(),
+        let zeek = match &self.plan.zeek {
+            Zeek::StandIn => zeek_binary().to_path_buf(),
+            Zeek::Found(prefix) => prefix.join("bin/zeek"),
+            Zeek::Started(_) | Zeek::Simulated => return,
         };
         let mut command = Command::new(zeek);
         command
@@ -249,7 +249,7 @@ impl<'a> Instance<'a> {
             .env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1")
             .env("ZEEK_AGENT_ADDR", self.listen.ip().to_string())
             .env("ZEEK_AGENT_PORT", format!("{}/tcp", self.listen.port()));
-        let supervisor = if self.plan.found_zeek.is_some() {
+        let supervisor = if let Zeek::Found(_) = self.plan.zeek {
             let address = free_address();
             command
                 .arg("policy/frameworks/management/supervisor")

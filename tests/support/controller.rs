@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{daemon::Daemon, program};
+use super::{daemon::Daemon, home, program};
 
 /// The store's file, by the name that Zeek gives it.
 pub(crate) const STORE: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
@@ -33,18 +33,23 @@ pub(crate) struct Controller {
     ready: Ready,
 }
 
-/// Completes a command that starts a controller with directories below this one, on free ports.
+/// Completes a command that starts a controller with directories below this one, on free ports, and with a name unless it is given another.
 fn prepare<A: AsRef<str>>(home: &TempDir, command: &mut Command, arguments: &[A]) {
     fs::create_dir_all(home.path().join("state")).expect("a directory can be made");
     command
         .args(["--websocket-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
-        .arg("--zeek-prefix")
-        .arg(home.path())
-        .arg("--state-dir")
-        .arg(home.path().join("state"))
-        .arg("--spool-dir")
-        .arg(home.path().join("spool"))
-        .args(arguments.iter().map(AsRef::as_ref));
+        .args([
+            "--state-dir",
+            "state",
+            "--spool-dir",
+            "spool",
+            "--zeek-prefix",
+            ".",
+        ])
+        .arg("Management::Controller::name=controller")
+        .args(arguments.iter().map(AsRef::as_ref))
+        .current_dir(home.path())
+        .env_clear();
 }
 
 /// What the controller writes to `--ready-file`.
@@ -58,13 +63,16 @@ struct Ready {
 impl Controller {
     /// Starts it on free ports with these further arguments, and waits until it listens.
     pub(crate) fn start<A: AsRef<str>>(arguments: &[A]) -> Self {
-        let home = TempDir::with_prefix("conformance-").expect("a directory can be made");
-        Self::start_in(&Arc::new(home), Command::new(binary()), arguments)
+        Self::start_in(&home(), arguments)
     }
 
-    /// Starts it in a directory where it may have run before, by a command that its arguments are added to: the program
-    /// itself, or one that starts it.
-    pub(crate) fn start_in<A: AsRef<str>>(
+    /// Starts it in a directory where it may have run before.
+    pub(crate) fn start_in<A: AsRef<str>>(home: &Arc<TempDir>, arguments: &[A]) -> Self {
+        Self::start_by(home, Command::new(binary()), arguments)
+    }
+
+    /// Starts it by a program that its own command line is added to.
+    pub(crate) fn start_by<A: AsRef<str>>(
         home: &Arc<TempDir>,
         mut command: Command,
         arguments: &[A],
@@ -94,7 +102,6 @@ impl Controller {
     pub(crate) fn crash_at_start<A: AsRef<str>>(home: &Arc<TempDir>, arguments: &[A], after: Duration) {
         let mut command = Command::new(binary());
         prepare(home, &mut command, arguments);
-        command.current_dir(home.path()).env_clear();
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

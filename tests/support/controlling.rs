@@ -2,24 +2,23 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::{
-    Topic,
-    data::{ZeekString, from_data},
-    zeek::Event,
-};
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
+use broker_codec::data::{ZeekString, from_data};
+use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{
     AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeStatus, ResultRecord, State,
     topics,
 };
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::time::timeout;
 
-use super::{limit::Limit, native::data_of, runtime};
+use super::{
+    limit::Limit,
+    peer::{Peer, data_of},
+    runtime,
+};
 
 /// A peering with an agent that listens.
 pub(crate) struct Controlling {
-    endpoint: Endpoint,
-    runtime: Runtime,
+    peer: Peer,
     name: String,
     asked: u32,
 }
@@ -27,44 +26,24 @@ pub(crate) struct Controlling {
 impl Controlling {
     /// Connects to the agent of this name over anonymous TLS.
     pub(crate) fn connect(agent: SocketAddr, name: &str) -> Self {
-        let runtime = runtime();
-        let mut config = EndpointConfig::default();
-        config.tls = TlsConfig::Anonymous;
-        config.subscriptions = vec![Topic::from_static(topics::AGENT_PREFIX)];
-        let _within = runtime.enter();
-        let endpoint = Endpoint::start(config).expect("the configuration is good");
-        endpoint.handle().peer(PeerAddress::from(agent), None);
-        let mut controlling = Self {
-            runtime,
-            endpoint,
+        Self {
+            peer: Peer::connect(agent, TlsConfig::Anonymous, topics::AGENT_PREFIX),
             name: name.to_owned(),
             asked: 0,
-        };
-        match controlling.event(&Limit::new(format_args!("the peering with agent {name}"))) {
-            EndpointEvent::PeerAdded(_) => controlling,
-            other => panic!("expected a peering: {other:?}"),
         }
     }
 
     /// Waits for something that the agent tells; what it tells before that is passed over.
     pub(crate) fn hear<T>(&mut self, pick: impl Fn(AgentMessage) -> Option<T>) -> T {
         let limit = Limit::new(format_args!("something that agent {} tells", self.name));
-        loop {
-            let EndpointEvent::Message(message) = self.event(&limit) else {
-                panic!("the agent is gone");
-            };
-            let event = Event::from_data(message.data).expect("an event");
-            if let Some(picked) = pick(event.parse().expect("an event of the agents' API")) {
-                return picked;
-            }
-        }
+        self.peer.hear(&limit, |event| {
+            pick(event.parse().expect("an event of the agents' API"))
+        })
     }
 
     /// Waits for so long, in which the agent must not tell anything.
     pub(crate) fn hear_nothing_for(&mut self, time: Duration) {
-        let heard = self
-            .runtime
-            .block_on(async { timeout(time, self.endpoint.recv()).await });
+        let heard = runtime().block_on(async { timeout(time, self.peer.endpoint.recv()).await });
         if let Ok(event) = heard {
             panic!("the agent tells: {event:?}");
         }
@@ -93,11 +72,7 @@ impl Controlling {
         let reqid = ZeekString::from(format!("asked-{}", self.asked));
         let request = data_of(&request(reqid.clone()));
         let topic = topics::agent(topics::AGENT_PREFIX.as_bytes(), self.name.as_bytes());
-        let topic = Topic::new(&topic).expect("short enough");
-        let handle = self.endpoint.handle();
-        self.runtime
-            .block_on(handle.publish(topic, &request))
-            .expect("the endpoint lives");
+        self.peer.publish(&topic, &request);
         self.hear(|message| (message.reqid() == Some(&reqid)).then_some(message))
     }
 
@@ -129,11 +104,5 @@ impl Controlling {
             panic!("another answer");
         };
         results
-    }
-
-    fn event(&mut self, limit: &Limit) -> EndpointEvent {
-        self.runtime
-            .block_on(limit.of(self.endpoint.recv()))
-            .expect("the endpoint lives")
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod daemon;
 pub(crate) mod frames;
 pub(crate) mod ids;
 pub(crate) mod limit;
-pub(crate) mod native;
+pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod relay;
 pub(crate) mod scenario;
@@ -23,11 +23,11 @@ use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 /// The workspace's folder: fixtures and private environments are found from here.
 pub(crate) fn workspace_root() -> &'static Path {
@@ -36,13 +36,10 @@ pub(crate) fn workspace_root() -> &'static Path {
         .expect("the package lies below the workspace")
 }
 
-/// Threads for what runs beside a test.
-pub(crate) fn runtime() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("threads can be started")
+/// Threads for what runs beside tests.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));
+    &RUNTIME
 }
 
 /// A directory that is gone when the last one who has it is.

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    runtime::Runtime,
     sync::watch,
     task::JoinHandle,
 };
+
+use super::runtime;
 
 /// A relay; dropping it ends all connections.
 #[derive(Debug)]
@@ -21,13 +22,13 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// Starts a relay that refuses connections until it is pointed somewhere.
-    pub(crate) fn start(runtime: &Runtime) -> Self {
-        let listener = runtime
+    pub(crate) fn start() -> Self {
+        let listener = runtime()
             .block_on(TcpListener::bind("127.0.0.1:0"))
             .expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let (target, targets) = watch::channel(None);
-        let task = runtime.spawn(accept(listener, targets));
+        let task = runtime().spawn(accept(listener, targets));
         Self {
             address,
             target,

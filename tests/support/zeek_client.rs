@@ -6,30 +6,10 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use serde_json::Value;
-
-use super::{controller::Controller, limit::output_of, scenario, workspace_root};
-
-/// What one call of zeek-client did.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) exit: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) elapsed: Duration,
-}
-
-impl Outcome {
-    /// What it printed; it must have ended like this.
-    #[track_caller]
-    pub(crate) fn json(&self, exit: i32) -> Value {
-        assert_eq!(self.exit, exit, "{self:?}");
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
+use super::{controller::Controller, program::Outcome, scenario, workspace_root};
 
 /// Runs the latest release.
 pub(crate) fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> Outcome {
@@ -78,13 +58,7 @@ impl ZeekClient {
                 .expect("stdin is piped")
                 .write_all(text.as_bytes());
         }
-        let output = output_of(child, "zeek-client");
-        Outcome {
-            exit: output.status.code().expect("zeek-client was not killed"),
-            stdout: String::from_utf8(output.stdout).expect("zeek-client prints UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("zeek-client prints UTF-8"),
-            elapsed: started.elapsed(),
-        }
+        Outcome::of(child, "zeek-client", started)
     }
 
     /// Starts it; the caller has to wait for its end.
