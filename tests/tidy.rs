@@ -24,7 +24,8 @@ use std::{
     process::Command,
 };
 
-use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
+use cargo_metadata::{Metadata, MetadataCommand};
+use regex_lite::Regex;
 use sha2::{Digest, Sha256};
 
 use crate::support::workspace_root;
@@ -46,7 +47,7 @@ const AROUND_CORES: &[&str] = &[
     "mgmt-agent/src/wire/",
 ];
 
-/// What production code below the line must not name. Each entry must stand between characters that cannot be part of a name.
+/// What production code below the line must not name.
 const IO_WORDS: &[&str] = &[
     "Instant",
     "SystemTime",
@@ -126,21 +127,11 @@ fn rust_files() -> impl Iterator<Item = (PathBuf, String)> {
         })
 }
 
-/// Of this platform and these features only, as the checks build: a fresh machine has nothing else in its registry.
+/// What the manifests of the workspace say.
 fn metadata() -> Metadata {
-    let version = Command::new("rustc")
-        .arg("-vV")
-        .output()
-        .expect("rustc is installed");
-    let version = String::from_utf8(version.stdout).expect("what rustc prints is UTF-8");
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .expect("rustc names its host");
     MetadataCommand::new()
         .manifest_path(workspace_root().join("Cargo.toml"))
-        .features(CargoOpt::NoDefaultFeatures)
-        .other_options(["--locked", "--offline", "--filter-platform", host].map(str::to_owned))
+        .no_deps()
         .exec()
         .expect("cargo metadata")
 }
@@ -151,23 +142,34 @@ fn report(rule: &str, violations: &[String]) {
 
 /// The part of a source file that is neither comment nor test module.
 fn production_code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
+    numbered(text)
         .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
-        .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
+        .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
 }
 
-fn names(line: &str, word: &str) -> bool {
-    let part_of_name =
-        |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    line.match_indices(word).any(|(start, _)| {
-        let before = start
-            .checked_sub(1)
-            .and_then(|index| line.as_bytes().get(index))
-            .copied();
-        let after = line.as_bytes().get(start + word.len()).copied();
-        !part_of_name(before) && !part_of_name(after)
+fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines())
+}
+
+/// What a regular expression finds in lines of a file, with its place.
+fn found<'a>(
+    what: &Regex,
+    path: &Path,
+    lines: impl Iterator<Item = (usize, &'a str)>,
+) -> impl Iterator<Item = String> {
+    lines.flat_map(move |(number, line)| {
+        let found = what.find_iter(line);
+        found.map(move |found| format!("{}:{number}: {}", path.display(), found.as_str()))
     })
+}
+
+fn regex(text: &str) -> Regex {
+    Regex::new(text).expect("a regular expression")
+}
+
+/// Each of these words, where it is no part of another one.
+fn any_of(words: &[&str]) -> Regex {
+    regex(&format!(r"\b({})\b", words.join("|")))
 }
 
 #[test]
@@ -183,15 +185,12 @@ fn production_code_below_the_sans_io_line_names_no_clock_file_socket_or_thread()
             || AROUND_CORES.iter().any(|place| path_text.starts_with(place));
         sans_io && !test
     };
+    let words = any_of(IO_WORDS);
     let mut files = 0;
     let mut violations = Vec::new();
     for (path, text) in rust_files().filter(|(path, _)| below(path)) {
         files += 1;
-        for (number, line) in production_code(&text) {
-            for word in IO_WORDS.iter().filter(|word| names(line, word)) {
-                violations.push(format!("{}:{number}: {word}", path.display()));
-            }
-        }
+        violations.extend(found(&words, &path, production_code(&text)));
     }
     assert!(files >= 10, "only {files} files looked at");
     report("I/O below the sans-IO line", &violations);
@@ -200,12 +199,6 @@ fn production_code_below_the_sans_io_line_names_no_clock_file_socket_or_thread()
 /// `mgmt_daemon::files` gives what a daemon makes a mode that others than the owner and its group have no use of.
 #[test]
 fn daemons_make_files_and_directories_by_one_module() {
-    const MAKERS: [&str; 4] = [
-        "fs::write",
-        "File::create",
-        "fs::create_dir",
-        "fs::create_dir_all",
-    ];
     let daemon = |path: &Path| {
         let text = path.to_string_lossy();
         ["mgmt-daemon/src/", "mgmt-controller/src/", "mgmt-agent/src/"]
@@ -214,15 +207,18 @@ fn daemons_make_files_and_directories_by_one_module() {
             && !text.ends_with("/tests.rs")
             && text != "mgmt-daemon/src/files.rs"
     };
+    let makers = any_of(&[
+        "fs::write",
+        "File::create",
+        "fs::create_dir",
+        "fs::create_dir_all",
+    ]);
+    let options = regex(r"OpenOptions::new\(\)");
     let mut violations = Vec::new();
     for (path, text) in rust_files().filter(|(path, _)| daemon(path)) {
-        for (number, line) in production_code(&text) {
-            for maker in MAKERS.iter().filter(|maker| names(line, maker)) {
-                violations.push(format!("{}:{number}: {maker}", path.display()));
-            }
-            if line.contains("OpenOptions::new()") && !text.contains(".mode(0o600)") {
-                violations.push(format!("{}:{number}: OpenOptions without a mode", path.display()));
-            }
+        violations.extend(found(&makers, &path, production_code(&text)));
+        if !text.contains(".mode(0o600)") {
+            violations.extend(found(&options, &path, production_code(&text)));
         }
     }
     report("files without a mode", &violations);
@@ -232,9 +228,9 @@ fn daemons_make_files_and_directories_by_one_module() {
 fn nothing_banned_is_used() {
     let mut violations = Vec::new();
     for (path, text) in rust_files().filter(|(path, _)| path != Path::new("tests/tidy.rs")) {
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in numbered(&text) {
             for (banned, reason) in BANNED.iter().filter(|(banned, _)| line.contains(banned)) {
-                violations.push(format!("{}:{}: {banned}: {reason}", path.display(), number + 1));
+                violations.push(format!("{}:{number}: {banned}: {reason}", path.display()));
             }
         }
     }
@@ -244,27 +240,12 @@ fn nothing_banned_is_used() {
 /// Rust's debug form is for Rust's readers: in a JSON log `None` or `Some("x")` is a text that no program expects.
 #[test]
 fn no_field_of_a_log_line_has_the_debug_form() {
-    let is_debug_field = |line: &str| {
-        line.match_indices('?').any(|(at, _)| {
-            let (before, after) = line.split_at(at);
-            let begins = before.is_empty() || before.ends_with([' ', '(', ',']);
-            begins
-                && after
-                    .chars()
-                    .nth(1)
-                    .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
-        })
-    };
+    // The code before the first text of a line.
+    let debug_field = regex(r#"^([^"]*[ (,])?\?[a-z_].*"#);
     let mut violations = Vec::new();
     for (path, text) in rust_files().filter(|(path, _)| path.iter().any(|part| part == "src")) {
-        if path.file_name().is_some_and(|name| name == "tests.rs") {
-            continue;
-        }
-        for (number, line) in production_code(&text) {
-            let code = line.split('"').next().unwrap_or_default();
-            if is_debug_field(code) {
-                violations.push(format!("{}:{number}: {}", path.display(), line.trim()));
-            }
+        if path.file_name().is_none_or(|name| name != "tests.rs") {
+            violations.extend(found(&debug_field, &path, production_code(&text)));
         }
     }
     report("debug forms in the log", &violations);
@@ -344,9 +325,9 @@ fn nothing_names_a_path_on_the_machine_of_its_author() {
         .filter(|path| path != Path::new("tests/tidy.rs"))
     {
         let Some(text) = read(&path) else { continue };
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in numbered(&text) {
             if let Some(fragment) = fragments.iter().find(|fragment| line.contains(**fragment)) {
-                violations.push(format!("{}:{}: {fragment}", path.display(), number + 1));
+                violations.push(format!("{}:{number}: {fragment}", path.display()));
             }
         }
     }

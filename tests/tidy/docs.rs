@@ -1,14 +1,15 @@
 //! The rules of the pages that people read.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
 use expect_test::expect_file;
 use mgmt_daemon::config::{COMMON, Setting};
+use regex_lite::Regex;
 
-use super::{read, report, rust_files, tracked_files};
+use super::{found, numbered, read, regex, report, rust_files, tracked_files};
 use crate::support::workspace_root;
 
 /// The README's largest size, in bytes: what a stranger reads in a minute or two.
@@ -56,73 +57,46 @@ fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
 
 /// The keys and the numbers of the deviations, each as often as it has a row.
 fn deviations() -> (Vec<String>, Vec<String>) {
-    let page = page(DEVIATIONS);
+    let (page, number) = (page(DEVIATIONS), number());
     let (mut keys, mut found) = (Vec::new(), Vec::new());
     for row in rows(&page) {
         let key = row[0].strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
         keys.extend(key.map(str::to_owned));
         let numbered = if key.is_some() { row[row.len() - 1] } else { row[0] };
-        found.extend(numbers(numbered));
+        found.extend(number.find_iter(numbered).map(|found| found.as_str().to_owned()));
     }
     (keys, found)
 }
 
 /// What stands in a text in the form of `Q-01` or `W-01`.
-fn numbers(text: &str) -> Vec<String> {
-    let bytes = text.as_bytes();
-    let is_number = |at: usize| {
-        let before = at.checked_sub(1).and_then(|at| bytes.get(at));
-        let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-        !before.is_some_and(u8::is_ascii_alphanumeric)
-            && matches!(bytes[at], b'Q' | b'W')
-            && bytes.get(at + 1) == Some(&b'-')
-            && digit(at + 2)
-            && digit(at + 3)
-            && !bytes.get(at + 4).is_some_and(u8::is_ascii_alphanumeric)
-    };
-    (0..bytes.len())
-        .filter(|at| is_number(*at))
-        .map(|at| text[at..at + 4].to_owned())
-        .collect()
+fn number() -> Regex {
+    regex(r"\b[QW]-[0-9]{2}\b")
 }
 
-fn repeated(found: &[String]) -> impl Iterator<Item = String> {
-    let mut counts = BTreeMap::<&str, usize>::new();
-    for name in found {
-        *counts.entry(name).or_default() += 1;
-    }
-    counts
-        .into_iter()
-        .filter(|(_, count)| *count > 1)
-        .map(|(name, count)| format!("{name}: {count} rows in {DEVIATIONS}"))
-        .collect::<Vec<_>>()
-        .into_iter()
+fn repeated(found: &[String]) -> Vec<String> {
+    let mut sorted = found.to_vec();
+    sorted.sort();
+    let pairs = sorted.windows(2).filter(|pair| pair[0] == pair[1]);
+    pairs
+        .map(|pair| format!("{}: more than one row in {DEVIATIONS}", pair[0]))
+        .collect()
 }
 
 #[test]
 fn every_deviation_has_one_row_and_the_reverse() {
-    const MARKER: &str = "DIFFERENCE";
+    let marker = regex(r"//.*?DIFFERENCE(?:\(([a-z0-9-]+)\):)?");
     let mut violations = Vec::new();
     let mut marked = BTreeSet::new();
     for (path, text) in
         rust_files().filter(|(path, _)| ABOUT_THE_RULES.iter().all(|rules| path != Path::new(rules)))
     {
-        for (number, line) in text.lines().enumerate() {
-            let Some((_, comment)) = line.split_once("//") else {
+        for (number, line) in numbered(&text) {
+            let Some(found) = marker.captures(line) else {
                 continue;
             };
-            let Some((_, rest)) = comment.split_once(MARKER) else {
-                continue;
-            };
-            match rest.strip_prefix('(').and_then(|rest| rest.split_once("):")) {
-                Some((key, _)) if is_kebab_case(key) => {
-                    marked.insert(key.to_owned());
-                }
-                _ => violations.push(format!(
-                    "{}:{}: {MARKER} without a (key)",
-                    path.display(),
-                    number + 1
-                )),
+            match found.get(1) {
+                Some(key) => _ = marked.insert(key.as_str().to_owned()),
+                None => violations.push(format!("{}:{number}: no (key) of the deviation", path.display())),
             }
         }
     }
@@ -137,24 +111,16 @@ fn every_deviation_has_one_row_and_the_reverse() {
     report("deviations", &violations);
 }
 
-fn is_kebab_case(key: &str) -> bool {
-    !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
 #[test]
 fn every_number_that_is_cited_has_one_row() {
-    let (_, found) = deviations();
-    let mut violations: Vec<String> = repeated(&found).collect();
+    let (_, rows) = deviations();
+    let mut violations = repeated(&rows);
+    let number = number();
     for (path, text) in texts() {
-        for (line, text) in text.lines().enumerate() {
-            let unknown = numbers(text).into_iter().filter(|number| !found.contains(number));
-            violations.extend(unknown.map(|number| format!("{}:{}: {number}", path.display(), line + 1)));
-        }
+        let cited = found(&number, &path, numbered(&text));
+        violations.extend(cited.filter(|cited| !rows.iter().any(|row| cited.ends_with(row))));
     }
-    assert!(found.len() > 50, "the tables were found");
+    assert!(rows.len() > 50, "the tables were found");
     report("numbers of deviations", &violations);
 }
 
@@ -170,7 +136,7 @@ fn the_readme_is_short() {
 /// The lines of a page that are not in a block of code.
 fn prose(page: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
-    page.lines().enumerate().filter(move |(_, line)| {
+    numbered(page).filter(move |(_, line)| {
         let fence = line.trim_start().starts_with("```");
         fenced ^= fence;
         !fenced && !fence
@@ -194,16 +160,17 @@ fn has_anchor(page: &str, wanted: &str) -> bool {
 
 #[test]
 fn every_link_of_a_page_leads_somewhere() {
+    let link = regex(r"\]\(([^)]*)\)");
     let mut links = 0;
     let mut violations = Vec::new();
     for (path, text) in pages() {
         for (number, line) in prose(&text) {
-            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            for target in link.captures_iter(line).map(|found| found[1].to_owned()) {
                 if target.contains("://") {
                     continue;
                 }
                 links += 1;
-                let (file, wanted) = target.split_once('#').unwrap_or((target, ""));
+                let (file, wanted) = target.split_once('#').unwrap_or((&target, ""));
                 let to = if file.is_empty() {
                     path.clone()
                 } else {
@@ -211,7 +178,7 @@ fn every_link_of_a_page_leads_somewhere() {
                 };
                 let there = workspace_root().join(&to).exists();
                 if !there || (!wanted.is_empty() && !has_anchor(&read(&to).unwrap_or_default(), wanted)) {
-                    violations.push(format!("{}:{}: {target}", path.display(), number + 1));
+                    violations.push(format!("{}:{number}: {target}", path.display()));
                 }
             }
         }
@@ -223,22 +190,14 @@ fn every_link_of_a_page_leads_somewhere() {
 /// In code, scripts and pages, where no link is.
 #[test]
 fn every_page_that_is_named_exists() {
+    let name = regex(r"docs/[A-Za-z0-9/._-]*\.(md|txt)\b");
     let mut violations = Vec::new();
     for (path, text) in texts() {
-        for (number, line) in text.lines().enumerate() {
-            for (at, _) in line.match_indices("docs/") {
-                let name: String = line[at..]
-                    .chars()
-                    .take_while(|c| c.is_alphanumeric() || "/._-".contains(*c))
-                    .collect();
-                let name = name.trim_end_matches('.');
-                let extension = Path::new(name).extension();
-                let named = extension.is_some_and(|extension| extension == "md" || extension == "txt");
-                if named && !workspace_root().join(name).exists() {
-                    violations.push(format!("{}:{}: {name}", path.display(), number + 1));
-                }
-            }
-        }
+        let named = found(&name, &path, numbered(&text));
+        violations.extend(named.filter(|place| {
+            let (_, name) = place.rsplit_once(": ").expect("a place and what it names");
+            !workspace_root().join(name).exists()
+        }));
     }
     report("pages", &violations);
 }

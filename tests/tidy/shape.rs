@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{production_code, report, rust_files};
+use super::{production_code, regex, report, rust_files};
 
 /// How many lines any file may have.
 const LINES_MAX: usize = 600;
@@ -49,20 +49,15 @@ fn files_are_short() {
 
 /// The functions of a file as rustfmt leaves them, with their first line and their number of lines.
 fn functions(text: &str) -> Vec<(usize, usize)> {
+    let begins = regex(r"^( *)((pub(\((crate|super)\))?|const|async|unsafe) )*fn .*[^};]$");
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        let code = line.trim_start();
-        let words = code.split(' ').take_while(|word| !word.contains("fn"));
-        let qualifiers = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe"];
-        let begins = code.split(' ').any(|word| word == "fn")
-            && words.into_iter().all(|word| qualifiers.contains(&word));
-        if !begins || line.ends_with('}') || line.ends_with(';') {
+        let Some(begins) = begins.captures(line) else {
             continue;
-        }
-        let indent = &line[..line.len() - code.len()];
+        };
         let ends = |line: &&str| {
-            let rest = line.strip_prefix(indent);
+            let rest = line.strip_prefix(&begins[1]);
             rest == Some("}") || rest.is_some_and(|rest| rest.starts_with(')') && rest.ends_with(';'))
         };
         let length = lines[at..].iter().position(ends);
