@@ -1,4 +1,5 @@
-//! Clients that send garbage get a clear answer; a client that behaves notices nothing.
+//! Clients that send garbage disturb no client that behaves. Which answer the server has for each kind of garbage is asserted in the
+//! tests of broker-codec (`websocket`) and broker-endpoint (`tests/websocket`); here, what the controller itself refuses.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -11,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use testkit::Dice;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
@@ -19,23 +21,21 @@ use crate::support::{
     websocket::{CONTROLLER_TOPIC, Client, event_message, request},
 };
 
-/// Talks to the controller at an address, and asserts how it is answered.
+/// Talks to the controller at an address.
 type Attack = fn(SocketAddr);
 
 /// How long an undisturbed answer may take on a busy machine. An attack that stalls the controller stalls it for seconds.
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
 #[test]
-fn garbage_is_answered_and_disturbs_no_client() {
-    let mut controller = Controller::start(&["--name", "controller"]);
+fn garbage_disturbs_no_client() {
+    let mut controller = Controller::start::<&str>(&[]);
     let address = controller.websocket();
     let good = GoodClient::start(address);
 
-    let attacks: &[(&str, Attack)] = &[
-        ("a first message that is no subscription", bad_subscriptions),
-        ("messages that are no events", bad_messages),
-        ("events that clients may not publish", foreign_events),
-        ("binary frames", binary_frames),
+    let attacks: [(&str, Attack); 8] = [
+        ("messages that are no subscriptions and no events", bad_messages),
+        ("events that clients may not publish", refused_events),
         ("frames that break RFC 6455", broken_frames),
         ("a message of 64 MiB", huge_message),
         ("10,000 pings", pings),
@@ -48,7 +48,7 @@ fn garbage_is_answered_and_disturbs_no_client() {
         .into_iter()
         .map(|attack| thread::spawn(move || attack(address)))
         .collect();
-    for (name, attack) in attacks {
+    for (name, attack) in &attacks {
         let before = good.answers();
         attack(address);
         good.wait_for_answer_after(before, name);
@@ -128,13 +128,8 @@ impl GoodClient {
     }
 }
 
-/// Sends a message and returns the error that answers it, as code and context.
-fn error_for(client: &mut Client, message: &str) -> (String, String) {
-    client.send_text(message);
-    error(client)
-}
-
-fn error(client: &mut Client) -> (String, String) {
+/// The error that answers a message, which is refused as it cannot be read.
+fn refused(client: &mut Client, message: Message) -> String {
     #[derive(serde::Deserialize)]
     struct ErrorMessage {
         r#type: String,
@@ -142,6 +137,7 @@ fn error(client: &mut Client) -> (String, String) {
         context: String,
     }
 
+    client.send(message).expect("the connection is open");
     let limit = Limit::new("an error message");
     loop {
         let text = client.text_by(&limit);
@@ -151,8 +147,9 @@ fn error(client: &mut Client) -> (String, String) {
         }
         let error: ErrorMessage = serde_json::from_str(&text)
             .unwrap_or_else(|problem| panic!("{problem}: not an error message: {text}"));
-        assert_eq!(error.r#type, "error");
-        return (error.code, error.context);
+        let kind = (error.r#type.as_str(), error.code.as_str());
+        assert_eq!(kind, ("error", "deserialization_failed"), "{text}");
+        return error.context;
     }
 }
 
@@ -162,25 +159,10 @@ fn assert_served(client: &mut Client) {
     while !client.text().contains("\"after the attack\"") {}
 }
 
-fn assert_rejected(client: &mut Client, message: &str, context: &str) {
-    let (code, actual) = error_for(client, message);
-    assert_eq!(code, "deserialization_failed", "{message}");
-    assert!(
-        actual.starts_with(context),
-        "{message}: {actual:?} does not start with {context:?}"
-    );
-}
-
-fn bad_subscriptions(address: SocketAddr) {
+fn bad_messages(address: SocketAddr) {
     let mut client = Client::connect(address);
-    for (message, context) in [
-        ("", "subscriptions not an array"),
-        ("{}", "subscriptions not an array"),
-        ("[\"a\"", "subscriptions not an array"),
-        ("[1]", "individual subscription not a string"),
-        ("[\"a\", null]", "individual subscription not a string"),
-    ] {
-        assert_rejected(&mut client, message, context);
+    for message in ["", "{}", "[\"a\"", "[1]", "[\"a\", null]"] {
+        refused(&mut client, Message::text(message));
     }
     client.send_text(&format!("[\"{CONTROLLER_TOPIC}\"]"));
     let ack = client.text();
@@ -188,21 +170,31 @@ fn bad_subscriptions(address: SocketAddr) {
         ack.starts_with("{\"type\":\"ack\""),
         "a good subscription may follow: {ack}"
     );
-    assert_served(&mut client);
-}
-
-fn bad_messages(address: SocketAddr) {
-    const EVENT: &str = "failed to create Zeek event";
-    let mut client = Client::subscribed(address);
     let deep = format!(
         "{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":\"vector\",\"data\":{}",
         "[".repeat(100_000)
     );
-    let wrong_type = request(
-        "get_configuration_request",
-        "r",
-        &["{\"@data-type\":\"string\",\"data\":\"T\"}"],
-    );
+    for message in [
+        "\u{0}\u{1}",
+        "{\"type\":\"data-message\"",
+        &deep,
+        "{\"type\":\"data-message\",\"@data-type\":\"vector\",\"data\":[]}",
+    ] {
+        refused(&mut client, Message::text(message));
+    }
+    for garbage in [&b""[..], b"\x00", b"\xff\xfe\xfd", &[0x0e; 4096]] {
+        refused(&mut client, Message::binary(garbage.to_vec()));
+    }
+    assert_served(&mut client);
+}
+
+/// What is no event of the API, and what would give orders in the name of the controller or an agent.
+fn refused_events(address: SocketAddr) {
+    const AGENT: &str = "zeek/management/agent/instance-1";
+    const API: &str = "Management::Controller::API";
+    let mut client = Client::subscribed(address);
+    let string = "{\"@data-type\":\"string\",\"data\":\"x\"}";
+    let wrong_type = request("get_configuration_request", "r", &[string]);
     let no_node = request(
         "stage_configuration_request",
         "r",
@@ -212,118 +204,62 @@ fn bad_messages(address: SocketAddr) {
             {\"@data-type\":\"set\",\"data\":[{\"@data-type\":\"count\",\"data\":7}]}]}",
         ],
     );
-    for (message, context) in [
-        ("", "failed to decode JSON object"),
-        ("\u{0}\u{1}", "failed to decode JSON object"),
-        ("{\"type\":\"data-message\"", "failed to decode JSON object"),
-        (deep.as_str(), "failed to decode JSON object"),
-        (
-            "{\"type\":\"data-message\",\"@data-type\":\"vector\",\"data\":[]}",
-            "no topic in top-level JSON object",
-        ),
-        (
-            &format!("{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":\"vector\",\"data\":[]}}"),
-            EVENT,
-        ),
-        (
-            &format!("{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":\"count\",\"data\":1}}"),
-            EVENT,
-        ),
-        (&request("no_such_request", "r", &[]), EVENT),
+    let foreign = |topic: &str, event: &str| event_message(topic, event, string);
+    let value = |value: &str| format!("{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":{value}}}");
+    for (message, place) in [
+        (value("\"vector\",\"data\":[]"), ""),
+        (value("\"count\",\"data\":1"), ""),
+        (request("no_such_request", "r", &[]), ""),
         // In no release: `get_configuration_request` would be one of Zeek 5.0.0-rc1.
-        (&request("stage_configuration_request", "r", &[]), EVENT),
-        (&wrong_type, EVENT),
-        (&no_node, EVENT),
+        (request("stage_configuration_request", "r", &[]), ""),
+        (wrong_type.clone(), "deployed"),
+        (wrong_type, "expected bool"),
+        (no_node, "config.nodes[0]"),
+        (
+            foreign(CONTROLLER_TOPIC, &format!("{API}::notify_agents_ready")),
+            "",
+        ),
+        (
+            foreign(CONTROLLER_TOPIC, &format!("{API}::get_instances_response")),
+            "",
+        ),
+        (
+            foreign(CONTROLLER_TOPIC, "Management::Agent::API::agent_standby_request"),
+            "",
+        ),
+        (
+            foreign(CONTROLLER_TOPIC, "Management::Request::request_expired"),
+            "",
+        ),
+        (foreign(CONTROLLER_TOPIC, "zeek_init"), ""),
+        (
+            foreign(AGENT, "Management::Agent::API::agent_standby_request"),
+            "",
+        ),
+        (foreign("zeek/supervisor", "SupervisorControl::stop_request"), ""),
+        (foreign(AGENT, &format!("{API}::get_instances_request")), ""),
     ] {
-        assert_rejected(&mut client, message, context);
-    }
-    let (_, context) = error_for(&mut client, &wrong_type);
-    assert!(
-        context.contains("deployed") && context.contains("expected bool"),
-        "the place and the type: {context}"
-    );
-    let (_, context) = error_for(&mut client, &no_node);
-    assert!(context.contains("config.nodes[0]"), "the place: {context}");
-    assert_served(&mut client);
-}
-
-/// What would give orders in the name of the controller or an agent.
-fn foreign_events(address: SocketAddr) {
-    let mut client = Client::subscribed(address);
-    let string = "{\"@data-type\":\"string\",\"data\":\"x\"}";
-    for (topic, event) in [
-        (
-            CONTROLLER_TOPIC,
-            "Management::Controller::API::notify_agents_ready",
-        ),
-        (
-            CONTROLLER_TOPIC,
-            "Management::Controller::API::get_instances_response",
-        ),
-        (CONTROLLER_TOPIC, "Management::Agent::API::agent_standby_request"),
-        (CONTROLLER_TOPIC, "Management::Request::request_expired"),
-        (CONTROLLER_TOPIC, "zeek_init"),
-        (
-            "zeek/management/agent/instance-1",
-            "Management::Agent::API::agent_standby_request",
-        ),
-        ("zeek/supervisor", "SupervisorControl::stop_request"),
-        (
-            "zeek/management/agent/instance-1",
-            "Management::Controller::API::get_instances_request",
-        ),
-    ] {
-        let (code, context) = error_for(&mut client, &event_message(topic, event, string));
-        assert_eq!(code, "deserialization_failed", "{topic} {event}: {context}");
+        let context = refused(&mut client, Message::text(&message));
+        let begins = context.starts_with("failed to create Zeek event");
+        assert!(begins && context.contains(place), "{message}: {context}");
     }
     assert_served(&mut client);
 }
 
-fn binary_frames(address: SocketAddr) {
-    let mut client = Client::subscribed(address);
-    for garbage in [&b""[..], b"\x00", b"\xff\xfe\xfd", &[0x0e; 4096]] {
-        client
-            .send(Message::binary(garbage.to_vec()))
-            .expect("the connection is open");
-        let (code, context) = error(&mut client);
-        assert_eq!(code, "deserialization_failed");
-        assert!(context.starts_with("failed to decode JSON object"), "{context}");
-    }
-    assert_served(&mut client);
-}
-
+/// A reserved bit, an unknown opcode, no mask, a ping of 126 bytes, a continuation of nothing, and text that is not UTF-8.
 fn broken_frames(address: SocketAddr) {
-    const PROTOCOL: u16 = 1002;
-    const INVALID_PAYLOAD: u16 = 1007;
-    const MASK: [u8; 4] = [0; 4];
-    let frames: [(&str, Vec<u8>, u16); 6] = [
-        ("a reserved bit", [&[0xc1, 0x80][..], &MASK].concat(), PROTOCOL),
-        ("an unknown opcode", [&[0x83, 0x80][..], &MASK].concat(), PROTOCOL),
-        ("no mask", vec![0x81, 0x02, b'[', b']'], PROTOCOL),
-        (
-            "a ping of 126 bytes",
-            [&[0x89, 0xfe, 0x00, 0x7e][..], &MASK, &[0; 126]].concat(),
-            PROTOCOL,
-        ),
-        (
-            "a continuation of nothing",
-            [&[0x80, 0x80][..], &MASK].concat(),
-            PROTOCOL,
-        ),
-        (
-            "text that is not UTF-8",
-            [&[0x81, 0x82][..], &MASK, &[0xc3, 0x28]].concat(),
-            INVALID_PAYLOAD,
-        ),
-    ];
-    for (name, frame, code) in frames {
+    let long = [&b"\x89\xfe\x00\x7e"[..], &[0; 130]].concat();
+    for frame in [
+        b"\xc1\x80\0\0\0\0",
+        &b"\x83\x80\0\0\0\0"[..],
+        b"\x81\x02[]",
+        &long,
+        b"\x80\x80\0\0\0\0",
+        b"\x81\x82\0\0\0\0\xc3\x28",
+    ] {
         let mut client = Client::deaf(address);
-        client.socket().write_all(&frame).expect("the connection is open");
-        let close = client
-            .close()
-            .unwrap_or_else(|| panic!("{name}: a code is given"));
-        assert_eq!(close.0, code, "{name}: {close:?}");
-        assert!(!close.1.is_empty(), "{name}: a reason is given");
+        client.socket().write_all(frame).expect("the connection is open");
+        assert!(client.close().is_some(), "a code is given");
     }
 }
 
@@ -334,32 +270,19 @@ fn huge_message(address: SocketAddr) {
     let _ = client.send(Message::text(" ".repeat(64 << 20)));
     let close = client.close().expect("a code is given");
     assert_eq!(close.0, TOO_BIG, "{close:?}");
-    assert!(!close.1.is_empty(), "a reason is given");
 }
 
 fn pings(address: SocketAddr) {
-    const PINGS: u16 = 10_000;
-    const IN_FLIGHT: u16 = 100;
     let mut client = Client::subscribed(address);
-    let (mut sent, mut answered) = (0, 0);
-    while answered < PINGS {
-        while sent < PINGS && sent - answered < IN_FLIGHT {
-            client
-                .send(Message::Ping(sent.to_be_bytes().to_vec().into()))
-                .expect("the connection is open");
-            sent += 1;
+    for _ in 0..100 {
+        for _ in 0..100 {
+            let ping = Message::Ping(Vec::new().into());
+            client.send(ping).expect("the connection is open");
         }
-        match client.message().expect("pings are answered") {
-            Message::Pong(payload) => {
-                assert_eq!(
-                    *payload,
-                    answered.to_be_bytes(),
-                    "pongs come in the order of the pings"
-                );
-                answered += 1;
-            }
-            Message::Text(_) | Message::Ping(_) => {}
-            other => panic!("{other:?}"),
+        let mut pongs = 0;
+        while pongs < 100 {
+            let message = client.message().expect("pings are answered");
+            pongs += usize::from(message.is_pong());
         }
     }
     assert_served(&mut client);
@@ -382,34 +305,24 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn not_http(address: SocketAddr) {
-    let mut noise = Vec::new();
-    let mut state = 1_u32;
-    while noise.len() < 1 << 16 {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        noise.extend_from_slice(&state.to_be_bytes());
-    }
+    let mut dice = Dice(1);
+    let noise: Vec<u8> = (0..1 << 13).flat_map(|_| dice.roll().to_be_bytes()).collect();
     exchange(address, &noise);
-    let answer = exchange(address, b"EHLO example.org\r\n\r\n");
-    assert!(
-        answer.starts_with(b"HTTP/1.1 400 "),
-        "{:?}",
-        String::from_utf8_lossy(&answer)
-    );
-    let answer = exchange(address, b"GET /v1/messages/json HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(
-        answer.starts_with(b"HTTP/1.1 4"),
-        "{:?}",
-        String::from_utf8_lossy(&answer)
-    );
+    for text in [
+        &b"EHLO example.org\r\n\r\n"[..],
+        b"GET /v1/messages/json HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let answer = exchange(address, text);
+        assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", answer.escape_ascii());
+    }
 }
 
 /// The original upgrades first and explains then (W-29).
 fn wrong_path(address: SocketAddr) {
     const POLICY: u16 = 1008;
-    const REASON: &str = "Invalid URI - use /v1/messages/json";
     let mut client = Client::connect_to(address, "/v1/messages/xml");
-    assert_eq!(error(&mut client), ("invalid_uri".to_owned(), REASON.to_owned()));
-    assert_eq!(client.close(), Some((POLICY, REASON.to_owned())));
+    assert!(client.text().contains("\"invalid_uri\""));
+    assert_eq!(client.close().map(|(code, _)| code), Some(POLICY));
 }
 
 /// A client of release 1.2 to 1.4 that was not told to leave TLS off.

@@ -2,12 +2,9 @@
 
 use std::{
     io::ErrorKind,
-    net::{SocketAddr, TcpListener, TcpStream},
-    thread,
-    time::Duration,
+    net::{SocketAddr, TcpStream},
 };
 
-use bytes::Bytes;
 use mgmt_api::topics::{AGENT_PREFIX, NEWS};
 use tokio_tungstenite::tungstenite::{
     self, Message,
@@ -172,23 +169,4 @@ pub(crate) fn event_message(topic: &str, event: &str, arguments: &str) -> String
          {{\"@data-type\":\"vector\",\"data\":[{{\"@data-type\":\"string\",\"data\":\"{event}\"}},\
          {{\"@data-type\":\"vector\",\"data\":[{arguments}]}}]}}]}}"
     )
-}
-
-/// The server's pings once kept a test waiting for ever.
-#[test]
-fn a_server_that_does_nothing_but_ping_keeps_no_test_waiting() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    thread::spawn(move || {
-        let (socket, _) = listener.accept().expect("the client connects");
-        let mut server = tungstenite::accept(socket).expect("the upgrade succeeds");
-        while server.send(Message::Ping(Bytes::new())).is_ok() {}
-    });
-    let waited = thread::spawn(move || {
-        let limit = Limit::lasting(Duration::from_millis(100), "news");
-        Client::connect(address).text_about_by("::notify_", &limit)
-    });
-    let failure = waited.join().expect_err("there is no news");
-    let words = failure.downcast_ref::<String>().expect("a failure has words");
-    assert_eq!(words, "waited 0 s in vain for news");
 }

@@ -84,14 +84,14 @@ fn repeated(found: &[String]) -> Vec<String> {
 
 #[test]
 fn every_deviation_has_one_row_and_the_reverse() {
-    let marker = regex(r"//.*?DIFFERENCE(?:\(([a-z0-9-]+)\):)?");
+    let deviation = regex(r"//.*?DIFFERENCE(?:\(([a-z0-9-]+)\):)?");
     let mut violations = Vec::new();
     let mut marked = BTreeSet::new();
     for (path, text) in
         rust_files().filter(|(path, _)| ABOUT_THE_RULES.iter().all(|rules| path != Path::new(rules)))
     {
         for (number, line) in numbered(&text) {
-            let Some(found) = marker.captures(line) else {
+            let Some(found) = deviation.captures(line) else {
                 continue;
             };
             match found.get(1) {
