@@ -3,7 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::data::Excerpt;
+use crate::data::{Excerpt, ZeekString, serialize_bytes};
 
 /// The longest topic, in bytes: an envelope carries the length in 16 bits.
 pub const TOPIC_LEN_MAX: usize = 65_535;
@@ -124,52 +124,16 @@ impl PartialEq<&str> for Topic {
     }
 }
 
+/// As a [`ZeekString`].
 impl Serialize for Topic {
-    /// A string where the format is text and the bytes are UTF-8, otherwise bytes.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.as_str() {
-            Some(text) if serializer.is_human_readable() => serializer.serialize_str(text),
-            _ => serializer.serialize_bytes(&self.0),
-        }
+        serialize_bytes(&self.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Topic {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TopicVisitor;
-
-        impl<'de> de::Visitor<'de> for TopicVisitor {
-            type Value = Topic;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a topic of at most {TOPIC_LEN_MAX} bytes")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Topic, E> {
-                self.visit_bytes(text.as_bytes())
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Topic, E> {
-                Topic::new(bytes).map_err(E::custom)
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Topic, A::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = seq.next_element()? {
-                    if bytes.len() == TOPIC_LEN_MAX {
-                        return Err(de::Error::custom(TopicTooLong { len: bytes.len() + 1 }));
-                    }
-                    bytes.push(byte);
-                }
-                Ok(Topic(bytes.into()))
-            }
-        }
-
-        if deserializer.is_human_readable() {
-            deserializer.deserialize_any(TopicVisitor)
-        } else {
-            deserializer.deserialize_bytes(TopicVisitor)
-        }
+        Self::new(ZeekString::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

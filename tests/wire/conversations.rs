@@ -161,7 +161,7 @@ fn shown(action: &Action) -> String {
 pub(super) fn describe(message: &Message) -> String {
     match message {
         Message::DropConn(drop) => format!("drop_conn {}: {}", drop.code.0, drop.description),
-        other => other.kind().name().to_owned(),
+        other => other.name().to_owned(),
     }
 }
 

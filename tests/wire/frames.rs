@@ -80,7 +80,7 @@ fn check_handshake(frame: &Frame, context: &str) {
     let message = Message::decode(&frame.bytes).unwrap_or_else(|error| panic!("{context}: {error}"));
     assert_eq!(message.encode().unwrap(), frame.bytes, "{context}");
     let magic = "5a45454b";
-    let kind = message.kind().name();
+    let kind = message.name();
     let expected = match &message {
         Message::Hello(hello) => json!({
             "type": kind,

@@ -6,8 +6,8 @@ use broker_codec::{
     EndpointId, ErrorCode, Filter, Topic,
     data::ZeekString,
     handshake::{
-        Admission, Awaited, DropConn, Handshake, Hello, Message, OriginatorSyn, Output, Refusal,
-        ResponderSynAck, Role, VersionSelect,
+        Admission, Announcement, Awaited, DropConn, Handshake, Hello, Message, Output, Refusal, Role,
+        VersionSelect,
     },
 };
 
@@ -68,11 +68,11 @@ fn filter() -> Vec<Topic> {
 }
 
 fn syn() -> Message {
-    Message::OriginatorSyn(OriginatorSyn { filter: filter() })
+    Message::OriginatorSyn(Announcement { filter: filter() })
 }
 
 fn syn_ack() -> Message {
-    Message::ResponderSynAck(ResponderSynAck { filter: filter() })
+    Message::ResponderSynAck(Announcement { filter: filter() })
 }
 
 fn drop_conn() -> Message {
@@ -137,7 +137,7 @@ fn output(output: &Output) -> String {
         })) => {
             format!("drop_conn({}, {:?})", code.0, ZeekString::to_string(description))
         }
-        Output::Send(message) => message.kind().name().to_owned(),
+        Output::Send(message) => message.name().to_owned(),
         Output::Identified { side, .. } => format!("ask the router as {side:?}"),
         Output::Established { side, .. } => format!("established as {side:?}"),
         Output::Close(reason) => format!("close: {reason}"),

@@ -32,6 +32,7 @@ pub use ser::to_data;
 pub(crate) use ser::to_event;
 pub use set::Set;
 pub use string::ZeekString;
+pub(crate) use string::serialize_bytes;
 pub use table::Table;
 pub use text::TextError;
 pub(crate) use text::write_seconds;

@@ -117,10 +117,14 @@ impl PartialEq<&str> for ZeekString {
 /// A string to human-readable formats where it is UTF-8, else bytes.
 impl Serialize for ZeekString {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.as_str() {
-            Some(text) if serializer.is_human_readable() => serializer.serialize_str(text),
-            _ => serializer.serialize_bytes(&self.0),
-        }
+        serialize_bytes(&self.0, serializer)
+    }
+}
+
+pub(crate) fn serialize_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if serializer.is_human_readable() => serializer.serialize_str(text),
+        _ => serializer.serialize_bytes(bytes),
     }
 }
 

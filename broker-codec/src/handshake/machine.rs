@@ -1,8 +1,6 @@
 use std::{collections::VecDeque, fmt, mem, time::Duration};
 
-use super::message::{
-    DropConn, Hello, Message, MessageError, MessageKind, OriginatorSyn, ResponderSynAck, VersionSelect,
-};
+use super::message::{Announcement, DropConn, Hello, Message, MessageError, VersionSelect};
 use crate::{data::ZeekString, endpoint_id::EndpointId, error_code::ErrorCode, filter::Filter};
 
 /// How long a handshake may take if nothing else is configured. Broker waits for ever.
@@ -93,10 +91,9 @@ pub enum Close {
     #[error(transparent)]
     Malformed(#[from] MessageError),
     /// A valid message at the wrong time.
-    #[error("unexpected {} while waiting for {awaited}", .message.name())]
+    #[error("unexpected {message} while waiting for {awaited}")]
     Unexpected {
-        /// The message.
-        message: MessageKind,
+        message: &'static str,
         /// What was awaited instead.
         awaited: Awaited,
     },
@@ -240,14 +237,14 @@ impl Handshake {
             (S::HelloOrVersionSelect | S::VersionSelect, M::VersionSelect(VersionSelect { sender, .. })) => {
                 self.ask_router(sender, Side::Responder)
             }
-            (S::OriginatorSyn { peer, filter }, M::OriginatorSyn(OriginatorSyn { filter: theirs })) => {
-                self.send(M::ResponderSynAck(ResponderSynAck {
+            (S::OriginatorSyn { peer, filter }, M::OriginatorSyn(Announcement { filter: theirs })) => {
+                self.send(M::ResponderSynAck(Announcement {
                     filter: filter.into_topics(),
                 }));
                 let filter = theirs.into_iter().collect();
                 S::OriginatorAck { peer, filter }
             }
-            (S::ResponderSynAck { peer }, M::ResponderSynAck(ResponderSynAck { filter })) => {
+            (S::ResponderSynAck { peer }, M::ResponderSynAck(Announcement { filter })) => {
                 self.send(M::OriginatorAck);
                 self.establish(peer, Side::Originator, filter.into_iter().collect())
             }
@@ -257,7 +254,7 @@ impl Handshake {
             (state, M::DropConn(drop)) if state.precedes_filters() => self.close(Close::Dropped(drop)),
             (state, M::Probe) if state.precedes_filters() => state,
             (state, message) => self.close(Close::Unexpected {
-                message: message.kind(),
+                message: message.name(),
                 awaited: state.awaited(),
             }),
         };
@@ -277,7 +274,7 @@ impl Handshake {
                     Side::Responder => State::OriginatorSyn { peer, filter },
                     Side::Originator => {
                         self.send(Message::VersionSelect(VersionSelect::new(self.own)));
-                        self.send(Message::OriginatorSyn(OriginatorSyn {
+                        self.send(Message::OriginatorSyn(Announcement {
                             filter: filter.into_topics(),
                         }));
                         State::ResponderSynAck { peer }

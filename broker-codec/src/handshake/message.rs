@@ -19,18 +19,15 @@ pub const PROTOCOL_VERSION: u8 = 1;
 /// A message of the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// See [`Hello`].
     Hello(Hello),
     /// Says that something listens; has no further effect.
     Probe,
-    /// See [`VersionSelect`].
     VersionSelect(VersionSelect),
-    /// See [`DropConn`].
     DropConn(DropConn),
-    /// See [`OriginatorSyn`].
-    OriginatorSyn(OriginatorSyn),
-    /// See [`ResponderSynAck`].
-    ResponderSynAck(ResponderSynAck),
+    /// The originator's filter.
+    OriginatorSyn(Announcement),
+    /// The responder's filter.
+    ResponderSynAck(Announcement),
     /// Ends the handshake; the originator may send envelopes right behind it.
     OriginatorAck,
 }
@@ -63,43 +60,15 @@ pub struct DropConn {
     /// Why.
     pub code: ErrorCode,
     /// Why, in words.
-    #[serde(with = "byte_string")]
     pub description: ZeekString,
 }
 
-/// The originator's filter.
+/// What its sender wants to receive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OriginatorSyn {
+pub struct Announcement {
     /// Topic prefixes as sent, at most [`FILTER_TOPICS_MAX`](crate::FILTER_TOPICS_MAX).
     #[serde(deserialize_with = "crate::filter::deserialize_topics")]
     pub filter: Vec<Topic>,
-}
-
-/// The responder's filter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResponderSynAck {
-    /// Topic prefixes as sent, at most [`FILTER_TOPICS_MAX`](crate::FILTER_TOPICS_MAX).
-    #[serde(deserialize_with = "crate::filter::deserialize_topics")]
-    pub filter: Vec<Topic>,
-}
-
-/// The kind of a [`Message`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MessageKind {
-    /// See [`Hello`].
-    Hello,
-    /// See [`Message::Probe`].
-    Probe,
-    /// See [`VersionSelect`].
-    VersionSelect,
-    /// See [`DropConn`].
-    DropConn,
-    /// See [`OriginatorSyn`].
-    OriginatorSyn,
-    /// See [`ResponderSynAck`].
-    ResponderSynAck,
-    /// See [`Message::OriginatorAck`].
-    OriginatorAck,
 }
 
 /// A frame is not a handshake message that this endpoint can take.
@@ -110,18 +79,18 @@ pub enum MessageError {
     #[error("invalid message type tag {}", .0.map_or_else(|| "(none)".to_owned(), |tag| tag.to_string()))]
     InvalidTag(Option<u8>),
     /// The fields are cut short or not canonical.
-    #[error("failed to parse {}: {error}", .message.struct_name())]
+    #[error("failed to parse {message}: {error}")]
     Malformed {
-        /// What the frame claims to be.
-        message: MessageKind,
+        /// What the frame claims to be, by Broker's name of the struct.
+        message: &'static str,
         /// What is wrong.
         error: caf_bincode_compat::Error,
     },
     /// The magic number is not [`MAGIC`].
-    #[error("wrong magic number {found:#010x} in {}", .message.struct_name())]
+    #[error("wrong magic number {found:#010x} in {message}")]
     WrongMagic {
-        /// What the frame claims to be.
-        message: MessageKind,
+        /// What the frame claims to be, by Broker's name of the struct.
+        message: &'static str,
         /// The number found.
         found: u32,
     },
@@ -165,10 +134,9 @@ impl VersionSelect {
 impl Message {
     /// Reads the content of a frame. Surplus bytes behind the fields are ignored, as Broker does.
     pub fn decode(frame: &[u8]) -> Result<Self, MessageError> {
-        let (tag, fields) = frame.split_first().ok_or(MessageError::InvalidTag(None))?;
-        let kind = MessageKind::from_tag(*tag).ok_or(MessageError::InvalidTag(Some(*tag)))?;
-        match kind {
-            MessageKind::Hello => read_magic(kind, fields).and_then(|hello: Hello| {
+        let (&tag, fields) = frame.split_first().ok_or(MessageError::InvalidTag(None))?;
+        match tag {
+            tag::HELLO => read_magic("hello_msg", fields).and_then(|hello: Hello| {
                 if (hello.min_version..=hello.max_version).contains(&PROTOCOL_VERSION) {
                     Ok(Self::Hello(hello))
                 } else {
@@ -178,46 +146,47 @@ impl Message {
                     })
                 }
             }),
-            MessageKind::Probe => read_magic(kind, fields).map(|()| Self::Probe),
-            MessageKind::VersionSelect => read_magic(kind, fields).and_then(|select: VersionSelect| {
-                if select.version == PROTOCOL_VERSION {
-                    Ok(Self::VersionSelect(select))
-                } else {
-                    Err(MessageError::UnsupportedSelection(select.version))
-                }
-            }),
-            MessageKind::DropConn => read_magic(kind, fields).and_then(|drop: DropConn| {
+            tag::PROBE => read_magic("probe_msg", fields).map(|()| Self::Probe),
+            tag::VERSION_SELECT => {
+                read_magic("version_select_msg", fields).and_then(|select: VersionSelect| {
+                    if select.version == PROTOCOL_VERSION {
+                        Ok(Self::VersionSelect(select))
+                    } else {
+                        Err(MessageError::UnsupportedSelection(select.version))
+                    }
+                })
+            }
+            tag::DROP_CONN => read_magic("drop_conn_msg", fields).and_then(|drop: DropConn| {
                 if drop.code.is_known() {
                     Ok(Self::DropConn(drop))
                 } else {
                     Err(MessageError::UnknownDropCode(drop))
                 }
             }),
-            MessageKind::OriginatorSyn => read(kind, fields).map(Self::OriginatorSyn),
-            MessageKind::ResponderSynAck => read(kind, fields).map(Self::ResponderSynAck),
-            MessageKind::OriginatorAck => Ok(Self::OriginatorAck),
+            tag::ORIGINATOR_SYN => read("v1::originator_syn_msg", fields).map(Self::OriginatorSyn),
+            tag::RESPONDER_SYN_ACK => read("v1::responder_syn_ack_msg", fields).map(Self::ResponderSynAck),
+            tag::ORIGINATOR_ACK => Ok(Self::OriginatorAck),
+            other => Err(MessageError::InvalidTag(Some(other))),
         }
     }
 
     /// The message without the length of a frame.
     pub fn encode(&self) -> Result<Bytes, FrameError> {
-        let mut out = BytesMut::new();
-        out.put_u8(self.kind().tag());
-        match self {
-            Self::Hello(hello) => write_magic(hello, &mut out),
-            Self::Probe => write_magic((), &mut out),
-            Self::VersionSelect(select) => write_magic(select, &mut out),
-            Self::DropConn(drop) => write_magic(drop, &mut out),
-            Self::OriginatorSyn(syn) => caf_bincode_compat::append(syn, &mut out),
-            Self::ResponderSynAck(ack) => caf_bincode_compat::append(ack, &mut out),
-            Self::OriginatorAck => Ok(()),
-        }
+        let (tag, fields) = match self {
+            Self::Hello(hello) => (tag::HELLO, with_magic(hello)),
+            Self::Probe => (tag::PROBE, with_magic(())),
+            Self::VersionSelect(select) => (tag::VERSION_SELECT, with_magic(select)),
+            Self::DropConn(drop) => (tag::DROP_CONN, with_magic(drop)),
+            Self::OriginatorSyn(syn) => (tag::ORIGINATOR_SYN, caf_bincode_compat::to_vec(syn)),
+            Self::ResponderSynAck(ack) => (tag::RESPONDER_SYN_ACK, caf_bincode_compat::to_vec(ack)),
+            Self::OriginatorAck => (tag::ORIGINATOR_ACK, Ok(Vec::new())),
+        };
         // The format has no form for lengths beyond 32 bits, and none of the messages has anything else unusual.
-        .map_err(|_| FrameError::Unsendable {
+        let fields = fields.map_err(|_| FrameError::Unsendable {
             len: usize::MAX,
             max: HANDSHAKE_FRAME_MAX,
         })?;
-        Ok(out.freeze())
+        Ok([&[tag], fields.as_slice()].concat().into())
     }
 
     /// Appends the message as a frame of at most [`HANDSHAKE_FRAME_MAX`] bytes; on error nothing is appended.
@@ -228,108 +197,56 @@ impl Message {
         Ok(())
     }
 
-    /// The kind.
-    pub const fn kind(&self) -> MessageKind {
+    /// Broker's name of the message (`p2p_message_type.hh`).
+    pub const fn name(&self) -> &'static str {
         match self {
-            Self::Hello(_) => MessageKind::Hello,
-            Self::Probe => MessageKind::Probe,
-            Self::VersionSelect(_) => MessageKind::VersionSelect,
-            Self::DropConn(_) => MessageKind::DropConn,
-            Self::OriginatorSyn(_) => MessageKind::OriginatorSyn,
-            Self::ResponderSynAck(_) => MessageKind::ResponderSynAck,
-            Self::OriginatorAck => MessageKind::OriginatorAck,
+            Self::Hello(_) => "hello",
+            Self::Probe => "probe",
+            Self::VersionSelect(_) => "version_select",
+            Self::DropConn(_) => "drop_conn",
+            Self::OriginatorSyn(_) => "originator_syn",
+            Self::ResponderSynAck(_) => "responder_syn_ack",
+            Self::OriginatorAck => "originator_ack",
         }
     }
+}
+
+/// The first byte of each message.
+mod tag {
+    pub(super) const HELLO: u8 = 6;
+    pub(super) const PROBE: u8 = 7;
+    pub(super) const VERSION_SELECT: u8 = 8;
+    pub(super) const DROP_CONN: u8 = 9;
+    pub(super) const ORIGINATOR_SYN: u8 = 10;
+    pub(super) const RESPONDER_SYN_ACK: u8 = 11;
+    pub(super) const ORIGINATOR_ACK: u8 = 12;
 }
 
 /// The fields of a message that begins with the magic number.
 #[derive(Serialize, Deserialize)]
 struct WithMagic<T> {
     magic: u32,
-    message: T,
+    fields: T,
 }
 
-fn read<'de, T: Deserialize<'de>>(message: MessageKind, fields: &'de [u8]) -> Result<T, MessageError> {
+fn read<'de, T: Deserialize<'de>>(message: &'static str, fields: &'de [u8]) -> Result<T, MessageError> {
     caf_bincode_compat::from_prefix(fields)
         .map(|(read, _surplus)| read)
         .map_err(|error| MessageError::Malformed { message, error })
 }
 
 /// As Broker does, looks at the magic number only when all fields are there.
-fn read_magic<'de, T: Deserialize<'de>>(kind: MessageKind, fields: &'de [u8]) -> Result<T, MessageError> {
-    let WithMagic { magic, message } = read(kind, fields)?;
-    if magic == MAGIC {
-        Ok(message)
+fn read_magic<'de, T: Deserialize<'de>>(message: &'static str, fields: &'de [u8]) -> Result<T, MessageError> {
+    let WithMagic { magic: found, fields } = read(message, fields)?;
+    if found == MAGIC {
+        Ok(fields)
     } else {
-        Err(MessageError::WrongMagic {
-            message: kind,
-            found: magic,
-        })
+        Err(MessageError::WrongMagic { message, found })
     }
 }
 
-fn write_magic<T: Serialize>(message: T, out: &mut BytesMut) -> Result<(), caf_bincode_compat::Error> {
-    caf_bincode_compat::append(
-        &WithMagic {
-            magic: MAGIC,
-            message,
-        },
-        out,
-    )
-}
-
-impl MessageKind {
-    /// Every kind, by tag.
-    pub const ALL: [Self; 7] = [
-        Self::Hello,
-        Self::Probe,
-        Self::VersionSelect,
-        Self::DropConn,
-        Self::OriginatorSyn,
-        Self::ResponderSynAck,
-        Self::OriginatorAck,
-    ];
-
-    const fn tag(self) -> u8 {
-        match self {
-            Self::Hello => 6,
-            Self::Probe => 7,
-            Self::VersionSelect => 8,
-            Self::DropConn => 9,
-            Self::OriginatorSyn => 10,
-            Self::ResponderSynAck => 11,
-            Self::OriginatorAck => 12,
-        }
-    }
-
-    fn from_tag(tag: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.tag() == tag)
-    }
-
-    const fn struct_name(self) -> &'static str {
-        match self {
-            Self::Hello => "hello_msg",
-            Self::Probe => "probe_msg",
-            Self::VersionSelect => "version_select_msg",
-            Self::DropConn => "drop_conn_msg",
-            Self::OriginatorSyn => "v1::originator_syn_msg",
-            Self::ResponderSynAck => "v1::responder_syn_ack_msg",
-            Self::OriginatorAck => "v1::originator_ack_msg",
-        }
-    }
-
-    /// Broker's name of the message (`p2p_message_type.hh`).
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hello => "hello",
-            Self::Probe => "probe",
-            Self::VersionSelect => "version_select",
-            Self::DropConn => "drop_conn",
-            Self::OriginatorSyn => "originator_syn",
-            Self::ResponderSynAck => "responder_syn_ack",
-            Self::OriginatorAck => "originator_ack",
-        }
-    }
+fn with_magic<T: Serialize>(fields: T) -> Result<Vec<u8>, caf_bincode_compat::Error> {
+    caf_bincode_compat::to_vec(&WithMagic { magic: MAGIC, fields })
 }
 
 impl MessageError {
@@ -337,10 +254,9 @@ impl MessageError {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::InvalidTag(_) => Refusal::new(ErrorCode::INVALID_MESSAGE, "invalid message type tag"),
-            Self::Malformed { message, .. } => Refusal::new(
-                ErrorCode::INVALID_MESSAGE,
-                format!("failed to parse {}", message.struct_name()),
-            ),
+            Self::Malformed { message, .. } => {
+                Refusal::new(ErrorCode::INVALID_MESSAGE, format!("failed to parse {message}"))
+            }
             Self::WrongMagic { .. } => Refusal::new(ErrorCode::WRONG_MAGIC_NUMBER, "wrong magic number"),
             Self::UnsupportedOffer { .. } => {
                 Refusal::new(ErrorCode::PEER_INCOMPATIBLE, "unsupported versions offered")
@@ -353,35 +269,6 @@ impl MessageError {
                 description: drop.description.clone(),
             },
         }
-    }
-}
-
-/// A [`ZeekString`] as a string of CAF's format.
-mod byte_string {
-    use serde::{Deserializer, Serializer, de};
-
-    use crate::data::ZeekString;
-
-    pub(super) fn serialize<S: Serializer>(text: &ZeekString, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(text.as_bytes())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ZeekString, D::Error> {
-        struct Bytes;
-
-        impl de::Visitor<'_> for Bytes {
-            type Value = ZeekString;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<ZeekString, E> {
-                Ok(ZeekString::from(bytes))
-            }
-        }
-
-        deserializer.deserialize_bytes(Bytes)
     }
 }
 

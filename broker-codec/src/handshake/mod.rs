@@ -5,6 +5,5 @@ mod message;
 
 pub use machine::{Admission, Awaited, Close, HANDSHAKE_TIMEOUT, Handshake, Output, Refusal, Role, Side};
 pub use message::{
-    DropConn, Hello, MAGIC, Message, MessageError, MessageKind, OriginatorSyn, PROTOCOL_VERSION,
-    ResponderSynAck, VersionSelect,
+    Announcement, DropConn, Hello, MAGIC, Message, MessageError, PROTOCOL_VERSION, VersionSelect,
 };

@@ -58,7 +58,7 @@ fn each_message_has_broker_s_bytes() {
         "0000007c 0a 03 485f5f5f73796e635f73746f72655f4d616e6167656d656e743a3a436f6e74726f6c6c65723a3a52756e
          74696d653a3a675f636f6e666967732f3c243e2f646174612f6d6173746572
          15 7a65656b2f6d616e6167656d656e742f6167656e74 1a 7a65656b2f6d616e6167656d656e742f636f6e74726f6c6c6572",
-        &Message::OriginatorSyn(OriginatorSyn {
+        &Message::OriginatorSyn(Announcement {
             filter: vec![
                 Topic::from_static("___sync_store_Management::Controller::Runtime::g_configs/<$>/data/master"),
                 Topic::from_static("zeek/management/agent"),
@@ -68,14 +68,14 @@ fn each_message_has_broker_s_bytes() {
     );
     check(
         "00000023 0b 01 20 7a65656b2f6d616e6167656d656e742f6167656e742f696e7374616e63652d31",
-        &Message::ResponderSynAck(ResponderSynAck {
+        &Message::ResponderSynAck(Announcement {
             filter: vec![Topic::from_static("zeek/management/agent/instance-1")],
         }),
     );
     check("00000001 0c", &Message::OriginatorAck);
     check(
         "00000002 0a 00",
-        &Message::OriginatorSyn(OriginatorSyn { filter: Vec::new() }),
+        &Message::OriginatorSyn(Announcement { filter: Vec::new() }),
     );
     check(
         &format!("0000002b 09 5a45454b {A} 27 14 726564756e64616e7420636f6e6e656374696f6e"),
@@ -181,7 +181,7 @@ fn errors_name_the_message_and_the_place() {
 fn a_filter_of_the_most_topics_passes_and_one_more_is_refused() {
     for (count, fine) in [(FILTER_TOPICS_MAX, true), (FILTER_TOPICS_MAX + 1, false)] {
         let filter = vec![Topic::default(); count];
-        let message = Message::OriginatorSyn(OriginatorSyn { filter });
+        let message = Message::OriginatorSyn(Announcement { filter });
         let content = message.encode().unwrap();
         assert_eq!(Message::decode(&content).is_ok(), fine, "{count}");
     }
@@ -191,7 +191,7 @@ fn a_filter_of_the_most_topics_passes_and_one_more_is_refused() {
 fn a_message_beyond_the_frame_limit_is_not_sent() {
     let filter = vec![Topic::new(vec![b'x'; 65_535]).unwrap(); 17];
     let mut out = BytesMut::new();
-    let error = Message::OriginatorSyn(OriginatorSyn { filter })
+    let error = Message::OriginatorSyn(Announcement { filter })
         .encode_frame(&mut out)
         .unwrap_err();
     assert_eq!(

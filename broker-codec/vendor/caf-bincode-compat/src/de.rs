@@ -1,11 +1,10 @@
-use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
+use serde::de::{self, DeserializeSeed, Visitor};
 
-use crate::{DEPTH_MAX, Error, ErrorKind, varbyte};
+use crate::{Error, ErrorKind, varbyte};
 
 pub(crate) struct Deserializer<'de> {
     rest: &'de [u8],
     len: usize,
-    depth: usize,
 }
 
 impl<'de> Deserializer<'de> {
@@ -13,7 +12,6 @@ impl<'de> Deserializer<'de> {
         Self {
             rest: input,
             len: input.len(),
-            depth: 0,
         }
     }
 
@@ -53,16 +51,6 @@ impl<'de> Deserializer<'de> {
         }
     }
 
-    fn take_bytes(&mut self) -> Result<&'de [u8], Error> {
-        let len = self.take_len()?;
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or_else(|| self.error(ErrorKind::UnexpectedEnd))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
     fn take_bool(&mut self) -> Result<bool, Error> {
         let start = self.position();
         match self.take()? {
@@ -71,38 +59,12 @@ impl<'de> Deserializer<'de> {
             [other] => Err(Error::new(start, ErrorKind::InvalidBool(other))),
         }
     }
-
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        if self.depth == DEPTH_MAX {
-            return Err(self.error(ErrorKind::TooDeep));
-        }
-        self.depth += 1;
-        let value = read(self)?;
-        self.depth -= 1;
-        Ok(value)
-    }
-
-    fn elements<V: Visitor<'de>>(&mut self, left: usize, visitor: V) -> Result<V::Value, Error> {
-        self.nested(|reader| visitor.visit_seq(Elements { reader, left }))
-    }
-
-    fn unsupported<T>(&self, what: &'static str) -> Result<T, Error> {
-        Err(self.error(ErrorKind::Unsupported(what)))
-    }
 }
 
 macro_rules! fixed_size {
     ($($method:ident $type:ty: $visit:ident;)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
             visitor.$visit(<$type>::from_be_bytes(self.take()?))
-        })*
-    };
-}
-
-macro_rules! unsupported {
-    ($($method:ident $what:literal;)*) => {
-        $(fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-            self.unsupported($what)
         })*
     };
 }
@@ -115,38 +77,30 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         deserialize_u16 u16: visit_u16;
         deserialize_u32 u32: visit_u32;
         deserialize_u64 u64: visit_u64;
-        deserialize_i8 i8: visit_i8;
-        deserialize_i16 i16: visit_i16;
-        deserialize_i32 i32: visit_i32;
         deserialize_i64 i64: visit_i64;
     }
 
-    unsupported! {
-        deserialize_any "a value of unknown type";
-        deserialize_ignored_any "a value of unknown type";
-        deserialize_identifier "a field name";
-        deserialize_f32 "f32";
-        deserialize_f64 "f64";
-        deserialize_char "char";
+    serde::forward_to_deserialize_any! {
+        i8 i16 i32 i128 u128 f32 f64 char str string unit_struct newtype_struct tuple_struct map enum identifier
+        ignored_any
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(self.error(ErrorKind::Unsupported("the type")))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_bool(self.take_bool()?)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let start = self.position();
-        let text =
-            std::str::from_utf8(self.take_bytes()?).map_err(|_| Error::new(start, ErrorKind::InvalidUtf8))?;
-        visitor.visit_borrowed_str(text)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_str(visitor)
-    }
-
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_bytes(self.take_bytes()?)
+        let len = self.take_len()?;
+        let (bytes, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or_else(|| self.error(ErrorKind::UnexpectedEnd))?;
+        self.rest = rest;
+        visitor.visit_borrowed_bytes(bytes)
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -155,7 +109,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.take_bool()? {
-            self.nested(|reader| visitor.visit_some(reader))
+            visitor.visit_some(self)
         } else {
             visitor.visit_none()
         }
@@ -165,43 +119,13 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.nested(|reader| visitor.visit_newtype_struct(reader))
-    }
-
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let count = self.take_len()?;
-        self.elements(count, visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.elements(len, visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.elements(len, visitor)
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let left = self.take_len()?;
-        self.nested(|reader| visitor.visit_map(Elements { reader, left }))
+        visitor.visit_seq(Elements { reader: self, left })
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, left: usize, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_seq(Elements { reader: self, left })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -210,16 +134,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.elements(fields.len(), visitor)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.nested(|reader| visitor.visit_enum(Variant(reader)))
+        self.deserialize_tuple(fields.len(), visitor)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -232,80 +147,18 @@ struct Elements<'a, 'de> {
     left: usize,
 }
 
-impl<'de> Elements<'_, 'de> {
-    fn next<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
+impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(None);
         };
         self.left = left;
         seed.deserialize(&mut *self.reader).map(Some)
     }
-}
-
-impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = Error;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
-        self.next(seed)
-    }
 
     fn size_hint(&self) -> Option<usize> {
         Some(self.left)
-    }
-}
-
-impl<'de> de::MapAccess<'de> for Elements<'_, 'de> {
-    type Error = Error;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
-        self.next(seed)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
-        seed.deserialize(&mut *self.reader)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
-    }
-}
-
-struct Variant<'a, 'de>(&'a mut Deserializer<'de>);
-
-impl<'a, 'de> de::EnumAccess<'de> for Variant<'a, 'de> {
-    type Error = Error;
-    type Variant = &'a mut Deserializer<'de>;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), Error> {
-        let start = self.0.position();
-        let [index] = self.0.take()?;
-        let variant = seed
-            .deserialize(u32::from(index).into_deserializer())
-            .map_err(|error: Error| error.or_at(start))?;
-        Ok((variant, self.0))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for &mut Deserializer<'de> {
-    type Error = Error;
-
-    fn unit_variant(self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Error> {
-        seed.deserialize(self)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.elements(len, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.elements(fields.len(), visitor)
     }
 }

@@ -37,18 +37,9 @@ pub enum ErrorKind {
     /// A `bool` or the flag of an optional is neither 0 nor 1.
     #[error("expected 0 or 1, found {0}")]
     InvalidBool(u8),
-    /// Text is not UTF-8.
-    #[error("text is not valid UTF-8")]
-    InvalidUtf8,
-    /// Nested deeper than [`DEPTH_MAX`](crate::DEPTH_MAX).
-    #[error("nested deeper than {} levels", crate::DEPTH_MAX)]
-    TooDeep,
-    /// A string or sequence to write has more than 2^32 - 1 elements, or an enum more than 256 variants.
+    /// A string or sequence to write has more than 2^32 - 1 bytes or elements.
     #[error("length {0} has no encoding")]
-    TooLong(u64),
-    /// A sequence to write does not tell its length beforehand.
-    #[error("sequence of unknown length")]
-    UnknownLength,
+    TooLong(usize),
     /// The format has no form for this.
     #[error("{0} has no encoding")]
     Unsupported(&'static str),

@@ -7,31 +7,29 @@
 //! | Rust | bytes |
 //! |---|---|
 //! | `bool` | one byte, 0 or 1 |
-//! | `u8` to `u64`, `i8` to `i64` | fixed size, big-endian, two's complement |
-//! | `&str`, `String`, bytes | a [varbyte] length, then the bytes |
+//! | `u8` to `u64`, `i64` | fixed size, big-endian, two's complement |
+//! | bytes | a [varbyte] length, then the bytes |
 //! | `Option` | one byte, 0 or 1, then the value if there is one |
-//! | sequence, map | a [varbyte] count, then the elements, or keys and values in turn |
+//! | sequence | a [varbyte] count, then the elements |
 //! | array, tuple, struct | the fields, nothing else |
-//! | newtype struct | its content |
-//! | enum | the variant's index as one byte, then its fields |
-//! | `()`, unit struct | nothing |
+//! | `()` | nothing |
 //!
-//! Floating-point numbers, characters, 128-bit integers and anything that needs a self-describing format are refused:
-//! CAF's form of a `double` differs from IEEE 754 and is Broker's own.
+//! These are what handshakes and commands consist of; other types are refused. A `double` is one of them: CAF's form of it
+//! differs from IEEE 754 and is Broker's own.
 //!
 //! # Strictness
 //!
-//! What decodes also encodes to the same bytes, as far as the Rust type keeps the order and duplicates of a map: varbytes
-//! must be canonical and have at most five bytes, a `bool` is 0 or 1. CAF takes more, but never writes it.
+//! What decodes also encodes to the same bytes: varbytes must be canonical and have at most five bytes, a `bool` is 0 or 1. CAF
+//! takes more, but never writes it.
 //!
-//! Nothing is allocated by a length that the input does not cover, elements of a sequence take at least one byte each,
-//! and nesting is bounded by [`DEPTH_MAX`]. Bytes behind the value are an error in [`from_slice`] and returned by
-//! [`from_prefix`].
+//! Nothing is allocated by a length that the input does not cover, and elements of a sequence take at least one byte each. The
+//! type bounds how deep values are nested, so it must not contain itself. Bytes behind the value are an error in [`from_slice`]
+//! and returned by [`from_prefix`].
 //!
 //! ```
 //! #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
 //! struct OriginatorSyn {
-//!     filter: Vec<String>,
+//!     filter: Vec<Vec<u8>>,
 //! }
 //!
 //! let syn = OriginatorSyn { filter: vec!["zeek/a".into()] };
@@ -62,25 +60,13 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Error, ErrorKind};
 
-/// How deep values may be nested, on both ways. A struct, a sequence, an option and an enum variant are a level each.
-pub const DEPTH_MAX: usize = 64;
-
 /// The bytes of a value.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
     let mut out = BytesMut::new();
-    append(value, &mut out)?;
-    Ok(out.into())
-}
-
-/// Appends the bytes of a value; on error nothing is appended.
-pub fn append<T: Serialize + ?Sized>(value: &T, out: &mut BytesMut) -> Result<(), Error> {
-    let start = out.len();
-    let result = value.serialize(&mut ser::Serializer::new(out));
-    result.map_err(|error| {
-        let written = out.len() - start;
-        out.truncate(start);
-        error.or_at(written)
-    })
+    match value.serialize(&mut ser::Serializer(&mut out)) {
+        Ok(()) => Ok(out.into()),
+        Err(error) => Err(error.or_at(out.len())),
+    }
 }
 
 /// Reads a value that fills the input.

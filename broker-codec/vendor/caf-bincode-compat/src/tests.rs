@@ -1,10 +1,7 @@
-use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
+use std::fmt::Debug;
 
 use bytes::BytesMut;
-use proptest::{
-    collection::{btree_map, vec},
-    prelude::*,
-};
+use proptest::{collection::vec, prelude::*};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::*;
@@ -25,34 +22,15 @@ struct Entity {
     object: u64,
 }
 
-/// The content of some of Broker's commands, `internal_command.hh`, in a numbering of the test's own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Content {
-    Clear { publisher: Entity },
-    Keepalive(u64),
-    Nack(Vec<u64>),
-    AttachWriter(u64, u16),
-    Nothing,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Everything {
     flag: bool,
-    small: (i8, i16, i32, i64),
     unsigned: (u8, u16, u32, u64),
-    text: String,
+    text: Vec<u8>,
     expiry: Option<i64>,
-    newtype: Newtype,
     unit: (),
-    table: BTreeMap<String, u8>,
-    content: Vec<Content>,
+    entities: Vec<Entity>,
 }
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Newtype(u16);
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Nested(Vec<Nested>);
 
 /// Decodes, compares, encodes to the same bytes; every strict prefix is an error.
 #[track_caller]
@@ -88,9 +66,9 @@ fn a_captured_hello_without_its_tag() {
 fn captured_filters() {
     check(
         "02 0f7a65656b2f73757065727669736f72 0b7a65656b2f7461626c652f",
-        &vec!["zeek/supervisor".to_owned(), "zeek/table/".to_owned()],
+        &vec![b"zeek/supervisor".to_vec(), b"zeek/table/".to_vec()],
     );
-    check("00", &Vec::<String>::new());
+    check("00", &Vec::<Vec<u8>>::new());
 }
 
 #[test]
@@ -117,25 +95,13 @@ fn a_captured_command_header_and_nack() {
 #[test]
 fn each_form_of_the_table_in_the_documentation() {
     check("01", &true);
-    check(
-        "ff fffe fffffffd fffffffffffffffc",
-        &(-1_i8, -2_i16, -3_i32, -4_i64),
-    );
+    check("ff fffe 00000003", &(0xff_u8, 0xfffe_u16, 3_u32));
+    check("fffffffffffffffc", &-4_i64);
     check("00", &None::<u8>);
     check("01 07", &Some(7_u8));
     check("0102", &[1_u8, 2]);
-    check(
-        "02 0161 01 0162 02",
-        &BTreeMap::from([("a".to_owned(), 1_u8), ("b".to_owned(), 2)]),
-    );
-    check("04", &Content::Nothing);
-    check("01 0000000000000009", &Content::Keepalive(9));
-    check("03 0000000000000001 0005", &Content::AttachWriter(1, 5));
-    check(
-        "02 02 0000000000000001 0000000000000002",
-        &Content::Nack(vec![1, 2]),
-    );
-    check("0007", &Newtype(7));
+    check("02 0161 026263", &vec![b"a".to_vec(), b"bc".to_vec()]);
+    check("0007", &((), 7_u16));
 }
 
 #[test]
@@ -176,15 +142,10 @@ fn errors_tell_what_and_where() {
     refused::<(u8, u32)>("00000102", "unexpected end of input at byte 1");
     refused::<bool>("02", "expected 0 or 1, found 2 at byte 0");
     refused::<(u8, Option<u8>)>("0003", "expected 0 or 1, found 3 at byte 1");
-    refused::<String>("01ff", "text is not valid UTF-8 at byte 0");
-    refused::<String>("0561", "length 5 exceeds the 1 remaining bytes at byte 0");
+    refused::<Vec<u8>>("0561", "length 5 exceeds the 1 remaining bytes at byte 0");
     refused::<u8>("0102", "1 surplus bytes at byte 1");
-    refused::<Content>(
-        "07",
-        "invalid value: integer `7`, expected variant index 0 <= i < 5 at byte 0",
-    );
-    refused::<f64>("0000000000000000", "f64 has no encoding at byte 0");
-    refused::<serde::de::IgnoredAny>("00", "a value of unknown type has no encoding at byte 0");
+    refused::<f64>("0000000000000000", "the type has no encoding at byte 0");
+    refused::<serde::de::IgnoredAny>("00", "the type has no encoding at byte 0");
 }
 
 #[test]
@@ -197,7 +158,6 @@ fn a_length_beyond_the_input_allocates_nothing() {
         "ffffffff0f",
         "length 4294967295 exceeds the 0 remaining bytes at byte 0",
     );
-    refused::<BTreeMap<u8, u8>>("02 01", "length 2 exceeds the 1 remaining bytes at byte 0");
 }
 
 #[test]
@@ -206,79 +166,30 @@ fn surplus_bytes_are_returned_by_from_prefix() {
 }
 
 #[test]
-fn text_is_borrowed() {
-    let bytes = b"\x03abc";
-    let text: &str = from_slice(bytes).unwrap();
-    assert_eq!(text.as_ptr(), bytes[1..].as_ptr());
-    let cow: Cow<'_, str> = from_slice(bytes).unwrap();
-    assert_eq!(cow, "abc");
+fn bytes_are_borrowed() {
+    let input = b"\x03abc";
+    let bytes: &[u8] = from_slice(input).unwrap();
+    assert_eq!((bytes, bytes.as_ptr()), (&b"abc"[..], input[1..].as_ptr()));
 }
 
 #[test]
-fn nesting_is_bounded_both_ways() {
-    // A newtype and a sequence are a level each.
-    let fits = DEPTH_MAX / 2;
-    let mut value = Nested(Vec::new());
-    let mut bytes = vec![0];
-    for _ in 1..fits {
-        value = Nested(vec![value]);
-        bytes.insert(0, 1);
-    }
-    assert_eq!(to_vec(&value), Ok(bytes.clone()));
-    assert_eq!(from_slice(&bytes), Ok(value.clone()));
-    let too_deep = Nested(vec![value]);
-    bytes.insert(0, 1);
-    assert_eq!(to_vec(&too_deep).unwrap_err().kind(), &ErrorKind::TooDeep);
-    assert_eq!(
-        from_slice::<Nested>(&bytes).unwrap_err().kind(),
-        &ErrorKind::TooDeep
-    );
-    let mut far_too_deep = vec![1; 100_000];
-    far_too_deep.push(0);
-    assert_eq!(
-        from_slice::<Nested>(&far_too_deep).unwrap_err().to_string(),
-        "nested deeper than 64 levels at byte 32"
-    );
-}
-
-#[test]
-fn what_cannot_be_written_leaves_the_buffer_alone() {
-    let mut out = BytesMut::from(&b"before"[..]);
-    let error = append(&(1_u8, 1.5_f64), &mut out).unwrap_err();
+fn errors_tell_what_cannot_be_written() {
+    let error = to_vec(&(1_u8, 1.5_f64)).unwrap_err();
     assert_eq!(error.to_string(), "f64 has no encoding at byte 1");
-    assert_eq!(
-        append(&'c', &mut out).unwrap_err().kind(),
-        &ErrorKind::Unsupported("char")
-    );
-    assert_eq!(out, &b"before"[..]);
-}
-
-fn content() -> impl Strategy<Value = Content> {
-    prop_oneof![
-        (any::<[u8; 16]>(), any::<u64>()).prop_map(|(endpoint, object)| Content::Clear {
-            publisher: Entity { endpoint, object }
-        }),
-        any::<u64>().prop_map(Content::Keepalive),
-        vec(any::<u64>(), 0..20).prop_map(Content::Nack),
-        any::<(u64, u16)>().prop_map(|(offset, ticks)| Content::AttachWriter(offset, ticks)),
-        Just(Content::Nothing),
-    ]
+    assert_eq!(to_vec(&'c').unwrap_err().kind(), &ErrorKind::Unsupported("char"));
 }
 
 proptest! {
     #[test]
     fn values_survive_and_their_prefixes_do_not(
         flag: bool,
-        small: (i8, i16, i32, i64),
         unsigned: (u8, u16, u32, u64),
-        text in ".{0,140}",
+        text in vec(any::<u8>(), 0..140),
         expiry: Option<i64>,
-        newtype: u16,
-        table in btree_map(".{0,4}", any::<u8>(), 0..4),
-        content in vec(content(), 0..4),
+        entities in vec(any::<([u8; 16], u64)>(), 0..20),
     ) {
-        let newtype = Newtype(newtype);
-        let value = Everything { flag, small, unsigned, text, expiry, newtype, unit: (), table, content };
+        let entities = entities.into_iter().map(|(endpoint, object)| Entity { endpoint, object }).collect();
+        let value = Everything { flag, unsigned, text, expiry, unit: (), entities };
         let bytes = to_vec(&value).unwrap();
         prop_assert_eq!(from_slice(&bytes), Ok(value));
         for len in 0..bytes.len() {
@@ -288,7 +199,7 @@ proptest! {
 
     #[test]
     fn whatever_decodes_encodes_to_the_same_bytes(bytes in vec(prop_oneof![0_u8..4, any::<u8>()], 0..40)) {
-        if let Ok((value, rest)) = from_prefix::<Vec<(Option<String>, Content)>>(&bytes) {
+        if let Ok((value, rest)) = from_prefix::<Vec<(Option<Vec<u8>>, bool, u16)>>(&bytes) {
             prop_assert_eq!(to_vec(&value).unwrap(), &bytes[..bytes.len() - rest.len()]);
         }
     }
