@@ -62,35 +62,14 @@ impl FromStr for EndpointId {
 
     /// Reads hex digits of either case, grouped 8-4-4-4-12.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const GROUPS: [usize; 5] = [4, 2, 2, 2, 6];
-        let mut bytes = [0; Self::LEN];
-        let mut slots = bytes.iter_mut();
-        let mut groups = text.split('-');
-        for len in GROUPS {
-            let digits = groups.next().ok_or(ParseEndpointIdError)?.as_bytes();
-            if digits.len() != 2 * len {
-                return Err(ParseEndpointIdError);
-            }
-            for (pair, slot) in digits.chunks_exact(2).zip(slots.by_ref()) {
-                let [high, low] = pair else {
-                    return Err(ParseEndpointIdError);
-                };
-                *slot = hex_digit(*high)? << 4 | hex_digit(*low)?;
-            }
+        let digits = text.replace('-', "");
+        let is_grouped = text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        // The parser of numbers takes a sign, too.
+        if !is_grouped || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(ParseEndpointIdError);
         }
-        match groups.next() {
-            None => Ok(Self(bytes)),
-            Some(_) => Err(ParseEndpointIdError),
-        }
-    }
-}
-
-fn hex_digit(digit: u8) -> Result<u8, ParseEndpointIdError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(ParseEndpointIdError),
+        let number = u128::from_str_radix(&digits, 16).map_err(|_| ParseEndpointIdError)?;
+        Ok(Self(number.to_be_bytes()))
     }
 }
 

@@ -24,7 +24,7 @@ use std::fmt;
 
 use crate::{
     data::ZeekString,
-    json::{Ack, DataMessage, ErrorMessage, JsonError, JsonErrorKind},
+    json::{Ack, Answer, DataMessage, ErrorMessage, JsonError, JsonErrorKind},
 };
 
 pub use subscriptions::SubscriptionLimits;
@@ -53,7 +53,7 @@ pub struct ServerSession {
 
 #[derive(Clone, Debug)]
 enum ServerState {
-    AwaitSubscriptions { ack: Ack, limits: SubscriptionLimits },
+    AwaitSubscriptions { ack: Answer, limits: SubscriptionLimits },
     Subscribed,
 }
 
@@ -100,10 +100,8 @@ impl ServerSession {
                 &"only ASCII letters, digits and / _ - . = : * @ are allowed",
             ));
         }
-        let ack = Ack {
-            endpoint: endpoint.to_owned(),
-            version: version.to_owned(),
-        };
+        let (endpoint, version) = (endpoint.to_owned(), version.to_owned());
+        let ack = Answer::Ack(Ack { endpoint, version });
         Ok(Self {
             state: ServerState::AwaitSubscriptions { ack, limits },
         })
@@ -165,11 +163,8 @@ impl Rejection {
 
     /// The error message as it is sent.
     pub fn to_json(&self) -> String {
-        ErrorMessage {
-            code: self.code.to_owned(),
-            context: self.context.clone(),
-        }
-        .encode()
+        let (code, context) = (self.code.to_owned(), self.context.clone());
+        Answer::Error(ErrorMessage { code, context }).encode()
     }
 
     fn of(code: &'static str, context: impl Into<String>) -> Self {

@@ -23,6 +23,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "jiff",
             "nom",
             "serde",
+            "serde_json",
             "thiserror",
         ],
     ),

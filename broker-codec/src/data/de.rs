@@ -2,7 +2,7 @@
 
 use serde::de::{
     self, DeserializeSeed, IntoDeserializer, SeqAccess, Visitor,
-    value::{BytesDeserializer, StrDeserializer},
+    value::{BytesDeserializer, SeqAccessDeserializer, StrDeserializer},
 };
 
 use super::{
@@ -10,7 +10,6 @@ use super::{
     kind::Kind,
     leaf::EnumValue,
     leaf_serde, reserved,
-    table::Table,
     value::Data,
 };
 
@@ -70,8 +69,11 @@ impl<'de> Deserializer<'de> {
             (Kind::Timestamp, Data::Timestamp(timestamp)) => compact(visitor, &timestamp.0.to_be_bytes()),
             (Kind::Timespan, Data::Timespan(timespan)) => compact(visitor, &timespan.0.to_be_bytes()),
             (Kind::EnumValue, Data::EnumValue(EnumValue(name))) => compact(visitor, name.as_bytes()),
-            (Kind::Set, Data::Set(elements)) => visitor.visit_seq(Elements::new(&[], elements.as_slice())),
-            (Kind::Table, Data::Table(table)) => visitor.visit_map(EntryAccess::new(table)),
+            (Kind::Set, Data::Set(elements)) => {
+                let elements = Elements::new(&[], elements);
+                visitor.visit_newtype_struct(SeqAccessDeserializer::new(elements))
+            }
+            (Kind::Table, Data::Table(table)) => visitor.visit_map(Entries(table.iter())),
             _ => self.mismatch(expected),
         }
     }
@@ -172,7 +174,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DataError> {
         match self.0 {
-            Data::Table(table) => visitor.visit_map(EntryAccess::new(table)),
+            Data::Table(table) => visitor.visit_map(Entries(table.iter())),
             _ => self.mismatch(Kind::Table),
         }
     }
@@ -258,43 +260,29 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
 }
 
 /// The entries of a table, each with its key in errors.
-struct EntryAccess<'de> {
-    rest: std::slice::Iter<'de, (Data, Data)>,
-    current: Option<&'de (Data, Data)>,
-}
+struct Entries<'de>(std::slice::Iter<'de, (Data, Data)>);
 
-impl<'de> EntryAccess<'de> {
-    fn new(entries: &'de Table) -> Self {
-        Self {
-            rest: entries.iter(),
-            current: None,
-        }
-    }
-}
-
-impl<'de> de::MapAccess<'de> for EntryAccess<'de> {
+impl<'de> de::MapAccess<'de> for Entries<'de> {
     type Error = DataError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DataError> {
-        self.current = self.rest.next();
-        self.current
-            .map(|(key, _)| {
-                seed.deserialize(Deserializer(key))
-                    .map_err(|error| error.in_entry(key))
-            })
-            .transpose()
+        let Some((key, _)) = self.0.as_slice().first() else {
+            return Ok(None);
+        };
+        let read = seed.deserialize(Deserializer(key));
+        read.map(Some).map_err(|error| error.in_entry(key))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DataError> {
-        let Some((key, value)) = self.current.take() else {
+        let Some((key, value)) = self.0.next() else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
-        seed.deserialize(Deserializer(value))
-            .map_err(|error| error.in_entry(key))
+        let read = seed.deserialize(Deserializer(value));
+        read.map_err(|error| error.in_entry(key))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.rest.len())
+        Some(self.0.len())
     }
 }
 

@@ -1,9 +1,6 @@
 use std::{fmt, marker::PhantomData, ops::Deref};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 use super::{
     ordered::{DuplicateError, Ordered},
@@ -133,14 +130,6 @@ impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Set<T> {
 
             fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Set<T>, D::Error> {
                 Vec::deserialize(deserializer).map(Set::from_iter)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Set<T>, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = access.next_element()? {
-                    elements.push(element);
-                }
-                Ok(Set::from_iter(elements))
             }
         }
 

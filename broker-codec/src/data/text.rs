@@ -11,7 +11,7 @@ use nom::{
     branch::alt,
     bytes::complete::{tag, take_while_m_n},
     character::complete::{char, digit1, one_of, u8 as number8, u16 as number16},
-    combinator::{eof, map_res, opt, recognize, rest, value},
+    combinator::{map_res, opt, recognize, value},
     sequence::{preceded, terminated},
 };
 
@@ -89,22 +89,19 @@ impl FromStr for Port {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
-        let protocol = alt((
-            value(Protocol::Tcp, terminated(tag("tcp"), eof)),
-            value(Protocol::Udp, terminated(tag("udp"), eof)),
-            value(Protocol::Icmp, terminated(tag("icmp"), eof)),
-            value(Protocol::Unknown, rest),
-        ));
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         // DIFFERENCE(json-out-of-range): Broker takes the number modulo 65536.
-        let port = (number16, opt(preceded(char('/'), protocol)));
-        let (number, protocol) = complete(port, text).ok_or(TextError {
+        let number = complete(number16, number).ok_or(TextError {
             kind: Kind::Port,
             reason: "expected number/protocol with a number up to 65535",
         })?;
-        Ok(Self {
-            number,
-            protocol: protocol.unwrap_or(Protocol::Tcp),
-        })
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            "icmp" => Protocol::Icmp,
+            _ => Protocol::Unknown,
+        };
+        Ok(Self { number, protocol })
     }
 }
 

@@ -35,7 +35,7 @@ mod write;
 mod tests;
 
 pub use error::{JsonError, JsonErrorKind, SIZE_MAX};
-pub use message::{Ack, DataMessage, ErrorMessage, ServerMessage, decode_subscriptions};
+pub use message::{Ack, Answer, DataMessage, ErrorMessage, ServerMessage, decode_subscriptions};
 
 use crate::data::{Data, EncodeError};
 

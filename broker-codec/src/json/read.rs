@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
+
 use crate::data::{DEPTH_MAX, Data, EnumValue, Kind, Real, Set, Table, TextError, VALUES_MAX};
 
 use super::error::{JsonError, JsonErrorKind, SIZE_MAX};
@@ -82,13 +84,7 @@ impl<'a> Reader<'a> {
     /// One `{"@data-type":...,"data":...}`.
     pub(super) fn value(&mut self) -> Result<Data, JsonError> {
         let mut members = ValueMembers::default();
-        let offset = self.object(|reader, name| {
-            if reader.value_member(name, &mut members)? {
-                Ok(())
-            } else {
-                reader.skip()
-            }
-        })?;
+        let offset = self.object(|reader, name| reader.value_member(name, &mut members))?;
         self.finish_value(members, offset)
     }
 
@@ -194,11 +190,7 @@ impl<'a> Reader<'a> {
             let mut members = ValueMembers::default();
             let mut entry = EntryMembers::default();
             let offset = reader.object(|reader, name| {
-                if reader.value_member(name, &mut members)? || reader.entry_member(name, &mut entry)? {
-                    Ok(())
-                } else {
-                    reader.skip()
-                }
+                Ok(reader.value_member(name, &mut members)? || reader.entry_member(name, &mut entry)?)
             })?;
             if let EntryMembers {
                 key: None,
@@ -226,13 +218,7 @@ impl<'a> Reader<'a> {
     /// One `{"key":...,"value":...}`.
     fn entry(&mut self) -> Result<(Data, Data), JsonError> {
         let mut members = EntryMembers::default();
-        let offset = self.object(|reader, name| {
-            if reader.entry_member(name, &mut members)? {
-                Ok(())
-            } else {
-                reader.skip()
-            }
-        })?;
+        let offset = self.object(|reader, name| reader.entry_member(name, &mut members))?;
         members.finish(offset)
     }
 
@@ -249,10 +235,10 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// An object; `member` reads what follows each name. Where it began.
+    /// An object, of which `member` reads what follows each name that it knows, and tells whether it does. Where it began.
     pub(super) fn object(
         &mut self,
-        mut member: impl FnMut(&mut Self, &[u8]) -> Result<(), JsonError>,
+        mut member: impl FnMut(&mut Self, &[u8]) -> Result<bool, JsonError>,
     ) -> Result<usize, JsonError> {
         self.next_token();
         let offset = self.at;
@@ -265,7 +251,9 @@ impl<'a> Reader<'a> {
             self.next_token();
             let name = self.string()?;
             self.punctuation(b':', "a colon")?;
-            member(self, &name)?;
+            if !member(self, &name)? {
+                self.skip()?;
+            }
             if self.closes(b'}', "a comma or the end of the object")? {
                 return Ok(offset);
             }
@@ -277,21 +265,30 @@ impl<'a> Reader<'a> {
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<T, JsonError>,
     ) -> Result<Vec<T>, JsonError> {
-        let mut elements = Vec::new();
         self.punctuation(b'[', "an array")?;
         if self.depth == DEPTH_MAX {
             return Err(self.error(JsonErrorKind::TooDeep));
         }
+        let mut elements = Vec::new();
+        self.depth += 1;
+        self.each(|reader| {
+            elements.push(element(reader)?);
+            Ok(())
+        })?;
+        self.depth -= 1;
+        Ok(elements)
+    }
+
+    /// What stands in an array behind its bracket.
+    fn each(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
         if self.next_token() == Some(b']') {
             self.at += 1;
-            return Ok(elements);
+            return Ok(());
         }
-        self.depth += 1;
         loop {
-            elements.push(element(self)?);
+            element(self)?;
             if self.closes(b']', "a comma or the end of the array")? {
-                self.depth -= 1;
-                return Ok(elements);
+                return Ok(());
             }
         }
     }
@@ -342,91 +339,36 @@ impl<'a> Reader<'a> {
 
     /// A string, number or word.
     fn scalar(&mut self) -> Result<Raw<'a>, JsonError> {
-        match self.next_token() {
-            Some(b'"') => self.string().map(Raw::Text),
-            Some(b'-' | b'0'..=b'9') if !self.rest().starts_with(b"-inf") => self.number().map(Raw::Number),
-            _ => self.word(),
+        if self.next_token() == Some(b'"') {
+            return self.string().map(Raw::Text);
         }
-    }
-
-    fn word(&mut self) -> Result<Raw<'a>, JsonError> {
-        let words = [
-            ("true", Raw::Boolean(true)),
-            ("false", Raw::Boolean(false)),
-            ("null", Raw::Null),
-            ("nan", Raw::Number("nan")),
-            ("inf", Raw::Number("inf")),
-            ("-inf", Raw::Number("-inf")),
-        ];
-        for (word, raw) in words {
-            let Some(rest) = self.rest().strip_prefix(word.as_bytes()) else {
-                continue;
-            };
-            if rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric()) {
-                self.at += word.len();
-                return Ok(raw);
-            }
-        }
-        Err(self.unexpected("a value"))
-    }
-
-    /// A number as JSON has it.
-    fn number(&mut self) -> Result<&'a str, JsonError> {
-        let rest = self.rest();
-        let start = self.at;
-        self.accept(|byte| byte == b'-');
-        if !self.accept(|byte| byte == b'0') {
-            self.digits()?;
-        }
-        if self.accept(|byte| byte == b'.') {
-            self.digits()?;
-        }
-        if self.accept(|byte| matches!(byte, b'e' | b'E')) {
-            self.accept(|byte| matches!(byte, b'+' | b'-'));
-            self.digits()?;
-        }
-        if self.rest().first().is_some_and(u8::is_ascii_alphanumeric) {
-            return Err(self.error(JsonErrorKind::Expected("the end of the number")));
-        }
-        rest.get(..self.at - start)
-            .and_then(|number| std::str::from_utf8(number).ok())
-            .ok_or(self.error(JsonErrorKind::Expected("a number")))
-    }
-
-    fn accept(&mut self, is_wanted: impl Fn(u8) -> bool) -> bool {
-        let accepted = self.text.get(self.at).is_some_and(|byte| is_wanted(*byte));
-        self.at += usize::from(accepted);
-        accepted
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let count = self
+        let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        let (word, _) = self
             .rest()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        self.at += count;
-        if count == 0 {
-            return Err(self.unexpected("a digit"));
-        }
-        Ok(())
+            .split_at(self.rest().iter().take_while(|byte| belongs(byte)).count());
+        let word = std::str::from_utf8(word).unwrap_or_default();
+        let raw = match word {
+            "true" => Raw::Boolean(true),
+            "false" => Raw::Boolean(false),
+            "null" => Raw::Null,
+            "nan" | "inf" | "-inf" => Raw::Number(word),
+            _ if serde_json::from_str::<IgnoredAny>(word).is_ok() => Raw::Number(word),
+            _ => return Err(self.unexpected("a value")),
+        };
+        self.at += word.len();
+        Ok(raw)
     }
 
     /// A string, borrowed from the text if nothing in it is escaped.
     pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, JsonError> {
         self.punctuation(b'"', "a string")?;
-        let plain = self.plain()?;
-        if self.accept(|byte| byte == b'"') {
-            return Ok(Cow::Borrowed(plain));
+        let mut bytes = Cow::Borrowed(self.plain()?);
+        while !self.rest().starts_with(b"\"") {
+            self.escape(bytes.to_mut())?;
+            bytes.to_mut().extend_from_slice(self.plain()?);
         }
-        let mut bytes = plain.to_vec();
-        loop {
-            if self.accept(|byte| byte == b'"') {
-                return Ok(Cow::Owned(bytes));
-            }
-            self.escape(&mut bytes)?;
-            bytes.extend_from_slice(self.plain()?);
-        }
+        self.at += 1;
+        Ok(bytes)
     }
 
     /// What stands before the next quote or backslash.
@@ -499,19 +441,13 @@ impl<'a> Reader<'a> {
             return Err(self.error(JsonErrorKind::TooDeep));
         }
         match token {
-            Some(b'{') => self.object(|reader, _| reader.skip_nested(depth + 1)).map(drop),
+            Some(b'{') => {
+                let member = |reader: &mut Self, _: &[u8]| reader.skip_nested(depth + 1).map(|()| true);
+                self.object(member).map(drop)
+            }
             Some(b'[') => {
                 self.at += 1;
-                if self.next_token() == Some(b']') {
-                    self.at += 1;
-                    return Ok(());
-                }
-                loop {
-                    self.skip_nested(depth + 1)?;
-                    if self.closes(b']', "a comma or the end of the array")? {
-                        return Ok(());
-                    }
-                }
+                self.each(|reader| reader.skip_nested(depth + 1))
             }
             _ => self.scalar().map(drop),
         }

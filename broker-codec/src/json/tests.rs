@@ -312,26 +312,26 @@ fn data_messages_that_are_none() {
 
 #[test]
 fn the_server_s_other_messages() {
-    let ack = Ack {
+    let ack = Answer::Ack(Ack {
         endpoint: "11111111-1111-4111-8111-111111111111-websocket-0".into(),
         version: "9.0.0-rc1".into(),
-    };
+    });
     let text = r#"{"type":"ack","endpoint":"11111111-1111-4111-8111-111111111111-websocket-0","version":"9.0.0-rc1"}"#;
     assert_eq!(ack.encode(), text);
     assert_eq!(
         ServerMessage::decode(text.as_bytes()),
-        Ok(ServerMessage::Ack(ack))
+        Ok(ServerMessage::Answer(ack))
     );
 
-    let error = ErrorMessage {
+    let error = Answer::Error(ErrorMessage {
         code: "deserialization_failed".into(),
         context: "failed to decode JSON object".into(),
-    };
+    });
     let text = r#"{"type":"error","code":"deserialization_failed","context":"failed to decode JSON object"}"#;
     assert_eq!(error.encode(), text);
     assert_eq!(
         ServerMessage::decode(text.as_bytes()),
-        Ok(ServerMessage::Error(error))
+        Ok(ServerMessage::Answer(error))
     );
 
     for bad in [

@@ -1,6 +1,6 @@
 //! What clients of the WebSocket interface and their server say.
 
-use broker_codec::json::{self, ServerMessage};
+use broker_codec::json::{self, Answer, ServerMessage};
 
 use super::{
     record::Message,
@@ -26,11 +26,11 @@ pub(super) fn shown(item: Item, subscribes: bool, style: ValueStyle) -> Message 
                 topic: text(&message.topic),
                 content: Content::of(&message.data, style),
             },
-            Ok(ServerMessage::Ack(ack)) => Message::Ack {
+            Ok(ServerMessage::Answer(Answer::Ack(ack))) => Message::Ack {
                 endpoint: ack.endpoint,
                 version: ack.version,
             },
-            Ok(ServerMessage::Error(error)) => Message::Error {
+            Ok(ServerMessage::Answer(Answer::Error(error))) => Message::Error {
                 code: error.code,
                 context: error.context,
             },

@@ -3,7 +3,7 @@
 use broker_codec::{
     Data, Envelope, EnvelopeKind, binary,
     data::ZeekString,
-    json::{DataMessage, ServerMessage},
+    json::{Answer, DataMessage, ServerMessage},
     zeek::Event,
 };
 use bytes::{Bytes, BytesMut};
@@ -80,8 +80,8 @@ pub(super) const ACK: &str = "WebSocket acknowledgement";
 /// What a WebSocket message without an event is called.
 pub(super) fn kind_of_text(text: &[u8]) -> &'static str {
     match ServerMessage::decode(text) {
-        Ok(ServerMessage::Ack(_)) => ACK,
-        Ok(ServerMessage::Error(_)) => "WebSocket error",
+        Ok(ServerMessage::Answer(Answer::Ack(_))) => ACK,
+        Ok(ServerMessage::Answer(Answer::Error(_))) => "WebSocket error",
         _ => "WebSocket message",
     }
 }

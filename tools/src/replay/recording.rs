@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_codec::{
     Data, EndpointId, Topic,
     handshake::Message as Handshake,
-    json::{Ack, ServerMessage},
+    json::{Ack, Answer, ServerMessage},
     zeek::Event,
 };
 
@@ -128,7 +128,7 @@ impl Endpoints {
             }
             Content::Text(text) if message.from == Speaker::Server => {
                 self.spoke.insert(place);
-                if let Ok(ServerMessage::Ack(ack)) = ServerMessage::decode(text) {
+                if let Ok(ServerMessage::Answer(Answer::Ack(ack))) = ServerMessage::decode(text) {
                     if let Some(id) = endpoint_of(&ack) {
                         self.is_controller(id);
                     }
