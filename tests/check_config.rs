@@ -80,9 +80,10 @@ fn the_configuration_is_tried_against_the_host() {
     .expect("written");
     for (arguments, words) in [
         (
-            &["--state-dir", "/proc/none"][..],
-            "error: option --state-dir: Management::state_dir: cannot make /proc/none/nodes/",
+            &["--state-dir", "/proc/none", "--name=x"][..],
+            "error: option --state-dir: Management::state_dir: cannot make /proc/none/nodes/x: /proc: ",
         ),
+        (&["--state-dir", "site.zeek/below"], "site.zeek is no directory"),
         (
             &["Management::Controller::directory=/proc/none"],
             "error: command-line assignment: Management::Controller::directory: cannot make /proc/none",

@@ -54,7 +54,6 @@ pub fn regular_or_missing(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file with this content.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     create(path)?.write_all(content)
 }

@@ -20,10 +20,8 @@ pub struct Lock {
 /// A lock cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has it.
     #[error("in use by {holder}")]
     InUse { holder: String },
-    /// The lock file cannot be used.
     #[error("cannot lock {path}")]
     File { path: PathBuf, source: io::Error },
 }
@@ -60,9 +58,7 @@ impl Lock {
         }
         Ok(Self { _file: file })
     }
-}
 
-impl Lock {
     /// The file that is locked in place of a file or directory.
     pub fn path(what: &Path) -> PathBuf {
         let mut name = what.as_os_str().to_owned();

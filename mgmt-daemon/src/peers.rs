@@ -15,7 +15,6 @@ use crate::{attempts::Attempts, config::Listener, log::object, process::with_cau
 #[derive(Debug)]
 pub struct Peers {
     endpoint: Endpoint,
-    /// Its commands.
     pub handle: EndpointHandle,
     listening: Vec<SocketAddr>,
     known: BTreeMap<EndpointId, Peer>,
@@ -35,10 +34,8 @@ struct Peer {
 /// An event cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// Its topic is none.
     #[error(transparent)]
     Topic(#[from] TopicTooLong),
-    /// It cannot be encoded.
     #[error(transparent)]
     Publish(#[from] PublishError),
 }

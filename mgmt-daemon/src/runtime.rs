@@ -23,72 +23,40 @@ use tokio::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// The working directory cannot be entered.
     #[error("cannot change to the working directory {path}")]
-    WorkingDir {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The ready file cannot be written.
+    WorkingDir { path: PathBuf, source: io::Error },
     #[error("cannot write the ready file {path}")]
-    ReadyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The journal cannot be written.
+    ReadyFile { path: PathBuf, source: io::Error },
     #[error("cannot write the journal {path}")]
-    Journal {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The system refuses threads, signals or random numbers.
+    Journal { path: PathBuf, source: io::Error },
     #[error("cannot {operation}")]
     System {
-        /// What was attempted.
         operation: &'static str,
-        /// Why not.
         source: io::Error,
     },
-    /// Broker peers cannot be served where the configuration says.
     #[error(
         "cannot serve {peers} over Broker: {}; --listen needs an address, an interface or a host name of this machine",
         with_causes(.why)
     )]
     Listener {
-        /// Which peers.
         peers: &'static str,
-        /// Why not, in the message already.
         why: Box<EndpointError>,
     },
-    /// Broker peers cannot be served.
     #[error(
         "cannot serve {peers} over Broker: {}; end the process that has the port, or choose another by --listen",
         with_causes(.why)
     )]
     Broker {
-        /// Which peers.
         peers: &'static str,
-        /// Why not, in the message already.
         why: Box<EndpointError>,
     },
-    /// TLS of Broker peers is not configured as it should be.
     #[error("cannot serve {peers} over Broker with the Broker::ssl_ settings: {}", with_causes(.why))]
     BrokerTls {
-        /// Which peers.
         peers: &'static str,
-        /// Why not, in the message already.
         why: Box<EndpointError>,
     },
-    /// A part of the program ended that should not.
     #[error("{0} has stopped, which is a fault in this program")]
     Stopped(&'static str),
-    /// A second signal came before the graceful end was complete.
     #[error("ended by a second signal before everything was written")]
     Interrupted,
 }

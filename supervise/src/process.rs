@@ -17,7 +17,6 @@ pub struct Policy {
     pub steady: Duration,
     /// How often a process is asked to end.
     pub terms: u32,
-    /// Between two signals.
     pub round: Duration,
     /// Whether it is killed in the end, else asked for ever.
     pub kills: bool,
@@ -78,24 +77,18 @@ enum State {
 /// What follows when a process has been stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// Nothing.
     Stay,
-    /// It is started at once.
     Start,
     /// It is started as one that has ended by itself.
     Wait,
 }
 
-/// What happens to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It is to run.
     Start,
-    /// It is to end.
     Stop(Then),
     /// It was started, or found running.
     Spawned,
-    /// It cannot be started.
     NotSpawned,
     /// It has ended, and did its work for so long.
     Ended {
@@ -106,7 +99,6 @@ pub enum Event {
     Tick,
 }
 
-/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Start it, and tell [`Event::Spawned`] or [`Event::NotSpawned`] before anything else.

@@ -18,13 +18,12 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{Signal, pidfd_send_signal},
 };
 use tokio::{task::spawn_blocking, time::Instant};
 
-use crate::unix::open;
+use crate::unix::{open, wait_for_end};
 
 /// Between two signals. Zeek's stem waits for two seconds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -179,32 +178,11 @@ fn end(left: &[Orphan], signal: Signal) -> Vec<(i32, Errno)> {
             Err(error) => Some((process.id, error)),
         });
     let refused = refused.collect();
-    wait_for_all(left);
-    refused
-}
-
-fn wait_for_all(left: &[Orphan]) {
-    let began = std::time::Instant::now();
-    let mut waiting: Vec<&Orphan> = left.iter().collect();
-    while !waiting.is_empty() {
-        let rest = ROUND.saturating_sub(began.elapsed());
-        let Ok(patience) = Timespec::try_from(rest) else {
-            return;
-        };
-        let mut ends: Vec<_> = waiting
-            .iter()
-            .map(|process| PollFd::new(&process.descriptor, PollFlags::IN))
-            .collect();
-        match poll(&mut ends, Some(&patience)) {
-            Err(Errno::INTR) => {}
-            Ok(0) | Err(_) => return,
-            Ok(_) => {
-                let ended: Vec<bool> = ends.iter().map(|end| !end.revents().is_empty()).collect();
-                let mut ended = ended.into_iter();
-                waiting.retain(|_| ended.next() != Some(true));
-            }
-        }
+    let began = Instant::now();
+    for process in left {
+        wait_for_end(&process.descriptor, Some(ROUND.saturating_sub(began.elapsed())));
     }
+    refused
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use std::{
     process::ExitStatus,
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
@@ -42,13 +43,11 @@ enum Watched {
 /// How a process has ended that was to end.
 #[derive(Debug)]
 pub struct Stopped {
-    /// How.
     pub end: End,
     /// Whether it did as it was told: then it has ended its nodes.
     pub by_itself: bool,
 }
 
-/// How a process has ended.
 #[derive(Debug)]
 pub enum End {
     /// The system has told.
@@ -90,7 +89,6 @@ pub struct Record<T> {
     pid: i32,
     /// When it was started, in clock ticks since the machine was.
     started: u64,
-    /// How it was started.
     pub launch: T,
 }
 
@@ -117,7 +115,7 @@ impl Handle {
         let (tell, ended) = oneshot::channel();
         let to_watch = Arc::clone(&descriptor);
         thread::Builder::new().name("process".into()).spawn(move || {
-            wait_for_end(&to_watch);
+            wait_for_end(&to_watch, None);
             // The receiver may be gone.
             let _ = tell.send(());
         })?;
@@ -128,7 +126,6 @@ impl Handle {
         })
     }
 
-    /// Its process id.
     pub const fn id(&self) -> i32 {
         self.id
     }
@@ -196,13 +193,10 @@ pub fn open(id: i32) -> io::Result<OwnedFd> {
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
-fn wait_for_end(process: &OwnedFd) {
-    loop {
-        match poll(&mut [PollFd::new(process, PollFlags::IN)], None) {
-            Err(Errno::INTR) => {}
-            _ => return,
-        }
-    }
+/// Waits for the end of a process, for so long at most.
+pub(crate) fn wait_for_end(process: &OwnedFd, patience: Option<Duration>) {
+    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    while poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref()) == Err(Errno::INTR) {}
 }
 
 impl<T> Record<T> {

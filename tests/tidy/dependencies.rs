@@ -82,6 +82,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "clap_complete",
             "clap_mangen",
             "getrandom",
+            "hex",
             "hostname",
             "jiff",
             "mgmt-api",

@@ -57,13 +57,17 @@ fn recorded(scenario: &str) -> Vec<Event> {
         .collect()
 }
 
-/// The same as before, by agents and by what stands in for a Supervisor.
+/// The same as before, by agents and by what stands in for a Supervisor, whose layout is told by what it reports.
 #[test]
 fn every_recorded_event_is_read_and_written_as_it_was() {
+    let mut statuses = 0;
     for (scenario, layout) in RECORDINGS {
         let mut responses = 0;
         for event in recorded(scenario) {
             let name = event.name.to_string();
+            let told = (name == "SupervisorControl::status_response").then_some(*layout);
+            statuses += usize::from(told.is_some());
+            assert_eq!(SupervisorLayout::of_status(&event), Ok(told), "{scenario}");
             let written = if name.ends_with("_request") {
                 let request: SupervisorRequest = layout.read(event.clone()).unwrap().parse().unwrap();
                 assert_eq!(request.event_name(), name);
@@ -81,18 +85,6 @@ fn every_recorded_event_is_read_and_written_as_it_was() {
             assert_eq!(written.unwrap().args, event.args, "{scenario}");
         }
         assert!(responses >= 3, "{scenario}: {responses} responses");
-    }
-}
-
-#[test]
-fn a_supervisors_layout_is_told_by_what_it_reports() {
-    let mut statuses = 0;
-    for (scenario, layout) in RECORDINGS {
-        for event in recorded(scenario) {
-            let expected = (event.name == "SupervisorControl::status_response").then_some(*layout);
-            statuses += usize::from(expected.is_some());
-            assert_eq!(SupervisorLayout::of_status(&event), Ok(expected), "{scenario}");
-        }
     }
     assert!(statuses > 50, "{statuses} status responses");
 }
@@ -219,7 +211,7 @@ fn status_of(configs: Vec<Vec<Data>>) -> Event {
 }
 
 #[test]
-fn every_layout_is_written_and_read() {
+fn every_layout_is_written_and_read_by_both_sides_and_refused_if_it_is_too_short() {
     for layout in SupervisorLayout::ALL {
         let status = status_of(vec![worker_in(layout)]);
         assert_eq!(SupervisorLayout::of_status(&status), Ok(Some(layout)));
@@ -230,6 +222,17 @@ fn every_layout_is_written_and_read() {
         let node = &result.nodes[&ZeekString::from("0")];
         assert_eq!(node.node, worker(), "{layout}");
         assert_eq!(node.pid, Some(7));
+
+        let mut request = layout.write(create(worker())).unwrap();
+        let read: SupervisorRequest = layout.read(request.clone()).unwrap().parse().unwrap();
+        assert_eq!(Event::of(&read).unwrap(), create(worker()), "{layout}");
+        let Data::Vector(config) = &mut request.args[1] else {
+            panic!("{layout}")
+        };
+        config.pop();
+        let error = layout.read(request).unwrap_err();
+        let expected = format!("node.cluster: missing (in the layout of Zeek {layout})");
+        assert_eq!(error.to_string(), expected);
     }
 }
 
@@ -353,26 +356,5 @@ fn a_zeek_version_tells_the_layout_or_nothing() {
     ];
     for (text, layout) in layouts {
         assert_eq!(SupervisorLayout::of_version(text), layout, "{text:?}");
-    }
-}
-
-#[test]
-fn the_supervisors_side_reads_every_layout_and_refuses_what_is_too_short() {
-    for layout in SupervisorLayout::ALL {
-        let request = layout.write(create(worker())).unwrap();
-        let read = layout.read(request.clone()).unwrap().parse();
-        let Ok(SupervisorRequest::Create { node, .. }) = read else {
-            panic!("{layout}: {read:?}")
-        };
-        assert_eq!(*node, worker(), "{layout}");
-
-        let mut short = request;
-        let Data::Vector(config) = &mut short.args[1] else {
-            panic!("{layout}")
-        };
-        config.pop();
-        let error = layout.read(short).unwrap_err();
-        let expected = format!("node.cluster: missing (in the layout of Zeek {layout})");
-        assert_eq!(error.to_string(), expected);
     }
 }

@@ -14,7 +14,7 @@ use broker_codec::data::Port;
 use broker_endpoint::{tls::TlsConfig, websocket::WebSocketTls};
 pub use mgmt_daemon::config::Listener;
 use mgmt_daemon::{
-    config::{ConfigErrors, DaemonConfig, Notation, Resolver, Schema, Value, join_plain},
+    config::{Choice, ConfigErrors, DaemonConfig, Resolver, Schema, join_plain},
     program::Configuration,
 };
 
@@ -201,24 +201,9 @@ fn settings(resolver: &mut Resolver<'_>, broker: &Listener) -> Settings {
     }
 }
 
-impl Value for AbsentInstances {
+impl Choice for AbsentInstances {
     const EXPECTED: &'static str = "fail or skip";
-
-    fn read(text: &str, _: Notation) -> Option<Self> {
-        match text {
-            "fail" => Some(Self::Fail),
-            "skip" => Some(Self::Skip),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Fail => "fail",
-            Self::Skip => "skip",
-        }
-        .to_owned()
-    }
+    const NAMES: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("skip", Self::Skip)];
 }
 
 #[cfg(test)]

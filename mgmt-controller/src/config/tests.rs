@@ -1,7 +1,11 @@
+mod common;
+
 use std::{fs, net::SocketAddr, path::Path};
 
 use mgmt_api::{Dialect, Level};
-use mgmt_daemon::config::{Effective, Environment, LogConfig, Origin, RotationConfig, TimeOfDay, dump_text};
+use mgmt_daemon::config::{
+    Effective, Environment, LogConfig, Origin, RotationConfig, TimeOfDay, Value, dump_text,
+};
 use proptest::prelude::*;
 
 use super::*;

@@ -221,51 +221,10 @@ mod tests {
 
     use broker_endpoint::PeerAddress;
 
-    use super::{super::common::COMMON, *};
+    use super::*;
 
     fn words(checks: &Checks<'_>) -> Vec<String> {
         checks.findings.iter().map(ToString::to_string).collect()
-    }
-
-    fn shown(key: &str) -> Effective {
-        Effective {
-            setting: COMMON.iter().find(|setting| setting.key == key).unwrap(),
-            value: String::new(),
-            origin: Origin::Option("option"),
-            note: None,
-        }
-    }
-
-    #[test]
-    fn directories_are_there_or_can_be_made() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("file");
-        fs::write(&file, "").unwrap();
-        let settings = Resolved {
-            effective: vec![shown("state_dir"), shown("ready_file")],
-            ..Resolved::default()
-        };
-        let mut checks = Checks::new(&settings);
-        checks.directory(&["state_dir"], home.path());
-        checks.directory(&["state_dir"], &home.path().join("a/b"));
-        assert_eq!((checks.tried.len(), checks.findings.len()), (2, 0));
-        checks.directory(&["state_dir"], &file.join("below"));
-        checks.directory(&["state_dir"], Path::new("/proc/nothing/here"));
-        checks.file("ready_file", Some(&home.path().join("missing/ready.json")));
-        let words = words(&checks);
-        assert!(
-            words[0].starts_with("option --option: Management::state_dir: cannot make "),
-            "{words:?}"
-        );
-        assert!(words[0].ends_with("file is no directory"), "{words:?}");
-        assert!(
-            words[1].contains("cannot make /proc/nothing/here: /proc: "),
-            "{words:?}"
-        );
-        assert!(
-            words[2].contains("ready_file: there is no directory "),
-            "{words:?}"
-        );
     }
 
     #[test]

@@ -43,7 +43,6 @@ pub struct DaemonConfig {
     pub process_name: Option<String>,
     /// Directives for what is logged on standard error, as in `RUST_LOG`.
     pub log_filter: String,
-    /// How standard error is written.
     pub log_format: LogFormat,
     /// Where to announce the bound addresses.
     pub ready_file: Option<PathBuf>,
@@ -69,7 +68,6 @@ pub fn log_path(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("management-{name}.log"))
 }
 
-/// How a log is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotationConfig {
     /// The distance of rotations.

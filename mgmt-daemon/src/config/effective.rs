@@ -59,7 +59,6 @@ pub struct Effective {
     pub value: String,
     #[serde(serialize_with = "serialize_display")]
     pub origin: Origin,
-    /// What else there is to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

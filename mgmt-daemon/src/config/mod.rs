@@ -33,9 +33,6 @@ pub use self::{
     listener::{Listener, Place},
     resolver::{Resolved, Resolver, join_plain},
     setting::{Schema, Sets, Setting, Takes},
-    value::{Notation, TimeOfDay, Value, ValueError, record},
+    value::{Choice, Notation, TimeOfDay, Value, ValueError, record},
 };
 pub use crate::log::LogFormat;
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,6 @@ pub struct Setting {
     /// The default as it would be given. In backticks where it is not fixed, which is for people.
     pub default: &'static str,
     pub text: &'static str,
-    /// Whether the value must not be shown.
     pub secret: bool,
 }
 
@@ -105,7 +104,6 @@ pub(super) fn flag(key: &str) -> String {
     format!("--{}", key.replace('_', "-"))
 }
 
-/// The settings of a daemon.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
     /// What the daemon is: `controller`.

@@ -7,7 +7,6 @@ use mgmt_api::{Dialect, Level};
 
 use crate::log::LogFormat;
 
-/// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notation {
     /// As in a script: strings stand in quotes.
@@ -26,7 +25,6 @@ pub struct ValueError {
     pub expected: &'static str,
 }
 
-/// A type that settings have.
 pub trait Value: Sized {
     /// What is asked for, with an example; follows "is not".
     const EXPECTED: &'static str;
@@ -92,26 +90,6 @@ impl Value for PathBuf {
     }
 }
 
-impl Value for LogFormat {
-    const EXPECTED: &'static str = "text or json";
-
-    fn read(text: &str, _: Notation) -> Option<Self> {
-        match text {
-            "text" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }
-        .to_owned()
-    }
-}
-
 impl Value for Dialect {
     const EXPECTED: &'static str =
         "the first Zeek with the API: 4.1, 4.2, pre-seed, seed, 5.0.0-rc1, 5.0 or 7.0";
@@ -122,22 +100,6 @@ impl Value for Dialect {
 
     fn show(&self) -> String {
         self.to_string()
-    }
-}
-
-impl Value for bool {
-    const EXPECTED: &'static str = "T or F";
-
-    fn read(text: &str, _: Notation) -> Option<Self> {
-        match text {
-            "T" => Some(true),
-            "F" => Some(false),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        if *self { "T" } else { "F" }.to_owned()
     }
 }
 
@@ -235,18 +197,45 @@ impl Value for Level {
     const EXPECTED: &'static str = "one of Management::Log::DEBUG, INFO, WARNING, ERROR";
 
     fn read(text: &str, _: Notation) -> Option<Self> {
-        match text.strip_prefix("Management::Log::").unwrap_or(text) {
-            "DEBUG" => Some(Self::Debug),
-            "INFO" => Some(Self::Info),
-            "WARNING" => Some(Self::Warning),
-            "ERROR" => Some(Self::Error),
-            _ => None,
-        }
+        let levels = [Self::Debug, Self::Info, Self::Warning, Self::Error];
+        let name = text.strip_prefix("Management::Log::").unwrap_or(text);
+        levels.into_iter().find(|level| level.to_string() == name)
     }
 
     fn show(&self) -> String {
         format!("Management::Log::{self}")
     }
+}
+
+/// A type with few values, each of which has a name.
+pub trait Choice: Copy + PartialEq + 'static {
+    const EXPECTED: &'static str;
+    /// All of them.
+    const NAMES: &'static [(&'static str, Self)];
+}
+
+impl<T: Choice> Value for T {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        let named = T::NAMES.iter().find(|(name, _)| *name == text);
+        named.map(|(_, value)| *value)
+    }
+
+    fn show(&self) -> String {
+        let named = T::NAMES.iter().find(|(_, value)| value == self);
+        named.map_or_else(String::new, |(name, _)| (*name).to_owned())
+    }
+}
+
+impl Choice for bool {
+    const EXPECTED: &'static str = "T or F";
+    const NAMES: &'static [(&'static str, Self)] = &[("T", true), ("F", false)];
+}
+
+impl Choice for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+    const NAMES: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
 /// The fields of a record, as in `Type($a=1, $b="x")` or `[$a=1, $b="x"]`: names and values. A comma may end the last one.

@@ -38,22 +38,17 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Something that happened: any other line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry<I> {
-    /// When.
     pub now: Now,
-    /// What.
     pub input: I,
 }
 
 /// Random bytes from which ids are derived. Without them no id can be foreseen; with them all can be repeated.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Seed([u8; Self::LEN]);
+pub struct Seed(#[serde(with = "hex::serde")] [u8; Self::LEN]);
 
 impl Seed {
-    /// How many bytes there are.
     pub const LEN: usize = 32;
 
-    /// From random bytes.
     pub const fn new(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
@@ -82,74 +77,26 @@ impl fmt::Debug for Seed {
     }
 }
 
-impl From<Seed> for String {
-    fn from(Seed(bytes): Seed) -> Self {
-        bytes.iter().fold(Self::new(), |mut text, byte| {
-            use fmt::Write as _;
-
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    }
-}
-
-impl TryFrom<String> for Seed {
-    type Error = SeedError;
-
-    fn try_from(text: String) -> Result<Self, SeedError> {
-        let digits = text.as_bytes();
-        if digits.len() != 2 * Self::LEN {
-            return Err(SeedError);
-        }
-        let mut bytes = [0; Self::LEN];
-        for (byte, digits) in std::iter::zip(&mut bytes, digits.chunks_exact(2)) {
-            let digits = str::from_utf8(digits).map_err(|_| SeedError)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| SeedError)?;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-/// A text is not a [`Seed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {} hexadecimal digits", 2 * Seed::LEN)]
-pub struct SeedError;
-
 /// A journal cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// It cannot be read.
     #[error("cannot read the journal")]
     Read(#[source] io::Error),
-    /// The outcome cannot be written.
     #[error("cannot write what was done")]
     Write(#[source] io::Error),
-    /// There is nothing in it.
     #[error("journal is empty")]
     Empty,
-    /// A line is not what belongs there.
     #[error("line {line} is not one of a journal")]
-    Line {
-        /// Its number, from 1.
-        line: usize,
-        /// Why not.
-        source: serde_json::Error,
-    },
-    /// Another program wrote it.
+    Line { line: usize, source: serde_json::Error },
     #[error("journal has format {found}, this program reads {FORMAT_VERSION}")]
-    Version {
-        /// The format that it has.
-        found: u32,
-    },
+    Version { found: u32 },
 }
 
 /// What a replay went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// How many inputs there were.
     pub inputs: usize,
-    /// How many actions they caused.
     pub actions: usize,
     /// Whether the last line is incomplete. It is left out.
     pub truncated: bool,

@@ -30,7 +30,6 @@ pub struct Journal<I> {
 /// What became of a journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JournalCounters {
-    /// Entries written.
     pub written: u64,
     /// Whether it ended before the daemon did.
     pub incomplete: bool,

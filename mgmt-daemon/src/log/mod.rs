@@ -33,10 +33,8 @@ pub use self::limit::{HOST_LINES_MAX, INTERVAL, LINES_MAX as LIMITED_LINES_MAX, 
 /// How standard error is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One line of text per event.
     #[default]
     Text,
-    /// One JSON object per event.
     Json,
 }
 
@@ -193,7 +191,6 @@ enum Value {
     Text(String),
     /// Text that the text format has without quotes.
     Shown(String),
-    /// JSON.
     Object(String),
 }
 

@@ -13,7 +13,6 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
@@ -38,8 +37,8 @@ pub struct ManagementLog {
     level: Level,
     message_bytes_max: usize,
     queue: SyncSender<Entry>,
-    counters: Arc<Counters>,
-    thread: thread::JoinHandle<()>,
+    dropped: AtomicU64,
+    thread: thread::JoinHandle<LogCounters>,
 }
 
 /// What became of the lines so far.
@@ -52,14 +51,6 @@ pub struct LogCounters {
     pub failed: u64,
     /// Files that were rotated to where they belong.
     pub rotated: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    written: AtomicU64,
-    dropped: AtomicU64,
-    failed: AtomicU64,
-    rotated: AtomicU64,
 }
 
 /// What the thread is to do.
@@ -86,9 +77,7 @@ impl ManagementLog {
             ref rotation,
         } = *config;
         let (queue, entries) = sync_channel(LINES_MAX);
-        let counters = Arc::new(Counters::default());
         let (dir, node, rotation) = (dir.to_path_buf(), node.to_owned(), rotation.clone());
-        let tally = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name(String::from("management-log"))
             .spawn(move || {
@@ -97,16 +86,16 @@ impl ManagementLog {
                 let writer = Writer {
                     file,
                     role,
-                    counters: tally,
+                    counters: LogCounters::default(),
                     failing: false,
                 };
-                writer.run(&entries);
+                writer.run(&entries)
             })?;
         Ok(Self {
             level,
             message_bytes_max: field_bytes_max,
             queue,
-            counters,
+            dropped: AtomicU64::new(0),
             thread,
         })
     }
@@ -123,7 +112,7 @@ impl ManagementLog {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
             self.queue.try_send(Entry::Write(line))
         {
-            let dropped = self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed);
             if dropped == 0 {
                 tracing::warn!("the management log is not written fast enough, lines are lost");
             }
@@ -137,28 +126,16 @@ impl ManagementLog {
         }
     }
 
-    /// What became of the lines so far.
-    pub fn counters(&self) -> LogCounters {
-        self.counters.snapshot()
-    }
-
     /// Waits until everything is written and the file is closed and rotated. Blocks.
     pub fn finish(self) -> LogCounters {
         drop(self.queue);
-        if self.thread.join().is_err() {
+        let counters = self.thread.join().unwrap_or_else(|_| {
             tracing::error!("the thread of the management log panicked");
-        }
-        self.counters.snapshot()
-    }
-}
-
-impl Counters {
-    fn snapshot(&self) -> LogCounters {
+            LogCounters::default()
+        });
         LogCounters {
-            written: self.written.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            rotated: self.rotated.load(Ordering::Relaxed),
+            dropped: self.dropped.into_inner(),
+            ..counters
         }
     }
 }
@@ -166,13 +143,13 @@ impl Counters {
 struct Writer {
     file: LogFile,
     role: &'static str,
-    counters: Arc<Counters>,
+    counters: LogCounters,
     /// Whether the last line or rotation failed: a full disk is reported once, not per line.
     failing: bool,
 }
 
 impl Writer {
-    fn run(mut self, entries: &Receiver<Entry>) {
+    fn run(mut self, entries: &Receiver<Entry>) -> LogCounters {
         for outcome in self.file.retire_leftovers() {
             self.note_rotation(outcome.map(Some), "leftover log");
         }
@@ -193,6 +170,7 @@ impl Writer {
         }
         let outcome = self.file.finish(Timestamp::now());
         self.note_rotation(outcome, "log");
+        self.counters
     }
 
     fn write(&mut self, line: &Line) {
@@ -205,7 +183,7 @@ impl Writer {
             .write(Timestamp::now(), line.time, line.level, self.role, &line.message)
         {
             Ok(()) => {
-                self.counters.written.fetch_add(1, Ordering::Relaxed);
+                self.counters.written += 1;
                 self.recovered();
             }
             Err(error) => self.failed(&error, "cannot write the management log, lines are lost"),
@@ -260,7 +238,7 @@ impl Writer {
                 path,
                 misplaced: None,
             })) => {
-                self.counters.rotated.fetch_add(1, Ordering::Relaxed);
+                self.counters.rotated += 1;
                 tracing::debug!(path = %path.display(), "rotated {what}");
                 self.recovered();
             }
@@ -280,14 +258,15 @@ impl Writer {
     }
 
     /// Counts and reports what happens once per file at most, and does not keep the log from being written.
-    fn count_failure(&self, error: &io::Error, what: &str) {
-        let failed = self.counters.failed.fetch_add(1, Ordering::Relaxed) + 1;
+    fn count_failure(&mut self, error: &io::Error, what: &str) {
+        self.counters.failed += 1;
+        let failed = self.counters.failed;
         tracing::warn!(%error, path = %self.file.path().display(), failed, "{what}");
     }
 
     fn failed(&mut self, error: &io::Error, what: &str) {
         if self.failing {
-            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            self.counters.failed += 1;
         } else {
             self.count_failure(error, what);
         }
@@ -296,7 +275,7 @@ impl Writer {
 
     fn recovered(&mut self) {
         if self.failing {
-            let failed = self.counters.failed.load(Ordering::Relaxed);
+            let failed = self.counters.failed;
             tracing::info!(path = %self.file.path().display(), failed, "the management log can be written again");
         }
         self.failing = false;

@@ -218,34 +218,19 @@ mod tests {
     }
 
     #[test]
-    fn rotations_are_due_at_multiples_of_the_interval_from_the_base() {
+    fn rotations_are_due_at_multiples_of_the_interval_from_the_base_in_local_time() {
         let utc = &TimeZone::UTC;
-        assert_eq!(
-            next_of("2026-11-22T01:22:46.5Z", 60, 0, utc),
-            "2026-11-22T02:00:00Z"
-        );
-        assert_eq!(
-            next_of("2026-11-22T02:00:00Z", 60, 0, utc),
-            "2026-11-22T03:00:00Z"
-        );
-        assert_eq!(
-            next_of("2026-11-22T01:22:46Z", 60, 30, utc),
-            "2026-11-22T01:30:00Z"
-        );
-        assert_eq!(
-            next_of("2026-11-22T00:10:00Z", 1440, 30, utc),
-            "2026-11-22T00:30:00Z"
-        );
-        assert_eq!(next_of("2026-11-22T23:50:00Z", 7, 0, utc), "2026-11-22T23:55:00Z");
-    }
-
-    #[test]
-    fn the_day_begins_in_local_time() {
-        let india = TimeZone::fixed(jiff::tz::offset(5).saturating_add(SignedDuration::from_mins(30)));
-        assert_eq!(
-            next_of("2026-11-22T01:22:46Z", 60, 0, &india),
-            "2026-11-22T01:30:00Z"
-        );
+        let india = &TimeZone::fixed(jiff::tz::offset(5).saturating_add(SignedDuration::from_mins(30)));
+        for (now, interval, base, zone, next) in [
+            ("2026-11-22T01:22:46.5Z", 60, 0, utc, "2026-11-22T02:00:00Z"),
+            ("2026-11-22T02:00:00Z", 60, 0, utc, "2026-11-22T03:00:00Z"),
+            ("2026-11-22T01:22:46Z", 60, 30, utc, "2026-11-22T01:30:00Z"),
+            ("2026-11-22T00:10:00Z", 1440, 30, utc, "2026-11-22T00:30:00Z"),
+            ("2026-11-22T23:50:00Z", 7, 0, utc, "2026-11-22T23:55:00Z"),
+            ("2026-11-22T01:22:46Z", 60, 0, india, "2026-11-22T01:30:00Z"),
+        ] {
+            assert_eq!(next_of(now, interval, base, zone), next, "{now}");
+        }
     }
 
     #[test]

@@ -318,15 +318,13 @@ fn lines_that_find_no_room_are_dropped_and_counted() {
     for _ in 0..LINES_MAX + SURPLUS {
         log.write(Timestamp::now(), Level::Info, "one of many");
     }
-    let dropped = log.counters().dropped;
+    let reader = thread::spawn(move || fs::read_to_string(pipe).unwrap());
+    let LogCounters { dropped, written, .. } = log.finish();
     // One line may be in the thread's hand by then.
     assert!(
         (SURPLUS - 1..=SURPLUS).contains(&usize::try_from(dropped).unwrap()),
         "{dropped}"
     );
-
-    let reader = thread::spawn(move || fs::read_to_string(pipe).unwrap());
-    let written = log.finish().written;
     assert_eq!(written + dropped, u64::try_from(LINES_MAX + SURPLUS).unwrap());
     let text = reader.join().unwrap();
     assert_eq!(

@@ -1,59 +1,17 @@
-use std::{fs, path::Path};
+//! What every daemon is configured with.
 
 use broker_endpoint::tls::TlsConfig;
+use mgmt_daemon::config::dump_json;
 
 use super::*;
 
-static OWN: [Setting; 2] = [
-    Setting::new("name", "", "")
-        .zeek(&["Management::Controller::name"])
-        .variable("ZEEK_CONTROLLER_NAME")
-        .option(Takes::One("NAME")),
-    Setting::new("directory", "", "").zeek(&["Management::Controller::directory"]),
-];
-
-static SCHEMA: Schema = Schema {
-    daemon: "controller",
-    module: "Management::Controller::",
-    tables: [&OWN, COMMON],
-    gone: &[],
-};
-
-/// Reads what is given by these words, with `␣` for a blank: arguments, and variables such as `$NAME=value`. No Zeek installation is looked for.
-fn read(given: &str) -> Result<DaemonConfig, ConfigErrors> {
-    let given = format!("controller --state-dir=/state --spool-dir=/spool {given}");
-    let words = given.split_whitespace().map(|word| word.replace('␣', " "));
-    let (variables, arguments): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('$'));
-    let variables = variables.iter().map(|word| word[1..].split_once('=').unwrap());
-    let environment = Environment::new(variables, "/cwd");
-    let options = SCHEMA.command().try_get_matches_from(arguments).unwrap();
-    let mut resolver = Resolver::gather(&SCHEMA, &environment, &options);
-    let daemon = resolver.daemon();
-    Ok(DaemonConfig {
-        resolved: resolver.finish()?,
-        ..daemon
-    })
-}
-
-/// A script, and the option that names it.
-fn script(text: &str) -> (tempfile::NamedTempFile, String) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), text).unwrap();
-    let option = format!("--redefs={}", file.path().display());
-    (file, option)
-}
-
-fn dump(config: &DaemonConfig) -> String {
-    dump_text(&config.resolved.effective)
-}
-
 #[test]
 fn the_default_name_holds_the_host_name() {
-    let host = hostname::get().unwrap().into_string().unwrap();
-    let expected = format!("controller-{host}");
-    assert_eq!(read("").unwrap().name, expected);
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let expected = format!("controller-{}", host.trim());
+    assert_eq!(read("").unwrap().daemon.name, expected);
     // As Zeek's getenv: an empty variable is no variable.
-    assert_eq!(read("$ZEEK_CONTROLLER_NAME=").unwrap().name, expected);
+    assert_eq!(read("$ZEEK_CONTROLLER_NAME=").unwrap().daemon.name, expected);
 }
 
 #[test]
@@ -71,7 +29,7 @@ fn what_has_no_effect_is_named() {
          \"x\";\nredef Site::local_nets += { 10.0.0.0/8 };\nredef Broker::disable_ssl = T;\n",
     );
     let config = read(&format!("Management::Agent::name=a {redefs}")).unwrap();
-    let warnings = config.resolved.warnings.join("\n");
+    let warnings = config.daemon.resolved.warnings.join("\n");
     assert_eq!(
         warnings
             .replace(&local.path().display().to_string(), "local.zeek")
@@ -95,7 +53,8 @@ fn the_dump_shows_values_and_origins() {
         words.join(" "),
         "redef Management::Controller::name = \"c\"; # option --name"
     );
-    let json: serde_json::Value = serde_json::from_str(&dump_json(&config.resolved.effective)).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&dump_json(&config.daemon.resolved.effective)).unwrap();
     assert_eq!(
         json[0],
         serde_json::json!({ "name": "Management::Controller::name", "value": "\"c\"", "origin": "option --name" })
@@ -105,7 +64,7 @@ fn the_dump_shows_values_and_origins() {
 
 #[test]
 fn tls_of_native_connections_is_chosen_as_by_zeek() {
-    let tls = |given| read(given).unwrap().broker_tls;
+    let tls = |given| read(given).unwrap().daemon.broker_tls;
     assert!(matches!(tls(""), TlsConfig::Anonymous));
     assert!(matches!(
         tls("Broker::disable_ssl=T Broker::ssl_certificate=cert.pem"),
@@ -128,7 +87,7 @@ fn the_passphrase_is_never_shown() {
     let given = format!("Broker::ssl_passphrase={SECRET}").replace(' ', "␣");
     let whole = format!("{given} Broker::ssl_certificate=c Broker::ssl_keyfile=k Broker::ssl_cafile=a");
     let config = read(&whole).unwrap();
-    let json = dump_json(&config.resolved.effective);
+    let json = dump_json(&config.daemon.resolved.effective);
     for text in [dump(&config), json, format!("{config:?}")] {
         assert!(!text.contains(SECRET), "{text}");
     }
