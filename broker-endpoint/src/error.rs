@@ -8,35 +8,19 @@ use crate::tls::TlsConfigError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The server was given no address to listen on.
     #[error("no address to listen on")]
     NoAddress,
-    /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
-    Listen {
-        /// The address as configured.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A name to listen on is unknown.
+    Listen { address: SocketAddr, source: io::Error },
     #[error("cannot resolve {host:?}")]
-    Resolve {
-        /// The name as configured.
-        host: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// TLS cannot be set up.
+    Resolve { host: String, source: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
-    /// The subscriptions do not fit a message.
     #[error("too many subscriptions: {0}")]
     Subscriptions(#[from] RoutingUpdateError),
     /// The system has no random numbers for an endpoint id.
     #[error("cannot draw a random endpoint id")]
     Random(#[source] io::Error),
-    /// There is no tokio runtime to run it on.
     #[error("cannot start a runtime")]
     Runtime(#[source] io::Error),
 }

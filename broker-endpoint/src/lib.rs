@@ -67,8 +67,6 @@
 //! # }
 //! ```
 
-#![warn(missing_docs)]
-
 mod connect;
 mod connection;
 mod counter;

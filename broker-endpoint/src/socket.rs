@@ -5,15 +5,29 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
 
 use crate::credit::Credits;
+
+/// Reads and drops what the other side still sends, until it closes, for a limited time and so many bytes at most: so that the last
+/// words reach it. Closing with unread bytes makes the system send a reset, which takes back what was not read yet.
+pub(crate) async fn linger<S>(stream: &mut S, limit: Duration, bytes_max: usize)
+where
+    S: AsyncRead + Unpin,
+{
+    let bytes_max = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    let mut rest = stream.take(bytes_max);
+    // It is over in any case.
+    let _ = timeout(limit, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+}
 
 /// A TCP connection that ends for us when the other side has closed it and has sent more than it has credit for: nothing waits for
 /// the answers. What came within the credit is still read.

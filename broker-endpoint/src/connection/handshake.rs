@@ -18,6 +18,7 @@ use crate::{
         event::{PeerInfo, PeeringError},
         shared::Link,
     },
+    socket::linger,
     tls::{self, TlsError, Transport},
 };
 
@@ -30,8 +31,7 @@ const READ_MAX: usize = 4096;
 /// How long a peer may take to read why it is refused.
 pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a refused peer may still send until then, in bytes: closing with unread bytes would be a reset, which may overtake
-/// the refusal.
+/// What a refused peer may still send until then, in bytes.
 pub(crate) const REFUSED_BYTES_MAX: usize = 64 * 1024;
 
 /// Makes a connection a peering. Bytes that came behind the handshake stay in the buffer.
@@ -233,18 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
 
     /// Gives a refused peer time to read why.
     async fn linger(&mut self) {
-        let mut rest = REFUSED_BYTES_MAX;
         let read = async {
-            self.transport.shutdown().await?;
-            let mut scratch = [0; 1024];
-            while rest > 0 {
-                let len = self.transport.read(&mut scratch).await?;
-                if len == 0 {
-                    break;
-                }
-                rest = rest.saturating_sub(len);
+            if self.transport.shutdown().await.is_ok() {
+                linger(self.transport, REFUSAL_TIMEOUT, REFUSED_BYTES_MAX).await;
             }
-            io::Result::Ok(())
         };
         // It is over in any case.
         let _ = timeout(REFUSAL_TIMEOUT, read).await;

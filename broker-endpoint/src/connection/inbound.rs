@@ -16,7 +16,6 @@ pub(super) struct Contents {
     pub(super) ignored: usize,
 }
 
-/// A payload cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContentsError {
     #[error(transparent)]

@@ -69,7 +69,6 @@ pub(crate) fn prepare(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX);
 }
 
-/// How a connection ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It never was a peering.

@@ -22,24 +22,12 @@ pub enum EndpointEvent {
     PeerAdded(PeerInfo),
     /// A peering has ended without our doing. If we had opened the connection, we open it again: at once, but not before the
     /// retry interval since the last attempt has passed.
-    PeerLost {
-        /// The peer.
-        peer: PeerInfo,
-        /// Why.
-        reason: EndReason,
-    },
+    PeerLost { peer: PeerInfo, reason: EndReason },
     /// We have ended a peering. If we had opened the connection, it is opened again only if the peer was at fault.
-    PeerRemoved {
-        /// The peer.
-        peer: PeerInfo,
-        /// Why.
-        reason: EndReason,
-    },
+    PeerRemoved { peer: PeerInfo, reason: EndReason },
     /// A connection that we were asked for could not be made.
     PeerUnavailable {
-        /// The address we were given.
         address: PeerAddress,
-        /// Why.
         error: PeeringError,
         /// When the next attempt follows; `None` never.
         retry: Option<Duration>,
@@ -50,12 +38,10 @@ pub enum EndpointEvent {
     Message(Message),
 }
 
-/// A message of a peer.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The peer. Who it says it is in the message has been compared.
     pub peer: EndpointId,
-    /// The topic.
     pub topic: Topic,
     /// The content, for example a [`broker_codec::zeek::Event`].
     pub data: Data,
@@ -67,7 +53,6 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
-    /// Its id.
     pub id: EndpointId,
     /// Its end of the connection. If it opened the connection, the port is of no use.
     pub address: SocketAddr,
@@ -84,12 +69,10 @@ pub struct PeerInfo {
 pub struct PeerAddress {
     /// A name, which may have several addresses, or an address.
     pub host: String,
-    /// The TCP port.
     pub port: u16,
 }
 
 impl PeerAddress {
-    /// A host and a port.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             host: host.into(),
@@ -114,7 +97,6 @@ impl From<SocketAddr> for PeerAddress {
     }
 }
 
-/// A text is not an address with a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected HOST:PORT or [IPV6]:PORT")]
 pub struct ParsePeerAddressError;
@@ -148,13 +130,11 @@ pub enum EndReason {
     /// The peer closed the connection. Its process may have been killed; Zeek before 5.2 leaves like that, too.
     #[error("connection closed by the peer")]
     Closed,
-    /// The connection broke.
     #[error("connection failed")]
     Failed(#[source] io::Error),
     /// TLS failed; with TLS 1.3 this is how one hears that the peer refuses our certificate.
     #[error(transparent)]
     Tls(TlsError),
-    /// The peer sent something that is not a frame.
     #[error(transparent)]
     Frame(FrameError),
     /// We left, or the peer was silent for too long.
@@ -162,18 +142,9 @@ pub enum EndReason {
     Ended(PeeringEnd),
     /// The peer read nothing.
     #[error("peer took nothing for {} of what waited for it", Elapsed(*.silence))]
-    Stuck {
-        /// For how long.
-        silence: Duration,
-    },
-    /// The peer sent too many bad messages.
+    Stuck { silence: Duration },
     #[error("peer sent more than {max} bad messages within {}", Elapsed(*.window))]
-    TooManyRejections {
-        /// How many are forgiven.
-        max: u32,
-        /// In which time.
-        window: Duration,
-    },
+    TooManyRejections { max: u32, window: Duration },
     /// A fault of ours; the log says more.
     #[error("internal error")]
     Internal,
@@ -203,42 +174,30 @@ impl EndReason {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeeringError {
-    /// The name has no address.
     #[error("cannot resolve the name")]
     Resolve(#[source] io::Error),
-    /// No address of the name could be connected to.
     #[error("cannot connect to {}", list(.attempts))]
     Connect {
         /// Each address that was tried, and why it failed.
         attempts: Vec<(SocketAddr, io::Error)>,
     },
-    /// The connection could not be protected.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The connection broke.
     #[error("connection failed during the handshake")]
     Io(#[source] io::Error),
-    /// The peer sent something that is not a frame, or too much.
     #[error("peer does not speak Broker's protocol: {0}")]
     Frame(FrameError),
-    /// The peer sent more than is allowed before the end of its handshake.
     #[error("peer sent more than {max} bytes before the end of the handshake")]
-    TooMuch {
-        /// What is allowed, in bytes.
-        max: usize,
-    },
-    /// The peer hung up.
+    TooMuch { max: usize },
     #[error(
         "peer closed the connection while we waited for {awaited}{}",
         if *.mute { "; it said nothing at all, so it may expect TLS (Zeek: Broker::disable_ssl)" } else { "" }
     )]
     Closed {
-        /// What was awaited.
         awaited: Awaited,
         /// Whether the peer had sent nothing on a connection without TLS.
         mute: bool,
     },
-    /// One side refused.
     #[error(transparent)]
     Handshake(#[from] Close),
     /// Too many connections had not completed their handshake, and this one was silent or the oldest.
@@ -258,10 +217,8 @@ pub enum PeeringError {
     /// The peering ended before the peer subscribed to what [`peer_awaiting`](super::EndpointHandle::peer_awaiting) names.
     #[error(transparent)]
     Useless(EndReason),
-    /// Too many peers are connected.
     #[error("too many peers are connected, in all or from this address")]
     TooManyPeers,
-    /// We are leaving.
     #[error("endpoint is shutting down")]
     ShuttingDown,
 }

@@ -82,24 +82,17 @@ pub struct EndpointHandle {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The value cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The message would be larger than [`EndpointConfig::message_max`].
     #[error("message to {topic}: {source}")]
-    TooLong {
-        /// Where it should go.
-        topic: Topic,
-        /// How long it is.
-        source: FrameError,
-    },
+    TooLong { topic: Topic, source: FrameError },
     /// Zeek 6.1 and older close the connection for it.
     #[error("topic is empty")]
     EmptyTopic,
     /// Nothing on such a topic leaves an endpoint.
     #[error("topic {0} is reserved for use within an endpoint")]
     LocalTopic(Topic),
-    /// The endpoint has ended.
     #[error("endpoint has ended")]
     Ended,
 }
@@ -151,7 +144,6 @@ impl Endpoint {
         })
     }
 
-    /// Our id.
     pub fn id(&self) -> EndpointId {
         self.handle.id()
     }
@@ -201,7 +193,6 @@ impl Drop for Endpoint {
 }
 
 impl EndpointHandle {
-    /// Our id.
     pub fn id(&self) -> EndpointId {
         self.shared.id
     }

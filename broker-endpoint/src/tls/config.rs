@@ -13,12 +13,7 @@ pub enum TlsConfig {
     #[default]
     Anonymous,
     /// Both sides show a certificate, as with Zeek's `Broker::ssl_certificate` and its siblings.
-    Mutual {
-        /// What we show.
-        identity: Identity,
-        /// What we ask of the other side.
-        trust: Trust,
-    },
+    Mutual { identity: Identity, trust: Trust },
     /// We show a certificate and ask clients for none. For the WebSocket port; Broker has no such mode.
     ServerCertificate(Identity),
 }
@@ -48,7 +43,6 @@ impl TlsConfig {
     }
 }
 
-/// A certificate and its private key.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// PEM file: the certificate, then those between it and the CA, in order.
@@ -103,17 +97,11 @@ impl fmt::Debug for Passphrase {
 /// Zeek's options for the native Broker port by their names in Zeek; empty strings are unset.
 #[derive(Clone, Default)]
 pub struct ZeekTlsOptions {
-    /// `Broker::disable_ssl`
     pub disable_ssl: bool,
-    /// `Broker::ssl_certificate`
     pub ssl_certificate: String,
-    /// `Broker::ssl_keyfile`
     pub ssl_keyfile: String,
-    /// `Broker::ssl_passphrase`
     pub ssl_passphrase: String,
-    /// `Broker::ssl_cafile`
     pub ssl_cafile: String,
-    /// `Broker::ssl_capath`
     pub ssl_capath: String,
 }
 

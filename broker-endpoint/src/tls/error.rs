@@ -7,15 +7,10 @@ use super::config::Passphrase;
 /// A part of what TLS is set up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsPart {
-    /// The file of our certificate.
     Certificate,
-    /// The file of its private key.
     Key,
-    /// The passphrase of that.
     Passphrase,
-    /// The file of CA certificates.
     CaFile,
-    /// The folder of CA certificates.
     CaFolder,
 }
 
@@ -35,109 +30,63 @@ impl fmt::Display for TlsPart {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsConfigError {
-    /// Certificates are asked for, but something is not configured.
     #[error("TLS with certificates needs a {what}; name one, or unset every other certificate option")]
-    Missing {
-        /// What, with Zeek's option.
-        what: &'static str,
-    },
-    /// A file cannot be read.
+    Missing { what: &'static str },
     #[error("cannot read the {what} {path:?}")]
     Unreadable {
-        /// What it should hold.
         what: TlsPart,
-        /// The file.
         path: PathBuf,
-        /// What the system says.
         source: io::Error,
     },
     /// A file holds something else.
     #[error("{path:?} does not hold a {what} in PEM format: {reason}")]
     NotPem {
-        /// What it should hold.
         what: TlsPart,
-        /// The file.
         path: PathBuf,
-        /// What the TLS library says.
         reason: String,
     },
     /// The certificate is too weak for the TLS library.
     #[error("the TLS library refuses the certificate {path:?}: {reason}")]
     Certificate {
-        /// The file.
         path: PathBuf,
         /// What the TLS library says, for example that the key is too short.
         reason: String,
     },
-    /// A certificate is not valid today.
     #[error("the {what} in {path:?} of {subject} is valid from {from} to {to} only")]
     NotValidToday {
-        /// What it is.
         what: TlsPart,
-        /// The file.
         path: PathBuf,
-        /// Whose it is.
         subject: String,
-        /// Since when.
         from: String,
-        /// Until when.
         to: String,
     },
     /// In the folder is no certificate by a name that the TLS library looks for.
     #[error(
         "there is no CA certificate in {path:?} by a name as `openssl rehash` gives it; run it for this folder"
     )]
-    EmptyFolder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The key is encrypted and there is no passphrase.
+    EmptyFolder { path: PathBuf },
     #[error(
         "private key {path:?} is encrypted: Broker::ssl_passphrase opens that of Broker::ssl_keyfile; that of a WebSocket port must not be \
          encrypted, as there is no setting for its passphrase"
     )]
-    PassphraseMissing {
-        /// The file of the key.
-        path: PathBuf,
-    },
-    /// The key cannot be decrypted.
+    PassphraseMissing { path: PathBuf },
     #[error("passphrase does not open private key {path:?}")]
-    PassphraseWrong {
-        /// The file of the key.
-        path: PathBuf,
-    },
+    PassphraseWrong { path: PathBuf },
     /// See [`Passphrase::LEN_MAX`].
     #[error("passphrase of {len} bytes is longer than {}", Passphrase::LEN_MAX)]
-    PassphraseTooLong {
-        /// Its length in bytes.
-        len: usize,
-    },
-    /// The key does not belong to the certificate.
+    PassphraseTooLong { len: usize },
     #[error("private key {key:?} does not belong to certificate {certificate:?}")]
-    KeyMismatch {
-        /// The file of the certificate.
-        certificate: PathBuf,
-        /// The file of the key.
-        key: PathBuf,
-    },
-    /// The TLS library was built without the anonymous suite.
+    KeyMismatch { certificate: PathBuf, key: PathBuf },
     #[error(
         "TLS library {library} lacks {suite}, without which Zeek's default mode is impossible: use certificates"
     )]
     SuiteMissing {
-        /// The library's name and version.
         library: &'static str,
-        /// The name of the suite.
         suite: &'static str,
     },
     /// Anything else that the TLS library refuses.
     #[error("cannot {what}; the TLS library says: {reason}")]
-    Library {
-        /// What was attempted.
-        what: &'static str,
-        /// What the library says.
-        reason: String,
-    },
+    Library { what: &'static str, reason: String },
 }
 
 impl TlsConfigError {
@@ -176,52 +125,31 @@ pub enum TlsError {
         "peer speaks TLS on this plaintext connection; switch TLS on here or off there (Zeek: Broker::disable_ssl)"
     )]
     TlsPeer,
-    /// There is no cipher suite or curve that both sides have.
     #[error(
         "no cipher suite in common: one side probably uses certificates and the other does not; configure both alike (Zeek: \
          Broker::ssl_certificate)"
     )]
     NoCommonCipher,
-    /// There is no protocol version that both sides have.
     #[error("no TLS version in common; TLS 1.2 or newer is needed, and TLS 1.2 itself without certificates")]
     NoCommonVersion,
-    /// The other side showed no certificate.
     #[error("peer shows no certificate; give it one, signed by our CA (Zeek: Broker::ssl_certificate)")]
     NoPeerCertificate,
-    /// The other side's certificate is past its time.
     #[error("certificate of the peer ({subject}) has expired; renew it, and check the clocks")]
-    Expired {
-        /// The subject of the certificate.
-        subject: ZeekString,
-    },
-    /// The other side's certificate is before its time.
+    Expired { subject: ZeekString },
     #[error("certificate of the peer ({subject}) is not valid yet; check the clocks")]
-    NotYetValid {
-        /// The subject of the certificate.
-        subject: ZeekString,
-    },
+    NotYetValid { subject: ZeekString },
     /// The other side's certificate is not signed by our CA, or its chain is incomplete.
     #[error(
         "certificate of the peer ({subject}) is not trusted; our CA file or folder must hold the CA that signed it; the TLS library says: \
          {reason}"
     )]
-    Untrusted {
-        /// The subject of the certificate.
-        subject: ZeekString,
-        /// What the TLS library says.
-        reason: String,
-    },
-    /// The other side's certificate names another host.
+    Untrusted { subject: ZeekString, reason: String },
     #[error("certificate of the peer ({subject}) names {}, but we accept {}", list(.names), list(.accepted))]
     WrongName {
-        /// The subject of the certificate.
         subject: ZeekString,
-        /// The names in it.
         names: Vec<ZeekString>,
-        /// The names that are accepted.
         accepted: Vec<String>,
     },
-    /// The other side refused our certificate.
     #[error(
         "peer refuses our certificate; the CA it is configured with must have signed ours, and ours must be valid; its TLS library says: \
          {reason}"
@@ -230,18 +158,13 @@ pub enum TlsError {
         /// What its TLS library says: the name of a TLS alert.
         reason: String,
     },
-    /// The other side wants a certificate and we have none.
     #[error("peer demands a certificate and we have none; configure certificates on both sides or on none")]
     OursMissing,
     /// The other side ended the connection within the TLS handshake without a word.
     #[error("peer ended the connection during the TLS handshake")]
     Closed,
-    /// The TLS handshake took too long.
     #[error("TLS handshake was not complete after {}", Elapsed(*.timeout))]
-    TimedOut {
-        /// How long we waited.
-        timeout: Duration,
-    },
+    TimedOut { timeout: Duration },
     /// After a beginning in TLS the other side sent something else.
     #[error("peer sent something that is not TLS on a connection that began with TLS")]
     Garbled,
@@ -251,7 +174,6 @@ pub enum TlsError {
     /// Anything else that our TLS library objects to.
     #[error("TLS fails on this side; the TLS library says: {0}")]
     Library(String),
-    /// The connection failed.
     #[error("connection failed during the TLS handshake")]
     Io(#[from] io::Error),
 }

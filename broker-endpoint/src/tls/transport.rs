@@ -65,9 +65,7 @@ impl Acceptance {
 /// How a connection that we open is protected.
 #[derive(Clone, Debug)]
 pub enum Connection {
-    /// Not at all.
     Plaintext,
-    /// By TLS.
     Tls(TlsContext),
 }
 

@@ -15,7 +15,6 @@ use crate::{
 pub struct WebSocketConfig {
     /// Where to listen. Port 0 lets the system choose. `0.0.0.0` is every IPv4 address and no IPv6 address.
     pub listen: Vec<SocketAddr>,
-    /// Whether connections are protected.
     pub tls: WebSocketTls,
     /// What acks begin their endpoint name with: Zeek puts its Broker endpoint ID here.
     pub node_id: String,
@@ -91,7 +90,6 @@ impl WebSocketConfig {
     /// The longest HTTP request, in bytes. Clients send about 250; a few thousand leave room for cookies and proxies.
     pub const HTTP_HEADER_MAX: usize = 8 * 1024;
 
-    /// The defaults.
     pub fn new(listen: Vec<SocketAddr>, node_id: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
             listen,

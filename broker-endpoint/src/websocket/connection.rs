@@ -3,7 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, resume_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -25,17 +25,17 @@ use tokio_tungstenite::{
         protocol::{self, Role},
     },
 };
+use tokio_util::io::InspectReader;
 
 use super::{
     config::WebSocketConfig,
     counters::CloseCause,
-    ending::Ending,
+    ending::{Ending, truncated},
     event::{ClientId, ClientInfo, WebSocketEvent},
     http::{self, Upgrade},
     hub::INLINE_JSON_MAX,
-    liveness::{Liveness, Watched},
+    liveness::Liveness,
     outbound::{FRAGMENT_LEN, Outbound},
-    rejections::Rejections,
     shared::{Outcome, Session, Shared},
 };
 use crate::{
@@ -50,6 +50,15 @@ const READ_BUFFER_LEN: usize = 16 * 1024;
 /// Room for the longest fragment, and for answers to pings while it cannot be sent.
 const WRITE_BUFFER_MAX: usize = 4 * FRAGMENT_LEN;
 
+/// How many refused messages of one connection are logged each; the rest is summed up at its end.
+const REJECTIONS_LOGGED_MAX: u64 = 10;
+
+/// How much of an explanation is logged, in bytes; it may quote what the client sent.
+const CONTEXT_LOGGED_MAX: usize = 500;
+
+/// How much of an explanation is sent, in bytes; each takes at most six in JSON.
+const CONTEXT_SENT_MAX: usize = 512;
+
 /// A connection after its upgrade.
 pub(super) struct Connection<T> {
     client: ClientId,
@@ -62,6 +71,8 @@ pub(super) struct Connection<T> {
     credits: Arc<Credits>,
     /// Whether the owner knows of this connection.
     announced: AtomicBool,
+    /// How many messages were refused.
+    rejected: AtomicU64,
 }
 
 impl<T: Send + 'static> Connection<T> {
@@ -83,6 +94,7 @@ impl<T: Send + 'static> Connection<T> {
             liveness: Arc::new(Liveness::new()),
             credits,
             announced: AtomicBool::new(false),
+            rejected: AtomicU64::new(0),
             shared,
         }
     }
@@ -102,10 +114,8 @@ impl<T: Send + 'static> Connection<T> {
             &upgrade.target,
             application_name.as_deref(),
         );
-        let stream = Watched {
-            stream,
-            liveness: Arc::clone(&self.liveness),
-        };
+        let liveness = Arc::clone(&self.liveness);
+        let stream = InspectReader::new(stream, move |bytes| liveness.received(bytes.len()));
         let mut socket = WebSocketStream::from_partially_read(
             stream,
             upgrade.rest,
@@ -135,6 +145,10 @@ impl<T: Send + 'static> Connection<T> {
         };
         self.shared.hub.remove(client);
         self.outbound.queue.close();
+        let count = self.rejected.load(Ordering::Relaxed);
+        if count > REJECTIONS_LOGGED_MAX {
+            tracing::warn!(client = client.number(), peer = %self.peer, count, "messages refused in total");
+        }
         let parted = self.part(socket, &ending).await;
         if self.announced.load(Ordering::Relaxed) {
             let Ending { code, reason, .. } = ending;
@@ -199,7 +213,6 @@ impl<T: Send + 'static> Connection<T> {
         };
         self.tell(WebSocketEvent::Connected(info)).await;
         self.announced.store(true, Ordering::Relaxed);
-        let mut rejections = self.rejections();
         while let Some(message) = stream.next().await {
             // Many small frames may come out of one read; other tasks want their turn.
             consume_budget().await;
@@ -251,7 +264,7 @@ impl<T: Send + 'static> Connection<T> {
                     })
                     .await;
                 }
-                Err(rejection) => rejections.add(&rejection),
+                Err(rejection) => self.reject(&rejection),
             }
         }
         Ending::of(
@@ -290,14 +303,18 @@ impl<T: Send + 'static> Connection<T> {
         let _ = self.liveness.paused(self.shared.events.send(event)).await;
     }
 
-    fn rejections(&self) -> Rejections<'_> {
-        Rejections {
-            client: self.client,
-            peer: self.peer,
-            counters: &self.shared.counters,
-            outbound: &self.outbound,
-            count: 0,
+    /// Answers, counts and logs a refused message.
+    fn reject(&self, rejection: &Rejection) {
+        self.shared.counters.error(rejection.code);
+        if self.rejected.fetch_add(1, Ordering::Relaxed) < REJECTIONS_LOGGED_MAX {
+            let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
+            tracing::warn!(client = self.client.number(), peer = %self.peer, code = rejection.code, context, "message refused");
         }
+        let answer = Rejection {
+            context: truncated(&rejection.context, CONTEXT_SENT_MAX).to_owned(),
+            ..rejection.clone()
+        };
+        self.outbound.push(answer.to_json().into(), Hold::default());
     }
 
     /// Sends the error message that explains why a session is not opened.
@@ -305,7 +322,7 @@ impl<T: Send + 'static> Connection<T> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        self.rejections().add(rejection);
+        self.reject(rejection);
         self.outbound.queue.drain();
         let written = timeout(
             self.shared.config.close_timeout,

@@ -9,7 +9,6 @@ use crate::{credit::Credit, tls::PeerCertificate};
 pub struct ClientId(pub(super) u64);
 
 impl ClientId {
-    /// The number.
     pub const fn number(self) -> u64 {
         self.0
     }
@@ -24,7 +23,6 @@ impl fmt::Display for ClientId {
 /// Who sent a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// The connection.
     pub client: ClientId,
     /// Where it comes from.
     pub peer: SocketAddr,
@@ -45,14 +43,12 @@ pub enum WebSocketEvent<T> {
     Connected(ClientInfo),
     /// A client named the topics it wants to hear about. The ack is on its way.
     Subscribed {
-        /// The connection.
         client: ClientId,
         /// The prefixes, as sent.
         topics: Vec<ZeekString>,
     },
     /// A client published something that was admitted.
     Message {
-        /// The connection.
         client: ClientId,
         /// What the function that [`WebSocketServer::bind`](super::WebSocketServer::bind) is given for this client made of it.
         message: T,
@@ -60,9 +56,7 @@ pub enum WebSocketEvent<T> {
         /// way.
         credit: Credit,
     },
-    /// A connection is over.
     Disconnected {
-        /// The connection.
         client: ClientId,
         /// The code of the CLOSE frame that was sent or received;
         /// [`CloseCode::ABNORMAL`] if there was none.

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{config::WebSocketConfig, origin::Hosts};
+use crate::socket;
 
 /// The product in `Server` headers.
 const SERVER: &str = concat!(
@@ -35,11 +36,8 @@ const TLS_VERSION_MAJOR: u8 = 0x03;
 /// A TLS record of version 1.0, as every client understands: fatal alert `handshake_failure`.
 const TLS_ALERT: [u8; 7] = [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28];
 
-/// How much is read and thrown away before a connection is closed, so that the last words reach a client that is still
-/// sending: closing with unread bytes makes the system send a reset, which takes back what was not read yet.
+/// How much of a client that is still sending is read before its connection is closed.
 const LINGER_BYTES_MAX: usize = 128 * 1024 * 1024;
-
-const LINGER_BUFFER_LEN: usize = 64 * 1024;
 
 /// A request for a WebSocket, answered with 101.
 #[derive(Debug)]
@@ -253,22 +251,8 @@ fn answer(error: &HandshakeError) -> Vec<u8> {
 }
 
 /// Reads until the client closes too, for a limited time.
-pub(super) async fn linger<S>(stream: &mut S, limit: Duration)
-where
-    S: AsyncRead + Unpin,
-{
-    let mut buffer = vec![0; LINGER_BUFFER_LEN];
-    let discard = async {
-        let mut discarded = 0;
-        while discarded < LINGER_BYTES_MAX {
-            match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => discarded += read,
-            }
-        }
-    };
-    // Whatever ends this, the connection is done.
-    let _ = timeout(limit, discard).await;
+pub(super) async fn linger<S: AsyncRead + Unpin>(stream: &mut S, limit: Duration) {
+    socket::linger(stream, limit, LINGER_BYTES_MAX).await;
 }
 
 #[cfg(test)]
@@ -277,13 +261,15 @@ mod tests {
 
     use super::*;
 
+    const CHUNK_LEN: usize = 64 * 1024;
+
     #[tokio::test(start_paused = true)]
     async fn of_a_client_that_is_done_with_only_so_much_is_read_for_so_long() {
         let limit = Duration::from_secs(2);
-        let (mut server, mut client) = tokio::io::duplex(LINGER_BUFFER_LEN);
+        let (mut server, mut client) = tokio::io::duplex(CHUNK_LEN);
         // One that never stops, one that says nothing, one that closes.
         let sending = tokio::spawn(async move {
-            let bytes = vec![0; LINGER_BUFFER_LEN];
+            let bytes = vec![0; CHUNK_LEN];
             let mut sent = 0;
             while client.write_all(&bytes).await.is_ok() {
                 sent += bytes.len();
@@ -296,7 +282,7 @@ mod tests {
         drop(server);
         let sent = sending.await.unwrap();
         assert!(
-            (LINGER_BYTES_MAX..=LINGER_BYTES_MAX + LINGER_BUFFER_LEN).contains(&sent),
+            (LINGER_BYTES_MAX..=LINGER_BYTES_MAX + CHUNK_LEN).contains(&sent),
             "{sent}"
         );
 

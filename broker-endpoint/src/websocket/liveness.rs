@@ -1,16 +1,11 @@
 use std::{
     future::poll_fn,
-    io,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::outbound::Outbound;
 
@@ -85,6 +80,14 @@ impl Liveness {
         alive
     }
 
+    /// Bytes came, of whatever frame.
+    pub(super) fn received(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.received = state
+            .received
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
     /// A message of any kind is complete.
     pub(super) fn message(&self) {
         let mut state = self.lock();
@@ -113,53 +116,5 @@ impl Liveness {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that could panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A stream that reports what it reads to a [`Liveness`].
-#[derive(Debug)]
-pub(super) struct Watched<S, L> {
-    pub(super) stream: S,
-    pub(super) liveness: L,
-}
-
-impl<S, L> AsyncRead for Watched<S, L>
-where
-    S: AsyncRead + Unpin,
-    L: AsRef<Liveness> + Unpin,
-{
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let read = buffer.filled().len().saturating_sub(before);
-        if read > 0 {
-            let mut state = self.liveness.as_ref().lock();
-            state.received = state
-                .received
-                .saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-        }
-        poll
-    }
-}
-
-impl<S, L> AsyncWrite for Watched<S, L>
-where
-    S: AsyncWrite + Unpin,
-    L: Unpin,
-{
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

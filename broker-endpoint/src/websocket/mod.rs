@@ -41,7 +41,6 @@ mod liveness;
 mod origin;
 mod outbound;
 mod publisher;
-mod rejections;
 mod serve;
 mod server;
 mod shared;

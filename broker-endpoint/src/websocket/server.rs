@@ -163,7 +163,6 @@ impl<T: Send + 'static> WebSocketServer<T> {
         self.events.recv().await
     }
 
-    /// A handle for publishing to clients.
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
     }
@@ -226,8 +225,8 @@ impl<T: Send + 'static> Acceptor<T> {
                         tracing::error!(%error, "connection task failed");
                     }
                 }
-                (place, stream, peer) = accept(&mut self.incoming, &self.shared, &self.connections, &self.refusals) => {
-                    self.admit(stream, peer, place);
+                (refusal, (stream, peer)) = accept(&mut self.incoming, &self.refusals, &self.shared.counters) => {
+                    self.admit(stream, peer, refusal);
                 }
             }
         }
@@ -235,19 +234,16 @@ impl<T: Send + 'static> Acceptor<T> {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, refusal: Option<OwnedSemaphorePermit>) {
         let shared = Arc::clone(&self.shared);
         shared.counters.connections.add(1);
         // Answers are small and awaited; a failure costs speed only.
         let _ = stream.set_nodelay(true);
-        let refusal = match (Arc::clone(&self.connections).try_acquire_owned(), place) {
-            (Ok(permit), _) | (Err(_), Place::Client(permit)) => {
-                self.full = false;
-                self.tasks.spawn(converse(stream, peer, shared, permit));
-                return;
-            }
-            (Err(_), Place::Refusal(refusal)) => refusal,
-        };
+        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+            self.full = false;
+            self.tasks.spawn(converse(stream, peer, shared, permit));
+            return;
+        }
         if shared.upgrading.evict(UNDISTURBED) {
             let connections = Arc::clone(&self.connections);
             self.tasks.spawn(async move {
@@ -273,27 +269,15 @@ impl<T: Send + 'static> Acceptor<T> {
     }
 }
 
-/// Where an accepted connection can go.
-enum Place {
-    Client(OwnedSemaphorePermit),
-    Refusal(OwnedSemaphorePermit),
-}
-
-/// Accepts a connection as soon as it can be served or refused: further ones wait in the system's queue.
-async fn accept<T>(
+/// Accepts a connection when it can be refused if it has to be: further ones wait in the system's queue.
+async fn accept(
     incoming: &mut Incoming,
-    shared: &Shared<T>,
-    connections: &Arc<Semaphore>,
     refusals: &Arc<Semaphore>,
-) -> (Place, TcpStream, SocketAddr) {
-    // The semaphores are never closed. A place for a refusal is held while nothing comes, so that none of a client is.
-    let place = tokio::select! {
-        biased;
-        Ok(permit) = Arc::clone(refusals).acquire_owned() => Place::Refusal(permit),
-        Ok(permit) = Arc::clone(connections).acquire_owned() => Place::Client(permit),
-    };
-    let (stream, peer) = incoming.next(|| shared.counters.accept_errors.add(1)).await;
-    (place, stream, peer)
+    counters: &Counters,
+) -> (Option<OwnedSemaphorePermit>, (TcpStream, SocketAddr)) {
+    // The semaphore is never closed.
+    let refusal = Arc::clone(refusals).acquire_owned().await.ok();
+    (refusal, incoming.next(|| counters.accept_errors.add(1)).await)
 }
 
 async fn converse<T: Send + 'static>(

@@ -3,18 +3,20 @@
 use std::{future::Future, net::SocketAddr, pin::Pin, time::Duration};
 
 use broker_endpoint::websocket::WebSocketConfig;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::watch,
     task::JoinSet,
 };
-use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close, masked, request},
-    server::{Answering, config, delivered, event},
+    client::{
+        BINARY, CLOSE, Client, PING, PONG, TEXT, close, independent_client, masked, next_text, request,
+    },
+    server::{Answering, TOPIC, config, delivered, event},
 };
 
 /// How many requests the good client makes at least during each attack.
@@ -22,14 +24,7 @@ const REQUESTS_MIN: usize = 50;
 
 /// Asks and checks each answer until told to stop; returns how many.
 async fn good_client(addr: SocketAddr, stop: watch::Receiver<bool>) -> usize {
-    let (mut client, _) = connect_async(format!("ws://{addr}/v1/messages/json"))
-        .await
-        .unwrap();
-    client
-        .send(Message::text(r#"["zeek/management/controller"]"#))
-        .await
-        .unwrap();
-    while !matches!(client.next().await.unwrap().unwrap(), Message::Text(_)) {}
+    let mut client = independent_client(addr, TOPIC).await;
     let mut asked = 0;
     while asked < REQUESTS_MIN || !*stop.borrow() {
         let argument = format!("good {asked}");
@@ -37,15 +32,11 @@ async fn good_client(addr: SocketAddr, stop: watch::Receiver<bool>) -> usize {
         asked += 1;
         let answer = delivered("answer", &argument);
         loop {
-            match client.next().await.unwrap().unwrap() {
-                // Clients hear each other.
-                Message::Text(text) if text.contains("bad") => {}
-                Message::Text(text) => {
-                    assert_eq!(text.as_str(), answer);
-                    break;
-                }
-                Message::Ping(_) => {}
-                other => panic!("{other:?} instead of an answer"),
+            let text = next_text(&mut client).await;
+            // Clients hear each other.
+            if !text.contains("bad") {
+                assert_eq!(text, answer);
+                break;
             }
         }
     }

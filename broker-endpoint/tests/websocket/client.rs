@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 /// The key and its answer are those of the first client in fixtures/zeek-9.0.0-rc1/no-agents/capture.pcap.
 pub(crate) const KEY: &str = "FK4EjvZgx9dEK41Mrt7mCA==";
@@ -27,6 +29,11 @@ pub(crate) struct Frame {
     /// FIN, reserved bits, opcode.
     pub(crate) head: u8,
     pub(crate) payload: Vec<u8>,
+}
+
+pub(crate) fn frame(head: u8, payload: &[u8]) -> Frame {
+    let payload = payload.to_vec();
+    Frame { head, payload }
 }
 
 /// An upgrade request for a path, with further header lines.
@@ -70,26 +77,60 @@ pub(crate) fn close(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
 }
 
+/// A client of an independent library that has subscribed to this topic prefix.
+pub(crate) async fn independent_client(
+    addr: SocketAddr,
+    topic: &str,
+) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
+    let url = format!("ws://{addr}/v1/messages/json");
+    let (mut client, _) = connect_async(url).await.unwrap();
+    client
+        .send(Message::text(format!("[\"{topic}\"]")))
+        .await
+        .unwrap();
+    let ack = next_text(&mut client).await;
+    assert!(ack.starts_with(r#"{"type":"ack","#), "{ack}");
+    client
+}
+
+/// Skips pings.
+pub(crate) async fn next_text(client: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> String {
+    loop {
+        match client.next().await.unwrap().unwrap() {
+            Message::Text(text) => return text.as_str().to_owned(),
+            Message::Ping(_) => {}
+            other => panic!("{other:?} instead of a text message"),
+        }
+    }
+}
+
 impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        Self {
-            stream: TcpStream::connect(addr).await.unwrap(),
-        }
+        let stream = TcpStream::connect(addr).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    /// Connected, and the head of the answer to this request.
+    pub(crate) async fn requested(addr: SocketAddr, request: impl AsRef<[u8]>) -> (Self, String) {
+        let mut client = Self::connect(addr).await;
+        client.send(request).await;
+        let head = client.http_head().await;
+        (client, head)
+    }
+
+    /// The same, and the answer says that this is a WebSocket now.
+    pub(crate) async fn accepted(addr: SocketAddr, request: impl AsRef<[u8]>) -> Self {
+        let (client, head) = Self::requested(addr, request).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client
     }
 
     /// Connected and upgraded, the first ping read.
     pub(crate) async fn upgraded(addr: SocketAddr) -> Self {
-        let mut client = Self::connect(addr).await;
-        client.send(request("/v1/messages/json", "")).await;
-        let head = client.http_head().await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert_eq!(
-            client.frame().await,
-            Frame {
-                head: PING,
-                payload: b"ixwebsocket::heartbeat::3600s::0".to_vec()
-            }
-        );
+        let mut client = Self::accepted(addr, request("/v1/messages/json", "")).await;
+        let ping = frame(PING, b"ixwebsocket::heartbeat::3600s::0");
+        assert_eq!(client.frame().await, ping);
         client
     }
 

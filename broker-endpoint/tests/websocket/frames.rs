@@ -3,7 +3,7 @@
 use broker_endpoint::websocket::{CloseCause, WebSocketEvent};
 
 use crate::{
-    client::{BINARY, CLOSE, Client, Frame, PING, PONG, TEXT, close, masked},
+    client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close, frame, masked},
     server::{Answering, TOPIC, bind, config, delivered, event},
 };
 
@@ -28,20 +28,8 @@ async fn control_frames_may_stand_between_the_fragments_of_a_message() {
     client.send(masked(PONG, b"unasked")).await;
     client.send(masked(PING, b"")).await;
     client.send(masked(CONTINUATION_END, &text[cut..])).await;
-    assert_eq!(
-        client.frame().await,
-        Frame {
-            head: PONG,
-            payload: b"one".to_vec()
-        }
-    );
-    assert_eq!(
-        client.frame().await,
-        Frame {
-            head: PONG,
-            payload: Vec::new()
-        }
-    );
+    assert_eq!(client.frame().await, frame(PONG, b"one"));
+    assert_eq!(client.frame().await, frame(PONG, b""));
     assert_eq!(client.text().await, delivered("answer", "\u{1f600}"));
 }
 
@@ -123,13 +111,7 @@ async fn a_close_frame_is_answered_in_kind() {
     ] {
         let mut client = Client::subscribed(server.addr, "[]").await;
         client.send(masked(CLOSE, &sent)).await;
-        assert_eq!(
-            client.frame().await,
-            Frame {
-                head: CLOSE,
-                payload: answered
-            }
-        );
+        assert_eq!(client.frame().await, frame(CLOSE, &answered));
         assert_eq!(client.rest().await, b"");
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use broker_endpoint::{
-    EndpointError,
     websocket::{CloseCause, WebSocketConfig, WebSocketEvent, WebSocketServer},
+    with_causes,
 };
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 
 const SERVER: &str = concat!("Server: broker-endpoint/", env!("CARGO_PKG_VERSION"), "\r\n");
 
+/// The head of most answers to what is no proper request.
+const BAD: &str = "400 Bad Request\r\nConnection: close";
+
 /// The whole answer to something that is no proper request.
 async fn answer(config: WebSocketConfig, bytes: &[u8]) -> (String, u64) {
     let server = bind(config).await;
@@ -24,13 +27,15 @@ async fn answer(config: WebSocketConfig, bytes: &[u8]) -> (String, u64) {
     (answer, server.counters().handshake_failures)
 }
 
-fn body(text: &str) -> String {
+/// The answer with this status and explanation.
+fn refusal(status: &str, text: &str) -> String {
     let body = format!(
         "{text}\nThis port speaks Zeek's JSON protocol over WebSocket at /v1/messages/json; \
          zeek-client is made for it.\n"
     );
     format!(
-        "Sec-WebSocket-Version: 13\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{SERVER}\r\n{body}",
+        "HTTP/1.1 {status}\r\nSec-WebSocket-Version: 13\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {}\r\n{SERVER}\r\n{body}",
         body.len()
     )
 }
@@ -40,10 +45,10 @@ async fn the_upgrade_and_the_ack_are_the_captured_bytes() {
     let mut config = config();
     config.ping_interval = Some(Duration::from_secs(5));
     let server = bind(config).await;
-    let mut client = Client::connect(server.local_addr()).await;
-    client.send(request("/v1/messages/json", "")).await;
+    let request = request("/v1/messages/json", "");
+    let (mut client, head) = Client::requested(server.local_addr(), request).await;
     assert_eq!(
-        client.http_head().await,
+        head,
         format!(
             "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\n{SERVER}\r\n"
@@ -69,6 +74,7 @@ async fn the_upgrade_and_the_ack_are_the_captured_bytes() {
 
 #[tokio::test]
 async fn what_is_no_websocket_request_gets_an_answer_for_people() {
+    let upgrade = request("/v1/messages/json", "");
     for (bytes, status, text) in [
         (
             "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -77,37 +83,33 @@ async fn what_is_no_websocket_request_gets_an_answer_for_people() {
         ),
         (
             "POST /v1/messages/json HTTP/1.1\r\n\r\n",
-            "400 Bad Request\r\nConnection: close",
+            BAD,
             "not a WebSocket request: its method is not GET",
         ),
         (
             "GET /v1/messages/json HTTP/1.0\r\nUpgrade: websocket\r\n\r\n",
-            "400 Bad Request\r\nConnection: close",
+            BAD,
             "not a WebSocket request: its version is not HTTP/1.1",
         ),
         (
-            &request("/v1/messages/json", "").replace("Version: 13", "Version: 8"),
-            "400 Bad Request\r\nConnection: close",
+            &upgrade.replace("Version: 13", "Version: 8"),
+            BAD,
             "not a WebSocket request: it lacks the header \"Sec-WebSocket-Version: 13\"",
         ),
         (
-            &request("/v1/messages/json", "").replace("Sec-WebSocket-Key", "X-Key"),
-            "400 Bad Request\r\nConnection: close",
+            &upgrade.replace("Sec-WebSocket-Key", "X-Key"),
+            BAD,
             "not a WebSocket request: it lacks the header \"Sec-WebSocket-Key\"",
         ),
         (
-            &request("/v1/messages/json", "").replace("websocket\r\n", "h2c\r\n"),
-            "400 Bad Request\r\nConnection: close",
+            &upgrade.replace("websocket\r\n", "h2c\r\n"),
+            BAD,
             "not a WebSocket request: it lacks the header \"Upgrade: websocket\"",
         ),
-        (
-            "\u{1}\u{2}\u{3}garbage",
-            "400 Bad Request\r\nConnection: close",
-            "not HTTP",
-        ),
+        ("\u{1}\u{2}\u{3}garbage", BAD, "not HTTP"),
     ] {
         let (answer, failures) = answer(config(), bytes.as_bytes()).await;
-        assert_eq!(answer, format!("HTTP/1.1 {status}\r\n{}", body(text)), "{bytes}");
+        assert_eq!(answer, refusal(status, text), "{bytes}");
         assert_eq!(failures, 1);
     }
 }
@@ -123,17 +125,13 @@ async fn a_request_may_have_any_length_up_to_the_limit() {
     };
 
     let server = bind(config()).await;
-    let mut client = Client::connect(server.local_addr()).await;
-    client.send(filler(WebSocketConfig::HTTP_HEADER_MAX)).await;
-    assert!(client.http_head().await.starts_with("HTTP/1.1 101 "));
+    Client::accepted(server.local_addr(), filler(WebSocketConfig::HTTP_HEADER_MAX)).await;
 
     let (answer, _) = answer(config(), filler(WebSocketConfig::HTTP_HEADER_MAX + 1).as_bytes()).await;
+    let status = "431 Request Header Fields Too Large\r\nConnection: close";
     assert_eq!(
         answer,
-        format!(
-            "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n{}",
-            body("the HTTP request has more than 8192 bytes")
-        )
+        refusal(status, "the HTTP request has more than 8192 bytes")
     );
 }
 
@@ -141,7 +139,6 @@ async fn a_request_may_have_any_length_up_to_the_limit() {
 async fn a_request_may_arrive_byte_by_byte() {
     let server = bind(config()).await;
     let mut client = Client::connect(server.local_addr()).await;
-    client.stream.set_nodelay(true).unwrap();
     for byte in request("/v1/messages/json", "").bytes() {
         client.send([byte]).await;
         tokio::task::yield_now().await;
@@ -155,12 +152,10 @@ async fn half_a_request_is_given_up_after_the_limit() {
     config.handshake_timeout = Duration::from_millis(50);
     for start in ["", "GET /v1/messages/json HTTP/1.1\r\nUpg"] {
         let (answer, failures) = answer(config.clone(), start.as_bytes()).await;
+        let status = "408 Request Timeout\r\nConnection: close";
         assert_eq!(
             answer,
-            format!(
-                "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n{}",
-                body("the HTTP request was not complete after 0.05 s")
-            )
+            refusal(status, "the HTTP request was not complete after 0.05 s")
         );
         assert_eq!(failures, 1);
     }
@@ -173,7 +168,6 @@ async fn tls_on_the_plaintext_port_is_told_so() {
     for chunks in [vec![&hello[..]], vec![&hello[..1], &hello[1..]]] {
         let server = bind(config()).await;
         let mut client = Client::connect(server.local_addr()).await;
-        client.stream.set_nodelay(true).unwrap();
         for chunk in chunks {
             client.send(chunk).await;
             tokio::task::yield_now().await;
@@ -194,9 +188,7 @@ async fn a_wrong_path_is_explained_after_the_upgrade() {
         "/v1/messages/json?x=1",
         "http://host/v1/messages/json",
     ] {
-        let mut client = Client::connect(server.local_addr()).await;
-        client.send(request(path, "")).await;
-        assert!(client.http_head().await.starts_with("HTTP/1.1 101 "));
+        let mut client = Client::accepted(server.local_addr(), request(path, "")).await;
         assert_eq!(
             client.text().await,
             r#"{"type":"error","code":"invalid_uri","context":"Invalid URI - use /v1/messages/json"}"#
@@ -220,11 +212,8 @@ async fn a_wrong_path_is_explained_after_the_upgrade() {
 #[tokio::test]
 async fn the_application_name_is_checked_and_reported() {
     let mut server = bind(config()).await;
-    let mut client = Client::connect(server.local_addr()).await;
-    client
-        .send(request("/v1/messages/json", "X-Application-Name: a b\r\n"))
-        .await;
-    client.http_head().await;
+    let bad = request("/v1/messages/json", "X-Application-Name: a b\r\n");
+    let mut client = Client::accepted(server.local_addr(), bad).await;
     let text = "Invalid X-Application-Name: only ASCII letters, digits and / _ - . = : * @ are allowed";
     assert_eq!(
         client.text().await,
@@ -232,14 +221,8 @@ async fn the_application_name_is_checked_and_reported() {
     );
     assert_eq!(client.closed().await, (1008, text.to_owned()));
 
-    let mut client = Client::connect(server.local_addr()).await;
-    client
-        .send(request(
-            "/v1/messages/json",
-            "x-application-name: zeek-client/1.5.0\r\n",
-        ))
-        .await;
-    client.http_head().await;
+    let good = request("/v1/messages/json", "x-application-name: zeek-client/1.5.0\r\n");
+    let client = Client::accepted(server.local_addr(), good).await;
     let Some(WebSocketEvent::Connected(info)) = server.recv().await else {
         panic!("not connected")
     };
@@ -250,10 +233,8 @@ async fn the_application_name_is_checked_and_reported() {
 #[tokio::test]
 async fn subprotocols_extensions_and_foreign_origins_are_ignored() {
     let server = bind(config()).await;
-    let mut client = Client::connect(server.local_addr()).await;
     let headers = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
-    client.send(request("/v1/messages/json", headers)).await;
-    let head = client.http_head().await;
+    let (_, head) = Client::requested(server.local_addr(), request("/v1/messages/json", headers)).await;
     assert!(
         head.starts_with("HTTP/1.1 101 ") && !head.contains("chat") && !head.contains("deflate"),
         "{head}"
@@ -269,13 +250,9 @@ async fn the_hundred_and_first_client_is_refused_with_a_reason() {
     }
     // It need not even send its request to learn.
     let mut client = Client::connect(server.addr).await;
-    assert_eq!(
-        String::from_utf8(client.rest().await).unwrap(),
-        format!(
-            "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n{}",
-            body("all 100 connections are in use")
-        )
-    );
+    let status = "503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5";
+    let answer = String::from_utf8(client.rest().await).unwrap();
+    assert_eq!(answer, refusal(status, "all 100 connections are in use"));
     let counters = server.counters().await;
     assert_eq!(
         (counters.connections, counters.refused, counters.connections_open),
@@ -287,13 +264,12 @@ async fn the_hundred_and_first_client_is_refused_with_a_reason() {
     leaving.send(masked(0x88, &close(1000, ""))).await;
     assert_eq!(leaving.closed().await, (1000, String::new()));
     drop(leaving);
-    loop {
-        let mut client = Client::connect(server.addr).await;
-        client.send(request("/v1/messages/json", "")).await;
-        if client.http_head().await.starts_with("HTTP/1.1 101 ") {
-            break;
-        }
-    }
+    let upgrade = request("/v1/messages/json", "");
+    while !Client::requested(server.addr, &upgrade)
+        .await
+        .1
+        .starts_with("HTTP/1.1 101 ")
+    {}
 }
 
 #[tokio::test]
@@ -334,9 +310,7 @@ async fn clients_that_say_nothing_make_room_for_others() {
     }
     // Not at once: those might be about to say something.
     loop {
-        let mut client = Client::connect(addr).await;
-        client.send(request("/v1/messages/json", "")).await;
-        let head = client.http_head().await;
+        let (_, head) = Client::requested(addr, request("/v1/messages/json", "")).await;
         if head.starts_with("HTTP/1.1 101 ") {
             break;
         }
@@ -365,18 +339,17 @@ async fn a_web_page_of_another_host_is_refused() {
         ),
     ] {
         let (answer, failures) = answer(config(), request.as_bytes()).await;
-        let head = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n";
-        assert_eq!(answer, format!("{head}{}", body(text)));
+        assert_eq!(answer, refusal("403 Forbidden\r\nConnection: close", text));
         assert_eq!(failures, 1);
     }
     let mut config = config();
     config.hosts = vec!["evil.example".into()];
     let server = bind(config).await;
-    let mut client = Client::connect(server.local_addr()).await;
-    client
-        .send(upgrade.replace("127.0.0.1:2149", "evil.example:2149"))
-        .await;
-    assert!(client.http_head().await.starts_with("HTTP/1.1 101 "));
+    Client::accepted(
+        server.local_addr(),
+        upgrade.replace("127.0.0.1:2149", "evil.example:2149"),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -384,20 +357,10 @@ async fn listening_fails_with_the_address_and_the_cause() {
     let server = bind(config()).await;
     let mut config = config();
     config.listen = vec![server.local_addr()];
-    let Err(error) = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await else {
-        panic!("two servers on one port");
-    };
-    assert_eq!(
-        error.to_string(),
-        format!("cannot listen on {}", server.local_addr())
-    );
-    assert!(
-        std::error::Error::source(&error)
-            .unwrap()
-            .to_string()
-            .contains("Address already in use")
-    );
-    assert!(matches!(error, EndpointError::Listen { .. }));
+    let bound = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await;
+    let error = bound.expect_err("two servers on one port");
+    let text = format!("cannot listen on {}: Address already in use", server.local_addr());
+    assert!(with_causes(&error).starts_with(&text), "{error:?}");
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use broker_codec::{Data, json::DataMessage, zeek::Event};
 use broker_endpoint::websocket::{CloseCause, WebSocketEvent};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    client::{CLOSE, Client, masked},
+    client::{CLOSE, Client, independent_client, masked, next_text},
     server::{Answering, TOPIC, bind, config, delivered, event},
     testing::ReservedPort,
 };
@@ -26,13 +26,7 @@ async fn publications_arrive_in_order_short_or_long() {
     let server = bind(config()).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let url = format!("ws://{}/v1/messages/json", server.local_addr());
-        let (mut client, _) = connect_async(url).await.unwrap();
-        client
-            .send(Message::text(r#"["zeek/management"]"#))
-            .await
-            .unwrap();
-        while !matches!(client.next().await.unwrap().unwrap(), Message::Text(_)) {}
+        let client = independent_client(server.local_addr(), "zeek/management").await;
         clients.push(client);
     }
     let arguments: Vec<String> = (0..100)
@@ -54,16 +48,8 @@ async fn publications_arrive_in_order_short_or_long() {
     let reading = async {
         for argument in &arguments {
             for client in &mut clients {
-                let text = loop {
-                    if let Message::Text(text) = client.next().await.unwrap().unwrap() {
-                        break text;
-                    }
-                };
-                assert!(
-                    text == delivered("x", argument).as_str(),
-                    "{} bytes",
-                    argument.len()
-                );
+                let text = next_text(client).await;
+                assert!(text == delivered("x", argument), "{} bytes", argument.len());
             }
         }
     };
@@ -189,23 +175,10 @@ async fn shutdown_does_not_wait_for_clients_that_do_not_listen() {
 #[tokio::test]
 async fn an_independent_client_exchanges_long_messages() {
     let server = Answering::start(config()).await;
-    let (mut client, _) = connect_async(format!("ws://{}/v1/messages/json", server.addr))
-        .await
-        .unwrap();
-    client
-        .send(Message::text(r#"["zeek/management/controller"]"#))
-        .await
-        .unwrap();
+    let mut client = independent_client(server.addr, TOPIC).await;
     let argument = "\u{e9}x".repeat(400_000);
     client.send(Message::text(event("ask", &argument))).await.unwrap();
-    let mut texts = Vec::new();
-    while texts.len() < 2 {
-        if let Message::Text(text) = client.next().await.unwrap().unwrap() {
-            texts.push(text);
-        }
-    }
-    assert!(texts[0].starts_with(r#"{"type":"ack","#));
-    assert!(texts[1] == delivered("answer", &argument).as_str());
+    assert!(next_text(&mut client).await == delivered("answer", &argument));
     client.close(None).await.unwrap();
     while let Some(message) = client.next().await {
         assert!(

@@ -31,10 +31,7 @@ fn openings() -> Vec<Vec<u8>> {
 }
 
 async fn send(from: &Endpoint, to: &mut Endpoint, number: u64) {
-    from.handle()
-        .publish(topic("x"), &Data::Count(number))
-        .await
-        .expect("published");
+    publish(from, "x", &Data::Count(number)).await;
     assert_eq!(message(to).await.data, Data::Count(number));
 }
 
@@ -58,9 +55,7 @@ async fn check_attack(tls: TlsConfig) {
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let mut good = start(config.clone());
-    good.handle().peer(address.into(), None);
-    peer_added(&mut endpoint).await;
-    peer_added(&mut good).await;
+    meet(&mut endpoint, address, &mut good).await;
 
     let mut attackers = JoinSet::new();
     for attacker in 1..=4 {
@@ -126,10 +121,9 @@ async fn subscriber_from(last_byte: u8, number: u8, address: SocketAddr) -> Scri
 #[tokio::test]
 async fn peers_beyond_the_limits_are_refused() {
     let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
         connections_max: 3,
         connections_per_address_max: 2,
-        ..plaintext()
+        ..small()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let mut kept = Vec::new();
@@ -153,9 +147,8 @@ async fn peers_beyond_the_limits_are_refused() {
 #[tokio::test]
 async fn handshakes_of_one_address_wait_for_each_other() {
     let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
         handshakes_per_address_max: 1,
-        ..plaintext()
+        ..small()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let mut first = connect_from(1, address).await.expect("connected");

@@ -57,10 +57,7 @@ async fn messages_may_follow_the_handshake_at_once() {
 
 /// A connection in memory that was refused, and its end on the endpoint's side.
 async fn refused() -> (Endpoint, Script<DuplexStream>, JoinHandle<Outcome>) {
-    let endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
+    let endpoint = start(small());
     let (mut script, end) = Script::connect_in_memory(&endpoint);
     script.say("00000001 0d").await;
     script.expect(PROBE).await;
@@ -110,10 +107,7 @@ async fn who_is_refused_may_send_little_more() {
 async fn a_refusal_is_reported_and_retried() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
     let address = listener.local_addr().expect("bound");
-    let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
+    let mut endpoint = start(small());
     let retry = Duration::from_millis(1);
     endpoint.handle().peer(address.into(), Some(retry));
     // Code 39 is no success without another connection.
@@ -141,9 +135,8 @@ async fn a_refusal_is_reported_and_retried() {
 async fn a_handshake_that_takes_too_long_is_ended() {
     for bytes in ["", "000000", HELLO_LARGE, "00000017 06 5a45454b"] {
         let (mut endpoint, mut script) = connector(EndpointConfig {
-            id: Some(id(SMALL)),
             handshake_timeout: Duration::from_millis(50),
-            ..plaintext()
+            ..small()
         })
         .await;
         // It may be over already.
@@ -236,11 +229,7 @@ async fn nothing_but_a_filter_may_be_large_before_the_end_of_the_handshake() {
     script.expect(ACK).await;
     peer_added(&mut endpoint).await;
 
-    let (mut endpoint, mut script) = connector(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    })
-    .await;
+    let (mut endpoint, mut script) = connector(small()).await;
     script.expect(HELLO_SMALL).await;
     script
         .say(&format!("{HELLO_LARGE} {:08x}", HANDSHAKE_FRAME_MAX + 1))

@@ -5,17 +5,12 @@ use crate::credit::CREDITS;
 
 #[tokio::test]
 async fn a_peer_is_read_as_far_as_it_has_credit_and_others_meanwhile() {
-    let mut endpoint = start(EndpointConfig {
-        subscriptions: vec![topic("in")],
-        ..plaintext()
-    });
+    let mut endpoint = subscribed(&["in"]);
     let address = listen(&endpoint, "127.0.0.1").await;
     let mut peers = Vec::new();
     for _ in 0..2 {
         let mut peer = start(plaintext());
-        peer.handle().peer(address.into(), None);
-        peer_added(&mut endpoint).await;
-        peer_added(&mut peer).await;
+        meet(&mut endpoint, address, &mut peer).await;
         peers.push(peer);
     }
     let [greedy, modest] = [&peers[0], &peers[1]].map(Endpoint::handle);

@@ -7,7 +7,7 @@ use broker_codec::{
 use bytes::BytesMut;
 
 use super::*;
-use crate::tls::{TlsConfig, TlsContext};
+use crate::tls::TlsConfig;
 
 const DATA: u8 = 1;
 const ROUTING_UPDATE: u8 = 3;
@@ -42,20 +42,11 @@ async fn a_peering_that_ends_soon_is_made_again_after_the_retry_interval() {
     let retry = Duration::from_millis(300);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
     let address = listener.local_addr().expect("an address");
-    let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
+    let mut endpoint = start(small());
     let began = std::time::Instant::now();
     endpoint.handle().peer(address.into(), Some(retry));
     for _ in 0..3 {
-        let mut script = Script::accept(&listener).await;
-        script.expect(HELLO_SMALL).await;
-        script.say(HELLO_LARGE).await;
-        script.expect(VERSION_SELECT_SMALL).await;
-        script.frame().await;
-        script.say(SYN_ACK_EMPTY).await;
-        script.expect(ACK).await;
+        let script = Script::accept_peer(&listener, SYN_ACK_EMPTY).await;
         peer_added(&mut endpoint).await;
         drop(script);
         peer_lost(&mut endpoint).await;
@@ -67,19 +58,6 @@ async fn a_peering_that_ends_soon_is_made_again_after_the_retry_interval() {
 #[tokio::test]
 async fn every_ping_is_answered_with_its_payload() {
     let (_endpoint, mut script) = peer(plaintext()).await;
-    // The example of `broker-wire`: a BYE of ours with counter 7, and its pong.
-    script
-        .say(
-            "00000033 eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 11111111111141118111111111111111 04 0010 0003 3c243e
-             425945 0700000000000000",
-        )
-        .await;
-    script
-        .expect(
-            "00000033 11111111111141118111111111111111 eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 05 0010 0003 3c243e
-             425945 0700000000000000",
-        )
-        .await;
     for (receiver, payload) in [(NIL, &b"anything"[..]), (LARGE, b"x"), (SMALL, b"")] {
         script
             .say(&envelope_of_large(receiver, PING, "<$>", payload))
@@ -111,22 +89,6 @@ async fn a_routing_update_replaces_the_filter() {
         handle.publish(topic(name), &Data::None).await.expect("published");
     }
     assert_eq!(&script.frame().await[37..39], b"c2");
-}
-
-#[tokio::test]
-async fn a_subscription_is_announced_byte_for_byte() {
-    let (endpoint, mut script) = peer(plaintext()).await;
-    for prefix in ["zeek/supervisor", "zeek/management/agent/instance-1"] {
-        endpoint.handle().subscribe(topic(prefix)).expect("subscribed");
-    }
-    script.frame().await;
-    script
-        .expect(
-            "0000005a 11111111111141118111111111111111 eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 03 0010 0003 3c243e
-             02 20 7a65656b2f6d616e6167656d656e742f6167656e742f696e7374616e63652d31
-             0f 7a65656b2f73757065727669736f72",
-        )
-        .await;
 }
 
 #[tokio::test]
@@ -223,27 +185,6 @@ async fn nothing_leaves_on_topics_of_the_endpoint_itself() {
     assert!(matches!(error, Err(PublishError::LocalTopic(_))), "{error:?}");
 }
 
-#[tokio::test]
-async fn leaving_says_bye_waits_for_the_pong_and_still_receives() {
-    let (mut endpoint, mut script) = peer(plaintext()).await;
-    endpoint.handle().disconnect(id(LARGE));
-    let bye = script.frame().await;
-    assert_eq!(
-        to_hex(&bye[..37]),
-        to_hex(&from_hex(
-            "11111111111141118111111111111111 eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 04 0010 0003"
-        ))
-    );
-    assert_eq!(&bye[37..43], b"<$>BYE");
-    assert_eq!(bye.len(), 51);
-    script.say(&count(1)).await;
-    assert_eq!(message(&mut endpoint).await.data, Data::Count(1));
-    script.say(&envelope_of_large(SMALL, 5, "<$>", &bye[40..])).await;
-    script.expect_end().await;
-    let reason = peer_removed(&mut endpoint).await;
-    assert!(matches!(reason, EndReason::Ended(PeeringEnd::Left)), "{reason:?}");
-}
-
 /// An endpoint with the smaller id and a peer in memory, for tests that stop the clock.
 async fn peer_in_memory(config: EndpointConfig) -> (Endpoint, Script<DuplexStream>) {
     let mut endpoint = start(EndpointConfig {
@@ -313,10 +254,7 @@ async fn a_reset_and_an_end_are_noticed_at_once() {
 
 #[tokio::test]
 async fn a_peer_that_comes_back_with_its_old_id_is_added_after_it_was_lost() {
-    let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
+    let mut endpoint = start(small());
     let address = listen(&endpoint, "127.0.0.1").await;
     for _ in 0..3 {
         let script = Script::peer_with(address).await;
@@ -374,11 +312,7 @@ async fn the_last_message_of_the_handshake_has_a_tls_record_of_its_own() {
         seen
     });
     peer_added(&mut acceptor).await;
-    acceptor
-        .handle()
-        .publish(topic("x"), &Data::None)
-        .await
-        .expect("published");
+    publish(&acceptor, "x", &Data::None).await;
     peer_added(&mut connector).await;
     assert_eq!(message(&mut connector).await.topic, "x");
     tokio::join!(acceptor.shutdown(), async {
@@ -391,9 +325,4 @@ async fn the_last_message_of_the_handshake_has_a_tls_record_of_its_own() {
         records[3], records[0],
         "5 bytes are encrypted to as many as 9: {records:?}"
     );
-}
-
-#[test]
-fn the_linked_library_has_zeeks_anonymous_suite() {
-    TlsContext::new(&TlsConfig::Anonymous).expect("the suite is there");
 }

@@ -23,7 +23,7 @@ use super::*;
 use crate::{
     connection::{Connection, Outcome, awaited::Awaited},
     testing::ReservedPort,
-    tls::{self, TlsConfig},
+    tls::{self, TlsConfig, testing::Authority},
 };
 
 /// How long to wait for what must happen; never for what must not.
@@ -59,6 +59,22 @@ fn plaintext() -> EndpointConfig {
     }
 }
 
+/// The same with the smaller id.
+fn small() -> EndpointConfig {
+    EndpointConfig {
+        id: Some(id(SMALL)),
+        ..plaintext()
+    }
+}
+
+/// An endpoint that subscribes to these topics.
+fn subscribed(topics: &[&str]) -> Endpoint {
+    start(EndpointConfig {
+        subscriptions: topics.iter().map(|text| topic(text)).collect(),
+        ..plaintext()
+    })
+}
+
 fn start(config: EndpointConfig) -> Endpoint {
     Endpoint::start(config).expect("the configuration is valid")
 }
@@ -80,6 +96,18 @@ async fn peer_added(endpoint: &mut Endpoint) -> PeerInfo {
         EndpointEvent::PeerAdded(peer) => peer,
         other => panic!("expected a peer, got {other:?}"),
     }
+}
+
+/// Has an endpoint connect to another one, once.
+async fn meet(endpoint: &mut Endpoint, address: SocketAddr, peer: &mut Endpoint) {
+    peer.handle().peer(address.into(), None);
+    assert_eq!(peer_added(endpoint).await.id, peer.id());
+    assert_eq!(peer_added(peer).await.id, endpoint.id());
+}
+
+async fn publish(endpoint: &Endpoint, name: &str, data: &Data) {
+    let published = endpoint.handle().publish(topic(name), data).await;
+    published.expect("published");
 }
 
 async fn message(endpoint: &mut Endpoint) -> Message {
@@ -157,6 +185,18 @@ impl Script {
     async fn accept(listener: &TcpListener) -> Self {
         let accepted = timeout(PATIENCE, listener.accept()).await.expect("in time");
         Self(accepted.expect("accepted").0)
+    }
+
+    /// Accepts a connection of an endpoint with the smaller id, and becomes its peer with the larger one.
+    async fn accept_peer(listener: &TcpListener, syn_ack: &str) -> Self {
+        let mut script = Self::accept(listener).await;
+        script.expect(HELLO_SMALL).await;
+        script.say(HELLO_LARGE).await;
+        script.expect(VERSION_SELECT_SMALL).await;
+        script.frame().await;
+        script.say(syn_ack).await;
+        script.expect(ACK).await;
+        script
     }
 
     /// Breaks the connection as a crashed machine does when it is back.

@@ -3,7 +3,6 @@
 use broker_codec::{Data, peering::PeeringEnd};
 
 use super::*;
-use crate::tls::testing::Authority;
 
 /// `dialler` connects to `listener`; both announce the peering.
 async fn join(listener: &mut Endpoint, host: &str, dialler: &mut Endpoint) -> (PeerInfo, PeerInfo) {
@@ -22,13 +21,8 @@ async fn join(listener: &mut Endpoint, host: &str, dialler: &mut Endpoint) -> (P
 }
 
 async fn check_messages(left: &mut Endpoint, right: &mut Endpoint) {
-    for (from, to, text) in [(&*left, 1, "to the right"), (&*right, 0, "to the left")] {
-        let topic = topic(if to == 0 { "left/x" } else { "right/x" });
-        from.handle()
-            .publish(topic, &Data::String(text.into()))
-            .await
-            .expect("published");
-    }
+    publish(left, "right/x", &Data::String("to the right".into())).await;
+    publish(right, "left/x", &Data::String("to the left".into())).await;
     let heard = message(right).await;
     assert_eq!(heard.peer, left.id());
     assert_eq!(heard.topic, "right/x");
@@ -60,35 +54,13 @@ async fn check_pair(host: &str, tls: [TlsConfig; 2]) {
 }
 
 #[tokio::test]
-async fn without_tls_over_ipv4() {
-    check_pair("127.0.0.1", [TlsConfig::Off, TlsConfig::Off]).await;
-}
-
-#[tokio::test]
-async fn without_tls_over_ipv6() {
-    check_pair("::1", [TlsConfig::Off, TlsConfig::Off]).await;
-}
-
-#[tokio::test]
-async fn with_anonymous_tls_over_ipv4() {
-    check_pair("127.0.0.1", [TlsConfig::Anonymous, TlsConfig::Anonymous]).await;
-}
-
-#[tokio::test]
-async fn with_anonymous_tls_over_ipv6() {
-    check_pair("::1", [TlsConfig::Anonymous, TlsConfig::Anonymous]).await;
-}
-
-#[tokio::test]
-async fn with_certificates_over_ipv4() {
+async fn all_modes_work_over_ipv4_and_ipv6() {
     let ca = Authority::new("Test CA");
-    check_pair("127.0.0.1", [ca.mutual("left"), ca.mutual("right")]).await;
-}
-
-#[tokio::test]
-async fn with_certificates_over_ipv6() {
-    let ca = Authority::new("Test CA");
-    check_pair("::1", [ca.mutual("left"), ca.mutual("right")]).await;
+    for host in ["127.0.0.1", "::1"] {
+        check_pair(host, [TlsConfig::Off, TlsConfig::Off]).await;
+        check_pair(host, [TlsConfig::Anonymous, TlsConfig::Anonymous]).await;
+        check_pair(host, [ca.mutual("left"), ca.mutual("right")]).await;
+    }
 }
 
 #[tokio::test]
@@ -154,9 +126,7 @@ async fn interfaces_can_be_listened_on() {
     assert!(addresses.iter().any(SocketAddr::is_ipv4), "{addresses:?}");
     for address in addresses {
         let mut dialler = start(plaintext());
-        dialler.handle().peer(address.into(), None);
-        assert_eq!(peer_added(&mut dialler).await.id, listener.id());
-        assert_eq!(peer_added(&mut listener).await.id, dialler.id());
+        meet(&mut listener, address, &mut dialler).await;
         dialler.shutdown().await;
         peer_lost(&mut listener).await;
     }
@@ -165,49 +135,30 @@ async fn interfaces_can_be_listened_on() {
 #[tokio::test]
 async fn what_cannot_be_listened_on_is_named() {
     let endpoint = start(plaintext());
-    let error = endpoint
-        .handle()
-        .listen("192.0.2.1", 0)
-        .await
-        .expect_err("refused");
-    assert!(
-        error.to_string().contains("cannot listen on 192.0.2.1:0"),
-        "{error}"
-    );
-    let error = endpoint
-        .handle()
-        .listen(&no_host(), 0)
-        .await
-        .expect_err("refused");
-    assert!(error.to_string().contains(&no_host()), "{error}");
     let port = listen(&endpoint, "").await.port();
-    let error = endpoint.handle().listen("", port).await.expect_err("taken");
-    assert!(matches!(error, EndpointError::Listen { .. }), "{error:?}");
+    for (host, port, text) in [
+        ("192.0.2.1", 0, "cannot listen on 192.0.2.1:0".to_owned()),
+        (&no_host(), 0, format!("cannot resolve {:?}", no_host())),
+        ("", port, format!("cannot listen on [::]:{port}")),
+    ] {
+        let error = endpoint.handle().listen(host, port).await.expect_err("refused");
+        assert_eq!(error.to_string(), text);
+    }
 }
 
 #[tokio::test]
 async fn nothing_is_relayed_and_nothing_unsubscribed_is_sent() {
-    let mut middle = start(EndpointConfig {
-        subscriptions: vec![topic("news")],
-        ..plaintext()
-    });
+    let mut middle = subscribed(&["news"]);
     let mut left = start(plaintext());
-    let mut right = start(EndpointConfig {
-        subscriptions: vec![topic("news"), topic("end")],
-        ..plaintext()
-    });
+    let mut right = subscribed(&["news", "end"]);
     join(&mut middle, "127.0.0.1", &mut left).await;
     join(&mut middle, "127.0.0.1", &mut right).await;
 
-    let publish = |endpoint: &Endpoint, name: &'static str| {
-        let handle = endpoint.handle();
-        async move { handle.publish(topic(name), &Data::None).await.expect("published") }
-    };
-    publish(&left, "news/of/today").await;
+    publish(&left, "news/of/today", &Data::None).await;
     assert_eq!(message(&mut middle).await.topic, "news/of/today");
     // Were it relayed or sent unasked, it would come before the last one.
-    publish(&middle, "gossip").await;
-    publish(&middle, "end").await;
+    publish(&middle, "gossip", &Data::None).await;
+    publish(&middle, "end", &Data::None).await;
     let heard = message(&mut right).await;
     assert_eq!(heard.topic, "end");
     assert_eq!(heard.peer, middle.id());
@@ -216,14 +167,8 @@ async fn nothing_is_relayed_and_nothing_unsubscribed_is_sent() {
 #[tokio::test]
 async fn a_direct_message_needs_no_subscription_and_reaches_one() {
     let mut listener = start(plaintext());
-    let mut one = start(EndpointConfig {
-        subscriptions: vec![topic("all")],
-        ..plaintext()
-    });
-    let mut other = start(EndpointConfig {
-        subscriptions: vec![topic("all")],
-        ..plaintext()
-    });
+    let mut one = subscribed(&["all"]);
+    let mut other = subscribed(&["all"]);
     join(&mut listener, "127.0.0.1", &mut one).await;
     join(&mut listener, "127.0.0.1", &mut other).await;
     let handle = listener.handle();
@@ -247,24 +192,13 @@ async fn a_direct_message_needs_no_subscription_and_reaches_one() {
 #[tokio::test]
 async fn a_later_subscription_is_announced_to_peers() {
     let mut listener = start(plaintext());
-    let mut dialler = start(EndpointConfig {
-        subscriptions: vec![topic("ready")],
-        ..plaintext()
-    });
+    let mut dialler = subscribed(&["ready"]);
     join(&mut listener, "127.0.0.1", &mut dialler).await;
     listener.handle().subscribe(topic("late")).expect("subscribed");
     // The routing update travels before this message.
-    listener
-        .handle()
-        .publish(topic("ready"), &Data::None)
-        .await
-        .expect("published");
+    publish(&listener, "ready", &Data::None).await;
     assert_eq!(message(&mut dialler).await.topic, "ready");
-    dialler
-        .handle()
-        .publish(topic("late/x"), &Data::None)
-        .await
-        .expect("published");
+    publish(&dialler, "late/x", &Data::None).await;
     assert_eq!(message(&mut listener).await.topic, "late/x");
 }
 
@@ -306,10 +240,7 @@ async fn a_dialler_that_is_left_comes_back_until_it_is_told_to_stop() {
 
 #[tokio::test]
 async fn what_was_published_before_the_end_arrives() {
-    let mut listener = start(EndpointConfig {
-        subscriptions: vec![topic("")],
-        ..plaintext()
-    });
+    let mut listener = subscribed(&[""]);
     let mut dialler = start(plaintext());
     join(&mut listener, "127.0.0.1", &mut dialler).await;
     let handle = dialler.handle();

@@ -38,7 +38,7 @@ async fn write_until_ignored(
                 assert!(written < max, "more than {max} bytes were read");
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                publish(endpoint, &Data::Count(turns)).await;
+                publish(endpoint, "x", &Data::Count(turns)).await;
                 assert_eq!(super::message(other).await.data, Data::Count(turns));
                 turns += 1;
             }
@@ -48,17 +48,9 @@ async fn write_until_ignored(
     written
 }
 
-async fn publish(endpoint: &Endpoint, data: &Data) {
-    let published = endpoint.handle().publish(topic("x"), data).await;
-    published.expect("published");
-}
-
 /// Another peer, which subscribes to what is published here.
 async fn add_good_peer(endpoint: &mut Endpoint, address: SocketAddr) -> Endpoint {
-    let mut good = start(EndpointConfig {
-        subscriptions: vec![topic("x")],
-        ..plaintext()
-    });
+    let mut good = subscribed(&["x"]);
     good.handle().peer(address.into(), None);
     peer_added(endpoint).await;
     peer_added(&mut good).await;
@@ -75,9 +67,8 @@ fn large(number: u64) -> Data {
 /// An endpoint with a peer that does not read, and one that does.
 async fn stuck_and_good() -> (Endpoint, Script, Endpoint) {
     let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
         outbound_messages_max: 10,
-        ..plaintext()
+        ..small()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let script = subscriber_of_everything(address).await;
@@ -89,7 +80,7 @@ async fn stuck_and_good() -> (Endpoint, Script, Endpoint) {
 /// Publishes many large messages; the good peer gets each before the next is sent.
 async fn publish_many(endpoint: &Endpoint, good: &mut Endpoint) {
     for number in 0..MANY {
-        publish(endpoint, &large(number)).await;
+        publish(endpoint, "x", &large(number)).await;
         assert_eq!(message(good).await.data, large(number));
     }
 }
@@ -139,31 +130,21 @@ async fn a_peer_that_pings_and_does_not_read_is_not_read_from_for_ever() {
 
 #[tokio::test]
 async fn the_system_buffers_little_for_a_stuck_peer() {
-    let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
-        ..plaintext()
-    });
+    let mut endpoint = start(small());
     let address = listen(&endpoint, "127.0.0.1").await;
     let _script = subscriber_of_everything(address).await;
     peer_added(&mut endpoint).await;
     // 20 MB, all of which our own queue has room for.
     for number in 0..MANY {
-        publish(&endpoint, &large(number)).await;
+        publish(&endpoint, "x", &large(number)).await;
     }
     // When another peer has heard something later, everything before is where it can go.
-    let mut good = start(EndpointConfig {
-        subscriptions: vec![topic("last")],
-        ..plaintext()
-    });
+    let mut good = subscribed(&["last"]);
     good.handle().peer(address.into(), None);
     // Whose ID is smaller sees the peering first, and what is published before the other sees it goes nowhere.
     peer_added(&mut endpoint).await;
     peer_added(&mut good).await;
-    endpoint
-        .handle()
-        .publish(topic("last"), &Data::Count(1))
-        .await
-        .expect("published");
+    publish(&endpoint, "last", &Data::Count(1)).await;
     message(&mut good).await;
     let counters = endpoint.handle().counters();
     assert_eq!(counters.overflowed, 0);
@@ -176,13 +157,12 @@ async fn a_peer_that_speaks_and_takes_nothing_is_given_up() {
     // Not so short that a busy machine could take it for silence before the peer has begun to speak.
     let timeout = Duration::from_secs(2);
     let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
         outbound_messages_max: 10,
         liveness: Some(Liveness {
             interval: timeout / 2,
             timeout,
         }),
-        ..plaintext()
+        ..small()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let Script(stream) = subscriber_of_everything(address).await;
@@ -193,7 +173,7 @@ async fn a_peer_that_speaks_and_takes_nothing_is_given_up() {
     let speaker = tokio::spawn(async move { while speaking.write_all(&ping).await.is_ok() {} });
     let reason = loop {
         // As long as it is there, something waits for it.
-        publish(&endpoint, &large(0)).await;
+        publish(&endpoint, "x", &large(0)).await;
         if let Some(event) = endpoint.recv().now_or_never() {
             match event {
                 Some(EndpointEvent::PeerLost { reason, .. }) => break reason,
@@ -213,12 +193,11 @@ async fn a_peer_that_speaks_and_takes_nothing_is_given_up() {
 async fn who_made_room_while_we_stood_still_is_not_given_up() {
     let timeout = Duration::from_secs(2);
     let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
         liveness: Some(Liveness {
             interval: timeout / 2,
             timeout,
         }),
-        ..plaintext()
+        ..small()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     // Several, because it is chance what an endpoint does first that has two things to do.
@@ -235,7 +214,7 @@ async fn who_made_room_while_we_stood_still_is_not_given_up() {
     binary::encode(&large(0), &mut payload).expect("encodable");
     let len = 40 * (4 + 37 + 1 + payload.len());
     for _ in 0..40 {
-        publish(&endpoint, &large(0)).await;
+        publish(&endpoint, "x", &large(0)).await;
     }
     let mut idle = 0;
     let mut bytes_out = 0;
@@ -275,12 +254,11 @@ async fn who_made_room_while_we_stood_still_is_not_given_up() {
 async fn messages_that_wait_for_the_owner_take_bounded_memory() {
     const LEN: u32 = 60_000;
     let mut endpoint = start(EndpointConfig {
-        id: Some(id(SMALL)),
         subscriptions: vec![topic("in")],
         message_max: LEN,
         // One of the largest.
         inbound_bytes_max: EndpointConfig::weight(LEN as usize + 4),
-        ..plaintext()
+        ..small()
     });
     let address = listen(&endpoint, "127.0.0.1").await;
     let mut script = Script::peer_with(address).await;
@@ -305,27 +283,14 @@ async fn an_owner_that_does_not_listen_can_still_publish_and_misses_nothing() {
         inbound_events_max: 1,
         ..plaintext()
     });
-    let mut other = start(EndpointConfig {
-        subscriptions: vec![topic("out")],
-        ..plaintext()
-    });
+    let mut other = subscribed(&["out"]);
     let address = listen(&endpoint, "127.0.0.1").await;
-    other.handle().peer(address.into(), None);
-    peer_added(&mut endpoint).await;
-    peer_added(&mut other).await;
+    meet(&mut endpoint, address, &mut other).await;
     for number in 0..100 {
-        other
-            .handle()
-            .publish(topic("in"), &Data::Count(number))
-            .await
-            .expect("published");
+        publish(&other, "in", &Data::Count(number)).await;
     }
     for number in 0..100 {
-        endpoint
-            .handle()
-            .publish(topic("out"), &Data::Count(number))
-            .await
-            .expect("published");
+        publish(&endpoint, "out", &Data::Count(number)).await;
         assert_eq!(message(&mut other).await.data, Data::Count(number));
     }
     for number in 0..100 {
