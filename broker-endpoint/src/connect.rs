@@ -152,7 +152,7 @@ impl Dialer<'_> {
             error,
             retry,
         };
-        self.shared.deliver(event).await;
+        self.shared.deliver(event, None).await;
         retry
     }
 

@@ -37,35 +37,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! # A publisher
-//!
-//! Listens as Zeek does, without TLS, and sends an event to each Zeek that connects and subscribed to a prefix of the topic.
-//!
-//! ```no_run
-//! use broker_codec::{Data, zeek::Event};
-//! use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, tls::TlsConfig};
-//!
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut config = EndpointConfig::default();
-//! config.tls = TlsConfig::Off;
-//! let mut endpoint = Endpoint::start(config)?;
-//! let handle = endpoint.handle();
-//! handle.listen("", 9999).await?;
-//! while let Some(event) = endpoint.recv().await {
-//!     if let EndpointEvent::PeerAdded(peer) = event {
-//!         let hello = Event {
-//!             name: "Example::hello".into(),
-//!             args: vec![Data::String(peer.address.to_string().as_str().into())],
-//!             metadata: None,
-//!         };
-//!         handle.publish("zeek/events/example".try_into()?, &hello.into_data()).await?;
-//!     }
-//! }
-//! endpoint.shutdown().await;
-//! # Ok(())
-//! # }
-//! ```
 
 mod connect;
 mod connection;

@@ -129,13 +129,13 @@ impl Connection {
         }
         shared.counters.peers_added.increment();
         open.announced = Some(info.clone());
-        shared.deliver(EndpointEvent::PeerAdded(info.clone())).await;
+        shared.deliver(EndpointEvent::PeerAdded(info.clone()), None).await;
         let reason = driver.run().await;
         let requested = reason.is_request();
         // Before the connection is closed for the codec: a peer that comes back must not be added before it is lost.
         open.link.queue.close();
         open.announced = None;
-        shared.deliver(end_event(&shared, info, reason)).await;
+        shared.deliver(end_event(&shared, info, reason), None).await;
         Outcome::Ended { requested }
     }
 }
@@ -164,7 +164,7 @@ impl Drop for Open<'_> {
         if let Some(peer) = self.announced.take() {
             let shared = Arc::clone(self.shared);
             let end = end_event(&shared, peer, EndReason::Internal);
-            self.shared.spawn(async move { shared.deliver(end).await });
+            self.shared.spawn(async move { shared.deliver(end, None).await });
         }
     }
 }

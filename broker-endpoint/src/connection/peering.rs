@@ -16,7 +16,7 @@ use crate::{
     credit::Credits,
     endpoint::{
         config::EndpointConfig,
-        event::{EndReason, Message, PeerInfo},
+        event::{EndReason, EndpointEvent, Message, PeerInfo},
         shared::{Link, Shared},
     },
     time::at,
@@ -326,7 +326,9 @@ async fn deliver(
             data,
             credit,
         };
-        shared.deliver_message(message, memory.clone()).await;
+        shared
+            .deliver(EndpointEvent::Message(message), memory.clone())
+            .await;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use tracing::{error, warn};
 use super::{
     config::EndpointConfig,
     counters::Counters,
-    event::{EndpointEvent, Message, PeerAddress, PeerInfo},
+    event::{EndpointEvent, PeerAddress, PeerInfo},
     limits::Limits,
 };
 use crate::{
@@ -245,15 +245,7 @@ impl Shared {
     }
 
     /// Queues an event for the owner of the endpoint; without effect when it is gone.
-    pub(crate) async fn deliver(&self, event: EndpointEvent) {
-        self.queue(event, None).await;
-    }
-
-    pub(crate) async fn deliver_message(&self, message: Message, memory: Memory) {
-        self.queue(EndpointEvent::Message(message), memory).await;
-    }
-
-    async fn queue(&self, event: EndpointEvent, memory: Memory) {
+    pub(crate) async fn deliver(&self, event: EndpointEvent, memory: Memory) {
         let _ = self
             .events
             .send(QueuedEvent {

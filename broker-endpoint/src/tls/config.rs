@@ -60,9 +60,6 @@ pub struct Trust {
     pub ca_file: Option<PathBuf>,
     /// Folder of CA certificates, prepared by `openssl rehash`. New files in it are noticed without a restart.
     pub ca_path: Option<PathBuf>,
-    /// If not empty, the other side's certificate must have one of these as its common name or as a subject alternative
-    /// name (DNS name or IP address); compared without regard to case, without wildcards. Broker does not check names.
-    pub names: Vec<String>,
 }
 
 /// The passphrase of a private key; never shown.
@@ -147,11 +144,7 @@ impl ZeekTlsOptions {
                 key,
                 passphrase,
             },
-            trust: Trust {
-                ca_file,
-                ca_path,
-                names: Vec::new(),
-            },
+            trust: Trust { ca_file, ca_path },
         })
     }
 }

@@ -17,11 +17,6 @@ fn files_that_do_not_fit_are_named() {
         key: key.clone(),
         passphrase: None,
     };
-    let authorities = |ca_file: Option<PathBuf>, ca_path: Option<PathBuf>| Trust {
-        ca_file,
-        ca_path,
-        names: Vec::new(),
-    };
     let empty = ca.path("empty.pem");
     fs::write(&empty, "").unwrap();
     let nowhere = ca.path("nowhere");
@@ -52,10 +47,7 @@ fn files_that_do_not_fit_are_named() {
             with(&good.certificate, &other.key),
             ca.trust(),
             Some(TlsPart::Key),
-            format!(
-                "private key {:?} does not belong to certificate {:?}",
-                other.key, good.certificate
-            ),
+            format!("private key {:?} does not belong to certificate ", other.key),
         ),
         (
             with(&endless, &good.key),
@@ -71,13 +63,19 @@ fn files_that_do_not_fit_are_named() {
         ),
         (
             good.clone(),
-            authorities(None, Some(nowhere.clone())),
+            Trust {
+                ca_file: None,
+                ca_path: Some(nowhere.clone()),
+            },
             Some(TlsPart::CaFolder),
             format!("cannot read the folder of CA certificates {nowhere:?}: "),
         ),
         (
             good.clone(),
-            authorities(Some(empty.clone()), None),
+            Trust {
+                ca_file: Some(empty.clone()),
+                ca_path: None,
+            },
             Some(TlsPart::CaFile),
             format!("{empty:?} does not hold a CA certificate in PEM format: there is none in it"),
         ),

@@ -5,13 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use broker_codec::data::ZeekString;
 use openssl::{
     error::ErrorStack,
     ssl::{
         self, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
         SslSessionCacheMode, SslVerifyMode, SslVersion,
     },
-    x509::{X509StoreContextRef, X509VerifyResult, store::X509Lookup},
+    x509::{X509StoreContextRef, store::X509Lookup},
 };
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio_openssl::SslStream;
@@ -49,8 +50,7 @@ pub(super) enum Side {
 #[derive(Clone)]
 pub struct TlsContext {
     context: SslContext,
-    /// `None` if the other side is not asked for a certificate.
-    names: Option<Arc<[String]>>,
+    asks_for_certificates: bool,
 }
 
 impl TlsContext {
@@ -62,26 +62,21 @@ impl TlsContext {
     /// connection, and then neither listen nor connect any more (W-18).
     pub fn new(config: &TlsConfig) -> Result<Option<Self>, TlsConfigError> {
         let mut builder = new_builder().map_err(library("set up TLS"))?;
-        let names = match config {
+        match config {
             TlsConfig::Off => return Ok(None),
-            TlsConfig::Anonymous => {
-                set_anonymous(&mut builder)?;
-                None
-            }
+            TlsConfig::Anonymous => set_anonymous(&mut builder)?,
             TlsConfig::Mutual { identity, trust } => {
                 set_identity(&mut builder, identity)?;
                 set_trust(&mut builder, trust)?;
-                Some(Arc::from(&*trust.names))
             }
             TlsConfig::ServerCertificate(identity) => {
                 set_identity(&mut builder, identity)?;
                 builder.set_verify(SslVerifyMode::NONE);
-                None
             }
-        };
+        }
         Ok(Some(Self {
             context: builder.build(),
-            names,
+            asks_for_certificates: config.asks_for_certificates(),
         }))
     }
 
@@ -108,50 +103,41 @@ impl TlsContext {
         };
         match result {
             Ok(()) => Ok(Either::Right(stream)),
-            Err(error) => Err(self.explain(error, stream.ssl(), &refused)),
+            Err(error) => Err(explain(error, stream.ssl(), &refused)),
         }
     }
 
     fn new_session(&self) -> Result<(Ssl, Arc<Refused>), TlsError> {
         let mut ssl = Ssl::new(&self.context).map_err(session)?;
         let refused = Arc::new(Refused::default());
-        if let Some(names) = &self.names {
-            let (names, refused) = (Arc::clone(names), Arc::clone(&refused));
+        if self.asks_for_certificates {
+            let refused = Arc::clone(&refused);
             ssl.set_verify_callback(
                 SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
-                move |trusted, chain| verify(trusted, chain, &names, &refused),
+                move |trusted, chain| verify(trusted, chain, &refused),
             );
         }
         Ok((ssl, refused))
     }
+}
 
-    /// Turns a failed handshake into words.
-    fn explain(&self, error: ssl::Error, ssl: &SslRef, refused: &Refused) -> TlsError {
-        let explained = TlsError::explain(error);
-        let TlsError::Untrusted { reason, .. } = explained else {
-            return explained;
-        };
-        let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let PeerCertificate { subject, names } = refused.unwrap_or_else(|| PeerCertificate {
-            subject: "unknown subject".into(),
-            names: Vec::new(),
-        });
-        match ssl.verify_result() {
-            X509VerifyResult::APPLICATION_VERIFICATION => TlsError::WrongName {
-                subject,
-                names,
-                accepted: self.names.as_deref().unwrap_or_default().to_vec(),
-            },
-            result => match result.as_raw() {
-                verify_code::CERT_HAS_EXPIRED => TlsError::Expired { subject },
-                verify_code::CERT_NOT_YET_VALID => TlsError::NotYetValid { subject },
-                verify_code::OK => TlsError::Untrusted { subject, reason },
-                _ => TlsError::Untrusted {
-                    subject,
-                    reason: result.error_string().to_owned(),
-                },
-            },
-        }
+/// Turns a failed handshake into words.
+fn explain(error: ssl::Error, ssl: &SslRef, refused: &Refused) -> TlsError {
+    let explained = TlsError::explain(error);
+    let TlsError::Untrusted { reason, .. } = explained else {
+        return explained;
+    };
+    let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let subject = refused.unwrap_or_else(|| "unknown subject".into());
+    let result = ssl.verify_result();
+    match result.as_raw() {
+        verify_code::CERT_HAS_EXPIRED => TlsError::Expired { subject },
+        verify_code::CERT_NOT_YET_VALID => TlsError::NotYetValid { subject },
+        verify_code::OK => TlsError::Untrusted { subject, reason },
+        _ => TlsError::Untrusted {
+            subject,
+            reason: result.error_string().to_owned(),
+        },
     }
 }
 
@@ -291,37 +277,21 @@ impl TlsConfig {
     }
 }
 
-/// The other side's certificate, if it was refused; when the fault lies with an issuer, the subject names that one too.
-type Refused = Mutex<Option<PeerCertificate>>;
+/// The subject of the other side's certificate, if it was refused; when the fault lies with an issuer, that one's too.
+type Refused = Mutex<Option<ZeekString>>;
 
-fn verify(trusted: bool, chain: &mut X509StoreContextRef, accepted: &[String], refused: &Refused) -> bool {
-    let certificate = chain.current_cert().map(describe);
-    let of_peer = chain.error_depth() == 0;
-    let right_name = !of_peer
-        || accepted.is_empty()
-        || certificate.as_ref().is_some_and(|certificate| {
-            certificate.names.iter().any(|name| {
-                accepted
-                    .iter()
-                    .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
-            })
-        });
-    if trusted && right_name {
-        return true;
+fn verify(trusted: bool, chain: &mut X509StoreContextRef, refused: &Refused) -> bool {
+    if !trusted {
+        let own = chain.chain().and_then(|chain| chain.get(0)).map(describe);
+        let culprit = match (own, chain.current_cert().map(describe)) {
+            (Some(own), Some(issuer)) if chain.error_depth() > 0 => {
+                Some(format!("{}, issued under {}", own.subject, issuer.subject).into())
+            }
+            (_, certificate) => certificate.map(|certificate| certificate.subject),
+        };
+        *refused.lock().unwrap_or_else(PoisonError::into_inner) = culprit;
     }
-    if trusted {
-        chain.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
-    }
-    let own = chain.chain().and_then(|chain| chain.get(0)).map(describe);
-    let culprit = match (own, certificate) {
-        (Some(own), Some(issuer)) if !of_peer => Some(PeerCertificate {
-            subject: format!("{}, issued under {}", own.subject, issuer.subject).into(),
-            ..own
-        }),
-        (_, certificate) => certificate,
-    };
-    *refused.lock().unwrap_or_else(PoisonError::into_inner) = culprit;
-    false
+    trusted
 }
 
 /// The other side's certificate, if it was asked for one.

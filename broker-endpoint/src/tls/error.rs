@@ -144,12 +144,6 @@ pub enum TlsError {
          {reason}"
     )]
     Untrusted { subject: ZeekString, reason: String },
-    #[error("certificate of the peer ({subject}) names {}, but we accept {}", list(.names), list(.accepted))]
-    WrongName {
-        subject: ZeekString,
-        names: Vec<ZeekString>,
-        accepted: Vec<String>,
-    },
     #[error(
         "peer refuses our certificate; the CA it is configured with must have signed ours, and ours must be valid; its TLS library says: \
          {reason}"
@@ -187,16 +181,4 @@ const fn plaintext_name(first: Option<u8>) -> &'static str {
         Some(_) => "something else",
         None => "plaintext",
     }
-}
-
-fn list(names: &[impl ToString]) -> String {
-    /// A certificate may have thousands.
-    const SHOWN_MAX: usize = 16;
-    let mut shown: Vec<String> = names.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
-    match names.len() {
-        0 => return "no name".to_owned(),
-        len if len > SHOWN_MAX => shown.push(format!("{} more", len - SHOWN_MAX)),
-        _ => {}
-    }
-    shown.join(", ")
 }

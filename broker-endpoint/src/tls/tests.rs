@@ -214,30 +214,6 @@ async fn a_certificate_that_is_not_trusted_is_named_on_both_sides() {
 }
 
 #[tokio::test]
-async fn only_accepted_names_pass_where_names_are_given() {
-    let ca = Authority::new("Test CA");
-    let trust = Trust {
-        names: vec!["Agent-1".into(), "192.0.2.7".into()],
-        ..ca.trust()
-    };
-    let controller = mutual(ca.sign("controller", &[], &Validity::Now), trust);
-    for (name, alternatives) in [
-        ("agent-1", &[] as &[&str]),
-        ("other", &["agent-1"]),
-        ("other", &["192.0.2.7"]),
-    ] {
-        let agent = mutual(ca.sign(name, alternatives, &Validity::Now), ca.trust());
-        let (acceptor, connector) = handshake(&controller, &agent).await;
-        exchange(acceptor.expect("accepted"), connector.expect("connected")).await;
-    }
-    let stranger = mutual(ca.sign("agent-2", &["192.0.2.8"], &Validity::Now), ca.trust());
-    let words =
-        "certificate of the peer (CN=agent-2) names agent-2, 192.0.2.8, but we accept Agent-1, 192.0.2.7";
-    check_refusal(&controller, &stranger, &[words], &[]).await;
-    check_refusal(&stranger, &controller, &[], &[words]).await;
-}
-
-#[tokio::test]
 async fn sides_of_different_modes_say_so() {
     let certificates = context(&Authority::new("Test CA").mutual("controller"));
     let anonymous = context(&TlsConfig::Anonymous);

@@ -243,12 +243,7 @@ impl<T: Send + 'static> Connection<T> {
                     self.outbound.push(ack.into(), Hold::default());
                     self.shared
                         .hub
-                        .subscribe(self.client, topics.clone(), Arc::clone(&self.outbound));
-                    self.tell(WebSocketEvent::Subscribed {
-                        client: self.client,
-                        topics,
-                    })
-                    .await;
+                        .subscribe(self.client, topics, Arc::clone(&self.outbound));
                 }
                 Ok(Outcome::Published { message, copies }) => {
                     if let Some((text, recipients)) = copies {

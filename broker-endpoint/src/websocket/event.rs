@@ -34,19 +34,13 @@ pub struct ClientInfo {
 
 /// What the owner of a [`WebSocketServer`](super::WebSocketServer) hears.
 ///
-/// For one client the order is: connected, subscribed, messages, disconnected. What the first one announces, the
+/// For one client the order is: connected, messages, disconnected. What the first one announces, the
 /// last one ends, also when a connection ends by a fault of ours.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum WebSocketEvent<T> {
     /// A client completed the upgrade. It may not send messages before it has subscribed.
     Connected(ClientInfo),
-    /// A client named the topics it wants to hear about. The ack is on its way.
-    Subscribed {
-        client: ClientId,
-        /// The prefixes, as sent.
-        topics: Vec<ZeekString>,
-    },
     /// A client published something that was admitted.
     Message {
         client: ClientId,

@@ -106,9 +106,9 @@ pub(crate) async fn next_text(client: &mut WebSocketStream<MaybeTlsStream<TcpStr
 
 impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream }
+        Self {
+            stream: TcpStream::connect(addr).await.unwrap(),
+        }
     }
 
     /// Connected, and the head of the answer to this request.

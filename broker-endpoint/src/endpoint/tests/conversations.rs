@@ -1,11 +1,7 @@
 //! What transcripts of handshakes (`tests/wire/over_tcp`) do not have: limits, times, and what the program is told. The endpoint has the
 //! smaller id unless a test says otherwise.
 
-use broker_codec::{
-    Data,
-    frame::HANDSHAKE_FRAME_MAX,
-    handshake::{Awaited, Close},
-};
+use broker_codec::{Data, frame::HANDSHAKE_FRAME_MAX, handshake::Close};
 
 use super::*;
 use crate::{
@@ -101,34 +97,6 @@ async fn who_is_refused_may_send_little_more() {
         end.await.expect("no panic");
         assert_took(began, lasts);
     }
-}
-
-#[tokio::test]
-async fn a_refusal_is_reported_and_retried() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
-    let address = listener.local_addr().expect("bound");
-    let mut endpoint = start(small());
-    let retry = Duration::from_millis(1);
-    endpoint.handle().peer(address.into(), Some(retry));
-    // Code 39 is no success without another connection.
-    for (refusal, text) in [
-        (
-            "0000001e 09 5a45454b eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 02 07 746f6f206f6c64",
-            "dropped by the peer: peer_incompatible (too old)",
-        ),
-        (
-            "00000017 09 5a45454b eeeeeeeeeeee4eee8eeeeeeeeeeeeeee 27 00",
-            "dropped by the peer: redundant_connection ()",
-        ),
-    ] {
-        let mut script = Script::accept(&listener).await;
-        script.expect(HELLO_SMALL).await;
-        script.say(refusal).await;
-        let (error, again) = peer_unavailable(&mut endpoint).await;
-        assert_eq!(error.to_string(), text);
-        assert_eq!(again, Some(retry));
-    }
-    Script::accept(&listener).await.expect(HELLO_SMALL).await;
 }
 
 #[tokio::test]
@@ -287,22 +255,5 @@ async fn why_a_peer_closes_is_heard_although_nothing_can_be_said_to_it() {
             }
         ),
         "{outcome:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_peer_that_hangs_up_is_said_to() {
-    let (mut endpoint, script) = connector(plaintext()).await;
-    drop(script);
-    let (error, _) = peer_unavailable(&mut endpoint).await;
-    assert!(
-        matches!(
-            error,
-            PeeringError::Closed {
-                awaited: Awaited::HelloOrVersionSelect,
-                mute: true
-            }
-        ),
-        "{error:?}"
     );
 }

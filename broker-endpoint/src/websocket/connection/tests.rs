@@ -241,8 +241,11 @@ async fn a_client_does_not_pay_for_a_busy_owner() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_owner_hears_nothing_of_a_client_that_has_come_and_gone() {
     let mut world = World::new(1 << 20, |config| config.inbound_events_max = 1);
-    let (client, topics) = (ClientId(7), vec![]);
-    let other = WebSocketEvent::Subscribed { client, topics };
+    let other = WebSocketEvent::Disconnected {
+        client: ClientId(7),
+        code: CloseCode::ABNORMAL,
+        reason: "another one".into(),
+    };
     world.shared.events.send(other).await.unwrap();
     world.client.write_all(REQUEST.as_bytes()).await.unwrap();
     while world.client.read_u8().await.unwrap() != 0x89 {}
@@ -250,10 +253,10 @@ async fn a_busy_owner_hears_nothing_of_a_client_that_has_come_and_gone() {
     drop(world.client);
     world.task.await.unwrap();
     assert_eq!(world.start.elapsed().as_secs(), 5);
-    let Some(WebSocketEvent::Subscribed { client, topics }) = world.events.recv().await else {
+    let Some(WebSocketEvent::Disconnected { client, reason, .. }) = world.events.recv().await else {
         panic!("another event")
     };
-    assert_eq!((client, topics), (ClientId(7), vec![]));
+    assert_eq!((client, reason), (ClientId(7), "another one".into()));
     assert!(world.events.is_empty());
 }
 
