@@ -19,7 +19,7 @@ const LONG_FILES_MAX: usize = 23;
 const EQUAL_LINES: usize = 10;
 
 /// How many files may be part of a circle of imports among more than two files. The goal is none.
-const CIRCLED_MAX: usize = 16;
+const CIRCLED_MAX: usize = 8;
 
 /// Names all violations if there are more than so many.
 fn ratchet(rule: &str, max: usize, violations: &[String]) {

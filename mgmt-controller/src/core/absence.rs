@@ -1,31 +1,23 @@
 //! What clients and operators are told of instances that are not there.
 
 use broker_codec::data::{Set, ZeekString};
-use mgmt_api::{Node, Now, ResultRecord, WallClock, log::some_of};
+use mgmt_api::{Configuration, Node, ResultRecord, log::some_of};
 
 use super::{
-    controller::Controller,
     instances::{Seen, target_of},
+    membership::Membership,
+    turn::Turn,
 };
 
-impl Controller {
-    pub(super) fn wall_clock(&self, now: Now) -> WallClock {
-        self.epoch + now.since_start()
-    }
-
-    /// A time of day, as it is told now.
-    pub(super) fn told(&self, now: Now, at: Now) -> String {
-        self.wall_clock(at).told_at(self.wall_clock(now))
-    }
-
+impl Membership {
     /// Why an instance cannot be asked for anything: `instance sensor3 is not connected (last seen 14:48:15 from 10.0.0.2)`.
-    pub(super) fn absence(&self, now: Now, name: &ZeekString) -> String {
+    pub(super) fn absence(&self, turn: &Turn<'_>, name: &ZeekString) -> String {
         let gathered = self.instances.gathered.get(name);
         let needed = gathered.or_else(|| self.instances.wanted.get(name));
         let place = needed.and_then(target_of);
-        if let Some(agent) = self.membership.agent(name) {
+        if let Some(agent) = self.peers.agent(name) {
             let address = agent.observed.host;
-            let present = self.membership.target(agent.peer);
+            let present = self.peers.target(agent.peer);
             return match (needed, place, present) {
                 (Some(needed), Some((host, port)), Some((address, other))) if self.is_elsewhere(needed) => {
                     format!(
@@ -34,13 +26,13 @@ impl Controller {
                 }
                 _ => format!(
                     "instance {name} does not answer (connected since {} from {address})",
-                    self.told(now, agent.since)
+                    turn.told(agent.since)
                 ),
             };
         }
         match (self.instances.last_seen(name), place) {
             (Some(Seen { at, address }), _) => {
-                let at = self.told(now, at);
+                let at = turn.told(at);
                 format!("instance {name} is not connected (last seen {at} from {address})")
             }
             (None, Some((host, port))) => {
@@ -50,48 +42,90 @@ impl Controller {
         }
     }
 
-    /// The nodes that the deployed configuration has on an instance.
-    pub(super) fn nodes_on<'a>(&'a self, name: &'a ZeekString) -> impl Iterator<Item = &'a Node> {
-        let deployed = self.configurations.deployed.iter();
-        let nodes = deployed.flat_map(|config| &config.nodes);
-        nodes.filter(move |node| node.instance == *name)
-    }
-
-    /// One failure for each of these nodes, or of all if none is named, whose instance cannot be asked.
+    /// One failure for each of these nodes of the deployed configuration, or of all if none is named, whose instance cannot be asked.
     ///
     /// DIFFERENCE(absent-nodes): Zeek leaves the nodes of instances that are not connected out of the answer, which then says nothing of
     /// them and succeeds.
     pub(super) fn absent_nodes(
         &self,
-        now: Now,
+        turn: &Turn<'_>,
         reqid: &ZeekString,
+        deployed: &Configuration,
         nodes: &Set<ZeekString>,
     ) -> Vec<ResultRecord> {
         let missing = self.instances.wanted_missing();
         let asked = |node: &&Node| nodes.is_empty() || nodes.contains(&node.name);
         missing
             .flat_map(|name| {
-                let absence = self.absence(now, name);
-                self.nodes_on(name).filter(asked).map(move |node| ResultRecord {
-                    instance: Some(name.clone()),
-                    node: Some(node.name.clone()),
-                    ..ResultRecord::failure(reqid.clone(), absence.as_str())
-                })
+                let absence = self.absence(turn, name);
+                nodes_on(deployed, name)
+                    .filter(asked)
+                    .map(move |node| ResultRecord {
+                        instance: Some(name.clone()),
+                        node: Some(node.name.clone()),
+                        ..ResultRecord::failure(reqid.clone(), absence.as_str())
+                    })
             })
             .collect()
     }
 
     /// One failure for each instance of the cluster that is not connected.
-    pub(super) fn absent_instances(&self, now: Now, reqid: &ZeekString) -> Vec<ResultRecord> {
+    pub(super) fn absent_instances(&self, turn: &Turn<'_>, reqid: &ZeekString) -> Vec<ResultRecord> {
         let wanted = self.instances.wanted.keys();
-        let absent = wanted.filter(|name| self.membership.agent(name).is_none());
+        let absent = wanted.filter(|name| self.peers.agent(name).is_none());
         absent
             .map(|name| ResultRecord {
                 instance: Some(name.clone()),
-                ..ResultRecord::failure(reqid.clone(), self.absence(now, name))
+                ..ResultRecord::failure(reqid.clone(), self.absence(turn, name))
             })
             .collect()
     }
+
+    /// What is said of instances that are not there when the others get their configuration: a failure for each, which zeek-client prints, and
+    /// one for each of its nodes.
+    pub(super) fn not_deployed(
+        &self,
+        turn: &Turn<'_>,
+        reqid: &ZeekString,
+        config: &Configuration,
+    ) -> Vec<ResultRecord> {
+        let mut results = Vec::new();
+        for name in self.instances.wanted_missing() {
+            let absence = self.absence(turn, name);
+            let failure = |node: Option<&ZeekString>| ResultRecord {
+                instance: Some(name.clone()),
+                node: node.cloned(),
+                ..ResultRecord::failure(
+                    reqid.clone(),
+                    format!("{absence}: its nodes were not deployed, they follow when it returns"),
+                )
+            };
+            results.push(failure(None));
+            results.extend(nodes_on(config, name).map(|node| failure(Some(&node.name))));
+        }
+        results
+    }
+
+    /// One failure for each instance that is gathered and not there.
+    pub(super) fn not_gathered(&self, turn: &Turn<'_>, reqid: &ZeekString) -> Vec<ResultRecord> {
+        let failure = |name: ZeekString| {
+            let absence = self.absence(turn, &name);
+            let error = format!("not deployed: {absence}; nothing was changed");
+            ResultRecord {
+                instance: Some(name),
+                ..ResultRecord::failure(reqid.clone(), error)
+            }
+        };
+        self.missing().into_iter().map(failure).collect()
+    }
+}
+
+/// The nodes that a configuration has on an instance.
+pub(super) fn nodes_on<'a>(
+    config: &'a Configuration,
+    name: &'a ZeekString,
+) -> impl Iterator<Item = &'a Node> {
+    config.nodes.iter().filter(move |node| node.instance == *name)
 }
 
 /// Names of instances in a sentence.

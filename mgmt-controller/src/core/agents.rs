@@ -1,52 +1,37 @@
 //! What agents say: that they are ready, how their part of a request went, and news.
 
-use std::time::Duration;
-
-use broker_codec::{EndpointId, data::ZeekString};
+use broker_codec::{
+    Data, EndpointId,
+    data::{ZeekString, from_data},
+};
 use mgmt_api::{
-    AGENT_STOPPED, AgentMessage, AgentRequest, Dialect, MESSAGE_BYTES_MAX, RequestKind, ResultRecord, topics,
+    AGENT_STOPPED, AgentMessage, MESSAGE_BYTES_MAX, NodeOutputs, NodeStatus, RequestKind, ResultRecord,
+    log::listed, topics,
 };
 
 use super::{
     action::{Action, Audience, Level, Outgoing},
-    controller::Controller,
-    instances::target_of,
-    membership::Hello,
-    requests::{Key, Pending, listed, tell},
+    cluster::Cluster,
+    deployment::Deployment,
+    fanout::{Answer, Fanout},
+    peers::Hello,
+    pending::{Key, Logged, Pending},
     turn::Turn,
 };
 
-/// A lost welcome is not repeated sooner, however short requests are.
-const WELCOME_RETRY_MIN: Duration = Duration::from_millis(100);
-
-impl Controller {
-    /// A peer has said something in this dialect.
-    pub(super) fn heard(
-        &mut self,
-        turn: &mut Turn,
-        peer: EndpointId,
-        topic: &ZeekString,
-        message: &AgentMessage,
-        dialect: Dialect,
-    ) {
-        let api = self.membership.api(peer);
-        if let Some(again) = api.and_then(|api| api.heard(dialect, message)) {
-            tell(turn, peer, topic.clone(), again);
-        }
-    }
-
+impl Cluster {
     /// Takes an event of the agents' API in.
     pub(super) fn agent_message(
         &mut self,
-        turn: &mut Turn,
+        turn: &mut Turn<'_>,
         peer: EndpointId,
         topic: &ZeekString,
         message: AgentMessage,
     ) {
         let event = message.event_name();
-        if !self.membership.is_connected(peer) {
+        if !self.members.peers.is_connected(peer) {
             turn.warning(format!("ignoring {event} of {peer}, which is not connected"));
-            self.counters.agent_messages_refused += 1;
+            turn.counters.agent_messages_refused += 1;
             return;
         }
         if let AgentMessage::Hello {
@@ -62,31 +47,36 @@ impl Controller {
                 connecting,
                 api_version,
             };
-            self.hello(turn, peer, topic, hello);
+            if let Some(lost) = self.members.hello(turn, peer, topic, hello) {
+                self.all_lost(turn, lost);
+                self.progress(turn);
+            }
             return;
         }
-        let Some(name) = self.membership.name_of(peer).cloned() else {
+        let Some(name) = self.members.peers.name_of(peer).cloned() else {
             turn.warning(format!(
                 "ignoring {event} of {peer}, which speaks for no instance"
             ));
-            self.counters.agent_messages_refused += 1;
+            turn.counters.agent_messages_refused += 1;
             return;
         };
         if *topic != topics::agent(&self.settings.agent_topic_prefix, &name) {
             turn.warning(format!("ignoring {event} of {name} on topic {topic}"));
-            self.counters.agent_messages_refused += 1;
+            turn.counters.agent_messages_refused += 1;
             return;
         }
         match message {
             AgentMessage::Hello { .. } => {}
             AgentMessage::AgentWelcome { reqid, result } => {
                 turn.info(format!("rx {event} {reqid}"));
-                self.welcome_answered(turn, &name, &reqid, &result);
+                if self.members.welcome_answered(turn, &name, &reqid, &result) {
+                    self.became_ready(turn, &name);
+                }
             }
             AgentMessage::AgentStandby { result, .. } => {
                 turn.debug(format!("rx {event} from {name}"));
                 if result.success {
-                    self.stands_by(turn, &name);
+                    self.members.stands_by(turn, &name);
                 }
             }
             AgentMessage::Deploy { reqid, results } => {
@@ -111,96 +101,11 @@ impl Controller {
         }
     }
 
-    /// A dropped instance knows that it is dropped.
-    fn stands_by(&mut self, turn: &mut Turn, name: &ZeekString) {
-        let told = self.instances.dismissed.remove(name);
-        if told.is_some() {
-            turn.push(Action::Report {
-                level: Level::Info,
-                message: format!("instance {name} was told that it is dropped: its nodes end"),
-            });
-        }
-        if let Some(target) = told.as_ref().and_then(target_of) {
-            self.release(turn, target);
-        }
-    }
-
-    /// Tells a known agent that it is part of the cluster, unless it has been told and has not answered.
-    pub(super) fn welcome(&mut self, turn: &mut Turn, name: &ZeekString) {
-        let Some(welcome) = self.membership.welcome_of(name) else {
-            return;
-        };
-        if welcome.is_none() {
-            let reqid = self.ids.next_id();
-            *welcome = Some(reqid.clone());
-            self.send_welcome(turn, name, reqid);
-        }
-    }
-
-    /// Half of what a request may take is left when a lost welcome is repeated.
-    fn send_welcome(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
-        let key = Key::Welcome(reqid.clone());
-        self.send(turn, name, AgentRequest::AgentWelcome { reqid });
-        let deadline = turn.now + (self.settings.request_timeout / 2).max(WELCOME_RETRY_MIN);
-        self.await_until(deadline, key, Pending::Welcome(name.clone()));
-    }
-
-    /// A welcome has not been answered in time.
-    ///
-    /// DIFFERENCE(repeated-welcome): a welcome is repeated, under the same id, until it is answered; agents that were
-    /// welcomed are not welcomed once more before that. Zeek welcomes an agent at each hello, and only then (Q-10,
-    ///
-    pub(super) fn welcome_expired(&mut self, turn: &mut Turn, name: &ZeekString, reqid: ZeekString) {
-        let wanted = self.instances.are_needed(name) && !self.instances.ready.contains(name);
-        let Some(welcome) = self.membership.welcome_of(name) else {
-            return;
-        };
-        if welcome.as_ref() != Some(&reqid) {
-            return;
-        }
-        if wanted {
-            self.counters.welcomes_repeated += 1;
-            self.send_welcome(turn, name, reqid);
-        } else {
-            *welcome = None;
-        }
-    }
-
-    fn welcome_answered(
-        &mut self,
-        turn: &mut Turn,
-        name: &ZeekString,
-        reqid: &ZeekString,
-        result: &ResultRecord,
-    ) {
-        let Some(welcome) = self.membership.welcome_of(name) else {
-            return;
-        };
-        let names_other = result.instance.as_ref().is_some_and(|instance| instance != name);
-        if welcome.as_ref() != Some(reqid) || names_other {
-            turn.debug(format!(
-                "ignoring answer {reqid} of {name}: no request waits for it"
-            ));
-            self.counters.answers_ignored += 1;
-            return;
-        }
-        *welcome = None;
-        self.requests.remove(&Key::Welcome(reqid.clone()));
-        if !result.success || !self.instances.are_needed(name) {
-            let peer = self.membership.agent(name).map(|agent| agent.peer);
-            self.stand_down(turn, name, peer);
-            return;
-        }
-        self.instances.ready.insert(name.clone());
-        turn.info(format!("instance {name} ready"));
-        self.became_ready(turn, name);
-    }
-
     /// Something happened at an agent.
     ///
     /// DIFFERENCE(news): Zeek's controller ignores `notify_change`, `notify_error` and `notify_log`. Here they are logged and
     /// passed on as they are, on a topic of their own: on the others clients get what Zeek sends, and nothing else.
-    fn news(&mut self, turn: &mut Turn, name: &ZeekString, news: AgentMessage) {
+    fn news(&mut self, turn: &mut Turn<'_>, name: &ZeekString, news: AgentMessage) {
         let (verb, instance, level, text) = match &news {
             AgentMessage::Change {
                 instance,
@@ -208,30 +113,31 @@ impl Controller {
                 old,
                 new,
             } => {
-                self.counters.agent_changes += 1;
+                turn.counters.agent_changes += 1;
                 let text = format!("{} {old} {new}", n.name);
                 ("notify_change", instance, Level::Info, text)
             }
             AgentMessage::Error { instance, msg, node } => {
-                self.counters.agent_errors += 1;
+                turn.counters.agent_errors += 1;
                 ("notify_error", instance, Level::Error, about(node, msg))
             }
             AgentMessage::Log { instance, msg, node } => {
-                self.counters.agent_logs += 1;
+                turn.counters.agent_logs += 1;
                 ("notify_log", instance, Level::Info, about(node, msg))
             }
             _ => return,
         };
         if instance != name {
             turn.warning(format!("ignoring {verb} of {name} about instance {instance}"));
-            self.counters.agent_messages_refused += 1;
+            turn.counters.agent_messages_refused += 1;
             return;
         }
         if let AgentMessage::Log { msg, node, .. } = &news
             && node.is_empty()
             && msg.starts_with(AGENT_STOPPED.as_bytes())
         {
-            self.membership
+            self.members
+                .peers
                 .leaves(name, msg.excerpt(MESSAGE_BYTES_MAX).to_string());
         }
         turn.log(level, format!("rx Management::Agent::API::{verb} {name} {text}"));
@@ -240,6 +146,105 @@ impl Controller {
             event: Outgoing::News(Box::new(news)),
             to: Audience::Subscribers,
         });
+    }
+
+    /// Takes the answer of the agent of instance `name` in, if that agent was asked for it, under this id and by a
+    /// request of this kind, and has not answered yet.
+    pub(super) fn answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        kind: RequestKind,
+        name: &ZeekString,
+        reqid: &ZeekString,
+        results: Vec<ResultRecord>,
+    ) {
+        let waits = |fanout: &Fanout| fanout.awaits(reqid, name);
+        let results = || {
+            let checked = results
+                .into_iter()
+                .map(|result| checked(kind, name, reqid, result));
+            checked.collect()
+        };
+        if kind == RequestKind::Deploy {
+            if let Some(fanout) = self.deployment.as_mut().and_then(Deployment::fanout)
+                && waits(fanout)
+            {
+                if fanout.answer(reqid, name, results()) == Answer::Last {
+                    self.deployed(turn);
+                }
+                return;
+            }
+        } else if let Some(key) =
+            self.awaiting(|key, fanout| matches!(key, Key::Client(own, _) if *own == kind) && waits(fanout))
+        {
+            self.take_answer(turn, key, reqid, name, results());
+            return;
+        }
+        turn.debug(format!(
+            "ignoring answer {reqid} of {name}: no request waits for it"
+        ));
+        turn.counters.answers_ignored += 1;
+    }
+
+    /// An agent is gone: its part of every request has failed.
+    ///
+    /// DIFFERENCE(lost-agents): Zeek goes on waiting for agents that are gone, until the request times out.
+    pub(super) fn fail_awaited(&mut self, turn: &mut Turn<'_>, name: &ZeekString, reason: &str) {
+        let error = format!("instance {name}: connection to the agent lost: {reason}");
+        let failure = |reqid: &ZeekString| {
+            vec![ResultRecord {
+                instance: Some(name.clone()),
+                ..ResultRecord::failure(reqid.clone(), error.as_str())
+            }]
+        };
+        let asked_for_deployment = self
+            .deployment
+            .as_mut()
+            .and_then(Deployment::fanout)
+            .and_then(|fanout| fanout.asked_under(name));
+        if let Some(reqid) = asked_for_deployment
+            && let Some(fanout) = self.deployment.as_mut().and_then(Deployment::fanout)
+            && fanout.answer(&reqid, name, failure(&reqid)) == Answer::Last
+        {
+            self.deployed(turn);
+        }
+        while let Some(key) = self.awaiting(|_, fanout| fanout.asked_under(name).is_some()) {
+            let Some(Pending::Agents(fanout)) = self.requests.get(&key) else {
+                return;
+            };
+            let Some(reqid) = fanout.asked_under(name) else {
+                return;
+            };
+            let failure = failure(&reqid);
+            self.take_answer(turn, key, &reqid, name, failure);
+        }
+    }
+
+    /// The first request that waits for agents and is like this.
+    fn awaiting(&self, is: impl Fn(&Key, &Fanout) -> bool) -> Option<Key> {
+        self.requests.iter().find_map(|(key, pending)| match pending {
+            Pending::Agents(fanout) if is(key, fanout) => Some(key.clone()),
+            _ => None,
+        })
+    }
+
+    fn take_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: Key,
+        reqid: &ZeekString,
+        name: &ZeekString,
+        results: Vec<ResultRecord>,
+    ) {
+        let Some(Pending::Agents(fanout)) = self.requests.get_mut(&key) else {
+            return;
+        };
+        if fanout.answer(reqid, name, results) != Answer::Last {
+            return;
+        }
+        if let (Some(Pending::Agents(fanout)), Key::Client(kind, reqid)) = (self.requests.remove(&key), key) {
+            self.respond(turn, kind, reqid, fanout.into_results(), Logged::Pending);
+        }
     }
 }
 
@@ -250,4 +255,40 @@ fn about(node: &ZeekString, msg: &ZeekString) -> String {
     } else {
         format!("{node}: {msg}")
     }
+}
+
+/// What is passed on of a result: an agent cannot answer in another's name, nor with data that clients cannot read.
+///
+/// DIFFERENCE(malformed-answers): Zeek's handler fails on such data, and the request times out.
+fn checked(kind: RequestKind, name: &ZeekString, reqid: &ZeekString, result: ResultRecord) -> ResultRecord {
+    let wrong = match (&result.instance, &result.data) {
+        (Some(other), _) if other != name => Some(format!("agent answered for instance {other}")),
+        (_, None) if kind == RequestKind::GetNodes && result.success => {
+            Some("agent answered without node states".into())
+        }
+        (_, Some(data)) => unreadable(kind, data),
+        (_, None) => None,
+    };
+    match wrong {
+        Some(error) => ResultRecord {
+            instance: Some(name.clone()),
+            node: result.node,
+            ..ResultRecord::failure(reqid.clone(), error)
+        },
+        None => ResultRecord {
+            instance: Some(name.clone()),
+            ..result
+        },
+    }
+}
+
+/// Why a result's data is not what an answer of this kind holds.
+fn unreadable(kind: RequestKind, data: &Data) -> Option<String> {
+    match kind {
+        RequestKind::GetNodes => from_data::<Vec<NodeStatus>>(data).err(),
+        RequestKind::Deploy => from_data::<NodeOutputs>(data).err(),
+        RequestKind::GetIdValue => from_data::<ZeekString>(data).err(),
+        _ => None,
+    }
+    .map(|error| format!("agent answered with data that cannot be read: {error}"))
 }

@@ -1,187 +1,311 @@
-//! Which instances belong to the cluster: gathering those of a configuration, and making them the cluster's when it is accepted.
+//! A cluster: its instances, its configurations, its requests.
 
-use broker_codec::{
-    EndpointId,
-    data::{Address, Set, ZeekString},
+use std::collections::{BTreeMap, BTreeSet};
+
+use mgmt_api::{
+    ClientRequest, Configuration, Instance, Now, Principal, RequestKind, RequestTable, log::bracketed,
 };
-use mgmt_api::{AgentRequest, Configuration, Instance};
 
 use super::{
+    absence::nodes_on,
+    access,
     action::{Action, Level},
-    controller::Controller,
-    instances::target_of,
-    membership::Target,
-    requests::Key,
-    turn::Turn,
+    configurations::{Configurations, Slot},
+    deployment::Deployment,
+    input::{Input, Listener, WriteId},
+    membership::Membership,
+    peers::{CheckedIn, LostName, Peering},
+    pending::{AfterWrite, Key, Logged, Pending, Write},
+    settings::Settings,
+    turn::{Follow, Turn},
 };
 
-impl Controller {
-    /// At start: the instances of the deployed configuration are the cluster's.
-    pub(super) fn adopt(&mut self, turn: &mut Turn, config: &Configuration) {
-        for instance in &config.instances {
-            turn.debug(format!("adding instance {}", instance.name));
-            self.instances.dismissed.remove(&instance.name);
-            self.instances
-                .wanted
-                .insert(instance.name.clone(), instance.clone());
-            self.reach_out(turn, instance);
+/// How many requests may be under way at a time. More are refused.
+///
+/// DIFFERENCE(request-limits): Zeek has none of these limits.
+pub const REQUESTS_MAX: usize = 4096;
+
+/// How many writes may be under way at a time. Configurations to stage beyond that are refused.
+pub const WRITES_MAX: usize = 16;
+
+/// A cluster.
+pub(super) struct Cluster {
+    pub(super) settings: Settings,
+    pub(super) configurations: Configurations,
+    pub(super) members: Membership,
+    pub(super) requests: RequestTable<Key, Pending>,
+    /// The one that is under way. Others are refused meanwhile.
+    pub(super) deployment: Option<Deployment>,
+    pub(super) writes: BTreeMap<WriteId, Write>,
+    last_write: u64,
+}
+
+impl Cluster {
+    /// A cluster with the configurations that were restored from its store.
+    pub(super) fn new(settings: Settings, restored: Configurations) -> Self {
+        Self {
+            members: Membership::new(&settings, &restored.dismissed),
+            settings,
+            configurations: restored,
+            requests: RequestTable::new(),
+            deployment: None,
+            writes: BTreeMap::new(),
+            last_write: 0,
         }
     }
 
-    /// At start: instances that were dropped and may not know are told when they are there.
-    pub(super) fn reach_dismissed(&mut self, turn: &mut Turn) {
-        let targets: Vec<_> = self.instances.dismissed.values().filter_map(target_of).collect();
-        for target in targets {
-            self.connect(turn, target);
+    pub(super) fn step(&mut self, turn: &mut Turn<'_>, input: Input) {
+        self.expire(turn);
+        match input {
+            Input::Started {
+                broker_id,
+                broker,
+                websocket,
+                ..
+            } => self.started(turn, &broker_id, broker.as_ref(), websocket.as_ref()),
+            Input::Request { principal, request } => self.request(turn, &principal, request, false),
+            Input::SetConfiguration {
+                principal,
+                reqid,
+                config,
+            } => {
+                let request = ClientRequest::StageConfiguration { reqid, config };
+                self.request(turn, &principal, request, true);
+            }
+            Input::Persisted { write, outcome } => self.persisted(turn, write, outcome),
+            Input::PeerAdded {
+                peer,
+                address,
+                port,
+                dialled,
+            } => {
+                let peering = Peering {
+                    address,
+                    port,
+                    dialled,
+                };
+                let lost = self.members.added(turn, peer, peering);
+                self.all_lost(turn, lost);
+            }
+            Input::PeerLost { peer, reason } => {
+                let lost = self.members.lost(turn, peer, &reason);
+                self.all_lost(turn, lost);
+            }
+            Input::Agent {
+                peer,
+                topic,
+                message,
+                dialect,
+            } => {
+                self.members.heard(turn, peer, &topic, &message, dialect);
+                self.agent_message(turn, peer, &topic, message);
+            }
+            Input::Tick => {}
+            Input::Stopping => self.stopping(turn),
         }
-    }
-
-    /// Connects to the instances of a configuration that are not the cluster's, and welcomes them. Their answer shows that they live;
-    /// nothing changes for them by that (`agent/main.zeek`, `agent_welcome_request`).
-    pub(super) fn gather(&mut self, turn: &mut Turn, config: &Configuration) {
-        for instance in &config.instances {
-            self.instances
-                .gathered
-                .insert(instance.name.clone(), instance.clone());
-        }
-        for instance in &config.instances {
-            let known = self.instances.wanted.get(&instance.name);
-            if known.is_none_or(|before| target_of(before) != target_of(instance)) {
-                turn.debug(format!("adding instance {}", instance.name));
-                let dialled = self.reach_out(turn, instance);
-                self.instances.dialled.extend(dialled);
+        while let Some(follow) = turn.follows.pop_front() {
+            match follow {
+                Follow::Deploy { principal, reqid } => {
+                    self.request(turn, &principal, ClientRequest::Deploy { reqid }, false);
+                }
+                Follow::Agent { peer, topic, message } => self.agent_message(turn, peer, &topic, message),
             }
         }
+        debug_assert!(self.members.is_consistent(), "{:?}", self.members);
     }
 
-    /// Connects to an instance that listens, and welcomes it if its agent is there. Returns where to, if that was not connected to before.
-    fn reach_out(&mut self, turn: &mut Turn, instance: &Instance) -> Option<Target> {
-        let dialled = target_of(instance).filter(|target| self.connect(turn, *target));
-        let name = &instance.name;
-        if self.membership.agent(name).is_none() {
-            turn.debug(format!("instance {name} not known to us, skipping"));
-        } else if !self.instances.ready.contains(name) {
-            self.welcome(turn, name);
-        }
-        dialled
+    /// When something is due.
+    pub(super) fn deadline(&self) -> Option<Now> {
+        let deadlines = [self.requests.deadline(), self.members.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// The instances that are gathered and not there yet.
-    pub(super) fn missing(&self) -> Vec<ZeekString> {
-        let gathered = self.instances.gathered.values();
-        let missing = gathered.filter(|instance| !self.is_there(instance));
-        missing.map(|instance| instance.name.clone()).collect()
+    fn started(
+        &mut self,
+        turn: &mut Turn<'_>,
+        broker_id: &str,
+        broker: Option<&Listener>,
+        websocket: Option<&Listener>,
+    ) {
+        let broker = broker.map_or("no Broker port".into(), |at| format!("Broker port {at}"));
+        let websocket = websocket.map_or("no Websocket port".into(), |at| format!("websocket port {at}"));
+        turn.info(format!(
+            "controller is live, Broker ID {broker_id}, {broker}, {websocket}"
+        ));
+        self.deploy_persisted(turn);
     }
 
-    /// Whether an instance can be given a configuration: it answered its welcome, and if it is to be reached elsewhere than now, the
-    /// agent there waits for the name.
-    fn is_there(&self, instance: &Instance) -> bool {
-        if self.is_elsewhere(instance) {
-            let target = target_of(instance);
-            return self.membership.waits_at(&instance.name, target).is_some();
-        }
-        self.instances.ready.contains(&instance.name)
-    }
-
-    /// Whether we are connected to an agent of this name, and at another place than the one where it is to be.
-    pub(super) fn is_elsewhere(&self, instance: &Instance) -> bool {
-        let holder = self.membership.agent(&instance.name).map(|agent| agent.peer);
-        let present = holder.and_then(|holder| self.membership.target(holder));
-        target_of(instance).is_some() && present.is_some() && present != target_of(instance)
-    }
-
-    /// The gathered instances are the cluster's from now on, and no others.
+    /// Carries a client's request out; one to stage a configuration may have it deployed afterwards.
     ///
-    /// DIFFERENCE(moved-instance): an instance that is to be reached at another place is stood down where it is, and welcomed there. Zeek
-    /// only stands it down.
-    pub(super) fn accept(&mut self, turn: &mut Turn) {
-        self.instances.dismissed = self.instances.dismissed_then();
-        let gathered = std::mem::take(&mut self.instances.gathered);
-        let before = std::mem::replace(&mut self.instances.wanted, gathered.clone());
-        self.instances.dialled.clear();
-        for name in before.keys().filter(|name| !gathered.contains_key(*name)) {
-            turn.debug(format!("dropping instance {name}"));
-            let peer = self.membership.agent(name).map(|agent| agent.peer);
-            self.stand_down(turn, name, peer);
-            self.forget_welcome(name);
-            self.instances.ready.remove(name);
-            turn.info(format!("dropped instance {name}"));
-            if peer.is_none() {
-                let absence = self.absence(turn.now, name);
-                let message =
-                    format!("{absence}: it was dropped, its nodes go on until its agent is back and is told");
-                turn.push(Action::Report {
-                    level: Level::Warning,
-                    message,
-                });
-            }
-        }
-        for (name, instance) in &gathered {
-            if self.is_elsewhere(instance)
-                && let Some(holder) = self.membership.agent(name).map(|agent| agent.peer)
-            {
-                self.stand_down(turn, name, Some(holder));
-                self.move_away(turn, holder);
-            }
-        }
-        for target in before.values().filter_map(target_of) {
-            self.release(turn, target);
-        }
-    }
+    /// DIFFERENCE(older-clients): so what older clients have set is checked, ports are assigned, and the client is always answered, also if
+    /// there are no instances: then without results. Controllers up to 54aaf3a623 check nothing, and never answer that. `get_instances` and
+    /// `get_nodes` show the instances that are connected, which older controllers do not if they are not deployed to.
+    fn request(&mut self, turn: &mut Turn<'_>, principal: &Principal, request: ClientRequest, deploys: bool) {
+        let kind = request.kind();
+        let event = request.event_name();
+        log_received(turn, &request);
 
-    /// The gathered instances are not accepted: everything is as it was before they were gathered.
-    pub(super) fn disband(&mut self, turn: &mut Turn) {
-        let gathered = std::mem::take(&mut self.instances.gathered);
-        for name in gathered.keys() {
-            if !self.instances.wanted.contains_key(name) {
-                self.forget_welcome(name);
-                self.instances.ready.remove(name);
-            }
-        }
-        for target in std::mem::take(&mut self.instances.dialled) {
-            if !self.instances.are_at(target) {
-                self.disconnect(turn, target);
-                if let Some(peer) = self.membership.at(target) {
-                    self.close_peer(turn, peer, "its deployment failed");
-                }
-            }
-        }
-    }
-
-    fn forget_welcome(&mut self, name: &ZeekString) {
-        if let Some(reqid) = self.membership.welcome_of(name).and_then(Option::take) {
-            self.requests.remove(&Key::Welcome(reqid));
-        }
-    }
-
-    /// The instances, with the hosts that are open and have been observed filled in.
-    pub(super) fn with_observed_hosts(&self, instances: Set<Instance>) -> Set<Instance> {
-        instances
-            .into_iter()
-            .map(|mut instance| {
-                if instance.host == Address::UNSPECIFIED_V4
-                    && let Some(host) = self.membership.observed_host(&instance.name)
-                {
-                    instance.host = host;
-                }
-                instance
-            })
-            .collect()
-    }
-
-    /// Tells an agent that it is not part of the cluster, or not any more.
-    pub(super) fn stand_down(&mut self, turn: &mut Turn, name: &ZeekString, peer: Option<EndpointId>) {
-        let standby = AgentRequest::AgentStandby {
-            reqid: ZeekString::default(),
+        let reqid = request.reqid().clone();
+        let key = Key::Client(kind, reqid.clone());
+        // One that is staged to be deployed is under way until it is deployed.
+        let deployment = Key::Client(RequestKind::Deploy, reqid.clone());
+        let keys = if deploys {
+            &[&key, &deployment][..]
+        } else {
+            &[&key]
         };
-        self.send_to(turn, name, peer, standby);
+        let admitted = keys
+            .iter()
+            .try_for_each(|key| self.requests.admit(key, REQUESTS_MAX));
+        if let Err(reason) = admitted {
+            turn.warning(reason.line(&format!("{event} {reqid} of {principal}")));
+            if let Some(error) = reason.answer() {
+                self.refuse(turn, kind, reqid, error, Logged::Pending);
+            }
+            return;
+        }
+        if !access::permits(principal, &request) {
+            turn.warning(format!("refusing {event} {reqid} of {principal}: not permitted"));
+            self.refuse(turn, kind, reqid, "not permitted", Logged::Pending);
+            return;
+        }
+        match request {
+            ClientRequest::GetInstances { reqid } => self.get_instances(turn, reqid),
+            ClientRequest::StageConfiguration { reqid, config } => {
+                let deploys_for = deploys.then(|| principal.clone());
+                self.stage_configuration(turn, reqid, config, deploys_for);
+            }
+            ClientRequest::GetConfiguration { reqid, deployed } => {
+                self.get_configuration(turn, reqid, deployed);
+            }
+            ClientRequest::Deploy { reqid } => self.deploy_ready(turn, reqid),
+            ClientRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
+            ClientRequest::GetIdValue { reqid, id, nodes } => self.get_id_value(turn, reqid, id, &nodes),
+            ClientRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
+            ClientRequest::TestTimeout { with_state, .. } => {
+                if with_state {
+                    self.await_answer(turn, key, Pending::Timeout);
+                }
+            }
+        }
     }
 
-    /// An agent is left in favour of the one that waits elsewhere for its name.
-    fn move_away(&mut self, turn: &mut Turn, peer: EndpointId) {
-        if let Some(target) = self.membership.target(peer) {
-            self.disconnect(turn, target);
+    /// Agents are gone, and others that waited for their names may have taken their places.
+    pub(super) fn all_lost(&mut self, turn: &mut Turn<'_>, lost: impl IntoIterator<Item = LostName>) {
+        for lost in lost {
+            self.agent_lost(turn, lost);
         }
-        self.close_peer(turn, peer, "the instance is to be reached elsewhere");
     }
+
+    fn agent_lost(&mut self, turn: &mut Turn<'_>, lost: LostName) {
+        let LostName {
+            name,
+            agent,
+            successor,
+            reason,
+            moves,
+        } = lost;
+        turn.info(format!("dropped state for instance {name}"));
+        if self.members.instances.wanted.contains_key(&name) && !moves {
+            let deployed = self.configurations.deployed.iter();
+            let nodes = match deployed.flat_map(|config| nodes_on(config, &name)).count() {
+                0 => String::new(),
+                1 => ", with 1 node that may run on".into(),
+                nodes => format!(", with {nodes} nodes that may run on"),
+            };
+            let (peer, address) = (agent.peer, agent.observed.host);
+            let message = match agent.farewell {
+                Some(farewell) => format!("instance {name} is gone: {farewell} (peer {peer})"),
+                None => format!(
+                    "instance {name} is lost{nodes}: its agent at {address} is gone: {reason} (peer {peer})"
+                ),
+            };
+            turn.report(Level::Warning, message);
+        }
+        self.fail_awaited(turn, &name, &reason);
+        if successor.is_some() {
+            self.members.checked_in(turn, &name, CheckedIn::InPlaceOfAnother);
+        }
+        self.progress(turn);
+    }
+
+    fn persisted(&mut self, turn: &mut Turn<'_>, write: WriteId, outcome: Result<(), String>) {
+        let Some(Write {
+            entries,
+            dismissed,
+            then,
+        }) = self.writes.remove(&write)
+        else {
+            turn.warning(format!("write {write} ended that was not under way"));
+            return;
+        };
+        match &outcome {
+            Ok(()) => {
+                for (slot, config) in entries {
+                    self.configurations.set(slot, config);
+                }
+                if let Some(dismissed) = dismissed {
+                    self.configurations.dismissed = dismissed;
+                }
+            }
+            Err(error) => {
+                let id = entries.first().map(|(_, config)| config.id.to_string());
+                let id = id.unwrap_or_default();
+                let reqid = match (&then, &self.deployment) {
+                    (AfterWrite::AnswerStaging { reqid, .. }, _) => reqid.to_string(),
+                    (AfterWrite::HandOut, Some(deployment)) => deployment.key.reqid().to_string(),
+                    (AfterWrite::HandOut, None) => String::new(),
+                };
+                turn.error(format!(
+                    "cannot store the configuration: {error}; nothing was changed (configuration {id}, request {reqid})"
+                ));
+            }
+        }
+        match then {
+            AfterWrite::AnswerStaging { reqid, id } => self.answer_staging(turn, write, reqid, id, outcome),
+            AfterWrite::HandOut => self.stored_as_deployed(turn, outcome),
+        }
+    }
+
+    /// Starts a write. With a deployed configuration go the instances that it has made superfluous: one that is away must
+    /// be told when it returns, also by the next controller on this store.
+    ///
+    /// DIFFERENCE(stored-first): clients hear of success only when it has been stored, and of a failure to store. Zeek
+    /// answers at once and stores in the background.
+    pub(super) fn write(
+        &mut self,
+        turn: &mut Turn<'_>,
+        entries: Vec<(Slot, Configuration)>,
+        dismissed: Option<BTreeSet<Instance>>,
+        then: AfterWrite,
+    ) -> WriteId {
+        self.last_write += 1;
+        let id = WriteId(self.last_write);
+        let dismissed = dismissed.filter(|names| *names != self.configurations.dismissed);
+        turn.push(Action::Persist {
+            write: id,
+            entries: entries.clone(),
+            dismissed: dismissed.clone(),
+        });
+        let write = Write {
+            entries,
+            dismissed,
+            then,
+        };
+        self.writes.insert(id, write);
+        id
+    }
+}
+
+fn log_received(turn: &mut Turn<'_>, request: &ClientRequest) {
+    let event = request.event_name();
+    let reqid = request.reqid();
+    turn.info(match request {
+        ClientRequest::GetIdValue { id, .. } => format!("rx {event} {reqid} {id}"),
+        ClientRequest::Restart { nodes, .. } => format!("rx {event} {reqid} {}", bracketed(nodes)),
+        ClientRequest::TestTimeout { with_state, .. } => {
+            format!("rx {event} {reqid} {}", if *with_state { "T" } else { "F" })
+        }
+        _ => format!("rx {event} {reqid}"),
+    });
 }

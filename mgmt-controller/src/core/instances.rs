@@ -8,7 +8,7 @@ use std::{
 use broker_codec::data::{Address, ZeekString};
 use mgmt_api::{Instance, Now};
 
-use super::membership::{Membership, Target};
+use super::peers::{Peers, Target};
 
 /// How many dropped instances are remembered until their agents stand by. Of more, those that are away when they are dropped
 /// are not told when they return.
@@ -48,8 +48,8 @@ pub(super) struct Seen {
 
 impl Instances {
     /// What always holds.
-    pub(super) fn are_consistent(&self, membership: &Membership) -> bool {
-        let can_be_ready = |name| self.are_needed(name) && membership.agent(name).is_some();
+    pub(super) fn are_consistent(&self, peers: &Peers) -> bool {
+        let can_be_ready = |name| self.are_needed(name) && peers.agent(name).is_some();
         let dismissed = |name| self.dismissed.contains_key(name);
         self.ready.iter().all(can_be_ready) && !self.wanted.keys().any(dismissed)
     }

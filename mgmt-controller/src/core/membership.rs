@@ -1,369 +1,366 @@
-//! The native peers that are connected, and the agents among them by name.
+//! Which agents speak for the instances of a cluster, whether they are ready, and where we connect to.
 //!
-//! A name has one way in, [`Membership::hello`], which accepts it or changes nothing, and one way out, the end of its peer:
-//! [`Membership::ended`] when the connection is gone, [`Membership::closing`] when we end it. So a peer holds one name at most,
-//! a name has one holder at most, and the holder is connected.
+//! What is to be done about an agent that is gone ([`LostName`]) is up to the caller: requests may wait for it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeSet, time::Duration};
 
 use broker_codec::{
-    EndpointId,
-    data::{Address, Port, ZeekString},
+    Elapsed, EndpointId,
+    data::{Address, ZeekString},
 };
-use mgmt_api::{API_VERSION, Instance, Now, topics};
+use mgmt_api::{
+    AgentMessage, AgentRequest, Dialect, Instance, Now, RequestTable, ResultRecord, log::bracketed, topics,
+};
 
-use super::older::Api;
+use super::{
+    action::{Action, Audience, Level, Outgoing},
+    fanout::Fanout,
+    instances::{Instances, Seen, target_of},
+    peers::{CheckedIn, Hello, LostName, Peering, Peers, REFUSED_HELLOS_MAX, Refusal, Target},
+    settings::Settings,
+    turn::{Follow, Turn},
+};
 
-/// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
-pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
+/// A lost welcome is not repeated sooner, however short requests are.
+const WELCOME_RETRY_MIN: Duration = Duration::from_millis(100);
 
-/// How many hellos of one peer are refused before its connection is closed.
-pub const REFUSED_HELLOS_MAX: u32 = 10;
-
-/// Where we connect to.
-pub(super) type Target = (Address, Port);
-
-/// The native peers that are connected, and the names that agents among them hold.
-#[derive(Debug, Default)]
+/// Who is connected, under which name, and which instances there are to be.
+#[derive(Debug)]
 pub(super) struct Membership {
-    peers: BTreeMap<EndpointId, Peer>,
-    agents: BTreeMap<ZeekString, Agent>,
-}
-
-/// A connection as it was opened.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peering {
-    pub(super) address: Address,
-    pub(super) port: Port,
-    /// Whether we connected to the peer, which [`Self::target`] then says.
-    pub(super) dialled: bool,
-}
-
-#[derive(Debug)]
-struct Peer {
-    peering: Peering,
-    /// We have ended the connection and have not heard of its end yet.
-    leaving: bool,
-    /// The name that it holds.
-    name: Option<ZeekString>,
-    /// Its last hello under a name that another peer held. It gets the name when that peer ends.
-    waiting: Option<Hello>,
-    refused: u32,
-    api: Api,
-}
-
-/// What holds a name.
-#[derive(Debug)]
-pub(super) struct Agent {
-    /// Its peer, which is the only one that can speak for the instance.
-    pub(super) peer: EndpointId,
-    /// The instance as it was observed.
-    pub(super) observed: Instance,
-    /// Since when it holds the name.
-    pub(super) since: Now,
-    /// The id of the `agent_welcome_request` that it has not answered yet.
-    pub(super) welcome: Option<ZeekString>,
-    /// What it has said when it was stopped in good order.
-    pub(super) farewell: Option<String>,
-}
-
-/// What an agent says of itself.
-#[derive(Clone, Debug)]
-pub(super) struct Hello {
-    pub(super) instance: ZeekString,
-    /// The Broker endpoint ID that it believes to have.
-    pub(super) id: ZeekString,
-    pub(super) connecting: bool,
-    pub(super) api_version: u64,
-}
-
-/// A hello that was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CheckedIn {
-    Newly,
-    Again,
-    /// The agent that held the name is gone.
-    InPlaceOfAnother,
-}
-
-/// Why a hello was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    TooLong { bytes: usize },
-    UnknownId,
-    OtherTopic(ZeekString),
-    Incompatible { api_version: u64 },
-    NameHeld { address: Address },
-    HoldsOtherName(ZeekString),
-}
-
-/// A name that has lost its agent, and may have the next one already.
-#[derive(Debug)]
-pub(super) struct LostName {
-    pub(super) name: ZeekString,
-    pub(super) agent: Agent,
-    pub(super) successor: Option<EndpointId>,
-}
-
-impl Peering {
-    /// Where we connected to, if we did.
-    pub(super) fn target(&self) -> Option<Target> {
-        self.dialled.then_some((self.address, self.port))
-    }
+    pub(super) peers: Peers,
+    pub(super) instances: Instances,
+    agent_topic_prefix: ZeekString,
+    /// Half of what a request may take is left when a lost welcome is repeated.
+    pub(super) welcome_timeout: Duration,
+    /// Welcomes that have not been answered, by their ids, and the instances.
+    pub(super) welcomes: RequestTable<ZeekString, ZeekString>,
+    /// Where we connect to, and connect again.
+    targets: BTreeSet<Target>,
 }
 
 impl Membership {
-    /// A connection is there. It may replace one whose end was never told.
-    pub(super) fn connected(&mut self, now: Now, peer: EndpointId, peering: Peering) -> Option<LostName> {
-        let lost = self.ended(now, peer);
-        let peer_state = Peer {
-            peering,
-            leaving: false,
-            name: None,
-            waiting: None,
-            refused: 0,
-            api: Api::default(),
-        };
-        self.peers.insert(peer, peer_state);
-        lost
-    }
-
-    pub(super) fn ended(&mut self, now: Now, peer: EndpointId) -> Option<LostName> {
-        let gone = self.peers.remove(&peer)?;
-        self.release(now, gone.name)
-    }
-
-    /// We end a connection: from now on its peer has nothing to say.
-    pub(super) fn closing(&mut self, now: Now, peer: EndpointId) -> Option<LostName> {
-        let leaving = self.peers.get_mut(&peer)?;
-        leaving.leaving = true;
-        leaving.waiting = None;
-        let name = leaving.name.take();
-        self.release(now, name)
-    }
-
-    fn release(&mut self, now: Now, name: Option<ZeekString>) -> Option<LostName> {
-        let name = name?;
-        let agent = self.agents.remove(&name)?;
-        // Where we connect to is where the instance is to be.
-        let successor = self
-            .waiting_for(&name, |peering| peering.dialled)
-            .or_else(|| self.waiting_for(&name, |_| true));
-        if let Some(peer) = successor
-            && let Some(hello) = self.peers.get_mut(&peer).and_then(|peer| peer.waiting.take())
-        {
-            self.give_name(now, peer, hello);
+    pub(super) fn new<'a>(settings: &Settings, dismissed: impl IntoIterator<Item = &'a Instance>) -> Self {
+        let mut instances = Instances::default();
+        dismissed
+            .into_iter()
+            .for_each(|instance| instances.dismiss(instance));
+        Self {
+            peers: Peers::default(),
+            instances,
+            agent_topic_prefix: settings.agent_topic_prefix.clone(),
+            welcome_timeout: (settings.request_timeout / 2).max(WELCOME_RETRY_MIN),
+            welcomes: RequestTable::new(),
+            targets: BTreeSet::new(),
         }
-        Some(LostName {
-            name,
-            agent,
-            successor,
-        })
     }
 
-    /// A peer that said hello under a name that it did not get.
-    fn waiting_for(&self, name: &ZeekString, is: impl Fn(&Peering) -> bool) -> Option<EndpointId> {
-        let waits = |peer: &Peer| {
-            let hello = peer.waiting.as_ref();
-            hello.is_some_and(|hello| hello.instance == *name) && is(&peer.peering)
-        };
-        self.peers
-            .iter()
-            .find_map(|(id, peer)| waits(peer).then_some(*id))
+    /// What always holds.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.peers.is_consistent() && self.instances.are_consistent(&self.peers)
     }
 
-    /// The peer at a place that waits for a name.
-    pub(super) fn waits_at(&self, name: &ZeekString, target: Option<Target>) -> Option<EndpointId> {
-        self.waiting_for(name, |peering| peering.dialled && peering.target() == target)
+    /// When a welcome is to be repeated.
+    pub(super) fn deadline(&self) -> Option<Now> {
+        self.welcomes.deadline()
     }
 
-    /// An agent is there (`notify_agent_hello`). A refused hello changes nothing, except that the peer is remembered for a name
-    /// that another one holds.
-    pub(super) fn hello(
+    pub(super) fn added(
         &mut self,
-        now: Now,
+        turn: &mut Turn<'_>,
         peer: EndpointId,
-        topic: &ZeekString,
-        agent_topic_prefix: &ZeekString,
-        hello: Hello,
-    ) -> Result<CheckedIn, Refusal> {
-        let refusal = self.refusal(peer, topic, agent_topic_prefix, &hello);
-        let Some(refusal) = refusal else {
-            return Ok(self.give_name(now, peer, hello));
-        };
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.refused = state.refused.saturating_add(1);
-            if matches!(refusal, Refusal::NameHeld { .. }) && state.name.is_none() {
-                state.waiting = Some(hello);
+        peering: Peering,
+    ) -> Option<LostName> {
+        let Peering { address, port, .. } = peering;
+        turn.debug(format!("broker peer {peer} added: {address}:{port}"));
+        if self.peers.peering(peer).is_some() {
+            turn.warning(format!("broker peer {peer} was there already"));
+        }
+        let lost = self.peers.connected(turn.now, peer, peering);
+        self.noted(turn.now, lost)
+    }
+
+    /// DIFFERENCE(lost-connections): Zeek takes notice of connections that break, but not of those that are ended in
+    /// good order, and it goes on connecting to agents that it has dropped.
+    pub(super) fn lost(&mut self, turn: &mut Turn<'_>, peer: EndpointId, reason: &str) -> Option<LostName> {
+        turn.debug(format!("broker peer {peer} lost: {reason}"));
+        if let Some(target) = self.peers.target(peer) {
+            if self.instances.are_at(target) {
+                // Where we ended the connection, nothing connects there again by itself.
+                self.connect(turn, target);
+            } else {
+                self.disconnect(turn, target);
             }
         }
-        Err(refusal)
+        let lost = self.peers.ended(turn.now, peer, reason);
+        self.noted(turn.now, lost)
     }
 
-    fn refusal(
-        &self,
+    /// From now on this peer has nothing to say. The caller sees to it that its connection ends.
+    pub(super) fn close_peer(&mut self, now: Now, peer: EndpointId, reason: &str) -> Option<LostName> {
+        let lost = self.peers.closing(now, peer, reason);
+        self.noted(now, lost)
+    }
+
+    fn noted(&mut self, at: Now, lost: Option<LostName>) -> Option<LostName> {
+        let lost = lost?;
+        if let Some(reqid) = &lost.agent.welcome {
+            self.welcomes.remove(reqid);
+        }
+        let address = lost.agent.observed.host;
+        self.instances.lost(lost.name.clone(), Seen { at, address });
+        Some(lost)
+    }
+
+    /// An agent says that it is there (`notify_agent_hello`). None if it is believed; else the agents that are lost by that, as its connection
+    /// is closed if it is refused too often.
+    ///
+    /// DIFFERENCE(agent-names): an agent holds one name, a name has one agent, and a hello that is refused changes nothing; a peer of
+    /// which [`REFUSED_HELLOS_MAX`] were refused is disconnected. Zeek believes every hello, the latest first.
+    pub(super) fn hello(
+        &mut self,
+        turn: &mut Turn<'_>,
         peer: EndpointId,
         topic: &ZeekString,
-        agent_topic_prefix: &ZeekString,
-        hello: &Hello,
-    ) -> Option<Refusal> {
-        let Hello {
-            instance,
-            id,
-            api_version,
-            ..
-        } = hello;
-        let bytes = instance.len().max(id.len());
-        if bytes > INSTANCE_NAME_BYTES_MAX {
-            return Some(Refusal::TooLong { bytes });
-        }
-        if *id != peer.to_string().as_str() {
-            return Some(Refusal::UnknownId);
-        }
-        if *topic != topics::agent(agent_topic_prefix, instance) {
-            return Some(Refusal::OtherTopic(topic.clone()));
-        }
-        if *api_version != API_VERSION {
-            let api_version = *api_version;
-            return Some(Refusal::Incompatible { api_version });
-        }
-        if let Some(holder) = self.agents.get(instance)
-            && holder.peer != peer
-        {
-            let address = holder.observed.host;
-            return Some(Refusal::NameHeld { address });
-        }
-        let other = self.name_of(peer).filter(|name| *name != instance);
-        other.cloned().map(Refusal::HoldsOtherName)
-    }
-
-    /// Gives a peer the name of its hello, which is free or its own.
-    fn give_name(&mut self, now: Now, peer: EndpointId, hello: Hello) -> CheckedIn {
+        hello: Hello,
+    ) -> Option<Vec<LostName>> {
         let Hello {
             instance: name,
+            id,
             connecting,
             ..
-        } = hello;
-        let Some(state) = self.peers.get_mut(&peer) else {
-            return CheckedIn::Again;
-        };
-        let Peering { address, port, .. } = state.peering;
-        let observed = Instance {
-            name: name.clone(),
-            host: address,
-            listen_port: (!connecting).then_some(port),
-        };
-        state.name = Some(name.clone());
-        state.waiting = None;
-        if let Some(agent) = self.agents.get_mut(&name) {
-            agent.observed = observed;
-            return CheckedIn::Again;
+        } = hello.clone();
+        let prefix = &self.agent_topic_prefix;
+        let outcome = self.peers.hello(turn.now, peer, topic, prefix, hello);
+        if !matches!(outcome, Err(Refusal::TooLong { .. })) {
+            let flag = if connecting { "T" } else { "F" };
+            turn.info(format!(
+                "rx Management::Agent::API::notify_agent_hello {name} {id} {flag}"
+            ));
         }
-        let agent = Agent {
-            peer,
-            observed,
-            since: now,
-            welcome: None,
-            farewell: None,
-        };
-        self.agents.insert(name, agent);
-        CheckedIn::Newly
-    }
-
-    /// Whether so many hellos of a peer were refused that its connection is to be closed.
-    pub(super) fn exceeds_refusals(&self, peer: EndpointId) -> bool {
-        self.peers
-            .get(&peer)
-            .is_some_and(|peer| peer.refused >= REFUSED_HELLOS_MAX)
-    }
-
-    /// Whether a peer is connected, and we have not ended the connection.
-    pub(super) fn is_connected(&self, peer: EndpointId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| !peer.leaving)
-    }
-
-    /// The connection to a peer, also if we have ended it and have not heard of its end.
-    pub(super) fn peering(&self, peer: EndpointId) -> Option<Peering> {
-        self.peers.get(&peer).map(|peer| peer.peering)
-    }
-
-    /// Where we connected to a peer, if it is us who connected.
-    pub(super) fn target(&self, peer: EndpointId) -> Option<Target> {
-        self.peering(peer)?.target()
-    }
-
-    /// The connection that we opened to a place, if it is there and we have not ended it.
-    pub(super) fn at(&self, target: Target) -> Option<EndpointId> {
-        let is_at = |peer: &Peer| !peer.leaving && peer.peering.target() == Some(target);
-        self.peers
-            .iter()
-            .find_map(|(id, peer)| is_at(peer).then_some(*id))
-    }
-
-    /// What a peer that is connected, or whose connection we have ended, can be asked for as an agent.
-    pub(super) fn api(&mut self, peer: EndpointId) -> Option<&mut Api> {
-        self.peers.get_mut(&peer).map(|peer| &mut peer.api)
-    }
-
-    /// The instance that a peer speaks for.
-    pub(super) fn name_of(&self, peer: EndpointId) -> Option<&ZeekString> {
-        self.peers.get(&peer)?.name.as_ref()
-    }
-
-    pub(super) fn agent(&self, name: &ZeekString) -> Option<&Agent> {
-        self.agents.get(name)
-    }
-
-    /// The agent of an instance says that it ends in good order.
-    pub(super) fn leaves(&mut self, name: &ZeekString, farewell: String) {
-        if let Some(agent) = self.agents.get_mut(name) {
-            agent.farewell = Some(farewell);
+        match outcome {
+            Ok(checked_in) => {
+                self.checked_in(turn, &name, checked_in);
+                None
+            }
+            Err(refusal) => {
+                let lost = self.refuse_hello(turn, peer, &name, &id, &refusal);
+                Some(lost.into_iter().collect())
+            }
         }
     }
 
-    /// The agent of an instance, whose welcome may change.
-    pub(super) fn welcome_of(&mut self, name: &ZeekString) -> Option<&mut Option<ZeekString>> {
-        self.agents.get_mut(name).map(|agent| &mut agent.welcome)
-    }
-
-    /// The agents, by the names of their instances.
-    pub(super) fn agents(&self) -> impl ExactSizeIterator<Item = (&ZeekString, &Agent)> {
-        self.agents.iter()
-    }
-
-    /// The host of an instance, if its agent's address was observed.
-    pub(super) fn observed_host(&self, name: &ZeekString) -> Option<Address> {
-        let host = self.agents.get(name)?.observed.host;
-        (host != Address::UNSPECIFIED_V4).then_some(host)
-    }
-
-    /// What always holds: names and peers belong together one to one, and every name is held by a peer that is connected.
-    pub(super) fn is_consistent(&self) -> bool {
-        let holders = self.agents.iter().all(|(name, agent)| {
-            let peer = self.peers.get(&agent.peer);
-            peer.is_some_and(|peer| !peer.leaving && peer.name.as_ref() == Some(name))
+    fn refuse_hello(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: EndpointId,
+        name: &ZeekString,
+        id: &ZeekString,
+        refusal: &Refusal,
+    ) -> Option<LostName> {
+        let gathered = self.instances.gathered.get(name);
+        if gathered.is_some_and(|instance| self.peers.waits_at(name, target_of(instance)) == Some(peer)) {
+            let address = self.address_of(peer);
+            turn.info(format!(
+                "instance {name}: its agent at {address} is there; {refusal} until the deployment is accepted"
+            ));
+            return None;
+        }
+        turn.counters.hellos_refused += 1;
+        turn.warning(match refusal {
+            Refusal::TooLong { .. } => format!("refused an agent: {refusal} (peer {peer})"),
+            // DIFFERENCE(incompatible-agent): the instance stays what it was. Zeek drops it from the cluster, so that deployments go
+            // on without it.
+            Refusal::Incompatible { api_version } => {
+                format!("instance {name}/{id} has checked in with incompatible API version {api_version}")
+            }
+            Refusal::UnknownId
+            | Refusal::OtherTopic(_)
+            | Refusal::NameHeld { .. }
+            | Refusal::HoldsOtherName(_) => {
+                let address = self.address_of(peer);
+                format!("instance {name}: refused the agent at {address}: {refusal} (peer {peer})")
+            }
         });
-        let named = self.peers.values().filter(|peer| peer.name.is_some()).count();
-        holders && named == self.agents.len()
+        if !self.peers.exceeds_refusals(peer) {
+            return None;
+        }
+        let reason = format!("{REFUSED_HELLOS_MAX} of its hellos were refused");
+        let address = self.address_of(peer);
+        turn.warning(format!(
+            "closing the connection of the agent at {address}: {reason} (peer {peer})"
+        ));
+        turn.push(Action::Close {
+            peer,
+            reason: reason.clone(),
+        });
+        if let Some(target) = self.peers.target(peer) {
+            self.targets.remove(&target);
+        }
+        self.close_peer(turn.now, peer, &reason)
+    }
+
+    fn address_of(&self, peer: EndpointId) -> Address {
+        let peering = self.peers.peering(peer);
+        peering.map_or(Address::UNSPECIFIED_V4, |peering| peering.address)
+    }
+
+    /// A peer is the agent of an instance, now or still.
+    pub(super) fn checked_in(&mut self, turn: &mut Turn<'_>, name: &ZeekString, checked_in: CheckedIn) {
+        turn.debug(match checked_in {
+            CheckedIn::Newly | CheckedIn::InPlaceOfAnother => format!("instance {name} newly checked in"),
+            CheckedIn::Again => format!("instance {name} checked in again"),
+        });
+        let Some(agent) = self.peers.agent(name) else {
+            return;
+        };
+        let (peer, address) = (agent.peer, agent.observed.host);
+        let target = self.peers.target(peer);
+        if let Some(target) = target {
+            self.instances.occupied(target, name);
+        }
+        if checked_in != CheckedIn::Again {
+            let away = self.instances.found(name, turn.now);
+            let away = away.filter(|_| self.instances.wanted.contains_key(name));
+            let what = match away {
+                _ if checked_in == CheckedIn::InPlaceOfAnother => {
+                    "goes on with another agent of this name".to_owned()
+                }
+                Some(away) => format!("is back after {}", Elapsed(away)),
+                None => "is connected".to_owned(),
+            };
+            let message = format!("instance {name} {what}: its agent is at {address} (peer {peer})");
+            turn.report(Level::Info, message);
+        }
+        // DIFFERENCE(told-again): an agent that was away when its instance was dropped is stood down when it returns. Zeek
+        // has forgotten it, and its nodes run on.
+        if self.instances.dismissed.contains_key(name) {
+            self.stand_down(turn, name, Some(peer));
+        }
+        if self.instances.are_needed(name) && !self.instances.ready.contains(name) {
+            self.welcome(turn, name);
+        }
+    }
+
+    /// A peer has said something in this dialect.
+    pub(super) fn heard(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: EndpointId,
+        topic: &ZeekString,
+        message: &AgentMessage,
+        dialect: Dialect,
+    ) {
+        let api = self.peers.api(peer);
+        if let Some(again) = api.and_then(|api| api.heard(dialect, message)) {
+            tell(turn, peer, topic.clone(), again);
+        }
+    }
+
+    /// A dropped instance knows that it is dropped.
+    pub(super) fn stands_by(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
+        let told = self.instances.dismissed.remove(name);
+        if told.is_some() {
+            let message = format!("instance {name} was told that it is dropped: its nodes end");
+            turn.report(Level::Info, message);
+        }
+        if let Some(target) = told.as_ref().and_then(target_of) {
+            self.release(turn, target);
+        }
+    }
+
+    /// Asks instances, each under an id of its own.
+    pub(super) fn ask(
+        &mut self,
+        turn: &mut Turn<'_>,
+        instances: Vec<ZeekString>,
+        results: Vec<ResultRecord>,
+        request: impl Fn(ZeekString) -> AgentRequest,
+    ) -> Fanout {
+        let mut fanout = Fanout::new(results);
+        for instance in instances {
+            let reqid = turn.ids.next_id();
+            fanout.ask(reqid.clone(), instance.clone());
+            self.send(turn, &instance, request(reqid));
+        }
+        fanout
+    }
+
+    /// Logs and sends a request to the agent of a known instance.
+    pub(super) fn send(&mut self, turn: &mut Turn<'_>, instance: &ZeekString, request: AgentRequest) {
+        let peer = self.peers.agent(instance).map(|agent| agent.peer);
+        self.send_to(turn, instance, peer, request);
+    }
+
+    /// Logs and sends a request to an agent. The log shows it as sent also if there is no agent, as Zeek's does.
+    ///
+    /// DIFFERENCE(agent-topic): only the addressee gets it. In Zeek every agent does whose name the addressee's name
+    /// begins with, and every other peer that subscribed to the topic.
+    pub(super) fn send_to(
+        &mut self,
+        turn: &mut Turn<'_>,
+        instance: &ZeekString,
+        peer: Option<EndpointId>,
+        request: AgentRequest,
+    ) {
+        let event = request.event_name();
+        turn.info(match &request {
+            AgentRequest::AgentStandby { .. } => format!("tx {event} to {instance}"),
+            AgentRequest::NodeDispatch { reqid, action, .. } => {
+                format!("tx {event} {reqid} {} to {instance}", bracketed(action))
+            }
+            _ => format!("tx {event} {} to {instance}", request.reqid()),
+        });
+        if let Some(peer) = peer
+            && let Some(api) = self.peers.api(peer)
+        {
+            let topic = topics::agent(&self.agent_topic_prefix, instance);
+            let (request, answer) = api.ask(instance, request);
+            if let Some(request) = request {
+                tell(turn, peer, topic.clone(), request);
+            }
+            let answer = answer.map(|message| Follow::Agent { peer, topic, message });
+            turn.follows.extend(answer);
+        }
+    }
+
+    /// Tells an agent that it is not part of the cluster, or not any more.
+    pub(super) fn stand_down(&mut self, turn: &mut Turn<'_>, name: &ZeekString, peer: Option<EndpointId>) {
+        let standby = AgentRequest::AgentStandby {
+            reqid: ZeekString::default(),
+        };
+        self.send_to(turn, name, peer, standby);
+    }
+
+    /// Connects to an agent, if that is not done already; and whether it was not.
+    pub(super) fn connect(&mut self, turn: &mut Turn<'_>, target: Target) -> bool {
+        let is_new = self.targets.insert(target);
+        if is_new {
+            let (host, port) = target;
+            turn.push(Action::Connect { host, port });
+        }
+        is_new
+    }
+
+    /// No instance of the cluster may be at this place any more. A connection to it stays, as in Zeek.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, target: Target) {
+        if !self.instances.are_at(target) && self.peers.at(target).is_none() {
+            self.disconnect(turn, target);
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, target: Target) {
+        if self.targets.remove(&target) {
+            let (host, port) = target;
+            turn.push(Action::Disconnect { host, port });
+        }
     }
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { bytes } => write!(f, "its name or ID has {bytes} bytes"),
-            Self::UnknownId => f.write_str("it says hello under a Broker ID that is not its own"),
-            Self::OtherTopic(topic) => write!(f, "it says hello on topic {topic}"),
-            Self::Incompatible { api_version } => {
-                write!(
-                    f,
-                    "it speaks version {api_version} of the API, we speak {API_VERSION}"
-                )
-            }
-            Self::NameHeld { address } => {
-                write!(f, "the agent at {address} is connected under this name")
-            }
-            Self::HoldsOtherName(name) => write!(f, "it is connected as instance {name}"),
-        }
-    }
+/// Sends a request to an agent.
+fn tell(turn: &mut Turn<'_>, peer: EndpointId, topic: ZeekString, request: AgentRequest) {
+    turn.push(Action::Publish {
+        topic,
+        event: Outgoing::Agent(request),
+        to: Audience::Peer(peer),
+    });
 }

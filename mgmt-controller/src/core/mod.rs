@@ -7,10 +7,13 @@
 //!                                           deadline() -> when the next Tick is due
 //! ```
 //!
-//! An agent is a native peer that said hello; from then on it speaks for its instance, and no other peer does
-//! ([`membership`]). Wanted instances are welcomed, and ready when they have answered ([`agents`]). When all are ready,
-//! the configuration is stored as the deployed one, then handed out, and the answers are collected ([`deployment`]); that
-//! the deployed one is handed out again to agents that return is the same thing without a client.
+//! The [`controller`] holds clusters, of which there is one. A [`cluster`] holds what is durable, the requests under way, and two machines:
+//!
+//! * [`membership`]: an agent is a native peer that said hello; from then on it speaks for its instance, and no other peer does
+//!   ([`peers`]). Wanted instances are connected to and welcomed, and ready when they have answered ([`gathering`]).
+//! * [`deployment`]: when all instances of a configuration are ready, it is stored as the deployed one, then handed out, and the answers are
+//!   collected; that the deployed one is handed out again to agents that return is the same thing without a client. What it wants done,
+//!   the cluster does ([`deploying`]).
 //!
 //! A configuration is written in two halves: [`Action::Persist`] asks for it, [`Input::Persisted`] tells how it went.
 //! Only then does the controller's own state change and the client get its answer, so nothing is announced that a
@@ -24,33 +27,35 @@ mod absence;
 mod access;
 mod action;
 mod agents;
-mod answers;
 mod cluster;
 mod configurations;
 mod controller;
 mod counters;
+mod deploying;
 mod deployment;
 mod fanout;
+mod gathering;
 mod input;
 mod instances;
 mod membership;
 mod older;
 mod peers;
+mod pending;
 mod ports;
-mod query;
+mod queries;
 mod requests;
-mod restart;
 mod settings;
-mod stage;
+mod staging;
 mod turn;
 mod validate;
 
 pub use action::{Action, Audience, Level, Outgoing};
+pub use cluster::{REQUESTS_MAX, WRITES_MAX};
 pub use configurations::{Configurations, Slot};
-pub use controller::{Controller, REQUESTS_MAX, WRITES_MAX};
+pub use controller::Controller;
 pub use counters::Counters;
 pub use deployment::DEPLOYMENT_FIFTHS;
 pub use input::{Input, Listener, WriteId};
 pub use instances::DISMISSED_MAX;
-pub use membership::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
+pub use peers::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
 pub use settings::{AbsentInstances, Settings};

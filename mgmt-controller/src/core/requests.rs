@@ -2,85 +2,40 @@
 
 use std::time::Duration;
 
-use broker_codec::{EndpointId, data::ZeekString};
-pub(super) use mgmt_api::log::{bracketed, listed};
-use mgmt_api::{AgentRequest, ClientResponse, Now, Principal, RequestKind, ResultRecord, topics};
+use broker_codec::data::ZeekString;
+use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, log::listed};
 
 use super::{
     action::{Action, Audience, Outgoing},
-    answers::named_error,
-    controller::{Controller, Follow},
-    fanout::Fanout,
-    input::WriteId,
-    restart::readable_restart,
+    cluster::Cluster,
+    pending::{Key, Logged, Pending},
     turn::Turn,
 };
 
-/// What a request is known by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    /// A client's: by the kind and the client's id.
-    Client(RequestKind, ZeekString),
-    /// A deployment of the controller's own.
-    Internal(ZeekString),
-    Welcome(ZeekString),
-}
-
-impl Key {
-    pub(super) const fn reqid(&self) -> &ZeekString {
-        match self {
-            Self::Client(_, reqid) | Self::Internal(reqid) | Self::Welcome(reqid) => reqid,
-        }
-    }
-}
-
-/// What a request waits for.
-#[derive(Debug)]
-pub(super) enum Pending {
-    /// A write, and this one: an earlier one may have been for another request with the same id.
-    Staging {
-        write: WriteId,
-        /// Who wants what is staged deployed, in one request.
-        deploys_for: Option<Principal>,
-    },
-    Deployment,
-    /// Agents.
-    Agents(Fanout),
-    /// The agent of this instance, which is to say that it is ready.
-    Welcome(ZeekString),
-    Timeout,
-}
-
-/// How the log shows an answer. Zeek has a way for each request.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Logged {
-    Id,
-    Result,
-    /// By id and results of a request that is called pending.
-    Pending,
-    /// By id and results of a request that is called finished.
-    Finished,
-}
-
-impl Controller {
-    /// Answers the requests whose time is up.
-    pub(super) fn expire(&mut self, turn: &mut Turn) {
-        while let Some((key, pending)) = self.requests.pop_expired(turn.now) {
-            if matches!(pending, Pending::Deployment) {
-                self.deployment_expired(turn, key);
+impl Cluster {
+    /// Answers the requests whose time is up, and repeats welcomes. If both are due at once, requests come first.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+        loop {
+            let (welcome, request) = (self.members.deadline(), self.requests.deadline());
+            let is_first = |welcome: Now| request.is_none_or(|request| welcome < request);
+            if welcome.is_some_and(|welcome| welcome <= turn.now && is_first(welcome)) {
+                self.members.expire(turn);
                 continue;
             }
+            let Some((key, pending)) = self.requests.pop_expired(turn.now) else {
+                return;
+            };
             let reqid = key.reqid().clone();
-            turn.info(format!("request {reqid} timed out"));
             let (results, logged) = match pending {
-                Pending::Welcome(name) => {
-                    self.welcome_expired(turn, &name, reqid);
+                Pending::Deployment => {
+                    self.deployment_expired(turn, key);
                     continue;
                 }
                 Pending::Agents(fanout) => (fanout.timed_out(&reqid), Logged::Pending),
                 Pending::Staging { .. } => (vec![timed_out(&reqid)], Logged::Finished),
-                Pending::Timeout | Pending::Deployment => (vec![timed_out(&reqid)], Logged::Id),
+                Pending::Timeout => (vec![timed_out(&reqid)], Logged::Id),
             };
+            turn.info(format!("request {reqid} timed out"));
             if let Key::Client(kind, _) = key {
                 self.respond(turn, kind, reqid, results, logged);
             }
@@ -90,7 +45,7 @@ impl Controller {
     /// Answers the requests that wait when the process is about to end.
     ///
     /// DIFFERENCE(ending): Zeek disconnects its clients without a word.
-    pub(super) fn stopping(&mut self, turn: &mut Turn) {
+    pub(super) fn stopping(&mut self, turn: &mut Turn<'_>) {
         let ever = Now::from_start(Duration::MAX);
         while let Some((key, _)) = self.requests.pop_expired(ever) {
             if let Key::Client(kind, reqid) = key {
@@ -102,7 +57,7 @@ impl Controller {
     }
 
     /// Keeps a request until it is answered or its time is up.
-    pub(super) fn await_answer(&mut self, turn: &Turn, key: Key, pending: Pending) {
+    pub(super) fn await_answer(&mut self, turn: &Turn<'_>, key: Key, pending: Pending) {
         self.await_until(turn.now + self.settings.request_timeout, key, pending);
     }
 
@@ -118,7 +73,7 @@ impl Controller {
     /// DIFFERENCE(no-agent-to-ask): Zeek lets the request time out if no agent can be asked.
     pub(super) fn ask_agents(
         &mut self,
-        turn: &mut Turn,
+        turn: &mut Turn<'_>,
         key: Key,
         instances: Vec<ZeekString>,
         mut results: Vec<ResultRecord>,
@@ -134,69 +89,14 @@ impl Controller {
             }
             return;
         }
-        let fanout = self.ask(turn, instances, results, request);
+        let fanout = self.members.ask(turn, instances, results, request);
         self.await_answer(turn, key, Pending::Agents(fanout));
-    }
-
-    /// Asks instances, each under an id of its own.
-    pub(super) fn ask(
-        &mut self,
-        turn: &mut Turn,
-        instances: Vec<ZeekString>,
-        results: Vec<ResultRecord>,
-        request: impl Fn(ZeekString) -> AgentRequest,
-    ) -> Fanout {
-        let mut fanout = Fanout::new(results);
-        for instance in instances {
-            let reqid = self.ids.next_id();
-            fanout.ask(reqid.clone(), instance.clone());
-            self.send(turn, &instance, request(reqid));
-        }
-        fanout
-    }
-
-    /// Logs and sends a request to the agent of a known instance.
-    pub(super) fn send(&mut self, turn: &mut Turn, instance: &ZeekString, request: AgentRequest) {
-        let peer = self.membership.agent(instance).map(|agent| agent.peer);
-        self.send_to(turn, instance, peer, request);
-    }
-
-    /// Logs and sends a request to an agent. The log shows it as sent also if there is no agent, as Zeek's does.
-    ///
-    /// DIFFERENCE(agent-topic): only the addressee gets it. In Zeek every agent does whose name the addressee's name
-    /// begins with, and every other peer that subscribed to the topic.
-    pub(super) fn send_to(
-        &mut self,
-        turn: &mut Turn,
-        instance: &ZeekString,
-        peer: Option<EndpointId>,
-        request: AgentRequest,
-    ) {
-        let event = request.event_name();
-        turn.info(match &request {
-            AgentRequest::AgentStandby { .. } => format!("tx {event} to {instance}"),
-            AgentRequest::NodeDispatch { reqid, action, .. } => {
-                format!("tx {event} {reqid} {} to {instance}", bracketed(action))
-            }
-            _ => format!("tx {event} {} to {instance}", request.reqid()),
-        });
-        if let Some(peer) = peer
-            && let Some(api) = self.membership.api(peer)
-        {
-            let topic = topics::agent(&self.settings.agent_topic_prefix, instance);
-            let (request, answer) = api.ask(instance, request);
-            if let Some(request) = request {
-                tell(turn, peer, topic.clone(), request);
-            }
-            self.follows
-                .extend(answer.map(|message| Follow::Agent { peer, topic, message }));
-        }
     }
 
     /// Answers a request with one failure.
     pub(super) fn refuse(
         &mut self,
-        turn: &mut Turn,
+        turn: &mut Turn<'_>,
         kind: RequestKind,
         reqid: ZeekString,
         error: impl Into<ZeekString>,
@@ -209,13 +109,13 @@ impl Controller {
     /// Answers a request. The caller sees to it that it happens once.
     pub(super) fn respond(
         &mut self,
-        turn: &mut Turn,
+        turn: &mut Turn<'_>,
         kind: RequestKind,
         reqid: ZeekString,
         results: Vec<ResultRecord>,
         logged: Logged,
     ) {
-        let several = self.instances.wanted.len() > 1;
+        let several = self.members.instances.wanted.len() > 1;
         let readable = |result| match kind {
             RequestKind::Restart => readable_restart(result),
             _ if several => named_error(result),
@@ -231,11 +131,6 @@ impl Controller {
             Logged::Pending => format!("tx {event} [request {reqid} pending, results: {results}]"),
             Logged::Finished => format!("tx {event} [request {reqid} finished, results: {results}]"),
         });
-        self.publish(turn, response);
-    }
-
-    /// Publishes an answer that has been logged.
-    pub(super) fn publish(&self, turn: &mut Turn, response: ClientResponse) {
         turn.push(Action::Publish {
             topic: self.settings.topic.clone(),
             event: Outgoing::Client(response),
@@ -244,15 +139,72 @@ impl Controller {
     }
 }
 
-/// Sends a request to an agent.
-pub(super) fn tell(turn: &mut Turn, peer: EndpointId, topic: ZeekString, request: AgentRequest) {
-    turn.push(Action::Publish {
-        topic,
-        event: Outgoing::Agent(request),
-        to: Audience::Peer(peer),
-    });
-}
-
 fn timed_out(reqid: &ZeekString) -> ResultRecord {
     ResultRecord::failure(reqid.clone(), "request timed out")
+}
+
+/// What clients get of a result: the error of a failed one has no instance. Only then does zeek-client print it (`cmd_restart`, 1.2.0 to
+/// 1.5.0); with an instance it prints `false` for the node and succeeds, or a Python object if there is no node.
+///
+/// DIFFERENCE(failed-restarts): Zeek passes on what agents answer.
+fn readable_restart(result: ResultRecord) -> ResultRecord {
+    let Some(instance) = result.instance.as_ref().filter(|_| !result.success) else {
+        return result;
+    };
+    let error = match result.error.as_ref() {
+        Some(error) if result.node.is_some() => error.clone(),
+        Some(error) => naming(instance, error),
+        None => format!("instance {instance} gives no reason").into(),
+    };
+    ResultRecord {
+        instance: None,
+        error: Some(error),
+        ..result
+    }
+}
+
+/// A failed result that is about no node: zeek-client prints its error, and not its instance.
+///
+/// DIFFERENCE(named-errors): Zeek passes on what agents answer.
+fn named_error(result: ResultRecord) -> ResultRecord {
+    let (Some(instance), Some(error), None, false) =
+        (&result.instance, &result.error, &result.node, result.success)
+    else {
+        return result;
+    };
+    let error = Some(naming(instance, error));
+    ResultRecord { error, ..result }
+}
+
+/// An error with the name of the instance that it is about.
+fn naming(instance: &ZeekString, error: &ZeekString) -> ZeekString {
+    let name = format!("instance {instance}");
+    let text = error.to_string();
+    let found = text.find(&name).and_then(|at| text.get(at + name.len()..));
+    let is_named = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_.".contains(c));
+    if found.is_some_and(is_named) {
+        return error.clone();
+    }
+    [name.as_bytes(), b": ", error.as_bytes()]
+        .concat()
+        .as_slice()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_instance_once_and_not_one_whose_name_only_begins_alike() {
+        for (error, shown) in [
+            ("instance sensor1 is lost", "instance sensor1 is lost"),
+            (
+                "unlike instance sensor10",
+                "instance sensor1: unlike instance sensor10",
+            ),
+        ] {
+            assert_eq!(naming(&"sensor1".into(), &error.into()), shown);
+        }
+    }
 }

@@ -28,6 +28,13 @@ pub struct Settings {
     pub auto_assign_metrics_start_port: Port,
 }
 
+impl Settings {
+    /// So many fifths of the time that a request may take.
+    pub(super) fn fifths(&self, count: u32) -> Duration {
+        self.request_timeout.saturating_mul(count) / 5
+    }
+}
+
 /// What becomes of a deployment when instances of its configuration are absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,8 +1,85 @@
-use mgmt_api::LogLine;
+use std::{
+    collections::VecDeque,
+    ops::{Deref, DerefMut},
+};
 
-use super::action::Action;
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::{AgentMessage, IdSource, LogLine, Now, Principal, WallClock};
 
-pub(super) type Turn = mgmt_api::Turn<Action>;
+use super::{
+    action::{Action, Level},
+    counters::Counters,
+};
+
+/// One call of `step`: what has to happen, and what all clusters have in common.
+pub(super) struct Turn<'a> {
+    effects: mgmt_api::Turn<Action>,
+    pub(super) ids: &'a mut dyn IdSource,
+    pub(super) counters: &'a mut Counters,
+    /// The time of day at [`Now::START`].
+    epoch: WallClock,
+    /// What follows when all else has happened.
+    pub(super) follows: VecDeque<Follow>,
+}
+
+/// What happens because of an input, as if it came in when all else that the input brings about has happened.
+#[derive(Debug)]
+pub(super) enum Follow {
+    /// A configuration was staged to be deployed.
+    Deploy { principal: Principal, reqid: ZeekString },
+    /// What an agent cannot say is said in its place.
+    Agent {
+        peer: EndpointId,
+        topic: ZeekString,
+        message: AgentMessage,
+    },
+}
+
+impl<'a> Turn<'a> {
+    pub(super) const fn new(
+        now: Now,
+        ids: &'a mut dyn IdSource,
+        counters: &'a mut Counters,
+        epoch: WallClock,
+    ) -> Self {
+        Self {
+            effects: mgmt_api::Turn::new(now),
+            ids,
+            counters,
+            epoch,
+            follows: VecDeque::new(),
+        }
+    }
+
+    /// Writes a line for operators on standard error.
+    pub(super) fn report(&mut self, level: Level, message: String) {
+        self.push(Action::Report { level, message });
+    }
+
+    /// A time of day, as it is told now.
+    pub(super) fn told(&self, at: Now) -> String {
+        let wall_clock = |at: Now| self.epoch + at.since_start();
+        wall_clock(at).told_at(wall_clock(self.now))
+    }
+
+    pub(super) fn into_actions(self) -> Vec<Action> {
+        self.effects.into_actions()
+    }
+}
+
+impl Deref for Turn<'_> {
+    type Target = mgmt_api::Turn<Action>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.effects
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.effects
+    }
+}
 
 impl From<LogLine> for Action {
     fn from(LogLine { level, message }: LogLine) -> Self {

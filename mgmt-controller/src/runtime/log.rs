@@ -37,11 +37,11 @@ const fn changes_something(kind: RequestKind) -> bool {
 
 /// Tells that a client has asked for something.
 pub(super) fn log_request(principal: &Principal, kind: RequestKind, reqid: &ZeekString) {
-    let name = name_of(kind);
+    let (name, client) = (name_of(kind), principal.to_string());
     if changes_something(kind) {
-        tracing::info!(client = %principal, %reqid, "{name} requested");
+        tracing::info!(client, %reqid, "{name} requested");
     } else {
-        tracing::debug!(client = %principal, %reqid, "{name} requested");
+        tracing::debug!(client, %reqid, "{name} requested");
     }
 }
 

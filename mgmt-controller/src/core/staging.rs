@@ -2,22 +2,22 @@ use broker_codec::{Data, data::ZeekString};
 use mgmt_api::{Configuration, Principal, RequestKind, ResultRecord};
 
 use super::{
+    cluster::{Cluster, WRITES_MAX},
     configurations::Slot,
-    controller::{AfterWrite, Controller, Follow, WRITES_MAX},
     input::WriteId,
+    pending::{AfterWrite, Key, Logged, Pending},
     ports::{NoPortLeft, assign_broker_ports, assign_metrics_ports},
-    requests::{Key, Logged, Pending},
-    turn::Turn,
+    turn::{Follow, Turn},
     validate::validate,
 };
 
 const KIND: RequestKind = RequestKind::StageConfiguration;
 
-impl Controller {
+impl Cluster {
     /// Checks a configuration, completes it, and has it stored in both forms; and then deployed, if it is for a client who wants that.
     pub(super) fn stage_configuration(
         &mut self,
-        turn: &mut Turn,
+        turn: &mut Turn<'_>,
         reqid: ZeekString,
         mut config: Configuration,
         deploys_for: Option<Principal>,
@@ -34,7 +34,7 @@ impl Controller {
         // Zeek's default for the field.
         // DIFFERENCE(empty-configuration-id): it also stands in for an id that was given and is empty.
         if config.id.is_empty() {
-            config.id = self.ids.next_id();
+            config.id = turn.ids.next_id();
         }
         let ready = match self.completed(&config) {
             Ok(ready) => ready,
@@ -69,7 +69,7 @@ impl Controller {
     /// The second half: the configurations are stored, or cannot be.
     pub(super) fn answer_staging(
         &mut self,
-        turn: &mut Turn,
+        turn: &mut Turn<'_>,
         write: WriteId,
         reqid: ZeekString,
         id: ZeekString,
@@ -91,7 +91,7 @@ impl Controller {
                 };
                 self.respond(turn, KIND, reqid.clone(), vec![result], Logged::Result);
                 let deploy = deploys_for.map(|principal| Follow::Deploy { principal, reqid });
-                self.follows.extend(deploy);
+                turn.follows.extend(deploy);
             }
             Err(error) => {
                 let error = format!("cannot store the configuration: {error}; nothing was changed");
@@ -103,7 +103,7 @@ impl Controller {
     /// A copy with everything filled in that the controller knows and the client left open.
     fn completed(&self, config: &Configuration) -> Result<Configuration, NoPortLeft> {
         let mut config = config.clone();
-        config.instances = self.with_observed_hosts(config.instances);
+        config.instances = self.members.with_observed_hosts(config.instances);
         if self.settings.auto_assign_broker_ports {
             assign_broker_ports(&mut config, self.settings.auto_assign_broker_start_port)?;
         }

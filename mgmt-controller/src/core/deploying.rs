@@ -1,0 +1,362 @@
+//! What a cluster does for its deployment.
+
+use broker_codec::{Data, data::ZeekString};
+use mgmt_api::{AgentRequest, Configuration, RequestKind, ResultRecord, log::listed};
+
+use super::{
+    action::Level,
+    cluster::Cluster,
+    configurations::Slot,
+    deployment::{Deployment, Expired, Next, Stored},
+    fanout::Fanout,
+    pending::{AfterWrite, Key, Logged, Pending},
+    settings::AbsentInstances,
+    turn::Turn,
+};
+
+const KIND: RequestKind = RequestKind::Deploy;
+
+impl Cluster {
+    /// A client's request to deploy what was staged last.
+    ///
+    /// DIFFERENCE(accepted-first): nothing is stood down, and nothing that would stick is sent, before every instance of the configuration is
+    /// there. Zeek stands down first, and leaves it at that when the deployment fails.
+    pub(super) fn deploy_ready(&mut self, turn: &mut Turn<'_>, reqid: ZeekString) {
+        let Some(config) = self.configurations.ready.clone() else {
+            let error = "no configuration available to deploy";
+            self.refuse(turn, KIND, reqid, error, Logged::Pending);
+            return;
+        };
+        if let Some(earlier) = &self.deployment {
+            let error = earlier.still_pending(turn, &self.members, &self.settings);
+            self.refuse(turn, KIND, reqid, error, Logged::Pending);
+            return;
+        }
+        let key = Key::Client(KIND, reqid);
+        let gathered_by = Deployment::gathered_by(turn.now, &self.settings);
+        self.await_until(gathered_by, key.clone(), Pending::Deployment);
+        self.members.gather(turn, &config);
+        self.deployment = Some(Deployment::new(key, config, turn.now, true));
+        self.progress(turn);
+    }
+
+    /// At start: brings the agents back to the deployed configuration.
+    pub(super) fn deploy_persisted(&mut self, turn: &mut Turn<'_>) {
+        let Some(config) = self.configurations.deployed.clone() else {
+            return;
+        };
+        let reqid = turn.ids.next_id();
+        turn.info(format!(
+            "deploying persisted configuration {}, request {reqid}",
+            config.id
+        ));
+        self.members.adopt(turn, &config);
+        self.members.reach_dismissed(turn);
+        let nothing_to_do = config.instances.is_empty();
+        self.deploy_again(turn, reqid, config);
+        if nothing_to_do {
+            self.hand_out(turn);
+        }
+    }
+
+    /// Starts a deployment of the controller's own; there is no other.
+    ///
+    /// DIFFERENCE(deployed-instances): the cluster's instances are those of the deployed configuration. Zeek goes by the one staged last, also
+    /// when it deploys another (Q-04).
+    fn deploy_again(&mut self, turn: &Turn<'_>, reqid: ZeekString, config: Configuration) {
+        let key = Key::Internal(reqid);
+        self.await_answer(turn, key.clone(), Pending::Deployment);
+        self.deployment = Some(Deployment::new(key, config, turn.now, false));
+    }
+
+    /// Instances may have become ready, or gone: goes on with the deployment that waits for that. Returns whether it does.
+    pub(super) fn progress(&mut self, turn: &mut Turn<'_>) -> bool {
+        let deployment = self.deployment.as_ref();
+        let next = deployment.and_then(|deployment| deployment.next(turn.now, &self.members, &self.settings));
+        match next {
+            Some(Next::HandOut) => self.all_gathered(turn),
+            Some(Next::Ask) => self.ask_to_deploy(turn),
+            None => {}
+        }
+        next.is_some()
+    }
+
+    /// An instance has become ready.
+    pub(super) fn became_ready(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
+        if !self.progress(turn) && self.members.instances.wanted.contains_key(name) {
+            self.check_instances_ready(turn);
+            if self.deployment.is_none() && !self.members.instances.all_ready() {
+                self.warn_of_waiting(turn, name);
+            }
+        }
+    }
+
+    /// As in Zeek, an instance gets the deployed configuration when all are there.
+    fn warn_of_waiting(&self, turn: &mut Turn<'_>, name: &ZeekString) {
+        let missing = self.members.instances.wanted_missing();
+        let missing: Vec<_> = missing.map(|name| self.members.absence(turn, name)).collect();
+        let missing = missing.join(", ");
+        turn.report(
+            Level::Warning,
+            format!(
+                "instance {name} may have no nodes until all instances are connected: {missing}; deploy without what is missing, or start \
+                 the controller with --absent-instances skip"
+            ),
+        );
+    }
+
+    /// The instances of a client's deployment are there, or are not waited for any more.
+    fn all_gathered(&mut self, turn: &mut Turn<'_>) {
+        let missing = self.members.missing();
+        if let Some(deployment) = &self.deployment {
+            for name in &missing {
+                let absence = self.members.absence(turn, name);
+                turn.warning(format!(
+                    "deploying configuration {} on the instances that are there: {absence}, its nodes follow when it returns",
+                    deployment.config.id
+                ));
+            }
+        }
+        let gathered = &self.members.instances.gathered;
+        if !gathered.is_empty() {
+            turn.info(format!(
+                "rx Management::Controller::API:notify_agents_ready {}",
+                listed(gathered.keys().filter(|name| !missing.contains(name)))
+            ));
+        }
+        self.hand_out(turn);
+    }
+
+    /// If all wanted instances are ready, which may be none, goes on from there; with those that are, if the others are not waited for.
+    pub(super) fn check_instances_ready(&mut self, turn: &mut Turn<'_>) {
+        if self.settings.absent_instances == AbsentInstances::Skip || self.members.instances.all_ready() {
+            self.agents_ready(turn);
+        }
+    }
+
+    /// All wanted instances are ready (`notify_agents_ready`, an event in Zeek). If nothing is being deployed, some of
+    /// them may have restarted since the last deployment: repeats it.
+    ///
+    /// A deployment without instances also gets here and is repeated, without effect (Q-18).
+    fn agents_ready(&mut self, turn: &mut Turn<'_>) {
+        let mut next = self.deployment.as_mut().and_then(Deployment::became_ready);
+        if self.deployment.as_ref().is_some_and(Deployment::is_gathering) {
+            return;
+        }
+        turn.info(format!(
+            "rx Management::Controller::API:notify_agents_ready {}",
+            listed(self.members.instances.wanted_ready())
+        ));
+        if self.deployment.is_none()
+            && let Some(config) = self.configurations.deployed.clone()
+        {
+            let reqid = turn.ids.next_id();
+            turn.info(format!("no deployment in progress, triggering via {reqid}"));
+            self.deploy_again(turn, reqid, config);
+            next = Some(Next::HandOut);
+        }
+        if next == Some(Next::HandOut) {
+            self.hand_out(turn);
+        }
+    }
+
+    /// The instances are there to get the configuration. It becomes the deployed one, if it is not already, before any agent gets it.
+    ///
+    /// DIFFERENCE(deployment-clock): from here on there is more time, up to nine fifths of the request time-out after the request, so that
+    /// agents can answer, and the client, which waits for twice as long, gets an answer. Zeek's clock starts with the request and gives
+    /// as much as the time-out (Q-37).
+    ///
+    /// DIFFERENCE(deployed-anyway): what is given to agents counts as deployed from then on, whether they answer in time,
+    /// and whether this process lives to hear them. In Zeek it does when all have answered; until then the
+    /// configuration before that is the deployed one, and is forced back on the agents when one of them returns, or
+    /// when the controller is started again (Q-14).
+    fn hand_out(&mut self, turn: &mut Turn<'_>) {
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
+        deployment.hand_out(&self.members);
+        self.requests
+            .postpone(&deployment.key, deployment.ends(&self.settings));
+        if self.configurations.deployed.as_ref() == Some(&deployment.config) {
+            self.stored_as_deployed(turn, Ok(()));
+            return;
+        }
+        let dismissed = if deployment.is_new() {
+            self.members.instances.dismissed_then()
+        } else {
+            self.members.instances.dismissed.clone()
+        };
+        let entries = vec![(Slot::Deployed, deployment.config.clone())];
+        let dismissed = dismissed.into_values().collect();
+        self.write(turn, entries, Some(dismissed), AfterWrite::HandOut);
+    }
+
+    /// The deployment's configuration is the deployed one now, or cannot be stored.
+    pub(super) fn stored_as_deployed(&mut self, turn: &mut Turn<'_>, outcome: Result<(), String>) {
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
+        match deployment.stored(outcome, self.configurations.deployed.as_ref()) {
+            Stored::GoesOn { is_accepted } => self.go_on(turn, is_accepted),
+            Stored::Refused(error) => {
+                let key = deployment.key.clone();
+                if let (Some(_), Key::Client(kind, reqid)) = (self.requests.remove(&key), key) {
+                    let error =
+                        format!("not deployed: cannot store the configuration: {error}; nothing was changed");
+                    self.refuse(turn, kind, reqid, error, Logged::Pending);
+                }
+                self.not_accepted(turn);
+            }
+        }
+    }
+
+    fn go_on(&mut self, turn: &mut Turn<'_>, is_accepted: bool) {
+        let Some(deployment) = &self.deployment else {
+            return;
+        };
+        let without_instances = deployment.config.instances.is_empty();
+        if !without_instances && !self.requests.contains(&deployment.key) {
+            self.as_own(turn);
+        }
+        if is_accepted {
+            let left = self.members.accept(turn);
+            self.all_lost(turn, left);
+        }
+        if without_instances {
+            self.finish_deployment(turn, Vec::new());
+            return;
+        }
+        if let Some(deployment) = &mut self.deployment {
+            deployment.accepted();
+        }
+        self.progress(turn);
+    }
+
+    /// The client has its answer, and the deployment goes on.
+    fn as_own(&mut self, turn: &mut Turn<'_>) {
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
+        let reqid = turn.ids.next_id();
+        turn.info(format!(
+            "deployment {} goes on as {reqid}",
+            deployment.key.reqid()
+        ));
+        let key = Key::Internal(reqid);
+        deployment.goes_on_as(key.clone(), turn.now);
+        let deadline = deployment.ends(&self.settings);
+        self.await_until(deadline, key, Pending::Deployment);
+    }
+
+    /// Gives the configuration to all instances that are ready.
+    fn ask_to_deploy(&mut self, turn: &mut Turn<'_>) {
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
+        let config = &deployment.config;
+        let absent = self.members.not_deployed(turn, deployment.key.reqid(), config);
+        let instances = self.members.instances.wanted_ready().cloned().collect();
+        for name in self.members.instances.caught_up() {
+            let message = format!(
+                "instance {name} is there now and gets configuration {}",
+                config.id
+            );
+            turn.report(Level::Info, message);
+        }
+        let fanout = self
+            .members
+            .ask(turn, instances, absent, |reqid| AgentRequest::Deploy {
+                reqid,
+                config: config.clone(),
+                force: false,
+            });
+        if deployment.asked(fanout) {
+            self.deployed(turn);
+        }
+    }
+
+    /// All agents have answered.
+    pub(super) fn deployed(&mut self, turn: &mut Turn<'_>) {
+        let fanout = self.deployment.as_mut().and_then(Deployment::fanout);
+        let results = fanout.map(std::mem::take).map(Fanout::into_results);
+        self.finish_deployment(turn, results.unwrap_or_default());
+    }
+
+    fn finish_deployment(&mut self, turn: &mut Turn<'_>, mut results: Vec<ResultRecord>) {
+        let Some(deployment) = self.deployment.take() else {
+            return;
+        };
+        let without_instances = deployment.config.instances.is_empty();
+        let waited_for = self.requests.remove(&deployment.key).is_some();
+        let of_client = matches!(deployment.key, Key::Client(..));
+        if let (true, Key::Client(kind, reqid)) = (waited_for, deployment.key) {
+            results.push(ResultRecord {
+                data: Some(Data::String(deployment.config.id)),
+                ..ResultRecord::success(reqid.clone())
+            });
+            self.respond(turn, kind, reqid, results, Logged::Pending);
+        }
+        let shown_as_ready = without_instances && of_client;
+        if shown_as_ready || deployment.again {
+            self.check_instances_ready(turn);
+        }
+    }
+
+    /// Nothing came of a client's deployment: all is as it was.
+    fn not_accepted(&mut self, turn: &mut Turn<'_>) {
+        let ended = self.deployment.take();
+        let left = self.members.disband(turn);
+        self.all_lost(turn, left);
+        self.ended(turn, ended);
+    }
+
+    /// Deploys once more, if agents have become ready too late for the deployment that has ended.
+    fn ended(&mut self, turn: &mut Turn<'_>, deployment: Option<Deployment>) {
+        if deployment.is_some_and(|deployment| deployment.again) {
+            self.check_instances_ready(turn);
+        }
+    }
+
+    /// The time of the deployment's request is up.
+    pub(super) fn deployment_expired(&mut self, turn: &mut Turn<'_>, key: Key) {
+        let deployment = self
+            .deployment
+            .as_mut()
+            .filter(|deployment| deployment.key == key);
+        let Some(deployment) = deployment else {
+            return;
+        };
+        let expired = deployment.expired(turn, &self.members, &self.settings);
+        if let Expired::GoesOn(deadline, next) = expired {
+            self.await_until(deadline, key, Pending::Deployment);
+            if next.is_some() {
+                self.all_gathered(turn);
+            }
+            return;
+        }
+        let reqid = key.reqid().clone();
+        turn.info(format!("request {reqid} timed out"));
+        if let (
+            Key::Client(kind, _),
+            Expired::NotAccepted(results)
+            | Expired::Ended(results)
+            | Expired::Unanswered(results)
+            | Expired::UnansweredAsk(results),
+        ) = (key, &expired)
+        {
+            self.respond(turn, kind, reqid, results.clone(), Logged::Pending);
+        }
+        match expired {
+            Expired::NotAccepted(_) => self.not_accepted(turn),
+            Expired::Ended(_) => {
+                let ended = self.deployment.take();
+                self.ended(turn, ended);
+            }
+            Expired::UnansweredAsk(_) => {
+                self.as_own(turn);
+                self.ask_to_deploy(turn);
+            }
+            Expired::Unanswered(_) | Expired::GoesOn(..) => {}
+        }
+    }
+}

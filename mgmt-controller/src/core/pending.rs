@@ -1,0 +1,68 @@
+//! What is under way.
+
+use std::collections::BTreeSet;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{Configuration, Instance, Principal, RequestKind};
+
+use super::{configurations::Slot, fanout::Fanout, input::WriteId};
+
+/// What a request is known by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A client's: by the kind and the client's id.
+    Client(RequestKind, ZeekString),
+    /// A deployment of the controller's own.
+    Internal(ZeekString),
+}
+
+impl Key {
+    pub(super) const fn reqid(&self) -> &ZeekString {
+        match self {
+            Self::Client(_, reqid) | Self::Internal(reqid) => reqid,
+        }
+    }
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// A write, and this one: an earlier one may have been for another request with the same id.
+    Staging {
+        write: WriteId,
+        /// Who wants what is staged deployed, in one request.
+        deploys_for: Option<Principal>,
+    },
+    Deployment,
+    /// Agents.
+    Agents(Fanout),
+    Timeout,
+}
+
+/// How the log shows an answer. Zeek has a way for each request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Logged {
+    Id,
+    Result,
+    /// By id and results of a request that is called pending.
+    Pending,
+    /// By id and results of a request that is called finished.
+    Finished,
+}
+
+/// A write that is under way.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) entries: Vec<(Slot, Configuration)>,
+    pub(super) dismissed: Option<BTreeSet<Instance>>,
+    pub(super) then: AfterWrite,
+}
+
+/// What to do when a write has ended.
+#[derive(Clone, Debug)]
+pub(super) enum AfterWrite {
+    /// Answer the `stage_configuration_request` of this id.
+    AnswerStaging { reqid: ZeekString, id: ZeekString },
+    /// Hand the configuration of the deployment out.
+    HandOut,
+}
