@@ -48,8 +48,6 @@ pub(super) struct Engine<'a> {
     report: &'a mut Report,
     ids: Ids,
     history: History,
-    /// Whether deviations may be explained by rules.
-    lenient: bool,
     /// Per connection, what was sent and has found no counterpart yet.
     queues: BTreeMap<usize, VecDeque<Sent>>,
     /// The connection on which the peer under test was given something last.
@@ -63,8 +61,6 @@ pub(super) struct Engine<'a> {
     copies: Copies,
     /// The ids of requests that have no counterpart in the recording.
     unrecorded: BTreeSet<ZeekString>,
-    /// The ids of requests with deviations, and the rules that explain these.
-    explained: BTreeMap<ZeekString, &'static str>,
 }
 
 /// Something that the peer under test has sent.
@@ -84,31 +80,23 @@ enum Payload {
     Text(Bytes),
 }
 
-/// What is known when a replay is over.
-pub(super) struct Outcome {
-    pub(super) ids: Ids,
-    pub(super) history: History,
-    pub(super) explained: BTreeMap<ZeekString, &'static str>,
-}
-
 impl<'a> Engine<'a> {
     pub(super) fn new(
         capture: &'a Capture,
         process: Arc<Process>,
         subject: &'a mut dyn Subject,
         ids: Ids,
-        lenient: bool,
+        strict: bool,
         report: &'a mut Report,
     ) -> Self {
         Self {
             copies: Copies::of(capture, &process),
             capture,
+            history: History::new(Arc::clone(&process), strict),
             process,
             subject,
             report,
             ids,
-            history: History::default(),
-            lenient,
             queues: BTreeMap::new(),
             cause: None,
             over: false,
@@ -116,12 +104,11 @@ impl<'a> Engine<'a> {
             position: 0,
             supervisor: Supervisor::default(),
             unrecorded: BTreeSet::new(),
-            explained: BTreeMap::new(),
         }
     }
 
     /// Replays everything, and reports what differs.
-    pub(super) fn run(mut self) -> Outcome {
+    pub(super) fn run(mut self) -> (Ids, History) {
         let (capture, process) = (self.capture, Arc::clone(&self.process));
         let mut closed = BTreeSet::new();
         for (position, message) in capture.messages.iter().enumerate() {
@@ -152,11 +139,7 @@ impl<'a> Engine<'a> {
         self.subject.finish();
         self.fetch();
         self.remaining();
-        Outcome {
-            ids: self.ids,
-            history: self.history,
-            explained: self.explained,
-        }
+        (self.ids, self.history)
     }
 
     fn close(&mut self, link: usize, now: Duration) {
@@ -376,7 +359,10 @@ impl<'a> Engine<'a> {
             if got.is_some() {
                 break;
             }
-            if self.explain(&Case::new(Kind::Missing, name, link)) {
+            if self
+                .history
+                .explain(&Case::new(Kind::Missing, name, link), self.report)
+            {
                 self.history.note(Incident::Refused);
                 return;
             }

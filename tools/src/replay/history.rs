@@ -2,10 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use broker_codec::{Data, data::ZeekString, zeek::Event};
+
+use super::{
+    recording::Process,
+    report::Report,
+    rules::{Case, explanation},
+};
 
 /// When an agent's requests time out, unless told otherwise (`Management::Request::timeout_interval`).
 const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,8 +23,10 @@ const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection, an answer's event and the id of its request.
 type Answer = (usize, ZeekString, ZeekString);
 
-#[derive(Debug, Default)]
 pub(super) struct History {
+    pub(super) process: Arc<Process>,
+    /// Whether no deviation is excused.
+    strict: bool,
     /// The requests that the peer under test has not answered, and when they were made.
     unanswered: BTreeMap<Answer, Duration>,
     /// The same of the recorded one.
@@ -27,6 +36,8 @@ pub(super) struct History {
     /// The configuration that it has deployed last on a connection.
     deployed: BTreeMap<usize, Data>,
     incidents: BTreeSet<Incident>,
+    /// The ids of requests with deviations, and the rules that explain these.
+    explained: BTreeMap<ZeekString, &'static str>,
 }
 
 /// What has happened to the recorded process.
@@ -57,6 +68,43 @@ pub(super) fn answer_of(request: &Event) -> Option<ZeekString> {
 }
 
 impl History {
+    pub(super) fn new(process: Arc<Process>, strict: bool) -> Self {
+        Self {
+            process,
+            strict,
+            unanswered: BTreeMap::new(),
+            open: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            deployed: BTreeMap::new(),
+            incidents: BTreeSet::new(),
+            explained: BTreeMap::new(),
+        }
+    }
+
+    /// The key of the rule that explains a deviation.
+    pub(super) fn explanation(&self, case: &Case<'_>) -> Option<&'static str> {
+        explanation(case, self).filter(|_| !self.strict)
+    }
+
+    /// Whether a rule explains a deviation. That counts, and explains what else differs about the same request.
+    pub(super) fn explain(&mut self, case: &Case<'_>, report: &mut Report) -> bool {
+        let Some(key) = self.explanation(case) else {
+            return false;
+        };
+        let is_about_request = case.name.ends_with("_request") || case.name.ends_with("_response");
+        for event in [case.recorded, case.sent]
+            .into_iter()
+            .flatten()
+            .filter(|_| is_about_request)
+        {
+            if let Some(reqid) = reqid(event).filter(|reqid| !reqid.is_empty()) {
+                self.explained.insert(reqid.clone(), key);
+            }
+        }
+        report.explain(key, case);
+        true
+    }
+
     pub(super) fn note(&mut self, incident: Incident) {
         self.incidents.insert(incident);
     }
@@ -105,6 +153,16 @@ impl History {
         if event.name.ends_with(b"::deploy_response") && event.args.iter().any(|arg| says(arg, TIMED_OUT)) {
             self.note(Incident::DeploymentTimedOut);
         }
+    }
+
+    /// The rule that explains what differs about the request with this id.
+    pub(super) fn explained(&self, reqid: &ZeekString) -> Option<&'static str> {
+        self.explained.get(reqid).copied()
+    }
+
+    /// Whether controller and agents are of releases that do not understand each other.
+    pub(super) fn crosses_7_0(&self) -> bool {
+        self.process.links.values().any(|link| link.crosses_7_0)
     }
 
     /// Whether the recorded process owes this answer.

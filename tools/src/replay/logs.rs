@@ -7,37 +7,30 @@ use std::collections::BTreeMap;
 use broker_codec::data::ZeekString;
 
 use super::{
-    capture::{Capture, Content},
-    engine::Outcome,
-    history::{answer_of, reqid},
+    capture::Capture,
+    history::{History, answer_of, reqid},
     ids::Ids,
-    message::{event_of, event_of_text},
-    recording::Process,
+    message::event_in,
     report::{Difference, Report},
-    rules::{Case, Facts, Kind, explanation, without_times},
+    rules::{Case, Kind, without_times},
 };
 
 /// What is known of the lines of a log.
-pub(super) struct Log<'a> {
-    process: &'a Process,
-    outcome: Outcome,
+pub(super) struct Log {
+    ids: Ids,
+    history: History,
     /// On which connection a request of this id was made first.
     requests: BTreeMap<ZeekString, usize>,
     /// The connections of those who say hello, by their names.
     names: BTreeMap<ZeekString, usize>,
-    lenient: bool,
 }
 
-impl<'a> Log<'a> {
-    pub(super) fn new(capture: &Capture, process: &'a Process, outcome: Outcome, lenient: bool) -> Self {
+impl Log {
+    pub(super) fn new(capture: &Capture, ids: Ids, history: History) -> Self {
         let (mut requests, mut names) = (BTreeMap::new(), BTreeMap::new());
         for message in &capture.messages {
-            let event = match &message.content {
-                Content::Envelope(envelope) => event_of(envelope),
-                Content::Text(text) => event_of_text(text).map(|(_, event)| event),
-                _ => None,
-            };
-            let event = event.filter(|_| process.links.contains_key(&message.connection));
+            let event = event_in(&message.content);
+            let event = event.filter(|_| history.process.links.contains_key(&message.connection));
             let Some((event, first)) = event.as_ref().and_then(|event| Some((event, reqid(event)?))) else {
                 continue;
             };
@@ -48,18 +41,17 @@ impl<'a> Log<'a> {
             }
         }
         Self {
-            process,
-            outcome,
+            ids,
+            history,
             requests,
             names,
-            lenient,
         }
     }
 
     /// Compares what was written with what was recorded.
     pub(super) fn compare(mut self, recorded: &[String], own: &[String], report: &mut Report) {
         let recorded: Vec<String> = recorded.iter().map(|line| normal(line)).collect();
-        let own = own.iter().map(|line| with_ids(line, &self.outcome.ids));
+        let own = own.iter().map(|line| with_ids(line, &self.ids));
         let own: Vec<String> = own.map(|line| normal(&line)).collect();
         let pairs = self.pair(&recorded, &own);
         let lines = u64::try_from(pairs.len()).unwrap_or(u64::MAX);
@@ -75,7 +67,7 @@ impl<'a> Log<'a> {
             .iter()
             .enumerate()
             .filter(|(index, _)| !is_paired(*index, |pair| pair.1));
-        let mut extra: Vec<&String> = extra
+        let extra: Vec<&String> = extra
             .map(|(_, line)| line)
             .filter(|line| !self.explain(Kind::LogExtra, line, report))
             .collect();
@@ -83,12 +75,7 @@ impl<'a> Log<'a> {
             if self.explain(Kind::LogMissing, line, report) {
                 continue;
             }
-            // A wrong line may stand in its place.
-            let likely = extra
-                .iter()
-                .position(|other| words(other).first() == words(line).first() && event(other) == event(line));
-            let got = likely.map_or("nothing", |position| extra.remove(position));
-            report.differences.push(difference().between(line, got));
+            report.differences.push(difference().between(line, "nothing"));
         }
         report
             .differences
@@ -111,7 +98,7 @@ impl<'a> Log<'a> {
             }
         }
         for (index, line) in later {
-            let ids = &mut self.outcome.ids;
+            let ids = &mut self.ids;
             let found = free
                 .iter()
                 .position(|other| own.get(*other).is_some_and(|own| same(own, line, ids)));
@@ -167,22 +154,13 @@ impl<'a> Log<'a> {
     }
 
     fn explain(&self, kind: Kind, line: &str, report: &mut Report) -> bool {
-        if !self.lenient {
-            return false;
-        }
         let words: Vec<ZeekString> = words(line).into_iter().map(ZeekString::from).collect();
         let case = Case {
             has_known_id: words.iter().any(|word| self.requests.contains_key(word)),
             ..Case::new(kind, line, 0)
         };
-        let of_request = words
-            .iter()
-            .find_map(|word| self.outcome.explained.get(word).copied());
-        let facts = Facts {
-            process: self.process,
-            history: &self.outcome.history,
-        };
-        let key = of_request.or_else(|| explanation(&case, &facts));
+        let of_request = words.iter().find_map(|word| self.history.explained(word));
+        let key = of_request.or_else(|| self.history.explanation(&case));
         if let Some(key) = key {
             report.explain(key, &case);
         }
@@ -202,11 +180,6 @@ fn difference() -> Difference {
         event: "line of the management log".into(),
         ..Difference::default()
     }
-}
-
-/// The event that a line is about.
-fn event(line: &str) -> Option<&str> {
-    line.split(' ').nth(1)
 }
 
 /// Our line with the recorded ids.
@@ -310,17 +283,13 @@ fn balance(text: &str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::{history::History, recording::Role};
+    use crate::replay::recording::{Process, Role};
 
     /// What differs between a recorded log and another one.
     fn differences(recorded: &[&str], own: &[&str]) -> Vec<String> {
         let process = Process::without_connections(Role::Controller);
-        let outcome = Outcome {
-            ids: Ids::default(),
-            history: History::default(),
-            explained: BTreeMap::new(),
-        };
-        let mut log = Log::new(&Capture::default(), &process, outcome, true);
+        let history = History::new(process.into(), false);
+        let mut log = Log::new(&Capture::default(), Ids::default(), history);
         log.requests = BTreeMap::from([("r".into(), 0), ("s".into(), 1)]);
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         let mut report = Report::default();
@@ -362,7 +331,11 @@ mod tests {
             assert_eq!(differences(&recorded, &own), found, "{own:?}");
         }
         let own = ["rx a 1", "odd one out", "rx b 2", "tx c 4"];
-        let found = ["tx c 3 tx c 4 ", " odd one out is not recorded"];
+        let found = [
+            "tx c 3 nothing ",
+            " odd one out is not recorded",
+            " tx c 4 is not recorded",
+        ];
         assert_eq!(differences(&["rx a 1", "rx b 2", "tx c 3"], &own), found);
     }
 

@@ -8,6 +8,8 @@ use broker_codec::{
 };
 use bytes::{Bytes, BytesMut};
 
+use super::capture::Content;
+
 /// An event with the message that it is sent in.
 #[derive(Clone, Debug)]
 pub(super) struct EventMessage {
@@ -126,6 +128,15 @@ pub(super) fn event_of(envelope: &Envelope) -> Option<Event> {
         return None;
     }
     Event::from_data(binary::decode(&envelope.payload).ok()?).ok()
+}
+
+/// The event in a message of whichever form, if there is one.
+pub(super) fn event_in(content: &Content) -> Option<Event> {
+    match content {
+        Content::Envelope(envelope) => event_of(envelope),
+        Content::Text(text) => event_of_text(text).map(|(_, event)| event),
+        _ => None,
+    }
 }
 
 /// The event in a text, if there is one.

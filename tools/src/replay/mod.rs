@@ -65,7 +65,7 @@ use self::{
     logs::Log,
     names::{stored_mismatches, without_indices},
     recording::{AgentTraits, Endpoints, Process},
-    rules::{Case, Facts, Kind, explanation},
+    rules::{Case, Kind},
 };
 pub use self::{
     capture::{Capture, ReadError},
@@ -238,10 +238,7 @@ fn compare_stored(
     let Some(process) = Endpoints::of(capture).processes(capture, options.role).pop() else {
         return;
     };
-    let facts = Facts {
-        process: &process,
-        history: &History::default(),
-    };
+    let mut history = History::new(process.into(), options.strict);
     for slot in Slot::ALL {
         let data = |configurations: &Configurations| {
             let configuration = configurations.get(slot)?;
@@ -257,8 +254,7 @@ fn compare_stored(
                 got: mismatch.got.as_ref(),
                 ..Case::new(Kind::Differs, &name, 0)
             };
-            if let Some(key) = explanation(&case, &facts).filter(|_| !options.strict) {
-                report.explain(key, &case);
+            if history.explain(&case, report) {
                 continue;
             }
             alike = false;
@@ -305,9 +301,9 @@ fn run(
     ids: Ids,
     report: &mut Report,
 ) {
-    let lenient = !options.strict;
-    let outcome = Engine::new(capture, Arc::clone(process), subject, ids, lenient, report).run();
+    let engine = Engine::new(capture, Arc::clone(process), subject, ids, options.strict, report);
+    let (ids, history) = engine.run();
     if let Some(recorded) = options.scenario.log(process.id).filter(|_| !subject.is_running()) {
-        Log::new(capture, process, outcome, lenient).compare(&recorded, &subject.sent().log, report);
+        Log::new(capture, ids, history).compare(&recorded, &subject.sent().log, report);
     }
 }

@@ -13,7 +13,7 @@ use mgmt_api::{Dialect, SupervisorLayout};
 
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
-    message::{event_of, event_of_text, lossy},
+    message::{event_in, event_of, lossy},
     standin::node_of,
 };
 use crate::tcp::{Addresses, Speaker};
@@ -296,12 +296,8 @@ impl Process {
         };
         let own = format!("/nodes/{instance}");
         for message in &capture.messages {
-            let (Some(link), Content::Envelope(envelope)) =
-                (self.links.get(&message.connection), &message.content)
+            let (Some(link), Some(event)) = (self.links.get(&message.connection), event_in(&message.content))
             else {
-                continue;
-            };
-            let Some(event) = event_of(envelope) else {
                 continue;
             };
             let name = event.name.to_string();
@@ -340,11 +336,7 @@ impl Process {
             let Some(link) = self.links.get(&message.connection) else {
                 continue;
             };
-            let event = match &message.content {
-                Content::Envelope(envelope) => event_of(envelope),
-                Content::Text(text) => event_of_text(text).map(|(_, event)| event),
-                _ => None,
-            };
+            let event = event_in(&message.content);
             let dialect = if link.own == message.from {
                 &mut self.dialect
             } else {

@@ -8,7 +8,7 @@ use mgmt_api::{Dialect, topics};
 
 use super::{
     history::{History, Incident, NOTHING_DEPLOYED, TIMED_OUT, says},
-    recording::{Process, Role},
+    recording::Role,
 };
 
 /// How something differs.
@@ -123,19 +123,6 @@ impl<'a> Case<'a> {
     }
 }
 
-/// What a rule asks of the replay.
-pub(super) struct Facts<'a> {
-    pub(super) process: &'a Process,
-    pub(super) history: &'a History,
-}
-
-impl Facts<'_> {
-    /// Whether controller and agents are of releases that do not understand each other.
-    fn crosses_7_0(&self) -> bool {
-        self.process.links.values().any(|link| link.crosses_7_0)
-    }
-}
-
 /// What may differ: a row of rules.txt.
 pub(super) struct Rule {
     /// The row of docs/deviations.md.
@@ -156,10 +143,10 @@ pub fn keys() -> BTreeSet<&'static str> {
 }
 
 /// The key of the rule that explains a deviation.
-pub(super) fn explanation(case: &Case<'_>, facts: &Facts<'_>) -> Option<&'static str> {
+pub(super) fn explanation(case: &Case<'_>, history: &History) -> Option<&'static str> {
     let rule = RULES
         .iter()
-        .find(|rule| rule.fits(case, facts) && holds(rule.when, case, facts))?;
+        .find(|rule| rule.fits(case, history) && holds(rule.when, case, history))?;
     Some(rule.key)
 }
 
@@ -179,8 +166,8 @@ impl Rule {
         }
     }
 
-    fn fits(&self, case: &Case<'_>, facts: &Facts<'_>) -> bool {
-        let role = match facts.process.role {
+    fn fits(&self, case: &Case<'_>, history: &History) -> bool {
+        let role = match history.process.role {
             Role::Controller => "controller",
             Role::Agent(_) => "agent",
         };
@@ -197,8 +184,7 @@ impl Rule {
 }
 
 /// The conditions of the table.
-fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
-    let history = facts.history;
+fn holds(when: &str, case: &Case<'_>, history: &History) -> bool {
     let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
     match when {
         "always" => true,
@@ -227,16 +213,16 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
             let is_one = |results: &Data| matches!(results, Data::Vector(results) if results.len() == 1);
             recorded(&|answer| answer.args.get(1).is_some_and(is_one)) && !case.recorded_says(TIMED_OUT)
         }
-        "before 5.0" => facts.process.dialect < Dialect::V5_0,
-        "unreadable deployment" => is_unreadable(facts),
-        "deploys what is unreadable" => is_unreadable(facts) && case.sent.is_some_and(has_all_nodes),
+        "before 5.0" => history.process.dialect < Dialect::V5_0,
+        "unreadable deployment" => is_unreadable(history),
+        "deploys what is unreadable" => is_unreadable(history) && case.sent.is_some_and(has_all_nodes),
         "our controller" => {
             let is_ours = |topic: &Topic| topic.as_bytes() == topics::LINK.as_bytes();
-            let mut links = facts.process.links.values();
+            let mut links = history.process.links.values();
             links.any(|link| link.with == "controller" && link.peer_filter.iter().any(is_ours))
         }
-        "across 7.0" => facts.crosses_7_0(),
-        "timed out across 7.0" => facts.crosses_7_0() && case.recorded_says(TIMED_OUT),
+        "across 7.0" => history.crosses_7_0(),
+        "timed out across 7.0" => history.crosses_7_0() && case.recorded_says(TIMED_OUT),
         "unknown host" => {
             let is_any = |data: Option<&Data>| data.is_some_and(|data| data.to_string() == "0.0.0.0");
             is_any(case.expected) && !is_any(case.got)
@@ -250,13 +236,12 @@ fn holds(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
             timeless(case.expected) == timeless(case.got)
         }
         "absent" => case.adds_an_error() && case.got_says(" is not connected"),
-        _ => has_happened(when, case, facts),
+        _ => has_happened(when, case, history),
     }
 }
 
 /// Those on what has happened to the recorded controller.
-fn has_happened(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
-    let history = facts.history;
+fn has_happened(when: &str, case: &Case<'_>, history: &History) -> bool {
     let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
     let sent = |is: &dyn Fn(&Event) -> bool| case.sent.is_some_and(is);
     match when {
@@ -289,10 +274,10 @@ fn has_happened(when: &str, case: &Case<'_>, facts: &Facts<'_>) -> bool {
     }
 }
 
-fn is_unreadable(facts: &Facts<'_>) -> bool {
-    facts.crosses_7_0()
-        && facts.process.dialect == Dialect::V7_0
-        && facts.history.owes(None, "::deploy_response")
+fn is_unreadable(history: &History) -> bool {
+    history.crosses_7_0()
+        && history.process.dialect == Dialect::V7_0
+        && history.owes(None, "::deploy_response")
 }
 
 /// Whether every result of an answer is the success of a node.

@@ -77,7 +77,7 @@ impl Engine<'_> {
                 got: got.as_ref(),
                 ..Case::new(Kind::Differs, &name, message.connection)
             };
-            if !self.explain(&case) {
+            if !self.history.explain(&case, self.report) {
                 is_explained = false;
                 let difference = self.difference(message, name.clone());
                 let difference = Difference { path, ..difference };

@@ -12,7 +12,7 @@ use crate::replay::{
     history::reqid,
     message::{EventMessage, Value, is_burst, kind_of_text, lossy},
     report::{COPIES, Difference, HELLOS},
-    rules::{Case, Facts, Kind, explanation},
+    rules::{Case, Kind},
 };
 
 /// What is most like a recorded event: it has the same id, or another first argument that is the same.
@@ -39,7 +39,10 @@ impl Engine<'_> {
         if let Some(what) = self.by_chance(link, event) {
             return self.exclude(what);
         }
-        if self.explain(&missing(&event.name.to_string(), link, event)) {
+        if self
+            .history
+            .explain(&missing(&event.name.to_string(), link, event), self.report)
+        {
             return;
         }
 
@@ -84,7 +87,8 @@ impl Engine<'_> {
             return None;
         };
         if sent.overtaken {
-            self.explain(&extra(Kind::Early, &name, link, &found.event));
+            self.history
+                .explain(&extra(Kind::Early, &name, link, &found.event), self.report);
         }
         let mut kept = Vec::new();
         for mut other in passed {
@@ -191,7 +195,7 @@ impl Engine<'_> {
                     repeats: self.is_repetition(event),
                     ..extra(Kind::Extra, &name, link, event)
                 };
-                if self.explain(&case) {
+                if self.history.explain(&case, self.report) {
                     return;
                 }
                 let args: Vec<String> = event.args.iter().map(|arg| Value(arg).to_string()).collect();
@@ -219,34 +223,7 @@ impl Engine<'_> {
 
     /// Whether a rule explains a deviation.
     pub(super) fn is_explained(&self, case: &Case<'_>) -> bool {
-        self.rule(case).is_some()
-    }
-
-    fn rule(&self, case: &Case<'_>) -> Option<&'static str> {
-        let facts = Facts {
-            process: &self.process,
-            history: &self.history,
-        };
-        explanation(case, &facts).filter(|_| self.lenient)
-    }
-
-    /// The same; that counts, and explains the lines of the log about the request.
-    pub(super) fn explain(&mut self, case: &Case<'_>) -> bool {
-        let Some(key) = self.rule(case) else {
-            return false;
-        };
-        let is_about_request = case.name.ends_with("_request") || case.name.ends_with("_response");
-        for event in [case.recorded, case.sent]
-            .into_iter()
-            .flatten()
-            .filter(|_| is_about_request)
-        {
-            if let Some(reqid) = reqid(event).filter(|reqid| !reqid.is_empty()) {
-                self.explained.insert(reqid.clone(), key);
-            }
-        }
-        self.report.explain(key, case);
-        true
+        self.history.explanation(case).is_some()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
 use broker_codec::{Data, Topic, zeek::Event};
 use mgmt_api::topics;
 
-use super::{Case, Facts, Kind, RULES, Rule, explanation};
+use super::{Case, Kind, RULES, Rule};
 use crate::{
     replay::{
         history::{History, Incident, TIMED_OUT},
@@ -52,12 +52,11 @@ fn key_of(role: &str, incidents: &[Incident], case: &Case<'_>) -> Option<&'stati
     if case.link == 1 {
         process.links.insert(1, controller);
     }
-    let mut history = History::default();
+    let mut history = History::new(process.into(), false);
     for incident in incidents {
         history.note(*incident);
     }
-    let (process, history) = (&process, &history);
-    explanation(case, &Facts { process, history })
+    history.explanation(case)
 }
 
 const INCIDENTS: [Incident; 4] = [
@@ -131,7 +130,12 @@ fn every_rule_is_needed_by_a_recording_or_has_a_case() {
         ("absent-instances", error(&eleven), error(&other)),
         ("deployed-anyway", request, request),
     ];
-    let mut shown = needed_by_recordings();
+    let texts = what_recordings_need();
+    let mut shown: BTreeSet<String> = RULES
+        .iter()
+        .filter(|rule| is_needed(rule, &texts))
+        .map(name_of)
+        .collect();
     shown.extend(of_agents.iter().flat_map(|row| shown_by("agent", row)));
     shown.extend(of_controllers.iter().flat_map(|row| shown_by("controller", row)));
     let missing = RULES.iter().map(name_of).filter(|rule| !shown.contains(rule));
@@ -151,48 +155,45 @@ fn name_of(rule: &Rule) -> String {
     [rule.key, rule.role, rule.kind, rule.name, rule.path, rule.when].join(" | ")
 }
 
-/// What the committed texts say is explained.
-fn needed_by_recordings() -> BTreeSet<String> {
+/// The roles of the committed texts, and what these say is explained.
+fn what_recordings_need() -> Vec<(&'static str, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/replay");
-    let mut needed = BTreeSet::new();
+    let mut role = "";
+    let mut needed = Vec::new();
     for text in fs::read_dir(folder).unwrap() {
-        let text = fs::read_to_string(text.unwrap().path()).unwrap();
-        let mut role = "";
-        for line in text.lines() {
-            if !line.starts_with(' ') {
-                role = if line.contains(" as controller") {
-                    "controller"
-                } else {
-                    "agent"
-                };
-                continue;
-            }
-            let Some((_, what)) = line
+        for line in fs::read_to_string(text.unwrap().path()).unwrap().lines() {
+            match line
                 .trim()
                 .strip_prefix("explained ")
                 .and_then(|rest| rest.split_once(' '))
-            else {
-                continue;
-            };
-            let (what, key) = what.rsplit_once(" (").unwrap();
-            let fits = |rule: &&Rule| {
-                let Some(what) = what
-                    .strip_prefix(rule.kind)
-                    .and_then(|rest| rest.strip_prefix(' '))
-                else {
-                    return false;
-                };
-                let is_named = match rule.kind {
-                    "log missing" | "log extra" => what.starts_with(rule.name),
-                    "differs" => what
-                        .rsplit_once(' ')
-                        .is_some_and(|(name, path)| name.ends_with(rule.name) && path.starts_with(rule.path)),
-                    _ => what.ends_with(rule.name),
-                };
-                rule.role == role && key.trim_end_matches(')') == rule.key && is_named
-            };
-            needed.extend(RULES.iter().filter(fits).map(name_of));
+            {
+                Some((_, explained)) => needed.push((role, explained.to_owned())),
+                None if line.contains(" as controller") => role = "controller",
+                None if line.contains(" as agent") => role = "agent",
+                None => {}
+            }
         }
     }
     needed
+}
+
+fn is_needed(
+    Rule {
+        key,
+        role,
+        kind,
+        name,
+        path,
+        ..
+    }: &Rule,
+    texts: &[(&str, String)],
+) -> bool {
+    let place = match *kind {
+        "log missing" | "log extra" => format!("{kind} {name}"),
+        "differs" => format!("{name} {path}"),
+        _ => format!("{name} ("),
+    };
+    texts.iter().any(|(of, text)| {
+        of == role && text.starts_with(kind) && text.contains(&place) && text.ends_with(&format!("({key})"))
+    })
 }
