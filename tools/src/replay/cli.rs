@@ -4,7 +4,6 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
@@ -19,13 +18,8 @@ use mgmt_daemon::{
 };
 
 use super::{
-    Capture, Options, ReplayError, Report, Role, Scenario, in_process,
-    live::{TIMEOUT, Target},
-    roles, with_running,
+    Capture, Options, ReplayError, Report, Role, Scenario, in_process, live::Target, roles, with_running,
 };
-
-/// Where Zeek's controller serves WebSocket clients.
-const WEBSOCKET_PORT: u16 = 2149;
 
 /// Put a controller or an agent in the place of one that was recorded, and compare what it sends with what was recorded.
 ///
@@ -59,25 +53,8 @@ pub struct Arguments {
     /// peer connects there; where that connected to, is listened
     #[arg(long, value_name = "HOST:PORT", requires = "role")]
     peer: Option<PeerAddress>,
-    /// The running peer's WebSocket port; 2149 on the same host if left out
-    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
-    websocket: Option<PeerAddress>,
-    /// The running peer's WebSocket port speaks TLS as its Broker port does, as it does up to Zeek 8.0.2
-    #[arg(long, requires = "peer")]
-    websocket_tls: bool,
-    /// Where to listen as the controller for a running agent that connects to it; where the recorded one listened if left out
-    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
-    controller: Option<PeerAddress>,
-    /// Where to listen as the Supervisor of a running agent; where the recorded one listened if left out
-    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
-    supervisor: Option<PeerAddress>,
-    /// A running agent's state directory, in the place of the recorded one wherever that is spoken of
-    #[arg(long, value_name = "DIR", requires = "peer")]
-    state_dir: Option<String>,
-    /// How many seconds a running peer may take to do what the recorded one did, before that counts as not done; 20 if left out.
-    /// Less than 12 is less than what a request may take until it times out
-    #[arg(long, value_name = "SECONDS", requires = "peer", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    timeout: Option<u64>,
+    #[command(flatten)]
+    target: Target,
     /// Excuse no deviation, also if it is known
     #[arg(long)]
     strict: bool,
@@ -120,8 +97,9 @@ pub enum CliError {
 /// Whether the options go together.
 fn check(arguments: &Arguments) -> Result<(), CliError> {
     let is_controller = arguments.role == Some(RoleName::Controller);
+    let target = &arguments.target;
     let describes_agent =
-        arguments.controller.is_some() || arguments.supervisor.is_some() || arguments.state_dir.is_some();
+        target.controller.is_some() || target.supervisor.is_some() || target.state_dir.is_some();
     let wrong = if is_controller && arguments.instance.is_some() {
         "--instance names an agent, so --role must be agent"
     } else if is_controller && describes_agent {
@@ -177,20 +155,7 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
         };
         let report = match &arguments.peer {
             None => in_process(&capture, &options)?,
-            Some(broker) => {
-                let default = || PeerAddress::new(broker.host.clone(), WEBSOCKET_PORT);
-                let target = Target {
-                    broker: broker.clone(),
-                    tls: tls.clone(),
-                    websocket_tls: arguments.websocket_tls,
-                    websocket: arguments.websocket.clone().unwrap_or_else(default),
-                    controller: arguments.controller.clone(),
-                    supervisor: arguments.supervisor.clone(),
-                    state_dir: arguments.state_dir.clone(),
-                    timeout: arguments.timeout.map_or(TIMEOUT, Duration::from_secs),
-                };
-                with_running(&capture, &options, &target)?
-            }
+            Some(peer) => with_running(&capture, &options, peer, &tls, &arguments.target)?,
         };
         passed &= report.passed();
         output.write_all(shown(&report, arguments.json)?.as_bytes())?;
@@ -237,42 +202,30 @@ fn roles_of(arguments: &Arguments, capture: &Capture) -> Result<Vec<Role>, CliEr
         return Ok(vec![Role::Agent(instance.clone())]);
     }
     let present = roles(capture);
-    let wanted: Vec<Role> = present
-        .iter()
-        .filter(|role| match (arguments.role, role) {
-            (None, _)
-            | (Some(RoleName::Controller), Role::Controller)
-            | (Some(RoleName::Agent), Role::Agent(_)) => true,
-            (Some(_), _) => false,
-        })
-        .cloned()
-        .collect();
-    match (wanted.is_empty(), arguments.role) {
-        (false, _) => Ok(wanted),
-        (true, None) => Err(CliError::Usage(
+    let is_wanted = |role: &&Role| {
+        arguments
+            .role
+            .is_none_or(|name| (name == RoleName::Controller) == (**role == Role::Controller))
+    };
+    let wanted: Vec<Role> = present.iter().filter(is_wanted).cloned().collect();
+    match arguments.role {
+        _ if !wanted.is_empty() => Ok(wanted),
+        None => Err(CliError::Usage(
             "the capture has neither a controller nor an agent that can be read",
         )),
-        (true, Some(role)) => {
-            let role = match role {
-                RoleName::Controller => "controller",
-                RoleName::Agent => "agent",
-            };
-            Err(ReplayError::no_such_role(&role, &present).into())
-        }
+        Some(RoleName::Controller) => Err(ReplayError::no_such_role(&"controller", &present).into()),
+        Some(RoleName::Agent) => Err(ReplayError::no_such_role(&"agent", &present).into()),
     }
 }
 
 /// `release/scenario`, for a capture in such folders.
 fn name_of(folder: &Path) -> String {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let mut parts: Vec<String> = folder
+    let parts: Vec<_> = folder
         .components()
-        .rev()
-        .take(2)
-        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .map(|part| part.as_os_str().to_string_lossy())
         .collect();
-    parts.reverse();
-    parts.join("/")
+    parts[parts.len().saturating_sub(2)..].join("/")
 }
 
 /// What Zeek's controller has left in its store beside the capture, if it lies there. A copy is read: opening a store locks it.

@@ -36,29 +36,31 @@ use super::{
 };
 use crate::tcp::Speaker;
 
-/// How long a running peer may take to do what the recorded one did, unless told otherwise: longer than a request may take before it
-/// times out.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
+/// Where Zeek's controller serves WebSocket clients.
+const WEBSOCKET_PORT: u16 = 2149;
 
-/// Where a running peer is, and how to speak to it.
-#[derive(Clone, Debug)]
+/// What there is to know of a running peer besides its Broker port.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Target {
-    /// Its Broker port.
-    pub broker: PeerAddress,
-    /// How Broker connections are protected, in either direction.
-    pub tls: TlsConfig,
-    /// Its WebSocket port, if it has one.
-    pub websocket: PeerAddress,
-    /// Whether that speaks TLS as Broker connections do. Up to Zeek 8.0.2 it does.
-    pub websocket_tls: bool,
-    /// Where an agent connects to its controller; none for where the recorded one did.
-    pub controller: Option<PeerAddress>,
-    /// Where an agent connects to its Supervisor; none for where the recorded one did.
-    pub supervisor: Option<PeerAddress>,
-    /// An agent's state directory; none for the recorded one.
-    pub state_dir: Option<String>,
-    /// How long it may take to do what the recorded one did.
-    pub timeout: Duration,
+    /// The running peer's WebSocket port; 2149 on the same host if left out
+    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
+    websocket: Option<PeerAddress>,
+    /// The running peer's WebSocket port speaks TLS as its Broker port does, as it does up to Zeek 8.0.2
+    #[arg(long, requires = "peer")]
+    websocket_tls: bool,
+    /// Where to listen as the controller for a running agent that connects to it; where the recorded one listened if left out
+    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
+    pub(super) controller: Option<PeerAddress>,
+    /// Where to listen as the Supervisor of a running agent; where the recorded one listened if left out
+    #[arg(long, value_name = "HOST:PORT", requires = "peer")]
+    pub(super) supervisor: Option<PeerAddress>,
+    /// A running agent's state directory, in the place of the recorded one wherever that is spoken of
+    #[arg(long, value_name = "DIR", requires = "peer")]
+    pub(super) state_dir: Option<String>,
+    /// How many seconds a running peer may take to do what the recorded one did, before that counts as not done. Less than 12 is
+    /// less than what a request may take until it times out
+    #[arg(long, value_name = "SECONDS", requires = "peer", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
 }
 
 impl Target {
@@ -77,8 +79,12 @@ impl Target {
 pub(super) struct Live {
     runtime: Runtime,
     process: Arc<Process>,
+    /// Its Broker port.
+    broker: PeerAddress,
     target: Target,
     tls: Option<TlsContext>,
+    /// How long it may take to do what the recorded one did.
+    timeout: Duration,
     /// Whether there was ever a connection with a WebSocket client, and with a Broker peer.
     reached: [bool; 2],
     /// Why there was none.
@@ -92,10 +98,17 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(process: Arc<Process>, target: Target) -> Result<Self, ReplayError> {
+    pub(super) fn new(
+        process: Arc<Process>,
+        broker: PeerAddress,
+        tls: &TlsConfig,
+        target: Target,
+    ) -> Result<Self, ReplayError> {
         let (notify, news) = unbounded_channel();
         Ok(Self {
-            tls: TlsContext::new(&target.tls)?,
+            tls: TlsContext::new(tls)?,
+            timeout: Duration::from_secs(target.timeout),
+            broker,
             runtime: Builder::new_current_thread().enable_all().build()?,
             process,
             target,
@@ -174,10 +187,12 @@ impl Live {
             } else {
                 Connection::Plaintext
             };
-            return Way::Upgrade(self.target.websocket.clone(), protection);
+            let same_host = || PeerAddress::new(self.broker.host.clone(), WEBSOCKET_PORT);
+            let websocket = self.target.websocket.clone().unwrap_or_else(same_host);
+            return Way::Upgrade(websocket, protection);
         }
         if known.own == Speaker::Server {
-            return Way::Connect(self.target.broker.clone(), protection);
+            return Way::Connect(self.broker.clone(), protection);
         }
         let acceptance = self.tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls);
         Way::Accept(self.target.listening(known), acceptance)
@@ -186,7 +201,7 @@ impl Live {
     /// Starts a player, and waits until it is connected. `false` if that takes too long; that it failed is noted.
     fn play(&mut self, link: usize, way: Way, player: impl FnOnce(UnboundedSender<Bytes>) -> Player) -> bool {
         let (queue, queued) = unbounded_channel();
-        let (notify, timeout) = (self.notify.clone(), self.target.timeout);
+        let (notify, timeout) = (self.notify.clone(), self.timeout);
         self.runtime.spawn(async move {
             let notify = |news| {
                 // The replay may be over.
@@ -211,7 +226,7 @@ impl Live {
             return;
         };
         player.tell(envelope);
-        let timeout = self.target.timeout;
+        let timeout = self.timeout;
         if !self.until(timeout, |live| {
             live.players.get(&link).is_none_or(Player::is_heard)
         }) {
@@ -254,7 +269,7 @@ impl Live {
         player.leave();
         // It is established, so it does not fail to be.
         let _ = player.follow();
-        if !self.until(self.target.timeout, |live| !live.players.contains_key(&link)) {
+        if !self.until(self.timeout, |live| !live.players.contains_key(&link)) {
             self.complain(link, "does not end");
         }
     }
@@ -278,7 +293,7 @@ impl Subject for Live {
         if self.play(link, self.way(&known), player) {
             return self.tell(link, None);
         }
-        let timeout = self.target.timeout;
+        let timeout = self.timeout;
         let why = if known.peer.is_some() && known.own == Speaker::Client {
             let own = self.target.listening(&known);
             format!("no peer has connected to {own} within {timeout:?}")
@@ -311,7 +326,7 @@ impl Subject for Live {
         let id = unrecorded_peer(self.unrecorded);
         self.unrecorded += 1;
         let protection = self.tls.clone().map_or(Connection::Plaintext, Connection::Tls);
-        let way = Way::Connect(self.target.broker.clone(), protection);
+        let way = Way::Connect(self.broker.clone(), protection);
         let player = |queue| Player::broker_peer(queue, id, Role::Connector, Filter::default());
         if self.play(link, way, player) {
             self.tell(link, envelope(id, topic, event));
@@ -339,12 +354,12 @@ impl Subject for Live {
     fn wait(&mut self, link: Option<usize>) -> bool {
         // A player that is gone receives nothing more.
         let may_send = link.map_or(!self.players.is_empty(), |link| self.players.contains_key(&link));
-        may_send && self.until(self.target.timeout, |live| !live.sent.outputs.is_empty())
+        may_send && self.until(self.timeout, |live| !live.sent.outputs.is_empty())
     }
 
     fn linger(&mut self, link: usize, at_most: Duration) -> bool {
         self.players.contains_key(&link)
-            && self.until(at_most.min(self.target.timeout), |live| {
+            && self.until(at_most.min(self.timeout), |live| {
                 let mut links = live.sent.outputs.iter().map(|(link, _)| link);
                 links.any(|other| *other == link) || !live.players.contains_key(&link)
             })

@@ -52,6 +52,7 @@ use broker_codec::{
     Data,
     data::{Port, to_data},
 };
+use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_agent::core::Settings as AgentSettings;
 use mgmt_api::Dialect;
 use mgmt_controller::core::{Configurations, Settings, Slot};
@@ -94,11 +95,13 @@ pub struct Options<'a> {
 pub fn with_running(
     capture: &Capture,
     options: &Options<'_>,
+    peer: &PeerAddress,
+    tls: &TlsConfig,
     target: &Target,
 ) -> Result<Report, ReplayError> {
     let (processes, mut report) = begin(capture, options)?;
-    report.peer = Some(target.broker.to_string());
-    report.tls = Some(target.tls.name());
+    report.peer = Some(peer.to_string());
+    report.tls = Some(tls.name());
     let [process] = &processes[..] else {
         return Err(ReplayError::Restarted {
             role: options.role.to_string(),
@@ -112,12 +115,12 @@ pub fn with_running(
             let traits = process.agent_traits(capture, instance);
             let recorded = traits.listen_port.map(Port::tcp);
             Place {
-                port: recorded.map(|recorded| (Port::tcp(target.broker.port), recorded)),
+                port: recorded.map(|recorded| (Port::tcp(peer.port), recorded)),
                 state_dir: target.state_dir.clone().zip(traits.state_dir),
             }
         }
     };
-    let mut subject = live::Live::new(Arc::clone(&process), target.clone())?;
+    let mut subject = live::Live::new(Arc::clone(&process), peer.clone(), tls, target.clone())?;
     run(
         capture,
         options,

@@ -157,38 +157,27 @@ impl Comparison {
         }
     }
 
-    /// Pairs what differs least first. The indices are those of what was expected.
+    /// Pairs each with what differs least from it. The indices are those of what was expected.
     fn bag(&mut self, of: Type, expected: &[Data], got: &[Data]) {
         let mut left: Vec<&Data> = got.iter().collect();
         let mut unpaired: Vec<(usize, &Data)> = expected.iter().enumerate().collect();
-        let mut pairs = Vec::new();
         unpaired.retain(|(_, element)| {
             let alike = left.iter().position(|other| other == element);
             alike.map(|position| left.remove(position)).is_none()
         });
-        while let Some((_, place, position)) = unpaired
-            .iter()
-            .enumerate()
-            .flat_map(|(place, (_, element))| {
-                let others = left.iter().enumerate();
-                others.map(move |(position, other)| (place, position, *element, *other))
-            })
-            .map(|(place, position, element, other)| (self.probe(of, element, other), place, position))
-            .min()
-        {
-            let (index, element) = unpaired.remove(place);
-            pairs.push((index, Some(element), Some(left.remove(position))));
+        for (index, element) in unpaired {
+            let others = left.iter().enumerate();
+            let likest = others.min_by_key(|(_, other)| self.probe(of, element, other));
+            let other = likest
+                .map(|(position, _)| position)
+                .map(|position| left.remove(position));
+            self.at(&format!("[{index}]"), |inside| {
+                inside.pair(of, Some(element), other);
+            });
         }
-        pairs.extend(
-            unpaired
-                .into_iter()
-                .map(|(index, element)| (index, Some(element), None)),
-        );
-        let others = left.into_iter().enumerate();
-        pairs.extend(others.map(|(index, other)| (expected.len() + index, None, Some(other))));
-        pairs.sort_by_key(|(index, ..)| *index);
-        for (index, element, other) in pairs {
-            self.at(&format!("[{index}]"), |inside| inside.pair(of, element, other));
+        for (index, other) in left.into_iter().enumerate() {
+            let index = expected.len() + index;
+            self.at(&format!("[{index}]"), |inside| inside.pair(of, None, Some(other)));
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) struct Link {
 }
 
 /// The endpoints in a capture, and what each is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Endpoints {
     /// By endpoint, the instance that it is the agent of; in the order in which they said hello.
     agents: Vec<(EndpointId, String)>,
@@ -85,26 +85,12 @@ pub(super) struct Endpoints {
 impl Endpoints {
     /// Tells who is who by what they say: an agent says hello, a controller speaks as its API does.
     pub(super) fn of(capture: &Capture) -> Self {
-        let mut endpoints = Self {
-            agents: Vec::new(),
-            controllers: Vec::new(),
-            names: BTreeMap::new(),
-            supervisors: BTreeSet::new(),
-            acks: BTreeMap::new(),
-            filters: BTreeMap::new(),
-            spoke: BTreeSet::new(),
-        };
+        let mut endpoints = Self::default();
         for message in &capture.messages {
             let Some(connection) = capture.connections.get(message.connection) else {
                 continue;
             };
             endpoints.see(connection, message);
-        }
-        for id in &endpoints.controllers {
-            endpoints.names.insert(*id, "controller".into());
-        }
-        for (id, instance) in &endpoints.agents {
-            endpoints.names.insert(*id, format!("agent {instance}"));
         }
         endpoints
     }
@@ -147,6 +133,7 @@ impl Endpoints {
         };
         if name.ends_with("Agent::API::notify_agent_hello") {
             if self.agents.iter().all(|(known, _)| *known != id) {
+                self.names.insert(id, format!("agent {first}"));
                 self.agents.push((id, first));
             }
         } else if name.ends_with("::notify_node_hello") {
@@ -164,15 +151,14 @@ impl Endpoints {
     fn is_controller(&mut self, id: EndpointId) {
         if !self.controllers.contains(&id) {
             self.controllers.push(id);
+            self.names.insert(id, "controller".into());
         }
     }
 
     /// The roles that a capture has.
     pub(super) fn roles(&self) -> Vec<Role> {
-        let mut roles = Vec::new();
-        if !self.controllers.is_empty() {
-            roles.push(Role::Controller);
-        }
+        let controller = self.controllers.first().map(|_| Role::Controller);
+        let mut roles = Vec::from_iter(controller);
         for (_, instance) in &self.agents {
             let role = Role::Agent(instance.clone());
             if !roles.contains(&role) {
@@ -186,31 +172,25 @@ impl Endpoints {
     pub(super) fn processes(&self, capture: &Capture, role: &Role) -> Vec<Process> {
         let ids: Vec<EndpointId> = match role {
             Role::Controller => self.controllers.clone(),
-            Role::Agent(instance) => self
-                .agents
-                .iter()
-                .filter(|(_, name)| name == instance)
-                .map(|(id, _)| *id)
-                .collect(),
+            Role::Agent(instance) => {
+                let agents = self.agents.iter().filter(|(_, name)| name == instance);
+                agents.map(|(id, _)| *id).collect()
+            }
         };
-        ids.into_iter()
-            .map(|id| {
-                let connections = capture.connections.iter().enumerate();
-                let links = connections
-                    .filter_map(|(number, connection)| Some((number, self.link(number, connection, id)?)))
-                    .collect();
-                let role = role.clone();
-                let dialect = Dialect::V7_0;
-                let mut process = Process {
-                    role,
-                    id,
-                    links,
-                    dialect,
-                };
-                process.find_dialects(capture);
-                process
-            })
-            .collect()
+        let process = |id| {
+            let connections = capture.connections.iter().enumerate();
+            let links = connections
+                .filter_map(|(number, connection)| Some((number, self.link(number, connection, id)?)));
+            let mut process = Process {
+                role: role.clone(),
+                id,
+                links: links.collect(),
+                dialect: Dialect::V7_0,
+            };
+            process.find_dialects(capture);
+            process
+        };
+        ids.into_iter().map(process).collect()
     }
 
     /// A connection from the point of view of an endpoint, if it is one of its ends and has spoken: a process that is about
@@ -223,7 +203,8 @@ impl Endpoints {
             Protocol::Broker if connection.id(Speaker::Server) == Some(id) => Speaker::Server,
             _ => return None,
         };
-        if !self.spoke.contains(&(number, own)) || !self.spoke_or_is_client(number, own, connection) {
+        let spoke = |speaker| self.spoke.contains(&(number, speaker));
+        if !spoke(own) || connection.protocol == Protocol::Broker && !spoke(own.other()) {
             return None;
         }
         let peer = connection.id(own.other());
@@ -232,26 +213,18 @@ impl Endpoints {
             (Some(peer), _) => self.names.get(&peer).cloned().unwrap_or_else(|| "peer".into()),
             (None, _) => "peer".into(),
         };
+        let filter = |speaker| self.filters.get(&(number, speaker)).cloned().unwrap_or_default();
         Some(Link {
             own,
             addresses: connection.addresses,
             peer,
-            filter: self.filter(number, own),
-            peer_filter: self.filter(number, own.other()),
+            filter: filter(own),
+            peer_filter: filter(own.other()),
             ack: ack.cloned(),
             with,
             is_supervisor: peer.is_some_and(|peer| self.supervisors.contains(&peer)),
             crosses_7_0: false,
         })
-    }
-
-    fn filter(&self, number: usize, speaker: Speaker) -> Vec<Topic> {
-        let filter = self.filters.get(&(number, speaker));
-        filter.cloned().unwrap_or_default()
-    }
-
-    fn spoke_or_is_client(&self, number: usize, own: Speaker, connection: &Connection) -> bool {
-        connection.protocol == Protocol::WebSocket || self.spoke.contains(&(number, own.other()))
     }
 }
 
@@ -361,12 +334,8 @@ impl Process {
 
 /// The layout of a request to create a node: the latest in which it can be read.
 fn layout_of(event: &Event) -> Option<SupervisorLayout> {
-    let is_create = event.name == "SupervisorControl::create_request";
-    let reads = |layout: &SupervisorLayout| layout.read(event.clone()).is_ok();
-    SupervisorLayout::ALL
-        .into_iter()
-        .rev()
-        .find(|layout| is_create && reads(layout))
+    let mut layouts = SupervisorLayout::ALL.into_iter().rev();
+    layouts.find(|layout| layout.read(event.clone()).is_ok())
 }
 
 /// The process ID of the agent in the states of its nodes, of which it is one.

@@ -14,22 +14,16 @@ use broker_codec::{
 };
 use mgmt_api::topics;
 
-use super::message::{EventMessage, encoded};
+use super::{
+    history::reqid,
+    message::{EventMessage, encoded},
+};
 
 /// A Supervisor, as far as it is needed.
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     /// How nodes are to be started, by their names.
     nodes: BTreeMap<ZeekString, Data>,
-}
-
-/// What a request that was not recorded leads to.
-#[derive(Debug, Default)]
-pub(super) struct Reaction {
-    /// The Supervisor's answer: a topic and an event.
-    pub(super) answer: Option<(ZeekString, Event)>,
-    /// The node that says hello.
-    pub(super) hello: Option<ZeekString>,
 }
 
 /// The node that a request to the Supervisor is about.
@@ -45,15 +39,12 @@ pub(super) fn node_of(event: &Event) -> Option<&ZeekString> {
 }
 
 impl Supervisor {
-    /// Takes note of a request, and reacts to it if the recording does not.
-    pub(super) fn hear(&mut self, event: &Event, alone: bool) -> Reaction {
+    /// Takes note of a request; yields the topic and the event of the answer, and the node that says hello then.
+    pub(super) fn hear(&mut self, event: &Event) -> Option<(ZeekString, Event, Option<ZeekString>)> {
         let name = event.name.to_string();
-        let Some(verb) = name
-            .strip_prefix("SupervisorControl::")
-            .and_then(|name| name.strip_suffix("_request"))
-        else {
-            return Reaction::default();
-        };
+        let verb = name
+            .strip_prefix("SupervisorControl::")?
+            .strip_suffix("_request")?;
         let node = node_of(event).cloned().unwrap_or_default();
         let result = match verb {
             "create" => {
@@ -64,21 +55,17 @@ impl Supervisor {
             "destroy" => Data::Boolean(self.nodes.remove(&node).is_some()),
             "restart" => Data::Boolean(self.nodes.contains_key(&node)),
             "status" => Data::Vector(vec![self.status()]),
-            _ => return Reaction::default(),
+            _ => return None,
         };
-        let Some(Data::String(reqid)) = event.args.first().filter(|_| alone) else {
-            return Reaction::default();
-        };
+        let reqid = reqid(event)?;
         let answer = Event {
             name: format!("SupervisorControl::{verb}_response").into(),
             args: vec![Data::String(reqid.clone()), result],
             metadata: Some(Vec::new()),
         };
         let topic = format!("{}/{verb}_response/{reqid}", topics::SUPERVISOR).into();
-        Reaction {
-            answer: Some((topic, answer)),
-            hello: ["create", "restart"].contains(&verb).then_some(node),
-        }
+        let is_started = ["create", "restart"].contains(&verb);
+        Some((topic, answer, is_started.then_some(node)))
     }
 
     /// Its nodes by name, each with how it was started and a process ID.

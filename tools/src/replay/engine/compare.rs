@@ -29,9 +29,10 @@ impl Engine<'_> {
             };
             recorded = recorded.with(event);
         }
-        if recorded.form == Form::Json && json::has_spaces(&recorded.bytes) {
+        let bytes = json::without_spaces(&recorded.bytes);
+        if recorded.form == Form::Json && bytes != recorded.bytes {
             self.exclude(SPACES);
-            recorded.bytes = json::without_spaces(&recorded.bytes);
+            recorded.bytes = bytes;
         }
         if let Err(taken) = self.learn_id(&recorded.event, &sent.event) {
             let difference = self.difference(message, name.clone());

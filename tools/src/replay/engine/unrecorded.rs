@@ -5,10 +5,10 @@ use broker_codec::{Data, Envelope, data::ZeekString, zeek::Event};
 use super::{Engine, Payload};
 use crate::replay::{
     capture::Content,
-    history::answer_of,
+    history::{answer_of, reqid},
     message::{EventMessage, event_of},
     rules::{Case, Kind},
-    standin::{self, Reaction},
+    standin,
 };
 
 const STATUS_REQUEST: &str = "SupervisorControl::status_request";
@@ -33,12 +33,11 @@ impl Engine<'_> {
             return;
         };
         let alone = self.may_be_extra(link, event) && !self.is_recorded_later(link, event);
-        if let (true, Some(Data::String(reqid))) = (alone, event.args.first()) {
-            self.unrecorded.insert(reqid.clone());
-        }
-        let Reaction { answer, hello } = self.supervisor.hear(event, alone);
-        let answer = answer.and_then(|(topic, answer)| standin::envelope(supervisor, &topic, answer));
-        if let Some(answer) = answer {
+        let Some((topic, answer, hello)) = self.supervisor.hear(event).filter(|_| alone) else {
+            return;
+        };
+        self.unrecorded.extend(reqid(event).cloned());
+        if let Some(answer) = standin::envelope(supervisor, &topic, answer) {
             self.subject.envelope(link, answer);
             self.exclude("answers of a Supervisor that are not recorded");
         }
