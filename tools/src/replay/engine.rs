@@ -21,13 +21,13 @@ use self::copies::Copies;
 
 use super::{
     capture::{Capture, Content, Message},
-    history::{History, Incident},
+    history::Incident,
     ids::Ids,
     json,
     message::{ACK, EventMessage, SPACES, TEXTS, encoded, event_of, event_of_text, kind_of_text, lossy},
     recording::Process,
     report::{Difference, Report},
-    rules::{Case, Kind},
+    rules::{Case, Judge, Kind},
     standin::Supervisor,
     subject::{Output, Subject},
 };
@@ -47,7 +47,7 @@ pub(super) struct Engine<'a> {
     subject: &'a mut dyn Subject,
     report: &'a mut Report,
     ids: Ids,
-    history: History,
+    judge: Judge,
     /// Per connection, what was sent and has found no counterpart yet.
     queues: BTreeMap<usize, VecDeque<Sent>>,
     /// The connection on which the peer under test was given something last.
@@ -92,7 +92,7 @@ impl<'a> Engine<'a> {
         Self {
             copies: Copies::of(capture, &process),
             capture,
-            history: History::new(Arc::clone(&process), strict),
+            judge: Judge::new(Arc::clone(&process), strict),
             process,
             subject,
             report,
@@ -108,7 +108,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Replays everything, and reports what differs.
-    pub(super) fn run(mut self) -> (Ids, History) {
+    pub(super) fn run(mut self) -> (Ids, Judge) {
         let (capture, process) = (self.capture, Arc::clone(&self.process));
         let mut closed = BTreeSet::new();
         for (position, message) in capture.messages.iter().enumerate() {
@@ -139,14 +139,14 @@ impl<'a> Engine<'a> {
         self.subject.finish();
         self.fetch();
         self.remaining();
-        (self.ids, self.history)
+        (self.ids, self.judge)
     }
 
     fn close(&mut self, link: usize, now: Duration) {
         self.time_out(link, now);
         match self.process.links.get(&link) {
-            Some(known) if known.is_supervisor => self.history.note(Incident::LostSupervisor),
-            Some(known) if known.peer.is_some() => self.history.note(Incident::LostPeer),
+            Some(known) if known.is_supervisor => self.judge.history.note(Incident::LostSupervisor),
+            Some(known) if known.peer.is_some() => self.judge.history.note(Incident::LostPeer),
             _ => {}
         }
         self.cause = Some(link);
@@ -163,7 +163,7 @@ impl<'a> Engine<'a> {
             Content::Handshake(frame) => self.subject.handshake(link, frame),
             Content::Envelope(envelope) => {
                 if let Some(event) = event_of(envelope) {
-                    self.history.received(link, &event, message.time);
+                    self.judge.history.received(link, &event, message.time);
                 }
                 let mut own = envelope.clone();
                 if let Ok(recorded) = binary::decode(&own.payload)
@@ -188,7 +188,7 @@ impl<'a> Engine<'a> {
                     is_changed.then(|| DataMessage { data, ..message }.encode().ok())?
                 });
                 if let Some((_, event)) = event_of_text(text) {
-                    self.history.received(link, &event, message.time);
+                    self.judge.history.received(link, &event, message.time);
                 }
                 let text = own.map_or_else(|| text.clone(), Bytes::from);
                 self.subject.text(link, &text);
@@ -235,7 +235,7 @@ impl<'a> Engine<'a> {
             },
         };
         if let Payload::Event(message) = &what {
-            self.history.answered(link, &message.event);
+            self.judge.history.answered(link, &message.event);
         }
         let (after, cause, overtaken) = (self.frame, self.cause, false);
         self.queues.entry(link).or_default().push_back(Sent {
@@ -303,7 +303,7 @@ impl<'a> Engine<'a> {
     /// peer has a clock of its own, and as much time for its answers as the recorded one had.
     fn time_out(&mut self, link: usize, now: Duration) {
         if self.subject.is_running() {
-            while let Some(passed) = self.history.oldest(link, now)
+            while let Some(passed) = self.judge.history.oldest(link, now)
                 && self.subject.linger(link, passed.max(ANSWER_TIME))
             {
                 self.fetch();
@@ -311,40 +311,36 @@ impl<'a> Engine<'a> {
             return;
         }
         for _ in 0..JUMPS_MAX {
-            if !self.history.is_overdue(link, now) || !self.wait(link) {
+            if !self.judge.history.is_overdue(link, now) || !self.wait(link) {
                 break;
             }
         }
     }
 
     /// Takes the first of a kind out of what was sent on a connection.
-    fn take(&mut self, link: usize, is: impl Fn(&Payload) -> bool) -> Option<Payload> {
+    fn take(&mut self, link: usize, is: impl Fn(&Payload) -> bool) -> Option<Bytes> {
         let queue = self.queues.get_mut(&link)?;
         let position = queue.iter().position(|sent| is(&sent.what))?;
-        queue.remove(position).map(|sent| sent.what)
+        match queue.remove(position)?.what {
+            Payload::Handshake(bytes) | Payload::Text(bytes) => Some(bytes),
+            Payload::Event(_) => None,
+        }
     }
 
     fn expect_handshake(&mut self, message: &Message, recorded: &Bytes) {
         if self.subject.is_running() {
-            self.exclude("handshake messages: the peer has its own endpoint");
-            return;
+            return self.exclude("handshake messages: the peer has its own endpoint");
         }
         let in_words = |frame: &Bytes| match Handshake::decode(frame) {
             Ok(message) => format!("{message:?}"),
             Err(error) => error.to_string(),
         };
-        let got = match self.take(message.connection, |what| matches!(what, Payload::Handshake(_))) {
-            Some(Payload::Handshake(frame)) if frame == recorded => {
-                self.report.count("handshake messages, as bytes", 1);
-                return;
-            }
-            Some(Payload::Handshake(frame)) => in_words(&frame),
-            _ => "nothing".into(),
-        };
-        let difference = self.difference(message, "handshake".into());
-        self.report
-            .differences
-            .push(difference.between(in_words(recorded), got));
+        let got = self.take(message.connection, |what| matches!(what, Payload::Handshake(_)));
+        if got.as_ref() == Some(recorded) {
+            return self.report.count("handshake messages, as bytes", 1);
+        }
+        let got = got.as_ref().map_or_else(|| "nothing".into(), in_words);
+        self.differs(message, "handshake", in_words(recorded), got);
     }
 
     /// An acknowledgement or an error message.
@@ -358,37 +354,34 @@ impl<'a> Engine<'a> {
             if got.is_some() {
                 break;
             }
-            if self
-                .history
-                .explain(&Case::new(Kind::Missing, name, link), self.report)
-            {
-                self.history.note(Incident::Refused);
-                return;
+            let missing = Case::new(Kind::Missing, name, link);
+            if self.judge.explain(&missing, self.report) {
+                return self.judge.history.note(Incident::Refused);
             }
             if !self.wait(link) {
                 break;
             }
         }
-        let Some(Payload::Text(got)) = got else {
-            let difference = self.difference(message, name.into());
-            self.report
-                .differences
-                .push(difference.between(lossy(&expected), "nothing"));
-            return;
-        };
-        if got == expected {
-            self.report.count(TEXTS, 1);
-            if expected != recorded {
-                self.exclude(SPACES);
+        match got {
+            Some(got) if got == expected => {
+                self.report.count(TEXTS, 1);
+                if expected != recorded {
+                    self.exclude(SPACES);
+                }
             }
-        } else if self.subject.is_running() && name == ACK && kind_of_text(&got) == ACK {
-            self.exclude("acknowledgements: the peer has its own id and version");
-        } else {
-            let difference = self.difference(message, name.into());
-            self.report
-                .differences
-                .push(difference.between(lossy(&expected), lossy(&got)));
+            Some(got) if self.subject.is_running() && name == ACK && kind_of_text(&got) == ACK => {
+                self.exclude("acknowledgements: the peer has its own id and version");
+            }
+            got => {
+                let got = got.map_or_else(|| "nothing".into(), |got| lossy(&got));
+                self.differs(message, name, lossy(&expected), got);
+            }
         }
+    }
+
+    fn differs(&mut self, message: &Message, event: &str, expected: String, got: String) {
+        let difference = self.difference(message, event.into());
+        self.report.differences.push(difference.between(expected, got));
     }
 
     fn difference(&self, message: &Message, event: String) -> Difference {

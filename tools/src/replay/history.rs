@@ -9,9 +9,8 @@ use std::{
 use broker_codec::{Data, data::ZeekString, zeek::Event};
 
 use super::{
+    message::{answer_of, reqid},
     recording::Process,
-    report::Report,
-    rules::{Case, explanation},
 };
 
 /// When an agent's requests time out, unless told otherwise (`Management::Request::timeout_interval`).
@@ -25,8 +24,6 @@ type Answer = (usize, ZeekString, ZeekString);
 
 pub(super) struct History {
     pub(super) process: Arc<Process>,
-    /// Whether no deviation is excused.
-    strict: bool,
     /// The requests that the peer under test has not answered, and when they were made.
     unanswered: BTreeMap<Answer, Duration>,
     /// The same of the recorded one.
@@ -36,8 +33,6 @@ pub(super) struct History {
     /// The configuration that it has deployed last on a connection.
     deployed: BTreeMap<usize, Data>,
     incidents: BTreeSet<Incident>,
-    /// The ids of requests with deviations, and the rules that explain these.
-    explained: BTreeMap<ZeekString, &'static str>,
 }
 
 /// What has happened to the recorded process.
@@ -54,55 +49,16 @@ pub(super) enum Incident {
     LostPeer,
 }
 
-/// The id of a request or of the request that is answered.
-pub(super) fn reqid(event: &Event) -> Option<&ZeekString> {
-    match event.args.first()? {
-        Data::String(reqid) => Some(reqid),
-        _ => None,
-    }
-}
-
-pub(super) fn answer_of(request: &Event) -> Option<ZeekString> {
-    let verb = request.name.strip_suffix(b"_request")?;
-    Some([verb, b"_response"].concat().as_slice().into())
-}
-
 impl History {
-    pub(super) fn new(process: Arc<Process>, strict: bool) -> Self {
+    pub(super) fn new(process: Arc<Process>) -> Self {
         Self {
             process,
-            strict,
             unanswered: BTreeMap::new(),
             open: BTreeSet::new(),
             sent: BTreeMap::new(),
             deployed: BTreeMap::new(),
             incidents: BTreeSet::new(),
-            explained: BTreeMap::new(),
         }
-    }
-
-    /// The key of the rule that explains a deviation.
-    pub(super) fn explanation(&self, case: &Case<'_>) -> Option<&'static str> {
-        explanation(case, self).filter(|_| !self.strict)
-    }
-
-    /// Whether a rule explains a deviation. That counts, and explains what else differs about the same request.
-    pub(super) fn explain(&mut self, case: &Case<'_>, report: &mut Report) -> bool {
-        let Some(key) = self.explanation(case) else {
-            return false;
-        };
-        let is_about_request = case.name.ends_with("_request") || case.name.ends_with("_response");
-        for event in [case.recorded, case.sent]
-            .into_iter()
-            .flatten()
-            .filter(|_| is_about_request)
-        {
-            if let Some(reqid) = reqid(event).filter(|reqid| !reqid.is_empty()) {
-                self.explained.insert(reqid.clone(), key);
-            }
-        }
-        report.explain(key, case);
-        true
     }
 
     pub(super) fn note(&mut self, incident: Incident) {
@@ -153,11 +109,6 @@ impl History {
         if event.name.ends_with(b"::deploy_response") && event.args.iter().any(|arg| says(arg, TIMED_OUT)) {
             self.note(Incident::DeploymentTimedOut);
         }
-    }
-
-    /// The rule that explains what differs about the request with this id.
-    pub(super) fn explained(&self, reqid: &ZeekString) -> Option<&'static str> {
-        self.explained.get(reqid).copied()
     }
 
     /// Whether controller and agents are of releases that do not understand each other.

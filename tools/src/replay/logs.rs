@@ -8,17 +8,16 @@ use broker_codec::data::ZeekString;
 
 use super::{
     capture::Capture,
-    history::{History, answer_of, reqid},
     ids::Ids,
-    message::event_in,
+    message::{answer_of, event_in, reqid},
     report::{Difference, Report},
-    rules::{Case, Kind, without_times},
+    rules::{Case, Judge, Kind, without_times},
 };
 
 /// What is known of the lines of a log.
 pub(super) struct Log {
     ids: Ids,
-    history: History,
+    judge: Judge,
     /// On which connection a request of this id was made first.
     requests: BTreeMap<ZeekString, usize>,
     /// The connections of those who say hello, by their names.
@@ -26,11 +25,11 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(capture: &Capture, ids: Ids, history: History) -> Self {
+    pub(super) fn new(capture: &Capture, ids: Ids, judge: Judge) -> Self {
         let (mut requests, mut names) = (BTreeMap::new(), BTreeMap::new());
         for message in &capture.messages {
             let event = event_in(&message.content);
-            let event = event.filter(|_| history.process.links.contains_key(&message.connection));
+            let event = event.filter(|_| judge.history.process.links.contains_key(&message.connection));
             let Some((event, first)) = event.as_ref().and_then(|event| Some((event, reqid(event)?))) else {
                 continue;
             };
@@ -42,7 +41,7 @@ impl Log {
         }
         Self {
             ids,
-            history,
+            judge,
             requests,
             names,
         }
@@ -53,73 +52,43 @@ impl Log {
         let recorded: Vec<String> = recorded.iter().map(|line| normal(line)).collect();
         let own = own.iter().map(|line| with_ids(line, &self.ids));
         let own: Vec<String> = own.map(|line| normal(&line)).collect();
-        let pairs = self.pair(&recorded, &own);
+        let mut extra: Vec<(usize, &String)> = own.iter().enumerate().collect();
+        let mut missing: Vec<(usize, &String)> = recorded.iter().enumerate().collect();
+        let mut pairs = BTreeMap::new();
+        // First those that are alike, then those with an id that only the log shows.
+        for is_same in [alike, same] {
+            missing.retain(|(index, line)| {
+                let mut own = extra.iter();
+                let found = own.position(|(_, own)| is_same(own, line, &mut self.ids));
+                pairs.extend(found.map(|position| (*index, (*line, extra.remove(position).0))));
+                found.is_none()
+            });
+        }
         let lines = u64::try_from(pairs.len()).unwrap_or(u64::MAX);
         report.count("lines of the management log", lines);
-        self.check_order(&recorded, &pairs, report);
-        let is_paired =
-            |index: usize, side: fn(&(usize, usize)) -> usize| pairs.iter().any(|pair| side(pair) == index);
-        let missing = recorded
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !is_paired(*index, |pair| pair.0));
-        let extra = own
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !is_paired(*index, |pair| pair.1));
-        let extra: Vec<&String> = extra
-            .map(|(_, line)| line)
-            .filter(|line| !self.explain(Kind::LogExtra, line, report))
-            .collect();
-        for (_, line) in missing {
-            if self.explain(Kind::LogMissing, line, report) {
-                continue;
-            }
-            report.differences.push(difference().between(line, "nothing"));
-        }
-        report
-            .differences
-            .extend(extra.into_iter().map(|line| Difference {
-                got: Some(line.clone()),
-                note: "is not recorded".into(),
-                ..difference()
-            }));
+        self.check_order(pairs.into_values(), report);
+        extra.retain(|(_, line)| !self.explain(Kind::LogExtra, line, report));
+        missing.retain(|(_, line)| !self.explain(Kind::LogMissing, line, report));
+        let missing = missing
+            .into_iter()
+            .map(|(_, line)| difference().between(line, "nothing"));
+        report.differences.extend(missing);
+        let extra = extra.into_iter().map(|(_, line)| Difference {
+            got: Some(line.clone()),
+            note: "is not recorded".into(),
+            ..difference()
+        });
+        report.differences.extend(extra);
     }
 
-    /// Which line is which: first those that are alike, then those with an id that only the log shows.
-    fn pair(&mut self, recorded: &[String], own: &[String]) -> Vec<(usize, usize)> {
-        let mut free: Vec<usize> = (0..own.len()).collect();
-        let mut pairs = Vec::new();
-        let mut later = Vec::new();
-        for (index, line) in recorded.iter().enumerate() {
-            match free.iter().position(|other| own.get(*other) == Some(line)) {
-                Some(position) => pairs.push((index, free.remove(position))),
-                None => later.push((index, line)),
-            }
-        }
-        for (index, line) in later {
-            let ids = &mut self.ids;
-            let found = free
-                .iter()
-                .position(|other| own.get(*other).is_some_and(|own| same(own, line, ids)));
-            if let Some(position) = found {
-                pairs.push((index, free.remove(position)));
-            }
-        }
-        pairs.sort_unstable();
-        pairs
-    }
-
-    /// What comes on a connection must follow each other as recorded, and so must the lines about a request.
-    fn check_order(&self, recorded: &[String], pairs: &[(usize, usize)], report: &mut Report) {
+    /// What comes on a connection must follow each other as recorded, and so must the lines about a request. Of each line, its place in our
+    /// log.
+    fn check_order<'l>(&self, lines: impl Iterator<Item = (&'l String, usize)>, report: &mut Report) {
         let mut last: BTreeMap<Thread<'_>, (&str, usize)> = BTreeMap::new();
-        for (index, own) in pairs {
-            let Some(line) = recorded.get(*index) else {
-                continue;
-            };
+        for (line, own) in lines {
             for thread in self.threads(line) {
-                if let Some((before, own_before)) = last.insert(thread, (line, *own))
-                    && own_before > *own
+                if let Some((before, own_before)) = last.insert(thread, (line, own))
+                    && own_before > own
                 {
                     report.differences.push(Difference {
                         expected: Some(line.clone()),
@@ -159,10 +128,10 @@ impl Log {
             has_known_id: words.iter().any(|word| self.requests.contains_key(word)),
             ..Case::new(kind, line, 0)
         };
-        let of_request = words.iter().find_map(|word| self.history.explained(word));
-        let key = of_request.or_else(|| self.history.explanation(&case));
+        let of_request = words.iter().find_map(|word| self.judge.explained(word));
+        let key = of_request.or_else(|| self.judge.explanation(&case));
         if let Some(key) = key {
-            report.explain(key, &case);
+            report.explain(key, case.in_words());
         }
         key.is_some()
     }
@@ -191,6 +160,10 @@ fn with_ids(line: &str, ids: &Ids) -> String {
             None => word.to_owned(),
         })
         .collect()
+}
+
+fn alike(own: &str, recorded: &str, _ids: &mut Ids) -> bool {
+    own == recorded
 }
 
 /// Whether two lines are alike but for ids that only the log shows. These are learnt.
@@ -288,8 +261,8 @@ mod tests {
     /// What differs between a recorded log and another one.
     fn differences(recorded: &[&str], own: &[&str]) -> Vec<String> {
         let process = Process::without_connections(Role::Controller);
-        let history = History::new(process.into(), false);
-        let mut log = Log::new(&Capture::default(), Ids::default(), history);
+        let judge = Judge::new(process.into(), false);
+        let mut log = Log::new(&Capture::default(), Ids::default(), judge);
         log.requests = BTreeMap::from([("r".into(), 0), ("s".into(), 1)]);
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         let mut report = Report::default();

@@ -145,3 +145,16 @@ pub(super) fn event_of_text(text: &[u8]) -> Option<(DataMessage, Event)> {
     let event = Event::from_data(message.data.clone()).ok()?;
     Some((message, event))
 }
+
+/// The id of a request or of the request that is answered.
+pub(super) fn reqid(event: &Event) -> Option<&ZeekString> {
+    match event.args.first()? {
+        Data::String(reqid) => Some(reqid),
+        _ => None,
+    }
+}
+
+pub(super) fn answer_of(request: &Event) -> Option<ZeekString> {
+    let verb = request.name.strip_suffix(b"_request")?;
+    Some([verb, b"_response"].concat().as_slice().into())
+}

@@ -61,12 +61,11 @@ use self::{
     capture::Protocol,
     endpoint::Hearing,
     engine::Engine,
-    history::History,
     ids::{Ids, Place},
     logs::Log,
     names::{stored_mismatches, without_indices},
     recording::{AgentTraits, Endpoints, Process},
-    rules::{Case, Kind},
+    rules::{Case, Judge, Kind},
 };
 pub use self::{
     capture::{Capture, ReadError},
@@ -241,7 +240,7 @@ fn compare_stored(
     let Some(process) = Endpoints::of(capture).processes(capture, options.role).pop() else {
         return;
     };
-    let mut history = History::new(process.into(), options.strict);
+    let mut judge = Judge::new(process.into(), options.strict);
     for slot in Slot::ALL {
         let data = |configurations: &Configurations| {
             let configuration = configurations.get(slot)?;
@@ -257,7 +256,7 @@ fn compare_stored(
                 got: mismatch.got.as_ref(),
                 ..Case::new(Kind::Differs, &name, 0)
             };
-            if history.explain(&case, report) {
+            if judge.explain(&case, report) {
                 continue;
             }
             alike = false;
@@ -305,8 +304,8 @@ fn run(
     report: &mut Report,
 ) {
     let engine = Engine::new(capture, Arc::clone(process), subject, ids, options.strict, report);
-    let (ids, history) = engine.run();
+    let (ids, judge) = engine.run();
     if let Some(recorded) = options.scenario.log(process.id).filter(|_| !subject.is_running()) {
-        Log::new(capture, ids, history).compare(&recorded, &subject.sent().log, report);
+        Log::new(capture, ids, judge).compare(&recorded, &subject.sent().log, report);
     }
 }

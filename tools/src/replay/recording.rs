@@ -267,37 +267,31 @@ impl Process {
             layout: None,
             pid: 0,
         };
-        let own = format!("/nodes/{instance}");
         for message in &capture.messages {
             let (Some(link), Some(event)) = (self.links.get(&message.connection), event_in(&message.content))
             else {
                 continue;
             };
-            let name = event.name.to_string();
-            if link.own == message.from && name.ends_with("::get_nodes_response") {
-                let pid = event.args.iter().find_map(|arg| pid_of(arg, instance));
-                traits.pid = pid.unwrap_or(traits.pid);
-            }
-            let nodes = match &*name {
-                // A Supervisor's own nodes include its agent.
-                "SupervisorControl::status_response" if link.own != message.from => own.clone(),
-                "SupervisorControl::create_request" if link.own == message.from => {
-                    traits.layout = traits.layout.or_else(|| layout_of(&event));
-                    node_of(&event)
-                        .map(|node| format!("/nodes/{node}"))
-                        .unwrap_or_default()
-                }
-                _ => continue,
+            let directory = |node: &str| {
+                let end = format!("/nodes/{node}");
+                let directory = event.args.iter().find_map(|arg| string_ending(arg, &end))?;
+                directory.strip_suffix(&end).map(str::to_owned)
             };
-            let directory = event.args.iter().find_map(|arg| string_ending(arg, &nodes));
-            if let Some(directory) = directory
-                .as_deref()
-                .and_then(|directory| directory.strip_suffix(&nodes))
-                && traits.state_dir.is_none()
-                && !nodes.is_empty()
-            {
-                traits.state_dir = Some(directory.to_owned());
-            }
+            let found = match (&*event.name.to_string(), link.own == message.from) {
+                // A Supervisor's own nodes include its agent.
+                ("SupervisorControl::status_response", false) => directory(instance),
+                ("SupervisorControl::create_request", true) => {
+                    traits.layout = traits.layout.or_else(|| layout_of(&event));
+                    node_of(&event).and_then(|node| directory(&node.to_string()))
+                }
+                (name, true) if name.ends_with("::get_nodes_response") => {
+                    let pid = event.args.iter().find_map(|arg| pid_of(arg, instance));
+                    traits.pid = pid.unwrap_or(traits.pid);
+                    None
+                }
+                _ => None,
+            };
+            traits.state_dir = traits.state_dir.or(found);
         }
         traits
     }

@@ -4,8 +4,6 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::rules::{Case, Kind};
-
 /// Zeek's agent says it to all its peers whenever one is added. How many there were when it heard of one is not seen.
 pub(super) const HELLOS: &str = "hellos repeated for another peering";
 
@@ -129,34 +127,13 @@ impl Report {
     }
 
     /// Counts a deviation that a rule explains.
-    pub(super) fn explain(&mut self, key: &'static str, case: &Case<'_>) {
-        let name = match case.kind {
-            Kind::LogMissing | Kind::LogExtra => beginning(case.name),
-            _ => case.name.to_owned(),
-        };
-        let what = format!("{} {name} {}", case.kind.name(), case.path)
-            .trim_end()
-            .to_owned();
+    pub(super) fn explain(&mut self, key: &'static str, what: String) {
         let mut known = self.explained.iter_mut();
         match known.find(|known| known.key == key && known.what == what) {
             Some(known) => known.count += 1,
             None => self.explained.push(Explained { key, what, count: 1 }),
         }
     }
-}
-
-/// What a line of the log is about: `tx` or `rx` and the event, or the first words.
-fn beginning(line: &str) -> String {
-    if line.starts_with("request ") && line.ends_with(" timed out") {
-        return "request timed out".into();
-    }
-    let count = match line.split(' ').next() {
-        Some("tx" | "rx") => 2,
-        Some("node" | "instance") => 1,
-        _ => 3,
-    };
-    let words: Vec<&str> = line.split(' ').take(count).collect();
-    words.join(" ")
 }
 
 impl fmt::Display for Report {

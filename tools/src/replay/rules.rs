@@ -1,14 +1,19 @@
 //! The deviations that are known, as rules: what may differ, where, and when. Each has its evidence: the key or number of a row of
 //! docs/deviations.md.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
 
-use broker_codec::{Data, Topic, zeek::Event};
+use broker_codec::{Data, Topic, data::ZeekString, zeek::Event};
 use mgmt_api::{Dialect, topics};
 
 use super::{
     history::{History, Incident, NOTHING_DEPLOYED, TIMED_OUT, says},
-    recording::Role,
+    message::reqid,
+    recording::{Process, Role},
+    report::Report,
 };
 
 /// How something differs.
@@ -88,6 +93,16 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// What it is about: `extra`, the event and the place, or the beginning of the line.
+    pub(super) fn in_words(&self) -> String {
+        let name = match self.kind {
+            Kind::LogMissing | Kind::LogExtra => beginning(self.name),
+            _ => self.name.to_owned(),
+        };
+        let words = format!("{} {name} {}", self.kind.name(), self.path);
+        words.trim_end().to_owned()
+    }
+
     fn recorded_says(&self, text: &str) -> bool {
         let mut args = self.recorded.iter().flat_map(|event| &event.args);
         args.any(|arg| says(arg, text))
@@ -123,6 +138,20 @@ impl<'a> Case<'a> {
     }
 }
 
+/// What a line of the log is about: `tx` or `rx` and the event, or the first words.
+fn beginning(line: &str) -> String {
+    if line.starts_with("request ") && line.ends_with(" timed out") {
+        return "request timed out".into();
+    }
+    let count = match line.split(' ').next() {
+        Some("tx" | "rx") => 2,
+        Some("node" | "instance") => 1,
+        _ => 3,
+    };
+    let words: Vec<&str> = line.split(' ').take(count).collect();
+    words.join(" ")
+}
+
 /// What may differ: a row of rules.txt.
 pub(super) struct Rule {
     /// The row of docs/deviations.md.
@@ -142,12 +171,49 @@ pub fn keys() -> BTreeSet<&'static str> {
     RULES.iter().map(|rule| rule.key).collect()
 }
 
-/// The key of the rule that explains a deviation.
-pub(super) fn explanation(case: &Case<'_>, history: &History) -> Option<&'static str> {
-    let rule = RULES
-        .iter()
-        .find(|rule| rule.fits(case, history) && holds(rule.when, case, history))?;
-    Some(rule.key)
+/// Says what is excused.
+pub(super) struct Judge {
+    pub(super) history: History,
+    /// Whether nothing is.
+    strict: bool,
+    /// The ids of requests with deviations, and the rules that explain these.
+    explained: BTreeMap<ZeekString, &'static str>,
+}
+
+impl Judge {
+    pub(super) fn new(process: Arc<Process>, strict: bool) -> Self {
+        Self {
+            history: History::new(process),
+            strict,
+            explained: BTreeMap::new(),
+        }
+    }
+
+    /// The key of the rule that explains a deviation.
+    pub(super) fn explanation(&self, case: &Case<'_>) -> Option<&'static str> {
+        let fits = |rule: &&Rule| rule.fits(case, &self.history) && holds(rule.when, case, &self.history);
+        let rule = RULES.iter().find(fits).filter(|_| !self.strict)?;
+        Some(rule.key)
+    }
+
+    /// The rule that explains what differs about the request with this id.
+    pub(super) fn explained(&self, reqid: &ZeekString) -> Option<&'static str> {
+        self.explained.get(reqid).copied()
+    }
+
+    /// Whether a rule explains a deviation. That counts, and explains what else differs about the same request.
+    pub(super) fn explain(&mut self, case: &Case<'_>, report: &mut Report) -> bool {
+        let Some(key) = self.explanation(case) else {
+            return false;
+        };
+        let is_about_request = case.name.ends_with("_request") || case.name.ends_with("_response");
+        let events = [case.recorded, case.sent].into_iter().flatten();
+        let reqids = events.filter(|_| is_about_request).filter_map(reqid);
+        let known = reqids.filter(|reqid| !reqid.is_empty());
+        self.explained.extend(known.map(|reqid| (reqid.clone(), key)));
+        report.explain(key, case.in_words());
+        true
+    }
 }
 
 impl Rule {

@@ -14,10 +14,7 @@ use broker_codec::{
 };
 use mgmt_api::topics;
 
-use super::{
-    history::reqid,
-    message::{EventMessage, encoded},
-};
+use super::message::{encoded, reqid};
 
 /// A Supervisor, as far as it is needed.
 #[derive(Debug, Default)]
@@ -108,6 +105,6 @@ pub(super) fn hello(node: &ZeekString) -> (ZeekString, Event) {
 }
 
 /// Whether a recorded request is the counterpart of one that was sent: the same for the same node.
-pub(super) fn is_counterpart(recorded: &EventMessage, sent: &Event) -> bool {
-    recorded.event.name == sent.name && node_of(&recorded.event) == node_of(sent)
+pub(super) fn is_counterpart(recorded: &Event, sent: &Event) -> bool {
+    recorded.name == sent.name && node_of(recorded) == node_of(sent)
 }

@@ -78,7 +78,7 @@ impl Engine<'_> {
                 got: got.as_ref(),
                 ..Case::new(Kind::Differs, &name, message.connection)
             };
-            if !self.history.explain(&case, self.report) {
+            if !self.judge.explain(&case, self.report) {
                 is_explained = false;
                 let difference = self.difference(message, name.clone());
                 let difference = Difference { path, ..difference };

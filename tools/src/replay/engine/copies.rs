@@ -7,8 +7,7 @@ use broker_codec::{data::ZeekString, zeek::Event};
 
 use crate::replay::{
     capture::{Capture, Content},
-    history::reqid,
-    message::event_of_text,
+    message::{event_of_text, reqid},
     recording::Process,
 };
 

@@ -9,8 +9,7 @@ use broker_codec::{Data, zeek::Event};
 use super::{Engine, Payload, Sent};
 use crate::replay::{
     capture::Message,
-    history::reqid,
-    message::{EventMessage, Value, is_burst, kind_of_text, lossy},
+    message::{EventMessage, Value, is_burst, kind_of_text, lossy, reqid},
     report::{COPIES, Difference, HELLOS},
     rules::{Case, Kind},
 };
@@ -31,7 +30,7 @@ impl Engine<'_> {
             Some(sent) => self.compare(message, recorded, sent),
             None => self.missing(message, &event),
         }
-        self.history.recorded(link, &event);
+        self.judge.history.recorded(link, &event);
     }
 
     fn missing(&mut self, message: &Message, event: &Event) {
@@ -40,7 +39,7 @@ impl Engine<'_> {
             return self.exclude(what);
         }
         if self
-            .history
+            .judge
             .explain(&missing(&event.name.to_string(), link, event), self.report)
         {
             return;
@@ -87,7 +86,7 @@ impl Engine<'_> {
             return None;
         };
         if sent.overtaken {
-            self.history
+            self.judge
                 .explain(&extra(Kind::Early, &name, link, &found.event), self.report);
         }
         let mut kept = Vec::new();
@@ -169,7 +168,7 @@ impl Engine<'_> {
 
     /// Whether the interleaving of connections decides if an event is sent, and what it is then.
     fn by_chance(&self, link: usize, event: &Event) -> Option<&'static str> {
-        if is_hello(event) && self.history.has_sent(link, event) {
+        if is_hello(event) && self.judge.history.has_sent(link, event) {
             Some(HELLOS)
         } else {
             self.copies.may_see(link, event).then_some(COPIES)
@@ -195,7 +194,7 @@ impl Engine<'_> {
                     repeats: self.is_repetition(event),
                     ..extra(Kind::Extra, &name, link, event)
                 };
-                if self.history.explain(&case, self.report) {
+                if self.judge.explain(&case, self.report) {
                     return;
                 }
                 let args: Vec<String> = event.args.iter().map(|arg| Value(arg).to_string()).collect();
@@ -223,7 +222,7 @@ impl Engine<'_> {
 
     /// Whether a rule explains a deviation.
     pub(super) fn is_explained(&self, case: &Case<'_>) -> bool {
-        self.history.explanation(case).is_some()
+        self.judge.explanation(case).is_some()
     }
 }
 

@@ -4,9 +4,7 @@ use broker_codec::{Data, Envelope, data::ZeekString, zeek::Event};
 
 use super::{Engine, Payload};
 use crate::replay::{
-    capture::Content,
-    history::{answer_of, reqid},
-    message::{EventMessage, event_of},
+    message::{answer_of, event_in, event_of, reqid},
     rules::{Case, Kind},
     standin,
 };
@@ -23,13 +21,8 @@ const DEPLOYING: [&[u8]; 3] = [
 impl Engine<'_> {
     /// Answers for the Supervisor what the recorded peer did not ask, as far as a rule explains it.
     pub(super) fn stand_in(&mut self, link: usize, event: &Event) {
-        let supervisor = self
-            .process
-            .links
-            .get(&link)
-            .filter(|known| known.is_supervisor)
-            .and_then(|known| known.peer);
-        let Some(supervisor) = supervisor else {
+        let known = self.process.links.get(&link).filter(|known| known.is_supervisor);
+        let Some(supervisor) = known.and_then(|known| known.peer) else {
             return;
         };
         let alone = self.may_be_extra(link, event) && !self.is_recorded_later(link, event);
@@ -101,14 +94,11 @@ impl Engine<'_> {
     }
 
     fn is_answered_later(&self, link: usize, answer: &ZeekString, reqid: Option<&Data>) -> bool {
-        let mut rest = self.capture.messages.iter().skip(self.position);
-        rest.any(|message| {
-            let Content::Envelope(envelope) = &message.content else {
-                return false;
-            };
-            message.connection == link
-                && event_of(envelope)
-                    .is_some_and(|event| event.name == *answer && event.args.first() == reqid)
+        let rest = self.capture.messages.iter().skip(self.position);
+        let mut on_link = rest.filter(|message| message.connection == link);
+        on_link.any(|message| {
+            let event = event_in(&message.content);
+            event.is_some_and(|event| event.name == *answer && event.args.first() == reqid)
         })
     }
 
@@ -119,19 +109,17 @@ impl Engine<'_> {
         let asks_for_status = event.name == STATUS_REQUEST;
         let rest = self.capture.messages.iter().skip(self.position);
         for (distance, message) in rest.enumerate() {
-            let (Some(known), Content::Envelope(envelope)) =
-                (self.process.links.get(&message.connection), &message.content)
-            else {
-                continue;
-            };
-            let Some(recorded) = EventMessage::of_envelope(envelope) else {
+            let (Some(known), Some(recorded)) = (
+                self.process.links.get(&message.connection),
+                event_in(&message.content),
+            ) else {
                 continue;
             };
             if message.from == known.own {
                 if message.connection == link && standin::is_counterpart(&recorded, event) {
                     return true;
                 }
-            } else if asks_for_status && distance > 0 && recorded.event.name.ends_with(b"_request") {
+            } else if asks_for_status && distance > 0 && recorded.name.ends_with(b"_request") {
                 return false;
             }
         }
