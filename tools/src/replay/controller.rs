@@ -1,21 +1,19 @@
-//! Our controller as the peer under test, in this process: its core, its [`Wire`], and a Broker endpoint without I/O.
+//! Our controller: its core and its [`Wire`].
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use broker_codec::{
-    EndpointId, Envelope, Topic, binary,
+    Data, EndpointId,
     data::{Address, Port, ZeekString},
-    handshake::Role,
     json::DataMessage,
     websocket::{Accepted, PATH, ServerSession, SubscriptionLimits},
-    zeek::Event,
 };
 use broker_endpoint::Recipients;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use mgmt_api::{Dialect, Door, Now, Principal, SequentialIds, WallClock};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
@@ -24,27 +22,22 @@ use mgmt_controller::{
         ToNative, Wire,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    endpoint::{Endpoint, Heard, Hearing},
+    in_process::{Around, Daemon, Heard, Hearing, InProcess},
     recording::{Link, Process},
-    subject::{Output, Sent, Subject},
+    subject::Output,
 };
 use crate::tcp::Speaker;
 
-/// The controller and what is around it.
-pub(super) struct InProcess {
-    process: Arc<Process>,
+/// The controller with its clients and its store.
+pub(super) struct OurController {
     controller: Controller,
     wire: Wire,
-    endpoint: Endpoint,
     clients: BTreeMap<usize, Client>,
     /// Where the core wants to be connected to.
     targets: BTreeSet<(Address, Port)>,
-    now: Now,
-    durable: Configurations,
-    sent: Sent,
+    pub(super) durable: Configurations,
 }
 
 /// A WebSocket client.
@@ -54,124 +47,127 @@ struct Client {
     topics: Vec<ZeekString>,
 }
 
-impl InProcess {
-    /// A controller with the recorded one's id, which restores these configurations, and takes those that have not shown what
-    /// they speak for the recorded controller's contemporaries. `listeners` are the ports that the
-    /// recorded one had for native peers and for WebSocket clients.
-    pub(super) fn new(
-        process: Arc<Process>,
-        settings: Settings,
-        dialect: Dialect,
-        hearing: Hearing,
-        restored: Configurations,
-        listeners: [Option<Listener>; 2],
-    ) -> Self {
-        let ids = Box::new(SequentialIds::default());
-        let mut replayed = Self {
-            wire: Wire::new(settings.clone(), Assumed::all(dialect)),
-            controller: Controller::new(settings, restored.clone(), ids),
-            endpoint: Endpoint::new(process.id, hearing),
-            clients: BTreeMap::new(),
-            targets: BTreeSet::new(),
-            now: Now::START,
-            durable: restored,
-            sent: Sent::default(),
-            process,
-        };
-        let [broker, websocket] = listeners;
-        replayed.step(vec![Input::Started {
-            broker_id: replayed.process.id.to_string(),
-            broker,
-            websocket,
-            wall_clock: WallClock::default(),
-        }]);
-        replayed
+/// A controller that restores these configurations, and takes those that have not shown what they speak for the recorded controller's
+/// contemporaries.
+pub(super) fn in_process(
+    process: &Arc<Process>,
+    restored: Configurations,
+    hearing: Hearing,
+) -> InProcess<OurController> {
+    let settings = Settings {
+        // They came with Zeek 7.0.
+        auto_assign_metrics_ports: process.dialect >= Dialect::V7_0,
+        ..Settings::default()
+    };
+    let ids = Box::new(SequentialIds::default());
+    let ours = OurController {
+        wire: Wire::new(settings.clone(), Assumed::all(process.dialect)),
+        controller: Controller::new(settings, restored.clone(), ids),
+        clients: BTreeMap::new(),
+        targets: BTreeSet::new(),
+        durable: restored,
+    };
+    // Where the recorded controller listened, as its log shows it.
+    let listener = |port| Listener {
+        address: IpAddr::from([0, 0, 0, 0]).to_string(),
+        port: Port::tcp(port),
+    };
+    let started = Input::Started {
+        broker_id: process.id.to_string(),
+        broker: Some(listener(2150)),
+        websocket: Some(listener(2149)),
+        wall_clock: WallClock::default(),
+    };
+    InProcess::new(Arc::clone(process), hearing, ours, |ours, around| {
+        ours.step(around, Some(started));
+    })
+}
+
+impl Daemon for OurController {
+    fn deadline(&self) -> Option<Now> {
+        self.controller.deadline()
     }
 
-    /// What is durable now.
-    pub(super) const fn durable(&self) -> &Configurations {
-        &self.durable
-    }
-
-    fn link(&self, link: usize) -> Option<&Link> {
-        self.process.links.get(&link)
-    }
-
-    /// Takes in what the endpoint has to tell, peerings first.
-    fn hear(&mut self, heard: Option<Heard>) {
-        let added = self.endpoint.added();
-        self.hear_all(added.into_iter().chain(heard));
-    }
-
-    fn hear_all(&mut self, heard: impl Iterator<Item = Heard>) {
-        for heard in heard {
-            match heard {
-                Heard::Added { link, peer } => {
-                    let Some(known) = self.link(link) else {
-                        continue;
-                    };
-                    let dialled = known.own == Speaker::Client;
-                    let address = known.addresses.of(known.own.other());
-                    let principal = Principal {
-                        door: Door::Broker { peer },
-                        address,
-                        certificate: None,
-                    };
-                    self.wire.peer_added(peer, dialled, principal);
-                    self.step(vec![Input::PeerAdded {
-                        peer,
-                        address: Address::from(address.ip()),
-                        port: Port::tcp(address.port()),
-                        dialled,
-                    }]);
+    fn hear(&mut self, around: &mut Around, heard: Heard<'_>) {
+        match heard {
+            Heard::Tick => self.step(around, Some(Input::Tick)),
+            Heard::Added { link: None, .. } => {}
+            Heard::Added {
+                link: Some(known),
+                peer,
+            } => {
+                let dialled = known.own == Speaker::Client;
+                let address = known.addresses.of(known.own.other());
+                let principal = Principal {
+                    door: Door::Broker { peer },
+                    address,
+                    certificate: None,
+                };
+                self.wire.peer_added(peer, dialled, principal);
+                let added = Input::PeerAdded {
+                    peer,
+                    address: Address::from(address.ip()),
+                    port: Port::tcp(address.port()),
+                    dialled,
+                };
+                self.step(around, Some(added));
+            }
+            Heard::Lost { peer } => {
+                self.wire.peer_lost(peer);
+                let reason = "connection closed by the peer".into();
+                self.step(around, Some(Input::PeerLost { peer, reason }));
+            }
+            Heard::Message { peer, topic, data } => self.read(around, peer, &topic, data),
+            Heard::ClientAdded { link, known } => self.client_added(around, link, known),
+            Heard::ClientSays { link, text } => self.client_says(around, link, text),
+            Heard::ClientLost { link } => {
+                if self.clients.remove(&link).is_some() {
+                    self.wire.client_gone(number(link));
                 }
-                Heard::Lost { peer } => {
-                    self.wire.peer_lost(peer);
-                    self.step(vec![Input::PeerLost {
-                        peer,
-                        reason: "connection closed by the peer".into(),
-                    }]);
-                }
-                Heard::Message { peer, envelope } => self.read(peer, &envelope),
             }
         }
-        self.sent.outputs.extend(self.endpoint.outputs());
     }
 
+    fn connects_to(&self, address: SocketAddr) -> bool {
+        let target = (Address::from(address.ip()), Port::tcp(address.port()));
+        self.targets.contains(&target)
+    }
+}
+
+impl OurController {
     /// A native peer has said something. What is on no topic of the controller's, such as log messages, is refused as in the runtime.
-    fn read(&mut self, peer: EndpointId, envelope: &Envelope) {
-        let (Ok(data), Some(mut session)) = (binary::decode(&envelope.payload), self.wire.session(peer))
-        else {
+    fn read(&mut self, around: &mut Around, peer: EndpointId, topic: &ZeekString, data: Data) {
+        let Some(mut session) = self.wire.session(peer) else {
             return;
         };
-        let read = session.read(envelope.topic.as_bytes(), data);
+        let read = session.read(topic, data);
         self.wire.heard(session, read.as_ref().ok());
         let Ok(FromPeer { inbound, answers }) = read else {
             return;
         };
         for answer in answers {
-            self.send(&answer);
+            send(around, &answer);
         }
         if let Some(Inbound { input, copy }) = inbound {
             if let Some(copy) = copy {
-                self.show(&Recipients::all(), &copy);
+                self.show(around, &Recipients::all(), &copy);
             }
-            self.step(vec![input]);
+            self.step(around, Some(input));
         }
     }
 
     /// Every write succeeds at once.
-    fn step(&mut self, inputs: Vec<Input>) {
-        let mut inputs = VecDeque::from(inputs);
+    fn step(&mut self, around: &mut Around, input: Option<Input>) {
+        let mut inputs = VecDeque::from_iter(input);
         while let Some(input) = inputs.pop_front() {
-            let input = journaled(input, &mut self.sent.complaints);
-            for action in self.controller.step(self.now, input) {
-                match journaled(action, &mut self.sent.complaints) {
+            let input = around.journaled(input);
+            for action in self.controller.step(around.now, input) {
+                match around.journaled(action) {
                     Action::Log {
                         level: Level::Debug, ..
                     }
                     | Action::Report { .. } => {}
-                    Action::Log { message, .. } => self.sent.log.push(message),
+                    Action::Log { message, .. } => around.sent.log.push(message),
                     Action::Persist {
                         write,
                         entries,
@@ -189,11 +185,8 @@ impl InProcess {
                         });
                     }
                     Action::Publish { topic, event, to } => match Publication::new(topic, &event, to) {
-                        Ok(publication) => self.publish(&publication),
-                        Err(error) => self
-                            .sent
-                            .complaints
-                            .push(format!("cannot encode an event: {error}")),
+                        Ok(publication) => self.publish(around, &publication),
+                        Err(error) => around.complain(format!("cannot encode an event: {error}")),
                     },
                     Action::Connect { host, port } => {
                         self.targets.insert((host, port));
@@ -202,157 +195,84 @@ impl InProcess {
                         self.targets.remove(&(host, port));
                     }
                     Action::Close { peer, reason } => {
-                        self.sent
-                            .complaints
-                            .push(format!("closes the connection of {peer}: {reason}"));
+                        around.complain(format!("closes the connection of {peer}: {reason}"));
                     }
                 }
             }
         }
-        self.sent.outputs.extend(self.endpoint.outputs());
     }
 
-    fn publish(&mut self, publication: &Publication) {
+    fn publish(&mut self, around: &mut Around, publication: &Publication) {
         let Deliveries {
             native,
             websocket,
             failures,
         } = self.wire.deliver(publication);
         for (party, error) in failures {
-            self.sent
-                .complaints
-                .push(format!("cannot translate an event for {party}: {error}"));
+            around.complain(format!("cannot translate an event for {party}: {error}"));
         }
         for event in native {
-            self.send(&event);
+            send(around, &event);
         }
         for (among, message) in websocket {
-            self.show(&among, &message);
-        }
-    }
-
-    /// To native peers.
-    fn send(&mut self, event: &ToNative) {
-        let mut payload = BytesMut::new();
-        let encoded = binary::encode(&event.to_data(), &mut payload);
-        match (Topic::new(&event.topic), encoded) {
-            (Ok(topic), Ok(())) => match &event.to {
-                NativePeers::One(peer) => {
-                    self.endpoint
-                        .publish(topic, payload.freeze(), *peer, &Recipients::all());
-                }
-                NativePeers::Subscribers(among) => {
-                    self.endpoint
-                        .publish(topic, payload.freeze(), EndpointId::NIL, among);
-                }
-            },
-            (topic, encoded) => self
-                .sent
-                .complaints
-                .push(format!("cannot encode an event: {topic:?} {encoded:?}")),
+            self.show(around, &among, &message);
         }
     }
 
     /// To WebSocket clients that have subscribed to the topic.
-    fn show(&mut self, among: &Recipients<u64>, message: &DataMessage) {
-        let subscribed = |(link, client): (&usize, &Client)| {
+    fn show(&self, around: &mut Around, among: &Recipients<u64>, message: &DataMessage) {
+        let is_subscribed = |(link, client): &(&usize, &Client)| {
             let mut topics = client.topics.iter();
-            among.include(&number(*link)) && topics.any(|prefix| message.topic.starts_with(prefix))
+            among.include(&number(**link)) && topics.any(|prefix| message.topic.starts_with(prefix))
         };
-        if !self.clients.iter().any(subscribed) {
-            return;
-        }
-        match message.encode() {
-            Ok(text) => {
-                let text = Bytes::from(text);
-                let clients = self.clients.iter().filter(|client| subscribed(*client));
-                self.sent
-                    .outputs
-                    .extend(clients.map(|(link, _)| (*link, Output::Text(text.clone()))));
+        for (link, _) in self.clients.iter().filter(is_subscribed) {
+            match message.encode() {
+                Ok(text) => around.sent.outputs.push((*link, Output::Text(text.into()))),
+                Err(error) => around.complain(format!("cannot write JSON: {error}")),
             }
-            Err(error) => self.sent.complaints.push(format!("cannot write JSON: {error}")),
         }
     }
-}
 
-impl Subject for InProcess {
-    fn opened(&mut self, link: usize) {
-        let Some(known) = self.link(link).cloned() else {
-            return;
-        };
-        if known.peer.is_none() {
-            let (endpoint, version) = known
-                .ack
-                .map(|ack| (ack.endpoint, ack.version))
-                .unwrap_or_default();
+    fn client_added(&mut self, around: &mut Around, link: usize, known: &Link) {
+        let ack = known.ack.clone();
+        let (endpoint, version) = ack.map(|ack| (ack.endpoint, ack.version)).unwrap_or_default();
+        let session =
             match ServerSession::open(&endpoint, &version, SubscriptionLimits::default(), PATH, None) {
-                Ok(session) => {
-                    let principal = Principal {
-                        door: Door::WebSocket {
-                            client: number(link),
-                            application: None,
-                        },
-                        address: known.addresses.of(known.own.other()),
-                        certificate: None,
-                    };
-                    let client = Client {
-                        session,
-                        reader: self.wire.client_sessions()(principal.clone()),
-                        topics: Vec::new(),
-                    };
-                    self.wire.client_connected(number(link), principal);
-                    self.clients.insert(link, client);
-                }
-                Err(rejection) => self.sent.complaints.push(rejection.to_string()),
-            }
-            return;
-        }
-        let role = match known.own {
-            Speaker::Client => Role::Connector,
-            Speaker::Server => Role::Acceptor,
+                Ok(session) => session,
+                Err(rejection) => return around.complain(rejection.to_string()),
+            };
+        let principal = Principal {
+            door: Door::WebSocket {
+                client: number(link),
+                application: None,
+            },
+            address: known.addresses.of(known.own.other()),
+            certificate: None,
         };
-        if role == Role::Connector {
-            let address = known.addresses.server;
-            let target = (Address::from(address.ip()), Port::tcp(address.port()));
-            if !self.targets.contains(&target) {
-                self.sent
-                    .complaints
-                    .push(format!("does not connect to {address}, as the recorded one does"));
-            }
-        }
-        self.endpoint.opened(link, role, &known.filter);
-        self.sent.outputs.extend(self.endpoint.outputs());
+        let client = Client {
+            session,
+            reader: self.wire.client_sessions()(principal.clone()),
+            topics: Vec::new(),
+        };
+        self.wire.client_connected(number(link), principal);
+        self.clients.insert(link, client);
     }
 
-    fn handshake(&mut self, link: usize, frame: &Bytes) {
-        self.endpoint.handshake(link, frame);
-        let added = self.endpoint.added_early();
-        self.hear_all(added.into_iter());
-    }
-
-    fn envelope(&mut self, link: usize, envelope: Envelope) {
-        let heard = self.endpoint.envelope(link, &envelope);
-        self.hear(heard);
-    }
-
-    fn unrecorded(&mut self, _topic: &ZeekString, _event: Event) {}
-
-    fn text(&mut self, link: usize, text: &Bytes) {
-        self.hear(None);
+    fn client_says(&mut self, around: &mut Around, link: usize, text: &Bytes) {
         let Some(client) = self.clients.get_mut(&link) else {
             return;
         };
         let read = match client.session.handle(text) {
             Ok(Accepted::Subscribed { topics, ack }) => {
                 client.topics = topics;
-                self.sent.outputs.push((link, Output::Text(ack.into())));
+                around.sent.outputs.push((link, Output::Text(ack.into())));
                 return;
             }
             Ok(Accepted::Publication(message)) => {
                 let read = client.reader.read(message.clone());
                 if let Ok(read) = &read {
                     self.wire.client_heard(number(link), read);
-                    self.show(&Recipients::Except([number(link)].into()), &message);
+                    self.show(around, &Recipients::Except([number(link)].into()), &message);
                 }
                 read
             }
@@ -361,77 +281,29 @@ impl Subject for InProcess {
         match read {
             Ok(FromClient { input, answers, .. }) => {
                 for answer in answers {
-                    self.show(&Recipients::one(number(link)), &answer);
+                    self.show(around, &Recipients::one(number(link)), &answer);
                 }
-                self.step(input.into_iter().collect());
+                self.step(around, input);
             }
             Err(rejection) => {
-                self.sent
-                    .outputs
-                    .push((link, Output::Text(rejection.to_json().into())));
+                let text = Output::Text(rejection.to_json().into());
+                around.sent.outputs.push((link, text));
             }
         }
-    }
-
-    fn closed(&mut self, link: usize) {
-        if self.clients.remove(&link).is_some() {
-            self.wire.client_gone(number(link));
-        } else {
-            let heard = self.endpoint.closed(link);
-            self.hear(heard);
-        }
-    }
-
-    fn proceed(&mut self) {
-        self.hear(None);
-    }
-
-    fn wait(&mut self, _link: Option<usize>) -> bool {
-        self.hear(None);
-        if !self.sent.outputs.is_empty() {
-            return true;
-        }
-        let Some(deadline) = self.controller.deadline() else {
-            return false;
-        };
-        self.now = deadline;
-        self.step(vec![Input::Tick]);
-        true
-    }
-
-    fn sent(&mut self) -> &mut Sent {
-        &mut self.sent
     }
 }
 
-/// What is read back of an input or action that is written to a journal: it must be the same.
-pub(super) fn journaled<T>(value: T, complaints: &mut Vec<String>) -> T
-where
-    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
-{
-    let read = serde_json::to_string(&value).and_then(|line| serde_json::from_str::<T>(&line));
-    match read {
-        Ok(read) if read == value => read,
-        Ok(read) => {
-            complaints.push(format!("a journal holds {read:?} instead of {value:?}"));
-            value
-        }
-        Err(error) => {
-            complaints.push(format!("a journal cannot hold {value:?}: {error}"));
-            value
-        }
-    }
+/// To native peers.
+fn send(around: &mut Around, event: &ToNative) {
+    let everyone = Recipients::all();
+    let (receiver, among) = match &event.to {
+        NativePeers::One(peer) => (*peer, &everyone),
+        NativePeers::Subscribers(among) => (EndpointId::NIL, among),
+    };
+    around.publish(&event.topic, &event.to_data(), receiver, among);
 }
 
 /// A client's number: that of its connection.
 fn number(link: usize) -> u64 {
     u64::try_from(link).unwrap_or(u64::MAX)
-}
-
-/// An address that the recorded controller listened on, as its log shows it.
-pub(super) fn listener(port: u16) -> Listener {
-    Listener {
-        address: IpAddr::from([0, 0, 0, 0]).to_string(),
-        port: Port::tcp(port),
-    }
 }

@@ -29,11 +29,11 @@ mod agent;
 pub mod capture;
 pub mod cli;
 mod controller;
-mod endpoint;
 mod engine;
 mod error;
 mod history;
 mod ids;
+mod in_process;
 mod json;
 pub mod live;
 mod logs;
@@ -53,18 +53,16 @@ use broker_codec::{
     data::{Port, to_data},
 };
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
-use mgmt_agent::core::Settings as AgentSettings;
-use mgmt_api::Dialect;
-use mgmt_controller::core::{Configurations, Settings, Slot};
+use mgmt_controller::core::{Configurations, Slot};
 
 use self::{
     capture::Protocol,
-    endpoint::Hearing,
     engine::Engine,
     ids::{Ids, Place},
+    in_process::Hearing,
     logs::Log,
     names::{stored_mismatches, without_indices},
-    recording::{AgentTraits, Endpoints, Process},
+    recording::{Endpoints, Process},
     rules::{Case, Judge, Kind},
 };
 pub use self::{
@@ -205,28 +203,13 @@ fn play(
 ) -> Configurations {
     if let Role::Agent(instance) = options.role {
         let traits = process.agent_traits(capture, instance);
-        let pid = traits.pid;
-        let settings = agent_settings(process, instance, traits);
-        let mut subject = agent::InProcess::new(Arc::clone(process), settings, pid, hearing);
+        let mut subject = agent::in_process(process, instance, traits, hearing);
         run(capture, options, process, &mut subject, Ids::default(), report);
         return restored;
     }
-    let settings = Settings {
-        // They came with Zeek 7.0.
-        auto_assign_metrics_ports: process.dialect >= Dialect::V7_0,
-        ..Settings::default()
-    };
-    let listeners = [Some(controller::listener(2150)), Some(controller::listener(2149))];
-    let mut subject = controller::InProcess::new(
-        Arc::clone(process),
-        settings,
-        process.dialect,
-        hearing,
-        restored,
-        listeners,
-    );
+    let mut subject = controller::in_process(process, restored, hearing);
     run(capture, options, process, &mut subject, Ids::default(), report);
-    subject.durable().clone()
+    subject.daemon.durable
 }
 
 /// Compares what is durable at the end with what the recorded controller left behind.
@@ -275,24 +258,6 @@ fn compare_stored(
             report.count("stored configurations", 1);
         }
     }
-}
-
-/// The settings that the recorded agent had.
-fn agent_settings(process: &Process, instance: &str, traits: AgentTraits) -> AgentSettings {
-    let mut settings = AgentSettings {
-        controller_api: process.dialect,
-        ..AgentSettings::default()
-    };
-    settings.zeek.configured = traits.layout;
-    settings.name = instance.into();
-    settings.connecting = traits.connecting;
-    if let Some(port) = traits.listen_port {
-        settings.listen_port = Port::tcp(port);
-    }
-    if let Some(directory) = traits.state_dir {
-        settings.state_dir = directory.into();
-    }
-    settings
 }
 
 fn run(
