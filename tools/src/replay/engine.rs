@@ -11,10 +11,7 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{
-    EnvelopeKind, binary, control::ByeToken, data::ZeekString, handshake::Message as Handshake,
-    json::DataMessage,
-};
+use broker_codec::{EnvelopeKind, binary, control::ByeToken, data::ZeekString, json::DataMessage};
 use bytes::Bytes;
 
 use self::copies::Copies;
@@ -23,11 +20,10 @@ use super::{
     capture::{Capture, Content, Message},
     history::Incident,
     ids::Ids,
-    json,
-    message::{ACK, EventMessage, SPACES, TEXTS, encoded, event_of, event_of_text, kind_of_text, lossy},
+    judge::Judge,
+    message::{EventMessage, encoded, event_of, event_of_text},
     recording::Process,
     report::{Difference, Report},
-    rules::{Case, Judge, Kind},
     standin::Supervisor,
     subject::{Output, Subject},
 };
@@ -315,73 +311,6 @@ impl<'a> Engine<'a> {
                 break;
             }
         }
-    }
-
-    /// Takes the first of a kind out of what was sent on a connection.
-    fn take(&mut self, link: usize, is: impl Fn(&Payload) -> bool) -> Option<Bytes> {
-        let queue = self.queues.get_mut(&link)?;
-        let position = queue.iter().position(|sent| is(&sent.what))?;
-        match queue.remove(position)?.what {
-            Payload::Handshake(bytes) | Payload::Text(bytes) => Some(bytes),
-            Payload::Event(_) => None,
-        }
-    }
-
-    fn expect_handshake(&mut self, message: &Message, recorded: &Bytes) {
-        if self.subject.is_running() {
-            return self.exclude("handshake messages: the peer has its own endpoint");
-        }
-        let in_words = |frame: &Bytes| match Handshake::decode(frame) {
-            Ok(message) => format!("{message:?}"),
-            Err(error) => error.to_string(),
-        };
-        let got = self.take(message.connection, |what| matches!(what, Payload::Handshake(_)));
-        if got.as_ref() == Some(recorded) {
-            return self.report.count("handshake messages, as bytes", 1);
-        }
-        let got = got.as_ref().map_or_else(|| "nothing".into(), in_words);
-        self.differs(message, "handshake", in_words(recorded), got);
-    }
-
-    /// An acknowledgement or an error message.
-    fn expect_text(&mut self, message: &Message, recorded: &Bytes) {
-        let link = message.connection;
-        let name = kind_of_text(recorded);
-        let expected = json::without_spaces(recorded);
-        let mut got = None;
-        for _ in 0..self.waits_max() {
-            got = self.take(link, |what| matches!(what, Payload::Text(_)));
-            if got.is_some() {
-                break;
-            }
-            let missing = Case::new(Kind::Missing, name, link);
-            if self.judge.explain(&missing, self.report) {
-                return self.judge.history.note(Incident::Refused);
-            }
-            if !self.wait(link) {
-                break;
-            }
-        }
-        match got {
-            Some(got) if got == expected => {
-                self.report.count(TEXTS, 1);
-                if expected != recorded {
-                    self.exclude(SPACES);
-                }
-            }
-            Some(got) if self.subject.is_running() && name == ACK && kind_of_text(&got) == ACK => {
-                self.exclude("acknowledgements: the peer has its own id and version");
-            }
-            got => {
-                let got = got.map_or_else(|| "nothing".into(), |got| lossy(&got));
-                self.differs(message, name, lossy(&expected), got);
-            }
-        }
-    }
-
-    fn differs(&mut self, message: &Message, event: &str, expected: String, got: String) {
-        let difference = self.difference(message, event.into());
-        self.report.differences.push(difference.between(expected, got));
     }
 
     fn difference(&self, message: &Message, event: String) -> Difference {

@@ -9,9 +9,10 @@ use broker_codec::data::ZeekString;
 use super::{
     capture::Capture,
     ids::Ids,
+    judge::Judge,
     message::{answer_of, event_in, reqid},
     report::{Difference, Report},
-    rules::{Case, Judge, Kind, without_times},
+    rules::{Case, Kind, without_times},
 };
 
 /// What is known of the lines of a log.

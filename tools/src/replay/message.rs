@@ -103,13 +103,6 @@ pub(super) fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
-pub(super) fn lossy_or_hex(statement: &EventMessage) -> String {
-    match statement.form {
-        Form::Json => lossy(&statement.bytes),
-        Form::Native => hex::encode(&statement.bytes),
-    }
-}
-
 /// A value as Broker prints it, with quotes around a string of its own.
 pub(super) struct Value<'a>(pub(super) &'a Data);
 

@@ -35,6 +35,7 @@ mod history;
 mod ids;
 mod in_process;
 mod json;
+mod judge;
 pub mod live;
 mod logs;
 mod message;
@@ -60,10 +61,11 @@ use self::{
     engine::Engine,
     ids::{Ids, Place},
     in_process::Hearing,
+    judge::Judge,
     logs::Log,
     names::{stored_mismatches, without_indices},
     recording::{Endpoints, Process},
-    rules::{Case, Judge, Kind},
+    rules::{Case, Kind},
 };
 pub use self::{
     capture::{Capture, ReadError},
@@ -105,7 +107,6 @@ pub fn with_running(
             times: processes.len(),
         });
     };
-    let process = Arc::new(process.clone());
     let place = match options.role {
         Role::Controller => Place::default(),
         Role::Agent(instance) => {
@@ -117,11 +118,11 @@ pub fn with_running(
             }
         }
     };
-    let mut subject = live::Live::new(Arc::clone(&process), peer.clone(), tls, target.clone())?;
+    let mut subject = live::Live::new(Arc::clone(process), peer.clone(), tls, target.clone())?;
     run(
         capture,
         options,
-        &process,
+        process,
         &mut subject,
         Ids::at(place),
         &mut report,
@@ -145,12 +146,11 @@ pub fn roles(capture: &Capture) -> Vec<Role> {
 pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, ReplayError> {
     let (processes, mut report) = begin(capture, options)?;
     let mut stored = Configurations::default();
-    for process in processes {
-        let process = Arc::new(process);
+    for process in &processes {
         let mut found = vec![stored, Configurations::default()];
         found.dedup();
         let all = found.into_iter().flat_map(|restored| {
-            let (report, process) = (&report, &process);
+            let report = &report;
             [Hearing::Late, Hearing::Early].map(|hearing| {
                 let mut report = report.clone();
                 let left = play(capture, options, process, hearing, restored.clone(), &mut report);
@@ -161,14 +161,17 @@ pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, Re
         let best = all.min_by_key(|(report, _)| (report.differences.len(), report.by_chance()));
         (report, stored) = best.unwrap_or_default();
     }
-    if let (Role::Controller, Some(recorded)) = (options.role, options.stored) {
-        compare_stored(capture, options, recorded, &stored, &mut report);
+    if let (Role::Controller, Some(recorded), Some(process)) =
+        (options.role, options.stored, processes.last())
+    {
+        let judge = Judge::new(Arc::clone(process), options.strict);
+        compare_stored(judge, recorded, &stored, &mut report);
     }
     Ok(report)
 }
 
 /// The processes that had the role, and what is known before anything is replayed.
-fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Process>, Report), ReplayError> {
+fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Arc<Process>>, Report), ReplayError> {
     let endpoints = Endpoints::of(capture);
     let processes = endpoints.processes(capture, options.role);
     if processes.is_empty() {
@@ -189,7 +192,7 @@ fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Process>, Repo
         let encrypted = u64::try_from(encrypted).unwrap_or(u64::MAX);
         report.excluded.insert("encrypted connections", encrypted);
     }
-    Ok((processes, report))
+    Ok((processes.into_iter().map(Arc::new).collect(), report))
 }
 
 /// Replays one process; returns what is durable at its end, if it is the controller.
@@ -213,17 +216,7 @@ fn play(
 }
 
 /// Compares what is durable at the end with what the recorded controller left behind.
-fn compare_stored(
-    capture: &Capture,
-    options: &Options<'_>,
-    recorded: &Configurations,
-    own: &Configurations,
-    report: &mut Report,
-) {
-    let Some(process) = Endpoints::of(capture).processes(capture, options.role).pop() else {
-        return;
-    };
-    let mut judge = Judge::new(process.into(), options.strict);
+fn compare_stored(mut judge: Judge, recorded: &Configurations, own: &Configurations, report: &mut Report) {
     for slot in Slot::ALL {
         let data = |configurations: &Configurations| {
             let configuration = configurations.get(slot)?;

@@ -1,19 +1,14 @@
 //! The deviations that are known, as rules: what may differ, where, and when. Each has its evidence: the key or number of a row of
 //! docs/deviations.md.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, LazyLock},
-};
+use std::{collections::BTreeSet, sync::LazyLock};
 
-use broker_codec::{Data, Topic, data::ZeekString, zeek::Event};
+use broker_codec::{Data, Topic, zeek::Event};
 use mgmt_api::{Dialect, topics};
 
 use super::{
     history::{History, Incident, NOTHING_DEPLOYED, TIMED_OUT, says},
-    message::reqid,
-    recording::{Process, Role},
-    report::Report,
+    recording::Role,
 };
 
 /// How something differs.
@@ -117,10 +112,6 @@ impl<'a> Case<'a> {
         matches!(self.expected, Some(Data::String(error)) if *error == TIMED_OUT)
     }
 
-    fn got_says(&self, text: &str) -> bool {
-        self.got.is_some_and(|data| says(data, text))
-    }
-
     /// Nothing is recorded there, and an error was sent.
     fn adds_an_error(&self) -> bool {
         let is_error =
@@ -171,49 +162,14 @@ pub fn keys() -> BTreeSet<&'static str> {
     RULES.iter().map(|rule| rule.key).collect()
 }
 
-/// Says what is excused.
-pub(super) struct Judge {
-    pub(super) history: History,
-    /// Whether nothing is.
-    strict: bool,
-    /// The ids of requests with deviations, and the rules that explain these.
-    explained: BTreeMap<ZeekString, &'static str>,
-}
-
-impl Judge {
-    pub(super) fn new(process: Arc<Process>, strict: bool) -> Self {
-        Self {
-            history: History::new(process),
-            strict,
-            explained: BTreeMap::new(),
-        }
-    }
-
-    /// The key of the rule that explains a deviation.
-    pub(super) fn explanation(&self, case: &Case<'_>) -> Option<&'static str> {
-        let fits = |rule: &&Rule| rule.fits(case, &self.history) && holds(rule.when, case, &self.history);
-        let rule = RULES.iter().find(fits).filter(|_| !self.strict)?;
-        Some(rule.key)
-    }
-
-    /// The rule that explains what differs about the request with this id.
-    pub(super) fn explained(&self, reqid: &ZeekString) -> Option<&'static str> {
-        self.explained.get(reqid).copied()
-    }
-
-    /// Whether a rule explains a deviation. That counts, and explains what else differs about the same request.
-    pub(super) fn explain(&mut self, case: &Case<'_>, report: &mut Report) -> bool {
-        let Some(key) = self.explanation(case) else {
-            return false;
-        };
-        let is_about_request = case.name.ends_with("_request") || case.name.ends_with("_response");
-        let events = [case.recorded, case.sent].into_iter().flatten();
-        let reqids = events.filter(|_| is_about_request).filter_map(reqid);
-        let known = reqids.filter(|reqid| !reqid.is_empty());
-        self.explained.extend(known.map(|reqid| (reqid.clone(), key)));
-        report.explain(key, case.in_words());
-        true
-    }
+/// The key of the rule that explains a deviation.
+pub(super) fn explanation(case: &Case<'_>, history: &History) -> Option<&'static str> {
+    let role = match history.process.role {
+        Role::Controller => "controller",
+        Role::Agent(_) => "agent",
+    };
+    let fits = |rule: &&Rule| rule.is_for(role, case) && holds(rule.when, case, history);
+    RULES.iter().find(fits).map(|rule| rule.key)
 }
 
 impl Rule {
@@ -230,14 +186,6 @@ impl Rule {
             }),
             _ => None,
         }
-    }
-
-    fn fits(&self, case: &Case<'_>, history: &History) -> bool {
-        let role = match history.process.role {
-            Role::Controller => "controller",
-            Role::Agent(_) => "agent",
-        };
-        self.is_for(role, case)
     }
 
     fn is_for(&self, role: &str, case: &Case<'_>) -> bool {
@@ -301,7 +249,7 @@ fn holds(when: &str, case: &Case<'_>, history: &History) -> bool {
             let timeless = |data: Option<&Data>| Some(without_times(&data?.to_string()));
             timeless(case.expected) == timeless(case.got)
         }
-        "absent" => case.adds_an_error() && case.got_says(" is not connected"),
+        "absent" => case.adds_an_error() && case.got.is_some_and(|got| says(got, " is not connected")),
         _ => has_happened(when, case, history),
     }
 }

@@ -1,19 +1,88 @@
 //! What differs between an event and its counterpart.
 
-use broker_codec::{Data, zeek::Event};
+use broker_codec::{Data, handshake::Message as Handshake, zeek::Event};
+use bytes::Bytes;
 use mgmt_api::schema::Layout;
 
-use super::Engine;
+use super::{Engine, Payload};
 use crate::replay::{
     capture::Message,
+    history::Incident,
     json,
-    message::{EventMessage, Form, SPACES, TEXTS, Value, lossy_or_hex},
+    message::{ACK, EventMessage, Form, SPACES, TEXTS, Value, kind_of_text, lossy},
     names::{Mismatch, mismatches, without_indices},
     report::Difference,
     rules::{Case, Kind},
 };
 
 impl Engine<'_> {
+    /// Takes the first of a kind out of what was sent on a connection.
+    fn take(&mut self, link: usize, is: impl Fn(&Payload) -> bool) -> Option<Bytes> {
+        let queue = self.queues.get_mut(&link)?;
+        let position = queue.iter().position(|sent| is(&sent.what))?;
+        match queue.remove(position)?.what {
+            Payload::Handshake(bytes) | Payload::Text(bytes) => Some(bytes),
+            Payload::Event(_) => None,
+        }
+    }
+
+    pub(super) fn expect_handshake(&mut self, message: &Message, recorded: &Bytes) {
+        if self.subject.is_running() {
+            return self.exclude("handshake messages: the peer has its own endpoint");
+        }
+        let in_words = |frame: &Bytes| match Handshake::decode(frame) {
+            Ok(message) => format!("{message:?}"),
+            Err(error) => error.to_string(),
+        };
+        let got = self.take(message.connection, |what| matches!(what, Payload::Handshake(_)));
+        if got.as_ref() == Some(recorded) {
+            return self.report.count("handshake messages, as bytes", 1);
+        }
+        let got = got.as_ref().map_or_else(|| "nothing".into(), in_words);
+        self.differs(message, "handshake", in_words(recorded), got);
+    }
+
+    /// An acknowledgement or an error message.
+    pub(super) fn expect_text(&mut self, message: &Message, recorded: &Bytes) {
+        let link = message.connection;
+        let name = kind_of_text(recorded);
+        let expected = json::without_spaces(recorded);
+        let mut got = None;
+        for _ in 0..self.waits_max() {
+            got = self.take(link, |what| matches!(what, Payload::Text(_)));
+            if got.is_some() {
+                break;
+            }
+            let missing = Case::new(Kind::Missing, name, link);
+            if self.judge.explain(&missing, self.report) {
+                return self.judge.history.note(Incident::Refused);
+            }
+            if !self.wait(link) {
+                break;
+            }
+        }
+        match got {
+            Some(got) if got == expected => {
+                self.report.count(TEXTS, 1);
+                if expected != recorded {
+                    self.exclude(SPACES);
+                }
+            }
+            Some(got) if self.subject.is_running() && name == ACK && kind_of_text(&got) == ACK => {
+                self.exclude("acknowledgements: the peer has its own id and version");
+            }
+            got => {
+                let got = got.map_or_else(|| "nothing".into(), |got| lossy(&got));
+                self.differs(message, name, lossy(&expected), got);
+            }
+        }
+    }
+
+    fn differs(&mut self, message: &Message, event: &str, expected: String, got: String) {
+        let difference = self.difference(message, event.into());
+        self.report.differences.push(difference.between(expected, got));
+    }
+
     /// Compares what was sent with what was recorded, bytes first.
     pub(super) fn compare(&mut self, message: &Message, recorded: EventMessage, sent: EventMessage) {
         let name = recorded.event.name.to_string();
@@ -132,7 +201,10 @@ fn differences(recorded: &EventMessage, sent: &EventMessage, alike: bool) -> Vec
         differences.extend(mismatches(&recorded.event, &sent.event.args));
     }
     if !alike && differences.is_empty() && !Layout::of(&recorded.event).is_unordered() {
-        let [expected, got] = [recorded, sent].map(|message| text(lossy_or_hex(message)));
+        let [expected, got] = [recorded, sent].map(|message| match message.form {
+            Form::Json => text(lossy(&message.bytes)),
+            Form::Native => text(hex::encode(&message.bytes)),
+        });
         differences.push(Mismatch::new("the order of values", expected, got));
     }
     differences

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
 use broker_codec::{Data, Topic, zeek::Event};
 use mgmt_api::topics;
 
-use super::{Case, Judge, Kind, RULES, Rule};
+use super::{Case, Kind, RULES, Rule, explanation};
 use crate::{
     replay::{
-        history::{Incident, TIMED_OUT},
+        history::{History, Incident, TIMED_OUT},
         recording::{Link, Process, Role},
     },
     tcp::{Addresses, Speaker},
@@ -52,11 +52,11 @@ fn key_of(role: &str, incidents: &[Incident], case: &Case<'_>) -> Option<&'stati
     if case.link == 1 {
         process.links.insert(1, controller);
     }
-    let mut judge = Judge::new(process.into(), false);
+    let mut history = History::new(process.into());
     for incident in incidents {
-        judge.history.note(*incident);
+        history.note(*incident);
     }
-    judge.explanation(case)
+    explanation(case, &history)
 }
 
 const INCIDENTS: [Incident; 4] = [

@@ -1,0 +1,56 @@
+//! Says what is excused.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use broker_codec::data::ZeekString;
+
+use super::{
+    history::History,
+    message::reqid,
+    recording::Process,
+    report::Report,
+    rules::{Case, explanation},
+};
+
+/// What has happened, and what that explains.
+pub(super) struct Judge {
+    pub(super) history: History,
+    /// Whether nothing is.
+    strict: bool,
+    /// The ids of requests with deviations, and the rules that explain these.
+    explained: BTreeMap<ZeekString, &'static str>,
+}
+
+impl Judge {
+    pub(super) fn new(process: Arc<Process>, strict: bool) -> Self {
+        Self {
+            history: History::new(process),
+            strict,
+            explained: BTreeMap::new(),
+        }
+    }
+
+    /// The key of the rule that explains a deviation.
+    pub(super) fn explanation(&self, case: &Case<'_>) -> Option<&'static str> {
+        explanation(case, &self.history).filter(|_| !self.strict)
+    }
+
+    /// The rule that explains what differs about the request with this id.
+    pub(super) fn explained(&self, reqid: &ZeekString) -> Option<&'static str> {
+        self.explained.get(reqid).copied()
+    }
+
+    /// Whether a rule explains a deviation. That counts, and explains what else differs about the same request.
+    pub(super) fn explain(&mut self, case: &Case<'_>, report: &mut Report) -> bool {
+        let Some(key) = self.explanation(case) else {
+            return false;
+        };
+        let is_about_request = case.name.ends_with("_request") || case.name.ends_with("_response");
+        let events = [case.recorded, case.sent].into_iter().flatten();
+        let reqids = events.filter(|_| is_about_request).filter_map(reqid);
+        let known = reqids.filter(|reqid| !reqid.is_empty());
+        self.explained.extend(known.map(|reqid| (reqid.clone(), key)));
+        report.explain(key, case.in_words());
+        true
+    }
+}
