@@ -31,7 +31,7 @@ use crate::{
     log::{Limiter, Sum, is_traffic},
     machine::Machine,
     management_log::{LogCounters, ManagementLog},
-    ready::{self, Ready},
+    ready,
     runtime::{Asked, HostError, Signals, at, instant, random_bytes, system},
 };
 
@@ -295,7 +295,7 @@ impl<M: Machine> Daemon<M> {
         websocket: Option<&[SocketAddr]>,
     ) -> Result<(), HostError> {
         match &self.ready_file {
-            Some(path) => ready::write(path, &Ready::new(config, broker_id, broker, websocket)),
+            Some(path) => ready::write(path, config, broker_id, broker, websocket),
             None => Ok(()),
         }
     }

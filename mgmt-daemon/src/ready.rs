@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 
 /// What the file holds.
 #[derive(Debug, Serialize)]
-pub struct Ready<'a> {
+struct Ready<'a> {
     version: u32,
     pid: u32,
     name: &'a str,
@@ -32,33 +32,28 @@ pub struct Ready<'a> {
     dir: &'a Path,
 }
 
-impl<'a> Ready<'a> {
-    /// Of this process.
-    pub fn new(
-        config: &'a DaemonConfig,
-        broker_id: EndpointId,
-        broker: &'a [SocketAddr],
-        websocket: Option<&'a [SocketAddr]>,
-    ) -> Self {
-        Self {
-            version: VERSION,
-            pid: std::process::id(),
-            name: &config.name,
-            websocket,
-            broker,
-            broker_id: broker_id.to_string(),
-            dir: &config.working_dir,
-        }
-    }
-}
-
-/// Writes the file whole or not at all; who sees it can connect.
-pub fn write(path: &Path, content: &Ready<'_>) -> Result<(), HostError> {
+/// Writes the file of this process whole or not at all: a script that sees it can connect.
+pub fn write(
+    path: &Path,
+    config: &DaemonConfig,
+    broker_id: EndpointId,
+    broker: &[SocketAddr],
+    websocket: Option<&[SocketAddr]>,
+) -> Result<(), HostError> {
+    let content = Ready {
+        version: VERSION,
+        pid: std::process::id(),
+        name: &config.name,
+        websocket,
+        broker,
+        broker_id: broker_id.to_string(),
+        dir: &config.working_dir,
+    };
     let write = || -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".{}", std::process::id()));
         let temporary = PathBuf::from(temporary);
-        let mut text = serde_json::to_vec(content)?;
+        let mut text = serde_json::to_vec(&content)?;
         text.push(b'\n');
         files::write(&temporary, &text)?;
         fs::rename(&temporary, path)

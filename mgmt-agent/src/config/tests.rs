@@ -34,15 +34,6 @@ pub(super) fn shown<'a>(config: &'a Config, key: &str) -> &'a Effective {
         .unwrap_or_else(|| panic!("{key} is not shown"))
 }
 
-/// Zeek's name of a setting.
-fn name_of(key: &str) -> &'static str {
-    SCHEMA
-        .settings()
-        .find(|setting| setting.key == key)
-        .unwrap()
-        .name()
-}
-
 #[test]
 fn defaults_are_those_of_zeek() {
     let config = read("--name=a").unwrap();
@@ -112,7 +103,9 @@ const VALUES: &str = r#"
 fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
     let rows = VALUES.lines().skip(1);
     let rows: Vec<Vec<&str>> = rows.map(|line| line.split_whitespace().collect()).collect();
-    let given = rows.iter().map(|row| format!("{}={} ", name_of(row[0]), row[1]));
+    let given = rows
+        .iter()
+        .map(|row| format!("{}={} ", SCHEMA.setting(row[0]), row[1]));
     let config = read(&given.collect::<String>()).unwrap();
     for row in &rows {
         let effective = shown(&config, row[0]);
@@ -270,7 +263,7 @@ proptest! {
             ("archive_interval", format!("{nanos} usec")),
             ("controller", format!("[$address=\"c.example\", $bound_port={port}/tcp]")),
         ];
-        let given = texts.chain(others).map(|(key, value)| format!("redef {} = {value};\n", name_of(key)));
+        let given = texts.chain(others).map(|(key, value)| format!("redef {} = {value};\n", SCHEMA.setting(key)));
         let script = tempfile::NamedTempFile::new().unwrap();
         let read_script = |text: &str| {
             fs::write(script.path(), text).unwrap();

@@ -8,7 +8,7 @@ use broker_codec::{
 use serde::{Deserialize, Serialize};
 
 use super::{SupervisorResponse, SupervisorStatus};
-use crate::schema::{Conversion, Field, SAME, Table, Type, model::SUPERVISOR, must};
+use crate::schema::{Conversion, SAME, Table, Type, model::SUPERVISOR, must};
 
 /// Which fields the Supervisor's records have, and in which order. Named after the first Zeek that has it.
 ///
@@ -36,13 +36,12 @@ pub enum SupervisorLayout {
 
 const ENDPOINT_OF_4: (&str, &str) = ("ClusterEndpoint", "role host p interface");
 const ENDPOINT_OF_5: (&str, &str) = ("ClusterEndpoint", "role host p interface pcap_file");
-const OLD_FIELDS: &[(&str, Field)] = &[
-    ("NodeConfig", must("scripts", Type::Unused)),
-    ("ClusterEndpoint", must("p", Type::PortByNumber)),
-];
 const OLD: Table = Table {
     before: Some(&SUPERVISOR),
-    fields: OLD_FIELDS,
+    fields: &[
+        ("NodeConfig", must("scripts", Type::Unused)),
+        ("ClusterEndpoint", must("p", Type::PortByNumber)),
+    ],
     ..SAME
 };
 

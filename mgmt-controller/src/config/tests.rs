@@ -180,7 +180,7 @@ fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
         .collect();
     let given: Vec<String> = values
         .iter()
-        .map(|row| format!("{}={}", name_of(row[0]), row[1]))
+        .map(|row| format!("{}={}", SCHEMA.setting(row[0]), row[1]))
         .collect();
     let config = read_only(&given.join(" ")).unwrap();
     for row in &values {
@@ -227,12 +227,6 @@ fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
         rotation: Some(rotation),
     };
     assert_eq!(config.daemon.management_log, expected);
-}
-
-/// Zeek's name of a setting.
-fn name_of(key: &str) -> &'static str {
-    let mut settings = SCHEMA.settings();
-    settings.find(|setting| setting.key == key).unwrap().name()
 }
 
 #[test]
@@ -378,7 +372,7 @@ proptest! {
             ("log_field_bytes_max", nanos.to_string()),
             ("management_log_level", "Management::Log::ERROR".to_owned()),
         ]
-        .map(|(key, value)| format!("redef {} = {value};\n", name_of(key)));
+        .map(|(key, value)| format!("redef {} = {value};\n", SCHEMA.setting(key)));
         let (_given, redefs) = script(&given.concat());
         let config = read(&redefs).unwrap();
         let (_dumped, redefs) = script(&dump(&config));

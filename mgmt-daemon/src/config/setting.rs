@@ -138,7 +138,7 @@ impl Schema {
     /// # Panics
     ///
     /// If there is none: that is a mistake in the code.
-    pub(super) fn setting(&self, key: &str) -> &'static Setting {
+    pub fn setting(&self, key: &str) -> &'static Setting {
         let setting = self.settings().find(|setting| setting.key == key);
         setting.unwrap_or_else(|| panic!("{key} is in the table of settings"))
     }
