@@ -7,7 +7,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Of a directory: its group may look.
@@ -44,6 +44,13 @@ pub fn create(path: &Path) -> io::Result<File> {
     options().write(true).truncate(true).open(path)
 }
 
+/// The path with this behind its name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Whether a file can have this path: nothing has it, or a regular file. Root could rename or remove a device.
 pub fn regular_or_missing(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
@@ -75,42 +82,5 @@ pub fn too_open(path: &Path) -> Option<String> {
 pub fn warn_of_open<'a>(paths: impl IntoIterator<Item = &'a Path>) {
     for problem in paths.into_iter().filter_map(too_open) {
         tracing::warn!("{problem}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    #[test]
-    fn what_is_made_is_not_for_everyone() {
-        let home = tempfile::tempdir().unwrap();
-        let dir = home.path().join("a/b");
-        create_dir_all(&dir).unwrap();
-        create_dir_all(&dir).unwrap();
-        write(&dir.join("file"), b"secret").unwrap();
-        for path in [dir.parent().unwrap(), &dir, &dir.join("file")] {
-            assert_eq!(mode(path) & LOOSE, 0, "{}", path.display());
-            assert_eq!(too_open(path), None);
-        }
-    }
-
-    #[test]
-    fn what_is_open_to_others_is_named_with_the_command_that_mends_it() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("store");
-        assert_eq!(too_open(&file), None, "it is not there");
-        write(&file, b"").unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
-        let problem = too_open(&file).unwrap();
-        assert!(problem.contains("has mode 0664"), "{problem}");
-        assert!(
-            problem.ends_with(&format!("chmod 640 {}", file.display())),
-            "{problem}"
-        );
     }
 }

@@ -61,9 +61,7 @@ impl Lock {
 
     /// The file that is locked in place of a file or directory.
     pub fn path(what: &Path) -> PathBuf {
-        let mut name = what.as_os_str().to_owned();
-        name.push(".lock");
-        PathBuf::from(name)
+        files::with_suffix(what, ".lock")
     }
 
     /// Who has the lock of a file or directory, in words, if another process has. Makes no lock.

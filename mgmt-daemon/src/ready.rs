@@ -1,10 +1,6 @@
 //! The ready file: how scripts learn that a daemon listens, and where.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, net::SocketAddr, path::Path};
 
 use serde::Serialize;
 
@@ -50,9 +46,7 @@ pub fn write(
         dir: &config.working_dir,
     };
     let write = || -> io::Result<()> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}", std::process::id()));
-        let temporary = PathBuf::from(temporary);
+        let temporary = files::with_suffix(path, &format!(".{}", std::process::id()));
         let mut text = serde_json::to_vec(&content)?;
         text.push(b'\n');
         files::write(&temporary, &text)?;

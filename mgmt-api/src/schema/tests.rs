@@ -1,4 +1,5 @@
-use serde::{Deserialize, Deserializer, de, forward_to_deserialize_any};
+use serde::Deserialize;
+use serde_aux::serde_introspection::serde_introspect;
 
 use super::*;
 use crate::{
@@ -6,39 +7,11 @@ use crate::{
     ResultRecord, SupervisedNode, SupervisorStatus,
 };
 
-/// Notes the fields that a type asks for.
-struct Names<'a>(&'a mut Vec<&'static str>);
-
-impl<'de> Deserializer<'de> for Names<'_> {
-    type Error = de::value::Error;
-
-    fn deserialize_any<V: de::Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(de::Error::custom("not a record"))
-    }
-
-    fn deserialize_struct<V: de::Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.0.extend(fields);
-        self.deserialize_any(visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq tuple
-        tuple_struct map enum identifier ignored_any
-    }
-}
-
 #[test]
 fn the_model_declares_the_records_as_the_types_do() {
     fn assert<'de, T: Deserialize<'de>>(record: &str) {
-        let mut names = Vec::new();
-        assert!(T::deserialize(Names(&mut names)).is_err());
         let declared = model::record(record).iter().map(|field| field.name);
-        assert_eq!(declared.collect::<Vec<_>>(), names, "{record}");
+        assert_eq!(declared.collect::<Vec<_>>(), serde_introspect::<T>(), "{record}");
     }
     assert::<OptionRecord>("Option");
     assert::<Instance>("Instance");

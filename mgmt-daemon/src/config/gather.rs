@@ -13,16 +13,15 @@ use super::{
     setting::{Known, Schema, Setting, Takes},
     value::Notation,
 };
+use crate::files;
 
 /// How many loaded scripts are looked into.
 const LOADED_MAX: usize = 64;
 
 /// The file that `@load` means by a path.
 fn script_at(path: &Path) -> Option<PathBuf> {
-    let mut with_extension = path.as_os_str().to_owned();
-    with_extension.push(".zeek");
     [
-        with_extension.into(),
+        files::with_suffix(path, ".zeek"),
         path.join("__load__.zeek"),
         path.to_path_buf(),
     ]

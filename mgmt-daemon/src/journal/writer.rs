@@ -2,7 +2,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread,
 };
@@ -44,7 +44,7 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
     /// Besides failures of the file system: if something else than a file has the name, such as a device, which root could rename.
     pub fn create(path: &Path, header: &impl Serialize) -> io::Result<Self> {
         files::regular_or_missing(path)?;
-        match fs::rename(path, previous(path)) {
+        match fs::rename(path, files::with_suffix(path, ".previous")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -100,12 +100,6 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
             ..counters
         }
     }
-}
-
-fn previous(path: &Path) -> PathBuf {
-    let mut previous = path.as_os_str().to_owned();
-    previous.push(".previous");
-    previous.into()
 }
 
 fn write_entries<I: Serialize>(mut file: impl Write, queue: &Receiver<Entry<I>>) -> JournalCounters {
