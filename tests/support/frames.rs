@@ -42,6 +42,7 @@ pub(crate) struct Frame {
     pub(crate) conn: u32,
     /// The port of the side that opened it.
     pub(crate) client_port: u16,
+    pub(crate) server_port: u16,
     pub(crate) from: Side,
     /// Whether the handshake was still going on.
     pub(crate) phase: Phase,

@@ -13,124 +13,64 @@
 //! | `subscribe TOPIC` | we want more |
 //! | `shut down` | we end |
 //!
-//! Ids are written as one letter that stands for 16 bytes: `A` is 1111..., `B` is 7777..., `C` is eeee....
+//! Ids are written as one letter, which stands for 16 of it. Among hexadecimal digits, text in quotes stands for its bytes.
 //! `UPDATE_EXPECT=1` writes the expected actions anew.
 
 use std::{fmt::Write as _, time::Duration};
 
 use broker_codec::{
-    ConnId, EndpointId, Envelope, Topic,
+    ConnId, Topic,
     endpoint::Output,
     handshake::{Message, Role},
 };
 use bytes::BytesMut;
-use expect_test::expect_file;
+use testkit::transcript::{Machine, check_all, letter, peer_id};
 
 use super::node::{Action, Node, bytes};
 use crate::support::workspace_root;
 
 #[test]
-fn roles() {
-    check("roles");
+fn conversations_are_as_written() {
+    check_all::<Conversation>(workspace_root().join("tests/transcripts/handshake"), 10);
 }
 
-#[test]
-fn messages_that_are_refused() {
-    check("refused-messages");
-}
+#[derive(Default)]
+struct Conversation(Option<Node>);
 
-#[test]
-fn messages_at_the_wrong_time() {
-    check("wrong-time");
-}
+impl Machine for Conversation {
+    fn prepare(&mut self, line: &str) {
+        panic!("{line} is no input");
+    }
 
-#[test]
-fn redundant_connections() {
-    check("redundant");
-}
-
-#[test]
-fn messages_on_a_connection_that_waits() {
-    check("waiting");
-}
-
-#[test]
-fn connections_while_we_shut_down() {
-    check("shutting-down");
-}
-
-#[test]
-fn drop_conn_from_the_peer() {
-    check("dropped");
-}
-
-#[test]
-fn ids_that_cannot_be_peers() {
-    check("unusable-ids");
-}
-
-#[test]
-fn peers_that_say_nothing() {
-    check("timeouts");
-}
-
-#[test]
-fn filters_that_change_during_a_handshake() {
-    check("filters");
-}
-
-pub(super) const IDS: [(char, u8); 3] = [('A', 0x11), ('B', 0x77), ('C', 0xee)];
-
-pub(super) fn id(name: &str) -> EndpointId {
-    let named = IDS.iter().find(|(letter, _)| name == letter.to_string());
-    EndpointId::from_bytes([named.unwrap_or_else(|| panic!("unknown id {name}")).1; 16])
-}
-
-#[track_caller]
-fn check(name: &str) {
-    let expected = expect_file![workspace_root().join(format!("tests/transcripts/handshake/{name}.txt"))];
-    let mut actual = String::new();
-    let mut node = None;
-    for line in expected.data().lines().filter(|line| !line.starts_with('<')) {
-        writeln!(actual, "{line}").unwrap();
-        if let Some(input) = line.strip_prefix("> ") {
-            for action in apply(&mut node, input) {
-                writeln!(actual, "< {}", shown(&action)).unwrap();
-            }
-        } else {
-            assert!(line.is_empty() || line.starts_with('#'), "{name}: {line}");
+    fn input(&mut self, input: &str, out: &mut String) {
+        for action in self.apply(input) {
+            writeln!(out, "< {}", shown(&action)).unwrap();
         }
     }
-    expected.assert_eq(&actual);
 }
 
-fn apply(node: &mut Option<Node>, input: &str) -> Vec<Action> {
-    let words: Vec<&str> = input.split_whitespace().collect();
-    if let ["endpoint", name, topics @ ..] = words.as_slice() {
-        let topics: Vec<Topic> = topics.iter().map(|topic| Topic::new(topic).unwrap()).collect();
-        *node = Some(Node::new(id(name), &topics));
-        return Vec::new();
-    }
-    let node = node.as_mut().expect("an endpoint comes first");
-    let conn = |number: &str| ConnId(number.parse().unwrap());
-    match words.as_slice() {
-        ["open", number, "connector"] => node.open(conn(number), Role::Connector),
-        ["open", number, "acceptor"] => node.open(conn(number), Role::Acceptor),
-        ["lost", number] => node.lose(conn(number)),
-        ["subscribe", topic] => node.subscribe(Topic::new(topic).unwrap()),
-        ["shut", "down"] => node.shut_down(),
-        [time] if time.starts_with('+') => node.pass_time(Duration::from_secs(time[1..].parse().unwrap())),
-        [number, hex @ ..] => {
-            let mut digits = String::new();
-            for word in hex {
-                match IDS.iter().find(|(letter, _)| *word == letter.to_string()) {
-                    Some((_, byte)) => digits.push_str(&format!("{byte:02x}").repeat(16)),
-                    None => digits.push_str(word),
-                }
-            }
-            node.receive(conn(number), &hex::decode(&digits).expect("bytes"))
+impl Conversation {
+    fn apply(&mut self, input: &str) -> Vec<Action> {
+        let words: Vec<&str> = input.split_whitespace().collect();
+        if let ["endpoint", name, topics @ ..] = words.as_slice() {
+            let topics: Vec<Topic> = topics.iter().map(|topic| Topic::new(topic).unwrap()).collect();
+            self.0 = Some(Node::new(peer_id(name), &topics));
+            return Vec::new();
         }
-        [] => panic!("an empty input"),
+        let node = self.0.as_mut().expect("an endpoint comes first");
+        let conn = |number: &str| ConnId(number.parse().unwrap());
+        match words.as_slice() {
+            ["open", number, "connector"] => node.open(conn(number), Role::Connector),
+            ["open", number, "acceptor"] => node.open(conn(number), Role::Acceptor),
+            ["lost", number] => node.lose(conn(number)),
+            ["subscribe", topic] => node.subscribe(Topic::new(topic).unwrap()),
+            ["shut", "down"] => node.shut_down(),
+            [time] if time.starts_with('+') => {
+                node.pass_time(Duration::from_secs(time[1..].parse().unwrap()))
+            }
+            [number, words @ ..] => node.receive(conn(number), &spelled(words)),
+            [] => panic!("an empty input"),
+        }
     }
 }
 
@@ -149,11 +89,9 @@ fn shown(action: &Action) -> String {
         }
         Output::Close(reason) => format!("{conn} closed: {reason}"),
         Output::Send(envelope) => {
-            format!(
-                "{conn} {} ({})",
-                hex(&envelope_bytes(envelope)),
-                envelope.kind.name()
-            )
+            let mut frame = BytesMut::new();
+            envelope.encode_frame(&mut frame).unwrap();
+            format!("{conn} {} ({})", hex(&frame), envelope.kind.name())
         }
     }
 }
@@ -165,17 +103,19 @@ pub(super) fn describe(message: &Message) -> String {
     }
 }
 
-pub(super) fn letter(id: EndpointId) -> char {
-    let named = IDS
-        .iter()
-        .find(|(_, byte)| id == EndpointId::from_bytes([*byte; 16]));
-    named.map_or('?', |(letter, _)| *letter)
-}
-
-fn envelope_bytes(envelope: &Envelope) -> BytesMut {
-    let mut out = BytesMut::new();
-    envelope.encode_frame(&mut out).unwrap();
-    out
+/// What hexadecimal digits, ids and quoted text stand for.
+pub(super) fn spelled(words: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in words {
+        if let Some(text) = word.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            bytes.extend_from_slice(text.as_bytes());
+        } else if word.len() == 1 {
+            bytes.extend_from_slice(peer_id(word).as_bytes());
+        } else {
+            bytes.extend(hex::decode(word).unwrap_or_else(|error| panic!("{word}: {error}")));
+        }
+    }
+    bytes
 }
 
 /// The length, the first byte of the content, the rest with ids as letters.
@@ -183,8 +123,8 @@ pub(super) fn hex(frame: &[u8]) -> String {
     let digits = hex::encode(frame);
     let (length, content) = digits.split_at(8);
     let mut text = content.to_owned();
-    for (letter, byte) in IDS {
-        text = text.replace(&format!("{byte:02x}").repeat(16), &format!(" {letter} "));
+    for letter in ["A", "B", "C"] {
+        text = text.replace(&hex::encode(peer_id(letter).as_bytes()), &format!(" {letter} "));
     }
     let text: Vec<&str> = text.split_whitespace().collect();
     format!("{length} {}", text.join(" "))

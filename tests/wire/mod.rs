@@ -1,6 +1,5 @@
 //! The wire side of broker-codec, and `broker-dump`, against what Zeek and Broker really said.
 
-mod captured_handshakes;
 mod conversations;
 mod dump;
 mod frames;
@@ -8,4 +7,5 @@ mod mutations;
 mod node;
 mod over_tcp;
 mod simultaneous;
+mod supervisor;
 mod table;

@@ -9,10 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use etherparse::{
-    EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice,
-    err::{LenError, ip::LaxHeaderSliceError},
-};
+use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use pcap_file::{
     DataLink, PcapError, TsResolution,
     pcap::{PcapReader, RawPcapPacket},
@@ -79,8 +76,6 @@ pub enum CaptureError {
 #[derive(Debug)]
 pub struct Segments<R: Read> {
     format: Format<Input<R>>,
-    /// What is read of the packet.
-    data: Vec<u8>,
     packets: u64,
     skipped: Skipped,
     failed: bool,
@@ -91,14 +86,14 @@ type Input<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
 
 #[derive(Debug)]
 enum Format<R: Read> {
-    Pcap(Classic<R>),
+    Pcap(PcapReader<R>),
     PcapNg(ng::Reader<R>),
 }
 
-/// A packet, but for its content.
 struct Packet {
     link: Link,
     time: Duration,
+    data: Vec<u8>,
 }
 
 impl<R: Read> Segments<R> {
@@ -113,13 +108,15 @@ impl<R: Read> Segments<R> {
             .map_err(|error| CaptureError::NotPcap(PcapError::IoError(error)))?;
         let is_ng = magic == ng::MAGIC;
         let input = io::Cursor::new(magic).chain(input);
+        let format = if is_ng {
+            Format::PcapNg(ng::Reader::new(input)?)
+        } else {
+            let reader = PcapReader::new(input).map_err(CaptureError::NotPcap)?;
+            Link::new(reader.header().datalink)?;
+            Format::Pcap(reader)
+        };
         Ok(Self {
-            format: if is_ng {
-                Format::PcapNg(ng::Reader::new(input)?)
-            } else {
-                Format::Pcap(Classic::new(input)?)
-            },
-            data: Vec::new(),
+            format,
             packets: 0,
             skipped: Skipped::default(),
             failed: false,
@@ -145,8 +142,8 @@ impl<R: Read> Iterator for Segments<R> {
         while !self.failed {
             self.packets += 1;
             let packet = match &mut self.format {
-                Format::Pcap(reader) => reader.next(self.packets, &mut self.data)?,
-                Format::PcapNg(reader) => reader.next(&mut self.data)?,
+                Format::Pcap(reader) => next(reader, self.packets)?,
+                Format::PcapNg(reader) => reader.next()?,
             };
             let packet = match packet {
                 Ok(packet) => packet,
@@ -155,7 +152,7 @@ impl<R: Read> Iterator for Segments<R> {
                     return Some(Err(error));
                 }
             };
-            match segment(packet.link, packet.time, &self.data) {
+            match segment(&packet) {
                 Ok(segment) => return Some(Ok(segment)),
                 Err(NoSegment::OtherProtocol) => {}
                 Err(NoSegment::Fragment) => self.skipped.fragments += 1,
@@ -166,38 +163,19 @@ impl<R: Read> Iterator for Segments<R> {
     }
 }
 
-/// Packets of a capture in pcap format.
-#[derive(Debug)]
-struct Classic<R: Read> {
-    reader: PcapReader<R>,
-    link: Link,
-    nanoseconds: bool,
-}
-
-impl<R: Read> Classic<R> {
-    fn new(input: R) -> Result<Self, CaptureError> {
-        let reader = PcapReader::new(input).map_err(CaptureError::NotPcap)?;
-        let header = reader.header();
-        Ok(Self {
-            link: Link::new(header.datalink).ok_or(CaptureError::LinkType(header.datalink))?,
-            nanoseconds: header.ts_resolution == TsResolution::NanoSecond,
-            reader,
-        })
-    }
-
-    /// The next packet, whose number is given, in `data`.
-    fn next(&mut self, number: u64, data: &mut Vec<u8>) -> Option<Result<Packet, CaptureError>> {
-        let packet = match self.reader.next_raw_packet()? {
-            Ok(packet) => packet,
-            Err(source) => return Some(Err(CaptureError::Packet { number, source })),
-        };
-        data.clear();
-        data.extend_from_slice(&packet.data);
-        Some(Ok(Packet {
-            link: self.link,
-            time: time(&packet, self.nanoseconds),
-        }))
-    }
+/// The next packet of a capture in pcap format, whose number is given.
+fn next<R: Read>(reader: &mut PcapReader<R>, number: u64) -> Option<Result<Packet, CaptureError>> {
+    let header = reader.header();
+    let packet = match reader.next_raw_packet()? {
+        Ok(packet) => packet,
+        Err(source) => return Some(Err(CaptureError::Packet { number, source })),
+    };
+    let time = time(&packet, header.ts_resolution == TsResolution::NanoSecond);
+    Some(Link::new(header.datalink).map(|link| Packet {
+        link,
+        time,
+        data: packet.data.into_owned(),
+    }))
 }
 
 fn time(packet: &RawPcapPacket<'_>, nanoseconds: bool) -> Duration {
@@ -214,25 +192,45 @@ fn time(packet: &RawPcapPacket<'_>, nanoseconds: bool) -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Ethernet,
-    /// An address family of four bytes, as on the loopback interface of BSD and macOS.
-    Family,
-    /// Linux' "any" interface.
-    Cooked,
-    /// Its successor.
-    Cooked2,
-    /// Nothing.
-    Raw,
+    /// So many bytes of no interest: none, or an address family, as on the loopback interface of BSD and macOS.
+    Bytes(usize),
+    /// A header of so many bytes with an `EtherType` in this place: Linux' "any" interface, and its successor.
+    Cooked {
+        ether_type: usize,
+        len: usize,
+    },
 }
 
 impl Link {
-    const fn new(link: DataLink) -> Option<Self> {
+    const fn new(link: DataLink) -> Result<Self, CaptureError> {
         match link {
-            DataLink::ETHERNET => Some(Self::Ethernet),
-            DataLink::NULL | DataLink::LOOP => Some(Self::Family),
-            DataLink::LINUX_SLL => Some(Self::Cooked),
-            DataLink::LINUX_SLL2 => Some(Self::Cooked2),
-            DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 | DataLink::Unknown(12 | 14) => Some(Self::Raw),
-            _ => None,
+            DataLink::ETHERNET => Ok(Self::Ethernet),
+            DataLink::NULL | DataLink::LOOP => Ok(Self::Bytes(4)),
+            DataLink::LINUX_SLL => Ok(Self::Cooked {
+                ether_type: 14,
+                len: 16,
+            }),
+            DataLink::LINUX_SLL2 => Ok(Self::Cooked {
+                ether_type: 0,
+                len: 20,
+            }),
+            DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 | DataLink::Unknown(12 | 14) => {
+                Ok(Self::Bytes(0))
+            }
+            _ => Err(CaptureError::LinkType(link)),
+        }
+    }
+
+    /// What a packet consists of; `None` if it is cut off before its IP header.
+    fn layers(self, packet: &[u8]) -> Option<LaxSlicedPacket<'_>> {
+        match self {
+            Self::Ethernet => LaxSlicedPacket::from_ethernet(packet).ok(),
+            Self::Bytes(len) => LaxSlicedPacket::from_ip(packet.get(len..)?).ok(),
+            Self::Cooked { ether_type, len } => {
+                let ether_type = packet.get(ether_type..)?.first_chunk()?;
+                let ether_type = EtherType(u16::from_be_bytes(*ether_type));
+                Some(LaxSlicedPacket::from_ether_type(ether_type, packet.get(len..)?))
+            }
         }
     }
 }
@@ -243,26 +241,8 @@ enum NoSegment {
     Malformed,
 }
 
-fn segment(link: Link, time: Duration, packet: &[u8]) -> Result<Segment, NoSegment> {
-    let mut packet = Cursor(packet);
-    let layers = match link {
-        Link::Ethernet => LaxSlicedPacket::from_ethernet(packet.0)?,
-        Link::Cooked => {
-            packet.skip(14)?;
-            let ethertype = packet.u16()?;
-            LaxSlicedPacket::from_ether_type(EtherType(ethertype), packet.0)
-        }
-        Link::Cooked2 => {
-            let ethertype = packet.u16()?;
-            packet.skip(18)?;
-            LaxSlicedPacket::from_ether_type(EtherType(ethertype), packet.0)
-        }
-        Link::Family => {
-            packet.skip(4)?;
-            LaxSlicedPacket::from_ip(packet.0)?
-        }
-        Link::Raw => LaxSlicedPacket::from_ip(packet.0)?,
-    };
+fn segment(packet: &Packet) -> Result<Segment, NoSegment> {
+    let layers = packet.link.layers(&packet.data).ok_or(NoSegment::Malformed)?;
     let missing = match layers.stop_err {
         Some(_) => NoSegment::Malformed,
         None => NoSegment::OtherProtocol,
@@ -286,7 +266,7 @@ fn segment(link: Link, time: Duration, packet: &[u8]) -> Result<Segment, NoSegme
         return Err(missing);
     };
     Ok(Segment {
-        time,
+        time: packet.time,
         source: SocketAddr::new(source, tcp.source_port()),
         destination: SocketAddr::new(destination, tcp.destination_port()),
         sequence: tcp.sequence_number(),
@@ -296,38 +276,6 @@ fn segment(link: Link, time: Duration, packet: &[u8]) -> Result<Segment, NoSegme
         ack: tcp.ack(),
         payload: Bytes::copy_from_slice(tcp.payload()),
     })
-}
-
-impl From<LenError> for NoSegment {
-    fn from(_: LenError) -> Self {
-        Self::Malformed
-    }
-}
-
-impl From<LaxHeaderSliceError> for NoSegment {
-    fn from(_: LaxHeaderSliceError) -> Self {
-        Self::Malformed
-    }
-}
-
-/// What is left of a packet.
-struct Cursor<'a>(&'a [u8]);
-
-impl Cursor<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], NoSegment> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(NoSegment::Malformed)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    fn u16(&mut self) -> Result<u16, NoSegment> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    fn skip(&mut self, len: usize) -> Result<(), NoSegment> {
-        self.0 = self.0.get(len..).ok_or(NoSegment::Malformed)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@
 //! | `--simulation` besides these | has Supervisor and nodes say that they are a simulation |
 //!
 //! What Zeek's Supervisor does is told in its own words in [`supervisor`], and which of it is recorded in `fixtures/`;
-//! `zeek-simulator/tests` plays recorded agents to it and compares what it says.
+//! the test `wire::supervisor` plays recorded agents to it and compares what it says.
 //!
 //! Faults are chosen by two environment variables that hold JSON: [`SUPERVISOR_VARIABLE`] and [`NODE_VARIABLE`], see
 //! [`SupervisorBehaviour`] and [`NodeBehaviour`]. The latter can be part of a node's own environment, and so of the

@@ -1,12 +1,15 @@
 //! Fed with one side of each captured handshake, our endpoint sends the other side's bytes.
 
-use broker_endpoint::{Endpoint, EndpointEvent};
-use tokio::{net::TcpListener, time::timeout};
+use std::collections::BTreeMap;
 
-use super::script::{PATIENCE, Script, config};
-use crate::{
-    support::frames::{Frame, Side},
-    wire::captured_handshakes::{each_handshake, framed, identity},
+use broker_codec::{EndpointId, Topic, handshake::Message};
+use broker_endpoint::{Endpoint, EndpointEvent};
+use tokio::net::TcpListener;
+
+use super::script::{Script, config};
+use crate::support::{
+    frames::{Frame, Phase, RECORDINGS, Side, frames},
+    limit::Limit,
 };
 
 #[tokio::test]
@@ -47,23 +50,16 @@ async fn replay(frames: &[&Frame], ours: Side, context: &str) {
         }
     };
     for frame in frames {
-        let bytes = framed(&frame.bytes);
         if frame.from == ours {
-            let frame = script.frame().await.expect("a frame");
-            assert_eq!(hex::encode(frame), hex::encode(bytes), "{context}");
+            let sent = script.frame().await.expect("a frame");
+            assert_eq!(hex::encode(sent), hex::encode(&frame.bytes), "{context}");
         } else {
-            script.say(&bytes).await;
+            script.say_frame(&frame.bytes).await;
         }
     }
-    if frames.iter().any(|frame| frame.from != ours) {
-        let (peer, filter) = identity(
-            frames,
-            match ours {
-                Side::Client => Side::Server,
-                Side::Server => Side::Client,
-            },
-        );
-        let event = timeout(PATIENCE, endpoint.recv()).await.expect("in time");
+    if let Some(other) = frames.iter().find(|frame| frame.from != ours) {
+        let (peer, filter) = identity(frames, other.from);
+        let event = Limit::new("the peer").of(endpoint.recv()).await;
         let Some(EndpointEvent::PeerAdded(added)) = event else {
             panic!("{context}: {event:?}");
         };
@@ -79,4 +75,36 @@ async fn replay(frames: &[&Frame], ours: Side, context: &str) {
         }
     }
     assert!(script.unread().is_empty(), "{context}");
+}
+
+/// The recording, the number of the connection, and its frames until the end of the handshake.
+fn each_handshake() -> impl Iterator<Item = (&'static str, u32, Vec<&'static Frame>)> {
+    RECORDINGS.into_iter().flat_map(|recording| {
+        let mut connections: BTreeMap<u32, Vec<&Frame>> = BTreeMap::new();
+        for frame in frames(recording) {
+            if frame.phase == Phase::Handshake {
+                connections.entry(frame.conn).or_default().push(frame);
+            }
+        }
+        connections
+            .into_iter()
+            .map(move |(conn, frames)| (recording, conn, frames))
+    })
+}
+
+/// The id and the filter of a side.
+pub(in crate::wire) fn identity(frames: &[&Frame], side: Side) -> (EndpointId, Vec<Topic>) {
+    let mut id = None;
+    let mut filter = Vec::new();
+    for frame in frames.iter().filter(|frame| frame.from == side) {
+        match Message::decode(&frame.bytes).unwrap() {
+            Message::Hello(hello) => id = Some(hello.sender),
+            Message::VersionSelect(select) => id = Some(select.sender),
+            Message::OriginatorSyn(syn) => filter = syn.filter,
+            Message::ResponderSynAck(ack) => filter = ack.filter,
+            Message::Probe | Message::OriginatorAck => {}
+            Message::DropConn(drop) => panic!("{drop:?}"),
+        }
+    }
+    (id.expect("an id"), filter)
 }

@@ -1,69 +1,66 @@
-//! `tests/transcripts/handshake/` with the real endpoint: roles, and each row of what is refused, when, and how.
+//! `tests/transcripts` with the real endpoint: what is refused in handshakes, when, and how; and what the releases of Zeek say.
+
+use std::fs;
 
 use broker_codec::Data;
 use broker_endpoint::{Endpoint, EndpointEvent};
+use testkit::transcript::peer_id;
 
 use super::{
     script::{Script, config},
-    world::{bytes, check},
+    world::check,
 };
-use crate::{support::limit::Limit, wire::conversations::id};
+use crate::{
+    support::{limit::Limit, workspace_root},
+    wire::conversations::spelled,
+};
 
+/// Of the others, only the machine tells all: what waits, what time does, and what shutting down refuses.
 #[tokio::test]
-async fn roles() {
-    check("handshake", "roles").await;
+async fn handshakes_are_as_written() {
+    for name in [
+        "roles",
+        "refused-messages",
+        "wrong-time",
+        "redundant",
+        "dropped",
+        "unusable-ids",
+        "filters",
+    ] {
+        check(&format!("handshake/{name}.txt")).await;
+    }
 }
 
+/// What releases of Broker, and with them of Zeek, do differently on the wire. The script says what that release says, and expects what it
+/// can live with. The bytes of handshakes, envelopes and values are the same in all.
 #[tokio::test]
-async fn messages_that_are_refused() {
-    check("handshake", "refused-messages").await;
-}
-
-#[tokio::test]
-async fn messages_at_the_wrong_time() {
-    check("handshake", "wrong-time").await;
-}
-
-#[tokio::test]
-async fn redundant_connections() {
-    check("handshake", "redundant").await;
-}
-
-#[tokio::test]
-async fn drop_conn_from_the_peer() {
-    check("handshake", "dropped").await;
-}
-
-#[tokio::test]
-async fn ids_that_cannot_be_peers() {
-    check("handshake", "unusable-ids").await;
-}
-
-#[tokio::test]
-async fn filters_that_change_during_a_handshake() {
-    check("handshake", "filters").await;
+async fn each_release_is_spoken_with() {
+    let folder = workspace_root().join("tests/transcripts/releases");
+    let files = fs::read_dir(folder).expect("the folder is there");
+    let names = files.map(|file| file.expect("it can be read").file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
+    assert_eq!(names.len(), 11, "{names:?}");
+    for name in names {
+        check(&format!("releases/{name}")).await;
+    }
 }
 
 /// The first two end the process of Zeek 9.0's controller. Here they are counted, and the peer stays; a length that is none ends its
 /// connection.
 #[tokio::test]
 async fn what_ends_others_is_counted() {
-    let mut endpoint = Endpoint::start(config(id("B"))).expect("the configuration is valid");
-    let address = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening")[0];
+    let mut endpoint = Endpoint::start(config(peer_id("B"))).expect("the configuration is valid");
+    let handle = endpoint.handle();
+    let address = handle.listen("127.0.0.1", 0).await.expect("listening")[0];
     let mut script = Script::connect(address).await;
-    script
-        .say(&bytes(&["00000017", "06", "\"ZEEK\"", "C", "01", "01"]))
-        .await;
-    script.say(&bytes(&["00000002", "0b", "00"])).await;
+    script.say_frame(&hello("C")).await;
+    script.say_frame(&[0x0b, 0]).await;
     for tag in [7, 8, 10, 12] {
-        assert_eq!(script.frame().await.expect("a handshake")[4], tag);
+        assert_eq!(script.frame().await.expect("a handshake")[0], tag);
     }
     let mut envelope = async |kind: &str, payload: &[u8]| {
-        let head = bytes(&["C", "B", kind, "0010", "0001", "\"x\""]);
-        let len = u32::try_from(head.len() + payload.len()).unwrap();
-        script
-            .say(&[&len.to_be_bytes()[..], &head, payload].concat())
-            .await;
+        let head = spelled(&["C", "B", kind, "0010", "0001", "\"x\""]);
+        script.say_frame(&[&head, payload].concat()).await;
     };
     envelope("01", &[0x0e, 1].repeat(100_000)).await;
     envelope("03", b"\x02\x06zeek/a\x06zeek").await;
@@ -71,21 +68,19 @@ async fn what_ends_others_is_counted() {
     envelope("01", b"\x0e\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\0").await;
     envelope("01", b"\x05\xfe\xff\xff\xff\x0f").await;
     envelope("01", b"\x01\x01").await;
-    assert!(matches!(
-        Limit::new("the endpoint's event").of(endpoint.recv()).await,
-        Some(EndpointEvent::PeerAdded(_))
-    ));
-    let Some(EndpointEvent::Message(message)) = Limit::new("the endpoint's event").of(endpoint.recv()).await
-    else {
+    let mut event = async || {
+        let event = Limit::new("the endpoint's event").of(endpoint.recv()).await;
+        event.expect("the endpoint runs")
+    };
+    assert!(matches!(event().await, EndpointEvent::PeerAdded(_)));
+    let EndpointEvent::Message(message) = event().await else {
         panic!("the good message is the first one");
     };
     assert_eq!(message.data, Data::Boolean(true));
-    assert_eq!(endpoint.handle().counters().rejected, 5);
+    assert_eq!(handle.counters().rejected, 5);
 
     script.say(b"\xff\xff\xff\xfe").await;
-    let Some(EndpointEvent::PeerRemoved { reason, .. }) =
-        Limit::new("the endpoint's event").of(endpoint.recv()).await
-    else {
+    let EndpointEvent::PeerRemoved { reason, .. } = event().await else {
         panic!("the peer is removed");
     };
     assert_eq!(
@@ -98,39 +93,40 @@ async fn what_ends_others_is_counted() {
 /// `shutting-down.txt`.
 #[tokio::test]
 async fn connections_while_we_shut_down() {
-    let endpoint = Endpoint::start(config(id("B"))).expect("the configuration is valid");
+    let endpoint = Endpoint::start(config(peer_id("B"))).expect("the configuration is valid");
     let address = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening")[0];
-    let hello = |peer: &str| bytes(&["00000017", "06", "\"ZEEK\"", peer, "01", "01"]);
     let mut scripts = Vec::new();
     for peer in ["C", "C", "A"] {
         let mut script = Script::connect(address).await;
-        assert_eq!(script.frame().await.expect("a probe").len(), 9);
-        script.say(&hello(peer)).await;
+        assert_eq!(script.frame().await.expect("a probe").len(), 5);
+        script.say_frame(&hello(peer)).await;
         script.settle().await;
         scripts.push(script);
     }
     // The first is the originator's, the second waits for it, the third is the responder's.
-    assert_eq!(scripts[0].frame().await.expect("version_select")[4], 8);
-    assert_eq!(scripts[0].frame().await.expect("originator_syn")[4], 10);
-    assert_eq!(scripts[2].frame().await.expect("hello")[4], 6);
+    assert_eq!(scripts[0].frame().await.expect("version_select")[0], 8);
+    assert_eq!(scripts[0].frame().await.expect("originator_syn")[0], 10);
+    assert_eq!(scripts[2].frame().await.expect("hello")[0], 6);
     let [first, waiting, third] = &mut scripts[..] else {
         panic!("there are three")
     };
     let ((), first, waiting, third) =
         tokio::join!(endpoint.shutdown(), first.rest(), waiting.rest(), third.rest());
-    assert_eq!(
-        waiting,
-        bytes(&[
-            "00000024",
-            "09",
-            "\"ZEEK\"",
-            "B",
-            "1c",
-            "0d",
-            "\"shutting\"",
-            "20",
-            "\"down\""
-        ])
-    );
+    let refused = [
+        "00000024",
+        "09",
+        "\"ZEEK\"",
+        "B",
+        "1c",
+        "0d",
+        "\"shutting\"",
+        "20",
+        "\"down\"",
+    ];
+    assert_eq!(waiting, spelled(&refused));
     assert_eq!((first, third), (Vec::new(), Vec::new()));
+}
+
+fn hello(peer: &str) -> Vec<u8> {
+    spelled(&["06", "\"ZEEK\"", peer, "01", "01"])
 }

@@ -1,7 +1,6 @@
 //! The real endpoint on loopback, against scripts that speak bytes.
 
-mod captured;
+pub(super) mod captured;
 mod conversations;
-mod releases;
 mod script;
 mod world;

@@ -9,11 +9,9 @@ use broker_endpoint::{EndpointConfig, tls::TlsConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::timeout,
 };
 
-/// How long to wait for what must happen; never for what must not.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::limit::Limit;
 
 /// An endpoint that takes no time for too long: on a machine that is busy, what a script says may take many seconds, and what
 /// the endpoint says about that is not what the script expects.
@@ -42,7 +40,7 @@ impl Script {
     }
 
     pub(super) async fn accept(listener: &TcpListener) -> Self {
-        let accepted = timeout(PATIENCE, listener.accept()).await.expect("in time");
+        let accepted = Limit::new("a connection").of(listener.accept()).await;
         Self::new(accepted.expect("accepted").0)
     }
 
@@ -54,26 +52,28 @@ impl Script {
         }
     }
 
-    /// The next frame, with its length.
+    pub(super) async fn say_frame(&mut self, content: &[u8]) {
+        let len = u32::try_from(content.len()).unwrap();
+        self.say(&[&len.to_be_bytes(), content].concat()).await;
+    }
+
+    /// The content of the next frame.
     pub(super) async fn frame(&mut self) -> io::Result<Vec<u8>> {
         let read = async {
-            let mut frame = vec![0; 4];
-            self.0.read_exact(&mut frame).await?;
-            let len = u32::from_be_bytes(frame[..4].try_into().unwrap());
-            frame.resize(4 + usize::try_from(len).unwrap(), 0);
-            self.0.read_exact(&mut frame[4..]).await?;
-            Ok(frame)
+            let mut content = vec![0; usize::try_from(self.0.read_u32().await?).unwrap()];
+            self.0.read_exact(&mut content).await?;
+            Ok(content)
         };
-        timeout(PATIENCE, read).await?
+        Limit::new("a frame").of(read).await
     }
 
     /// What the endpoint says until it closes.
     pub(super) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        timeout(PATIENCE, self.0.read_to_end(&mut rest))
-            .await
-            .expect("an end in time")
-            .expect("an orderly end");
+        let read = Limit::new("the end of a connection")
+            .of(self.0.read_to_end(&mut rest))
+            .await;
+        read.expect("an orderly end");
         rest
     }
 
@@ -103,9 +103,7 @@ impl Script {
                 }
             }
         };
-        timeout(PATIENCE, wait)
-            .await
-            .expect("the endpoint reads what was said");
+        Limit::new("the endpoint to read what was said").of(wait).await;
     }
 }
 

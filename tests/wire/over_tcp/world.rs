@@ -23,33 +23,37 @@
 //!
 //! `UPDATE_EXPECT=1` writes anew what the lines say.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
 
 use broker_codec::{Envelope, Topic, binary, handshake::Message};
 use broker_endpoint::{Endpoint, EndpointEvent, PeerAddress, PublishError};
 use bytes::Bytes;
-use tokio::{net::TcpListener, time::timeout};
+use expect_test::expect_file;
+use testkit::transcript::{letter, peer_id};
+use tokio::net::TcpListener;
 
-use super::script::{PATIENCE, Script, config};
+use super::script::{Script, config};
 use crate::{
-    support::workspace_root,
-    wire::conversations::{IDS, describe, hex, id, letter},
+    support::{limit::Limit, workspace_root},
+    wire::conversations::{describe, hex, spelled},
 };
 
 const RETRY: Duration = Duration::from_millis(1);
 
-pub(super) async fn check(folder: &str, name: &str) {
-    let path = workspace_root().join(format!("tests/transcripts/{folder}/{name}.txt"));
-    let script = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+/// What is written and what is seen are compared line by line: after the first difference, the rest would be waited for in vain.
+pub(super) async fn check(transcript: &str) {
+    let expected = expect_file![workspace_root().join("tests/transcripts").join(transcript)];
     let updates = std::env::var_os("UPDATE_EXPECT").is_some();
     let mut actual = String::new();
     let mut world: Option<World> = None;
-    for (number, line) in (1..).zip(script.lines()) {
+    for (number, line) in (1..).zip(expected.data().lines()) {
+        let place = format!("{transcript}, line {number}");
+        let mut seen = line.to_owned();
         if let Some(input) = line.strip_prefix("> ") {
             let words: Vec<&str> = input.split_whitespace().collect();
             if let ["endpoint", name, topics @ ..] = words.as_slice() {
                 if let Some(world) = world.take() {
-                    world.end(number).await;
+                    world.end(&place).await;
                 }
                 world = Some(World::new(name, topics).await);
             } else {
@@ -58,23 +62,17 @@ pub(super) async fn check(folder: &str, name: &str) {
             }
         } else if let Some(expected) = line.strip_prefix("< ") {
             let world = world.as_mut().expect("an endpoint comes first");
-            let found = world.observe(expected).await;
-            if !updates {
-                assert_eq!(found, expected, "{name}, line {number}");
-            }
-            writeln!(actual, "< {found}").unwrap();
-            continue;
+            seen = format!("< {}", world.observe(expected).await);
         } else {
-            assert!(line.is_empty() || line.starts_with('#'), "{name}, line {number}");
+            assert!(line.is_empty() || line.starts_with('#'), "{place}");
         }
-        writeln!(actual, "{line}").unwrap();
+        assert!(updates || seen == line, "{place}: {seen}");
+        writeln!(actual, "{seen}").unwrap();
     }
     if let Some(world) = world {
-        world.end(0).await;
+        world.end(transcript).await;
     }
-    if updates {
-        fs::write(&path, &actual).unwrap();
-    }
+    expected.assert_eq(&actual);
 }
 
 struct World {
@@ -99,7 +97,7 @@ struct Connection {
 
 impl World {
     async fn new(name: &str, topics: &[&str]) -> Self {
-        let mut config = config(id(name));
+        let mut config = config(peer_id(name));
         config.subscriptions = topics.iter().map(|topic| Topic::new(topic).unwrap()).collect();
         let endpoint = Endpoint::start(config).expect("the configuration is valid");
         let addresses = endpoint.handle().listen("127.0.0.1", 0).await.expect("listening");
@@ -127,7 +125,7 @@ impl World {
     }
 
     /// Nothing was said that is not in the transcript.
-    async fn end(mut self, number: u32) {
+    async fn end(mut self, place: &str) {
         if self.paused {
             tokio::time::resume();
         }
@@ -137,7 +135,7 @@ impl World {
                 let unread = script.unread();
                 assert!(
                     unread.is_empty(),
-                    "before line {number}: {conn} {}",
+                    "before {place}: {conn} {}",
                     hex::encode(unread)
                 );
             }
@@ -182,29 +180,24 @@ impl World {
             }
             ["publish", topic, value @ ..] => {
                 let topic = Topic::new(topic.trim_matches('"')).unwrap();
-                let value = binary::decode(&bytes(value)).expect("a value");
+                let value = binary::decode(&spelled(value)).expect("a value");
                 self.refused = self.endpoint.handle().publish(topic, &value).await.err();
             }
-            ["leave", peer] => self.endpoint.handle().disconnect(id(peer)),
+            ["leave", peer] => self.endpoint.handle().disconnect(peer_id(peer)),
             ["time", "passes"] => {
                 tokio::time::pause();
                 self.paused = true;
             }
-            [number, "frame", words @ ..] => {
-                let content = bytes(words);
-                let len = u32::try_from(content.len()).unwrap();
-                self.say(number, &[&len.to_be_bytes()[..], &content].concat())
-                    .await;
+            [number, words @ ..] => {
+                if let Some(script) = &mut self.connection(number).script {
+                    match words {
+                        ["frame", words @ ..] => script.say_frame(&spelled(words)).await,
+                        words => script.say(&spelled(words)).await,
+                    }
+                    self.unanswered = number.parse().ok();
+                }
             }
-            [number, words @ ..] => self.say(number, &bytes(words)).await,
             [] => panic!("an empty input"),
-        }
-    }
-
-    async fn say(&mut self, number: &str, bytes: &[u8]) {
-        if let Some(script) = &mut self.connection(number).script {
-            script.say(bytes).await;
-            self.unanswered = number.parse().ok();
         }
     }
 
@@ -226,8 +219,8 @@ impl World {
 
     async fn event(&mut self) -> EndpointEvent {
         self.unanswered = None;
-        let event = timeout(PATIENCE, self.endpoint.recv()).await;
-        event.expect("an event in time").expect("the endpoint runs")
+        let event = Limit::new("an event").of(self.endpoint.recv()).await;
+        event.expect("the endpoint runs")
     }
 
     async fn observe(&mut self, expected: &str) -> String {
@@ -288,19 +281,20 @@ impl World {
             [number, ..] => {
                 self.unanswered = None;
                 let connection = self.connection(number);
-                let frame = match connection.script.as_mut().expect("it is open").frame().await {
-                    Ok(frame) => frame,
+                let content = match connection.script.as_mut().expect("it is open").frame().await {
+                    Ok(content) => content,
                     Err(error) => return format!("{number} {error}"),
                 };
-                let content = &frame[4..];
                 let is_handshake = !connection.established && content.len() < 37
                     || content.first().is_some_and(|tag| (6..=12).contains(tag));
                 let what = if is_handshake {
-                    describe(&Message::decode(content).expect("a message of the handshake"))
+                    describe(&Message::decode(&content).expect("a message of the handshake"))
                 } else {
-                    let envelope = Envelope::decode(Bytes::copy_from_slice(content)).expect("an envelope");
+                    let envelope = Envelope::decode(Bytes::from(content.clone())).expect("an envelope");
                     envelope.kind.name().to_owned()
                 };
+                let length = u32::try_from(content.len()).unwrap();
+                let frame = [&length.to_be_bytes(), &*content].concat();
                 format!("{number} {} ({what})", hex(&frame))
             }
             [] => panic!("an empty output"),
@@ -318,19 +312,4 @@ impl World {
             format!(", after {}", hex::encode(rest))
         }
     }
-}
-
-/// Hexadecimal digits, ids and quoted text.
-pub(super) fn bytes(words: &[&str]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for word in words {
-        if let Some((_, byte)) = IDS.iter().find(|(letter, _)| *word == letter.to_string()) {
-            bytes.extend([*byte; 16]);
-        } else if let Some(text) = word.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-            bytes.extend_from_slice(text.as_bytes());
-        } else {
-            bytes.extend(hex::decode(word).unwrap_or_else(|error| panic!("{word}: {error}")));
-        }
-    }
-    bytes
 }

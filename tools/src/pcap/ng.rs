@@ -13,7 +13,7 @@ use pcap_file::{
     },
 };
 
-use super::{CaptureError, Cursor, Link, Packet};
+use super::{CaptureError, Link, Packet};
 
 /// What every section of a file begins with.
 pub(super) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -54,7 +54,7 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    pub(super) fn next(&mut self, data: &mut Vec<u8>) -> Option<Result<Packet, CaptureError>> {
+    pub(super) fn next(&mut self) -> Option<Result<Packet, CaptureError>> {
         loop {
             let order = self.input.section().endianness;
             let number = self.blocks + 1;
@@ -63,93 +63,83 @@ impl<R: Read> Reader<R> {
                 Err(source) => return Some(Err(CaptureError::Block { number, source })),
             };
             self.blocks = number;
-            let header = match block.type_ {
-                ENHANCED_PACKET | PACKET => Header::read(&block.body, order, block.type_ == PACKET),
-                SIMPLE_PACKET => Header::read_simple(&block.body, order),
+            let contents = match block.type_ {
+                ENHANCED_PACKET | PACKET => Contents::read(&block.body, order, block.type_ == PACKET),
+                SIMPLE_PACKET => Contents::read_simple(&block.body, order),
                 _ => continue,
             };
             let damaged = |what| {
                 let source = PcapError::InvalidField(what);
                 Some(Err(CaptureError::Block { number, source }))
             };
-            let Some((header, content)) = header else {
+            let Some(mut contents) = contents else {
                 return damaged("the packet is longer than its block");
             };
-            data.clear();
-            data.extend_from_slice(content);
-            let interface = usize::try_from(header.interface)
+            let interface = usize::try_from(contents.interface)
                 .ok()
                 .and_then(|interface| self.input.interfaces().get(interface));
             let Some(interface) = interface else {
                 return damaged("the packet's interface is not described");
             };
-            let Some(link) = Link::new(interface.linktype) else {
-                return Some(Err(CaptureError::LinkType(interface.linktype)));
-            };
-            if let Some(units) = header.time {
+            if let Some(units) = contents.time {
                 self.time = time(interface, units);
             } else if interface.snaplen > 0 {
                 // A packet without a header of its own does not say how much of it was kept.
-                data.truncate(usize::try_from(interface.snaplen).unwrap_or(usize::MAX));
+                contents
+                    .data
+                    .truncate(usize::try_from(interface.snaplen).unwrap_or(usize::MAX));
             }
-            return Some(Ok(Packet {
-                link,
-                time: self.time,
-            }));
+            let time = self.time;
+            let link = Link::new(interface.linktype);
+            let data = contents.data;
+            return Some(link.map(|link| Packet { link, time, data }));
         }
     }
 }
 
 /// What a block says of its packet.
-struct Header {
+struct Contents {
     interface: u32,
     /// In the units of the interface.
     time: Option<u64>,
+    data: Vec<u8>,
 }
 
-impl Header {
+impl Contents {
     /// Of an enhanced packet block, or of an old packet block, which counts lost packets beside the interface.
-    fn read(body: &[u8], order: Endianness, old: bool) -> Option<(Self, &[u8])> {
-        let mut body = Cursor(body);
-        let interface = if old {
-            let interface = u16_in(order, body.array().ok()?).into();
-            body.skip(2).ok()?;
-            interface
-        } else {
-            u32_in(order, body.array().ok()?)
+    fn read(body: &[u8], order: Endianness, old: bool) -> Option<Self> {
+        let number = |at| u32_at(body, at, order);
+        let interface = match (order, number(0)?) {
+            (Endianness::Big, both) if old => both >> 16,
+            (Endianness::Little, both) if old => both & 0xffff,
+            (_, interface) => interface,
         };
-        let high = u32_in(order, body.array().ok()?);
-        let low = u32_in(order, body.array().ok()?);
-        let captured = usize::try_from(u32_in(order, body.array().ok()?)).ok()?;
-        body.skip(4).ok()?;
-        let time = Some(u64::from(high) << 32 | u64::from(low));
-        Some((Self { interface, time }, body.0.get(..captured)?))
+        let captured = usize::try_from(number(12)?).ok()?;
+        Some(Self {
+            interface,
+            time: Some(u64::from(number(4)?) << 32 | u64::from(number(8)?)),
+            data: body.get(20..)?.get(..captured)?.to_vec(),
+        })
     }
 
     /// Of a simple packet block: the block's end may be padding.
-    fn read_simple(body: &[u8], order: Endianness) -> Option<(Self, &[u8])> {
-        let mut body = Cursor(body);
-        let len = usize::try_from(u32_in(order, body.array().ok()?)).ok()?;
-        let header = Self {
+    fn read_simple(body: &[u8], order: Endianness) -> Option<Self> {
+        let len = usize::try_from(u32_at(body, 0, order)?).ok()?;
+        let rest = body.get(4..)?;
+        Some(Self {
             interface: 0,
             time: None,
-        };
-        Some((header, body.0.get(..len).unwrap_or(body.0)))
+            data: rest.get(..len).unwrap_or(rest).to_vec(),
+        })
     }
 }
 
-const fn u16_in(order: Endianness, bytes: [u8; 2]) -> u16 {
-    match order {
-        Endianness::Big => u16::from_be_bytes(bytes),
-        Endianness::Little => u16::from_le_bytes(bytes),
-    }
-}
-
-const fn u32_in(order: Endianness, bytes: [u8; 4]) -> u32 {
-    match order {
+fn u32_at(body: &[u8], at: usize, order: Endianness) -> Option<u32> {
+    let bytes = *body.get(at..)?.first_chunk()?;
+    Some(match order {
         Endianness::Big => u32::from_be_bytes(bytes),
         Endianness::Little => u32::from_le_bytes(bytes),
-    }
+    })
 }
 
 /// Since the Unix epoch. Zero if the interface counts in units that are too small for a second to be counted.
