@@ -2,6 +2,8 @@ use std::{collections::BTreeMap, env};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::Failure;
+
 /// The environment variable that says how a Supervisor behaves: a [`SupervisorBehaviour`] in JSON.
 pub const SUPERVISOR_VARIABLE: &str = "STAND_IN_SUPERVISOR";
 
@@ -47,7 +49,7 @@ impl Default for SupervisorBehaviour {
 }
 
 impl SupervisorBehaviour {
-    pub(crate) fn of_environment() -> Result<Self, BehaviourError> {
+    pub(crate) fn of_environment() -> Result<Self, Failure> {
         of_environment(SUPERVISOR_VARIABLE)
     }
 }
@@ -99,23 +101,15 @@ pub struct Exit {
 }
 
 impl NodeBehaviour {
-    pub(crate) fn of_environment() -> Result<Self, BehaviourError> {
+    pub(crate) fn of_environment() -> Result<Self, Failure> {
         of_environment(NODE_VARIABLE)
     }
 }
 
-/// A behaviour cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("environment variable {variable}: {source}")]
-pub struct BehaviourError {
-    variable: &'static str,
-    source: serde_json::Error,
-}
-
-fn of_environment<T: DeserializeOwned + Default>(variable: &'static str) -> Result<T, BehaviourError> {
+fn of_environment<T: DeserializeOwned + Default>(variable: &'static str) -> Result<T, Failure> {
     match env::var_os(variable) {
         None => Ok(T::default()),
         Some(text) => serde_json::from_slice(text.as_encoded_bytes())
-            .map_err(|source| BehaviourError { variable, source }),
+            .map_err(|source| Failure::Behaviour { variable, source }),
     }
 }

@@ -2,8 +2,10 @@ use std::{collections::BTreeMap, env, ffi::OsString, fs, net::Ipv4Addr, time::Du
 
 use broker_endpoint::{
     PeerAddress,
-    tls::{TlsConfig, TlsConfigError, ZeekTlsOptions},
+    tls::{TlsConfig, ZeekTlsOptions},
 };
+
+use crate::Failure;
 
 /// The option by which a Supervisor starts a node; no Zeek has it.
 pub(crate) const NODE_OPTION: &str = "--stand-in-node";
@@ -39,35 +41,14 @@ pub(crate) struct CommandLine {
     settings: BTreeMap<String, String>,
 }
 
-/// A command line makes no sense.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CommandLineError {
-    #[error("error: argument {0:?} is not text")]
-    NotText(OsString),
-    #[error("error: a stand-in for Zeek has no option {0}; it knows --version and -j")]
-    UnknownOption(String),
-    #[error("error: a stand-in for Zeek analyses nothing; start it with -j")]
-    NoJob,
-    #[error("error: {0}: expected a number of seconds")]
-    Seconds(&'static str),
-    #[error("error: {name}: expected {expected}, found {found:?}")]
-    Setting {
-        name: String,
-        expected: &'static str,
-        found: String,
-    },
-    #[error("error: {0}")]
-    Tls(#[from] TlsConfigError),
-}
-
 impl Invocation {
-    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, CommandLineError> {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
         let mut command_line = CommandLine::default();
         let mut supervises = false;
         let mut arguments = arguments.into_iter();
         let mut node = false;
         while let Some(argument) = arguments.next() {
-            let word = argument.into_string().map_err(CommandLineError::NotText)?;
+            let word = argument.into_string().map_err(Failure::NotText)?;
             match word.as_str() {
                 "--version" | "-v" => return Ok(Self::Version),
                 "-j" | "--jobs" => supervises = true,
@@ -79,10 +60,10 @@ impl Invocation {
                     let seconds = arguments
                         .next()
                         .and_then(|seconds| seconds.to_str()?.parse().ok());
-                    let seconds = seconds.ok_or(CommandLineError::Seconds(LINGER_OPTION))?;
+                    let seconds = seconds.ok_or(Failure::Seconds(LINGER_OPTION))?;
                     return Ok(Self::Linger(Duration::from_secs(seconds)));
                 }
-                option if option.starts_with('-') => return Err(CommandLineError::UnknownOption(word)),
+                option if option.starts_with('-') => return Err(Failure::UnknownOption(word)),
                 _ => command_line.add(word),
             }
         }
@@ -91,7 +72,7 @@ impl Invocation {
         } else if supervises {
             Ok(Self::Supervise(command_line))
         } else {
-            Err(CommandLineError::NoJob)
+            Err(Failure::NoJob)
         }
     }
 }
@@ -151,11 +132,11 @@ impl CommandLine {
         self.text(name).unwrap_or(default).to_owned()
     }
 
-    pub(crate) fn flag(&self, name: &str) -> Result<bool, CommandLineError> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Failure> {
         match self.text(name) {
             None | Some("F") => Ok(false),
             Some("T") => Ok(true),
-            Some(found) => Err(CommandLineError::Setting {
+            Some(found) => Err(Failure::Setting {
                 name: name.to_owned(),
                 expected: "T or F",
                 found: found.to_owned(),
@@ -163,12 +144,12 @@ impl CommandLine {
         }
     }
 
-    pub(crate) fn port(&self, name: &str, default: u16) -> Result<u16, CommandLineError> {
+    pub(crate) fn port(&self, name: &str, default: u16) -> Result<u16, Failure> {
         self.text(name).map_or(Ok(default), |text| port(name, text))
     }
 
     /// How connections are protected, by Broker's settings.
-    pub(crate) fn tls(&self) -> Result<TlsConfig, CommandLineError> {
+    pub(crate) fn tls(&self) -> Result<TlsConfig, Failure> {
         let text = |name| self.text_or(name, "");
         let options = ZeekTlsOptions {
             disable_ssl: self.flag("Broker::disable_ssl")?,
@@ -182,7 +163,7 @@ impl CommandLine {
     }
 
     /// Where a node finds its agent: `Management::Agent::endpoint_info`, as a node evaluates it.
-    pub(crate) fn agent(&self) -> Result<PeerAddress, CommandLineError> {
+    pub(crate) fn agent(&self) -> Result<PeerAddress, Failure> {
         let unspecified = Ipv4Addr::UNSPECIFIED.to_string();
         let host = self
             .text("Management::Agent::listen_address")
@@ -207,10 +188,10 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 /// A port as Zeek's `to_port` reads it: with its protocol.
-fn port(name: &str, text: &str) -> Result<u16, CommandLineError> {
+fn port(name: &str, text: &str) -> Result<u16, Failure> {
     text.strip_suffix("/tcp")
         .and_then(|number| number.parse().ok())
-        .ok_or_else(|| CommandLineError::Setting {
+        .ok_or_else(|| Failure::Setting {
             name: name.to_owned(),
             expected: "a port such as 2151/tcp",
             found: text.to_owned(),
@@ -223,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(words: &[&str]) -> Result<Invocation, CommandLineError> {
+    fn parse(words: &[&str]) -> Result<Invocation, Failure> {
         Invocation::parse(words.iter().map(OsString::from))
     }
 

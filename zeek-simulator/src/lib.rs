@@ -17,7 +17,7 @@
 //! | `-j`, scripts, `Module::name=value` ... | is a Supervisor |
 //! | `--simulation` besides these | has Supervisor and nodes say that they are a simulation |
 //!
-//! What Zeek's Supervisor does is told in its own words in [`supervisor`], and which of it is recorded in `fixtures/`;
+//! What Zeek's Supervisor does is told in its own words in `supervisor`, and which of it is recorded in `fixtures/`;
 //! the test `wire::supervisor` plays recorded agents to it and compares what it says.
 //!
 //! Faults are chosen by two environment variables that hold JSON: [`SUPERVISOR_VARIABLE`] and [`NODE_VARIABLE`], see
@@ -26,9 +26,10 @@
 
 mod behaviour;
 mod command_line;
-pub mod node;
+mod failure;
+mod node;
 mod release;
-pub mod supervisor;
+mod supervisor;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -40,11 +41,10 @@ use std::{
 
 use broker_codec::data::ZeekString;
 
-pub use behaviour::{
-    BehaviourError, Exit, NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour,
-};
+pub use behaviour::{Exit, NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 use command_line::Invocation;
-pub use release::Release;
+use failure::Failure;
+use release::Release;
 
 /// How a stand-in starts further stand-ins: itself, with these arguments before all others.
 #[derive(Clone, Debug, Default)]
@@ -55,36 +55,23 @@ pub struct Program {
 /// Does what a command line says, see [the crate](crate); `arguments` are those after the program's name and those of
 /// [`Program`].
 pub fn run(program: Program, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let invocation = match Invocation::parse(arguments) {
-        Ok(invocation) => invocation,
-        Err(error) => {
-            complain(&error.to_string());
-            return ExitCode::FAILURE;
+    let outcome = Invocation::parse(arguments).and_then(|invocation| match invocation {
+        Invocation::Version => {
+            let behaviour = SupervisorBehaviour::of_environment().map_err(Failure::fatal)?;
+            print(&format!("zeek version {}", behaviour.zeek_version));
+            Ok(ExitCode::SUCCESS)
         }
-    };
-    let outcome = match invocation {
-        Invocation::Version => SupervisorBehaviour::of_environment()
-            .map(|behaviour| print(&format!("zeek version {}", behaviour.zeek_version)))
-            .map_err(|error| error.to_string()),
-        Invocation::Supervise(command_line) => SupervisorBehaviour::of_environment()
-            .map_err(|error| error.to_string())
-            .and_then(|mut behaviour| {
-                behaviour.announced |= command_line.simulation;
-                supervisor::run(program, &command_line, behaviour).map_err(|error| error.to_string())
-            }),
-        Invocation::Node(command_line) => return node::run(&program, &command_line),
+        Invocation::Supervise(command_line) => supervisor::run(program, &command_line),
+        Invocation::Node(command_line) => node::run(&program, &command_line),
         Invocation::Linger(duration) => {
             std::thread::sleep(duration);
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("fatal error: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    });
+    outcome.unwrap_or_else(|error| {
+        complain(&error.to_string());
+        ExitCode::FAILURE
+    })
 }
 
 /// Writes to standard output; there is no other place to tell if that fails.

@@ -7,11 +7,13 @@ use broker_codec::{
 };
 use mgmt_api::SupervisorLayout;
 
+use crate::Failure;
+
 /// What of a Zeek's release shows on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Release {
+pub(crate) struct Release {
     /// The layout of the Supervisor's records.
-    pub layout: SupervisorLayout,
+    pub(crate) layout: SupervisorLayout,
     metadata: Metadata,
 }
 
@@ -28,17 +30,19 @@ enum Metadata {
 }
 
 impl Release {
-    /// That of a version such as `6.0.9`; `None` if it is not known what that does.
-    pub fn of_version(version: &str) -> Option<Self> {
-        let layout = SupervisorLayout::of_version(&format!("zeek version {version}"))?;
+    /// That of a version such as `6.0.9`, if it is known what that does.
+    pub(crate) fn of_version(version: &str) -> Result<Self, Failure> {
+        let unknown = || Failure::UnknownRelease(version.to_owned());
+        let layout = SupervisorLayout::of_version(&format!("zeek version {version}")).ok_or_else(unknown)?;
         let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
-        let metadata = match (numbers.next()?, numbers.next()?) {
+        let mut number = || numbers.next().ok_or_else(unknown);
+        let metadata = match (number()?, number()?) {
             (..6, _) => Metadata::Absent,
             (6 | 7, _) => Metadata::Time,
             (8, 0) => Metadata::Empty,
             _ => Metadata::EmptyUnlessControl,
         };
-        Some(Self { layout, metadata })
+        Ok(Self { layout, metadata })
     }
 
     /// Whether the Supervisor talks through the cluster's backend, which it has to load (`Cluster::publish`; since 8.1).
@@ -48,7 +52,7 @@ impl Release {
 
     /// An event with this Zeek's metadata.
     #[must_use]
-    pub fn dress(self, mut event: Event) -> Event {
+    pub(crate) fn dress(self, mut event: Event) -> Event {
         event.metadata = match self.metadata {
             Metadata::Absent => None,
             Metadata::Time => Some(vec![(NETWORK_TIMESTAMP, Data::Timestamp(now()))]),

@@ -15,13 +15,11 @@ use std::{
 };
 
 use broker_codec::{
-    Topic, TopicTooLong, binary,
-    data::{DataError, EncodeError, ZeekString, from_data, to_data},
+    Topic, binary,
+    data::{from_data, to_data},
     zeek::Event,
 };
-use broker_endpoint::{
-    Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PublishError,
-};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, PeerAddress};
 use bytes::BytesMut;
 use mgmt_api::{NodeConfig, NodeMessage, NodeRequest, ResultRecord, topics};
 use rustix::{
@@ -32,8 +30,8 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    BehaviourError, Exit, NodeBehaviour, Program, Release,
-    command_line::{CommandLine, CommandLineError, LINGER_OPTION},
+    Exit, Failure, NodeBehaviour, Program, Release,
+    command_line::{CommandLine, LINGER_OPTION},
     complain, path, print,
 };
 use values::Values;
@@ -54,88 +52,31 @@ pub(crate) struct Instructions {
 }
 
 impl Instructions {
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, InstructionsError> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
         let mut bytes = BytesMut::new();
-        binary::encode(&to_data(self)?, &mut bytes)?;
+        let data = to_data(self).map_err(Failure::instructions)?;
+        binary::encode(&data, &mut bytes).map_err(Failure::instructions)?;
         Ok(bytes.into())
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, InstructionsError> {
-        Ok(from_data(&binary::decode(bytes)?)?)
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
+        let data = binary::decode(bytes).map_err(Failure::instructions)?;
+        from_data(&data).map_err(Failure::instructions)
     }
-}
-
-/// Instructions cannot be passed on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InstructionsError {
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    #[error(transparent)]
-    Decode(#[from] binary::DecodeError),
-}
-
-/// A node cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-enum NodeError {
-    #[error("standard input: {0}")]
-    Read(io::Error),
-    #[error("the Supervisor's instructions: {0}")]
-    Instructions(#[from] InstructionsError),
-    #[error(transparent)]
-    Behaviour(#[from] BehaviourError),
-    #[error(transparent)]
-    CommandLine(#[from] CommandLineError),
-    #[error("no Zeek {0} is known")]
-    UnknownRelease(String),
-    #[error("node '{node}' failed to set working directory to {directory}: {source}")]
-    Directory {
-        node: ZeekString,
-        directory: ZeekString,
-        source: io::Error,
-    },
-    #[error(
-        "fatal error in <params>, line 1: problem with interface {0} (pcap_error: No such device exists (pcap_activate))"
-    )]
-    Interface(ZeekString),
-    #[error("cannot look for interface {0}: /sys/class/net is not there; mount sysfs at /sys")]
-    NoSysfs(ZeekString),
-    #[error("{0}")]
-    System(#[from] io::Error),
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error("Broker endpoint has ended")]
-    EndpointEnded,
-    #[error(transparent)]
-    Topic(#[from] TopicTooLong),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Publish(#[from] PublishError),
 }
 
 /// Is a node, until SIGTERM or what its behaviour says.
-pub(crate) fn run(program: &Program, command_line: &CommandLine) -> ExitCode {
-    match start(program, command_line) {
-        Ok(code) => code,
-        Err(error) => {
-            complain(&error.to_string());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, NodeError> {
+pub(crate) fn run(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Failure> {
     let behaviour = NodeBehaviour::of_environment()?;
     if !behaviour.outlives_supervisor {
-        set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
+        set_parent_process_death_signal(Some(Signal::KILL))?;
     }
     let mut bytes = Vec::new();
-    io::stdin().read_to_end(&mut bytes).map_err(NodeError::Read)?;
+    io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(Failure::system("standard input"))?;
     let instructions = Instructions::from_bytes(&bytes)?;
-    let release = Release::of_version(&instructions.zeek_version)
-        .ok_or_else(|| NodeError::UnknownRelease(instructions.zeek_version.clone()))?;
+    let release = Release::of_version(&instructions.zeek_version)?;
     let config = instructions.config;
     apply(&config)?;
 
@@ -159,9 +100,9 @@ fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Node
         && !Path::new(INTERFACES).join(path(interface)).exists()
     {
         return Err(if Path::new(INTERFACES).exists() {
-            NodeError::Interface(interface.clone())
+            Failure::Interface(interface.clone())
         } else {
-            NodeError::NoSysfs(interface.clone())
+            Failure::NoSysfs(interface.clone())
         });
     }
     if let Some(seconds) = behaviour.forks {
@@ -190,10 +131,10 @@ fn start(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Node
 }
 
 /// What a supervised node does first (`SupervisedNode::Init`).
-fn apply(config: &NodeConfig) -> Result<(), NodeError> {
+fn apply(config: &NodeConfig) -> Result<(), Failure> {
     let name = &config.name;
     if let Some(directory) = &config.directory {
-        env::set_current_dir(path(directory)).map_err(|source| NodeError::Directory {
+        env::set_current_dir(path(directory)).map_err(|source| Failure::Directory {
             node: name.clone(),
             directory: directory.clone(),
             source,
@@ -219,15 +160,15 @@ fn apply(config: &NodeConfig) -> Result<(), NodeError> {
     Ok(())
 }
 
-fn end(exit: &Exit) -> Result<ExitCode, NodeError> {
+fn end(exit: &Exit) -> Result<ExitCode, Failure> {
     if exit.aborts {
         // It is not worth a core file.
         let none = Rlimit {
             current: Some(0),
             maximum: Some(0),
         };
-        setrlimit(Resource::Core, none).map_err(io::Error::from)?;
-        kill_process(getpid(), Signal::ABORT).map_err(io::Error::from)?;
+        setrlimit(Resource::Core, none)?;
+        kill_process(getpid(), Signal::ABORT)?;
     }
     Ok(ExitCode::from(exit.status))
 }
@@ -248,7 +189,7 @@ impl Node {
         behaviour: NodeBehaviour,
         release: Release,
         command_line: &CommandLine,
-    ) -> Result<Self, NodeError> {
+    ) -> Result<Self, Failure> {
         let topic = Topic::new(command_line.text_or("Management::Node::node_topic", topics::NODE))?;
         let agent = command_line.agent()?;
         let mut endpoint = EndpointConfig::default();
@@ -278,7 +219,7 @@ impl Node {
         })
     }
 
-    async fn serve(mut self) -> Result<ExitCode, NodeError> {
+    async fn serve(mut self) -> Result<ExitCode, Failure> {
         let mut terminate = signal(SignalKind::terminate())?;
         loop {
             let event = tokio::select! {
@@ -287,7 +228,7 @@ impl Node {
                     self.endpoint.shutdown().await;
                     return Ok(ExitCode::SUCCESS);
                 }
-                event = self.endpoint.recv() => event.ok_or(NodeError::EndpointEnded)?,
+                event = self.endpoint.recv() => event.ok_or(Failure::EndpointEnded)?,
             };
             match event {
                 EndpointEvent::PeerAdded(peer) if peer.dialled.as_ref() == Some(&self.agent) => {
@@ -311,17 +252,17 @@ impl Node {
         }
     }
 
-    async fn hello(&self) -> Result<(), NodeError> {
+    async fn hello(&self) -> Result<(), Failure> {
         let node = self.values.name().clone();
         self.publish(&NodeMessage::Hello { node }).await
     }
 
-    async fn publish(&self, message: &NodeMessage) -> Result<(), NodeError> {
+    async fn publish(&self, message: &NodeMessage) -> Result<(), Failure> {
         let data = self.release.dress(Event::of(message)?).into_data();
         Ok(self.handle.publish(self.topic.clone(), &data).await?)
     }
 
-    async fn dispatch(&self, request: NodeRequest) -> Result<(), NodeError> {
+    async fn dispatch(&self, request: NodeRequest) -> Result<(), Failure> {
         let NodeRequest::NodeDispatch { reqid, action, nodes } = request;
         let name = self.values.name();
         if !nodes.is_empty() && !nodes.contains(name) {

@@ -15,14 +15,14 @@ mod outputs;
 mod stem;
 mod table;
 
-use std::{io, process};
+use std::process::{self, ExitCode};
 
 use broker_codec::{
-    Data, Topic, TopicTooLong,
+    Data, Topic,
     data::{DataError, ZeekString},
     zeek::Event,
 };
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PublishError};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle};
 use mgmt_api::{SupervisorMessage, SupervisorRequest, SupervisorResponse, topics};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -30,8 +30,8 @@ use tokio::{
 };
 
 use crate::{
-    Program, Release, SupervisorBehaviour,
-    command_line::{CommandLine, CommandLineError, NODE_END, variable},
+    Failure, Program, Release, SupervisorBehaviour,
+    command_line::{CommandLine, NODE_END, variable},
     complain, print,
 };
 use outputs::Outputs;
@@ -41,43 +41,20 @@ use table::Table;
 /// How many lines of output and notices of the stem may wait. When it is full, nodes wait to write.
 const NOTICES_MAX: usize = 1024;
 
-/// A Supervisor cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SupervisorError {
-    #[error(transparent)]
-    CommandLine(#[from] CommandLineError),
-    #[error("no Zeek {0} is known")]
-    UnknownRelease(String),
-    #[error("{what}: {source}")]
-    Io { what: &'static str, source: io::Error },
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error("Broker endpoint has ended")]
-    EndpointEnded,
-    #[error(transparent)]
-    Topic(#[from] TopicTooLong),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-}
-
-fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
-    move |source| SupervisorError::Io { what, source }
-}
-
 /// Is a Supervisor until SIGTERM, SIGINT or a `SupervisorControl::stop_request`.
-pub(crate) fn run(
-    program: Program,
-    command_line: &CommandLine,
-    behaviour: SupervisorBehaviour,
-) -> Result<(), SupervisorError> {
-    let release = Release::of_version(&behaviour.zeek_version)
-        .ok_or_else(|| SupervisorError::UnknownRelease(behaviour.zeek_version.clone()))?;
+pub(crate) fn run(program: Program, command_line: &CommandLine) -> Result<ExitCode, Failure> {
+    serve(program, command_line).map_err(Failure::fatal)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(program: Program, command_line: &CommandLine) -> Result<(), Failure> {
+    let mut behaviour = SupervisorBehaviour::of_environment()?;
+    behaviour.announced |= command_line.simulation;
+    let release = Release::of_version(&behaviour.zeek_version)?;
     // One thread: processes are told to end with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
-        .map_err(io_error("cannot start the runtime"))?
+        .map_err(Failure::system("cannot start the runtime"))?
         .block_on(async {
             let mut supervisor = Supervisor::start(program, command_line, behaviour, release).await?;
             let outcome = supervisor.serve().await;
@@ -116,7 +93,7 @@ impl Supervisor {
         command_line: &CommandLine,
         behaviour: SupervisorBehaviour,
         release: Release,
-    ) -> Result<Self, SupervisorError> {
+    ) -> Result<Self, Failure> {
         let agent = command_line.loads("policy/frameworks/management/agent");
         let topic = command_line.text_or("SupervisorControl::topic_prefix", topics::SUPERVISOR);
         let mut config = EndpointConfig::default();
@@ -181,9 +158,11 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    async fn serve(&mut self) -> Result<(), SupervisorError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(io_error("cannot watch for signals"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("cannot watch for signals"))?;
+    async fn serve(&mut self) -> Result<(), Failure> {
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(Failure::system("cannot watch for signals"))?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).map_err(Failure::system("cannot watch for signals"))?;
         loop {
             let hangs = self
                 .behaviour
@@ -195,7 +174,7 @@ impl Supervisor {
                 _ = interrupt.recv() => Next::Stop,
                 Some(notice) = self.notices.recv(), if !hangs => Next::Notice(notice),
                 event = self.endpoint.recv(), if !hangs => {
-                    Next::Event(event.ok_or(SupervisorError::EndpointEnded)?)
+                    Next::Event(event.ok_or(Failure::EndpointEnded)?)
                 }
             };
             match next {
@@ -216,7 +195,7 @@ impl Supervisor {
     }
 
     /// Takes on a request, and says so. One that cannot be read is dropped, as by Zeek.
-    async fn request(&mut self, event: Event) -> Result<(), SupervisorError> {
+    async fn request(&mut self, event: Event) -> Result<(), Failure> {
         if !event.name.starts_with(b"SupervisorControl::") || !event.name.ends_with(b"_request") {
             return Ok(());
         }
@@ -273,7 +252,15 @@ impl Supervisor {
                 SupervisorResponse::Destroy { reqid, result }
             }
         };
-        self.respond(&response).await?;
+        let event = match response {
+            SupervisorResponse::Status { reqid, result } => self.release.layout.write_status(reqid, result),
+            response => Ok(Event::of(&response)?),
+        };
+        match event {
+            Ok(event) => self.respond(event).await?,
+            // It was read in this layout, so it can be written in it.
+            Err(error) => complain(&format!("error: {error}")),
+        }
         self.requests += 1;
         Ok(())
     }
@@ -296,43 +283,23 @@ impl Supervisor {
         }
     }
 
-    async fn respond(&self, response: &SupervisorResponse) -> Result<(), SupervisorError> {
-        let (verb, reqid) = match response {
-            SupervisorResponse::Create { reqid, .. } => ("create_response", reqid),
-            SupervisorResponse::Status { reqid, .. } => ("status_response", reqid),
-            SupervisorResponse::Restart { reqid, .. } => ("restart_response", reqid),
-            SupervisorResponse::Destroy { reqid, .. } => ("destroy_response", reqid),
-            SupervisorResponse::NodeStatus { .. } => {
-                return self
-                    .publish(&format!("{}/node_status", self.topic), Event::of(response)?)
-                    .await;
-            }
+    /// Publishes an answer on the topic that only the sender of the request listens to: with the name of the answer and the request's id.
+    async fn respond(&self, event: Event) -> Result<(), Failure> {
+        let verb = event.name.as_bytes().strip_prefix(b"SupervisorControl::");
+        let reqid = match event.args.first() {
+            Some(Data::String(reqid)) => reqid.as_bytes(),
+            _ => b"",
         };
-        let mut topic = format!("{}/{verb}/", self.topic).into_bytes();
-        topic.extend_from_slice(reqid.as_bytes());
-        let layout = self.release.layout;
-        let event = match response {
-            SupervisorResponse::Status { reqid, result } => {
-                layout.write_status(reqid.clone(), result.clone())
-            }
-            response => Ok(Event::of(response)?),
-        };
-        match event {
-            Ok(event) => self.publish(topic, event).await,
-            // It was read in this layout, so it can be written in it.
-            Err(error) => {
-                complain(&format!("error: {error}"));
-                Ok(())
-            }
-        }
+        let topic = [self.topic.as_bytes(), verb.unwrap_or_default(), reqid].join(&b'/');
+        self.publish(topic, event).await
     }
 
-    async fn publish(&self, topic: impl AsRef<[u8]>, event: Event) -> Result<(), SupervisorError> {
+    async fn publish(&self, topic: impl AsRef<[u8]>, event: Event) -> Result<(), Failure> {
         let data = self.release.dress(event).into_data();
         Ok(self.handle.publish(Topic::new(topic)?, &data).await?)
     }
 
-    async fn notice(&mut self, notice: Notice) -> Result<(), SupervisorError> {
+    async fn notice(&mut self, notice: Notice) -> Result<(), Failure> {
         match notice {
             Notice::Trouble(text) => {
                 complain(&format!("error: {text}"));
@@ -349,11 +316,12 @@ impl Supervisor {
             Notice::Started { node, directory, pid } => {
                 self.table.started(&node, pid);
                 if self.answers {
-                    self.respond(&SupervisorResponse::NodeStatus {
+                    let status = SupervisorResponse::NodeStatus {
                         node: node.clone(),
                         pid: pid.into(),
-                    })
-                    .await?;
+                    };
+                    let topic = format!("{}/node_status", self.topic);
+                    self.publish(topic, Event::of(&status)?).await?;
                 }
                 if let Some(outputs) = self.outputs.begin(&node, directory.as_deref()) {
                     let exit = SupervisorMessage::NodeExit { node, outputs };

@@ -17,15 +17,10 @@ pub(super) enum Stream {
 /// What nodes write (`policy/frameworks/management/supervisor/main.zeek`): into files in their directories, and the last
 /// lines kept, to be told when the node is started again.
 pub(super) struct Outputs {
-    nodes: BTreeMap<ZeekString, Node>,
-    stdout_file: String,
-    stderr_file: String,
+    /// By node, its standard output and standard error.
+    nodes: BTreeMap<ZeekString, [Written; 2]>,
+    files: [String; 2],
     lines_max: usize,
-}
-
-struct Node {
-    stdout: Written,
-    stderr: Written,
 }
 
 struct Written {
@@ -38,20 +33,22 @@ impl Outputs {
         let lines_max = command_line.text("Management::Supervisor::output_max_lines");
         Self {
             nodes: BTreeMap::new(),
-            stdout_file: command_line.text_or("Management::Node::stdout_file", "stdout"),
-            stderr_file: command_line.text_or("Management::Node::stderr_file", "stderr"),
+            files: [
+                command_line.text_or("Management::Node::stdout_file", "stdout"),
+                command_line.text_or("Management::Node::stderr_file", "stderr"),
+            ],
             lines_max: lines_max.and_then(|lines| lines.parse().ok()).unwrap_or(100),
         }
     }
 
     /// A node has written a line that is not empty.
     pub(super) fn line(&mut self, node: &ZeekString, stream: Stream, line: Bytes) {
-        let Some(node) = self.nodes.get_mut(node) else {
+        let Some([stdout, stderr]) = self.nodes.get_mut(node) else {
             return;
         };
         let written = match stream {
-            Stream::Stdout => &mut node.stdout,
-            Stream::Stderr => &mut node.stderr,
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
         };
         if let Some(file) = &mut written.file {
             // A full disk does not end a Supervisor.
@@ -62,27 +59,18 @@ impl Outputs {
 
     /// A node was started: begins its files anew, and returns what its last life wrote at the end, if anything.
     pub(super) fn begin(&mut self, node: &ZeekString, directory: Option<&Path>) -> Option<NodeOutputs> {
-        let begin = |name: &str| Written {
-            file: open(directory, name),
+        let fresh = self.files.each_ref().map(|name| Written {
+            // Without its file the output is still told.
+            file: directory.and_then(|directory| File::create(directory.join(name)).ok()),
             last: Tail::new(self.lines_max),
-        };
-        let fresh = Node {
-            stdout: begin(&self.stdout_file),
-            stderr: begin(&self.stderr_file),
-        };
+        });
         let before = self.nodes.insert(node.clone(), fresh)?;
-        let (stdout, stderr) = (before.stdout.last.joined(), before.stderr.last.joined());
+        let [stdout, stderr] = before.map(|written| written.last.joined());
         (!stdout.is_empty() || !stderr.is_empty()).then(|| NodeOutputs {
             stdout: stdout.into(),
             stderr: stderr.into(),
         })
     }
-}
-
-fn open(directory: Option<&Path>, name: &str) -> Option<File> {
-    let path = directory?.join(name);
-    // Without its file the output is still told.
-    File::create(path).ok()
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use broker_codec::data::ZeekString;
 use broker_endpoint::at;
 use bytes::Bytes;
 use mgmt_api::NodeConfig;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 use supervise::{
     output::Lines,
     process::{Effect, Event, Policy, Process, Then},
+    unix::open,
 };
 use tokio::{
     io::{AsyncRead, AsyncWriteExt},
@@ -209,9 +210,8 @@ impl Stem {
         };
         let node = self.nodes.get_mut(name)?;
         let pid = child.id()?;
-        let number = process_of(pid)?;
         // Not waited for yet, so the process is there, dead or alive.
-        let handle = pidfd_open(number, PidfdFlags::empty()).ok()?;
+        let handle = open(i32::try_from(pid).ok()?).ok()?;
         node.running = Some(Running {
             pid,
             handle,
@@ -343,10 +343,6 @@ impl Stem {
         // The other half listens until this one has ended.
         let _ = self.notices.send(notice).await;
     }
-}
-
-fn process_of(id: u32) -> Option<Pid> {
-    i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
 /// Reads what a node writes, line by line, until its end.
