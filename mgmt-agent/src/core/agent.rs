@@ -2,20 +2,20 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    AGENT_STOPPED, API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, MESSAGE_BYTES_MAX,
-    NodeMessage, Now, RequestTable, ResultRecord, WallClock, log::bracketed,
+    AGENT_STOPPED, API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now,
+    RequestTable, ResultRecord, WallClock, log::bracketed,
 };
 
 use super::{
     action::{Action, Turn},
-    deploy::Deployment,
+    deployment::Deployment,
     input::Input,
     nodes::OwnNode,
     program::Known,
     requests::{Key, Kind, Logged, Pending, respond},
     settings::Settings,
     starts::Starts,
-    supervision::{Command, Report},
+    supervision::Command,
 };
 
 /// How many requests may be under way at a time. More are refused.
@@ -24,7 +24,7 @@ use super::{
 pub const REQUESTS_MAX: usize = 1024;
 
 /// Why a Supervisor cannot be reached that has never been.
-const NEVER_CONNECTED: &str = "not connected to the Supervisor yet";
+pub(super) const NEVER_CONNECTED: &str = "not connected to the Supervisor yet";
 
 pub struct Agent {
     pub(super) settings: Settings,
@@ -144,7 +144,12 @@ impl Agent {
             }
             Input::NodeSilent { node, reason } => self.node_silent(&mut turn, &node, &reason),
             Input::Supervisor(report) => self.report(&mut turn, report),
-            Input::Program(program) => self.program_seen(&mut turn, &program),
+            Input::Program(program) => {
+                if let Some(message) = self.program.seen(&program) {
+                    turn.warning(message.clone());
+                    self.note(&mut turn, message.into(), ZeekString::default());
+                }
+            }
             Input::DirectoryFailed { path, reason } => {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }
@@ -174,7 +179,7 @@ impl Agent {
     ///
     /// DIFFERENCE(hello-without-supervisor): never while the Supervisor cannot be reached. Zeek's agent does once it
     /// has been connected to the Supervisor, even if it lost it.
-    fn say_hello(&self, turn: &mut Turn) {
+    pub(super) fn say_hello(&self, turn: &mut Turn) {
         if self.unavailable.is_none() {
             turn.push(Action::Tell(AgentMessage::Hello {
                 instance: self.settings.name.clone(),
@@ -262,104 +267,6 @@ impl Agent {
         true
     }
 
-    fn report(&mut self, turn: &mut Turn, report: Report) {
-        match report {
-            Report::Silent { reason } => self.silence = Some(reason),
-            Report::Heard => self.silence = None,
-            Report::Ready => {
-                let before = self.unavailable.take();
-                self.silence = None;
-                self.say_hello(turn);
-                if before.is_some_and(|reason| reason != NEVER_CONNECTED) {
-                    self.supervisor_is_back(turn);
-                }
-                self.recover(turn);
-            }
-            Report::Lost { reason } => self.supervisor_lost(turn, &reason),
-            Report::GivenUp { reason } => self.supervisor_given_up(turn, &reason),
-            Report::Status { id, status } => match self.ended(&id) {
-                Some(Purpose::Deploy) => self.apply(turn, &status),
-                Some(Purpose::Recover) => self.recovered(turn, &status),
-                Some(Purpose::GetNodes(reqid)) => self.got_status(turn, reqid, &status),
-                _ => {}
-            },
-            Report::Created { id, outcome } => {
-                let purpose = self.ended(&id);
-                match (purpose, outcome) {
-                    (Some(Purpose::Create(node)), Err(reason)) => {
-                        let concerns = self.starts.refused(&id);
-                        // Zeek ends some of its reasons with a newline.
-                        let reason = ZeekString::from(reason.trim_ascii_end());
-                        let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
-                        self.not_created(turn, &node, concerns, &reason);
-                    }
-                    (Some(_), Ok(())) => {
-                        self.starts.answered(&id);
-                    }
-                    _ => {}
-                }
-            }
-            Report::Restarted { id, existed } => {
-                if let Some(Purpose::Restart { reqid, node }) = self.ended(&id) {
-                    self.restarted(turn, &reqid, &id, node, existed);
-                }
-            }
-            Report::Destroyed { id, existed } => {
-                if let (Some(Purpose::Destroy(node)), false) = (self.ended(&id), existed) {
-                    self.raise(turn, format!("failed to destroy node {node}, {id}"), node);
-                }
-            }
-            Report::Failed { id, reason } => {
-                if let Some(purpose) = self.ended(&id) {
-                    self.command_failed(turn, &id, purpose, &reason);
-                }
-            }
-            Report::Late { id } => self.start_comes_late(turn, &id),
-            Report::NodeEnded { node, pid, how } => self.node_ended(&node, pid, how),
-            Report::NodeStarted { node, pid } => self.node_started(turn, &node, pid),
-            Report::NodeExited { node, outputs } => self.node_exited(turn, &node, outputs),
-        }
-    }
-
-    /// The Supervisor did not do what it was told, and does not say why.
-    ///
-    /// DIFFERENCE(silent-supervisor): the controller hears why. With Zeek's agent requests time out, `get_nodes` has no
-    /// answer at all, and a deployment reports success for the nodes of the one before.
-    fn command_failed(&mut self, turn: &mut Turn, id: &ZeekString, purpose: Purpose, reason: &str) {
-        match purpose {
-            Purpose::Deploy => {
-                self.raise(turn, format!("cannot deploy: {reason}"), ZeekString::default());
-                self.abandon_deployment(turn, reason);
-            }
-            Purpose::Recover => {
-                let message = format!("cannot see which nodes are left: {reason}");
-                self.raise(turn, message, ZeekString::default());
-            }
-            Purpose::GetNodes(reqid) => {
-                self.raise(
-                    turn,
-                    format!("cannot see the nodes: {reason}"),
-                    ZeekString::default(),
-                );
-                if self.end(Kind::GetNodes, &reqid) {
-                    self.respond_without_status(turn, reqid, reason);
-                }
-            }
-            Purpose::Create(node) => {
-                let concerns = self.starts.concerns(id);
-                self.not_created(turn, &node, concerns, reason);
-            }
-            Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
-            Purpose::Destroy(node) => {
-                self.raise(
-                    turn,
-                    format!("failed to destroy node {node}, {id}: {reason}"),
-                    node,
-                );
-            }
-        }
-    }
-
     /// Has the Supervisor say which nodes there are.
     pub(super) fn ask_status(&mut self, turn: &mut Turn, purpose: Purpose) -> ZeekString {
         let id = self.ids.next_id();
@@ -376,7 +283,7 @@ impl Agent {
     }
 
     /// What a command was for, which has ended.
-    fn ended(&mut self, id: &ZeekString) -> Option<Purpose> {
+    pub(super) fn ended(&mut self, id: &ZeekString) -> Option<Purpose> {
         self.commands.remove(id).map(|ordered| ordered.purpose)
     }
 

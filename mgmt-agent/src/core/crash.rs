@@ -1,7 +1,5 @@
 //! What is told of a node that has ended by itself.
 
-use std::time::Duration;
-
 use broker_codec::data::{Excerpt, ZeekString};
 use mgmt_api::{NodeOutputs, Now};
 
@@ -13,31 +11,10 @@ pub const OUTPUT_BYTES_MAX: usize = 2048;
 /// How much of a node's last line stands in the message about its end, in bytes.
 const LINE_BYTES_MAX: usize = 256;
 
-/// How long the message about an end waits for what the node wrote. The Supervisor passes that on with the report of the next start, or
-/// there was nothing.
-const OUTPUT_WAIT: Duration = Duration::from_millis(250);
-
-/// An end that has not been told yet.
-#[derive(Clone, Debug)]
-pub(super) struct Crash {
-    how: Option<String>,
-    due: Now,
-}
-
-impl Crash {
-    /// One that is noticed now. How it came about, the Supervisor may not tell.
-    pub(super) fn new(now: Now, how: Option<String>) -> Self {
-        Self {
-            how,
-            due: now + OUTPUT_WAIT,
-        }
-    }
-}
-
 impl Agent {
     /// A process of a node has ended, says the Supervisor. That another one was started comes later.
-    pub(super) fn node_ended(&mut self, name: &ZeekString, pid: u64, how: String) {
-        if let (Some(own), Ok(pid)) = (self.nodes.get_mut(name), i64::try_from(pid)) {
+    pub(super) fn node_ended(&mut self, name: &ZeekString, pid: i64, how: String) {
+        if let Some(own) = self.nodes.get_mut(name) {
             own.ended = Some((pid, how));
         }
     }

@@ -2,81 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::data::{Address, ZeekString, to_data};
-use mgmt_api::{Configuration, Instance, Level, ResultRecord, State, SupervisorStatus, log::some_of};
+use broker_codec::data::{ZeekString, to_data};
+use mgmt_api::{Configuration, Level, ResultRecord, State, log::some_of};
 
 use super::{
     action::{Action, Turn},
     agent::{Agent, Purpose},
-    node_config,
+    deployment::{Deployment, Goal, is_same},
+    node_spec,
     nodes::OwnNode,
     requests::{Kind, Logged, Pending, TIMED_OUT, respond},
-    supervision::Command,
+    supervision::{Command, Processes},
 };
-
-/// What marks the processes of controllers and agents in a Supervisor (`*/boot.zeek`). They are left alone.
-const MANAGEMENT_NODE: &[u8] = b"ZEEK_MANAGEMENT_NODE";
-
-/// The same up to 5.0.0-rc1.
-const OLD_MANAGEMENT_NODE: &[u8] = b"ZEEK_CLUSTER_MGMT_NODE";
-
-/// What a process with this environment is to the Management framework; none if it is no part of it.
-pub(super) fn management_role(env: &BTreeMap<ZeekString, ZeekString>) -> Option<&ZeekString> {
-    env.get(MANAGEMENT_NODE).or_else(|| env.get(OLD_MANAGEMENT_NODE))
-}
-
-/// A configuration on its way to the Supervisor.
-#[derive(Debug)]
-pub(super) enum Deployment {
-    /// Waits for the Supervisor's status, under this command.
-    Waiting { command: ZeekString, goal: Goal },
-    /// The nodes of this request have been handed to the Supervisor.
-    Starting {
-        reqid: ZeekString,
-        /// The nodes that have not said hello.
-        awaited: BTreeSet<ZeekString>,
-        /// The nodes that will not, and why, unless their output says so.
-        failed: BTreeMap<ZeekString, Option<String>>,
-    },
-}
-
-/// What a deployment is for.
-#[derive(Debug)]
-pub(super) enum Goal {
-    /// To run this configuration, for the request of this id.
-    Run {
-        reqid: ZeekString,
-        config: Configuration,
-    },
-    /// To see whether the running configuration runs, for the request of this id.
-    Confirm { reqid: ZeekString },
-    /// To end all nodes.
-    StandBy,
-}
-
-impl Deployment {
-    /// The configuration that waits to be handed on.
-    const fn upcoming(&self) -> Option<&Configuration> {
-        match self {
-            Self::Waiting {
-                goal: Goal::Run { config, .. },
-                ..
-            } => Some(config),
-            _ => None,
-        }
-    }
-
-    const fn reqid(&self) -> Option<&ZeekString> {
-        match self {
-            Self::Waiting {
-                goal: Goal::Run { reqid, .. } | Goal::Confirm { reqid },
-                ..
-            }
-            | Self::Starting { reqid, .. } => Some(reqid),
-            Self::Waiting { .. } => None,
-        }
-    }
-}
 
 impl Agent {
     /// A request to run a configuration.
@@ -97,7 +34,7 @@ impl Agent {
         force: bool,
         of_ours: bool,
     ) {
-        let refusal = match (node_config::cluster(&config), &self.unavailable) {
+        let refusal = match (node_spec::cluster(&config), &self.unavailable) {
             (Err(error), _) => Some(error),
             (_, Some(reason)) => Some(reason.clone()),
             (Ok(_), None) => None,
@@ -108,8 +45,7 @@ impl Agent {
                 Level::Warning,
                 format!("configuration {}: not deployed: {error}", config.id),
             );
-            let results = vec![self.failure(reqid.clone(), error)];
-            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            self.refuse_deployment(turn, reqid, error);
             return;
         }
         let upcoming = self.deployment.as_ref().and_then(Deployment::upcoming);
@@ -117,8 +53,7 @@ impl Agent {
         let is_current = !force && current.is_some_and(|current| is_same(current, &config));
         let runs = is_current && upcoming.is_none();
         if let (true, false, Some(reason)) = (runs, of_ours, &self.silence) {
-            let results = vec![self.failure(reqid.clone(), reason.as_str())];
-            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            self.refuse_deployment(turn, reqid, reason.as_str());
             return;
         }
         if is_current && !of_ours && self.deployment.is_some() {
@@ -137,6 +72,11 @@ impl Agent {
             (true, false) => self.confirm_running(turn, reqid),
             (false, _) => self.begin(turn, Goal::Run { reqid, config }),
         }
+    }
+
+    fn refuse_deployment(&self, turn: &mut Turn, reqid: ZeekString, error: impl Into<ZeekString>) {
+        let results = vec![self.failure(reqid.clone(), error)];
+        respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
     /// The answer to a request to end all nodes.
@@ -192,19 +132,15 @@ impl Agent {
             return;
         };
         if self.end(Kind::Deploy, &reqid) {
-            let results = vec![self.failure(reqid.clone(), error)];
-            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            self.refuse_deployment(turn, reqid, error);
         }
     }
 
     /// The Supervisor says which nodes it has: those go, the new ones come.
-    pub(super) fn apply(&mut self, turn: &mut Turn, status: &SupervisorStatus) {
-        let goal = match self.deployment.take() {
-            Some(Deployment::Waiting { goal, .. }) => goal,
-            other => {
-                self.deployment = other;
-                return;
-            }
+    pub(super) fn apply(&mut self, turn: &mut Turn, status: &Processes) {
+        let waiting = self.deployment.take_if(|deployment| deployment.is_waiting());
+        let Some(Deployment::Waiting { goal, .. }) = waiting else {
+            return;
         };
         if let Goal::Confirm { reqid } = goal {
             self.compare(turn, status);
@@ -212,8 +148,8 @@ impl Agent {
             return;
         }
         let mut ending = BTreeSet::new();
-        for (name, supervised) in &status.nodes {
-            if management_role(&supervised.node.env).is_none() {
+        for (name, supervised) in status {
+            if supervised.management.is_none() {
                 ending.insert(name);
                 let (id, node) = (self.ids.next_id(), name.clone());
                 self.order(
@@ -243,7 +179,7 @@ impl Agent {
                 } else {
                     State::Unknown
                 };
-                let replaces = status.nodes.contains_key(&node.name);
+                let replaces = status.contains_key(&node.name);
                 self.nodes.insert(node.name.clone(), OwnNode::new(node, replaces));
             }
         }
@@ -318,77 +254,18 @@ impl Agent {
         respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
-    /// Has the Supervisor start a node of the running configuration.
-    pub(super) fn create(&mut self, turn: &mut Turn, name: &ZeekString) {
-        let (Some(own), Some(config)) = (self.nodes.get(name), &self.config) else {
-            return;
-        };
-        let prepared = node_config::directory(&self.settings.state_dir, name)
-            .and_then(|directory| Ok((directory, node_config::cluster(config)?)));
-        let (directory, cluster) = match prepared {
-            Ok(prepared) => prepared,
-            Err(reason) => {
-                self.will_not_start(turn, name, &reason);
-                return;
-            }
-        };
-        let script = &self.settings.node_script;
-        let env = &self.settings.node_env;
-        let node = node_config::node_config(&own.node, directory.clone(), script, env, &cluster);
-        turn.push(Action::MakeDirectory { path: directory });
-        let id = self.ids.next_id();
-        self.start_due(turn, name, id.clone());
-        let node = Box::new(node);
-        self.order(turn, Purpose::Create(name.clone()), Command::Create { id, node });
-    }
-
-    /// The Supervisor does not start a node, or has not answered. That may be about an earlier configuration.
-    pub(super) fn not_created(&mut self, turn: &mut Turn, name: &ZeekString, concerns: bool, reason: &str) {
-        if concerns {
-            self.will_not_start(turn, name, reason);
-        } else {
-            self.raise(turn, create_error(name, reason), name.clone());
-        }
-    }
-
-    /// A node of the running configuration cannot be started.
-    ///
-    /// DIFFERENCE(refused-node): the deployment does not wait for it, and its answer says why. With Zeek's agent it
-    /// times out.
-    fn will_not_start(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
-        let error = create_error(name, reason);
-        self.start_failed(turn, name, State::Failed, &error);
-        self.raise(turn, error.clone(), name.clone());
-        if let Some(Deployment::Starting { awaited, failed, .. }) = &mut self.deployment
-            && awaited.remove(name)
-        {
-            failed.insert(name.clone(), Some(error));
-        }
-        self.finish_deployment(turn);
-    }
-
-    /// A node is not started as it was to be.
-    pub(super) fn start_failed(&mut self, turn: &mut Turn, name: &ZeekString, state: State, trouble: &str) {
-        self.set_state(turn, name, state);
-        if let Some(own) = self.nodes.get_mut(name) {
-            own.trouble = Some(trouble.to_owned());
-        }
-    }
-
     /// A node of the deployment has said hello.
     pub(super) fn node_came_up(&mut self, turn: &mut Turn, name: &ZeekString) {
-        if let Some(Deployment::Starting { awaited, failed, .. }) = &mut self.deployment {
-            awaited.remove(name);
-            failed.remove(name);
+        if let Some(deployment) = &mut self.deployment {
+            deployment.node_came_up(name);
         }
         self.finish_deployment(turn);
     }
 
     /// Answers the deployment if nothing is waited for.
-    fn finish_deployment(&mut self, turn: &mut Turn) {
-        if matches!(&self.deployment, Some(Deployment::Starting { awaited, .. }) if awaited.is_empty())
-            && let Some(Deployment::Starting { reqid, failed, .. }) = self.deployment.take()
-        {
+    pub(super) fn finish_deployment(&mut self, turn: &mut Turn) {
+        let complete = self.deployment.take_if(|deployment| deployment.is_complete());
+        if let Some(Deployment::Starting { reqid, failed, .. }) = complete {
             self.end(Kind::Deploy, &reqid);
             self.respond_deployed(turn, reqid, Vec::new(), &failed);
         }
@@ -490,24 +367,4 @@ impl Agent {
 
 fn report(turn: &mut Turn, level: Level, message: String) {
     turn.push(Action::Report { level, message });
-}
-
-fn create_error(name: &ZeekString, reason: &str) -> String {
-    format!("failed to create node {name}: {reason}")
-}
-
-/// Whether two configurations run the same nodes.
-///
-/// DIFFERENCE(same-id): a configuration that differs from the current one in more than hosts that were open is another one, even
-/// under the same id. Zeek's agent compares ids only, and answers that it runs what it does not.
-fn is_same(current: &Configuration, new: &Configuration) -> bool {
-    let same_place = |(current, new): (&Instance, &Instance)| {
-        let was_open = current.host == Address::UNSPECIFIED_V4;
-        let host = if was_open { current.host } else { new.host };
-        *current == Instance { host, ..new.clone() }
-    };
-    current.id == new.id
-        && current.nodes == new.nodes
-        && current.instances.len() == new.instances.len()
-        && current.instances.iter().zip(&new.instances).all(same_place)
 }

@@ -1,12 +1,11 @@
 use broker_codec::data::{ZeekString, to_data};
-use mgmt_api::{NodeStatus, ResultRecord, Role, State, SupervisedNode, SupervisorStatus};
+use mgmt_api::{NodeStatus, ResultRecord, Role, State};
 
 use super::{
     action::Turn,
     agent::{Agent, Purpose},
-    deploy::management_role,
-    node_config::NO_PORT,
     requests::{Kind, Logged, Pending, respond},
+    supervision::{Processes, Supervised},
 };
 
 impl Agent {
@@ -22,8 +21,8 @@ impl Agent {
     }
 
     /// The Supervisor says which processes there are.
-    pub(super) fn got_status(&mut self, turn: &mut Turn, reqid: ZeekString, status: &SupervisorStatus) {
-        for (name, supervised) in &status.nodes {
+    pub(super) fn got_status(&mut self, turn: &mut Turn, reqid: ZeekString, status: &Processes) {
+        for (name, supervised) in status {
             self.node_found(turn, name, supervised.pid);
         }
         if self.end(Kind::GetNodes, &reqid) {
@@ -35,25 +34,18 @@ impl Agent {
     /// What the agent knows by itself, and why it does not know more.
     pub(super) fn respond_without_status(&self, turn: &mut Turn, reqid: ZeekString, reason: &str) {
         let result = self.failure(reqid.clone(), reason);
-        self.respond_nodes(turn, reqid, result, &SupervisorStatus::default());
+        self.respond_nodes(turn, reqid, result, &Processes::default());
     }
 
     /// DIFFERENCE(agent-not-supervised): an agent that the Supervisor did not start reports itself, and nodes that the
     /// Supervisor has refused. Zeek's agent is always one of the Supervisor's nodes.
-    fn respond_nodes(
-        &self,
-        turn: &mut Turn,
-        reqid: ZeekString,
-        result: ResultRecord,
-        status: &SupervisorStatus,
-    ) {
+    fn respond_nodes(&self, turn: &mut Turn, reqid: ZeekString, result: ResultRecord, status: &Processes) {
         let mut nodes: Vec<NodeStatus> = status
-            .nodes
             .iter()
             .map(|(name, supervised)| self.status_of(turn, name, supervised))
             .collect();
         for (name, own) in &self.nodes {
-            if !status.nodes.contains_key(name) {
+            if !status.contains_key(name) {
                 nodes.push(NodeStatus {
                     cluster_role: own.node.role,
                     p: own.node.p,
@@ -62,7 +54,7 @@ impl Agent {
                 });
             }
         }
-        if !status.nodes.contains_key(&self.settings.name) {
+        if !status.contains_key(&self.settings.name) {
             nodes.push(NodeStatus {
                 pid: Some(self.pid),
                 ..self.management_status(&self.settings.name, Role::Agent)
@@ -78,18 +70,17 @@ impl Agent {
         respond(turn, Kind::GetNodes, reqid, vec![result], Logged::Results);
     }
 
-    fn status_of(&self, turn: &mut Turn, name: &ZeekString, supervised: &SupervisedNode) -> NodeStatus {
-        let config = &supervised.node;
-        let status = if let Some(endpoint) = config.cluster.get(name) {
+    fn status_of(&self, turn: &mut Turn, name: &ZeekString, supervised: &Supervised) -> NodeStatus {
+        let status = if let Some(place) = &supervised.node {
             let own = self.nodes.get(name);
             NodeStatus {
-                cluster_role: endpoint.role,
-                p: Some(endpoint.p).filter(|port| *port != NO_PORT),
-                metrics_port: endpoint.metrics_port,
+                cluster_role: place.role,
+                p: place.p,
+                metrics_port: place.metrics_port,
                 ..NodeStatus::new(name.clone(), own.map_or(State::Pending, |own| own.node.state))
             }
         } else {
-            match management_role(&config.env).map(ZeekString::as_bytes) {
+            match supervised.management.as_ref().map(ZeekString::as_bytes) {
                 Some(b"CONTROLLER") => self.management_status(name, Role::Controller),
                 Some(b"AGENT") => self.management_status(name, Role::Agent),
                 Some(other) => {

@@ -25,19 +25,22 @@
 
 mod action;
 mod agent;
+mod answers;
 mod crash;
 mod deploy;
+mod deployment;
 mod dispatch;
 mod get_nodes;
 mod input;
-mod node_config;
+mod node_spec;
 mod nodes;
 mod program;
-mod recovery;
+mod reports;
 mod requests;
 mod restart;
 mod settings;
 mod starts;
+mod states;
 mod supervision;
 
 pub use action::{Action, Turn};
@@ -46,4 +49,4 @@ pub use crash::OUTPUT_BYTES_MAX;
 pub use input::Input;
 pub use program::{FileIdentity, Program};
 pub use settings::{Archival, Settings, ZeekSettings};
-pub use supervision::{Command, Report};
+pub use supervision::{ClusterNode, Command, NodeSpec, Processes, Report, Supervised};

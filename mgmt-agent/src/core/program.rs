@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
-
-use super::{action::Turn, agent::Agent};
 
 /// What tells a file from one that takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,38 +36,33 @@ pub(super) struct Known {
     told: Option<FileIdentity>,
 }
 
-impl Agent {
-    /// Warns of a program that has changed since the Supervisor was started, once for each change.
-    pub(super) fn program_seen(&mut self, turn: &mut Turn, program: &Program) {
-        let Some(file) = program.file else {
-            return;
-        };
-        let known = &mut self.program;
-        if program.is_start || known.started_from.is_none() {
-            *known = Known {
+impl Known {
+    /// The warning of a program that has changed since the Supervisor was started, once for each change.
+    pub(super) fn seen(&mut self, program: &Program) -> Option<String> {
+        let file = program.file?;
+        if program.is_start || self.started_from.is_none() {
+            *self = Self {
                 started_from: Some(file),
                 told: None,
             };
-            return;
+            return None;
         }
-        if known.started_from == Some(file) {
-            known.told = None;
-            return;
+        if self.started_from == Some(file) {
+            self.told = None;
+            return None;
         }
-        if known.told.replace(file) == Some(file) {
-            return;
+        if self.told.replace(file) == Some(file) {
+            return None;
         }
         let restart = if program.is_ours {
             "restart the agent, which restarts its Supervisor and all nodes"
         } else {
             "restart the Supervisor, and with it all nodes"
         };
-        let message = format!(
+        Some(format!(
             "{} has changed since the Supervisor was started: nodes that start from now on run the old program with the scripts that \
              are on disk now; {restart}",
             program.path
-        );
-        turn.warning(message.clone());
-        self.note(turn, message.into(), ZeekString::default());
+        ))
     }
 }

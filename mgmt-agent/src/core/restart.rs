@@ -6,7 +6,7 @@ use mgmt_api::{ResultRecord, State};
 use super::{
     action::Turn,
     agent::{Agent, Purpose},
-    requests::{Key, Kind, Logged, Pending, respond},
+    requests::{Key, Kind, Logged, Pending, respond, restart_failure},
     supervision::Command,
 };
 
@@ -121,20 +121,5 @@ impl Agent {
         {
             respond(turn, KIND, key.1, results, Logged::Pending);
         }
-    }
-}
-
-/// A node that is not restarted.
-///
-/// DIFFERENCE(failed-restarts): without the instance, as the controller passes it on. If it names one, zeek-client prints `false`, no
-/// reason, and ends with 0.
-pub(super) fn restart_failure(
-    reqid: &ZeekString,
-    node: ZeekString,
-    error: impl Into<ZeekString>,
-) -> ResultRecord {
-    ResultRecord {
-        node: Some(node),
-        ..ResultRecord::failure(reqid.clone(), error)
     }
 }

@@ -1,7 +1,9 @@
 //! The seam between the agent and what looks after its processes.
 
-use broker_codec::data::ZeekString;
-use mgmt_api::{NodeConfig, NodeOutputs, SupervisorStatus};
+use std::collections::BTreeMap;
+
+use broker_codec::data::{Address, Port, ZeekString};
+use mgmt_api::{ClusterRole, NodeOutputs};
 use serde::{Deserialize, Serialize};
 
 /// What the agent wants of the Supervisor. The id comes back in the report that ends the command.
@@ -10,7 +12,7 @@ pub enum Command {
     /// Say which nodes there are. Ends in [`Report::Status`].
     Status { id: ZeekString },
     /// Start a node and keep it running. Ends in [`Report::Created`].
-    Create { id: ZeekString, node: Box<NodeConfig> },
+    Create { id: ZeekString, node: Box<NodeSpec> },
     /// End a node and start it again. Ends in [`Report::Restarted`].
     Restart {
         id: ZeekString,
@@ -36,6 +38,49 @@ impl Command {
     }
 }
 
+/// A node as it is to be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    pub name: ZeekString,
+    /// The network interface to sniff.
+    pub interface: Option<ZeekString>,
+    /// Where it works.
+    pub directory: ZeekString,
+    /// Scripts to load after those that every node loads.
+    pub scripts: Vec<ZeekString>,
+    pub env: BTreeMap<ZeekString, ZeekString>,
+    /// The CPU to pin the process to.
+    pub cpu_affinity: Option<i64>,
+    /// The cluster that it is part of, itself included.
+    pub cluster: BTreeMap<ZeekString, ClusterNode>,
+}
+
+/// Where a node of the cluster is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterNode {
+    pub role: ClusterRole,
+    pub host: Address,
+    /// Its Broker port, if it listens.
+    pub p: Option<Port>,
+    /// The network interface it sniffs.
+    pub interface: Option<ZeekString>,
+    pub metrics_port: Option<Port>,
+}
+
+/// A process of the Supervisor's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervised {
+    /// Its process id as last known; the process may have ended since.
+    pub pid: Option<i64>,
+    /// What it is to the Management framework, as `AGENT`, if it is a part of it. Such a process is left alone.
+    pub management: Option<ZeekString>,
+    /// Its own place in its cluster, if it is a cluster node.
+    pub node: Option<ClusterNode>,
+}
+
+/// The processes of the Supervisor, by name.
+pub type Processes = BTreeMap<ZeekString, Supervised>;
+
 /// What the Supervisor tells the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
@@ -48,7 +93,8 @@ pub enum Report {
     GivenUp { reason: String },
     Status {
         id: ZeekString,
-        status: SupervisorStatus,
+        /// Its processes, by name.
+        status: Processes,
     },
     /// The node will be started, or why it will not.
     Created {
@@ -73,16 +119,14 @@ pub enum Report {
     NodeEnded {
         node: ZeekString,
         /// The process that has ended.
-        pid: u64,
+        pid: i64,
         /// How: `exit status 1`, `signal 9 (SIGKILL)`.
         how: String,
     },
     /// A node was started: because of a command, or because it had ended by itself.
-    NodeStarted {
-        node: ZeekString,
-        /// Its process id; 0 if it could not be started, which is tried again.
-        pid: u64,
-    },
+    NodeStarted { node: ZeekString, pid: i64 },
+    /// No process could be started for a node, which is tried again.
+    NotStarted { node: ZeekString },
     /// What a node wrote before its latest start. Comes after [`Report::NodeStarted`], if there was output.
     NodeExited {
         node: ZeekString,

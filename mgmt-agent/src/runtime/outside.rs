@@ -10,13 +10,10 @@ use mgmt_daemon::{
     runtime::HostError,
 };
 
-use tokio::task::JoinHandle;
-
 use super::{
     Daemon, Runtime,
     disk::{Done, Job},
-    program::ProgramWatch,
-    supervisor::{Change, Supervisor},
+    supervisor::Change,
 };
 use crate::{
     config::version_now,
@@ -45,9 +42,10 @@ impl Outside for Runtime {
         Ok(tokio::select! {
             biased;
             done = self.disk.done() => Event::Done(done.ok_or(HostError::Stopped("the thread for files"))?),
-            Some(change) = changed(self.supervisor.as_mut()) => Event::Supervisor(change),
-            program = seen(self.program.as_mut()) => Event::Program(program),
-            version = said(self.version.as_mut()) => Event::Version(version),
+            Some(change) = async { self.supervisor.as_mut()?.changed().await } => Event::Supervisor(change),
+            Some(program) = async { Some(self.program.as_mut()?.seen().await) } => Event::Program(program),
+            // A task that panicked has not found out.
+            Some(version) = async { Some(self.version.as_mut()?.await.ok().flatten()) } => Event::Version(version),
             input = self.native.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
                 Event::Peer(input, credit)
@@ -257,30 +255,5 @@ impl Runtime {
                 "cannot send an event"
             );
         }
-    }
-}
-
-/// What the program is like that Supervisors are started from, at each start and now and then; for ever if it is not known.
-async fn seen(program: Option<&mut ProgramWatch>) -> Program {
-    match program {
-        Some(program) => program.seen().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What becomes of the Supervisor's process, if it is ours; for ever if it is not.
-async fn changed(supervisor: Option<&mut Supervisor>) -> Option<Change> {
-    match supervisor {
-        Some(supervisor) => supervisor.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What the installed Zeek says that it is, if it is being asked; else for ever. May be cancelled.
-async fn said(version: Option<&mut JoinHandle<Option<String>>>) -> Option<String> {
-    match version {
-        // A task that panicked has not found out.
-        Some(version) => version.await.ok().flatten(),
-        None => std::future::pending().await,
     }
 }

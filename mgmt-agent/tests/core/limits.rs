@@ -3,10 +3,9 @@
 use std::{cell::Cell, time::Duration};
 
 use broker_codec::data::ZeekString;
-use mgmt_agent::core::{Action, Agent, Input, OUTPUT_BYTES_MAX, REQUESTS_MAX, Report};
+use mgmt_agent::core::{Action, Agent, Input, OUTPUT_BYTES_MAX, Processes, REQUESTS_MAX, Report};
 use mgmt_api::{
     AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeOutputs, Now, SequentialIds,
-    SupervisorStatus,
 };
 
 use crate::transcript::{settings, started};
@@ -78,7 +77,7 @@ fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
     let mut report = |report| messages(agent.step(now.get(), Input::Supervisor(report)));
     let _ = report(Report::Status {
         id: "#1".into(),
-        status: SupervisorStatus::default(),
+        status: Processes::default(),
     });
     let _ = report(Report::Created {
         id: "#2".into(),

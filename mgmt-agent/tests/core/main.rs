@@ -22,5 +22,5 @@ fn transcripts_with_peers() {
 
 #[test]
 fn transcripts_with_zeeks_supervisor() {
-    check_all::<supervisor::Run>(format!("{FOLDER}/supervisor"), 10);
+    check_all::<supervisor::Run>(format!("{FOLDER}/supervisor"), 12);
 }

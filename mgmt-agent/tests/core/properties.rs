@@ -11,7 +11,7 @@ use broker_codec::{
     zeek::Event,
 };
 use mgmt_agent::{
-    core::{Action, Agent, Command, Input, Report, Settings, Turn, ZeekSettings},
+    core::{Action, Agent, Command, Input, Processes, Report, Settings, Supervised, Turn, ZeekSettings},
     supervisors::{
         self, Supervisor,
         zeek::{News, ZeekSupervisor},
@@ -172,7 +172,7 @@ impl Observer {
         assert!(!self.commands.contains(command.id()), "{command:?} has an old id");
         self.commands.push(command.id().clone());
         if let Command::Create { node, .. } = command {
-            let directory = node.directory.as_ref().unwrap().to_string();
+            let directory = node.directory.to_string();
             assert_eq!(directory, format!("/state/nodes/{}", node.name));
             assert!(!directory.contains("/.."));
             assert!(node.cluster.contains_key(&node.name));
@@ -266,9 +266,10 @@ impl World {
             Op::Lost => Input::Supervisor(Report::Lost {
                 reason: "gone".into(),
             }),
+            Op::Started { node, pid: 0 } => Input::Supervisor(Report::NotStarted { node: name(*node) }),
             Op::Started { node, pid } => Input::Supervisor(Report::NodeStarted {
                 node: name(*node),
-                pid: if *pid == 3 { u64::MAX } else { u64::from(*pid) },
+                pid: i64::from(*pid),
             }),
             Op::Exited { node } => Input::Supervisor(Report::NodeExited {
                 node: name(*node),
@@ -302,7 +303,7 @@ impl World {
         match how {
             0..3 => Report::Status {
                 id,
-                status: status(nodes),
+                status: processes(nodes),
             },
             3 => Report::Created { id, outcome: Ok(()) },
             4 => Report::Created {
@@ -330,6 +331,14 @@ fn outputs() -> NodeOutputs {
         stdout: vec![b'x'; 5000].into(),
         stderr: ZeekString::default(),
     }
+}
+
+fn processes(nodes: u8) -> Processes {
+    let supervised = Supervised {
+        pid: Some(7),
+        ..Supervised::default()
+    };
+    names(nodes).map(|name| (name, supervised.clone())).collect()
 }
 
 fn status(nodes: u8) -> SupervisorStatus {
@@ -383,7 +392,8 @@ proptest! {
                     world.hear(News::Version(Some(format!("zeek version {}.0", if *known { 7 } else { 99 }))));
                 }
                 Op::Started { node, pid } => {
-                    let started = SupervisorResponse::NodeStatus { node: name(*node), pid: u64::from(*pid) };
+                    let pid = if *pid == 3 { u64::MAX } else { u64::from(*pid) };
+                    let started = SupervisorResponse::NodeStatus { node: name(*node), pid };
                     world.hear(News::Event(Event::of(&started).unwrap()));
                 }
                 Op::Exited { node } => {

@@ -29,8 +29,8 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use broker_codec::data::ZeekString;
-use mgmt_agent::core::{Action, Agent, Command, Input, Report, Settings};
-use mgmt_api::{NodeConfig, Now, SequentialIds, SupervisedNode, SupervisorStatus};
+use mgmt_agent::core::{Action, Agent, Command, Input, NodeSpec, Report, Settings, Supervised};
+use mgmt_api::{Now, SequentialIds};
 use testkit::transcript::{self, Machine, json, name_and_fields, time_passes, variant};
 
 /// The settings of agent `a`.
@@ -56,7 +56,7 @@ pub(crate) struct Run {
     agent: Option<Agent>,
     now: Now,
     /// What the Supervisor was told to create.
-    created: BTreeMap<ZeekString, NodeConfig>,
+    created: BTreeMap<ZeekString, NodeSpec>,
 }
 
 impl Default for Run {
@@ -138,21 +138,20 @@ impl Run {
     fn status(&self, text: &str) -> Report {
         let mut words = text.split(' ');
         let id = words.next().unwrap().into();
-        let nodes = words
+        let status = words
             .map(|word| {
                 let (name, pid) = word.split_once('=').unwrap();
                 let (pid, role) = pid.split_once(':').unwrap_or((pid, ""));
                 let name: ZeekString = name.into();
-                let mut node = self.created.get(&name).cloned().unwrap_or_default();
-                node.name = name.clone();
-                if !role.is_empty() {
-                    node.env.insert("ZEEK_MANAGEMENT_NODE".into(), role.into());
-                }
-                let pid = Some(pid.parse().unwrap());
-                (name, SupervisedNode { node, pid })
+                let created = self.created.get(&name);
+                let supervised = Supervised {
+                    pid: Some(pid.parse().unwrap()),
+                    management: Some(role.into()).filter(|_| !role.is_empty()),
+                    node: created.and_then(|node| node.cluster.get(&name).cloned()),
+                };
+                (name, supervised)
             })
             .collect();
-        let status = SupervisorStatus { nodes };
         Report::Status { id, status }
     }
 }

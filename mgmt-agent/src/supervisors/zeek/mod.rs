@@ -7,18 +7,19 @@
 //! its log about all this.
 
 mod ends;
+mod records;
+mod version;
 mod watch;
 
 use std::collections::VecDeque;
 
 use broker_codec::{
     Data, Elapsed,
-    data::{DataErrorKind, ZeekString},
+    data::{DataError, DataErrorKind, ZeekString},
     zeek::Event,
 };
 use mgmt_api::{
-    Level, Now, RequestTable, SupervisorLayout, SupervisorMessage, SupervisorRequest, SupervisorResponse,
-    supervisor::LayoutError,
+    Now, RequestTable, SupervisorLayout, SupervisorMessage, SupervisorRequest, SupervisorResponse,
 };
 use serde::{Deserialize, Serialize};
 
@@ -131,26 +132,7 @@ impl ZeekSupervisor {
     fn version(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, version: Option<String>) {
         if version.is_some() && version != self.settings.version {
             let before = std::mem::replace(&mut self.settings.version, version);
-            let (before, now) = (
-                release(before.as_deref()),
-                release(self.settings.version.as_deref()),
-            );
-            let mut report = |level, message| turn.push(Action::Report { level, message });
-            report(
-                Level::Info,
-                format!(
-                    "Zeek was {before} and is {now} now: the Supervisor that has connected is taken for a {now}; \
-                     start it again if it was started before that"
-                ),
-            );
-            if self.installed().is_none() {
-                report(
-                    Level::Warning,
-                    format!(
-                        "the records of Zeek {now} are not known: name a release with the same ones by --zeek-version"
-                    ),
-                );
-            }
+            version::tell_change(turn, before.as_deref(), self.settings.version.as_deref());
         }
         if let Some(connection) = self.connection.as_mut().filter(|known| !known.is_known) {
             connection.is_known = true;
@@ -237,15 +219,7 @@ impl ZeekSupervisor {
         let Some(connection) = &self.connection else {
             return Err("not connected to the Supervisor".into());
         };
-        let request = match command {
-            Command::Status { id } => SupervisorRequest::Status {
-                reqid: id,
-                node: ZeekString::default(),
-            },
-            Command::Create { id, node } => SupervisorRequest::Create { reqid: id, node },
-            Command::Restart { id, node } => SupervisorRequest::Restart { reqid: id, node },
-            Command::Destroy { id, node } => SupervisorRequest::Destroy { reqid: id, node },
-        };
+        let request = records::request(command);
         let node = match request.node() {
             name if name.is_empty() => "<all>".into(),
             name => name.to_string(),
@@ -266,17 +240,11 @@ impl ZeekSupervisor {
 
     /// The layout of the Supervisor's records. Never guessed: in a wrong one it would take one field for another.
     fn layout(&self, connection: &Connection) -> Option<SupervisorLayout> {
+        let installed = self.settings.version.as_deref();
         connection
             .layout
-            .or_else(|| self.installed())
+            .or_else(|| installed.and_then(SupervisorLayout::of_version))
             .or(self.settings.configured)
-    }
-
-    fn installed(&self) -> Option<SupervisorLayout> {
-        self.settings
-            .version
-            .as_deref()
-            .and_then(SupervisorLayout::of_version)
     }
 
     fn event(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, event: Event) {
@@ -303,12 +271,21 @@ impl ZeekSupervisor {
             connection.layout = Some(layout);
         }
         let layout = connection.layout.unwrap_or(SupervisorLayout::V7_0);
-        let response = shown
+        let read = shown
             .and_then(|_| layout.read_response(event))
-            .map_err(Unreadable::Layout)
-            .and_then(|event| event.parse().map_err(Unreadable::Data));
+            .map_err(|error| error.to_string());
+        let response = read.and_then(|event| match event.parse() {
+            Ok(response) => Ok(Some(response)),
+            // Requests of others: everybody who subscribes to the topic gets them.
+            Err(DataError {
+                kind: DataErrorKind::UnknownEvent(_),
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        });
         match response {
-            Ok(response) => {
+            Ok(None) => {}
+            Ok(Some(response)) => {
                 connection.answers = true;
                 self.watch.heard(turn.now);
                 if std::mem::take(&mut self.is_silent) {
@@ -318,8 +295,6 @@ impl ZeekSupervisor {
                     self.response(turn, reports, response);
                 }
             }
-            // Requests of others: everybody who subscribes to the topic gets them.
-            Err(Unreadable::Data(error)) if matches!(error.kind, DataErrorKind::UnknownEvent(_)) => {}
             Err(error) => {
                 let reason = format!("cannot read {name} of the Supervisor: {error}");
                 match id.filter(|id| self.awaited.remove(id).is_some()) {
@@ -331,43 +306,11 @@ impl ZeekSupervisor {
     }
 
     fn response(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, response: SupervisorResponse) {
-        let (name, id, shown, report) = match response {
-            SupervisorResponse::Status { reqid: id, result } => {
-                let status = Report::Status {
-                    id: id.clone(),
-                    status: result,
-                };
-                ("status", id, String::new(), status)
-            }
-            SupervisorResponse::Create { reqid: id, result } => {
-                let shown = format!(" {result}");
-                let outcome = if result.is_empty() { Ok(()) } else { Err(result) };
-                let created = Report::Created {
-                    id: id.clone(),
-                    outcome,
-                };
-                ("create", id, shown, created)
-            }
-            SupervisorResponse::Restart { reqid: id, result } => {
-                let restarted = Report::Restarted {
-                    id: id.clone(),
-                    existed: result,
-                };
-                ("restart", id, format!(" {}", letter(result)), restarted)
-            }
-            SupervisorResponse::Destroy { reqid: id, result } => {
-                let destroyed = Report::Destroyed {
-                    id: id.clone(),
-                    existed: result,
-                };
-                ("destroy", id, format!(" {}", letter(result)), destroyed)
-            }
-            SupervisorResponse::NodeStatus { node, pid } => {
-                reports.push(Report::NodeStarted { node, pid });
-                return;
-            }
+        let (answer, report) = records::report(response);
+        let Some((id, line)) = answer else {
+            return reports.push(report);
         };
-        turn.info(format!("rx SupervisorControl::{name}_response {id}{shown}"));
+        turn.info(line);
         if self.awaited.remove(&id).is_some() {
             reports.push(report);
             return;
@@ -441,29 +384,3 @@ const DEAF: &str = ", although it is connected: from Zeek 8.1 on it answers only
 
 const LAYOUT_UNKNOWN: &str = "cannot tell which Zeek the Supervisor is: it has no nodes to show, no installed Zeek tells \
                               its version, and none is configured";
-
-/// Why an event of the Supervisor's cannot be read.
-enum Unreadable {
-    Layout(LayoutError),
-    Data(broker_codec::data::DataError),
-}
-
-impl std::fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Layout(error) => error.fmt(f),
-            Self::Data(error) => error.fmt(f),
-        }
-    }
-}
-
-/// The release that a Zeek says that it is.
-fn release(version: Option<&str>) -> &str {
-    let version = version.unwrap_or("unknown");
-    version.strip_prefix("zeek version ").unwrap_or(version)
-}
-
-/// As Zeek prints a `bool`.
-const fn letter(value: bool) -> char {
-    if value { 'T' } else { 'F' }
-}

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use broker_codec::data::{Address, Port, Protocol, ZeekString};
-use mgmt_api::{ClusterEndpoint, Configuration, Node, NodeConfig};
+use broker_codec::data::{Address, ZeekString};
+use mgmt_api::{Configuration, Node};
 
-/// How the Supervisor's records say that a node has no Broker port.
-pub(super) const NO_PORT: Port = Port {
-    number: 0,
-    protocol: Protocol::Unknown,
-};
+use super::supervision::{ClusterNode, NodeSpec};
 
 /// The whole cluster, as each of its nodes needs to know it; or what is wrong with the configuration.
 ///
 /// DIFFERENCE(undeclared-instance): Zeek's agent fails in a script error and does not answer. Zeek's controller does not
 /// let such a configuration through.
-pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, ClusterEndpoint>, String> {
+pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, ClusterNode>, String> {
     let hosts: BTreeMap<&ZeekString, Address> = config
         .instances
         .iter()
@@ -29,41 +25,39 @@ pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, Clu
                 let Node { name, instance, .. } = node;
                 format!("node '{name}' has undeclared instance name '{instance}'")
             })?;
-            let endpoint = ClusterEndpoint {
+            let place = ClusterNode {
                 role: node.role,
                 host,
-                p: node.p.unwrap_or(NO_PORT),
+                p: node.p,
                 interface: node.interface.clone(),
-                pcap_file: None,
                 metrics_port: node.metrics_port,
             };
-            Ok((node.name.clone(), endpoint))
+            Ok((node.name.clone(), place))
         })
         .collect()
 }
 
 /// How to start a node, with these environment variables unless it has others. `Node.options` and `Node.state` mean nothing to Zeek's
 /// agent.
-pub(super) fn node_config(
+pub(super) fn node_spec(
     node: &Node,
     directory: ZeekString,
     node_script: &ZeekString,
     env: &BTreeMap<ZeekString, ZeekString>,
-    cluster: &BTreeMap<ZeekString, ClusterEndpoint>,
-) -> NodeConfig {
+    cluster: &BTreeMap<ZeekString, ClusterNode>,
+) -> NodeSpec {
     let mut scripts = node.scripts.clone().unwrap_or_default();
     scripts.push(node_script.clone());
     let mut env = env.clone();
     env.extend(node.env.clone());
-    NodeConfig {
+    NodeSpec {
         name: node.name.clone(),
         interface: node.interface.clone(),
-        directory: Some(directory),
-        addl_user_scripts: scripts,
+        directory,
+        scripts,
         env,
         cpu_affinity: node.cpu_affinity,
         cluster: cluster.clone(),
-        ..NodeConfig::default()
     }
 }
 

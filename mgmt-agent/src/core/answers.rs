@@ -1,0 +1,68 @@
+//! Requests on their way: kept, ended, given up.
+
+use std::time::Duration;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::ResultRecord;
+
+use super::{
+    action::{Action, Turn},
+    agent::Agent,
+    requests::{Key, Kind, Logged, Pending, TIMED_OUT, respond, restart_failure},
+};
+
+impl Agent {
+    /// Answers the requests whose time is up.
+    ///
+    /// DIFFERENCE(request-timeout): that is after exactly the time that is set, and later for deployments. Zeek's agent takes 4 to 7
+    /// seconds of 5.
+    pub(super) fn expire(&mut self, turn: &mut Turn) {
+        while let Some((Key(kind, reqid), pending)) = self.requests.pop_expired(turn.now) {
+            turn.push(Action::about_request(
+                &reqid,
+                format!("request {reqid} timed out"),
+            ));
+            match pending {
+                Pending::Deployment => self.deployment_timed_out(turn, reqid),
+                Pending::Status => self.respond_without_status(turn, reqid, TIMED_OUT),
+                // DIFFERENCE(dispatch-timeout): Zeek's agent does not answer.
+                Pending::Dispatch {
+                    id,
+                    awaited,
+                    mut results,
+                } => {
+                    self.dispatches.remove(&id);
+                    results.extend(awaited.into_iter().map(|node| ResultRecord {
+                        node: Some(node),
+                        ..self.failure(reqid.clone(), TIMED_OUT)
+                    }));
+                    respond(turn, kind, reqid, results, Logged::Pending);
+                }
+                Pending::Restart { awaited, mut results } => {
+                    let late = awaited.into_values();
+                    results.extend(late.map(|node| restart_failure(&reqid, node, TIMED_OUT)));
+                    respond(turn, kind, reqid, results, Logged::Pending);
+                }
+            }
+        }
+    }
+
+    /// Keeps a request until it is answered or its time is up.
+    pub(super) fn await_answer(
+        &mut self,
+        turn: &Turn,
+        kind: Kind,
+        reqid: ZeekString,
+        timeout: Duration,
+        pending: Pending,
+    ) {
+        let deadline = turn.now + timeout;
+        let inserted = self.requests.insert(Key(kind, reqid), deadline, pending);
+        debug_assert!(inserted.is_ok(), "a live request is never asked for again");
+    }
+
+    /// Ends a request that is about to be answered. Returns whether it was waiting for that.
+    pub(super) fn end(&mut self, kind: Kind, reqid: &ZeekString) -> bool {
+        self.requests.remove(&Key(kind, reqid.clone())).is_some()
+    }
+}

@@ -1,0 +1,194 @@
+//! What the Supervisor tells, and what is left when it has been away.
+
+use broker_codec::data::ZeekString;
+use mgmt_api::MESSAGE_BYTES_MAX;
+
+use super::{
+    action::Turn,
+    agent::{Agent, NEVER_CONNECTED, Purpose},
+    deployment::{Deployment, Goal},
+    requests::Kind,
+    supervision::{Processes, Report},
+};
+
+const BACK: &str = "the Supervisor is back";
+
+impl Agent {
+    pub(super) fn report(&mut self, turn: &mut Turn, report: Report) {
+        match report {
+            Report::Silent { reason } => self.silence = Some(reason),
+            Report::Heard => self.silence = None,
+            Report::Ready => {
+                let before = self.unavailable.take();
+                self.silence = None;
+                self.say_hello(turn);
+                if before.is_some_and(|reason| reason != NEVER_CONNECTED) {
+                    self.supervisor_is_back(turn);
+                }
+                self.recover(turn);
+            }
+            Report::Lost { reason } => self.supervisor_lost(turn, &reason),
+            Report::GivenUp { reason } => self.supervisor_given_up(turn, &reason),
+            Report::Status { id, status } => match self.ended(&id) {
+                Some(Purpose::Deploy) => self.apply(turn, &status),
+                Some(Purpose::Recover) => self.recovered(turn, &status),
+                Some(Purpose::GetNodes(reqid)) => self.got_status(turn, reqid, &status),
+                _ => {}
+            },
+            Report::Created { id, outcome } => {
+                let purpose = self.ended(&id);
+                match (purpose, outcome) {
+                    (Some(Purpose::Create(node)), Err(reason)) => {
+                        let concerns = self.starts.refused(&id);
+                        // Zeek ends some of its reasons with a newline.
+                        let reason = ZeekString::from(reason.trim_ascii_end());
+                        let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
+                        self.not_created(turn, &node, concerns, &reason);
+                    }
+                    (Some(_), Ok(())) => {
+                        self.starts.answered(&id);
+                    }
+                    _ => {}
+                }
+            }
+            Report::Restarted { id, existed } => {
+                if let Some(Purpose::Restart { reqid, node }) = self.ended(&id) {
+                    self.restarted(turn, &reqid, &id, node, existed);
+                }
+            }
+            Report::Destroyed { id, existed } => {
+                if let (Some(Purpose::Destroy(node)), false) = (self.ended(&id), existed) {
+                    self.raise(turn, format!("failed to destroy node {node}, {id}"), node);
+                }
+            }
+            Report::Failed { id, reason } => {
+                if let Some(purpose) = self.ended(&id) {
+                    self.command_failed(turn, &id, purpose, &reason);
+                }
+            }
+            Report::Late { id } => self.start_comes_late(turn, &id),
+            Report::NodeEnded { node, pid, how } => self.node_ended(&node, pid, how),
+            Report::NodeStarted { node, pid } => self.node_started(turn, &node, pid),
+            Report::NotStarted { node } => self.process_refused(turn, &node),
+            Report::NodeExited { node, outputs } => self.node_exited(turn, &node, outputs),
+        }
+    }
+
+    /// The Supervisor did not do what it was told, and does not say why.
+    ///
+    /// DIFFERENCE(silent-supervisor): the controller hears why. With Zeek's agent requests time out, `get_nodes` has no
+    /// answer at all, and a deployment reports success for the nodes of the one before.
+    fn command_failed(&mut self, turn: &mut Turn, id: &ZeekString, purpose: Purpose, reason: &str) {
+        match purpose {
+            Purpose::Deploy => {
+                self.raise(turn, format!("cannot deploy: {reason}"), ZeekString::default());
+                self.abandon_deployment(turn, reason);
+            }
+            Purpose::Recover => {
+                let message = format!("cannot see which nodes are left: {reason}");
+                self.raise(turn, message, ZeekString::default());
+            }
+            Purpose::GetNodes(reqid) => {
+                self.raise(
+                    turn,
+                    format!("cannot see the nodes: {reason}"),
+                    ZeekString::default(),
+                );
+                if self.end(Kind::GetNodes, &reqid) {
+                    self.respond_without_status(turn, reqid, reason);
+                }
+            }
+            Purpose::Create(node) => {
+                let concerns = self.starts.concerns(id);
+                self.not_created(turn, &node, concerns, reason);
+            }
+            Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
+            Purpose::Destroy(node) => {
+                self.raise(
+                    turn,
+                    format!("failed to destroy node {node}, {id}: {reason}"),
+                    node,
+                );
+            }
+        }
+    }
+
+    /// The Supervisor cannot be reached any more.
+    pub(super) fn supervisor_lost(&mut self, turn: &mut Turn, reason: &str) {
+        let reason = format!("lost the Supervisor: {reason}");
+        if self.unavailable.replace(reason.clone()).is_some() {
+            return;
+        }
+        self.raise(turn, reason.clone(), ZeekString::default());
+        self.nodes_unknown(turn);
+        for (id, ordered) in std::mem::take(&mut self.commands) {
+            match ordered.purpose {
+                Purpose::Deploy => self.abandon_deployment(turn, &reason),
+                Purpose::GetNodes(reqid) => {
+                    if self.end(Kind::GetNodes, &reqid) {
+                        self.respond_without_status(turn, reqid, &reason);
+                    }
+                }
+                Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, &id, node, &reason),
+                // Whether it was done shows when the Supervisor is back.
+                Purpose::Create(_) | Purpose::Destroy(_) | Purpose::Recover => {}
+            }
+        }
+    }
+
+    /// The Supervisor runs but does not answer, and is started again. That is news even if it could not be reached before.
+    pub(super) fn supervisor_given_up(&mut self, turn: &mut Turn, reason: &str) {
+        let was_there = self.unavailable.is_none();
+        self.supervisor_lost(turn, reason);
+        if !was_there {
+            self.raise(
+                turn,
+                format!("the Supervisor hangs: {reason}"),
+                ZeekString::default(),
+            );
+        }
+    }
+
+    /// The Supervisor that was lost has connected.
+    pub(super) fn supervisor_is_back(&self, turn: &mut Turn) {
+        turn.info(BACK.into());
+        self.note(turn, BACK.into(), ZeekString::default());
+    }
+
+    /// The Supervisor can be reached again: are the nodes still there, or are they to go?
+    pub(super) fn recover(&mut self, turn: &mut Turn) {
+        if self.stand_by_due {
+            self.begin(turn, Goal::StandBy);
+        } else if !self.nodes.is_empty() {
+            self.ask_status(turn, Purpose::Recover);
+        }
+    }
+
+    /// The Supervisor's nodes after it has been away.
+    ///
+    /// DIFFERENCE(supervisor-recovery): nodes that it has not got any more are started again. Zeek's agent ends and begins
+    /// with its Supervisor, and waits for a controller to deploy.
+    pub(super) fn recovered(&mut self, turn: &mut Turn, status: &Processes) {
+        if !self.deployment.as_ref().is_some_and(Deployment::is_waiting) {
+            self.compare(turn, status);
+        }
+    }
+
+    /// Compares the Supervisor's nodes with those that are to run, and has it start what it lacks.
+    pub(super) fn compare(&mut self, turn: &mut Turn, status: &Processes) {
+        let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+        for name in names {
+            if let Some(found) = status.get(&name) {
+                self.node_found(turn, &name, found.pid);
+            } else {
+                let message = format!("the Supervisor has lost node {name}, starting it again");
+                turn.warning(message.clone());
+                self.note(turn, message.into(), name.clone());
+                if let Some(own) = self.nodes.get_mut(&name) {
+                    own.is_missed = true;
+                }
+                self.create(turn, &name);
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What changes the states of nodes, and what controllers are told of it.
+
+use broker_codec::{Elapsed, data::ZeekString};
+use mgmt_api::{AgentMessage, Now, State};
+
+use super::{
+    action::{Action, Turn},
+    agent::{Agent, Purpose},
+    node_spec,
+    nodes::Crash,
+    starts::Cause,
+    supervision::Command,
+};
+
+impl Agent {
+    /// The state changes to PENDING, because the Supervisor is being told to start the node.
+    pub(super) fn start_due(&mut self, turn: &mut Turn, name: &ZeekString, command: ZeekString) {
+        self.tell_crash(turn, name);
+        self.starts.expect(name.clone(), command);
+        if let Some(own) = self.nodes.get_mut(name) {
+            own.start_due(turn.now);
+        }
+        self.set_state(turn, name, State::Pending);
+    }
+
+    /// Has the Supervisor start a node of the running configuration.
+    pub(super) fn create(&mut self, turn: &mut Turn, name: &ZeekString) {
+        let (Some(own), Some(config)) = (self.nodes.get(name), &self.config) else {
+            return;
+        };
+        let prepared = node_spec::directory(&self.settings.state_dir, name)
+            .and_then(|directory| Ok((directory, node_spec::cluster(config)?)));
+        let (directory, cluster) = match prepared {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                self.will_not_start(turn, name, &reason);
+                return;
+            }
+        };
+        let script = &self.settings.node_script;
+        let env = &self.settings.node_env;
+        let node = node_spec::node_spec(&own.node, directory.clone(), script, env, &cluster);
+        turn.push(Action::MakeDirectory { path: directory });
+        let id = self.ids.next_id();
+        self.start_due(turn, name, id.clone());
+        let node = Box::new(node);
+        self.order(turn, Purpose::Create(name.clone()), Command::Create { id, node });
+    }
+
+    /// The Supervisor does not start a node, or has not answered. That may be about an earlier configuration.
+    pub(super) fn not_created(&mut self, turn: &mut Turn, name: &ZeekString, concerns: bool, reason: &str) {
+        if concerns {
+            self.will_not_start(turn, name, reason);
+        } else {
+            self.raise(turn, create_error(name, reason), name.clone());
+        }
+    }
+
+    /// A node of the running configuration cannot be started.
+    ///
+    /// DIFFERENCE(refused-node): the deployment does not wait for it, and its answer says why. With Zeek's agent it
+    /// times out.
+    fn will_not_start(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
+        let error = create_error(name, reason);
+        self.start_failed(turn, name, State::Failed, &error);
+        self.raise(turn, error.clone(), name.clone());
+        if let Some(deployment) = &mut self.deployment {
+            deployment.node_failed(name, error);
+        }
+        self.finish_deployment(turn);
+    }
+
+    /// A node is not started as it was to be.
+    pub(super) fn start_failed(&mut self, turn: &mut Turn, name: &ZeekString, state: State, trouble: &str) {
+        self.set_state(turn, name, state);
+        if let Some(own) = self.nodes.get_mut(name) {
+            own.trouble = Some(trouble.to_owned());
+        }
+    }
+
+    /// The Supervisor will start a node after all, although it had not answered in time.
+    pub(super) fn start_comes_late(&mut self, turn: &mut Turn, command: &ZeekString) {
+        if let Some(name) = self.starts.answered(command) {
+            turn.info(format!(
+                "node {name} is started after all, the Supervisor answers late"
+            ));
+            if let Some(own) = self.nodes.get_mut(&name) {
+                own.start_due(turn.now);
+            }
+            self.set_state(turn, &name, State::Pending);
+        }
+    }
+
+    /// Why a node that a deployment waits for has not come up, if its output cannot tell.
+    pub(super) fn what_it_lacks(&self, now: Now, name: &ZeekString) -> Option<String> {
+        let own = self.nodes.get(name)?;
+        if self.starts.owes(name) {
+            return Some(format!(
+                "the Supervisor has not started node {name} yet, it may be waiting for an earlier one to end"
+            ));
+        }
+        let pid = own.pid.filter(|_| own.node.state == State::Pending)?;
+        let waited = Elapsed(now - own.since);
+        let needed = match &self.settings.supervisor_env {
+            Some(variables) => {
+                format!("; to find it, it needs a Supervisor with {variables} in its environment")
+            }
+            None => String::new(),
+        };
+        Some(format!(
+            "node {name} is still starting after {waited}, it has not connected to the agent; when it does, the agent's log says so\
+             {needed}, PID {pid}"
+        ))
+    }
+
+    /// A node has connected, and has found its agent.
+    pub(super) fn node_hello(&mut self, turn: &mut Turn, name: &ZeekString) {
+        turn.info(format!("rx Management::Node::API::notify_node_hello {name}"));
+        self.tell_crash(turn, name);
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        own.before_loss = None;
+        own.trouble = None;
+        let is_missed = std::mem::take(&mut own.is_missed);
+        let took = Elapsed(turn.now - own.since);
+        let message = if std::mem::take(&mut own.is_slow) {
+            Some(format!("node {name} has come up after {took}"))
+        } else if is_missed || matches!(own.node.state, State::Crashed | State::Unknown | State::Failed) {
+            Some(format!("node {name} is up again"))
+        } else {
+            None
+        };
+        if let Some(message) = message {
+            turn.info(message.clone());
+            self.note(turn, message.into(), name.clone());
+        }
+        self.set_state(turn, name, State::Running);
+        self.node_came_up(turn, name);
+    }
+
+    /// A node that runs does not answer its agent any more. The peering has ended: it is told to be up again when it has connected
+    /// anew. One that is being restarted, or has ended, is silent for that reason.
+    pub(super) fn node_silent(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
+        let running = self
+            .nodes
+            .get_mut(name)
+            .filter(|own| own.node.state == State::Running);
+        let Some(own) = running else {
+            return;
+        };
+        let pid = own.pid.map(|pid| format!(", PID {pid},")).unwrap_or_default();
+        let message = format!("node {name} is silent: {reason}; its process{pid} may be stopped or hang");
+        own.trouble = Some(message.clone());
+        own.is_missed = true;
+        turn.warning(message.clone());
+        self.note(turn, message.clone().into(), name.clone());
+        self.set_state(turn, name, State::Unknown);
+        self.node_does_not_answer(turn, name, &message);
+    }
+
+    /// A node was started, as it was to be or because it had ended.
+    pub(super) fn node_started(&mut self, turn: &mut Turn, name: &ZeekString, pid: i64) {
+        let cause = self.starts.reported(name);
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        if cause == Cause::Former {
+            turn.debug(format!(
+                "node {name} of an earlier configuration was started, PID {pid}"
+            ));
+            return;
+        }
+        let before = own.pid.replace(pid);
+        let is_replaced = own.is_replaced(turn.now);
+        own.started = Some(turn.now);
+        if cause == Cause::Command || is_replaced {
+            own.ended = None;
+            if own.node.state == State::Failed {
+                self.set_state(turn, name, State::Pending);
+            }
+            return;
+        }
+        own.restarts += 1;
+        own.outputs = None;
+        let how = own.ended.take().filter(|(ended, _)| Some(*ended) == before);
+        own.crash = Some(Crash::new(turn.now, how.map(|(_, how)| how)));
+        self.set_state(turn, name, State::Crashed);
+    }
+
+    /// The Supervisor cannot start a process for a node. It tries again and again, without a pause.
+    pub(super) fn process_refused(&mut self, turn: &mut Turn, name: &ZeekString) {
+        let Some(own) = self
+            .nodes
+            .get_mut(name)
+            .filter(|own| own.node.state != State::Failed)
+        else {
+            return;
+        };
+        let message = format!("the Supervisor cannot start a process for node {name}");
+        own.trouble = Some(message.clone());
+        own.is_missed = true;
+        self.set_state(turn, name, State::Failed);
+        self.raise(turn, message, name.clone());
+    }
+
+    /// The Supervisor cannot say any more how the nodes are.
+    pub(super) fn nodes_unknown(&mut self, turn: &mut Turn) {
+        self.starts.clear();
+        let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+        for name in names {
+            self.tell_crash(turn, &name);
+            if let Some(own) = self.nodes.get_mut(&name) {
+                own.before_loss.get_or_insert(own.node.state);
+            }
+            self.set_state(turn, &name, State::Unknown);
+        }
+    }
+
+    /// The Supervisor says that it has this node, with this process. If it could not be reached before, that tells the
+    /// node's state.
+    pub(super) fn node_found(&mut self, turn: &mut Turn, name: &ZeekString, pid: Option<i64>) {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let same = own.pid.is_none() || own.pid == pid;
+        own.pid = pid;
+        if let Some(before) = own.before_loss.take() {
+            let state = if same { before } else { State::Crashed };
+            self.set_state(turn, name, state);
+        }
+    }
+
+    /// Changes a node's state and says so.
+    pub(super) fn set_state(&mut self, turn: &mut Turn, name: &ZeekString, new: State) {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let old = std::mem::replace(&mut own.node.state, new);
+        if old == new {
+            return;
+        }
+        let n = own.node.clone();
+        turn.debug(format!("node {name} was {old} and is {new}"));
+        turn.push(Action::Tell(AgentMessage::Change {
+            instance: self.settings.name.clone(),
+            n,
+            old,
+            new,
+        }));
+    }
+
+    /// Tells controllers something about a node.
+    pub(super) fn note(&self, turn: &mut Turn, msg: ZeekString, node: ZeekString) {
+        turn.push(Action::Tell(AgentMessage::Log {
+            instance: self.settings.name.clone(),
+            msg,
+            node,
+        }));
+    }
+}
+
+fn create_error(name: &ZeekString, reason: &str) -> String {
+    format!("failed to create node {name}: {reason}")
+}
