@@ -13,13 +13,13 @@ use super::{production_code, regex, report, rust_files};
 const LINES_MAX: usize = 600;
 
 /// How many files may have more than 400 lines. The goal is 15.
-const LONG_FILES_MAX: usize = 23;
+const LONG_FILES_MAX: usize = 17;
 
 /// How many lines the two daemons may have in a row that are equal: one fewer than this.
 const EQUAL_LINES: usize = 10;
 
 /// How many files may be part of a circle of imports among more than two files. The goal is none.
-const CIRCLED_MAX: usize = 8;
+const CIRCLED_MAX: usize = 0;
 
 /// Names all violations if there are more than so many.
 fn ratchet(rule: &str, max: usize, violations: &[String]) {

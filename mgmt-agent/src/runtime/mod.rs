@@ -13,6 +13,7 @@
 
 mod archiver;
 mod disk;
+mod launch;
 mod native;
 mod outside;
 mod program;
@@ -32,13 +33,10 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tracing::field::display;
 
-pub(crate) use self::supervisor::runs_in as supervisor_runs_in;
+pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
-    archiver::Archivers,
-    disk::Disk,
-    native::Native,
-    program::ProgramWatch,
-    supervisor::{Launch, Supervisor},
+    archiver::Archivers, disk::Disk, launch::Launch, native::Native, program::ProgramWatch,
+    supervisor::Supervisor,
 };
 use crate::{
     config::{Config, LOCK},

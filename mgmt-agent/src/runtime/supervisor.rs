@@ -7,21 +7,14 @@
 //! It outlives a crash of ours, and its nodes with it: the next agent finds it by a record in its directory and takes it
 //! over, if it would start the same one.
 
-use std::{
-    fs, io,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs, io, time::Duration};
 
-use broker_codec::data::Port;
-use broker_endpoint::{PeerAddress, tls::TlsConfig};
-use mgmt_daemon::{config::Value, files, runtime::at};
+use broker_endpoint::PeerAddress;
+use mgmt_daemon::runtime::at;
 use supervise::{
     process::{Event, Policy, Process, Then},
-    stale::{self, Mark},
-    unix::{End as ProcessEnd, Handle, Record, Stopped},
+    stale,
+    unix::{End as ProcessEnd, Handle, Stopped},
 };
 use tokio::{
     sync::mpsc,
@@ -29,10 +22,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::stderr::{self, Stderr};
-use crate::{
-    config::{Config, ZeekCommand},
-    scripts::{AGENT_ADDRESS, AGENT_PORT, Coordinates},
+use super::{
+    launch::{Launch, free_port},
+    stderr::{self, Stderr},
 };
 
 /// How long a Supervisor may take to end its nodes and itself: Zeek's kills nodes after 26 seconds (`Supervisor.cc`,
@@ -51,35 +43,8 @@ const POLICY: Policy = Policy {
     kills: true,
 };
 
-/// The environment variable by which what a Supervisor has left running is known.
-const MARK: &str = "MGMT_AGENT_SUPERVISOR";
-
 /// How long processes have to end that nodes have started, when their Supervisor has ended in good order.
 const STRAY_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Environment variables that make Zeek something else than a Supervisor of ours (`Supervisor.cc`, `agent/boot.zeek`,
-/// `cluster/main.zeek`).
-const NOT_INHERITED: [&str; 4] = [
-    "ZEEK_STEM",
-    "ZEEK_SUPERVISED_NODE",
-    "ZEEK_MANAGEMENT_NODE",
-    "CLUSTER_NODE",
-];
-
-/// The Supervisor's directory below that of the agent, and the record of its process in there.
-const DIRECTORY: &str = "supervisor";
-const RECORD: &str = "supervisor.json";
-
-/// Whether the Supervisor of an agent that works in this directory runs.
-pub(crate) fn runs_in(working_dir: &Path) -> bool {
-    let record = read_record(&working_dir.join(DIRECTORY).join(RECORD));
-    record.is_some_and(|record| record.process().is_some())
-}
-
-/// A record that cannot be read tells of nothing.
-fn read_record(path: &Path) -> Option<Record<Launch>> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
 
 /// A handle to the task that looks after the process.
 #[derive(Debug)]
@@ -107,132 +72,6 @@ enum Order {
     End { silence: Duration },
     /// End the process for good.
     Stop,
-}
-
-/// How a Supervisor is started, or was.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Launch {
-    program: PathBuf,
-    /// All but the port.
-    arguments: Vec<String>,
-    /// Where it listens; 0 until one is chosen.
-    port: u16,
-    environment: Vec<(String, String)>,
-    /// Where it works: its output is here, in `stdout` and `stderr`, and its record.
-    directory: PathBuf,
-}
-
-impl Launch {
-    /// By this script, for an agent that is found there.
-    pub(super) fn new(config: &Config, zeek: &ZeekCommand, script: &Path, agent: Coordinates) -> Self {
-        let mut arguments = zeek.leading_arguments.clone();
-        arguments.extend(["-j".into(), script.display().to_string()]);
-        arguments.extend(zeek.further_arguments.iter().cloned());
-        arguments.extend(tls_arguments(&config.daemon.broker_tls));
-        let state = config.settings.state_dir.to_str_lossy().into_owned();
-        let environment = [
-            (AGENT_ADDRESS, agent.address.to_string()),
-            (AGENT_PORT, agent.port.show()),
-            ("ZEEK_MANAGEMENT_STATE_DIR", state),
-            (
-                "ZEEK_MANAGEMENT_SPOOL_DIR",
-                config.daemon.spool_dir.display().to_string(),
-            ),
-        ];
-        Self {
-            program: zeek.program.clone(),
-            arguments,
-            port: config.supervisor.port,
-            environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
-            directory: config.daemon.working_dir.join(DIRECTORY),
-        }
-    }
-
-    fn arguments(&self) -> Vec<String> {
-        let port = format!("Broker::default_port={}", Port::tcp(self.port).show());
-        self.arguments.iter().cloned().chain([port]).collect()
-    }
-
-    /// Whether a Supervisor that was started so is one that this would start. If the port is chosen at each start, any is as good.
-    fn would_start(&self, started: &Self) -> bool {
-        let port = if self.port == 0 { started.port } else { self.port };
-        *started == Self { port, ..self.clone() }
-    }
-
-    /// What its processes are known by; its directory is made if need be.
-    fn mark(&self) -> io::Result<Mark> {
-        files::create_dir_all(&self.directory)?;
-        Mark::new(MARK, &self.directory, &self.arguments())
-    }
-
-    fn record_path(&self) -> PathBuf {
-        self.directory.join(RECORD)
-    }
-
-    /// Starts the process, with new files for its output.
-    fn start(&self) -> io::Result<Handle> {
-        let mark = self.mark()?;
-        let (variable, value) = mark.variable();
-        let file = |name| files::create(&self.directory.join(name));
-        let mut command = tokio::process::Command::new(&self.program);
-        command
-            .args(self.arguments())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env(variable, value)
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(file("stdout")?)
-            .stderr(file("stderr")?)
-            // What is typed at our terminal is for us: it ends when we end it.
-            .process_group(0);
-        for name in NOT_INHERITED {
-            command.env_remove(name);
-        }
-        let process = Handle::child(command.spawn()?)?;
-        // Without its record it can still be looked after, by this agent.
-        if let Err(error) = self.record(&process) {
-            tracing::warn!(%error, "cannot write down which process the Supervisor is");
-        }
-        Ok(process)
-    }
-
-    fn record(&self, process: &Handle) -> io::Result<()> {
-        let record = Record::new(process, self)?;
-        let temporary = self.record_path().with_extension("json.tmp");
-        files::write(&temporary, &serde_json::to_vec(&record)?)?;
-        fs::rename(temporary, self.record_path())
-    }
-
-    /// The process that an agent before this one has left, if it still runs, and how it was started.
-    fn left_behind(&self) -> Option<(Option<Handle>, Self)> {
-        let record = read_record(&self.record_path())?;
-        Some((record.process(), record.launch))
-    }
-
-    fn stderr(&self) -> PathBuf {
-        self.directory.join("stderr")
-    }
-}
-
-/// Everything that the settings for TLS say, but the passphrase: every user of the host can read arguments.
-fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
-    let mut arguments = Vec::new();
-    let mut file = |name: &str, path: &Path| arguments.push(format!("Broker::{name}={}", path.display()));
-    match tls {
-        TlsConfig::Off => arguments.push("Broker::disable_ssl=T".into()),
-        TlsConfig::Mutual { identity, trust } => {
-            file("ssl_certificate", &identity.certificate);
-            file("ssl_keyfile", &identity.key);
-            if let Some(path) = &trust.ca_file {
-                file("ssl_cafile", path);
-            }
-            if let Some(path) = &trust.ca_path {
-                file("ssl_capath", path);
-            }
-        }
-        _ => {}
-    }
-    arguments
 }
 
 impl Supervisor {
@@ -420,14 +259,14 @@ impl Keeper {
     async fn take_over(&mut self) -> Option<Running> {
         let to_find = self.launch.clone();
         let left = blocking(move || to_find.left_behind()).await.ok().flatten();
-        let Some((process, started)) = left else {
+        let Some((process, mut started)) = left else {
             self.clear_away(STOP_PATIENCE).await;
             return None;
         };
         let same = self.launch.would_start(&started);
         // What is left is known by how it was started.
-        let directory = self.launch.directory.clone();
-        let to_start = std::mem::replace(&mut self.launch, Launch { directory, ..started });
+        started.directory.clone_from(&self.launch.directory);
+        let to_start = std::mem::replace(&mut self.launch, started);
         let patience = match process {
             Some(process) if same => {
                 tracing::info!(
@@ -549,20 +388,4 @@ async fn forget(launch: &Launch) {
 /// Off the loop: file systems may block for long.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)
-}
-
-/// The port of this address, or one that is free if it is 0.
-///
-/// Fails if another process listens there: Zeek would say so as one of many lines, and we might take that process for our
-/// Supervisor.
-fn free_port(address: &PeerAddress) -> io::Result<u16> {
-    match TcpListener::bind((address.host.as_str(), address.port)) {
-        Ok(listener) => Ok(listener.local_addr()?.port()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::other(format!(
-            "another process listens on {address}, perhaps the Supervisor of another agent; end it, or choose another --supervisor"
-        ))),
-        Err(error) if address.port == 0 => Err(error),
-        // Zeek will say what is wrong.
-        Err(_) => Ok(address.port),
-    }
 }

@@ -5,6 +5,7 @@ mod peers;
 mod properties;
 mod supervisor;
 mod transcript;
+mod zeek_properties;
 
 use testkit::transcript::check_all;
 

@@ -11,16 +11,12 @@ use broker_codec::{
     zeek::Event,
 };
 use mgmt_agent::{
-    core::{Action, Agent, Command, Input, Processes, Report, Settings, Supervised, Turn, ZeekSettings},
-    supervisors::{
-        self, Supervisor,
-        zeek::{News, ZeekSupervisor},
-    },
+    core::{Action, Agent, Command, Input, Processes, Report, Settings, Supervised},
+    supervisors::zeek::News,
 };
 use mgmt_api::{
     AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeMessage, NodeOutputs,
-    NodeRequest, Now, ResultRecord, SequentialIds, State, SupervisedNode, SupervisorMessage,
-    SupervisorResponse, SupervisorStatus,
+    NodeRequest, Now, ResultRecord, SequentialIds, State,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -30,68 +26,54 @@ const NAMES: [&str; 4] = ["one", "two", "with space", "../up"];
 
 /// Something that happens. Small numbers choose from what there is at that moment.
 #[derive(Clone, Debug)]
-enum Op {
-    Request {
-        kind: u8,
-        reqid: u8,
-        config: u8,
-        nodes: u8,
-    },
+pub(crate) enum Op {
+    Input(Input),
+    /// What the Supervisor tells by itself.
+    Told(Report),
+    /// What becomes of the Supervisor's process, and of the installed Zeek.
+    News(News),
     /// A report that ends one of the latest commands, or one that never was, in a way that need not fit it.
     End {
-        command: u8,
+        command: usize,
         how: u8,
         nodes: u8,
     },
-    Ready,
-    Lost,
-    /// The Supervisor's process was started.
-    Restarted,
-    /// The installed Zeek says which one it is.
-    Version {
-        known: bool,
-    },
-    Started {
-        node: u8,
-        pid: u8,
-    },
-    Exited {
-        node: u8,
-    },
-    Hello {
-        node: u8,
-    },
     Dispatched {
-        request: u8,
+        request: usize,
         node: u8,
-        data: u8,
+        data: usize,
     },
-    Peer,
-    DirectoryFailed,
-    Wait {
-        tenths: u8,
-    },
-    Stopping,
+    Wait(Duration),
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let node = 0..5u8;
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    let node = || (0..5u8).prop_map(name);
+    let version = |major| Op::News(News::Version(Some(format!("zeek version {major}.0"))));
+    let lost = Report::Lost {
+        reason: "gone".into(),
+    };
+    let directory_failed = Input::DirectoryFailed {
+        path: "/state/nodes/one".into(),
+        reason: "permission denied".into(),
+    };
     prop_oneof![
-        6 => (0..6u8, 0..4u8, 0..6u8, 0..16u8)
-            .prop_map(|(kind, reqid, config, nodes)| Op::Request { kind, reqid, config, nodes }),
-        8 => (0..3u8, 0..8u8, 0..32u8).prop_map(|(command, how, nodes)| Op::End { command, how, nodes }),
-        3 => Just(Op::Ready),
-        1 => Just(Op::Lost),
-        1 => Just(Op::Restarted),
-        2 => any::<bool>().prop_map(|known| Op::Version { known }),
-        3 => (node.clone(), 0..4u8).prop_map(|(node, pid)| Op::Started { node, pid }),
-        2 => node.clone().prop_map(|node| Op::Exited { node }),
-        4 => node.clone().prop_map(|node| Op::Hello { node }),
-        3 => (0..4u8, node, 0..3u8).prop_map(|(request, node, data)| Op::Dispatched { request, node, data }),
-        1 => Just(Op::Peer),
-        1 => Just(Op::DirectoryFailed),
-        4 => (0..60u8).prop_map(|tenths| Op::Wait { tenths }),
-        1 => Just(Op::Stopping),
+        6 => (0..6u8, 0..4usize, 0..6u8, 0..16u8)
+            .prop_map(|(kind, reqid, config, nodes)| Op::Input(request(kind, reqid, config, nodes))),
+        8 => (0..3usize, 0..8u8, 0..32u8).prop_map(|(command, how, nodes)| Op::End { command, how, nodes }),
+        3 => Just(Op::Told(Report::Ready)),
+        1 => Just(Op::Told(lost)),
+        1 => Just(Op::News(News::ProcessStarted)),
+        2 => prop_oneof![Just(version(7)), Just(version(99))],
+        2 => (node(), 1..4i64).prop_map(|(node, pid)| Op::Told(Report::NodeStarted { node, pid })),
+        1 => node().prop_map(|node| Op::Told(Report::NotStarted { node })),
+        2 => node().prop_map(|node| Op::Told(Report::NodeExited { node, outputs: outputs() })),
+        4 => node().prop_map(|node| Op::Input(Input::Node(NodeMessage::Hello { node }))),
+        3 => (0..4usize, 0..5u8, 0..3usize)
+            .prop_map(|(request, node, data)| Op::Dispatched { request, node, data }),
+        1 => Just(Op::Input(Input::PeerAdded { peer: "peer".into() })),
+        1 => Just(Op::Input(directory_failed)),
+        4 => (0..60u64).prop_map(|tenths| Op::Wait(Duration::from_millis(100 * tenths))),
+        1 => Just(Op::Input(Input::Stopping { without_nodes: true })),
     ]
 }
 
@@ -104,7 +86,7 @@ fn name(index: u8) -> ZeekString {
 }
 
 /// Those of the first names whose bits are set.
-fn names(bits: u8) -> impl Iterator<Item = ZeekString> {
+pub(crate) fn names(bits: u8) -> impl Iterator<Item = ZeekString> {
     (0..5).filter(move |index| bits & (1 << index) != 0).map(name)
 }
 
@@ -129,10 +111,11 @@ fn configuration(index: u8) -> Configuration {
     Configuration::new(format!("c{index}"), instances, nodes)
 }
 
-fn request(kind: u8, reqid: u8, config: u8, nodes: u8) -> AgentRequest {
-    let reqid = ZeekString::from(["", "r1", "r2", "r3"][usize::from(reqid)]);
+fn request(kind: u8, reqid: usize, config: u8, nodes: u8) -> Input {
+    let of_ours = nodes == 0;
+    let reqid = ZeekString::from(["", "r1", "r2", "r3"][reqid]);
     let nodes: Set<ZeekString> = names(nodes).collect();
-    match kind {
+    let request = match kind {
         0 => AgentRequest::Deploy {
             reqid,
             config: configuration(config),
@@ -147,15 +130,20 @@ fn request(kind: u8, reqid: u8, config: u8, nodes: u8) -> AgentRequest {
         3 => AgentRequest::AgentWelcome { reqid },
         4 => AgentRequest::AgentStandby { reqid },
         _ => AgentRequest::Restart { reqid, nodes },
+    };
+    Input::Request {
+        topic: "zeek/management/agent/a".into(),
+        request,
+        of_ours,
     }
 }
 
 /// Sees to it that every request is answered once, that commands have ids of their own, and that states follow one
 /// another.
 #[derive(Default)]
-struct Observer {
+pub(crate) struct Observer {
     /// The requests that have not been answered, by the response's name and the id.
-    open: BTreeSet<(String, ZeekString)>,
+    pub(crate) open: BTreeSet<(String, ZeekString)>,
     commands: Vec<ZeekString>,
     dispatches: Vec<ZeekString>,
     states: BTreeMap<ZeekString, State>,
@@ -198,14 +186,14 @@ impl Observer {
     }
 }
 
-struct World {
+pub(crate) struct World {
     agent: Agent,
-    observer: Observer,
-    now: Now,
+    pub(crate) observer: Observer,
+    pub(crate) now: Now,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let settings = Settings {
             archival: Some(mgmt_agent::core::Archival {
                 interval: Duration::from_secs(7),
@@ -223,7 +211,7 @@ impl World {
         world
     }
 
-    fn step(&mut self, input: Input) -> Vec<Command> {
+    pub(crate) fn step(&mut self, input: Input) -> Vec<Command> {
         if let Input::Request { request, .. } = &input {
             self.observer.requested(request);
         }
@@ -249,57 +237,30 @@ impl World {
         commands
     }
 
-    fn input(&self, op: &Op) -> Input {
+    pub(crate) fn input(&self, op: Op) -> Input {
         match op {
-            Op::Request {
-                kind,
-                reqid,
-                config,
-                nodes,
-            } => Input::Request {
-                topic: "zeek/management/agent/a".into(),
-                request: request(*kind, *reqid, *config, *nodes),
-                of_ours: *nodes == 0,
-            },
-            Op::End { command, how, nodes } => Input::Supervisor(self.end(*command, *how, *nodes)),
-            Op::Ready => Input::Supervisor(Report::Ready),
-            Op::Lost => Input::Supervisor(Report::Lost {
-                reason: "gone".into(),
-            }),
-            Op::Started { node, pid: 0 } => Input::Supervisor(Report::NotStarted { node: name(*node) }),
-            Op::Started { node, pid } => Input::Supervisor(Report::NodeStarted {
-                node: name(*node),
-                pid: i64::from(*pid),
-            }),
-            Op::Exited { node } => Input::Supervisor(Report::NodeExited {
-                node: name(*node),
-                outputs: outputs(),
-            }),
-            Op::Hello { node } => Input::Node(NodeMessage::Hello { node: name(*node) }),
+            Op::Input(input) => input,
+            Op::Told(report) => Input::Supervisor(report),
+            Op::End { command, how, nodes } => Input::Supervisor(self.end(command, how, nodes)),
             Op::Dispatched { request, node, data } => {
-                let mut latest = self.observer.dispatches.iter().rev();
-                let reqid = latest.nth(usize::from(*request)).cloned().unwrap_or_default();
+                let latest = self.observer.dispatches.iter().rev().nth(request);
+                let reqid = latest.cloned().unwrap_or_default();
+                let data = [None, Some(Data::String("1".into())), Some(Data::Count(1))][data].clone();
                 let result = ResultRecord {
-                    data: [None, Some(Data::String("1".into())), Some(Data::Count(1))][usize::from(*data)]
-                        .clone(),
-                    node: Some(name(*node)),
+                    data,
+                    node: Some(name(node)),
                     ..ResultRecord::success(reqid.clone())
                 };
                 Input::Node(NodeMessage::NodeDispatch { reqid, result })
             }
-            Op::Peer => Input::PeerAdded { peer: "peer".into() },
-            Op::DirectoryFailed => Input::DirectoryFailed {
-                path: "/state/nodes/one".into(),
-                reason: "permission denied".into(),
-            },
-            Op::Wait { .. } | Op::Restarted | Op::Version { .. } => Input::Tick,
-            Op::Stopping => Input::Stopping { without_nodes: true },
+            Op::Wait(_) | Op::News(_) => Input::Tick,
         }
     }
 
-    fn end(&self, command: u8, how: u8, nodes: u8) -> Report {
-        let mut latest = self.observer.commands.iter().rev();
-        let id = latest.nth(usize::from(command)).cloned().unwrap_or_default();
+    fn end(&self, command: usize, how: u8, nodes: u8) -> Report {
+        let latest = self.observer.commands.iter().rev().nth(command);
+        let id = latest.cloned().unwrap_or_default();
+        let existed = nodes.is_multiple_of(2);
         match how {
             0..3 => Report::Status {
                 id,
@@ -310,14 +271,8 @@ impl World {
                 id,
                 outcome: Err("no".into()),
             },
-            5 => Report::Restarted {
-                id,
-                existed: nodes.is_multiple_of(2),
-            },
-            6 => Report::Destroyed {
-                id,
-                existed: nodes.is_multiple_of(2),
-            },
+            5 => Report::Restarted { id, existed },
+            6 => Report::Destroyed { id, existed },
             _ => Report::Failed {
                 id,
                 reason: "silence".into(),
@@ -341,20 +296,6 @@ fn processes(nodes: u8) -> Processes {
     names(nodes).map(|name| (name, supervised.clone())).collect()
 }
 
-fn status(nodes: u8) -> SupervisorStatus {
-    let nodes = names(nodes).map(|name| {
-        let mut node = SupervisedNode {
-            node: mgmt_api::NodeConfig::default(),
-            pid: Some(7),
-        };
-        node.node.name = name.clone();
-        (name, node)
-    });
-    SupervisorStatus {
-        nodes: nodes.collect(),
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -362,9 +303,9 @@ proptest! {
     #[test]
     fn every_request_is_answered_once(ops in vec(op(), 0..80)) {
         let mut world = World::new();
-        for op in &ops {
-            if let Op::Wait { tenths } = op {
-                world.now = world.now + Duration::from_millis(100 * u64::from(*tenths));
+        for op in ops {
+            if let Op::Wait(time) = op {
+                world.now = world.now + time;
             }
             let input = world.input(op);
             let _ = world.step(input);
@@ -373,150 +314,4 @@ proptest! {
         let _ = world.step(Input::Tick);
         prop_assert_eq!(world.observer.open, BTreeSet::new());
     }
-
-    /// The agent on a `zeek -j` process that answers some requests, in any order and more than once, and is restarted at times, also by
-    /// us.
-    #[test]
-    fn every_request_is_answered_and_every_command_ends_once_over_a_zeek_supervisor(ops in vec(op(), 0..80)) {
-        let mut world = ZeekWorld::new();
-        for op in &ops {
-            match op {
-                Op::End { command, how, nodes } => match world.asked.iter().rev().nth(usize::from(*command)) {
-                    Some(request) if *how > 0 => world.hear(News::Event(answer(request, *nodes))),
-                    _ => {}
-                },
-                Op::Ready => world.hear(News::Connected),
-                Op::Lost => world.hear(News::Disconnected { reason: "gone".into() }),
-                Op::Restarted => world.hear(News::ProcessStarted),
-                Op::Version { known } => {
-                    world.hear(News::Version(Some(format!("zeek version {}.0", if *known { 7 } else { 99 }))));
-                }
-                Op::Started { node, pid } => {
-                    let pid = if *pid == 3 { u64::MAX } else { u64::from(*pid) };
-                    let started = SupervisorResponse::NodeStatus { node: name(*node), pid };
-                    world.hear(News::Event(Event::of(&started).unwrap()));
-                }
-                Op::Exited { node } => {
-                    let exited = SupervisorMessage::NodeExit { node: name(*node), outputs: outputs() };
-                    world.hear(News::Event(Event::of(&exited).unwrap()));
-                }
-                op => {
-                    if let Op::Wait { tenths } = op {
-                        world.wait(Duration::from_millis(100 * u64::from(*tenths)));
-                    }
-                    let input = world.world.input(op);
-                    world.step(input);
-                }
-            }
-        }
-        world.wait(Duration::from_secs(15));
-        world.step(Input::Tick);
-        prop_assert_eq!(world.world.observer.open, BTreeSet::new());
-        prop_assert_eq!(world.open, BTreeSet::new());
-    }
-}
-
-/// An agent with a Supervisor's machine, which sees to it that every command ends once.
-struct ZeekWorld {
-    world: World,
-    supervisor: ZeekSupervisor,
-    /// What the Supervisor was asked.
-    asked: Vec<Event>,
-    /// The commands that have not ended.
-    open: BTreeSet<ZeekString>,
-}
-
-impl ZeekWorld {
-    fn new() -> Self {
-        let settings = ZeekSettings {
-            version: Some("zeek version 7.0".into()),
-            patience: Some(Duration::from_secs(6)),
-            asks_version: true,
-            ..ZeekSettings::default()
-        };
-        let mut world = Self {
-            world: World::new(),
-            supervisor: ZeekSupervisor::new(settings),
-            asked: Vec::new(),
-            open: BTreeSet::new(),
-        };
-        world.hear(News::ProcessStarted);
-        world
-    }
-
-    fn wait(&mut self, time: Duration) {
-        self.world.now = self.world.now + time;
-        self.supervise(supervisors::Input::Tick);
-    }
-
-    fn hear(&mut self, news: News) {
-        self.supervise(supervisors::Input::News(news));
-    }
-
-    fn step(&mut self, input: Input) {
-        for command in self.world.step(input) {
-            self.open.insert(command.id().clone());
-            self.supervise(supervisors::Input::Command(command));
-        }
-    }
-
-    fn supervise(&mut self, input: supervisors::Input<News>) {
-        let mut turn = Turn::new(self.world.now);
-        let reports = self.supervisor.step(&mut turn, input);
-        for report in reports {
-            match &report {
-                Report::Lost { .. } | Report::GivenUp { .. } => self.open.clear(),
-                Report::Status { id, .. }
-                | Report::Created { id, .. }
-                | Report::Restarted { id, .. }
-                | Report::Destroyed { id, .. }
-                | Report::Failed { id, .. } => assert!(self.open.remove(id), "{report:?} ends nothing"),
-                _ => {}
-            }
-            self.step(Input::Supervisor(report));
-        }
-        for action in turn.into_actions() {
-            match action {
-                Action::Publish { event, .. } => self.asked.push(event),
-                Action::EndSupervisor { .. } => {
-                    let reason = "killed".into();
-                    self.hear(News::ProcessEnded { reason });
-                    self.hear(News::ProcessStarted);
-                }
-                _ => {}
-            }
-        }
-        let deadline = self.supervisor.deadline();
-        assert!(deadline.is_none_or(|deadline| deadline > self.world.now));
-    }
-}
-
-/// The Supervisor's answer to a request.
-fn answer(request: &Event, nodes: u8) -> Event {
-    let Data::String(reqid) = request.args[0].clone() else {
-        panic!("{request:?} has no id")
-    };
-    let response = match request.name.as_str().unwrap() {
-        "SupervisorControl::status_request" => SupervisorResponse::Status {
-            reqid,
-            result: status(nodes),
-        },
-        "SupervisorControl::create_request" => SupervisorResponse::Create {
-            reqid,
-            result: if nodes == 0 {
-                "no".into()
-            } else {
-                ZeekString::default()
-            },
-        },
-        "SupervisorControl::restart_request" => SupervisorResponse::Restart {
-            reqid,
-            result: nodes != 0,
-        },
-        _ => SupervisorResponse::Destroy {
-            reqid,
-            result: nodes != 0,
-        },
-    };
-    Event::of(&response).unwrap()
 }
