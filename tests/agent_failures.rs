@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use zeek_simulator::{Exit, NodeBehaviour, SupervisorBehaviour};
+use zeek_simulator::{NodeBehaviour, SupervisorBehaviour};
 
 use crate::support::{
     cluster::{Instance, Plan, Protection, start_controller, wait_for_running},
@@ -39,6 +39,11 @@ instance = instance-1
 role = worker
 interface = lo
 ";
+
+/// The cluster with a worker of this behaviour.
+pub(crate) fn with_worker(behaviour: &NodeBehaviour) -> String {
+    format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour))
+}
 
 /// State and process id of each node.
 pub(crate) type Nodes = BTreeMap<String, (String, u32)>;
@@ -329,10 +334,9 @@ fn a_refused_node_is_reported_with_the_reason() {
         })
     );
     // The others run.
-    let states = |(name, (state, _)): (String, (String, u32))| (name, state);
-    let nodes: BTreeMap<_, _> = world.nodes().into_iter().map(states).collect();
-    assert_eq!(nodes["manager"], "RUNNING");
-    assert_eq!(nodes.get("worker-01").map(String::as_str), Some("FAILED"));
+    let nodes = world.nodes();
+    assert_eq!(nodes["manager"].0, "RUNNING");
+    assert_eq!(nodes["worker-01"].0, "FAILED");
     world.instance.stop();
 }
 
@@ -344,8 +348,7 @@ fn clients_are_answered_during_a_flood_of_output_and_of_events() {
         floods_agent: true,
         ..NodeBehaviour::default()
     };
-    let flooding = format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour));
-    world.succeed(&["deploy-config", "-"], Some(&flooding));
+    world.succeed(&["deploy-config", "-"], Some(&with_worker(&behaviour)));
     for _ in 0..3 {
         let outcome = world.run(&["get-id-value", "bits_per_uid"], None);
         let printed: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
@@ -357,38 +360,6 @@ fn clients_are_answered_during_a_flood_of_output_and_of_events() {
     world.succeed(&["restart", "worker-01"], None);
     world.wait_for_running(3);
     world.empty();
-    world.instance.stop();
-}
-
-#[test]
-fn news_say_live_why_a_node_fails() {
-    let mut world = World::start(|_| ());
-    let behaviour = NodeBehaviour {
-        stderr: Some("opening eth1\nfatal error: no such packet source".into()),
-        exit: Some(Exit {
-            status: 1,
-            aborts: false,
-            after_hello: false,
-        }),
-        ..NodeBehaviour::default()
-    };
-    let failing = format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour));
-    let deploy = world.fail(&["deploy-config", "-"], Some(&failing));
-    assert_eq!(deploy["errors"], json!(["request timed out"]));
-    let worker = &deploy["results"]["nodes"]["worker-01"];
-    assert_eq!(
-        worker["stderr"],
-        "opening eth1\nfatal error: no such packet source"
-    );
-
-    for news in [
-        "node worker-01 ended: ",
-        "last line: fatal error: no such packet source; restart ",
-        "last output: opening eth1",
-    ] {
-        world.news_about(news);
-    }
-    assert_eq!(world.nodes()["worker-01"].0, "CRASHED");
     world.instance.stop();
 }
 

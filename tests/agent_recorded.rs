@@ -1,6 +1,7 @@
 //! Recorded sessions of zeek-client with Zeek's controller and agents, repeated with ours and a stand-in for the Supervisor:
 //! exit code, standard output and standard error must be as recorded, with ids and process ids mapped one to one.
 
+use mgmt_api::ClientRequest;
 use serde_json::Value;
 use zeek_simulator::NodeBehaviour;
 
@@ -12,7 +13,7 @@ use crate::support::{
     ids::IdMap,
     limit::Limit,
     scenario::{Command, Scenario, Step},
-    websocket::{Client, request},
+    session,
     zeek_client::ZeekClient,
 };
 
@@ -272,19 +273,16 @@ impl Session<'_> {
     fn wait_for_instances(&mut self, count: usize) {
         // Each has a name, a host, and no port.
         let there = |answer: &str| answer.matches("\"127.0.0.1\"").count() == count;
-        ask_until(&mut self.controller, "get_instances_request", there);
+        let request = ClientRequest::GetInstances { reqid: "poll".into() };
+        ask_until(&mut self.controller, &request, there);
     }
 
     /// Asks until the answer is good. The controller does not tell of agents that are gone.
     fn wait_for_instances_to_leave(&mut self, left: usize) {
-        let mut client = Client::subscribed(self.controller.websocket());
-        let there = |answer: &str| answer.matches("\"127.0.0.1\"").count();
+        let mut session = session::Session::open(self.controller.websocket());
         let limit = Limit::new(format_args!("{left} instances to be left"));
-        loop {
-            client.send_text(&request("get_instances_request", "poll", &[]));
-            if there(&client.text_about_by("get_instances_response", &limit)) == left {
-                return;
-            }
+        while session.instances().len() != left {
+            limit.left();
         }
     }
 }

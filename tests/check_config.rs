@@ -1,4 +1,4 @@
-//! What the controller's `check-config` finds before a start would.
+//! What the controller's `check-config` finds before a start would, and what else it says without one.
 
 use std::{
     fs,
@@ -230,6 +230,68 @@ fn the_store_is_tried() {
     open(&lock, 0o444);
     found("Permission denied");
     assert!(!store.exists(), "nothing is made");
+}
+
+#[test]
+fn the_configuration_can_be_checked_and_shown_without_a_start() {
+    let home = home();
+    fs::write(
+        home.path().join("local.zeek"),
+        "redef Management::Controller::name = \"local\";\nredef Site::local_nets += { 10.0.0.0/8 };\n",
+    )
+    .expect("a file can be written");
+    let redefs = ["--redefs", "local.zeek", "--state-dir", "/s", "--spool-dir", "/p"];
+
+    let said = |arguments: &[&str]| run(binary(), home.path(), arguments);
+
+    said(&[&["check-config"], &redefs[..]].concat()).failed(
+        0,
+        "warning: local.zeek:2: redefinition of Site::local_nets ignored",
+    );
+    said(&["check-config", "Management::Controller::default_port=2150"]).failed(1, "");
+
+    let shown = said(&[&["dump-config", "--json"], &redefs[..]].concat()).json(0);
+    assert_eq!(
+        shown[0],
+        serde_json::json!({
+            "name": "Management::Controller::name",
+            "value": "\"local\"",
+            "origin": "local.zeek:1",
+        })
+    );
+    let shown = said(&[&["dump-config"], &redefs[..]].concat());
+    assert!(shown.stdout.contains("# local.zeek:1\n"));
+}
+
+#[test]
+fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
+    let home = home();
+    let text = |arguments: &[&str]| run(binary(), home.path(), arguments).printed().to_owned();
+    let dump = text(&["--name", "x", "Broker::disable_ssl=T", "dump-config", "--json"]);
+    assert_eq!(
+        dump,
+        text(&["dump-config", "--json", "--name", "x", "Broker::disable_ssl=T"])
+    );
+    assert!(dump.contains("\\\"x\\\""), "{dump}");
+    assert!(text(&["completions", "bash"]).contains("--websocket-listen"));
+    let page = text(&["man"]);
+    assert!(page.contains(".TH mgmt-controller 1"), "{page}");
+    let pages: Vec<&str> = page
+        .split("mgmt\\-controller\\-")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("(1)"))
+        .map(|(subcommand, _)| subcommand)
+        .collect();
+    assert!(pages.len() >= 6, "{page}");
+    for subcommand in pages {
+        let subcommand = subcommand.replace('\\', "");
+        let page = text(&["man", &subcommand]);
+        assert!(page.starts_with(".ie"), "{page}");
+        assert!(
+            page.contains(&format!(".TH mgmt-controller-{subcommand} ")),
+            "{page}"
+        );
+    }
 }
 
 /// What comes of giving a setting this value in the first way that it has.

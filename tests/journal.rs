@@ -13,6 +13,7 @@ use crate::support::{
     home, not_tested,
     program::{Outcome, run},
     session::Session,
+    works,
 };
 
 fn replay(home: &TempDir, journal: &str) -> Outcome {
@@ -152,17 +153,17 @@ fn a_full_disk_ends_the_journal_and_not_the_controller() {
     let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", disk];
     let home = home();
     fs::create_dir(home.path().join("disk")).expect("a directory can be made");
-    let present = Command::new(words[0])
-        .args(&words[1..])
-        .arg("true")
-        .current_dir(home.path())
-        .output();
-    if !present.is_ok_and(|output| output.status.success()) {
+    let unshare = || {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(home.path());
+        command
+    };
+    if !works(unshare().arg("true")) {
         not_tested("a journal on a full disk, where no file system of one's own is allowed");
         return;
     }
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).arg(binary());
+    let mut command = unshare();
+    command.arg(binary());
     let mut controller = Controller::start_by(&home, command, &["--journal", "disk/journal"]);
     let mut session = Session::open(controller.websocket());
     for _ in 0..1000 {

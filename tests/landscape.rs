@@ -14,6 +14,7 @@ use crate::support::{
     controller::{Controller, STORE, UNROTATED, binary},
     home, not_tested,
     session::Session,
+    works,
 };
 
 /// The program with the one setting that it cannot do without where there is no Zeek.
@@ -104,50 +105,36 @@ fn files(home: &Path) -> BTreeSet<String> {
 /// The default ports are only free for certain in a network of one's own.
 #[test]
 fn by_default_it_listens_where_zeek_does_and_nowhere_else() {
-    let network = ["unshare", "--map-root-user", "--net"].map(str::to_owned);
-    let present = Command::new(&network[0]).args(&network[1..]).arg("true").output();
-    if !present.is_ok_and(|output| output.status.success()) {
+    // An address of the loopback interface needs that interface.
+    let script = "ip link set lo up && exec \"$0\" \"$@\"";
+    let network = ["unshare", "--map-root-user", "--net", "sh", "-c", script].map(str::to_owned);
+    if !works(&mut command(&network, &["true"])) {
         not_tested("the default ports, where no network of one's own is allowed");
         return;
     }
     let home = home();
     let words = [network.into(), controller_command(&home)].concat();
-    let arguments = ["--name", "controller", "--process-name", "zeek.controller"];
-    let controller = Controller::launch(&home, command(&words, &arguments));
-    let both = [tcp("0.0.0.0:2149"), tcp("0.0.0.0:2150")];
-    assert_eq!(sockets(controller.pid()), both.into());
-    controller.stop();
-
-    // And as it is told.
     for (arguments, listening) in [
-        (["--listen", "off", "--name", "a"], vec![tcp("0.0.0.0:2149")]),
         (
-            ["--websocket-listen", "off", "--name", "b"],
+            &["--name", "controller", "--process-name", "zeek.controller"][..],
+            vec![tcp("0.0.0.0:2149"), tcp("0.0.0.0:2150")],
+        ),
+        // And as it is told.
+        (&["--listen", "off", "--name", "a"], vec![tcp("0.0.0.0:2149")]),
+        (
+            &["--websocket-listen", "off", "--name", "b"],
             vec![tcp("0.0.0.0:2150")],
         ),
         (
-            ["--listen", "127.0.0.1:9", "--name", "c"],
+            &["--listen", "127.0.0.1:9", "--name", "c"],
             vec![tcp("127.0.0.1:9"), tcp("0.0.0.0:2149")],
         ),
         (
-            [
-                "Management::Controller::default_port=0/unknown",
-                "--name",
-                "d",
-                "--log-level=info",
-            ],
+            &["Management::Controller::default_port=0/unknown", "--name", "d"],
             vec![tcp("0.0.0.0:2149")],
         ),
     ] {
-        // An address of the loopback interface needs that interface.
-        let words = if arguments[1].starts_with("127") {
-            let script = "ip link set lo up && exec \"$0\" \"$@\"";
-            let shell = ["unshare", "--map-root-user", "--net", "sh", "-c", script].map(str::to_owned);
-            [shell.into(), controller_command(&home)].concat()
-        } else {
-            words.clone()
-        };
-        let controller = Controller::launch(&home, command(&words, &arguments));
+        let controller = Controller::launch(&home, command(&words, arguments));
         assert_eq!(
             sockets(controller.pid()),
             listening.into_iter().collect(),
@@ -163,17 +150,7 @@ fn without_listeners_it_goes_on_and_says_so() {
     let words = controller_command(&home);
     let controller = Controller::launch(
         &home,
-        command(
-            &words,
-            &[
-                "--listen",
-                "off",
-                "--websocket-listen",
-                "off",
-                "--name",
-                "controller",
-            ],
-        ),
+        command(&words, &["--listen", "off", "--websocket-listen", "off"]),
     );
     assert_eq!(sockets(controller.pid()), BTreeSet::new());
     let remains = controller.stop();

@@ -5,13 +5,12 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::AgentRequest;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,6 +19,7 @@ use crate::{
     support::{
         agent::{StandIn, Way},
         controller::Controller,
+        daemon::Daemon,
         home,
         limit::Limit,
         program::Outcome,
@@ -37,7 +37,7 @@ pub(crate) const NO_METRICS: &str = "Management::Controller::auto_assign_metrics
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A `zeek -j` with all that it starts; ended in good order when dropped.
-pub(crate) struct Zeek(Child);
+pub(crate) struct Zeek(Daemon);
 
 impl Zeek {
     /// Starts it with its files below a directory. Its Supervisor listens at a free port, unless the script says where.
@@ -46,7 +46,6 @@ impl Zeek {
         let settings = format!("redef Broker::default_port = {supervisor}/tcp;\n{script}\n");
         let path = home.path().join("live.zeek");
         fs::write(&path, settings).expect("a file can be written");
-        let output = |name| fs::File::create(home.path().join(name)).expect("a file can be made");
         let mut command = Command::new(prefix.join("bin/zeek"));
         command.arg("-j").arg(path).current_dir(home.path());
         for (variable, directory) in [
@@ -58,19 +57,13 @@ impl Zeek {
             command.env(variable, directory);
         }
         command.env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1");
-        command
-            .stdin(Stdio::null())
-            .stdout(output("stdout"))
-            .stderr(output("stderr"));
-        Self(command.spawn().expect("zeek can be started"))
+        Self(Daemon::start("zeek", command.stdout(Stdio::null())))
     }
 }
 
 impl Drop for Zeek {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-        let _ = self.0.wait();
+        self.0.end();
     }
 }
 
@@ -150,7 +143,7 @@ fn deployed(asked: AgentRequest) -> Option<String> {
 }
 
 /// The prefix of an installed Zeek, if there is one.
-fn zeek() -> Option<PathBuf> {
+pub(crate) fn zeek() -> Option<PathBuf> {
     installed_zeek().inspect_err(|why| pending(why)).ok()
 }
 

@@ -30,6 +30,7 @@ mod stubborn_nodes;
 mod supervised;
 mod supervisor_hangs;
 mod support;
+mod taken_over;
 mod tidy;
 mod tls;
 mod troubled_instance;

@@ -128,28 +128,18 @@ fn get_nodes_request() -> ClientRequest {
     ClientRequest::GetNodes { reqid: "r".into() }
 }
 
-fn get_id_value_request() -> ClientRequest {
-    ClientRequest::GetIdValue {
-        reqid: "r".into(),
-        id: "bits_per_uid".into(),
-        nodes: Set::new(),
-    }
-}
-
-fn restart_request() -> ClientRequest {
-    ClientRequest::Restart {
-        reqid: "r".into(),
-        nodes: Set::new(),
-    }
-}
-
 /// Everything that is asked of agents.
 fn requests() -> [ClientRequest; 4] {
+    let (reqid, nodes) = (ZeekString::from("r"), Set::new());
     [
         deploy_request(),
         get_nodes_request(),
-        get_id_value_request(),
-        restart_request(),
+        ClientRequest::GetIdValue {
+            reqid: reqid.clone(),
+            id: "bits_per_uid".into(),
+            nodes: nodes.clone(),
+        },
+        ClientRequest::Restart { reqid, nodes },
     ]
 }
 

@@ -16,7 +16,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    certificates::{Authority, PASSPHRASE, Validity},
     controller::{Controller, Remains, STORE, UNROTATED, binary, in_one},
     daemon::Daemon,
     home,
@@ -121,36 +120,6 @@ fn agents_are_served_on_an_interface_or_a_name() {
     }
 }
 
-/// Whether another controller runs has nothing to do with it.
-#[test]
-fn a_key_that_cannot_be_used_is_the_whole_reason() {
-    let home = home();
-    let ca = Authority::new("test CA");
-    let [one, other] = ["one", "other"].map(|name| ca.sign(name, &[], &Validity::Now));
-    let encrypted = ca.sign_encrypted("encrypted", PASSPHRASE);
-    for (certificate, key, words) in [
-        (&one.certificate, &other.key, "does not belong to certificate"),
-        (
-            &encrypted.certificate,
-            &encrypted.key,
-            "that of a WebSocket port must not be encrypted, as there is no setting for its passphrase",
-        ),
-    ] {
-        let option = format!(
-            "Management::Controller::tls_options_websocket=[$cert_file=\"{}\", $key_file=\"{}\"]",
-            certificate.display(),
-            key.display()
-        );
-        let arguments = [&DIRECTORIES[..], &["--listen", "off", &option]].concat();
-        let refused = run(binary(), home.path(), &arguments);
-        refused.failed(1, words);
-        assert!(
-            !refused.stderr.contains("the process that has the port"),
-            "{refused:?}"
-        );
-    }
-}
-
 /// Of a longer one there can be no log.
 #[test]
 fn a_name_that_no_file_can_have_is_refused() {
@@ -240,37 +209,6 @@ fn signals_without_a_meaning_do_not_end_it_and_a_hangup_opens_the_log_anew() {
     assert!(in_one(&management_logs).starts_with("#separator"));
     let words = "SIGHUP: the management log was moved or removed, it is opened anew";
     assert!(stderr.contains(words), "{stderr}");
-}
-
-#[test]
-fn options_stand_before_or_after_the_subcommand_and_each_has_a_page() {
-    let home = home();
-    let text = |arguments: &[&str]| run(binary(), home.path(), arguments).printed().to_owned();
-    let dump = text(&["--name", "x", "Broker::disable_ssl=T", "dump-config", "--json"]);
-    assert_eq!(
-        dump,
-        text(&["dump-config", "--json", "--name", "x", "Broker::disable_ssl=T"])
-    );
-    assert!(dump.contains("\\\"x\\\""), "{dump}");
-    assert!(text(&["completions", "bash"]).contains("--websocket-listen"));
-    let page = text(&["man"]);
-    assert!(page.contains(".TH mgmt-controller 1"), "{page}");
-    let pages: Vec<&str> = page
-        .split("mgmt\\-controller\\-")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("(1)"))
-        .map(|(subcommand, _)| subcommand)
-        .collect();
-    assert!(pages.len() >= 6, "{page}");
-    for subcommand in pages {
-        let subcommand = subcommand.replace('\\', "");
-        let page = text(&["man", &subcommand]);
-        assert!(page.starts_with(".ie"), "{page}");
-        assert!(
-            page.contains(&format!(".TH mgmt-controller-{subcommand} ")),
-            "{page}"
-        );
-    }
 }
 
 #[test]
@@ -438,37 +376,6 @@ fn zeeks_environment_is_obeyed_and_testing_keeps_files_below_the_current_directo
             .is_some_and(|line| line.starts_with("#close\t")),
         "{log}"
     );
-}
-
-#[test]
-fn the_configuration_can_be_checked_and_shown_without_a_start() {
-    let home = home();
-    fs::write(
-        home.path().join("local.zeek"),
-        "redef Management::Controller::name = \"local\";\nredef Site::local_nets += { 10.0.0.0/8 };\n",
-    )
-    .expect("a file can be written");
-    let redefs = ["--redefs", "local.zeek", "--state-dir", "/s", "--spool-dir", "/p"];
-
-    let said = |arguments: &[&str]| run(binary(), home.path(), arguments);
-
-    said(&[&["check-config"], &redefs[..]].concat()).failed(
-        0,
-        "warning: local.zeek:2: redefinition of Site::local_nets ignored",
-    );
-    said(&["check-config", "Management::Controller::default_port=2150"]).failed(1, "");
-
-    let shown = said(&[&["dump-config", "--json"], &redefs[..]].concat()).json(0);
-    assert_eq!(
-        shown[0],
-        serde_json::json!({
-            "name": "Management::Controller::name",
-            "value": "\"local\"",
-            "origin": "local.zeek:1",
-        })
-    );
-    let shown = said(&[&["dump-config"], &redefs[..]].concat());
-    assert!(shown.stdout.contains("# local.zeek:1\n"));
 }
 
 #[test]

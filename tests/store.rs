@@ -16,11 +16,11 @@ use tempfile::TempDir;
 use crate::support::{
     agent::StandIn,
     controller::{Controller, STORE, binary},
-    home, missing,
+    has_strace, home, missing,
     scenario::Scenario,
     session::{Session, stage_request},
     store::{blobs, rows, schema},
-    workspace_root,
+    works, workspace_root,
     zeek_client::ZeekClient,
 };
 
@@ -103,12 +103,7 @@ fn a_kill_in_the_middle_of_staging_leaves_one_of_the_staged_configurations_whole
 
 #[test]
 fn the_store_is_synced_before_the_answer_is_sent() {
-    let present = Command::new("strace")
-        .arg("-V")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !present {
-        missing("strace", "that the store is synced before the answer");
+    if !has_strace("that the store is synced before the answer") {
         return;
     }
     let home = home();
@@ -241,8 +236,7 @@ fn a_deployment_leaves_the_bytes_that_zeek_left() {
 /// Runs Broker 1.4, the one that Debian 12 has Python bindings for. None if it is not installed.
 fn broker(command: &str, store: &Path) -> Option<String> {
     const PYTHON: &str = "/usr/bin/python3";
-    let present = Command::new(PYTHON).args(["-c", "import broker"]).output();
-    if !present.is_ok_and(|output| output.status.success()) {
+    if !works(Command::new(PYTHON).args(["-c", "import broker"])) {
         missing(
             "python3-broker",
             "that the original Broker reads and writes our store",

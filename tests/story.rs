@@ -28,7 +28,7 @@ use crate::support::{
     home, not_tested,
     peer::Peer,
     told::Told,
-    workspace_root,
+    works, workspace_root,
 };
 
 const CLUSTER: &str = "
@@ -71,8 +71,7 @@ fn on_small_disk() -> Command {
 fn a_day_can_be_read_as_a_story() {
     let home = home();
     fs::create_dir(home.path().join("state")).expect("a directory can be made");
-    let possible = on_small_disk().arg("true").current_dir(home.path()).output();
-    if !possible.is_ok_and(|output| output.status.success()) {
+    if !works(on_small_disk().arg("true").current_dir(home.path())) {
         return not_tested("a day with a full disk, where no file system of one's own is allowed");
     }
     let told = tell(&home);

@@ -1,4 +1,4 @@
-//! Nodes that fork, hang, or do not end when they are to: real controller, agent, zeek-client and processes; the agent starts a
+//! Nodes that fork, fail, hang, or do not end when they are to: real controller, agent, zeek-client and processes; the agent starts a
 //! stand-in for Zeek, whose nodes behave like that. [`Instance::stop`](crate::support::cluster::Instance::stop) sees to it that
 //! nothing is left running, here and in every other test.
 
@@ -8,18 +8,13 @@ use tempfile::TempDir;
 use zeek_simulator::{Exit, NodeBehaviour};
 
 use crate::{
-    agent_failures::{AGENT, CLUSTER, World},
+    agent_failures::{AGENT, CLUSTER, World, with_worker},
     support::cluster::{Zeek, installation},
 };
 
 /// A cluster whose agent has started its Supervisor.
 fn world(zeek: &TempDir) -> World {
     World::start(|plan| plan.zeek = Zeek::Started(zeek.path().to_path_buf()))
-}
-
-/// The cluster with a worker of this behaviour.
-fn with_worker(behaviour: &NodeBehaviour) -> String {
-    format!("{CLUSTER}env = 'STAND_IN_NODE={}'\n", json!(behaviour))
 }
 
 fn is_there(pid: u32) -> bool {
@@ -149,5 +144,36 @@ fn a_node_that_aborts_at_once_is_called_crashed_and_goes_when_it_is_not_wanted()
     );
     assert_eq!(world.nodes()["worker-01"].0, "CRASHED");
     world.empty();
+    world.instance.stop();
+}
+
+#[test]
+fn news_say_live_why_a_node_fails() {
+    let mut world = World::start(|_| ());
+    let behaviour = NodeBehaviour {
+        stderr: Some("opening eth1\nfatal error: no such packet source".into()),
+        exit: Some(Exit {
+            status: 1,
+            aborts: false,
+            after_hello: false,
+        }),
+        ..NodeBehaviour::default()
+    };
+    let deploy = world.fail(&["deploy-config", "-"], Some(&with_worker(&behaviour)));
+    assert_eq!(deploy["errors"], json!(["request timed out"]));
+    let worker = &deploy["results"]["nodes"]["worker-01"];
+    assert_eq!(
+        worker["stderr"],
+        "opening eth1\nfatal error: no such packet source"
+    );
+
+    for news in [
+        "node worker-01 ended: ",
+        "last line: fatal error: no such packet source; restart ",
+        "last output: opening eth1",
+    ] {
+        world.news_about(news);
+    }
+    assert_eq!(world.nodes()["worker-01"].0, "CRASHED");
     world.instance.stop();
 }

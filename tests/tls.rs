@@ -4,10 +4,11 @@
 use broker_endpoint::tls::{Identity, TlsConfig};
 
 use crate::support::{
-    certificates::{Authority, Validity, native_settings},
-    controller::Controller,
+    certificates::{Authority, PASSPHRASE, Validity, native_settings},
+    controller::{Controller, binary},
+    home,
     peer::Peer,
-    program::Outcome,
+    program::{Outcome, run},
     zeek_client::ZeekClient,
 };
 
@@ -162,4 +163,35 @@ fn agents_without_a_good_certificate_are_refused_with_the_reason() {
         assert!(stderr.contains(words), "{words}: {stderr}");
     }
     assert!(!stderr.contains("ssl.certificate"), "{stderr}");
+}
+
+/// Whether another controller runs has nothing to do with it.
+#[test]
+fn a_key_that_cannot_be_used_is_the_whole_reason() {
+    let home = home();
+    let ca = Authority::new("test CA");
+    let [one, other] = ["one", "other"].map(|name| ca.sign(name, &[], &Validity::Now));
+    let encrypted = ca.sign_encrypted("encrypted", PASSPHRASE);
+    for (certificate, key, words) in [
+        (&one.certificate, &other.key, "does not belong to certificate"),
+        (
+            &encrypted.certificate,
+            &encrypted.key,
+            "that of a WebSocket port must not be encrypted, as there is no setting for its passphrase",
+        ),
+    ] {
+        let option = format!(
+            "Management::Controller::tls_options_websocket=[$cert_file=\"{}\", $key_file=\"{}\"]",
+            certificate.display(),
+            key.display()
+        );
+        let directories = ["--state-dir", "state", "--spool-dir", "spool"];
+        let arguments = [&directories[..], &["--listen", "off", &option]].concat();
+        let refused = run(binary(), home.path(), &arguments);
+        refused.failed(1, words);
+        assert!(
+            !refused.stderr.contains("the process that has the port"),
+            "{refused:?}"
+        );
+    }
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::Stored;
 use crate::support::{
     controller::{Controller, STORE, binary},
-    home, missing,
+    has_strace, home,
     session::{Session, stage_request},
     store::{rows, rows_after_a_crash},
 };
@@ -56,9 +56,7 @@ fn stations(before: &str, id: &str) -> [Stored; 3] {
 
 #[test]
 fn a_kill_at_any_step_of_a_commit_leaves_what_was_there_before_or_after_it() {
-    let present = Command::new("strace").arg("-V").output();
-    if !present.is_ok_and(|output| output.status.success()) {
-        missing("strace", "that each step of a commit may be the last");
+    if !has_strace("that each step of a commit may be the last") {
         return;
     }
     let stride = env::var("CRASH_SYSTEM_CALLS").map_or(4, |stride| stride.parse().expect("a number"));

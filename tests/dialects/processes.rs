@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use broker_codec::data::ZeekString;
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{AgentRequest, Dialect};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     agent::{StandIn, Way, honest},
     controller::Controller,
-    zeek_client::ZeekClient,
+    zeek_client::{ZeekClient, zeek_client},
 };
 
 /// Agents by name, sorted.
@@ -39,7 +39,7 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
     });
 
     let config = cluster(&agents);
-    let (exit, deployed) = zeek_client(&mut controller, &["deploy-config", "-"], Some(&config));
+    let deployed = zeek_client(&mut controller, &["deploy-config", "-"], Some(&config)).json(0);
     let id = deployed["results"]["id"].as_str().expect("an id").to_owned();
     // Of the oldest, which have one result for all their nodes, zeek-client shows none.
     let running = |name: &str| json!({ "instance": name, "success": true });
@@ -54,24 +54,23 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
             },
         },
     });
-    assert_eq!((exit, &deployed), (0, &expected));
+    assert_eq!(deployed, expected);
     for (agent, _) in &agents {
         assert_eq!(agent.asked(configuration), id.as_str());
     }
 
-    let (exit, instances) = zeek_client(&mut controller, &["get-instances"], None);
+    let instances = zeek_client(&mut controller, &["get-instances"], None).json(0);
     let names: BTreeSet<&str> = instances
         .as_object()
         .expect("an object")
         .keys()
         .map(String::as_str)
         .collect();
-    assert_eq!((exit, names), (0, AGENTS.map(|(name, _)| name).into()));
+    assert_eq!(names, AGENTS.map(|(name, _)| name).into());
 
     get_nodes(&mut controller);
     // Where it exists, it works.
-    let (exit, value) = zeek_client(&mut controller, &["get-id-value", "bits_per_uid"], None);
-    assert_eq!(exit, 1);
+    let value = zeek_client(&mut controller, &["get-id-value", "bits_per_uid"], None).json(1);
     assert_eq!(
         value["results"],
         json!({ "node-d-rc1": 96, "node-e60": 96, "node-f90": 96 })
@@ -79,8 +78,9 @@ fn one_controller_leads_a_cluster_with_an_agent_of_each_dialect() {
     restart(&mut controller);
 
     // All of them are dropped.
-    let (exit, emptied) = zeek_client(&mut controller, &["deploy-config", "-"], Some("[instances]\n"));
-    assert_eq!((exit, &emptied["errors"]), (0, &json!([])));
+    let nothing = "[instances]\n";
+    let emptied = zeek_client(&mut controller, &["deploy-config", "-"], Some(nothing)).json(0);
+    assert_eq!(emptied["errors"], json!([]));
     for ((agent, _), (name, dialect)) in agents.into_iter().zip(AGENTS) {
         if dialect == Dialect::V4_1 {
             assert_eq!(agent.asked(configuration), "", "{name} is told to run nothing");
@@ -107,8 +107,8 @@ fn cluster(agents: &[(StandIn, bool)]) -> String {
 }
 
 fn get_nodes(controller: &mut Controller) {
-    let (exit, nodes) = zeek_client(controller, &["get-nodes"], None);
-    assert_eq!(exit, 1, "those of 4.x cannot say");
+    // Those of 4.x cannot say.
+    let nodes = zeek_client(controller, &["get-nodes"], None).json(1);
     let lacking = |source: &str, release: &str| {
         let error = format!("instance {source} runs the agent of {release}, which cannot list its nodes");
         json!({ "source": source, "error": error })
@@ -127,8 +127,8 @@ fn get_nodes(controller: &mut Controller) {
 /// Only what an agent of 5.0 or later runs can be restarted, as every zeek-client is told.
 fn restart(controller: &mut Controller) {
     for release in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
-        let (exit, restarted) = run(release, controller, &["restart"], None);
-        assert_eq!(exit, 1, "zeek-client {release}");
+        let client = ZeekClient::release(release);
+        let restarted = client.run(controller.websocket(), &["restart"], None).json(1);
         assert_eq!(
             restarted["results"],
             json!({ "node-e60": true, "node-f90": true })
@@ -150,13 +150,4 @@ fn configuration(request: AgentRequest) -> Option<ZeekString> {
         AgentRequest::Deploy { config, .. } => Some(config.id),
         _ => None,
     }
-}
-
-fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> (i32, Value) {
-    run("1.5.0", controller, arguments, stdin)
-}
-
-fn run(release: &str, controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> (i32, Value) {
-    let outcome = ZeekClient::release(release).run(controller.websocket(), arguments, stdin);
-    (outcome.exit, outcome.json(outcome.exit))
 }

@@ -1,23 +1,26 @@
 //! Our endpoint as a peer of an installed Zeek: in each TLS mode, over IPv4 and IPv6, in both directions of connecting. Where there is no Zeek it
 //! cannot run, and says so.
 
+mod values;
 mod zeek;
 
 use std::time::Duration;
 
 use broker_codec::{
     Data, EndpointId, Topic,
-    data::{EnumValue, Set, Table, ZeekString},
-    json,
+    data::ZeekString,
     peering::{Liveness, PeeringEnd},
     zeek::Event,
 };
 use broker_endpoint::{EndReason, Endpoint, EndpointConfig, EndpointEvent, PeerAddress, tls::TlsConfig};
 use tokio::time::timeout;
 
-use self::zeek::{PATIENCE, Zeek};
+use self::{
+    values::{enum_value, leaf, real, set, string, table},
+    zeek::{PATIENCE, Zeek},
+};
 use crate::{
-    live::{installed_zeek, pending},
+    live_controller::zeek as installed_zeek,
     support::certificates::{Authority, Validity, native_settings},
 };
 
@@ -43,10 +46,7 @@ async fn a_zeek_with_a_certificate_is_a_peer() {
 
 #[tokio::test]
 async fn a_zeek_that_crashes_is_missed_at_once_and_met_again() {
-    let prefix = match installed_zeek() {
-        Ok(prefix) => prefix,
-        Err(why) => return pending(&why),
-    };
+    let Some(prefix) = installed_zeek() else { return };
     let mut heard = Peer::new("heard", &TlsConfig::Anonymous);
     let mut dialled = Peer::new("dialled", &TlsConfig::Anonymous);
     let heard_port = ("test_port4", heard.listen("127.0.0.1").await);
@@ -71,10 +71,7 @@ async fn a_zeek_that_crashes_is_missed_at_once_and_met_again() {
 
 #[tokio::test]
 async fn a_zeek_that_protects_its_port_otherwise_is_recognised() {
-    let prefix = match installed_zeek() {
-        Ok(prefix) => prefix,
-        Err(why) => return pending(&why),
-    };
+    let Some(prefix) = installed_zeek() else { return };
     let [ca, other] = ["Live CA", "Other CA"].map(Authority::new);
     let plaintext = vec!["Broker::disable_ssl=T".to_owned()];
     let mutual = native_settings(&ca, &ca.sign("zeek", &[], &Validity::Now));
@@ -107,10 +104,7 @@ async fn a_zeek_that_protects_its_port_otherwise_is_recognised() {
 }
 
 async fn check(tls: &TlsConfig, settings: &[String]) {
-    let prefix = match installed_zeek() {
-        Ok(prefix) => prefix,
-        Err(why) => return pending(&why),
-    };
+    let Some(prefix) = installed_zeek() else { return };
     let mut heard4 = Peer::new("heard4", tls);
     let mut heard6 = Peer::new("heard6", tls);
     let mut both = Peer::new("both", tls);
@@ -399,30 +393,4 @@ impl Peer {
 
 fn topic(text: &str) -> Topic {
     text.try_into().expect("short")
-}
-
-fn string(text: &str) -> Data {
-    Data::String(text.into())
-}
-
-fn enum_value(name: &str) -> Data {
-    Data::EnumValue(EnumValue(name.into()))
-}
-
-fn real(value: f64) -> Data {
-    Data::Real(broker_codec::data::Real(value))
-}
-
-/// A value by its text in Broker's JSON.
-fn leaf(kind: &str, text: &str) -> Data {
-    let text = format!(r#"{{"@data-type":"{kind}","data":{text}}}"#);
-    json::decode(text.as_bytes()).expect("a value")
-}
-
-fn set(elements: Vec<Data>) -> Data {
-    Data::Set(Set::try_from(elements).expect("no duplicates"))
-}
-
-fn table(entries: Vec<(Data, Data)>) -> Data {
-    Data::Table(Table::try_from(entries).expect("no duplicates"))
 }

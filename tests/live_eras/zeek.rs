@@ -4,16 +4,15 @@ use std::{
     fs,
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
     live_controller::{AGENT, free_ports},
-    support::{cluster::kill_processes_in, limit::end_of},
+    support::{cluster::kill_processes_in, daemon::Daemon},
 };
 
 /// What differs between the ages.
@@ -88,7 +87,7 @@ impl Era {
 
 /// A `zeek -j` with an agent or a controller of an age, in a directory of its own.
 pub(super) struct Zeek {
-    child: Child,
+    daemon: Daemon,
     home: TempDir,
 }
 
@@ -107,9 +106,9 @@ impl Zeek {
         let own = String::from_utf8(own.expect("zeek-config can be started").stdout).expect("text");
         let [supervisor] = free_ports();
         let home = TempDir::with_prefix("era-").expect("a directory can be made");
-        let output = |name| fs::File::create(home.path().join(name)).expect("a file can be made");
         let scripts = scripts.display();
-        let child = Command::new(prefix.join("bin/zeek"))
+        let mut command = Command::new(prefix.join("bin/zeek"));
+        command
             .args(["-j", &format!("{}/{which}", era.frameworks)])
             .arg(format!("Broker::default_port={supervisor}/tcp"))
             .args(further)
@@ -123,36 +122,25 @@ impl Zeek {
             .env("ZEEK_AGENT_PORT", format!("{port}/tcp"))
             .env("ZEEK_CONTROLLER_PORT", format!("{port}/tcp"))
             .current_dir(home.path())
-            .stdin(Stdio::null())
-            .stdout(output("stdout"))
-            .stderr(output("stderr"))
-            .spawn();
-        let child = child.expect("zeek can be started");
-        Self { child, home }
+            .stdout(Stdio::null());
+        let daemon = Daemon::start("a zeek of another age", &mut command);
+        Self { daemon, home }
     }
 
     /// Ends it with all that it has started.
     pub(super) fn stop(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
-        end_of(&mut self.child, "a zeek of another age");
+        self.daemon.end();
     }
 }
 
 impl Drop for Zeek {
     fn drop(&mut self) {
         if thread::panicking() {
-            for file in [
-                "stderr",
-                "cluster-controller.log",
-                &format!("cluster-{AGENT}.log"),
-            ] {
+            for file in ["cluster-controller.log", &format!("cluster-{AGENT}.log")] {
                 let text = fs::read_to_string(self.home.path().join(file)).unwrap_or_default();
                 show(file, &text);
             }
         }
-        // It may have ended in good order.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         kill_processes_in(self.home.path());
     }
 }

@@ -9,6 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
+use mgmt_api::ClientRequest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
@@ -21,7 +22,8 @@ use super::{
     limit::Limit,
     program::build,
     relay::Relay,
-    websocket::{Client, request},
+    session::Session,
+    websocket::Client,
 };
 
 /// Our agent's program, built once per run of the tests.
@@ -87,27 +89,19 @@ pub(crate) fn start_agent(home: &TempDir, command: &mut Command) -> Daemon {
     Daemon::with_ready_file("the agent", command, &ready_file)
 }
 
-/// Asks the controller until its answer is good: again whenever an agent tells something.
-pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(&str) -> bool) {
+/// Asks the controller until its answer, as text, is good: again whenever an agent tells something.
+pub(crate) fn ask_until(controller: &mut Controller, request: &ClientRequest, good: impl Fn(&str) -> bool) {
     let mut observer = Client::observing(controller.websocket());
-    let mut limit = Limit::new(format_args!("an answer to {event}"));
-    for attempt in 0.. {
+    let mut limit = Limit::new(format_args!("an answer to {request:?}"));
+    loop {
         // Not kept, as news may be long in coming: who does not answer pings is disconnected.
-        let mut client = Client::subscribed(controller.websocket());
-        let reqid = format!("attempt-{attempt}");
-        client.send_text(&request(event, &reqid, &[]));
-        // News comes as a response, too, but not to this request.
-        let answer = loop {
-            let text = client.text_about_by(&event.replace("_request", "_response"), &limit);
-            if text.contains(&format!("\"{reqid}\"")) {
-                break text;
-            }
-        };
+        let answer = Session::open(controller.websocket()).ask(request);
+        let answer = json!(answer).to_string();
         if good(&answer) {
             return;
         }
         limit.say(format_args!(
-            "news, as {event} is not answered as it should be: {answer}"
+            "news, as {request:?} is not answered as it should be: {answer}"
         ));
         observer.text_about_by("::notify_", &limit);
     }
@@ -115,8 +109,11 @@ pub(crate) fn ask_until(controller: &mut Controller, event: &str, good: impl Fn(
 
 /// Waits until so many processes run, agents included.
 pub(crate) fn wait_for_running(controller: &mut Controller, count: usize) {
+    let request = ClientRequest::GetNodes {
+        reqid: "running".into(),
+    };
     let running = |answer: &str| answer.matches("Management::RUNNING").count() == count;
-    ask_until(controller, "get_nodes_request", running);
+    ask_until(controller, &request, running);
 }
 
 /// What runs the nodes of an [`Instance`].

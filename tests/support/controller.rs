@@ -11,7 +11,6 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::{daemon::Daemon, home, program};
@@ -30,7 +29,6 @@ pub(crate) fn binary() -> &'static Path {
 pub(crate) struct Controller {
     pub(crate) daemon: Daemon,
     home: Arc<TempDir>,
-    ready: Ready,
 }
 
 /// Completes a command that starts a controller with directories below this one, on free ports, and with a name unless it is given another.
@@ -50,14 +48,6 @@ fn prepare<A: AsRef<str>>(home: &TempDir, command: &mut Command, arguments: &[A]
         .args(arguments.iter().map(AsRef::as_ref))
         .current_dir(home.path())
         .env_clear();
-}
-
-/// What the controller writes to `--ready-file`.
-#[derive(Debug, Deserialize)]
-struct Ready {
-    pid: i32,
-    websocket: Vec<SocketAddr>,
-    broker: Vec<SocketAddr>,
 }
 
 impl Controller {
@@ -89,12 +79,9 @@ impl Controller {
             .arg(&ready_file)
             .current_dir(home.path())
             .env_clear();
-        let daemon = Daemon::with_ready_file("the controller", &mut command, &ready_file);
-        let ready = daemon.ready.clone();
         Self {
-            daemon,
+            daemon: Daemon::with_ready_file("the controller", &mut command, &ready_file),
             home: Arc::clone(home),
-            ready: serde_json::from_value(ready).expect("the ready file is as documented"),
         }
     }
 
@@ -117,12 +104,12 @@ impl Controller {
     pub(crate) fn websocket(&mut self) -> SocketAddr {
         let status = self.daemon.ended();
         assert!(status.is_none(), "the controller ended by itself: {status:?}");
-        self.ready.websocket[0]
+        self.daemon.listens("websocket")
     }
 
     /// Where agents and native clients connect.
     pub(crate) fn broker(&self) -> SocketAddr {
-        self.ready.broker[0]
+        self.daemon.broker()
     }
 
     /// The directory of the store and of the management log of a controller of this name.
@@ -131,8 +118,11 @@ impl Controller {
     }
 
     /// The number of its process, which is not our child if it was started by another program.
-    pub(crate) const fn pid(&self) -> i32 {
-        self.ready.pid
+    pub(crate) fn pid(&self) -> i32 {
+        let pid = self.daemon.ready["pid"]
+            .as_i64()
+            .expect("the ready file names it");
+        i32::try_from(pid).expect("a process id")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -77,7 +77,12 @@ impl Daemon {
 
     /// Where it accepts Broker connections.
     pub(crate) fn broker(&self) -> SocketAddr {
-        let address = self.ready["broker"][0].as_str().expect("it listens");
+        self.listens("broker")
+    }
+
+    /// Where it accepts connections of this kind, as it has announced.
+    pub(crate) fn listens(&self, kind: &str) -> SocketAddr {
+        let address = self.ready[kind][0].as_str().expect("it listens");
         address.parse().expect("an address")
     }
 
@@ -98,6 +103,12 @@ impl Daemon {
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         self.child.wait().expect("it can be waited for");
+    }
+
+    /// Asks it to end, if it has not ended already, and waits for that.
+    pub(crate) fn end(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        end_of(&mut self.child, self.what);
     }
 
     /// Stops it in good order; it must end with 0. Returns what it wrote to standard error.

@@ -78,18 +78,21 @@ pub(crate) fn frames(recording: &str) -> &'static [Frame] {
 }
 
 fn read_frames(recording: &str) -> Vec<Frame> {
-    let path = workspace_root()
-        .join("fixtures")
-        .join(recording)
-        .join("frames.jsonl.gz");
+    unpacked(&format!("{recording}/frames.jsonl.gz"))
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}")))
+        .collect()
+}
+
+/// The text of a compressed fixture.
+fn unpacked(name: &str) -> String {
+    let path = workspace_root().join("fixtures").join(name);
     let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut text = String::new();
     GzDecoder::new(file)
         .read_to_string(&mut text)
         .expect("compressed text");
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}")))
-        .collect()
+    text
 }
 
 fn from_hex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
@@ -103,13 +106,6 @@ fn from_optional_hex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 
 /// The lines of `fixtures/bench/NAME.hex.gz`: an envelope each.
 pub(crate) fn bench_lines(name: &str) -> Vec<String> {
-    let path = workspace_root()
-        .join("fixtures/bench")
-        .join(format!("{name}.hex.gz"));
-    let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut text = String::new();
-    GzDecoder::new(file)
-        .read_to_string(&mut text)
-        .expect("compressed text");
+    let text = unpacked(&format!("bench/{name}.hex.gz"));
     text.lines().map(str::to_owned).collect()
 }

@@ -23,6 +23,7 @@ use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, LazyLock},
 };
 
@@ -45,6 +46,20 @@ pub(crate) fn runtime() -> &'static Runtime {
 /// A directory that is gone when the last one who has it is.
 pub(crate) fn home() -> Arc<TempDir> {
     Arc::new(TempDir::with_prefix("conformance-").expect("a directory can be made"))
+}
+
+/// Whether strace is there, by which something is tested.
+pub(crate) fn has_strace(what: &str) -> bool {
+    let present = works(Command::new("strace").arg("-V"));
+    if !present {
+        missing("strace", what);
+    }
+    present
+}
+
+/// Whether a command ends with success.
+pub(crate) fn works(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 /// A program that Debian has a package for, and that the scripts install. Without it the test is of no use, which is an
