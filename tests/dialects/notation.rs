@@ -3,7 +3,7 @@
 
 use broker_codec::{
     Data,
-    data::{EnumValue, Port, Protocol, Set, Table},
+    data::{EnumValue, Set, Table},
     zeek::Event,
 };
 
@@ -127,14 +127,8 @@ fn leaf(word: &str) -> Data {
     if word.contains("::") {
         return Data::EnumValue(EnumValue(word.into()));
     }
-    if let Some((number, protocol)) = word.split_once('/') {
-        let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "?" => Protocol::Unknown,
-            other => panic!("protocol {other}"),
-        };
-        let number = number.parse().expect("a port");
-        return Data::Port(Port { number, protocol });
+    if word.contains('/') {
+        return Data::Port(word.parse().expect("a port"));
     }
     if word.contains('.') {
         return Data::Address(word.parse().expect("an address"));

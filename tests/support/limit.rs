@@ -11,6 +11,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use tokio::time::timeout;
@@ -85,7 +86,8 @@ pub(crate) fn end_of(child: &mut Child, what: &str) -> ExitStatus {
 pub(crate) fn readable(descriptor: &impl AsFd, limit: &Limit) {
     let mut descriptors = [PollFd::new(descriptor, PollFlags::IN)];
     let left = Timespec::try_from(limit.left()).expect("minutes are representable");
-    if poll(&mut descriptors, Some(&left)).expect("a descriptor can be waited for") == 0 {
+    let ready = retry_on_intr(|| poll(&mut descriptors, Some(&left)));
+    if ready.expect("a descriptor can be waited for") == 0 {
         limit.fail();
     }
 }
