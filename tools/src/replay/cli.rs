@@ -58,9 +58,6 @@ pub struct Arguments {
     /// Excuse no deviation, also if it is known
     #[arg(long)]
     strict: bool,
-    /// Show one line of JSON for each role instead of text
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -158,18 +155,14 @@ pub fn run(arguments: &Arguments, output: &mut impl Write) -> Result<bool, CliEr
             Some(peer) => with_running(&capture, &options, peer, &tls, &arguments.target)?,
         };
         passed &= report.passed();
-        output.write_all(shown(&report, arguments.json)?.as_bytes())?;
+        output.write_all(shown(&report).as_bytes())?;
     }
     output.flush()?;
     Ok(passed)
 }
 
-fn shown(report: &Report, json: bool) -> io::Result<String> {
-    if json {
-        let line = serde_json::to_string(report)?;
-        return Ok(for_terminals(&line, LogFormat::Json) + "\n");
-    }
-    Ok(for_terminals(&report.to_string(), LogFormat::Text))
+fn shown(report: &Report) -> String {
+    for_terminals(&report.to_string(), LogFormat::Text)
 }
 
 /// Zeek's settings, of which few are of use here.
@@ -243,7 +236,6 @@ fn stored(folder: &Path) -> Result<Option<Configurations>, CliError> {
 #[cfg(test)]
 mod tests {
     use broker_codec::data::is_hostile;
-    use serde_json::Value;
 
     use super::{super::Difference, *};
 
@@ -252,17 +244,13 @@ mod tests {
         let got = "\u{1b}[2J\u{202e}\u{200b}\u{e0041}\u{7f}";
         let report = Report {
             differences: vec![Difference {
-                got: Some(got.to_owned()),
+                got: Some(got.into()),
                 ..Difference::default()
             }],
             ..Report::default()
         };
-        for json in [false, true] {
-            let text = shown(&report, json).unwrap();
-            let lines: String = text.lines().collect();
-            assert!(!lines.contains(is_hostile), "{text}");
-        }
-        let value: Value = serde_json::from_str(&shown(&report, true).unwrap()).unwrap();
-        assert_eq!(value["differences"][0]["got"], got);
+        let text = shown(&report);
+        let lines: String = text.lines().collect();
+        assert!(!lines.contains(is_hostile), "{text}");
     }
 }

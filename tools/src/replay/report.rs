@@ -1,8 +1,6 @@
-//! What came out of a replay, for people and for programs.
+//! What came out of a replay.
 
 use std::{collections::BTreeMap, fmt};
-
-use serde::Serialize;
 
 /// Zeek's agent says it to all its peers whenever one is added. How many there were when it heard of one is not seen.
 pub(super) const HELLOS: &str = "hellos repeated for another peering";
@@ -11,15 +9,13 @@ pub(super) const HELLOS: &str = "hellos repeated for another peering";
 pub(super) const COPIES: &str = "copies for WebSocket clients that come or go at that moment";
 
 /// What came out of the replay of one role of a capture.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     pub scenario: String,
     pub role: String,
     /// Where the peer is, if it is a running process.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// How Broker connections with that process are protected.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<&'static str>,
     /// How many processes had the role, one after the other.
     pub processes: usize,
@@ -33,7 +29,7 @@ pub struct Report {
 }
 
 /// A deviation that a rule explains.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Explained {
     /// The row of docs/deviations.md.
     pub key: &'static str,
@@ -42,30 +38,23 @@ pub struct Explained {
 }
 
 /// A place where the peer under test does otherwise than the recorded one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Difference {
     /// The packet in the capture, as Wireshark counts them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<u64>,
     /// When, in seconds since the first packet.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<f64>,
     /// The connection, in words.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub connection: String,
     /// The event, or what else it is about.
     pub event: String,
     /// The place in the event, by Zeek's names.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// What is recorded.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     /// What came.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub got: Option<String>,
     /// What to make of it.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 
