@@ -27,19 +27,10 @@ pub struct RoutingUpdate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoutingUpdateError {
-    /// Larger than [`ROUTING_UPDATE_MAX`].
     #[error("routing update of {len} bytes exceeds the limit of {ROUTING_UPDATE_MAX}")]
-    TooLong {
-        /// Its length in bytes.
-        len: usize,
-    },
-    /// More than [`FILTER_TOPICS_MAX`] topics to write.
+    TooLong { len: usize },
     #[error("routing update of {count} topics exceeds the limit of {FILTER_TOPICS_MAX}")]
-    TooMany {
-        /// How many.
-        count: usize,
-    },
-    /// The list of topics is malformed.
+    TooMany { count: usize },
     #[error("malformed routing update: {0}")]
     Malformed(#[from] caf_bincode_compat::Error),
 }
@@ -59,7 +50,6 @@ impl RoutingUpdate {
         Ok(caf_bincode_compat::from_slice(payload)?)
     }
 
-    /// The payload.
     pub fn encode(&self) -> Result<Bytes, RoutingUpdateError> {
         if self.topics.len() > FILTER_TOPICS_MAX {
             return Err(RoutingUpdateError::TooMany {
@@ -109,7 +99,6 @@ impl ByeToken {
 }
 
 impl Envelope {
-    /// A ping for a peer.
     pub fn ping(own: EndpointId, peer: EndpointId, payload: Bytes) -> Self {
         control(EnvelopeKind::Ping, own, peer, payload)
     }

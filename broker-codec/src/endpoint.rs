@@ -46,14 +46,11 @@ pub enum Output {
     Handshake(Message),
     /// The handshake is complete: frames that follow are envelopes.
     Established {
-        /// The peer's id.
         peer: EndpointId,
-        /// Our side.
         side: Side,
         /// What the peer wants to receive.
         filter: Filter,
     },
-    /// Send this to the peer.
     Send(Envelope),
     /// Close the connection once what was to be sent is flushed, and call [`Endpoint::closed`].
     Close(CloseReason),
@@ -65,7 +62,6 @@ pub enum CloseReason {
     /// It did not become a peering.
     #[error(transparent)]
     Handshake(handshake::Close),
-    /// It was one.
     #[error(transparent)]
     Peering(PeeringEnd),
 }
@@ -81,7 +77,6 @@ impl Endpoint {
         }
     }
 
-    /// Our own id.
     pub const fn own_id(&self) -> EndpointId {
         self.router.own_id()
     }

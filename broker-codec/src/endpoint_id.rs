@@ -36,7 +36,6 @@ impl EndpointId {
         &self.0
     }
 
-    /// Whether this is [`Self::NIL`].
     pub fn is_nil(&self) -> bool {
         *self == Self::NIL
     }

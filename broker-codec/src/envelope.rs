@@ -13,9 +13,10 @@ pub const TTL_DEFAULT: u16 = 16;
 
 /// What an [`Envelope`] carries (`envelope.hh`, `envelope_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum EnvelopeKind {
     /// A Broker value, usually a Zeek message: see [`crate::binary`] and [`crate::zeek`].
-    Data,
+    Data = 1,
     /// A command between data stores; nothing here reads it.
     Command,
     /// The sender's complete filter: see [`crate::control::RoutingUpdate`].
@@ -28,24 +29,18 @@ pub enum EnvelopeKind {
 
 impl EnvelopeKind {
     const fn tag(self) -> u8 {
-        match self {
-            Self::Data => 1,
-            Self::Command => 2,
-            Self::RoutingUpdate => 3,
-            Self::Ping => 4,
-            Self::Pong => 5,
-        }
+        self as u8
     }
 
-    const fn from_tag(tag: u8) -> Option<Self> {
-        match tag {
-            1 => Some(Self::Data),
-            2 => Some(Self::Command),
-            3 => Some(Self::RoutingUpdate),
-            4 => Some(Self::Ping),
-            5 => Some(Self::Pong),
-            _ => None,
-        }
+    fn from_tag(tag: u8) -> Option<Self> {
+        let all = [
+            Self::Data,
+            Self::Command,
+            Self::RoutingUpdate,
+            Self::Ping,
+            Self::Pong,
+        ];
+        all.into_iter().find(|kind| kind.tag() == tag)
     }
 
     /// Broker's name of the kind (`p2p_message_type.hh`).
@@ -79,7 +74,6 @@ pub struct Envelope {
     pub sender: EndpointId,
     /// The endpoint it is for; [`EndpointId::NIL`] stands for everybody.
     pub receiver: EndpointId,
-    /// What the payload is.
     pub kind: EnvelopeKind,
     /// Hops left, in name only: [`TTL_DEFAULT`].
     pub ttl: u16,
@@ -151,13 +145,8 @@ impl Envelope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvelopeError {
-    /// The frame ends within the header or the topic.
     #[error("envelope of {len} bytes ends within its header or topic")]
-    UnexpectedEnd {
-        /// The length of the frame in bytes.
-        len: usize,
-    },
-    /// The kind is none of [`EnvelopeKind`].
+    UnexpectedEnd { len: usize },
     #[error("unknown message kind {0} at byte 32")]
     UnknownKind(u8),
 }

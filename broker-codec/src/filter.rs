@@ -63,11 +63,6 @@ impl Filter {
     pub fn into_topics(self) -> Vec<Topic> {
         self.0
     }
-
-    /// Whether nothing is matched.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl FromIterator<Topic> for Filter {

@@ -21,25 +21,13 @@ pub const HEADER_LEN: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A frame is announced that is larger than the limit of the phase.
     #[error("frame of {len} bytes exceeds the limit of {max}")]
-    TooLong {
-        /// The announced length in bytes.
-        len: u32,
-        /// The limit in bytes.
-        max: u32,
-    },
+    TooLong { len: u32, max: u32 },
     /// A frame of length 0 during the handshake, where Broker closes the connection.
     #[error("empty frame during the handshake")]
     Empty,
-    /// Our own message does not fit a frame.
     #[error("message of {len} bytes exceeds the frame limit of {max}")]
-    Unsendable {
-        /// The length of the message in bytes.
-        len: usize,
-        /// The limit in bytes.
-        max: u32,
-    },
+    Unsendable { len: usize, max: u32 },
 }
 
 /// Cuts a stream of bytes into frames.
@@ -49,13 +37,7 @@ pub enum FrameError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameDecoder {
     max: u32,
-    empty: EmptyFrames,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EmptyFrames {
-    Refused,
-    Skipped,
+    skips_empty: bool,
 }
 
 impl FrameDecoder {
@@ -63,7 +45,7 @@ impl FrameDecoder {
     pub const fn handshake() -> Self {
         Self {
             max: HANDSHAKE_FRAME_MAX,
-            empty: EmptyFrames::Refused,
+            skips_empty: false,
         }
     }
 
@@ -71,11 +53,10 @@ impl FrameDecoder {
     pub const fn operation() -> Self {
         Self {
             max: OPERATION_FRAME_MAX,
-            empty: EmptyFrames::Skipped,
+            skips_empty: true,
         }
     }
 
-    /// The same with another limit, in bytes without the length.
     #[must_use]
     pub const fn with_max(self, max: u32) -> Self {
         Self { max, ..self }
@@ -94,10 +75,10 @@ impl FrameDecoder {
                 return Err(FrameError::TooLong { len, max: self.max });
             }
             if len == 0 {
-                match self.empty {
-                    EmptyFrames::Refused => return Err(FrameError::Empty),
-                    EmptyFrames::Skipped => buffer.advance(HEADER_LEN),
+                if !self.skips_empty {
+                    return Err(FrameError::Empty);
                 }
+                buffer.advance(HEADER_LEN);
                 continue;
             }
             // A length beyond the address space can never be complete.

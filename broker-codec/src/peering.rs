@@ -32,13 +32,10 @@ pub struct Liveness {
 /// What follows from an input to a peering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeeringOutput {
-    /// Send this to the peer.
     Send(Envelope),
-    /// A data message for us.
     Deliver(Envelope),
     /// The peer wants to receive this from now on.
     FilterChanged(Filter),
-    /// Close the connection.
     Close(PeeringEnd),
 }
 
@@ -54,10 +51,7 @@ pub enum PeeringEnd {
     LeftUnconfirmed,
     /// The peer sent nothing for too long.
     #[error("peer was silent for {}", Elapsed(*.silence))]
-    Silent {
-        /// How long.
-        silence: Duration,
-    },
+    Silent { silence: Duration },
     /// The peer has not subscribed to what [`Peering::await_subscription`] names.
     #[error("its subscription has not arrived within {}", Elapsed(SUBSCRIPTION_TIMEOUT))]
     Unsubscribed,
@@ -67,31 +61,20 @@ pub enum PeeringEnd {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// The frame is not an envelope.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     /// The sender field does not name the peer.
     #[error("{} message claims to come from {sender}", .kind.name())]
-    ForeignSender {
-        /// What came.
-        kind: EnvelopeKind,
-        /// Whom it names.
-        sender: EndpointId,
-    },
+    ForeignSender { kind: EnvelopeKind, sender: EndpointId },
     /// The message is for another endpoint, and we do not relay.
     #[error("{} message is addressed to {receiver}", .kind.name())]
     ForeignReceiver {
-        /// What came.
         kind: EnvelopeKind,
-        /// Whom it names.
         receiver: EndpointId,
     },
     /// The topic must not leave an endpoint.
     #[error("{} message on a topic reserved for local use", .kind.name())]
-    LocalTopic {
-        /// What came.
-        kind: EnvelopeKind,
-    },
+    LocalTopic { kind: EnvelopeKind },
     /// The peer's new filter cannot be read; the one before stays.
     #[error(transparent)]
     RoutingUpdate(#[from] RoutingUpdateError),
@@ -166,7 +149,6 @@ impl Peering {
         self.awaited.is_some()
     }
 
-    /// The peer's id.
     pub const fn peer(&self) -> EndpointId {
         self.peer
     }

@@ -10,7 +10,6 @@ pub enum Recipients<T> {
 }
 
 impl<T: Ord> Recipients<T> {
-    /// All who subscribed.
     pub const fn all() -> Self {
         Self::Except(BTreeSet::new())
     }

@@ -60,7 +60,6 @@ enum Peer {
 }
 
 impl Router {
-    /// A router without peers and subscriptions.
     pub(crate) const fn new(own: EndpointId) -> Self {
         Self {
             own,
@@ -71,7 +70,6 @@ impl Router {
         }
     }
 
-    /// Our own id.
     pub(crate) const fn own_id(&self) -> EndpointId {
         self.own
     }

@@ -47,7 +47,6 @@ impl Topic {
         u16::try_from(self.0.len()).unwrap_or(u16::MAX)
     }
 
-    /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -57,7 +56,6 @@ impl Topic {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -82,7 +80,6 @@ impl Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("topic of {len} bytes is longer than {TOPIC_LEN_MAX}")]
 pub struct TopicTooLong {
-    /// Its length in bytes.
     pub len: usize,
 }
 
@@ -109,12 +106,6 @@ impl fmt::Display for Topic {
 impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&Excerpt::new(&self.0), f)
-    }
-}
-
-impl PartialEq<str> for Topic {
-    fn eq(&self, other: &str) -> bool {
-        self.as_bytes() == other.as_bytes()
     }
 }
 

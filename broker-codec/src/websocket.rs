@@ -60,7 +60,6 @@ enum ServerState {
 /// A message of a client that a server accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// The first message.
     Subscribed {
         /// The topic prefixes, as sent; may be empty.
         topics: Vec<ZeekString>,
@@ -138,19 +137,16 @@ fn is_application_name_byte(byte: u8) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {context}")]
 pub struct Rejection {
-    /// The code, as [`Rejection::DESERIALIZATION_FAILED`].
+    /// The code, as `deserialization_failed`.
     pub code: &'static str,
     /// The explanation. Begins with Zeek's text where Zeek has one.
     pub context: String,
 }
 
 impl Rejection {
-    /// The code of every error in a message.
-    pub const DESERIALIZATION_FAILED: &'static str = "deserialization_failed";
-    /// The code of a wrong path.
-    pub const INVALID_URI: &'static str = "invalid_uri";
-    /// The code of a wrong `X-Application-Name`.
-    pub const INVALID_APPLICATION_NAME: &'static str = "invalid_application_name";
+    const DESERIALIZATION_FAILED: &'static str = "deserialization_failed";
+    const INVALID_URI: &'static str = "invalid_uri";
+    const INVALID_APPLICATION_NAME: &'static str = "invalid_application_name";
 
     /// A value that is not an event, not a known one, or not with these arguments.
     pub fn no_event(explanation: &dyn fmt::Display) -> Self {
@@ -196,19 +192,15 @@ impl Rejection {
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// The server goes down.
     pub const GOING_AWAY: Self = Self(1001);
-    /// The WebSocket protocol was violated.
     pub const PROTOCOL: Self = Self(1002);
     /// A CLOSE frame without a code was received; never sent.
     pub const NO_STATUS: Self = Self(1005);
     /// The connection ended without a CLOSE frame; never sent.
     pub const ABNORMAL: Self = Self(1006);
-    /// A text message is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// The other side does what is not wanted.
     pub const POLICY: Self = Self(1008);
-    /// A message is too big.
     pub const TOO_BIG: Self = Self(1009);
     /// A fault of the sender, or unanswered pings.
     pub const INTERNAL: Self = Self(1011);

@@ -219,7 +219,7 @@ impl Peer {
         match self.event().await {
             EndpointEvent::Message(message) => {
                 assert_eq!(Some(message.peer), self.zeek, "{}", self.name);
-                assert_eq!(message.topic, *topic);
+                assert_eq!(message.topic, topic.as_str());
                 let event = Event::from_data(message.data).expect("an event");
                 assert_eq!(event.name, name, "{}", self.name);
                 event.args

@@ -24,7 +24,6 @@ pub use encode::encode;
 pub struct DecodeError {
     /// Where in the input, in bytes from its start.
     pub offset: usize,
-    /// What.
     pub kind: DecodeErrorKind,
 }
 
@@ -32,16 +31,13 @@ pub struct DecodeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// The input ends within a value.
     #[error("unexpected end of input")]
     UnexpectedEnd,
     /// Something follows the value. (Before Zeek 6.2 Broker ignored that.)
     #[error("bytes after the value")]
     TrailingBytes,
-    /// No kind has this tag.
     #[error("unknown tag {0:#04x}")]
     UnknownTag(u8),
-    /// No transport protocol has this number.
     #[error("unknown transport protocol {0}")]
     UnknownProtocol(u8),
     /// A length or count exceeds 32 bits or takes more bytes than it needs.
@@ -55,13 +51,10 @@ pub enum DecodeErrorKind {
     /// A container has more elements than there are bytes left of the input.
     #[error("count {0} exceeds the input")]
     CountBeyondEnd(u32),
-    /// A set has an element twice or a table a key.
     #[error("duplicate in a {0}")]
     Duplicate(Kind),
-    /// More than [`DEPTH_MAX`] containers in each other.
     #[error("more than {DEPTH_MAX} levels of nesting")]
     TooDeep,
-    /// More than [`VALUES_MAX`] values.
     #[error("more than {VALUES_MAX} values")]
     TooManyValues,
 }

@@ -11,52 +11,46 @@ const TEXT_BYTES_MAX: usize = 1024;
 pub struct DataError {
     /// Where, as `event.field[3].field`; empty at the top.
     pub path: String,
-    /// What.
     pub kind: DataErrorKind,
 }
 
 /// What is wrong with a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataErrorKind {
-    /// A value of another kind stands where `expected` is asked for.
-    Mismatch {
-        /// What is asked for.
-        expected: Kind,
-        /// What is there.
-        found: Kind,
-    },
+    #[error("expected {expected}, found {found}")]
+    Mismatch { expected: Kind, found: Kind },
     /// A record ends before this field, which has no default.
+    #[error("missing")]
     MissingField,
     /// A list that stands for a tuple has another length.
-    WrongLength {
-        /// How many elements are asked for.
-        expected: usize,
-        /// How many are there.
-        found: usize,
-    },
+    #[error("expected a list of {expected} elements, got {found}")]
+    WrongLength { expected: usize, found: usize },
     /// An event has another number of arguments than its declaration.
-    WrongArgumentCount {
-        /// How many are declared.
-        expected: usize,
-        /// How many were sent.
-        found: usize,
-    },
+    #[error("expected {expected} argument{}, got {found}", if *.expected == 1 { "" } else { "s" })]
+    WrongArgumentCount { expected: usize, found: usize },
     /// No event of this name is declared in the API that was asked.
+    #[error("unknown event `{0}`")]
     UnknownEvent(ZeekString),
     /// An enum has no value of this name.
+    #[error("unknown enum value `{0}`")]
     UnknownEnumValue(ZeekString),
     /// Text was asked for and the bytes of the string are not UTF-8.
+    #[error("string is not UTF-8")]
     NotUtf8,
     /// The Rust type has no counterpart among Broker's kinds.
+    #[error("{0} has no counterpart in Broker's data model")]
     Unsupported(&'static str),
-    /// A table has two entries with the same key.
+    #[error("duplicate key")]
     DuplicateKey,
     /// A message is not in the shape that Zeek gives to its events, batches and logs.
+    #[error("{0}")]
     Shape(&'static str),
     /// No message of Zeek has this type.
+    #[error("unknown message type {0}")]
     UnknownMessageType(u64),
     /// Anything that serde's visitors report, escaped and cut.
+    #[error("{0}")]
     Custom(String),
 }
 
@@ -101,30 +95,6 @@ impl DataError {
         Self {
             path: format!("{segment}{separator}{}", self.path),
             kind: self.kind,
-        }
-    }
-}
-
-impl fmt::Display for DataErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Mismatch { expected, found } => write!(f, "expected {expected}, found {found}"),
-            Self::MissingField => f.write_str("missing"),
-            Self::WrongLength { expected, found } => {
-                write!(f, "expected a list of {expected} elements, got {found}")
-            }
-            Self::WrongArgumentCount { expected, found } => {
-                let plural = if *expected == 1 { "" } else { "s" };
-                write!(f, "expected {expected} argument{plural}, got {found}")
-            }
-            Self::UnknownEvent(name) => write!(f, "unknown event `{name}`"),
-            Self::UnknownEnumValue(name) => write!(f, "unknown enum value `{name}`"),
-            Self::NotUtf8 => f.write_str("string is not UTF-8"),
-            Self::Unsupported(what) => write!(f, "{what} has no counterpart in Broker's data model"),
-            Self::DuplicateKey => f.write_str("duplicate key"),
-            Self::Shape(text) => f.write_str(text),
-            Self::UnknownMessageType(number) => write!(f, "unknown message type {number}"),
-            Self::Custom(text) => f.write_str(text),
         }
     }
 }

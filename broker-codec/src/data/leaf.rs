@@ -63,7 +63,7 @@ impl Address {
     }
 
     /// Whether this is an IPv4 address.
-    pub const fn is_v4(&self) -> bool {
+    const fn is_v4(&self) -> bool {
         matches!(self.0, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
     }
 }
@@ -88,7 +88,6 @@ impl From<Address> for IpAddr {
 /// Broker checks neither the length nor the host bits of what it receives (`subnet.hh`, `subnet::unchecked`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subnet {
-    /// The network address.
     pub address: Address,
     /// The prefix length relative to 128 bits: 104 for an IPv4 /8. Not checked by Broker.
     pub length: u8,
@@ -101,7 +100,7 @@ impl Subnet {
     /// The prefix length relative to the address's family: 8 for an IPv4 /8.
     ///
     /// Counted modulo 256 as Broker does: an IPv4 network with a raw length below 96 has an absurd one.
-    pub const fn family_length(&self) -> u8 {
+    pub(super) const fn family_length(&self) -> u8 {
         if self.address.is_v4() {
             self.length.wrapping_sub(V4_OFFSET)
         } else {
@@ -123,54 +122,27 @@ impl From<ipnet::IpNet> for Subnet {
     }
 }
 
-/// A [`Subnet`] whose length exceeds the bits of its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("prefix length {0} is out of range")]
-pub struct PrefixLengthError(u8);
-
-impl TryFrom<Subnet> for ipnet::IpNet {
-    type Error = PrefixLengthError;
-
-    fn try_from(subnet: Subnet) -> Result<Self, PrefixLengthError> {
-        let length = subnet.family_length();
-        Self::new(subnet.address.into(), length).map_err(|_| PrefixLengthError(length))
-    }
-}
-
-/// A transport protocol of a [`Port`].
+/// A transport protocol of a [`Port`], with its number on the wire (`port.hh`, `port::protocol`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum Protocol {
     /// Printed as `?`.
     #[default]
     Unknown,
-    /// `tcp`
     Tcp,
-    /// `udp`
     Udp,
-    /// `icmp`
     Icmp,
 }
 
 impl Protocol {
-    /// The number on the wire (`port.hh`, `port::protocol`).
     pub const fn code(self) -> u8 {
-        match self {
-            Self::Unknown => 0,
-            Self::Tcp => 1,
-            Self::Udp => 2,
-            Self::Icmp => 3,
-        }
+        self as u8
     }
 
     /// The protocol of a number on the wire; above 3 there is none.
-    pub const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(Self::Unknown),
-            1 => Some(Self::Tcp),
-            2 => Some(Self::Udp),
-            3 => Some(Self::Icmp),
-            _ => None,
-        }
+    pub fn from_code(code: u8) -> Option<Self> {
+        let all = [Self::Unknown, Self::Tcp, Self::Udp, Self::Icmp];
+        all.get(usize::from(code)).copied()
     }
 
     /// The word behind the slash of a port.
@@ -187,9 +159,7 @@ impl Protocol {
 /// A transport-layer port such as `2150/tcp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
-    /// The number.
     pub number: u16,
-    /// The protocol.
     pub protocol: Protocol,
 }
 

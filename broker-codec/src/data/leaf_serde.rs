@@ -14,6 +14,7 @@ use super::{
     kind::Kind,
     leaf::{Address, Port, Protocol, Subnet, Timespan, Timestamp},
     reserved,
+    string::ZeekString,
     value::Data,
 };
 
@@ -127,14 +128,6 @@ impl Leaf for Timespan {
     }
 }
 
-struct Bytes<'a>(&'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
 struct LeafVisitor<L>(PhantomData<L>);
 
 impl<'de, L: Leaf> Visitor<'de> for LeafVisitor<L> {
@@ -165,7 +158,7 @@ fn serialize<L: Leaf, S: Serializer>(leaf: &L, serializer: S) -> Result<S::Ok, S
     if serializer.is_human_readable() {
         serializer.serialize_newtype_struct(L::NAME, &leaf.to_string())
     } else {
-        serializer.serialize_newtype_struct(L::NAME, &Bytes(leaf.compact().as_ref()))
+        serializer.serialize_newtype_struct(L::NAME, &ZeekString::from(leaf.compact().as_ref()))
     }
 }
 

@@ -16,15 +16,8 @@ pub const LENGTH_MAX: usize = u32::MAX as usize;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// Containers are nested deeper than [`DEPTH_MAX`].
     #[error("more than {DEPTH_MAX} levels of nesting")]
     TooDeep,
-    /// A string or container is longer than [`LENGTH_MAX`].
     #[error("{kind} of length {length} is too long")]
-    TooLong {
-        /// What is too long.
-        kind: Kind,
-        /// Its length in bytes or elements.
-        length: usize,
-    },
+    TooLong { kind: Kind, length: usize },
 }

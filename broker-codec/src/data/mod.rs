@@ -25,7 +25,7 @@ pub(crate) use de::from_event;
 pub use error::{DataError, DataErrorKind};
 pub use excerpt::{Excerpt, escape, excerpt_of, is_hostile};
 pub use kind::Kind;
-pub use leaf::{Address, EnumValue, Port, PrefixLengthError, Protocol, Real, Subnet, Timespan, Timestamp};
+pub use leaf::{Address, EnumValue, Port, Protocol, Real, Subnet, Timespan, Timestamp};
 pub use limits::{DEPTH_MAX, EncodeError, LENGTH_MAX, VALUES_MAX};
 pub use ordered::DuplicateError;
 pub use ser::to_data;

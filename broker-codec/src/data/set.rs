@@ -30,7 +30,6 @@ impl<T> Set<T> {
 }
 
 impl<T: Ord> Set<T> {
-    /// Whether the element is there.
     pub fn contains(&self, element: &T) -> bool {
         self.binary_search(element).is_ok()
     }

@@ -20,7 +20,6 @@ use super::excerpt::Excerpt;
 pub struct ZeekString(Vec<u8>);
 
 impl ZeekString {
-    /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -143,15 +142,7 @@ impl<'de> Deserialize<'de> for ZeekString {
                 Ok(text.into())
             }
 
-            fn visit_string<E: de::Error>(self, text: String) -> Result<ZeekString, E> {
-                Ok(text.into())
-            }
-
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<ZeekString, E> {
-                Ok(bytes.into())
-            }
-
-            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<ZeekString, E> {
                 Ok(bytes.into())
             }
 

@@ -28,7 +28,6 @@ impl Table {
         self.0.iter_as_sent()
     }
 
-    /// The value of a key.
     pub fn get(&self, key: &Data) -> Option<&Data> {
         let at = self.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
         self.0.get(at).map(|(_, value)| value)

@@ -24,9 +24,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {kind}: {reason}")]
 pub struct TextError {
-    /// What is asked for.
     pub kind: Kind,
-    /// What is wrong.
     pub reason: &'static str,
 }
 
@@ -273,3 +271,6 @@ fn zone_seconds(input: &str) -> IResult<&str, i64, ()> {
     });
     alt((value(0, char('Z')), offset)).parse(input)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,6 @@ pub enum Data {
 const _: () = assert!(matches!(reserved::DATA.as_bytes(), b"$broker::Data"));
 
 impl Data {
-    /// The kind of this value.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::None => Kind::None,

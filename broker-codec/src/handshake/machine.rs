@@ -29,19 +29,16 @@ pub enum Side {
 pub enum Admission {
     /// It is the only one with this peer.
     Proceed {
-        /// The filter to announce.
         filter: Filter,
     },
     /// Another handshake with this peer is running; a second verdict will follow.
     Wait,
-    /// It must end.
     Refuse(Refusal),
 }
 
 /// Why a connection is refused: the content of a `drop_conn` without its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The code.
     pub code: ErrorCode,
     /// The reason in words, exactly as Broker sends it.
     pub description: ZeekString,
@@ -64,17 +61,10 @@ pub enum Output {
     /// leaves unread what shares a record with it.
     Send(Message),
     /// The peer is known: ask the router, then call [`Handshake::admit`]. Nothing is sent until then.
-    Identified {
-        /// The peer's id.
-        peer: EndpointId,
-        /// Our side.
-        side: Side,
-    },
+    Identified { peer: EndpointId, side: Side },
     /// The handshake is complete. Frames that follow are envelopes. Nothing follows from here.
     Established {
-        /// The peer's id.
         peer: EndpointId,
-        /// Our side.
         side: Side,
         /// What the peer wants to receive.
         filter: Filter,
@@ -92,27 +82,17 @@ pub enum Close {
     Malformed(#[from] MessageError),
     /// A valid message at the wrong time.
     #[error("unexpected {message} while waiting for {awaited}")]
-    Unexpected {
-        message: &'static str,
-        /// What was awaited instead.
-        awaited: Awaited,
-    },
+    Unexpected { message: &'static str, awaited: Awaited },
     /// The peer has our own id, most likely because we are connected to ourselves, or the nil id. Connecting again is
     /// of no use.
     #[error("{}", if .0.is_nil() { "peer has the nil endpoint id" } else { "peer has our own endpoint id" })]
     UnusableId(EndpointId),
-    /// The peer refused.
     #[error("dropped by the peer: {} ({})", .0.code, .0.description)]
     Dropped(DropConn),
-    /// The router refused.
     #[error("refused: {}", .0.description)]
     Refused(Refusal),
-    /// The peer took too long.
     #[error("handshake timed out while waiting for {awaited}")]
-    TimedOut {
-        /// What was awaited.
-        awaited: Awaited,
-    },
+    TimedOut { awaited: Awaited },
 }
 
 /// What a handshake waits for: its state without the data.

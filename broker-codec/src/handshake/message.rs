@@ -35,31 +35,23 @@ pub enum Message {
 /// Who is there, and which versions it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The id of the endpoint that sends this.
     pub sender: EndpointId,
-    /// The lowest protocol version it speaks.
     pub min_version: u8,
-    /// The highest protocol version it speaks.
     pub max_version: u8,
 }
 
 /// The originator's choice of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionSelect {
-    /// The id of the endpoint that sends this.
     pub sender: EndpointId,
-    /// The protocol version to speak.
     pub version: u8,
 }
 
 /// Refuses the connection; the sender closes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropConn {
-    /// The id of the endpoint that sends this.
     pub sender: EndpointId,
-    /// Why.
     pub code: ErrorCode,
-    /// Why, in words.
     pub description: ZeekString,
 }
 
@@ -78,34 +70,22 @@ pub enum MessageError {
     /// The type is missing, unknown, or one of envelopes.
     #[error("invalid message type tag {}", .0.map_or_else(|| "(none)".to_owned(), |tag| tag.to_string()))]
     InvalidTag(Option<u8>),
-    /// The fields are cut short or not canonical.
     #[error("failed to parse {message}: {error}")]
     Malformed {
         /// What the frame claims to be, by Broker's name of the struct.
         message: &'static str,
-        /// What is wrong.
         error: caf_bincode_compat::Error,
     },
-    /// The magic number is not [`MAGIC`].
     #[error("wrong magic number {found:#010x} in {message}")]
     WrongMagic {
         /// What the frame claims to be, by Broker's name of the struct.
         message: &'static str,
-        /// The number found.
         found: u32,
     },
-    /// A `hello` does not offer [`PROTOCOL_VERSION`].
     #[error("unsupported versions {min} to {max} offered")]
-    UnsupportedOffer {
-        /// The lowest version offered.
-        min: u8,
-        /// The highest version offered.
-        max: u8,
-    },
-    /// A `version_select` chooses another version than [`PROTOCOL_VERSION`].
+    UnsupportedOffer { min: u8, max: u8 },
     #[error("unsupported version {0} selected")]
     UnsupportedSelection(u8),
-    /// A `drop_conn` has a code that Broker does not know.
     #[error("connection dropped by the peer with unknown code {}", .0.code.0)]
     UnknownDropCode(DropConn),
 }

@@ -6,14 +6,14 @@ use crate::data::{Data, EncodeError, ZeekString};
 
 use super::{
     error::{JsonError, JsonErrorKind},
-    read::{Reader, ValueMembers},
+    read::ValueMembers,
+    syntax::Reader,
     write::Text,
 };
 
 /// A data message of the WebSocket interface, in either direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataMessage {
-    /// The topic it is published on.
     pub topic: ZeekString,
     /// The value, usually an event.
     pub data: Data,

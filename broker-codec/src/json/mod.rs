@@ -29,6 +29,7 @@
 mod error;
 mod message;
 mod read;
+mod syntax;
 mod write;
 
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub fn encode(data: &Data, out: &mut String) -> Result<(), EncodeError> {
 
 /// Reads `{"@data-type":...,"data":...}`.
 pub fn decode(text: &[u8]) -> Result<Data, JsonError> {
-    let mut reader = read::Reader::new(text)?;
+    let mut reader = syntax::Reader::new(text)?;
     let data = reader.value()?;
     reader.end()?;
     Ok(data)

@@ -5,7 +5,6 @@ use super::{
     event::Event,
 };
 
-/// Any message of Zeek.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// An event.

@@ -1,37 +1,26 @@
 use std::fmt;
 
 /// Bytes are not what a type asks for, or a value has no place in the format.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} at byte {}", .offset.unwrap_or_default())]
 pub struct Error {
     offset: Option<usize>,
     kind: ErrorKind,
 }
 
-/// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The input ends within a value.
     #[error("unexpected end of input")]
     UnexpectedEnd,
     /// A string is longer, or a sequence has more elements, than there are bytes left.
     #[error("length {len} exceeds the {remaining} remaining bytes")]
-    LengthBeyondInput {
-        /// The length announced.
-        len: u32,
-        /// The bytes left.
-        remaining: usize,
-    },
+    LengthBeyondInput { len: u32, remaining: usize },
     /// The bytes are a value and something behind it.
     #[error("{count} surplus bytes")]
-    TrailingBytes {
-        /// How many.
-        count: usize,
-    },
-    /// A varbyte does not fit 32 bits or has more than five bytes.
+    TrailingBytes { count: usize },
     #[error("varbyte exceeds 32 bits")]
     VarbyteOverflow,
-    /// A varbyte is longer than its number needs.
     #[error("varbyte is not in its shortest form")]
     VarbyteNotCanonical,
     /// A `bool` or the flag of an optional is neither 0 nor 1.
@@ -68,22 +57,13 @@ impl Error {
 
     /// Where, in bytes from the start of the input or of what was written.
     pub fn offset(&self) -> usize {
-        self.offset.unwrap_or(0)
+        self.offset.unwrap_or_default()
     }
 
-    /// What.
     pub const fn kind(&self) -> &ErrorKind {
         &self.kind
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.kind, self.offset())
-    }
-}
-
-impl std::error::Error for Error {}
 
 impl serde::ser::Error for Error {
     fn custom<T: fmt::Display>(text: T) -> Self {
