@@ -188,8 +188,8 @@ impl Run {
                         message,
                     } => writeln!(out, "< WARNING {message}").expect("to memory"),
                     Action::Log { .. } | Action::Report { .. } => {}
-                    Action::Persist { write, entries, .. } => {
-                        for (slot, _) in entries {
+                    Action::Persist { write, changes } => {
+                        for (slot, _) in changes.entries {
                             writeln!(out, "< stored {slot}").expect("to memory");
                         }
                         let outcome = Ok(());

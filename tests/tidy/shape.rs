@@ -13,7 +13,7 @@ use super::{production_code, regex, report, rust_files};
 const LINES_MAX: usize = 600;
 
 /// How many files may have more than 400 lines. The goal is 15.
-const LONG_FILES_MAX: usize = 17;
+const LONG_FILES_MAX: usize = 16;
 
 /// How many lines the two daemons may have in a row that are equal: one fewer than this.
 const EQUAL_LINES: usize = 10;

@@ -249,22 +249,16 @@ impl Agent {
             return true;
         };
         log_received(turn, request);
-        // DIFFERENCE(repeated-request): Zeek replaces the live request, which is then never answered.
-        if self.requests.contains(&Key(kind, reqid.clone())) {
-            turn.warning(format!(
-                "ignoring repeated {event} {reqid}: the first is still pending"
-            ));
-            return false;
-        }
-        if self.requests.len() >= REQUESTS_MAX {
-            turn.warning(format!(
-                "refusing {event} {reqid}: {REQUESTS_MAX} requests pending"
-            ));
-            let results = vec![self.failure(reqid.clone(), "too many requests pending")];
+        let key = Key(kind, reqid.clone());
+        let Err(reason) = self.requests.admit(&key, REQUESTS_MAX) else {
+            return true;
+        };
+        turn.warning(reason.line(&format!("{event} {reqid}")));
+        if let Some(error) = reason.answer() {
+            let results = vec![self.failure(reqid.clone(), error)];
             respond(turn, kind, reqid.clone(), results, Logged::Results);
-            return false;
         }
-        true
+        false
     }
 
     /// Has the Supervisor say which nodes there are.

@@ -67,6 +67,8 @@ pub(super) struct OwnNode {
     pub(super) is_slow: bool,
     /// Whether there was a warning about it, and it has not come up since.
     pub(super) is_missed: bool,
+    /// When it came up last.
+    pub(super) last_up: Option<Now>,
     /// Its state when the Supervisor was lost.
     pub(super) before_loss: Option<State>,
 }
@@ -87,6 +89,7 @@ impl OwnNode {
             trouble: None,
             is_slow: false,
             is_missed: false,
+            last_up: None,
             before_loss: None,
         }
     }
@@ -112,6 +115,7 @@ impl OwnNode {
             since: now,
             pid: self.pid,
             is_missed: self.is_missed,
+            last_up: self.last_up,
             ..Self::new(self.node.clone(), self.replaces || self.pid.is_some())
         };
     }

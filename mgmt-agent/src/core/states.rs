@@ -123,11 +123,16 @@ impl Agent {
         own.before_loss = None;
         own.trouble = None;
         let is_missed = std::mem::take(&mut own.is_missed);
+        let again = if own.last_up.replace(turn.now).is_some() {
+            " again"
+        } else {
+            ""
+        };
         let took = Elapsed(turn.now - own.since);
         let message = if std::mem::take(&mut own.is_slow) {
             Some(format!("node {name} has come up after {took}"))
         } else if is_missed || matches!(own.node.state, State::Crashed | State::Unknown | State::Failed) {
-            Some(format!("node {name} is up again"))
+            Some(format!("node {name} is up{again}"))
         } else {
             None
         };

@@ -1,15 +1,13 @@
-use std::collections::BTreeSet;
-
 use broker_codec::{
     EndpointId,
     data::{Address, DataError, Port, ZeekString},
     zeek::Event,
 };
 pub use mgmt_api::Level;
-use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, Configuration, Instance};
+use mgmt_api::{AgentMessage, AgentRequest, ClientResponse};
 use serde::{Deserialize, Serialize};
 
-use super::{configurations::Slot, input::WriteId};
+use super::{configurations::Changes, input::WriteId};
 
 /// What the controller wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,15 +20,13 @@ pub enum Action {
     },
     /// Write a line for operators on standard error, but not into the management log, which has Zeek's lines.
     Report { level: Level, message: String },
-    /// Make these configurations durable, all of them or none, and say so by [`super::Input::Persisted`]. Writes are
+    /// Make these changes durable, and say so by [`super::Input::Persisted`]. Writes are
     /// carried out one after the other.
     Persist {
         /// Names the write in the input that ends it.
         write: WriteId,
-        entries: Vec<(Slot, Configuration)>,
-        /// What takes the place of [`super::Configurations::dismissed`], if that changes.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        dismissed: Option<BTreeSet<Instance>>,
+        #[serde(flatten)]
+        changes: Changes,
     },
     Publish {
         topic: ZeekString,

@@ -1,16 +1,14 @@
 //! A cluster: its instances, its configurations, its requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use mgmt_api::{
-    ClientRequest, Configuration, Instance, Now, Principal, RequestKind, RequestTable, log::bracketed,
-};
+use mgmt_api::{ClientRequest, Now, Principal, RequestKind, RequestTable, log::bracketed};
 
 use super::{
     absence::nodes_on,
     access,
     action::{Action, Level},
-    configurations::{Configurations, Slot},
+    configurations::{Changes, Configurations},
     deployment::Deployment,
     input::{Input, Listener, WriteId},
     membership::Membership,
@@ -230,26 +228,14 @@ impl Cluster {
     }
 
     fn persisted(&mut self, turn: &mut Turn<'_>, write: WriteId, outcome: Result<(), String>) {
-        let Some(Write {
-            entries,
-            dismissed,
-            then,
-        }) = self.writes.remove(&write)
-        else {
+        let Some(Write { changes, then }) = self.writes.remove(&write) else {
             turn.warning(format!("write {write} ended that was not under way"));
             return;
         };
         match &outcome {
-            Ok(()) => {
-                for (slot, config) in entries {
-                    self.configurations.set(slot, config);
-                }
-                if let Some(dismissed) = dismissed {
-                    self.configurations.dismissed = dismissed;
-                }
-            }
+            Ok(()) => self.configurations.apply(changes),
             Err(error) => {
-                let id = entries.first().map(|(_, config)| config.id.to_string());
+                let id = changes.entries.first().map(|(_, config)| config.id.to_string());
                 let id = id.unwrap_or_default();
                 let reqid = match (&then, &self.deployment) {
                     (AfterWrite::AnswerStaging { reqid, .. }, _) => reqid.to_string(),
@@ -272,28 +258,18 @@ impl Cluster {
     ///
     /// DIFFERENCE(stored-first): clients hear of success only when it has been stored, and of a failure to store. Zeek
     /// answers at once and stores in the background.
-    pub(super) fn write(
-        &mut self,
-        turn: &mut Turn<'_>,
-        entries: Vec<(Slot, Configuration)>,
-        dismissed: Option<BTreeSet<Instance>>,
-        then: AfterWrite,
-    ) -> WriteId {
+    pub(super) fn write(&mut self, turn: &mut Turn<'_>, mut changes: Changes, then: AfterWrite) -> WriteId {
         self.last_write += 1;
-        let id = WriteId(self.last_write);
-        let dismissed = dismissed.filter(|names| *names != self.configurations.dismissed);
+        let write = WriteId(self.last_write);
+        changes
+            .dismissed
+            .take_if(|names| *names == self.configurations.dismissed);
         turn.push(Action::Persist {
-            write: id,
-            entries: entries.clone(),
-            dismissed: dismissed.clone(),
+            write,
+            changes: changes.clone(),
         });
-        let write = Write {
-            entries,
-            dismissed,
-            then,
-        };
-        self.writes.insert(id, write);
-        id
+        self.writes.insert(write, Write { changes, then });
+        write
     }
 }
 

@@ -51,7 +51,25 @@ pub struct Configurations {
     pub dismissed: BTreeSet<Instance>,
 }
 
+/// What is to become durable, all of it or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Changes {
+    pub entries: Vec<(Slot, Configuration)>,
+    /// What takes the place of [`Configurations::dismissed`], if that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dismissed: Option<BTreeSet<Instance>>,
+}
+
 impl Configurations {
+    pub fn apply(&mut self, changes: Changes) {
+        for (slot, config) in changes.entries {
+            self.set(slot, config);
+        }
+        if let Some(dismissed) = changes.dismissed {
+            self.dismissed = dismissed;
+        }
+    }
+
     pub const fn get(&self, slot: Slot) -> Option<&Configuration> {
         match slot {
             Slot::Staged => self.staged.as_ref(),

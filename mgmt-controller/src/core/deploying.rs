@@ -6,8 +6,8 @@ use mgmt_api::{AgentRequest, Configuration, RequestKind, ResultRecord, log::list
 use super::{
     action::Level,
     cluster::Cluster,
-    configurations::Slot,
-    deployment::{Deployment, Expired, Next, Stored},
+    configurations::{Changes, Slot},
+    deployment::{Deployment, Expired, Fate, Next, Stored},
     fanout::Fanout,
     pending::{AfterWrite, Key, Logged, Pending},
     settings::AbsentInstances,
@@ -186,9 +186,11 @@ impl Cluster {
         } else {
             self.members.instances.dismissed.clone()
         };
-        let entries = vec![(Slot::Deployed, deployment.config.clone())];
-        let dismissed = dismissed.into_values().collect();
-        self.write(turn, entries, Some(dismissed), AfterWrite::HandOut);
+        let changes = Changes {
+            entries: vec![(Slot::Deployed, deployment.config.clone())],
+            dismissed: Some(dismissed.into_values().collect()),
+        };
+        self.write(turn, changes, AfterWrite::HandOut);
     }
 
     /// The deployment's configuration is the deployed one now, or cannot be stored.
@@ -326,37 +328,32 @@ impl Cluster {
         let Some(deployment) = deployment else {
             return;
         };
-        let expired = deployment.expired(turn, &self.members, &self.settings);
-        if let Expired::GoesOn(deadline, next) = expired {
-            self.await_until(deadline, key, Pending::Deployment);
-            if next.is_some() {
-                self.all_gathered(turn);
+        let (results, fate) = match deployment.expired(turn, &self.members, &self.settings) {
+            Expired::Fails(results, fate) => (results, fate),
+            Expired::GoesOn(deadline, next) => {
+                self.await_until(deadline, key, Pending::Deployment);
+                if next.is_some() {
+                    self.all_gathered(turn);
+                }
+                return;
             }
-            return;
-        }
+        };
         let reqid = key.reqid().clone();
         turn.info(format!("request {reqid} timed out"));
-        if let (
-            Key::Client(kind, _),
-            Expired::NotAccepted(results)
-            | Expired::Ended(results)
-            | Expired::Unanswered(results)
-            | Expired::UnansweredAsk(results),
-        ) = (key, &expired)
-        {
-            self.respond(turn, kind, reqid, results.clone(), Logged::Pending);
+        if let Key::Client(kind, _) = key {
+            self.respond(turn, kind, reqid, results, Logged::Pending);
         }
-        match expired {
-            Expired::NotAccepted(_) => self.not_accepted(turn),
-            Expired::Ended(_) => {
+        match fate {
+            Fate::NotAccepted => self.not_accepted(turn),
+            Fate::Ended => {
                 let ended = self.deployment.take();
                 self.ended(turn, ended);
             }
-            Expired::UnansweredAsk(_) => {
+            Fate::Ask => {
                 self.as_own(turn);
                 self.ask_to_deploy(turn);
             }
-            Expired::Unanswered(_) | Expired::GoesOn(..) => {}
+            Fate::GoesOn => {}
         }
     }
 }

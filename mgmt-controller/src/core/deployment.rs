@@ -76,14 +76,20 @@ pub(super) enum Stored {
 pub(super) enum Expired {
     /// It has until then.
     GoesOn(Now, Option<Next>),
-    /// Its request fails, and nothing is changed.
-    NotAccepted(Vec<ResultRecord>),
-    /// Its request fails, and so does it.
-    Ended(Vec<ResultRecord>),
-    /// Its request fails, and it goes on: it may be durable already.
-    Unanswered(Vec<ResultRecord>),
-    /// Its request fails, and it goes on with the instances that are ready.
-    UnansweredAsk(Vec<ResultRecord>),
+    /// The request fails with these results.
+    Fails(Vec<ResultRecord>, Fate),
+}
+
+/// What becomes of a deployment whose request has failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    /// Nothing is changed.
+    NotAccepted,
+    Ended,
+    /// It goes on: it may be durable already.
+    GoesOn,
+    /// It goes on with the instances that are ready.
+    Ask,
 }
 
 impl Deployment {
@@ -228,15 +234,15 @@ impl Deployment {
                         return Expired::GoesOn(self.ends(settings), Some(Next::HandOut));
                     }
                 }
-                Expired::NotAccepted(members.not_gathered(turn, reqid))
+                Expired::Fails(members.not_gathered(turn, reqid), Fate::NotAccepted)
             }
-            Phase::Waiting => Expired::Ended(members.not_deployed(turn, reqid, &self.config)),
+            Phase::Waiting => Expired::Fails(members.not_deployed(turn, reqid, &self.config), Fate::Ended),
             Phase::Storing => {
                 let failure = ResultRecord::failure(reqid.clone(), "request timed out");
-                Expired::Unanswered(vec![failure])
+                Expired::Fails(vec![failure], Fate::GoesOn)
             }
-            Phase::Accepted => Expired::UnansweredAsk(members.not_deployed(turn, reqid, &self.config)),
-            Phase::Deploying(fanout) => Expired::Ended(std::mem::take(fanout).timed_out(reqid)),
+            Phase::Accepted => Expired::Fails(members.not_deployed(turn, reqid, &self.config), Fate::Ask),
+            Phase::Deploying(fanout) => Expired::Fails(std::mem::take(fanout).timed_out(reqid), Fate::Ended),
         }
     }
 }

@@ -51,7 +51,7 @@ mod validate;
 
 pub use action::{Action, Audience, Level, Outgoing};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};
-pub use configurations::{Configurations, Slot};
+pub use configurations::{Changes, Configurations, Slot};
 pub use controller::Controller;
 pub use counters::Counters;
 pub use deployment::DEPLOYMENT_FIFTHS;

@@ -1,11 +1,9 @@
 //! What is under way.
 
-use std::collections::BTreeSet;
-
 use broker_codec::data::ZeekString;
-use mgmt_api::{Configuration, Instance, Principal, RequestKind};
+use mgmt_api::{Principal, RequestKind};
 
-use super::{configurations::Slot, fanout::Fanout, input::WriteId};
+use super::{configurations::Changes, fanout::Fanout, input::WriteId};
 
 /// What a request is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +51,7 @@ pub(super) enum Logged {
 /// A write that is under way.
 #[derive(Debug)]
 pub(super) struct Write {
-    pub(super) entries: Vec<(Slot, Configuration)>,
-    pub(super) dismissed: Option<BTreeSet<Instance>>,
+    pub(super) changes: Changes,
     pub(super) then: AfterWrite,
 }
 

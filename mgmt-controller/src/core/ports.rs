@@ -31,99 +31,67 @@ pub(super) struct NoPortLeft {
 /// configuration, in the order of instance, role and name.
 ///
 /// Ports of agents and nodes are left out wherever they are used, those of the controller and defaults are not.
+///
+/// DIFFERENCE(given-metrics-ports): given metrics ports are left out as well. Zeek takes no notice of them here,
+/// and two listeners of one host may end up with the same port.
 pub(super) fn assign_broker_ports(config: &mut Configuration, start: Port) -> Result<(), NoPortLeft> {
-    let agents = config
-        .instances
-        .iter()
-        .filter_map(|instance| instance.listen_port);
-    // DIFFERENCE(given-metrics-ports): given metrics ports are left out as well. Zeek takes no notice of them here,
-    // and two listeners of one host may end up with the same port.
-    let nodes = config
-        .nodes
-        .iter()
-        .flat_map(|node| [node.p, node.metrics_port])
-        .flatten();
-    let taken: BTreeSet<u16> = agents.chain(nodes).map(|port| port.number).collect();
-    let mut candidates = candidates(start);
-    assign(config, |node| {
-        if node.p.is_some() || !needs_broker_port(node.role) {
-            return Ok(());
-        }
-        let number = candidates
-            .find(|number| !taken.contains(number))
-            .ok_or_else(|| NoPortLeft {
-                usage: "Broker",
-                node: node.name.clone(),
-                start,
-            })?;
-        node.p = Some(Port::tcp(number));
-        Ok(())
+    let everywhere = |_: &ZeekString| Address::UNSPECIFIED_V4;
+    let lacks = |node: &Node| node.p.is_none() && needs_broker_port(node.role);
+    assign(config, ("Broker", start), everywhere, lacks, |node, port| {
+        node.p = Some(port);
     })
 }
 
 /// Gives a metrics port to every node that has none: one ascending sequence per host, in the order of instance, role
 /// and name. Instances whose host is not known yet count as one host. Runs after [`assign_broker_ports`].
+///
+/// DIFFERENCE(agents-on-one-host): every agent's port is left out. Zeek remembers only one agent per host.
 pub(super) fn assign_metrics_ports(config: &mut Configuration, start: Port) -> Result<(), NoPortLeft> {
-    let hosts: BTreeMap<ZeekString, Address> = config
-        .instances
-        .iter()
+    let instances = config.instances.iter();
+    let hosts: BTreeMap<ZeekString, Address> = instances
         .map(|instance| (instance.name.clone(), instance.host))
         .collect();
-    let host_of = |node: &Node| {
-        hosts
-            .get(&node.instance)
-            .copied()
-            .unwrap_or(Address::UNSPECIFIED_V4)
-    };
-    // DIFFERENCE(agents-on-one-host): every agent's port is left out. Zeek remembers only one agent per host.
-    let agents = config
-        .instances
-        .iter()
-        .filter_map(|instance| Some((instance.host, instance.listen_port?.number)));
-    let nodes = config.nodes.iter().flat_map(|node| {
-        let ports = [node.p, node.metrics_port];
-        ports
-            .into_iter()
-            .flatten()
-            .map(move |port| (host_of(node), port.number))
-    });
-    let taken: BTreeSet<(Address, u16)> = agents.chain(nodes).collect();
-    let mut candidates_of: BTreeMap<Address, RangeInclusive<u16>> = BTreeMap::new();
-    assign(config, |node| {
-        if node.metrics_port.is_some() || role_order(node.role).is_none() {
-            return Ok(());
-        }
-        let host = host_of(node);
-        let number = candidates_of
-            .entry(host)
-            .or_insert_with(|| candidates(start))
-            .find(|number| !taken.contains(&(host, *number)))
-            .ok_or_else(|| NoPortLeft {
-                usage: "metrics",
-                node: node.name.clone(),
-                start,
-            })?;
-        node.metrics_port = Some(Port::tcp(number));
-        Ok(())
+    let host_of = |instance: &ZeekString| hosts.get(instance).copied().unwrap_or(Address::UNSPECIFIED_V4);
+    let lacks = |node: &Node| node.metrics_port.is_none() && role_order(node.role).is_some();
+    assign(config, ("metrics", start), host_of, lacks, |node, port| {
+        node.metrics_port = Some(port);
     })
 }
 
-/// The port numbers to hand out, each once. Port 0 is none.
-fn candidates(start: Port) -> RangeInclusive<u16> {
-    start.number.max(1)..=u16::MAX
-}
-
-/// Visits the nodes in the order in which they get ports (`config_nodes_compare`).
+/// Gives a port to every node that lacks one, in their order (`config_nodes_compare`), each once on its host. Port 0 is none.
 fn assign(
     config: &mut Configuration,
-    visit: impl FnMut(&mut Node) -> Result<(), NoPortLeft>,
+    (usage, start): (&'static str, Port),
+    host_of: impl Fn(&ZeekString) -> Address,
+    lacks: impl Fn(&Node) -> bool,
+    give: impl Fn(&mut Node, Port),
 ) -> Result<(), NoPortLeft> {
+    let agents = config.instances.iter();
+    let agents = agents.filter_map(|instance| Some((host_of(&instance.name), instance.listen_port?.number)));
+    let given = config.nodes.iter().flat_map(|node| {
+        let ports = [node.p, node.metrics_port].into_iter().flatten();
+        ports.map(|port| (host_of(&node.instance), port.number))
+    });
+    let taken: BTreeSet<(Address, u16)> = agents.chain(given).collect();
+    let mut candidates_of: BTreeMap<Address, RangeInclusive<u16>> = BTreeMap::new();
     let mut nodes: Vec<Node> = config.nodes.iter().cloned().collect();
     nodes.sort_by(|a, b| {
         let key = |node: &Node| role_order(node.role);
         (&a.instance, key(a), &a.name).cmp(&(&b.instance, key(b), &b.name))
     });
-    nodes.iter_mut().try_for_each(visit)?;
+    for node in nodes.iter_mut().filter(|node| lacks(node)) {
+        let host = host_of(&node.instance);
+        let candidates = candidates_of
+            .entry(host)
+            .or_insert(start.number.max(1)..=u16::MAX);
+        let number = candidates.find(|number| !taken.contains(&(host, *number)));
+        let number = number.ok_or_else(|| NoPortLeft {
+            usage,
+            node: node.name.clone(),
+            start,
+        })?;
+        give(node, Port::tcp(number));
+    }
     config.nodes = nodes.into_iter().collect();
     Ok(())
 }

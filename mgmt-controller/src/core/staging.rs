@@ -3,7 +3,7 @@ use mgmt_api::{Configuration, Principal, RequestKind, ResultRecord};
 
 use super::{
     cluster::{Cluster, WRITES_MAX},
-    configurations::Slot,
+    configurations::{Changes, Slot},
     input::WriteId,
     pending::{AfterWrite, Key, Logged, Pending},
     ports::{NoPortLeft, assign_broker_ports, assign_metrics_ports},
@@ -57,8 +57,11 @@ impl Cluster {
             reqid: reqid.clone(),
             id: config.id.clone(),
         };
-        let entries = vec![(Slot::Staged, config), (Slot::Ready, ready)];
-        let write = self.write(turn, entries, None, then);
+        let changes = Changes {
+            entries: vec![(Slot::Staged, config), (Slot::Ready, ready)],
+            dismissed: None,
+        };
+        let write = self.write(turn, changes, then);
         self.await_answer(
             turn,
             Key::Client(KIND, reqid),

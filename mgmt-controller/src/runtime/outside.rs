@@ -111,13 +111,9 @@ impl Outside for Runtime {
             }
             Action::Report { level, .. } if level == Level::Info && daemon.is_quiet() => {}
             Action::Report { level, message } => report(level, None, &message),
-            Action::Persist {
-                write,
-                entries,
-                dismissed,
-            } => {
+            Action::Persist { write, changes } => {
                 self.writes.insert(write, cause.reqid.clone());
-                if let Err(written) = self.store.write(write, entries, dismissed) {
+                if let Err(written) = self.store.write(write, changes) {
                     return vec![persisted(written)];
                 }
             }

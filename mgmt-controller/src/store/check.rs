@@ -4,7 +4,10 @@ use std::path::Path;
 
 use rusqlite::OpenFlags;
 
-use super::{FILE_NAME, Store, StoreError, open_file};
+use super::{
+    FILE_NAME, StoreError,
+    sqlite::{Store, open_file},
+};
 
 impl Store {
     /// Whether the store in a directory is sound and can be written. Makes nothing; one that is not there is in order.

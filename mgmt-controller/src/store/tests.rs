@@ -1,14 +1,25 @@
-use std::os::unix::fs::PermissionsExt;
+mod zeek;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use broker_codec::{
     Data,
-    data::{Port, ZeekString},
+    data::{Address, Port, ZeekString},
 };
 
-use super::*;
-use crate::core::{WRITES_MAX, WriteId};
+use mgmt_api::{Configuration, Instance};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
-const SERIES: [(&str, &str); 2] = [("zeek-9.0.0-rc1", "2.8.0"), ("zeek-6.0.9", "2.6.0")];
+use super::{
+    sqlite::{BROKER_VERSION, encode},
+    *,
+};
+use crate::core::{Slot, WRITES_MAX, WriteId};
 
 fn fixture(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -58,159 +69,32 @@ fn configuration(id: &str) -> Configuration {
     }
 }
 
-fn ids(restored: &Restored) -> Vec<Option<ZeekString>> {
-    let id = |slot: Slot| {
-        restored
-            .configurations
-            .get(slot)
-            .map(|configuration| configuration.id.clone())
-    };
-    Slot::ALL.map(id).to_vec()
+fn staged(id: &str) -> Vec<(Slot, Configuration)> {
+    vec![(Slot::Staged, configuration(id))]
+}
+
+fn write(store: &mut Store, entries: Vec<(Slot, Configuration)>) -> Result<(), WriteError> {
+    store.write(&changes(entries))
+}
+
+fn changes(entries: Vec<(Slot, Configuration)>) -> Changes {
+    Changes {
+        entries,
+        dismissed: None,
+    }
 }
 
 fn all(restored: &Restored) -> Vec<(Slot, Configuration)> {
-    let entry = |slot: Slot| {
-        restored
-            .configurations
-            .get(slot)
-            .map(|configuration| (slot, configuration.clone()))
-    };
+    let entry = |slot| Some((slot, restored.configurations.get(slot)?.clone()));
     Slot::ALL.into_iter().filter_map(entry).collect()
 }
 
-#[test]
-fn the_stores_of_zeek_are_adopted() {
-    for (series, version) in SERIES {
-        let dir = dir_with(&captured(series));
-        let (_store, restored) = Store::open(dir.path()).unwrap();
-        assert_eq!(restored.broker_version.as_deref(), Some(version));
-        assert_eq!(restored.unreadable, [], "{series}");
-        assert_eq!(
-            restored.adopted,
-            [Slot::Ready, Slot::Staged, Slot::Deployed],
-            "in the order of their keys"
-        );
-        for slot in Slot::ALL {
-            let configuration = restored.configurations.get(slot).unwrap();
-            assert_eq!(configuration.instances.len(), 1, "{series} {slot}");
-            assert_eq!(configuration.nodes.len(), 5, "{series} {slot}");
-        }
-        assert_eq!(
-            restored.configurations.staged.as_ref().map(|staged| &staged.id),
-            ids(&restored)[2].as_ref()
-        );
-    }
-}
-
-#[test]
-fn what_zeek_9_wrote_we_write_alike() {
-    for store in [captured("zeek-9.0.0-rc1"), fixture("python3-broker")] {
-        let dir = dir_with(&store);
-        let (mut ours, restored) = Store::open(dir.path()).unwrap();
-        assert_eq!(restored.unreadable, []);
-        ours.write(&all(&restored), None).unwrap();
-        drop(ours);
-        assert_eq!(
-            rows(&dir.path().join(FILE_NAME)),
-            rows(&store),
-            "{}",
-            store.display()
-        );
-
-        let (_ours, again) = Store::open(dir.path()).unwrap();
-        assert_eq!(again.configurations, restored.configurations);
-        assert_eq!(again.adopted, [], "they are ours now");
-        assert_eq!(again.broker_version.as_deref(), Some("2.8.0"));
-    }
-}
-
-/// Zeek before 7.0 has nodes of ten fields, and ignores an eleventh.
-#[test]
-fn what_zeek_6_wrote_we_write_with_an_eleventh_field_per_node() {
-    let store = captured("zeek-6.0.9");
-    let dir = dir_with(&store);
-    let (mut ours, restored) = Store::open(dir.path()).unwrap();
-    ours.write(&all(&restored), None).unwrap();
-    drop(ours);
-    let written = rows(&dir.path().join(FILE_NAME));
-    for (key, value) in rows(&store) {
-        let Data::Vector(mut record) = binary::decode(&value).unwrap() else {
-            panic!("a configuration is a record");
-        };
-        let Some(Data::Set(nodes)) = record.pop() else {
-            panic!("its last field is the set of nodes");
-        };
-        let with_metrics_port = nodes.into_iter().map(|node| match node {
-            Data::Vector(mut fields) if fields.len() == 10 => {
-                fields.push(Data::None);
-                Data::Vector(fields)
-            }
-            other => panic!("{other:?}"),
-        });
-        record.push(Data::Set(with_metrics_port.collect()));
-        assert_eq!(binary::decode(&written[&key]).unwrap(), Data::Vector(record));
-    }
-}
-
-#[test]
-fn a_new_store_is_what_broker_would_have_made() {
-    let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join("var/lib/nodes/controller");
-    let (mut store, restored) = Store::open(&dir).unwrap();
-    assert_eq!(ids(&restored), [None, None, None]);
-    assert_eq!(restored.broker_version, None);
-    let schema = |connection: &Connection| {
-        let mut statement = connection
-            .prepare("select name, sql from sqlite_master where type = 'table' and name not like 'mgmt_%' order by name")
-            .unwrap();
-        let rows = statement
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap();
-        rows.map(Result::unwrap).collect::<Vec<(String, String)>>()
-    };
-    store.write(&[(Slot::Staged, configuration("id"))], None).unwrap();
-    let zeek =
-        Connection::open_with_flags(captured("zeek-9.0.0-rc1"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let ours = other(&dir);
-    assert_eq!(schema(&ours), schema(&zeek));
-    for pragma in [
-        "journal_mode",
-        "user_version",
-        "page_size",
-        "encoding",
-        "auto_vacuum",
-        "application_id",
-    ] {
-        let value = |connection: &Connection| {
-            connection.pragma_query_value(None, pragma, |row| row.get::<_, rusqlite::types::Value>(0))
-        };
-        assert_eq!(value(&ours), value(&zeek), "{pragma}");
-    }
-    let version: String = ours
-        .query_row("select value from meta where key = 'broker_version'", [], |row| {
-            row.get(0)
-        })
-        .unwrap();
-    assert_eq!(version, BROKER_VERSION);
-    let extra: i64 = store
-        .connection
-        .pragma_query_value(None, "synchronous", |row| row.get(0))
-        .unwrap();
-    assert_eq!(extra, 3, "EXTRA");
-}
-
-#[test]
-fn a_store_in_wal_mode_is_taken_back_to_the_mode_of_zeek() {
-    let dir = dir_with(&captured("zeek-9.0.0-rc1"));
-    other(dir.path())
-        .pragma_update(None, "journal_mode", "wal")
-        .unwrap();
-    let (_store, restored) = Store::open(dir.path()).unwrap();
-    assert!(restored.configurations.deployed.is_some());
-    let mode: String = other(dir.path())
-        .pragma_query_value(None, "journal_mode", |row| row.get(0))
-        .unwrap();
-    assert_eq!(mode, "delete");
+/// The slots that hold something, and the ids.
+fn ids(restored: &Restored) -> Vec<(Slot, ZeekString)> {
+    let entries = all(restored).into_iter();
+    entries
+        .map(|(slot, configuration)| (slot, configuration.id))
+        .collect()
 }
 
 #[test]
@@ -236,43 +120,44 @@ fn a_second_controller_is_told_who_has_the_store() {
 }
 
 #[test]
-fn a_damaged_file_is_refused_and_not_touched() {
+fn a_damaged_or_foreign_file_is_refused_and_not_touched() {
     let good = fs::read(captured("zeek-9.0.0-rc1")).unwrap();
     let mut scribbled = good.clone();
     scribbled[4_096..6_000].fill(0x5a);
-    for bad in [
-        b"no database, but long enough for a header of one hundred bytes".repeat(9),
-        good[..10_000].to_vec(),
-        scribbled,
+    let database = |sql: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        other(dir.path()).execute_batch(sql).unwrap();
+        fs::read(dir.path().join(FILE_NAME)).unwrap()
+    };
+    for (bad, is_foreign) in [
+        (
+            b"no database, but long enough for a header of one hundred bytes".repeat(9),
+            false,
+        ),
+        (good[..10_000].to_vec(), false),
+        (scribbled, false),
+        (database("create table bookmarks(url text)"), true),
+        (
+            database("create table store(name text); create table meta(key text primary key, value text)"),
+            true,
+        ),
+        (
+            database("create table store(key blob primary key, value blob, expiry integer)"),
+            true,
+        ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE_NAME);
         fs::write(&file, &bad).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
-        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-        assert!(
-            error
-                .to_string()
-                .contains("move it away to start without configurations"),
-            "{error}"
-        );
+        match error {
+            StoreError::Damaged { .. } => assert!(!is_foreign, "{error}"),
+            StoreError::Foreign { .. } => assert!(is_foreign, "{error}"),
+            _ => panic!("{error}"),
+        }
+        let advice = "move it away to start without configurations";
+        assert!(error.to_string().contains(advice), "{error}");
         assert_eq!(fs::read(&file).unwrap(), bad);
-    }
-}
-
-#[test]
-fn a_foreign_database_is_refused_and_not_touched() {
-    for sql in [
-        "create table bookmarks(url text)",
-        "create table store(name text); create table meta(key text primary key, value text)",
-        "create table store(key blob primary key, value blob, expiry integer)",
-    ] {
-        let dir = tempfile::tempdir().unwrap();
-        other(dir.path()).execute_batch(sql).unwrap();
-        let before = fs::read(dir.path().join(FILE_NAME)).unwrap();
-        let error = Store::open(dir.path()).unwrap_err();
-        assert!(matches!(error, StoreError::Foreign { .. }), "{sql}: {error}");
-        assert_eq!(fs::read(dir.path().join(FILE_NAME)).unwrap(), before);
     }
 }
 
@@ -297,8 +182,7 @@ fn rows_that_cannot_be_read_are_named_and_kept() {
 
     let (mut store, restored) = Store::open(dir.path()).unwrap();
     let ids = ids(&restored);
-    assert_eq!((&ids[0], &ids[1]), (&None, &None));
-    assert!(ids[2].is_some(), "DEPLOYED is still good");
+    assert!(matches!(ids[..], [(Slot::Deployed, _)]), "it is still good");
     let unreadable: Vec<_> = restored
         .unreadable
         .iter()
@@ -317,18 +201,9 @@ fn rows_that_cannot_be_read_are_named_and_kept() {
     }
 
     // A new configuration replaces the unreadable ones, which are set aside; the unknown one stays where it is.
-    store
-        .write(
-            &[
-                (Slot::Staged, configuration("new")),
-                (Slot::Ready, configuration("new")),
-            ],
-            None,
-        )
-        .unwrap();
-    store
-        .write(&[(Slot::Staged, configuration("newer"))], None)
-        .unwrap();
+    let both = [Slot::Staged, Slot::Ready].map(|slot| (slot, configuration("new")));
+    write(&mut store, both.into()).unwrap();
+    write(&mut store, staged("newer")).unwrap();
     drop(store);
     assert_eq!(rows(&dir.path().join(FILE_NAME))[&unknown], b"\x00");
     let connection = other(dir.path());
@@ -363,9 +238,11 @@ fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_wit
     };
     let held = || Store::open(dir.path()).unwrap().1.configurations;
     let write = |id: &str, dismissed: Option<BTreeSet<Instance>>| {
-        let entries = [(Slot::Deployed, configuration(id))];
         let (mut store, _) = Store::open(dir.path()).unwrap();
-        store.write(&entries, dismissed.as_ref())
+        store.write(&Changes {
+            entries: vec![(Slot::Deployed, configuration(id))],
+            dismissed,
+        })
     };
     assert_eq!(held().dismissed, names(&[]));
     write("c1", Some(names(&[b"host1", b"\xff\0'"]))).unwrap();
@@ -401,52 +278,23 @@ fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_wit
 fn a_store_that_was_moved_away_takes_nothing_and_says_so_until_it_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(dir.path()).unwrap();
-    let entries = [(Slot::Staged, configuration("c1"))];
     let (file, elsewhere) = (dir.path().join(FILE_NAME), dir.path().join("elsewhere"));
     fs::rename(&file, &elsewhere).unwrap();
-    let error = store.write(&entries, None).unwrap_err();
+    let error = write(&mut store, staged("c1")).unwrap_err();
     assert!(matches!(error, WriteError::Moved), "{error}");
     assert!(rows(&elsewhere).is_empty());
 
     fs::rename(&elsewhere, &file).unwrap();
-    store.write(&entries, None).unwrap();
+    write(&mut store, staged("c1")).unwrap();
     assert_eq!(rows(&file).len(), 1);
-}
-
-#[test]
-fn what_another_controller_wrote_since_is_noticed() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, _) = Store::open(dir.path()).unwrap();
-    store
-        .write(&Slot::ALL.map(|slot| (slot, configuration("ours"))), None)
-        .unwrap();
-    drop(store);
-    let theirs = encode(&configuration("theirs")).unwrap();
-    other(dir.path())
-        .execute(
-            "replace into store(key, value, expiry) values(?, ?, null)",
-            params![key(Slot::Staged), &theirs[..]],
-        )
-        .unwrap();
-    let (_store, restored) = Store::open(dir.path()).unwrap();
-    assert_eq!(restored.adopted, [Slot::Staged]);
-    assert_eq!(restored.configurations.staged.unwrap().id, "theirs");
-    assert_eq!(restored.configurations.ready.unwrap().id, "ours");
 }
 
 #[test]
 fn a_full_disk_fails_the_write_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(dir.path()).unwrap();
-    store
-        .write(
-            &[
-                (Slot::Staged, configuration("old")),
-                (Slot::Ready, configuration("old")),
-            ],
-            None,
-        )
-        .unwrap();
+    let both = [Slot::Staged, Slot::Ready].map(|slot| (slot, configuration("old")));
+    write(&mut store, both.into()).unwrap();
     // SQLite reports a limit on pages as it reports ENOSPC.
     let pages: i64 = store
         .connection
@@ -461,24 +309,26 @@ fn a_full_disk_fails_the_write_and_changes_nothing() {
     };
     limit(&store, pages);
     let large = configuration(&"x".repeat(100_000));
-    let entries = [(Slot::Staged, configuration("new")), (Slot::Ready, large)];
-    let error = store.write(&entries, None).unwrap_err();
+    let error = write(&mut store, [staged("new"), vec![(Slot::Ready, large)]].concat()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "no space left; free space on its file system, then repeat the request"
     );
 
     limit(&store, 1_000_000);
-    store
-        .write(&[(Slot::Deployed, configuration("later"))], None)
-        .unwrap();
+    write(&mut store, vec![(Slot::Deployed, configuration("later"))]).unwrap();
     drop(store);
     let (_store, restored) = Store::open(dir.path()).unwrap();
-    let ids: Vec<_> = ids(&restored)
-        .into_iter()
-        .map(|id| id.unwrap().to_string())
-        .collect();
-    assert_eq!(ids, ["old", "old", "later"], "both or none");
+    let expected = [
+        (Slot::Staged, "old"),
+        (Slot::Ready, "old"),
+        (Slot::Deployed, "later"),
+    ];
+    assert_eq!(
+        ids(&restored),
+        expected.map(|(slot, id)| (slot, id.into())),
+        "both or none"
+    );
 }
 
 #[test]
@@ -494,21 +344,20 @@ fn a_store_that_is_readable_only_still_serves_its_configurations() {
     let (mut store, restored) = Store::open(dir.path()).unwrap();
     assert!(restored.configurations.deployed.is_some());
     assert!(restored.not_writable.is_some());
-    assert!(store.write(&[(Slot::Staged, configuration("x"))], None).is_err());
+    assert!(write(&mut store, staged("x")).is_err());
 }
 
 #[tokio::test]
-async fn a_write_that_finds_no_room_is_given_back() {
+async fn writes_end_in_their_order_and_one_that_finds_no_room_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     let mut thread = StoreThread::start(store).unwrap();
     // Another program has the file, for less time than we wait for it.
     let other = other(dir.path());
     other.execute_batch("begin exclusive").unwrap();
-    let entries = || vec![(Slot::Staged, configuration("x"))];
     let mut accepted = 0;
     let refused = loop {
-        match thread.write(WriteId(accepted), entries(), None) {
+        match thread.write(WriteId(accepted), changes(staged("x"))) {
             Ok(()) => accepted += 1,
             Err(refused) => break refused,
         }
@@ -534,27 +383,4 @@ async fn a_write_that_finds_no_room_is_given_back() {
             failed: 1
         }
     );
-}
-
-#[tokio::test]
-async fn the_thread_reports_writes_in_their_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(dir.path()).unwrap();
-    let mut thread = StoreThread::start(store).unwrap();
-    for number in 0..10 {
-        let entries = vec![(Slot::Staged, configuration(&number.to_string()))];
-        thread.write(WriteId(number), entries, None).unwrap();
-    }
-    for number in 0..10 {
-        let ended = thread.ended().await.unwrap();
-        assert_eq!((ended.write, ended.outcome), (WriteId(number), Ok(())));
-    }
-    assert_eq!(
-        thread.counters(),
-        StoreCounters {
-            written: 10,
-            failed: 0
-        }
-    );
-    drop(thread);
 }

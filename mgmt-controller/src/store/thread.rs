@@ -1,25 +1,23 @@
 use std::{
-    collections::BTreeSet,
     io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
 };
 
-use mgmt_api::{Configuration, Instance};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::Store;
-use crate::core::{Slot, WRITES_MAX, WriteId};
+use super::Persist;
+use crate::core::{Changes, WRITES_MAX, WriteId};
 
 /// A store on a thread of its own: a commit waits for the disk.
 #[derive(Debug)]
 pub struct StoreThread {
-    writes: SyncSender<Write>,
+    writes: SyncSender<(WriteId, Changes)>,
     outcomes: mpsc::Receiver<Written>,
     counters: Arc<Counters>,
 }
@@ -45,31 +43,18 @@ struct Counters {
     failed: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Write {
-    id: WriteId,
-    entries: Vec<(Slot, Configuration)>,
-    dismissed: Option<BTreeSet<Instance>>,
-}
-
 impl StoreThread {
     /// Moves a store to a thread of its own.
-    pub fn start(mut store: Store) -> io::Result<Self> {
-        let (writes, queue) = sync_channel::<Write>(WRITES_MAX);
+    pub fn start(mut store: impl Persist) -> io::Result<Self> {
+        let (writes, queue) = sync_channel::<(WriteId, Changes)>(WRITES_MAX);
         let (done, outcomes) = mpsc::channel(WRITES_MAX);
         let counters = Arc::new(Counters::default());
         let tally = Arc::clone(&counters);
         thread::Builder::new()
             .name(String::from("store"))
             .spawn(move || {
-                for Write {
-                    id: write,
-                    entries,
-                    dismissed,
-                } in queue
-                {
-                    let outcome = store.write(&entries, dismissed.as_ref());
-                    let outcome = outcome.map_err(|error| format!("{}: {error}", store.path().display()));
+                for (write, changes) in queue {
+                    let outcome = store.persist(&changes);
                     let counter = match outcome {
                         Ok(()) => &tally.written,
                         Err(_) => &tally.failed,
@@ -89,20 +74,8 @@ impl StoreThread {
 
     /// Asks for a write; its end comes out of [`Self::ended`]. Never waits: the core has at most [`WRITES_MAX`]
     /// writes under way, so there is room; if not, the write is given back as failed.
-    pub fn write(
-        &self,
-        write: WriteId,
-        entries: Vec<(Slot, Configuration)>,
-        dismissed: Option<BTreeSet<Instance>>,
-    ) -> Result<(), Written> {
-        let write = Write {
-            id: write,
-            entries,
-            dismissed,
-        };
-        self.writes.try_send(write).map_err(|error| {
-            let (TrySendError::Full(Write { id: write, .. })
-            | TrySendError::Disconnected(Write { id: write, .. })) = error;
+    pub fn write(&self, write: WriteId, changes: Changes) -> Result<(), Written> {
+        self.writes.try_send((write, changes)).map_err(|_| {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
             Written {
                 write,

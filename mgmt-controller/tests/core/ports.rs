@@ -66,7 +66,7 @@ fn staged(config: &Configuration) -> Option<Configuration> {
     let principal = testkit::client(1);
     let actions = controller.step(Now::START, Input::Request { principal, request });
     actions.into_iter().find_map(|action| match action {
-        Action::Persist { entries, .. } => match &entries[..] {
+        Action::Persist { changes, .. } => match &changes.entries[..] {
             [(Slot::Staged, staged), (Slot::Ready, ready)] => {
                 assert_eq!(staged, config);
                 Some(ready.clone())

@@ -184,16 +184,12 @@ fn print(action: &Action, out: &mut String) {
     match action {
         Action::Log { level, message } => writeln!(out, "< {level} {message}"),
         Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
-        Action::Persist {
-            write,
-            entries,
-            dismissed,
-        } => {
+        Action::Persist { write, changes } => {
             writeln!(out, "< persist {write}").unwrap();
-            for (slot, config) in entries {
+            for (slot, config) in &changes.entries {
                 print_configuration(&slot.to_string(), config, out);
             }
-            match dismissed {
+            match &changes.dismissed {
                 Some(instances) => writeln!(out, "<   dismissed {}", value(instances)),
                 None => Ok(()),
             }

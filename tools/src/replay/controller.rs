@@ -168,17 +168,8 @@ impl OurController {
                     }
                     | Action::Report { .. } => {}
                     Action::Log { message, .. } => around.sent.log.push(message),
-                    Action::Persist {
-                        write,
-                        entries,
-                        dismissed,
-                    } => {
-                        for (slot, config) in entries {
-                            self.durable.set(slot, config);
-                        }
-                        if let Some(dismissed) = dismissed {
-                            self.durable.dismissed = dismissed;
-                        }
+                    Action::Persist { write, changes } => {
+                        self.durable.apply(changes);
                         inputs.push_back(Input::Persisted {
                             write,
                             outcome: Ok(()),

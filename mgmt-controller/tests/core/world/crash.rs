@@ -1,26 +1,17 @@
 //! Crashes of the controller: between any two of its actions, in the middle of a write, or between a write and its end.
 
 use mgmt_api::{ClientRequest, Dialect, WallClock};
-use mgmt_controller::core::{Configurations, Input, WriteId};
+use mgmt_controller::core::{Changes, Configurations, Input, WriteId};
 
-use super::{Duration, HEALING, Happening, Host, Now, World, Write, controller, number};
+use super::{Duration, HEALING, Happening, Host, Now, World, controller, number};
 
 impl World {
-    pub(super) fn write(&mut self, id: WriteId, write: Write) {
+    pub(super) fn write(&mut self, id: WriteId, write: Changes) {
         self.writes.insert(id, write);
         let longest = if self.troubled { self.slowest_write } else { 6 };
         let delay = self.dice.millis(5, longest);
         let success = !(self.troubled && self.dice.percent(5));
         self.after(delay, Happening::Persisted(success));
-    }
-
-    pub(super) fn store(&mut self, Write { entries, dismissed }: Write) {
-        for (slot, config) in entries {
-            self.durable.set(slot, config);
-        }
-        if let Some(dismissed) = dismissed {
-            self.durable.dismissed = dismissed;
-        }
     }
 
     /// Whether the controller ends before it has carried out its next action, and those after it.
@@ -45,7 +36,7 @@ impl World {
             if self.dice.percent(50) {
                 self.writes.clear();
             } else {
-                self.store(write);
+                self.durable.apply(write);
             }
         }
         self.controller = controller(&self.settings, self.durable.clone());

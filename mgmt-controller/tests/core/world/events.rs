@@ -14,7 +14,7 @@ use mgmt_controller::core::{Action, Audience, Input, Outgoing};
 use serde::{Serialize, de::DeserializeOwned};
 use testkit::{FakeAgent, with_results};
 
-use super::{Happening, Host, World, Write};
+use super::{Happening, Host, World};
 
 impl World {
     pub(super) fn happen(&mut self, happening: Happening) {
@@ -38,7 +38,7 @@ impl World {
                 if let Some((write, asked)) = self.writes.pop_first() {
                     self.excused |= !success;
                     let outcome = if success {
-                        self.store(asked);
+                        self.durable.apply(asked);
                         Ok(())
                     } else {
                         Err("disk I/O error".into())
@@ -282,11 +282,7 @@ impl World {
                     );
                 }
                 Action::Report { .. } => {}
-                Action::Persist {
-                    write,
-                    entries,
-                    dismissed,
-                } => self.write(write, Write { entries, dismissed }),
+                Action::Persist { write, changes } => self.write(write, changes),
                 Action::Connect { host, port } => {
                     self.targets.insert((host, port));
                     let host = self.hosts.iter().position(|other| other.address == host);

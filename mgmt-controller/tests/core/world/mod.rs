@@ -33,10 +33,10 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use mgmt_api::{
-    ClientRequest, ClientResponse, Configuration, Dialect, Instance, Now, RequestKind, SequentialIds,
+    ClientRequest, ClientResponse, Configuration, Dialect, Now, RequestKind, SequentialIds,
     dialect::Published,
 };
-use mgmt_controller::core::{AbsentInstances, Configurations, Controller, Input, Settings, Slot, WriteId};
+use mgmt_controller::core::{AbsentInstances, Changes, Configurations, Controller, Input, Settings, WriteId};
 use testkit::{Dice, FakeAgent};
 
 use dialects::Translators;
@@ -101,12 +101,6 @@ struct Host {
     disobedient: bool,
 }
 
-/// What is to be stored.
-struct Write {
-    entries: Vec<(Slot, Configuration)>,
-    dismissed: Option<BTreeSet<Instance>>,
-}
-
 enum Happening {
     Ask,
     Break,
@@ -135,7 +129,7 @@ struct World {
     given: BTreeSet<ZeekString>,
     durable: Configurations,
     /// The writes under way, in their order.
-    writes: BTreeMap<WriteId, Write>,
+    writes: BTreeMap<WriteId, Changes>,
     /// How many more actions of the controller are carried out before it crashes; none: it does not crash this way.
     actions_left: Option<u64>,
     hosts: Vec<Host>,
