@@ -14,11 +14,9 @@ use super::{
 enum Content<'a> {
     Scalar(Scalar<'a>),
     Object,
-    /// Of values or of the entries of a table, unless it is empty.
-    Array {
-        elements: Vec<Data>,
-        entries: Vec<(Data, Data)>,
-    },
+    /// An array, unless it is one of entries.
+    Elements(Vec<Data>),
+    Entries(Vec<(Data, Data)>),
 }
 
 /// The members of an object that make up a value.
@@ -132,23 +130,30 @@ impl<'a> Reader<'a> {
         let is_table = kind.map(|kind| kind == Kind::Table);
         let (mut elements, mut entries) = (Vec::new(), Vec::new());
         self.array(|reader| {
+            if is_table == Some(false) {
+                elements.push(reader.value()?);
+                return Ok(());
+            }
             let mut members = ValueMembers::default();
             let mut entry = EntryMembers::default();
-            let offset = reader.object(|reader, name| match is_table {
-                Some(true) => reader.entry_member(name, &mut entry),
-                Some(false) => reader.value_member(name, &mut members),
-                None => {
-                    Ok(reader.value_member(name, &mut members)? || reader.entry_member(name, &mut entry)?)
-                }
+            let offset = reader.object(|reader, name| {
+                let is_value = is_table.is_none() && reader.value_member(name, &mut members)?;
+                Ok(is_value || reader.entry_member(name, &mut entry)?)
             })?;
-            if is_table.unwrap_or(entry.key.is_some() || entry.value.is_some()) {
+            if is_table.is_some() || entry.key.is_some() || entry.value.is_some() {
                 entries.push(entry.finish(offset)?);
             } else {
                 elements.push(reader.finish_value(members, offset)?);
             }
             Ok(())
         })?;
-        Ok(Content::Array { elements, entries })
+        match (elements.is_empty(), entries.is_empty()) {
+            (_, true) => Ok(Content::Elements(elements)),
+            (true, false) => Ok(Content::Entries(entries)),
+            (false, false) => {
+                Err(self.error(JsonErrorKind::Expected("only values or only entries of a table")))
+            }
+        }
     }
 
     fn entry_member(&mut self, name: &[u8], members: &mut EntryMembers) -> Result<bool, JsonError> {
@@ -183,15 +188,12 @@ fn value_of(kind: Kind, content: Content<'_>) -> Result<Data, JsonErrorKind> {
     match (kind, content) {
         (Kind::None, _) => Ok(Data::None),
         (_, Content::Scalar(scalar)) => leaf(kind, scalar),
-        (Kind::Set, Content::Array { elements, entries }) if entries.is_empty() => {
-            Set::try_from(elements).map(Data::Set).map_err(duplicate)
-        }
-        (Kind::Vector, Content::Array { elements, entries }) if entries.is_empty() => {
-            Ok(Data::Vector(elements))
-        }
-        (Kind::Table, Content::Array { elements, entries }) if elements.is_empty() => {
+        (Kind::Set, Content::Elements(elements)) => Set::try_from(elements).map(Data::Set).map_err(duplicate),
+        (Kind::Vector, Content::Elements(elements)) => Ok(Data::Vector(elements)),
+        (Kind::Table, Content::Entries(entries)) => {
             Table::try_from(entries).map(Data::Table).map_err(duplicate)
         }
+        (Kind::Table, Content::Elements(none)) if none.is_empty() => Ok(Data::Table(Table::default())),
         _ => Err(JsonErrorKind::Mismatch(kind)),
     }
 }

@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
     pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, JsonError> {
         self.punctuation(b'"', "a string")?;
         let mut bytes = Cow::Borrowed(self.plain()?);
-        while !self.rest().starts_with(b"\"") {
+        while self.text.get(self.at) != Some(&b'"') {
             self.escape(bytes.to_mut())?;
             bytes.to_mut().extend_from_slice(self.plain()?);
         }
