@@ -14,8 +14,8 @@
 mod archiver;
 mod disk;
 mod launch;
-mod native;
 mod outside;
+mod peers;
 mod program;
 mod stderr;
 mod supervisor;
@@ -35,7 +35,7 @@ use tracing::field::display;
 
 pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
-    archiver::Archivers, disk::Disk, launch::Launch, native::Native, program::ProgramWatch,
+    archiver::Archivers, disk::Disk, launch::Launch, peers::BrokerPeers, program::ProgramWatch,
     supervisor::Supervisor,
 };
 use crate::{
@@ -60,7 +60,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
 /// What is around the core.
 struct Runtime {
     config: Config,
-    native: Native,
+    broker: BrokerPeers,
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Supervisor>,
     /// The installed Zeek is asked which one it is now.
@@ -101,9 +101,9 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         source,
     })?;
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
-    let native = Native::start(&config, endpoint_id).await?;
+    let broker = BrokerPeers::start(&config, endpoint_id).await?;
     warn_of_dates(&config.daemon.broker_tls);
-    let (settings, coordinates) = bound_settings(&config, &native);
+    let (settings, coordinates) = bound_settings(&config, &broker);
     scripts::write_node(&config, coordinates)?;
     let launch = match &config.start_supervisor {
         None => None,
@@ -117,7 +117,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let program = config.installed_zeek.program.clone();
     let program = program.map(|path| ProgramWatch::new(path, config.start_supervisor.is_some()));
     let mut runtime = Runtime {
-        native,
+        broker,
         supervisor: None,
         version: None,
         program,
@@ -133,8 +133,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
 }
 
 /// The core's settings, also where the system chose a port, and what nodes are told.
-fn bound_settings(config: &Config, native: &Native) -> (Settings, Coordinates) {
-    let listening = native.peers.local_addrs();
+fn bound_settings(config: &Config, broker: &BrokerPeers) -> (Settings, Coordinates) {
+    let listening = broker.peers.local_addrs();
     let mut settings = config.settings.clone();
     if let Some(bound) = listening.first() {
         settings.listen_port = Port::tcp(bound.port());
@@ -156,7 +156,7 @@ fn bound_settings(config: &Config, native: &Native) -> (Settings, Coordinates) {
 impl Runtime {
     /// Tells the core, the log and, by the ready file, other processes that peers can come, and goes to meet the others.
     async fn announce(&mut self, daemon: &mut Daemon, broker_id: EndpointId) -> Result<(), RunError> {
-        let broker = self.native.peers.local_addrs().to_vec();
+        let broker = self.broker.peers.local_addrs().to_vec();
         let Config {
             daemon: configured,
             controller,
@@ -189,7 +189,7 @@ impl Runtime {
         });
         daemon.handle(self, [started], &Credit::none()).await;
         daemon.announce(&self.config.daemon, broker_id, &broker, None)?;
-        self.native.connect(&self.config);
+        self.broker.connect(&self.config);
         Ok(())
     }
 }

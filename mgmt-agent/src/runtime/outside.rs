@@ -46,7 +46,7 @@ impl Outside for Runtime {
             Some(program) = async { Some(self.program.as_mut()?.seen().await) } => Event::Program(program),
             // A task that panicked has not found out.
             Some(version) = async { Some(self.version.as_mut()?.await.ok().flatten()) } => Event::Version(version),
-            input = self.native.next() => {
+            input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
                 Event::Peer(input, credit)
             }
@@ -80,7 +80,7 @@ impl Outside for Runtime {
         let kind = known.map_or_else(|| "another event".to_owned(), ToString::to_string);
         About {
             reqid: None,
-            sender: Some((self.native.peers.describe(*peer), kind.into())),
+            sender: Some((self.broker.peers.describe(*peer), kind.into())),
         }
     }
 
@@ -119,7 +119,7 @@ impl Outside for Runtime {
                     supervisor.end(silence);
                 }
             }
-            Action::Refuse { peer, topic, reason } => self.native.peers.refuse(peer, &topic, &reason),
+            Action::Refuse { peer, topic, reason } => self.broker.peers.refuse(peer, &topic, &reason),
             Action::Unsendable { event, reason } => {
                 self.counters.unsendable += 1;
                 tracing::error!(event, reason, "cannot encode an event, it is not sent");
@@ -141,8 +141,8 @@ impl Outside for Runtime {
         let log = daemon.close_log().await?;
         let stopping = Input::Agent(core::Input::Stopping { without_nodes });
         daemon.handle(&mut self, [stopping], &Credit::none()).await;
-        let (native, mut archivers, mut counters) = (self.native, self.archivers, self.counters);
-        counters.refused = native.peers.refused();
+        let (broker, mut archivers, mut counters) = (self.broker, self.archivers, self.counters);
+        counters.refused = broker.peers.refused();
         let mut outcomes = self.disk.close();
         let last_jobs = async {
             while let Some(done) = outcomes.recv().await {
@@ -154,7 +154,7 @@ impl Outside for Runtime {
             archivers.finish().await;
         };
         daemon
-            .unless_interrupted(async { tokio::join!(last_jobs, native.peers.leave()) })
+            .unless_interrupted(async { tokio::join!(last_jobs, broker.peers.leave()) })
             .await?;
         counters.archivers = archivers.started;
         counters.archivers_failed = archivers.failed;
@@ -190,14 +190,14 @@ impl Runtime {
     fn supervisor_changed(&mut self, change: Change) -> Input {
         match change {
             Change::Started { address } => {
-                self.native.supervisor_started(&self.config, address);
+                self.broker.supervisor_started(&self.config, address);
                 if let Some(program) = &mut self.program {
                     program.supervisor_started();
                 }
                 Input::Supervisor(News::ProcessStarted)
             }
             Change::Ended { reason } => {
-                self.native.supervisor_ended();
+                self.broker.supervisor_ended();
                 Input::Supervisor(News::ProcessEnded { reason })
             }
         }
@@ -246,7 +246,7 @@ impl Runtime {
         let answered = reqid.as_ref().filter(|_| name.ends_with(b"_response"));
         let kept = answered.and_then(|reqid| daemon.answered(reqid));
         let credit = kept.as_ref().unwrap_or(&cause.credit);
-        if let Err(error) = self.native.publish(to, topic, event, credit).await {
+        if let Err(error) = self.broker.publish(to, topic, event, credit).await {
             self.counters.unsendable += 1;
             tracing::error!(
                 reqid = reqid.as_ref().map(display),

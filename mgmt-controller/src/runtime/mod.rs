@@ -8,9 +8,9 @@
 //! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
 mod log;
-mod native;
 mod news;
 mod outside;
+mod peers;
 mod publish;
 
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -34,7 +34,7 @@ use mgmt_daemon::{
 use serde::Serialize;
 use tracing::field::display;
 
-use self::{log::report_restored, native::Native, news::NodeNews};
+use self::{log::report_restored, news::NodeNews, peers::BrokerPeers};
 use crate::{
     config::{Config, Listener},
     core::{self, Controller, Input, WriteId},
@@ -58,7 +58,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
 struct Runtime {
     config: Config,
     wire: Wire,
-    native: Native,
+    broker: BrokerPeers,
     server: Option<WebSocketServer<FromClient>>,
     publisher: Option<Publisher>,
     store: StoreThread,
@@ -96,13 +96,13 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
 
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let wire = Wire::new(config.settings.clone(), config.assumed);
-    let native = Native::start(&config, endpoint_id, &wire).await?;
+    let broker = BrokerPeers::start(&config, endpoint_id, &wire).await?;
     let server = serve_clients(&config, endpoint_id, &wire).await?;
     config.all_tls().for_each(warn_of_dates);
     let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
     let mut settings = config.settings.clone();
     // Also if the system chose it.
-    settings.broker_port = native
+    settings.broker_port = broker
         .peers
         .local_addrs()
         .first()
@@ -111,7 +111,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let mut daemon = beginning.start(&config.daemon, "CONTROLLER", header)?;
     let mut runtime = Runtime {
         wire,
-        native,
+        broker,
         publisher: server.as_ref().map(WebSocketServer::publisher),
         server,
         store,
@@ -132,7 +132,7 @@ impl Runtime {
             .as_ref()
             .map(|server| server.local_addrs().to_vec())
             .unwrap_or_default();
-        let broker = self.native.peers.local_addrs().to_vec();
+        let broker = self.broker.peers.local_addrs().to_vec();
         let (name, dir) = (&self.config.daemon.name, self.config.daemon.working_dir.display());
         let (for_clients, for_peers) = (websocket.first().map(display), broker.first().map(display));
         let (broker_tls, websocket_tls) = (&self.config.daemon.broker_tls, &self.config.websocket_tls);

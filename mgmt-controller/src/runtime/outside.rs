@@ -43,7 +43,7 @@ impl Outside for Runtime {
     async fn next(&mut self) -> Result<Event, RunError> {
         let said = async {
             tokio::select! {
-                read = self.native.next(&mut self.wire) => {
+                read = self.broker.next(&mut self.wire) => {
                     let (read, credit) = read.ok_or(HostError::Stopped("the Broker endpoint"))?;
                     Ok(Event::Peer(read, credit))
                 }
@@ -89,7 +89,7 @@ impl Outside for Runtime {
             },
             Input::Agent { peer, message, .. } => About {
                 reqid: message.reqid().cloned(),
-                sender: Some((self.native.peers.describe(*peer), message.event_name().into())),
+                sender: Some((self.broker.peers.describe(*peer), message.event_name().into())),
             },
             Input::Persisted { write, .. } => About {
                 reqid: self.writes.remove(write).flatten(),
@@ -123,10 +123,10 @@ impl Outside for Runtime {
             }
             Action::Connect { host, port } => {
                 let instance = daemon.machine().instance_at(host, port);
-                self.native.connect(host, port, instance);
+                self.broker.connect(host, port, instance);
             }
-            Action::Disconnect { host, port } => self.native.disconnect(host, port),
-            Action::Close { peer, .. } => self.native.close(peer),
+            Action::Disconnect { host, port } => self.broker.disconnect(host, port),
+            Action::Close { peer, .. } => self.broker.close(peer),
         }
         Vec::new()
     }
@@ -141,8 +141,8 @@ impl Outside for Runtime {
         daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
         report_lines(self.node_news.overdue(None));
         let mut counters = self.counters;
-        counters.peer_messages_refused = self.native.peers.refused();
-        let (native, server) = (self.native, self.server);
+        counters.peer_messages_refused = self.broker.peers.refused();
+        let (broker, server) = (self.broker, self.server);
         let clients_leave = async {
             if let Some(server) = server {
                 tracing::debug!(json.websocket = object(&server.counters()), "WebSocket server");
@@ -150,7 +150,7 @@ impl Outside for Runtime {
             }
         };
         daemon
-            .unless_interrupted(async { tokio::join!(clients_leave, native.peers.leave()) })
+            .unless_interrupted(async { tokio::join!(clients_leave, broker.peers.leave()) })
             .await?;
         let log = daemon.close_log().await?;
         let (controller, journal) = daemon.finish().await?;

@@ -62,7 +62,7 @@ impl Runtime {
     }
 
     pub(super) async fn send(&mut self, event: &ToNative, credit: &Credit) {
-        if let Err(error) = self.native.publish(event, credit).await {
+        if let Err(error) = self.broker.publish(event, credit).await {
             self.counters.encode_failures += 1;
             tracing::error!(
                 topic = %event.topic,

@@ -208,8 +208,6 @@ impl World {
 }
 
 proptest! {
-    /// S1: a refused hello must not take the place of the accepted one, which says what the peer's end frees. S2: one peer is one instance,
-    /// and one that goes on trying is disconnected.
     #[test]
     fn the_known_instances_are_exactly_those_whose_peer_is_connected(
         events in prop::collection::vec(event(), 0..120),
@@ -229,4 +227,34 @@ proptest! {
         }
         prop_assert_eq!(world.known(), BTreeSet::new());
     }
+}
+
+/// S1: the refused hello must not take the place of the accepted one, which says what the peer's end frees.
+#[test]
+fn a_peer_that_was_refused_another_name_frees_its_own_when_it_leaves() {
+    let mut world = World::new();
+    world.happen(Event::Arrive(0));
+    world.happen(Event::Hello(0, 0, Fault::None));
+    world.happen(Event::Hello(0, 1, Fault::None));
+    assert_eq!(world.known(), BTreeSet::from([name(0)]));
+    world.happen(Event::Leave(0));
+    assert_eq!(world.known(), BTreeSet::new());
+    world.happen(Event::Arrive(1));
+    world.happen(Event::Hello(1, 0, Fault::None));
+    assert_eq!(world.known(), BTreeSet::from([name(0)]));
+}
+
+/// S2: one peer is one instance, and one that goes on trying is disconnected.
+#[test]
+fn a_peer_that_says_hello_under_many_names_is_one_instance_and_is_disconnected() {
+    let mut world = World::new();
+    world.happen(Event::Arrive(0));
+    for instance in 0..REFUSED_HELLOS_MAX {
+        assert!(!world.closed.contains(&id(0)));
+        world.say_hello(0, u8::try_from(instance).unwrap(), Fault::None);
+        assert_eq!(world.known(), BTreeSet::from([name(0)]));
+    }
+    world.say_hello(0, 100, Fault::None);
+    assert_eq!(world.closed, BTreeSet::from([id(0)]));
+    assert_eq!(world.known(), BTreeSet::new());
 }

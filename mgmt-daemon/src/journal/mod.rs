@@ -1,7 +1,7 @@
 //! The journal: everything that happened to the core, one JSON object a line, so that it can be made to happen again.
 //!
 //! ```text
-//! {"journal":1,"program":"mgmt-controller 0.1.0","settings":{...},"seed":"5f..."}
+//! {"journal":2,"program":"mgmt-controller 0.1.0","settings":{...},"seed":"5f..."}
 //! {"now":{"secs":0,"nanos":412345},"input":{"Started":{...}}}
 //! {"now":{"secs":4,"nanos":98765},"input":{"Request":{...}}}
 //! ```
@@ -33,7 +33,7 @@ pub use self::writer::{ENTRIES_MAX, Journal, JournalCounters};
 mod tests;
 
 /// The version of the format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Something that happened: any other line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

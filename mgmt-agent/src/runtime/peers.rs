@@ -28,14 +28,14 @@ const SUPERVISOR_BEGINNING: Duration = Duration::from_secs(10);
 const NODE: &str = "node";
 
 /// The agent's peers.
-pub(super) struct Native {
+pub(super) struct BrokerPeers {
     pub(super) peers: Peers,
     supervisor: PeerAddress,
     /// Until when it is no wonder that the Supervisor does not listen.
     beginning_until: Instant,
 }
 
-impl Native {
+impl BrokerPeers {
     /// Starts the endpoint. Connects to no peer yet.
     pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, HostError> {
         let mut endpoint = EndpointConfig::default();

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The controller's native peers.
-pub(super) struct Native {
+pub(super) struct BrokerPeers {
     pub(super) peers: Peers,
     retry: Option<Duration>,
     /// Where we connect to, and for which instance.
@@ -41,7 +41,7 @@ struct Decoded {
     credit: Credit,
 }
 
-impl Native {
+impl BrokerPeers {
     /// Starts the endpoint. Agents can be connected to also if nothing listens.
     pub(super) async fn start(config: &Config, id: EndpointId, wire: &Wire) -> Result<Self, HostError> {
         let mut endpoint = EndpointConfig::default();
