@@ -27,7 +27,7 @@ use crate::{
     json::{Ack, Answer, DataMessage, ErrorMessage, JsonError, JsonErrorKind},
 };
 
-pub use subscriptions::SubscriptionLimits;
+pub use subscriptions::{SUBSCRIPTION_LEN_MAX, SUBSCRIPTIONS_LEN_MAX, SUBSCRIPTIONS_MAX};
 
 /// The one path that is served (`WebSocket-IXWebSocket.cc`). Compared with the whole request target, so neither a
 /// query nor a trailing slash may follow.
@@ -36,9 +36,9 @@ pub const PATH: &str = "/v1/messages/json";
 /// One client's session as the server sees it: what to do with each message.
 ///
 /// ```
-/// use broker_codec::websocket::{Accepted, PATH, ServerSession, SubscriptionLimits};
+/// use broker_codec::websocket::{Accepted, PATH, ServerSession};
 ///
-/// let mut session = ServerSession::open("1f-websocket-0", "9.0.0-rc1", SubscriptionLimits::default(), PATH, None)?;
+/// let mut session = ServerSession::open("1f-websocket-0", "9.0.0-rc1", PATH, None)?;
 /// let Accepted::Subscribed { topics, ack } = session.handle(br#"["zeek/management/controller"]"#)? else {
 ///     unreachable!("the first message is the list of subscriptions");
 /// };
@@ -53,7 +53,7 @@ pub struct ServerSession {
 
 #[derive(Clone, Debug)]
 enum ServerState {
-    AwaitSubscriptions { ack: Answer, limits: SubscriptionLimits },
+    AwaitSubscriptions { ack: Answer },
     Subscribed,
 }
 
@@ -82,7 +82,6 @@ impl ServerSession {
     pub fn open(
         endpoint: &str,
         version: &str,
-        limits: SubscriptionLimits,
         target: &str,
         application_name: Option<&[u8]>,
     ) -> Result<Self, Rejection> {
@@ -102,7 +101,7 @@ impl ServerSession {
         let (endpoint, version) = (endpoint.to_owned(), version.to_owned());
         let ack = Answer::Ack(Ack { endpoint, version });
         Ok(Self {
-            state: ServerState::AwaitSubscriptions { ack, limits },
+            state: ServerState::AwaitSubscriptions { ack },
         })
     }
 
@@ -114,8 +113,8 @@ impl ServerSession {
     pub fn handle(&mut self, message: &[u8]) -> Result<Accepted, Rejection> {
         match &mut self.state {
             // DIFFERENCE(bad-first-message): Zeek answers alike, but then never processes a further message (W-23).
-            ServerState::AwaitSubscriptions { ack, limits } => {
-                let topics = limits.read(message)?;
+            ServerState::AwaitSubscriptions { ack } => {
+                let topics = subscriptions::read(message)?;
                 let ack = ack.encode();
                 self.state = ServerState::Subscribed;
                 Ok(Accepted::Subscribed { topics, ack })

@@ -3,7 +3,7 @@ use super::*;
 const ENDPOINT: &str = "3cfb104e-6fbd-5065-a31c-be18be4b79e0-websocket-0";
 
 fn server() -> ServerSession {
-    ServerSession::open(ENDPOINT, "9.0.0-rc1", SubscriptionLimits::default(), PATH, None).unwrap()
+    ServerSession::open(ENDPOINT, "9.0.0-rc1", PATH, None).unwrap()
 }
 
 fn subscribed() -> ServerSession {
@@ -89,42 +89,30 @@ fn errors_are_objects_with_keys_in_zeeks_order() {
 
 #[test]
 fn subscription_limits_hold_exactly() {
-    let limits = SubscriptionLimits {
-        count_max: 3,
-        len_max: 5,
-        message_max: 20,
-    };
-    let open = || ServerSession::open(ENDPOINT, "9", limits, PATH, None).unwrap();
-    for good in [r#"["a","b","c"]"#, r#"["12345"]"#, r#"["12345","12345"   ]"#] {
-        assert!(open().handle(good.as_bytes()).is_ok(), "{good}");
+    let message = |topics: Vec<String>| serde_json::to_string(&topics).unwrap();
+    let prefixes = |count, len| message(vec!["t".repeat(len); count]);
+    // 256 prefixes with their quotes, commas and brackets.
+    let largest = prefixes(256, 508) + &" ".repeat(SUBSCRIPTIONS_LEN_MAX - 256 * 511 - 1);
+    assert_eq!(largest.len(), 131_072);
+    for good in [prefixes(256, 1), prefixes(1, 1024), largest.clone()] {
+        assert!(server().handle(good.as_bytes()).is_ok(), "{} bytes", good.len());
     }
     for (bad, expected) in [
         (
-            r#"["a","b","c","d"]"#,
-            "deserialization_failed: too many subscriptions: 4 topic prefixes, at most 3 are allowed",
+            prefixes(257, 1),
+            "deserialization_failed: too many subscriptions: 257 topic prefixes, at most 256 are allowed",
         ),
         (
-            r#"["a","123456"]"#,
-            "deserialization_failed: individual subscription too long: 6 bytes, at most 5 are allowed",
+            message(vec!["a".into(), "t".repeat(1025)]),
+            "deserialization_failed: individual subscription too long: 1025 bytes, at most 1024 are allowed",
         ),
         (
-            r#"["12345","12345"    ]"#,
-            "deserialization_failed: subscriptions too long: the first message has 21 bytes, at most 20 are allowed",
+            largest + " ",
+            "deserialization_failed: subscriptions too long: the first message has 131073 bytes, at most 131072 are allowed",
         ),
     ] {
-        assert_eq!(
-            open().handle(bad.as_bytes()).unwrap_err().to_string(),
-            expected,
-            "{bad}"
-        );
+        assert_eq!(server().handle(bad.as_bytes()).unwrap_err().to_string(), expected);
     }
-    let default = SubscriptionLimits::default();
-    let largest = serde_json::to_string(&vec!["t".repeat(505); default.count_max]).unwrap();
-    assert!(
-        server().handle(largest.as_bytes()).is_ok(),
-        "{} bytes",
-        largest.len()
-    );
 }
 
 #[test]
@@ -137,8 +125,7 @@ fn only_the_exact_path_is_served() {
         "/V1/messages/json",
         "//v1/messages/json",
     ] {
-        let refused =
-            ServerSession::open(ENDPOINT, "9", SubscriptionLimits::default(), target, None).unwrap_err();
+        let refused = ServerSession::open(ENDPOINT, "9", target, None).unwrap_err();
         assert_eq!(
             refused.to_json(),
             r#"{"type":"error","code":"invalid_uri","context":"Invalid URI - use /v1/messages/json"}"#
@@ -148,9 +135,7 @@ fn only_the_exact_path_is_served() {
 
 #[test]
 fn application_names_are_restricted() {
-    let open = |name: &[u8]| {
-        ServerSession::open(ENDPOINT, "9", SubscriptionLimits::default(), PATH, Some(name)).map(|_| ())
-    };
+    let open = |name: &[u8]| ServerSession::open(ENDPOINT, "9", PATH, Some(name)).map(|_| ());
     for good in [&b""[..], b"zeek-client/1.5.0", b"azAZ09/_-.=:*@"] {
         assert_eq!(open(good), Ok(()), "{}", good.escape_ascii());
     }

@@ -9,7 +9,7 @@ use std::{
 
 use broker_codec::{
     data::ZeekString,
-    websocket::{CloseCode, Rejection, ServerSession, SubscriptionLimits},
+    websocket::{CloseCode, Rejection, ServerSession},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, Stream, StreamExt as _};
@@ -110,7 +110,6 @@ impl<T: Send + 'static> Connection<T> {
         let opened = ServerSession::open(
             &endpoint,
             &config.version,
-            SubscriptionLimits::default(),
             &upgrade.target,
             application_name.as_deref(),
         );

@@ -125,10 +125,10 @@ fn what_is_not_a_journal_is_said_to_be_none() {
     assert_eq!(error(""), "journal is empty");
     assert_eq!(error("hello\n"), "line 1 is not one of a journal");
     assert_eq!(
-        error("{\"journal\":2}\n"),
-        "journal has format 2, this program reads 1"
+        error("{\"journal\":1}\n"),
+        "journal has format 1, this program reads 2"
     );
-    assert_eq!(error("{\"journal\":1}\n"), "line 1 is not one of a journal");
+    assert_eq!(error("{\"journal\":2}\n"), "line 1 is not one of a journal");
 
     let mut bad = serde_json::to_string(&header()).unwrap();
     bad.push_str("\n{}\n");

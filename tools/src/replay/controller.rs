@@ -10,7 +10,7 @@ use broker_codec::{
     Data, EndpointId,
     data::{Address, Port, ZeekString},
     json::DataMessage,
-    websocket::{Accepted, PATH, ServerSession, SubscriptionLimits},
+    websocket::{Accepted, PATH, ServerSession},
 };
 use broker_endpoint::Recipients;
 use bytes::Bytes;
@@ -227,11 +227,10 @@ impl OurController {
     fn client_added(&mut self, around: &mut Around, link: usize, known: &Link) {
         let ack = known.ack.clone();
         let (endpoint, version) = ack.map(|ack| (ack.endpoint, ack.version)).unwrap_or_default();
-        let session =
-            match ServerSession::open(&endpoint, &version, SubscriptionLimits::default(), PATH, None) {
-                Ok(session) => session,
-                Err(rejection) => return around.complain(rejection.to_string()),
-            };
+        let session = match ServerSession::open(&endpoint, &version, PATH, None) {
+            Ok(session) => session,
+            Err(rejection) => return around.complain(rejection.to_string()),
+        };
         let principal = Principal {
             door: Door::WebSocket {
                 client: number(link),
