@@ -5,7 +5,7 @@
 //! backticks in the first column. One key may stand at several places; a key without a row, a row without a place, and a marker
 //! without a key fail the test. The other rules of pages are in [`docs`], too.
 //!
-//! **Sans-IO.** `caf-bincode-compat`, `broker-codec`, `mgmt-api`, every `core/` folder and what stands around the agent's do no I/O: their dependencies are on
+//! **Sans-IO.** `caf-bincode-compat`, `broker-codec`, `mgmt-api`, every `core/` and `wire/` folder and the agent's Supervisors do no I/O: their dependencies are on
 //! allow-lists in [`dependencies`], and their production code names no clock, file, socket, process or thread. Test modules come last in their file,
 //! or in files called `tests.rs`, and are exempt.
 //!
@@ -45,6 +45,7 @@ const AROUND_CORES: &[&str] = &[
     "mgmt-agent/src/machine.rs",
     "mgmt-agent/src/supervisors/",
     "mgmt-agent/src/wire/",
+    "mgmt-controller/src/wire/",
 ];
 
 /// What production code below the line must not name.

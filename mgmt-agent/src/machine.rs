@@ -1,9 +1,9 @@
-//! The agent as the daemon and a replay drive it: [`Agent`], its [`Peers`] and its [`ZeekSupervisor`] as one machine, whose inputs are
+//! The agent as the daemon and a replay drive it: [`Agent`], its [`Sessions`] and its [`ZeekSupervisor`] as one machine, whose inputs are
 //! what a Broker endpoint hears.
 //!
 //! ```text
 //!   Supervisor's peer -- any event ----------------------------> ZeekSupervisor <--commands, reports--> Agent
-//!   any other peer ----- AgentRequest on the agent's topic, --> Peers ----------------------------------^
+//!   any other peer ----- AgentRequest on the agent's topic, --> Sessions -------------------------------^
 //!                        NodeMessage on the topic of nodes
 //! ```
 
@@ -20,7 +20,7 @@ use crate::{
         self, Supervisor,
         zeek::{News, ZeekSupervisor},
     },
-    wire::{peers::Peers, reqid_of},
+    wire::{peers::Sessions, reqid_of},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub enum Input {
 /// The agent with its peers and its Supervisor.
 pub struct BrokerAgent {
     agent: Agent,
-    peers: Peers,
+    peers: Sessions,
     supervisor: ZeekSupervisor,
     /// The Supervisor's peering, while there is one.
     supervisor_peer: Option<EndpointId>,
@@ -70,7 +70,7 @@ impl BrokerAgent {
     pub fn new(settings: Settings, ids: Box<dyn IdSource>) -> Self {
         Self {
             supervisor: ZeekSupervisor::new(settings.zeek.clone()),
-            peers: Peers::new(settings.clone()),
+            peers: Sessions::new(settings.clone()),
             agent: Agent::new(settings, ids),
             supervisor_peer: None,
             now: Now::START,

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, Stream, StreamExt as _};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    task::coop::consume_budget,
+    task::{coop::consume_budget, yield_now},
     time::timeout,
 };
 use tokio_tungstenite::{
@@ -243,6 +243,8 @@ impl<T: Send + 'static> Connection<T> {
                     self.shared
                         .hub
                         .subscribe(self.client, topics, Arc::clone(&self.outbound));
+                    // The answer is written first: after a close frame, which may come next, nothing is.
+                    yield_now().await;
                 }
                 Ok(Outcome::Published { message, copies }) => {
                     if let Some((text, recipients)) = copies {
@@ -258,7 +260,10 @@ impl<T: Send + 'static> Connection<T> {
                     })
                     .await;
                 }
-                Err(rejection) => self.reject(&rejection),
+                Err(rejection) => {
+                    self.reject(&rejection);
+                    yield_now().await;
+                }
             }
         }
         Ending::of(

@@ -117,6 +117,23 @@ async fn messages_before_the_ack_are_handled_after_it() {
 }
 
 #[tokio::test]
+async fn messages_right_before_the_close_frame_are_answered() {
+    let server = Answering::start(config()).await;
+    let mut client = Client::upgraded(server.addr).await;
+    let frames = [
+        masked(TEXT, TOPICS.as_bytes()),
+        masked(TEXT, b"{"),
+        masked(0x88, &close(1000, "done")),
+    ];
+    client.send(frames.concat()).await;
+    let ack = client.text().await;
+    assert!(ack.starts_with(r#"{"type":"ack","#), "{ack}");
+    let error = client.text().await;
+    assert!(error.starts_with(r#"{"type":"error","#), "{error}");
+    assert_eq!(client.closed().await, (1000, "done".to_owned()));
+}
+
+#[tokio::test]
 async fn each_bad_message_gets_an_error_and_good_ones_go_on() {
     let server = Answering::start(config()).await;
     let mut client = Client::upgraded(server.addr).await;

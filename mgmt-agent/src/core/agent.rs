@@ -244,11 +244,10 @@ impl Agent {
     fn admit(&self, turn: &mut Turn, request: &AgentRequest) -> bool {
         let event = request.event_name();
         let reqid = request.reqid();
+        log_received(turn, request);
         let Some(kind) = Kind::of(request) else {
-            log_received(turn, request);
             return true;
         };
-        log_received(turn, request);
         let key = Key(kind, reqid.clone());
         let Err(reason) = self.requests.admit(&key, REQUESTS_MAX) else {
             return true;

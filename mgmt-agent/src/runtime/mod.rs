@@ -36,7 +36,7 @@ use tracing::field::display;
 pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers, disk::Disk, launch::Launch, peers::BrokerPeers, program::ProgramWatch,
-    supervisor::Supervisor,
+    supervisor::SupervisorProcess,
 };
 use crate::{
     config::{Config, LOCK},
@@ -62,7 +62,7 @@ struct Runtime {
     config: Config,
     broker: BrokerPeers,
     /// The Supervisor's process, if it is ours.
-    supervisor: Option<Supervisor>,
+    supervisor: Option<SupervisorProcess>,
     /// The installed Zeek is asked which one it is now.
     version: Option<JoinHandle<Option<String>>>,
     /// The program that Supervisors are started from, if it is known.
@@ -128,7 +128,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         _lock: lock,
     };
     runtime.announce(&mut daemon, endpoint_id).await?;
-    runtime.supervisor = launch.map(|launch| Supervisor::keep(launch, runtime.config.supervisor.clone()));
+    runtime.supervisor =
+        launch.map(|launch| SupervisorProcess::keep(launch, runtime.config.supervisor.clone()));
     Ok((daemon, runtime))
 }
 

@@ -48,7 +48,7 @@ const STRAY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A handle to the task that looks after the process.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(super) struct SupervisorProcess {
     changes: mpsc::UnboundedReceiver<Change>,
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
@@ -74,7 +74,7 @@ enum Order {
     Stop,
 }
 
-impl Supervisor {
+impl SupervisorProcess {
     /// Starts looking after a Supervisor, and returns at once.
     pub(super) fn keep(launch: Launch, address: PeerAddress) -> Self {
         // At most two a second, and fetched before messages of peers.

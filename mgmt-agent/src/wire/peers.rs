@@ -18,7 +18,7 @@ use mgmt_api::{
 use crate::core::{Action, Input, Settings, Turn};
 
 /// The sessions of all peers but the Supervisor.
-pub struct Peers {
+pub struct Sessions {
     settings: Settings,
     sessions: BTreeMap<EndpointId, Session>,
 }
@@ -40,7 +40,7 @@ struct Session {
 /// An event for one peer, or for all that subscribed to the topic.
 type Addressed = (Option<EndpointId>, Published);
 
-impl Peers {
+impl Sessions {
     pub const fn new(settings: Settings) -> Self {
         Self {
             settings,

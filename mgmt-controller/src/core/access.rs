@@ -2,8 +2,8 @@
 
 use mgmt_api::{ClientRequest, Principal};
 
-/// Whether a client may make a request, whichever door it came by. Whoever can connect may ask for everything: certificates, addresses
-/// and the firewall say who that is.
+/// Whether a client may make a request. Every client that can connect may make all: certificates, addresses and the firewall say which
+/// can.
 pub(super) const fn permits(_: &Principal, _: &ClientRequest) -> bool {
     true
 }

@@ -144,6 +144,11 @@ impl Cluster {
         log_received(turn, &request);
 
         let reqid = request.reqid().clone();
+        if !access::permits(principal, &request) {
+            turn.warning(format!("refusing {event} {reqid} of {principal}: not permitted"));
+            self.refuse(turn, kind, reqid, "not permitted", Logged::Pending);
+            return;
+        }
         let key = Key::Client(kind, reqid.clone());
         // One that is staged to be deployed is under way until it is deployed.
         let deployment = Key::Client(RequestKind::Deploy, reqid.clone());
@@ -160,11 +165,6 @@ impl Cluster {
             if let Some(error) = reason.answer() {
                 self.refuse(turn, kind, reqid, error, Logged::Pending);
             }
-            return;
-        }
-        if !access::permits(principal, &request) {
-            turn.warning(format!("refusing {event} {reqid} of {principal}: not permitted"));
-            self.refuse(turn, kind, reqid, "not permitted", Logged::Pending);
             return;
         }
         match request {

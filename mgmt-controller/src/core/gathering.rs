@@ -125,8 +125,9 @@ impl Membership {
             turn.info(format!("dropped instance {name}"));
             if peer.is_none() {
                 let absence = self.absence(turn, name);
-                let message =
-                    format!("{absence}: it was dropped, its nodes go on until its agent is back and is told");
+                let message = format!(
+                    "{absence}: it was dropped, nodes that it still has go on until its agent is back and is told"
+                );
                 turn.report(Level::Warning, message);
             }
         }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use broker_codec::Recipients;
 use broker_codec::{
     Data, EndpointId,
     data::{DataError, ZeekString},
     json::DataMessage,
     zeek::Event,
 };
-use broker_endpoint::Recipients;
 use mgmt_api::{
     Dialect, DialectError,
     dialect::{Published, Topics},

@@ -1,5 +1,5 @@
+use broker_codec::Recipients;
 use broker_codec::{Data, data::to_data, json::DataMessage, zeek::Event};
-use broker_endpoint::Recipients;
 use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, Door, RequestKind, ResultRecord};
 
 use super::*;
