@@ -233,7 +233,8 @@ impl<T: Send + 'static> Connection<T> {
                 Ok(Message::Frame(_)) => continue,
                 Err(error) => return Ending::of(&error, self.shared.config.message_max),
             };
-            self.shared.counters.received(payload.len());
+            self.shared.counters.messages_in.increment();
+            self.shared.counters.bytes_in.add(payload.len());
             let credit = self.liveness.paused(self.credits.acquire(payload.len())).await;
             let outcome;
             (session, outcome) = self.liveness.paused(self.process(session, payload)).await;
@@ -304,7 +305,7 @@ impl<T: Send + 'static> Connection<T> {
 
     /// Answers, counts and logs a refused message.
     fn reject(&self, rejection: &Rejection) {
-        self.shared.counters.error(rejection.code);
+        self.shared.counters.errors.increment(rejection.code);
         if self.rejected.fetch_add(1, Ordering::Relaxed) < REJECTIONS_LOGGED_MAX {
             let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
             tracing::warn!(client = self.client.number(), peer = %self.peer, code = rejection.code, context, "message refused");
@@ -344,7 +345,7 @@ impl<T: Send + 'static> Connection<T> {
             reason,
             goodbye,
         } = ending;
-        self.shared.counters.closed(*cause);
+        self.shared.counters.closes.increment(*cause);
         let client = self.client.number();
         match cause {
             CloseCause::Client | CloseCause::Terminating => {

@@ -67,7 +67,8 @@ impl Outbound {
             } else if let Some(text) = self.queue.take() {
                 let len = text.len();
                 self.write_fragments(sink, text).await?;
-                counters.sent(len);
+                counters.messages_out.increment();
+                counters.bytes_out.add(len);
             } else if self.queue.is_drained() {
                 return Ok(());
             } else {

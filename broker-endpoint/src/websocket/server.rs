@@ -174,7 +174,8 @@ impl<T: Send + 'static> WebSocketServer<T> {
             .config
             .clients_max
             .saturating_sub(self.connections.available_permits());
-        self.shared.counters.snapshot(open)
+        self.shared.counters.connections_open.set(open);
+        self.shared.counters.snapshot()
     }
 
     /// Stops listening, delivers what was published, and ends every connection with code 1001 "Terminating", as

@@ -1,10 +1,6 @@
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::mpsc::{SyncSender, sync_channel},
     thread,
 };
 
@@ -19,7 +15,7 @@ use crate::core::{Changes, WRITES_MAX, WriteId};
 pub struct StoreThread {
     writes: SyncSender<(WriteId, Changes)>,
     outcomes: mpsc::Receiver<Written>,
-    counters: Arc<Counters>,
+    counters: StoreCounters,
 }
 
 /// The end of a write.
@@ -37,29 +33,16 @@ pub struct StoreCounters {
     pub failed: u64,
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    written: AtomicU64,
-    failed: AtomicU64,
-}
-
 impl StoreThread {
     /// Moves a store to a thread of its own.
     pub fn start(mut store: impl Persist) -> io::Result<Self> {
         let (writes, queue) = sync_channel::<(WriteId, Changes)>(WRITES_MAX);
         let (done, outcomes) = mpsc::channel(WRITES_MAX);
-        let counters = Arc::new(Counters::default());
-        let tally = Arc::clone(&counters);
         thread::Builder::new()
             .name(String::from("store"))
             .spawn(move || {
                 for (write, changes) in queue {
                     let outcome = store.persist(&changes);
-                    let counter = match outcome {
-                        Ok(()) => &tally.written,
-                        Err(_) => &tally.failed,
-                    };
-                    counter.fetch_add(1, Ordering::Relaxed);
                     if done.blocking_send(Written { write, outcome }).is_err() {
                         return;
                     }
@@ -68,15 +51,15 @@ impl StoreThread {
         Ok(Self {
             writes,
             outcomes,
-            counters,
+            counters: StoreCounters::default(),
         })
     }
 
     /// Asks for a write; its end comes out of [`Self::ended`]. Never waits: the core has at most [`WRITES_MAX`]
     /// writes under way, so there is room; if not, the write is given back as failed.
-    pub fn write(&self, write: WriteId, changes: Changes) -> Result<(), Written> {
+    pub fn write(&mut self, write: WriteId, changes: Changes) -> Result<(), Written> {
         self.writes.try_send((write, changes)).map_err(|_| {
-            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            self.counters.failed += 1;
             Written {
                 write,
                 outcome: Err(String::from("the configuration store does not take writes")),
@@ -87,14 +70,15 @@ impl StoreThread {
     /// The next write that ended, in the order in which they were asked for. May be cancelled. `None` if the thread
     /// is gone, which only a fault of ours can bring about.
     pub async fn ended(&mut self) -> Option<Written> {
-        self.outcomes.recv().await
+        let written = self.outcomes.recv().await?;
+        match written.outcome {
+            Ok(()) => self.counters.written += 1,
+            Err(_) => self.counters.failed += 1,
+        }
+        Some(written)
     }
 
-    /// How writes ended so far.
-    pub fn counters(&self) -> StoreCounters {
-        StoreCounters {
-            written: self.counters.written.load(Ordering::Relaxed),
-            failed: self.counters.failed.load(Ordering::Relaxed),
-        }
+    pub const fn counters(&self) -> StoreCounters {
+        self.counters
     }
 }

@@ -133,7 +133,7 @@ async fn pings_are_sent_at_the_interval_and_any_pong_answers_one() {
     };
     assert_eq!(disconnected, (CloseCode::INTERNAL, "Ping timeout".into()));
     assert_eq!(
-        world.shared.counters.snapshot(0).closes[&CloseCause::PingTimeout],
+        world.shared.counters.snapshot().closes[&CloseCause::PingTimeout],
         1
     );
 }
@@ -281,7 +281,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
     );
     world.task.await.unwrap();
     assert_eq!(
-        world.shared.counters.snapshot(0).closes[&CloseCause::PingTimeout],
+        world.shared.counters.snapshot().closes[&CloseCause::PingTimeout],
         1
     );
 }
