@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use broker_codec::testing::delivery;
 use flate2::read::GzDecoder;
 
 /// Longer inputs slow the fuzzer down more than they show it.
@@ -33,22 +34,13 @@ fn main() -> Result<()> {
             let framed = [&u32::try_from(bytes.len())?.to_be_bytes()[..], &bytes].concat();
             seeds.add("frame", &framed)?;
             if frame["phase"] == "handshake" {
-                seeds.add("handshake", &delivery(&bytes)?)?;
+                seeds.add("handshake", &delivery(0, &bytes))?;
             } else {
                 seeds.add("envelope", &bytes)?;
             }
         }
     }
     Ok(())
-}
-
-/// An operation of `testing::handshakes` that delivers a message.
-fn delivery(message: &[u8]) -> Result<Vec<u8>> {
-    let pairs = message.len().div_ceil(2).min(31);
-    let mut operation = vec![u8::try_from(pairs << 3 | 6)?, 0];
-    operation.extend_from_slice(message);
-    operation.resize(2 + 2 * pairs, 0);
-    Ok(operation)
 }
 
 fn root() -> PathBuf {

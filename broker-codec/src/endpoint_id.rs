@@ -44,11 +44,6 @@ impl EndpointId {
     pub const fn uuid_version(&self) -> u8 {
         self.0[6] >> 4
     }
-
-    /// Whether Zeek counts an endpoint with this id as a peer, see [`Self::from_random`].
-    pub const fn is_accepted_by_zeek(&self) -> bool {
-        matches!(self.uuid_version(), 1..=5)
-    }
 }
 
 /// A text is not an endpoint id in the form `01234567-89ab-cdef-0123-456789abcdef`.
@@ -145,10 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn nil_is_not_accepted_by_zeek() {
+    fn nil_is_nil() {
         assert!(EndpointId::NIL.is_nil());
-        assert!(!EndpointId::NIL.is_accepted_by_zeek());
-        assert!(!EndpointId::from_bytes([0x66; 16]).is_accepted_by_zeek());
+        assert!(!EndpointId::from_bytes([0x66; 16]).is_nil());
     }
 
     proptest! {
@@ -156,7 +150,6 @@ mod tests {
         fn own_ids_are_random_uuids(bytes: [u8; 16]) {
             let id = EndpointId::from_random(bytes);
             prop_assert_eq!(id.uuid_version(), 4);
-            prop_assert!(id.is_accepted_by_zeek());
             prop_assert_eq!(id.as_bytes()[8] >> 6, 0b10);
         }
 

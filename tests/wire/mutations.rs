@@ -4,7 +4,7 @@
 
 use std::panic;
 
-use broker_codec::testing::{self, Mutator};
+use broker_codec::testing::{self, Mutator, delivery};
 use bytes::{BufMut, BytesMut};
 
 use crate::support::frames::{Phase, bench_lines, frames};
@@ -100,25 +100,14 @@ fn handshake_scripts() -> Vec<Vec<u8>> {
         if matches!(message.first(), Some(6 | 8)) && message.len() > 20 {
             message[5..21].fill(if number % 2 == 0 { 0x11 } else { 0xee });
         }
-        // An operation takes an even number of bytes; surplus ones are ignored by the messages, or make them malformed.
-        let len = message.len().div_ceil(2).min(31);
-        let mut deliver = vec![
-            u8::try_from(len << 3 | 6).unwrap(),
-            u8::try_from(number % 4).unwrap(),
-        ];
-        message.resize(2 * len, 0);
-        deliver.extend_from_slice(&message);
-        scripts.push(deliver);
+        scripts.push(delivery(u8::try_from(number % 4).unwrap(), &message));
     }
     // Complete handshakes: open, identify, exchange filters.
-    let ack = |conn: u8| vec![1 << 3 | 6, conn, 0x0c, 0];
-    let filter = |tag: u8, conn: u8| vec![1 << 3 | 6, conn, tag, 0];
+    let ack = |conn: u8| delivery(conn, &[0x0c, 0]);
+    let filter = |tag: u8, conn: u8| delivery(conn, &[tag, 0]);
     let id = |tag: u8, byte: u8, conn: u8| {
-        let mut message = vec![12 << 3 | 6, conn, tag];
-        message.extend_from_slice(b"ZEEK");
-        message.extend_from_slice(&[byte; 16]);
-        message.extend_from_slice(&[1, 1, 0]);
-        message
+        let message = [&[tag], &b"ZEEK"[..], &[byte; 16], &[1, 1, 0]].concat();
+        delivery(conn, &message)
     };
     for conn in 0..4 {
         scripts.push([vec![1, conn], id(6, 0xee, conn), filter(0x0b, conn)].concat());

@@ -10,4 +10,4 @@ mod wire;
 
 pub use body::{json, value};
 pub use mutator::Mutator;
-pub use wire::{envelope, frame, handshakes};
+pub use wire::{delivery, envelope, frame, handshakes};

@@ -132,6 +132,16 @@ fn peering(envelope: &Envelope, frame: &Bytes) {
     assert!(deadline > now, "the deadline does not move");
 }
 
+/// An operation of [`handshakes`] that delivers a message. It takes an even number of bytes; a surplus one is ignored, or makes the message
+/// malformed.
+pub fn delivery(conn: u8, message: &[u8]) -> Vec<u8> {
+    let pairs = message.len().div_ceil(2).min(31);
+    let mut operation = vec![u8::try_from(pairs << 3 | 6).expect("at most 31 pairs"), conn];
+    operation.extend_from_slice(message);
+    operation.resize(2 + 2 * pairs, 0);
+    operation
+}
+
 /// Any bytes as handshakes of several connections with one endpoint: each operation is a byte that says what, a byte that says
 /// on which connection, and what it needs. Returns how many peerings were made.
 pub fn handshakes(input: &[u8]) -> usize {

@@ -5,7 +5,7 @@
 //! error or a close code with a reason, and no client delays another.
 //!
 //! ```no_run
-//! use broker_codec::{json::DataMessage, zeek::Event};
+//! use broker_codec::{Recipients, json::DataMessage, zeek::Event};
 //! use broker_endpoint::websocket::{Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer};
 //!
 //! # async fn run() -> Result<(), broker_endpoint::EndpointError> {
@@ -23,7 +23,7 @@
 //!     if let WebSocketEvent::Message { client, message, .. } = event {
 //!         tracing::info!(%client, event = %message.name, "request");
 //!         let echo = DataMessage { topic: "example".into(), data: message.to_data() };
-//!         publisher.publish(echo).await;
+//!         publisher.publish(Recipients::all(), echo).await;
 //!     }
 //! }
 //! # Ok(())

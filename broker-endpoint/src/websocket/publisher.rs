@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker_codec::{Recipients, data::ZeekString, json::DataMessage, zeek::Event};
+use broker_codec::{Recipients, json::DataMessage};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
@@ -43,29 +43,15 @@ impl Publisher {
         }
     }
 
-    /// Delivers a message to every client that subscribed to a prefix of its topic.
+    /// Delivers a message to the clients that subscribed to a prefix of its topic, of those with these numbers ([`super::ClientId`]).
     ///
     /// The message is written as JSON once, in a task of the server, and never waits for a client: one that reads too
     /// slowly is disconnected. What one task publishes arrives in its order. Waits only while
     /// [`PUBLICATIONS_MAX`](Self::PUBLICATIONS_MAX) earlier messages are not written as JSON yet. Without effect
     /// after the server's end.
-    pub async fn publish(&self, message: DataMessage) {
-        self.publish_among(Recipients::all(), message).await;
-    }
-
-    /// As [`Self::publish`], but only to some of the clients that subscribed, by the numbers of their [`super::ClientId`].
-    pub async fn publish_among(&self, recipients: Recipients<u64>, message: DataMessage) {
+    pub async fn publish(&self, recipients: Recipients<u64>, message: DataMessage) {
         let job = Job::Publish(recipients, message, self.credit.clone());
         let _ = self.jobs.send(job).await;
-    }
-
-    /// As [`Self::publish`], for an event.
-    pub async fn publish_event(&self, topic: impl Into<ZeekString>, event: &Event) {
-        self.publish(DataMessage {
-            topic: topic.into(),
-            data: event.to_data(),
-        })
-        .await;
     }
 
     pub(super) async fn flush(&self) {

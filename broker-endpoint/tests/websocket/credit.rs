@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     client::{Client, TEXT, masked},
-    server::{TOPIC, bind, config, event},
+    server::{bind, config, event, publish},
 };
 
 const TOPICS: &str = r#"["zeek/management/controller"]"#;
@@ -89,7 +89,7 @@ async fn what_a_client_that_has_left_has_sent_beyond_its_credit_is_dropped() {
     let mut taken = CREDITS;
     let ended = async {
         loop {
-            publisher.publish_event(TOPIC, &message).await;
+            publish(&publisher, &message).await;
             under_way.pop();
             match next(&mut server).await {
                 WebSocketEvent::Message { .. } => taken += 1,

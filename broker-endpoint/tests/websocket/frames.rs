@@ -4,7 +4,7 @@ use broker_endpoint::websocket::{CloseCause, WebSocketEvent};
 
 use crate::{
     client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close, frame, masked},
-    server::{Answering, TOPIC, bind, config, delivered, event},
+    server::{Answering, bind, config, delivered, event, publish},
 };
 
 const TOPICS: &str = r#"["zeek/management/controller"]"#;
@@ -201,7 +201,7 @@ async fn long_messages_are_fragmented_as_zeeks_server_does() {
             args: vec![broker_codec::Data::String(argument.clone().into())],
             metadata: None,
         };
-        server.publisher().publish_event(TOPIC, &published).await;
+        publish(&server.publisher(), &published).await;
         let mut text = Vec::new();
         for (head, len) in fragments {
             let frame = client.frame().await;

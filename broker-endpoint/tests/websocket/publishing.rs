@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use broker_codec::{Data, json::DataMessage, zeek::Event};
+use broker_codec::{Data, Recipients, json::DataMessage, zeek::Event};
 use broker_endpoint::websocket::{CloseCause, WebSocketEvent};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     client::{CLOSE, Client, independent_client, masked, next_text},
-    server::{Answering, TOPIC, bind, config, delivered, event},
+    server::{Answering, TOPIC, bind, config, delivered, event, publish},
     testing::ReservedPort,
 };
 
@@ -35,13 +35,11 @@ async fn publications_arrive_in_order_short_or_long() {
     let publisher = server.publisher();
     let publishing = async {
         for argument in &arguments {
-            publisher.publish_event(TOPIC, &example(argument)).await;
+            publish(&publisher, &example(argument)).await;
             // What no client subscribed to goes nowhere.
+            let (topic, data) = ("zeek".into(), Data::None);
             publisher
-                .publish(DataMessage {
-                    topic: "zeek".into(),
-                    data: Data::None,
-                })
+                .publish(Recipients::all(), DataMessage { topic, data })
                 .await;
         }
     };
@@ -73,7 +71,7 @@ async fn a_client_that_does_not_read_is_closed_and_delays_nobody() {
                     break reason;
                 }
             }
-            () = publisher.publish_event(TOPIC, &event) => count += 1,
+            () = publish(&publisher, &event) => count += 1,
         }
     };
     assert!(reason.starts_with(b"reading too slowly: "), "{reason}");
@@ -94,7 +92,7 @@ async fn a_slow_client_learns_why_it_is_closed() {
     // Until what the system buffers is full, and our own queue.
     let flood = async {
         loop {
-            publisher.publish_event(TOPIC, &example(&argument)).await;
+            publish(&publisher, &example(&argument)).await;
             if server.counters().closes.contains_key(&CloseCause::Overflow) {
                 break;
             }
@@ -139,9 +137,7 @@ async fn shutdown_delivers_what_was_published_and_says_goodbye() {
     let mut half_open = Client::connect(server.local_addr()).await;
     half_open.send("GET /").await;
     for number in 0..200 {
-        publisher
-            .publish_event(TOPIC, &example(&number.to_string()))
-            .await;
+        publish(&publisher, &example(&number.to_string())).await;
     }
     let shutdown = tokio::spawn(server.shutdown());
     for number in 0..200 {
@@ -152,7 +148,7 @@ async fn shutdown_delivers_what_was_published_and_says_goodbye() {
     drop(client);
     shutdown.await.unwrap();
     assert!(tokio::net::TcpStream::connect(reserved.address()).await.is_err());
-    publisher.publish_event(TOPIC, &example("into the void")).await;
+    publish(&publisher, &example("into the void")).await;
 }
 
 #[tokio::test]
@@ -163,9 +159,7 @@ async fn shutdown_does_not_wait_for_clients_that_do_not_listen() {
     let publisher = server.publisher();
     let mut deaf = Client::subscribed(server.local_addr(), r#"["zeek"]"#).await;
     for _ in 0..400 {
-        publisher
-            .publish_event(TOPIC, &example(&"x".repeat(50_000)))
-            .await;
+        publish(&publisher, &example(&"x".repeat(50_000))).await;
     }
     deaf.send(masked(0x89, b"")).await;
     // Ends, or the test does not.

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::{json::DataMessage, zeek::Event};
-use broker_endpoint::websocket::{Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer};
+use broker_codec::{Recipients, json::DataMessage, zeek::Event};
+use broker_endpoint::websocket::{Publisher, Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub(crate) const TOPIC: &str = "zeek/management/controller";
@@ -19,6 +19,14 @@ pub(crate) fn config() -> WebSocketConfig {
     config.handshake_timeout = Duration::from_secs(60);
     config.close_timeout = Duration::from_secs(60);
     config
+}
+
+/// Publishes an event to all clients that subscribed to [`TOPIC`].
+pub(crate) async fn publish(publisher: &Publisher, event: &Event) {
+    let (topic, data) = (TOPIC.into(), event.to_data());
+    publisher
+        .publish(Recipients::all(), DataMessage { topic, data })
+        .await;
 }
 
 /// A server that admits every event, but panics at one called `panic` and refuses one called `refused`.
@@ -64,7 +72,7 @@ impl Answering {
                             && message.name == "ask"
                         {
                             let answer = Event { name: "answer".into(), ..message };
-                            answers.publish_event(TOPIC, &answer).await;
+                            publish(&answers, &answer).await;
                         }
                     }
                     control = controls.recv() => match control {

@@ -79,7 +79,7 @@ impl Runtime {
         credit: &Credit,
     ) {
         if let Some(publisher) = &self.publisher {
-            publisher.with_credit(credit).publish_among(among, message).await;
+            publisher.with_credit(credit).publish(among, message).await;
         }
     }
 }
