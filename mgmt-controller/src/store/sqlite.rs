@@ -36,7 +36,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "create table if not exists meta(key text primary key, value text);\
                       create table if not exists store(key blob primary key, value blob, expiry integer);";
 
-/// The open store. Blocks; see [`StoreThread`].
+/// The open store. Blocks; see [`super::StoreThread`].
 #[derive(Debug)]
 pub struct Store {
     pub(super) connection: Connection,
