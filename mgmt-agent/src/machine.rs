@@ -163,21 +163,19 @@ impl BrokerAgent {
         let read = match event {
             Ok(event) if self.supervisor_peer == Some(peer) => {
                 self.hear(turn, News::Event(event));
-                Ok(Vec::new())
+                Ok(None)
             }
             Ok(event) => self.peers.read(turn, peer, &topic, event),
             Err(reason) => Err(reason),
         };
         match read {
-            Ok(inputs) => {
-                for input in &inputs {
-                    if let core::Input::Node(NodeMessage::Hello { node }) = input
-                        && self.agent.has_node(node)
-                    {
-                        self.peers.is_node(peer, node);
-                    }
+            Ok(input) => {
+                if let Some(core::Input::Node(NodeMessage::Hello { node })) = &input
+                    && self.agent.has_node(node)
+                {
+                    self.peers.is_node(peer, node);
                 }
-                self.run(turn, inputs);
+                self.run(turn, input);
             }
             Err(reason) => turn.push(Action::Refuse { peer, topic, reason }),
         }

@@ -100,7 +100,7 @@ impl Sessions {
         peer: EndpointId,
         topic: &ZeekString,
         event: Event,
-    ) -> Result<Vec<Input>, String> {
+    ) -> Result<Option<Input>, String> {
         let Settings { node_topic, zeek, .. } = &self.settings;
         let topics = self.settings.controller_topics();
         let of_controllers = topics.iter().any(|ours| topic.starts_with(ours));
@@ -118,7 +118,7 @@ impl Sessions {
             self.added(peer, false);
         }
         let Some(session) = self.sessions.get_mut(&peer) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let translator = if of_node {
             &mut session.node
@@ -127,14 +127,13 @@ impl Sessions {
         };
         let translated = translator.incoming(topic, event);
         let Translation { to_model, to_peer } = translated.map_err(|error| error.to_string())?;
-        session.is_controller |= !to_model.is_empty() && !of_node;
+        session.is_controller |= to_model.is_some() && !of_node;
         // What is said to it without the core's doing is about its request alone.
         let to_peer = to_peer.into_iter().map(|published| (Some(peer), published));
         publish(turn, to_peer.collect());
         let readable = |error: DataError| error.to_string();
         let of_ours = session.is_ours;
         to_model
-            .into_iter()
             .map(|Published { topic, event }| {
                 Ok(if of_controllers {
                     Input::Request {
@@ -146,7 +145,7 @@ impl Sessions {
                     Input::Node(event.parse::<NodeMessage>().map_err(readable)?)
                 })
             })
-            .collect()
+            .transpose()
     }
 
     /// Tells controllers something: as long as they all speak alike, one event for all of them, as Zeek sends it; else one for each. A

@@ -79,11 +79,12 @@ impl PeerSession {
         };
         let deploys = sets_configuration(&event);
         let Translation { to_model, to_peer } = translator.incoming(topic, event)?;
-        let said = to_model.into_iter().next();
         let answer = |published| ToNative::new(NativePeers::One(self.peer), published);
         Ok(FromPeer {
             answers: to_peer.into_iter().map(answer).collect(),
-            inbound: said.map(|said| self.inbound(said, deploys)).transpose()?,
+            inbound: to_model
+                .map(|published| self.inbound(published, deploys))
+                .transpose()?,
         })
     }
 

@@ -73,8 +73,8 @@ pub struct Published {
 /// What comes of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Translation {
-    /// For the core, in this order, as if the peer had sent it.
-    pub to_model: Vec<Published>,
+    /// For the core, as if the peer had sent it.
+    pub to_model: Option<Published>,
     /// For the peer, in this order, before anything that the core says because of `to_model`.
     pub to_peer: Vec<Published>,
 }
@@ -82,7 +82,7 @@ pub struct Translation {
 impl Translation {
     fn to_model(topic: ZeekString, event: Event) -> Self {
         Self {
-            to_model: vec![Published { topic, event }],
+            to_model: Some(Published { topic, event }),
             to_peer: Vec::new(),
         }
     }
@@ -168,7 +168,7 @@ impl Translator {
             .dialect
             .write_published(&self.topics, topic, event, &self.context)?;
         Ok(Translation {
-            to_model: Vec::new(),
+            to_model: None,
             to_peer: said.into_iter().collect(),
         })
     }
