@@ -17,7 +17,7 @@ use broker_codec::data::Port;
 use broker_endpoint::PeerAddress;
 pub use mgmt_daemon::config::Listener;
 use mgmt_daemon::{
-    config::{ConfigErrors, DaemonConfig, LogConfig, Origin, Resolver, Schema},
+    config::{ConfigErrors, DaemonConfig, Origin, Resolver, Schema},
     program::Configuration,
 };
 
@@ -73,7 +73,7 @@ impl Configuration for Config {
         let start_supervisor = supervisor::command(&mut resolver, starts, &installed_zeek, &supervisor);
         let own_script = daemon.working_dir.join("scripts/node.zeek");
         let (node_script, own_node_script) = supervisor::node_script(&mut resolver, starts, own_script);
-        let archival = archival(&mut resolver, &daemon.management_log, &daemon.spool_dir);
+        let archival = archival(&mut resolver, starts, &daemon);
         let is_found = starts == Starts::Nothing && installed_zeek.program.is_some();
         if is_found && own_node_script.is_none() && archival.is_some() {
             compare_spool(&mut resolver, &daemon.spool_dir);
@@ -174,8 +174,11 @@ fn zeek_settings(resolver: &mut Resolver<'_>, zeek: &InstalledZeek) -> ZeekSetti
 }
 
 /// `agent/main.zeek`, `archive_logs`
-fn archival(resolver: &mut Resolver<'_>, management_log: &LogConfig, spool: &Path) -> Option<Archival> {
-    let archive: bool = resolver.take("archive_logs");
+fn archival(resolver: &mut Resolver<'_>, starts: Starts, daemon: &DaemonConfig) -> Option<Archival> {
+    let given: Option<bool> = resolver.given("archive_logs");
+    let has_archiver = starts != Starts::Simulation || resolver.given_text("archive_cmd").is_some();
+    let archive = given.unwrap_or(has_archiver);
+    resolver.show("archive_logs", &archive);
     let interval: Duration = resolver.take("archive_interval");
     let (command, origin) = if let Some(command) = resolver.given_text("archive_cmd") {
         (command, resolver.origin("archive_cmd"))
@@ -186,13 +189,16 @@ fn archival(resolver: &mut Resolver<'_>, management_log: &LogConfig, spool: &Pat
     };
     resolver.show_from("archive_cmd", &command, origin);
     let target = resolver.directory("archive_dir", |zeek| &zeek.log_dir);
-    let rotation = management_log.rotation.as_ref();
+    let rotation = daemon.management_log.rotation.as_ref();
     let interval = if interval.is_zero() {
         rotation.map_or(Duration::ZERO, |rotation| rotation.interval)
     } else {
         interval
     };
-    let queue = rotation.map_or_else(|| spool.join("log-queue"), |rotation| rotation.dir.clone());
+    let queue = rotation.map_or_else(
+        || daemon.spool_dir.join("log-queue"),
+        |rotation| rotation.dir.clone(),
+    );
     archive.then(|| Archival {
         interval,
         directory: queue.display().to_string(),

@@ -147,8 +147,12 @@ static OWN: &[Setting] = &[
          long as other requests, if `Management::Request::timeout_interval` says how long",
     )
     .option(One("INTERVAL")),
-    Setting::new("archive_logs", "T", "Whether to archive rotated logs")
-        .zeek(&["Management::Agent::archive_logs"]),
+    Setting::new(
+        "archive_logs",
+        "T",
+        "Whether to archive rotated logs; `F` with `--simulate`, unless `archive_cmd` is set",
+    )
+    .zeek(&["Management::Agent::archive_logs"]),
     Setting::new(
         "archive_interval",
         "0sec",

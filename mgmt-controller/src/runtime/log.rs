@@ -1,7 +1,11 @@
 //! What is written about what happens: the management log, and standard error for operators.
 
+use std::collections::BTreeSet;
+
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{ClientResponse, Configuration, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord};
+use mgmt_api::{
+    ClientResponse, Configuration, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord, log::some_of,
+};
 
 use crate::{
     core::{Controller, Slot},
@@ -45,18 +49,11 @@ pub(super) fn log_request(principal: &Principal, kind: RequestKind, reqid: &Zeek
     }
 }
 
-/// Tells how a request ended: with the first of its errors, if there are any.
+/// Tells how a request ended.
 pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configuration>) {
     let (kind, reqid) = (response.kind(), response.reqid());
     let name = name_of(kind);
-    let failed = response.results().iter().filter(|result| !result.success);
-    let errors: Vec<&ResultRecord> = failed.collect();
-    // That time is up says less than what was not done by then.
-    let telling = |result: &&&ResultRecord| {
-        let error = result.error.as_ref();
-        error.is_some_and(|error| !error.ends_with(TIMED_OUT))
-    };
-    let Some(why) = errors.iter().find(telling).or(errors.first()) else {
+    let Some(why) = failure(response.results()) else {
         match deployed.filter(|_| kind == RequestKind::Deploy) {
             Some(config) => {
                 let (instances, nodes) = (config.instances.len(), config.nodes.len());
@@ -66,16 +63,6 @@ pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configurat
             None => tracing::debug!(%reqid, "{name} answered"),
         }
         return;
-    };
-    let node = why.node.as_ref().map(|node| format!("node {node}: "));
-    let node = node.unwrap_or_default();
-    let why = why.error.as_ref().map_or_else(
-        || "no reason given".to_owned(),
-        |error| error.excerpt(MESSAGE_BYTES_MAX).to_string(),
-    );
-    let further = match errors.len() - 1 {
-        0 => String::new(),
-        count => format!(", and {count} more"),
     };
     if kind == RequestKind::Deploy {
         let is_some_node_up = response
@@ -87,12 +74,43 @@ pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configurat
         } else {
             "deploy failed:"
         };
-        tracing::warn!(%reqid, "{how} {node}{why}{further}");
+        tracing::warn!(%reqid, "{how} {why}");
     } else if changes_something(kind) {
-        tracing::info!(%reqid, "{name} failed: {node}{why}{further}");
+        tracing::info!(%reqid, "{name} failed: {why}");
     } else {
-        tracing::debug!(%reqid, "{name} failed: {node}{why}{further}");
+        tracing::debug!(%reqid, "{name} failed: {why}");
     }
+}
+
+/// What went wrong, if anything did: the nodes that failed, the first reason, and how many others there are.
+fn failure(results: &[ResultRecord]) -> Option<String> {
+    let failed: Vec<_> = results.iter().filter(|result| !result.success).collect();
+    failed.first()?;
+    let nodes: BTreeSet<_> = failed.iter().filter_map(|result| result.node.as_ref()).collect();
+    let mut reasons: Vec<_> = failed.iter().filter_map(|result| result.error.as_ref()).collect();
+    let mut known = BTreeSet::new();
+    reasons.retain(|reason| known.insert(*reason));
+    // That time is up says less than what was not done by then.
+    let telling = |reason: &&ZeekString| !reason.ends_with(TIMED_OUT);
+    if reasons.iter().any(telling) {
+        reasons.retain(telling);
+    }
+    let reason = reasons.first().map_or_else(
+        || "no reason given".to_owned(),
+        |reason| reason.excerpt(MESSAGE_BYTES_MAX).to_string(),
+    );
+    let named = some_of(nodes.iter().copied());
+    let nodes = match nodes.len() {
+        0 => String::new(),
+        1 if reason.contains(&format!("node {named} ")) => String::new(),
+        1 => format!("node {named}: "),
+        _ => format!("nodes {named}: "),
+    };
+    let further = match reasons.len().saturating_sub(1) {
+        0 => String::new(),
+        count => format!(", and {count} more"),
+    };
+    Some(format!("{nodes}{reason}{further}"))
 }
 
 /// Says what the store held.
@@ -132,5 +150,46 @@ pub(super) fn report_restored(store: &Store, restored: &Restored) {
         tracing::error!(
             "cannot write {path}: {error}; until that is mended, nothing can be staged or deployed"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A failed result, of this node if the text begins with an `@`.
+    fn failed(text: &str) -> ResultRecord {
+        let (node, error) = match text.strip_prefix('@') {
+            Some(of_node) => of_node.split_once(' ').unwrap_or((of_node, "")),
+            None => ("", text),
+        };
+        let given = |text: &str| (!text.is_empty()).then(|| text.into());
+        ResultRecord {
+            success: false,
+            node: given(node),
+            error: given(error),
+            ..ResultRecord::success("r".into())
+        }
+    }
+
+    #[test]
+    fn a_failure_names_nodes_first_and_counts_other_reasons_only() {
+        const TIMED_OUT: &str = "instance sensor1: request timed out";
+        const SLOW: &str = "instance sensor1: node w1 is still starting after 15 s";
+        for (results, expected) in [
+            (&["@w1"][..], "node w1: no reason given"),
+            (&[TIMED_OUT, "@w1"], &format!("node w1: {TIMED_OUT}")),
+            (&[TIMED_OUT, "@w1", "@w2"], &format!("nodes w1, w2: {TIMED_OUT}")),
+            (&[TIMED_OUT, SLOW, "@w1"], SLOW),
+            (
+                &["lost", "lost", SLOW, "@w1", "@w2"],
+                "nodes w1, w2: lost, and 1 more",
+            ),
+            (&["@w1 unknown id", "@w2 unknown id"], "nodes w1, w2: unknown id"),
+        ] {
+            let results: Vec<_> = results.iter().copied().map(failed).collect();
+            assert_eq!(failure(&results).as_deref(), Some(expected));
+        }
+        assert_eq!(failure(&[ResultRecord::success("r".into())]), None);
     }
 }

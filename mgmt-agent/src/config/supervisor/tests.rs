@@ -101,6 +101,7 @@ fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     let refused = |given: &str| patience(given).unwrap_err().to_string();
     assert_eq!(patience("").unwrap(), Some(Duration::from_secs(60)));
     let simulated = read("--simulate").unwrap();
+    assert_eq!(simulated.settings.archival, None);
     assert_eq!(simulated.settings.zeek.patience, Some(Duration::from_secs(60)));
     assert_eq!(shown(&simulated, "supervisor_patience").value, "60 secs");
     assert_eq!(
