@@ -260,62 +260,41 @@ impl Elements {
         self.values.push(value?);
         Ok(())
     }
-
-    fn into_data(self) -> Data {
-        let values = Data::Vector(self.values);
-        match self.event {
-            Some(name) => Data::Vector(vec![Data::EnumValue(EnumValue(name.into())), values]),
-            None => values,
-        }
-    }
 }
 
-impl ser::SerializeSeq for Elements {
-    type Ok = Data;
-    type Error = DataError;
+/// The traits of what consists of elements, whose fields have no names, or have.
+macro_rules! elements {
+    ($($trait:ident::$method:ident($($name:ident: $key:ty)?) => $field:expr;)*) => {
+        $(impl ser::$trait for Elements {
+            type Ok = Data;
+            type Error = DataError;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        self.push(None, value)
-    }
+            fn $method<T: Serialize + ?Sized>(&mut self, $($name: $key,)? value: &T) -> Result<(), DataError> {
+                self.push($field, value)
+            }
 
-    fn end(self) -> Result<Data, DataError> {
-        Ok(self.into_data())
-    }
+            $(fn skip_field(&mut self, _: $key) -> Result<(), DataError> {
+                self.values.push(Data::None);
+                Ok(())
+            })?
+
+            fn end(self) -> Result<Data, DataError> {
+                let values = Data::Vector(self.values);
+                Ok(match self.event {
+                    Some(name) => Data::Vector(vec![Data::EnumValue(EnumValue(name.into())), values]),
+                    None => values,
+                })
+            }
+        })*
+    };
 }
 
-impl ser::SerializeTuple for Elements {
-    type Ok = Data;
-    type Error = DataError;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        self.push(None, value)
-    }
-
-    fn end(self) -> Result<Data, DataError> {
-        Ok(self.into_data())
-    }
-}
-
-impl ser::SerializeStruct for Elements {
-    type Ok = Data;
-    type Error = DataError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), DataError> {
-        self.push(Some(name), value)
-    }
-
-    fn skip_field(&mut self, _name: &'static str) -> Result<(), DataError> {
-        self.values.push(Data::None);
-        Ok(())
-    }
-
-    fn end(self) -> Result<Data, DataError> {
-        Ok(self.into_data())
-    }
+elements! {
+    SerializeSeq::serialize_element() => None;
+    SerializeTuple::serialize_element() => None;
+    SerializeTupleVariant::serialize_field() => None;
+    SerializeStruct::serialize_field(name: &'static str) => Some(name);
+    SerializeStructVariant::serialize_field(name: &'static str) => Some(name);
 }
 
 /// Collects a table.
@@ -347,39 +326,5 @@ impl ser::SerializeMap for Entries {
         Table::try_from(self.entries)
             .map(Data::Table)
             .map_err(|_| DataError::new(DataErrorKind::DuplicateKey))
-    }
-}
-
-impl ser::SerializeTupleVariant for Elements {
-    type Ok = Data;
-    type Error = DataError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), DataError> {
-        self.push(None, value)
-    }
-
-    fn end(self) -> Result<Data, DataError> {
-        Ok(self.into_data())
-    }
-}
-
-impl ser::SerializeStructVariant for Elements {
-    type Ok = Data;
-    type Error = DataError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), DataError> {
-        self.push(Some(name), value)
-    }
-
-    fn skip_field(&mut self, name: &'static str) -> Result<(), DataError> {
-        ser::SerializeStruct::skip_field(self, name)
-    }
-
-    fn end(self) -> Result<Data, DataError> {
-        Ok(self.into_data())
     }
 }
