@@ -73,7 +73,8 @@ pub struct Ack {
 pub struct ErrorMessage {
     /// The kind of error, as `deserialization_failed`.
     pub code: String,
-    /// What is wrong, for people.
+    /// What is wrong, for people. Zeek 7.2 calls it `message`.
+    #[serde(alias = "message")]
     pub context: String,
 }
 

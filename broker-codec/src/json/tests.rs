@@ -334,6 +334,15 @@ fn the_server_s_other_messages() {
         Ok(ServerMessage::Answer(error))
     );
 
+    let of_zeek_7_2 = br#"{"type":"error","code":"invalid_uri","message":"Invalid URI"}"#;
+    assert_eq!(
+        ServerMessage::decode(of_zeek_7_2),
+        Ok(ServerMessage::Answer(Answer::Error(ErrorMessage {
+            code: "invalid_uri".into(),
+            context: "Invalid URI".into(),
+        })))
+    );
+
     for bad in [
         "",
         "[]",
