@@ -206,7 +206,7 @@ impl Endpoint {
         }
     }
 
-    /// Who is at the other end, as soon as that is known.
+    /// The id of the peer, as soon as it is known.
     pub fn peer(&self, conn: ConnId) -> Option<EndpointId> {
         match self.connections.get(&conn)? {
             Connection::Handshake(handshake) => handshake.peer(),

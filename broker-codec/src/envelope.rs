@@ -72,7 +72,7 @@ impl EnvelopeKind {
 pub struct Envelope {
     /// The directly connected peer that sent it.
     pub sender: EndpointId,
-    /// The endpoint it is for; [`EndpointId::NIL`] stands for everybody.
+    /// The endpoint it is for; [`EndpointId::NIL`] stands for all peers.
     pub receiver: EndpointId,
     pub kind: EnvelopeKind,
     /// Hops left, in name only: [`TTL_DEFAULT`].

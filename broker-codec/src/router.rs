@@ -247,8 +247,8 @@ impl Router {
     ) -> impl Iterator<Item = ConnId> + 'a {
         let leaves = !envelope.topic.is_local_only();
         let receiver = self.peers.get(&envelope.receiver).filter(|_| leaves);
-        let everybody = leaves && envelope.receiver.is_nil();
-        let matching = everybody.then_some(&self.peers).into_iter().flatten();
+        let is_for_all = leaves && envelope.receiver.is_nil();
+        let matching = is_for_all.then_some(&self.peers).into_iter().flatten();
         let matching = matching.filter_map(move |(id, peer)| {
             let (_, filter) = peer.established()?;
             (recipients.include(id) && filter.matches(&envelope.topic)).then_some(peer)

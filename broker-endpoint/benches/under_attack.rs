@@ -138,7 +138,7 @@ fn topic(text: &str) -> Result<Topic> {
     Ok(text.try_into()?)
 }
 
-/// The endpoint: sends every request back, and news to everybody. Ends with its parent.
+/// The endpoint: sends every request back, and news to all peers. Ends with its parent.
 async fn serve(tls: TlsConfig) -> Result<()> {
     let mut config = EndpointConfig::default();
     config.tls = tls;

@@ -1,4 +1,4 @@
-//! A sender has credit: it is read as fast as its messages are dealt with, and as those who listen take what comes of them.
+//! A sender has credit: it is read as fast as its messages are dealt with, and as listeners take what comes of them.
 
 use std::{
     collections::VecDeque,

@@ -288,7 +288,7 @@ impl Handshake {
         self.state.awaited()
     }
 
-    /// Who the peer is, once it has said so.
+    /// The id of the peer, once it is known.
     pub const fn peer(&self) -> Option<EndpointId> {
         self.peer
     }

@@ -41,7 +41,7 @@ fn handle(
 }
 
 #[test]
-fn data_for_us_and_for_everybody_is_delivered() {
+fn data_for_us_and_for_all_is_delivered() {
     for receiver in [EndpointId::NIL, OWN] {
         let data = data(PEER, receiver, "zeek/x");
         let output = handle(&mut peering(), &data, at(1));
@@ -153,7 +153,7 @@ fn leaving_ends_with_the_pong_or_after_three_seconds() {
 }
 
 #[test]
-fn a_pong_that_nobody_waits_for_has_no_effect() {
+fn a_pong_that_is_not_awaited_has_no_effect() {
     let pong = Envelope::ping(OWN, PEER, BYE.encode()).pong(PEER, OWN);
     assert_eq!(handle(&mut peering(), &pong, at(1)), Ok(None));
 }
@@ -183,7 +183,7 @@ fn a_silent_peer_is_pinged_once_and_then_dropped() {
 
 /// As after a machine was suspended: a peer that has not been asked cannot have failed to answer.
 #[test]
-fn who_was_not_pinged_is_not_dropped_however_late_it_is() {
+fn a_peer_that_was_not_pinged_is_not_dropped_however_late_it_is() {
     let mut late = peering();
     let ping = late.handle_timeout(at(1000));
     assert!(matches!(ping, Some(PeeringOutput::Send(_))), "{ping:?}");

@@ -49,18 +49,18 @@ fn recipients(router: &Router, receiver: EndpointId, text: &'static str) -> Vec<
 #[test]
 fn messages_go_to_whom_they_match_or_name() {
     let mut router = router();
-    let everybody = EndpointId::NIL;
-    assert_eq!(recipients(&router, everybody, "zeek/a/x"), [1]);
-    assert_eq!(recipients(&router, everybody, "zeek/"), [0; 0]);
+    let all = EndpointId::NIL;
+    assert_eq!(recipients(&router, all, "zeek/a/x"), [1]);
+    assert_eq!(recipients(&router, all, "zeek/"), [0; 0]);
     assert_eq!(recipients(&router, id(2), "zeek/a"), [2]);
     assert_eq!(recipients(&router, id(3), "zeek/a"), [0; 0], "not established");
     assert_eq!(recipients(&router, id(9), "zeek/a"), [0; 0], "unknown");
     router.update_filter(ConnId(2), [topic("")].into_iter().collect());
-    assert_eq!(recipients(&router, everybody, "zeek/a"), [1, 2]);
-    assert_eq!(recipients(&router, everybody, "<$>/local/data/errors"), [0; 0]);
+    assert_eq!(recipients(&router, all, "zeek/a"), [1, 2]);
+    assert_eq!(recipients(&router, all, "<$>/local/data/errors"), [0; 0]);
     assert_eq!(recipients(&router, id(1), "<$>/local/data/errors"), [0; 0]);
     router.lost(ConnId(1));
-    assert_eq!(recipients(&router, everybody, "zeek/a"), [2]);
+    assert_eq!(recipients(&router, all, "zeek/a"), [2]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             };
             self.buffer.reserve(READ_MAX);
             tokio::select! {
-                // Who waits for the verdict gets it first, with the reason.
+                // A peer that waits for the verdict gets it first, with the reason.
                 biased;
                 Some(output) = self.link.outputs.recv() => {
                     if let Some(info) = self.follow(output).await? {

@@ -58,8 +58,8 @@ pub(crate) struct HandshakePlace {
     pub(crate) of_address: Option<OwnedSemaphorePermit>,
 }
 
-/// How many bytes may wait in the system for a peer that has no room for them. What waits in our own queue can still be dropped
-/// by policy, is counted, and takes less memory because it is shared by all peers that it is for.
+/// How many bytes may wait in the system for a peer that has no room for them. What waits in our own queue can still be dropped,
+/// is counted, and takes less memory because it is shared by all peers that it is for.
 const UNSENT_MAX: u32 = 128 * 1024;
 
 /// Prepares the socket of a connection, accepted or opened.

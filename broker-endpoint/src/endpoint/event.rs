@@ -40,7 +40,7 @@ pub enum EndpointEvent {
 
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The peer. Who it says it is in the message has been compared.
+    /// The peer; the message names the same sender.
     pub peer: EndpointId,
     pub topic: Topic,
     /// The content, for example a [`broker_codec::zeek::Event`].

@@ -95,7 +95,7 @@ struct Served {
 
 impl Acceptor {
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
-        // DIFFERENCE(connection-limits): Broker accepts everybody.
+        // DIFFERENCE(connection-limits): Broker accepts any number.
         if !self.shared.limits.has_room(address.ip()) {
             self.shared.counters.refused.increment();
             self.log.note(address, &PeeringError::TooManyPeers);

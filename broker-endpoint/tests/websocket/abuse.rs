@@ -136,7 +136,7 @@ async fn floods_of_good_and_bad_messages_do_not_starve_others() {
 }
 
 #[tokio::test]
-async fn errors_that_nobody_reads_close_their_connection() {
+async fn errors_that_are_not_read_close_their_connection() {
     let mut config = config();
     config.close_timeout = Duration::from_millis(100);
     undisturbed_with(config, |addr| async move {

@@ -55,7 +55,7 @@ async fn publications_arrive_in_order_short_or_long() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_closed_and_delays_nobody() {
+async fn a_client_that_does_not_read_is_closed_and_delays_no_other() {
     let mut config = config();
     config.close_timeout = Duration::from_millis(20);
     let mut server = bind(config).await;

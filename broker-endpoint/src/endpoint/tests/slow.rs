@@ -190,7 +190,7 @@ async fn a_peer_that_speaks_and_takes_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn who_made_room_while_we_stood_still_is_not_given_up() {
+async fn a_peer_that_made_room_while_we_stood_still_is_not_given_up() {
     let timeout = Duration::from_secs(2);
     let mut endpoint = start(EndpointConfig {
         liveness: Some(Liveness {

@@ -154,7 +154,7 @@ async fn messages_are_no_substitute_for_pongs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_interval_nobody_is_pinged_or_timed_out() {
+async fn without_an_interval_no_client_is_pinged_or_timed_out() {
     let mut world = World::upgraded(|config| config.ping_interval = None).await;
     sleep(Duration::from_secs(100_000)).await;
     world.client.write_all(&frame(0x81, b"[]")).await.unwrap();
