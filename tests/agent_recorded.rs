@@ -281,8 +281,6 @@ impl Session<'_> {
     fn wait_for_instances_to_leave(&mut self, left: usize) {
         let mut session = session::Session::open(self.controller.websocket());
         let limit = Limit::new(format_args!("{left} instances to be left"));
-        while session.instances().len() != left {
-            limit.left();
-        }
+        limit.poll(|| (session.instances().len() == left).then_some(()));
     }
 }

@@ -249,14 +249,12 @@ fn is_not_yet(reason: &str) -> bool {
 /// Why there is no Supervisor, as soon as the reason has these words. Until then it is one of those that are expected before.
 fn no_supervisor(controlling: &mut Controlling, words: &str, before: impl Fn(&str) -> bool) -> String {
     let limit = Limit::new(format_args!("the reason why there is no Supervisor: {words}"));
-    loop {
-        limit.left();
-        match controlling.nodes() {
-            Err(reason) if reason.contains(words) => return reason,
-            Err(reason) => assert!(before(&reason), "{reason}"),
-            Ok(nodes) => panic!("there is no Supervisor: {nodes:?}"),
-        }
-    }
+    limit.poll(|| {
+        let reason = controlling.nodes().expect_err("there is no Supervisor");
+        let is_it = reason.contains(words);
+        assert!(is_it || before(&reason), "{reason}");
+        is_it.then_some(reason)
+    })
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A client of an age.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use broker_codec::zeek::Event;
 use broker_endpoint::{Endpoint, EndpointEvent, tls::TlsConfig};
@@ -37,8 +37,7 @@ impl Client {
         good: impl Fn(&str) -> bool,
     ) -> String {
         let limit = Limit::lasting(PATIENCE, "a good answer of a controller");
-        loop {
-            limit.left();
+        limit.poll(|| {
             self.asked += 1;
             let reqid = format!("asked-{}", self.asked);
             let event = Event {
@@ -49,12 +48,12 @@ impl Client {
             let answer = answer(&mut self.peer.endpoint, &reqid);
             let answered = runtime().block_on(async { timeout(Duration::from_secs(15), answer).await });
             match answered {
-                Ok(answer) if good(&answer) => return answer,
+                Ok(answer) if good(&answer) => return Some(answer),
                 Ok(answer) => show("not a good answer", &answer),
                 Err(_) => show("no answer to", &reqid),
             }
-            thread::sleep(Duration::from_millis(500));
-        }
+            None
+        })
     }
 }
 

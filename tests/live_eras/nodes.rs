@@ -3,8 +3,6 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpStream},
-    thread,
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -71,21 +69,14 @@ impl Nodes {
             PATIENCE,
             format_args!("nodes {:?}, others than {before:?}", self.names()),
         );
-        loop {
-            let processes = self.names().map(|name| process_of(&name));
-            let listen = [self.manager, self.worker]
-                .iter()
-                .all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok());
-            if let [Some(manager), Some(worker)] = processes
-                && listen
-                && !before.contains(&manager)
-                && !before.contains(&worker)
-            {
-                return [manager, worker];
-            }
-            // A process does not tell when it listens.
-            thread::sleep(limit.left().min(Duration::from_millis(100)));
-        }
+        limit.poll(|| {
+            let [manager, worker] = self.names().map(|name| process_of(&name));
+            let processes = [manager?, worker?];
+            let is_new = processes.iter().all(|process| !before.contains(process));
+            let mut ports = [self.manager, self.worker].into_iter();
+            let listen = ports.all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+            (is_new && listen).then_some(processes)
+        })
     }
 
     /// Kills the worker, and waits until it runs again.

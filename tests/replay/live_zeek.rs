@@ -1,12 +1,7 @@
 //! Zeek's own controller and agent, of the Zeek that is installed, in the place of the recorded ones. Where there is none it cannot
 //! run, and says so.
 
-use std::{
-    net::TcpStream,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{net::TcpStream, path::Path};
 
 use tempfile::TempDir;
 
@@ -14,7 +9,7 @@ use super::{Reserved, replay};
 use crate::{
     live::{installed_zeek, pending},
     live_controller::Zeek,
-    support::cluster::Protection,
+    support::{cluster::Protection, limit::Limit},
 };
 
 /// Starts a `zeek -j` with the controller or the agent, and waits until that listens: on the last port that it opens.
@@ -34,11 +29,7 @@ fn start(
     let settings: String = protection.settings("zeek").into_iter().map(quoted).collect();
     let script = format!("@load policy/frameworks/management/{which}\n{settings}{script}");
     let zeek = Zeek::start(prefix, home, &script);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(last).is_err() {
-        assert!(Instant::now() < deadline, "no process listens at {last}");
-        thread::yield_now();
-    }
+    Limit::new(format_args!("a process that listens at {last}")).poll(|| TcpStream::connect(last).ok());
     zeek
 }
 

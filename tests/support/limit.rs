@@ -61,6 +61,16 @@ impl Limit {
         panic!("waited {} s in vain for {}", self.time.as_secs(), self.what)
     }
 
+    /// Looks until there is what another process does not tell of.
+    pub(crate) fn poll<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            thread::sleep(self.left().min(Duration::from_millis(100)));
+        }
+    }
+
     /// Waits no longer than this.
     pub(crate) async fn of<T>(&self, awaited: impl Future<Output = T>) -> T {
         let Ok(value) = timeout(self.left(), awaited).await else {
