@@ -1,5 +1,4 @@
-//! Clients that send garbage disturb no client that behaves. Which answer the server has for each kind of garbage is asserted in the
-//! tests of broker-codec (`websocket`) and broker-endpoint (`tests/websocket`); here, what the controller itself refuses.
+//! Clients that send garbage get a clear answer; a client that behaves notices nothing.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -21,14 +20,14 @@ use crate::support::{
     websocket::{CONTROLLER_TOPIC, Client, event_message, request},
 };
 
-/// Talks to the controller at an address.
+/// Talks to the controller at an address, and asserts how it is answered.
 type Attack = fn(SocketAddr);
 
 /// How long an undisturbed answer may take on a busy machine. An attack that stalls the controller stalls it for seconds.
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
 #[test]
-fn garbage_disturbs_no_client() {
+fn garbage_is_answered_and_disturbs_no_client() {
     let mut controller = Controller::start::<&str>(&[]);
     let address = controller.websocket();
     let good = GoodClient::start(address);
@@ -112,14 +111,11 @@ impl GoodClient {
     /// Waits until a request has been answered that was sent after the attack.
     fn wait_for_answer_after(&self, before: usize, attack: &str) {
         let limit = Limit::new(format_args!("an answer to the good client after: {attack}"));
-        while self.answers() < before + 2 {
-            assert!(
-                !self.thread.is_finished(),
-                "the good client failed during: {attack}"
-            );
-            limit.left();
-            thread::yield_now();
-        }
+        limit.poll(|| {
+            let failed = self.thread.is_finished();
+            assert!(!failed, "the good client failed during: {attack}");
+            (self.answers() >= before + 2).then_some(())
+        });
     }
 
     fn stop(self) -> (usize, usize, Duration) {
@@ -128,8 +124,8 @@ impl GoodClient {
     }
 }
 
-/// The error that answers a message, which is refused as it cannot be read.
-fn refused(client: &mut Client, message: Message) -> String {
+/// Code and context of the error that comes next.
+fn error(client: &mut Client) -> (String, String) {
     #[derive(serde::Deserialize)]
     struct ErrorMessage {
         r#type: String,
@@ -137,7 +133,6 @@ fn refused(client: &mut Client, message: Message) -> String {
         context: String,
     }
 
-    client.send(message).expect("the connection is open");
     let limit = Limit::new("an error message");
     loop {
         let text = client.text_by(&limit);
@@ -147,10 +142,18 @@ fn refused(client: &mut Client, message: Message) -> String {
         }
         let error: ErrorMessage = serde_json::from_str(&text)
             .unwrap_or_else(|problem| panic!("{problem}: not an error message: {text}"));
-        let kind = (error.r#type.as_str(), error.code.as_str());
-        assert_eq!(kind, ("error", "deserialization_failed"), "{text}");
-        return error.context;
+        assert_eq!(error.r#type, "error");
+        return (error.code, error.context);
     }
+}
+
+/// A message is refused as it cannot be read, in these words.
+fn assert_refused(client: &mut Client, message: Message, context: &str) {
+    let shown = message.to_string();
+    client.send(message).expect("the connection is open");
+    let (code, actual) = error(client);
+    assert_eq!(code, "deserialization_failed", "{shown}");
+    assert!(actual.starts_with(context), "{shown}: {actual}");
 }
 
 /// A request of this client is served.
@@ -160,9 +163,18 @@ fn assert_served(client: &mut Client) {
 }
 
 fn bad_messages(address: SocketAddr) {
+    const NO_ARRAY: &str = "subscriptions not an array";
+    const NO_STRING: &str = "individual subscription not a string";
+    const NO_JSON: &str = "failed to decode JSON object";
     let mut client = Client::connect(address);
-    for message in ["", "{}", "[\"a\"", "[1]", "[\"a\", null]"] {
-        refused(&mut client, Message::text(message));
+    for (message, context) in [
+        ("", NO_ARRAY),
+        ("{}", NO_ARRAY),
+        ("[\"a\"", NO_ARRAY),
+        ("[1]", NO_STRING),
+        ("[\"a\", null]", NO_STRING),
+    ] {
+        assert_refused(&mut client, Message::text(message), context);
     }
     client.send_text(&format!("[\"{CONTROLLER_TOPIC}\"]"));
     let ack = client.text();
@@ -174,26 +186,26 @@ fn bad_messages(address: SocketAddr) {
         "{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":\"vector\",\"data\":{}",
         "[".repeat(100_000)
     );
-    for message in [
-        "\u{0}\u{1}",
-        "{\"type\":\"data-message\"",
-        &deep,
-        "{\"type\":\"data-message\",\"@data-type\":\"vector\",\"data\":[]}",
-    ] {
-        refused(&mut client, Message::text(message));
+    let no_topic = "{\"type\":\"data-message\",\"@data-type\":\"vector\",\"data\":[]}";
+    for message in ["", "\u{0}\u{1}", "{\"type\":\"data-message\"", &deep] {
+        assert_refused(&mut client, Message::text(message), NO_JSON);
     }
     for garbage in [&b""[..], b"\x00", b"\xff\xfe\xfd", &[0x0e; 4096]] {
-        refused(&mut client, Message::binary(garbage.to_vec()));
+        assert_refused(&mut client, Message::binary(garbage.to_vec()), NO_JSON);
     }
+    let context = "no topic in top-level JSON object";
+    assert_refused(&mut client, Message::text(no_topic), context);
     assert_served(&mut client);
 }
 
 /// What is no event of the API, and what would give orders in the name of the controller or an agent.
 fn refused_events(address: SocketAddr) {
     const AGENT: &str = "zeek/management/agent/instance-1";
+    const STANDBY: &str = "Management::Agent::API::agent_standby_request";
     const API: &str = "Management::Controller::API";
     let mut client = Client::subscribed(address);
     let string = "{\"@data-type\":\"string\",\"data\":\"x\"}";
+    let value = |value: &str| format!("{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":{value}}}");
     let wrong_type = request("get_configuration_request", "r", &[string]);
     let no_node = request(
         "stage_configuration_request",
@@ -204,63 +216,66 @@ fn refused_events(address: SocketAddr) {
             {\"@data-type\":\"set\",\"data\":[{\"@data-type\":\"count\",\"data\":7}]}]}",
         ],
     );
-    let foreign = |topic: &str, event: &str| event_message(topic, event, string);
-    let value = |value: &str| format!("{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":{value}}}");
-    for (message, place) in [
-        (value("\"vector\",\"data\":[]"), ""),
-        (value("\"count\",\"data\":1"), ""),
-        (request("no_such_request", "r", &[]), ""),
-        // In no release: `get_configuration_request` would be one of Zeek 5.0.0-rc1.
-        (request("stage_configuration_request", "r", &[]), ""),
-        (wrong_type.clone(), "deployed"),
-        (wrong_type, "expected bool"),
-        (no_node, "config.nodes[0]"),
-        (
-            foreign(CONTROLLER_TOPIC, &format!("{API}::notify_agents_ready")),
-            "",
-        ),
-        (
-            foreign(CONTROLLER_TOPIC, &format!("{API}::get_instances_response")),
-            "",
-        ),
-        (
-            foreign(CONTROLLER_TOPIC, "Management::Agent::API::agent_standby_request"),
-            "",
-        ),
-        (
-            foreign(CONTROLLER_TOPIC, "Management::Request::request_expired"),
-            "",
-        ),
-        (foreign(CONTROLLER_TOPIC, "zeek_init"), ""),
-        (
-            foreign(AGENT, "Management::Agent::API::agent_standby_request"),
-            "",
-        ),
-        (foreign("zeek/supervisor", "SupervisorControl::stop_request"), ""),
-        (foreign(AGENT, &format!("{API}::get_instances_request")), ""),
+    let mut refused = |message: String, reason: &str| {
+        let context = format!("failed to create Zeek event: {reason}");
+        assert_refused(&mut client, Message::text(message), &context);
+    };
+    let stage = format!("{API}::stage_configuration_request");
+    let not_boolean = format!("{API}::get_configuration_request.deployed: expected boolean, found string");
+    let no_record = format!("{stage}.config.nodes[0]: expected vector, found count");
+    refused(value("\"count\",\"data\":1"), "a Zeek message is a list");
+    let begins = "a Zeek message begins with version 1";
+    refused(value("\"vector\",\"data\":[]"), begins);
+    refused(wrong_type, &not_boolean);
+    refused(no_node, &no_record);
+    // In no release: `get_configuration_request` would be one of Zeek 5.0.0-rc1.
+    let too_few = format!("{stage}: expected 2 arguments, got 1");
+    refused(event_message(CONTROLLER_TOPIC, &stage, string), &too_few);
+    for event in [
+        &*format!("{API}::no_such_request"),
+        &format!("{API}::notify_agents_ready"),
+        &format!("{API}::get_instances_response"),
+        STANDBY,
+        "Management::Request::request_expired",
+        "zeek_init",
     ] {
-        let context = refused(&mut client, Message::text(&message));
-        let begins = context.starts_with("failed to create Zeek event");
-        assert!(begins && context.contains(place), "{message}: {context}");
+        let message = event_message(CONTROLLER_TOPIC, event, string);
+        refused(message, &format!("unknown event `{event}`"));
+    }
+    for (topic, event) in [
+        (AGENT, STANDBY),
+        ("zeek/supervisor", "SupervisorControl::stop_request"),
+        (AGENT, &format!("{API}::get_instances_request")),
+    ] {
+        let closed = format!("topic {topic} is not open to clients, only {CONTROLLER_TOPIC}");
+        refused(event_message(topic, event, string), &closed);
     }
     assert_served(&mut client);
 }
 
-/// A reserved bit, an unknown opcode, no mask, a ping of 126 bytes, a continuation of nothing, and text that is not UTF-8.
 fn broken_frames(address: SocketAddr) {
-    let long = [&b"\x89\xfe\x00\x7e"[..], &[0; 130]].concat();
-    for frame in [
-        b"\xc1\x80\0\0\0\0",
-        &b"\x83\x80\0\0\0\0"[..],
-        b"\x81\x02[]",
-        &long,
-        b"\x80\x80\0\0\0\0",
-        b"\x81\x82\0\0\0\0\xc3\x28",
-    ] {
+    const PROTOCOL: u16 = 1002;
+    const INVALID_PAYLOAD: u16 = 1007;
+    let close = |frame: &[u8]| {
         let mut client = Client::deaf(address);
         client.socket().write_all(frame).expect("the connection is open");
-        assert!(client.close().is_some(), "a code is given");
+        client.close()
+    };
+    let long = [&b"\x89\xfe\x00\x7e"[..], &[0; 130]].concat();
+    let too_big = "Control frame too big (payload must be 125 bytes or less)";
+    for (frame, reason) in [
+        (&b"\xc1\x80\0\0\0\0"[..], "Reserved bits are non-zero"),
+        (b"\x83\x80\0\0\0\0", "Encountered invalid opcode: 3"),
+        (b"\x81\x02[]", "Received an unmasked frame from client"),
+        (&long, too_big),
+        (b"\x80\x80\0\0\0\0", "Continue frame but nothing to continue"),
+    ] {
+        let reason = format!("client breaks the WebSocket protocol: {reason}");
+        assert_eq!(close(frame), Some((PROTOCOL, reason)));
     }
+    let reason = "text message is not UTF-8".to_owned();
+    let no_text = b"\x81\x82\0\0\0\0\xc3\x28";
+    assert_eq!(close(no_text), Some((INVALID_PAYLOAD, reason)));
 }
 
 fn huge_message(address: SocketAddr) {
@@ -268,21 +283,22 @@ fn huge_message(address: SocketAddr) {
     let mut client = Client::deaf(address);
     // The server closes as soon as the frame's header announces its size; the rest may fail to be sent.
     let _ = client.send(Message::text(" ".repeat(64 << 20)));
-    let close = client.close().expect("a code is given");
-    assert_eq!(close.0, TOO_BIG, "{close:?}");
+    let reason = "message too big: at most 16777216 bytes are allowed".to_owned();
+    assert_eq!(client.close(), Some((TOO_BIG, reason)));
 }
 
 fn pings(address: SocketAddr) {
     let mut client = Client::subscribed(address);
-    for _ in 0..100 {
-        for _ in 0..100 {
-            let ping = Message::Ping(Vec::new().into());
+    for hundred in 0..100_u8 {
+        for number in 0..100 {
+            let ping = Message::Ping(vec![hundred, number].into());
             client.send(ping).expect("the connection is open");
         }
-        let mut pongs = 0;
-        while pongs < 100 {
-            let message = client.message().expect("pings are answered");
-            pongs += usize::from(message.is_pong());
+        let mut pongs = (0..100).map(|number| vec![hundred, number]);
+        while pongs.len() > 0 {
+            if let Message::Pong(payload) = client.message().expect("pings are answered") {
+                assert_eq!(Some(payload.to_vec()), pongs.next(), "in their order");
+            }
         }
     }
     assert_served(&mut client);
@@ -308,21 +324,25 @@ fn not_http(address: SocketAddr) {
     let mut dice = Dice(1);
     let noise: Vec<u8> = (0..1 << 13).flat_map(|_| dice.roll().to_be_bytes()).collect();
     exchange(address, &noise);
-    for text in [
-        &b"EHLO example.org\r\n\r\n"[..],
-        b"GET /v1/messages/json HTTP/1.1\r\nHost: x\r\n\r\n",
+    for (text, status) in [
+        (&b"EHLO example.org\r\n\r\n"[..], &b"HTTP/1.1 400 "[..]),
+        (
+            b"GET /v1/messages/json HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"HTTP/1.1 426 ",
+        ),
     ] {
         let answer = exchange(address, text);
-        assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", answer.escape_ascii());
+        assert!(answer.starts_with(status), "{}", answer.escape_ascii());
     }
 }
 
 /// The original upgrades first and explains then (W-29).
 fn wrong_path(address: SocketAddr) {
     const POLICY: u16 = 1008;
+    const REASON: &str = "Invalid URI - use /v1/messages/json";
     let mut client = Client::connect_to(address, "/v1/messages/xml");
-    assert!(client.text().contains("\"invalid_uri\""));
-    assert_eq!(client.close().map(|(code, _)| code), Some(POLICY));
+    assert_eq!(error(&mut client), ("invalid_uri".to_owned(), REASON.to_owned()));
+    assert_eq!(client.close(), Some((POLICY, REASON.to_owned())));
 }
 
 /// A client of release 1.2 to 1.4 that was not told to leave TLS off.
