@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, fs, process::Command};
 use clap::Parser;
 use expect_test::expect_file;
 use tools::replay::{
+    Capture,
+    capture::Content,
     cli::{Arguments, CliError, run},
     rules,
 };
@@ -150,6 +152,40 @@ fn a_capture_that_cannot_be_replayed_is_said_to_be_none() {
         ),
     ] {
         assert_eq!(replayed(&words).unwrap_err().to_string(), error);
+    }
+}
+
+/// In the place of each kind of process, and seen as an operator sees it.
+#[test]
+fn a_changed_byte_in_a_capture_is_a_difference_and_its_place_is_named() {
+    let program = program::build("tools", "replay");
+    let place = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|bytes| bytes == part);
+    for (recording, role, event, path) in [
+        ("a2c", "controller", "deploy_request", "config.nodes[3].name"),
+        ("c2a", "agent", "deploy_response", "results[0].node"),
+    ] {
+        let capture = folder("zeek-9.0.0-rc1").join(recording).join("capture.pcap");
+        let mut bytes = fs::read(capture).unwrap();
+        let read = Capture::read(&bytes[..]).unwrap();
+        let found = read.messages.iter().find_map(|message| match &message.content {
+            Content::Envelope(envelope) => {
+                let (payload, event) = (&envelope.payload, format!("Management::Agent::API::{event}"));
+                place(payload, event.as_bytes())?;
+                let packet = place(&bytes, payload)?;
+                Some((message.frame, event, packet + place(payload, b"worker-01")?))
+            }
+            _ => None,
+        });
+        let (frame, event, at) = found.unwrap();
+        bytes[at] = b'v';
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("capture.pcap"), &bytes).unwrap();
+        let words = [scratch.path().to_str().unwrap(), "--role", role];
+        let outcome = program::run(&program, scratch.path(), &words);
+        assert_eq!(outcome.exit, 1, "{outcome:?}");
+        let told = format!("\n  {event}\n  {path}\n    expected \"vorker-01\"\n    got      \"worker-01\"\n");
+        let begins = outcome.stdout.starts_with(&format!("frame {frame} at "));
+        assert!(begins && outcome.stdout.contains(&told), "{}", outcome.stdout);
     }
 }
 
