@@ -85,6 +85,25 @@ fn frames_behind_a_gap_are_found_again() {
     assert_eq!(count_of(&records, "undecodable"), 0);
 }
 
+/// What begins with the known sender is an envelope, also where a handshake was expected.
+#[test]
+fn frames_behind_a_damaged_handshake_are_found_again() {
+    let mut segments = segments("zeek-9.0.0-rc1/failing-node");
+    let operation = |records: &[(Record, Value)]| {
+        let phases = records.iter().map(|(_, json)| &json["phase"]);
+        phases.filter(|phase| **phase == "operation").count()
+    };
+    let whole = operation(&records(segments.clone()));
+    // The length of the last message of a handshake.
+    let mut payloads = segments.iter_mut().map(|segment| &mut segment.payload);
+    let ack = payloads.find(|payload| ***payload == *b"\0\0\0\x01\x0c");
+    *ack.unwrap() = b"\xff\0\0\x01\x0c"[..].into();
+    let records = records(segments);
+    let found = (count_of(&records, "undecodable"), count_of(&records, "skipped"));
+    assert_eq!(found, (1, 1));
+    assert_eq!(operation(&records), whole + 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

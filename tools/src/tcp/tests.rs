@@ -179,13 +179,18 @@ fn an_aborted_connection_is_told_once_with_what_was_waiting() {
         ..segment(102, b"")
     };
     assert_eq!(
-        events(vec![syn(100), segment(103, b"c"), reset.clone(), reset]),
+        events(vec![syn(100), segment(103, b"c"), reset.clone(), reset.clone()]),
         [
             "0 opened to 2150",
             "0 Client gap 2",
             "0 Client c",
             "0 Client reset"
         ]
+    );
+    // Its end was announced, and bytes before it are missing.
+    assert_eq!(
+        events(vec![syn(100), fin(110, b""), reset]),
+        ["0 opened to 2150", "0 Client gap 9", "0 Client closed"]
     );
 }
 
