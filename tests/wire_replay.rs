@@ -30,75 +30,54 @@ fn replay(name: &str, connections: usize) {
     settings.push("Management::Request::timeout_interval=1sec".to_owned());
     let mut controller = Controller::start(&settings);
     let port = controller.broker().port();
-    let mut node_id: Option<String> = None;
+    let mut node_id = None;
     let conversations = conversations(name);
     assert_eq!(conversations.len(), connections);
-    for (number, conversation) in conversations.into_iter().enumerate() {
-        let (client, server) = (&conversation.client, &conversation.server);
-        assert_eq!(
-            (client.len(), server.len()),
-            (2, 2),
-            "one answer for each message"
-        );
-        assert_eq!(client[0], "[\"zeek/management/controller\"]");
-        assert!(server[0].starts_with("{\"type\":\"ack\""), "{}", server[0]);
+    for (number, [subscription, request, ack, response]) in conversations.into_iter().enumerate() {
+        assert_eq!(subscription, "[\"zeek/management/controller\"]");
         let mut client = Client::connect(controller.websocket());
-        client.send_text(&conversation.client[0]);
-        let (own_id, ack) = split_ack(&client.text(), number);
-        let (_, recorded_ack) = split_ack(&conversation.server[0], number);
-        assert_eq!(ack, recorded_ack, "ack of connection {number}");
+        client.send_text(&subscription);
+        let own_ack = client.text();
+        let [own, recorded] =
+            [&own_ack, &ack].map(|ack| serde_json::from_str::<Value>(ack).expect("an ack is JSON"));
+        let text = |ack: &Value, field: &str| ack[field].as_str().expect("it is a text").to_owned();
+        let id = text(&own, "endpoint")[..36].to_owned();
+        let expected = ack
+            .replace(&text(&recorded, "endpoint"), &format!("{id}-websocket-{number}"))
+            .replace(&text(&recorded, "version"), &text(&own, "version"));
+        assert_eq!(own_ack, expected, "connection {number}");
+        assert_eq!(*node_id.get_or_insert(id.clone()), id, "it stays the same");
+        let [request, response] = [request, response].map(|text| with_broker_port(&text, port));
+        client.send_text(&request);
         assert_eq!(
-            *node_id.get_or_insert(own_id.clone()),
-            own_id,
-            "the node's id stays the same"
+            client.text(),
+            as_we_say(&response),
+            "connection {number}, answer to {request}"
         );
-        for (request, response) in conversation.client[1..].iter().zip(&conversation.server[1..]) {
-            let [request, response] = [request, response].map(|text| with_broker_port(text, port));
-            client.send_text(&request);
-            assert_eq!(
-                client.text(),
-                as_we_say(&response),
-                "connection {number}, answer to {request}"
-            );
-        }
     }
     controller.stop();
 }
 
-/// What one client and the server said to each other, without pings.
-#[derive(Default)]
-struct Conversation {
-    /// What the client sent, its subscription first.
-    client: Vec<String>,
-    /// What the server sent, its ack first.
-    server: Vec<String>,
-}
-
-/// Every conversation of a recording, in the order in which the connections were opened.
-fn conversations(name: &str) -> Vec<Conversation> {
+/// Of each recorded client, in the order in which they connected: its subscription and its request, the ack and the answer.
+fn conversations(name: &str) -> Vec<[String; 4]> {
     let path = workspace_root().join(format!("fixtures/json/{name}.jsonl"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut connections: Vec<(Value, Conversation)> = Vec::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).expect("JSON");
-        if connections
-            .last()
-            .is_none_or(|(connection, _)| *connection != line["conn"])
-        {
-            connections.push((line["conn"].clone(), Conversation::default()));
-        }
-        let (_, conversation) = connections.last_mut().expect("one was pushed");
-        let said = if line["from"] == "client" {
-            &mut conversation.client
-        } else {
-            &mut conversation.server
-        };
-        said.push(line["text"].as_str().expect("a text").to_owned());
-    }
-    connections
-        .into_iter()
-        .map(|(_, conversation)| conversation)
-        .collect()
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let lines: Vec<Value> = lines.collect();
+    let of_connection = |lines: &[Value]| {
+        let texts = ["client", "server"].map(|side| {
+            let of_side = lines.iter().filter(|line| line["from"] == side);
+            let texts = of_side.map(|line| line["text"].as_str().expect("a text").to_owned());
+            texts
+                .collect::<Vec<_>>()
+                .try_into()
+                .expect("one answer for each message")
+        });
+        let [[subscription, request], [ack, response]]: [[String; 2]; 2] = texts;
+        [subscription, request, ack, response]
+    };
+    let connections = lines.chunk_by(|line, next| line["conn"] == next["conn"]);
+    connections.map(of_connection).collect()
 }
 
 /// A recorded answer, with what we say instead where a deployment times out for want of an instance (`accepted-first`).
@@ -114,23 +93,4 @@ fn as_we_say(response: &str) -> String {
     response
         .replacen(none, instance, 1)
         .replace("request timed out", ours)
-}
-
-/// The id in an ack, and the ack with it and the version taken out.
-fn split_ack(ack: &str, connection: usize) -> (String, String) {
-    let suffix = format!("-websocket-{connection}\"");
-    let (before, rest) = ack
-        .split_once("\"endpoint\":\"")
-        .expect("an ack names the endpoint");
-    let (id, rest) = rest
-        .split_once(&suffix)
-        .unwrap_or_else(|| panic!("{ack}: not connection {connection}"));
-    let (between, version) = rest
-        .split_once("\"version\":\"")
-        .expect("an ack names the version");
-    let (_, after) = version.split_once('"').expect("a version ends");
-    (
-        id.to_owned(),
-        format!("{before}\"endpoint\":\"{suffix}{between}\"version\":\"\"{after}"),
-    )
 }
