@@ -131,7 +131,6 @@ fn a_node_that_aborts_at_once_is_called_crashed_and_goes_when_it_is_not_wanted()
         exit: Some(Exit {
             status: 0,
             aborts: true,
-            after_hello: false,
         }),
         ..NodeBehaviour::default()
     };
@@ -155,7 +154,6 @@ fn news_say_live_why_a_node_fails() {
         exit: Some(Exit {
             status: 1,
             aborts: false,
-            after_hello: false,
         }),
         ..NodeBehaviour::default()
     };

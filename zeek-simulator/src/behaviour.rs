@@ -67,7 +67,7 @@ pub struct NodeBehaviour {
     pub stderr: Option<String>,
     /// Fails, as Zeek does, if its network interface does not exist.
     pub checks_interface: bool,
-    /// Ends by itself, at once or when it has said hello.
+    /// Ends by itself at once.
     pub exit: Option<Exit>,
     /// Does nothing, not even say hello.
     pub hangs: bool,
@@ -95,9 +95,6 @@ pub struct Exit {
     /// Whether it is killed by SIGABRT instead, as by an internal error of Zeek.
     #[serde(default)]
     pub aborts: bool,
-    /// Whether it says hello before.
-    #[serde(default)]
-    pub after_hello: bool,
 }
 
 impl NodeBehaviour {

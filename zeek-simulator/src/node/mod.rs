@@ -112,7 +112,7 @@ pub(crate) fn run(program: &Program, command_line: &CommandLine) -> Result<ExitC
             .stdin(Stdio::null())
             .spawn()?;
     }
-    if let Some(exit) = behaviour.exit.as_ref().filter(|exit| !exit.after_hello) {
+    if let Some(exit) = &behaviour.exit {
         return end(exit);
     }
     if let Some(interface) = &config.interface {
@@ -233,10 +233,6 @@ impl Node {
             match event {
                 EndpointEvent::PeerAdded(peer) if peer.dialled.as_ref() == Some(&self.agent) => {
                     self.hello().await?;
-                    if let Some(exit) = self.behaviour.exit.clone() {
-                        self.endpoint.shutdown().await;
-                        return end(&exit);
-                    }
                     self.misbehave();
                 }
                 EndpointEvent::Message(message) if message.topic == self.topic => {
