@@ -132,7 +132,7 @@ async fn check(tls: &TlsConfig, settings: &[String]) {
     dialled6.leave(&mut zeek).await;
     heard4.say("Live::leave", vec![]).await;
     heard4.is_left(&mut zeek, "removed").await;
-    // A Zeek that ends leaves everybody.
+    // A Zeek that ends leaves all its peers.
     heard6.say("Live::finish", vec![]).await;
     for peer in [&mut heard6, &mut dialled4, &mut both] {
         peer.is_lost(|reason| matches!(reason, EndReason::Closed | EndReason::Left))
@@ -228,7 +228,7 @@ impl Peer {
         }
     }
 
-    /// What Zeek says is what was said to it.
+    /// Zeek returns what was sent to it.
     async fn exchange(&mut self, name: &str, mut args: Vec<Data>) {
         args.insert(0, string(self.name));
         self.say(name, args.clone()).await;

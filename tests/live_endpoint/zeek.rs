@@ -51,7 +51,7 @@ impl Zeek {
             port6: 0,
             _folder: folder,
         };
-        let listening = zeek.line("listening ").await;
+        let listening = zeek.says("listening ").await;
         let chosen: Vec<u16> = listening
             .split(' ')
             .skip(1)
@@ -61,13 +61,8 @@ impl Zeek {
         zeek
     }
 
-    /// Waits until it has said this line.
-    pub(super) async fn says(&mut self, line: &str) {
-        self.line(line).await;
-    }
-
-    /// The first line that begins so; it is not found again.
-    async fn line(&mut self, start: &str) -> String {
+    /// Waits for a line that begins so; it is not found again.
+    pub(super) async fn says(&mut self, start: &str) -> String {
         let wait = async {
             loop {
                 if let Some(index) = self.said.iter().position(|line| line.starts_with(start)) {

@@ -31,7 +31,7 @@ impl Session {
         response_in(&self.0.text()).expect("a response")
     }
 
-    /// Asks, and waits for the answer. What is said on the topic before that is passed over.
+    /// Asks, and waits for the answer. Messages on the topic before that are passed over.
     pub(crate) fn ask(&mut self, request: &ClientRequest) -> ClientResponse {
         self.try_ask(request).expect("the controller lives")
     }

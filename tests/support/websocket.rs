@@ -45,12 +45,12 @@ impl Client {
         Self::subscribed_to(address, &format!("[\"{CONTROLLER_TOPIC}\"]"))
     }
 
-    /// Connects and subscribes to nothing: what others say is not heard.
+    /// Connects and subscribes to nothing: no message of others comes.
     pub(crate) fn deaf(address: SocketAddr) -> Self {
         Self::subscribed_to(address, "[]")
     }
 
-    /// Connects and subscribes to what is said to and by agents, and to news of them.
+    /// Connects and subscribes to the messages to and from agents, and to news of them.
     pub(crate) fn observing(address: SocketAddr) -> Self {
         Self::subscribed_to(address, &format!("[\"{AGENT_PREFIX}\", \"{NEWS}\"]"))
     }
@@ -83,7 +83,7 @@ impl Client {
         self.websocket.get_mut()
     }
 
-    /// Sends a message. The server may already have closed; what it said is read afterwards.
+    /// Sends a message. The server may already have closed; its last messages are read afterwards.
     pub(crate) fn send(&mut self, message: Message) -> Result<(), tungstenite::Error> {
         self.websocket.send(message)
     }

@@ -1,4 +1,4 @@
-//! What is said on a TCP connection of a capture: the protocol, and its messages as they become complete.
+//! The protocol of a TCP connection in a capture, and its messages as they become complete.
 
 use std::mem;
 
@@ -74,7 +74,7 @@ pub struct Conversation {
 
 #[derive(Debug)]
 enum Direction {
-    /// What was said before the protocol is known.
+    /// Bytes that came before the protocol is known.
     Undecided(Vec<u8>),
     Broker(Frames),
     /// `None` once nothing that follows can be read.
@@ -84,7 +84,7 @@ enum Direction {
 }
 
 impl Conversation {
-    /// A connection on which nothing has been said.
+    /// A connection without any bytes yet.
     pub const fn new(addresses: Addresses, from_start: bool) -> Self {
         Self {
             addresses,
@@ -224,7 +224,7 @@ struct Frames {
     phase: Phase,
     /// Whether the buffer begins with a frame.
     in_step: bool,
-    /// Who speaks, as its envelopes say: by it frames are found again behind a gap.
+    /// The sender of the envelopes: by it frames are found again behind a gap.
     sender: Option<EndpointId>,
     skipped: usize,
 }

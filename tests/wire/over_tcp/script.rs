@@ -86,7 +86,7 @@ impl Script {
     }
 
     /// Waits until the endpoint has read everything that was said. It runs on this thread and waits for nothing between reading
-    /// and deciding: what is said on another connection afterwards comes afterwards.
+    /// and deciding: bytes on another connection afterwards come afterwards.
     pub(super) async fn settle(&self) {
         let (Ok(own), Ok(peer)) = (self.0.local_addr(), self.0.peer_addr()) else {
             return;
@@ -103,7 +103,7 @@ impl Script {
                 }
             }
         };
-        Limit::new("the endpoint to read what was said").of(wait).await;
+        Limit::new("the endpoint to read all bytes").of(wait).await;
     }
 }
 

@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// Waits until the endpoint has heard what was said: what is done then comes after it for the endpoint, too.
+    /// Waits until the endpoint has read what the script has sent: what is done then comes after it for the endpoint, too.
     async fn settle(&mut self) {
         let unanswered = self.unanswered.take();
         let connection = unanswered.and_then(|number| self.connections.get(&number));
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// Waits for the end of a connection; what was said before it.
+    /// Waits for the end of a connection; the bytes before it.
     async fn end_of(&mut self, number: &str) -> String {
         self.unanswered = None;
         let mut script = self.connection(number).script.take().expect("it is open");

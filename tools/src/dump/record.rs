@@ -159,7 +159,7 @@ pub enum Message {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Header {
     pub sender: EndpointId,
-    /// The receiver, if the message is not for everybody.
+    /// The receiver, if the message is for one peer alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver: Option<EndpointId>,
     /// The TTL, if it is not the usual one.

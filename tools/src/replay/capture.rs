@@ -13,7 +13,7 @@ use crate::{
     websocket,
 };
 
-/// Everything that was said in a capture.
+/// All messages of a capture.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
     /// The TCP connections, in the order of their first segments.
@@ -37,11 +37,6 @@ impl Connection {
             Speaker::Client => self.client,
             Speaker::Server => self.server,
         }
-    }
-
-    /// The address of one side.
-    pub const fn address(&self, speaker: Speaker) -> SocketAddr {
-        self.addresses.of(speaker)
     }
 }
 
@@ -73,7 +68,7 @@ pub enum Content {
     Closed,
 }
 
-/// A capture cannot be replayed, because what was said is not all there or cannot be read.
+/// A capture cannot be replayed, because messages are missing in it or cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -160,7 +155,7 @@ impl Reading {
         match self.capture.connections.get(at.connection) {
             Some(connection) if connection.is_readable() => Err(ReadError::Gap {
                 frame: at.frame,
-                from: connection.address(from),
+                from: connection.addresses.of(from),
                 bytes,
             }),
             _ => Ok(()),
@@ -196,7 +191,7 @@ impl Reading {
                 Item::Undecodable { error: reason, .. } => {
                     return Err(ReadError::Undecodable {
                         frame: at.frame,
-                        from: connection.address(from),
+                        from: connection.addresses.of(from),
                         reason,
                     });
                 }

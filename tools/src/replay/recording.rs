@@ -1,4 +1,4 @@
-//! Who is who in a capture, and what one of them said and heard.
+//! The endpoints of a capture, what each of them is, and the connections of one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +83,7 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Tells who is who by what they say: an agent says hello, a controller speaks as its API does.
+    /// Tells what each endpoint is by its events: an agent says hello, a controller sends those of its API.
     pub(super) fn of(capture: &Capture) -> Self {
         let mut endpoints = Self::default();
         for message in &capture.messages {
