@@ -99,8 +99,7 @@ pub fn with_running(
     target: &Target,
 ) -> Result<Report, ReplayError> {
     let (processes, mut report) = begin(capture, options)?;
-    report.peer = Some(peer.to_string());
-    report.tls = Some(tls.name());
+    report.peer = Some(format!("{peer} (TLS: {})", tls.name()));
     let [process] = &processes[..] else {
         return Err(ReplayError::Restarted {
             role: options.role.to_string(),

@@ -13,10 +13,8 @@ pub(super) const COPIES: &str = "copies for WebSocket clients that come or go at
 pub struct Report {
     pub scenario: String,
     pub role: String,
-    /// Where the peer is, if it is a running process.
+    /// Where the peer is, if it is a running process, and how Broker connections with it are protected.
     pub peer: Option<String>,
-    /// How Broker connections with that process are protected.
-    pub tls: Option<&'static str>,
     /// How many processes had the role, one after the other.
     pub processes: usize,
     /// What was compared, and how often.
@@ -138,9 +136,6 @@ impl fmt::Display for Report {
         write!(f, "{} as {}", self.scenario, self.role)?;
         if let Some(peer) = &self.peer {
             write!(f, ", {peer}")?;
-        }
-        if let Some(tls) = self.tls {
-            write!(f, " (TLS: {tls})")?;
         }
         writeln!(f, ": {verdict}")?;
         for (what, count) in &self.compared {

@@ -29,16 +29,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    #[cfg(test)]
-    const ALL: [Self; 6] = [
-        Self::Missing,
-        Self::Extra,
-        Self::Early,
-        Self::Differs,
-        Self::LogMissing,
-        Self::LogExtra,
-    ];
-
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -368,9 +358,7 @@ mod tests {
         let rows = include_str!("rules.txt").lines();
         let rows = rows.filter(|row| !row.is_empty() && !row.starts_with('#'));
         assert_eq!(rows.count(), RULES.len());
-        for Rule { role, kind, when, .. } in RULES.iter() {
-            assert!(["agent", "controller"].contains(role), "{role}");
-            assert!(Kind::ALL.iter().any(|known| known.name() == *kind), "{kind}");
+        for Rule { when, .. } in RULES.iter() {
             let known = include_str!("rules.rs").contains(&format!("        \"{when}\" => "));
             assert!(known, "{when}");
         }

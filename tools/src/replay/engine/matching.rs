@@ -38,14 +38,11 @@ impl Engine<'_> {
         if let Some(what) = self.by_chance(link, event) {
             return self.exclude(what);
         }
-        if self
-            .judge
-            .explain(&missing(&event.name.to_string(), link, event), self.report)
-        {
+        let name = event.name.to_string();
+        if self.judge.explain(&missing(&name, link, event), self.report) {
             return;
         }
-
-        let difference = self.difference(message, event.name.to_string());
+        let difference = self.difference(message, name);
         let next = self.queues.get(&link).and_then(|queue| queue.front());
         let note = match next.map(|sent| &sent.what) {
             Some(Payload::Event(next)) => {
@@ -233,7 +230,7 @@ fn missing<'a>(name: &'a str, link: usize, recorded: &'a Event) -> Case<'a> {
     }
 }
 
-fn extra<'a>(kind: Kind, name: &'a str, link: usize, sent: &'a Event) -> Case<'a> {
+pub(super) fn extra<'a>(kind: Kind, name: &'a str, link: usize, sent: &'a Event) -> Case<'a> {
     Case {
         sent: Some(sent),
         ..Case::new(kind, name, link)

@@ -2,10 +2,10 @@
 
 use broker_codec::{Data, Envelope, data::ZeekString, zeek::Event};
 
-use super::{Engine, Payload};
+use super::{Engine, Payload, matching::extra};
 use crate::replay::{
     message::{answer_of, event_in, event_of, reqid},
-    rules::{Case, Kind},
+    rules::Kind,
     standin,
 };
 
@@ -80,11 +80,7 @@ impl Engine<'_> {
     }
 
     fn may_be_extra(&self, link: usize, event: &Event) -> bool {
-        let name = event.name.to_string();
-        self.is_explained(&Case {
-            sent: Some(event),
-            ..Case::new(Kind::Extra, &name, link)
-        })
+        self.is_explained(&extra(Kind::Extra, &event.name.to_string(), link, event))
     }
 
     /// Whether such an event waits for its counterpart.
