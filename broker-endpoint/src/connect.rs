@@ -19,6 +19,7 @@ use crate::{
     connection::{self, Connection, Outcome, awaited::Awaited},
     credit::Credits,
     endpoint::{
+        counted::Counted,
         event::{EndReason, EndpointEvent, PeerAddress, PeeringError},
         shared::Shared,
     },
@@ -133,7 +134,7 @@ impl Dialer<'_> {
             Ok(outcome) => Some(outcome),
             Err(error) => {
                 if error.is_panic() {
-                    self.shared.counters.panics.increment();
+                    self.shared.counters.increment(Counted::Panics);
                     error!(address = %self.address, %error, "the task of a connection panicked");
                 }
                 None
@@ -145,7 +146,7 @@ impl Dialer<'_> {
         if matches!(error, PeeringError::ShuttingDown) {
             return None;
         }
-        self.shared.counters.connect_failures.increment();
+        self.shared.counters.increment(Counted::ConnectFailures);
         let retry = retry.filter(|_| !error.is_permanent());
         let event = EndpointEvent::PeerUnavailable {
             address: self.address.clone(),

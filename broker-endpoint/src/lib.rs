@@ -40,7 +40,6 @@
 
 mod connect;
 mod connection;
-mod counter;
 mod credit;
 mod endpoint;
 mod error;
@@ -57,7 +56,7 @@ pub mod websocket;
 pub use broker_codec::Recipients;
 pub use credit::Credit;
 pub use endpoint::{
-    EndReason, Endpoint, EndpointConfig, EndpointCounters, EndpointEvent, EndpointHandle, Message,
+    Counted, EndReason, Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, Message,
     ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError, PublishError,
 };
 pub use error::{EndpointError, with_causes};

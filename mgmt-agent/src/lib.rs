@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`check`] | whether the host has what the settings name |
 //! | [`config`] | the settings, and the configuration that they result in |
+//! | [`Counted`] | what the agent counts |
 //! | [`core`] | the agent as a pure state machine |
 //! | [`journal`] | what [`mgmt_daemon::journal`] needs to know about the agent |
 //! | [`machine`] | core, peers and Supervisor as the one machine that is driven |
@@ -16,6 +17,7 @@
 pub mod check;
 pub mod config;
 pub mod core;
+mod counted;
 mod error;
 pub mod journal;
 pub mod machine;
@@ -25,4 +27,5 @@ pub mod simulate;
 pub mod supervisors;
 pub mod wire;
 
+pub use counted::Counted;
 pub use error::RunError;

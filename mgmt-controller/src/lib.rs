@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`check`] | whether the host has what the settings name |
 //! | [`config`] | the settings, and the configuration that they result in |
+//! | [`Counted`] | what the controller counts |
 //! | [`core`] | the controller as a pure state machine |
 //! | [`journal`] | what happens to the core, recorded and replayed |
 //! | [`RunError`] | why the daemon cannot start or go on |
@@ -14,10 +15,12 @@
 pub mod check;
 pub mod config;
 pub mod core;
+mod counted;
 mod error;
 pub mod journal;
 pub mod runtime;
 pub mod store;
 pub mod wire;
 
+pub use counted::Counted;
 pub use error::RunError;

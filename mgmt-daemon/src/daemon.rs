@@ -20,17 +20,19 @@ use std::{
 
 use broker_codec::{EndpointId, data::ZeekString};
 use broker_endpoint::Credit;
+use counters::{Counters, Registry};
 use jiff::Timestamp;
 use mgmt_api::{Level, Now};
 use tokio::{task::spawn_blocking, time::Instant};
 use tracing::field::display;
 
 use crate::{
+    Counted,
     config::DaemonConfig,
-    journal::{Journal, JournalCounters, Seed},
-    log::{Limiter, Sum, is_traffic},
+    journal::{Journal, Seed},
+    log::{Limiter, Sum, is_traffic, object},
     machine::Machine,
-    management_log::{LogCounters, ManagementLog},
+    management_log::ManagementLog,
     ready,
     runtime::{Asked, HostError, Signals, at, instant, random_bytes, system},
 };
@@ -59,8 +61,8 @@ pub trait Outside: Sized {
         cause: &Cause,
     ) -> impl Future<Output = Vec<<Self::Machine as Machine>::Input>>;
 
-    /// The graceful end. [`Daemon::close_log`] and [`Daemon::finish`] are part of it.
-    fn end(self, daemon: Daemon<Self::Machine>) -> impl Future<Output = Result<(), Self::Error>>;
+    /// The graceful end. [`Daemon::close_log`] is part of it.
+    fn end(self, daemon: &mut Daemon<Self::Machine>) -> impl Future<Output = Result<(), Self::Error>>;
 }
 
 /// What the log says of an input and its consequences.
@@ -98,6 +100,8 @@ pub struct Daemon<M: Machine> {
     /// The requests that are not answered yet, with the credit that their senders get back when they are.
     unanswered: BTreeMap<M::Request, Credit>,
     ready_file: Option<PathBuf>,
+    /// Everything that is counted.
+    pub registry: Registry,
 }
 
 /// A daemon that has no core yet: signals are taken over.
@@ -106,6 +110,8 @@ pub struct Beginning {
     started: Instant,
     signals: Signals,
     ready_file: Option<PathBuf>,
+    pub(crate) counters: Counters<Counted>,
+    pub(crate) registry: Registry,
 }
 
 impl Beginning {
@@ -119,10 +125,14 @@ impl Beginning {
         if let Some(path) = &config.ready_file {
             ready::remove(path)?;
         }
+        let (counters, mut registry) = (Counters::default(), Registry::default());
+        registry.add("", &counters);
         Ok(Self {
             started,
             signals,
             ready_file: config.ready_file.clone(),
+            counters,
+            registry,
         })
     }
 
@@ -134,11 +144,13 @@ impl Beginning {
         role: &'static str,
         header: impl FnOnce(Seed) -> M::Header,
     ) -> Result<Daemon<M>, HostError> {
-        let log = ManagementLog::start(&config.working_dir, &config.name, role, &config.management_log)
+        let (dir, counters) = (&config.working_dir, self.counters.clone());
+        let log = ManagementLog::start(dir, &config.name, role, &config.management_log, counters)
             .map_err(|source| system("start the management log's thread", source))?;
         let header = header(random_bytes().map(Seed::new)?);
         let create = |path: &PathBuf| {
-            let journal = Journal::create(path, &header).map_err(|source| HostError::Journal {
+            let journal = Journal::create(path, &header, &self.counters);
+            let journal = journal.map_err(|source| HostError::Journal {
                 path: path.clone(),
                 source,
             })?;
@@ -155,6 +167,7 @@ impl Beginning {
             signals: self.signals,
             unanswered: BTreeMap::new(),
             ready_file: self.ready_file,
+            registry: self.registry,
         })
     }
 }
@@ -169,7 +182,8 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
             asked = daemon.signals.recv() => match asked {
                 Asked::End(name) => {
                     tracing::info!(signal = name, "ending");
-                    outside.end(daemon).await?;
+                    outside.end(&mut daemon).await?;
+                    daemon.finish().await?;
                     tracing::info!("ended");
                     return Ok(());
                 }
@@ -309,11 +323,11 @@ impl<M: Machine> Daemon<M> {
     }
 
     /// Writes what is left to the management log, and rotates it.
-    pub async fn close_log(&mut self) -> Result<LogCounters, HostError> {
+    pub async fn close_log(&mut self) -> Result<(), HostError> {
         let sums = self.limiter.finish();
         self.log_sums(&sums);
         let Some(log) = self.log.take() else {
-            return Ok(LogCounters::default());
+            return Ok(());
         };
         let finished = spawn_blocking(move || log.finish());
         let finished = self.unless_interrupted(finished).await?;
@@ -321,15 +335,16 @@ impl<M: Machine> Daemon<M> {
     }
 
     /// The last step: the journal is complete, the ready file gone.
-    pub async fn finish(mut self) -> Result<(M, Option<JournalCounters>), HostError> {
+    async fn finish(mut self) -> Result<(), HostError> {
         let journal = self.journal.take();
         let finished = spawn_blocking(move || journal.map(Journal::finish));
         let finished = self.unless_interrupted(finished).await?;
-        let journal = finished.map_err(|_| HostError::Stopped("the journal"))?;
+        finished.map_err(|_| HostError::Stopped("the journal"))?;
         if let Some(path) = &self.ready_file {
             ready::remove(path)?;
         }
-        Ok((self.machine, journal))
+        tracing::info!(json.counters = object(&self.registry), "counted");
+        Ok(())
     }
 }
 

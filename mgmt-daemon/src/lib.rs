@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`attempts`] | which of many failed attempts an operator hears of |
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
+//! | [`Counted`] | what every daemon counts |
 //! | [`daemon`] | the task that owns a core, and the loop of both daemons |
 //! | [`files`] | modes of what is written |
 //! | [`journal`] | what happens to a core, recorded and replayed |
@@ -24,6 +25,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod attempts;
 pub mod config;
+mod counted;
 pub mod daemon;
 pub mod files;
 pub mod journal;
@@ -36,3 +38,5 @@ pub mod process;
 pub mod program;
 pub mod ready;
 pub mod runtime;
+
+pub use counted::Counted;

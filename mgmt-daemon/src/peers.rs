@@ -7,9 +7,13 @@ use broker_endpoint::{
     Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
     PeeringError, PublishError,
 };
+use counters::Counters;
 use tokio::time::Instant;
 
-use crate::{attempts::Attempts, config::Listener, log::object, process::with_causes, runtime::HostError};
+use crate::{
+    Counted, attempts::Attempts, config::Listener, daemon::Beginning, process::with_causes,
+    runtime::HostError,
+};
 
 /// The Broker endpoint, and what is known of its peers.
 #[derive(Debug)]
@@ -18,9 +22,9 @@ pub struct Peers {
     pub handle: EndpointHandle,
     listening: Vec<SocketAddr>,
     known: BTreeMap<EndpointId, Peer>,
+    counters: Counters<Counted>,
     /// Where we connect to, and could not when we last tried.
     unavailable: Attempts<PeerAddress>,
-    refused: u64,
 }
 
 #[derive(Debug)]
@@ -49,11 +53,12 @@ impl Peers {
     /// Starts the endpoint, and listens unless the configuration says not to. Connects to no peer yet. `peers` says in an error who
     /// cannot be served.
     pub async fn start(
+        beginning: &mut Beginning,
         config: EndpointConfig,
         listener: &Listener,
         peers: &'static str,
     ) -> Result<Self, HostError> {
-        let started = Self::start_endpoint(config, listener).await;
+        let started = Self::start_endpoint(beginning, config, listener).await;
         started.map_err(|error| {
             let (is_tls, is_host) = (error.is_about_tls(), error.is_about_the_host());
             let why = Box::new(error);
@@ -65,9 +70,14 @@ impl Peers {
         })
     }
 
-    async fn start_endpoint(config: EndpointConfig, listener: &Listener) -> Result<Self, EndpointError> {
+    async fn start_endpoint(
+        beginning: &mut Beginning,
+        config: EndpointConfig,
+        listener: &Listener,
+    ) -> Result<Self, EndpointError> {
         let endpoint = Endpoint::start(config)?;
         let handle = endpoint.handle();
+        beginning.registry.add("broker_", &handle.counters());
         let listening = match listener {
             Listener::Off => Vec::new(),
             Listener::At(PeerAddress { host, port }) => handle.listen(host, *port).await?,
@@ -77,19 +87,14 @@ impl Peers {
             handle,
             listening,
             known: BTreeMap::new(),
+            counters: beginning.counters.clone(),
             unavailable: Attempts::default(),
-            refused: 0,
         })
     }
 
     /// Where peers can connect, with the ports that the system chose.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.listening
-    }
-
-    /// How many messages of peers were not obeyed.
-    pub const fn refused(&self) -> u64 {
-        self.refused
     }
 
     /// What peers do next; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
@@ -128,7 +133,7 @@ impl Peers {
     /// A message of a peer is not obeyed. A peer that sends many such ones must not fill the log: after the first, they are counted, and
     /// told when it goes.
     pub fn refuse(&mut self, id: EndpointId, topic: &dyn fmt::Display, reason: &dyn fmt::Display) {
-        self.refused += 1;
+        self.counters.increment(Counted::PeerMessagesRefused);
         let Some(peer) = self.known.get_mut(&id) else {
             return;
         };
@@ -173,7 +178,6 @@ impl Peers {
 
     /// Leaves all peers in good order, within the time that [`Endpoint::shutdown`] names.
     pub async fn leave(self) {
-        tracing::debug!(json.broker = object(&self.handle.counters()), "Broker endpoint");
         self.endpoint.shutdown().await;
     }
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use broker_endpoint::websocket;
+use counters::{Counters, Registry};
 use expect_test::expect_file;
 use mgmt_daemon::config::{COMMON, Setting};
 use regex_lite::Regex;
@@ -14,6 +16,10 @@ use crate::support::workspace_root;
 
 /// The README's largest size, in bytes: what a stranger reads in a minute or two.
 const README_MAX: usize = 6_000;
+
+/// How the page of counters begins.
+const INTRODUCTION: &str = "# Counters\n\nWhat controller and agent count from their start on. At its end each writes those that are not zero to \
+                            standard error, in the line `counted`.\n";
 
 const DEVIATIONS: &str = "docs/deviations.md";
 
@@ -250,4 +256,29 @@ fn table(settings: &[Setting]) -> String {
         table.extend(["| ", &row.join(" | "), " |\n"]);
     }
     table
+}
+
+/// The counters say what they are, and `UPDATE_EXPECT=1` writes the page's tables anew.
+#[test]
+fn every_counter_is_documented() {
+    let (mut both, mut controller, mut agent) =
+        (Registry::default(), Registry::default(), Registry::default());
+    both.add("", &Counters::<mgmt_daemon::Counted>::default());
+    both.add("broker_", &Counters::<broker_endpoint::Counted>::default());
+    controller.add("", &Counters::<mgmt_controller::Counted>::default());
+    controller.add("websocket_", &Counters::<websocket::Counted>::default());
+    controller.add("websocket_closed_", &Counters::<websocket::CloseCause>::default());
+    agent.add("", &Counters::<mgmt_agent::Counted>::default());
+    let mut expected = String::from(INTRODUCTION);
+    for (heading, registry) in [
+        ("Both programs", both),
+        ("Controller", controller),
+        ("Agent", agent),
+    ] {
+        expected.extend(["\n## ", heading, "\n\n| counter | what |\n|---|---|\n"]);
+        for (name, what, _) in registry.iter() {
+            expected.extend(["| `", name, "` | ", what.trim_end_matches('.'), " |\n"]);
+        }
+    }
+    expect_file![workspace_root().join("docs/counters.md")].assert_eq(&expected);
 }

@@ -24,6 +24,7 @@ use self::awaited::Awaited;
 use crate::{
     credit::Credits,
     endpoint::{
+        counted::Counted,
         event::{EndReason, EndpointEvent, PeerAddress, PeerInfo, PeeringError},
         shared::{Link, Shared},
     },
@@ -127,7 +128,7 @@ impl Connection {
                 }
             };
         }
-        shared.counters.peers_added.increment();
+        shared.counters.increment(Counted::PeersAdded);
         open.announced = Some(info.clone());
         shared.deliver(EndpointEvent::PeerAdded(info.clone()), None).await;
         let reason = driver.run().await;
@@ -142,10 +143,10 @@ impl Connection {
 
 fn end_event(shared: &Shared, peer: PeerInfo, reason: EndReason) -> EndpointEvent {
     if reason.is_removal() {
-        shared.counters.peers_removed.increment();
+        shared.counters.increment(Counted::PeersRemoved);
         EndpointEvent::PeerRemoved { peer, reason }
     } else {
-        shared.counters.peers_lost.increment();
+        shared.counters.increment(Counted::PeersLost);
         EndpointEvent::PeerLost { peer, reason }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     credit::Credits,
     endpoint::{
         config::EndpointConfig,
+        counted::Counted,
         event::{EndReason, EndpointEvent, Message, PeerInfo},
         shared::{Link, Shared},
     },
@@ -126,8 +127,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
         if self.writing.is_empty()
             && let Some((bytes, count)) = self.link.queue.take_batch()
         {
-            self.shared.counters.messages_out.add(count);
-            self.shared.counters.bytes_out.add(bytes.len());
+            self.shared.counters.add(Counted::MessagesOut, count);
+            self.shared.counters.add(Counted::BytesOut, bytes.len());
             self.writing = bytes;
             self.progressed = self.shared.now();
         }
@@ -231,8 +232,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
 
     fn handle_frame(&mut self, frame: Bytes) -> Result<(), EndReason> {
         let (shared, conn) = (self.shared, self.link.id);
-        shared.counters.messages_in.increment();
-        shared.counters.bytes_in.add(frame.len());
+        shared.counters.increment(Counted::MessagesIn);
+        shared.counters.add(Counted::BytesIn, frame.len());
         let taken = shared.call(|endpoint| {
             let taken = endpoint.handle_frame(conn, frame, shared.now());
             self.awaiting &= endpoint.is_awaiting(conn);
@@ -277,7 +278,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
         let max = self.shared.config.rejections_max;
         let window = EndpointConfig::REJECTIONS_WINDOW;
         let (peer, address) = (self.peer, self.connection.address);
-        self.shared.counters.rejected.increment();
+        self.shared.counters.increment(Counted::Rejected);
         let (in_window, in_total) = self.rejections.add(self.shared.now(), window);
         if in_total <= REJECTIONS_LOGGED {
             warn!(%peer, %address, error = %bad, "dropped a bad message");
@@ -310,7 +311,7 @@ async fn deliver(
         Err(error) => return Err(BadPayload { topic, error }),
     };
     drop(payload);
-    shared.counters.ignored.add(contents.ignored);
+    shared.counters.add(Counted::Ignored, contents.ignored);
     if contents.messages.len() > 1 {
         // Each message of a batch needs its own, or a batch would be a way around it.
         credit = None;

@@ -13,7 +13,7 @@
 //!   [`Credit`].
 
 pub(crate) mod config;
-mod counters;
+pub(crate) mod counted;
 pub(crate) mod event;
 mod limits;
 pub(crate) mod shared;
@@ -35,6 +35,7 @@ use broker_codec::{
     peering::BYE_TIMEOUT,
 };
 use bytes::{Bytes, BytesMut};
+use counters::Counters;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
@@ -45,7 +46,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 pub use config::EndpointConfig;
-pub use counters::EndpointCounters;
+pub use counted::Counted;
 pub use event::{
     EndReason, EndpointEvent, Message, ParsePeerAddressError, PeerAddress, PeerInfo, PeeringError,
 };
@@ -120,7 +121,7 @@ impl Endpoint {
         let (event_sender, events) = mpsc::channel(config.inbound_events_max);
         let shared = Arc::new(Shared {
             id,
-            counters: counters::Counters::default(),
+            counters: Counters::default(),
             acceptance: tls.clone().map_or(Acceptance::Plaintext, Acceptance::Tls),
             protection: tls.map_or(Connection::Plaintext, Connection::Tls),
             limits: limits::Limits::new(&config),
@@ -373,8 +374,8 @@ impl EndpointHandle {
     }
 
     /// What the endpoint has seen so far.
-    pub fn counters(&self) -> EndpointCounters {
-        self.shared.counters.snapshot()
+    pub fn counters(&self) -> Counters<Counted> {
+        self.shared.counters.clone()
     }
 
     fn dialers(&self) -> MutexGuard<'_, BTreeMap<PeerAddress, CancellationToken>> {

@@ -11,6 +11,7 @@ use broker_codec::{
     handshake::Role,
 };
 use bytes::{Bytes, BytesMut};
+use counters::Counters;
 use futures_util::FutureExt as _;
 use tokio::{
     runtime::Handle,
@@ -22,7 +23,7 @@ use tracing::{error, warn};
 
 use super::{
     config::EndpointConfig,
-    counters::Counters,
+    counted::Counted,
     event::{EndpointEvent, PeerAddress, PeerInfo},
     limits::Limits,
 };
@@ -38,7 +39,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) id: EndpointId,
     pub(crate) config: EndpointConfig,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Counters<Counted>,
     /// How accepted connections are protected.
     pub(crate) acceptance: Acceptance,
     /// How connections that we open are protected.
@@ -120,7 +121,7 @@ impl Shared {
         let task = AssertUnwindSafe(task).catch_unwind();
         let task = async move {
             if let Some(Err(_)) = shared.stopped.run_until_cancelled(task).await {
-                shared.counters.panics.increment();
+                shared.counters.increment(Counted::Panics);
                 error!("a task of the endpoint panicked");
             }
         };
@@ -221,7 +222,7 @@ impl Shared {
                 continue;
             };
             let dropped = entry.queue.push(frame.clone(), Kind::Message, hold.clone());
-            self.counters.overflowed.add(dropped);
+            self.counters.add(Counted::Overflowed, dropped);
             let was_overflowing = std::mem::replace(&mut entry.overflowing, dropped > 0);
             if dropped > 0 && !was_overflowing {
                 let peer = endpoint.peer(conn).map(tracing::field::display);
@@ -232,7 +233,7 @@ impl Shared {
             }
         }
         if !is_delivered && !route.receiver.is_nil() {
-            self.counters.undeliverable.increment();
+            self.counters.increment(Counted::Undeliverable);
         }
     }
 

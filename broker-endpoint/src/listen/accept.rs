@@ -21,7 +21,7 @@ use super::{incoming::Incoming, pending::Place};
 use crate::{
     connection::{self, Connection, HandshakePlace, Outcome, awaited::Awaited},
     credit::Credits,
-    endpoint::{event::PeeringError, shared::Shared},
+    endpoint::{counted::Counted, event::PeeringError, shared::Shared},
     error::with_causes,
     socket::Socket,
     time::at,
@@ -55,7 +55,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
         let release = at(acceptor.failed.front().map(|(time, _)| *time));
         // Perhaps there are no file descriptors: a connection that waits has one to give.
         let failed = || {
-            shared.counters.accept_errors.increment();
+            shared.counters.increment(Counted::AcceptErrors);
             shared.waiting.evict(Duration::ZERO);
         };
         tokio::select! {
@@ -97,7 +97,7 @@ impl Acceptor {
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
         // DIFFERENCE(connection-limits): Broker accepts any number.
         if !self.shared.limits.has_room(address.ip()) {
-            self.shared.counters.refused.increment();
+            self.shared.counters.increment(Counted::Refused);
             self.log.note(address, &PeeringError::TooManyPeers);
             return;
         }
@@ -132,13 +132,13 @@ impl Acceptor {
             }) => (address, error, peer, place),
             Err(error) => {
                 if error.is_panic() {
-                    self.shared.counters.panics.increment();
+                    self.shared.counters.increment(Counted::Panics);
                     error!(%error, "the task of a connection panicked");
                 }
                 return;
             }
         };
-        self.shared.counters.accept_failures.increment();
+        self.shared.counters.increment(Counted::AcceptFailures);
         match error {
             // Two endpoints connect to each other at the same time, and this is how one connection remains.
             PeeringError::Handshake(Close::Refused(_) | Close::Dropped(_)) => {
@@ -183,7 +183,7 @@ impl Accepted {
                 Box::pin(self.shake(place)).await
             }
             Err(error) => {
-                self.shared.counters.refused.increment();
+                self.shared.counters.increment(Counted::Refused);
                 Served {
                     address,
                     outcome: Outcome::Failed { error, peer: None },
@@ -229,7 +229,7 @@ impl Accepted {
             deadline,
             stop,
         } = self;
-        shared.counters.accepted.increment();
+        shared.counters.increment(Counted::Accepted);
         let pending = shared.handshakes.enter_limited(shared.config.handshakes_max);
         let credits = Credits::new();
         let socket = Socket::new(stream, Arc::clone(&credits));

@@ -29,7 +29,7 @@ use tokio_util::io::InspectReader;
 
 use super::{
     config::WebSocketConfig,
-    counters::CloseCause,
+    counted::{CloseCause, Counted},
     ending::{Ending, truncated},
     event::{ClientId, ClientInfo, WebSocketEvent},
     http::{self, Upgrade},
@@ -136,7 +136,7 @@ impl<T: Send + 'static> Connection<T> {
                 // A panic, be it in a function that admits messages, must end this connection only.
                 let conversation = AssertUnwindSafe(self.converse(&mut socket, protocol, info));
                 conversation.catch_unwind().await.unwrap_or_else(|_panic| {
-                    self.shared.counters.panics.add(1);
+                    self.shared.counters.increment(Counted::Panics);
                     Ending::ours(CloseCause::Internal, CloseCode::INTERNAL, "internal error")
                 })
             }
@@ -221,7 +221,7 @@ impl<T: Send + 'static> Connection<T> {
                 Ok(Message::Binary(bytes)) => bytes,
                 // Tungstenite answers it.
                 Ok(Message::Ping(_)) => {
-                    self.shared.counters.pings_in.add(1);
+                    self.shared.counters.increment(Counted::PingsIn);
                     continue;
                 }
                 Ok(Message::Pong(_)) => {
@@ -233,8 +233,8 @@ impl<T: Send + 'static> Connection<T> {
                 Ok(Message::Frame(_)) => continue,
                 Err(error) => return Ending::of(&error, self.shared.config.message_max),
             };
-            self.shared.counters.messages_in.increment();
-            self.shared.counters.bytes_in.add(payload.len());
+            self.shared.counters.increment(Counted::MessagesIn);
+            self.shared.counters.add(Counted::BytesIn, payload.len());
             let credit = self.liveness.paused(self.credits.acquire(payload.len())).await;
             let outcome;
             (session, outcome) = self.liveness.paused(self.process(session, payload)).await;
@@ -305,7 +305,7 @@ impl<T: Send + 'static> Connection<T> {
 
     /// Answers, counts and logs a refused message.
     fn reject(&self, rejection: &Rejection) {
-        self.shared.counters.errors.increment(rejection.code);
+        self.shared.counters.increment(Counted::Errors);
         if self.rejected.fetch_add(1, Ordering::Relaxed) < REJECTIONS_LOGGED_MAX {
             let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
             tracing::warn!(client = self.client.number(), peer = %self.peer, code = rejection.code, context, "message refused");
@@ -345,18 +345,18 @@ impl<T: Send + 'static> Connection<T> {
             reason,
             goodbye,
         } = ending;
-        self.shared.counters.closes.increment(*cause);
+        self.shared.closes.increment(*cause);
         let client = self.client.number();
         match cause {
             CloseCause::Client | CloseCause::Terminating => {
-                tracing::debug!(client, peer = %self.peer, cause = cause.name(), code = code.0, %reason, "client disconnected");
+                tracing::debug!(client, peer = %self.peer, cause = <&str>::from(cause), code = code.0, %reason, "client disconnected");
             }
             // zeek-client always ends so.
             CloseCause::Vanished => {
                 tracing::debug!(client, peer = %self.peer, %reason, "client vanished");
             }
             _ => {
-                tracing::warn!(client, peer = %self.peer, cause = cause.name(), code = code.0, %reason, "client disconnected");
+                tracing::warn!(client, peer = %self.peer, cause = <&str>::from(cause), code = code.0, %reason, "client disconnected");
             }
         }
         let farewell = async {

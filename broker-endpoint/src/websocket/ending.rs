@@ -1,7 +1,7 @@
 use broker_codec::{data::ZeekString, websocket::CloseCode};
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError, protocol::CloseFrame};
 
-use super::counters::CloseCause;
+use super::counted::CloseCause;
 
 /// The longest reason in a CLOSE frame (RFC 6455, 5.5: 125 bytes with the code).
 const REASON_LEN_MAX: usize = 123;

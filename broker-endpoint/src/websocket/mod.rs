@@ -32,7 +32,7 @@
 
 mod config;
 mod connection;
-mod counters;
+mod counted;
 mod ending;
 mod event;
 mod http;
@@ -49,7 +49,7 @@ mod tls_tests;
 
 pub use broker_codec::websocket::{CloseCode, Rejection};
 pub use config::{WebSocketConfig, WebSocketTls};
-pub use counters::{CloseCause, CountersSnapshot};
+pub use counted::{CloseCause, Counted};
 pub use event::{ClientId, ClientInfo, WebSocketEvent};
 pub use hub::is_long;
 pub use publisher::Publisher;

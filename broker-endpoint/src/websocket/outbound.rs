@@ -1,6 +1,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use counters::Counters;
 use futures_util::{Sink, SinkExt as _};
 use tokio_tungstenite::tungstenite::{
     self, Message,
@@ -10,7 +11,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use super::counters::Counters;
+use super::counted::Counted;
 use crate::{
     credit::Hold,
     queue::{Kind, Queue, QueueLimits, WhenFull},
@@ -56,7 +57,7 @@ impl Outbound {
     }
 
     /// Sends what waits, as it comes. Ends when the queue is drained, or with an error of the connection.
-    pub(super) async fn write<W>(&self, sink: &mut W, counters: &Counters) -> Result<(), tungstenite::Error>
+    pub(super) async fn write<W>(&self, sink: &mut W, counters: &Counters<Counted>) -> tungstenite::Result<()>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
@@ -67,8 +68,8 @@ impl Outbound {
             } else if let Some(text) = self.queue.take() {
                 let len = text.len();
                 self.write_fragments(sink, text).await?;
-                counters.messages_out.increment();
-                counters.bytes_out.add(len);
+                counters.increment(Counted::MessagesOut);
+                counters.add(Counted::BytesOut, len);
             } else if self.queue.is_drained() {
                 return Ok(());
             } else {

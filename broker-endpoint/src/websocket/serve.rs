@@ -8,6 +8,7 @@ use tokio::{
 use super::{
     config::WebSocketTls,
     connection::Connection,
+    counted::Counted,
     http::{self, HandshakeError},
     shared::Shared,
 };
@@ -28,14 +29,14 @@ where
     let place = shared.upgrading.enter();
     let accepted = tokio::select! {
         accepted = shared.acceptance.accept(stream, config.handshake_timeout) => accepted,
-        () = place.evicted() => return shared.counters.evicted.add(1),
+        () = place.evicted() => return shared.counters.increment(Counted::Evicted),
         () = shared.shutdown.cancelled() => return,
     };
     let mut stream = match accepted {
         Ok(stream) => stream,
         Err(error) => {
-            shared.counters.handshake_failures.add(1);
-            shared.counters.tls_failures.add(1);
+            shared.counters.increment(Counted::HandshakeFailures);
+            shared.counters.increment(Counted::TlsFailures);
             tracing::warn!(%peer, error = for_clients(&error), "WebSocket handshake failed");
             return;
         }
@@ -52,7 +53,7 @@ where
     };
     let upgrade = tokio::select! {
         upgrade = upgrade => upgrade,
-        () = place.evicted() => return shared.counters.evicted.add(1),
+        () = place.evicted() => return shared.counters.increment(Counted::Evicted),
         () = shared.shutdown.cancelled() => return,
     };
     drop(place);
@@ -63,9 +64,9 @@ where
             connection.run(stream, upgrade).await;
         }
         Err(error) => {
-            shared.counters.handshake_failures.add(1);
+            shared.counters.increment(Counted::HandshakeFailures);
             if matches!(error, HandshakeError::Tls) {
-                shared.counters.tls_on_plaintext.add(1);
+                shared.counters.increment(Counted::TlsOnPlaintext);
             }
             if matches!(error, HandshakeError::Closed { received: 0 }) {
                 // Port scans and health checks.

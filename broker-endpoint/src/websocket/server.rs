@@ -5,6 +5,7 @@ use std::{
 };
 
 use broker_codec::{json::DataMessage, websocket::Rejection};
+use counters::Counters;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -15,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     config::WebSocketConfig,
-    counters::{Counters, CountersSnapshot},
+    counted::{CloseCause, Counted},
     event::{ClientInfo, WebSocketEvent},
     http::{self, HandshakeError},
     hub::Hub,
@@ -113,7 +114,8 @@ impl<T: Send + 'static> WebSocketServer<T> {
             hosts,
             upgrading: Pending::default(),
             hub: Arc::new(Hub::default()),
-            counters: Arc::new(Counters::default()),
+            counters: Counters::default(),
+            closes: Counters::default(),
             accept: Box::new(move |info| Box::new(accept(info))),
             events: events_in,
             shutdown: CancellationToken::new(),
@@ -168,14 +170,19 @@ impl<T: Send + 'static> WebSocketServer<T> {
     }
 
     /// What the server has seen so far.
-    pub fn counters(&self) -> CountersSnapshot {
-        let open = self
-            .shared
-            .config
-            .clients_max
-            .saturating_sub(self.connections.available_permits());
-        self.shared.counters.connections_open.set(open);
-        self.shared.counters.snapshot()
+    pub fn counters(&self) -> Counters<Counted> {
+        self.shared.counters.clone()
+    }
+
+    /// Connections ended after their upgrade, by cause.
+    pub fn closes(&self) -> Counters<CloseCause> {
+        self.shared.closes.clone()
+    }
+
+    /// Connections open now, those in their HTTP upgrade included.
+    pub fn connections_open(&self) -> usize {
+        let free = self.connections.available_permits();
+        self.shared.config.clients_max.saturating_sub(free)
     }
 
     /// Stops listening, delivers what was published, and ends every connection with code 1001 "Terminating", as
@@ -222,7 +229,7 @@ impl<T: Send + 'static> Acceptor<T> {
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended {
                         // Panics of a session are caught closer to it.
-                        self.shared.counters.panics.add(1);
+                        self.shared.counters.increment(Counted::Panics);
                         tracing::error!(%error, "connection task failed");
                     }
                 }
@@ -237,7 +244,7 @@ impl<T: Send + 'static> Acceptor<T> {
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr, refusal: Option<OwnedSemaphorePermit>) {
         let shared = Arc::clone(&self.shared);
-        shared.counters.connections.add(1);
+        shared.counters.increment(Counted::Connections);
         // Answers are small and awaited; a failure costs speed only.
         let _ = stream.set_nodelay(true);
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
@@ -258,7 +265,7 @@ impl<T: Send + 'static> Acceptor<T> {
             });
             return;
         }
-        shared.counters.refused.add(1);
+        shared.counters.increment(Counted::Refused);
         if !std::mem::replace(&mut self.full, true) {
             let max = shared.config.clients_max;
             tracing::warn!(%peer, max, "all connections of clients are in use, further ones are refused");
@@ -274,11 +281,14 @@ impl<T: Send + 'static> Acceptor<T> {
 async fn accept(
     incoming: &mut Incoming,
     refusals: &Arc<Semaphore>,
-    counters: &Counters,
+    counters: &Counters<Counted>,
 ) -> (Option<OwnedSemaphorePermit>, (TcpStream, SocketAddr)) {
     // The semaphore is never closed.
     let refusal = Arc::clone(refusals).acquire_owned().await.ok();
-    (refusal, incoming.next(|| counters.accept_errors.add(1)).await)
+    (
+        refusal,
+        incoming.next(|| counters.increment(Counted::AcceptErrors)).await,
+    )
 }
 
 async fn converse<T: Send + 'static>(

@@ -7,12 +7,13 @@ use broker_codec::{
     websocket::{Accepted, Rejection, ServerSession},
 };
 use bytes::Bytes;
+use counters::Counters;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     config::WebSocketConfig,
-    counters::Counters,
+    counted::{CloseCause, Counted},
     event::{ClientId, ClientInfo, WebSocketEvent},
     hub::Hub,
     origin::Hosts,
@@ -41,7 +42,8 @@ pub(super) struct Shared<T> {
     /// Connections that have not become a WebSocket yet.
     pub(super) upgrading: Pending,
     pub(super) hub: Arc<Hub>,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Counters<Counted>,
+    pub(super) closes: Counters<CloseCause>,
     pub(super) accept: Accept<T>,
     pub(super) events: mpsc::Sender<WebSocketEvent<T>>,
     pub(super) shutdown: CancellationToken,

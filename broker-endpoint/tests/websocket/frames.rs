@@ -58,7 +58,7 @@ async fn text_must_be_utf8_and_binary_need_not() {
     );
     client.send_text(&event("ask", "1")).await;
     assert_eq!(client.text().await, delivered("answer", "1"));
-    assert_eq!(server.counters().await.closes[&CloseCause::InvalidUtf8], 4);
+    assert_eq!(server.closes.get(CloseCause::InvalidUtf8), 4);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn violations_of_the_protocol_are_named_in_the_close_frame() {
             bytes.escape_ascii()
         );
     }
-    assert_eq!(server.counters().await.closes[&CloseCause::Protocol], 10);
+    assert_eq!(server.closes.get(CloseCause::Protocol), 10);
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn messages_are_accepted_up_to_exactly_the_limit() {
     client.send(masked(CONTINUATION, b"x")).await;
     client.send(masked(CONTINUATION, b"x")).await;
     assert_eq!(client.closed().await, too_big);
-    assert_eq!(server.counters().closes[&CloseCause::TooBig], 2);
+    assert_eq!(server.closes().get(CloseCause::TooBig), 2);
 }
 
 #[tokio::test]

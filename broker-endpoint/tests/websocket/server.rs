@@ -3,8 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use broker_codec::{Recipients, json::DataMessage, zeek::Event};
-use broker_endpoint::websocket::{Publisher, Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer};
-use tokio::{sync::mpsc, task::JoinHandle};
+use broker_endpoint::websocket::{
+    CloseCause, Counted, Publisher, Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer,
+};
+use counters::Counters;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 pub(crate) const TOPIC: &str = "zeek/management/controller";
 
@@ -49,19 +52,17 @@ fn admit(message: DataMessage) -> Result<Event, Rejection> {
 /// A server whose owner answers each event `ask` by an event `answer` with the same arguments.
 pub(crate) struct Answering {
     pub(crate) addr: SocketAddr,
-    pub(crate) control: mpsc::Sender<Control>,
+    pub(crate) counters: Counters<Counted>,
+    pub(crate) closes: Counters<CloseCause>,
+    end: oneshot::Sender<()>,
     pub(crate) task: JoinHandle<()>,
-}
-
-pub(crate) enum Control {
-    Counters(tokio::sync::oneshot::Sender<broker_endpoint::websocket::CountersSnapshot>),
-    Shutdown,
 }
 
 impl Answering {
     pub(crate) async fn start(config: WebSocketConfig) -> Self {
         let mut server = bind(config).await;
-        let (control, mut controls) = mpsc::channel(1);
+        let (end, mut ended) = oneshot::channel();
+        let (counters, closes) = (server.counters(), server.closes());
         let addr = server.local_addr();
         let answers = server.publisher();
         let task = tokio::spawn(async move {
@@ -75,25 +76,22 @@ impl Answering {
                             publish(&answers, &answer).await;
                         }
                     }
-                    control = controls.recv() => match control {
-                        Some(Control::Counters(to)) => to.send(server.counters()).unwrap(),
-                        _ => break,
-                    },
+                    _ = &mut ended => break,
                 }
             }
             server.shutdown().await;
         });
-        Self { addr, control, task }
-    }
-
-    pub(crate) async fn counters(&self) -> broker_endpoint::websocket::CountersSnapshot {
-        let (to, from) = tokio::sync::oneshot::channel();
-        assert!(self.control.send(Control::Counters(to)).await.is_ok());
-        from.await.unwrap()
+        Self {
+            addr,
+            counters,
+            closes,
+            end,
+            task,
+        }
     }
 
     pub(crate) async fn shutdown(self) {
-        assert!(self.control.send(Control::Shutdown).await.is_ok());
+        self.end.send(()).unwrap();
         self.task.await.unwrap();
     }
 }

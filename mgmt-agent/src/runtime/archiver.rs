@@ -2,12 +2,15 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, process::Stdio, time::Duration};
 
+use counters::Counters;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::{
     process::{Child, Command},
     task::{JoinError, JoinSet},
     time::timeout,
 };
+
+use crate::Counted;
 
 /// How many archivers may run at a time. Further runs are left out: what they would do, the next one does.
 pub(super) const ARCHIVERS_MAX: usize = 4;
@@ -18,24 +21,26 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 /// How much of what an archiver has written is logged, in bytes: the end.
 const OUTPUT_BYTES_MAX: usize = 2048;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Archivers {
     /// Each with whether it did its work.
     running: JoinSet<bool>,
-    pub(super) started: u64,
-    pub(super) left_out: u64,
-    /// Those that could not be started or did not end with success, of those that have ended.
-    pub(super) failed: u64,
+    counters: Counters<Counted>,
 }
 
 impl Archivers {
+    pub(super) fn new(counters: Counters<Counted>) -> Self {
+        let running = JoinSet::new();
+        Self { running, counters }
+    }
+
     /// Starts one by a shell, as Zeek does (`agent/main.zeek`, by `system()`). What it writes is logged when it has ended.
     pub(super) fn start(&mut self, command: &str) {
         while let Some(ended) = self.running.try_join_next() {
             self.note_end(&ended);
         }
         if self.running.len() >= ARCHIVERS_MAX {
-            self.left_out += 1;
+            self.counters.increment(Counted::ArchiversLeftOut);
             tracing::warn!(
                 command,
                 running = self.running.len(),
@@ -45,11 +50,11 @@ impl Archivers {
         }
         match Run::start(command) {
             Ok(run) => {
-                self.started += 1;
+                self.counters.increment(Counted::Archivers);
                 self.running.spawn(run.attend(command.to_owned()));
             }
             Err(error) => {
-                self.failed += 1;
+                self.counters.increment(Counted::ArchiversFailed);
                 tracing::warn!(
                     command,
                     "the archiver cannot be started, rotated logs stay where they are: {error}"
@@ -70,8 +75,10 @@ impl Archivers {
         }
     }
 
-    fn note_end(&mut self, ended: &Result<bool, JoinError>) {
-        self.failed += u64::from(!matches!(ended, Ok(true)));
+    fn note_end(&self, ended: &Result<bool, JoinError>) {
+        if !matches!(ended, Ok(true)) {
+            self.counters.increment(Counted::ArchiversFailed);
+        }
     }
 }
 
@@ -134,15 +141,14 @@ mod tests {
 
     #[tokio::test]
     async fn archivers_that_fail_are_counted() {
-        let mut archivers = Archivers::default();
+        let mut archivers = Archivers::new(Counters::default());
         for command in ["true", "exit 3", "/nonexistent/archiver"] {
             archivers.start(command);
         }
         archivers.finish().await;
-        assert_eq!(
-            (archivers.started, archivers.left_out, archivers.failed),
-            (3, 0, 2)
-        );
+        let count = |kind| archivers.counters.get(kind);
+        assert_eq!(count(Counted::Archivers), 3);
+        assert_eq!(count(Counted::ArchiversFailed), 2);
     }
 
     #[tokio::test]

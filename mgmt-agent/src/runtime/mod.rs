@@ -22,6 +22,7 @@ mod supervisor;
 
 use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;
+use counters::Counters;
 use jiff::Timestamp;
 use mgmt_daemon::{
     daemon::{self, Beginning},
@@ -29,7 +30,6 @@ use mgmt_daemon::{
     lock::Lock,
     runtime::{block_on, enter, random_bytes, system, warn_of_dates},
 };
-use serde::Serialize;
 use tokio::task::JoinHandle;
 use tracing::field::display;
 
@@ -39,6 +39,7 @@ use self::{
     supervisor::SupervisorProcess,
 };
 use crate::{
+    Counted,
     config::{Config, LOCK},
     core::{self, Settings},
     error::RunError,
@@ -69,30 +70,13 @@ struct Runtime {
     program: Option<ProgramWatch>,
     disk: Disk,
     archivers: Archivers,
-    counters: Counters,
+    counters: Counters<Counted>,
     /// No other process writes our log, or looks after our Supervisor.
     _lock: Lock,
 }
 
-/// What the runtime has seen since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Counters {
-    messages: u64,
-    published: u64,
-    /// Messages of peers that are not obeyed.
-    refused: u64,
-    /// Events that could not be encoded or sent.
-    unsendable: u64,
-    /// Jobs that the disk thread had no room for.
-    disk_overflows: u64,
-    archivers: u64,
-    /// Of those that have ended.
-    archivers_failed: u64,
-    archivers_left_out: u64,
-}
-
 async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let beginning = Beginning::new(&config.daemon)?;
+    let mut beginning = Beginning::new(&config.daemon)?;
     enter(&config.daemon.working_dir)?;
     let key = config.daemon.broker_tls.identity().map(|identity| &*identity.key);
     files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(key));
@@ -101,7 +85,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         source,
     })?;
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
-    let broker = BrokerPeers::start(&config, endpoint_id).await?;
+    let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id).await?;
     warn_of_dates(&config.daemon.broker_tls);
     let (settings, coordinates) = bound_settings(&config, &broker);
     scripts::write_node(&config, coordinates)?;
@@ -114,6 +98,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     };
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let mut daemon = beginning.start(&config.daemon, "AGENT", |seed| Header::new(settings, seed))?;
+    let counters = Counters::default();
+    daemon.registry.add("", &counters);
     let program = config.installed_zeek.program.clone();
     let program = program.map(|path| ProgramWatch::new(path, config.start_supervisor.is_some()));
     let mut runtime = Runtime {
@@ -122,8 +108,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         version: None,
         program,
         disk,
-        archivers: Archivers::default(),
-        counters: Counters::default(),
+        archivers: Archivers::new(counters.clone()),
+        counters,
         config,
         _lock: lock,
     };

@@ -5,7 +5,6 @@ use broker_endpoint::Credit;
 use mgmt_api::{Dialect, Level};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
-    log::object,
     process::with_causes,
     runtime::HostError,
 };
@@ -16,6 +15,7 @@ use super::{
     supervisor::Change,
 };
 use crate::{
+    Counted,
     config::version_now,
     core::{self, Program},
     error::RunError,
@@ -100,7 +100,7 @@ impl Outside for Runtime {
             Action::Publish { to, topic, event } => self.publish(daemon, to, &topic, event, cause).await,
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
-                    self.counters.disk_overflows += 1;
+                    self.counters.increment(Counted::DiskOverflows);
                     let reason = "the file system does not answer".into();
                     return vec![Input::Agent(core::Input::DirectoryFailed { path, reason })];
                 }
@@ -121,7 +121,7 @@ impl Outside for Runtime {
             }
             Action::Refuse { peer, topic, reason } => self.broker.peers.refuse(peer, &topic, &reason),
             Action::Unsendable { event, reason } => {
-                self.counters.unsendable += 1;
+                self.counters.increment(Counted::Unsendable);
                 tracing::error!(event, reason, "cannot encode an event, it is not sent");
             }
             // The machine has made events of these.
@@ -132,17 +132,16 @@ impl Outside for Runtime {
 
     /// The Supervisor ends if it is ours, our log is closed and rotated, rotated logs are archived a last time, that one as well, and
     /// peers are told.
-    async fn end(mut self, mut daemon: Daemon) -> Result<(), RunError> {
+    async fn end(mut self, daemon: &mut Daemon) -> Result<(), RunError> {
         // With it all nodes have ended.
         let without_nodes = self.supervisor.is_some();
         if let Some(supervisor) = self.supervisor.take() {
             daemon.unless_interrupted(supervisor.stop()).await?;
         }
-        let log = daemon.close_log().await?;
+        daemon.close_log().await?;
         let stopping = Input::Agent(core::Input::Stopping { without_nodes });
         daemon.handle(&mut self, [stopping], &Credit::none()).await;
-        let (broker, mut archivers, mut counters) = (self.broker, self.archivers, self.counters);
-        counters.refused = broker.peers.refused();
+        let (broker, mut archivers) = (self.broker, self.archivers);
         let mut outcomes = self.disk.close();
         let last_jobs = async {
             while let Some(done) = outcomes.recv().await {
@@ -156,16 +155,6 @@ impl Outside for Runtime {
         daemon
             .unless_interrupted(async { tokio::join!(last_jobs, broker.peers.leave()) })
             .await?;
-        counters.archivers = archivers.started;
-        counters.archivers_failed = archivers.failed;
-        counters.archivers_left_out = archivers.left_out;
-        let (_, journal) = daemon.finish().await?;
-        tracing::info!(
-            json.counters = object(&counters),
-            json.log = object(&log),
-            json.journal = journal.map(|journal| object(&journal)),
-            "counted"
-        );
         Ok(())
     }
 }
@@ -173,7 +162,7 @@ impl Outside for Runtime {
 impl Runtime {
     fn peer_did(&mut self, input: &Input) {
         match input {
-            Input::Message { .. } => self.counters.messages += 1,
+            Input::Message { .. } => self.counters.increment(Counted::Messages),
             Input::PeerAdded {
                 is_supervisor: true, ..
             } => {
@@ -224,7 +213,7 @@ impl Runtime {
             message,
         };
         if self.disk.hand_over(job).is_err() {
-            self.counters.disk_overflows += 1;
+            self.counters.increment(Counted::DiskOverflows);
             tracing::warn!(
                 "the file system does not answer: rotated logs stay in {directory} until the next archival"
             );
@@ -239,7 +228,7 @@ impl Runtime {
         event: ZeekEvent,
         cause: &Cause,
     ) {
-        self.counters.published += 1;
+        self.counters.increment(Counted::Published);
         let reqid = reqid_of(&event).cloned();
         let name = event.name.clone();
         tracing::debug!(reqid = reqid.as_ref().map(display), event = %name, %topic, "publishing");
@@ -247,7 +236,7 @@ impl Runtime {
         let kept = answered.and_then(|reqid| daemon.answered(reqid));
         let credit = kept.as_ref().unwrap_or(&cause.credit);
         if let Err(error) = self.broker.publish(to, topic, event, credit).await {
-            self.counters.unsendable += 1;
+            self.counters.increment(Counted::Unsendable);
             tracing::error!(
                 reqid = reqid.as_ref().map(display),
                 event = %name,

@@ -8,6 +8,7 @@ use broker_endpoint::{
 };
 use mgmt_api::topics;
 use mgmt_daemon::{
+    daemon::Beginning,
     peers::{Peers, SendError, topics_of},
     process::{descriptors_for_connections, with_causes},
     runtime::HostError,
@@ -37,14 +38,18 @@ pub(super) struct BrokerPeers {
 
 impl BrokerPeers {
     /// Starts the endpoint. Connects to no peer yet.
-    pub(super) async fn start(config: &Config, id: EndpointId) -> Result<Self, HostError> {
+    pub(super) async fn start(
+        beginning: &mut Beginning,
+        config: &Config,
+        id: EndpointId,
+    ) -> Result<Self, HostError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.daemon.broker_tls.clone();
         endpoint.fit_descriptors(descriptors_for_connections());
         endpoint.subscriptions = topics_of(&config.settings.subscriptions());
         Ok(Self {
-            peers: Peers::start(endpoint, &config.listen, "nodes and controllers").await?,
+            peers: Peers::start(beginning, endpoint, &config.listen, "nodes and controllers").await?,
             supervisor: config.supervisor.clone(),
             beginning_until: Instant::now() + SUPERVISOR_BEGINNING,
         })

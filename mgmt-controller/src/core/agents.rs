@@ -18,6 +18,7 @@ use super::{
     pending::{Key, Logged, Pending},
     turn::Turn,
 };
+use crate::Counted;
 
 impl Cluster {
     /// Takes an event of the agents' API in.
@@ -31,7 +32,7 @@ impl Cluster {
         let event = message.event_name();
         if !self.members.peers.is_connected(peer) {
             turn.warning(format!("ignoring {event} of {peer}, which is not connected"));
-            turn.counters.agent_messages_refused += 1;
+            turn.counters.increment(Counted::AgentMessagesRefused);
             return;
         }
         if let AgentMessage::Hello {
@@ -57,12 +58,12 @@ impl Cluster {
             turn.warning(format!(
                 "ignoring {event} of {peer}, which speaks for no instance"
             ));
-            turn.counters.agent_messages_refused += 1;
+            turn.counters.increment(Counted::AgentMessagesRefused);
             return;
         };
         if *topic != topics::agent(&self.settings.agent_topic_prefix, &name) {
             turn.warning(format!("ignoring {event} of {name} on topic {topic}"));
-            turn.counters.agent_messages_refused += 1;
+            turn.counters.increment(Counted::AgentMessagesRefused);
             return;
         }
         match message {
@@ -113,23 +114,23 @@ impl Cluster {
                 old,
                 new,
             } => {
-                turn.counters.agent_changes += 1;
+                turn.counters.increment(Counted::AgentChanges);
                 let text = format!("{} {old} {new}", n.name);
                 ("notify_change", instance, Level::Info, text)
             }
             AgentMessage::Error { instance, msg, node } => {
-                turn.counters.agent_errors += 1;
+                turn.counters.increment(Counted::AgentErrors);
                 ("notify_error", instance, Level::Error, about(node, msg))
             }
             AgentMessage::Log { instance, msg, node } => {
-                turn.counters.agent_logs += 1;
+                turn.counters.increment(Counted::AgentLogs);
                 ("notify_log", instance, Level::Info, about(node, msg))
             }
             _ => return,
         };
         if instance != name {
             turn.warning(format!("ignoring {verb} of {name} about instance {instance}"));
-            turn.counters.agent_messages_refused += 1;
+            turn.counters.increment(Counted::AgentMessagesRefused);
             return;
         }
         if let AgentMessage::Log { msg, node, .. } = &news
@@ -183,7 +184,7 @@ impl Cluster {
         turn.debug(format!(
             "ignoring answer {reqid} of {name}: no request waits for it"
         ));
-        turn.counters.answers_ignored += 1;
+        turn.counters.increment(Counted::AnswersIgnored);
     }
 
     /// An agent is gone: its part of every request has failed.

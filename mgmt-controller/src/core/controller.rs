@@ -6,12 +6,14 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
+use counters::Counters;
 use mgmt_api::{Configuration, IdSource, Now, RequestKind, WallClock};
 
 use super::{
-    action::Action, cluster::Cluster, configurations::Configurations, counters::Counters, input::Input,
-    pending::Key, settings::Settings, turn::Turn,
+    action::Action, cluster::Cluster, configurations::Configurations, input::Input, pending::Key,
+    settings::Settings, turn::Turn,
 };
+use crate::Counted;
 
 /// The cluster that Zeek's API, its clients and its store see. There is no other yet.
 const DEFAULT: &str = "default";
@@ -20,7 +22,7 @@ const DEFAULT: &str = "default";
 pub struct Controller {
     clusters: BTreeMap<ZeekString, Cluster>,
     ids: Box<dyn IdSource>,
-    counters: Counters,
+    counters: Counters<Counted>,
     now: Now,
     /// The time of day at [`Now::START`].
     epoch: WallClock,
@@ -48,7 +50,7 @@ impl Controller {
         if let Input::Started { wall_clock, .. } = &input {
             self.epoch = *wall_clock - self.now.since_start();
         }
-        let mut turn = Turn::new(self.now, &mut *self.ids, &mut self.counters, self.epoch);
+        let mut turn = Turn::new(self.now, &mut *self.ids, &self.counters, self.epoch);
         if let Some(cluster) = self.clusters.get_mut(DEFAULT.as_bytes()) {
             cluster.step(&mut turn, input);
         }
@@ -88,8 +90,8 @@ impl Controller {
         cluster.configurations.deployed.as_ref()
     }
 
-    /// What it has seen of agents so far.
-    pub const fn counters(&self) -> Counters {
-        self.counters
+    /// Others count here, too.
+    pub fn counters(&self) -> Counters<Counted> {
+        self.counters.clone()
     }
 }

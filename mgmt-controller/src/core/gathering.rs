@@ -13,6 +13,7 @@ use super::{
     peers::{LostName, Target},
     turn::Turn,
 };
+use crate::Counted;
 
 impl Membership {
     /// At start: the instances of the deployed configuration are the cluster's.
@@ -235,7 +236,7 @@ impl Membership {
             return;
         }
         if wanted {
-            turn.counters.welcomes_repeated += 1;
+            turn.counters.increment(Counted::WelcomesRepeated);
             self.send_welcome(turn, name, reqid);
         } else {
             *welcome = None;
@@ -258,7 +259,7 @@ impl Membership {
             turn.debug(format!(
                 "ignoring answer {reqid} of {name}: no request waits for it"
             ));
-            turn.counters.answers_ignored += 1;
+            turn.counters.increment(Counted::AnswersIgnored);
             return false;
         }
         *welcome = None;

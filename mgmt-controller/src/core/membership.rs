@@ -20,6 +20,7 @@ use super::{
     settings::Settings,
     turn::{Follow, Turn},
 };
+use crate::Counted;
 
 /// A lost welcome is not repeated sooner, however short requests are.
 const WELCOME_RETRY_MIN: Duration = Duration::from_millis(100);
@@ -165,7 +166,7 @@ impl Membership {
             ));
             return None;
         }
-        turn.counters.hellos_refused += 1;
+        turn.counters.increment(Counted::HellosRefused);
         turn.warning(match refusal {
             Refusal::TooLong { .. } => format!("refused an agent: {refusal} (peer {peer})"),
             // DIFFERENCE(incompatible-agent): the instance stays what it was. Zeek drops it from the cluster, so that deployments go

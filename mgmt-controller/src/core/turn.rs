@@ -4,18 +4,17 @@ use std::{
 };
 
 use broker_codec::{EndpointId, data::ZeekString};
+use counters::Counters;
 use mgmt_api::{AgentMessage, IdSource, LogLine, Now, Principal, WallClock};
 
-use super::{
-    action::{Action, Level},
-    counters::Counters,
-};
+use super::action::{Action, Level};
+use crate::Counted;
 
 /// One call of `step`: what has to happen, and what all clusters have in common.
 pub(super) struct Turn<'a> {
     effects: mgmt_api::Turn<Action>,
     pub(super) ids: &'a mut dyn IdSource,
-    pub(super) counters: &'a mut Counters,
+    pub(super) counters: &'a Counters<Counted>,
     /// The time of day at [`Now::START`].
     epoch: WallClock,
     /// What follows when all else has happened.
@@ -39,7 +38,7 @@ impl<'a> Turn<'a> {
     pub(super) const fn new(
         now: Now,
         ids: &'a mut dyn IdSource,
-        counters: &'a mut Counters,
+        counters: &'a Counters<Counted>,
         epoch: WallClock,
     ) -> Self {
         Self {

@@ -24,6 +24,7 @@ use broker_endpoint::{
     tls::PeerCertificate,
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketServer},
 };
+use counters::Counters;
 use jiff::Timestamp;
 use mgmt_api::{Door, Principal, WallClock};
 use mgmt_daemon::{
@@ -31,11 +32,11 @@ use mgmt_daemon::{
     files, process,
     runtime::{block_on, enter, random_bytes, system, warn_of_dates},
 };
-use serde::Serialize;
 use tracing::field::display;
 
 use self::{log::report_restored, news::NodeNews, peers::BrokerPeers};
 use crate::{
+    Counted,
     config::{Config, Listener},
     core::{self, Controller, Input, WriteId},
     error::RunError,
@@ -65,24 +66,11 @@ struct Runtime {
     /// The writes under way, each with the request that it belongs to.
     writes: BTreeMap<WriteId, Option<ZeekString>>,
     node_news: NodeNews,
-    counters: Counters,
-}
-
-/// What the runtime has seen since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Counters {
-    requests: u64,
-    responses: u64,
-    agent_requests: u64,
-    agent_messages: u64,
-    /// Messages of native peers that are none of the API's on the topic they came on.
-    peer_messages_refused: u64,
-    /// Events that could not be encoded or sent.
-    encode_failures: u64,
+    counters: Counters<Counted>,
 }
 
 async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let beginning = Beginning::new(&config.daemon)?;
+    let mut beginning = Beginning::new(&config.daemon)?;
     process::raise_file_limit();
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
@@ -96,7 +84,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
 
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let wire = Wire::new(config.settings.clone(), config.assumed);
-    let broker = BrokerPeers::start(&config, endpoint_id, &wire).await?;
+    let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id, &wire).await?;
     let server = serve_clients(&config, endpoint_id, &wire).await?;
     config.all_tls().for_each(warn_of_dates);
     let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
@@ -108,7 +96,13 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         .first()
         .map(|address| Port::tcp(address.port()));
     let header = |seed| Header::new(settings, restored.configurations, seed);
-    let mut daemon = beginning.start(&config.daemon, "CONTROLLER", header)?;
+    let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", header)?;
+    let counters = daemon.machine().counters();
+    daemon.registry.add("", &counters);
+    if let Some(server) = &server {
+        daemon.registry.add("websocket_", &server.counters());
+        daemon.registry.add("websocket_closed_", &server.closes());
+    }
     let mut runtime = Runtime {
         wire,
         broker,
@@ -117,7 +111,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         store,
         writes: BTreeMap::new(),
         node_news: NodeNews::default(),
-        counters: Counters::default(),
+        counters,
         config,
     };
     runtime.announce(&mut daemon, endpoint_id).await?;

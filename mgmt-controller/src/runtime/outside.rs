@@ -7,7 +7,6 @@ use broker_endpoint::{
 use mgmt_api::RequestKind;
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
-    log::object,
     runtime::{HostError, at},
 };
 use tokio::time::Instant;
@@ -21,6 +20,7 @@ use super::{
     publish::credit_of,
 };
 use crate::{
+    Counted,
     core::{Action, Controller, Input, Level},
     error::RunError,
     store::Written,
@@ -64,7 +64,7 @@ impl Outside for Runtime {
 
     async fn take(&mut self, daemon: &mut Daemon, event: Event) {
         let (input, credit) = match event {
-            Event::Written(written) => (Some(persisted(written)), Credit::none()),
+            Event::Written(written) => (Some(self.persisted(written)), Credit::none()),
             Event::NewsDue => {
                 return report_lines(self.node_news.overdue(Some(Instant::now().into_std())));
             }
@@ -114,7 +114,7 @@ impl Outside for Runtime {
             Action::Persist { write, changes } => {
                 self.writes.insert(write, cause.reqid.clone());
                 if let Err(written) = self.store.write(write, changes) {
-                    return vec![persisted(written)];
+                    return vec![self.persisted(written)];
                 }
             }
             Action::Publish { topic, event, to } => {
@@ -132,36 +132,24 @@ impl Outside for Runtime {
     }
 
     /// What was asked to be stored is stored and answered, other requests fail, clients are told, logs are closed.
-    async fn end(mut self, mut daemon: Daemon) -> Result<(), RunError> {
+    async fn end(mut self, daemon: &mut Daemon) -> Result<(), RunError> {
         while !self.writes.is_empty() {
             let written = daemon.unless_interrupted(self.store.ended()).await?;
             let written = written.ok_or(HostError::Stopped("the configuration store"))?;
-            self.take(&mut daemon, Event::Written(written)).await;
+            self.take(daemon, Event::Written(written)).await;
         }
         daemon.handle(&mut self, [Input::Stopping], &Credit::none()).await;
         report_lines(self.node_news.overdue(None));
-        let mut counters = self.counters;
-        counters.peer_messages_refused = self.broker.peers.refused();
         let (broker, server) = (self.broker, self.server);
         let clients_leave = async {
             if let Some(server) = server {
-                tracing::debug!(json.websocket = object(&server.counters()), "WebSocket server");
                 server.shutdown().await;
             }
         };
         daemon
             .unless_interrupted(async { tokio::join!(clients_leave, broker.peers.leave()) })
             .await?;
-        let log = daemon.close_log().await?;
-        let (controller, journal) = daemon.finish().await?;
-        tracing::info!(
-            json.counters = object(&counters),
-            json.agents = object(&controller.counters()),
-            json.store = object(&self.store.counters()),
-            json.log = object(&log),
-            json.journal = journal.map(|journal| object(&journal)),
-            "counted"
-        );
+        daemon.close_log().await?;
         Ok(())
     }
 }
@@ -177,7 +165,7 @@ impl Runtime {
         match &input {
             Input::PeerLost { peer, reason } => log_loss(daemon.machine(), *peer, reason),
             Input::Agent { peer, message, .. } => {
-                self.counters.agent_messages += 1;
+                self.counters.increment(Counted::AgentMessages);
                 let reqid = message.reqid().map(display);
                 tracing::debug!(reqid, event = message.event_name(), %peer, "agent");
             }
@@ -217,6 +205,14 @@ impl Runtime {
         (None, Credit::none())
     }
 
+    fn persisted(&self, Written { write, outcome }: Written) -> Input {
+        self.counters.increment(match outcome {
+            Ok(()) => Counted::StoreWritten,
+            Err(_) => Counted::StoreFailed,
+        });
+        Input::Persisted { write, outcome }
+    }
+
     fn count_request(&mut self, input: &Input) {
         let (principal, kind, reqid) = match input {
             Input::Request { principal, request } => (principal, request.kind(), request.reqid()),
@@ -225,7 +221,7 @@ impl Runtime {
             }
             _ => return,
         };
-        self.counters.requests += 1;
+        self.counters.increment(Counted::Requests);
         log_request(principal, kind, reqid);
     }
 }
@@ -234,10 +230,6 @@ pub(super) fn report_lines(lines: Vec<Line>) {
     for Line { level, text } in lines {
         report(level, None, &text);
     }
-}
-
-fn persisted(Written { write, outcome }: Written) -> Input {
-    Input::Persisted { write, outcome }
 }
 
 async fn next_event<T: Send + 'static>(server: Option<&mut WebSocketServer<T>>) -> Option<WebSocketEvent<T>> {

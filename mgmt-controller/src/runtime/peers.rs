@@ -10,6 +10,7 @@ use broker_endpoint::{
     Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long,
 };
 use mgmt_daemon::{
+    daemon::Beginning,
     peers::{Peers, SendError, topics_of},
     process::{descriptors_for_connections, with_causes},
     runtime::HostError,
@@ -43,7 +44,12 @@ struct Decoded {
 
 impl BrokerPeers {
     /// Starts the endpoint. Agents can be connected to also if nothing listens.
-    pub(super) async fn start(config: &Config, id: EndpointId, wire: &Wire) -> Result<Self, HostError> {
+    pub(super) async fn start(
+        beginning: &mut Beginning,
+        config: &Config,
+        id: EndpointId,
+        wire: &Wire,
+    ) -> Result<Self, HostError> {
         let mut endpoint = EndpointConfig::default();
         endpoint.id = Some(id);
         endpoint.tls = config.daemon.broker_tls.clone();
@@ -51,7 +57,7 @@ impl BrokerPeers {
         endpoint.fit_descriptors(descriptors_for_connections() / 2);
         endpoint.subscriptions = topics_of(&wire.subscriptions());
         Ok(Self {
-            peers: Peers::start(endpoint, &config.broker, "agents").await?,
+            peers: Peers::start(beginning, endpoint, &config.broker, "agents").await?,
             retry: config.daemon.connect_retry,
             targets: BTreeMap::new(),
             decoding: None,

@@ -8,6 +8,7 @@ use tracing::field::display;
 
 use super::{Daemon, Runtime, log::log_answer, outside::report_lines};
 use crate::{
+    Counted,
     core::{Audience, Outgoing},
     wire::{Deliveries, Publication, ToNative},
 };
@@ -24,7 +25,7 @@ impl Runtime {
         let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
         match outgoing {
             Outgoing::Client(response) => {
-                self.counters.responses += 1;
+                self.counters.increment(Counted::Responses);
                 if !daemon.is_quiet() {
                     log_answer(response, daemon.machine().deployed_configuration());
                 }
@@ -32,14 +33,14 @@ impl Runtime {
             Outgoing::News(_) if daemon.is_quiet() => {}
             Outgoing::News(news) => report_lines(self.node_news.take(news, Instant::now().into_std())),
             Outgoing::Agent(_) => {
-                self.counters.agent_requests += 1;
+                self.counters.increment(Counted::AgentRequests);
                 tracing::debug!(reqid, event = name, %topic, "request to an agent");
             }
         }
         let publication = match Publication::new(topic, outgoing, to) {
             Ok(publication) => publication,
             Err(error) => {
-                self.counters.encode_failures += 1;
+                self.counters.increment(Counted::EncodeFailures);
                 tracing::error!(reqid, event = name, %error, "cannot encode an event, no client and no agent gets it");
                 return;
             }
@@ -50,7 +51,7 @@ impl Runtime {
             failures,
         } = self.wire.deliver(&publication);
         for (receiver, error) in failures {
-            self.counters.encode_failures += 1;
+            self.counters.increment(Counted::EncodeFailures);
             tracing::error!(reqid, event = name, receiver, %error, "cannot translate an event");
         }
         for event in native {
@@ -63,7 +64,7 @@ impl Runtime {
 
     pub(super) async fn send(&mut self, event: &ToNative, credit: &Credit) {
         if let Err(error) = self.broker.publish(event, credit).await {
-            self.counters.encode_failures += 1;
+            self.counters.increment(Counted::EncodeFailures);
             tracing::error!(
                 topic = %event.topic,
                 error = with_causes(&error),

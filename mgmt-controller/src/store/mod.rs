@@ -26,7 +26,7 @@ use broker_codec::{binary, data};
 
 pub use self::{
     sqlite::Store,
-    thread::{StoreCounters, StoreThread, Written},
+    thread::{StoreThread, Written},
 };
 use crate::core::{Changes, Configurations, Slot};
 

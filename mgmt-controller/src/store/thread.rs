@@ -4,7 +4,6 @@ use std::{
     thread,
 };
 
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::Persist;
@@ -15,7 +14,6 @@ use crate::core::{Changes, WRITES_MAX, WriteId};
 pub struct StoreThread {
     writes: SyncSender<(WriteId, Changes)>,
     outcomes: mpsc::Receiver<Written>,
-    counters: StoreCounters,
 }
 
 /// The end of a write.
@@ -24,13 +22,6 @@ pub struct Written {
     pub write: WriteId,
     /// Whether all of it is durable, or nothing; and then why.
     pub outcome: Result<(), String>,
-}
-
-/// How writes ended so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct StoreCounters {
-    pub written: u64,
-    pub failed: u64,
 }
 
 impl StoreThread {
@@ -48,37 +39,21 @@ impl StoreThread {
                     }
                 }
             })?;
-        Ok(Self {
-            writes,
-            outcomes,
-            counters: StoreCounters::default(),
-        })
+        Ok(Self { writes, outcomes })
     }
 
     /// Asks for a write; its end comes out of [`Self::ended`]. Never waits: the core has at most [`WRITES_MAX`]
     /// writes under way, so there is room; if not, the write is given back as failed.
-    pub fn write(&mut self, write: WriteId, changes: Changes) -> Result<(), Written> {
-        self.writes.try_send((write, changes)).map_err(|_| {
-            self.counters.failed += 1;
-            Written {
-                write,
-                outcome: Err(String::from("the configuration store does not take writes")),
-            }
+    pub fn write(&self, write: WriteId, changes: Changes) -> Result<(), Written> {
+        self.writes.try_send((write, changes)).map_err(|_| Written {
+            write,
+            outcome: Err(String::from("the configuration store does not take writes")),
         })
     }
 
     /// The next write that ended, in the order in which they were asked for. May be cancelled. `None` if the thread
     /// is gone, which only a fault of ours can bring about.
     pub async fn ended(&mut self) -> Option<Written> {
-        let written = self.outcomes.recv().await?;
-        match written.outcome {
-            Ok(()) => self.counters.written += 1,
-            Err(_) => self.counters.failed += 1,
-        }
-        Some(written)
-    }
-
-    pub const fn counters(&self) -> StoreCounters {
-        self.counters
+        self.outcomes.recv().await
     }
 }

@@ -37,6 +37,7 @@
 use std::fmt::Write as _;
 
 use broker_codec::{EndpointId, data::Port};
+use counters::Registry;
 use mgmt_api::{AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, topics};
 use mgmt_controller::core::{
     Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
@@ -65,7 +66,9 @@ impl Machine for Run {
 
     fn input(&mut self, text: &str, out: &mut String) {
         if let ("counters", Some(controller)) = (text, &self.controller) {
-            writeln!(out, "< {}", value(&controller.counters())).unwrap();
+            let mut registry = Registry::default();
+            registry.add("", &controller.counters());
+            writeln!(out, "< {}", value(&registry)).unwrap();
             return;
         }
         let input = self.parse(text);

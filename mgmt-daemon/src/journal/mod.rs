@@ -27,7 +27,7 @@ use crate::{
     machine::Machine,
 };
 
-pub use self::writer::{ENTRIES_MAX, Journal, JournalCounters};
+pub use self::writer::{ENTRIES_MAX, Journal};
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,12 @@ use std::{
     thread,
 };
 
+use counters::Counters;
 use mgmt_api::Now;
-
 use serde::Serialize;
 
 use super::Entry;
-use crate::files;
+use crate::{Counted, files};
 
 /// How many entries may wait to be written.
 pub const ENTRIES_MAX: usize = 1024;
@@ -24,15 +24,8 @@ pub const ENTRIES_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Journal<I> {
     entries: Option<SyncSender<Entry<I>>>,
-    thread: thread::JoinHandle<JournalCounters>,
-}
-
-/// What became of a journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct JournalCounters {
-    pub written: u64,
-    /// Whether it ended before the daemon did.
-    pub incomplete: bool,
+    counters: Counters<Counted>,
+    thread: thread::JoinHandle<()>,
 }
 
 impl<I: Serialize + Clone + Send + 'static> Journal<I> {
@@ -42,7 +35,7 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
     /// # Errors
     ///
     /// Besides failures of the file system: if something else than a file has the name, such as a device, which root could rename.
-    pub fn create(path: &Path, header: &impl Serialize) -> io::Result<Self> {
+    pub fn create(path: &Path, header: &impl Serialize, counters: &Counters<Counted>) -> io::Result<Self> {
         files::regular_or_missing(path)?;
         match fs::rename(path, files::with_suffix(path, ".previous")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -53,18 +46,24 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        Self::start(file, header)
+        Self::start(file, header, counters.clone())
     }
 
     /// Starts a journal in this file.
-    pub(super) fn start(mut file: impl Write + Send + 'static, header: &impl Serialize) -> io::Result<Self> {
+    pub(super) fn start(
+        mut file: impl Write + Send + 'static,
+        header: &impl Serialize,
+        counters: Counters<Counted>,
+    ) -> io::Result<Self> {
         write_line(&mut file, header)?;
         let (entries, queue) = sync_channel(ENTRIES_MAX);
+        let counted = counters.clone();
         let thread = thread::Builder::new()
             .name(String::from("journal"))
-            .spawn(move || write_entries(file, &queue))?;
+            .spawn(move || write_entries(file, &queue, &counted))?;
         Ok(Self {
             entries: Some(entries),
+            counters,
             thread,
         })
     }
@@ -79,6 +78,7 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
         match entries.try_send(entry) {
             Ok(()) => return,
             Err(TrySendError::Full(_)) => {
+                self.counters.increment(Counted::JournalIncomplete);
                 tracing::error!("the journal is not written fast enough and ends here");
             }
             // The thread has said why.
@@ -88,31 +88,27 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
     }
 
     /// Waits until all is written. Blocks.
-    pub fn finish(self) -> JournalCounters {
-        let ended = self.entries.is_none();
+    pub fn finish(self) {
         drop(self.entries);
-        let counters = self.thread.join().unwrap_or(JournalCounters {
-            incomplete: true,
-            ..JournalCounters::default()
-        });
-        JournalCounters {
-            incomplete: counters.incomplete || ended,
-            ..counters
+        if self.thread.join().is_err() {
+            tracing::error!("the thread of the journal panicked");
         }
     }
 }
 
-fn write_entries<I: Serialize>(mut file: impl Write, queue: &Receiver<Entry<I>>) -> JournalCounters {
-    let mut counters = JournalCounters::default();
+fn write_entries<I: Serialize>(
+    mut file: impl Write,
+    queue: &Receiver<Entry<I>>,
+    counters: &Counters<Counted>,
+) {
     for entry in queue {
         if let Err(error) = write_line(&mut file, &entry) {
+            counters.increment(Counted::JournalIncomplete);
             tracing::error!(%error, "cannot write the journal, which ends here");
-            counters.incomplete = true;
             break;
         }
-        counters.written += 1;
+        counters.increment(Counted::JournalWritten);
     }
-    counters
 }
 
 /// Whole lines go to the system at once: what is cut off by a crash of the process is at most the last.

@@ -12,21 +12,18 @@ mod rotation;
 use std::{
     io,
     path::Path,
-    sync::{
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread,
     time::{Duration, SystemTime},
 };
 
+use counters::Counters;
 use jiff::{Timestamp, tz::TimeZone};
-use serde::Serialize;
 
 use self::{file::LogFile, rotation::Rotated};
 use mgmt_api::Level;
 
-use crate::config::LogConfig;
+use crate::{Counted, config::LogConfig};
 
 /// How many lines may wait to be written.
 pub const LINES_MAX: usize = 4096;
@@ -37,20 +34,8 @@ pub struct ManagementLog {
     level: Level,
     message_bytes_max: usize,
     queue: SyncSender<Entry>,
-    dropped: AtomicU64,
-    thread: thread::JoinHandle<LogCounters>,
-}
-
-/// What became of the lines so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct LogCounters {
-    pub written: u64,
-    /// Dropped because the queue was full.
-    pub dropped: u64,
-    /// Lines, rotations and deletions that failed.
-    pub failed: u64,
-    /// Files that were rotated to where they belong.
-    pub rotated: u64,
+    counters: Counters<Counted>,
+    thread: thread::JoinHandle<()>,
 }
 
 /// What the thread is to do.
@@ -70,7 +55,13 @@ struct Line {
 impl ManagementLog {
     /// Starts the thread, which begins by rotating what a crashed process left behind. `dir` is the process's working
     /// directory, `node` its name, and `role` its `Management::role` as it stands in the log.
-    pub fn start(dir: &Path, node: &str, role: &'static str, config: &LogConfig) -> io::Result<Self> {
+    pub fn start(
+        dir: &Path,
+        node: &str,
+        role: &'static str,
+        config: &LogConfig,
+        counters: Counters<Counted>,
+    ) -> io::Result<Self> {
         let LogConfig {
             level,
             field_bytes_max,
@@ -78,6 +69,7 @@ impl ManagementLog {
         } = *config;
         let (queue, entries) = sync_channel(LINES_MAX);
         let (dir, node, rotation) = (dir.to_path_buf(), node.to_owned(), rotation.clone());
+        let counted = counters.clone();
         let thread = thread::Builder::new()
             .name(String::from("management-log"))
             .spawn(move || {
@@ -86,16 +78,16 @@ impl ManagementLog {
                 let writer = Writer {
                     file,
                     role,
-                    counters: LogCounters::default(),
+                    counters: counted,
                     failing: false,
                 };
-                writer.run(&entries)
+                writer.run(&entries);
             })?;
         Ok(Self {
             level,
             message_bytes_max: field_bytes_max,
             queue,
-            dropped: AtomicU64::new(0),
+            counters,
             thread,
         })
     }
@@ -112,10 +104,10 @@ impl ManagementLog {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
             self.queue.try_send(Entry::Write(line))
         {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed);
-            if dropped == 0 {
+            if self.counters.get(Counted::LogDropped) == 0 {
                 tracing::warn!("the management log is not written fast enough, lines are lost");
             }
+            self.counters.increment(Counted::LogDropped);
         }
     }
 
@@ -127,15 +119,10 @@ impl ManagementLog {
     }
 
     /// Waits until everything is written and the file is closed and rotated. Blocks.
-    pub fn finish(self) -> LogCounters {
+    pub fn finish(self) {
         drop(self.queue);
-        let counters = self.thread.join().unwrap_or_else(|_| {
+        if self.thread.join().is_err() {
             tracing::error!("the thread of the management log panicked");
-            LogCounters::default()
-        });
-        LogCounters {
-            dropped: self.dropped.into_inner(),
-            ..counters
         }
     }
 }
@@ -143,13 +130,13 @@ impl ManagementLog {
 struct Writer {
     file: LogFile,
     role: &'static str,
-    counters: LogCounters,
+    counters: Counters<Counted>,
     /// Whether the last line or rotation failed: a full disk is reported once, not per line.
     failing: bool,
 }
 
 impl Writer {
-    fn run(mut self, entries: &Receiver<Entry>) -> LogCounters {
+    fn run(mut self, entries: &Receiver<Entry>) {
         for outcome in self.file.retire_leftovers() {
             self.note_rotation(outcome.map(Some), "leftover log");
         }
@@ -170,7 +157,6 @@ impl Writer {
         }
         let outcome = self.file.finish(Timestamp::now());
         self.note_rotation(outcome, "log");
-        self.counters
     }
 
     fn write(&mut self, line: &Line) {
@@ -183,7 +169,7 @@ impl Writer {
             .write(Timestamp::now(), line.time, line.level, self.role, &line.message)
         {
             Ok(()) => {
-                self.counters.written += 1;
+                self.counters.increment(Counted::LogWritten);
                 self.recovered();
             }
             Err(error) => self.failed(&error, "cannot write the management log, lines are lost"),
@@ -238,7 +224,7 @@ impl Writer {
                 path,
                 misplaced: None,
             })) => {
-                self.counters.rotated += 1;
+                self.counters.increment(Counted::LogRotated);
                 tracing::debug!(path = %path.display(), "rotated {what}");
                 self.recovered();
             }
@@ -259,14 +245,14 @@ impl Writer {
 
     /// Counts and reports what happens once per file at most, and does not keep the log from being written.
     fn count_failure(&mut self, error: &io::Error, what: &str) {
-        self.counters.failed += 1;
-        let failed = self.counters.failed;
+        self.counters.increment(Counted::LogFailed);
+        let failed = self.counters.get(Counted::LogFailed);
         tracing::warn!(%error, path = %self.file.path().display(), failed, "{what}");
     }
 
     fn failed(&mut self, error: &io::Error, what: &str) {
         if self.failing {
-            self.counters.failed += 1;
+            self.counters.increment(Counted::LogFailed);
         } else {
             self.count_failure(error, what);
         }
@@ -275,7 +261,7 @@ impl Writer {
 
     fn recovered(&mut self) {
         if self.failing {
-            let failed = self.counters.failed;
+            let failed = self.counters.get(Counted::LogFailed);
             tracing::info!(path = %self.file.path().display(), failed, "the management log can be written again");
         }
         self.failing = false;

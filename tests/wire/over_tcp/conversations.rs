@@ -3,7 +3,7 @@
 use std::fs;
 
 use broker_codec::Data;
-use broker_endpoint::{Endpoint, EndpointEvent};
+use broker_endpoint::{Counted, Endpoint, EndpointEvent};
 use testkit::transcript::peer_id;
 
 use super::{
@@ -77,7 +77,7 @@ async fn what_ends_others_is_counted() {
         panic!("the good message is the first one");
     };
     assert_eq!(message.data, Data::Boolean(true));
-    assert_eq!(handle.counters().rejected, 5);
+    assert_eq!(handle.counters().get(Counted::Rejected), 5);
 
     script.say(b"\xff\xff\xff\xfe").await;
     let EndpointEvent::PeerRemoved { reason, .. } = event().await else {

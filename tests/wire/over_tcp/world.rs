@@ -26,7 +26,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
 
 use broker_codec::{Envelope, Topic, binary, handshake::Message};
-use broker_endpoint::{Endpoint, EndpointEvent, PeerAddress, PublishError};
+use broker_endpoint::{Counted, Endpoint, EndpointEvent, PeerAddress, PublishError};
 use bytes::Bytes;
 use expect_test::expect_file;
 use testkit::transcript::{letter, peer_id};
@@ -275,7 +275,8 @@ impl World {
                 let counters = self.endpoint.handle().counters();
                 format!(
                     "counted: rejected {}, ignored {}",
-                    counters.rejected, counters.ignored
+                    counters.get(Counted::Rejected),
+                    counters.get(Counted::Ignored)
                 )
             }
             [number, ..] => {

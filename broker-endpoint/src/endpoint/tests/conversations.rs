@@ -180,7 +180,7 @@ async fn nothing_but_a_filter_may_be_large_before_the_end_of_the_handshake() {
                 .await
                 .expect("in time");
             assert!(rest.is_empty(), "{end:?}");
-            assert_eq!(endpoint.handle().counters().peers_added, 0);
+            assert_eq!(endpoint.handle().counters().get(Counted::PeersAdded), 0);
         }
     }
 

@@ -186,7 +186,7 @@ async fn a_direct_message_needs_no_subscription_and_reaches_one() {
         .await
         .expect("no receiver is no error");
     handle.peers();
-    assert_eq!(handle.counters().undeliverable, 1);
+    assert_eq!(handle.counters().get(Counted::Undeliverable), 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use mgmt_api::{ClientRequest, Dialect, WallClock};
 use mgmt_controller::core::{Changes, Configurations, Input, WriteId};
 
-use super::{Duration, HEALING, Happening, Host, Now, World, controller, number};
+use super::{Counted, Duration, HEALING, Happening, Host, Now, World, controller, number};
 
 impl World {
     pub(super) fn write(&mut self, id: WriteId, write: Changes) {
@@ -30,7 +30,8 @@ impl World {
 
     pub(super) fn crash_controller(&mut self) {
         self.saw("a crash of the controller", 1);
-        self.saw("a refused hello", self.controller.counters().hellos_refused);
+        let refused = self.controller.counters().get(Counted::HellosRefused);
+        self.saw("a refused hello", refused);
         // A write that was under way is durable or not; those after it are not if it is not.
         while let Some((_, write)) = self.writes.pop_first() {
             if self.dice.percent(50) {

@@ -36,7 +36,10 @@ use mgmt_api::{
     ClientRequest, ClientResponse, Configuration, Dialect, Now, RequestKind, SequentialIds,
     dialect::Published,
 };
-use mgmt_controller::core::{AbsentInstances, Changes, Configurations, Controller, Input, Settings, WriteId};
+use mgmt_controller::{
+    Counted,
+    core::{AbsentInstances, Changes, Configurations, Controller, Input, Settings, WriteId},
+};
 use testkit::{Dice, FakeAgent};
 
 use dialects::Translators;
@@ -235,7 +238,8 @@ impl World {
         if self.hosts.is_empty() {
             assert_eq!(self.controller.deadline(), None);
         }
-        self.saw("a refused hello", self.controller.counters().hellos_refused);
+        let refused = self.controller.counters().get(Counted::HellosRefused);
+        self.saw("a refused hello", refused);
         for (what, count) in self.seen {
             *seen.entry(what).or_default() += count;
         }

@@ -1,0 +1,21 @@
+use strum::{EnumIter, EnumMessage, IntoStaticStr};
+
+/// What the agent counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, EnumMessage, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Counted {
+    /// Events of peers.
+    Messages,
+    /// Events published.
+    Published,
+    /// Events that could not be encoded or sent.
+    Unsendable,
+    /// Directories and archivals left out because the file system does not answer.
+    DiskOverflows,
+    /// Archivers started.
+    Archivers,
+    /// Archivers that could not be started or did not end with success.
+    ArchiversFailed,
+    /// Archivers left out because too many were running.
+    ArchiversLeftOut,
+}

@@ -1,0 +1,35 @@
+use strum::{EnumIter, EnumMessage, IntoStaticStr};
+
+/// What the controller counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, EnumMessage, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Counted {
+    /// Requests of clients.
+    Requests,
+    /// Answers to clients.
+    Responses,
+    /// Requests to agents.
+    AgentRequests,
+    /// Events of agents.
+    AgentMessages,
+    /// Events that could not be encoded or sent.
+    EncodeFailures,
+    /// Writes of the configuration store that are durable.
+    StoreWritten,
+    /// Writes of the configuration store that failed.
+    StoreFailed,
+    /// `notify_agent_hello` of agents that are not, or not compatible with, what they say.
+    HellosRefused,
+    /// Other events of agents that had no right to send them.
+    AgentMessagesRefused,
+    /// Answers that came late, twice, or without a question.
+    AnswersIgnored,
+    /// Welcomes that were sent again.
+    WelcomesRepeated,
+    /// `notify_change` of agents.
+    AgentChanges,
+    /// `notify_error` of agents.
+    AgentErrors,
+    /// `notify_log` of agents.
+    AgentLogs,
+}

@@ -1,0 +1,21 @@
+use strum::{EnumIter, EnumMessage, IntoStaticStr};
+
+/// What every daemon counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, EnumMessage, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Counted {
+    /// Messages of native peers that were not obeyed.
+    PeerMessagesRefused,
+    /// Lines written to the management log.
+    LogWritten,
+    /// Lines of the management log dropped because the disk was too slow.
+    LogDropped,
+    /// Lines, rotations and deletions of the management log that failed.
+    LogFailed,
+    /// Management logs rotated to where they belong.
+    LogRotated,
+    /// Inputs written to the journal.
+    JournalWritten,
+    /// Journals that ended before the daemon did.
+    JournalIncomplete,
+}
