@@ -25,7 +25,9 @@ impl World {
         let counts = match request {
             AgentRequest::Deploy { reqid, config, .. } if !config.id.is_empty() => {
                 // After its second hello an old agent gets again what it was given after the first.
-                self.given.insert(reqid.clone())
+                let is_new = self.given.insert(reqid.clone());
+                self.saw("a configuration that is given again", (!is_new).into());
+                is_new
             }
             // Those of 4.1 are stood down by a configuration of nothing.
             AgentRequest::AgentStandby { .. } | AgentRequest::Deploy { .. } => {
