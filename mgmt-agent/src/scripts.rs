@@ -70,7 +70,7 @@ pub(crate) fn local_address(listening: &[SocketAddr]) -> IpAddr {
 }
 
 /// The address to name where several are listened on, as those of an interface or a host are; none where it is any address.
-/// One of IPv4, which everybody can use, rather than IPv6; a link-local one last, as it means nothing without its interface.
+/// One of IPv4, which every host can use, rather than IPv6; a link-local one last, as it means nothing without its interface.
 pub(crate) fn preferred(listening: &[SocketAddr]) -> Option<IpAddr> {
     let named = listening
         .iter()
@@ -142,7 +142,7 @@ fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
             ("ADDRESS", &config.supervisor.host),
         ],
     );
-    // Arguments can be read by everybody on the host; this file only by its owner.
+    // Arguments can be read by every user of the host; this file only by its owner.
     if let TlsConfig::Mutual { identity, .. } = &config.daemon.broker_tls
         && let Some(passphrase) = &identity.passphrase
     {

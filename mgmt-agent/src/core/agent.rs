@@ -281,9 +281,9 @@ impl Agent {
     }
 
     /// Logs an error and tells controllers; about a node, if one is named.
-    pub(super) fn raise(&self, turn: &mut Turn, message: String, node: ZeekString) {
+    pub(super) fn raise(&self, turn: &mut Turn, message: String, node: impl Into<ZeekString>) {
         turn.error(message.clone());
-        self.tell_error(turn, message, node);
+        self.tell_error(turn, message, node.into());
     }
 
     /// Tells controllers what has gone wrong; about a node, if one is named.

@@ -132,20 +132,12 @@ impl Agent {
 
     /// This instance's nodes among those that are named, or all of them; or why there are none.
     pub(super) fn targets(&self, nodes: &Set<ZeekString>) -> Result<BTreeSet<ZeekString>, &'static str> {
-        let all = self.nodes.keys();
-        if nodes.is_empty() {
-            let all: BTreeSet<ZeekString> = all.cloned().collect();
-            return if all.is_empty() {
-                Err("no nodes registered")
-            } else {
-                Ok(all)
-            };
-        }
-        let named: BTreeSet<ZeekString> = all.filter(|name| nodes.contains(name)).cloned().collect();
-        if named.is_empty() {
-            Err("no node overlap")
-        } else {
-            Ok(named)
+        let is_named = |name: &&ZeekString| nodes.is_empty() || nodes.contains(name);
+        let named: BTreeSet<ZeekString> = self.nodes.keys().filter(is_named).cloned().collect();
+        match (named.is_empty(), nodes.is_empty()) {
+            (false, _) => Ok(named),
+            (true, true) => Err("no nodes registered"),
+            (true, false) => Err("no node overlap"),
         }
     }
 

@@ -81,19 +81,15 @@ impl Agent {
     fn command_failed(&mut self, turn: &mut Turn, id: &ZeekString, purpose: Purpose, reason: &str) {
         match purpose {
             Purpose::Deploy => {
-                self.raise(turn, format!("cannot deploy: {reason}"), ZeekString::default());
+                self.raise(turn, format!("cannot deploy: {reason}"), "");
                 self.abandon_deployment(turn, reason);
             }
             Purpose::Recover => {
                 let message = format!("cannot see which nodes are left: {reason}");
-                self.raise(turn, message, ZeekString::default());
+                self.raise(turn, message, "");
             }
             Purpose::GetNodes(reqid) => {
-                self.raise(
-                    turn,
-                    format!("cannot see the nodes: {reason}"),
-                    ZeekString::default(),
-                );
+                self.raise(turn, format!("cannot see the nodes: {reason}"), "");
                 if self.end(Kind::GetNodes, &reqid) {
                     self.respond_without_status(turn, reqid, reason);
                 }
@@ -119,7 +115,7 @@ impl Agent {
         if self.unavailable.replace(reason.clone()).is_some() {
             return;
         }
-        self.raise(turn, reason.clone(), ZeekString::default());
+        self.raise(turn, reason.clone(), "");
         self.nodes_unknown(turn);
         for (id, ordered) in std::mem::take(&mut self.commands) {
             match ordered.purpose {
@@ -141,11 +137,7 @@ impl Agent {
         let was_there = self.unavailable.is_none();
         self.supervisor_lost(turn, reason);
         if !was_there {
-            self.raise(
-                turn,
-                format!("the Supervisor hangs: {reason}"),
-                ZeekString::default(),
-            );
+            self.raise(turn, format!("the Supervisor hangs: {reason}"), "");
         }
     }
 

@@ -175,9 +175,10 @@ impl Cluster {
                 }
                 return;
             }
-        } else if let Some(key) =
-            self.awaiting(|key, fanout| matches!(key, Key::Client(own, _) if *own == kind) && waits(fanout))
-        {
+        } else if let Some((key, ())) = self.awaiting(|key, fanout| {
+            let is_of_kind = matches!(key, Key::Client(own, _) if *own == kind);
+            (is_of_kind && waits(fanout)).then_some(())
+        }) {
             self.take_answer(turn, key, reqid, name, results());
             return;
         }
@@ -198,33 +199,21 @@ impl Cluster {
                 ..ResultRecord::failure(reqid.clone(), error.as_str())
             }]
         };
-        let asked_for_deployment = self
-            .deployment
-            .as_mut()
-            .and_then(Deployment::fanout)
-            .and_then(|fanout| fanout.asked_under(name));
-        if let Some(reqid) = asked_for_deployment
-            && let Some(fanout) = self.deployment.as_mut().and_then(Deployment::fanout)
+        if let Some(fanout) = self.deployment.as_mut().and_then(Deployment::fanout)
+            && let Some(reqid) = fanout.asked_under(name)
             && fanout.answer(&reqid, name, failure(&reqid)) == Answer::Last
         {
             self.deployed(turn);
         }
-        while let Some(key) = self.awaiting(|_, fanout| fanout.asked_under(name).is_some()) {
-            let Some(Pending::Agents(fanout)) = self.requests.get(&key) else {
-                return;
-            };
-            let Some(reqid) = fanout.asked_under(name) else {
-                return;
-            };
-            let failure = failure(&reqid);
-            self.take_answer(turn, key, &reqid, name, failure);
+        while let Some((key, reqid)) = self.awaiting(|_, fanout| fanout.asked_under(name)) {
+            self.take_answer(turn, key, &reqid, name, failure(&reqid));
         }
     }
 
-    /// The first request that waits for agents and is like this.
-    fn awaiting(&self, is: impl Fn(&Key, &Fanout) -> bool) -> Option<Key> {
+    /// The first request that waits for agents and has this, with what it has.
+    fn awaiting<T>(&self, of: impl Fn(&Key, &Fanout) -> Option<T>) -> Option<(Key, T)> {
         self.requests.iter().find_map(|(key, pending)| match pending {
-            Pending::Agents(fanout) if is(key, fanout) => Some(key.clone()),
+            Pending::Agents(fanout) => Some((key.clone(), of(key, fanout)?)),
             _ => None,
         })
     }

@@ -199,7 +199,24 @@ impl Cluster {
             return;
         };
         match deployment.stored(outcome, self.configurations.deployed.as_ref()) {
-            Stored::GoesOn { is_accepted } => self.go_on(turn, is_accepted),
+            Stored::GoesOn { is_accepted } => {
+                let without_instances = deployment.config.instances.is_empty();
+                if !without_instances && !self.requests.contains(&deployment.key) {
+                    self.as_own(turn);
+                }
+                if is_accepted {
+                    let left = self.members.accept(turn);
+                    self.all_lost(turn, left);
+                }
+                if without_instances {
+                    self.finish_deployment(turn, Vec::new());
+                    return;
+                }
+                if let Some(deployment) = &mut self.deployment {
+                    deployment.accepted();
+                }
+                self.progress(turn);
+            }
             Stored::Refused(error) => {
                 let key = deployment.key.clone();
                 if let (Some(_), Key::Client(kind, reqid)) = (self.requests.remove(&key), key) {
@@ -210,28 +227,6 @@ impl Cluster {
                 self.not_accepted(turn);
             }
         }
-    }
-
-    fn go_on(&mut self, turn: &mut Turn<'_>, is_accepted: bool) {
-        let Some(deployment) = &self.deployment else {
-            return;
-        };
-        let without_instances = deployment.config.instances.is_empty();
-        if !without_instances && !self.requests.contains(&deployment.key) {
-            self.as_own(turn);
-        }
-        if is_accepted {
-            let left = self.members.accept(turn);
-            self.all_lost(turn, left);
-        }
-        if without_instances {
-            self.finish_deployment(turn, Vec::new());
-            return;
-        }
-        if let Some(deployment) = &mut self.deployment {
-            deployment.accepted();
-        }
-        self.progress(turn);
     }
 
     /// The client has its answer, and the deployment goes on.

@@ -162,11 +162,7 @@ mod tests {
     fn no_more_dropped_instances_are_remembered_than_the_limit_says() {
         let mut instances = Instances::default();
         for number in 0..2 * DISMISSED_MAX {
-            instances.dismiss(&Instance {
-                name: format!("host{number}").into(),
-                host: Address::UNSPECIFIED_V4,
-                listen_port: None,
-            });
+            instances.dismiss(&Instance::new(format!("host{number}")));
         }
         assert_eq!(instances.dismissed.len(), DISMISSED_MAX);
     }
@@ -175,12 +171,7 @@ mod tests {
     fn no_more_names_are_remembered_than_the_limit_says_and_those_of_the_cluster_first() {
         let mut instances = Instances::default();
         let name = |number: usize| ZeekString::from(format!("host{number}"));
-        let wanted = Instance {
-            name: name(0),
-            host: Address::UNSPECIFIED_V4,
-            listen_port: None,
-        };
-        instances.wanted.insert(name(0), wanted);
+        instances.wanted.insert(name(0), Instance::new(name(0)));
         for number in 0..2 * SEEN_MAX {
             let seen = Seen {
                 at: Now::from_start(Duration::from_secs(number as u64)),

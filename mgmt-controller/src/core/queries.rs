@@ -44,12 +44,8 @@ impl Cluster {
             self.respond(turn, kind, reqid, absent, Logged::Id);
             return;
         }
-        let instances = self
-            .members
-            .peers
-            .agents()
-            .map(|(name, _)| name.clone())
-            .collect();
+        let agents = self.members.peers.agents();
+        let instances = agents.map(|(name, _)| name.clone()).collect();
         self.ask_agents(turn, Key::Client(kind, reqid), instances, absent, |reqid| {
             AgentRequest::GetNodes { reqid }
         });

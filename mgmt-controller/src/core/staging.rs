@@ -44,13 +44,8 @@ impl Cluster {
             }
         };
         if self.writes.len() >= WRITES_MAX {
-            self.refuse(
-                turn,
-                KIND,
-                reqid,
-                "too many configurations are waiting to be stored",
-                Logged::Finished,
-            );
+            let error = "too many configurations are waiting to be stored";
+            self.refuse(turn, KIND, reqid, error, Logged::Finished);
             return;
         }
         let then = AfterWrite::AnswerStaging {
@@ -62,11 +57,8 @@ impl Cluster {
             dismissed: None,
         };
         let write = self.write(turn, changes, then);
-        self.await_answer(
-            turn,
-            Key::Client(KIND, reqid),
-            Pending::Staging { write, deploys_for },
-        );
+        let pending = Pending::Staging { write, deploys_for };
+        self.await_answer(turn, Key::Client(KIND, reqid), pending);
     }
 
     /// The second half: the configurations are stored, or cannot be.

@@ -1,7 +1,5 @@
 //! What is written about what happens: the management log, and standard error for operators.
 
-use std::collections::BTreeSet;
-
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     ClientResponse, Configuration, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord, log::some_of,
@@ -65,11 +63,8 @@ pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configurat
         return;
     };
     if kind == RequestKind::Deploy {
-        let is_some_node_up = response
-            .results()
-            .iter()
-            .any(|result| result.success && result.node.is_some());
-        let how = if is_some_node_up {
+        let is_up = |result: &ResultRecord| result.success && result.node.is_some();
+        let how = if response.results().iter().any(is_up) {
             "deployed, but"
         } else {
             "deploy failed:"
@@ -86,10 +81,9 @@ pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configurat
 fn failure(results: &[ResultRecord]) -> Option<String> {
     let failed: Vec<_> = results.iter().filter(|result| !result.success).collect();
     failed.first()?;
-    let nodes: BTreeSet<_> = failed.iter().filter_map(|result| result.node.as_ref()).collect();
+    let nodes: Vec<_> = failed.iter().filter_map(|result| result.node.as_ref()).collect();
     let mut reasons: Vec<_> = failed.iter().filter_map(|result| result.error.as_ref()).collect();
-    let mut known = BTreeSet::new();
-    reasons.retain(|reason| known.insert(*reason));
+    reasons.dedup();
     // That time is up says less than what was not done by then.
     let telling = |reason: &&ZeekString| !reason.ends_with(TIMED_OUT);
     if reasons.iter().any(telling) {

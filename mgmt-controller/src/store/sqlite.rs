@@ -9,7 +9,7 @@ use std::{
 
 use broker_codec::{
     binary,
-    data::{self, Address, ZeekString},
+    data::{self, ZeekString},
 };
 use bytes::BytesMut;
 use mgmt_api::{Configuration, Instance};
@@ -246,11 +246,7 @@ impl Store {
         self.read_own("mgmt_dismissed", "select * from mgmt_dismissed", |row| {
             let stored = row.get_ref(1).map(bytes_of).unwrap_or_default();
             let name = ZeekString::from(bytes_of(row.get_ref(0)?));
-            Ok(decode(&stored).unwrap_or(Instance {
-                name,
-                host: Address::UNSPECIFIED_V4,
-                listen_port: None,
-            }))
+            Ok(decode(&stored).unwrap_or_else(|_| Instance::new(name)))
         })
     }
 

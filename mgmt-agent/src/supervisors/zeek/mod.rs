@@ -276,7 +276,7 @@ impl ZeekSupervisor {
             .map_err(|error| error.to_string());
         let response = read.and_then(|event| match event.parse() {
             Ok(response) => Ok(Some(response)),
-            // Requests of others: everybody who subscribes to the topic gets them.
+            // Requests of other agents: each subscriber of the topic gets them.
             Err(DataError {
                 kind: DataErrorKind::UnknownEvent(_),
                 ..
