@@ -167,8 +167,8 @@ fn news_say_live_why_a_node_fails() {
 
     for news in [
         "node worker-01 ended: ",
-        "last line: fatal error: no such packet source; restart ",
         "last output: opening eth1",
+        "last line: fatal error: no such packet source; restart ",
     ] {
         world.news_about(news);
     }

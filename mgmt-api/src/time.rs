@@ -55,24 +55,23 @@ impl fmt::Display for Now {
     }
 }
 
-/// A time of day, in UTC as in the logs, to the second: what operators are told. A state machine gets that of its start and adds to it.
+/// A time of day, in UTC as in the logs: what operators are told, to the second. A state machine gets that of its start and adds to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallClock {
-    /// Seconds since the beginning of 1970.
-    seconds: u64,
+    since_1970: Duration,
 }
 
 impl WallClock {
-    /// The time this many seconds after the beginning of 1970.
-    pub const fn from_unix(seconds: u64) -> Self {
-        Self { seconds }
+    /// The time this long after the beginning of 1970.
+    pub const fn from_unix(since_1970: Duration) -> Self {
+        Self { since_1970 }
     }
 
     /// How an operator is told of it at another time: without the date if it is of the same day.
     pub fn told_at(self, now: Self) -> String {
         let text = self.to_string();
-        let same_day = self.seconds / DAY == now.seconds / DAY;
+        let same_day = self.since_1970.as_secs() / DAY == now.since_1970.as_secs() / DAY;
         match text.split_once(' ') {
             Some((_, time)) if same_day => time.to_owned(),
             _ => text,
@@ -86,7 +85,7 @@ impl Add<Duration> for WallClock {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self::from_unix(self.seconds.saturating_add(duration.as_secs()))
+        Self::from_unix(self.since_1970.saturating_add(duration))
     }
 }
 
@@ -95,14 +94,14 @@ impl Sub<Duration> for WallClock {
     type Output = Self;
 
     fn sub(self, duration: Duration) -> Self {
-        Self::from_unix(self.seconds.saturating_sub(duration.as_secs()))
+        Self::from_unix(self.since_1970.saturating_sub(duration))
     }
 }
 
 /// Date and time: `2026-11-28 14:48:15`.
 impl fmt::Display for WallClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(self.seconds).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(self.since_1970.as_secs()).unwrap_or(i64::MAX);
         let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
         time.strftime("%Y-%m-%d %H:%M:%S").fmt(f)
     }
@@ -121,15 +120,17 @@ mod tests {
             (1_795_877_295, "2026-11-28 14:48:15"),
             (4_107_542_400, "2100-03-01 00:00:00"),
         ] {
-            assert_eq!(WallClock::from_unix(seconds).to_string(), text);
+            let time = WallClock::from_unix(Duration::from_secs(seconds));
+            assert_eq!(time.to_string(), text);
         }
-        let at = WallClock::from_unix(1_795_877_295);
+        let at = WallClock::from_unix(Duration::from_millis(1_795_877_295_600));
+        let later = at - Duration::from_millis(700) + Duration::from_millis(1_200);
+        assert_eq!(later.to_string(), "2026-11-28 14:48:16");
         assert_eq!(at.told_at(at + Duration::from_secs(3600)), "14:48:15");
         assert_eq!(
             at.told_at(at + Duration::from_secs(86_400)),
             "2026-11-28 14:48:15"
         );
-        assert_eq!(at + Duration::from_secs(5) - Duration::from_secs(5), at);
-        assert!(!WallClock::from_unix(u64::MAX).to_string().is_empty());
+        assert!(!WallClock::from_unix(Duration::MAX).to_string().is_empty());
     }
 }

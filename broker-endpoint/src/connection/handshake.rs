@@ -178,17 +178,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             .map_err(|error| self.explain(error))
     }
 
-    /// A length that makes no sense may be the beginning of a TLS record.
+    /// A length that makes no sense may be the beginning of a TLS record, or of a text.
     fn explain(&self, error: FrameError) -> PeeringError {
         const ALERT: u8 = 0x15;
         const HANDSHAKE: u8 = 0x16;
         const MAJOR_VERSION: u8 = 3;
-        match (tls::is_tls(self.transport), error) {
-            (false, FrameError::TooLong { len, .. })
-                if matches!(len.to_be_bytes(), [ALERT | HANDSHAKE, MAJOR_VERSION, ..]) =>
-            {
+        let FrameError::TooLong { len, .. } = error else {
+            return PeeringError::Frame(error);
+        };
+        match len.to_be_bytes() {
+            [ALERT | HANDSHAKE, MAJOR_VERSION, ..] if !tls::is_tls(self.transport) => {
                 PeeringError::Tls(TlsError::TlsPeer)
             }
+            [b'A'..=b'Z', b'A'..=b'Z', ..] => PeeringError::TextPeer,
             _ => PeeringError::Frame(error),
         }
     }

@@ -217,6 +217,8 @@ pub enum PeeringError {
     /// The peering ended before the peer subscribed to what [`peer_awaiting`](super::EndpointHandle::peer_awaiting) names.
     #[error(transparent)]
     Useless(EndReason),
+    #[error("peer speaks HTTP or another text protocol, and this is a Broker port")]
+    TextPeer,
     #[error("too many peers are connected, in all or from this address")]
     TooManyPeers,
     #[error("endpoint is shutting down")]

@@ -126,7 +126,7 @@ impl Agent {
                 pid,
                 clock,
             } => {
-                self.clock = WallClock::from_unix(clock.as_secs());
+                self.clock = WallClock::from_unix(clock) - now.since_start();
                 self.started(&mut turn, broker_id, pid);
             }
             Input::PeerAdded { peer } => {

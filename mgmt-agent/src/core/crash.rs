@@ -33,11 +33,12 @@ impl Agent {
         let is_quoted = own.crash.is_some()
             && last_line(&outputs)
                 .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line.as_bytes());
-        let msg = [b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat();
+        let msg = ZeekString::from([b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat());
+        let is_told = own.told_output.replace(msg.clone()).as_ref() == Some(&msg);
         own.outputs = Some(outputs);
         self.tell_crash(turn, name);
-        if !is_quoted {
-            self.note(turn, msg.into(), name.clone());
+        if !is_quoted && !is_told {
+            self.note(turn, msg, name.clone());
         }
     }
 

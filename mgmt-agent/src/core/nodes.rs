@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker_codec::data::ZeekString;
 use mgmt_api::{Node, NodeOutputs, Now, State};
 
 /// The shortest time that Zeek's Supervisor lets pass between two starts of a node by itself is a second (`Supervisor.cc`, `Stem::Revive`).
@@ -61,6 +62,8 @@ pub(super) struct OwnNode {
     pub(super) crash: Option<Crash>,
     /// What it wrote before its latest crash.
     pub(super) outputs: Option<NodeOutputs>,
+    /// What was last told of that. It is not told again while it is the same.
+    pub(super) told_output: Option<ZeekString>,
     /// Why it does not run, if that is known.
     pub(super) trouble: Option<String>,
     /// Whether a deployment was answered before it came up.
@@ -86,6 +89,7 @@ impl OwnNode {
             ended: None,
             crash: None,
             outputs: None,
+            told_output: None,
             trouble: None,
             is_slow: false,
             is_missed: false,

@@ -30,15 +30,20 @@ impl Membership {
                 ),
             };
         }
-        match (self.instances.last_seen(name), place) {
-            (Some(Seen { at, address }), _) => {
+        let found = place.and_then(|place| self.peers.name_of(self.peers.at(place)?));
+        match (found, self.instances.last_seen(name), place) {
+            (Some(found), _, Some((host, port))) => format!(
+                "instance {name} is not connected (the agent at {host}, port {port} is called {found}: start it with --name {name}, or \
+                 correct [instances])"
+            ),
+            (_, Some(Seen { at, address }), _) => {
                 let at = turn.told(at);
                 format!("instance {name} is not connected (last seen {at} from {address})")
             }
-            (None, Some((host, port))) => {
+            (_, None, Some((host, port))) => {
                 format!("instance {name} is not connected (never seen at {host}, port {port})")
             }
-            (None, None) => format!("instance {name} is not connected (never seen)"),
+            (_, None, None) => format!("instance {name} is not connected (never seen)"),
         }
     }
 

@@ -231,6 +231,12 @@ impl Membership {
             };
             let message = format!("instance {name} {what}: its agent is at {address} (peer {peer})");
             turn.report(Level::Info, message);
+            let expected = target.and_then(|target| self.instances.name_at(target));
+            let absent = expected.filter(|expected| self.peers.agent(expected).is_none());
+            if let Some(absent) = absent.filter(|_| !self.instances.are_needed(name)) {
+                let absence = self.absence(turn, absent);
+                turn.report(Level::Warning, absence);
+            }
         }
         // DIFFERENCE(told-again): an agent that was away when its instance was dropped is stood down when it returns. Zeek
         // has forgotten it, and its nodes run on.
@@ -261,7 +267,7 @@ impl Membership {
     pub(super) fn stands_by(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
         let told = self.instances.dismissed.remove(name);
         if told.is_some() {
-            let message = format!("instance {name} was told that it is dropped: its nodes end");
+            let message = format!("instance {name} was told that it is dropped: nodes that it still has end");
             turn.report(Level::Info, message);
         }
         if let Some(target) = told.as_ref().and_then(target_of) {

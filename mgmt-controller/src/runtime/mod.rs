@@ -163,7 +163,7 @@ impl Runtime {
             websocket: websocket
                 .first()
                 .map(|bound| listener(bound.ip().to_string(), bound)),
-            wall_clock: WallClock::from_unix(u64::try_from(Timestamp::now().as_second()).unwrap_or_default()),
+            wall_clock: WallClock::from_unix(Timestamp::now().as_duration().unsigned_abs()),
         };
         daemon.handle(self, [started], &Credit::none()).await;
         daemon.announce(&self.config.daemon, endpoint_id, &broker, Some(&websocket))?;

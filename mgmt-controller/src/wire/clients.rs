@@ -36,9 +36,10 @@ impl ClientSession {
     /// DIFFERENCE(client-publications): Zeek's server publishes any event that the process knows on any topic, to every peer: a WebSocket client
     /// could pose as an agent.
     pub fn read(&mut self, message: DataMessage) -> Result<FromClient, Rejection> {
-        let own = &self.topic;
-        if message.topic != *own && message.topic != *topics::CLUSTER_CONTROLLER {
-            let explanation = format!("topic {} is not open to clients, only {own}", message.topic);
+        let (own, older) = (&self.topic, topics::CLUSTER_CONTROLLER);
+        if message.topic != *own && message.topic != *older {
+            let topic = message.topic;
+            let explanation = format!("topic {topic} is not open to clients, only {own} and {older}");
             return Err(Rejection::no_event(&explanation));
         }
         let event = Event::from_data(message.data).map_err(|error| Rejection::no_event(&error))?;

@@ -275,7 +275,8 @@ fn clients_may_use_the_controllers_topics_only() {
     let request = Event::of(&get_nodes()).unwrap();
     assert_eq!(
         refused(AGENT, request),
-        "failed to create Zeek event: topic zeek/management/agent/a is not open to clients, only zeek/management/controller"
+        "failed to create Zeek event: topic zeek/management/agent/a is not open to clients, only zeek/management/controller and \
+         zeek/cluster-control/controller"
     );
     let wrong = event(
         "ClusterController::API::test_timeout_request",

@@ -34,7 +34,7 @@
 //! See [`testkit::transcript`] for the rest. Modules are `Management::Controller::API` for requests and `Management::Agent::API` for agents.
 //! Peers have names of one letter.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use broker_codec::{EndpointId, data::Port};
 use counters::Registry;
@@ -179,7 +179,7 @@ pub(crate) fn started() -> Input {
         broker_id: "3cfb104e-6fbd-5065-a31c-be18be4b79e0".into(),
         broker: listener(2150),
         websocket: listener(2149),
-        wall_clock: WallClock::from_unix(1_795_877_280),
+        wall_clock: WallClock::from_unix(Duration::from_secs(1_795_877_280)),
     }
 }
 

@@ -107,7 +107,11 @@ impl<'a> Resolver<'a> {
     /// obey is redefined in any other way.
     fn gather_script(&mut self, path: &Path, script: &str) {
         let daemon = self.schema.daemon;
-        for Statement { line, name, value } in redefs::statements(script) {
+        let statements = redefs::statements(script);
+        if statements.is_empty() {
+            self.suspect(format!("{}: there is no redef in it", path.display()));
+        }
+        for Statement { line, name, value } in statements {
             let path = path.to_path_buf();
             let origin = Origin::Script { path, line };
             match (self.schema.look_up(&name), value) {

@@ -1,7 +1,7 @@
 //! The journal: everything that happened to the core, one JSON object a line, so that it can be made to happen again.
 //!
 //! ```text
-//! {"journal":2,"program":"mgmt-controller 0.1.0","settings":{...},"seed":"5f..."}
+//! {"journal":3,"program":"mgmt-controller 0.1.0","settings":{...},"seed":"5f..."}
 //! {"now":{"secs":0,"nanos":412345},"input":{"Started":{...}}}
 //! {"now":{"secs":4,"nanos":98765},"input":{"Request":{...}}}
 //! ```
@@ -33,7 +33,7 @@ pub use self::writer::{ENTRIES_MAX, Journal};
 mod tests;
 
 /// The version of the format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Something that happened: any other line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +91,11 @@ pub enum JournalError {
     Line { line: usize, source: serde_json::Error },
     #[error("journal has format {found}, this program reads {FORMAT_VERSION}")]
     Version { found: u32 },
+    #[error("this is a journal of {program:?}, which this program cannot read")]
+    Header {
+        program: String,
+        source: serde_json::Error,
+    },
 }
 
 /// What a replay went through.
@@ -113,11 +118,15 @@ pub fn replay<M: Machine>(journal: impl BufRead, mut out: impl Write) -> Result<
     if !lines.advance()? {
         return Err(JournalError::Empty);
     }
-    let Format { journal: found } = lines.parse()?;
+    let Format {
+        journal: found,
+        program,
+    } = lines.parse()?;
     if found != FORMAT_VERSION {
         return Err(JournalError::Version { found });
     }
-    let mut machine = M::start(lines.parse()?);
+    let header = serde_json::from_slice(&lines.line);
+    let mut machine = M::start(header.map_err(|source| JournalError::Header { program, source })?);
 
     let mut replayed = Replayed::default();
     while lines.advance()? {
@@ -147,6 +156,8 @@ pub fn replay<M: Machine>(journal: impl BufRead, mut out: impl Write) -> Result<
 #[derive(Deserialize)]
 struct Format {
     journal: u32,
+    #[serde(default)]
+    program: String,
 }
 
 struct Lines<R> {

@@ -135,9 +135,13 @@ fn what_is_not_a_journal_is_said_to_be_none() {
     assert_eq!(error("hello\n"), "line 1 is not one of a journal");
     assert_eq!(
         error("{\"journal\":1}\n"),
-        "journal has format 1, this program reads 2"
+        "journal has format 1, this program reads 3"
     );
-    assert_eq!(error("{\"journal\":2}\n"), "line 1 is not one of a journal");
+    let foreign = "{\"journal\":3,\"program\":\"mgmt-agent 0.1.0\"}\n";
+    assert_eq!(
+        error(foreign),
+        "this is a journal of \"mgmt-agent 0.1.0\", which this program cannot read"
+    );
 
     let mut bad = serde_json::to_string(&header()).unwrap();
     bad.push_str("\n{}\n");

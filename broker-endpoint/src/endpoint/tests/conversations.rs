@@ -118,13 +118,20 @@ async fn a_handshake_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_tls_to_a_plaintext_endpoint_is_recognised() {
-    // A ClientHello and an alert.
-    for bytes in ["16030100c8 0100", "1503010002 0246"] {
+async fn a_peer_that_speaks_tls_or_http_to_a_plaintext_endpoint_is_recognised() {
+    // A ClientHello, an alert, and `GET /`.
+    for (bytes, protocol) in [
+        ("16030100c8 0100", "TLS"),
+        ("1503010002 0246", "TLS"),
+        ("474554202f", "HTTP"),
+    ] {
         let (mut endpoint, mut script) = connector(plaintext()).await;
         script.say(bytes).await;
         let (error, _) = peer_unavailable(&mut endpoint).await;
-        assert!(error.to_string().contains("peer speaks TLS"), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("peer speaks {protocol}")),
+            "{error}"
+        );
     }
 }
 
