@@ -1,6 +1,6 @@
 //! What the state machines of the framework share: one call of `step`.
 
-use crate::{Level, Now};
+use crate::{log::Level, time::Now};
 
 /// A line for the management log, which every machine can want written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use broker_codec::zeek::Event;
 
-use super::Dialect;
+use super::api::Dialect;
 
 /// What can be concluded from an event about the dialect of who sent it, if that was thought to be `before`. `None` if
 /// nothing can.

@@ -1,7 +1,8 @@
 //! What each release changed, by `types.zeek`, `api.zeek` and `main.zeek` of controller, agent and node.
 
 use crate::{
-    ClusterRole, NodeStatus, State,
+    enums::{ClusterRole, State},
+    records::NodeStatus,
     schema::{
         Field, NO_PORT, SAME, Table, Type, event, may,
         model::{

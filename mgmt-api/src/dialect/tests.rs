@@ -11,7 +11,7 @@ use broker_codec::{Data, binary, json, zeek::Event};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
-use super::{Context, Dialect};
+use super::api::{Context, Dialect};
 use crate::{
     AgentMessage, AgentRequest, ClientRequest, ClientResponse, NodeMessage, NodeRequest, SupervisorMessage,
 };

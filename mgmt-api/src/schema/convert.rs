@@ -8,7 +8,7 @@ use broker_codec::{
 };
 
 use super::{Field, Found, Type, model};
-use crate::NodeStatus;
+use crate::records::NodeStatus;
 
 /// What stands for no port where one must stand.
 pub(crate) const NO_PORT: Port = Port {

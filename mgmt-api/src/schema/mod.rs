@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 
 use broker_codec::{Data, zeek::Event as ZeekEvent};
 
-use crate::{Dialect, SupervisorLayout};
 pub(crate) use convert::{Conversion, NO_PORT};
 pub(crate) use table::{Event, SAME, Table, event, may, must};
 pub use table::{Field, Type};
@@ -135,24 +134,6 @@ impl Layout {
         table: &model::MODEL,
         event: None,
     };
-
-    /// The latest that an event can have been written in; where it is in none, the latest that has an event of this name.
-    pub fn of(event: &ZeekEvent) -> Self {
-        let dialects = Dialect::ALL.into_iter().rev().map(Dialect::table);
-        let tables = dialects.chain(
-            SupervisorLayout::ALL
-                .into_iter()
-                .rev()
-                .map(SupervisorLayout::table),
-        );
-        let mut found = tables.filter_map(|table| table.event(&event.name));
-        let latest = found.next();
-        let admitting = latest
-            .into_iter()
-            .chain(found)
-            .find(|found| found.admits(&event.args));
-        admitting.or(latest).map_or(Self::MODEL, Self::from)
-    }
 
     /// The arguments of the event, in order.
     pub fn args(&self) -> &'static [Field] {

@@ -2,7 +2,7 @@
 
 use broker_codec::data::Kind;
 
-use crate::NodeStatus;
+use crate::records::NodeStatus;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@ use serde_aux::serde_introspection::serde_introspect;
 
 use super::*;
 use crate::{
-    ClusterEndpoint, Configuration, Instance, Node, NodeConfig, NodeOutputs, NodeStatus, OptionRecord,
-    ResultRecord, SupervisedNode, SupervisorStatus,
+    ClusterEndpoint, Configuration, Dialect, Instance, Node, NodeConfig, NodeOutputs, NodeStatus,
+    OptionRecord, ResultRecord, SupervisedNode, SupervisorLayout, SupervisorStatus,
 };
 
 #[test]

@@ -1,13 +1,18 @@
 //! What WebSocket clients say.
 
-use broker_codec::{data::ZeekString, json::DataMessage, websocket::Rejection, zeek::Event};
+use broker_codec::{
+    data::{DataError, ZeekString},
+    json::DataMessage,
+    websocket::Rejection,
+    zeek::Event,
+};
 use mgmt_api::{
-    Dialect, Principal, Translator,
+    ClientRequest, Dialect, Principal, Translator,
     dialect::{Published, Translation, check_texts, sets_configuration},
     topics,
 };
 
-use super::{deliver::websocket, request};
+use super::messages::websocket;
 use crate::core::Input;
 
 /// Reads what one WebSocket client says.
@@ -55,4 +60,23 @@ impl ClientSession {
             dialect: self.translator.dialect(),
         })
     }
+}
+
+/// The input for a client's request in the model's terms.
+pub(super) fn request(
+    principal: &Principal,
+    event: &Event,
+    sets_configuration: bool,
+) -> Result<Input, DataError> {
+    let principal = principal.clone();
+    Ok(match event.parse()? {
+        ClientRequest::StageConfiguration { reqid, config } if sets_configuration => {
+            Input::SetConfiguration {
+                principal,
+                reqid,
+                config,
+            }
+        }
+        request => Input::Request { principal, request },
+    })
 }

@@ -8,8 +8,8 @@ use mgmt_api::{
 };
 
 use super::{
-    deliver::{NativePeers, ToNative, websocket},
-    request,
+    clients::request,
+    messages::{NativePeers, ToNative, websocket},
 };
 use crate::core::Input;
 

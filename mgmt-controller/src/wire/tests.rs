@@ -1,9 +1,11 @@
-use broker_codec::Recipients;
-use broker_codec::{Data, data::to_data, json::DataMessage, zeek::Event};
-use mgmt_api::{AgentMessage, AgentRequest, ClientRequest, ClientResponse, Door, RequestKind, ResultRecord};
+use broker_codec::{Data, EndpointId, Recipients, data::to_data, json::DataMessage, zeek::Event};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Dialect, Door, Principal, RequestKind,
+    ResultRecord,
+};
 
 use super::*;
-use crate::core::{Audience, Input, Outgoing};
+use crate::core::{Audience, Input, Outgoing, Settings};
 
 const CONTROLLER: &str = "zeek/management/controller";
 const AGENT: &str = "zeek/management/agent/a";

@@ -4,8 +4,10 @@ use broker_codec::{data::ZeekString, zeek::Event};
 
 use super::{Published, REQUESTS_MAX, Translation, Translator, as_one, fault, reqid};
 use crate::{
-    AgentMessage, NotAdmitted, ResultRecord,
-    dialect::{Dialect, DialectError},
+    agent::AgentMessage,
+    dialect::api::{Dialect, DialectError},
+    records::ResultRecord,
+    requests::NotAdmitted,
 };
 
 /// A controller's request to set a configuration.

@@ -6,8 +6,9 @@ use broker_codec::{Data, data::ZeekString, zeek::Event};
 
 use super::{Published, Topics, as_one, fault};
 use crate::{
-    ClientResponse, RequestKind, ResultRecord,
-    dialect::{Dialect, DialectError},
+    controller::{ClientResponse, RequestKind},
+    dialect::api::{Dialect, DialectError},
+    records::ResultRecord,
 };
 
 /// Whether an event asks for a configuration to be set, which the model takes in two steps: it is staged and, if that succeeds,

@@ -5,6 +5,7 @@ mod controller;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,11 @@ use broker_codec::{
     zeek::Event,
 };
 
-use super::{Context, Dialect, DialectError};
-use crate::{MESSAGE_BYTES_MAX, ResultRecord, topics};
+use super::api::{Context, Dialect, DialectError};
+use crate::{log::MESSAGE_BYTES_MAX, records::ResultRecord, topics};
 use agent::Deployment;
 pub use controller::{Answers, sets_configuration};
-pub use refusal::{TextTooLong, check_texts};
+pub use texts::{TextTooLong, check_texts};
 
 /// How many requests to set a configuration may be under way on one connection. More are refused.
 pub const REQUESTS_MAX: usize = 256;
