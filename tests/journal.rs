@@ -173,7 +173,7 @@ fn a_full_disk_ends_the_journal_and_not_the_controller() {
     let stderr = controller.stop().stderr;
     let complaint = "cannot write the journal, which ends here";
     assert_eq!(stderr.matches(complaint).count(), 1, "{stderr}");
-    assert!(stderr.contains("\"incomplete\":true"), "{stderr}");
+    assert!(stderr.contains("\"journal_incomplete\":1"), "{stderr}");
 }
 
 #[test]
