@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use mgmt_daemon::{lock::LockError, runtime::HostError};
+use mgmt_daemon::{error::HostError, lock::LockError};
 
 /// The agent cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,6 @@
 //! | [`config`] | the settings, and the configuration that they result in |
 //! | [`Counted`] | what the agent counts |
 //! | [`core`] | the agent as a pure state machine |
-//! | [`journal`] | what [`mgmt_daemon::journal`] needs to know about the agent |
 //! | [`machine`] | core, peers and Supervisor as the one machine that is driven |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
@@ -19,7 +18,6 @@ pub mod config;
 pub mod core;
 mod counted;
 mod error;
-pub mod journal;
 pub mod machine;
 pub mod runtime;
 mod scripts;

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
 use mgmt_api::{IdSource, NodeMessage, Now};
+use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
 pub use crate::core::{Action, Settings};
@@ -20,7 +21,7 @@ use crate::{
         self, Supervisor,
         zeek::{News, ZeekSupervisor},
     },
-    wire::{peers::Sessions, reqid_of},
+    wire::{peers::Sessions, reqid_in, reqid_of},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,5 +228,43 @@ impl BrokerAgent {
             turn.push(action.about(reqid.as_ref()));
         }
         reports.into_iter().map(core::Input::Supervisor)
+    }
+}
+
+/// What the agent starts with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub settings: Settings,
+}
+
+impl Machine for BrokerAgent {
+    type Start = Start;
+    type Input = Input;
+    type Action = Action;
+    type Request = ZeekString;
+
+    const TICK: Input = Input::Agent(core::Input::Tick);
+
+    fn start(Start { settings }: Start, ids: Box<dyn IdSource>) -> Self {
+        Self::new(settings, ids)
+    }
+
+    fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
+        Self::step(self, now, input)
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        Self::deadline(self)
+    }
+
+    fn request(input: &Input) -> Option<ZeekString> {
+        match input {
+            Input::Message { data, .. } => reqid_in(data).cloned(),
+            _ => None,
+        }
+    }
+
+    fn owes_answer(&self, reqid: &ZeekString) -> bool {
+        Self::owes_answer(self, reqid)
     }
 }

@@ -1,10 +1,9 @@
 //! What `check-config` tries: whether the host has what the controller's settings name.
 
-use broker_endpoint::websocket::WebSocketTls;
+use broker_endpoint::{websocket::WebSocketTls, with_causes};
 use mgmt_daemon::{
     config::{Checks, Environment, Listener},
     lock::Lock,
-    process::with_causes,
 };
 
 use crate::{

@@ -1,5 +1,5 @@
 use broker_endpoint::EndpointError;
-use mgmt_daemon::runtime::HostError;
+use mgmt_daemon::error::HostError;
 
 use crate::store::StoreError;
 

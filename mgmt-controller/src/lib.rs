@@ -6,7 +6,7 @@
 //! | [`config`] | the settings, and the configuration that they result in |
 //! | [`Counted`] | what the controller counts |
 //! | [`core`] | the controller as a pure state machine |
-//! | [`journal`] | what happens to the core, recorded and replayed |
+//! | [`machine`] | the core as the daemon and a journal drive it |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`store`] | the durable state, in Zeek's SQLite file |
@@ -17,7 +17,7 @@ pub mod config;
 pub mod core;
 mod counted;
 mod error;
-pub mod journal;
+pub mod machine;
 pub mod runtime;
 pub mod store;
 pub mod wire;

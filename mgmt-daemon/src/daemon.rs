@@ -14,12 +14,11 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
     path::PathBuf,
 };
 
-use broker_codec::{EndpointId, data::ZeekString};
-use broker_endpoint::Credit;
+use broker_codec::data::ZeekString;
+use broker_endpoint::{Credit, at};
 use counters::{Counters, Registry};
 use jiff::Timestamp;
 use mgmt_api::{Level, Now};
@@ -29,12 +28,14 @@ use tracing::field::display;
 use crate::{
     Counted,
     config::DaemonConfig,
-    journal::{Journal, Seed},
+    error::{HostError, system},
+    journal::{Header, Journal, Seed},
     log::{Limiter, Sum, is_traffic, object},
     machine::Machine,
     management_log::ManagementLog,
+    process::random_bytes,
     ready,
-    runtime::{Asked, HostError, Signals, at, instant, random_bytes, system},
+    signals::{Asked, Signals},
 };
 
 /// What is around a core: where its inputs come from, and what its actions do.
@@ -136,18 +137,19 @@ impl Beginning {
         })
     }
 
-    /// Starts the threads of log and journal, and the core by a header that a seed of ids completes. The role is what it is in the
+    /// Starts the threads of log and journal, and the core with ids from a new seed. The role is what it is in the
     /// management log: `CONTROLLER` or `AGENT`.
     pub fn start<M: Machine>(
         self,
         config: &DaemonConfig,
         role: &'static str,
-        header: impl FnOnce(Seed) -> M::Header,
+        start: M::Start,
     ) -> Result<Daemon<M>, HostError> {
         let (dir, counters) = (&config.working_dir, self.counters.clone());
         let log = ManagementLog::start(dir, &config.name, role, &config.management_log, counters)
             .map_err(|source| system("start the management log's thread", source))?;
-        let header = header(random_bytes().map(Seed::new)?);
+        let program = format!("mgmt-{}", role.to_ascii_lowercase());
+        let header = Header::new(&program, start, random_bytes().map(Seed::new)?);
         let create = |path: &PathBuf| {
             let journal = Journal::create(path, &header, &self.counters);
             let journal = journal.map_err(|source| HostError::Journal {
@@ -160,7 +162,7 @@ impl Beginning {
         Ok(Daemon {
             started: self.started,
             journal: config.journal.as_ref().map(create).transpose()?,
-            machine: M::start(header),
+            machine: M::start(header.start, Box::new(header.seed.ids())),
             log: Some(log),
             limiter: Limiter::default(),
             quiet: false,
@@ -176,7 +178,8 @@ impl Beginning {
 pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> Result<(), O::Error> {
     loop {
         let deadline = daemon.machine.deadline();
-        let deadline = deadline.and_then(|deadline| instant(daemon.started, deadline));
+        // None if the system's clock does not go so far.
+        let deadline = deadline.and_then(|deadline| daemon.started.checked_add(deadline.since_start()));
         tokio::select! {
             biased;
             asked = daemon.signals.recv() => match asked {
@@ -297,20 +300,6 @@ impl<M: Machine> Daemon<M> {
     fn log_sums(&self, sums: &[Sum]) {
         for sum in sums {
             self.log_now(Level::Info, &sum.to_string());
-        }
-    }
-
-    /// Tells other processes that peers can connect.
-    pub fn announce(
-        &self,
-        config: &DaemonConfig,
-        broker_id: EndpointId,
-        broker: &[SocketAddr],
-        websocket: Option<&[SocketAddr]>,
-    ) -> Result<(), HostError> {
-        match &self.ready_file {
-            Some(path) => ready::write(path, config, broker_id, broker, websocket),
-            None => Ok(()),
         }
     }
 

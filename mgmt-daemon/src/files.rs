@@ -65,6 +65,13 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     create(path)?.write_all(content)
 }
 
+/// Writes a file whole or not at all: others see the one before until then.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = with_suffix(path, &format!(".{}", std::process::id()));
+    write(&temporary, content)?;
+    fs::rename(&temporary, path)
+}
+
 /// What is wrong with the mode of something that holds secrets, with the command that mends it. Something that is not there is in order.
 pub fn too_open(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;

@@ -7,6 +7,7 @@
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
 //! | [`Counted`] | what every daemon counts |
 //! | [`daemon`] | the task that owns a core, and the loop of both daemons |
+//! | [`error`] | why a daemon cannot start or go on |
 //! | [`files`] | modes of what is written |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
@@ -14,10 +15,9 @@
 //! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
 //! | [`peers`] | the Broker endpoint, and what is known of its peers |
-//! | [`process`] | the process's name and limits |
+//! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
 //! | [`ready`] | the file that says where a daemon listens |
-//! | [`runtime`] | signals, the working directory, random numbers |
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -27,6 +27,7 @@ pub mod attempts;
 pub mod config;
 mod counted;
 pub mod daemon;
+pub mod error;
 pub mod files;
 pub mod journal;
 pub mod lock;
@@ -37,6 +38,6 @@ pub mod peers;
 pub mod process;
 pub mod program;
 pub mod ready;
-pub mod runtime;
+mod signals;
 
 pub use counted::Counted;

@@ -1,14 +1,13 @@
 //! What a daemon's core is.
 
-use mgmt_api::Now;
+use mgmt_api::{IdSource, Now};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A core: it decides everything, and does nothing itself. As time and ids come from outside, its runs can be recorded and
 /// repeated ([`crate::journal`]).
 pub trait Machine: Sized {
-    /// What it starts with: the first line of a journal. Has a field `journal`, which is
-    /// [`FORMAT_VERSION`](crate::journal::FORMAT_VERSION).
-    type Header: Serialize + DeserializeOwned;
+    /// What it starts with, besides ids: a struct whose fields stand in the first line of a journal.
+    type Start: Serialize + DeserializeOwned;
     type Input: Serialize + DeserializeOwned + Clone + Send + 'static;
     type Action: Serialize;
     /// What tells one request under way from another.
@@ -17,7 +16,7 @@ pub trait Machine: Sized {
     /// The input when [`Self::deadline`] has come.
     const TICK: Self::Input;
 
-    fn start(header: Self::Header) -> Self;
+    fn start(start: Self::Start, ids: Box<dyn IdSource>) -> Self;
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.
     fn step(&mut self, now: Now, input: Self::Input) -> Vec<Self::Action>;

@@ -5,15 +5,12 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr};
 use broker_codec::{EndpointId, Topic, TopicTooLong, data::ZeekString};
 use broker_endpoint::{
     Credit, Endpoint, EndpointConfig, EndpointError, EndpointEvent, EndpointHandle, PeerAddress, PeerInfo,
-    PeeringError, PublishError,
+    PeeringError, PublishError, with_causes,
 };
 use counters::Counters;
 use tokio::time::Instant;
 
-use crate::{
-    Counted, attempts::Attempts, config::Listener, daemon::Beginning, process::with_causes,
-    runtime::HostError,
-};
+use crate::{Counted, attempts::Attempts, config::Listener, daemon::Beginning, error::HostError};
 
 /// The Broker endpoint, and what is known of its peers.
 #[derive(Debug)]
@@ -58,8 +55,7 @@ impl Peers {
         listener: &Listener,
         peers: &'static str,
     ) -> Result<Self, HostError> {
-        let started = Self::start_endpoint(beginning, config, listener).await;
-        started.map_err(|error| {
+        let failed = move |error: EndpointError| {
             let (is_tls, is_host) = (error.is_about_tls(), error.is_about_the_host());
             let why = Box::new(error);
             match (is_tls, is_host) {
@@ -67,20 +63,13 @@ impl Peers {
                 (false, true) => HostError::Listener { peers, why },
                 (false, false) => HostError::Broker { peers, why },
             }
-        })
-    }
-
-    async fn start_endpoint(
-        beginning: &mut Beginning,
-        config: EndpointConfig,
-        listener: &Listener,
-    ) -> Result<Self, EndpointError> {
-        let endpoint = Endpoint::start(config)?;
+        };
+        let endpoint = Endpoint::start(config).map_err(failed)?;
         let handle = endpoint.handle();
         beginning.registry.add("broker_", &handle.counters());
         let listening = match listener {
             Listener::Off => Vec::new(),
-            Listener::At(PeerAddress { host, port }) => handle.listen(host, *port).await?,
+            Listener::At(PeerAddress { host, port }) => handle.listen(host, *port).await.map_err(failed)?,
         };
         Ok(Self {
             endpoint,

@@ -1,9 +1,15 @@
-//! What concerns the process as a whole: its name, its limits.
+//! What concerns the process as a whole: its name, its limits, its working directory, its one thread; random bytes.
 
-use std::{convert::Infallible, ffi::CString, io, os::unix::process::CommandExt, process::Command};
+use std::{
+    convert::Infallible, ffi::CString, io, os::unix::process::CommandExt, path::Path, process::Command,
+};
 
-pub use broker_endpoint::with_causes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{
+    error::{HostError, system},
+    files,
+};
 
 /// Makes process listings show a name, as Zeek's supervised processes do with `zeek.controller`.
 ///
@@ -45,4 +51,36 @@ const DESCRIPTORS_RESERVED: u64 = 32;
 pub fn descriptors_for_connections() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
+}
+
+/// Runs a daemon to its end, on one thread: all that is slow has threads of its own, and one thread for the rest costs
+/// least, in memory and in latency.
+pub fn block_on<E: From<HostError>>(daemon: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| system("start the asynchronous runtime", source))?;
+    let outcome = runtime.block_on(daemon);
+    // After a second signal, nothing that still blocks is waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Creates and enters the working directory. Zeek's processes work in their own; so do core dumps.
+pub fn enter(path: &Path) -> Result<(), HostError> {
+    files::create_dir_all(path)
+        .and_then(|()| std::env::set_current_dir(path))
+        .map_err(|source| HostError::WorkingDir {
+            path: path.to_path_buf(),
+            source,
+        })
+}
+
+/// Random bytes of the system.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], HostError> {
+    let mut bytes = [0; N];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(system("draw random numbers", io::Error::other(error))),
+    }
 }

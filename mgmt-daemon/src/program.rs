@@ -11,6 +11,7 @@ use std::{
     process::ExitCode,
 };
 
+use broker_endpoint::with_causes;
 use clap::ArgMatches;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     journal::{self, JournalError},
     log::{self, LogFormat},
     machine::Machine,
-    process::{take_name, with_causes},
+    process::take_name,
 };
 
 /// What the program of a daemon needs to know of its configuration.

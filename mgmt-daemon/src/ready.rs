@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use broker_codec::EndpointId;
 
-use crate::{config::DaemonConfig, files, runtime::HostError};
+use crate::{config::DaemonConfig, error::HostError, files};
 
 /// The version of the format; raised when a field changes its meaning.
 const VERSION: u32 = 1;
@@ -28,14 +28,16 @@ struct Ready<'a> {
     dir: &'a Path,
 }
 
-/// Writes the file of this process whole or not at all: a script that sees it can connect.
+/// Writes the file of this process, if there is to be one, whole or not at all: a script that sees it can connect.
 pub fn write(
-    path: &Path,
     config: &DaemonConfig,
     broker_id: EndpointId,
     broker: &[SocketAddr],
     websocket: Option<&[SocketAddr]>,
 ) -> Result<(), HostError> {
+    let Some(path) = &config.ready_file else {
+        return Ok(());
+    };
     let content = Ready {
         version: VERSION,
         pid: std::process::id(),
@@ -45,14 +47,9 @@ pub fn write(
         broker_id: broker_id.to_string(),
         dir: &config.working_dir,
     };
-    let write = || -> io::Result<()> {
-        let temporary = files::with_suffix(path, &format!(".{}", std::process::id()));
-        let mut text = serde_json::to_vec(&content)?;
-        text.push(b'\n');
-        files::write(&temporary, &text)?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|source| failed(path, source))
+    let text = serde_json::to_string(&content).map_err(io::Error::from);
+    let written = text.and_then(|text| files::replace(path, (text + "\n").as_bytes()));
+    written.map_err(|source| failed(path, source))
 }
 
 /// Removes the file: of this process at its end, or of an earlier one that crashed.

@@ -136,9 +136,7 @@ impl Launch {
 
     fn record(&self, process: &Handle) -> io::Result<()> {
         let record = Record::new(process, self)?;
-        let temporary = self.record_path().with_extension("json.tmp");
-        files::write(&temporary, &serde_json::to_vec(&record)?)?;
-        fs::rename(temporary, self.record_path())
+        files::replace(&self.record_path(), &serde_json::to_vec(&record)?)
     }
 
     /// The process that an agent before this one has left, if it still runs, and how it was started.

@@ -25,10 +25,13 @@ use broker_endpoint::Credit;
 use counters::Counters;
 use jiff::Timestamp;
 use mgmt_daemon::{
+    config::warn_of_dates,
     daemon::{self, Beginning},
+    error::system,
     files,
     lock::Lock,
-    runtime::{block_on, enter, random_bytes, system, warn_of_dates},
+    process::{block_on, enter, random_bytes},
+    ready,
 };
 use tokio::task::JoinHandle;
 use tracing::field::display;
@@ -43,8 +46,7 @@ use crate::{
     config::{Config, LOCK},
     core::{self, Settings},
     error::RunError,
-    journal::Header,
-    machine::{BrokerAgent, Input},
+    machine::{BrokerAgent, Input, Start},
     scripts::{self, Coordinates, local_address, preferred},
 };
 
@@ -97,7 +99,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         }
     };
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
-    let mut daemon = beginning.start(&config.daemon, "AGENT", |seed| Header::new(settings, seed))?;
+    let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings })?;
     let counters = Counters::default();
     daemon.registry.add("", &counters);
     let program = config.installed_zeek.program.clone();
@@ -175,7 +177,7 @@ impl Runtime {
                 .unsigned_abs(),
         });
         daemon.handle(self, [started], &Credit::none()).await;
-        daemon.announce(&self.config.daemon, broker_id, &broker, None)?;
+        ready::write(&self.config.daemon, broker_id, &broker, None)?;
         self.broker.connect(&self.config);
         Ok(())
     }

@@ -1,12 +1,11 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
-use broker_endpoint::Credit;
+use broker_endpoint::{Credit, with_causes};
 use mgmt_api::{Dialect, Level};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
-    process::with_causes,
-    runtime::HostError,
+    error::HostError,
 };
 
 use super::{

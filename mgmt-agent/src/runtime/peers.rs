@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, Topic, data::ZeekString, peering::PeeringEnd, zeek::Event};
 use broker_endpoint::{
-    Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError,
+    Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError, with_causes,
 };
 use mgmt_api::topics;
 use mgmt_daemon::{
     daemon::Beginning,
+    error::HostError,
     peers::{Peers, SendError, topics_of},
-    process::{descriptors_for_connections, with_causes},
-    runtime::HostError,
+    process::descriptors_for_connections,
 };
 use tokio::time::Instant;
 

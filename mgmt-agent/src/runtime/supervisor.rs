@@ -9,8 +9,7 @@
 
 use std::{fs, io, time::Duration};
 
-use broker_endpoint::PeerAddress;
-use mgmt_daemon::runtime::at;
+use broker_endpoint::{PeerAddress, at};
 use supervise::{
     process::{Event, Policy, Process, Then},
     stale,

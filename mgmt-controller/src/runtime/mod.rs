@@ -28,9 +28,12 @@ use counters::Counters;
 use jiff::Timestamp;
 use mgmt_api::{Door, Principal, WallClock};
 use mgmt_daemon::{
+    config::warn_of_dates,
     daemon::{self, Beginning},
-    files, process,
-    runtime::{block_on, enter, random_bytes, system, warn_of_dates},
+    error::system,
+    files,
+    process::{self, block_on, enter, random_bytes},
+    ready,
 };
 use tracing::field::display;
 
@@ -40,7 +43,7 @@ use crate::{
     config::{Config, Listener},
     core::{self, Controller, Input, WriteId},
     error::RunError,
-    journal::Header,
+    machine::Start,
     store::{Store, StoreThread},
     wire::{FromClient, Wire, readable},
 };
@@ -95,8 +98,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         .local_addrs()
         .first()
         .map(|address| Port::tcp(address.port()));
-    let header = |seed| Header::new(settings, restored.configurations, seed);
-    let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", header)?;
+    let restored = restored.configurations;
+    let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", Start { settings, restored })?;
     let counters = daemon.machine().counters();
     daemon.registry.add("", &counters);
     if let Some(server) = &server {
@@ -166,8 +169,12 @@ impl Runtime {
             wall_clock: WallClock::from_unix(Timestamp::now().as_duration().unsigned_abs()),
         };
         daemon.handle(self, [started], &Credit::none()).await;
-        daemon.announce(&self.config.daemon, endpoint_id, &broker, Some(&websocket))?;
-        Ok(())
+        Ok(ready::write(
+            &self.config.daemon,
+            endpoint_id,
+            &broker,
+            Some(&websocket),
+        )?)
     }
 }
 

@@ -1,13 +1,13 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
 use broker_endpoint::{
-    Credit, Recipients,
+    Credit, Recipients, at,
     websocket::{WebSocketEvent, WebSocketServer},
 };
 use mgmt_api::RequestKind;
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
-    runtime::{HostError, at},
+    error::HostError,
 };
 use tokio::time::Instant;
 use tracing::field::display;
@@ -17,7 +17,6 @@ use super::{
     log::{log_loss, log_request},
     news::Line,
     of_client,
-    publish::credit_of,
 };
 use crate::{
     Counted,
@@ -118,8 +117,7 @@ impl Outside for Runtime {
                 }
             }
             Action::Publish { topic, event, to } => {
-                let credit = credit_of(daemon, &event, cause);
-                self.publish(daemon, topic, &event, to, &credit).await;
+                self.publish(daemon, topic, &event, to, cause).await;
             }
             Action::Connect { host, port } => {
                 let instance = daemon.machine().instance_at(host, port);
@@ -149,8 +147,7 @@ impl Outside for Runtime {
         daemon
             .unless_interrupted(async { tokio::join!(clients_leave, broker.peers.leave()) })
             .await?;
-        daemon.close_log().await?;
-        Ok(())
+        Ok(daemon.close_log().await?)
     }
 }
 

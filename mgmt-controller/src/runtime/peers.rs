@@ -7,13 +7,13 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use broker_endpoint::{
-    Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long,
+    Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long, with_causes,
 };
 use mgmt_daemon::{
     daemon::Beginning,
+    error::HostError,
     peers::{Peers, SendError, topics_of},
-    process::{descriptors_for_connections, with_causes},
-    runtime::HostError,
+    process::descriptors_for_connections,
 };
 use tokio::task::JoinHandle;
 

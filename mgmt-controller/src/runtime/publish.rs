@@ -1,8 +1,8 @@
 //! What the core publishes, to native peers and WebSocket clients.
 
 use broker_codec::{data::ZeekString, json::DataMessage};
-use broker_endpoint::{Credit, Recipients};
-use mgmt_daemon::{daemon::Cause, process::with_causes};
+use broker_endpoint::{Credit, Recipients, with_causes};
+use mgmt_daemon::daemon::Cause;
 use tokio::time::Instant;
 use tracing::field::display;
 
@@ -16,16 +16,21 @@ use crate::{
 impl Runtime {
     pub(super) async fn publish(
         &mut self,
-        daemon: &Daemon,
+        daemon: &mut Daemon,
         topic: ZeekString,
         outgoing: &Outgoing,
         to: Audience,
-        credit: &Credit,
+        cause: &Cause,
     ) {
         let (reqid, name) = (outgoing.reqid().map(display), outgoing.event_name());
+        // What is published keeps the credit of the request that it answers, else that of what it follows from.
+        let mut credit = cause.credit.clone();
         match outgoing {
             Outgoing::Client(response) => {
                 self.counters.increment(Counted::Responses);
+                if let Some(kept) = daemon.answered(&(response.kind(), response.reqid().clone())) {
+                    credit = kept;
+                }
                 if !daemon.is_quiet() {
                     log_answer(response, daemon.machine().deployed_configuration());
                 }
@@ -55,10 +60,10 @@ impl Runtime {
             tracing::error!(reqid, event = name, receiver, %error, "cannot translate an event");
         }
         for event in native {
-            self.send(&event, credit).await;
+            self.send(&event, &credit).await;
         }
         for (among, message) in websocket {
-            self.publish_to_clients(among, message, credit).await;
+            self.publish_to_clients(among, message, &credit).await;
         }
     }
 
@@ -83,13 +88,4 @@ impl Runtime {
             publisher.with_credit(credit).publish(among, message).await;
         }
     }
-}
-
-/// Whose credit what is published keeps: that of the request that it answers, else that of what it follows from.
-pub(super) fn credit_of(daemon: &mut Daemon, outgoing: &Outgoing, cause: &Cause) -> Credit {
-    let answered = match outgoing {
-        Outgoing::Client(response) => daemon.answered(&(response.kind(), response.reqid().clone())),
-        Outgoing::Agent(_) | Outgoing::News(_) => None,
-    };
-    answered.unwrap_or_else(|| cause.credit.clone())
 }

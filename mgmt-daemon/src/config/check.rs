@@ -7,7 +7,8 @@ use std::{
 
 use broker_endpoint::{
     Endpoint, EndpointConfig, EndpointError,
-    tls::{TlsConfig, TlsPart},
+    tls::{TlsConfig, TlsConfigError, TlsPart},
+    with_causes,
 };
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -18,7 +19,7 @@ use super::{
     listener::Listener,
     resolver::Resolved,
 };
-use crate::{files, lock::Lock, process::with_causes};
+use crate::{files, lock::Lock};
 
 /// Longest name of a file or directory that Linux has, in bytes (`NAME_MAX`).
 const FILE_NAME_MAX: usize = 255;
@@ -213,6 +214,15 @@ fn listen(host: &str, port: u16) -> Result<(), EndpointError> {
         endpoint.handle().listen(host, port).await?;
         Ok(())
     })
+}
+
+/// Warns of certificates of ours that are not valid today: peers refuse them, and say so in their own logs only.
+pub fn warn_of_dates(config: &TlsConfig) {
+    if let Err(error @ TlsConfigError::NotValidToday { .. }) = config.check_dates() {
+        tracing::warn!(
+            "{error}: peers are going to refuse it, or to be refused; renew it, and check the clock"
+        );
+    }
 }
 
 #[cfg(test)]

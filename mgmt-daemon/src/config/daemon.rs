@@ -6,6 +6,7 @@ use std::{
 };
 
 use broker_endpoint::tls::{TlsConfig, ZeekTlsOptions};
+use broker_endpoint::with_causes;
 use mgmt_api::Level;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     resolver::{Resolved, Resolver, join_plain},
     value::TimeOfDay,
 };
-use crate::{log::LogFormat, process::with_causes};
+use crate::log::LogFormat;
 
 /// Longest name that Linux keeps for a thread or process (`TASK_COMM_LEN` without the terminator), in bytes.
 const PROCESS_NAME_MAX: usize = 15;

@@ -1,7 +1,8 @@
 use std::{fmt, io, path::PathBuf};
 
+use broker_endpoint::with_causes;
+
 use super::effective::Origin;
-use crate::process::with_causes;
 
 /// The configuration is not usable; every problem that was found.
 #[derive(Debug)]

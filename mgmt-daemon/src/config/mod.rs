@@ -23,7 +23,7 @@ mod setting;
 mod value;
 
 pub use self::{
-    check::Checks,
+    check::{Checks, warn_of_dates},
     common::COMMON,
     daemon::{DaemonConfig, LogConfig, RotationConfig, log_path},
     effective::{Effective, Origin, dump_json, dump_text},

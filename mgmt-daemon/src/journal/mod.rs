@@ -35,6 +35,31 @@ mod tests;
 /// The version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 3;
 
+/// How a core was when it started: the first line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header<S> {
+    /// [`FORMAT_VERSION`]
+    journal: u32,
+    /// Which program wrote the journal.
+    program: String,
+    #[serde(flatten)]
+    pub start: S,
+    /// What the ids come from.
+    pub seed: Seed,
+}
+
+impl<S> Header<S> {
+    /// Of a journal that this program writes.
+    pub fn new(program: &str, start: S, seed: Seed) -> Self {
+        Self {
+            journal: FORMAT_VERSION,
+            program: format!("{program} {}", env!("CARGO_PKG_VERSION")),
+            start,
+            seed,
+        }
+    }
+}
+
 /// Something that happened: any other line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry<I> {
@@ -126,7 +151,9 @@ pub fn replay<M: Machine>(journal: impl BufRead, mut out: impl Write) -> Result<
         return Err(JournalError::Version { found });
     }
     let header = serde_json::from_slice(&lines.line);
-    let mut machine = M::start(header.map_err(|source| JournalError::Header { program, source })?);
+    let header = header.map_err(|source| JournalError::Header { program, source })?;
+    let Header { start, seed, .. } = header;
+    let mut machine = M::start(start, Box::new(seed.ids()));
 
     let mut replayed = Replayed::default();
     while lines.advance()? {

@@ -8,22 +8,16 @@ use crate::Counted;
 /// Repeats what it is told, under an id of its own.
 struct Echo(Box<dyn IdSource>);
 
-#[derive(Serialize, Deserialize)]
-struct Header {
-    journal: u32,
-    seed: Seed,
-}
-
 impl Machine for Echo {
-    type Header = Header;
+    type Start = ();
     type Input = String;
     type Action = String;
     type Request = String;
 
     const TICK: String = String::new();
 
-    fn start(header: Header) -> Self {
-        Self(Box::new(header.seed.ids()))
+    fn start((): (), ids: Box<dyn IdSource>) -> Self {
+        Self(ids)
     }
 
     fn step(&mut self, now: Now, input: String) -> Vec<String> {
@@ -51,11 +45,8 @@ fn seed() -> Seed {
     Seed::new([7; Seed::LEN])
 }
 
-fn header() -> Header {
-    Header {
-        journal: FORMAT_VERSION,
-        seed: seed(),
-    }
+fn header() -> Header<()> {
+    Header::new("echo", (), seed())
 }
 
 fn inputs() -> Vec<Entry<String>> {
@@ -69,7 +60,7 @@ fn inputs() -> Vec<Entry<String>> {
 
 /// What a core really did, in the form of a replay.
 fn done() -> String {
-    let mut machine = Echo::start(header());
+    let mut machine = Echo::start((), Box::new(seed().ids()));
     let mut lines = Vec::new();
     for entry in inputs() {
         lines.push(format!("> {}\n", serde_json::to_string(&entry).unwrap()));

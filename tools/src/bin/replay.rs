@@ -5,8 +5,9 @@ use std::{
     process::ExitCode,
 };
 
+use broker_endpoint::with_causes;
 use clap::Parser;
-use mgmt_daemon::{process::with_causes, program::complain};
+use mgmt_daemon::program::complain;
 use tools::replay::cli::{Arguments, CliError, run};
 
 fn main() -> ExitCode {

@@ -15,9 +15,9 @@ use broker_codec::{Envelope, EnvelopeKind, Filter, data::ZeekString, handshake::
 use broker_endpoint::{
     PeerAddress,
     tls::{Acceptance, Connection, TlsConfig, TlsContext},
+    with_causes,
 };
 use bytes::Bytes;
-use mgmt_daemon::process::with_causes;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},

@@ -8,10 +8,9 @@ use std::{
 };
 
 use broker_codec::{Topic, zeek::Event};
-use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, tls::TlsConfig};
+use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, tls::TlsConfig, with_causes};
 use futures_util::{SinkExt as _, StreamExt as _, future::join_all};
 use mgmt_api::{AgentMessage, topics};
-use mgmt_daemon::process::with_causes;
 use serde::Serialize;
 use tokio::{
     io::AsyncReadExt as _,

@@ -12,8 +12,9 @@ mod report;
 
 use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use broker_endpoint::with_causes;
 use clap::Parser;
-use mgmt_daemon::{process::with_causes, program::complain};
+use mgmt_daemon::program::complain;
 
 use crate::{
     attack::Attacks,

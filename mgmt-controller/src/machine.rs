@@ -1,11 +1,8 @@
-//! Journals of the controller: what [`mgmt_daemon::journal`] needs to know about it.
+//! The controller as the daemon and a journal drive it: the core alone.
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{Now, RequestKind};
-use mgmt_daemon::{
-    journal::{FORMAT_VERSION, Seed},
-    machine::Machine,
-};
+use mgmt_api::{IdSource, Now, RequestKind};
+use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Action, Configurations, Controller, Input, Settings};
@@ -13,44 +10,24 @@ use crate::core::{Action, Configurations, Controller, Input, Settings};
 #[cfg(test)]
 mod tests;
 
-/// How the core was when it started: the first line.
+/// What the core starts with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// [`FORMAT_VERSION`]
-    pub journal: u32,
-    /// Which program wrote the journal.
-    pub program: String,
+pub struct Start {
     pub settings: Settings,
     /// The configurations that the store held.
     pub restored: Configurations,
-    /// What the ids come from.
-    pub seed: Seed,
-}
-
-impl Header {
-    /// The header of a journal that this program writes.
-    pub fn new(settings: Settings, restored: Configurations, seed: Seed) -> Self {
-        Self {
-            journal: FORMAT_VERSION,
-            program: concat!("mgmt-controller ", env!("CARGO_PKG_VERSION")).into(),
-            settings,
-            restored,
-            seed,
-        }
-    }
 }
 
 impl Machine for Controller {
-    type Header = Header;
+    type Start = Start;
     type Input = Input;
     type Action = Action;
     type Request = (RequestKind, ZeekString);
 
     const TICK: Input = Input::Tick;
 
-    fn start(header: Header) -> Self {
-        let ids = Box::new(header.seed.ids());
-        Self::new(header.settings, header.restored, ids)
+    fn start(Start { settings, restored }: Start, ids: Box<dyn IdSource>) -> Self {
+        Self::new(settings, restored, ids)
     }
 
     fn step(&mut self, now: Now, input: Input) -> Vec<Action> {

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use mgmt_api::{ClientRequest, Configuration, IdSource, Instance};
-use mgmt_daemon::journal::{Entry, replay};
+use mgmt_daemon::journal::{Entry, Header, Seed, replay};
 
 use super::*;
 
@@ -23,7 +23,11 @@ fn a_replay_does_what_the_controller_did_ids_included() {
         request_timeout: Duration::from_secs(3),
         ..Settings::default()
     };
-    let header = Header::new(settings.clone(), restored.clone(), seed.clone());
+    let start = Start {
+        settings: settings.clone(),
+        restored: restored.clone(),
+    };
+    let header = Header::new("mgmt-controller", start, seed.clone());
     let started = Input::Started {
         broker_id: "id".into(),
         broker: None,
