@@ -6,7 +6,8 @@ use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{ClusterRole, NodeOutputs};
 use serde::{Deserialize, Serialize};
 
-/// What the agent wants of the Supervisor. The id comes back in the report that ends the command.
+/// What the agent wants of the Supervisor. A command ends in one report with its id, or with all others in [`Report::Lost`] or
+/// [`Report::GivenUp`]. Only after [`Report::Failed`] there may be another one about it, [`Report::Late`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Say which nodes there are. Ends in [`Report::Status`].

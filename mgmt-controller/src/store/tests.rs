@@ -253,7 +253,11 @@ fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_wit
         names(&[b"host1", b"\xff\0'"]),
         "unless they change"
     );
-    write("c3", Some(names(&[b"host2"]))).unwrap();
+    write("c3", Some(names(&[b"host2", b"sensor3"]))).unwrap();
+    let page = include_str!("../../../docs/deployments.md");
+    let (_, command) = page.split_once("sqlite3 FILE \"").unwrap();
+    let (to_forget_one, _) = command.split_once('"').unwrap();
+    other(dir.path()).execute_batch(to_forget_one).unwrap();
     assert_eq!(held().dismissed, names(&[b"host2"]));
 
     // Version 0.1 knew names only.
