@@ -22,20 +22,6 @@ pub struct Policy {
     pub kills: bool,
 }
 
-impl Policy {
-    /// Nodes under Zeek's Supervisor (`Supervisor.cc`, `Stem::Revive` and `Stem::KillNode`).
-    pub const ZEEK: Self = Self {
-        delay: Duration::from_secs(1),
-        starts_per_delay: 3,
-        delay_max: Duration::MAX,
-        since_start: true,
-        steady: Duration::from_millis(30_001),
-        terms: 13,
-        round: Duration::from_secs(2),
-        kills: true,
-    };
-}
-
 /// One process: it is told what happens, and says what to do.
 ///
 /// ```text
@@ -242,82 +228,16 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    /// When a process is started that ends each time after it has lived for so long.
-    fn starts(policy: Policy, lives: &[Duration]) -> Vec<u64> {
-        let mut process = Process::new(policy);
-        let mut now = Duration::ZERO;
-        let mut effect = process.step(now, Event::Start);
-        let mut times = Vec::new();
-        for lived in lives {
-            assert_eq!(effect, Some(Effect::Spawn));
-            times.push(now.as_secs());
-            assert_eq!(process.step(now, Event::Spawned), None);
-            assert_eq!(process.deadline(), None);
-            now += *lived;
-            assert_eq!(process.step(now, Event::Ended { lived: *lived }), None);
-            now = now.max(process.deadline().unwrap());
-            effect = process.step(now, Event::Tick);
-        }
-        times
-    }
-
-    #[test]
-    fn zeek_starts_a_node_later_after_each_third_start_and_anew_after_a_good_life() {
-        assert_eq!(
-            starts(Policy::ZEEK, &[Duration::ZERO; 9]),
-            [0, 1, 2, 3, 5, 7, 9, 13, 17]
-        );
-        let lives = [
-            [Duration::ZERO; 4].as_slice(),
-            &[31 * S, Duration::ZERO, Duration::ZERO],
-        ]
-        .concat();
-        assert_eq!(starts(Policy::ZEEK, &lives), [0, 1, 2, 3, 5, 36, 37]);
-        // Thirty seconds are not more than thirty seconds.
-        let lives = [30 * S, 30 * S, 30 * S, Duration::ZERO, Duration::ZERO];
-        assert_eq!(starts(Policy::ZEEK, &lives), [0, 30, 60, 90, 92]);
-    }
-
-    /// When a process is signalled that does not end, and how.
-    fn signals(policy: Policy, count: usize) -> Vec<(u64, Effect)> {
-        let mut process = Process::new(policy);
-        let _ = process.step(Duration::ZERO, Event::Spawned);
-        let mut signals = Vec::new();
-        let mut effect = process.step(Duration::ZERO, Event::Stop(Then::Stay));
-        let mut now = Duration::ZERO;
-        while signals.len() < count {
-            signals.push((now.as_secs(), effect.unwrap()));
-            now = process.deadline().unwrap();
-            effect = process.step(now, Event::Tick);
-        }
-        signals
-    }
-
-    #[test]
-    fn zeek_asks_thirteen_times_and_then_kills() {
-        let signals = signals(Policy::ZEEK, 15);
-        let times: Vec<u64> = signals.iter().map(|(time, _)| *time).collect();
-        assert_eq!(times, (0..15).map(|round| round * 2).collect::<Vec<_>>());
-        assert!(
-            signals[..13]
-                .iter()
-                .all(|(_, effect)| *effect == Effect::Terminate)
-        );
-        assert!(signals[13..].iter().all(|(_, effect)| *effect == Effect::Kill));
-    }
-
-    #[test]
-    fn a_policy_that_does_not_kill_asks_for_ever() {
-        let policy = Policy {
-            kills: false,
-            ..Policy::ZEEK
-        };
-        assert!(
-            signals(policy, 50)
-                .iter()
-                .all(|(_, effect)| *effect == Effect::Terminate)
-        );
-    }
+    const POLICY: Policy = Policy {
+        delay: S,
+        starts_per_delay: 3,
+        delay_max: Duration::MAX,
+        since_start: true,
+        steady: Duration::from_secs(30),
+        terms: 13,
+        round: Duration::from_secs(2),
+        kills: true,
+    };
 
     #[test]
     fn what_follows_a_stop_is_as_it_was_asked_for_last() {
@@ -326,7 +246,7 @@ mod tests {
             (Then::Start, Some(Effect::Spawn)),
             (Then::Wait, None),
         ] {
-            let mut process = Process::new(Policy::ZEEK);
+            let mut process = Process::new(POLICY);
             let _ = process.step(Duration::ZERO, Event::Spawned);
             assert_eq!(process.step(S, Event::Stop(Then::Wait)), Some(Effect::Terminate));
             assert_eq!(process.step(S, Event::Stop(then)), None);
@@ -334,7 +254,7 @@ mod tests {
             assert_eq!(process.step(2 * S, Event::Ended { lived: S }), effect);
             assert_eq!(process.deadline().is_some(), then == Then::Wait);
         }
-        let mut waiting = Process::new(Policy::ZEEK);
+        let mut waiting = Process::new(POLICY);
         assert_eq!(waiting.step(S, Event::NotSpawned), None);
         assert_eq!(waiting.deadline(), Some(2 * S));
         assert_eq!(waiting.step(S, Event::Stop(Then::Stay)), None);

@@ -1,8 +1,7 @@
 //! What a process has left running, which would be in the way of the next one: it is ended before that is started.
 //!
 //! It is known by an environment variable, which every process inherits, under any parent. A process that
-//! has more rights than we have, such as a Zeek with file capabilities, does not show its environment; but the stem of Zeek's
-//! Supervisor and its nodes are forks, so their command line is the Supervisor's.
+//! has more rights than the owner, as by file capabilities, does not show its environment; but its forks have its command line.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +24,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::unix::{open, wait_for_end};
 
-/// Between two signals. Zeek's stem waits for two seconds.
+/// Between two signals.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// How long processes that are killed may take to be gone: longer takes only one that the system does not let end.
@@ -162,7 +161,7 @@ pub async fn end_all(mark: Mark, what: &str, patience: Duration) {
             if refusing.insert(pid) {
                 tracing::warn!(
                     pid,
-                    "a process of an earlier {what} cannot be ended: {error}; end it by hand, or run the agent as its user"
+                    "a process of an earlier {what} cannot be ended: {error}; end it by hand, or run its owner as its user"
                 );
             }
         }

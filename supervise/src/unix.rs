@@ -44,7 +44,7 @@ enum Watched {
 #[derive(Debug)]
 pub struct Stopped {
     pub end: End,
-    /// Whether it did as it was told: then it has ended its nodes.
+    /// Whether it did as it was told: then it has ended what it had started.
     pub by_itself: bool,
 }
 

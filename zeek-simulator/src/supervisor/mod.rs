@@ -12,6 +12,7 @@
 //! Supervisor is killed, unless they are told to live on.
 
 mod outputs;
+mod policy;
 mod stem;
 mod table;
 

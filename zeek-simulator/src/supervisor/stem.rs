@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::outputs::Stream;
+use super::{outputs::Stream, policy::ZEEK};
 use crate::{
     Program, SupervisorBehaviour,
     command_line::{NODE_OPTION, variable},
@@ -113,7 +113,7 @@ impl Stem {
             epoch: Instant::now(),
             policy: Policy {
                 kills: variable("ZEEK_SUPERVISOR_NO_SIGKILL").is_none(),
-                ..Policy::ZEEK
+                ..ZEEK
             },
             nodes: BTreeMap::new(),
             exits: JoinSet::new(),
