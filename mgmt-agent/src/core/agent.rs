@@ -11,8 +11,8 @@ use super::{
     deployment::Deployment,
     input::Input,
     nodes::OwnNode,
+    pending::{Key, Kind, Logged, Pending},
     program::Known,
-    requests::{Key, Kind, Logged, Pending, respond},
     settings::Settings,
     starts::Starts,
     supervision::Command,
@@ -255,7 +255,7 @@ impl Agent {
         turn.warning(reason.line(&format!("{event} {reqid}")));
         if let Some(error) = reason.answer() {
             let results = vec![self.failure(reqid.clone(), error)];
-            respond(turn, kind, reqid.clone(), results, Logged::Results);
+            Self::respond(turn, kind, reqid.clone(), results, Logged::Results);
         }
         false
     }

@@ -11,7 +11,8 @@ use super::{
     deployment::{Deployment, Goal, is_same},
     node_spec,
     nodes::OwnNode,
-    requests::{Kind, Logged, Pending, TIMED_OUT, respond},
+    pending::{Kind, Logged, Pending},
+    requests::TIMED_OUT,
     supervision::{Command, Processes},
 };
 
@@ -76,7 +77,7 @@ impl Agent {
 
     fn refuse_deployment(&self, turn: &mut Turn, reqid: ZeekString, error: impl Into<ZeekString>) {
         let results = vec![self.failure(reqid.clone(), error)];
-        respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+        Self::respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
     /// The answer to a request to end all nodes.
@@ -192,7 +193,7 @@ impl Agent {
         if own.is_empty() {
             self.end(Kind::Deploy, &reqid);
             let results = vec![self.success(reqid.clone())];
-            respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+            Self::respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
         }
         self.deployment = Some(Deployment::Starting {
@@ -251,7 +252,7 @@ impl Agent {
     fn already_running(&self, turn: &mut Turn, reqid: ZeekString, config: &ZeekString) {
         turn.info(format!("already running config {config}"));
         let results = vec![self.success(reqid.clone())];
-        respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+        Self::respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
     /// A node of the deployment has said hello.
@@ -292,9 +293,9 @@ impl Agent {
             }
             Some(Deployment::Waiting { command, .. }) => {
                 self.commands.remove(&command);
-                respond(turn, Kind::Deploy, reqid, problems, Logged::Results);
+                Self::respond(turn, Kind::Deploy, reqid, problems, Logged::Results);
             }
-            None => respond(turn, Kind::Deploy, reqid, problems, Logged::Results),
+            None => Self::respond(turn, Kind::Deploy, reqid, problems, Logged::Results),
         }
     }
 
@@ -321,7 +322,7 @@ impl Agent {
                 ..self.success(reqid.clone())
             });
         }
-        respond(turn, Kind::Deploy, reqid, results, Logged::Results);
+        Self::respond(turn, Kind::Deploy, reqid, results, Logged::Results);
     }
 
     /// What has become of the running configuration.

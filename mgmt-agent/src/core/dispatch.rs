@@ -9,7 +9,7 @@ use mgmt_api::{NodeRequest, ResultRecord, State, log::bracketed};
 use super::{
     action::{Action, Turn},
     agent::Agent,
-    requests::{Key, Kind, Logged, Pending, respond},
+    pending::{Key, Kind, Logged, Pending},
 };
 
 const KIND: Kind = Kind::NodeDispatch;
@@ -27,9 +27,9 @@ impl Agent {
             (Ok(targets), _) => targets,
             (Err(_), Some(reason)) => {
                 let result = self.failure(reqid.clone(), reason.as_str());
-                return respond(turn, KIND, reqid, vec![result], Logged::Results);
+                return Self::respond(turn, KIND, reqid, vec![result], Logged::Results);
             }
-            (Err(why), None) => return respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
+            (Err(why), None) => return Self::respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
         let (awaited, others): (BTreeSet<_>, BTreeSet<_>) =
             targets.into_iter().partition(|name| self.is_running(name));
@@ -41,7 +41,7 @@ impl Agent {
             })
             .collect();
         if awaited.is_empty() {
-            respond(turn, KIND, reqid, results, Logged::Id("no nodes running"));
+            Self::respond(turn, KIND, reqid, results, Logged::Id("no nodes running"));
             return;
         }
         let id = self.ids.next_id();
@@ -112,7 +112,7 @@ impl Agent {
     fn finish_dispatch(&mut self, turn: &mut Turn, id: &ZeekString, key: Key) {
         self.dispatches.remove(id);
         if let Some(Pending::Dispatch { results, .. }) = self.requests.remove(&key) {
-            respond(turn, KIND, key.1, results, Logged::Pending);
+            Self::respond(turn, KIND, key.1, results, Logged::Pending);
         }
     }
 

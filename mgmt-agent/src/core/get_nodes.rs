@@ -4,7 +4,7 @@ use mgmt_api::{NodeStatus, ResultRecord, Role, State};
 use super::{
     action::Turn,
     agent::{Agent, Purpose},
-    requests::{Kind, Logged, Pending, respond},
+    pending::{Kind, Logged, Pending},
     supervision::{Processes, Supervised},
 };
 
@@ -67,7 +67,7 @@ impl Agent {
             },
             Err(error) => self.failure(reqid.clone(), error.to_string()),
         };
-        respond(turn, Kind::GetNodes, reqid, vec![result], Logged::Results);
+        Self::respond(turn, Kind::GetNodes, reqid, vec![result], Logged::Results);
     }
 
     fn status_of(&self, turn: &mut Turn, name: &ZeekString, supervised: &Supervised) -> NodeStatus {

@@ -17,15 +17,13 @@
 //! # How to drive it
 //!
 //! Call [`Agent::step`] for everything that happens, carry out the actions in their order, and send [`Input::Tick`] when
-//! [`Agent::deadline`] is due. Every command ends in exactly one report with its id, or in [`Report::Lost`], which ends
-//! all of them.
+//! [`Agent::deadline`] is due. How a command ends, [`Command`] says.
 //!
 //! Every request of a controller is answered exactly once, by its outcome or by its time-out. A request that repeats a
 //! live one, kind and id alike, has that one's answer.
 
 mod action;
 mod agent;
-mod answers;
 mod crash;
 mod deploy;
 mod deployment;
@@ -34,6 +32,7 @@ mod get_nodes;
 mod input;
 mod node_spec;
 mod nodes;
+mod pending;
 mod program;
 mod reports;
 mod requests;

@@ -7,7 +7,7 @@ use super::{
     action::Turn,
     agent::{Agent, NEVER_CONNECTED, Purpose},
     deployment::{Deployment, Goal},
-    requests::Kind,
+    pending::Kind,
     supervision::{Processes, Report},
 };
 

@@ -6,7 +6,8 @@ use mgmt_api::{ResultRecord, State};
 use super::{
     action::Turn,
     agent::{Agent, Purpose},
-    requests::{Key, Kind, Logged, Pending, respond, restart_failure},
+    pending::{Key, Kind, Logged, Pending},
+    requests::restart_failure,
     supervision::Command,
 };
 
@@ -22,13 +23,13 @@ impl Agent {
                 let results = results
                     .map(|name| restart_failure(&reqid, name, reason.as_str()))
                     .collect();
-                return respond(turn, KIND, reqid, results, Logged::Pending);
+                return Self::respond(turn, KIND, reqid, results, Logged::Pending);
             }
             (Err(_), Some(reason)) => {
                 let result = ResultRecord::failure(reqid.clone(), reason.as_str());
-                return respond(turn, KIND, reqid, vec![result], Logged::Results);
+                return Self::respond(turn, KIND, reqid, vec![result], Logged::Results);
             }
-            (Err(why), None) => return respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
+            (Err(why), None) => return Self::respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
         let awaited: BTreeMap<ZeekString, ZeekString> = targets
             .into_iter()
@@ -119,7 +120,7 @@ impl Agent {
         if awaited.is_empty()
             && let Some(Pending::Restart { results, .. }) = self.requests.remove(&key)
         {
-            respond(turn, KIND, key.1, results, Logged::Pending);
+            Self::respond(turn, KIND, key.1, results, Logged::Pending);
         }
     }
 }

@@ -1,0 +1,78 @@
+//! What is under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{AgentMessage, AgentRequest, ResultRecord};
+
+/// The requests that take time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Deploy,
+    GetNodes,
+    NodeDispatch,
+    Restart,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 4] = [Self::Deploy, Self::GetNodes, Self::NodeDispatch, Self::Restart];
+
+    pub(super) const fn of(request: &AgentRequest) -> Option<Self> {
+        match request {
+            AgentRequest::Deploy { .. } => Some(Self::Deploy),
+            AgentRequest::GetNodes { .. } => Some(Self::GetNodes),
+            AgentRequest::NodeDispatch { .. } => Some(Self::NodeDispatch),
+            AgentRequest::Restart { .. } => Some(Self::Restart),
+            AgentRequest::AgentWelcome { .. } | AgentRequest::AgentStandby { .. } => None,
+        }
+    }
+
+    /// The answer. That of [`Kind::GetNodes`] has one result.
+    pub(super) fn response(self, reqid: ZeekString, mut results: Vec<ResultRecord>) -> AgentMessage {
+        match self {
+            Self::Deploy => AgentMessage::Deploy { reqid, results },
+            Self::GetNodes => AgentMessage::GetNodes {
+                result: results
+                    .pop()
+                    .unwrap_or_else(|| ResultRecord::success(reqid.clone())),
+                reqid,
+            },
+            Self::NodeDispatch => AgentMessage::NodeDispatch { reqid, results },
+            Self::Restart => AgentMessage::Restart { reqid, results },
+        }
+    }
+}
+
+/// What a request is known by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) Kind, pub(super) ZeekString);
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Deployment,
+    Status,
+    Dispatch {
+        /// The id by which nodes know the request.
+        id: ZeekString,
+        /// The nodes that have not answered.
+        awaited: BTreeSet<ZeekString>,
+        results: Vec<ResultRecord>,
+    },
+    /// The Supervisor, to restart nodes.
+    Restart {
+        /// By the command's id, the nodes that it has not taken on.
+        awaited: BTreeMap<ZeekString, ZeekString>,
+        results: Vec<ResultRecord>,
+    },
+}
+
+/// How the log shows an answer. Zeek has a way for each request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Logged {
+    Results,
+    /// By id and results of a request that is called pending.
+    Pending,
+    /// By the id and why there are no other results.
+    Id(&'static str),
+}
