@@ -10,7 +10,7 @@ use zeek_simulator::{Program, SupervisorBehaviour};
 /// The subcommand by which this program is a stand-in for `zeek`.
 pub const SUBCOMMAND: &str = "simulated-zeek";
 
-/// What an operator must know who finds this running.
+/// What an operator who finds this running must know.
 pub(crate) const WARNING: &str =
     "SIMULATION: --simulate runs stand-ins for Zeek; they analyse no traffic and write no logs";
 

@@ -123,9 +123,7 @@ pub enum AgentMessage {
     Change {
         instance: ZeekString,
         n: Node,
-        /// Its state before.
         old: State,
-        /// Its state now.
         new: State,
     },
     /// Something went wrong.

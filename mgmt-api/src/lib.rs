@@ -47,7 +47,7 @@ pub use enums::{ClusterRole, Role, State};
 pub use ids::{IdSource, SequentialIds, UniqueIds};
 pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
-pub use principal::{Door, Principal};
+pub use principal::{Principal, Transport};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
 pub use requests::{NotAdmitted, REQID_BYTES_MAX, RequestTable};
 pub use supervisor::{

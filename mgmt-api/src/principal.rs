@@ -1,15 +1,15 @@
-//! Who asks a daemon for something.
+//! The peers that ask a daemon for something.
 
 use std::{fmt, net::SocketAddr};
 
 use broker_codec::{EndpointId, data::ZeekString};
 use serde::{Deserialize, Serialize};
 
-/// Who asks: by which door, from where, and by which certificate.
+/// A peer that asks for something: by which transport, from where, and by which certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
-    /// The door.
-    pub door: Door,
+    #[serde(rename = "door")]
+    pub transport: Transport,
     /// The other end of the connection.
     pub address: SocketAddr,
     /// The subject of its certificate, if it has shown one.
@@ -19,7 +19,7 @@ pub struct Principal {
 
 /// By what a request came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Door {
+pub enum Transport {
     /// A client's WebSocket connection.
     WebSocket {
         /// The number of the connection.
@@ -28,22 +28,21 @@ pub enum Door {
         application: Option<ZeekString>,
     },
     /// A Broker peering.
-    Broker {
-        /// The peer.
-        peer: EndpointId,
-    },
+    Broker { peer: EndpointId },
 }
 
 /// For the log: `WebSocket client 3 at 10.0.0.9:50000, zeek-client/1.4.0`.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { door, address, .. } = self;
-        match door {
-            Door::WebSocket { client, application } => {
+        let Self {
+            transport, address, ..
+        } = self;
+        match transport {
+            Transport::WebSocket { client, application } => {
                 write!(f, "WebSocket client {client} at {address}")?;
                 application.iter().try_for_each(|name| write!(f, ", {name}"))
             }
-            Door::Broker { peer } => write!(f, "Broker peer {peer} at {address}"),
+            Transport::Broker { peer } => write!(f, "Broker peer {peer} at {address}"),
         }
     }
 }

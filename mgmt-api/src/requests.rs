@@ -71,7 +71,6 @@ impl<K, V> Default for RequestTable<K, V> {
 }
 
 impl<K: Clone + Ord, V> RequestTable<K, V> {
-    /// An empty table.
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,4 +1,4 @@
-//! Topic names. Broker's subscriptions are string prefixes: who subscribes to [`AGENT_PREFIX`] hears every agent,
+//! Topic names. Broker's subscriptions are string prefixes: a subscriber of [`AGENT_PREFIX`] hears every agent,
 //! and agent `a` also hears what is meant for agent `ab`.
 
 use broker_codec::data::ZeekString;

@@ -7,12 +7,12 @@ pub mod transcript;
 
 pub use agent::{FakeAgent, with_results};
 pub use dice::Dice;
-use mgmt_api::{Door, Principal};
+use mgmt_api::{Principal, Transport};
 
 /// A WebSocket client.
 pub fn client(number: u64) -> Principal {
     Principal {
-        door: Door::WebSocket {
+        transport: Transport::WebSocket {
             client: number,
             application: None,
         },

@@ -30,7 +30,7 @@ use broker_codec::{
     zeek::Event,
 };
 use broker_endpoint::Recipients;
-use mgmt_api::{Dialect, Door, Now, Principal, SequentialIds};
+use mgmt_api::{Dialect, Now, Principal, SequentialIds, Transport};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Settings},
     wire::{
@@ -123,7 +123,7 @@ impl Run {
         let (peer, dialled) = (peer_id(name), how == "dialled");
         let (address, port) = at.split_once(':').unwrap_or((at, "40000"));
         let principal = Principal {
-            door: Door::Broker { peer },
+            transport: Transport::Broker { peer },
             ..testkit::client(0)
         };
         self.wire.peer_added(peer, dialled, principal);

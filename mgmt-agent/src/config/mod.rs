@@ -8,7 +8,6 @@ mod supervisor;
 mod zeek;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -149,9 +148,6 @@ fn agent(resolver: &mut Resolver<'_>) -> Settings {
         ),
         topic_prefix: resolver.take::<String>("agent_topic").into(),
         node_topic: resolver.take::<String>("node_topic").into(),
-        // These depend on where the agent is found to listen.
-        node_env: BTreeMap::new(),
-        supervisor_env: None,
         ..Settings::default()
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn command(
     zeek: &InstalledZeek,
     supervisor: &PeerAddress,
 ) -> Option<ZeekCommand> {
-    // Who can connect to a Supervisor can run anything.
+    // A peer that can connect to a Supervisor can run anything.
     if starts != Starts::Nothing && !is_loopback(&supervisor.host) {
         resolver.refuse(
             "supervisor_address",

@@ -28,8 +28,8 @@ struct Session {
     controller: Translator,
     /// ... and as a node. Its dialect is that of the Zeek installed here, not the controller's.
     node: Translator,
-    /// Whether it has said something that only controllers say. Nodes are peers as well, and who has said nothing yet may be
-    /// either.
+    /// Whether it has said something that only controllers say. Nodes are peers as well, and a peer that has said nothing yet
+    /// may be either.
     is_controller: bool,
     /// Whether it has subscribed to [`mgmt_api::topics::LINK`].
     is_ours: bool,

@@ -4,7 +4,7 @@ use broker_codec::zeek::Event;
 
 use super::api::Dialect;
 
-/// What can be concluded from an event about the dialect of who sent it, if that was thought to be `before`. `None` if
+/// What can be concluded from an event about the dialect of its sender, if that was thought to be `before`. `None` if
 /// nothing can.
 ///
 /// It is one that has an event of this name, with arguments as they were sent if there is one. Of several it is the one that was thought, else

@@ -11,7 +11,7 @@ use super::{Field, Found, Type, model};
 use crate::records::NodeStatus;
 
 /// What stands for no port where one must stand.
-pub(crate) const NO_PORT: Port = Port {
+pub const NO_PORT: Port = Port {
     number: 0,
     protocol: Protocol::Unknown,
 };

@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 
 use broker_codec::{Data, zeek::Event as ZeekEvent};
 
-pub(crate) use convert::{Conversion, NO_PORT};
+pub(crate) use convert::Conversion;
+pub use convert::NO_PORT;
 pub(crate) use table::{Event, SAME, Table, event, may, must};
 pub use table::{Field, Type};
 

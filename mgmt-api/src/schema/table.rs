@@ -44,7 +44,6 @@ pub enum Type {
 /// A field of a record or an argument of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its name.
     pub name: &'static str,
     /// What it holds.
     pub of: Type,
@@ -143,7 +142,6 @@ pub(crate) struct Table {
     pub(crate) records: &'static [(&'static str, &'static str)],
     /// Fields of records that are not as the model declares them.
     pub(crate) fields: &'static [(&'static str, Field)],
-    /// The events.
     pub(crate) events: &'static [Event],
     /// What is different in a node's status when it is written.
     pub(crate) status: Option<fn(&mut NodeStatus)>,

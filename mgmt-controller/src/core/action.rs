@@ -50,7 +50,7 @@ pub enum Action {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Audience {
-    /// Who has subscribed to the topic: WebSocket clients and native peers.
+    /// The WebSocket clients and native peers that have subscribed to the topic.
     Subscribers,
     /// This native peer and no other; and WebSocket clients that have subscribed to the topic.
     Peer(EndpointId),

@@ -26,7 +26,6 @@ pub const REQUESTS_MAX: usize = 4096;
 /// How many writes may be under way at a time. Configurations to stage beyond that are refused.
 pub const WRITES_MAX: usize = 16;
 
-/// A cluster.
 pub(super) struct Cluster {
     pub(super) settings: Settings,
     pub(super) configurations: Configurations,

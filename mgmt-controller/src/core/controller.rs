@@ -18,7 +18,6 @@ use crate::Counted;
 /// The cluster that Zeek's API, its clients and its store see. There is no other yet.
 const DEFAULT: &str = "default";
 
-/// The controller.
 pub struct Controller {
     clusters: BTreeMap<ZeekString, Cluster>,
     ids: Box<dyn IdSource>,

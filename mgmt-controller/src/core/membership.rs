@@ -25,7 +25,7 @@ use crate::Counted;
 /// A lost welcome is not repeated sooner, however short requests are.
 const WELCOME_RETRY_MIN: Duration = Duration::from_millis(100);
 
-/// Who is connected, under which name, and which instances there are to be.
+/// Which agents are connected, under which name, and which instances there are to be.
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) peers: Peers,

@@ -28,7 +28,7 @@ pub(super) enum Pending {
     /// A write, and this one: an earlier one may have been for another request with the same id.
     Staging {
         write: WriteId,
-        /// Who wants what is staged deployed, in one request.
+        /// The client that wants what is staged deployed, in one request.
         deploys_for: Option<Principal>,
     },
     Deployment,

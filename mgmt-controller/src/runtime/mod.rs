@@ -26,7 +26,7 @@ use broker_endpoint::{
 };
 use counters::Counters;
 use jiff::Timestamp;
-use mgmt_api::{Door, Principal, WallClock};
+use mgmt_api::{Principal, Transport, WallClock};
 use mgmt_daemon::{
     config::warn_of_dates,
     daemon::{self, Beginning},
@@ -180,7 +180,7 @@ impl Runtime {
 
 fn of_client(client: &ClientInfo) -> Principal {
     Principal {
-        door: Door::WebSocket {
+        transport: Transport::WebSocket {
             client: client.client.number(),
             application: client.application_name.clone(),
         },
@@ -191,7 +191,7 @@ fn of_client(client: &ClientInfo) -> Principal {
 
 fn of_peer(peer: &PeerInfo) -> Principal {
     Principal {
-        door: Door::Broker { peer: peer.id },
+        transport: Transport::Broker { peer: peer.id },
         address: peer.address,
         certificate: subject(peer.certificate.as_ref()),
     }

@@ -1,7 +1,7 @@
 use broker_codec::{Data, EndpointId, Recipients, data::to_data, json::DataMessage, zeek::Event};
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Dialect, Door, Principal, RequestKind,
-    ResultRecord,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Dialect, Principal, RequestKind, ResultRecord,
+    Transport,
 };
 
 use super::*;
@@ -23,7 +23,7 @@ fn wire() -> Wire {
 
 fn principal(peer: EndpointId) -> Principal {
     Principal {
-        door: Door::Broker { peer },
+        transport: Transport::Broker { peer },
         ..testkit::client(0)
     }
 }

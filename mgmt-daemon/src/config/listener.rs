@@ -70,7 +70,7 @@ impl fmt::Display for Listener {
 }
 
 /// The settings of a listener: an address, a port as a text, and the port's default (`network_info`).
-pub type Place = [&'static str; 3];
+type Place = [&'static str; 3];
 
 impl Resolver<'_> {
     /// Where to listen for Broker peers.

@@ -30,9 +30,9 @@ pub use self::{
     environment::Environment,
     error::{ConfigError, ConfigErrors},
     installation::Installation,
-    listener::{Listener, Place},
+    listener::Listener,
     resolver::{Resolved, Resolver, join_plain},
-    setting::{Schema, Sets, Setting, Takes},
+    setting::{Schema, Setting, Takes},
     value::{Choice, Notation, TimeOfDay, Value, ValueError, record},
 };
 pub use crate::log::LogFormat;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::value::ValueError;
 
 /// What a text of an option or an environment variable sets: the keys of other settings, or its own, with their values.
-pub type Sets = fn(&str) -> Result<Vec<(&'static str, String)>, ValueError>;
+type Sets = fn(&str) -> Result<Vec<(&'static str, String)>, ValueError>;
 
 /// A row of the table of settings: how one is called, where it can be given, and what it does. Its type is that of the variable that it
 /// is [taken](super::Resolver::take) into.

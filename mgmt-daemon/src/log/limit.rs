@@ -8,13 +8,13 @@ use std::{
 };
 
 /// How many lines of a kind one sender gets in an [`INTERVAL`]: as many as the news of an instance with a hundred nodes that starts.
-pub const LINES_MAX: u64 = 200;
+const LINES_MAX: u64 = 200;
 /// How many lines of a kind all connections of one host get in an [`INTERVAL`]: a sender may connect anew for each line.
-pub const HOST_LINES_MAX: u64 = 1_000;
+const HOST_LINES_MAX: u64 = 1_000;
 /// For how long is counted, and when it is summed up.
-pub const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);
 /// How many pairs of sender and kind are remembered. Further ones are counted together, as one host.
-pub const SENDERS_MAX: usize = 4096;
+const SENDERS_MAX: usize = 4096;
 /// How many sums are named at once; the others are added up.
 const SUMS_MAX: usize = 20;
 

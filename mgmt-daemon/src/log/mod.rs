@@ -28,7 +28,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub use self::limit::{HOST_LINES_MAX, INTERVAL, LINES_MAX as LIMITED_LINES_MAX, Limiter, SENDERS_MAX, Sum};
+pub use self::limit::{Limiter, Sum};
 
 /// How standard error is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use broker_codec::{
 };
 use broker_endpoint::Recipients;
 use bytes::Bytes;
-use mgmt_api::{Dialect, Door, Now, Principal, SequentialIds, WallClock};
+use mgmt_api::{Dialect, Now, Principal, SequentialIds, Transport, WallClock};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
     wire::{
@@ -99,7 +99,7 @@ impl Daemon for OurController {
                 let dialled = known.own == Speaker::Client;
                 let address = known.addresses.of(known.own.other());
                 let principal = Principal {
-                    door: Door::Broker { peer },
+                    transport: Transport::Broker { peer },
                     address,
                     certificate: None,
                 };
@@ -232,7 +232,7 @@ impl OurController {
             Err(rejection) => return around.complain(rejection.to_string()),
         };
         let principal = Principal {
-            door: Door::WebSocket {
+            transport: Transport::WebSocket {
                 client: number(link),
                 application: None,
             },

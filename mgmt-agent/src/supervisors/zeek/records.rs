@@ -1,7 +1,9 @@
 //! The agent's commands and reports as requests and responses of Zeek's Supervisor.
 
-use broker_codec::data::{Port, Protocol, ZeekString};
-use mgmt_api::{ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorRequest, SupervisorResponse};
+use broker_codec::data::ZeekString;
+use mgmt_api::{
+    ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorRequest, SupervisorResponse, schema::NO_PORT,
+};
 
 use crate::core::{ClusterNode, Command, NodeSpec, Report, Supervised};
 
@@ -10,12 +12,6 @@ const MANAGEMENT_NODE: &[u8] = b"ZEEK_MANAGEMENT_NODE";
 
 /// The same up to 5.0.0-rc1.
 const OLD_MANAGEMENT_NODE: &[u8] = b"ZEEK_CLUSTER_MGMT_NODE";
-
-/// How the Supervisor's records say that a node has no Broker port.
-const NO_PORT: Port = Port {
-    number: 0,
-    protocol: Protocol::Unknown,
-};
 
 pub(super) fn request(command: Command) -> SupervisorRequest {
     match command {

@@ -65,9 +65,7 @@ impl Default for Topics {
 /// An event on its topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The topic.
     pub topic: ZeekString,
-    /// The event.
     pub event: Event,
 }
 
