@@ -2,20 +2,14 @@
 
 use broker_codec::data::{Set, ZeekString};
 use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
 
 use crate::{
     enums::State,
-    records::{Configuration, Node, ResultRecord, none_as_default},
+    records::{Configuration, Node, ResultRecord, event_name, none_as_default},
 };
 
 /// What the controller asks of an agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoStaticStr)]
-#[strum(
-    serialize_all = "snake_case",
-    prefix = "Management::Agent::API::",
-    suffix = "_request"
-)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentRequest {
     /// Run this configuration's nodes of your instance, and no others.
     #[serde(rename = "Management::Agent::API::deploy_request")]
@@ -70,7 +64,7 @@ impl AgentRequest {
     }
 
     pub fn event_name(&self) -> &'static str {
-        self.into()
+        event_name(self)
     }
 }
 
@@ -182,18 +176,7 @@ impl AgentMessage {
         }
     }
 
-    pub const fn event_name(&self) -> &'static str {
-        match self {
-            Self::Deploy { .. } => "Management::Agent::API::deploy_response",
-            Self::GetNodes { .. } => "Management::Agent::API::get_nodes_response",
-            Self::NodeDispatch { .. } => "Management::Agent::API::node_dispatch_response",
-            Self::AgentWelcome { .. } => "Management::Agent::API::agent_welcome_response",
-            Self::AgentStandby { .. } => "Management::Agent::API::agent_standby_response",
-            Self::Restart { .. } => "Management::Agent::API::restart_response",
-            Self::Hello { .. } => "Management::Agent::API::notify_agent_hello",
-            Self::Change { .. } => "Management::Agent::API::notify_change",
-            Self::Error { .. } => "Management::Agent::API::notify_error",
-            Self::Log { .. } => "Management::Agent::API::notify_log",
-        }
+    pub fn event_name(&self) -> &'static str {
+        event_name(self)
     }
 }

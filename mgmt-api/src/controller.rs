@@ -4,15 +4,10 @@ use broker_codec::data::{Set, ZeekString};
 use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
-use crate::records::{Configuration, ResultRecord, none_as_default};
+use crate::records::{Configuration, ResultRecord, event_name, none_as_default};
 
 /// What a client asks of the controller.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoStaticStr, EnumDiscriminants)]
-#[strum(
-    serialize_all = "snake_case",
-    prefix = "Management::Controller::API::",
-    suffix = "_request"
-)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, EnumDiscriminants)]
 #[strum_discriminants(
     doc = "The kinds of requests of the controller's API, each a pair of events; `get_instances` and so on.",
     name(RequestKind),
@@ -90,17 +85,12 @@ impl ClientRequest {
     }
 
     pub fn event_name(&self) -> &'static str {
-        self.into()
+        event_name(self)
     }
 }
 
 /// What the controller answers a client.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoStaticStr)]
-#[strum(
-    serialize_all = "snake_case",
-    prefix = "Management::Controller::API::",
-    suffix = "_response"
-)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ClientResponse {
     /// The data is a vector of `Instance`.
     #[serde(rename = "Management::Controller::API::get_instances_response")]
@@ -202,7 +192,7 @@ impl ClientResponse {
     }
 
     pub fn event_name(&self) -> &'static str {
-        self.into()
+        event_name(self)
     }
 
     /// The results, of which some answers always have exactly one.

@@ -3,7 +3,7 @@
 use broker_codec::data::{Set, ZeekString};
 use serde::{Deserialize, Serialize};
 
-use crate::records::{ResultRecord, none_as_default};
+use crate::records::{ResultRecord, event_name, none_as_default};
 
 /// What an agent asks of cluster nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,10 +21,8 @@ pub enum NodeRequest {
 }
 
 impl NodeRequest {
-    pub const fn event_name(&self) -> &'static str {
-        match self {
-            Self::NodeDispatch { .. } => "Management::Node::API::node_dispatch_request",
-        }
+    pub fn event_name(&self) -> &'static str {
+        event_name(self)
     }
 }
 

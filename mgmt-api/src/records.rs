@@ -242,6 +242,11 @@ pub struct NodeOutputs {
     pub stderr: ZeekString,
 }
 
+/// The name of an event: serde's for the variant. No variant is without one.
+pub(crate) fn event_name(event: &impl Serialize) -> &'static str {
+    serde_variant::to_variant_name(event).unwrap_or_default()
+}
+
 /// Reads a field that has a `&default` in Zeek.
 pub(crate) fn none_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

@@ -29,7 +29,14 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ),
     (
         "mgmt-api",
-        &["broker-codec", "jiff", "serde", "strum", "thiserror"],
+        &[
+            "broker-codec",
+            "jiff",
+            "serde",
+            "serde_variant",
+            "strum",
+            "thiserror",
+        ],
     ),
     ("counters", &["serde", "strum"]),
     (

@@ -16,19 +16,13 @@ mod tests;
 
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
 
-use crate::records::NodeOutputs;
+use crate::records::{NodeOutputs, event_name};
 pub use layout::{LayoutError, SupervisorLayout};
 pub use records::{ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorStatus};
 
 /// What an agent asks of the Supervisor. Every request has an id, which comes back in the answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
-#[strum(
-    serialize_all = "snake_case",
-    prefix = "SupervisorControl::",
-    suffix = "_request"
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SupervisorRequest {
     /// Start a node and keep it running.
     #[serde(rename = "SupervisorControl::create_request")]
@@ -61,7 +55,7 @@ pub enum SupervisorRequest {
 
 impl SupervisorRequest {
     pub fn event_name(&self) -> &'static str {
-        self.into()
+        event_name(self)
     }
 
     pub const fn reqid(&self) -> &ZeekString {
