@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use broker_codec::{Data, Topic, zeek::Event};
 use mgmt_api::{Dialect, topics};
+use strum::{EnumString, IntoStaticStr};
 
 use super::{
     history::{History, Incident, NOTHING_DEPLOYED, TIMED_OUT, says},
@@ -12,7 +13,8 @@ use super::{
 };
 
 /// How something differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Kind {
     /// A recorded event that the peer under test does not send.
     Missing,
@@ -23,22 +25,11 @@ pub(super) enum Kind {
     /// A field of an event with another value.
     Differs,
     /// A recorded line of the management log that is not written.
+    #[strum(serialize = "log missing")]
     LogMissing,
     /// A line of the management log that is not recorded.
+    #[strum(serialize = "log extra")]
     LogExtra,
-}
-
-impl Kind {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Extra => "extra",
-            Self::Early => "early",
-            Self::Differs => "differs",
-            Self::LogMissing => "log missing",
-            Self::LogExtra => "log extra",
-        }
-    }
 }
 
 /// Something that differs, and what is known about it.
@@ -84,7 +75,8 @@ impl<'a> Case<'a> {
             Kind::LogMissing | Kind::LogExtra => beginning(self.name),
             _ => self.name.to_owned(),
         };
-        let words = format!("{} {name} {}", self.kind.name(), self.path);
+        let kind: &str = self.kind.into();
+        let words = format!("{kind} {name} {}", self.path);
         words.trim_end().to_owned()
     }
 
@@ -138,14 +130,18 @@ pub(super) struct Rule {
     /// The row of docs/deviations.md.
     key: &'static str,
     role: &'static str,
-    kind: &'static str,
+    kind: Kind,
     name: &'static str,
     path: &'static str,
-    when: &'static str,
+    when: Condition,
 }
 
-static RULES: LazyLock<Vec<Rule>> =
-    LazyLock::new(|| include_str!("rules.txt").lines().filter_map(Rule::read).collect());
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let rows = include_str!("rules.txt").lines();
+    let rows = rows.filter(|row| !row.is_empty() && !row.starts_with('#'));
+    rows.map(|row| Rule::read(row).unwrap_or_else(|| panic!("{row} is no rule")))
+        .collect()
+});
 
 /// The rows of docs/deviations.md that rules refer to.
 pub fn keys() -> BTreeSet<&'static str> {
@@ -158,7 +154,7 @@ pub(super) fn explanation(case: &Case<'_>, history: &History) -> Option<&'static
         Role::Controller => "controller",
         Role::Agent(_) => "agent",
     };
-    let fits = |rule: &&Rule| rule.is_for(role, case) && holds(rule.when, case, history);
+    let fits = |rule: &&Rule| rule.is_for(role, case) && rule.when.holds(case, history);
     RULES.iter().find(fits).map(|rule| rule.key)
 }
 
@@ -166,13 +162,13 @@ impl Rule {
     fn read(row: &'static str) -> Option<Self> {
         let fields: Vec<&str> = row.split('|').map(str::trim).collect();
         match fields[..] {
-            [key, role, kind, name, path, when] if !row.starts_with('#') => Some(Self {
+            [key, role @ ("controller" | "agent"), kind, name, path, when] => Some(Self {
                 key,
                 role,
-                kind,
+                kind: kind.parse().ok()?,
                 name,
                 path,
-                when,
+                when: when.parse().ok()?,
             }),
             _ => None,
         }
@@ -183,99 +179,138 @@ impl Rule {
             Kind::LogMissing | Kind::LogExtra => case.name.starts_with(self.name),
             _ => case.name.ends_with(self.name),
         };
-        self.role == role && self.kind == case.kind.name() && is_named && case.path.starts_with(self.path)
+        self.role == role && self.kind == case.kind && is_named && case.path.starts_with(self.path)
     }
 }
 
 /// The conditions of the table.
-fn holds(when: &str, case: &Case<'_>, history: &History) -> bool {
-    let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
-    match when {
-        "always" => true,
-        "ended" => case.turns(
-            &["PENDING", "RUNNING"],
-            &["FAILED", "CRASHED", "STOPPED", "UNKNOWN"],
-        ),
-        "lost the Supervisor" => {
-            history.has(Incident::LostSupervisor)
-                && (case.sent.is_none() || case.sent_says("lost the Supervisor"))
+#[derive(Clone, Copy, Debug, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+enum Condition {
+    Always,
+    Ended,
+    LostTheSupervisor,
+    NotAboutTheSupervisor,
+    Answered,
+    OfItsOwn,
+    Superseded,
+    Idle,
+    AddsAnErrorToTheTimeOut,
+    WasAnOutput,
+    WasOneSuccess,
+    #[strum(serialize = "before-5.0")]
+    Before50,
+    UnreadableDeployment,
+    DeploysWhatIsUnreadable,
+    OurController,
+    #[strum(serialize = "across-7.0")]
+    Across70,
+    #[strum(serialize = "timed-out-across-7.0")]
+    TimedOutAcross70,
+    UnknownHost,
+    Named,
+    NotDeployed,
+    Silent,
+    LostAnAgent,
+    TimeOfDay,
+    Absent,
+    Staging,
+    Refused,
+    AnotherConfigurationSinceOneWasRefused,
+    AnotherConfigurationSinceADeploymentTimedOut,
+    NothingDeployedSinceADeploymentTimedOut,
+    DeploymentTimedOut,
+    Welcomed,
+    WelcomedTwice,
+    ReadyAndWelcomedTwice,
+    DeployedAndWelcomedTwice,
+    Repeated,
+    LostAPeer,
+}
+
+impl Condition {
+    fn holds(self, case: &Case<'_>, history: &History) -> bool {
+        let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
+        let sent = |is: &dyn Fn(&Event) -> bool| case.sent.is_some_and(is);
+        let has_timed_out = case.recorded_says(TIMED_OUT);
+        let lost_supervisor = case.sent_says("lost the Supervisor");
+        let [refused, deployment_timed_out, welcomed_twice] = [
+            Incident::Refused,
+            Incident::DeploymentTimedOut,
+            Incident::WelcomedTwice,
+        ]
+        .map(|incident| history.has(incident));
+        match self {
+            Self::Always => true,
+            Self::Ended => case.turns(
+                &["PENDING", "RUNNING"],
+                &["FAILED", "CRASHED", "STOPPED", "UNKNOWN"],
+            ),
+            Self::LostTheSupervisor => {
+                history.has(Incident::LostSupervisor) && (case.sent.is_none() || lost_supervisor)
+            }
+            Self::NotAboutTheSupervisor => !lost_supervisor,
+            Self::Answered => has_timed_out && recorded(&|answer| !history.is_open(case.link, answer)),
+            Self::OfItsOwn => !case.has_known_id,
+            Self::Superseded => case.sent_says("superseded by deployment"),
+            Self::Idle => {
+                let is_success = case.path.ends_with(".success");
+                has_timed_out && !case.sent_says(TIMED_OUT) && (case.expects_time_out() || is_success)
+            }
+            Self::AddsAnErrorToTheTimeOut => has_timed_out && case.adds_an_error(),
+            Self::WasAnOutput => matches!(case.expected, Some(Data::Vector(_))),
+            Self::WasOneSuccess => recorded(&has_one_result) && !has_timed_out,
+            Self::Before50 => history.process.dialect < Dialect::V5_0,
+            Self::UnreadableDeployment => is_unreadable(history),
+            Self::DeploysWhatIsUnreadable => is_unreadable(history) && sent(&has_all_nodes),
+            Self::OurController => is_led_by_ours(history),
+            Self::Across70 => history.crosses_7_0(),
+            Self::TimedOutAcross70 => history.crosses_7_0() && has_timed_out,
+            Self::UnknownHost => is_unspecified(case.expected) && !is_unspecified(case.got),
+            Self::Named => is_named(case),
+            Self::NotDeployed => case.sent_says("not deployed: ") && is_more_precise(case),
+            Self::Silent => case.sent_says(TIMED_OUT) && (is_more_precise(case) || case.adds_an_error()),
+            Self::LostAnAgent => case.sent_says("connection to the agent lost") && is_more_precise(case),
+            Self::TimeOfDay => timeless(case.expected) == timeless(case.got),
+            Self::Absent => {
+                case.adds_an_error() && case.got.is_some_and(|got| says(got, " is not connected"))
+            }
+            Self::Staging => history.owes(Some(case.link), "::stage_configuration_response"),
+            Self::Refused => refused && sent(&|answer| history.is_open(case.link, answer)),
+            Self::AnotherConfigurationSinceOneWasRefused => refused && shows_another(case),
+            Self::AnotherConfigurationSinceADeploymentTimedOut => deployment_timed_out && shows_another(case),
+            Self::NothingDeployedSinceADeploymentTimedOut => {
+                let is_refused = match case.recorded {
+                    Some(_) => case.recorded_says(NOTHING_DEPLOYED),
+                    None => history.has(Incident::NothingDeployed),
+                };
+                deployment_timed_out && is_refused
+            }
+            Self::DeploymentTimedOut => deployment_timed_out,
+            Self::Welcomed => recorded(&|request| history.has_sent(case.link, request)),
+            Self::WelcomedTwice => welcomed_twice,
+            Self::ReadyAndWelcomedTwice => welcomed_twice && case.name.ends_with(" ready"),
+            Self::DeployedAndWelcomedTwice => {
+                welcomed_twice && recorded(&|request| history.has_deployed(case.link, request))
+            }
+            Self::Repeated => case.repeats,
+            Self::LostAPeer => history.has(Incident::LostPeer),
         }
-        "not about the Supervisor" => !case.sent_says("lost the Supervisor"),
-        "answered" => {
-            case.recorded_says(TIMED_OUT) && recorded(&|answer| !history.is_open(case.link, answer))
-        }
-        "of its own" => !case.has_known_id,
-        "superseded" => case.sent_says("superseded by deployment"),
-        "idle" => {
-            case.recorded_says(TIMED_OUT)
-                && !case.sent_says(TIMED_OUT)
-                && (case.expects_time_out() || case.path.ends_with(".success"))
-        }
-        "adds an error to the time-out" => case.recorded_says(TIMED_OUT) && case.adds_an_error(),
-        "was an output" => matches!(case.expected, Some(Data::Vector(_))),
-        "was one success" => {
-            let is_one = |results: &Data| matches!(results, Data::Vector(results) if results.len() == 1);
-            recorded(&|answer| answer.args.get(1).is_some_and(is_one)) && !case.recorded_says(TIMED_OUT)
-        }
-        "before 5.0" => history.process.dialect < Dialect::V5_0,
-        "unreadable deployment" => is_unreadable(history),
-        "deploys what is unreadable" => is_unreadable(history) && case.sent.is_some_and(has_all_nodes),
-        "our controller" => {
-            let is_ours = |topic: &Topic| topic.as_bytes() == topics::LINK.as_bytes();
-            let mut links = history.process.links.values();
-            links.any(|link| link.with == "controller" && link.peer_filter.iter().any(is_ours))
-        }
-        "across 7.0" => history.crosses_7_0(),
-        "timed out across 7.0" => history.crosses_7_0() && case.recorded_says(TIMED_OUT),
-        "unknown host" => {
-            let is_any = |data: Option<&Data>| data.is_some_and(|data| data.to_string() == "0.0.0.0");
-            is_any(case.expected) && !is_any(case.got)
-        }
-        "named" => is_named(case),
-        "not deployed" => case.sent_says("not deployed: ") && is_more_precise(case),
-        "silent" => case.sent_says(TIMED_OUT) && (is_more_precise(case) || case.adds_an_error()),
-        "lost an agent" => case.sent_says("connection to the agent lost") && is_more_precise(case),
-        "time of day" => {
-            let timeless = |data: Option<&Data>| Some(without_times(&data?.to_string()));
-            timeless(case.expected) == timeless(case.got)
-        }
-        "absent" => case.adds_an_error() && case.got.is_some_and(|got| says(got, " is not connected")),
-        _ => has_happened(when, case, history),
     }
 }
 
-/// Those on what has happened to the recorded controller.
-fn has_happened(when: &str, case: &Case<'_>, history: &History) -> bool {
-    let recorded = |is: &dyn Fn(&Event) -> bool| case.recorded.is_some_and(is);
-    let sent = |is: &dyn Fn(&Event) -> bool| case.sent.is_some_and(is);
-    match when {
-        "staging" => history.owes(Some(case.link), "::stage_configuration_response"),
-        "refused" => history.has(Incident::Refused) && sent(&|answer| history.is_open(case.link, answer)),
-        "another configuration since one was refused" => {
-            history.has(Incident::Refused) && shows_another(case)
-        }
-        "another configuration since a deployment timed out" => {
-            history.has(Incident::DeploymentTimedOut) && shows_another(case)
-        }
-        "nothing deployed since a deployment timed out" => {
-            let is_refused = match case.recorded {
-                Some(_) => case.recorded_says(NOTHING_DEPLOYED),
-                None => history.has(Incident::NothingDeployed),
-            };
-            history.has(Incident::DeploymentTimedOut) && is_refused
-        }
-        "deployment timed out" => history.has(Incident::DeploymentTimedOut),
-        "welcomed" => recorded(&|request| history.has_sent(case.link, request)),
-        "welcomed twice" => history.has(Incident::WelcomedTwice),
-        "ready and welcomed twice" => history.has(Incident::WelcomedTwice) && case.name.ends_with(" ready"),
-        "deployed and welcomed twice" => {
-            history.has(Incident::WelcomedTwice)
-                && recorded(&|request| history.has_deployed(case.link, request))
-        }
-        "repeated" => case.repeats,
-        "lost a peer" => history.has(Incident::LostPeer),
-        _ => false,
-    }
+fn has_one_result(answer: &Event) -> bool {
+    matches!(answer.args.get(1), Some(Data::Vector(results)) if results.len() == 1)
+}
+
+fn is_led_by_ours(history: &History) -> bool {
+    let is_ours = |topic: &Topic| topic.as_bytes() == topics::LINK.as_bytes();
+    let mut links = history.process.links.values();
+    links.any(|link| link.with == "controller" && link.peer_filter.iter().any(is_ours))
+}
+
+fn is_unspecified(host: Option<&Data>) -> bool {
+    host.is_some_and(|host| host.to_string() == "0.0.0.0")
 }
 
 fn is_unreadable(history: &History) -> bool {
@@ -305,6 +340,10 @@ fn shows_another(case: &Case<'_>) -> bool {
         _ => None,
     };
     id(case.recorded) != id(case.sent)
+}
+
+fn timeless(data: Option<&Data>) -> Option<String> {
+    Some(without_times(&data?.to_string()))
 }
 
 /// A text with zeros for each time of day, such as `14:48:15`: a replay has none.
@@ -347,20 +386,4 @@ fn is_more_precise(case: &Case<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod unrecorded;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_of_the_table_can_be_read() {
-        let rows = include_str!("rules.txt").lines();
-        let rows = rows.filter(|row| !row.is_empty() && !row.starts_with('#'));
-        assert_eq!(rows.count(), RULES.len());
-        for Rule { when, .. } in RULES.iter() {
-            let known = include_str!("rules.rs").contains(&format!("        \"{when}\" => "));
-            assert!(known, "{when}");
-        }
-    }
-}
+mod tests;

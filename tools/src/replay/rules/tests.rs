@@ -152,7 +152,8 @@ fn shown_by(role: &str, (key, excused, other): &Row<'_>) -> Vec<String> {
 }
 
 fn name_of(rule: &Rule) -> String {
-    [rule.key, rule.role, rule.kind, rule.name, rule.path, rule.when].join(" | ")
+    let (kind, when) = (rule.kind.into(), rule.when.into());
+    [rule.key, rule.role, kind, rule.name, rule.path, when].join(" | ")
 }
 
 /// The roles of the committed texts, and what these say is explained.
@@ -177,23 +178,15 @@ fn what_recordings_need() -> Vec<(&'static str, String)> {
     needed
 }
 
-fn is_needed(
-    Rule {
-        key,
-        role,
-        kind,
-        name,
-        path,
-        ..
-    }: &Rule,
-    texts: &[(&str, String)],
-) -> bool {
-    let place = match *kind {
-        "log missing" | "log extra" => format!("{kind} {name}"),
-        "differs" => format!("{name} {path}"),
-        _ => format!("{name} ("),
+fn is_needed(rule: &Rule, texts: &[(&str, String)]) -> bool {
+    let kind: &str = rule.kind.into();
+    let place = match rule.kind {
+        Kind::LogMissing | Kind::LogExtra => format!("{kind} {}", rule.name),
+        Kind::Differs => format!("{} {}", rule.name, rule.path),
+        _ => format!("{} (", rule.name),
     };
-    texts.iter().any(|(of, text)| {
-        of == role && text.starts_with(kind) && text.contains(&place) && text.ends_with(&format!("({key})"))
+    let key = format!("({})", rule.key);
+    texts.iter().any(|(role, text)| {
+        *role == rule.role && text.starts_with(kind) && text.contains(&place) && text.ends_with(&key)
     })
 }
