@@ -5,7 +5,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use zeek_simulator::{Program, SupervisorBehaviour};
+use zeek_simulator::SupervisorBehaviour;
 
 /// The subcommand by which this program is a stand-in for `zeek`.
 pub const SUBCOMMAND: &str = "simulated-zeek";
@@ -21,8 +21,5 @@ pub(crate) fn version() -> String {
 
 /// Is what the arguments say: a stand-in for `zeek`.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    let program = Program {
-        arguments: vec![SUBCOMMAND.into()],
-    };
-    zeek_simulator::run(program, arguments)
+    zeek_simulator::run(vec![SUBCOMMAND.into()], arguments)
 }

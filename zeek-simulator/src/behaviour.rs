@@ -13,10 +13,6 @@ pub const NODE_VARIABLE: &str = "STAND_IN_NODE";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "faults that can be combined at will"
-)]
 pub struct SupervisorBehaviour {
     /// Which Zeek it is, as in `6.0.9`: decides the layout of records, the metadata of events, and what `--version` prints.
     pub zeek_version: String,
@@ -30,8 +26,6 @@ pub struct SupervisorBehaviour {
     pub refuse: BTreeMap<String, String>,
     /// Writes a line of JSON to its standard output when it listens: its `pid`, and `broker`, the addresses.
     pub tells_ready: bool,
-    /// Says everywhere that this is a simulation; also the option `--simulation`.
-    pub announced: bool,
 }
 
 impl Default for SupervisorBehaviour {
@@ -43,14 +37,7 @@ impl Default for SupervisorBehaviour {
             ignores_sigterm: false,
             refuse: BTreeMap::new(),
             tells_ready: false,
-            announced: false,
         }
-    }
-}
-
-impl SupervisorBehaviour {
-    pub(crate) fn of_environment() -> Result<Self, Failure> {
-        of_environment(SUPERVISOR_VARIABLE)
     }
 }
 
@@ -71,8 +58,6 @@ pub struct NodeBehaviour {
     pub exit: Option<Exit>,
     /// Does nothing, not even say hello.
     pub hangs: bool,
-    /// Says hello, but does not answer requests.
-    pub mute: bool,
     /// Ends by SIGKILL only.
     pub ignores_sigterm: bool,
     /// Lives on when its Supervisor is killed. Zeek's nodes do, for up to 26 seconds.
@@ -97,13 +82,8 @@ pub struct Exit {
     pub aborts: bool,
 }
 
-impl NodeBehaviour {
-    pub(crate) fn of_environment() -> Result<Self, Failure> {
-        of_environment(NODE_VARIABLE)
-    }
-}
-
-fn of_environment<T: DeserializeOwned + Default>(variable: &'static str) -> Result<T, Failure> {
+/// Reads what one of the variables says.
+pub(crate) fn of_environment<T: DeserializeOwned + Default>(variable: &'static str) -> Result<T, Failure> {
     match env::var_os(variable) {
         None => Ok(T::default()),
         Some(text) => serde_json::from_slice(text.as_encoded_bytes())

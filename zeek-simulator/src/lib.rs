@@ -41,23 +41,19 @@ use std::{
 
 use broker_codec::data::ZeekString;
 
+use behaviour::of_environment;
 pub use behaviour::{Exit, NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 use command_line::Invocation;
 use failure::Failure;
 use release::Release;
 
-/// How a stand-in starts further stand-ins: itself, with these arguments before all others.
-#[derive(Clone, Debug, Default)]
-pub struct Program {
-    pub arguments: Vec<OsString>,
-}
-
-/// Does what a command line says, see [the crate](crate); `arguments` are those after the program's name and those of
-/// [`Program`].
-pub fn run(program: Program, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Does what a command line says, see [the crate](crate). A stand-in starts further ones as itself, with the arguments `program` before
+/// all others; `arguments` are those that follow them.
+pub fn run(program: Vec<OsString>, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = Invocation::parse(arguments).and_then(|invocation| match invocation {
         Invocation::Version => {
-            let behaviour = SupervisorBehaviour::of_environment().map_err(Failure::fatal)?;
+            let behaviour: SupervisorBehaviour =
+                of_environment(SUPERVISOR_VARIABLE).map_err(Failure::fatal)?;
             print(&format!("zeek version {}", behaviour.zeek_version));
             Ok(ExitCode::SUCCESS)
         }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    zeek_simulator::run(zeek_simulator::Program::default(), std::env::args_os().skip(1))
+    zeek_simulator::run(Vec::new(), std::env::args_os().skip(1))
 }

@@ -7,7 +7,7 @@ mod values;
 
 use std::{
     env,
-    ffi::CString,
+    ffi::{CString, OsString},
     io::{self, Read, Write},
     path::Path,
     process::{Command, ExitCode, Stdio},
@@ -30,7 +30,8 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    Exit, Failure, NodeBehaviour, Program, Release,
+    Exit, Failure, NODE_VARIABLE, NodeBehaviour, Release,
+    behaviour::of_environment,
     command_line::{CommandLine, LINGER_OPTION},
     complain, path, print,
 };
@@ -47,7 +48,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Instructions {
     pub(crate) config: NodeConfig,
     /// Whether to say that it is a simulation.
-    pub(crate) announced: bool,
+    pub(crate) simulation: bool,
     pub(crate) zeek_version: String,
 }
 
@@ -66,8 +67,8 @@ impl Instructions {
 }
 
 /// Is a node, until SIGTERM or what its behaviour says.
-pub(crate) fn run(program: &Program, command_line: &CommandLine) -> Result<ExitCode, Failure> {
-    let behaviour = NodeBehaviour::of_environment()?;
+pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<ExitCode, Failure> {
+    let behaviour: NodeBehaviour = of_environment(NODE_VARIABLE)?;
     if !behaviour.outlives_supervisor {
         set_parent_process_death_signal(Some(Signal::KILL))?;
     }
@@ -90,7 +91,7 @@ pub(crate) fn run(program: &Program, command_line: &CommandLine) -> Result<ExitC
     }
     drop(within);
 
-    if instructions.announced {
+    if instructions.simulation {
         print("SIMULATION: this is a stand-in for a Zeek node; it analyses no traffic and writes no logs");
     }
     behaviour.stdout.iter().for_each(|text| print(text));
@@ -107,7 +108,7 @@ pub(crate) fn run(program: &Program, command_line: &CommandLine) -> Result<ExitC
     }
     if let Some(seconds) = behaviour.forks {
         let _lives_on = Command::new("/proc/self/exe")
-            .args(&program.arguments)
+            .args(program)
             .args([LINGER_OPTION, &seconds.to_string()])
             .stdin(Stdio::null())
             .spawn()?;
@@ -237,9 +238,7 @@ impl Node {
                 }
                 EndpointEvent::Message(message) if message.topic == self.topic => {
                     let request = Event::from_data(message.data);
-                    if let Ok(request) = request.and_then(|event| event.parse())
-                        && !self.behaviour.mute
-                    {
+                    if let Ok(request) = request.and_then(|event| event.parse()) {
                         self.dispatch(request).await?;
                     }
                 }

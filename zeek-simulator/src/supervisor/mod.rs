@@ -16,7 +16,10 @@ mod policy;
 mod stem;
 mod table;
 
-use std::process::{self, ExitCode};
+use std::{
+    ffi::OsString,
+    process::{self, ExitCode},
+};
 
 use broker_codec::{
     Data, Topic,
@@ -31,7 +34,8 @@ use tokio::{
 };
 
 use crate::{
-    Failure, Program, Release, SupervisorBehaviour,
+    Failure, Release, SUPERVISOR_VARIABLE, SupervisorBehaviour,
+    behaviour::of_environment,
     command_line::{CommandLine, NODE_END, variable},
     complain, print,
 };
@@ -43,14 +47,13 @@ use table::Table;
 const NOTICES_MAX: usize = 1024;
 
 /// Is a Supervisor until SIGTERM, SIGINT or a `SupervisorControl::stop_request`.
-pub(crate) fn run(program: Program, command_line: &CommandLine) -> Result<ExitCode, Failure> {
+pub(crate) fn run(program: Vec<OsString>, command_line: &CommandLine) -> Result<ExitCode, Failure> {
     serve(program, command_line).map_err(Failure::fatal)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(program: Program, command_line: &CommandLine) -> Result<(), Failure> {
-    let mut behaviour = SupervisorBehaviour::of_environment()?;
-    behaviour.announced |= command_line.simulation;
+fn serve(program: Vec<OsString>, command_line: &CommandLine) -> Result<(), Failure> {
+    let behaviour: SupervisorBehaviour = of_environment(SUPERVISOR_VARIABLE)?;
     let release = Release::of_version(&behaviour.zeek_version)?;
     // One thread: processes are told to end with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -90,7 +93,7 @@ enum Next {
 
 impl Supervisor {
     async fn start(
-        program: Program,
+        program: Vec<OsString>,
         command_line: &CommandLine,
         behaviour: SupervisorBehaviour,
         release: Release,
@@ -122,12 +125,12 @@ impl Supervisor {
 
         let (orders, to_do) = mpsc::unbounded_channel();
         let (notify, notices) = mpsc::channel(NOTICES_MAX);
-        if behaviour.announced {
+        if command_line.simulation {
             complain(
                 "SIMULATION: this is a stand-in for Zeek's Supervisor; its nodes analyse no traffic and write no logs",
             );
         }
-        let stem = Stem::new(program, command_line.words.clone(), &behaviour, notify);
+        let stem = Stem::new(program, command_line, &behaviour.zeek_version, notify);
         tokio::spawn(stem.run(to_do));
         let mut supervisor = Self {
             release,

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::PathBuf,
@@ -27,8 +28,7 @@ use tokio::{
 
 use super::{outputs::Stream, policy::ZEEK};
 use crate::{
-    Program, SupervisorBehaviour,
-    command_line::{NODE_OPTION, variable},
+    command_line::{CommandLine, NODE_OPTION, variable},
     node::Instructions,
     path,
 };
@@ -65,9 +65,9 @@ pub(super) enum Notice {
 /// Starts, watches and ends the processes of nodes, one order after the other (`Stem` in `src/supervisor/Supervisor.cc`).
 /// While it waits for a node to end it does nothing else.
 pub(super) struct Stem {
-    program: Program,
+    program: Vec<OsString>,
     words: Vec<String>,
-    announced: bool,
+    simulation: bool,
     zeek_version: String,
     notices: mpsc::Sender<Notice>,
     epoch: Instant,
@@ -99,16 +99,16 @@ struct Exit {
 
 impl Stem {
     pub(super) fn new(
-        program: Program,
-        words: Vec<String>,
-        behaviour: &SupervisorBehaviour,
+        program: Vec<OsString>,
+        command_line: &CommandLine,
+        zeek_version: &str,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
         Self {
             program,
-            words,
-            announced: behaviour.announced,
-            zeek_version: behaviour.zeek_version.clone(),
+            words: command_line.words.clone(),
+            simulation: command_line.simulation,
+            zeek_version: zeek_version.to_owned(),
             notices,
             epoch: Instant::now(),
             policy: Policy {
@@ -220,7 +220,7 @@ impl Stem {
         let directory = node.config.directory.as_ref().map(path);
         let instructions = Instructions {
             config: node.config.clone(),
-            announced: self.announced,
+            simulation: self.simulation,
             zeek_version: self.zeek_version.clone(),
         };
         match (instructions.to_bytes(), child.stdin.take()) {
@@ -267,7 +267,7 @@ impl Stem {
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("zeek")
-            .args(&self.program.arguments)
+            .args(&self.program)
             .arg(NODE_OPTION)
             .args(&self.words)
             .stdin(Stdio::piped())
