@@ -12,11 +12,11 @@ use mgmt_api::{
     AgentMessage, AgentRequest, ClientRequest, ClusterRole, Configuration, Instance, Node, topics,
 };
 use serde_json::{Value, json};
+use testkit::ReservedPort;
 
 use crate::support::{
     agent::{StandIn, Way},
     certificates::{Authority, PASSPHRASE, native_settings},
-    cluster::free_address,
     controller::Controller,
     home,
     limit::Limit,
@@ -359,7 +359,8 @@ fn what_a_peer_may_not_say_is_ignored_logged_once_and_counted() {
 #[test]
 fn an_instance_that_cannot_be_reached_is_called_by_its_name() {
     let mut controller = Controller::start(&["Management::Request::timeout_interval=1sec"]);
-    let place = free_address();
+    let reserved = ReservedPort::new("127.0.0.1");
+    let place = reserved.address();
     let instance = Instance {
         name: AGENT.into(),
         host: Address::from(place.ip()),

@@ -26,13 +26,9 @@ static ONE_CLUSTER: Mutex<()> = Mutex::new(());
 
 /// Runs a test with the prefix of an installed Zeek, if there is one.
 pub(crate) fn with_zeek(test: impl FnOnce(&Path)) {
-    match installed_zeek() {
-        Ok(prefix) => {
-            let _turn = ONE_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-            test(&prefix);
-        }
-        Err(why) => pending(&why),
-    }
+    let Some(prefix) = installed_zeek() else { return };
+    let _turn = ONE_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    test(&prefix);
 }
 
 /// Says what was not tested past the test's captured output: a reader of the outcome must see it. A failure if the environment says that
@@ -179,8 +175,12 @@ fn a_stopped_supervisor_of_the_installed_zeek_is_ended_and_its_successor_gets_th
     });
 }
 
-/// The prefix of a Zeek of 5.0 or later on PATH; or why there is none.
-pub(crate) fn installed_zeek() -> Result<PathBuf, String> {
+/// The prefix of a Zeek of 5.0 or later on PATH, if there is one.
+pub(crate) fn installed_zeek() -> Option<PathBuf> {
+    find_zeek().inspect_err(|why| pending(why)).ok()
+}
+
+fn find_zeek() -> Result<PathBuf, String> {
     let path = env::var_os("PATH").unwrap_or_default();
     let zeek = env::split_paths(&path)
         .map(|directory| directory.join("zeek"))

@@ -3,8 +3,8 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -13,9 +13,10 @@ use broker_endpoint::tls::TlsConfig;
 use mgmt_api::AgentRequest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::ReservedPort;
 
 use crate::{
-    live::{installed_zeek, pending},
+    live::installed_zeek,
     support::{
         agent::{StandIn, Way},
         controller::Controller,
@@ -37,13 +38,19 @@ pub(crate) const NO_METRICS: &str = "Management::Controller::auto_assign_metrics
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A `zeek -j` with all that it starts; ended in good order when dropped.
-pub(crate) struct Zeek(Daemon);
+pub(crate) struct Zeek {
+    daemon: Daemon,
+    _supervisor: ReservedPort,
+}
 
 impl Zeek {
     /// Starts it with its files below a directory. Its Supervisor listens at a free port, unless the script says where.
     pub(crate) fn start(prefix: &Path, home: &TempDir, script: &str) -> Self {
-        let [supervisor] = free_ports();
-        let settings = format!("redef Broker::default_port = {supervisor}/tcp;\n{script}\n");
+        let supervisor = ReservedPort::new("127.0.0.1");
+        let settings = format!(
+            "redef Broker::default_port = {}/tcp;\n{script}\n",
+            supervisor.port()
+        );
         let path = home.path().join("live.zeek");
         fs::write(&path, settings).expect("a file can be written");
         let mut command = Command::new(prefix.join("bin/zeek"));
@@ -57,20 +64,17 @@ impl Zeek {
             command.env(variable, directory);
         }
         command.env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1");
-        Self(Daemon::start("zeek", command.stdout(Stdio::null())))
+        Self {
+            daemon: Daemon::start("zeek", command.stdout(Stdio::null())),
+            _supervisor: supervisor,
+        }
     }
 }
 
 impl Drop for Zeek {
     fn drop(&mut self) {
-        self.0.end();
+        self.daemon.end();
     }
-}
-
-/// Ports that were free a moment ago: Zeek cannot be told to take any.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
 pub(crate) fn run(address: SocketAddr, arguments: &[&str], stdin: Option<&str>) -> Outcome {
@@ -142,14 +146,9 @@ fn deployed(asked: AgentRequest) -> Option<String> {
     }
 }
 
-/// The prefix of an installed Zeek, if there is one.
-pub(crate) fn zeek() -> Option<PathBuf> {
-    installed_zeek().inspect_err(|why| pending(why)).ok()
-}
-
 #[test]
 fn zeeks_controller_goes_on_where_ours_ended_and_ours_where_zeeks_did() {
-    let Some(prefix) = zeek() else { return };
+    let Some(prefix) = installed_zeek() else { return };
     let relay = Relay::start();
     let home = home();
     let ours = || Controller::start_in::<&str>(&home, &[]);
@@ -165,7 +164,8 @@ fn zeeks_controller_goes_on_where_ours_ended_and_ours_where_zeeks_did() {
     let left = configurations(address);
     controller.stop();
 
-    let [broker, websocket] = free_ports();
+    let reserved = [(); _].map(|()| ReservedPort::new("127.0.0.1"));
+    let [broker, websocket] = reserved.each_ref().map(ReservedPort::port);
     let script = format!(
         "@load policy/frameworks/management/controller
 redef Management::Controller::name = \"controller\";
@@ -216,11 +216,12 @@ fn an_agent_of_zeek_that_is_connected_to_runs_real_nodes() {
 }
 
 fn lead_an_agent_of_zeek(listens: bool) {
-    let Some(prefix) = zeek() else { return };
+    let Some(prefix) = installed_zeek() else { return };
     let timeout = "Management::Request::timeout_interval=90sec";
     let mut controller = Controller::start(&[timeout, NO_METRICS]);
     let address = controller.websocket();
-    let [port, manager] = free_ports();
+    let reserved = [(); _].map(|()| ReservedPort::new("127.0.0.1"));
+    let [port, manager] = reserved.each_ref().map(ReservedPort::port);
     let (host, at) = if listens {
         ("0.0.0.0", format!(" = 127.0.0.1:{port}"))
     } else {
@@ -306,10 +307,11 @@ redef Management::Request::timeout_interval = 60 sec;"
 
 #[test]
 fn a_deployment_that_needs_an_absent_agent_leaves_the_nodes_of_a_present_one_untouched() {
-    let Some(prefix) = zeek() else { return };
+    let Some(prefix) = installed_zeek() else { return };
     let mut controller = Controller::start(&[NO_METRICS]);
     let address = controller.websocket();
-    let [port, manager] = free_ports();
+    let reserved = [(); _].map(|()| ReservedPort::new("127.0.0.1"));
+    let [port, manager] = reserved.each_ref().map(ReservedPort::port);
     let home = TempDir::with_prefix("live-").expect("a directory can be made");
     let script = agent_script("127.0.0.1", controller.broker().port(), port);
     let zeek = Zeek::start(&prefix, &home, &script);

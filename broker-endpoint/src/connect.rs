@@ -88,7 +88,7 @@ impl Dialer<'_> {
                 if let (PeeringError::Useless(EndReason::Ended(PeeringEnd::Unsubscribed)), Some(peer)) =
                     (&error, peer)
                 {
-                    self.awaited.note_vain(peer);
+                    self.awaited.note_missed(peer);
                 }
                 self.failed(error, retry).await
             }
@@ -212,10 +212,10 @@ fn redundant_with(error: &PeeringError, peer: Option<EndpointId>) -> Option<Endp
 
 #[cfg(test)]
 mod tests {
+    use testkit::ReservedPort;
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::testing::ReservedPort;
 
     #[tokio::test]
     async fn an_address_that_does_not_answer_is_given_up() {

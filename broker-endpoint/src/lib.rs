@@ -47,13 +47,10 @@ mod file;
 mod listen;
 mod queue;
 mod socket;
-#[cfg(test)]
-mod testing;
 mod time;
 pub mod tls;
 pub mod websocket;
 
-pub use broker_codec::Recipients;
 pub use credit::Credit;
 pub use endpoint::{
     Counted, EndReason, Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, Message,

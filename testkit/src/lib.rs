@@ -2,12 +2,13 @@
 #![expect(clippy::missing_panics_doc, reason = "a test fails by a panic")]
 
 mod agent;
-mod dice;
+mod reserved;
 pub mod transcript;
 
 pub use agent::{FakeAgent, with_results};
-pub use dice::Dice;
+pub use broker_codec::testing::Dice;
 use mgmt_api::{Principal, Transport};
+pub use reserved::ReservedPort;
 
 /// A WebSocket client.
 pub fn client(number: u64) -> Principal {

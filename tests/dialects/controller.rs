@@ -24,12 +24,11 @@ use std::{
 };
 
 use broker_codec::{
-    EndpointId,
+    EndpointId, Recipients,
     data::{Port, ZeekString},
     json::DataMessage,
     zeek::Event,
 };
-use broker_endpoint::Recipients;
 use mgmt_api::{Dialect, Now, Principal, SequentialIds, Transport};
 use mgmt_controller::{
     core::{Action, Configurations, Controller, Input, Level, Settings},

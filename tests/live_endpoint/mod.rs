@@ -22,7 +22,7 @@ use self::{
     zeek::{PATIENCE, Zeek},
 };
 use crate::{
-    live_controller::zeek as installed_zeek,
+    live::installed_zeek,
     support::certificates::{Authority, Validity, native_settings},
 };
 

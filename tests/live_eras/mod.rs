@@ -14,11 +14,12 @@ mod zeek;
 
 use std::{
     env,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
+use testkit::ReservedPort;
 
 use self::{
     client::Client,
@@ -27,7 +28,7 @@ use self::{
 };
 use crate::{
     live::{pending, with_zeek},
-    live_controller::{AGENT, NO_METRICS, client as zeek_client, free_ports, run, wait_for_the_agent},
+    live_controller::{AGENT, NO_METRICS, client as zeek_client, run, wait_for_the_agent},
     support::{
         cluster::{self, Instance, Plan, Protection},
         controller::Controller,
@@ -62,8 +63,8 @@ fn agents_of_earlier_ages_deploy_report_and_recover_under_our_controller() {
         let mut controller = Controller::start(&[&clients[..], &era.agent_api()].concat());
         let address = controller.websocket();
         let further = connecting(era, controller.broker());
-        let [port] = free_ports();
-        let zeek = Zeek::start(prefix, scripts, era, "agent", port, &further);
+        let reserved = ReservedPort::new("127.0.0.1");
+        let zeek = Zeek::start(prefix, scripts, era, "agent", reserved.port(), &further);
         wait_for_the_agent(address);
         let nodes = Nodes::new();
         let answer = zeek_client(address, &["deploy-config", "-"], Some(&nodes.configuration()));
@@ -127,8 +128,8 @@ fn a_restarted_agent_of_an_earlier_age_has_its_nodes_again_each_time() {
         let address = controller.websocket();
         let further = connecting(era, controller.broker());
         let nodes = Nodes::new();
-        let [port] = free_ports();
-        let start = || Zeek::start(prefix, scripts, era, "agent", port, &further);
+        let reserved = ReservedPort::new("127.0.0.1");
+        let start = || Zeek::start(prefix, scripts, era, "agent", reserved.port(), &further);
         let mut zeek = start();
         wait_for_the_agent(address);
         let answer = zeek_client(address, &["deploy-config", "-"], Some(&nodes.configuration()));
@@ -147,9 +148,9 @@ fn a_restarted_agent_of_an_earlier_age_has_its_nodes_again_each_time() {
 #[test]
 fn controllers_of_earlier_ages_deploy_report_and_recover_with_our_agent() {
     with_eras(|prefix, scripts, era| {
-        let [port] = free_ports();
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let zeek = Zeek::start(prefix, scripts, era, "controller", port, &[]);
+        let reserved = ReservedPort::new("127.0.0.1");
+        let at = reserved.address();
+        let zeek = Zeek::start(prefix, scripts, era, "controller", at.port(), &[]);
         let anonymous = Protection::Anonymous;
         let mut plan = Plan::new(AGENT, Some(at), &anonymous);
         plan.zeek = cluster::Zeek::Started(prefix.into());

@@ -1,33 +1,35 @@
 //! Real cluster nodes: what is asked for, and what runs.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, TcpStream},
-};
+use std::{fs, net::TcpStream};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use testkit::ReservedPort;
+
 use super::zeek::Era;
 use crate::{
-    live_controller::{AGENT, PATIENCE, free_ports},
+    live_controller::{AGENT, PATIENCE},
     support::limit::Limit,
 };
 
 /// A manager and a worker, both of which listen. Their names tell their processes from all others.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Nodes {
-    manager: u16,
-    worker: u16,
+    manager: ReservedPort,
+    worker: ReservedPort,
 }
 
 impl Nodes {
     pub(super) fn new() -> Self {
-        let [manager, worker] = free_ports();
+        let [manager, worker] = [(); _].map(|()| ReservedPort::new("127.0.0.1"));
         Self { manager, worker }
     }
 
     pub(super) fn names(&self) -> [String; 2] {
-        [format!("m{}", self.manager), format!("w{}", self.worker)]
+        [
+            format!("m{}", self.manager.port()),
+            format!("w{}", self.worker.port()),
+        ]
     }
 
     /// For zeek-client.
@@ -35,7 +37,8 @@ impl Nodes {
         let [manager, worker] = self.names();
         format!(
             "[instances]\n{AGENT}\n[{manager}]\ninstance = {AGENT}\nrole = manager\nport = {}\n[{worker}]\ninstance = {AGENT}\nrole = worker\nport = {}\n",
-            self.manager, self.worker
+            self.manager.port(),
+            self.worker.port()
         )
     }
 
@@ -58,8 +61,8 @@ impl Nodes {
         format!(
             "{}::API::set_configuration_request(\"{reqid}\", [\"config\", {{[\"{AGENT}\", 127.0.0.1, -]}}, {{{}, {}}}])",
             era.controller,
-            node(&manager, "MANAGER", self.manager),
-            node(&worker, "WORKER", self.worker)
+            node(&manager, "MANAGER", self.manager.port()),
+            node(&worker, "WORKER", self.worker.port())
         )
     }
 
@@ -73,8 +76,8 @@ impl Nodes {
             let [manager, worker] = self.names().map(|name| process_of(&name));
             let processes = [manager?, worker?];
             let is_new = processes.iter().all(|process| !before.contains(process));
-            let mut ports = [self.manager, self.worker].into_iter();
-            let listen = ports.all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+            let mut ports = [&self.manager, &self.worker].into_iter();
+            let listen = ports.all(|port| TcpStream::connect(port.address()).is_ok());
             (is_new && listen).then_some(processes)
         })
     }

@@ -9,9 +9,10 @@ use std::{
 };
 
 use tempfile::TempDir;
+use testkit::ReservedPort;
 
 use crate::{
-    live_controller::{AGENT, free_ports},
+    live_controller::AGENT,
     support::{cluster::kill_processes_in, daemon::Daemon},
 };
 
@@ -89,6 +90,7 @@ impl Era {
 pub(super) struct Zeek {
     daemon: Daemon,
     home: TempDir,
+    _supervisor: ReservedPort,
 }
 
 impl Zeek {
@@ -104,13 +106,13 @@ impl Zeek {
             .arg("--zeekpath")
             .output();
         let own = String::from_utf8(own.expect("zeek-config can be started").stdout).expect("text");
-        let [supervisor] = free_ports();
+        let supervisor = ReservedPort::new("127.0.0.1");
         let home = TempDir::with_prefix("era-").expect("a directory can be made");
         let scripts = scripts.display();
         let mut command = Command::new(prefix.join("bin/zeek"));
         command
             .args(["-j", &format!("{}/{which}", era.frameworks)])
-            .arg(format!("Broker::default_port={supervisor}/tcp"))
+            .arg(format!("Broker::default_port={}/tcp", supervisor.port()))
             .args(further)
             .env("ZEEKPATH", format!("{scripts}:{scripts}/policy:{}", own.trim()))
             .env("ZEEK_DEFAULT_LISTEN_ADDRESS", "127.0.0.1")
@@ -124,7 +126,11 @@ impl Zeek {
             .current_dir(home.path())
             .stdout(Stdio::null());
         let daemon = Daemon::start("a zeek of another age", &mut command);
-        Self { daemon, home }
+        Self {
+            daemon,
+            home,
+            _supervisor: supervisor,
+        }
     }
 
     /// Ends it with all that it has started.

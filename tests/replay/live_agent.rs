@@ -3,9 +3,10 @@
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::ReservedPort;
 use tools::replay::cli::CliError;
 
-use super::{Reserved, replay};
+use super::replay;
 use crate::support::{
     cluster::{Protection, agent_binary},
     daemon::Daemon,
@@ -14,8 +15,8 @@ use crate::support::{
 /// An agent, and where it looks for the others.
 struct Agent {
     home: TempDir,
-    supervisor: Reserved,
-    controller: Reserved,
+    supervisor: ReservedPort,
+    controller: ReservedPort,
     daemon: Daemon,
 }
 
@@ -23,14 +24,14 @@ impl Agent {
     /// Starts one that connects to its controller, unless it is told otherwise.
     fn start(protection: &Protection, settings: &[&str]) -> Self {
         let home = TempDir::with_prefix("replayed-agent-").expect("a directory can be made");
-        let (supervisor, controller) = (Reserved::new(), Reserved::new());
+        let [supervisor, controller] = [(); _].map(|()| ReservedPort::new("127.0.0.1"));
         let ready_file = home.path().join("agent.json");
-        let dialled = ["--controller".to_owned(), controller.address()];
+        let dialled = ["--controller".to_owned(), controller.address().to_string()];
         let dialled = dialled.iter().filter(|_| !settings.contains(&"--controller"));
         let mut command = Command::new(agent_binary());
         command
             .args(["--name", "instance-1", "--listen", "127.0.0.1:0"])
-            .args(["--supervisor", &supervisor.address()])
+            .args(["--supervisor", &supervisor.address().to_string()])
             .args(["--zeek-version", "9.0.0-rc1", "--zeek-prefix"])
             .arg(home.path())
             .arg("--state-dir")
@@ -195,7 +196,7 @@ const FIRST: &str = "cannot replay with the running agent instance-1: connection
 /// The Supervisor of the recorded one was somewhere else.
 #[test]
 fn an_agent_that_does_not_come_is_waited_for_and_told_where_it_was_expected() {
-    let supervisor = Reserved::new();
+    let supervisor = ReservedPort::new("127.0.0.1");
     let address = supervisor.address();
     let options = format!("--role agent --peer 127.0.0.1:1 --supervisor {address} --timeout 1");
     assert_eq!(

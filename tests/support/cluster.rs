@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -13,6 +13,7 @@ use mgmt_api::ClientRequest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
+use testkit::ReservedPort;
 use zeek_simulator::{NODE_VARIABLE, NodeBehaviour, SUPERVISOR_VARIABLE, SupervisorBehaviour};
 
 use super::{
@@ -94,7 +95,7 @@ pub(crate) fn ask_until(controller: &mut Controller, request: &ClientRequest, go
     let mut observer = Client::observing(controller.websocket());
     let mut limit = Limit::new(format_args!("an answer to {request:?}"));
     loop {
-        // Not kept, as news may be long in coming: who does not answer pings is disconnected.
+        // Not kept, as news may be long in coming: a client that does not answer pings is disconnected.
         let answer = Session::open(controller.websocket()).ask(request);
         let answer = json!(answer).to_string();
         if good(&answer) {
@@ -165,6 +166,8 @@ pub(crate) struct Instance<'a> {
     home: TempDir,
     relay: Relay,
     listen: SocketAddr,
+    /// Where a Supervisor listens that cannot be told to take any port.
+    reserved: Option<ReservedPort>,
     pub(crate) agent: Option<Daemon>,
     pub(crate) supervisor: Option<Daemon>,
 }
@@ -176,6 +179,7 @@ impl<'a> Instance<'a> {
             home: TempDir::with_prefix("instance-").expect("a directory can be made"),
             relay: Relay::start(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            reserved: None,
             agent: None,
             supervisor: None,
         };
@@ -247,7 +251,8 @@ impl<'a> Instance<'a> {
             .env("ZEEK_AGENT_ADDR", self.listen.ip().to_string())
             .env("ZEEK_AGENT_PORT", format!("{}/tcp", self.listen.port()));
         let supervisor = if let Zeek::Found(_) = self.plan.zeek {
-            let address = free_address();
+            let reserved = self.reserved.insert(ReservedPort::new("127.0.0.1"));
+            let address = reserved.address();
             command
                 .arg("policy/frameworks/management/supervisor")
                 .arg(format!("Broker::default_port={}/tcp", address.port()))
@@ -352,12 +357,6 @@ fn processes_in(directory: &Path) -> Vec<PathBuf> {
     all.filter_map(|entry| Some(entry.ok()?.path()))
         .filter(works_there)
         .collect()
-}
-
-/// Where no process listens now.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound")
 }
 
 /// An installation of the stand-in for Zeek.

@@ -1,5 +1,5 @@
-//! Raw-byte conversations with a script in the role of the peers: `tests/transcripts/handshake/`. Here without I/O; `over_tcp`
-//! has them with the real endpoint.
+//! Raw-byte conversations with a script in the role of the peers: `tests/transcripts/handshake/`, which `over_tcp` has with the real
+//! endpoint, too, and `handshake-machine/`. Here without I/O.
 //!
 //! A line that begins with `>` is an input, `<` an expected action, `#` a comment; an empty line ends nothing. Inputs:
 //!
@@ -31,17 +31,16 @@ use crate::support::workspace_root;
 
 #[test]
 fn conversations_are_as_written() {
-    check_all::<Conversation>(workspace_root().join("tests/transcripts/handshake"), 10);
+    let root = workspace_root();
+    check_all::<Conversation>(root.join("tests/transcripts/handshake"), 7);
+    // What waits, what time does, and what shutting down refuses: here, only the machine tells all.
+    check_all::<Conversation>(root.join("tests/transcripts/handshake-machine"), 3);
 }
 
 #[derive(Default)]
 struct Conversation(Option<Node>);
 
 impl Machine for Conversation {
-    fn prepare(&mut self, line: &str) {
-        panic!("{line} is no input");
-    }
-
     fn input(&mut self, input: &str, out: &mut String) {
         for action in self.apply(input) {
             writeln!(out, "< {}", shown(&action)).unwrap();

@@ -175,5 +175,5 @@ fn the_transition_table_is_the_committed_one() {
             table.push_str("  (everything is ignored)\n");
         }
     }
-    expect_file![workspace_root().join("docs/handshake-table.txt")].assert_eq(&table);
+    expect_file![workspace_root().join("tests/golden/handshake-table.txt")].assert_eq(&table);
 }

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::Serialize;
 
 use crate::{
-    tcp::{Addresses, Speaker},
+    tcp::{Addresses, Sides, Speaker},
     websocket,
 };
 
@@ -68,8 +68,7 @@ pub struct Conversation {
     /// Whether the capture has its beginning.
     pub from_start: bool,
     pub protocol: Protocol,
-    client: Direction,
-    server: Direction,
+    sides: Sides<Direction>,
 }
 
 #[derive(Debug)]
@@ -90,8 +89,10 @@ impl Conversation {
             addresses,
             from_start,
             protocol: Protocol::Silent,
-            client: Direction::Undecided(Vec::new()),
-            server: Direction::Undecided(Vec::new()),
+            sides: Sides {
+                client: Direction::Undecided(Vec::new()),
+                server: Direction::Undecided(Vec::new()),
+            },
         }
     }
 
@@ -99,8 +100,9 @@ impl Conversation {
     pub fn read(&mut self, from: Speaker, bytes: &[u8]) -> Vec<(Speaker, Item)> {
         let from_start = self.from_start;
         let mut items = Vec::new();
-        let Direction::Undecided(early) = self.direction(from) else {
-            self.direction(from)
+        let Direction::Undecided(early) = self.sides.of_mut(from) else {
+            self.sides
+                .of_mut(from)
                 .read(bytes, &mut |item| items.push((from, item)));
             return items;
         };
@@ -118,7 +120,7 @@ impl Conversation {
                 Protocol::WebSocket => Direction::WebSocket(Some(websocket::Reader::default())),
                 Protocol::Tls | Protocol::Silent | Protocol::Other => Direction::Unread,
             };
-            let direction = self.direction(speaker);
+            let direction = self.sides.of_mut(speaker);
             if let Direction::Undecided(early) = mem::replace(direction, known) {
                 direction.read(&early, &mut |item| items.push((speaker, item)));
             }
@@ -128,18 +130,11 @@ impl Conversation {
 
     /// Notes that bytes of a side are missing here.
     pub fn gap(&mut self, from: Speaker) {
-        match self.direction(from) {
+        match self.sides.of_mut(from) {
             Direction::Undecided(_) => self.from_start = false,
             Direction::Broker(frames) => frames.lose_step(frames.buffer.len()),
             Direction::WebSocket(reader) => *reader = None,
             Direction::Unread => {}
-        }
-    }
-
-    const fn direction(&mut self, from: Speaker) -> &mut Direction {
-        match from {
-            Speaker::Client => &mut self.client,
-            Speaker::Server => &mut self.server,
         }
     }
 }

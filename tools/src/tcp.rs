@@ -31,18 +31,27 @@ impl Speaker {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Addresses {
-    pub client: SocketAddr,
-    pub server: SocketAddr,
+/// What each side of a connection has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sides<T> {
+    pub client: T,
+    pub server: T,
 }
 
-impl Addresses {
-    /// The address of a side.
-    pub const fn of(&self, speaker: Speaker) -> SocketAddr {
+pub type Addresses = Sides<SocketAddr>;
+
+impl<T> Sides<T> {
+    pub const fn of(&self, speaker: Speaker) -> &T {
         match speaker {
-            Speaker::Client => self.client,
-            Speaker::Server => self.server,
+            Speaker::Client => &self.client,
+            Speaker::Server => &self.server,
+        }
+    }
+
+    pub const fn of_mut(&mut self, speaker: Speaker) -> &mut T {
+        match speaker {
+            Speaker::Client => &mut self.client,
+            Speaker::Server => &mut self.server,
         }
     }
 }
@@ -78,14 +87,8 @@ pub enum TcpEventKind {
 pub struct Reassembler {
     /// Connections by source and destination, in both directions.
     open: HashMap<(SocketAddr, SocketAddr), (usize, Speaker)>,
-    connections: Vec<Connection>,
+    connections: Vec<Sides<Direction>>,
     time: Duration,
-}
-
-#[derive(Debug, Default)]
-struct Connection {
-    client: Direction,
-    server: Direction,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +116,7 @@ impl Reassembler {
         let mut kinds = Vec::new();
         let (number, from) = self.find_or_open(&segment, &mut kinds);
         if let Some(connection) = self.connections.get_mut(number) {
-            let direction = connection.direction(from);
+            let direction = connection.of_mut(from);
             let rst = segment.rst && !direction.closed;
             if segment.syn {
                 direction.start.get_or_insert(segment.sequence.wrapping_add(1));
@@ -136,7 +139,7 @@ impl Reassembler {
             let mut kinds = Vec::new();
             for from in [Speaker::Client, Speaker::Server] {
                 if let Some(connection) = self.connections.get_mut(number) {
-                    connection.direction(from).pass_on(from, 0, &mut kinds);
+                    connection.of_mut(from).pass_on(from, 0, &mut kinds);
                 }
             }
             events.extend(self.events(number, kinds));
@@ -160,7 +163,7 @@ impl Reassembler {
             let reused = segment.syn
                 && !segment.ack
                 && self.connections.get_mut(number).is_some_and(|connection| {
-                    connection.direction(from).next() != Some(segment.sequence.wrapping_add(1))
+                    connection.of_mut(from).next() != Some(segment.sequence.wrapping_add(1))
                         || connection.client.closed
                         || connection.server.closed
                 });
@@ -181,7 +184,7 @@ impl Reassembler {
             (Speaker::Client, Addresses { client, server })
         };
         let number = self.connections.len();
-        self.connections.push(Connection::default());
+        self.connections.push(Sides::default());
         self.open.insert(key, (number, from));
         self.open
             .insert((segment.destination, segment.source), (number, from.other()));
@@ -190,15 +193,6 @@ impl Reassembler {
             from_start: segment.syn,
         });
         (number, from)
-    }
-}
-
-impl Connection {
-    const fn direction(&mut self, from: Speaker) -> &mut Direction {
-        match from {
-            Speaker::Client => &mut self.client,
-            Speaker::Server => &mut self.server,
-        }
     }
 }
 

@@ -155,7 +155,7 @@ impl fmt::Display for Awaited {
 /// ```
 ///
 /// Drive it like this: after [`Self::new`] and after each `handle*` or [`Self::admit`], call [`Self::poll`] until it returns
-/// `None`. Call [`Self::handle_timeout`] at [`Self::deadline`]. `docs/handshake-table.txt` shows what each message does in
+/// `None`. Call [`Self::handle_timeout`] at [`Self::deadline`]. `tests/golden/handshake-table.txt` shows what each message does in
 /// each state.
 #[derive(Clone, Debug)]
 pub struct Handshake {

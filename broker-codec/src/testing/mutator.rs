@@ -1,7 +1,9 @@
+use super::Dice;
+
 /// Makes new inputs from known ones, the same ones from the same seed.
 #[derive(Clone, Debug)]
 pub struct Mutator {
-    state: u64,
+    dice: Dice,
 }
 
 /// The most that one input may grow by in one mutation, in bytes.
@@ -10,28 +12,19 @@ const GROWTH_MAX: usize = 32;
 impl Mutator {
     /// A mutator whose inputs follow from `seed`.
     pub const fn new(seed: u64) -> Self {
-        Self { state: seed }
-    }
-
-    /// `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self { dice: Dice(seed) }
     }
 
     /// A number below `bound`, or 0.
     pub fn below(&mut self, bound: usize) -> usize {
         match u64::try_from(bound) {
-            Ok(bound) if bound > 0 => usize::try_from(self.next() % bound).unwrap_or_default(),
+            Ok(bound) if bound > 0 => usize::try_from(self.dice.below(bound)).unwrap_or_default(),
             _ => 0,
         }
     }
 
     fn byte(&mut self) -> u8 {
-        let [byte, ..] = self.next().to_le_bytes();
+        let [byte, ..] = self.dice.roll().to_le_bytes();
         byte
     }
 

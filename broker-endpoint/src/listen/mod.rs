@@ -150,8 +150,9 @@ pub(crate) fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener
 
 #[cfg(test)]
 mod tests {
+    use testkit::ReservedPort;
+
     use super::*;
-    use crate::testing::ReservedPort;
 
     #[tokio::test]
     async fn all_addresses_of_a_name_are_listened_on_at_one_port() {

@@ -6,11 +6,11 @@ use broker_endpoint::{
     websocket::{CloseCause, Counted, WebSocketConfig, WebSocketEvent, WebSocketServer},
     with_causes,
 };
+use testkit::ReservedPort;
 
 use crate::{
     client::{ACCEPT, Client, TEXT, close, masked, request},
     server::{Answering, bind, config},
-    testing::ReservedPort,
 };
 
 const SERVER: &str = concat!("Server: broker-endpoint/", env!("CARGO_PKG_VERSION"), "\r\n");

@@ -8,6 +8,3 @@ mod http;
 mod publishing;
 mod server;
 mod session;
-
-#[path = "../../src/testing.rs"]
-mod testing;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use broker_codec::{Data, Recipients, json::DataMessage, zeek::Event};
 use broker_endpoint::websocket::{CloseCause, Counted, WebSocketEvent};
 use futures_util::{SinkExt as _, StreamExt as _};
+use testkit::ReservedPort;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     client::{CLOSE, Client, independent_client, masked, next_text},
     server::{Answering, TOPIC, bind, config, delivered, event, publish},
-    testing::ReservedPort,
 };
 
 fn example(argument: &str) -> Event {

@@ -1,7 +1,8 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
+use broker_codec::Recipients;
 use broker_endpoint::{
-    Credit, Recipients, at,
+    Credit, at,
     websocket::{WebSocketEvent, WebSocketServer},
 };
 use mgmt_api::RequestKind;

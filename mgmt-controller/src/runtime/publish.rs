@@ -1,7 +1,7 @@
 //! What the core publishes, to native peers and WebSocket clients.
 
-use broker_codec::{data::ZeekString, json::DataMessage};
-use broker_endpoint::{Credit, Recipients, with_causes};
+use broker_codec::{Recipients, data::ZeekString, json::DataMessage};
+use broker_endpoint::{Credit, with_causes};
 use mgmt_daemon::daemon::Cause;
 use tokio::time::Instant;
 use tracing::field::display;

@@ -18,14 +18,10 @@ async fn each_side_of_each_captured_handshake_is_reproduced_over_tcp() {
     for (recording, conn, frames) in each_handshake() {
         let answered = frames.iter().any(|frame| frame.from == Side::Server);
         // A server that is about to end says nothing, and there is nothing to compare ours with.
-        let sides: &[Side] = if answered {
-            &[Side::Client, Side::Server]
-        } else {
-            &[Side::Client]
-        };
-        for ours in sides {
+        let sides = [Side::Client, Side::Server].into_iter();
+        for ours in sides.take(1 + usize::from(answered)) {
             let context = format!("{recording}, connection {conn}, as the {ours:?}");
-            replay(&frames, *ours, &context).await;
+            replay(&frames, ours, &context).await;
         }
         replayed[usize::from(answered)] += 1;
     }

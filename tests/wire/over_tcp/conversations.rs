@@ -1,48 +1,28 @@
 //! `tests/transcripts` with the real endpoint: what is refused in handshakes, when, and how; and what the releases of Zeek say.
 
-use std::fs;
-
 use broker_codec::Data;
 use broker_endpoint::{Counted, Endpoint, EndpointEvent};
-use testkit::transcript::peer_id;
+use testkit::transcript::{check_all, peer_id};
 
 use super::{
     script::{Script, config},
-    world::check,
+    world::Run,
 };
 use crate::{
     support::{limit::Limit, workspace_root},
     wire::conversations::spelled,
 };
 
-/// Of the others, only the machine tells all: what waits, what time does, and what shutting down refuses.
-#[tokio::test]
-async fn handshakes_are_as_written() {
-    for name in [
-        "roles",
-        "refused-messages",
-        "wrong-time",
-        "redundant",
-        "dropped",
-        "unusable-ids",
-        "filters",
-    ] {
-        check(&format!("handshake/{name}.txt")).await;
-    }
+#[test]
+fn handshakes_are_as_written() {
+    check_all::<Run>(workspace_root().join("tests/transcripts/handshake"), 7);
 }
 
 /// What releases of Broker, and with them of Zeek, do differently on the wire. The script says what that release says, and expects what it
 /// can live with. The bytes of handshakes, envelopes and values are the same in all.
-#[tokio::test]
-async fn each_release_is_spoken_with() {
-    let folder = workspace_root().join("tests/transcripts/releases");
-    let files = fs::read_dir(folder).expect("the folder is there");
-    let names = files.map(|file| file.expect("it can be read").file_name());
-    let names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
-    assert_eq!(names.len(), 11, "{names:?}");
-    for name in names {
-        check(&format!("releases/{name}")).await;
-    }
+#[test]
+fn each_release_is_spoken_with() {
+    check_all::<Run>(workspace_root().join("tests/transcripts/releases"), 11);
 }
 
 /// The first two end the process of Zeek 9.0's controller. Here they are counted, and the peer stays; a length that is none ends its

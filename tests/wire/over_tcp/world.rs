@@ -20,59 +20,56 @@
 //! | `N peer added: ID`, `N peer lost: ID`, `peer removed: ID (WHY)`, `unavailable: WHY`, `message ID TOPIC VALUE` | the next event |
 //! | `refused: WHY` | what was published was not |
 //! | `counted: rejected N, ignored N` | the endpoint's counters |
-//!
-//! `UPDATE_EXPECT=1` writes anew what the lines say.
 
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use broker_codec::{Envelope, Topic, binary, handshake::Message};
 use broker_endpoint::{Counted, Endpoint, EndpointEvent, PeerAddress, PublishError};
 use bytes::Bytes;
-use expect_test::expect_file;
-use testkit::transcript::{letter, peer_id};
-use tokio::net::TcpListener;
+use testkit::transcript::{Machine, letter, peer_id};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 
 use super::script::{Script, config};
 use crate::{
-    support::{limit::Limit, workspace_root},
+    support::limit::Limit,
     wire::conversations::{describe, hex, spelled},
 };
 
 const RETRY: Duration = Duration::from_millis(1);
 
-/// What is written and what is seen are compared line by line: after the first difference, the rest would be waited for in vain.
-pub(super) async fn check(transcript: &str) {
-    let expected = expect_file![workspace_root().join("tests/transcripts").join(transcript)];
-    let updates = std::env::var_os("UPDATE_EXPECT").is_some();
-    let mut actual = String::new();
-    let mut world: Option<World> = None;
-    for (number, line) in (1..).zip(expected.data().lines()) {
-        let place = format!("{transcript}, line {number}");
-        let mut seen = line.to_owned();
-        if let Some(input) = line.strip_prefix("> ") {
-            let words: Vec<&str> = input.split_whitespace().collect();
-            if let ["endpoint", name, topics @ ..] = words.as_slice() {
-                if let Some(world) = world.take() {
-                    world.end(&place).await;
-                }
-                world = Some(World::new(name, topics).await);
-            } else {
-                let world = world.as_mut().expect("an endpoint comes first");
-                world.apply(&words).await;
-            }
-        } else if let Some(expected) = line.strip_prefix("< ") {
-            let world = world.as_mut().expect("an endpoint comes first");
-            seen = format!("< {}", world.observe(expected).await);
+/// A transcript with the real endpoint.
+#[derive(Default)]
+pub(super) struct Run(Option<(World, Runtime)>);
+
+impl Machine for Run {
+    fn input(&mut self, text: &str, _out: &mut String) {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        if let ["endpoint", name, topics @ ..] = words.as_slice() {
+            self.end();
+            // Of one thread, so that its time can stand still.
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("a runtime can be made");
+            let world = runtime.block_on(World::new(name, topics));
+            self.0 = Some((world, runtime));
         } else {
-            assert!(line.is_empty() || line.starts_with('#'), "{place}");
+            let (world, runtime) = self.0.as_mut().expect("an endpoint comes first");
+            runtime.block_on(world.apply(&words));
         }
-        assert!(updates || seen == line, "{place}: {seen}");
-        writeln!(actual, "{seen}").unwrap();
     }
-    if let Some(world) = world {
-        world.end(transcript).await;
+
+    fn observe(&mut self, expected: &str) -> Option<String> {
+        let (world, runtime) = self.0.as_mut().expect("an endpoint comes first");
+        Some(runtime.block_on(world.observe(expected)))
     }
-    expected.assert_eq(&actual);
+
+    fn end(&mut self) {
+        if let Some((world, runtime)) = self.0.take() {
+            runtime.block_on(world.end());
+        }
+    }
 }
 
 struct World {
@@ -83,8 +80,6 @@ struct World {
     connections: BTreeMap<u32, Connection>,
     /// Where something was said to which there was no answer yet.
     unanswered: Option<u32>,
-    /// Whether time passes as soon as there is nothing to do.
-    paused: bool,
     refused: Option<PublishError>,
 }
 
@@ -107,7 +102,6 @@ impl World {
             listener: None,
             connections: BTreeMap::new(),
             unanswered: None,
-            paused: false,
             refused: None,
         }
     }
@@ -125,19 +119,12 @@ impl World {
     }
 
     /// Nothing was said that is not in the transcript.
-    async fn end(mut self, place: &str) {
-        if self.paused {
-            tokio::time::resume();
-        }
+    async fn end(mut self) {
         self.settle().await;
         for (conn, connection) in &self.connections {
             if let Some(script) = &connection.script {
                 let unread = script.unread();
-                assert!(
-                    unread.is_empty(),
-                    "before {place}: {conn} {}",
-                    hex::encode(unread)
-                );
+                assert!(unread.is_empty(), "{conn} {}", hex::encode(unread));
             }
         }
     }
@@ -184,10 +171,7 @@ impl World {
                 self.refused = self.endpoint.handle().publish(topic, &value).await.err();
             }
             ["leave", peer] => self.endpoint.handle().disconnect(peer_id(peer)),
-            ["time", "passes"] => {
-                tokio::time::pause();
-                self.paused = true;
-            }
+            ["time", "passes"] => tokio::time::pause(),
             [number, words @ ..] => {
                 if let Some(script) = &mut self.connection(number).script {
                     match words {
@@ -241,32 +225,26 @@ impl World {
                 }
             }
             [number, "end"] => format!("{number} end{}", self.end_of(number).await),
-            [number, "peer", "added:", _] => match self.event().await {
-                EndpointEvent::PeerAdded(peer) => {
-                    self.connection(number).established = true;
-                    format!("{number} peer added: {}", letter(peer.id))
+            [number @ ("peer" | "unavailable:" | "message"), ..] | [number, "peer", ..] => {
+                match self.event().await {
+                    EndpointEvent::PeerAdded(peer) => {
+                        self.connection(number).established = true;
+                        format!("{number} peer added: {}", letter(peer.id))
+                    }
+                    EndpointEvent::PeerLost { peer, .. } => {
+                        format!("{number} peer lost: {}", letter(peer.id))
+                    }
+                    EndpointEvent::PeerRemoved { peer, reason } => {
+                        format!("peer removed: {} ({reason})", letter(peer.id))
+                    }
+                    EndpointEvent::PeerUnavailable { error, .. } => format!("unavailable: {error}"),
+                    EndpointEvent::Message(message) => {
+                        let (topic, data) = (message.topic, message.data);
+                        format!("message {} {topic} {data}", letter(message.peer))
+                    }
+                    other => format!("{other:?}"),
                 }
-                other => format!("{other:?}"),
-            },
-            [number, "peer", "lost:", _] => match self.event().await {
-                EndpointEvent::PeerLost { peer, .. } => format!("{number} peer lost: {}", letter(peer.id)),
-                other => format!("{other:?}"),
-            },
-            ["peer" | "unavailable:" | "message", ..] => match self.event().await {
-                EndpointEvent::PeerRemoved { peer, reason } => {
-                    format!("peer removed: {} ({reason})", letter(peer.id))
-                }
-                EndpointEvent::PeerUnavailable { error, .. } => format!("unavailable: {error}"),
-                EndpointEvent::Message(message) => {
-                    format!(
-                        "message {} {} {}",
-                        letter(message.peer),
-                        message.topic,
-                        message.data
-                    )
-                }
-                other => format!("{other:?}"),
-            },
+            }
             ["refused:", ..] => match self.refused.take() {
                 Some(error) => format!("refused: {error}"),
                 None => "published".to_owned(),

@@ -134,8 +134,8 @@ impl Dump {
                         time: time.saturating_sub(origin),
                         connection: event.connection + 1,
                         speaker,
-                        from: addresses.of(speaker),
-                        to: addresses.of(speaker.other()),
+                        from: *addresses.of(speaker),
+                        to: *addresses.of(speaker.other()),
                     };
                     records.push(Record {
                         place: Some(place),

@@ -2,8 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use broker_codec::{EndpointId, data::Port, zeek::Event};
-use broker_endpoint::Recipients;
+use broker_codec::{EndpointId, Recipients, data::Port, zeek::Event};
 use mgmt_agent::{
     core,
     machine::{Action, BrokerAgent, Input, Settings},

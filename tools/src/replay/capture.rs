@@ -155,7 +155,7 @@ impl Reading {
         match self.capture.connections.get(at.connection) {
             Some(connection) if connection.is_readable() => Err(ReadError::Gap {
                 frame: at.frame,
-                from: connection.addresses.of(from),
+                from: *connection.addresses.of(from),
                 bytes,
             }),
             _ => Ok(()),
@@ -191,7 +191,7 @@ impl Reading {
                 Item::Undecodable { error: reason, .. } => {
                     return Err(ReadError::Undecodable {
                         frame: at.frame,
-                        from: connection.addresses.of(from),
+                        from: *connection.addresses.of(from),
                         reason,
                     });
                 }

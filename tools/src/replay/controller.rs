@@ -7,12 +7,11 @@ use std::{
 };
 
 use broker_codec::{
-    Data, EndpointId,
+    Data, EndpointId, Recipients,
     data::{Address, Port, ZeekString},
     json::DataMessage,
     websocket::{Accepted, PATH, ServerSession},
 };
-use broker_endpoint::Recipients;
 use bytes::Bytes;
 use mgmt_api::{Dialect, Now, Principal, SequentialIds, Transport, WallClock};
 use mgmt_controller::{
@@ -97,7 +96,7 @@ impl Daemon for OurController {
                 peer,
             } => {
                 let dialled = known.own == Speaker::Client;
-                let address = known.addresses.of(known.own.other());
+                let address = *known.addresses.of(known.own.other());
                 let principal = Principal {
                     transport: Transport::Broker { peer },
                     address,
@@ -236,7 +235,7 @@ impl OurController {
                 client: number(link),
                 application: None,
             },
-            address: known.addresses.of(known.own.other()),
+            address: *known.addresses.of(known.own.other()),
             certificate: None,
         };
         let client = Client {

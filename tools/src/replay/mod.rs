@@ -1,15 +1,7 @@
 //! Puts a peer in the place of one that was recorded, plays its peers from the recording, and compares what it sends with what was
 //! recorded: the content of the command `replay`.
 //!
-//! * **As bytes, per connection and in order**: the messages of handshakes, the topic and the payload of every event, the text
-//!   of every WebSocket message.
-//! * **As values**, where only the order differs and Zeek's order is that of its hash tables: results inside answers, and the
-//!   `NodeStatus` vector in them.
-//! * **As sets**: bursts of requests to create, destroy or restart nodes, events that things on different connections cause, and the
-//!   lines of the management log about different connections.
-//! * **Excluded and counted**: log messages, commands of stores, routing updates, pings and pongs; the receiver that an
-//!   envelope may name; the network timestamps and the spaces in JSON that old releases write; an agent's repeated hellos; copies for
-//!   WebSocket clients that come or go.
+//! What may differ stands in `docs/replay.md`.
 //!
 //! An input is released when everything that was recorded before it has been sent or explained. Time is virtual: it stands still,
 //! and jumps to the next deadline where the recording shows an event that nothing else brings about, and before a connection ends

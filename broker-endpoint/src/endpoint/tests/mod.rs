@@ -12,6 +12,7 @@ mod slow;
 use std::{net::SocketAddr, time::Duration};
 
 use broker_codec::handshake::Role;
+use testkit::ReservedPort;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -22,7 +23,6 @@ use tokio::{
 use super::*;
 use crate::{
     connection::{Connection, Outcome, awaited::Awaited},
-    testing::ReservedPort,
     tls::{self, TlsConfig, testing::Authority},
 };
 
