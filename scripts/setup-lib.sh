@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 #
-# What check.sh and demo.sh share: steps with timings, and installing what is missing. Sourced, never run.
+# What the scripts share: steps with timings, and installing what is missing. Sourced, never run.
 #
 # Everything is idempotent and quick when nothing is missing. System packages come from apt-get where the caller is root or has
 # sudo without a password; otherwise the script ends with the list of what is missing and the command that installs it.
