@@ -289,7 +289,7 @@ fn what_cannot_be_done_for_want_of_an_instance_is_an_error_that_zeek_client_prin
     while scene.session.instances().len() > 1 {}
     scene.session.stage(&configuration(&["good", "absent"]));
     let gone = "instance gone is not connected (last seen ";
-    let absent = "not deployed: instance absent is not connected (never seen); nothing was changed";
+    let absent = "not deployed: instance absent is not connected (never seen); the deployed configuration is unchanged";
     for version in ["1.2.0", "1.3.1", "1.4.0", "1.5.0"] {
         for (command, error) in [
             (vec!["get-nodes"], gone),

@@ -89,7 +89,7 @@ fn as_we_say(response: &str) -> String {
         r#"{"@data-type":"none","data":{}}"#,
         r#"{"@data-type":"string","data":"instance-1"}"#,
     );
-    let ours = "not deployed: instance instance-1 is not connected (never seen); nothing was changed";
+    let ours = "not deployed: instance instance-1 is not connected (never seen); the deployed configuration is unchanged";
     response
         .replacen(none, instance, 1)
         .replace("request timed out", ours)

@@ -72,8 +72,7 @@ fn repeat(release: &str, name: &str, further_settings: &[&str]) {
 }
 
 const TIMED_OUT: &str = "request timed out";
-const NOT_DEPLOYED: &str =
-    "not deployed: instance instance-1 is not connected (never seen); nothing was changed";
+const NOT_DEPLOYED: &str = "not deployed: instance instance-1 is not connected (never seen); the deployed configuration is unchanged";
 
 fn as_we_end(mut command: Command) -> Command {
     if subcommand(&command).starts_with("deploy") {

@@ -13,11 +13,11 @@ pub enum Counted {
     AcceptErrors,
     /// Accepted connections that did not become a peering, redundant ones included.
     AcceptFailures,
-    /// Attempts to connect that did not become a peering.
+    /// Attempts to connect that did not become a peering: some at each start of a Supervisor.
     ConnectFailures,
     /// Peerings established.
     PeersAdded,
-    /// Peerings ended without our doing.
+    /// Peerings that the peer ended: nodes and Supervisors that are stopped or restarted, too.
     PeersLost,
     /// Peerings that we ended.
     PeersRemoved,

@@ -112,10 +112,7 @@ impl TlsConfigError {
 #[non_exhaustive]
 pub enum TlsError {
     /// The other side does not speak TLS.
-    #[error(
-        "peer speaks {} instead of TLS; switch TLS off here or on there (Zeek: Broker::disable_ssl)",
-        plaintext_name(*.first)
-    )]
+    #[error("{}", plaintext(*.first))]
     PlaintextPeer {
         /// The first byte of the other side, if it was looked at.
         first: Option<u8>,
@@ -172,13 +169,19 @@ pub enum TlsError {
     Io(#[from] io::Error),
 }
 
-/// What the first byte of a plaintext connection says about its protocol.
-const fn plaintext_name(first: Option<u8>) -> &'static str {
+/// What the first byte of a plaintext connection says about its protocol, and so about the remedy.
+const fn plaintext(first: Option<u8>) -> &'static str {
     match first {
         // The first byte of a small length.
-        Some(0) => "plaintext Broker",
-        Some(b'A'..=b'Z') => "HTTP or another text protocol",
-        Some(_) => "something else",
-        None => "plaintext",
+        Some(0) => {
+            "peer speaks plaintext Broker instead of TLS; switch TLS off here or on there (Zeek: Broker::disable_ssl)"
+        }
+        Some(b'A'..=b'Z') => {
+            "peer speaks HTTP or another text protocol instead of TLS; is this the port that it means to reach?"
+        }
+        Some(_) => "peer speaks neither TLS nor Broker; is this the port that it means to reach?",
+        None => {
+            "peer speaks plaintext instead of TLS; switch TLS off here or on there (Zeek: Broker::disable_ssl)"
+        }
     }
 }

@@ -235,17 +235,24 @@ async fn what_is_no_tls_is_named_by_its_first_byte() {
     let acceptance = Acceptance::Tls(anonymous.clone());
     let connection = Connection::Tls(anonymous);
     let instead = "instead of TLS; switch TLS off here or on there (Zeek: Broker::disable_ssl)";
-    for (bytes, name) in [
-        (&b"\0\0\0\x17\x06ZEEK"[..], "peer speaks plaintext Broker"),
-        (b"GET / HTTP/1.1\r\n", "peer speaks HTTP or another text protocol"),
+    let port = "is this the port that it means to reach?";
+    let text = "peer speaks HTTP or another text protocol instead of TLS";
+    for (bytes, name, remedy) in [
         (
-            b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            "peer speaks HTTP or another text protocol",
+            &b"\0\0\0\x17\x06ZEEK"[..],
+            "peer speaks plaintext Broker",
+            instead,
         ),
-        (b"\xff\xff\xff\xff\xff", "peer speaks something else"),
+        (b"GET / HTTP/1.1\r\n", text, port),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", text, port),
+        (
+            b"\xff\xff\xff\xff\xff",
+            "peer speaks neither TLS nor Broker",
+            port,
+        ),
     ] {
         let [accepted, connected] = errors_about(bytes, &acceptance, &connection).await;
-        check(&accepted, &[name, instead]);
+        check(&accepted, &[name, remedy]);
         // It has not looked at that byte by itself.
         check(&connected, &["peer speaks plaintext instead of TLS", instead]);
     }

@@ -7,7 +7,7 @@ use strum::{EnumIter, EnumMessage, IntoStaticStr};
 pub enum CloseCause {
     /// The client closed in an orderly way.
     Client,
-    /// The connection broke or ended without a CLOSE frame.
+    /// The connection broke or ended without a CLOSE frame, as those of zeek-client do.
     Vanished,
     /// The client violated the WebSocket protocol.
     Protocol,
@@ -42,9 +42,9 @@ pub enum Counted {
     AcceptErrors,
     /// Connections that did not become a WebSocket: bad or incomplete HTTP requests.
     HandshakeFailures,
-    /// Connections that began with TLS on this plaintext port; counted as `handshake_failures` too.
+    /// Connections that began with TLS on this plaintext port; counted as `websocket_handshake_failures` too.
     TlsOnPlaintext,
-    /// TLS handshakes that failed, and connections that said nothing where TLS is possible; counted as `handshake_failures` too.
+    /// TLS handshakes that failed, and connections that said nothing where TLS is possible; counted as `websocket_handshake_failures` too.
     TlsFailures,
     /// Messages received, good or bad.
     MessagesIn,

@@ -366,6 +366,6 @@ impl Agent {
     }
 }
 
-fn report(turn: &mut Turn, level: Level, message: String) {
+pub(super) fn report(turn: &mut Turn, level: Level, message: String) {
     turn.push(Action::Report { level, message });
 }

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
 use broker_codec::data::{Set, ZeekString};
-use mgmt_api::{ResultRecord, State};
+use mgmt_api::{Level, ResultRecord, State, log::some_of};
 
 use super::{
     action::Turn,
     agent::{Agent, Purpose},
+    deploy::report,
     pending::{Key, Kind, Logged, Pending},
     requests::restart_failure,
     supervision::Command,
@@ -31,6 +32,8 @@ impl Agent {
             }
             (Err(why), None) => return Self::respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
+        let message = format!("restarts {}, as the controller asks", some_of(&targets));
+        report(turn, Level::Info, message);
         let awaited: BTreeMap<ZeekString, ZeekString> = targets
             .into_iter()
             .map(|name| (self.ids.next_id(), name))

@@ -115,7 +115,7 @@ impl Membership {
     pub(super) fn not_gathered(&self, turn: &Turn<'_>, reqid: &ZeekString) -> Vec<ResultRecord> {
         let failure = |name: ZeekString| {
             let absence = self.absence(turn, &name);
-            let error = format!("not deployed: {absence}; nothing was changed");
+            let error = format!("not deployed: {absence}; the deployed configuration is unchanged");
             ResultRecord {
                 instance: Some(name),
                 ..ResultRecord::failure(reqid.clone(), error)

@@ -220,8 +220,9 @@ impl Cluster {
             Stored::Refused(error) => {
                 let key = deployment.key.clone();
                 if let (Some(_), Key::Client(kind, reqid)) = (self.requests.remove(&key), key) {
-                    let error =
-                        format!("not deployed: cannot store the configuration: {error}; nothing was changed");
+                    let error = format!(
+                        "not deployed: cannot store the configuration: {error}; the deployed one is unchanged"
+                    );
                     self.refuse(turn, kind, reqid, error, Logged::Pending);
                 }
                 self.not_accepted(turn);

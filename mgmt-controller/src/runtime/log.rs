@@ -1,8 +1,14 @@
 //! What is written about what happens: the management log, and standard error for operators.
 
-use broker_codec::{EndpointId, data::ZeekString};
+use std::fmt;
+
+use broker_codec::{
+    EndpointId,
+    data::{ZeekString, from_data},
+};
 use mgmt_api::{
-    ClientResponse, Configuration, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord, log::some_of,
+    ClientResponse, Configuration, MESSAGE_BYTES_MAX, NodeOutputs, Principal, RequestKind, ResultRecord,
+    log::some_of,
 };
 
 use crate::{
@@ -77,34 +83,96 @@ pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configurat
     }
 }
 
-/// What went wrong, if anything did: the nodes that failed, the first reason, and how many others there are.
+/// What went wrong, if anything did: first the reasons that name nodes, and how many others there are. A node is named only before a reason
+/// of its own.
 fn failure(results: &[ResultRecord]) -> Option<String> {
     let failed: Vec<_> = results.iter().filter(|result| !result.success).collect();
     failed.first()?;
-    let nodes: Vec<_> = failed.iter().filter_map(|result| result.node.as_ref()).collect();
-    let mut reasons: Vec<_> = failed.iter().filter_map(|result| result.error.as_ref()).collect();
-    reasons.dedup();
-    // That time is up says less than what was not done by then.
-    let telling = |reason: &&ZeekString| !reason.ends_with(TIMED_OUT);
-    if reasons.iter().any(telling) {
-        reasons.retain(telling);
+    let mut reasons: Vec<Reason<'_>> = Vec::new();
+    let mut nodes_without: Vec<&ZeekString> = Vec::new();
+    for result in failed {
+        let Some(text) = result.error.clone().or_else(|| last_line(result)) else {
+            nodes_without.extend(&result.node);
+            continue;
+        };
+        let (instance, nodes) = (result.instance.as_ref(), result.node.iter().collect());
+        match reasons.iter_mut().find(|reason| reason.text == text) {
+            Some(reason) => reason.nodes.extend(&result.node),
+            None => reasons.push(Reason {
+                text,
+                instance,
+                nodes,
+            }),
+        }
     }
-    let reason = reasons.first().map_or_else(
-        || "no reason given".to_owned(),
-        |reason| reason.excerpt(MESSAGE_BYTES_MAX).to_string(),
-    );
-    let named = some_of(nodes.iter().copied());
-    let nodes = match nodes.len() {
-        0 => String::new(),
-        1 if reason.contains(&format!("node {named} ")) => String::new(),
-        1 => format!("node {named}: "),
-        _ => format!("nodes {named}: "),
+    nodes_without.retain(|node| !reasons.iter().any(|reason| reason.is_about(node)));
+    // That time is up says less than what the same agent says of its nodes.
+    let others = |late: &Reason<'_>| {
+        let mut reasons = reasons.iter();
+        reasons.any(|other| other.text != late.text && other.instance == late.instance)
     };
-    let further = match reasons.len().saturating_sub(1) {
-        0 => String::new(),
-        count => format!(", and {count} more"),
+    let is_idle = |reason: &Reason<'_>| reason.text.ends_with(TIMED_OUT) && others(reason);
+    let idle: Vec<_> = reasons.iter().map(is_idle).collect();
+    let mut idle = idle.into_iter();
+    reasons.retain(|_| !idle.next().unwrap_or_default());
+    reasons.sort_by_key(|reason| !reason.names_a_node());
+    let first = match reasons.first() {
+        Some(reason) if nodes_without.is_empty() => reason.to_string(),
+        Some(reason) => format!("{}; {reason}", do_not_run(&nodes_without)),
+        None if nodes_without.is_empty() => "no reason given".into(),
+        None => format!("{}; no reason given", do_not_run(&nodes_without)),
     };
-    Some(format!("{nodes}{reason}{further}"))
+    Some(match reasons.len().saturating_sub(1) {
+        0 => first,
+        count => format!("{first}, and {count} more"),
+    })
+}
+
+/// The last line that a failed node wrote, on standard error if there is one.
+fn last_line(result: &ResultRecord) -> Option<ZeekString> {
+    let outputs: NodeOutputs = from_data(result.data.as_ref()?).ok()?;
+    let mut lines = [outputs.stderr, outputs.stdout].into_iter().filter_map(|output| {
+        let line = output.rsplit(|byte| *byte == b'\n');
+        let line = line.map(<[u8]>::trim_ascii).find(|line| !line.is_empty())?;
+        Some([b"last line: ", line].concat().into())
+    });
+    lines.next()
+}
+
+/// Why something failed, and for which nodes.
+struct Reason<'a> {
+    text: ZeekString,
+    instance: Option<&'a ZeekString>,
+    nodes: Vec<&'a ZeekString>,
+}
+
+impl Reason<'_> {
+    fn is_about(&self, node: &ZeekString) -> bool {
+        self.text.to_string().contains(&format!("node {node} "))
+    }
+
+    fn names_a_node(&self) -> bool {
+        !self.nodes.is_empty() || self.text.to_string().contains("node ")
+    }
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nodes.as_slice() {
+            [] => {}
+            [node] if self.is_about(node) => {}
+            [node] => write!(f, "node {node}: ")?,
+            nodes => write!(f, "nodes {}: ", some_of(nodes.iter().copied()))?,
+        }
+        self.text.excerpt(MESSAGE_BYTES_MAX).fmt(f)
+    }
+}
+
+fn do_not_run(nodes: &[&ZeekString]) -> String {
+    match nodes {
+        [node] => format!("node {node} does not run"),
+        nodes => format!("nodes {} do not run", some_of(nodes.iter().copied())),
+    }
 }
 
 /// Says what the store held.
@@ -149,6 +217,8 @@ pub(super) fn report_restored(store: &Store, restored: &Restored) {
 
 #[cfg(test)]
 mod tests {
+    use broker_codec::data::to_data;
+
     use super::*;
 
     /// A failed result, of this node if the text begins with an `@`.
@@ -167,23 +237,52 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_nodes_first_and_counts_other_reasons_only() {
+    fn a_failure_names_nodes_first_each_before_its_own_reason() {
         const TIMED_OUT: &str = "instance sensor1: request timed out";
         const SLOW: &str = "instance sensor1: node w1 is still starting after 15 s";
+        const LATE: &str = "request timed out: instance sensor2 has not answered";
         for (results, expected) in [
-            (&["@w1"][..], "node w1: no reason given"),
-            (&[TIMED_OUT, "@w1"], &format!("node w1: {TIMED_OUT}")),
-            (&[TIMED_OUT, "@w1", "@w2"], &format!("nodes w1, w2: {TIMED_OUT}")),
+            (&["@w1"][..], "node w1 does not run; no reason given"),
+            (&[TIMED_OUT, "@w1"], &format!("node w1 does not run; {TIMED_OUT}")),
             (&[TIMED_OUT, SLOW, "@w1"], SLOW),
+            (&["lost", "lost", SLOW, "@w1"], &format!("{SLOW}, and 1 more")),
             (
-                &["lost", "lost", SLOW, "@w1", "@w2"],
-                "nodes w1, w2: lost, and 1 more",
+                &["a", "b", "a", "@w1", "@w2"],
+                "nodes w1, w2 do not run; a, and 1 more",
             ),
             (&["@w1 unknown id", "@w2 unknown id"], "nodes w1, w2: unknown id"),
+            (
+                &["@a lost 1", "@b lost 2", "@c lost 1"],
+                "nodes a, c: lost 1, and 1 more",
+            ),
         ] {
             let results: Vec<_> = results.iter().copied().map(failed).collect();
             assert_eq!(failure(&results).as_deref(), Some(expected));
         }
+        // Of two instances: what one of them says is no reason for the other's.
+        let of = |instance: &str, text| ResultRecord {
+            instance: Some(instance.into()),
+            ..failed(text)
+        };
+        let results = [
+            of("sensor1", TIMED_OUT),
+            of("sensor2", LATE),
+            of("sensor1", "@w1"),
+        ];
+        let expected = format!("node w1 does not run; {TIMED_OUT}, and 1 more");
+        let outputs = NodeOutputs {
+            stdout: "starting".into(),
+            stderr: "a\nno such device\n\n".into(),
+        };
+        let written = ResultRecord {
+            data: to_data(&outputs).ok(),
+            ..of("sensor1", "@w2")
+        };
+        assert_eq!(
+            failure(&[of("sensor1", TIMED_OUT), written]).as_deref(),
+            Some("node w2: last line: no such device")
+        );
+        assert_eq!(failure(&results), Some(expected));
         assert_eq!(failure(&[ResultRecord::success("r".into())]), None);
     }
 }
