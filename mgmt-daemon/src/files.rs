@@ -68,8 +68,11 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Writes a file whole or not at all: others see the one before until then.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = with_suffix(path, &format!(".{}", std::process::id()));
-    write(&temporary, content)?;
-    fs::rename(&temporary, path)
+    let replaced = write(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced
 }
 
 /// What is wrong with the mode of something that holds secrets, with the command that mends it. Something that is not there is in order.

@@ -9,8 +9,8 @@ use tokio::{
 
 use crate::error::{HostError, system};
 
-/// So long after a SIGTERM another one is the same: `timeout` and others send it to the process and to its process group. Who is
-/// impatient needs longer, or a SIGINT.
+/// So long after a SIGTERM another one is the same: `timeout` and others send it to the process and to its process group. An
+/// operator who is impatient sends the second one later, or a SIGINT.
 const SAME_TERMINATION: Duration = Duration::from_secs(1);
 
 /// Signals that have no meaning here, and would end the process: an operator or a script that takes us for another program must not

@@ -116,7 +116,7 @@ pub enum JournalError {
     Line { line: usize, source: serde_json::Error },
     #[error("journal has format {found}, this program reads {FORMAT_VERSION}")]
     Version { found: u32 },
-    #[error("this is a journal of {program:?}, which this program cannot read")]
+    #[error("the first line of this journal, of {program:?}, is not one of a journal of this program")]
     Header {
         program: String,
         source: serde_json::Error,

@@ -131,7 +131,7 @@ fn what_is_not_a_journal_is_said_to_be_none() {
     let foreign = "{\"journal\":3,\"program\":\"mgmt-agent 0.1.0\"}\n";
     assert_eq!(
         error(foreign),
-        "this is a journal of \"mgmt-agent 0.1.0\", which this program cannot read"
+        "the first line of this journal, of \"mgmt-agent 0.1.0\", is not one of a journal of this program"
     );
 
     let mut bad = serde_json::to_string(&header()).unwrap();
@@ -205,14 +205,21 @@ fn a_full_disk_ends_the_journal_and_nothing_else() {
     assert_eq!(written_and_incomplete(&counters), (1, 1));
 }
 
-/// Takes nothing before the other end of the channel is gone.
-struct Stuck(std::sync::mpsc::Receiver<()>, bool);
+/// Takes nothing before the other end of the channel is gone, and then nothing either if its disk is full.
+struct Stuck {
+    gone: std::sync::mpsc::Receiver<()>,
+    is_full: bool,
+    has_header: bool,
+}
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // The header passes.
-        if std::mem::replace(&mut self.1, true) {
-            let _gone = self.0.recv();
+        if std::mem::replace(&mut self.has_header, true) {
+            let _gone = self.gone.recv();
+            if self.is_full {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
         }
         Ok(bytes.len())
     }
@@ -222,11 +229,16 @@ impl Write for Stuck {
     }
 }
 
-#[test]
-fn a_slow_disk_ends_the_journal_without_a_hole() {
-    let (release, stuck) = std::sync::mpsc::channel();
+/// What was written of more than can wait, and how often the journal was incomplete.
+fn written_slowly(is_full: bool) -> (u64, u64) {
+    let (release, gone) = std::sync::mpsc::channel();
     let counters = Counters::default();
-    let mut journal = Journal::start(Stuck(stuck, false), &header(), counters.clone()).unwrap();
+    let disk = Stuck {
+        gone,
+        is_full,
+        has_header: false,
+    };
+    let mut journal = Journal::start(disk, &header(), counters.clone()).unwrap();
     // One may be with the disk already.
     for _ in 0..ENTRIES_MAX + 2 {
         journal.record(Now::START, &String::new());
@@ -234,10 +246,20 @@ fn a_slow_disk_ends_the_journal_without_a_hole() {
     drop(release);
     journal.record(Now::START, &String::new());
     journal.finish();
-    let (written, incomplete) = written_and_incomplete(&counters);
+    written_and_incomplete(&counters)
+}
+
+#[test]
+fn a_slow_disk_ends_the_journal_without_a_hole() {
+    let (written, incomplete) = written_slowly(false);
     assert_eq!(incomplete, 1);
     let expected = ENTRIES_MAX as u64;
     assert!((expected..=expected + 1).contains(&written), "{written}");
+}
+
+#[test]
+fn a_journal_on_a_disk_that_is_slow_and_then_full_is_counted_once() {
+    assert_eq!(written_slowly(true), (0, 1));
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub const ENTRIES_MAX: usize = 1024;
 pub struct Journal<I> {
     entries: Option<SyncSender<Entry<I>>>,
     counters: Counters<Counted>,
-    thread: thread::JoinHandle<()>,
+    /// Whether it wrote all that it got.
+    thread: thread::JoinHandle<bool>,
 }
 
 impl<I: Serialize + Clone + Send + 'static> Journal<I> {
@@ -78,20 +79,24 @@ impl<I: Serialize + Clone + Send + 'static> Journal<I> {
         match entries.try_send(entry) {
             Ok(()) => return,
             Err(TrySendError::Full(_)) => {
-                self.counters.increment(Counted::JournalIncomplete);
                 tracing::error!("the journal is not written fast enough and ends here");
             }
             // The thread has said why.
             Err(TrySendError::Disconnected(_)) => {}
         }
+        self.counters.increment(Counted::JournalIncomplete);
         self.entries = None;
     }
 
     /// Waits until all is written. Blocks.
-    pub fn finish(self) {
-        drop(self.entries);
-        if self.thread.join().is_err() {
+    pub fn finish(mut self) {
+        let was_open = self.entries.take().is_some();
+        let is_complete = self.thread.join().unwrap_or_else(|_| {
             tracing::error!("the thread of the journal panicked");
+            false
+        });
+        if was_open && !is_complete {
+            self.counters.increment(Counted::JournalIncomplete);
         }
     }
 }
@@ -100,15 +105,15 @@ fn write_entries<I: Serialize>(
     mut file: impl Write,
     queue: &Receiver<Entry<I>>,
     counters: &Counters<Counted>,
-) {
+) -> bool {
     for entry in queue {
         if let Err(error) = write_line(&mut file, &entry) {
-            counters.increment(Counted::JournalIncomplete);
             tracing::error!(%error, "cannot write the journal, which ends here");
-            break;
+            return false;
         }
         counters.increment(Counted::JournalWritten);
     }
+    true
 }
 
 /// Whole lines go to the system at once: what is cut off by a crash of the process is at most the last.
