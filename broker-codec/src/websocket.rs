@@ -22,6 +22,8 @@ mod tests;
 
 use std::fmt;
 
+use strum::{Display, EnumIter, EnumMessage, IntoStaticStr};
+
 use crate::{
     data::ZeekString,
     json::{Ack, Answer, DataMessage, ErrorMessage, JsonError, JsonErrorKind},
@@ -87,13 +89,13 @@ impl ServerSession {
     ) -> Result<Self, Rejection> {
         if target != PATH {
             return Err(Rejection::of(
-                Rejection::INVALID_URI,
+                RejectionCode::InvalidUri,
                 "Invalid URI - use /v1/messages/json",
             ));
         }
         if application_name.is_some_and(|name| !name.iter().copied().all(is_application_name_byte)) {
             return Err(Rejection::explained(
-                Rejection::INVALID_APPLICATION_NAME,
+                RejectionCode::InvalidApplicationName,
                 "Invalid X-Application-Name",
                 &"only ASCII letters, digits and / _ - . = : * @ are allowed",
             ));
@@ -136,21 +138,30 @@ fn is_application_name_byte(byte: u8) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {context}")]
 pub struct Rejection {
-    /// The code, as `deserialization_failed`.
-    pub code: &'static str,
+    pub code: RejectionCode,
     /// The explanation. Begins with Zeek's text where Zeek has one.
     pub context: String,
 }
 
-impl Rejection {
-    const DESERIALIZATION_FAILED: &'static str = "deserialization_failed";
-    const INVALID_URI: &'static str = "invalid_uri";
-    const INVALID_APPLICATION_NAME: &'static str = "invalid_application_name";
+/// The code of an error message, written as `deserialization_failed`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumIter, EnumMessage, IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum RejectionCode {
+    /// A message that cannot be read, or is not allowed.
+    DeserializationFailed,
+    /// The path of the request is not that of the API.
+    InvalidUri,
+    /// The header `X-Application-Name` has other characters than it may have.
+    InvalidApplicationName,
+}
 
+impl Rejection {
     /// A value that is not an event, not a known one, or not with these arguments.
     pub fn no_event(explanation: &dyn fmt::Display) -> Self {
         Self::explained(
-            Self::DESERIALIZATION_FAILED,
+            RejectionCode::DeserializationFailed,
             "failed to create Zeek event",
             explanation,
         )
@@ -158,11 +169,11 @@ impl Rejection {
 
     /// The error message as it is sent.
     pub fn to_json(&self) -> String {
-        let (code, context) = (self.code.to_owned(), self.context.clone());
+        let (code, context) = (self.code.to_string(), self.context.clone());
         Answer::Error(ErrorMessage { code, context }).encode()
     }
 
-    fn of(code: &'static str, context: impl Into<String>) -> Self {
+    fn of(code: RejectionCode, context: impl Into<String>) -> Self {
         Self {
             code,
             context: context.into(),
@@ -170,15 +181,15 @@ impl Rejection {
     }
 
     /// DIFFERENCE(explained-errors): Zeek's text ends before the colon, and does not tell what is wrong where.
-    fn explained(code: &'static str, text: &str, explanation: &dyn fmt::Display) -> Self {
+    fn explained(code: RejectionCode, text: &str, explanation: &dyn fmt::Display) -> Self {
         Self::of(code, format!("{text}: {explanation}"))
     }
 
     fn of_data(error: &JsonError) -> Self {
         match error.kind {
-            JsonErrorKind::NoTopic => Self::of(Self::DESERIALIZATION_FAILED, error.kind.to_string()),
+            JsonErrorKind::NoTopic => Self::of(RejectionCode::DeserializationFailed, error.kind.to_string()),
             _ => Self::explained(
-                Self::DESERIALIZATION_FAILED,
+                RejectionCode::DeserializationFailed,
                 "failed to decode JSON object",
                 error,
             ),

@@ -24,6 +24,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "nom",
             "serde",
             "serde_json",
+            "strum",
             "thiserror",
         ],
     ),

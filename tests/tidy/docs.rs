@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use broker_codec::websocket::RejectionCode;
 use broker_endpoint::websocket;
 use counters::{Counters, Registry};
 use expect_test::expect_file;
@@ -268,6 +269,7 @@ fn every_counter_is_documented() {
     controller.add("", &Counters::<mgmt_controller::Counted>::default());
     controller.add("websocket_", &Counters::<websocket::Counted>::default());
     controller.add("websocket_closed_", &Counters::<websocket::CloseCause>::default());
+    controller.add("websocket_error_", &Counters::<RejectionCode>::default());
     agent.add("", &Counters::<mgmt_agent::Counted>::default());
     let mut expected = String::from(INTRODUCTION);
     for (heading, registry) in [

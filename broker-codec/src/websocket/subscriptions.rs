@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Rejection;
+use super::{Rejection, RejectionCode};
 use crate::{
     data::ZeekString,
     json::{JsonErrorKind, decode_subscriptions},
@@ -57,5 +57,5 @@ const EXPECTED: &str =
     r#"the first message must be a list of topic prefixes such as ["zeek/management/controller"]"#;
 
 fn explained(text: &str, why: &dyn fmt::Display) -> Rejection {
-    Rejection::explained(Rejection::DESERIALIZATION_FAILED, text, why)
+    Rejection::explained(RejectionCode::DeserializationFailed, text, why)
 }

@@ -305,10 +305,10 @@ impl<T: Send + 'static> Connection<T> {
 
     /// Answers, counts and logs a refused message.
     fn reject(&self, rejection: &Rejection) {
-        self.shared.counters.increment(Counted::Errors);
+        self.shared.errors.increment(rejection.code);
         if self.rejected.fetch_add(1, Ordering::Relaxed) < REJECTIONS_LOGGED_MAX {
             let context = truncated(&rejection.context, CONTEXT_LOGGED_MAX);
-            tracing::warn!(client = self.client.number(), peer = %self.peer, code = rejection.code, context, "message refused");
+            tracing::warn!(client = self.client.number(), peer = %self.peer, code = %rejection.code, context, "message refused");
         }
         let answer = Rejection {
             context: truncated(&rejection.context, CONTEXT_SENT_MAX).to_owned(),

@@ -58,6 +58,4 @@ pub enum Counted {
     PingsIn,
     /// Connection tasks that panicked.
     Panics,
-    /// Error messages sent.
-    Errors,
 }

@@ -4,7 +4,10 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{json::DataMessage, websocket::Rejection};
+use broker_codec::{
+    json::DataMessage,
+    websocket::{Rejection, RejectionCode},
+};
 use counters::Counters;
 use tokio::{
     net::TcpStream,
@@ -116,6 +119,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
             hub: Arc::new(Hub::default()),
             counters: Counters::default(),
             closes: Counters::default(),
+            errors: Counters::default(),
             accept: Box::new(move |info| Box::new(accept(info))),
             events: events_in,
             shutdown: CancellationToken::new(),
@@ -177,6 +181,11 @@ impl<T: Send + 'static> WebSocketServer<T> {
     /// Connections ended after their upgrade, by cause.
     pub fn closes(&self) -> Counters<CloseCause> {
         self.shared.closes.clone()
+    }
+
+    /// Error messages sent, by code.
+    pub fn errors(&self) -> Counters<RejectionCode> {
+        self.shared.errors.clone()
     }
 
     /// Connections open now, those in their HTTP upgrade included.

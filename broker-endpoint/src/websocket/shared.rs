@@ -4,7 +4,7 @@ use broker_codec::{
     Recipients,
     data::ZeekString,
     json::DataMessage,
-    websocket::{Accepted, Rejection, ServerSession},
+    websocket::{Accepted, Rejection, RejectionCode, ServerSession},
 };
 use bytes::Bytes;
 use counters::Counters;
@@ -44,6 +44,7 @@ pub(super) struct Shared<T> {
     pub(super) hub: Arc<Hub>,
     pub(super) counters: Counters<Counted>,
     pub(super) closes: Counters<CloseCause>,
+    pub(super) errors: Counters<RejectionCode>,
     pub(super) accept: Accept<T>,
     pub(super) events: mpsc::Sender<WebSocketEvent<T>>,
     pub(super) shutdown: CancellationToken,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use broker_codec::websocket::RejectionCode;
 use broker_endpoint::{
     websocket::{CloseCause, Counted, WebSocketConfig, WebSocketEvent, WebSocketServer},
     with_causes,
 };
+use counters::Registry;
 use testkit::ReservedPort;
 
 use crate::{
@@ -195,8 +197,7 @@ async fn a_wrong_path_is_explained_after_the_upgrade() {
             (1008, "Invalid URI - use /v1/messages/json".to_owned())
         );
     }
-    let counters = server.counters();
-    assert_eq!(counters.get(Counted::Errors), 4);
+    assert_eq!(server.errors().get(RejectionCode::InvalidUri), 4);
     assert_eq!(server.closes().get(CloseCause::Refused), 4);
     // The owner never hears of them.
     let _client = Client::upgraded(server.local_addr()).await;
@@ -253,6 +254,12 @@ async fn the_hundred_and_first_client_is_refused_with_a_reason() {
     let counters = &server.counters;
     assert_eq!(counters.get(Counted::Connections), 101);
     assert_eq!(counters.get(Counted::Refused), 1);
+    let mut ended = Registry::default();
+    ended.add("", &server.closes);
+    assert!(
+        ended.iter().all(|(.., number)| number == 0),
+        "100 are open: {ended:?}"
+    );
 
     // One leaves, another finds room.
     let mut leaving = clients.pop().unwrap();

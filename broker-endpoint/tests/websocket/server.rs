@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use broker_codec::{Recipients, json::DataMessage, zeek::Event};
+use broker_codec::{Recipients, json::DataMessage, websocket::RejectionCode, zeek::Event};
 use broker_endpoint::websocket::{
     CloseCause, Counted, Publisher, Rejection, WebSocketConfig, WebSocketEvent, WebSocketServer,
 };
@@ -54,6 +54,7 @@ pub(crate) struct Answering {
     pub(crate) addr: SocketAddr,
     pub(crate) counters: Counters<Counted>,
     pub(crate) closes: Counters<CloseCause>,
+    pub(crate) errors: Counters<RejectionCode>,
     end: oneshot::Sender<()>,
     pub(crate) task: JoinHandle<()>,
 }
@@ -62,7 +63,7 @@ impl Answering {
     pub(crate) async fn start(config: WebSocketConfig) -> Self {
         let mut server = bind(config).await;
         let (end, mut ended) = oneshot::channel();
-        let (counters, closes) = (server.counters(), server.closes());
+        let (counters, closes, errors) = (server.counters(), server.closes(), server.errors());
         let addr = server.local_addr();
         let answers = server.publisher();
         let task = tokio::spawn(async move {
@@ -85,6 +86,7 @@ impl Answering {
             addr,
             counters,
             closes,
+            errors,
             end,
             task,
         }

@@ -1,6 +1,6 @@
 //! What a client may say after the upgrade, and what it hears.
 
-use broker_codec::zeek::Event;
+use broker_codec::{websocket::RejectionCode, zeek::Event};
 use broker_endpoint::websocket::{CloseCause, CloseCode, Counted, WebSocketEvent, WebSocketServer};
 
 use crate::{
@@ -188,7 +188,7 @@ async fn each_bad_message_gets_an_error_and_good_ones_go_on() {
         client.send_text(&event("ask", "still here")).await;
         assert_eq!(client.text().await, delivered("answer", "still here"));
     }
-    assert_eq!(server.counters.get(Counted::Errors), 9);
+    assert_eq!(server.errors.get(RejectionCode::DeserializationFailed), 9);
 }
 
 #[tokio::test]

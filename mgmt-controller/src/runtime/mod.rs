@@ -105,6 +105,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     if let Some(server) = &server {
         daemon.registry.add("websocket_", &server.counters());
         daemon.registry.add("websocket_closed_", &server.closes());
+        daemon.registry.add("websocket_error_", &server.errors());
     }
     let mut runtime = Runtime {
         wire,

@@ -50,6 +50,7 @@ impl World {
             hub: Arc::default(),
             counters: Counters::default(),
             closes: Counters::default(),
+            errors: Counters::default(),
             accept: Box::new(|_| Box::new(|message| -> Result<_, Rejection> { Ok(message) })),
             events: events_in,
             shutdown: CancellationToken::new(),
