@@ -272,6 +272,18 @@ fn a_time_limit_out_of_order_is_a_warning() {
 }
 
 #[test]
+fn a_file_without_a_redef_is_suspect_unless_it_is_empty_or_all_commented_out() {
+    for (text, suspect) in [("", false), ("# nothing yet\n\n", false), ("@load x\n", true)] {
+        let (_file, redefs) = script(text);
+        let warnings = read(&redefs).unwrap().daemon.resolved.warnings;
+        let is_said = warnings
+            .iter()
+            .any(|warning| warning.ends_with(": there is no redef in it"));
+        assert_eq!(is_said, suspect, "{text}: {warnings:?}");
+    }
+}
+
+#[test]
 fn errors_say_where_what_and_how_to_mend_it() {
     let (local, redefs) = script("\n\nredef Management::Controller::name += \"x\";\n");
     let cases = r#"

@@ -108,7 +108,9 @@ impl<'a> Resolver<'a> {
     fn gather_script(&mut self, path: &Path, script: &str) {
         let daemon = self.schema.daemon;
         let statements = redefs::statements(script);
-        if statements.is_empty() {
+        let mut lines = script.lines().map(str::trim_start);
+        // A file that is empty yet, or all commented out, is meant.
+        if statements.is_empty() && lines.any(|line| !line.is_empty() && !line.starts_with('#')) {
             self.suspect(format!("{}: there is no redef in it", path.display()));
         }
         for Statement { line, name, value } in statements {
