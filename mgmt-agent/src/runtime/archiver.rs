@@ -148,6 +148,7 @@ mod tests {
         archivers.finish().await;
         let count = |kind| archivers.counters.get(kind);
         assert_eq!(count(Counted::Archivers), 3);
+        assert_eq!(count(Counted::ArchiversLeftOut), 0);
         assert_eq!(count(Counted::ArchiversFailed), 2);
     }
 
