@@ -242,6 +242,16 @@ pub struct NodeOutputs {
     pub stderr: ZeekString,
 }
 
+impl NodeOutputs {
+    /// The last line that is not empty, on standard error if there is one.
+    pub fn last_line(&self) -> Option<&[u8]> {
+        [&self.stderr, &self.stdout].into_iter().find_map(|output| {
+            let mut lines = output.rsplit(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            lines.find(|line| !line.is_empty())
+        })
+    }
+}
+
 /// The name of an event: serde's for the variant. No variant is without one.
 pub(crate) fn event_name(event: &impl Serialize) -> &'static str {
     serde_variant::to_variant_name(event).unwrap_or_default()

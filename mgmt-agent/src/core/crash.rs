@@ -31,8 +31,9 @@ impl Agent {
         };
         // The message about the end quotes the last line. If that is all, there is nothing to add.
         let is_quoted = own.crash.is_some()
-            && last_line(&outputs)
-                .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line.as_bytes());
+            && outputs
+                .last_line()
+                .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line);
         let msg = ZeekString::from([b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat());
         let is_told = own.told_output.replace(msg.clone()).as_ref() == Some(&msg);
         own.outputs = Some(outputs);
@@ -71,9 +72,9 @@ impl Agent {
             return;
         };
         let how = crash.how.unwrap_or_else(|| "cause unknown".into());
-        let line = own.outputs.as_ref().and_then(last_line);
+        let line = own.outputs.as_ref().and_then(NodeOutputs::last_line);
         let line = line.map(|line| {
-            let line = Excerpt::new(line.as_bytes()).at_most(LINE_BYTES_MAX);
+            let line = Excerpt::new(line).at_most(LINE_BYTES_MAX);
             format!(", last line: {line}")
         });
         let line = line.unwrap_or_default();
@@ -86,15 +87,6 @@ impl Agent {
         turn.warning(message.clone());
         self.tell_error(turn, message, name.clone());
     }
-}
-
-/// The last line that is not empty of what a node wrote on standard error, else on standard output.
-fn last_line(outputs: &NodeOutputs) -> Option<String> {
-    [&outputs.stderr, &outputs.stdout].into_iter().find_map(|output| {
-        let text = String::from_utf8_lossy(tail(output, OUTPUT_BYTES_MAX));
-        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-        Some(line.to_owned())
-    })
 }
 
 fn tail(bytes: &[u8], len: usize) -> &[u8] {

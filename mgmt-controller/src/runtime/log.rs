@@ -1,6 +1,6 @@
 //! What is written about what happens: the management log, and standard error for operators.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use broker_codec::{
     EndpointId,
@@ -89,38 +89,42 @@ fn failure(results: &[ResultRecord]) -> Option<String> {
     let failed: Vec<_> = results.iter().filter(|result| !result.success).collect();
     failed.first()?;
     let mut reasons: Vec<Reason<'_>> = Vec::new();
-    let mut nodes_without: Vec<&ZeekString> = Vec::new();
-    for result in failed {
-        let Some(text) = result.error.clone().or_else(|| last_line(result)) else {
-            nodes_without.extend(&result.node);
+    let mut unexplained: Vec<&ZeekString> = Vec::new();
+    // That time is up says less than what the same agent says of its nodes.
+    let told: BTreeSet<_> = failed
+        .iter()
+        .filter(|result| reason(result).is_some_and(|reason| !reason.ends_with(TIMED_OUT)))
+        .map(|result| &result.instance)
+        .collect();
+    for result in &failed {
+        let Some(text) = reason(result) else {
+            unexplained.extend(&result.node);
             continue;
         };
-        let (instance, nodes) = (result.instance.as_ref(), result.node.iter().collect());
+        if text.ends_with(TIMED_OUT) && told.contains(&result.instance) {
+            continue;
+        }
         match reasons.iter_mut().find(|reason| reason.text == text) {
             Some(reason) => reason.nodes.extend(&result.node),
             None => reasons.push(Reason {
                 text,
-                instance,
-                nodes,
+                nodes: result.node.iter().collect(),
             }),
         }
     }
-    nodes_without.retain(|node| !reasons.iter().any(|reason| reason.is_about(node)));
-    // That time is up says less than what the same agent says of its nodes.
-    let others = |late: &Reason<'_>| {
-        let mut reasons = reasons.iter();
-        reasons.any(|other| other.text != late.text && other.instance == late.instance)
-    };
-    let is_idle = |reason: &Reason<'_>| reason.text.ends_with(TIMED_OUT) && others(reason);
-    let idle: Vec<_> = reasons.iter().map(is_idle).collect();
-    let mut idle = idle.into_iter();
-    reasons.retain(|_| !idle.next().unwrap_or_default());
-    reasons.sort_by_key(|reason| !reason.names_a_node());
-    let first = match reasons.first() {
-        Some(reason) if nodes_without.is_empty() => reason.to_string(),
-        Some(reason) => format!("{}; {reason}", do_not_run(&nodes_without)),
-        None if nodes_without.is_empty() => "no reason given".into(),
-        None => format!("{}; no reason given", do_not_run(&nodes_without)),
+    unexplained.retain(|node| !reasons.iter().any(|reason| reason.is_about(node)));
+    let nodes: Vec<_> = failed.iter().filter_map(|result| result.node.as_ref()).collect();
+    let names_a_node =
+        |reason: &Reason<'_>| !reason.nodes.is_empty() || nodes.iter().any(|node| reason.is_about(node));
+    reasons.sort_by_key(|reason| !names_a_node(reason));
+    let first = reasons
+        .first()
+        .map_or_else(|| "no reason given".to_owned(), ToString::to_string);
+    let names = some_of(unexplained.iter().copied());
+    let first = match unexplained.len() {
+        0 => first,
+        1 => format!("node {names} does not run; {first}"),
+        _ => format!("nodes {names} do not run; {first}"),
     };
     Some(match reasons.len().saturating_sub(1) {
         0 => first,
@@ -128,31 +132,24 @@ fn failure(results: &[ResultRecord]) -> Option<String> {
     })
 }
 
-/// The last line that a failed node wrote, on standard error if there is one.
-fn last_line(result: &ResultRecord) -> Option<ZeekString> {
-    let outputs: NodeOutputs = from_data(result.data.as_ref()?).ok()?;
-    let mut lines = [outputs.stderr, outputs.stdout].into_iter().filter_map(|output| {
-        let line = output.rsplit(|byte| *byte == b'\n');
-        let line = line.map(<[u8]>::trim_ascii).find(|line| !line.is_empty())?;
-        Some([b"last line: ", line].concat().into())
-    });
-    lines.next()
+/// Why something failed: what its result says, else the last line that its node wrote.
+fn reason(result: &ResultRecord) -> Option<ZeekString> {
+    let written = || {
+        let outputs: NodeOutputs = from_data(result.data.as_ref()?).ok()?;
+        Some([b"last line: ", outputs.last_line()?].concat().into())
+    };
+    result.error.clone().or_else(written)
 }
 
 /// Why something failed, and for which nodes.
 struct Reason<'a> {
     text: ZeekString,
-    instance: Option<&'a ZeekString>,
     nodes: Vec<&'a ZeekString>,
 }
 
 impl Reason<'_> {
     fn is_about(&self, node: &ZeekString) -> bool {
         self.text.to_string().contains(&format!("node {node} "))
-    }
-
-    fn names_a_node(&self) -> bool {
-        !self.nodes.is_empty() || self.text.to_string().contains("node ")
     }
 }
 
@@ -165,13 +162,6 @@ impl fmt::Display for Reason<'_> {
             nodes => write!(f, "nodes {}: ", some_of(nodes.iter().copied()))?,
         }
         self.text.excerpt(MESSAGE_BYTES_MAX).fmt(f)
-    }
-}
-
-fn do_not_run(nodes: &[&ZeekString]) -> String {
-    match nodes {
-        [node] => format!("node {node} does not run"),
-        nodes => format!("nodes {} do not run", some_of(nodes.iter().copied())),
     }
 }
 
