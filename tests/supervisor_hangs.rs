@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long the Supervisor may be silent: much longer than a busy machine takes to start one.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A `zeek` that behaves in this way as its first Supervisor, and its nodes in that; the second is well.
 fn first_time(supervisor: &SupervisorBehaviour, nodes: &NodeBehaviour) -> Host {
@@ -26,6 +26,13 @@ fn first_time(supervisor: &SupervisorBehaviour, nodes: &NodeBehaviour) -> Host {
         zeek_binary().display()
     );
     Host::with_zeek(&script)
+}
+
+fn outliving() -> NodeBehaviour {
+    NodeBehaviour {
+        outlives_supervisor: true,
+        ..NodeBehaviour::default()
+    }
 }
 
 /// Waits for the agent to tell of an error in these words.
@@ -55,12 +62,12 @@ fn assert_succeeded(host: &Host, controlling: &mut Controlling, (supervisor, nod
     assert!(now.iter().all(|node| !nodes.contains(node) && lives(*node)));
 }
 
-const SHORT_PATIENCE: [&str; 2] = ["--supervisor-patience", "8sec"];
+const SHORT_TIMEOUT: [&str; 2] = ["--supervisor-timeout", "8sec"];
 
 #[test]
 fn one_that_was_stopped_is_ended_and_its_successor_gets_the_nodes() {
     let host = Host::new();
-    let (agent, mut controlling) = host.start_connected(&SHORT_PATIENCE);
+    let (agent, mut controlling) = host.start_connected(&SHORT_TIMEOUT);
     let before = deploy(&host, &mut controlling);
     kill_process(before.0, Signal::STOP).expect("it runs");
     let told = hear_error(&mut controlling, "lost the Supervisor");
@@ -88,12 +95,8 @@ fn one_that_hangs_and_does_not_end_is_killed_with_nodes_that_would_outlive_it() 
         ignores_sigterm: true,
         ..SupervisorBehaviour::default()
     };
-    let nodes = NodeBehaviour {
-        outlives_supervisor: true,
-        ..NodeBehaviour::default()
-    };
-    let host = first_time(&supervisor, &nodes);
-    let (agent, mut controlling) = host.start_connected(&SHORT_PATIENCE);
+    let host = first_time(&supervisor, &outliving());
+    let (agent, mut controlling) = host.start_connected(&SHORT_TIMEOUT);
     let before = deploy(&host, &mut controlling);
     kill_process(before.0, Signal::STOP).expect("it runs");
     hear_error(&mut controlling, "it has not answered for 8 s");
@@ -109,27 +112,23 @@ fn one_that_hangs_and_does_not_end_is_killed_with_nodes_that_would_outlive_it() 
 #[test]
 fn one_that_is_silent_but_answers_when_asked_is_left_alone() {
     let host = Host::new();
-    let [option, value] = SHORT_PATIENCE;
+    let [option, value] = SHORT_TIMEOUT;
     let (agent, mut controlling) = host.start_connected(&[option, value, "--journal", "journal"]);
     let (supervisor, nodes) = deploy(&host, &mut controlling);
     // Only the agent asks it anything.
-    controlling.hear_nothing_for(PATIENCE + PATIENCE / 4);
+    controlling.hear_nothing_for(TIMEOUT + TIMEOUT / 4);
     assert_eq!(host.supervisor(), supervisor);
     assert!(nodes.into_iter().all(lives));
     let journal = host.dir().join("../../../journal");
     agent.stop();
     let journal = fs::read_to_string(journal).expect("it was written");
-    let answers = journal.matches("mgmt-agent-question").count();
+    let answers = journal.matches("mgmt-agent-probe").count();
     assert!(answers >= 4, "{answers} answers");
 }
 
 #[test]
 fn nodes_that_outlive_a_killed_supervisor_are_ended_before_the_next_is_started() {
-    let nodes = NodeBehaviour {
-        outlives_supervisor: true,
-        ..NodeBehaviour::default()
-    };
-    let host = first_time(&SupervisorBehaviour::default(), &nodes);
+    let host = first_time(&SupervisorBehaviour::default(), &outliving());
     let (agent, mut controlling) = host.start_connected(&[]);
     let before = deploy(&host, &mut controlling);
     kill_process(before.0, Signal::KILL).expect("it runs");
@@ -144,11 +143,7 @@ fn nodes_that_outlive_a_killed_supervisor_are_ended_before_the_next_is_started()
 
 #[test]
 fn nodes_that_outlive_agent_and_supervisor_are_ended_by_the_next_agent() {
-    let nodes = NodeBehaviour {
-        outlives_supervisor: true,
-        ..NodeBehaviour::default()
-    };
-    let host = first_time(&SupervisorBehaviour::default(), &nodes);
+    let host = first_time(&SupervisorBehaviour::default(), &outliving());
     let (agent, mut controlling) = host.start_connected(&[]);
     let (supervisor, nodes) = deploy(&host, &mut controlling);
     agent.kill();

@@ -13,8 +13,11 @@ use super::settings::Settings;
 /// Why a configuration cannot be staged, in Zeek's words, sorted by their bytes; nothing if it can.
 pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekString> {
     let mut errors = [
-        repeated_instance_names(config),
-        repeated_node_names(config),
+        repeated_names(
+            "instances",
+            config.instances.iter().map(|instance| &instance.name),
+        ),
+        repeated_names("nodes", config.nodes.iter().map(|node| &node.name)),
         colliding_names(config),
         undeclared_instances(config),
         conflicts_with_agent_ports(config),
@@ -35,19 +38,11 @@ pub(super) const fn needs_broker_port(role: ClusterRole) -> bool {
     )
 }
 
-fn repeated_instance_names(config: &Configuration) -> Vec<ZeekString> {
-    repeated(config.instances.iter().map(|instance| &instance.name))
-        .into_iter()
-        .map(|name| text(&[b"multiple instances named '", name, b"'"]))
-        .collect()
-}
-
 /// Records that are identical in every field are one element of the set, and go unnoticed.
-fn repeated_node_names(config: &Configuration) -> Vec<ZeekString> {
-    repeated(config.nodes.iter().map(|node| &node.name))
-        .into_iter()
-        .map(|name| text(&[b"multiple nodes named '", name, b"'"]))
-        .collect()
+fn repeated_names<'a>(what: &str, names: impl Iterator<Item = &'a ZeekString>) -> Vec<ZeekString> {
+    let repeated = repeated(names).into_iter();
+    let errors = repeated.map(|name| text(&[b"multiple ", what.as_bytes(), b" named '", name, b"'"]));
+    errors.collect()
 }
 
 fn colliding_names(config: &Configuration) -> Vec<ZeekString> {
