@@ -23,7 +23,7 @@ use crate::support::{
 
 pub(crate) const AGENT: &str = "instance-1";
 
-/// zeek-client's own patience: agents and controller have answered before. See docs/limits.md.
+/// zeek-client's own timeout: agents and controller have answered before. See docs/limits.md.
 const IN_TIME: Duration = Duration::from_secs(20);
 
 pub(crate) const CLUSTER: &str = "

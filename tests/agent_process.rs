@@ -22,7 +22,7 @@ use crate::support::{
     controlling::Controlling,
     daemon::Daemon,
     home,
-    limit::PATIENCE,
+    limit::TIMEOUT,
     open_to_others,
     program::{run, run_command},
 };
@@ -163,8 +163,8 @@ fn the_configuration_is_tried_against_the_host() {
             "error: option --supervisor: Broker::default_port: cannot listen on ",
         ),
         (
-            &["--start-supervisor", "--supervisor-patience", "1usec"],
-            "error: option --supervisor-patience: supervisor_patience: a Supervisor needs a second at least to answer; or 0sec",
+            &["--start-supervisor", "--supervisor-timeout", "1usec"],
+            "error: option --supervisor-timeout: supervisor_timeout: a Supervisor needs a second at least to answer; or 0sec",
         ),
         (
             &["--start-supervisor", "--zeek-argument", "lokal"],
@@ -265,7 +265,7 @@ fn logs_are_archived_a_last_time_at_the_end() {
     let (tell, archived) = mpsc::channel();
     thread::spawn(move || tell.send(fs::read_to_string(pipe)));
     let log = agent.stop();
-    let archived = archived.recv_timeout(PATIENCE).expect("the archiver is run");
+    let archived = archived.recv_timeout(TIMEOUT).expect("the archiver is run");
     let archived = archived.expect("a pipe can be read");
     let queue = home.path().join("spool/log-queue");
     let own = format!("-1 {} /logs management-{NAME}__", queue.display());

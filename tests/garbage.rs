@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     controller::Controller,
-    limit::{Limit, PATIENCE},
+    limit::{Limit, TIMEOUT},
     websocket::{CONTROLLER_TOPIC, Client, event_message, request},
 };
 
@@ -308,7 +308,7 @@ fn pings(address: SocketAddr) {
 fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut socket = TcpStream::connect(address).expect("the controller accepts connections");
     socket
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(TIMEOUT))
         .expect("a time-out can be set");
     socket.write_all(bytes).expect("the connection is open");
     let mut answer = Vec::new();

@@ -164,7 +164,7 @@ fn a_killed_supervisor_of_the_installed_zeek_leaves_no_second_set_of_nodes() {
 #[test]
 fn a_stopped_supervisor_of_the_installed_zeek_is_ended_and_its_successor_gets_the_nodes() {
     with_zeek(|prefix| {
-        let mut world = world(prefix, &["--supervisor-patience", "20sec"]);
+        let mut world = world(prefix, &["--supervisor-timeout", "20sec"]);
         world.deploy();
         let before = world.nodes();
         kill_process(supervisor(&world), Signal::STOP).expect("it runs");

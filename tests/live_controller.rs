@@ -35,7 +35,7 @@ pub(crate) const AGENT: &str = "agent-1";
 pub(crate) const NO_METRICS: &str = "Management::Controller::auto_assign_metrics_ports=F";
 
 /// How long Zeek may take to do what it must do, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A `zeek -j` with all that it starts; ended in good order when dropped.
 pub(crate) struct Zeek {
@@ -96,7 +96,7 @@ pub(crate) fn client(address: SocketAddr, arguments: &[&str], stdin: Option<&str
 
 /// Asks until the answer is good.
 pub(crate) fn client_until(address: SocketAddr, arguments: &[&str], good: impl Fn(&Value) -> bool) -> Value {
-    let mut limit = Limit::lasting(PATIENCE, "");
+    let mut limit = Limit::lasting(TIMEOUT, "");
     loop {
         let answer = client(address, arguments, None);
         if good(&answer) {

@@ -127,11 +127,11 @@ pub(crate) fn ends_within(process: Pid, seconds: i64) -> bool {
     let Ok(descriptor) = pidfd_open(process, PidfdFlags::empty()) else {
         return true;
     };
-    let patience = Timespec {
+    let timeout = Timespec {
         tv_sec: seconds,
         tv_nsec: 0,
     };
-    let ended = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&patience));
+    let ended = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout));
     ended.expect("a process can be waited for") == 1
 }
 

@@ -28,11 +28,11 @@ use crate::unix::{open, wait_for_end};
 const ROUND: Duration = Duration::from_secs(1);
 
 /// How long processes that are killed may take to be gone: longer takes only one that the system does not let end.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a process and all that it starts have in common, and no others.
 #[derive(Clone, Debug)]
-pub struct Mark {
+pub struct Tag {
     variable: &'static str,
     value: String,
     arguments: Vec<String>,
@@ -45,8 +45,8 @@ struct Orphan {
     descriptor: OwnedFd,
 }
 
-impl Mark {
-    /// The mark, by a variable of this name, of a process that works in this directory, which exists, and is started with these
+impl Tag {
+    /// The tag, by a variable of this name, of a process that works in this directory, which exists, and is started with these
     /// arguments. The directory counts as what it is, not only by its path: containers may have one of the same path.
     pub fn new(variable: &'static str, directory: &Path, arguments: &[String]) -> io::Result<Self> {
         let known = fs::metadata(directory)?;
@@ -108,16 +108,16 @@ impl Mark {
     }
 }
 
-/// Ends everything that has this mark, the process itself included: asks it to for so long, then kills it. `what` names the process
+/// Ends everything that has this tag, the process itself included: asks it to for so long, then kills it. `what` names the process
 /// in the log.
-pub async fn end_all(mark: Mark, what: &str, patience: Duration) {
+pub async fn end_all(tag: Tag, what: &str, timeout: Duration) {
     let since = Instant::now();
-    let mark = Arc::new(mark);
+    let tag = Arc::new(tag);
     let mut told = None;
     // Those that cannot be signalled, and have been told.
     let mut refusing = BTreeSet::new();
     loop {
-        let to_look = Arc::clone(&mark);
+        let to_look = Arc::clone(&tag);
         let left = match spawn_blocking(move || to_look.find())
             .await
             .map_err(io::Error::other)
@@ -133,13 +133,13 @@ pub async fn end_all(mark: Mark, what: &str, patience: Duration) {
             return;
         }
         let waited = since.elapsed();
-        let (signal, name) = if waited < patience {
+        let (signal, name) = if waited < timeout {
             (Signal::TERM, "SIGTERM")
         } else {
             (Signal::KILL, "SIGKILL")
         };
         let pids: Vec<i32> = left.iter().map(|process| process.id).collect();
-        if waited >= patience + KILL_PATIENCE {
+        if waited >= timeout + KILL_TIMEOUT {
             tracing::error!(
                 json.pids = format!("{pids:?}"),
                 "processes of an earlier {what} do not end and may be in the way of the next: end these processes by hand"
@@ -193,8 +193,8 @@ mod tests {
 
     use super::*;
 
-    fn mark(directory: &Path) -> Mark {
-        Mark::new(
+    fn tag(directory: &Path) -> Tag {
+        Tag::new(
             "SUPERVISE_TEST",
             directory,
             &["-j".to_owned(), "a script".to_owned()],
@@ -202,10 +202,10 @@ mod tests {
         .unwrap()
     }
 
-    fn start(mark: Option<&Mark>, script: &str) -> Child {
+    fn start(tag: Option<&Tag>, script: &str) -> Child {
         let mut command = Command::new("/bin/sh");
-        if let Some(mark) = mark {
-            let (name, value) = mark.variable();
+        if let Some(tag) = tag {
+            let (name, value) = tag.variable();
             command.env(name, value);
         }
         // It says when it is ready, and lives until it is ended or its input is closed.
@@ -220,54 +220,54 @@ mod tests {
         child
     }
 
-    fn clear(mark: &Mark, patience: Duration) {
+    fn clear(tag: &Tag, timeout: Duration) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime
             .unwrap()
-            .block_on(end_all(mark.clone(), "process", patience));
+            .block_on(end_all(tag.clone(), "process", timeout));
     }
 
     #[test]
-    fn what_has_the_mark_is_ended_with_its_children_and_nothing_else() {
+    fn what_has_the_tag_is_ended_with_its_children_and_nothing_else() {
         let ours = tempfile::tempdir().unwrap();
         let others = tempfile::tempdir().unwrap();
-        let mut marked = start(Some(&mark(ours.path())), "sleep 600 & echo $!; read line");
-        let mut other = start(Some(&mark(others.path())), "echo; read line");
-        let mut unmarked = start(None, "echo; read line");
-        clear(&mark(ours.path()), Duration::from_secs(20));
-        assert_eq!(marked.wait().unwrap().signal(), Some(15));
+        let mut tagged = start(Some(&tag(ours.path())), "sleep 600 & echo $!; read line");
+        let mut other = start(Some(&tag(others.path())), "echo; read line");
+        let mut untagged = start(None, "echo; read line");
+        clear(&tag(ours.path()), Duration::from_secs(20));
+        assert_eq!(tagged.wait().unwrap().signal(), Some(15));
         assert!(
-            mark(ours.path()).find().unwrap().is_empty(),
+            tag(ours.path()).find().unwrap().is_empty(),
             "the child has ended as well"
         );
         assert_eq!(other.try_wait().unwrap(), None);
-        assert_eq!(unmarked.try_wait().unwrap(), None);
-        drop((other.stdin.take(), unmarked.stdin.take()));
+        assert_eq!(untagged.try_wait().unwrap(), None);
+        drop((other.stdin.take(), untagged.stdin.take()));
         other.wait().unwrap();
-        unmarked.wait().unwrap();
+        untagged.wait().unwrap();
     }
 
     #[test]
     fn what_does_not_end_is_killed() {
         let directory = tempfile::tempdir().unwrap();
-        let mark = mark(directory.path());
+        let tag = tag(directory.path());
         let mut stubborn = start(
-            Some(&mark),
+            Some(&tag),
             "trap '' TERM; echo; while :; do read line || sleep 600; done",
         );
-        clear(&mark, Duration::ZERO);
+        clear(&tag, Duration::ZERO);
         assert_eq!(stubborn.wait().unwrap().signal(), Some(9));
-        assert!(mark.find().unwrap().is_empty());
+        assert!(tag.find().unwrap().is_empty());
     }
 
     #[test]
     fn a_command_line_is_that_of_the_process_or_not() {
         let directory = tempfile::tempdir().unwrap();
-        let mark = mark(directory.path());
-        assert!(mark.is_command_line(b"/opt/zeek/bin/zeek\0-j\0a script\0"));
-        assert!(!mark.is_command_line(b"vi\0a script\0"));
-        assert!(!mark.is_command_line(b"zeek\0-j\0a script\0more\0"));
-        assert!(!mark.is_command_line(b"zeek\0"));
-        assert!(!mark.is_command_line(b""));
+        let tag = tag(directory.path());
+        assert!(tag.is_command_line(b"/opt/zeek/bin/zeek\0-j\0a script\0"));
+        assert!(!tag.is_command_line(b"vi\0a script\0"));
+        assert!(!tag.is_command_line(b"zeek\0-j\0a script\0more\0"));
+        assert!(!tag.is_command_line(b"zeek\0"));
+        assert!(!tag.is_command_line(b""));
     }
 }

@@ -194,9 +194,9 @@ pub fn open(id: i32) -> io::Result<OwnedFd> {
 }
 
 /// Waits for the end of a process, for so long at most.
-pub(crate) fn wait_for_end(process: &OwnedFd, patience: Option<Duration>) {
-    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-    while poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref()) == Err(Errno::INTR) {}
+pub(crate) fn wait_for_end(process: &OwnedFd, timeout: Option<Duration>) {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    while poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref()) == Err(Errno::INTR) {}
 }
 
 impl<T> Record<T> {

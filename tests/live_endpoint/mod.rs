@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use self::{
     values::{enum_value, leaf, real, set, string, table},
-    zeek::{PATIENCE, Zeek},
+    zeek::{TIMEOUT, Zeek},
 };
 use crate::{
     live::installed_zeek,
@@ -163,7 +163,7 @@ impl Peer {
         // Zeek answers pings at any time.
         config.liveness = Some(Liveness {
             interval: Duration::from_millis(100),
-            timeout: PATIENCE,
+            timeout: TIMEOUT,
         });
         let endpoint = Endpoint::start(config).expect("the configuration is valid");
         let zeek = None;
@@ -187,7 +187,7 @@ impl Peer {
     /// The next event; not that it tries again.
     async fn event(&mut self) -> EndpointEvent {
         loop {
-            let event = timeout(PATIENCE, self.endpoint.recv()).await;
+            let event = timeout(TIMEOUT, self.endpoint.recv()).await;
             let event = event.unwrap_or_else(|_| panic!("{}: no event in time", self.name));
             match event.expect("the endpoint runs") {
                 EndpointEvent::PeerUnavailable { retry: Some(_), .. } => {}

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 /// How long to wait for what must happen.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 const SCRIPT: &str = include_str!("echo.zeek");
 
@@ -74,7 +74,7 @@ impl Zeek {
                 }
             }
         };
-        let line = timeout(PATIENCE, wait).await.ok();
+        let line = timeout(TIMEOUT, wait).await.ok();
         line.unwrap_or_else(|| panic!("zeek does not say {start:?}: {:?}", self.said))
     }
 
@@ -85,7 +85,7 @@ impl Zeek {
 
     /// It ends by itself, in good order.
     pub(super) async fn ends(mut self) {
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("in time");
+        let status = timeout(TIMEOUT, self.child.wait()).await.expect("in time");
         let status = status.expect("it can be waited for");
         assert!(status.success(), "{status}, {:?}", self.said);
     }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::zeek::{Era, show};
 use crate::{
     dialects::notation,
-    live_controller::PATIENCE,
+    live_controller::TIMEOUT,
     support::{limit::Limit, peer::Peer, runtime},
 };
 
@@ -25,7 +25,7 @@ impl Client {
     pub(super) fn connect(controller: SocketAddr, era: Era) -> Self {
         let mut peer = Peer::start(TlsConfig::Anonymous, era.topic);
         peer.dial(controller, Some(Duration::from_millis(200)));
-        let limit = Limit::lasting(PATIENCE, "a peering with a controller");
+        let limit = Limit::lasting(TIMEOUT, "a peering with a controller");
         while !matches!(peer.event(&limit), EndpointEvent::PeerAdded(_)) {}
         Self { peer, era, asked: 0 }
     }
@@ -36,7 +36,7 @@ impl Client {
         request: impl Fn(&str) -> String,
         good: impl Fn(&str) -> bool,
     ) -> String {
-        let limit = Limit::lasting(PATIENCE, "a good answer of a controller");
+        let limit = Limit::lasting(TIMEOUT, "a good answer of a controller");
         limit.poll(|| {
             self.asked += 1;
             let reqid = format!("asked-{}", self.asked);

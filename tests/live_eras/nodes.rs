@@ -8,7 +8,7 @@ use testkit::ReservedPort;
 
 use super::zeek::Era;
 use crate::{
-    live_controller::{AGENT, PATIENCE},
+    live_controller::{AGENT, TIMEOUT},
     support::limit::Limit,
 };
 
@@ -69,7 +69,7 @@ impl Nodes {
     /// Waits until both run and listen, by other processes than before.
     pub(super) fn wait(&self, before: &[u32]) -> [u32; 2] {
         let limit = Limit::lasting(
-            PATIENCE,
+            TIMEOUT,
             format_args!("nodes {:?}, others than {before:?}", self.names()),
         );
         limit.poll(|| {

@@ -166,8 +166,8 @@ impl Watch {
                 PollFd::new(&self.0, PollFlags::IN),
                 PollFd::new(&process, PollFlags::IN),
             ];
-            let patience = Timespec::try_from(limit.left()).expect("a minute is representable");
-            if poll(&mut descriptors, Some(&patience)).expect("descriptors can be waited for") == 0 {
+            let timeout = Timespec::try_from(limit.left()).expect("a minute is representable");
+            if poll(&mut descriptors, Some(&timeout)).expect("descriptors can be waited for") == 0 {
                 return Err("did not become ready in time");
             }
             if !descriptors[1].revents().is_empty() {

@@ -17,7 +17,7 @@ use rustix::{
 use tokio::time::timeout;
 
 /// How long a test waits for one thing: many times what it takes, as machines are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The end of waiting for one thing, however many messages come meanwhile.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Limit {
 impl Limit {
     /// Begins to wait for what the words say.
     pub(crate) fn new(what: impl fmt::Display) -> Self {
-        Self::lasting(PATIENCE, what)
+        Self::lasting(TIMEOUT, what)
     }
 
     /// As [`Self::new`], with another limit.

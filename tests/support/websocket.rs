@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, WebSocket},
 };
 
-use super::limit::{Limit, PATIENCE};
+use super::limit::{Limit, TIMEOUT};
 
 /// The topic of the controller's API.
 pub(crate) const CONTROLLER_TOPIC: &str = "zeek/management/controller";
@@ -32,7 +32,7 @@ impl Client {
     pub(crate) fn connect_to(address: SocketAddr, path: &str) -> Self {
         let socket = TcpStream::connect(address).expect("the controller accepts connections");
         socket
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(TIMEOUT))
             .expect("a time-out can be set");
         socket.set_nodelay(true).expect("an option can be set");
         let (websocket, _) =

@@ -14,7 +14,7 @@ use super::{context::describe_session, testing::Authority, *};
 const ANONYMOUS: &str = "TLSv1.2 AECDH-AES256-SHA";
 const CERTIFICATES: &str = "TLSv1.3 TLS_AES_256_GCM_SHA384";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running `openssl` and its ends.
 struct Openssl {
@@ -61,7 +61,7 @@ impl Openssl {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, line)
+        tokio::time::timeout(TIMEOUT, line)
             .await
             .unwrap_or_else(|_| panic!("no line {start:?}"))
     }
@@ -105,7 +105,7 @@ async fn say(transport: &mut Transport<TcpStream>, line: &str) {
 
 async fn hear(transport: &mut Transport<TcpStream>, line: &str) {
     let mut heard = vec![0; line.len() + 1];
-    tokio::time::timeout(PATIENCE, transport.read_exact(&mut heard))
+    tokio::time::timeout(TIMEOUT, transport.read_exact(&mut heard))
         .await
         .expect("in time")
         .expect("read");
@@ -137,7 +137,7 @@ async fn connect_to_s_server(
     let address = server.hear("ACCEPT ").await;
     let stream = TcpStream::connect(address).await.expect("connected");
     let connection = Connection::Tls(context(ours));
-    (server, connection.connect(stream, PATIENCE).await)
+    (server, connection.connect(stream, TIMEOUT).await)
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn s_client_connects_with_zeeks_default_settings_and_with_certificates() {
         let client = Openssl::start(&command);
         let (stream, _) = listener.accept().await.expect("accepted");
         let acceptance = Acceptance::Tls(context(&ours));
-        let transport = acceptance.accept(stream, PATIENCE).await.expect("a session");
+        let transport = acceptance.accept(stream, TIMEOUT).await.expect("a session");
         check(client, transport, session).await;
     }
 }

@@ -11,7 +11,7 @@ use super::{
     *,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn context(config: &TlsConfig) -> TlsContext {
     TlsContext::new(config)
@@ -31,8 +31,8 @@ async fn handshake(acceptor: &TlsContext, connector: &TlsContext) -> (Outcome, O
     let acceptance = Acceptance::Tls(acceptor.clone());
     let connection = Connection::Tls(connector.clone());
     tokio::join!(
-        acceptance.accept(left, PATIENCE),
-        connection.connect(right, PATIENCE)
+        acceptance.accept(left, TIMEOUT),
+        connection.connect(right, TIMEOUT)
     )
 }
 
@@ -77,11 +77,8 @@ async fn errors_about(bytes: &[u8], acceptance: &Acceptance, connection: &Connec
     };
     let ((accepted, _accepting), (connected, _connecting)) = (end().await, end().await);
     [
-        acceptance.accept(accepted, PATIENCE).await.expect_err("refused"),
-        connection
-            .connect(connected, PATIENCE)
-            .await
-            .expect_err("refused"),
+        acceptance.accept(accepted, TIMEOUT).await.expect_err("refused"),
+        connection.connect(connected, TIMEOUT).await.expect_err("refused"),
     ]
 }
 
@@ -270,7 +267,7 @@ async fn a_port_for_both_tells_tls_from_plaintext() {
 
     let (left, mut right) = duplex(1024);
     right.write_all(b"GET /").await.expect("written");
-    let mut transport = acceptance.accept(left, PATIENCE).await.expect("accepted");
+    let mut transport = acceptance.accept(left, TIMEOUT).await.expect("accepted");
     assert!(!is_tls(&transport));
     let mut request = [0; 5];
     transport.read_exact(&mut request).await.expect("read");
@@ -279,8 +276,8 @@ async fn a_port_for_both_tells_tls_from_plaintext() {
     let (left, right) = duplex(64 * 1024);
     let connection = Connection::Tls(anonymous);
     let (acceptor, connector) = tokio::join!(
-        acceptance.accept(left, PATIENCE),
-        connection.connect(right, PATIENCE)
+        acceptance.accept(left, TIMEOUT),
+        connection.connect(right, TIMEOUT)
     );
     let (acceptor, connector) = (acceptor.expect("accepted"), connector.expect("connected"));
     assert!(is_tls(&acceptor));
@@ -289,7 +286,7 @@ async fn a_port_for_both_tells_tls_from_plaintext() {
     let (left, right) = duplex(1024);
     drop(right);
     let mut transport = acceptance
-        .accept(left, PATIENCE)
+        .accept(left, TIMEOUT)
         .await
         .expect("an end is plaintext too");
     assert_eq!(transport.read(&mut request).await.expect("an end"), 0);
@@ -302,19 +299,19 @@ async fn a_side_that_hangs_up_or_says_nothing_is_given_up() {
     let connection = Connection::Tls(anonymous);
     let (left, right) = duplex(1024);
     drop(right);
-    let error = connection.connect(left, PATIENCE).await.expect_err("ended");
+    let error = connection.connect(left, TIMEOUT).await.expect_err("ended");
     assert!(matches!(error, TlsError::Closed), "{error:?}");
 
     tokio::time::pause();
     for first in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01"] {
         let (left, mut right) = duplex(1024);
         right.write_all(first).await.expect("written");
-        let error = acceptance.accept(left, PATIENCE).await.expect_err("silent");
+        let error = acceptance.accept(left, TIMEOUT).await.expect_err("silent");
         assert!(matches!(error, TlsError::TimedOut { .. }), "{error:?}");
         check(&error, &["not complete after 30 s"]);
     }
     let (left, _right) = duplex(1024);
-    let error = connection.connect(left, PATIENCE).await.expect_err("silent");
+    let error = connection.connect(left, TIMEOUT).await.expect_err("silent");
     assert!(matches!(error, TlsError::TimedOut { .. }), "{error:?}");
 }
 
@@ -347,14 +344,14 @@ async fn a_peer_that_dies_during_the_handshake_is_not_said_to_lack_tls() {
         let (left, mut right) = duplex(64 * 1024);
         right.write_all(&hello[..len]).await.expect("written");
         drop(right);
-        let error = acceptance.accept(left, PATIENCE).await.expect_err("ended");
+        let error = acceptance.accept(left, TIMEOUT).await.expect_err("ended");
         assert_eq!(error.to_string(), ENDED, "accepted, {len} bytes");
     }
     for len in [0, 1, 5, answer.len() - 1, answer.len()] {
         let (left, mut right) = duplex(64 * 1024);
         right.write_all(&answer[..len]).await.expect("written");
         right.shutdown().await.expect("shut down");
-        let error = connection.connect(left, PATIENCE).await.expect_err("ended");
+        let error = connection.connect(left, TIMEOUT).await.expect_err("ended");
         assert_eq!(error.to_string(), ENDED, "connected, {len} bytes");
         drop(right);
     }
@@ -365,7 +362,7 @@ async fn a_peer_that_dies_during_the_handshake_is_not_said_to_lack_tls() {
     let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(address));
     let ((ours, _), mut killed) = (accepted.expect("accepted"), connected.expect("connected"));
     killed.write_all(&hello).await.expect("written");
-    let handshake = acceptance.accept(ours, PATIENCE);
+    let handshake = acceptance.accept(ours, TIMEOUT);
     let kill = async {
         killed.readable().await.expect("an answer");
         drop(killed);

@@ -18,12 +18,12 @@ use crate::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn bind(tls: WebSocketTls, clients_max: usize) -> Result<WebSocketServer<()>, EndpointError> {
     let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
     config.tls = tls;
-    config.handshake_timeout = PATIENCE;
+    config.handshake_timeout = TIMEOUT;
     config.clients_max = clients_max;
     WebSocketServer::bind(config, |_| |_| -> Result<(), Rejection> { Ok(()) }).await
 }
@@ -37,7 +37,7 @@ async fn connect(address: SocketAddr, tls: &TlsConfig) -> Transport<TcpStream> {
     let connection = TlsContext::new(tls)
         .expect("valid")
         .map_or(Connection::Plaintext, Connection::Tls);
-    connection.connect(stream, PATIENCE).await.expect("a session")
+    connection.connect(stream, TIMEOUT).await.expect("a session")
 }
 
 async fn upgraded(address: SocketAddr, tls: &TlsConfig) -> WebSocketStream<Transport<TcpStream>> {
@@ -51,7 +51,7 @@ async fn check_client(address: SocketAddr, tls: &TlsConfig) {
     let mut socket = upgraded(address, tls).await;
     socket.send(Message::text("[]")).await.expect("sent");
     loop {
-        let message = tokio::time::timeout(PATIENCE, socket.next())
+        let message = tokio::time::timeout(TIMEOUT, socket.next())
             .await
             .expect("in time")
             .expect("no end")

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A Supervisor that is busy with the start of its nodes needs so long. One that has less is killed, started, and killed again.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+const SUPERVISOR_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// The controller that the agent connects to, by default on this host at the port that its settings say
 /// (`agent/config.zeek`, `Management::Agent::controller`).
@@ -75,15 +75,15 @@ pub(super) fn refuse_itself(
 }
 
 /// How long a Supervisor of ours may be silent; none for ever.
-pub(super) fn patience(resolver: &mut Resolver<'_>) -> Option<Duration> {
-    let patience: Duration = resolver.take("supervisor_patience");
-    if !patience.is_zero() && patience < LEAST_PATIENCE {
+pub(super) fn supervisor_timeout(resolver: &mut Resolver<'_>) -> Option<Duration> {
+    let timeout: Duration = resolver.take("supervisor_timeout");
+    if !timeout.is_zero() && timeout < SUPERVISOR_TIMEOUT_MIN {
         resolver.refuse(
-            "supervisor_patience",
+            "supervisor_timeout",
             "a Supervisor needs a second at least to answer; or 0sec, to wait for ever",
         );
     }
-    Some(patience).filter(|patience| !patience.is_zero())
+    Some(timeout).filter(|timeout| !timeout.is_zero())
 }
 
 /// Where the Supervisor listens, as Zeek's agent finds it (`agent/main.zeek`, `zeek_init`).

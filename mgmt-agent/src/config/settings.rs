@@ -99,7 +99,7 @@ static OWN: &[Setting] = &[
     .option(Nothing),
     // Its nodes go on meanwhile, and end with it: longer than it takes a busy machine to start Zeek.
     Setting::new(
-        "supervisor_patience",
+        "supervisor_timeout",
         "60sec",
         "How long a Supervisor that the agent has started may answer nothing, before it is ended and started \
          again: 1 s at least, or `0sec` for ever",

@@ -38,7 +38,7 @@ impl Starts {
     pub(super) fn read(resolver: &mut Resolver<'_>) -> Self {
         let zeek: bool = resolver.take("start_supervisor");
         let simulation: bool = resolver.take("simulate");
-        for key in ["supervisor_patience", "zeek_argument"] {
+        for key in ["supervisor_timeout", "zeek_argument"] {
             if !zeek && !resolver.given_list(key).is_empty() {
                 resolver.refuse(key, "it needs --start-supervisor");
             }

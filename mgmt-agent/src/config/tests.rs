@@ -205,8 +205,8 @@ fn errors_say_where_what_and_how_to_mend_it() {
         option --zeek-version: zeek_version: "10.0" is not a version of Zeek from 5.0 to 9.0, as in 6.0.9
         --zeek-argument=local
         option --zeek-argument: zeek_argument: it needs --start-supervisor
-        --simulate --supervisor-patience=2sec
-        option --supervisor-patience: supervisor_patience: it needs --start-supervisor
+        --simulate --supervisor-timeout=2sec
+        option --supervisor-timeout: supervisor_timeout: it needs --start-supervisor
         --simulate --start-supervisor
         option --simulate: simulate: it cannot be used with --start-supervisor; choose one
         --start-supervisor

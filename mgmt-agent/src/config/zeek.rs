@@ -61,13 +61,13 @@ pub(crate) fn finds_script(scripts: &Path, started_in: &Path, script: &str) -> b
 }
 
 /// How long a running agent waits for a Zeek to say which one it is.
-const VERSION_PATIENCE: Duration = Duration::from_secs(5);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a Zeek says that it is now: it may have been replaced.
 pub(crate) async fn version_now(program: PathBuf) -> Option<String> {
     let mut command = tokio::process::Command::from(ask_version(&program));
     let output = command.kill_on_drop(true).output();
-    read_version(tokio::time::timeout(VERSION_PATIENCE, output).await.ok()?.ok()?)
+    read_version(tokio::time::timeout(VERSION_TIMEOUT, output).await.ok()?.ok()?)
 }
 
 fn version(program: &Path) -> Option<String> {

@@ -28,7 +28,7 @@ impl Agent {
                 self.recover(turn);
             }
             Report::Lost { reason } => self.supervisor_lost(turn, &reason),
-            Report::GivenUp { reason } => self.supervisor_given_up(turn, &reason),
+            Report::Unresponsive { reason } => self.supervisor_unresponsive(turn, &reason),
             Report::Status { id, status } => match self.ended(&id) {
                 Some(Purpose::Deploy) => self.apply(turn, &status),
                 Some(Purpose::Recover) => self.recovered(turn, &status),
@@ -133,7 +133,7 @@ impl Agent {
     }
 
     /// The Supervisor runs but does not answer, and is started again. That is news even if it could not be reached before.
-    pub(super) fn supervisor_given_up(&mut self, turn: &mut Turn, reason: &str) {
+    pub(super) fn supervisor_unresponsive(&mut self, turn: &mut Turn, reason: &str) {
         let was_there = self.unavailable.is_none();
         self.supervisor_lost(turn, reason);
         if !was_there {

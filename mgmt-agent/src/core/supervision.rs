@@ -7,7 +7,7 @@ use mgmt_api::{ClusterRole, NodeOutputs};
 use serde::{Deserialize, Serialize};
 
 /// What the agent wants of the Supervisor. A command ends in one report with its id, or with all others in [`Report::Lost`] or
-/// [`Report::GivenUp`]. Only after [`Report::Failed`] there may be another one about it, [`Report::Late`].
+/// [`Report::Unresponsive`]. Only after [`Report::Failed`] there may be another one about it, [`Report::Late`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Say which nodes there are. Ends in [`Report::Status`].
@@ -91,7 +91,7 @@ pub enum Report {
     Lost { reason: String },
     /// It runs but does not answer, so it is ended and started again. Commands that have not ended end without another
     /// report.
-    GivenUp { reason: String },
+    Unresponsive { reason: String },
     Status {
         id: ZeekString,
         /// Its processes, by name.

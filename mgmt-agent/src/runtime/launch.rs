@@ -11,7 +11,7 @@ use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_daemon::{config::Value, files};
 use supervise::{
-    stale::Mark,
+    stale::Tag,
     unix::{Handle, Record},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The environment variable by which what a Supervisor has left running is known.
-const MARK: &str = "MGMT_AGENT_SUPERVISOR";
+const TAG: &str = "MGMT_AGENT_SUPERVISOR";
 
 /// Environment variables that make Zeek something else than a Supervisor of ours (`Supervisor.cc`, `agent/boot.zeek`,
 /// `cluster/main.zeek`).
@@ -98,9 +98,9 @@ impl Launch {
     }
 
     /// What its processes are known by; its directory is made if need be.
-    pub(super) fn mark(&self) -> io::Result<Mark> {
+    pub(super) fn tag(&self) -> io::Result<Tag> {
         files::create_dir_all(&self.directory)?;
-        Mark::new(MARK, &self.directory, &self.arguments())
+        Tag::new(TAG, &self.directory, &self.arguments())
     }
 
     pub(super) fn record_path(&self) -> PathBuf {
@@ -109,8 +109,8 @@ impl Launch {
 
     /// Starts the process, with new files for its output.
     pub(super) fn start(&self) -> io::Result<Handle> {
-        let mark = self.mark()?;
-        let (variable, value) = mark.variable();
+        let tag = self.tag()?;
+        let (variable, value) = tag.variable();
         let file = |name| files::create(&self.directory.join(name));
         let mut command = tokio::process::Command::new(&self.program);
         command

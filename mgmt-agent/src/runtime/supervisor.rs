@@ -28,7 +28,7 @@ use super::{
 
 /// How long a Supervisor may take to end its nodes and itself: Zeek's kills nodes after 26 seconds (`Supervisor.cc`,
 /// `Stem::Shutdown`).
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A Supervisor that has lived for 30 seconds, and answered, is not one that cannot start.
 const POLICY: Policy = Policy {
@@ -38,12 +38,12 @@ const POLICY: Policy = Policy {
     since_start: false,
     steady: Duration::from_secs(30),
     terms: 1,
-    round: STOP_PATIENCE,
+    round: STOP_TIMEOUT,
     kills: true,
 };
 
 /// How long processes have to end that nodes have started, when their Supervisor has ended in good order.
-const STRAY_PATIENCE: Duration = Duration::from_secs(2);
+const STRAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A handle to the task that looks after the process.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl SupervisorProcess {
         // At most two a second, and fetched before messages of peers.
         let (tell, changes) = mpsc::unbounded_channel();
         let (orders, to_do) = mpsc::unbounded_channel();
-        let keeper = Keeper {
+        let task = SupervisorTask {
             launch,
             address,
             tell,
@@ -87,7 +87,7 @@ impl SupervisorProcess {
             machine: Process::new(POLICY),
             epoch: Instant::now(),
         };
-        let task = tokio::spawn(keeper.keep());
+        let task = tokio::spawn(task.keep());
         Self {
             changes,
             orders,
@@ -112,7 +112,7 @@ impl SupervisorProcess {
         let _ = self.orders.send(Order::End { silence });
     }
 
-    /// Ends the process and its nodes. Takes as long as these need, at most twice [`STOP_PATIENCE`].
+    /// Ends the process and its nodes. Takes as long as these need, at most twice [`STOP_TIMEOUT`].
     pub(super) async fn stop(self) {
         let _ = self.orders.send(Order::Stop);
         if let Err(error) = self.task.await {
@@ -121,7 +121,7 @@ impl SupervisorProcess {
     }
 }
 
-struct Keeper {
+struct SupervisorTask {
     /// How it is started, with the port of the last start.
     launch: Launch,
     /// Where it is to listen. With port 0 there is a free one for each start: what was free may be taken by the next.
@@ -146,10 +146,10 @@ struct End {
     /// How long it lived and did what it was there for.
     lived: Duration,
     /// How long what it has left may take to end.
-    patience: Duration,
+    timeout: Duration,
 }
 
-impl Keeper {
+impl SupervisorTask {
     async fn keep(mut self) {
         let mut found = self.take_over().await;
         loop {
@@ -165,19 +165,19 @@ impl Keeper {
                 Err(error) => End {
                     reason: format!("{} cannot be started: {error}", self.launch.program.display()),
                     lived: Duration::ZERO,
-                    patience: STRAY_PATIENCE,
+                    timeout: STRAY_TIMEOUT,
                 },
             };
             let End {
                 reason,
                 lived,
-                patience,
+                timeout,
             } = end;
             let seconds = self.machine.delay_after(lived).as_secs();
             tracing::error!("the Supervisor does not run: {reason}; it is started again in {seconds} s");
             // It is not heard any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
-            self.clear_away(patience).await;
+            self.clear_away(timeout).await;
             // Nothing is left of it now: the delay begins.
             self.tell_machine(Event::Ended { lived });
             tokio::select! {
@@ -215,7 +215,7 @@ impl Keeper {
                     return Some(End {
                         reason: why_ended(&end, stderr).await,
                         lived: started.elapsed(),
-                        patience: STOP_PATIENCE,
+                        timeout: STOP_TIMEOUT,
                     });
                 }
                 order = self.orders.recv() => match order {
@@ -238,12 +238,12 @@ impl Keeper {
             return Some(End {
                 reason: format!("its process did not answer and was ended ({end}){said}"),
                 lived,
-                patience: patience_with_orphans(by_itself),
+                timeout: timeout_with_orphans(by_itself),
             });
         }
         tracing::info!(pid = process.id(), "ending the Supervisor and its nodes");
         let stopped = self.stop(&mut process, Then::Stay).await;
-        self.clear_away(patience_with_orphans(stopped.by_itself)).await;
+        self.clear_away(timeout_with_orphans(stopped.by_itself)).await;
         forget(&self.launch).await;
         None
     }
@@ -259,14 +259,14 @@ impl Keeper {
         let to_find = self.launch.clone();
         let left = blocking(move || to_find.left_behind()).await.ok().flatten();
         let Some((process, mut started)) = left else {
-            self.clear_away(STOP_PATIENCE).await;
+            self.clear_away(STOP_TIMEOUT).await;
             return None;
         };
         let same = self.launch.would_start(&started);
         // What is left is known by how it was started.
         started.directory.clone_from(&self.launch.directory);
         let to_start = std::mem::replace(&mut self.launch, started);
-        let patience = match process {
+        let timeout = match process {
             Some(process) if same => {
                 tracing::info!(
                     pid = process.id(),
@@ -288,11 +288,11 @@ impl Keeper {
                 self.tell_machine(Event::Ended {
                     lived: Duration::ZERO,
                 });
-                patience_with_orphans(stopped.by_itself)
+                timeout_with_orphans(stopped.by_itself)
             }
-            None => STOP_PATIENCE,
+            None => STOP_TIMEOUT,
         };
-        self.clear_away(patience).await;
+        self.clear_away(timeout).await;
         self.launch = to_start;
         None
     }
@@ -327,23 +327,23 @@ impl Keeper {
     }
 
     /// Sees to it that no process of an earlier Supervisor is left.
-    async fn clear_away(&self, patience: Duration) {
+    async fn clear_away(&self, timeout: Duration) {
         let launch = self.launch.clone();
-        match blocking(move || launch.mark()).await.and_then(|mark| mark) {
-            Ok(mark) => stale::end_all(mark, "Supervisor", patience).await,
+        match blocking(move || launch.tag()).await.and_then(|tag| tag) {
+            Ok(tag) => stale::end_all(tag, "Supervisor", timeout).await,
             // Without its directory it cannot be started either.
-            Err(error) => tracing::debug!(%error, "there is no mark of an earlier Supervisor"),
+            Err(error) => tracing::debug!(%error, "there is no tag of an earlier Supervisor"),
         }
     }
 }
 
 /// Nodes of a Supervisor that was killed are ended by its stem, in order. No process looks
 /// after what is left by one that has ended its nodes.
-const fn patience_with_orphans(ended_by_itself: bool) -> Duration {
+const fn timeout_with_orphans(ended_by_itself: bool) -> Duration {
     if ended_by_itself {
-        STRAY_PATIENCE
+        STRAY_TIMEOUT
     } else {
-        STOP_PATIENCE
+        STOP_TIMEOUT
     }
 }
 

@@ -61,7 +61,7 @@ impl ZeekWorld {
     fn new() -> Self {
         let settings = ZeekSettings {
             version: Some("zeek version 7.0".into()),
-            patience: Some(Duration::from_secs(6)),
+            silence_timeout: Some(Duration::from_secs(6)),
             asks_version: true,
             ..ZeekSettings::default()
         };
@@ -96,7 +96,7 @@ impl ZeekWorld {
         let reports = self.supervisor.step(&mut turn, input);
         for report in reports {
             match &report {
-                Report::Lost { .. } | Report::GivenUp { .. } => self.open.clear(),
+                Report::Lost { .. } | Report::Unresponsive { .. } => self.open.clear(),
                 Report::Status { id, .. }
                 | Report::Created { id, .. }
                 | Report::Restarted { id, .. }

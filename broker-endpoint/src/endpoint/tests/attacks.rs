@@ -194,7 +194,7 @@ async fn a_handshake_that_waited_in_vain_says_why() {
     waiting.say(HELLO_LARGE).await;
     let mut rest = Vec::new();
     // A reset, because the hello was not read.
-    let _ = timeout(PATIENCE, waiting.0.read_to_end(&mut rest))
+    let _ = timeout(TIMEOUT, waiting.0.read_to_end(&mut rest))
         .await
         .expect("in time");
     assert_eq!(to_hex(&rest), PROBE.replace(' ', ""));
@@ -225,7 +225,7 @@ async fn flood(address: SocketAddr, opening: &[u8], enough: impl Fn(u64) -> bool
         }
         flood
     };
-    timeout(PATIENCE, flood).await.expect("in time")
+    timeout(TIMEOUT, flood).await.expect("in time")
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ async fn nothing_but_a_filter_may_be_large_before_the_end_of_the_handshake() {
         } else {
             // Without a word; and perhaps a reset, because it has not read everything.
             let mut rest = Vec::new();
-            let end = timeout(PATIENCE, script.0.read_to_end(&mut rest))
+            let end = timeout(TIMEOUT, script.0.read_to_end(&mut rest))
                 .await
                 .expect("in time");
             assert!(rest.is_empty(), "{end:?}");
@@ -239,8 +239,8 @@ async fn why_a_peer_closes_is_heard_although_nothing_can_be_said_to_it() {
     let acceptance = Acceptance::Tls(context(&ca.mutual("controller")));
     let anonymous = tls::Connection::Tls(context(&TlsConfig::Anonymous));
     let (refused, connected) = tokio::join!(
-        acceptance.accept(accepted, PATIENCE),
-        anonymous.connect(stream, PATIENCE)
+        acceptance.accept(accepted, TIMEOUT),
+        anonymous.connect(stream, TIMEOUT)
     );
     // It closes without having read all that our side of TLS said, which is a reset.
     refused.expect_err("we have no certificate");

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long to wait for what must happen; never for what must not.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The smaller id of `broker-wire` examples: an endpoint with it is the originator.
 const SMALL: &str = "11111111-1111-4111-8111-111111111111";
@@ -85,7 +85,7 @@ async fn listen(endpoint: &Endpoint, host: &str) -> SocketAddr {
 }
 
 async fn next(endpoint: &mut Endpoint) -> EndpointEvent {
-    timeout(PATIENCE, endpoint.recv())
+    timeout(TIMEOUT, endpoint.recv())
         .await
         .expect("an event in time")
         .expect("the endpoint runs")
@@ -139,7 +139,7 @@ async fn peers_left(endpoint: &Endpoint, count: usize) -> Vec<PeerInfo> {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, wait).await.expect("so many are left")
+    timeout(TIMEOUT, wait).await.expect("so many are left")
 }
 
 async fn peer_lost(endpoint: &mut Endpoint) -> EndReason {
@@ -183,7 +183,7 @@ impl Script {
     }
 
     async fn accept(listener: &TcpListener) -> Self {
-        let accepted = timeout(PATIENCE, listener.accept()).await.expect("in time");
+        let accepted = timeout(TIMEOUT, listener.accept()).await.expect("in time");
         Self(accepted.expect("accepted").0)
     }
 
@@ -255,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Script<S> {
 
     async fn read(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        timeout(PATIENCE, self.0.read_exact(&mut bytes))
+        timeout(TIMEOUT, self.0.read_exact(&mut bytes))
             .await
             .expect("in time")
             .expect("enough bytes");
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Script<S> {
     /// The other side closes, and says nothing before.
     async fn expect_end(&mut self) {
         let mut rest = Vec::new();
-        timeout(PATIENCE, self.0.read_to_end(&mut rest))
+        timeout(TIMEOUT, self.0.read_to_end(&mut rest))
             .await
             .expect("in time")
             .expect("an orderly end");

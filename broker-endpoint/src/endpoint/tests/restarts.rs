@@ -145,7 +145,7 @@ async fn rest(nodes: &[Node], changed: &Notify, restart: u32) {
             let _ = timeout(LOOK_AGAIN, changed.notified()).await;
         }
     };
-    if timeout(PATIENCE, settle).await.is_err() {
+    if timeout(TIMEOUT, settle).await.is_err() {
         let mut peers = Vec::new();
         for node in nodes {
             peers.push((node.handle.id(), node.handle.peers()));

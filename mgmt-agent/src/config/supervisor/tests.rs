@@ -92,31 +92,34 @@ fn nodes_get_zeeks_script_unless_the_installed_zeek_has_none() {
 }
 
 #[test]
-fn the_patience_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
+fn the_timeout_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     let zeek = installation("9.0.0", &[]);
-    let patience = |given: &str| {
+    let timeout = |given: &str| {
         let config = read_with_zeek(&zeek, &format!("--start-supervisor {given}"));
-        config.map(|config| config.settings.zeek.patience)
+        config.map(|config| config.settings.zeek.silence_timeout)
     };
-    let refused = |given: &str| patience(given).unwrap_err().to_string();
-    assert_eq!(patience("").unwrap(), Some(Duration::from_secs(60)));
+    let refused = |given: &str| timeout(given).unwrap_err().to_string();
+    assert_eq!(timeout("").unwrap(), Some(Duration::from_secs(60)));
     let simulated = read("--simulate").unwrap();
     assert_eq!(simulated.settings.archival, None);
-    assert_eq!(simulated.settings.zeek.patience, Some(Duration::from_secs(60)));
-    assert_eq!(shown(&simulated, "supervisor_patience").value, "60 secs");
     assert_eq!(
-        patience("--supervisor-patience=2min").unwrap(),
+        simulated.settings.zeek.silence_timeout,
+        Some(Duration::from_secs(60))
+    );
+    assert_eq!(shown(&simulated, "supervisor_timeout").value, "60 secs");
+    assert_eq!(
+        timeout("--supervisor-timeout=2min").unwrap(),
         Some(Duration::from_secs(120))
     );
     assert_eq!(
-        patience("--supervisor-patience=1sec").unwrap(),
+        timeout("--supervisor-timeout=1sec").unwrap(),
         Some(Duration::from_secs(1))
     );
-    assert_eq!(patience("--supervisor-patience=0sec").unwrap(), None);
-    let error = refused("--supervisor-patience=1usec");
+    assert_eq!(timeout("--supervisor-timeout=0sec").unwrap(), None);
+    let error = refused("--supervisor-timeout=1usec");
     let words = "a Supervisor needs a second at least to answer; or 0sec, to wait for ever";
     assert!(error.contains(words), "{error}");
-    let error = refused("--supervisor-patience=soon");
+    let error = refused("--supervisor-timeout=soon");
     assert!(error.contains("an interval, as in 10 sec"), "{error}");
 }
 

@@ -23,7 +23,7 @@ use mgmt_api::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::watch::QUESTIONS;
+pub use self::watch::PROBES;
 use self::watch::{Due, Watch};
 use super::{Input, Supervisor};
 use crate::core::{Action, Command, Report, Turn, ZeekSettings};
@@ -62,8 +62,8 @@ pub struct ZeekSupervisor {
     watch: Watch,
     /// Whether its process is being ended, because it does not answer.
     is_being_ended: bool,
-    /// How many questions there have been of our own, which no request is behind.
-    questions: u64,
+    /// How many probes there have been.
+    probes: u64,
 }
 
 /// A peering with the Supervisor. After the next one it may be another Zeek.
@@ -81,14 +81,14 @@ impl ZeekSupervisor {
     /// One that is not connected.
     pub fn new(settings: ZeekSettings) -> Self {
         Self {
-            watch: Watch::new(settings.patience),
+            watch: Watch::new(settings.silence_timeout),
             settings,
             connection: None,
             awaited: RequestTable::new(),
             given_up: VecDeque::new(),
             is_silent: false,
             is_being_ended: false,
-            questions: 0,
+            probes: 0,
         }
     }
 
@@ -164,12 +164,12 @@ impl ZeekSupervisor {
     fn look_after(&mut self, turn: &mut Turn, reports: &mut Vec<Report>) {
         match self.watch.due(turn.now, self.connection.is_some()) {
             None => {}
-            Some(Due::Question) => {
-                self.questions += 1;
+            Some(Due::HealthProbe) => {
+                self.probes += 1;
                 let request = SupervisorRequest::Status {
-                    reqid: format!("{QUESTION}-{}", self.questions).into(),
+                    reqid: format!("{PROBE}-{}", self.probes).into(),
                     // There is none of that name, so the answer is short.
-                    node: QUESTION.into(),
+                    node: PROBE.into(),
                 };
                 if let Ok(event) = Event::of(&request) {
                     self.publish(turn, event);
@@ -186,7 +186,7 @@ impl ZeekSupervisor {
                 };
                 let reason = format!("{what}; it is ended and started again");
                 self.is_being_ended = true;
-                self.lost(reports, Report::GivenUp { reason });
+                self.lost(reports, Report::Unresponsive { reason });
                 turn.push(Action::EndSupervisor { silence });
             }
         }
@@ -291,7 +291,7 @@ impl ZeekSupervisor {
                 if std::mem::take(&mut self.is_silent) {
                     reports.push(Report::Heard);
                 }
-                if !id.is_some_and(|id| id.starts_with(QUESTION.as_bytes())) {
+                if !id.is_some_and(|id| id.starts_with(PROBE.as_bytes())) {
                     self.response(turn, reports, response);
                 }
             }
@@ -375,8 +375,8 @@ impl Supervisor for ZeekSupervisor {
 /// How many commands that were not answered in time are remembered: those of a deployment of the largest size.
 const GIVEN_UP_MAX: usize = 4096;
 
-/// In the ids of questions that only the answer matters of, and the node that they are about.
-const QUESTION: &str = "mgmt-agent-question";
+/// In the ids of probes, and the node that they ask for.
+const PROBE: &str = "mgmt-agent-probe";
 
 /// The likely reason why a Supervisor has never answered.
 const DEAF: &str = ", although it is connected: from Zeek 8.1 on it answers only if it loads \

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use mgmt_api::Now;
 
-/// Into how many parts the patience with a silent Supervisor is divided: after each but the last it is asked something.
-pub const QUESTIONS: u32 = 4;
+/// Into how many parts the timeout of a silent Supervisor is divided: after each but the last it is probed.
+pub const PROBES: u32 = 4;
 
 /// Watches the process of a Supervisor of ours, from its start to its end.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// How long it may be silent; for ever if there is no limit.
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     life: Option<Life>,
 }
 
@@ -20,27 +20,27 @@ pub(super) struct Watch {
 struct Life {
     /// When it last said something, or was started.
     heard: Now,
-    /// When it was last asked, or what `heard` is.
-    asked: Now,
+    /// When it was last probed, or what `heard` is.
+    probed: Now,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// To ask it something.
-    Question,
+    /// To ask it something that it has to answer.
+    HealthProbe,
     /// To end it: it has said nothing for so long.
     End(Duration),
 }
 
 impl Watch {
-    pub(super) const fn new(patience: Option<Duration>) -> Self {
-        Self { patience, life: None }
+    pub(super) const fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, life: None }
     }
 
     pub(super) const fn started(&mut self, now: Now) {
         self.life = Some(Life {
             heard: now,
-            asked: now,
+            probed: now,
         });
     }
 
@@ -55,12 +55,12 @@ impl Watch {
         }
     }
 
-    /// When something is due. It can only be asked while it is connected.
+    /// When something is due. It can only be probed while it is connected.
     pub(super) fn deadline(&self, connected: bool) -> Option<Now> {
-        let (patience, life) = (self.patience?, self.life?);
-        let end = life.heard + patience;
-        let question = life.asked + patience / QUESTIONS;
-        Some(if connected { end.min(question) } else { end })
+        let (timeout, life) = (self.timeout?, self.life?);
+        let end = life.heard + timeout;
+        let probe = life.probed + timeout / PROBES;
+        Some(if connected { end.min(probe) } else { end })
     }
 
     /// What is due now. A process that is to be ended is not watched any more.
@@ -68,11 +68,11 @@ impl Watch {
         self.deadline(connected).filter(|deadline| *deadline <= now)?;
         let life = self.life.as_mut()?;
         let silence = now.since_start().saturating_sub(life.heard.since_start());
-        if Some(silence) >= self.patience {
+        if Some(silence) >= self.timeout {
             self.life = None;
             return Some(Due::End(silence));
         }
-        life.asked = now;
-        Some(Due::Question)
+        life.probed = now;
+        Some(Due::HealthProbe)
     }
 }
