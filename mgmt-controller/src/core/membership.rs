@@ -174,10 +174,7 @@ impl Membership {
             Refusal::Incompatible { api_version } => {
                 format!("instance {name}/{id} has checked in with incompatible API version {api_version}")
             }
-            Refusal::UnknownId
-            | Refusal::OtherTopic(_)
-            | Refusal::NameHeld { .. }
-            | Refusal::HoldsOtherName(_) => {
+            _ => {
                 let address = self.address_of(peer);
                 format!("instance {name}: refused the agent at {address}: {refusal} (peer {peer})")
             }

@@ -163,7 +163,8 @@ impl Lexer<'_> {
                         return Some((start, piece));
                     }
                 }
-                '"' => self.take_string(&mut piece),
+                '"' => self.take_literal(&mut piece, c),
+                '/' if begins_pattern(&piece) => self.take_literal(&mut piece, c),
                 c if c.is_whitespace() && blank => {
                     start = self.line;
                     continue;
@@ -212,18 +213,25 @@ impl Lexer<'_> {
         line.trim().to_owned()
     }
 
-    /// Appends the string literal whose opening quote was just read.
-    fn take_string(&mut self, piece: &mut String) {
-        piece.push('"');
+    /// Appends the string or pattern whose first quote or slash was just read.
+    fn take_literal(&mut self, piece: &mut String, quote: char) {
+        piece.push(quote);
         while let Some(c) = self.next_char() {
             piece.push(c);
             match c {
                 '\\' => piece.extend(self.next_char()),
-                '"' => return,
+                c if c == quote => return,
                 _ => {}
             }
         }
     }
+}
+
+/// Whether a slash here begins a pattern, in which a quote is a character like others: where a value is to come.
+fn begins_pattern(piece: &str) -> bool {
+    piece
+        .trim_end()
+        .ends_with(['=', '(', '[', '{', ',', '|', '&', '!'])
 }
 
 /// Whether a closing brace ends the statement, as it does for functions but not for record constructors.
@@ -351,10 +359,11 @@ event zeek_init()
 function f(): count { return 1; }
 export { const mine = T &redef; }
 const big = { [\"a\"] = \"b\", };
+const quoted = /\"\\/;/ | /;'/;
 redef Management::Log::level = Management::Log::DEBUG";
         assert_eq!(
             statements(script),
-            [assign(9, "Management::Log::level", "Management::Log::DEBUG")]
+            [assign(10, "Management::Log::level", "Management::Log::DEBUG")]
         );
     }
 }
