@@ -11,13 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mgmt_api::topics::CONTROLLER;
 use testkit::Dice;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     controller::Controller,
     limit::{Limit, TIMEOUT},
-    websocket::{CONTROLLER_TOPIC, Client, event_message, request},
+    websocket::{Client, event_message, request},
 };
 
 /// Talks to the controller at an address, and asserts how it is answered.
@@ -176,14 +177,14 @@ fn bad_messages(address: SocketAddr) {
     ] {
         assert_refused(&mut client, Message::text(message), context);
     }
-    client.send_text(&format!("[\"{CONTROLLER_TOPIC}\"]"));
+    client.send_text(&format!("[\"{CONTROLLER}\"]"));
     let ack = client.text();
     assert!(
         ack.starts_with("{\"type\":\"ack\""),
         "a good subscription may follow: {ack}"
     );
     let deep = format!(
-        "{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":\"vector\",\"data\":{}",
+        "{{\"topic\":\"{CONTROLLER}\",\"@data-type\":\"vector\",\"data\":{}",
         "[".repeat(100_000)
     );
     let no_topic = "{\"type\":\"data-message\",\"@data-type\":\"vector\",\"data\":[]}";
@@ -205,7 +206,7 @@ fn refused_events(address: SocketAddr) {
     const API: &str = "Management::Controller::API";
     let mut client = Client::subscribed(address);
     let string = "{\"@data-type\":\"string\",\"data\":\"x\"}";
-    let value = |value: &str| format!("{{\"topic\":\"{CONTROLLER_TOPIC}\",\"@data-type\":{value}}}");
+    let value = |value: &str| format!("{{\"topic\":\"{CONTROLLER}\",\"@data-type\":{value}}}");
     let wrong_type = request("get_configuration_request", "r", &[string]);
     let no_node = request(
         "stage_configuration_request",
@@ -230,7 +231,7 @@ fn refused_events(address: SocketAddr) {
     refused(no_node, &no_record);
     // In no release: `get_configuration_request` would be one of Zeek 5.0.0-rc1.
     let too_few = format!("{stage}: expected 2 arguments, got 1");
-    refused(event_message(CONTROLLER_TOPIC, &stage, string), &too_few);
+    refused(event_message(CONTROLLER, &stage, string), &too_few);
     for event in [
         &*format!("{API}::no_such_request"),
         &format!("{API}::notify_agents_ready"),
@@ -239,7 +240,7 @@ fn refused_events(address: SocketAddr) {
         "Management::Request::request_expired",
         "zeek_init",
     ] {
-        let message = event_message(CONTROLLER_TOPIC, event, string);
+        let message = event_message(CONTROLLER, event, string);
         refused(message, &format!("unknown event `{event}`"));
     }
     for (topic, event) in [
@@ -247,7 +248,7 @@ fn refused_events(address: SocketAddr) {
         ("zeek/supervisor", "SupervisorControl::stop_request"),
         (AGENT, &format!("{API}::get_instances_request")),
     ] {
-        let closed = format!("topic {topic} is not open to clients, only {CONTROLLER_TOPIC}");
+        let closed = format!("topic {topic} is not open to clients, only {CONTROLLER}");
         refused(event_message(topic, event, string), &closed);
     }
     assert_served(&mut client);

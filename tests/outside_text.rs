@@ -22,7 +22,7 @@ use crate::support::{
     peer::{Peer, data_of},
     program::run,
     runtime,
-    websocket::{CONTROLLER_TOPIC, Client, request},
+    websocket::{Client, request},
     workspace_root,
 };
 
@@ -196,7 +196,7 @@ fn controller_hears_all(format: &str) {
                 sent += 1;
                 let sync = format!("sync-{sent}");
                 let message = DataMessage {
-                    topic: CONTROLLER_TOPIC.into(),
+                    topic: topics::CONTROLLER.into(),
                     data: variant.to_data(),
                 };
                 client.send_text(&message.encode().expect("it can be encoded"));

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,6 +14,8 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
 };
+
+use crate::sync::lock;
 
 /// How many messages of one sender may be under way at a time. When there are as many, the sender is not read from.
 pub(crate) const CREDITS: usize = 64;
@@ -112,7 +114,7 @@ impl Credits {
             credits: AtomicUsize::new(credits),
             dealt_with: OnceLock::new(),
         });
-        let mut out = self.lock();
+        let mut out = lock(&self.out);
         out.retain(|claim| claim.strong_count() > 0);
         out.push_back(Arc::downgrade(&claim));
         Credit(Some(Arc::new(Underway(claim))))
@@ -125,7 +127,7 @@ impl Credits {
 
     /// Gives credit back that listeners hold for too long.
     fn release_overdue(&self) {
-        self.lock().retain(|claim| {
+        lock(&self.out).retain(|claim| {
             let Some(claim) = claim.upgrade() else {
                 return false;
             };
@@ -138,11 +140,6 @@ impl Credits {
             }
             !overdue
         });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Weak<Claim>>> {
-        // No code that could panic runs under this lock.
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -240,7 +237,7 @@ mod tests {
         assert_eq!(free(&credits), CREDITS - 1);
         drop(pending);
         assert_eq!(free(&credits), CREDITS);
-        assert!(credits.lock().len() <= 2, "of what is over, little is kept");
+        assert!(lock(&credits.out).len() <= 2, "of what is over, little is kept");
     }
 
     #[tokio::test(start_paused = true)]

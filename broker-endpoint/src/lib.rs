@@ -47,6 +47,7 @@ mod file;
 mod listen;
 mod queue;
 mod socket;
+mod sync;
 mod time;
 pub mod tls;
 pub mod websocket;

@@ -1,14 +1,11 @@
 //! What waits to be sent on one connection.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, sync::Mutex};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use crate::credit::Hold;
+use crate::{credit::Hold, sync::lock};
 
 /// Up to this size, frames that wait are sent together.
 const BATCH_MAX: usize = 16 * 1024;
@@ -96,7 +93,7 @@ impl Queue {
     /// Adds something; `hold` is kept until it is sent. Returns how many messages are dropped for want of room, this one possibly
     /// among them.
     pub(crate) fn push(&self, bytes: Bytes, kind: Kind, hold: Hold) -> usize {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.phase != Phase::Open {
             return 0;
         }
@@ -127,14 +124,14 @@ impl Queue {
 
     /// Takes what is to be sent next: when what was taken before has been sent.
     pub(crate) fn take(&self) -> Option<Bytes> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.taken.clear();
         state.pop()
     }
 
     /// As [`Self::take`], but small frames come together, and a large one is not copied; says how many they are.
     pub(crate) fn take_batch(&self) -> Option<(Bytes, usize)> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.taken.clear();
         let first = state.pop()?;
         let next_fits = |state: &State, len: usize| {
@@ -158,7 +155,7 @@ impl Queue {
     /// How many pongs wait. The peer is not read from while these are too many: otherwise one that pings without reading
     /// would fill the memory.
     pub(crate) fn pongs(&self) -> usize {
-        self.lock().pongs
+        lock(&self.state).pongs
     }
 
     /// Waits until something was put into the empty queue, or [`Self::wake`] or [`Self::drain`] called, since the last wait.
@@ -174,7 +171,7 @@ impl Queue {
     /// Waits until there was no room for a message and the connection has to end.
     pub(crate) async fn overflowed(&self) -> Overflow {
         loop {
-            if let Phase::Overflowed(overflow) = self.lock().phase {
+            if let Phase::Overflowed(overflow) = lock(&self.state).phase {
                 return overflow;
             }
             self.overflowed.notified().await;
@@ -183,7 +180,7 @@ impl Queue {
 
     /// Accepts nothing any more.
     pub(crate) fn drain(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.phase == Phase::Open {
             state.phase = Phase::Draining;
         }
@@ -193,19 +190,14 @@ impl Queue {
 
     /// Whether nothing is accepted, and everything was taken.
     pub(crate) fn is_drained(&self) -> bool {
-        let state = self.lock();
+        let state = lock(&self.state);
         state.phase == Phase::Draining && state.items.is_empty()
     }
 
     /// Drops what waits, and everything that is put in from now on.
     pub(crate) fn close(&self) {
         self.drain();
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is complete before anything can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state).clear();
     }
 
     /// A message finds room in an empty queue whatever its size.

@@ -4,10 +4,7 @@
 //! installations that lack Zeek's own.
 
 use std::{
-    fs,
-    io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -162,24 +159,11 @@ fn fill_in(script: &str, values: &[(&str, &str)]) -> String {
     })
 }
 
-/// Writes a file whole or not at all: a node may be reading it.
+/// Writes a script, which a node may be reading. It may hold a passphrase.
 fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
-    let write = || -> io::Result<()> {
-        path.parent().map_or(Ok(()), files::create_dir_all)?;
-        let temporary = path.with_extension("zeek.tmp");
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|source| RunError::Script {
+    let directory = path.parent().map_or(Ok(()), files::create_dir_all);
+    let written = directory.and_then(|()| files::replace(path, text.as_bytes(), files::SECRET_MODE));
+    written.map_err(|source| RunError::Script {
         path: path.to_path_buf(),
         source,
     })

@@ -71,6 +71,9 @@ impl AgentRequest {
 /// With what an agent of this project begins its last [`AgentMessage::Log`] when it ends in good order.
 pub const AGENT_STOPPED: &str = "its agent was stopped";
 
+/// The error of a request whose time is up, in Zeek's words (`request.zeek`, and the timeouts of `*/main.zeek`).
+pub const TIMED_OUT: &str = "request timed out";
+
 /// What an agent tells the controller: answers, and news without a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentMessage {

@@ -40,7 +40,7 @@ pub mod time;
 pub mod topics;
 pub mod turn;
 
-pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest};
+pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest, TIMED_OUT};
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
 pub use dialect::{Dialect, DialectError, Translator};
 pub use enums::{ClusterRole, Role, State};

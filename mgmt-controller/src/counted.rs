@@ -18,7 +18,7 @@ pub enum Counted {
     StoreWritten,
     /// Writes of the configuration store that failed.
     StoreFailed,
-    /// `notify_agent_hello` of agents that are not, or not compatible with, what they say.
+    /// `notify_agent_hello` that were refused: wrong name, topic, endpoint ID or API version.
     HellosRefused,
     /// Other events of agents that had no right to send them.
     AgentMessagesRefused,

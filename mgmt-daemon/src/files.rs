@@ -16,6 +16,9 @@ pub const DIRECTORY_MODE: u32 = 0o750;
 /// Of a file: its group may read.
 pub const FILE_MODE: u32 = 0o640;
 
+/// Of a file with a secret: only its owner may read.
+pub const SECRET_MODE: u32 = 0o600;
+
 /// What only the owner, and a group that may read, should have.
 const LOOSE: u32 = 0o027;
 
@@ -65,10 +68,17 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     create(path)?.write_all(content)
 }
 
-/// Writes a file whole or not at all: others see the one before until then.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Writes a file of this mode whole or not at all: others see the one before until then.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let temporary = with_suffix(path, &format!(".{}", std::process::id()));
-    let replaced = write(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    // A process of the same id may have left one, of another mode.
+    let _ = fs::remove_file(&temporary);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    let written = options
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(content));
+    let replaced = written.and_then(|()| fs::rename(&temporary, path));
     if replaced.is_err() {
         let _ = fs::remove_file(&temporary);
     }

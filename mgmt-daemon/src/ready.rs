@@ -48,7 +48,7 @@ pub fn write(
         dir: &config.working_dir,
     };
     let text = serde_json::to_string(&content).map_err(io::Error::from);
-    let written = text.and_then(|text| files::replace(path, (text + "\n").as_bytes()));
+    let written = text.and_then(|text| files::replace(path, (text + "\n").as_bytes(), files::FILE_MODE));
     written.map_err(|source| failed(path, source))
 }
 

@@ -24,5 +24,5 @@ pub(crate) fn native_settings(ca: &Authority, identity: &Identity) -> Vec<String
     settings
 }
 
-/// What keys are encrypted with that are.
+/// The passphrase of encrypted keys.
 pub(crate) const PASSPHRASE: &str = "open sesame";

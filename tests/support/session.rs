@@ -7,12 +7,9 @@ use broker_codec::{
     json::DataMessage,
     zeek::Event,
 };
-use mgmt_api::{ClientRequest, ClientResponse, Configuration, Instance};
+use mgmt_api::{ClientRequest, ClientResponse, Configuration, Instance, topics};
 
-use super::{
-    limit::Limit,
-    websocket::{CONTROLLER_TOPIC, Client},
-};
+use super::{limit::Limit, websocket::Client};
 
 /// A connection that is subscribed to the controller's topic.
 #[derive(Debug)]
@@ -99,7 +96,7 @@ pub(crate) fn stage_request(config: &Configuration) -> ClientRequest {
 fn text_of(request: &ClientRequest) -> String {
     let event = Event::of(request).expect("a request is an event");
     let message = DataMessage {
-        topic: CONTROLLER_TOPIC.into(),
+        topic: topics::CONTROLLER.into(),
         data: event.to_data(),
     };
     message.encode().expect("a message")

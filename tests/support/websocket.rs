@@ -5,16 +5,13 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use mgmt_api::topics::{AGENT_PREFIX, NEWS};
+use mgmt_api::topics::{AGENT_PREFIX, CONTROLLER, NEWS};
 use tokio_tungstenite::tungstenite::{
     self, Message,
     protocol::{CloseFrame, WebSocket},
 };
 
 use super::limit::{Limit, TIMEOUT};
-
-/// The topic of the controller's API.
-pub(crate) const CONTROLLER_TOPIC: &str = "zeek/management/controller";
 
 /// A connection to the controller's WebSocket port.
 #[derive(Debug)]
@@ -42,7 +39,7 @@ impl Client {
 
     /// Connects and subscribes to the controller's topic.
     pub(crate) fn subscribed(address: SocketAddr) -> Self {
-        Self::subscribed_to(address, &format!("[\"{CONTROLLER_TOPIC}\"]"))
+        Self::subscribed_to(address, &format!("[\"{CONTROLLER}\"]"))
     }
 
     /// Connects and subscribes to nothing: no message of others comes.
@@ -155,7 +152,7 @@ pub(crate) fn request(event: &str, reqid: &str, arguments: &[&str]) -> String {
     let mut all = vec![format!("{{\"@data-type\":\"string\",\"data\":\"{reqid}\"}}")];
     all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     event_message(
-        CONTROLLER_TOPIC,
+        CONTROLLER,
         &format!("Management::Controller::API::{event}"),
         &all.join(","),
     )

@@ -39,6 +39,13 @@ impl Event {
         data::from_event(&self.name, self.args.as_slice())
     }
 
+    /// As Zeek 9.0 sends it on native links: with an empty list of metadata.
+    #[must_use]
+    pub fn native(self) -> Self {
+        let metadata = Some(Vec::new());
+        Self { metadata, ..self }
+    }
+
     /// The value that travels.
     pub fn to_data(&self) -> Data {
         self.clone().into_data()

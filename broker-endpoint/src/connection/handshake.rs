@@ -22,7 +22,7 @@ use crate::{
     tls::{self, TlsError, Transport},
 };
 
-/// The largest frame before the peer is known: then a filter may come, before there is nothing of any size.
+/// The largest frame while the peer is not known, in bytes. Only what follows, with a filter, is larger.
 pub(crate) const IDENTIFICATION_FRAME_MAX: u32 = 4096;
 
 /// How much is read at a time, in bytes.

@@ -226,7 +226,7 @@ pub enum PeeringError {
 }
 
 impl PeeringError {
-    /// Whether trying again can help.
+    /// Whether trying again cannot help.
     pub(crate) const fn is_permanent(&self) -> bool {
         matches!(self, Self::Handshake(Close::UnusableId(_)) | Self::ShuttingDown)
     }

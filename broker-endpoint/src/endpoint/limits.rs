@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::EndpointConfig;
+use crate::sync::lock;
 
 /// The places for accepted connections: of peers in all and of one address, and of handshakes of one address.
 #[derive(Debug)]
@@ -65,8 +66,7 @@ impl Limits {
     }
 
     fn address(&self, address: IpAddr) -> Address {
-        // Each change is complete before anything can panic.
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = lock(&self.addresses);
         let network = network(address);
         if addresses.len() >= ADDRESSES_SWEEP && !addresses.contains_key(&network) {
             addresses.retain(|_, address| address.is_used());

@@ -21,9 +21,9 @@ pub(crate) mod shared;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::btree_map,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -56,6 +56,7 @@ use crate::{
     credit::Credit,
     error::EndpointError,
     listen::{self, pending::Pending},
+    sync::lock,
     tls::{Acceptance, Connection, TlsContext},
 };
 use shared::{QueuedEvent, Routing, Shared};
@@ -242,13 +243,13 @@ impl EndpointHandle {
     /// [`Peering::await_subscription`](broker_codec::peering::Peering::await_subscription). After three times the peer is taken as it
     /// is.
     pub fn peer_awaiting(&self, address: PeerAddress, retry: Option<Duration>, awaited: Vec<Topic>) {
-        let mut dialers = self.dialers();
+        let mut dialers = lock(&self.shared.dialers);
         if let btree_map::Entry::Vacant(vacant) = dialers.entry(address.clone()) {
             let stop = vacant.insert(self.shared.leave.child_token()).clone();
             let handle = self.clone();
             self.shared.spawn(async move {
                 connect::run(&handle.shared, &address, retry, awaited, &stop).await;
-                let mut dialers = handle.dialers();
+                let mut dialers = lock(&handle.shared.dialers);
                 // Otherwise another one may have been started since.
                 if !stop.is_cancelled() {
                     dialers.remove(&address);
@@ -260,7 +261,7 @@ impl EndpointHandle {
     /// Ends what [`Self::peer`] began: says BYE if the connection is a peering, and does not connect again. A peering that
     /// the other side opened stays.
     pub fn unpeer(&self, address: &PeerAddress) {
-        if let Some(dialer) = self.dialers().remove(address) {
+        if let Some(dialer) = lock(&self.shared.dialers).remove(address) {
             dialer.cancel();
         }
     }
@@ -376,11 +377,6 @@ impl EndpointHandle {
     /// What the endpoint has seen so far.
     pub fn counters(&self) -> Counters<Counted> {
         self.shared.counters.clone()
-    }
-
-    fn dialers(&self) -> MutexGuard<'_, BTreeMap<PeerAddress, CancellationToken>> {
-        // Each change is complete before anything can panic.
-        self.shared.dialers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,13 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::sync::lock;
 
 /// Accepted connections that are not peers or clients yet. When one of them has to go, it is the one that has been silent for
 /// longest, or if none is silent the oldest.
@@ -38,7 +40,7 @@ pub(crate) struct Place {
 impl Pending {
     pub(crate) fn enter(&self) -> Place {
         let evicted = CancellationToken::new();
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         state.last_number += 1;
         let key = (false, state.last_number);
         let entry = Entry {
@@ -62,12 +64,12 @@ impl Pending {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().connections.len()
+        lock(&self.0).connections.len()
     }
 
     /// Has one end that has been here for so long; false if there is none.
     pub(crate) fn evict(&self, age: Duration) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         let first = state.connections.first_entry();
         let Some(entry) = first.filter(|entry| entry.get().since.elapsed() >= age) else {
             return false;
@@ -75,17 +77,12 @@ impl Pending {
         entry.remove().evicted.cancel();
         true
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is complete before anything can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Place {
     /// The connection has sent something.
     pub(crate) fn spoke(&mut self) {
-        let mut state = self.pending.lock();
+        let mut state = lock(&self.pending.0);
         if let Some(entry) = state.connections.remove(&self.key) {
             self.key.0 = true;
             state.connections.insert(self.key, entry);
@@ -100,7 +97,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pending.lock().connections.remove(&self.key);
+        lock(&self.pending.0).connections.remove(&self.key);
     }
 }
 

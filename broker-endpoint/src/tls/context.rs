@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs, io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use broker_codec::data::ZeekString;
@@ -26,6 +26,7 @@ use super::{
     reasons::{library, reasons, session},
     transport::Transport,
 };
+use crate::sync::lock;
 
 /// The suite of Broker's anonymous mode: `TLS_ECDH_anon_WITH_AES_256_CBC_SHA`.
 const ANONYMOUS_SUITE: &str = "AECDH-AES256-SHA";
@@ -127,7 +128,7 @@ fn explain(error: ssl::Error, ssl: &SslRef, refused: &Refused) -> TlsError {
     let TlsError::Untrusted { reason, .. } = explained else {
         return explained;
     };
-    let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let refused = lock(refused).take();
     let subject = refused.unwrap_or_else(|| "unknown subject".into());
     let result = ssl.verify_result();
     match result.as_raw() {
@@ -289,7 +290,7 @@ fn verify(trusted: bool, chain: &mut X509StoreContextRef, refused: &Refused) -> 
             }
             (_, certificate) => certificate.map(|certificate| certificate.subject),
         };
-        *refused.lock().unwrap_or_else(PoisonError::into_inner) = culprit;
+        *lock(refused) = culprit;
     }
     trusted
 }

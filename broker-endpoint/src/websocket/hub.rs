@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use broker_codec::{
@@ -9,6 +9,7 @@ use broker_codec::{
 };
 
 use super::{event::ClientId, outbound::Outbound};
+use crate::sync::lock;
 
 /// JSON longer than this is read and written on threads for blocking work, so that no other task waits for it.
 pub(super) const INLINE_JSON_MAX: usize = 64 * 1024;
@@ -28,26 +29,21 @@ struct Subscriber {
 impl Hub {
     /// From now on the client gets what is published on topics that begin with one of these.
     pub(super) fn subscribe(&self, client: ClientId, topics: Vec<ZeekString>, outbound: Arc<Outbound>) {
-        self.lock().insert(client, Subscriber { topics, outbound });
+        lock(&self.subscribers).insert(client, Subscriber { topics, outbound });
     }
 
     pub(super) fn remove(&self, client: ClientId) {
-        self.lock().remove(&client);
+        lock(&self.subscribers).remove(&client);
     }
 
     /// Where a message on this topic goes, of those that may get it.
     pub(super) fn recipients(&self, topic: &[u8], among: &Recipients<u64>) -> Vec<Arc<Outbound>> {
-        self.lock()
+        lock(&self.subscribers)
             .iter()
             .filter(|(client, _)| among.include(&client.number()))
             .filter(|(_, subscriber)| subscriber.topics.iter().any(|prefix| topic.starts_with(prefix)))
             .map(|(_, subscriber)| Arc::clone(&subscriber.outbound))
             .collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ClientId, Subscriber>> {
-        // No code that could panic runs under this lock.
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

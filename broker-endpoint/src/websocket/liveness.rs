@@ -1,13 +1,9 @@
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, sync::Mutex, time::Duration};
 
 use tokio::time::Instant;
 
 use super::outbound::Outbound;
+use crate::sync::lock;
 
 /// How long a message may be on its way while its client answers no pings, because a frame that takes long keeps the answer from
 /// coming: 16 MiB in this time is a line of 4.5 Mbit/s.
@@ -69,7 +65,7 @@ impl Liveness {
 
     /// Begins an interval; false if the client was not alive in the one that ends.
     fn ping(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let arriving = state.received > state.received_at_ping
             && state.received > state.received_at_message
             && state.message_at.elapsed() < MESSAGE_TIMEOUT;
@@ -82,7 +78,7 @@ impl Liveness {
 
     /// Bytes came, of whatever frame.
     pub(super) fn received(&self, bytes: usize) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.received = state
             .received
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -90,14 +86,14 @@ impl Liveness {
 
     /// A message of any kind is complete.
     pub(super) fn message(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.received_at_message = state.received;
         state.message_at = Instant::now();
     }
 
     /// A pong came, whatever its payload.
     pub(super) fn pong(&self) {
-        self.lock().ponged = true;
+        lock(&self.state).ponged = true;
     }
 
     /// Nothing is read until the future is done, which may be at once.
@@ -105,16 +101,11 @@ impl Liveness {
         let mut busy = pin!(busy);
         poll_fn(|cx| {
             let poll = busy.as_mut().poll(cx);
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             state.paused = poll.is_pending();
             state.was_paused |= state.paused;
             poll
         })
         .await
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that could panic runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

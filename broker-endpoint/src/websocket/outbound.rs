@@ -1,4 +1,4 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use counters::Counters;
@@ -15,6 +15,7 @@ use super::counted::Counted;
 use crate::{
     credit::Hold,
     queue::{Kind, Queue, QueueLimits, WhenFull},
+    sync::lock,
 };
 
 /// Messages of at least this many bytes are sent in fragments of this size, the last one up to twice as long, as
@@ -51,7 +52,7 @@ impl Outbound {
 
     /// Asks for a ping, ahead of everything that waits; false if the one before is not sent yet.
     pub(super) fn ping(&self, payload: String) -> bool {
-        let sent = self.lock().replace(payload.into()).is_none();
+        let sent = lock(&self.ping).replace(payload.into()).is_none();
         self.queue.wake();
         sent
     }
@@ -62,7 +63,7 @@ impl Outbound {
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
         loop {
-            let ping = self.lock().clone();
+            let ping = lock(&self.ping).clone();
             if let Some(payload) = ping {
                 self.write_ping(sink, payload).await?;
             } else if let Some(text) = self.queue.take() {
@@ -91,7 +92,7 @@ impl Outbound {
             )
             .await?;
             kind = Data::Continue;
-            let ping = self.lock().clone();
+            let ping = lock(&self.ping).clone();
             if let Some(payload) = ping {
                 self.write_ping(sink, payload).await?;
             }
@@ -108,13 +109,8 @@ impl Outbound {
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
         send(sink, Message::Ping(payload)).await?;
-        *self.lock() = None;
+        *lock(&self.ping) = None;
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Bytes>> {
-        // No code that could panic runs under this lock.
-        self.ping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -162,7 +162,7 @@ fn zeek_settings(resolver: &mut Resolver<'_>, zeek: &InstalledZeek) -> ZeekSetti
         topic: resolver.take::<String>("supervisor_topic").into(),
         shim_topic: resolver.take::<String>("shim_topic").into(),
         answer_timeout: answer.mul_f64(ANSWER_SHARE),
-        silence_timeout: peers::supervisor_timeout(resolver),
+        supervisor_timeout: peers::supervisor_timeout(resolver),
         version: zeek.version.clone(),
         asks_version: zeek.program.is_some(),
         configured: configured.map(|layout| layout.0),

@@ -34,7 +34,8 @@ impl Agent {
             && outputs
                 .last_line()
                 .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line);
-        let msg = ZeekString::from([b"last output: ", tail(output, OUTPUT_BYTES_MAX)].concat());
+        let tail = &output[output.len().saturating_sub(OUTPUT_BYTES_MAX)..];
+        let msg = ZeekString::from([b"last output: ", tail].concat());
         let is_told = own.told_output.replace(msg.clone()).as_ref() == Some(&msg);
         own.outputs = Some(outputs);
         self.tell_crash(turn, name);
@@ -87,8 +88,4 @@ impl Agent {
         turn.warning(message.clone());
         self.tell_error(turn, message, name.clone());
     }
-}
-
-fn tail(bytes: &[u8], len: usize) -> &[u8] {
-    &bytes[bytes.len().saturating_sub(len)..]
 }

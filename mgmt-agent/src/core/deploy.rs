@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::{ZeekString, to_data};
-use mgmt_api::{Configuration, Level, ResultRecord, State, log::some_of};
+use mgmt_api::{Configuration, Level, ResultRecord, State, TIMED_OUT, log::some_of};
 
 use super::{
     action::{Action, Turn},
@@ -12,7 +12,6 @@ use super::{
     node_spec,
     nodes::OwnNode,
     pending::{Kind, Logged, Pending},
-    requests::TIMED_OUT,
     supervision::{Command, Processes},
 };
 

@@ -23,7 +23,8 @@ impl Agent {
                 self.silence = None;
                 self.say_hello(turn);
                 if before.is_some_and(|reason| reason != NEVER_CONNECTED) {
-                    self.supervisor_is_back(turn);
+                    turn.info(BACK.into());
+                    self.note(turn, BACK.into(), ZeekString::default());
                 }
                 self.recover(turn);
             }
@@ -110,7 +111,7 @@ impl Agent {
     }
 
     /// The Supervisor cannot be reached any more.
-    pub(super) fn supervisor_lost(&mut self, turn: &mut Turn, reason: &str) {
+    fn supervisor_lost(&mut self, turn: &mut Turn, reason: &str) {
         let reason = format!("lost the Supervisor: {reason}");
         if self.unavailable.replace(reason.clone()).is_some() {
             return;
@@ -133,7 +134,7 @@ impl Agent {
     }
 
     /// The Supervisor runs but does not answer, and is started again. That is news even if it could not be reached before.
-    pub(super) fn supervisor_unresponsive(&mut self, turn: &mut Turn, reason: &str) {
+    fn supervisor_unresponsive(&mut self, turn: &mut Turn, reason: &str) {
         let was_there = self.unavailable.is_none();
         self.supervisor_lost(turn, reason);
         if !was_there {
@@ -141,14 +142,8 @@ impl Agent {
         }
     }
 
-    /// The Supervisor that was lost has connected.
-    pub(super) fn supervisor_is_back(&self, turn: &mut Turn) {
-        turn.info(BACK.into());
-        self.note(turn, BACK.into(), ZeekString::default());
-    }
-
     /// The Supervisor can be reached again: are the nodes still there, or are they to go?
-    pub(super) fn recover(&mut self, turn: &mut Turn) {
+    fn recover(&mut self, turn: &mut Turn) {
         if self.stand_by_due {
             self.begin(turn, Goal::StandBy);
         } else if !self.nodes.is_empty() {

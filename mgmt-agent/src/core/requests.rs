@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ResultRecord, log::listed};
+use mgmt_api::{ResultRecord, TIMED_OUT, log::listed};
 
 use super::{
     action::{Action, Turn},
@@ -89,9 +89,6 @@ impl Agent {
         turn.push(Action::Tell(message));
     }
 }
-
-/// The error of a request whose time is up.
-pub(super) const TIMED_OUT: &str = "request timed out";
 
 /// A node that is not restarted.
 ///

@@ -57,7 +57,7 @@ pub struct ZeekSettings {
     pub answer_timeout: Duration,
     /// How long a Supervisor whose process is ours may be silent. After each quarter of that time it is asked something,
     /// and at the end it is ended, to be started again. `None`: for ever.
-    pub silence_timeout: Option<Duration>,
+    pub supervisor_timeout: Option<Duration>,
     /// What the installed Zeek says that it is (`zeek --version`): its layout counts while the Supervisor has not shown its own.
     pub version: Option<String>,
     /// Whether the installed Zeek can be asked again, when a Supervisor has connected.
@@ -108,7 +108,7 @@ impl Default for ZeekSettings {
             topic: topics::SUPERVISOR.into(),
             shim_topic: topics::SUPERVISOR_SHIM.into(),
             answer_timeout: Duration::from_secs(4),
-            silence_timeout: Some(Duration::from_secs(60)),
+            supervisor_timeout: Some(Duration::from_secs(60)),
             version: None,
             asks_version: false,
             configured: None,

@@ -136,7 +136,11 @@ impl Launch {
 
     fn record(&self, process: &Handle) -> io::Result<()> {
         let record = Record::new(process, self)?;
-        files::replace(&self.record_path(), &serde_json::to_vec(&record)?)
+        files::replace(
+            &self.record_path(),
+            &serde_json::to_vec(&record)?,
+            files::FILE_MODE,
+        )
     }
 
     /// The process that an agent before this one has left, if it still runs, and how it was started.

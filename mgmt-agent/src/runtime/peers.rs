@@ -121,8 +121,7 @@ impl BrokerPeers {
         }
     }
 
-    /// Sends an event to a peer, or to every peer that has subscribed to the topic, as Zeek 9.0 does: with an empty list of
-    /// metadata.
+    /// Sends an event to a peer, or to every peer that has subscribed to the topic.
     pub(super) async fn publish(
         &self,
         to: Option<EndpointId>,
@@ -133,11 +132,7 @@ impl BrokerPeers {
         let Some((handle, topic)) = self.peers.sending(topic, credit)? else {
             return Ok(());
         };
-        let event = Event {
-            metadata: Some(Vec::new()),
-            ..event
-        };
-        let data = event.into_data();
+        let data = event.native().into_data();
         match to {
             Some(peer) => handle.publish_to(peer, topic, &data).await?,
             None => handle.publish(topic, &data).await?,

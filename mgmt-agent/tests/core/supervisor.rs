@@ -1,7 +1,7 @@
 //! Transcripts of the machine between the agent and Zeek's Supervisor.
 //!
 //! ```text
-//! settings {"silence_timeout": null}            before the first input: what differs from the defaults
+//! settings {"supervisor_timeout": null}  before the first input: what differs from the defaults
 //! > Connected                            news, its fields as JSON
 //! > command Status {"id": "1"}           a command of the agent's
 //! > event NAME {...}                     an event of the Supervisor's; as a list of values if it is of no API

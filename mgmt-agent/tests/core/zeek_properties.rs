@@ -61,7 +61,7 @@ impl ZeekWorld {
     fn new() -> Self {
         let settings = ZeekSettings {
             version: Some("zeek version 7.0".into()),
-            silence_timeout: Some(Duration::from_secs(6)),
+            supervisor_timeout: Some(Duration::from_secs(6)),
             asks_version: true,
             ..ZeekSettings::default()
         };

@@ -127,12 +127,10 @@ fn websocket_tls(resolver: &mut Resolver<'_>) -> WebSocketTls {
     let options: WebSocketTlsOptions = resolver.take("websocket_tls");
     match options.resolve(|path| resolver.absolute(path)) {
         Ok(tls) => {
-            let mode = match &tls {
-                WebSocketTls::Off => "off".to_owned(),
-                WebSocketTls::Offered(tls) => format!("{}, or none", tls.name()),
-                WebSocketTls::Required(tls) => tls.name().to_string(),
-            };
-            resolver.annotate("websocket_tls", format!("TLS for WebSocket clients: {mode}"));
+            resolver.annotate(
+                "websocket_tls",
+                format!("TLS for WebSocket clients: {}", tls.name()),
+            );
             tls
         }
         Err(reason) => {

@@ -4,7 +4,7 @@
 //! accepted when all are there; then it is stored, instances that it lacks are stood down, and the others get it. A frozen agent that was
 //! welcomed earlier cannot be told from one that lives.
 
-use mgmt_api::{Configuration, Now, ResultRecord};
+use mgmt_api::{Configuration, Now, ResultRecord, TIMED_OUT};
 
 use super::{
     absence::named,
@@ -237,10 +237,10 @@ impl Deployment {
                 Expired::Fails(members.not_gathered(turn, reqid), Fate::NotAccepted)
             }
             Phase::Waiting => Expired::Fails(members.not_deployed(turn, reqid, &self.config), Fate::Ended),
-            Phase::Storing => {
-                let failure = ResultRecord::failure(reqid.clone(), "request timed out");
-                Expired::Fails(vec![failure], Fate::GoesOn)
-            }
+            Phase::Storing => Expired::Fails(
+                vec![ResultRecord::failure(reqid.clone(), TIMED_OUT)],
+                Fate::GoesOn,
+            ),
             Phase::Accepted => Expired::Fails(members.not_deployed(turn, reqid, &self.config), Fate::Ask),
             Phase::Deploying(fanout) => Expired::Fails(std::mem::take(fanout).timed_out(reqid), Fate::Ended),
         }

@@ -12,7 +12,7 @@ use super::peers::{Peers, Target};
 
 /// How many dropped instances are remembered until their agents stand by. Of more, those that are away when they are dropped
 /// are not told when they return.
-pub const DISMISSED_MAX: usize = 1024;
+const DISMISSED_MAX: usize = 1024;
 
 /// How many names are remembered with when and from where their agents were last seen. Of more, the oldest are forgotten first,
 /// but not those of the cluster.

@@ -54,6 +54,5 @@ pub use configurations::{Changes, Configurations, Slot};
 pub use controller::Controller;
 pub use deployment::DEPLOYMENT_FIFTHS;
 pub use input::{Input, Listener, WriteId};
-pub use instances::DISMISSED_MAX;
 pub use peers::{INSTANCE_NAME_BYTES_MAX, REFUSED_HELLOS_MAX};
 pub use settings::{AbsentInstances, Settings};

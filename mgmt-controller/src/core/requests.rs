@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, log::listed};
+use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, TIMED_OUT, log::listed};
 
 use super::{
     action::{Action, Audience, Outgoing},
@@ -140,7 +140,7 @@ impl Cluster {
 }
 
 fn timed_out(reqid: &ZeekString) -> ResultRecord {
-    ResultRecord::failure(reqid.clone(), "request timed out")
+    ResultRecord::failure(reqid.clone(), TIMED_OUT)
 }
 
 /// What clients get of a result: the error of a failed one has no instance. Only then does zeek-client print it (`cmd_restart`, 1.2.0 to

@@ -8,7 +8,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     ClientResponse, Configuration, MESSAGE_BYTES_MAX, NodeOutputs, Principal, RequestKind, ResultRecord,
-    log::some_of,
+    TIMED_OUT, log::some_of,
 };
 
 use crate::{
@@ -30,9 +30,6 @@ fn name_of(kind: RequestKind) -> String {
     let name: &str = kind.into();
     name.replace('_', "-").replace("configuration", "config")
 }
-
-/// How the error of an agent ends that has not done in time what it was asked for.
-const TIMED_OUT: &[u8] = b"request timed out";
 
 /// Whether requests of this kind change something. The others are for developers: a client that looks at the cluster each second must not
 /// push warnings out of the log.
@@ -93,7 +90,7 @@ fn failure(results: &[ResultRecord]) -> Option<String> {
     // That time is up says less than what the same agent says of its nodes.
     let told: BTreeSet<_> = failed
         .iter()
-        .filter(|result| reason(result).is_some_and(|reason| !reason.ends_with(TIMED_OUT)))
+        .filter(|result| reason(result).is_some_and(|reason| !reason.ends_with(TIMED_OUT.as_bytes())))
         .map(|result| &result.instance)
         .collect();
     for result in &failed {
@@ -101,7 +98,7 @@ fn failure(results: &[ResultRecord]) -> Option<String> {
             unexplained.extend(&result.node);
             continue;
         };
-        if text.ends_with(TIMED_OUT) && told.contains(&result.instance) {
+        if text.ends_with(TIMED_OUT.as_bytes()) && told.contains(&result.instance) {
             continue;
         }
         match reasons.iter_mut().find(|reason| reason.text == text) {

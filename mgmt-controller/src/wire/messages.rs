@@ -63,13 +63,9 @@ impl ToNative {
         Self { to, topic, event }
     }
 
-    /// What they get: as Zeek 9.0 sends it, with an empty list of metadata.
+    /// What they get.
     pub fn to_data(&self) -> Data {
-        let event = Event {
-            metadata: Some(Vec::new()),
-            ..self.event.clone()
-        };
-        event.into_data()
+        self.event.clone().native().into_data()
     }
 }
 

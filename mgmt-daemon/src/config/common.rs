@@ -25,7 +25,7 @@ pub static COMMON: &[Setting] = &[
     .zeek(&["Management::spool_dir"])
     .variable("ZEEK_MANAGEMENT_SPOOL_DIR")
     .option(One("DIR")),
-    // Comes after the directories, over which it has its way.
+    // Stands after the directories, which it overrides.
     Setting::new(
         "testing",
         "",

@@ -1,7 +1,7 @@
 //! The journal: everything that happened to the core, one JSON object a line, so that it can be made to happen again.
 //!
 //! ```text
-//! {"journal":3,"program":"mgmt-controller 0.1.0","settings":{...},"seed":"5f..."}
+//! {"journal":4,"program":"mgmt-controller 0.1.0","settings":{...},"seed":"5f..."}
 //! {"now":{"secs":0,"nanos":412345},"input":{"Started":{...}}}
 //! {"now":{"secs":4,"nanos":98765},"input":{"Request":{...}}}
 //! ```
@@ -33,7 +33,7 @@ pub use self::writer::{ENTRIES_MAX, Journal};
 mod tests;
 
 /// The version of the format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// How a core was when it started: the first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ pub enum JournalError {
     Line { line: usize, source: serde_json::Error },
     #[error("journal has format {found}, this program reads {FORMAT_VERSION}")]
     Version { found: u32 },
-    #[error("the first line of this journal, of {program:?}, is not one of a journal of this program")]
+    #[error("this journal was written by {program:?}: this program cannot read its first line")]
     Header {
         program: String,
         source: serde_json::Error,

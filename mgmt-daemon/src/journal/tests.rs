@@ -128,10 +128,10 @@ fn what_is_not_a_journal_is_said_to_be_none() {
         error("{\"journal\":1}\n"),
         "journal has format 1, this program reads 3"
     );
-    let foreign = "{\"journal\":3,\"program\":\"mgmt-agent 0.1.0\"}\n";
+    let foreign = "{\"journal\":4,\"program\":\"mgmt-agent 0.1.0\"}\n";
     assert_eq!(
         error(foreign),
-        "the first line of this journal, of \"mgmt-agent 0.1.0\", is not one of a journal of this program"
+        "this journal was written by \"mgmt-agent 0.1.0\": this program cannot read its first line"
     );
 
     let mut bad = serde_json::to_string(&header()).unwrap();

@@ -45,16 +45,20 @@ pub struct Sum {
     pub lines: u64,
     pub sender: String,
     /// What the first line of this kind said.
-    pub kind: String,
+    pub example: String,
 }
 
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lines, sender, kind } = self;
+        let Self {
+            lines,
+            sender,
+            example,
+        } = self;
         let seconds = INTERVAL.as_secs();
         write!(
             f,
-            "{sender}: \u{2026} {} more within {seconds} s: {kind}",
+            "{sender}: \u{2026} {} more within {seconds} s: {example}",
             grouped(*lines)
         )
     }
@@ -119,7 +123,7 @@ impl Limiter {
                 sums.push(Sum {
                     lines: window.suppressed,
                     sender: sender.clone(),
-                    kind: window.example.clone(),
+                    example: window.example.clone(),
                 });
             }
             false
@@ -132,7 +136,7 @@ impl Limiter {
             sums.push(Sum {
                 lines: rest.iter().map(|sum| sum.lines).sum(),
                 sender: OTHERS.to_owned(),
-                kind: format!("{} kinds and senders", rest.len()),
+                example: format!("{} kinds and senders", rest.len()),
             });
         }
         sums

@@ -18,7 +18,7 @@ use std::{
 };
 
 use counters::Counters;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use self::{file::LogFile, rotation::Rotated};
 use mgmt_api::Level;
@@ -143,10 +143,11 @@ impl Writer {
         self.expire();
         loop {
             let now = Timestamp::now();
+            let until = |due: Timestamp| due.duration_since(now).max(SignedDuration::ZERO);
             let wait = self
                 .file
                 .due()
-                .map_or(Duration::MAX, |due| rotation::until(due, now));
+                .map_or(Duration::MAX, |due| until(due).unsigned_abs());
             match entries.recv_timeout(wait) {
                 Ok(Entry::Write(line)) => self.write(&line),
                 Ok(Entry::Reopen) => self.reopen(),

@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::format;
 use crate::{config::RotationConfig, files};
@@ -191,11 +191,6 @@ fn prefixed(prefix: &str, path: &Path) -> OsString {
     name
 }
 
-/// How long from now until a time, at least nothing.
-pub(super) fn until(due: Timestamp, now: Timestamp) -> std::time::Duration {
-    due.duration_since(now).max(SignedDuration::ZERO).unsigned_abs()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -220,7 +215,7 @@ mod tests {
     #[test]
     fn rotations_are_due_at_multiples_of_the_interval_from_the_base_in_local_time() {
         let utc = &TimeZone::UTC;
-        let india = &TimeZone::fixed(jiff::tz::offset(5).saturating_add(SignedDuration::from_mins(30)));
+        let india = &TimeZone::fixed(jiff::tz::offset(5).saturating_add(jiff::SignedDuration::from_mins(30)));
         for (now, interval, base, zone, next) in [
             ("2026-11-22T01:22:46.5Z", 60, 0, utc, "2026-11-22T02:00:00Z"),
             ("2026-11-22T02:00:00Z", 60, 0, utc, "2026-11-22T03:00:00Z"),

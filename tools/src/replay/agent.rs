@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use broker_codec::{EndpointId, Recipients, data::Port, zeek::Event};
+use broker_codec::{EndpointId, Recipients, data::Port};
 use mgmt_agent::{
     core,
     machine::{Action, BrokerAgent, Input, Settings},
@@ -103,13 +103,8 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             | Action::Refuse { .. } => {}
             Action::Log { message, .. } => around.sent.log.push(message),
             Action::Publish { to, topic, event } => {
-                // As Zeek 9.0 sends it: with an empty list of metadata.
-                let event = Event {
-                    metadata: Some(Vec::new()),
-                    ..event
-                };
                 let receiver = to.unwrap_or(EndpointId::NIL);
-                around.publish(&topic, &event.into_data(), receiver, &Recipients::all());
+                around.publish(&topic, &event.native().into_data(), receiver, &Recipients::all());
             }
             Action::Unsendable { event, reason } => around.complain(format!("cannot send {event}: {reason}")),
         }

@@ -303,8 +303,6 @@ impl Subject for Live {
         self.failed(link, &why);
     }
 
-    fn handshake(&mut self, _link: usize, _frame: &Bytes) {}
-
     fn envelope(&mut self, link: usize, envelope: Envelope) {
         let peer = self.players.get(&link).and_then(Player::peer);
         let (Some(peer), EnvelopeKind::Data | EnvelopeKind::RoutingUpdate) = (peer, envelope.kind) else {
@@ -348,8 +346,6 @@ impl Subject for Live {
             self.tell(*other, None);
         }
     }
-
-    fn proceed(&mut self) {}
 
     fn wait(&mut self, link: Option<usize>) -> bool {
         // A player that is gone receives nothing more.

@@ -99,9 +99,9 @@ pub(super) fn hello(node: &ZeekString) -> (ZeekString, Event) {
     let event = Event {
         name: "Management::Node::API::notify_node_hello".into(),
         args: vec![Data::String(node.clone())],
-        metadata: Some(Vec::new()),
+        metadata: None,
     };
-    (topics::NODE.into(), event)
+    (topics::NODE.into(), event.native())
 }
 
 /// Whether a recorded request is the counterpart of one that was sent: the same for the same node.

@@ -31,7 +31,7 @@ pub(super) trait Subject {
     /// A connection is open.
     fn opened(&mut self, link: usize);
     /// The other end sends a message of the handshake.
-    fn handshake(&mut self, link: usize, frame: &Bytes);
+    fn handshake(&mut self, _link: usize, _frame: &Bytes) {}
     /// The other end sends a message as a Broker peer.
     fn envelope(&mut self, link: usize, envelope: Envelope);
     /// A peer that is not in the recording connects and sends an event.
@@ -41,7 +41,7 @@ pub(super) trait Subject {
     /// The other end has closed the connection.
     fn closed(&mut self, link: usize);
     /// The recorded program has said something: so it has heard of the peerings that its endpoint had made by then.
-    fn proceed(&mut self);
+    fn proceed(&mut self) {}
     /// Something is awaited on this connection, or on any: lets time pass until something happens. `false` if nothing will.
     fn wait(&mut self, link: Option<usize>) -> bool;
     /// A running peer may still say something on this connection: waits for it, at most so long. `false` if it does not.

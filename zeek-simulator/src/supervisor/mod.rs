@@ -200,10 +200,8 @@ impl Supervisor {
 
     /// Takes on a request, and says so. One that cannot be read is dropped, as by Zeek.
     async fn request(&mut self, event: Event) -> Result<(), Failure> {
-        if !event.name.starts_with(b"SupervisorControl::") || !event.name.ends_with(b"_request") {
-            return Ok(());
-        }
-        if !self.answers {
+        let is_request = event.name.starts_with(b"SupervisorControl::") && event.name.ends_with(b"_request");
+        if !is_request || !self.answers {
             return Ok(());
         }
         let name = event.name.clone();

@@ -96,14 +96,14 @@ fn the_timeout_with_a_supervisor_of_ours_can_be_set_and_be_endless() {
     let zeek = installation("9.0.0", &[]);
     let timeout = |given: &str| {
         let config = read_with_zeek(&zeek, &format!("--start-supervisor {given}"));
-        config.map(|config| config.settings.zeek.silence_timeout)
+        config.map(|config| config.settings.zeek.supervisor_timeout)
     };
     let refused = |given: &str| timeout(given).unwrap_err().to_string();
     assert_eq!(timeout("").unwrap(), Some(Duration::from_secs(60)));
     let simulated = read("--simulate").unwrap();
     assert_eq!(simulated.settings.archival, None);
     assert_eq!(
-        simulated.settings.zeek.silence_timeout,
+        simulated.settings.zeek.supervisor_timeout,
         Some(Duration::from_secs(60))
     );
     assert_eq!(shown(&simulated, "supervisor_timeout").value, "60 secs");

@@ -23,7 +23,6 @@ use mgmt_api::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::watch::PROBES;
 use self::watch::{Due, Watch};
 use super::{Input, Supervisor};
 use crate::core::{Action, Command, Report, Turn, ZeekSettings};
@@ -81,7 +80,7 @@ impl ZeekSupervisor {
     /// One that is not connected.
     pub fn new(settings: ZeekSettings) -> Self {
         Self {
-            watch: Watch::new(settings.silence_timeout),
+            watch: Watch::new(settings.supervisor_timeout),
             settings,
             connection: None,
             awaited: RequestTable::new(),

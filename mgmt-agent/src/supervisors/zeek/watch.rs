@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mgmt_api::Now;
 
-/// Into how many parts the timeout of a silent Supervisor is divided: after each but the last it is probed.
-pub const PROBES: u32 = 4;
+/// The timeout of a silent Supervisor is so many intervals: after each but the last it is probed.
+const PROBE_INTERVALS: u32 = 4;
 
 /// Watches the process of a Supervisor of ours, from its start to its end.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Watch {
     pub(super) fn deadline(&self, connected: bool) -> Option<Now> {
         let (timeout, life) = (self.timeout?, self.life?);
         let end = life.heard + timeout;
-        let probe = life.probed + timeout / PROBES;
+        let probe = life.probed + timeout / PROBE_INTERVALS;
         Some(if connected { end.min(probe) } else { end })
     }
 

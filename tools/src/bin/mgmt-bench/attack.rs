@@ -272,10 +272,7 @@ async fn connected_peer(address: SocketAddr) -> (EndpointHandle, JoinSet<()>) {
 }
 
 async fn publish(peer: &EndpointHandle, topic: &str, message: &impl Serialize) {
-    let event = Event {
-        metadata: Some(Vec::new()),
-        ..Event::of(message).expect("an event")
-    };
+    let event = Event::of(message).expect("an event").native();
     let topic = Topic::new(topic).expect("a short name");
     // It may have been disconnected for what it does.
     let _ = peer.publish(topic, &event.into_data()).await;
