@@ -374,7 +374,7 @@ fn an_instance_that_cannot_be_reached_is_called_by_its_name() {
     let stderr = controller.stop().stderr;
     for words in [
         format!("cannot connect to instance {AGENT} at {place}: "),
-        format!("deploy failed: not deployed: instance {AGENT} is not connected"),
+        format!("WARN not deployed: instance {AGENT} is not connected"),
     ] {
         assert!(stderr.contains(&words), "{words}: {stderr}");
     }

@@ -155,7 +155,7 @@ fn tell(home: &Arc<TempDir>) -> String {
     sensor2.agent.take().expect("it runs").kill();
     book.hear_controller(&mut controller, &["is lost"]);
     zeek_client(&mut controller, &["deploy"], None, 1);
-    book.hear_controller(&mut controller, &["deploy failed"]);
+    book.hear_controller(&mut controller, &["not deployed"]);
 
     book.chapter("It is back");
     sensor2.start_agent();

@@ -179,6 +179,11 @@ impl AgentMessage {
         }
     }
 
+    /// Whether an agent of this project says by this that it ends in good order.
+    pub fn is_farewell(&self) -> bool {
+        matches!(self, Self::Log { msg, node, .. } if node.is_empty() && msg.starts_with(AGENT_STOPPED.as_bytes()))
+    }
+
     pub fn event_name(&self) -> &'static str {
         event_name(self)
     }

@@ -113,7 +113,11 @@ impl Agent {
     /// The Supervisor cannot be reached any more.
     fn supervisor_lost(&mut self, turn: &mut Turn, reason: &str) {
         let reason = format!("lost the Supervisor: {reason}");
-        if self.unavailable.replace(reason.clone()).is_some() {
+        if let Some(before) = self.unavailable.replace(reason.clone()) {
+            // Why its process ended is often known only after the connection is lost; that it cannot be started again is news, too.
+            if before != reason && before != NEVER_CONNECTED {
+                self.raise(turn, reason, "");
+            }
             return;
         }
         self.raise(turn, reason.clone(), "");
@@ -133,11 +137,11 @@ impl Agent {
         }
     }
 
-    /// The Supervisor runs but does not answer, and is started again. That is news even if it could not be reached before.
+    /// The Supervisor runs but does not answer, and is started again. That is news even if it has never connected.
     fn supervisor_unresponsive(&mut self, turn: &mut Turn, reason: &str) {
-        let was_there = self.unavailable.is_none();
+        let has_connected = self.unavailable.as_deref() != Some(NEVER_CONNECTED);
         self.supervisor_lost(turn, reason);
-        if !was_there {
+        if !has_connected {
             self.raise(turn, format!("the Supervisor hangs: {reason}"), "");
         }
     }

@@ -4,6 +4,7 @@ use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{Configuration, Node, ResultRecord, log::some_of};
 
 use super::{
+    action::Level,
     instances::{Seen, target_of},
     membership::Membership,
     turn::Turn,
@@ -84,6 +85,16 @@ impl Membership {
                 ..ResultRecord::failure(reqid.clone(), self.absence(turn, name))
             })
             .collect()
+    }
+
+    /// Tells operators of instances of the deployed configuration that have not connected since the controller was started.
+    pub(super) fn warn_of_absent(&self, turn: &mut Turn<'_>) {
+        for result in self.absent_instances(turn, &ZeekString::default()) {
+            let absence = result.error.unwrap_or_default();
+            let message =
+                format!("{absence}, and belongs to the deployed configuration: look at its host and agent");
+            turn.report(Level::Warning, message);
+        }
     }
 
     /// What is said of instances that are not there when the others get their configuration: a failure for each, which zeek-client prints, and

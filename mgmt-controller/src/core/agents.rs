@@ -5,8 +5,7 @@ use broker_codec::{
     data::{ZeekString, from_data},
 };
 use mgmt_api::{
-    AGENT_STOPPED, AgentMessage, MESSAGE_BYTES_MAX, NodeOutputs, NodeStatus, RequestKind, ResultRecord,
-    log::listed, topics,
+    AgentMessage, MESSAGE_BYTES_MAX, NodeOutputs, NodeStatus, RequestKind, ResultRecord, log::listed, topics,
 };
 
 use super::{
@@ -55,6 +54,12 @@ impl Cluster {
             return;
         }
         let Some(name) = self.members.peers.name_of(peer).cloned() else {
+            if message.is_farewell() {
+                turn.debug(format!(
+                    "an agent that speaks for no instance was stopped (peer {peer})"
+                ));
+                return;
+            }
             turn.warning(format!(
                 "ignoring {event} of {peer}, which speaks for no instance"
             ));
@@ -133,9 +138,8 @@ impl Cluster {
             turn.counters.increment(Counted::AgentMessagesRefused);
             return;
         }
-        if let AgentMessage::Log { msg, node, .. } = &news
-            && node.is_empty()
-            && msg.starts_with(AGENT_STOPPED.as_bytes())
+        if let AgentMessage::Log { msg, .. } = &news
+            && news.is_farewell()
         {
             self.members
                 .peers

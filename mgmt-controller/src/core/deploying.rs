@@ -336,8 +336,9 @@ impl Cluster {
         };
         let reqid = key.reqid().clone();
         turn.info(format!("request {reqid} timed out"));
-        if let Key::Client(kind, _) = key {
-            self.respond(turn, kind, reqid, results, Logged::Pending);
+        match key {
+            Key::Client(kind, _) => self.respond(turn, kind, reqid, results, Logged::Pending),
+            Key::Internal(_) => self.members.warn_of_absent(turn),
         }
         match fate {
             Fate::NotAccepted => self.not_accepted(turn),

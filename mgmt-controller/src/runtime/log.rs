@@ -41,10 +41,11 @@ const fn changes_something(kind: RequestKind) -> bool {
 }
 
 /// Tells that a client has asked for something.
-pub(super) fn log_request(principal: &Principal, kind: RequestKind, reqid: &ZeekString) {
+pub(super) fn log_request(principal: &Principal, kind: RequestKind, nodes: &str, reqid: &ZeekString) {
     let (name, client) = (name_of(kind), principal.to_string());
+    let nodes = Some(nodes).filter(|nodes| !nodes.is_empty());
     if changes_something(kind) {
-        tracing::info!(client, %reqid, "{name} requested");
+        tracing::info!(client, nodes, %reqid, "{name} requested");
     } else {
         tracing::debug!(client, %reqid, "{name} requested");
     }
@@ -68,11 +69,13 @@ pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configurat
     if kind == RequestKind::Deploy {
         let is_up = |result: &ResultRecord| result.success && result.node.is_some();
         let how = if response.results().iter().any(is_up) {
-            "deployed, but"
+            "deployed, but "
+        } else if why.starts_with("not deployed") {
+            ""
         } else {
-            "deploy failed:"
+            "deploy failed: "
         };
-        tracing::warn!(%reqid, "{how} {why}");
+        tracing::warn!(%reqid, "{how}{why}");
     } else if changes_something(kind) {
         tracing::info!(%reqid, "{name} failed: {why}");
     } else {
@@ -80,52 +83,47 @@ pub(super) fn log_answer(response: &ClientResponse, deployed: Option<&Configurat
     }
 }
 
-/// What went wrong, if anything did: first the reasons that name nodes, and how many others there are. A node is named only before a reason
-/// of its own.
+/// How many reasons a line shows.
+const REASONS_SHOWN: usize = 2;
+
+/// What went wrong, if anything did: first the reasons that name nodes, and how many others there are.
 fn failure(results: &[ResultRecord]) -> Option<String> {
     let failed: Vec<_> = results.iter().filter(|result| !result.success).collect();
     failed.first()?;
-    let mut reasons: Vec<Reason<'_>> = Vec::new();
-    let mut unexplained: Vec<&ZeekString> = Vec::new();
-    // That time is up says less than what the same agent says of its nodes.
-    let told: BTreeSet<_> = failed
+    let (explained, unexplained): (Vec<_>, Vec<_>) = failed
         .iter()
-        .filter(|result| reason(result).is_some_and(|reason| !reason.ends_with(TIMED_OUT.as_bytes())))
-        .map(|result| &result.instance)
+        .map(|result| (*result, reason(result)))
+        .partition(|(_, reason)| reason.is_some());
+    let is_late = |text: &ZeekString| text.ends_with(TIMED_OUT.as_bytes());
+    // That time is up says less than what the same agent says of its nodes.
+    let told: BTreeSet<_> = explained
+        .iter()
+        .filter(|(_, reason)| !reason.as_ref().is_some_and(is_late))
+        .map(|(result, _)| &result.instance)
         .collect();
-    for result in &failed {
-        let Some(text) = reason(result) else {
-            unexplained.extend(&result.node);
-            continue;
-        };
-        if text.ends_with(TIMED_OUT.as_bytes()) && told.contains(&result.instance) {
-            continue;
-        }
-        match reasons.iter_mut().find(|reason| reason.text == text) {
-            Some(reason) => reason.nodes.extend(&result.node),
-            None => reasons.push(Reason {
-                text,
-                nodes: result.node.iter().collect(),
-            }),
-        }
+    let mut reasons: Vec<Reason<'_>> = Vec::new();
+    for (result, text) in explained {
+        let text = text.filter(|text| !is_late(text) || !told.contains(&result.instance));
+        Reason::add(&mut reasons, result, text);
     }
-    unexplained.retain(|node| !reasons.iter().any(|reason| reason.is_about(node)));
+    for (result, _) in unexplained {
+        let is_about = |node| reasons.iter().any(|reason| reason.is_about(node));
+        let node = result.node.as_ref().filter(|node| !is_about(node));
+        Reason::add(&mut reasons, result, node.map(|_| "not running".into()));
+    }
     let nodes: Vec<_> = failed.iter().filter_map(|result| result.node.as_ref()).collect();
     let names_a_node =
         |reason: &Reason<'_>| !reason.nodes.is_empty() || nodes.iter().any(|node| reason.is_about(node));
     reasons.sort_by_key(|reason| !names_a_node(reason));
-    let first = reasons
-        .first()
-        .map_or_else(|| "no reason given".to_owned(), ToString::to_string);
-    let names = some_of(unexplained.iter().copied());
-    let first = match unexplained.len() {
-        0 => first,
-        1 => format!("node {names} does not run; {first}"),
-        _ => format!("nodes {names} do not run; {first}"),
-    };
-    Some(match reasons.len().saturating_sub(1) {
-        0 => first,
-        count => format!("{first}, and {count} more"),
+    let shown: Vec<_> = reasons
+        .iter()
+        .take(REASONS_SHOWN)
+        .map(Reason::to_string)
+        .collect();
+    Some(match (shown.is_empty(), reasons.len() - shown.len()) {
+        (true, _) => "no reason given".to_owned(),
+        (false, 0) => shown.join("; "),
+        (false, others) => format!("{}; and {others} more", shown.join("; ")),
     })
 }
 
@@ -133,18 +131,39 @@ fn failure(results: &[ResultRecord]) -> Option<String> {
 fn reason(result: &ResultRecord) -> Option<ZeekString> {
     let written = || {
         let outputs: NodeOutputs = from_data(result.data.as_ref()?).ok()?;
-        Some([b"last line: ", outputs.last_line()?].concat().into())
+        Some(
+            [b"not running, last line: ", outputs.last_line()?]
+                .concat()
+                .into(),
+        )
     };
     result.error.clone().or_else(written)
 }
 
-/// Why something failed, and for which nodes.
+/// Why something failed, on which instance, and for which nodes.
 struct Reason<'a> {
+    instance: Option<&'a ZeekString>,
     text: ZeekString,
     nodes: Vec<&'a ZeekString>,
 }
 
-impl Reason<'_> {
+impl<'a> Reason<'a> {
+    /// Adds the reason of a result, or its node to one that says the same.
+    fn add(reasons: &mut Vec<Self>, result: &'a ResultRecord, text: Option<ZeekString>) {
+        let (Some(text), instance, node) = (text, result.instance.as_ref(), &result.node) else {
+            return;
+        };
+        let same = |reason: &&mut Self| reason.text == text && reason.instance == instance;
+        match reasons.iter_mut().find(same) {
+            Some(reason) => reason.nodes.extend(node),
+            None => reasons.push(Self {
+                instance,
+                text,
+                nodes: node.iter().collect(),
+            }),
+        }
+    }
+
     fn is_about(&self, node: &ZeekString) -> bool {
         self.text.to_string().contains(&format!("node {node} "))
     }
@@ -152,6 +171,12 @@ impl Reason<'_> {
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text.to_string();
+        if let Some(instance) = self.instance.map(|name| format!("instance {name}"))
+            && !text.contains(&instance)
+        {
+            write!(f, "{instance}: ")?;
+        }
         match self.nodes.as_slice() {
             [] => {}
             [node] if self.is_about(node) => {}
@@ -225,38 +250,30 @@ mod tests {
 
     #[test]
     fn a_failure_names_nodes_first_each_before_its_own_reason() {
-        const TIMED_OUT: &str = "instance sensor1: request timed out";
+        const LATE: &str = "instance sensor1: request timed out";
         const SLOW: &str = "instance sensor1: node w1 is still starting after 15 s";
-        const LATE: &str = "request timed out: instance sensor2 has not answered";
         for (results, expected) in [
-            (&["@w1"][..], "node w1 does not run; no reason given"),
-            (&[TIMED_OUT, "@w1"], &format!("node w1 does not run; {TIMED_OUT}")),
-            (&[TIMED_OUT, SLOW, "@w1"], SLOW),
-            (&["lost", "lost", SLOW, "@w1"], &format!("{SLOW}, and 1 more")),
+            (&["@w1"][..], "node w1: not running"),
+            (&[LATE, "@w1"], &format!("node w1: not running; {LATE}")),
+            (&[LATE, SLOW, "@w1"], SLOW),
+            (&["lost", "lost", SLOW, "@w1"], &format!("{SLOW}; lost")),
             (
                 &["a", "b", "a", "@w1", "@w2"],
-                "nodes w1, w2 do not run; a, and 1 more",
+                "nodes w1, w2: not running; a; and 1 more",
             ),
             (&["@w1 unknown id", "@w2 unknown id"], "nodes w1, w2: unknown id"),
             (
                 &["@a lost 1", "@b lost 2", "@c lost 1"],
-                "nodes a, c: lost 1, and 1 more",
+                "nodes a, c: lost 1; node b: lost 2",
             ),
         ] {
             let results: Vec<_> = results.iter().copied().map(failed).collect();
             assert_eq!(failure(&results).as_deref(), Some(expected));
         }
-        // Of two instances: what one of them says is no reason for the other's.
         let of = |instance: &str, text| ResultRecord {
             instance: Some(instance.into()),
             ..failed(text)
         };
-        let results = [
-            of("sensor1", TIMED_OUT),
-            of("sensor2", LATE),
-            of("sensor1", "@w1"),
-        ];
-        let expected = format!("node w1 does not run; {TIMED_OUT}, and 1 more");
         let outputs = NodeOutputs {
             stdout: "starting".into(),
             stderr: "a\nno such device\n\n".into(),
@@ -265,11 +282,20 @@ mod tests {
             data: to_data(&outputs).ok(),
             ..of("sensor1", "@w2")
         };
-        assert_eq!(
-            failure(&[of("sensor1", TIMED_OUT), written]).as_deref(),
-            Some("node w2: last line: no such device")
-        );
-        assert_eq!(failure(&results), Some(expected));
+        let absent = of("sensor2", "instance sensor2 is not connected");
+        for (results, expected) in [
+            // What an instance says is no reason for another one's.
+            (
+                vec![of("sensor1", LATE), of("sensor2", "@w1")],
+                &*format!("instance sensor2: node w1: not running; {LATE}"),
+            ),
+            (
+                vec![of("sensor1", LATE), written, absent],
+                "instance sensor1: node w2: not running, last line: no such device; instance sensor2 is not connected",
+            ),
+        ] {
+            assert_eq!(failure(&results).as_deref(), Some(expected));
+        }
         assert_eq!(failure(&[ResultRecord::success("r".into())]), None);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{AGENT_STOPPED, AgentMessage, Level, MESSAGE_BYTES_MAX, State};
+use mgmt_api::{AgentMessage, Level, MESSAGE_BYTES_MAX, State};
 
 /// How long half a line waits for its other half.
 const HOLD: Duration = Duration::from_secs(2);
@@ -52,11 +52,7 @@ impl NodeNews {
             } => (instance, &n.name, Half::Change { old: *old, new: *new }),
             AgentMessage::Error { instance, msg, node } => (instance, node, reason(Level::Warning, msg)),
             // It is told with the end of the connection.
-            AgentMessage::Log { msg, node, .. }
-                if node.is_empty() && msg.starts_with(AGENT_STOPPED.as_bytes()) =>
-            {
-                return Vec::new();
-            }
+            _ if news.is_farewell() => return Vec::new(),
             AgentMessage::Log { instance, msg, node } => (instance, node, reason(Level::Info, msg)),
             _ => return Vec::new(),
         };

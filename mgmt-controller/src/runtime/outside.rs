@@ -5,7 +5,7 @@ use broker_endpoint::{
     Credit, at,
     websocket::{WebSocketEvent, WebSocketServer},
 };
-use mgmt_api::RequestKind;
+use mgmt_api::{ClientRequest, RequestKind, log::some_of};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
@@ -220,7 +220,14 @@ impl Runtime {
             _ => return,
         };
         self.counters.increment(Counted::Requests);
-        log_request(principal, kind, reqid);
+        let nodes = match input {
+            Input::Request {
+                request: ClientRequest::Restart { nodes, .. },
+                ..
+            } if !nodes.is_empty() => some_of(nodes.iter()),
+            _ => String::new(),
+        };
+        log_request(principal, kind, &nodes, reqid);
     }
 }
 

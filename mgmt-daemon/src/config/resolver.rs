@@ -208,6 +208,13 @@ impl<'a> Resolver<'a> {
                 found.prefix.display()
             ));
         }
+        let defaults = ["state_dir", "spool_dir"].map(|key| self.given_text(key).is_none());
+        if prefix.is_none() && !found.is_there() && defaults.contains(&true) {
+            let place = found.prefix.display();
+            self.warn(format!(
+                "no Zeek was found, so files go below {place}: give --state-dir and --spool-dir, or --zeek-prefix"
+            ));
+        }
         self.installation.insert(found).clone()
     }
 }

@@ -126,7 +126,7 @@ fn what_is_not_a_journal_is_said_to_be_none() {
     assert_eq!(error("hello\n"), "line 1 is not one of a journal");
     assert_eq!(
         error("{\"journal\":1}\n"),
-        "journal has format 1, this program reads 3"
+        "journal has format 1, this program reads 4"
     );
     let foreign = "{\"journal\":4,\"program\":\"mgmt-agent 0.1.0\"}\n";
     assert_eq!(
