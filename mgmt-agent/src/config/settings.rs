@@ -94,7 +94,7 @@ static OWN: &[Setting] = &[
     Setting::new(
         "start_supervisor",
         "F",
-        "Start the Supervisor, keep it running, and end it at the end",
+        "Start the Supervisor, keep it running, and end it when the agent is stopped",
     )
     .option(Nothing),
     // Its nodes go on meanwhile, and end with it: longer than it takes a busy machine to start Zeek.
@@ -122,7 +122,7 @@ static OWN: &[Setting] = &[
     Setting::new(
         "zeek_version",
         "",
-        "Which Zeek the Supervisor is, as in 6.0.9; counts if neither it nor `zeek --version` tells",
+        "The version of the Supervisor's Zeek, as in 6.0.9; used only if neither it nor `zeek --version` tells",
     )
     .option(One("VERSION")),
     Setting::new(
@@ -174,8 +174,7 @@ static OWN: &[Setting] = &[
     Setting::new(
         "controller_api",
         "7.0",
-        "What the controller speaks, as long as it has said nothing that tells: `seed` if it is of Zeek's \
-         commit 54aaf3a623",
+        "The API to assume of a controller until its messages show it. Needed for one of Zeek's commit 54aaf3a623 (`seed`)",
     )
     .variable("MGMT_AGENT_CONTROLLER_API")
     .option(One("ZEEK")),

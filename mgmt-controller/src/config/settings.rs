@@ -94,14 +94,13 @@ static OWN: &[Setting] = &[
     Setting::new(
         "request_timeout",
         "10sec",
-        "How long a request may take; a deployment nine fifths of it",
+        "How long a request may take; a deployment may take 1.8 times as long",
     )
     .zeek(&["Management::Request::timeout_interval"]),
     Setting::new(
         "absent_instances",
         "fail",
-        "What becomes of a deployment when instances of its configuration are absent: `fail`, and nothing is \
-         changed, or `skip`, and they follow when they return",
+        "What a deployment does when instances of its configuration are not connected: `fail` changes nothing; `skip` deploys to the others, and to these when they connect",
     )
     .variable("MGMT_CONTROLLER_ABSENT_INSTANCES")
     .option(One("fail|skip")),
@@ -146,16 +145,14 @@ static OWN: &[Setting] = &[
     Setting::new(
         "agent_api",
         "7.0",
-        "What agents speak, as long as they have said nothing that tells: `5.0.0-rc1` if they are of that \
-         Zeek, `pre-seed` if of its commit 9efc214d42",
+        "The API to assume of an agent until its messages show it. Needed for agents of Zeek 5.0.0-rc1 (`5.0.0-rc1`) and of its commit 9efc214d42 (`pre-seed`)",
     )
     .variable("MGMT_CONTROLLER_AGENT_API")
     .option(One("ZEEK")),
     Setting::new(
         "client_api",
         "7.0",
-        "What clients over Broker speak, as long as they have said nothing that tells: `4.1` if they are of \
-         that Zeek, `seed` if of its commit 54aaf3a623. Clients over WebSocket get today's API",
+        "The API to assume of a client over Broker until its messages show it. Needed for clients of Zeek 4.1 (`4.1`) and of its commit 54aaf3a623 (`seed`). Clients over WebSocket get today's API",
     )
     .variable("MGMT_CONTROLLER_CLIENT_API")
     .option(One("ZEEK")),

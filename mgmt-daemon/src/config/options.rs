@@ -55,7 +55,7 @@ impl Schema {
             .subcommand(
                 Command::new("replay")
                     .about(format!(
-                        "Run a journal of `--journal` again, and print each input and what the {daemon} wants done about it"
+                        "Run a journal of `--journal` again, and print each input and what the {daemon} decides"
                     ))
                     .arg(
                         Arg::new("file")

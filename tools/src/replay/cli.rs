@@ -46,11 +46,11 @@ pub struct Arguments {
     /// Whose place to take; all roles of the capture one after the other if left out
     #[arg(long, value_enum)]
     role: Option<RoleName>,
-    /// The instance whose agent's place to take; all agents one after the other if left out
+    /// The instance whose agent's place to take, with --role agent; all agents one after the other if left out
     #[arg(long, value_name = "NAME", requires = "role")]
     instance: Option<String>,
-    /// A running peer to replay with, instead of our own in this process: its Broker port. Who connected to the recorded
-    /// peer connects there; where that connected to, is listened
+    /// A running peer to replay with, instead of our own in this process: its Broker port. replay connects there for the peers that
+    /// connected to the recorded one, and listens for those that it connected to
     #[arg(long, value_name = "HOST:PORT", requires = "role")]
     peer: Option<PeerAddress>,
     #[command(flatten)]

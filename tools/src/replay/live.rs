@@ -54,11 +54,11 @@ pub struct Target {
     /// Where to listen as the Supervisor of a running agent; where the recorded one listened if left out
     #[arg(long, value_name = "HOST:PORT", requires = "peer")]
     pub(super) supervisor: Option<PeerAddress>,
-    /// A running agent's state directory, in the place of the recorded one wherever that is spoken of
+    /// A running agent's state directory, which replaces the recorded one in all messages
     #[arg(long, value_name = "DIR", requires = "peer")]
     pub(super) state_dir: Option<String>,
-    /// How many seconds a running peer may take to do what the recorded one did, before that counts as not done. Less than 12 is
-    /// less than what a request may take until it times out
+    /// How many seconds a running peer may take to do what the recorded one did, before that counts as not done. Use 12 or more:
+    /// a request times out after up to 12 s
     #[arg(long, value_name = "SECONDS", requires = "peer", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 }
