@@ -40,7 +40,7 @@ impl Starts {
         let simulation: bool = resolver.take("simulate");
         for key in ["supervisor_timeout", "zeek_argument"] {
             if !zeek && !resolver.given_list(key).is_empty() {
-                resolver.refuse(key, "it needs --start-supervisor");
+                resolver.refuse(key, "it is for --start-supervisor only");
             }
         }
         match (zeek, simulation) {

@@ -204,9 +204,9 @@ fn errors_say_where_what_and_how_to_mend_it() {
         --zeek-version=10.0
         option --zeek-version: zeek_version: "10.0" is not a version of Zeek from 5.0 to 9.0, as in 6.0.9
         --zeek-argument=local
-        option --zeek-argument: zeek_argument: it needs --start-supervisor
+        option --zeek-argument: zeek_argument: it is for --start-supervisor only
         --simulate --supervisor-timeout=2sec
-        option --supervisor-timeout: supervisor_timeout: it needs --start-supervisor
+        option --supervisor-timeout: supervisor_timeout: it is for --start-supervisor only
         --simulate --start-supervisor
         option --simulate: simulate: it cannot be used with --start-supervisor; choose one
         --start-supervisor

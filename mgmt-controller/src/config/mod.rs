@@ -60,6 +60,10 @@ impl Configuration for Config {
         let websocket = ["websocket_address", "websocket_port", "websocket_default_port"];
         let websocket = resolver.address_listener(websocket);
         refuse_same_port(&mut resolver, &broker, websocket);
+        if broker == Listener::Off && websocket.is_none() {
+            let reason = "neither agents nor clients can connect, as --listen and --websocket-listen are off";
+            resolver.warn(reason.to_owned());
+        }
         let settings = settings(&mut resolver, &broker);
         warn_of_time_limits(&mut resolver, &settings);
         Ok(Self {

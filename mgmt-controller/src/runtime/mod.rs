@@ -146,11 +146,6 @@ impl Runtime {
             %dir,
             "ready"
         );
-        if websocket.is_empty() && broker.is_empty() {
-            tracing::warn!(
-                "neither agents nor clients can connect, as --listen and --websocket-listen are off"
-            );
-        }
         let listener = |address: String, bound: &SocketAddr| core::Listener {
             address,
             port: Port::tcp(bound.port()),

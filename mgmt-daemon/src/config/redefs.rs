@@ -213,16 +213,23 @@ impl Lexer<'_> {
         line.trim().to_owned()
     }
 
-    /// Appends the string or pattern whose first quote or slash was just read.
+    /// Appends the string or pattern whose first quote or slash was just read. Without an end in its line it is none (`scan.l`).
     fn take_literal(&mut self, piece: &mut String, quote: char) {
         piece.push(quote);
-        while let Some(c) = self.next_char() {
-            piece.push(c);
-            match c {
-                '\\' => piece.extend(self.next_char()),
-                c if c == quote => return,
-                _ => {}
-            }
+        let mut escaped = false;
+        let ends = |c: char| {
+            let ends = c == '\n' || (c == quote && !escaped);
+            escaped = c == '\\' && !escaped;
+            ends
+        };
+        if let Some(end) = self
+            .rest
+            .find(ends)
+            .filter(|end| self.rest[*end..].starts_with(quote))
+        {
+            let (literal, rest) = self.rest.split_at(end + 1);
+            piece.push_str(literal);
+            self.rest = rest;
         }
     }
 }
@@ -360,10 +367,12 @@ function f(): count { return 1; }
 export { const mine = T &redef; }
 const big = { [\"a\"] = \"b\", };
 const quoted = /\"\\/;/ | /;'/;
+const half = |x|/2;
+function quotes(s: string): bool { return /\"/ in s; }
 redef Management::Log::level = Management::Log::DEBUG";
         assert_eq!(
             statements(script),
-            [assign(10, "Management::Log::level", "Management::Log::DEBUG")]
+            [assign(12, "Management::Log::level", "Management::Log::DEBUG")]
         );
     }
 }
