@@ -201,7 +201,7 @@ fn the_store_is_tried() {
         }
         command
             .args(["check-config", "--state-dir", "state", "--spool-dir", "spool"])
-            .args(["--listen", "off", "--websocket-listen", "off"])
+            .args(["--listen", "off", "--websocket-listen", "127.0.0.1:0"])
             .args(["--name", "controller"])
             .current_dir(home.path());
         run_command(&mut command)
@@ -244,7 +244,8 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
 
     let said = |arguments: &[&str]| run(binary(), home.path(), arguments);
 
-    said(&[&["check-config"], &redefs[..]].concat()).failed(
+    let ports = ["--listen", "127.0.0.1:0", "--websocket-listen", "127.0.0.1:0"];
+    said(&[&["check-config"], &ports[..], &redefs].concat()).failed(
         0,
         "warning: local.zeek:2: redefinition of Site::local_nets ignored",
     );
