@@ -30,9 +30,7 @@ impl Cluster {
     ) {
         let event = message.event_name();
         if !self.members.peers.is_connected(peer) {
-            turn.warning(format!("ignoring {event} of {peer}, which is not connected"));
-            turn.counters.increment(Counted::AgentMessagesRefused);
-            return;
+            return ignore(turn, format_args!("{event} of {peer}, which is not connected"));
         }
         if let AgentMessage::Hello {
             instance,
@@ -60,16 +58,13 @@ impl Cluster {
                 ));
                 return;
             }
-            turn.warning(format!(
-                "ignoring {event} of {peer}, which speaks for no instance"
-            ));
-            turn.counters.increment(Counted::AgentMessagesRefused);
-            return;
+            return ignore(
+                turn,
+                format_args!("{event} of {peer}, which speaks for no instance"),
+            );
         };
         if *topic != topics::agent(&self.settings.agent_topic_prefix, &name) {
-            turn.warning(format!("ignoring {event} of {name} on topic {topic}"));
-            turn.counters.increment(Counted::AgentMessagesRefused);
-            return;
+            return ignore(turn, format_args!("{event} of {name} on topic {topic}"));
         }
         match message {
             AgentMessage::Hello { .. } => {}
@@ -134,9 +129,7 @@ impl Cluster {
             _ => return,
         };
         if instance != name {
-            turn.warning(format!("ignoring {verb} of {name} about instance {instance}"));
-            turn.counters.increment(Counted::AgentMessagesRefused);
-            return;
+            return ignore(turn, format_args!("{verb} of {name} about instance {instance}"));
         }
         if let AgentMessage::Log { msg, .. } = &news
             && news.is_farewell()
@@ -274,6 +267,12 @@ fn checked(kind: RequestKind, name: &ZeekString, reqid: &ZeekString, result: Res
             ..result
         },
     }
+}
+
+/// Ignores a message that its sender may not send.
+fn ignore(turn: &mut Turn<'_>, message: std::fmt::Arguments<'_>) {
+    turn.warning(format!("ignoring {message}"));
+    turn.counters.increment(Counted::AgentMessagesRefused);
 }
 
 /// Why a result's data is not what an answer of this kind holds.
