@@ -67,7 +67,6 @@ fn one_line_says_what_was_tried_and_found_in_order() {
 #[test]
 fn the_configuration_is_tried_against_the_host() {
     let home = home();
-    let long = "x".repeat(300);
     fs::write(
         home.path().join("site.zeek"),
         "redef Log::default_rotation_interval = 1 min;\n",
@@ -78,58 +77,26 @@ fn the_configuration_is_tried_against_the_host() {
         "\n@load ./site\nif ( T ) { redef Management::Controller::name = \"y\"; }\n",
     )
     .expect("written");
-    for (arguments, words) in [
-        (
-            &["--state-dir", "/proc/none", "--name=x"][..],
-            "error: option --state-dir: Management::state_dir: cannot make /proc/none/nodes/x: /proc: ",
-        ),
-        (&["--state-dir", "site.zeek/below"], "site.zeek is no directory"),
-        (
-            &["Management::Controller::directory=/proc/none"],
-            "error: command-line assignment: Management::Controller::directory: cannot make /proc/none",
-        ),
-        (
-            &["Log::default_rotation_dir=/proc/none"],
-            "error: command-line assignment: Log::default_rotation_dir: cannot make /proc/none",
-        ),
-        (
-            &["--spool-dir", "/proc/none"],
-            "error: option --spool-dir: Management::spool_dir: cannot make /proc/none/log-queue",
-        ),
-        (
-            &["--ready-file", "none/ready.json"],
-            "error: option --ready-file: ready_file: there is no directory ",
-        ),
-        (
-            &["--ready-file", "."],
-            "error: option --ready-file: ready_file: it is a directory",
-        ),
-        (
-            &["--journal", "."],
-            "error: option --journal: journal: it is a directory",
-        ),
-        (
-            &["--journal", "/dev/null"],
-            "error: option --journal: journal: it is no regular file",
-        ),
-        (
-            &["--redefs", "/dev/zero"],
-            "error: cannot read the redefinitions in /dev/zero: it has more than 16 MiB",
-        ),
-        (
-            &["--state-dir", &long],
-            "error: option --state-dir: Management::state_dir: cannot make ",
-        ),
-        (
-            &["--redefs", "local.zeek"],
-            "warning: local.zeek:3: the redefinition of Management::Controller::name is not read",
-        ),
-        (
-            &["--redefs", "local.zeek"],
-            "warning: local.zeek:2: @load ./site is not followed, so Log::default_rotation_interval in site.zeek:1 is not read",
-        ),
-    ] {
-        finds(&home, arguments, words);
+    let cases = format!(
+        "--state-dir /proc/none --name=x => error: option --state-dir: Management::state_dir: cannot make /proc/none/nodes/x: /proc:
+        --state-dir site.zeek/below => site.zeek is no directory
+        Management::Controller::directory=/proc/none => error: command-line assignment: Management::Controller::directory: cannot make /proc/none
+        Log::default_rotation_dir=/proc/none => error: command-line assignment: Log::default_rotation_dir: cannot make /proc/none
+        --spool-dir /proc/none => error: option --spool-dir: Management::spool_dir: cannot make /proc/none/log-queue
+        --ready-file none/ready.json => error: option --ready-file: ready_file: there is no directory
+        --ready-file . => error: option --ready-file: ready_file: it is a directory
+        --journal . => error: option --journal: journal: it is a directory
+        --journal /dev/null => error: option --journal: journal: it is no regular file
+        --redefs /dev/zero => error: cannot read the redefinitions in /dev/zero: it has more than 16 MiB
+        --state-dir {long} => error: option --state-dir: Management::state_dir: cannot make
+        --redefs local.zeek => warning: local.zeek:3: the redefinition of Management::Controller::name is not read
+        --redefs local.zeek => warning: local.zeek:2: @load ./site is not followed, so Log::default_rotation_interval in site.zeek:1 is not read",
+        long = "x".repeat(300)
+    );
+    for case in cases.lines() {
+        let (arguments, words) = case.trim().split_once(" => ").expect("arguments and words");
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        finds(&home, &arguments, words);
     }
 }
 

@@ -8,8 +8,6 @@ use crate::tls::TlsConfigError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    #[error("no address to listen on")]
-    NoAddress,
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot resolve {host:?}")]

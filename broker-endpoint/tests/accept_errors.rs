@@ -1,6 +1,6 @@
 //! A server without file descriptors. In a process of its own, because the limit is one of the process.
 
-use std::{fs::File, net::SocketAddr, os::fd::AsRawFd};
+use std::{fs::File, os::fd::AsRawFd};
 
 use broker_endpoint::websocket::{Counted, WebSocketConfig, WebSocketServer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -11,7 +11,7 @@ use tokio::{
 
 #[tokio::test]
 async fn accepting_goes_on_when_there_are_file_descriptors_again() {
-    let listen: Vec<SocketAddr> = vec![([127, 0, 0, 1], 0).into()];
+    let listen = ([127, 0, 0, 1], 0).into();
     let server = WebSocketServer::<()>::bind(WebSocketConfig::new(listen, "node", "9"), |_| |_| Ok(()))
         .await
         .unwrap();

@@ -1,7 +1,5 @@
 //! What clients that promise much and send little cost. In a process of its own, because its memory is measured.
 
-use std::net::SocketAddr;
-
 use broker_endpoint::websocket::{WebSocketConfig, WebSocketServer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,7 +21,7 @@ fn resident() -> usize {
 
 #[tokio::test]
 async fn memory_is_taken_for_what_arrives_not_for_what_is_announced() {
-    let listen: Vec<SocketAddr> = vec![([127, 0, 0, 1], 0).into()];
+    let listen = ([127, 0, 0, 1], 0).into();
     let config = WebSocketConfig::new(listen, "node", "9");
     let clients_max = config.clients_max;
     let mut server = WebSocketServer::<()>::bind(config, |_| |_| Ok(())).await.unwrap();

@@ -112,39 +112,25 @@ fn every_strict_prefix_is_an_error() {
 
 #[test]
 fn errors_say_what_and_where() {
-    for (hex, error) in [
-        ("", "unexpected end of input at byte 0"),
-        ("0f", "unknown tag 0x0f at byte 0"),
-        ("0e 01 ff", "unknown tag 0xff at byte 2"),
-        ("08 00 50 04", "unknown transport protocol 4 at byte 3"),
-        ("00 00", "bytes after the value at byte 1"),
-        (
-            "05 fe ff ff ff 0f 61",
-            "length 4294967294 exceeds the input at byte 6",
-        ),
-        (
-            "0e fe ff ff ff 0f 00",
-            "count 4294967294 exceeds the input at byte 6",
-        ),
-        ("0d 03 00 00 00 00 00", "count 3 exceeds the input at byte 2"),
-        ("0c fe ff ff ff 7f 00", "malformed length at byte 1"),
-        (
-            "05 80 80 80 80 80 80 80 80 80 80 01",
-            "malformed length at byte 1",
-        ),
-        ("05 80 00", "malformed length at byte 1"),
-        ("0e 01 0c 02 01 01 01 02", "duplicate in a set at byte 2"),
-        ("0c 03 01 01 00 01 01", "duplicate in a set at byte 0"),
-        ("0d 02 00 00 00 01 01", "duplicate in a table at byte 0"),
-        (
-            "0c 02 04 00 00 00 00 00 00 00 00 04 80 00 00 00 00 00 00 00",
-            "duplicate in a set at byte 0",
-        ),
-        (
-            "0c 03 02 00 00 00 00 00 00 00 00 04 ff ff ff ff ff ff ff ff 04 3f f8 00 00 00 00 00 00",
-            "duplicate in a set at byte 0",
-        ),
-    ] {
+    for case in "=> unexpected end of input at byte 0
+        0f => unknown tag 0x0f at byte 0
+        0e 01 ff => unknown tag 0xff at byte 2
+        08 00 50 04 => unknown transport protocol 4 at byte 3
+        00 00 => bytes after the value at byte 1
+        05 fe ff ff ff 0f 61 => length 4294967294 exceeds the input at byte 6
+        0e fe ff ff ff 0f 00 => count 4294967294 exceeds the input at byte 6
+        0d 03 00 00 00 00 00 => count 3 exceeds the input at byte 2
+        0c fe ff ff ff 7f 00 => malformed length at byte 1
+        05 80 80 80 80 80 80 80 80 80 80 01 => malformed length at byte 1
+        05 80 00 => malformed length at byte 1
+        0e 01 0c 02 01 01 01 02 => duplicate in a set at byte 2
+        0c 03 01 01 00 01 01 => duplicate in a set at byte 0
+        0d 02 00 00 00 01 01 => duplicate in a table at byte 0
+        0c 02 04 00 00 00 00 00 00 00 00 04 80 00 00 00 00 00 00 00 => duplicate in a set at byte 0
+        0c 03 02 00 00 00 00 00 00 00 00 04 ff ff ff ff ff ff ff ff 04 3f f8 00 00 00 00 00 00 => duplicate in a set at byte 0"
+    .lines()
+    {
+        let (hex, error) = case.split_once("=> ").expect("bytes and an error");
         let _ = decoded(&bytes(hex));
         assert_eq!(decode(&bytes(hex)).unwrap_err().to_string(), error, "{hex}");
     }

@@ -13,8 +13,8 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WebSocketConfig {
-    /// Where to listen. Port 0 lets the system choose. `0.0.0.0` is every IPv4 address and no IPv6 address.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen. Port 0 lets the system choose. `0.0.0.0` is every IPv4 address and no IPv6 address; `::` is every address.
+    pub listen: SocketAddr,
     pub tls: WebSocketTls,
     /// What acks begin their endpoint name with: Zeek puts its Broker endpoint ID here.
     pub node_id: String,
@@ -90,7 +90,7 @@ impl WebSocketConfig {
     /// The longest HTTP request, in bytes. Clients send about 250; a few thousand leave room for cookies and proxies.
     pub const HTTP_HEADER_MAX: usize = 8 * 1024;
 
-    pub fn new(listen: Vec<SocketAddr>, node_id: impl Into<String>, version: impl Into<String>) -> Self {
+    pub fn new(listen: SocketAddr, node_id: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
             listen,
             tls: WebSocketTls::default(),

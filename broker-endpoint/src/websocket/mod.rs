@@ -10,7 +10,7 @@
 //!
 //! # async fn run() -> Result<(), broker_endpoint::EndpointError> {
 //! let config = WebSocketConfig::new(
-//!     vec![([127, 0, 0, 1], 2149).into()],
+//!     ([127, 0, 0, 1], 2149).into(),
 //!     "3cfb104e-6fbd-5065-a31c-be18be4b79e0",
 //!     "9.0.0-rc1",
 //! );

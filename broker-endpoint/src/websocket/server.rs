@@ -1,5 +1,5 @@
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -50,19 +50,19 @@ const UNDISTURBED: Duration = Duration::from_millis(500);
 /// A connection may wait for the owner of the server (when [`WebSocketConfig::inbound_events_max`] events were not
 /// taken), never for another connection.
 pub struct WebSocketServer<T> {
-    addrs: Vec<SocketAddr>,
+    addr: SocketAddr,
     shared: Arc<Shared<T>>,
     connections: Arc<Semaphore>,
     events: mpsc::Receiver<WebSocketEvent<T>>,
     publisher: Publisher,
-    acceptors: Vec<AbortOnDropHandle<()>>,
+    acceptor: AbortOnDropHandle<()>,
     _publishing: AbortOnDropHandle<()>,
 }
 
 impl<T> std::fmt::Debug for WebSocketServer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WebSocketServer")
-            .field("addrs", &self.addrs)
+            .field("addr", &self.addr)
             .finish_non_exhaustive()
     }
 }
@@ -78,7 +78,7 @@ impl<T: Send + 'static> WebSocketServer<T> {
     ///
     /// # Errors
     ///
-    /// If an address cannot be listened on, there is none, or a file for TLS cannot be used.
+    /// If the address cannot be listened on, or a file for TLS cannot be used.
     ///
     /// # Panics
     ///
@@ -89,25 +89,13 @@ impl<T: Send + 'static> WebSocketServer<T> {
         F: Fn(&ClientInfo) -> A + Send + Sync + 'static,
         A: FnMut(DataMessage) -> Result<T, Rejection> + Send + 'static,
     {
-        if config.listen.is_empty() {
-            return Err(EndpointError::NoAddress);
-        }
         let acceptance = config.tls.acceptance()?;
         let of_certificate = acceptance.names();
         let hosts = Hosts::new(config.hosts.iter().cloned().chain(of_certificate));
-        let mut listeners = Vec::with_capacity(config.listen.len());
-        let mut addrs = Vec::with_capacity(config.listen.len());
-        for &address in &config.listen {
-            let failed = |source| EndpointError::Listen { address, source };
-            // As on every Linux by default, "::" takes IPv4 as well, unless that has an address of its own here.
-            let only_v6 = config
-                .listen
-                .iter()
-                .any(|other| other.is_ipv4() && other.port() == address.port());
-            let listener = listen::open(address, only_v6).map_err(failed)?;
-            addrs.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
+        let address = config.listen;
+        let failed = |source| EndpointError::Listen { address, source };
+        let listener = listen::open(address, false).map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
 
         let (events_in, events) = mpsc::channel(config.inbound_events_max);
         let connections = Arc::new(Semaphore::new(config.clients_max));
@@ -125,43 +113,30 @@ impl<T: Send + 'static> WebSocketServer<T> {
             shutdown: CancellationToken::new(),
             next_client: AtomicU64::new(0),
         });
-        let refusals = Arc::new(Semaphore::new(shared.config.refusals_max));
-        let acceptors = listeners
-            .into_iter()
-            .map(|listener| Acceptor {
-                incoming: Incoming::new(listener),
-                shared: Arc::clone(&shared),
-                connections: Arc::clone(&connections),
-                refusals: Arc::clone(&refusals),
-                full: false,
-                tasks: JoinSet::new(),
-            })
-            .map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.run())))
-            .collect();
+        let acceptor = Acceptor {
+            incoming: Incoming::new(listener),
+            shared: Arc::clone(&shared),
+            connections: Arc::clone(&connections),
+            refusals: Arc::new(Semaphore::new(shared.config.refusals_max)),
+            full: false,
+            tasks: JoinSet::new(),
+        };
+        let acceptor = AbortOnDropHandle::new(tokio::spawn(acceptor.run()));
         let (publisher, publishing) = Publisher::start(Arc::clone(&shared.hub));
         Ok(Self {
-            addrs,
+            addr,
             shared,
             connections,
             events,
             publisher,
-            acceptors,
+            acceptor,
             _publishing: publishing,
         })
     }
 
-    /// Where the server listens: the first of [`Self::local_addrs`].
-    pub fn local_addr(&self) -> SocketAddr {
-        // There is one, or `bind` would have failed.
-        self.addrs
-            .first()
-            .copied()
-            .unwrap_or(SocketAddr::new(IpAddr::from([0; 4]), 0))
-    }
-
-    /// Where the server listens, in the order of the configuration and with the ports that the system chose.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addrs
+    /// Where the server listens, with the port that the system chose.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// The next event. May be cancelled without losing one. Never `None` while the server lives.
@@ -202,20 +177,15 @@ impl<T: Send + 'static> WebSocketServer<T> {
             shared,
             events,
             publisher,
-            acceptors,
+            acceptor,
             ..
         } = self;
         // Connections that wait for room in this queue need it no more.
         drop(events);
         publisher.flush().await;
         shared.shutdown.cancel();
-        let everything = async {
-            for acceptor in acceptors {
-                // An acceptor that panicked has aborted its connections.
-                let _ = acceptor.await;
-            }
-        };
-        let _ = timeout(shared.config.close_timeout.saturating_mul(4), everything).await;
+        // An acceptor that panicked has aborted its connections.
+        let _ = timeout(shared.config.close_timeout.saturating_mul(4), acceptor).await;
     }
 }
 

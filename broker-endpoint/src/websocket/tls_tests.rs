@@ -21,7 +21,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn bind(tls: WebSocketTls, clients_max: usize) -> Result<WebSocketServer<()>, EndpointError> {
-    let mut config = WebSocketConfig::new(vec![([127, 0, 0, 1], 0).into()], "node", "1.0");
+    let mut config = WebSocketConfig::new(([127, 0, 0, 1], 0).into(), "node", "1.0");
     config.tls = tls;
     config.handshake_timeout = TIMEOUT;
     config.clients_max = clients_max;

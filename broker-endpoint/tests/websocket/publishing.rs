@@ -130,7 +130,7 @@ async fn shutdown_delivers_what_was_published_and_says_goodbye() {
     // No other process listens there afterwards.
     let reserved = ReservedPort::new("127.0.0.1");
     let mut config = config();
-    config.listen = vec![reserved.address()];
+    config.listen = reserved.address();
     let server = bind(config).await;
     let publisher = server.publisher();
     let mut client = Client::subscribed(server.local_addr(), r#"["zeek"]"#).await;

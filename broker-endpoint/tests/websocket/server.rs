@@ -14,7 +14,7 @@ pub(crate) const TOPIC: &str = "zeek/management/controller";
 /// The defaults, except that clients have all the time they need, however busy the machine: they need not answer pings.
 pub(crate) fn config() -> WebSocketConfig {
     let mut config = WebSocketConfig::new(
-        vec![([127, 0, 0, 1], 0).into()],
+        ([127, 0, 0, 1], 0).into(),
         "3cfb104e-6fbd-5065-a31c-be18be4b79e0",
         "9.0.0-rc1",
     );

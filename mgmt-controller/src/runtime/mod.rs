@@ -125,14 +125,10 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
 impl Runtime {
     /// Tells the core, the log and other processes that clients can come.
     async fn announce(&mut self, daemon: &mut Daemon, endpoint_id: EndpointId) -> Result<(), RunError> {
-        let websocket: Vec<SocketAddr> = self
-            .server
-            .as_ref()
-            .map(|server| server.local_addrs().to_vec())
-            .unwrap_or_default();
+        let websocket = self.server.as_ref().map(WebSocketServer::local_addr);
         let broker = self.broker.peers.local_addrs().to_vec();
         let (name, dir) = (&self.config.daemon.name, self.config.daemon.working_dir.display());
-        let (for_clients, for_peers) = (websocket.first().map(display), broker.first().map(display));
+        let (for_clients, for_peers) = (websocket.map(display), broker.first().map(display));
         let (broker_tls, websocket_tls) = (&self.config.daemon.broker_tls, &self.config.websocket_tls);
         tracing::info!(
             name,
@@ -159,9 +155,7 @@ impl Runtime {
         let started = Input::Started {
             broker_id: endpoint_id.to_string(),
             broker: broker_listener,
-            websocket: websocket
-                .first()
-                .map(|bound| listener(bound.ip().to_string(), bound)),
+            websocket: websocket.map(|bound| listener(bound.ip().to_string(), &bound)),
             wall_clock: WallClock::from_unix(Timestamp::now().as_duration().unsigned_abs()),
         };
         daemon.handle(self, [started], &Credit::none()).await;
@@ -169,7 +163,7 @@ impl Runtime {
             &self.config.daemon,
             endpoint_id,
             &broker,
-            Some(&websocket),
+            Some(websocket.as_slice()),
         )?)
     }
 }
@@ -207,8 +201,7 @@ async fn serve_clients(
         return Ok(None);
     };
     // DIFFERENCE(ack-version): Zeek names its own version.
-    let mut websocket =
-        WebSocketConfig::new(vec![address], endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
+    let mut websocket = WebSocketConfig::new(address, endpoint_id.to_string(), env!("CARGO_PKG_VERSION"));
     websocket.tls = config.websocket_tls.clone();
     websocket.hosts.clone_from(&config.websocket_hosts);
     websocket.shown = readable;

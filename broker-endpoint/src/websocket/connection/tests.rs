@@ -39,7 +39,7 @@ fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
 
 impl World {
     fn new(buffer: usize, adapt: impl FnOnce(&mut WebSocketConfig)) -> Self {
-        let mut config = WebSocketConfig::new(vec![], "node", "9");
+        let mut config = WebSocketConfig::new(([127, 0, 0, 1], 0).into(), "node", "9");
         adapt(&mut config);
         let (events_in, events) = mpsc::channel(config.inbound_events_max);
         let shared = Arc::new(Shared {

@@ -190,46 +190,28 @@ type Arguments = fn(Data, Data) -> Vec<Data>;
 fn a_request_with_a_long_text_is_answered_in_few_bytes_and_never_reaches_the_core() {
     let long = |len: usize| Data::String("\u{1}".repeat(len).as_str().into());
     let names = |len| Data::Set(Set::from_iter([text("worker"), long(len)]));
-    let requests: [(_, _, _, Arguments); 6] = [
+    let requests: [(_, Arguments); 6] = [
+        ("Management::Controller::API::get_nodes_request", |id, _| vec![id]),
+        ("Management::Controller::API::restart_request", |id, names| {
+            vec![id, names]
+        }),
         (
-            Side::Controller,
-            CONTROLLER,
-            "Management::Controller::API::get_nodes_request",
-            |id, _| vec![id],
-        ),
-        (
-            Side::Controller,
-            CONTROLLER,
-            "Management::Controller::API::restart_request",
-            |id, names| vec![id, names],
-        ),
-        (
-            Side::Controller,
-            CONTROLLER,
             "Management::Controller::API::set_configuration_request",
             |id, _| vec![id, config_of_10()],
         ),
-        (
-            Side::Controller,
-            OLD_CONTROLLER,
-            "ClusterController::API::get_instances_request",
-            |id, _| vec![id],
-        ),
-        (
-            Side::Agent,
-            AGENT,
-            "Management::Agent::API::restart_request",
-            |id, names| vec![id, names],
-        ),
-        (
-            Side::Agent,
-            AGENT,
-            "Management::Agent::API::agent_standby_request",
-            |id, _| vec![id],
-        ),
+        ("ClusterController::API::get_instances_request", |id, _| vec![id]),
+        ("Management::Agent::API::restart_request", |id, names| {
+            vec![id, names]
+        }),
+        ("Management::Agent::API::agent_standby_request", |id, _| vec![id]),
     ];
     let max = REQID_BYTES_MAX;
-    for (side, topic, name, args) in requests {
+    for (name, args) in requests {
+        let (side, topic) = match name.split("::").nth(1) {
+            Some("Agent") => (Side::Agent, AGENT),
+            Some("Controller") => (Side::Controller, CONTROLLER),
+            _ => (Side::Controller, OLD_CONTROLLER),
+        };
         for (id, node, refused) in [
             (max, max, false),
             (max + 1, 1, true),
