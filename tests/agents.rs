@@ -48,27 +48,17 @@ enum Dialler {
 
 #[test]
 fn an_agent_that_connects_lives_through_every_crash() {
-    live(
-        Dialler::Agent,
-        &TlsConfig::Off,
-        &["Broker::disable_ssl=T".to_owned()],
-    );
-    live(Dialler::Agent, &TlsConfig::Anonymous, &[]);
-    live_with_certificates(Dialler::Agent);
+    live_in_each_tls_mode(Dialler::Agent);
 }
 
 #[test]
 fn an_agent_that_is_connected_to_lives_through_every_crash() {
-    live(
-        Dialler::Controller,
-        &TlsConfig::Off,
-        &["Broker::disable_ssl=T".to_owned()],
-    );
-    live(Dialler::Controller, &TlsConfig::Anonymous, &[]);
-    live_with_certificates(Dialler::Controller);
+    live_in_each_tls_mode(Dialler::Controller);
 }
 
-fn live_with_certificates(dialler: Dialler) {
+fn live_in_each_tls_mode(dialler: Dialler) {
+    live(dialler, &TlsConfig::Off, &["Broker::disable_ssl=T".to_owned()]);
+    live(dialler, &TlsConfig::Anonymous, &[]);
     let ca = Authority::new("Cluster CA");
     let settings = native_settings(&ca, &ca.sign_encrypted("controller", PASSPHRASE));
     live(dialler, &ca.mutual(AGENT), &settings);

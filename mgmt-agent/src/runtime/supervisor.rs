@@ -168,18 +168,13 @@ impl SupervisorTask {
                     timeout: STRAY_TIMEOUT,
                 },
             };
-            let End {
-                reason,
-                lived,
-                timeout,
-            } = end;
-            let seconds = self.machine.delay_after(lived).as_secs();
+            let (seconds, reason) = (self.machine.delay_after(end.lived).as_secs(), end.reason);
             tracing::error!("the Supervisor does not run: {reason}; it is started again in {seconds} s");
             // It is not heard any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
-            self.clear_away(timeout).await;
+            self.clear_away(end.timeout).await;
             // Nothing is left of it now: the delay begins.
-            self.tell_machine(Event::Ended { lived });
+            self.tell_machine(Event::Ended { lived: end.lived });
             tokio::select! {
                 () = at(self.machine.deadline().map(|deadline| self.epoch + deadline)) => {}
                 () = stopped(&mut self.orders) => return,
@@ -188,7 +183,7 @@ impl SupervisorTask {
         }
     }
 
-    /// What the machine says to that is what happens next here anyhow.
+    /// Its effect is not looked at: this task does the same next.
     fn tell_machine(&mut self, event: Event) {
         let _ = self.machine.step(self.epoch.elapsed(), event);
     }
