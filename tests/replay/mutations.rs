@@ -6,7 +6,8 @@ use std::{
 };
 
 use broker_codec::{
-    Data, Topic, binary,
+    Data, EndpointId, Envelope, Topic, binary,
+    control::ByeToken,
     data::{Port, ZeekString},
     json::DataMessage,
     zeek::Event,
@@ -98,6 +99,51 @@ fn an_answer_that_the_recording_lacks_and_a_time_out_gives_is_found() {
     assert_eq!(differences[0].event, name);
     let got = differences[0].got.as_deref().unwrap();
     assert!(got.contains("request timed out"), "{got}");
+}
+
+/// Events like it may be missing or more than are recorded.
+#[test]
+fn a_damaged_event_is_a_difference() {
+    for name in [
+        "Agent::API::notify_agent_hello",
+        "SupervisorControl::status_request",
+    ] {
+        let mut capture = read("zeek-9.0.0-rc1/c2a");
+        let is_damaged = |message: &&mut Message| {
+            event_of(message).is_some_and(|(_, event)| event.name.ends_with(name.as_bytes()))
+        };
+        let message = capture.messages.iter_mut().find(is_damaged).unwrap();
+        let Content::Envelope(envelope) = &mut message.content else {
+            unreachable!("agents have no WebSocket")
+        };
+        envelope.payload = [&[0xff], &envelope.payload[1..]].concat().into();
+        let (frame, event) = (message.frame, format!("message on {}", envelope.topic));
+        let found = differences("zeek-9.0.0-rc1/c2a", "agent", &capture);
+        assert!(
+            found
+                .iter()
+                .any(|found| found.frame == Some(frame) && found.event == event),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_end_of_one_peering_is_not_that_of_the_process() {
+    let (recording, role) = ("zeek-9.0.0-rc1/two-instances", "controller");
+    let mut capture = read(recording);
+    let first = spoken(&capture, role, &BTreeSet::new())
+        .into_iter()
+        .map(|spoken| spoken.message)
+        .find(|first| matches!(capture.messages[*first].content, Content::Envelope(_)));
+    let mut bye = capture.messages[first.unwrap()].clone();
+    bye.content = Content::Envelope(Envelope::ping(
+        EndpointId::NIL,
+        EndpointId::NIL,
+        ByeToken(1).encode(),
+    ));
+    capture.messages.insert(first.unwrap(), bye);
+    assert_eq!(differences(recording, role, &capture), []);
 }
 
 /// Where something was done.

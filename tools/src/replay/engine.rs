@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use broker_codec::{EnvelopeKind, binary, control::ByeToken, data::ZeekString, json::DataMessage};
+use broker_codec::{
+    Envelope, EnvelopeKind, Topic, binary, control::ByeToken, data::ZeekString, json::DataMessage,
+};
 use bytes::Bytes;
 
 use self::copies::Copies;
@@ -48,7 +50,7 @@ pub(super) struct Engine<'a> {
     queues: BTreeMap<usize, VecDeque<Sent>>,
     /// The connection on which the peer under test was given something last.
     cause: Option<usize>,
-    /// Whether the recorded process has announced its end. What comes then comes too late for it.
+    /// Whether the recorded process has announced its end, and sends nothing more. What comes then comes too late for it.
     over: bool,
     frame: u64,
     /// How many messages of the capture have been looked at.
@@ -245,34 +247,58 @@ impl<'a> Engine<'a> {
     fn recorded(&mut self, message: &Message) {
         match &message.content {
             Content::Handshake(frame) => self.expect_handshake(message, frame),
-            Content::Envelope(envelope) => match envelope.kind {
-                EnvelopeKind::Data => {
-                    self.subject.proceed();
-                    self.fetch();
-                    match EventMessage::of_envelope(envelope) {
-                        Some(event) => self.expect(message, event),
-                        None => self.exclude("log messages"),
-                    }
-                }
-                EnvelopeKind::Command => self.exclude("commands between stores"),
-                EnvelopeKind::RoutingUpdate => self.exclude("routing updates"),
-                EnvelopeKind::Ping => {
-                    if !self.over && ByeToken::decode(&envelope.payload).is_some() {
-                        for link in self.process.links.keys().copied().collect::<Vec<_>>() {
-                            self.time_out(link, message.time);
-                        }
-                        self.over = true;
-                    }
-                    self.exclude("pings");
-                }
-                EnvelopeKind::Pong => self.exclude("pongs"),
-            },
+            Content::Envelope(envelope) => self.recorded_envelope(message, envelope),
             Content::Text(text) => match EventMessage::of_text(text) {
                 Some(event) => self.expect(message, event),
                 None => self.expect_text(message, text),
             },
             Content::Opened | Content::Head(_) | Content::Control | Content::Closed => {}
         }
+    }
+
+    fn recorded_envelope(&mut self, message: &Message, envelope: &Envelope) {
+        if envelope.kind == EnvelopeKind::Data {
+            self.subject.proceed();
+            self.fetch();
+        }
+        match envelope.kind {
+            EnvelopeKind::Command => self.exclude("commands between stores"),
+            EnvelopeKind::RoutingUpdate if envelope.topic == Topic::CONTROL => {
+                self.exclude("routing updates")
+            }
+            EnvelopeKind::Ping if envelope.topic == Topic::CONTROL => {
+                if !self.over && ByeToken::decode(&envelope.payload).is_some() && !self.goes_on() {
+                    for link in self.process.links.keys().copied().collect::<Vec<_>>() {
+                        self.time_out(link, message.time);
+                    }
+                    self.over = true;
+                }
+                self.exclude("pings");
+            }
+            EnvelopeKind::Pong if envelope.topic == Topic::CONTROL => self.exclude("pongs"),
+            _ if envelope.topic.as_bytes().starts_with(b"zeek/logs/") => self.exclude("log messages"),
+            _ => match EventMessage::of_envelope(envelope) {
+                Some(event) => self.expect(message, event),
+                None => {
+                    let difference = self.difference(message, format!("message on {}", envelope.topic));
+                    let note = "cannot be read as an event".into();
+                    self.report.differences.push(Difference { note, ..difference });
+                }
+            },
+        }
+    }
+
+    /// Whether the recorded process still says something after what is looked at, besides that it ends peerings.
+    fn goes_on(&self) -> bool {
+        let mut rest = self.capture.messages.iter().skip(self.position);
+        rest.any(|message| {
+            let known = self.process.links.get(&message.connection);
+            let speaks = match &message.content {
+                Content::Envelope(envelope) => envelope.kind == EnvelopeKind::Data,
+                content => matches!(content, Content::Handshake(_) | Content::Text(_)),
+            };
+            speaks && known.is_some_and(|known| known.own == message.from)
+        })
     }
 
     fn exclude(&mut self, what: &'static str) {
