@@ -29,8 +29,9 @@ pub(super) fn in_process(
     settings.zeek.configured = traits.layout;
     settings.name = instance.into();
     settings.connecting = traits.connecting;
-    if let Some(port) = traits.listen_port {
-        settings.listen_port = Port::tcp(port);
+    settings.node_env = traits.node_env;
+    if let Some(listen) = traits.listen {
+        settings.listen_port = Port::tcp(listen.port());
     }
     if let Some(directory) = traits.state_dir {
         settings.state_dir = directory.into();
@@ -54,6 +55,7 @@ impl Daemon for BrokerAgent {
     fn hear(&mut self, around: &mut Around, heard: Heard<'_>) {
         let input = match heard {
             Heard::Tick => Input::Agent(core::Input::Tick),
+            Heard::Stopping { without_nodes } => Input::Agent(core::Input::Stopping { without_nodes }),
             Heard::Added { link, peer } => Input::PeerAdded {
                 peer,
                 address: link.map_or_else(

@@ -90,7 +90,8 @@ impl Daemon for OurController {
     fn hear(&mut self, around: &mut Around, heard: Heard<'_>) {
         match heard {
             Heard::Tick => self.step(around, Some(Input::Tick)),
-            Heard::Added { link: None, .. } => {}
+            // Only an agent takes leave.
+            Heard::Added { link: None, .. } | Heard::Stopping { .. } => {}
             Heard::Added {
                 link: Some(known),
                 peer,

@@ -13,14 +13,16 @@ use std::{
 
 use broker_codec::{
     Envelope, EnvelopeKind, Topic, binary, control::ByeToken, data::ZeekString, json::DataMessage,
+    zeek::Event,
 };
 use bytes::Bytes;
+use mgmt_api::AgentMessage;
 
 use self::copies::Copies;
 
 use super::{
     capture::{Capture, Content, Message},
-    history::Incident,
+    history::{Incident, says},
     ids::Ids,
     judge::Judge,
     message::{EventMessage, encoded, event_of, event_of_text},
@@ -48,6 +50,8 @@ pub(super) struct Engine<'a> {
     judge: Judge,
     /// Per connection, what was sent and has found no counterpart yet.
     queues: BTreeMap<usize, VecDeque<Sent>>,
+    /// Whether the recorded agent has taken leave.
+    is_stopped: bool,
     /// The connection on which the peer under test was given something last.
     cause: Option<usize>,
     /// Whether the recorded process has announced its end, and sends nothing more. What comes then comes too late for it.
@@ -96,6 +100,7 @@ impl<'a> Engine<'a> {
             report,
             ids,
             queues: BTreeMap::new(),
+            is_stopped: false,
             cause: None,
             over: false,
             frame: 0,
@@ -119,6 +124,7 @@ impl<'a> Engine<'a> {
                 continue;
             };
             self.frame = message.frame;
+            self.subject.at(message.time);
             match message.content {
                 // The end of a connection is the end for both sides.
                 Content::Closed => {
@@ -278,13 +284,30 @@ impl<'a> Engine<'a> {
             EnvelopeKind::Pong if envelope.topic == Topic::CONTROL => self.exclude("pongs"),
             _ if envelope.topic.as_bytes().starts_with(b"zeek/logs/") => self.exclude("log messages"),
             _ => match EventMessage::of_envelope(envelope) {
-                Some(event) => self.expect(message, event),
+                Some(event) => {
+                    self.stop(&event.event);
+                    self.expect(message, event);
+                }
                 None => {
                     let difference = self.difference(message, format!("message on {}", envelope.topic));
                     let note = "cannot be read as an event".into();
                     self.report.differences.push(Difference { note, ..difference });
                 }
             },
+        }
+    }
+
+    /// Stops an agent where the recorded one took leave, which nothing in the recording brings about.
+    fn stop(&mut self, event: &Event) {
+        let without_nodes = event.args.iter().any(|arg| says(arg, "nodes have ended"));
+        if event
+            .parse()
+            .is_ok_and(|message: AgentMessage| message.is_farewell())
+            && !std::mem::replace(&mut self.is_stopped, true)
+        {
+            self.cause = None;
+            self.subject.stopping(without_nodes);
+            self.fetch();
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Place {
 }
 
 /// What nodes are told in their environment by an agent that does not listen where they look for it. The recorded one did.
-const COORDINATES: [&str; 2] = ["ZEEK_AGENT_ADDR", "ZEEK_AGENT_PORT"];
+pub(super) const COORDINATES: [&str; 2] = ["ZEEK_AGENT_ADDR", "ZEEK_AGENT_PORT"];
 
 /// One of the two ids stands for another already.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +107,7 @@ impl Ids {
     }
 }
 
-fn is_coordinate(key: &Data) -> bool {
+pub(super) fn is_coordinate(key: &Data) -> bool {
     matches!(key, Data::String(name) if COORDINATES.iter().any(|known| *name == **known))
 }
 

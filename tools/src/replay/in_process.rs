@@ -31,6 +31,9 @@ pub(super) trait Daemon {
 #[derive(Debug)]
 pub(super) enum Heard<'a> {
     Tick,
+    Stopping {
+        without_nodes: bool,
+    },
     /// A peering is up. Without a connection, the peer is not in the recording.
     Added {
         link: Option<&'a Link>,
@@ -197,6 +200,17 @@ impl<D: Daemon> InProcess<D> {
 }
 
 impl<D: Daemon> Subject for InProcess<D> {
+    fn at(&mut self, time: Duration) {
+        let due = self.daemon.deadline().map(Now::since_start);
+        let before = due.map(|due| due.saturating_sub(Duration::from_nanos(1)));
+        let time = Now::from_start(before.map_or(time, |before| before.min(time)));
+        self.around.now = self.around.now.max(time);
+    }
+
+    fn stopping(&mut self, without_nodes: bool) {
+        self.hear(Heard::Stopping { without_nodes });
+    }
+
     fn opened(&mut self, link: usize) {
         let process = Arc::clone(&self.process);
         let Some(known) = process.links.get(&link) else {

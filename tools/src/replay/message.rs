@@ -99,6 +99,11 @@ pub(super) fn is_burst(name: &ZeekString) -> bool {
         .any(|verb| *name == *format!("SupervisorControl::{verb}_request"))
 }
 
+/// Whether an agent says by it that it is there.
+pub(super) fn is_hello(event: &Event) -> bool {
+    event.name.ends_with(b"Agent::API::notify_agent_hello")
+}
+
 pub(super) fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }

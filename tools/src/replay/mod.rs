@@ -102,7 +102,7 @@ pub fn with_running(
         Role::Controller => Place::default(),
         Role::Agent(instance) => {
             let traits = process.agent_traits(capture, instance);
-            let recorded = traits.listen_port.map(Port::tcp);
+            let recorded = traits.listen.map(|listen| Port::tcp(listen.port()));
             Place {
                 port: recorded.map(|recorded| (Port::tcp(peer.port), recorded)),
                 state_dir: target.state_dir.clone().zip(traits.state_dir),

@@ -1,19 +1,24 @@
 //! The endpoints of a capture, what each of them is, and the connections of one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use broker_codec::{
     Data, EndpointId, Topic,
+    data::ZeekString,
     handshake::Message as Handshake,
     json::{Ack, Answer, ServerMessage},
     zeek::Event,
 };
 
-use mgmt_api::{Dialect, SupervisorLayout};
+use mgmt_api::{Dialect, SupervisorLayout, topics};
 
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
-    message::{event_in, event_of, lossy},
+    ids::{COORDINATES, is_coordinate},
+    message::{event_in, event_of, is_hello, lossy},
     standin::node_of,
 };
 use crate::tcp::{Addresses, Speaker};
@@ -34,6 +39,9 @@ impl std::fmt::Display for Role {
         }
     }
 }
+
+/// What a Supervisor is called.
+const SUPERVISOR: &str = "Supervisor";
 
 /// One run of a process in a role, from its first connection to its end.
 #[derive(Clone, Debug)]
@@ -76,7 +84,6 @@ pub(super) struct Endpoints {
     agents: Vec<(EndpointId, String)>,
     controllers: Vec<EndpointId>,
     names: BTreeMap<EndpointId, String>,
-    supervisors: BTreeSet<EndpointId>,
     acks: BTreeMap<usize, Ack>,
     filters: BTreeMap<(usize, Speaker), Vec<Topic>>,
     spoke: BTreeSet<(usize, Speaker)>,
@@ -131,7 +138,7 @@ impl Endpoints {
             Some(Data::String(text)) => lossy(text),
             _ => String::new(),
         };
-        if name.ends_with("Agent::API::notify_agent_hello") {
+        if is_hello(event) {
             if self.agents.iter().all(|(known, _)| *known != id) {
                 self.names.insert(id, format!("agent {first}"));
                 self.agents.push((id, first));
@@ -139,8 +146,7 @@ impl Endpoints {
         } else if name.ends_with("::notify_node_hello") {
             self.names.insert(id, format!("node {first}"));
         } else if name.starts_with("SupervisorControl::") && name.ends_with("_response") {
-            self.supervisors.insert(id);
-            self.names.insert(id, "Supervisor".into());
+            self.names.insert(id, SUPERVISOR.into());
         } else if name.contains("Agent::API::") && name.ends_with("_request")
             || name.contains("Controller::API::") && name.ends_with("_response")
         {
@@ -208,12 +214,21 @@ impl Endpoints {
             return None;
         }
         let peer = connection.id(own.other());
-        let with = match (peer, connection.protocol) {
-            (_, Protocol::WebSocket) => "WebSocket client".into(),
-            (Some(peer), _) => self.names.get(&peer).cloned().unwrap_or_else(|| "peer".into()),
-            (None, _) => "peer".into(),
-        };
         let filter = |speaker| self.filters.get(&(number, speaker)).cloned().unwrap_or_default();
+        let hears = |speaker, prefix| filter(speaker).iter().any(|topic| *topic == prefix);
+        // An agent connects to its Supervisor, which answers only if it is asked. Zeek's controller has subscribed to the same and more.
+        let supervises = own == Speaker::Client
+            && [own, own.other()]
+                .iter()
+                .all(|end| hears(*end, topics::SUPERVISOR))
+            && !hears(own.other(), topics::AGENT_PREFIX);
+        let name = peer.and_then(|peer| self.names.get(&peer).cloned());
+        let with = match (connection.protocol, name) {
+            (Protocol::WebSocket, _) => "WebSocket client".into(),
+            (_, Some(name)) => name,
+            _ if supervises => SUPERVISOR.into(),
+            _ => "peer".into(),
+        };
         Some(Link {
             own,
             addresses: connection.addresses,
@@ -221,8 +236,8 @@ impl Endpoints {
             filter: filter(own),
             peer_filter: filter(own.other()),
             ack: ack.cloned(),
+            is_supervisor: with == SUPERVISOR,
             with,
-            is_supervisor: peer.is_some_and(|peer| self.supervisors.contains(&peer)),
             crosses_7_0: false,
         })
     }
@@ -233,8 +248,10 @@ impl Endpoints {
 pub(super) struct AgentTraits {
     /// Whether it connected to the controller.
     pub(super) connecting: bool,
-    /// Its Broker port, if a peer connected to that.
-    pub(super) listen_port: Option<u16>,
+    /// Where it listens, if a peer connected to that: as a node sees it, if one did.
+    pub(super) listen: Option<SocketAddr>,
+    /// What nodes are told of that in their environment, if they are.
+    pub(super) node_env: BTreeMap<ZeekString, ZeekString>,
     /// Where its nodes' directories are.
     pub(super) state_dir: Option<String>,
     /// The layout of the Supervisor's records, if it created nodes.
@@ -256,13 +273,15 @@ impl Process {
 
     /// What of the settings the recording shows, if this is an agent.
     pub(super) fn agent_traits(&self, capture: &Capture, instance: &str) -> AgentTraits {
-        let mut accepted = self.links.values().filter(|link| link.own == Speaker::Server);
+        let accepted = self.links.values().filter(|link| link.own == Speaker::Server);
+        let nearest = accepted.min_by_key(|link| !link.with.starts_with("node "));
         let mut traits = AgentTraits {
             connecting: self
                 .links
                 .values()
                 .any(|link| link.own == Speaker::Client && link.with == "controller"),
-            listen_port: accepted.next().map(|link| link.addresses.server.port()),
+            listen: nearest.map(|link| link.addresses.server),
+            node_env: BTreeMap::new(),
             state_dir: None,
             layout: None,
             pid: 0,
@@ -282,6 +301,11 @@ impl Process {
                 ("SupervisorControl::status_response", false) => directory(instance),
                 ("SupervisorControl::create_request", true) => {
                     traits.layout = traits.layout.or_else(|| layout_of(&event));
+                    if let Some(listen) = traits.listen.filter(|_| has_key(&event.args, is_coordinate)) {
+                        let told = [listen.ip().to_string(), format!("{}/tcp", listen.port())];
+                        let told = told.each_ref().map(|text| text.as_str().into());
+                        traits.node_env = std::iter::zip(COORDINATES.map(Into::into), told).collect();
+                    }
                     node_of(&event).and_then(|node| directory(&node.to_string()))
                 }
                 (name, true) if name.ends_with("::get_nodes_response") => {
@@ -299,11 +323,20 @@ impl Process {
     /// Finds out what the process spoke and what its peers did, by what they sent.
     fn find_dialects(&mut self, capture: &Capture) {
         let mut peers: BTreeMap<usize, Dialect> = BTreeMap::new();
+        let mut says_hello = false;
         for message in &capture.messages {
             let Some(link) = self.links.get(&message.connection) else {
                 continue;
             };
             let event = event_in(&message.content);
+            let own_hello = event
+                .as_ref()
+                .filter(|event| link.own == message.from && is_hello(event));
+            says_hello |= own_hello.is_some_and(|event| event.name.starts_with(b"Management::"));
+            if own_hello.is_some() && says_hello {
+                // Our agent also says hello as those of 4.x do, to controllers that have not spoken.
+                continue;
+            }
             let dialect = if link.own == message.from {
                 &mut self.dialect
             } else {
@@ -344,6 +377,15 @@ fn pid_of(data: &Data, instance: &str) -> Option<i64> {
         }),
         _ => elements.iter().find_map(|element| pid_of(element, instance)),
     }
+}
+
+/// Whether a table somewhere in values has such a key.
+fn has_key(values: &[Data], is: fn(&Data) -> bool) -> bool {
+    values.iter().any(|value| match value {
+        Data::Vector(elements) => has_key(elements, is),
+        Data::Table(entries) => entries.iter().any(|(key, _)| is(key)),
+        _ => false,
+    })
 }
 
 /// A string somewhere in a value that ends so.

@@ -28,6 +28,10 @@ pub(super) struct Sent {
 /// A peer under test. Connections are known by their number in the capture. Everything that it is told comes from the
 /// recording, with the ids that it has drawn itself in the place of the recorded ones.
 pub(super) trait Subject {
+    /// It is so late in the recording. What is due by then is brought about by [`wait`](Self::wait) alone.
+    fn at(&mut self, _time: Duration) {}
+    /// The recorded agent was stopped, with its nodes or without.
+    fn stopping(&mut self, _without_nodes: bool) {}
     /// A connection is open.
     fn opened(&mut self, link: usize);
     /// The other end sends a message of the handshake.

@@ -375,7 +375,7 @@ impl Supervisor for ZeekSupervisor {
 const GIVEN_UP_MAX: usize = 4096;
 
 /// In the ids of probes, and the node that they ask for.
-const PROBE: &str = "mgmt-agent-probe";
+pub const PROBE: &str = "mgmt-agent-probe";
 
 /// The likely reason why a Supervisor has never answered.
 const DEAF: &str = ", although it is connected: from Zeek 8.1 on it answers only if it loads \

@@ -5,27 +5,29 @@
 //! that are sent at once, for their order is that of a hash table.
 
 use broker_codec::{Data, zeek::Event};
+use mgmt_agent::supervisors::zeek::PROBE;
 
 use super::{Engine, Payload, Sent};
 use crate::replay::{
     capture::Message,
-    message::{EventMessage, Value, is_burst, kind_of_text, lossy, reqid},
+    message::{EventMessage, Value, is_burst, is_hello, kind_of_text, lossy, reqid},
     report::{COPIES, Difference, HELLOS},
     rules::{Case, Kind},
+    standin::node_of,
 };
 
 /// What is most like a recorded event: it has the same id, or another first argument that is the same.
 const SAME_ID: u8 = 4;
-
-fn is_hello(event: &Event) -> bool {
-    event.name.ends_with(b"Agent::API::notify_agent_hello")
-}
 
 impl Engine<'_> {
     /// The recorded peer sent this event.
     pub(super) fn expect(&mut self, message: &Message, recorded: EventMessage) {
         let link = message.connection;
         let event = recorded.event.clone();
+        if node_of(&event).is_some_and(|node| *node == *PROBE) {
+            // They depend on the time alone, and no Supervisor here is a process of the agent's.
+            return self.exclude("health probes");
+        }
         match self.await_counterpart(link, &recorded) {
             Some(sent) => self.compare(message, recorded, sent),
             None => self.missing(message, &event),
