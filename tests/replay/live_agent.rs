@@ -77,7 +77,7 @@ impl Agent {
         };
         let tls = protection.settings("replay").join(" ");
         let options = format!(
-            "--role agent --peer {peer} --supervisor {supervisor} --controller {controller} {state_dir} {tls}"
+            "--role agent --instance instance-1 --peer {peer} --supervisor {supervisor} --controller {controller} {state_dir} {tls}"
         );
         let result = replay(recording, &options);
         self.daemon.stop();
@@ -131,6 +131,17 @@ fn a_running_agent_replays_whole_sessions() {
             &["--controller", "off"],
             10..=10,
             [stood_in, "create_request node.directory (older-releases)"],
+        ),
+        // It names its own process, and its nodes find it without being told where it is.
+        (
+            "ours/absent-instance",
+            &[OFF],
+            &[],
+            32..=32,
+            [
+                "excluded 1 farewells: a running agent goes on",
+                "explained 1 extra Management::Agent::API::notify_error (supervisor-recovery)",
+            ],
         ),
         // The recorded one could not read what it was to deploy. Now there are nodes, which are played although none is recorded.
         (

@@ -31,6 +31,7 @@ macro_rules! recordings {
 recordings!(
     mixed_6_9: "mixed/mixed-6-9",
     mixed_9_6: "mixed/mixed-9-6",
+    absent_instance: "ours/absent-instance",
     a2c_of_zeek_6: "zeek-6.0.9/a2c",
     c2a_of_zeek_6: "zeek-6.0.9/c2a",
     failing_node_of_zeek_6: "zeek-6.0.9/failing-node",
@@ -88,7 +89,7 @@ pub(super) fn replayed(words: &[&str]) -> Result<(bool, String), CliError> {
 
 #[test]
 fn every_recording_is_replayed() {
-    let captures = ["mixed", "zeek-6.0.9", "zeek-9.0.0-rc1"]
+    let captures = ["mixed", "ours", "zeek-6.0.9", "zeek-9.0.0-rc1"]
         .into_iter()
         .flat_map(|release| {
             let scenarios = fs::read_dir(folder(release)).unwrap();

@@ -15,7 +15,7 @@ use broker_codec::{
 use bytes::Bytes;
 use mgmt_api::{Dialect, Now, Principal, SequentialIds, Transport, WallClock};
 use mgmt_controller::{
-    core::{Action, Configurations, Controller, Input, Level, Listener, Settings},
+    core::{AbsentInstances, Action, Configurations, Controller, Input, Level, Listener, Settings},
     wire::{
         Assumed, ClientSession, Deliveries, FromClient, FromPeer, Inbound, NativePeers, Publication,
         ToNative, Wire,
@@ -52,8 +52,10 @@ pub(super) fn in_process(
     process: &Arc<Process>,
     restored: Configurations,
     hearing: Hearing,
+    absent_instances: AbsentInstances,
 ) -> InProcess<OurController> {
     let settings = Settings {
+        absent_instances,
         // They came with Zeek 7.0.
         auto_assign_metrics_ports: process.dialect >= Dialect::V7_0,
         ..Settings::default()

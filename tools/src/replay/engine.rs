@@ -140,6 +140,10 @@ impl<'a> Engine<'a> {
             }
         }
         self.remaining();
+        if self.subject.is_running() {
+            // Its peers leave it now, one after the other.
+            self.judge.history.note(Incident::LostSupervisor);
+        }
         self.subject.finish();
         self.fetch();
         self.remaining();
@@ -284,10 +288,8 @@ impl<'a> Engine<'a> {
             EnvelopeKind::Pong if envelope.topic == Topic::CONTROL => self.exclude("pongs"),
             _ if envelope.topic.as_bytes().starts_with(b"zeek/logs/") => self.exclude("log messages"),
             _ => match EventMessage::of_envelope(envelope) {
-                Some(event) => {
-                    self.stop(&event.event);
-                    self.expect(message, event);
-                }
+                Some(event) if !self.is_ignored(&event.event) => self.expect(message, event),
+                Some(_) => self.exclude("farewells: a running agent goes on"),
                 None => {
                     let difference = self.difference(message, format!("message on {}", envelope.topic));
                     let note = "cannot be read as an event".into();
@@ -297,18 +299,22 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Stops an agent where the recorded one took leave, which nothing in the recording brings about.
-    fn stop(&mut self, event: &Event) {
-        let without_nodes = event.args.iter().any(|arg| says(arg, "nodes have ended"));
-        if event
+    /// Stops an agent where the recorded one took leave, which nothing in the recording brings about. Whether the event said so and a
+    /// running one goes on.
+    fn is_ignored(&mut self, event: &Event) -> bool {
+        if !event
             .parse()
             .is_ok_and(|message: AgentMessage| message.is_farewell())
-            && !std::mem::replace(&mut self.is_stopped, true)
         {
+            return false;
+        }
+        if !std::mem::replace(&mut self.is_stopped, true) {
+            let without_nodes = event.args.iter().any(|arg| says(arg, "nodes have ended"));
             self.cause = None;
             self.subject.stopping(without_nodes);
             self.fetch();
         }
+        self.subject.is_running()
     }
 
     /// Whether the recorded process still says something after what is looked at, besides that it ends peerings.

@@ -16,15 +16,18 @@ pub(super) struct Ids {
     place: Option<Place>,
 }
 
-/// What of its surroundings a running agent tells, its own and the recorded: its port, if it waits for controllers, and where its nodes
-/// work.
+/// What of its surroundings a running agent tells, its own and the recorded: its port, if it waits for controllers, where its nodes work,
+/// and its process.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     pub(super) port: Option<(Port, Port)>,
     pub(super) state_dir: Option<(String, String)>,
+    /// Its process ID, once it has said that.
+    pub(super) pid: Option<(i64, i64)>,
 }
 
-/// What nodes are told in their environment by an agent that does not listen where they look for it. The recorded one did.
+/// What nodes are told in their environment by an agent that does not listen where they look for it: a running one and the recorded one
+/// need not be alike in that.
 pub(super) const COORDINATES: [&str; 2] = ["ZEEK_AGENT_ADDR", "ZEEK_AGENT_PORT"];
 
 /// One of the two ids stands for another already.
@@ -73,12 +76,31 @@ impl Ids {
         self.recorded.get(own)
     }
 
+    /// A running agent has told which process it is, and so has the recorded one.
+    pub(super) fn learn_pid(&mut self, own: Option<i64>, recorded: Option<i64>) {
+        if let Some(place) = &mut self.place {
+            place.pid = place.pid.or_else(|| own.zip(recorded));
+        }
+    }
+
+    /// What the recorded one said, but for what is not compared.
+    pub(super) fn comparable(&self, data: &Data) -> Data {
+        mapped(data, &|key| self.is_kept(key), &|_| None)
+    }
+
+    fn is_kept(&self, key: &Data) -> bool {
+        self.place.is_none() || !is_coordinate(key)
+    }
+
     /// What the peer under test says, as the recorded one would have.
     pub(super) fn to_recorded(&self, data: &Data) -> Data {
         let port = self.place.as_ref().and_then(|place| place.port);
         let moves = self.place.as_ref().and_then(|place| place.state_dir.as_ref());
-        let is_kept = |key: &Data| self.place.is_none() || !is_coordinate(key);
-        mapped(data, &is_kept, &|leaf| match leaf {
+        let pid = self.place.as_ref().and_then(|place| place.pid);
+        mapped(data, &|key| self.is_kept(key), &|leaf| match leaf {
+            Data::Integer(own) => pid
+                .filter(|(from, _)| from == own)
+                .map(|(_, recorded)| Data::Integer(recorded)),
             Data::String(text) => {
                 let known = self.recorded.get(text).cloned();
                 known

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use broker_codec::data::ZeekString;
+use broker_codec::{Data, data::ZeekString};
 
 use super::{
     history::History,
-    message::reqid,
+    message::{Value, reqid},
+    names::{Mismatch, without_indices},
     recording::Process,
-    report::Report,
+    report::{Difference, Report},
     rules::{Case, explanation},
 };
 
@@ -38,6 +39,36 @@ impl Judge {
     /// The rule that explains what differs about the request with this id.
     pub(super) fn explained(&self, reqid: &ZeekString) -> Option<&'static str> {
         self.explained.get(reqid).copied()
+    }
+
+    /// Reports where values differ, as far as no rule explains it. Whether rules explain all of it.
+    pub(super) fn compare(
+        &mut self,
+        mismatches: Vec<Mismatch>,
+        case: &Case<'_>,
+        of: &Difference,
+        report: &mut Report,
+    ) -> bool {
+        let found = report.differences.len();
+        for Mismatch { path, expected, got } in mismatches {
+            let place = without_indices(&path);
+            let case = Case {
+                path: &place,
+                expected: expected.as_ref(),
+                got: got.as_ref(),
+                ..*case
+            };
+            if !self.explain(&case, report) {
+                let in_words = |data: Option<Data>| {
+                    data.map_or_else(|| "nothing".into(), |data| Value(&data).to_string())
+                };
+                let difference = Difference { path, ..of.clone() };
+                report
+                    .differences
+                    .push(difference.between(in_words(expected), in_words(got)));
+            }
+        }
+        report.differences.len() == found
     }
 
     /// Whether a rule explains a deviation. That counts, and explains what else differs about the same request.

@@ -49,6 +49,18 @@ impl EventMessage {
         })
     }
 
+    /// The same with other arguments. What does not change stays as it was written.
+    pub(super) fn with_args(self, map: impl Fn(&Data) -> Data) -> Self {
+        let args: Vec<Data> = self.event.args.iter().map(map).collect();
+        if args == self.event.args {
+            return self;
+        }
+        self.with(Event {
+            args,
+            ..self.event.clone()
+        })
+    }
+
     /// The same with another event, written anew.
     pub(super) fn with(&self, event: Event) -> Self {
         let data = event.to_data();

@@ -8,7 +8,8 @@
 //! on which a request must have timed out. Ids that the peer draws
 //! are mapped one to one to the recorded ones; the peer sees nothing else of the recording. Filters in handshakes, addresses,
 //! names, directories and the dialect that others are taken to speak are configured as captured. What a capture does not show is
-//! tried: when a process heard of its peerings, and whether it found what the one before it had stored.
+//! tried: when a process heard of its peerings, whether it found what the one before it had stored, and whether a controller of ours leaves
+//! out absent instances.
 //!
 //! [`in_process`] replays with our own controller or agent, [`with_running`] with a process at a host and port.
 //!
@@ -41,12 +42,9 @@ mod subject;
 
 use std::sync::Arc;
 
-use broker_codec::{
-    Data,
-    data::{Port, to_data},
-};
+use broker_codec::data::{Port, to_data};
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
-use mgmt_controller::core::{Configurations, Slot};
+use mgmt_controller::core::{AbsentInstances, Configurations, Slot};
 
 use self::{
     capture::Protocol,
@@ -55,7 +53,7 @@ use self::{
     in_process::Hearing,
     judge::Judge,
     logs::Log,
-    names::{stored_mismatches, without_indices},
+    names::stored_mismatches,
     recording::{Endpoints, Process},
     rules::{Case, Kind},
 };
@@ -106,6 +104,7 @@ pub fn with_running(
             Place {
                 port: recorded.map(|recorded| (Port::tcp(peer.port), recorded)),
                 state_dir: target.state_dir.clone().zip(traits.state_dir),
+                pid: None,
             }
         }
     };
@@ -132,8 +131,7 @@ pub fn roles(capture: &Capture) -> Vec<Role> {
     Endpoints::of(capture).roles()
 }
 
-/// Replays a capture with our own controller or agent, in this process. What the capture does not show is tried: when a process heard of
-/// its peerings, and whether it found what the one before it had stored.
+/// Replays a capture with our own controller or agent, in this process. What the capture does not show is tried.
 pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, ReplayError> {
     let (processes, mut report) = begin(capture, options)?;
     let mut stored = Configurations::default();
@@ -142,9 +140,9 @@ pub fn in_process(capture: &Capture, options: &Options<'_>) -> Result<Report, Re
         found.dedup();
         let all = found.into_iter().flat_map(|restored| {
             let report = &report;
-            [Hearing::Late, Hearing::Early].map(|hearing| {
+            TRIED.map(|tried| {
                 let mut report = report.clone();
-                let left = play(capture, options, process, hearing, restored.clone(), &mut report);
+                let left = play(capture, options, process, tried, restored.clone(), &mut report);
                 (report, left)
             })
         });
@@ -186,12 +184,20 @@ fn begin(capture: &Capture, options: &Options<'_>) -> Result<(Vec<Arc<Process>>,
     Ok((processes.into_iter().map(Arc::new).collect(), report))
 }
 
+/// When a process heard of its peerings, and what a controller does without an instance.
+const TRIED: [(Hearing, AbsentInstances); 4] = [
+    (Hearing::Late, AbsentInstances::Fail),
+    (Hearing::Early, AbsentInstances::Fail),
+    (Hearing::Late, AbsentInstances::Skip),
+    (Hearing::Early, AbsentInstances::Skip),
+];
+
 /// Replays one process; returns what is durable at its end, if it is the controller.
 fn play(
     capture: &Capture,
     options: &Options<'_>,
     process: &Arc<Process>,
-    hearing: Hearing,
+    (hearing, absent): (Hearing, AbsentInstances),
     restored: Configurations,
     report: &mut Report,
 ) -> Configurations {
@@ -201,7 +207,7 @@ fn play(
         run(capture, options, process, &mut subject, Ids::default(), report);
         return restored;
     }
-    let mut subject = controller::in_process(process, restored, hearing);
+    let mut subject = controller::in_process(process, restored, hearing, absent);
     run(capture, options, process, &mut subject, Ids::default(), report);
     subject.daemon.durable
 }
@@ -213,32 +219,14 @@ fn compare_stored(mut judge: Judge, recorded: &Configurations, own: &Configurati
             let configuration = configurations.get(slot)?;
             to_data(configuration).ok()
         };
-        let mut alike = true;
-        for mismatch in stored_mismatches(data(recorded).as_ref(), data(own).as_ref()) {
-            let name = format!("stored {slot}");
-            let path = without_indices(&mismatch.path);
-            let case = Case {
-                path: &path,
-                expected: mismatch.expected.as_ref(),
-                got: mismatch.got.as_ref(),
-                ..Case::new(Kind::Differs, &name, 0)
-            };
-            if judge.explain(&case, report) {
-                continue;
-            }
-            alike = false;
-            let in_words =
-                |data: Option<Data>| data.map_or_else(|| "nothing".into(), |data| data.to_string());
-            let difference = Difference {
-                event: name,
-                path: mismatch.path,
-                ..Difference::default()
-            };
-            report
-                .differences
-                .push(difference.between(in_words(mismatch.expected), in_words(mismatch.got)));
-        }
-        if alike {
+        let mismatches = stored_mismatches(data(recorded).as_ref(), data(own).as_ref());
+        let event = format!("stored {slot}");
+        let case = Case::new(Kind::Differs, &event, 0);
+        let of = Difference {
+            event: event.clone(),
+            ..Difference::default()
+        };
+        if judge.compare(mismatches, &case, &of, report) {
             report.count("stored configurations", 1);
         }
     }

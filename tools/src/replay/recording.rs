@@ -366,7 +366,7 @@ fn layout_of(event: &Event) -> Option<SupervisorLayout> {
 }
 
 /// The process ID of the agent in the states of its nodes, of which it is one.
-fn pid_of(data: &Data, instance: &str) -> Option<i64> {
+pub(super) fn pid_of(data: &Data, instance: &str) -> Option<i64> {
     let Data::Vector(elements) = data else {
         return None;
     };

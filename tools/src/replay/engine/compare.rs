@@ -9,8 +9,9 @@ use crate::replay::{
     capture::Message,
     history::Incident,
     json,
-    message::{ACK, EventMessage, Form, SPACES, TEXTS, Value, kind_of_text, lossy},
-    names::{Mismatch, mismatches, without_indices},
+    message::{ACK, EventMessage, Form, SPACES, TEXTS, kind_of_text, lossy},
+    names::{Mismatch, mismatches},
+    recording::{Role, pid_of},
     report::Difference,
     rules::{Case, Kind},
 };
@@ -112,21 +113,8 @@ impl Engine<'_> {
             });
             return;
         }
-        let args: Vec<Data> = sent
-            .event
-            .args
-            .iter()
-            .map(|arg| self.ids.to_recorded(arg))
-            .collect();
-        // What does not change stays as it was written.
-        let sent = if args == sent.event.args {
-            sent
-        } else {
-            sent.with(Event {
-                args,
-                ..sent.event.clone()
-            })
-        };
+        let recorded = recorded.with_args(|arg| self.ids.comparable(arg));
+        let sent = sent.with_args(|arg| self.ids.to_recorded(arg));
         let alike = sent.bytes == recorded.bytes;
         let differences = differences(&recorded, &sent, alike);
         let how = match (differences.is_empty(), alike, recorded.form) {
@@ -136,33 +124,25 @@ impl Engine<'_> {
             (true, false, Form::Json) => "WebSocket messages, as values without the order of a hash table",
             (false, ..) => "events, but for deviations that are explained",
         };
-        let mut is_explained = true;
-        for Mismatch { path, expected, got } in differences {
-            let place = without_indices(&path);
-            let case = Case {
-                path: &place,
-                recorded: Some(&recorded.event),
-                sent: Some(&sent.event),
-                expected: expected.as_ref(),
-                got: got.as_ref(),
-                ..Case::new(Kind::Differs, &name, message.connection)
-            };
-            if !self.judge.explain(&case, self.report) {
-                is_explained = false;
-                let difference = self.difference(message, name.clone());
-                let difference = Difference { path, ..difference };
-                self.report
-                    .differences
-                    .push(difference.between(in_words(expected), in_words(got)));
-            }
-        }
-        if is_explained {
+        let case = Case {
+            recorded: Some(&recorded.event),
+            sent: Some(&sent.event),
+            ..Case::new(Kind::Differs, &name, message.connection)
+        };
+        let of = self.difference(message, name.clone());
+        if self.judge.compare(differences, &case, &of, self.report) {
             self.report.count(how, 1);
         }
     }
 
     /// The id of a request is the recorded one, or stands for it from now on; so is the endpoint ID of an agent in its hello.
     fn learn_id(&mut self, recorded: &Event, sent: &Event) -> Result<(), String> {
+        if let Role::Agent(instance) = &self.process.role
+            && recorded.name.ends_with(b"::get_nodes_response")
+        {
+            let pid = |event: &Event| event.args.iter().find_map(|arg| pid_of(arg, instance));
+            self.ids.learn_pid(pid(sent), pid(recorded));
+        }
         let place = if recorded.name.ends_with(b"_request") {
             0
         } else if recorded.name.ends_with(b"notify_agent_hello") {
@@ -208,8 +188,4 @@ fn differences(recorded: &EventMessage, sent: &EventMessage, alike: bool) -> Vec
         differences.push(Mismatch::new("the order of values", expected, got));
     }
     differences
-}
-
-fn in_words(data: Option<Data>) -> String {
-    data.map_or_else(|| "nothing".into(), |data| Value(&data).to_string())
 }
