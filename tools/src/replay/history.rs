@@ -9,7 +9,7 @@ use std::{
 use broker_codec::{Data, data::ZeekString, zeek::Event};
 
 use super::{
-    message::{answer_of, reqid},
+    message::{answer_of, find, reqid},
     recording::Process,
 };
 
@@ -167,11 +167,9 @@ pub(super) const NOTHING_DEPLOYED: &str = "no active cluster deployment";
 
 /// Whether a text occurs in a value.
 pub(super) fn says(data: &Data, text: &str) -> bool {
-    match data {
-        Data::String(string) => string.to_string().contains(text),
-        Data::Vector(elements) => elements.iter().any(|element| says(element, text)),
-        Data::Set(elements) => elements.iter().any(|element| says(element, text)),
-        Data::Table(entries) => entries.iter().any(|(_, value)| says(value, text)),
-        _ => false,
-    }
+    let is_there = |data: &Data| match data {
+        Data::String(string) => string.to_string().contains(text).then_some(()),
+        _ => None,
+    };
+    find(data, &is_there).is_some()
 }

@@ -132,6 +132,17 @@ impl std::fmt::Display for Value<'_> {
     }
 }
 
+/// The first that is found in a value, from outside to inside; of tables, in the values.
+pub(super) fn find<T>(data: &Data, found: &dyn Fn(&Data) -> Option<T>) -> Option<T> {
+    let inside = |data| find(data, found);
+    found(data).or_else(|| match data {
+        Data::Vector(elements) => elements.iter().find_map(inside),
+        Data::Set(elements) => elements.iter().find_map(inside),
+        Data::Table(entries) => entries.iter().find_map(|(_, value)| inside(value)),
+        _ => None,
+    })
+}
+
 /// The event in an envelope, if there is one.
 pub(super) fn event_of(envelope: &Envelope) -> Option<Event> {
     if envelope.kind != EnvelopeKind::Data {

@@ -18,7 +18,7 @@ use mgmt_api::{Dialect, SupervisorLayout, topics};
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
     ids::{COORDINATES, is_coordinate},
-    message::{event_in, event_of, is_hello, lossy},
+    message::{event_in, event_of, find, is_hello, lossy},
     standin::node_of,
 };
 use crate::tcp::{Addresses, Speaker};
@@ -293,24 +293,34 @@ impl Process {
             };
             let directory = |node: &str| {
                 let end = format!("/nodes/{node}");
-                let directory = event.args.iter().find_map(|arg| string_ending(arg, &end))?;
-                directory.strip_suffix(&end).map(str::to_owned)
+                let before = |data: &Data| match data {
+                    Data::String(text) => lossy(text).strip_suffix(&end).map(str::to_owned),
+                    _ => None,
+                };
+                event.args.iter().find_map(|arg| find(arg, &before))
             };
             let found = match (&*event.name.to_string(), link.own == message.from) {
                 // A Supervisor's own nodes include its agent.
                 ("SupervisorControl::status_response", false) => directory(instance),
                 ("SupervisorControl::create_request", true) => {
                     traits.layout = traits.layout.or_else(|| layout_of(&event));
-                    if let Some(listen) = traits.listen.filter(|_| has_key(&event.args, is_coordinate)) {
+                    let tells = |data: &Data| match data {
+                        Data::Table(entries) => {
+                            entries.iter().any(|(key, _)| is_coordinate(key)).then_some(())
+                        }
+                        _ => None,
+                    };
+                    if let Some(listen) = traits.listen
+                        && event.args.iter().any(|arg| find(arg, &tells).is_some())
+                    {
                         let told = [listen.ip().to_string(), format!("{}/tcp", listen.port())];
-                        let told = told.each_ref().map(|text| text.as_str().into());
-                        traits.node_env = std::iter::zip(COORDINATES.map(Into::into), told).collect();
+                        let told = told.iter().map(|text| text.as_str().into());
+                        traits.node_env = COORDINATES.map(Into::into).into_iter().zip(told).collect();
                     }
                     node_of(&event).and_then(|node| directory(&node.to_string()))
                 }
                 (name, true) if name.ends_with("::get_nodes_response") => {
-                    let pid = event.args.iter().find_map(|arg| pid_of(arg, instance));
-                    traits.pid = pid.unwrap_or(traits.pid);
+                    traits.pid = pid_of(&event, instance).unwrap_or(traits.pid);
                     None
                 }
                 _ => None,
@@ -366,36 +376,17 @@ fn layout_of(event: &Event) -> Option<SupervisorLayout> {
 }
 
 /// The process ID of the agent in the states of its nodes, of which it is one.
-pub(super) fn pid_of(data: &Data, instance: &str) -> Option<i64> {
-    let Data::Vector(elements) = data else {
-        return None;
-    };
-    match elements.first() {
-        Some(Data::String(name)) if *name == *instance => elements.iter().find_map(|field| match field {
-            Data::Integer(pid) => Some(*pid),
-            _ => None,
-        }),
-        _ => elements.iter().find_map(|element| pid_of(element, instance)),
-    }
-}
-
-/// Whether a table somewhere in values has such a key.
-fn has_key(values: &[Data], is: fn(&Data) -> bool) -> bool {
-    values.iter().any(|value| match value {
-        Data::Vector(elements) => has_key(elements, is),
-        Data::Table(entries) => entries.iter().any(|(key, _)| is(key)),
-        _ => false,
-    })
-}
-
-/// A string somewhere in a value that ends so.
-fn string_ending(data: &Data, end: &str) -> Option<String> {
-    match data {
-        Data::String(text) => Some(lossy(text)).filter(|text| text.ends_with(end)),
-        Data::Vector(elements) => elements.iter().find_map(|element| string_ending(element, end)),
-        Data::Table(entries) => entries.iter().find_map(|(_, value)| string_ending(value, end)),
+pub(super) fn pid_of(event: &Event, instance: &str) -> Option<i64> {
+    let pid = |data: &Data| match data {
+        Data::Vector(state) if matches!(state.first(), Some(Data::String(name)) if *name == *instance) => {
+            state.iter().find_map(|field| match field {
+                Data::Integer(pid) => Some(*pid),
+                _ => None,
+            })
+        }
         _ => None,
-    }
+    };
+    event.args.iter().find_map(|arg| find(arg, &pid))
 }
 
 /// The endpoint whose WebSocket server says this: Zeek 9.0 adds the number of the client to its id.

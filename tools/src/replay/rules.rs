@@ -303,10 +303,17 @@ fn has_one_result(answer: &Event) -> bool {
     matches!(answer.args.get(1), Some(Data::Vector(results)) if results.len() == 1)
 }
 
+/// Whether it is an agent of Zeek's that our controller leads. One of ours has subscribed to the topics of all releases.
 fn is_led_by_ours(history: &History) -> bool {
-    let is_ours = |topic: &Topic| topic.as_bytes() == topics::LINK.as_bytes();
-    let mut links = history.process.links.values();
-    links.any(|link| link.with == "controller" && link.peer_filter.iter().any(is_ours))
+    let has = |filter: &[Topic], prefix: &str| {
+        let mut topics = filter.iter();
+        topics.any(|topic| topic.as_bytes().starts_with(prefix.as_bytes()))
+    };
+    history.process.links.values().any(|link| {
+        link.with == "controller"
+            && has(&link.peer_filter, topics::LINK)
+            && !has(&link.filter, topics::CLUSTER_AGENT_PREFIX)
+    })
 }
 
 fn is_unspecified(host: Option<&Data>) -> bool {

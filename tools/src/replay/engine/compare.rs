@@ -140,8 +140,8 @@ impl Engine<'_> {
         if let Role::Agent(instance) = &self.process.role
             && recorded.name.ends_with(b"::get_nodes_response")
         {
-            let pid = |event: &Event| event.args.iter().find_map(|arg| pid_of(arg, instance));
-            self.ids.learn_pid(pid(sent), pid(recorded));
+            self.ids
+                .learn_pid(pid_of(sent, instance), pid_of(recorded, instance));
         }
         let place = if recorded.name.ends_with(b"_request") {
             0

@@ -6,14 +6,15 @@
 
 use broker_codec::{Data, zeek::Event};
 use mgmt_agent::supervisors::zeek::PROBE;
+use mgmt_api::topics;
 
 use super::{Engine, Payload, Sent};
 use crate::replay::{
     capture::Message,
+    history::says,
     message::{EventMessage, Value, is_burst, is_hello, kind_of_text, lossy, reqid},
     report::{COPIES, Difference, HELLOS},
     rules::{Case, Kind},
-    standin::node_of,
 };
 
 /// What is most like a recorded event: it has the same id, or another first argument that is the same.
@@ -24,7 +25,8 @@ impl Engine<'_> {
     pub(super) fn expect(&mut self, message: &Message, recorded: EventMessage) {
         let link = message.connection;
         let event = recorded.event.clone();
-        if node_of(&event).is_some_and(|node| *node == *PROBE) {
+        let is_probe = event.args.len() == 2 && event.args.iter().all(|arg| says(arg, PROBE));
+        if is_probe && recorded.topic == *topics::SUPERVISOR {
             // They depend on the time alone, and no Supervisor here is a process of the agent's.
             return self.exclude("health probes");
         }
