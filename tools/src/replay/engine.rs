@@ -271,12 +271,11 @@ impl<'a> Engine<'a> {
             self.subject.proceed();
             self.fetch();
         }
+        let is_control = envelope.topic == Topic::CONTROL;
         match envelope.kind {
             EnvelopeKind::Command => self.exclude("commands between stores"),
-            EnvelopeKind::RoutingUpdate if envelope.topic == Topic::CONTROL => {
-                self.exclude("routing updates")
-            }
-            EnvelopeKind::Ping if envelope.topic == Topic::CONTROL => {
+            EnvelopeKind::RoutingUpdate if is_control => self.exclude("routing updates"),
+            EnvelopeKind::Ping if is_control => {
                 if !self.over && ByeToken::decode(&envelope.payload).is_some() && !self.goes_on() {
                     for link in self.process.links.keys().copied().collect::<Vec<_>>() {
                         self.time_out(link, message.time);
@@ -285,7 +284,7 @@ impl<'a> Engine<'a> {
                 }
                 self.exclude("pings");
             }
-            EnvelopeKind::Pong if envelope.topic == Topic::CONTROL => self.exclude("pongs"),
+            EnvelopeKind::Pong if is_control => self.exclude("pongs"),
             _ if envelope.topic.as_bytes().starts_with(b"zeek/logs/") => self.exclude("log messages"),
             _ => match EventMessage::of_envelope(envelope) {
                 Some(event) if !self.is_ignored(&event.event) => self.expect(message, event),
@@ -302,10 +301,8 @@ impl<'a> Engine<'a> {
     /// Stops an agent where the recorded one took leave, which nothing in the recording brings about. Whether the event said so and a
     /// running one goes on.
     fn is_ignored(&mut self, event: &Event) -> bool {
-        if !event
-            .parse()
-            .is_ok_and(|message: AgentMessage| message.is_farewell())
-        {
+        let is_farewell = |message: AgentMessage| message.is_farewell();
+        if !event.parse().is_ok_and(is_farewell) {
             return false;
         }
         if !std::mem::replace(&mut self.is_stopped, true) {

@@ -129,7 +129,7 @@ impl Ids {
     }
 }
 
-pub(super) fn is_coordinate(key: &Data) -> bool {
+fn is_coordinate(key: &Data) -> bool {
     matches!(key, Data::String(name) if COORDINATES.iter().any(|known| *name == **known))
 }
 

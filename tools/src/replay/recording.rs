@@ -17,7 +17,7 @@ use mgmt_api::{Dialect, SupervisorLayout, topics};
 
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
-    ids::{COORDINATES, is_coordinate},
+    ids::COORDINATES,
     message::{event_in, event_of, find, is_hello, lossy},
     standin::node_of,
 };
@@ -304,15 +304,8 @@ impl Process {
                 ("SupervisorControl::status_response", false) => directory(instance),
                 ("SupervisorControl::create_request", true) => {
                     traits.layout = traits.layout.or_else(|| layout_of(&event));
-                    let tells = |data: &Data| match data {
-                        Data::Table(entries) => {
-                            entries.iter().any(|(key, _)| is_coordinate(key)).then_some(())
-                        }
-                        _ => None,
-                    };
-                    if let Some(listen) = traits.listen
-                        && event.args.iter().any(|arg| find(arg, &tells).is_some())
-                    {
+                    let tells = |arg: &Data| arg.to_string().contains(COORDINATES[1]);
+                    if let Some(listen) = traits.listen.filter(|_| event.args.iter().any(tells)) {
                         let told = [listen.ip().to_string(), format!("{}/tcp", listen.port())];
                         let told = told.iter().map(|text| text.as_str().into());
                         traits.node_env = COORDINATES.map(Into::into).into_iter().zip(told).collect();
@@ -339,13 +332,13 @@ impl Process {
                 continue;
             };
             let event = event_in(&message.content);
-            let own_hello = event
+            let hello = event
                 .as_ref()
                 .filter(|event| link.own == message.from && is_hello(event));
-            says_hello |= own_hello.is_some_and(|event| event.name.starts_with(b"Management::"));
-            if own_hello.is_some() && says_hello {
+            match hello.map(|event| event.name.starts_with(b"Management::")) {
                 // Our agent also says hello as those of 4.x do, to controllers that have not spoken.
-                continue;
+                Some(false) if says_hello => continue,
+                is_current => says_hello |= is_current == Some(true),
             }
             let dialect = if link.own == message.from {
                 &mut self.dialect
