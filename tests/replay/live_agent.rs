@@ -132,7 +132,6 @@ fn a_running_agent_replays_whole_sessions() {
             10..=10,
             [stood_in, "create_request node.directory (older-releases)"],
         ),
-        // It names its own process, and its nodes find it without being told where it is.
         (
             "ours/absent-instance",
             &[OFF],

@@ -4,18 +4,23 @@
 //! different connections may change places, for how these are interleaved is not seen. So may requests of one kind to the Supervisor
 //! that are sent at once, for their order is that of a hash table.
 
+use std::time::Duration;
+
 use broker_codec::{Data, zeek::Event};
 use mgmt_agent::supervisors::zeek::PROBE;
 use mgmt_api::topics;
 
 use super::{Engine, Payload, Sent};
 use crate::replay::{
-    capture::Message,
+    capture::{Content, Message},
     history::says,
     message::{EventMessage, Value, is_burst, is_hello, kind_of_text, lossy, reqid},
     report::{COPIES, Difference, HELLOS},
     rules::{Case, Kind},
 };
+
+/// How long before the end of a capture something may happen whose consequences are not in it.
+const LAST_TIME: Duration = Duration::from_millis(100);
 
 /// What is most like a recorded event: it has the same id, or another first argument that is the same.
 const SAME_ID: u8 = 4;
@@ -216,9 +221,25 @@ impl Engine<'_> {
     pub(super) fn remaining(&mut self) {
         for (link, sent) in std::mem::take(&mut self.queues) {
             for sent in sent {
-                self.extra(link, &sent);
+                if self.is_cut_off(link, sent.after) {
+                    self.exclude("messages that the capture is too short for");
+                } else {
+                    self.extra(link, &sent);
+                }
             }
         }
+    }
+
+    /// Whether the capture ends soon after this packet, and the connection does not.
+    fn is_cut_off(&self, link: usize, frame: u64) -> bool {
+        let messages = &self.capture.messages;
+        let since = messages.iter().find(|message| message.frame >= frame);
+        let left = since
+            .zip(messages.last())
+            .map(|(since, last)| last.time.saturating_sub(since.time));
+        let is_end =
+            |message: &Message| message.connection == link && matches!(message.content, Content::Closed);
+        left.is_some_and(|left| left < LAST_TIME) && !messages.iter().any(is_end)
     }
 
     /// Whether a rule explains a deviation.
