@@ -259,7 +259,7 @@ impl Condition {
             }
             Self::AddsAnErrorToTheTimeOut => has_timed_out && case.adds_an_error(),
             Self::WasAnOutput => matches!(case.expected, Some(Data::Vector(_))),
-            Self::WasOneSuccess => recorded(&has_one_result) && !has_timed_out,
+            Self::WasOneSuccess => recorded(&is_one_success) && !has_timed_out,
             Self::Before50 => history.process.dialect < Dialect::V5_0,
             Self::UnreadableDeployment => is_unreadable(history),
             Self::DeploysWhatIsUnreadable => is_unreadable(history) && sent(&has_all_nodes),
@@ -299,8 +299,10 @@ impl Condition {
     }
 }
 
-fn has_one_result(answer: &Event) -> bool {
-    matches!(answer.args.get(1), Some(Data::Vector(results)) if results.len() == 1)
+/// Whether one success is all that an answer says, and of no node.
+fn is_one_success(answer: &Event) -> bool {
+    matches!(answer.args.get(1), Some(Data::Vector(results)) if matches!(&results[..], [Data::Vector(fields)]
+        if fields.get(1) == Some(&Data::Boolean(true)) && fields.last() == Some(&Data::None)))
 }
 
 /// Whether it is an agent of Zeek's that our controller leads. One of ours has subscribed to the topics of all releases.
