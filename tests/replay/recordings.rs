@@ -161,34 +161,23 @@ fn a_capture_that_cannot_be_replayed_is_said_to_be_none() {
 fn a_changed_byte_in_a_capture_is_a_difference_and_its_place_is_named() {
     let program = program::build("tools", "replay");
     let place = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|bytes| bytes == part);
-    for (recording, role, event, path) in [
-        (
-            "zeek-9.0.0-rc1/a2c",
-            "controller",
-            "deploy_request",
-            "config.nodes[3].name",
-        ),
-        (
-            "zeek-9.0.0-rc1/c2a",
-            "agent",
-            "deploy_response",
-            "results[0].node",
-        ),
+    for case in [
+        "zeek-9.0.0-rc1/a2c controller deploy_request config.nodes[3].name",
+        "zeek-9.0.0-rc1/c2a agent deploy_response results[0].node",
         // The first byte of an event that may be missing: none can be read.
-        ("ours/absent-instance", "agent", "notify_agent_hello", ""),
-        ("ours/absent-instance", "agent", "notify_change", ""),
+        "ours/absent-instance agent notify_agent_hello",
+        "ours/absent-instance agent notify_change",
     ] {
+        let mut words = case.split(' ');
+        let [recording, role, event] = [(); 3].map(|()| words.next().unwrap());
+        let path = words.next();
         let mut bytes = fs::read(folder(recording).join("capture.pcap")).unwrap();
         let read = Capture::read(&bytes[..]).unwrap();
         let found = read.messages.iter().find_map(|message| match &message.content {
             Content::Envelope(envelope) => {
                 let (payload, event) = (&envelope.payload, format!("Management::Agent::API::{event}"));
                 place(payload, event.as_bytes())?;
-                let changed = if path.is_empty() {
-                    0
-                } else {
-                    place(payload, b"worker-01")?
-                };
+                let changed = path.map_or(Some(0), |_| place(payload, b"worker-01"))?;
                 Some((message.frame, event, place(&bytes, payload)? + changed))
             }
             _ => None,
@@ -201,8 +190,10 @@ fn a_changed_byte_in_a_capture_is_a_difference_and_its_place_is_named() {
         let outcome = program::run(&program, scratch.path(), &words);
         assert_eq!(outcome.exit, 1, "{outcome:?}");
         let told = match path {
-            "" => "\n    cannot be read as an event\n".to_owned(),
-            _ => format!("\n  {event}\n  {path}\n    expected \"vorker-01\"\n    got      \"worker-01\"\n"),
+            None => "\n    cannot be read as an event\n".to_owned(),
+            Some(path) => {
+                format!("\n  {event}\n  {path}\n    expected \"vorker-01\"\n    got      \"worker-01\"\n")
+            }
         };
         let is_named = outcome.stdout.contains(&format!("frame {frame} at "));
         assert!(is_named && outcome.stdout.contains(&told), "{}", outcome.stdout);
