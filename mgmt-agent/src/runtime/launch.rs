@@ -1,27 +1,32 @@
 //! How a Supervisor of ours is started, and found again by a later agent.
+//!
+//! Before one is started, nothing of the one before may be left: nodes are no children of Zeek's Supervisor but of its stem, which
+//! looks every second whether the Supervisor is there, and then takes up to 26 seconds to end them (`Supervisor.cc`,
+//! `Stem::Shutdown`). Two processes would write into the directory of each node, and the new ones would find their ports taken.
+//!
+//! It outlives a crash of ours, and its nodes with it: the next agent finds it by a record in its directory and takes it
+//! over, if it would start the same one.
 
 use std::{
-    fs, io,
+    fs, future, io,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Stdio,
+    time::Duration,
 };
 
 use broker_codec::data::Port;
 use broker_endpoint::{PeerAddress, tls::TlsConfig};
 use mgmt_daemon::{config::Value, files};
-use supervise::{
-    stale::Tag,
-    unix::{Handle, Record},
-};
+use supervise::unix::{Handle, Record};
 
+use super::{
+    kept::{Left, Program},
+    stderr::Stderr,
+};
 use crate::{
     config::{Config, ZeekCommand},
     scripts::{AGENT_ADDRESS, AGENT_PORT, Coordinates},
 };
-
-/// The environment variable by which what a Supervisor has left running is known.
-const TAG: &str = "MGMT_AGENT_SUPERVISOR";
 
 /// Environment variables that make Zeek something else than a Supervisor of ours (`Supervisor.cc`, `agent/boot.zeek`,
 /// `cluster/main.zeek`).
@@ -47,17 +52,99 @@ fn read_record(path: &Path) -> Option<Record<Launch>> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
+/// The Supervisor as a program that is kept.
+#[derive(Clone, Debug)]
+pub(super) struct SupervisorProgram {
+    pub(super) launch: Launch,
+    /// Where it is to listen. With port 0 there is a free one for each start: what was free may be taken by the next.
+    pub(super) address: PeerAddress,
+}
+
+impl Program for SupervisorProgram {
+    const WHAT: &'static str = "Supervisor";
+    const WHOLE: &'static str = "Supervisor and its nodes";
+    const TAG: &'static str = "MGMT_AGENT_SUPERVISOR";
+    /// Zeek's kills nodes after 26 seconds (`Supervisor.cc`, `Stem::Shutdown`).
+    const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+    type Written = Stderr;
+    /// Where it is going to listen: it does not say when.
+    type Announced = PeerAddress;
+
+    fn program(&self) -> &Path {
+        &self.launch.program
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        self.launch.arguments()
+    }
+
+    fn directory(&self) -> &Path {
+        &self.launch.directory
+    }
+
+    /// With new files for its output.
+    fn start(&mut self) -> io::Result<(Handle, Stderr)> {
+        self.launch.port = free_port(&self.address)?;
+        let mut command = self.command()?;
+        let launch = &self.launch;
+        let file = |name| files::create(&launch.directory.join(name));
+        command
+            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(&launch.directory)
+            .stdout(file("stdout")?)
+            .stderr(file("stderr")?);
+        for name in NOT_INHERITED {
+            command.env_remove(name);
+        }
+        let process = Handle::child(command.spawn()?)?;
+        // Without its record it can still be looked after, by this agent.
+        if let Err(error) = launch.record(&process) {
+            tracing::warn!(%error, "cannot write down which process the Supervisor is");
+        }
+        Ok((process, Stderr::new(launch.stderr())))
+    }
+
+    fn announced(&self, _: i32) -> impl Future<Output = PeerAddress> + Send {
+        future::ready(PeerAddress {
+            port: self.launch.port,
+            ..self.address.clone()
+        })
+    }
+
+    fn left_behind(&self) -> Option<Left<Self>> {
+        let record = read_record(&self.launch.record_path())?;
+        let process = record.process();
+        let same = self.launch.would_start(&record.launch);
+        let launch = Launch {
+            directory: self.launch.directory.clone(),
+            ..record.launch
+        };
+        Some(Left {
+            process,
+            written: same.then(|| Stderr::found(launch.stderr())),
+            program: Self {
+                launch,
+                address: self.address.clone(),
+            },
+        })
+    }
+
+    fn forget(&self) {
+        let _ = fs::remove_file(self.launch.record_path());
+    }
+}
+
 /// How a Supervisor is started, or was.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Launch {
-    pub(super) program: PathBuf,
+    program: PathBuf,
     /// All but the port.
     arguments: Vec<String>,
     /// Where it listens; 0 until one is chosen.
-    pub(super) port: u16,
+    port: u16,
     environment: Vec<(String, String)>,
     /// Where it works: its output is here, in `stdout` and `stderr`, and its record.
-    pub(super) directory: PathBuf,
+    directory: PathBuf,
 }
 
 impl Launch {
@@ -86,52 +173,19 @@ impl Launch {
         }
     }
 
-    pub(super) fn arguments(&self) -> Vec<String> {
+    fn arguments(&self) -> Vec<String> {
         let port = format!("Broker::default_port={}", Port::tcp(self.port).show());
         self.arguments.iter().cloned().chain([port]).collect()
     }
 
     /// Whether a Supervisor that was started so is one that this would start. If the port is chosen at each start, any is as good.
-    pub(super) fn would_start(&self, started: &Self) -> bool {
+    fn would_start(&self, started: &Self) -> bool {
         let port = if self.port == 0 { started.port } else { self.port };
         *started == Self { port, ..self.clone() }
     }
 
-    /// What its processes are known by; its directory is made if need be.
-    pub(super) fn tag(&self) -> io::Result<Tag> {
-        files::create_dir_all(&self.directory)?;
-        Tag::new(TAG, &self.directory, &self.arguments())
-    }
-
-    pub(super) fn record_path(&self) -> PathBuf {
+    fn record_path(&self) -> PathBuf {
         self.directory.join(RECORD)
-    }
-
-    /// Starts the process, with new files for its output.
-    pub(super) fn start(&self) -> io::Result<Handle> {
-        let tag = self.tag()?;
-        let (variable, value) = tag.variable();
-        let file = |name| files::create(&self.directory.join(name));
-        let mut command = tokio::process::Command::new(&self.program);
-        command
-            .args(self.arguments())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env(variable, value)
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(file("stdout")?)
-            .stderr(file("stderr")?)
-            // What is typed at our terminal is for us: it ends when we end it.
-            .process_group(0);
-        for name in NOT_INHERITED {
-            command.env_remove(name);
-        }
-        let process = Handle::child(command.spawn()?)?;
-        // Without its record it can still be looked after, by this agent.
-        if let Err(error) = self.record(&process) {
-            tracing::warn!(%error, "cannot write down which process the Supervisor is");
-        }
-        Ok(process)
     }
 
     fn record(&self, process: &Handle) -> io::Result<()> {
@@ -143,13 +197,7 @@ impl Launch {
         )
     }
 
-    /// The process that an agent before this one has left, if it still runs, and how it was started.
-    pub(super) fn left_behind(&self) -> Option<(Option<Handle>, Self)> {
-        let record = read_record(&self.record_path())?;
-        Some((record.process(), record.launch))
-    }
-
-    pub(super) fn stderr(&self) -> PathBuf {
+    fn stderr(&self) -> PathBuf {
         self.directory.join("stderr")
     }
 }
@@ -179,7 +227,7 @@ fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
 ///
 /// Fails if another process listens there: Zeek would say so as one of many lines, and we might take that process for our
 /// Supervisor.
-pub(super) fn free_port(address: &PeerAddress) -> io::Result<u16> {
+fn free_port(address: &PeerAddress) -> io::Result<u16> {
     match TcpListener::bind((address.host.as_str(), address.port)) {
         Ok(listener) => Ok(listener.local_addr()?.port()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::other(format!(

@@ -13,12 +13,12 @@
 
 mod archiver;
 mod disk;
+mod kept;
 mod launch;
 mod outside;
 mod peers;
 mod program;
 mod stderr;
-mod supervisor;
 
 use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;
@@ -38,8 +38,12 @@ use tracing::field::display;
 
 pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
-    archiver::Archivers, disk::Disk, launch::Launch, peers::BrokerPeers, program::ProgramWatch,
-    supervisor::SupervisorProcess,
+    archiver::Archivers,
+    disk::Disk,
+    kept::Kept,
+    launch::{Launch, SupervisorProgram},
+    peers::BrokerPeers,
+    program::ProgramWatch,
 };
 use crate::{
     Counted,
@@ -65,7 +69,7 @@ struct Runtime {
     config: Config,
     broker: BrokerPeers,
     /// The Supervisor's process, if it is ours.
-    supervisor: Option<SupervisorProcess>,
+    supervisor: Option<Kept<SupervisorProgram>>,
     /// The installed Zeek is asked which one it is now.
     version: Option<JoinHandle<Option<String>>>,
     /// The program that Supervisors are started from, if it is known.
@@ -116,8 +120,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         _lock: lock,
     };
     runtime.announce(&mut daemon, endpoint_id).await?;
-    runtime.supervisor =
-        launch.map(|launch| SupervisorProcess::keep(launch, runtime.config.supervisor.clone()));
+    let address = runtime.config.supervisor.clone();
+    runtime.supervisor = launch.map(|launch| Kept::keep(SupervisorProgram { launch, address }));
     Ok((daemon, runtime))
 }
 

@@ -1,7 +1,7 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
-use broker_endpoint::{Credit, with_causes};
+use broker_endpoint::{Credit, PeerAddress, with_causes};
 use mgmt_api::{Dialect, Level};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
@@ -11,7 +11,7 @@ use mgmt_daemon::{
 use super::{
     Daemon, Runtime,
     disk::{Done, Job},
-    supervisor::Change,
+    kept::Change,
 };
 use crate::{
     Counted,
@@ -25,7 +25,7 @@ use crate::{
 
 pub(super) enum Event {
     Done(Done),
-    Supervisor(Change),
+    Supervisor(Change<PeerAddress>),
     Program(Program),
     /// What the installed Zeek says that it is.
     Version(Option<String>),
@@ -175,9 +175,9 @@ impl Runtime {
         }
     }
 
-    fn supervisor_changed(&mut self, change: Change) -> Input {
+    fn supervisor_changed(&mut self, change: Change<PeerAddress>) -> Input {
         match change {
-            Change::Started { address } => {
+            Change::Started(address) => {
                 self.broker.supervisor_started(&self.config, address);
                 if let Some(program) = &mut self.program {
                     program.supervisor_started();

@@ -9,6 +9,8 @@ use std::{
 
 use broker_codec::data::Excerpt;
 
+use super::kept::{Written, blocking};
+
 /// Between two looks at how much it has written, once it has come up. What it writes in its last one or two of these is quoted:
 /// older lines are about something else.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
@@ -53,33 +55,13 @@ impl Stderr {
     }
 
     /// Looks at the file. To be called each [`INTERVAL`].
-    pub(super) fn look(&mut self) {
+    fn look(&mut self) {
         self.recent = std::mem::replace(&mut self.last, len(&self.path));
     }
 
     /// The recent lines that tell of an error, else the last recent line; one line.
-    pub(super) fn reason(&self) -> Option<String> {
-        let text = self.recent_text().ok()?;
-        let lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.contains(ABOUT_A_NODE));
-        let lines: Vec<&str> = lines.collect();
-        let errors: Vec<&str> = lines
-            .iter()
-            .copied()
-            .filter(|line| line.contains("error"))
-            .collect();
-        let quoted = if errors.is_empty() {
-            (*lines.last()?).to_owned()
-        } else {
-            errors.join("; ")
-        };
-        Some(
-            Excerpt::new(quoted.as_bytes())
-                .at_most(QUOTED_BYTES_MAX)
-                .to_string(),
-        )
+    fn reason(&self) -> Option<String> {
+        reason_in(&self.recent_text().ok()?)
     }
 
     fn recent_text(&self) -> io::Result<String> {
@@ -92,6 +74,46 @@ impl Stderr {
         file.read_exact_at(&mut tail, from)?;
         Ok(String::from_utf8_lossy(&tail).into_owned())
     }
+}
+
+impl Written for Stderr {
+    async fn looked(self) -> Self {
+        let mut looked = self.clone();
+        let look = move || {
+            looked.look();
+            looked
+        };
+        // Without a look, older lines count as recent.
+        blocking(look).await.unwrap_or(self)
+    }
+
+    async fn said(self) -> Option<String> {
+        blocking(move || self.reason()).await.ok().flatten()
+    }
+}
+
+/// The lines that tell of an error, else the last line; one line.
+pub(super) fn reason_in(text: &str) -> Option<String> {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.contains(ABOUT_A_NODE));
+    let lines: Vec<&str> = lines.collect();
+    let errors: Vec<&str> = lines
+        .iter()
+        .copied()
+        .filter(|line| line.contains("error"))
+        .collect();
+    let quoted = if errors.is_empty() {
+        (*lines.last()?).to_owned()
+    } else {
+        errors.join("; ")
+    };
+    Some(
+        Excerpt::new(quoted.as_bytes())
+            .at_most(QUOTED_BYTES_MAX)
+            .to_string(),
+    )
 }
 
 /// Nothing can be read of a file that is not there.
