@@ -206,9 +206,10 @@ pub fn complain(program: &str, text: &str) {
 /// The arguments with the subcommand in the first place, wherever it stands among options and assignments.
 fn subcommand_first(command: &clap::Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
     let takes_value = |option: &str| {
-        command
-            .get_arguments()
-            .any(|known| known.get_long() == Some(option) && known.get_action().takes_values())
+        command.get_arguments().any(|known| {
+            let takes_next = known.get_action().takes_values() && !known.is_require_equals_set();
+            known.get_long() == Some(option) && takes_next
+        })
     };
     let mut at = 1;
     while let Some(argument) = arguments.get(at) {
@@ -240,6 +241,7 @@ mod tests {
     fn the_subcommand_is_found_among_options_and_assignments() {
         let command = Command::new("daemon")
             .arg(Arg::new("name").long("name"))
+            .arg(Arg::new("with").long("with").num_args(0..=1).require_equals(true))
             .arg(Arg::new("simulate").long("simulate").action(ArgAction::SetTrue))
             .subcommand(Command::new("run"))
             .subcommand(Command::new("check-config"));
@@ -250,6 +252,7 @@ mod tests {
                 "check-config A::b=run --simulate --name y",
             ),
             ("--name=x run", "run --name=x"),
+            ("--with run", "run --with"),
             ("--name run", "--name run"),
             ("--name run run", "run --name run"),
             ("check-config run", "check-config run"),

@@ -125,8 +125,15 @@ fn option(setting: &'static Setting) -> Option<Arg> {
         .help(help);
     let (name, action) = match takes {
         Takes::Nothing => return Some(option.action(ArgAction::SetTrue)),
-        Takes::One(name) => (name, ArgAction::Set),
+        Takes::One(name) | Takes::Optional(name) => (name, ArgAction::Set),
         Takes::Many(name) => (name, ArgAction::Append),
+    };
+    let option = match takes {
+        Takes::Optional(_) => option
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value(""),
+        _ => option,
     };
     let option = option.allow_hyphen_values(matches!(action, ArgAction::Append));
     let hint = match name {

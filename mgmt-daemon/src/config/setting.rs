@@ -32,6 +32,8 @@ pub enum Takes {
     /// Nothing: it is given or not.
     Nothing,
     One(&'static str),
+    /// A value after `=`, or none, which is an empty one.
+    Optional(&'static str),
     /// A value each time that it is given, which may look like an option.
     Many(&'static str),
 }
