@@ -9,7 +9,7 @@ use mgmt_api::{
 use super::{
     action::{Action, Turn},
     deployment::Deployment,
-    input::Input,
+    input::{Input, KeptController},
     nodes::OwnNode,
     pending::{Key, Kind, Logged, Pending},
     program::Known,
@@ -56,6 +56,8 @@ pub struct Agent {
     pub(super) dispatches: BTreeMap<ZeekString, ZeekString>,
     /// What is known of the program that the Supervisor was started from.
     pub(super) program: Known,
+    /// The controller that the agent keeps, while it is up.
+    pub(super) controller: Option<KeptController>,
     archival_due: Option<Now>,
 }
 
@@ -106,6 +108,7 @@ impl Agent {
             reqid: None,
             dispatches: BTreeMap::new(),
             program: Known::default(),
+            controller: None,
             archival_due: None,
         }
     }
@@ -150,6 +153,7 @@ impl Agent {
                     self.note(&mut turn, message.into(), ZeekString::default());
                 }
             }
+            Input::Controller(controller) => self.controller = controller,
             Input::DirectoryFailed { path, reason } => {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }

@@ -37,8 +37,8 @@ impl Agent {
         self.respond_nodes(turn, reqid, result, &Processes::default());
     }
 
-    /// DIFFERENCE(agent-not-supervised): an agent that the Supervisor did not start reports itself, and nodes that the
-    /// Supervisor has refused. Zeek's agent is always one of the Supervisor's nodes.
+    /// DIFFERENCE(agent-not-supervised): an agent that the Supervisor did not start reports itself, the controller that it keeps, and
+    /// nodes that the Supervisor has refused. Zeek's agent is always one of the Supervisor's nodes.
     fn respond_nodes(&self, turn: &mut Turn, reqid: ZeekString, result: ResultRecord, status: &Processes) {
         let mut nodes: Vec<NodeStatus> = status
             .iter()
@@ -58,6 +58,14 @@ impl Agent {
             nodes.push(NodeStatus {
                 pid: Some(self.pid),
                 ..self.management_status(&self.settings.name, Role::Agent)
+            });
+        }
+        if let Some(controller) = &self.controller
+            && !status.contains_key(&controller.name)
+        {
+            nodes.push(NodeStatus {
+                pid: Some(controller.pid),
+                ..self.management_status(&controller.name, Role::Controller)
             });
         }
         let result = match to_data(&nodes) {

@@ -40,6 +40,8 @@ pub enum Input {
     Supervisor(Report),
     /// What the program is like that Supervisors are started from. Comes with each start and now and then.
     Program(Program),
+    /// The controller that the agent keeps has come up, or has ended.
+    Controller(Option<KeptController>),
     /// A directory of [`super::Action::MakeDirectory`] cannot be created.
     DirectoryFailed {
         path: ZeekString,
@@ -52,6 +54,13 @@ pub enum Input {
         /// Whether the Supervisor has ended before it, with all nodes.
         without_nodes: bool,
     },
+}
+
+/// The process of a controller that the agent keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptController {
+    pub name: ZeekString,
+    pub pid: i64,
 }
 
 impl Input {

@@ -45,7 +45,7 @@ mod supervision;
 pub use action::{Action, Turn};
 pub use agent::{Agent, REQUESTS_MAX};
 pub use crash::OUTPUT_BYTES_MAX;
-pub use input::Input;
+pub use input::{Input, KeptController};
 pub use program::{FileIdentity, Program};
 pub use settings::{Archival, Settings, ZeekSettings};
 pub use supervision::{ClusterNode, Command, NodeSpec, Processes, Report, Supervised};

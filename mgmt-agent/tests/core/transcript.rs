@@ -12,6 +12,7 @@
 //! > ours deploy_request {...}             a request of a controller of this project
 //! > to TOPIC deploy_request {...}          a request on another topic than the agent's
 //! > notify_node_hello {"node": "manager"}  what a node tells
+//! > controller c=97                       the controller that the agent keeps has come up; without a name: has ended
 //! > directory failed /d permission denied  a directory could not be created
 //! > program {"path": ...}                  what the program is like that Supervisors are started from
 //! > +4.5s                                  time passes, then a tick
@@ -29,7 +30,9 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use broker_codec::data::ZeekString;
-use mgmt_agent::core::{Action, Agent, Command, Input, NodeSpec, Report, Settings, Supervised};
+use mgmt_agent::core::{
+    Action, Agent, Command, Input, KeptController, NodeSpec, Report, Settings, Supervised,
+};
 use mgmt_api::{Now, SequentialIds};
 use testkit::transcript::{self, Machine, json, name_and_fields, time_passes, variant};
 
@@ -112,6 +115,10 @@ impl Run {
             "status" => Input::Supervisor(self.status(rest)),
             "peer" => Input::PeerAdded { peer: rest.into() },
             "program" => Input::Program(json(rest)),
+            "controller" => Input::Controller(rest.split_once('=').map(|(name, pid)| KeptController {
+                name: name.into(),
+                pid: pid.parse().unwrap(),
+            })),
             "directory" => {
                 let rest = rest.strip_prefix("failed ").unwrap();
                 let (path, reason) = rest.split_once(' ').unwrap();
