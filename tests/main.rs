@@ -36,4 +36,5 @@ mod tls;
 mod troubled_instance;
 mod wire;
 mod wire_replay;
+mod with_controller;
 mod zeek_client;

@@ -1,16 +1,23 @@
 //! What `check-config` tries: whether the host has what the agent's settings name.
 
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
 use mgmt_daemon::{
     config::{Checks, Environment},
     lock::Lock,
 };
 
 use crate::{
-    config::{Config, LOCK, Listener, ZeekCommand, finds_script},
+    config::{Config, ControllerCommand, LOCK, Listener, ZeekCommand, finds_script},
     runtime::supervisor_runs_in,
+    scripts,
 };
 
-/// Tries ports, Zeek, the archiver, scripts.
+/// Tries ports, the controller, Zeek, the archiver, scripts.
 pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>) {
     let directory = &config.daemon.working_dir;
     let lock = directory.join(LOCK);
@@ -21,12 +28,63 @@ pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>
         let supervisor = Listener::At(config.supervisor.clone());
         checks.listener(&["supervisor_port", "supervisor_address"], &supervisor, &lock);
     }
+    if let Some(controller) = &config.with_controller {
+        check_controller(controller, &scripts::controller(config), checks);
+    }
     // A simulation has no Zeek to look at.
     let simulated = |zeek: &ZeekCommand| !zeek.leading_arguments.is_empty();
     if !config.start_supervisor.as_ref().is_some_and(simulated) {
         check_zeek(config, checks);
         check_archiver(config, environment, checks);
     }
+}
+
+/// What the controller's own check says.
+fn check_controller(controller: &ControllerCommand, common: &str, checks: &mut Checks<'_>) {
+    const KEY: &[&str] = &["with_controller"];
+    let output = match ask_controller(controller, common) {
+        Ok(output) => output,
+        Err(error) => {
+            let reason = format!("cannot run {}: {error}", controller.program.display());
+            return checks.note(KEY, Err(reason));
+        }
+    };
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        let line = line.trim_start_matches("mgmt-controller: ");
+        match line.strip_prefix("warning: ") {
+            Some(warning) => checks.warnings.push(format!("the controller: {warning}")),
+            None => checks.note(
+                KEY,
+                Err(format!("the controller: {}", line.trim_start_matches("error: "))),
+            ),
+        }
+    }
+    let good = String::from_utf8_lossy(&output.stdout);
+    checks.note(
+        KEY,
+        if output.status.success() {
+            Ok(format!("the controller: {}", good.trim_end()))
+        } else {
+            Err(format!("the controller cannot be started so ({})", output.status))
+        },
+    );
+}
+
+/// Has the controller check its configuration. Nothing is written for that: it reads the settings that both have from its input.
+fn ask_controller(controller: &ControllerCommand, common: &str) -> io::Result<Output> {
+    let mut child = Command::new(&controller.program)
+        .arg("check-config")
+        .args(controller.arguments(Path::new("/dev/stdin")))
+        .current_dir(&controller.started_in)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that ends without reading says why.
+        let _ = stdin.write_all(common.as_bytes());
+    }
+    child.wait_with_output()
 }
 
 fn check_zeek(config: &Config, checks: &mut Checks<'_>) {

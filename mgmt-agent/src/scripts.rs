@@ -9,11 +9,14 @@ use std::{
 };
 
 use broker_codec::data::Port;
-use broker_endpoint::{PeerAddress, tls::TlsConfig};
-use mgmt_daemon::{config::Value, files};
+use broker_endpoint::PeerAddress;
+use mgmt_daemon::{
+    config::{Value, dump_text},
+    files,
+};
 
 use crate::{
-    config::{Config, ZeekCommand, is_loopback},
+    config::{Config, ZeekCommand, common_settings, is_loopback},
     core,
     error::RunError,
 };
@@ -55,6 +58,33 @@ pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<Pa
     }
     write_file(&path, &supervisor(config, zeek))?;
     Ok(path)
+}
+
+/// Writes the script for a controller that we start. Returns where it is.
+pub(crate) fn write_controller(config: &Config) -> Result<PathBuf, RunError> {
+    let path = config.daemon.working_dir.join("scripts/controller.zeek");
+    write_file(&path, &controller(config))?;
+    Ok(path)
+}
+
+/// What a controller that we start must be told: the settings that both have.
+pub(crate) fn controller(config: &Config) -> String {
+    let mut script = "# What the agent was told.\n".to_owned();
+    script += &dump_text(&common_settings(&config.daemon));
+    script += &passphrase(config);
+    script
+}
+
+/// Arguments can be read by every user of the host; a script of ours only by its owner.
+fn passphrase(config: &Config) -> String {
+    let identity = config.daemon.broker_tls.identity();
+    match identity.and_then(|identity| identity.passphrase.as_ref()) {
+        Some(passphrase) => fill_in(
+            "redef Broker::ssl_passphrase = \"@PASSPHRASE@\";\n",
+            &[("PASSPHRASE", passphrase.reveal())],
+        ),
+        None => String::new(),
+    }
 }
 
 /// Where an agent that listens there can be reached from its own host.
@@ -139,15 +169,8 @@ fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
             ("ADDRESS", &config.supervisor.host),
         ],
     );
-    // Arguments can be read by every user of the host; this file only by its owner.
-    if let TlsConfig::Mutual { identity, .. } = &config.daemon.broker_tls
-        && let Some(passphrase) = &identity.passphrase
-    {
-        script += &fill_in(
-            "\n# For nodes as well.\nredef Broker::ssl_passphrase = \"@PASSPHRASE@\";\n",
-            &[("PASSPHRASE", passphrase.reveal())],
-        );
-    }
+    // For nodes as well.
+    script += &passphrase(config);
     script
 }
 

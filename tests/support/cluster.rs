@@ -346,7 +346,7 @@ pub(crate) fn kill_processes_in(directory: &Path) {
 }
 
 /// The processes that work in or below a directory, as directories of `/proc`.
-fn processes_in(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn processes_in(directory: &Path) -> Vec<PathBuf> {
     let Ok(directory) = directory.canonicalize() else {
         return Vec::new();
     };

@@ -1,6 +1,7 @@
 //! The agent's configuration. Where settings come from, and those of every daemon, are in [`mgmt_daemon::config`]; the rules
 //! here are those of Zeek 9.0's `policy/frameworks/management/agent/config.zeek`.
 
+mod controller;
 mod network_info;
 mod peers;
 mod settings;
@@ -20,11 +21,14 @@ use mgmt_daemon::{
     program::Configuration,
 };
 
+pub use self::{
+    controller::ControllerCommand, settings::SCHEMA, supervisor::ZeekCommand, zeek::InstalledZeek,
+};
 pub(crate) use self::{
+    controller::common_settings,
     peers::is_loopback,
     zeek::{finds_script, version_now},
 };
-pub use self::{settings::SCHEMA, supervisor::ZeekCommand, zeek::InstalledZeek};
 use self::{supervisor::Starts, zeek::Layout};
 use crate::core::{Archival, Settings, ZeekSettings};
 
@@ -38,8 +42,10 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// Where nodes connect, and controllers.
     pub listen: Listener,
-    /// The controller that the agent connects to, unless it is the other way round.
+    /// The controller that the agent connects to, unless it is the other way round, or the agent keeps it.
     pub controller: Option<PeerAddress>,
+    /// How to start the controller, if that is for us to do.
+    pub with_controller: Option<ControllerCommand>,
     /// Where the Supervisor listens. Port 0 lets the system choose, if it is ours.
     pub supervisor: PeerAddress,
     /// Where Zeek is installed, or would be.
@@ -64,7 +70,11 @@ impl Configuration for Config {
             resolver.warn("Management::Agent::listen_port is off: nodes cannot connect".to_owned());
         }
         let starts = Starts::read(&mut resolver);
-        let controller = peers::controller(&mut resolver);
+        let with_controller = ControllerCommand::read(&mut resolver);
+        let controller = match &with_controller {
+            None => peers::controller(&mut resolver),
+            Some(_) => None,
+        };
         let supervisor = peers::supervisor(&mut resolver, starts);
         peers::refuse_itself(&mut resolver, "controller", controller.as_ref(), &listen);
         peers::refuse_itself(&mut resolver, "supervisor_port", Some(&supervisor), &listen);
@@ -79,7 +89,7 @@ impl Configuration for Config {
         }
         let settings = Settings {
             name: daemon.name.as_str().into(),
-            connecting: controller.is_some(),
+            connecting: controller.is_some() || with_controller.is_some(),
             listen_port: match &listen {
                 Listener::At(address) => Port::tcp(address.port),
                 Listener::Off => Port::tcp(0),
@@ -99,6 +109,7 @@ impl Configuration for Config {
             },
             listen,
             controller,
+            with_controller,
             supervisor,
             installed_zeek,
             start_supervisor,

@@ -3,7 +3,7 @@
 
 use mgmt_daemon::config::{
     COMMON, Listener, Schema, Setting,
-    Takes::{Many, Nothing, One},
+    Takes::{Many, Nothing, One, Optional},
 };
 
 use super::network_info::{NetworkInfo, peer};
@@ -73,6 +73,13 @@ static OWN: &[Setting] = &[
         "The controller's port, if `controller_port` is not given",
     )
     .zeek(&["Management::Controller::default_port"]),
+    Setting::new(
+        "with_controller",
+        "",
+        "Start a controller on this host, keep it running, and end it at the end. It gets the settings that both have, and the \
+         redefinitions in FILE, if one is named",
+    )
+    .option(Optional("FILE")),
     Setting::new(
         "supervisor",
         "127.0.0.1:9999",

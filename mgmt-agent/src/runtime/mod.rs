@@ -1,4 +1,4 @@
-//! What is around the core ([`mgmt_daemon::daemon`]): peers, the Supervisor's process, files.
+//! What is around the core ([`mgmt_daemon::daemon`]): peers, processes that are kept, files.
 //!
 //! Nothing that can take long is waited for. Every queue has an end:
 //!
@@ -12,6 +12,7 @@
 //! | lines for the management log, for standard error, entries of the journal | see `mgmt_daemon` |
 
 mod archiver;
+mod controller;
 mod disk;
 mod kept;
 mod launch;
@@ -39,6 +40,7 @@ use tracing::field::display;
 pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
+    controller::ControllerProgram,
     disk::Disk,
     kept::Kept,
     launch::{Launch, SupervisorProgram},
@@ -70,6 +72,8 @@ struct Runtime {
     broker: BrokerPeers,
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Kept<SupervisorProgram>>,
+    /// The controller's process, if it is ours.
+    controller: Option<Kept<ControllerProgram>>,
     /// The installed Zeek is asked which one it is now.
     version: Option<JoinHandle<Option<String>>>,
     /// The program that Supervisors are started from, if it is known.
@@ -102,6 +106,13 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
             Some(Launch::new(&config, zeek, &script, coordinates))
         }
     };
+    let controller = match &config.with_controller {
+        None => None,
+        Some(command) => {
+            let script = scripts::write_controller(&config)?;
+            Some(ControllerProgram::new(&config, command, &script))
+        }
+    };
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings })?;
     let counters = Counters::default();
@@ -111,6 +122,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let mut runtime = Runtime {
         broker,
         supervisor: None,
+        controller: None,
         version: None,
         program,
         disk,
@@ -122,6 +134,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     runtime.announce(&mut daemon, endpoint_id).await?;
     let address = runtime.config.supervisor.clone();
     runtime.supervisor = launch.map(|launch| Kept::keep(SupervisorProgram { launch, address }));
+    runtime.controller = controller.map(Kept::keep);
     Ok((daemon, runtime))
 }
 

@@ -10,13 +10,14 @@ use mgmt_daemon::{
 
 use super::{
     Daemon, Runtime,
+    controller::Announced,
     disk::{Done, Job},
     kept::Change,
 };
 use crate::{
     Counted,
     config::version_now,
-    core::{self, Program},
+    core::{self, KeptController, Program},
     error::RunError,
     machine::{Action, BrokerAgent, Input},
     supervisors::zeek::News,
@@ -26,6 +27,7 @@ use crate::{
 pub(super) enum Event {
     Done(Done),
     Supervisor(Change<PeerAddress>),
+    Controller(Change<Announced>),
     Program(Program),
     /// What the installed Zeek says that it is.
     Version(Option<String>),
@@ -42,6 +44,7 @@ impl Outside for Runtime {
             biased;
             done = self.disk.done() => Event::Done(done.ok_or(HostError::Stopped("the thread for files"))?),
             Some(change) = async { self.supervisor.as_mut()?.changed().await } => Event::Supervisor(change),
+            Some(change) = async { self.controller.as_mut()?.changed().await } => Event::Controller(change),
             Some(program) = async { Some(self.program.as_mut()?.seen().await) } => Event::Program(program),
             // A task that panicked has not found out.
             Some(version) = async { Some(self.version.as_mut()?.await.ok().flatten()) } => Event::Version(version),
@@ -56,6 +59,7 @@ impl Outside for Runtime {
         let (input, credit) = match event {
             Event::Done(done) => (self.done(daemon, done), Credit::none()),
             Event::Supervisor(change) => (Some(self.supervisor_changed(change)), Credit::none()),
+            Event::Controller(change) => (Some(self.controller_changed(change)), Credit::none()),
             Event::Program(program) => (Some(Input::Agent(core::Input::Program(program))), Credit::none()),
             Event::Version(version) => {
                 self.version = None;
@@ -130,7 +134,7 @@ impl Outside for Runtime {
     }
 
     /// The Supervisor ends if it is ours, our log is closed and rotated, rotated logs are archived a last time, that one as well, and
-    /// peers are told.
+    /// peers are told. The controller is one of them: if it is ours it ends last.
     async fn end(mut self, daemon: &mut Daemon) -> Result<(), RunError> {
         // With it all nodes have ended.
         let without_nodes = self.supervisor.is_some();
@@ -140,7 +144,7 @@ impl Outside for Runtime {
         daemon.close_log().await?;
         let stopping = Input::Agent(core::Input::Stopping { without_nodes });
         daemon.handle(&mut self, [stopping], &Credit::none()).await;
-        let (broker, mut archivers) = (self.broker, self.archivers);
+        let (broker, mut archivers, controller) = (self.broker, self.archivers, self.controller);
         let mut outcomes = self.disk.close();
         let last_jobs = async {
             while let Some(done) = outcomes.recv().await {
@@ -154,6 +158,9 @@ impl Outside for Runtime {
         daemon
             .unless_interrupted(async { tokio::join!(last_jobs, broker.peers.leave()) })
             .await?;
+        if let Some(controller) = controller {
+            daemon.unless_interrupted(controller.stop()).await?;
+        }
         Ok(())
     }
 }
@@ -189,6 +196,23 @@ impl Runtime {
                 Input::Supervisor(News::ProcessEnded { reason })
             }
         }
+    }
+
+    fn controller_changed(&mut self, change: Change<Announced>) -> Input {
+        let controller = match change {
+            Change::Started(announced) => {
+                self.broker.controller_started(&self.config, announced.address());
+                Some(KeptController {
+                    name: announced.name.into(),
+                    pid: announced.pid,
+                })
+            }
+            Change::Ended { .. } => {
+                self.broker.controller_ended();
+                None
+            }
+        };
+        Input::Agent(core::Input::Controller(controller))
     }
 
     /// What the disk thread has done; perhaps the core must know.

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use crate::{config::Config, machine::Input};
 
-/// Between attempts to connect to the Supervisor, if the setting for the controller allows only one. As
+/// Between attempts to connect to a process of this host, if the setting for other hosts allows only one. As
 /// `Broker::default_listen_retry` since Zeek 7.2.
-const SUPERVISOR_RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How long a Supervisor may take to listen that was just started, by us or at the same time as we were: Zeek reads its scripts
 /// first.
@@ -32,6 +32,8 @@ const NODE: &str = "node";
 pub(super) struct BrokerPeers {
     pub(super) peers: Peers,
     supervisor: PeerAddress,
+    /// Where the controller is that we have started, while it is up.
+    controller: Option<PeerAddress>,
     /// Until when it is no wonder that the Supervisor does not listen.
     beginning_until: Instant,
 }
@@ -51,6 +53,7 @@ impl BrokerPeers {
         Ok(Self {
             peers: Peers::start(beginning, endpoint, &config.listen, "nodes and controllers").await?,
             supervisor: config.supervisor.clone(),
+            controller: None,
             beginning_until: Instant::now() + SUPERVISOR_BEGINNING,
         })
     }
@@ -61,11 +64,34 @@ impl BrokerPeers {
             self.connect_supervisor(config);
         }
         if let Some(controller) = &config.controller {
-            tracing::info!("connecting to the controller at {controller}");
-            let awaited = topics_of(&config.settings.controller_topics());
-            self.peers
-                .handle
-                .peer_awaiting(controller.clone(), config.daemon.connect_retry, awaited);
+            self.connect_controller(config, controller, config.daemon.connect_retry);
+        }
+    }
+
+    fn connect_controller(&self, config: &Config, controller: &PeerAddress, retry: Option<Duration>) {
+        tracing::info!("connecting to the controller at {controller}");
+        let awaited = topics_of(&config.settings.controller_topics());
+        self.peers
+            .handle
+            .peer_awaiting(controller.clone(), retry, awaited);
+    }
+
+    /// Connects to the controller that we have started, which listens there.
+    pub(super) fn controller_started(&mut self, config: &Config, address: Option<PeerAddress>) {
+        if let Some(address) = &address {
+            self.connect_controller(config, address, Some(for_ever(config)));
+        } else {
+            tracing::error!(
+                "the controller listens for no agents, so this one cannot connect to it; set its Management::Controller::listen_port"
+            );
+        }
+        self.controller = address;
+    }
+
+    /// Connects no more to where the controller was that we had started.
+    pub(super) fn controller_ended(&mut self) {
+        if let Some(address) = self.controller.take() {
+            self.peers.handle.unpeer(&address);
         }
     }
 
@@ -81,14 +107,12 @@ impl BrokerPeers {
         self.peers.handle.unpeer(&self.supervisor);
     }
 
-    /// Again and again: the setting for the controller does not count.
     fn connect_supervisor(&self, config: &Config) {
         tracing::info!("connecting to the Supervisor at {}", self.supervisor);
-        let for_ever = config.daemon.connect_retry.unwrap_or(SUPERVISOR_RETRY);
         let awaited = topics_of(std::slice::from_ref(&config.settings.zeek.topic));
         self.peers
             .handle
-            .peer_awaiting(self.supervisor.clone(), Some(for_ever), awaited);
+            .peer_awaiting(self.supervisor.clone(), Some(for_ever(config)), awaited);
     }
 
     /// What peers do next, and the credit that it has of its sender's; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
@@ -209,4 +233,9 @@ impl BrokerPeers {
             self.peers.unavailable(address, error, &place);
         }
     }
+}
+
+/// Again and again, to what the agent needs on its host.
+fn for_ever(config: &Config) -> Duration {
+    config.daemon.connect_retry.unwrap_or(RETRY)
 }
