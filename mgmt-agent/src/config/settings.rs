@@ -76,7 +76,7 @@ static OWN: &[Setting] = &[
     Setting::new(
         "with_controller",
         "",
-        "Start a controller on this host, keep it running, and end it at the end. It gets the settings that both have, and the \
+        "Start a controller on this host, keep it running, and end it when the agent is stopped. It gets the settings that both have, and the \
          redefinitions in FILE, if one is named",
     )
     .option(Optional("FILE")),

@@ -69,14 +69,14 @@ impl<P: Program> Kept<P> {
             round: P::STOP_TIMEOUT,
             kills: true,
         };
-        let keeper = Keeper {
+        let task = KeptTask {
             program,
             tell,
             orders: to_do,
             machine: Process::new(policy),
             epoch: Instant::now(),
         };
-        let task = tokio::spawn(keeper.keep());
+        let task = tokio::spawn(task.keep());
         Self {
             changes,
             orders,
@@ -110,7 +110,7 @@ impl<P: Program> Kept<P> {
     }
 }
 
-struct Keeper<P: Program> {
+struct KeptTask<P: Program> {
     /// As it was started last.
     program: P,
     tell: mpsc::UnboundedSender<Change<P::Announced>>,
@@ -134,7 +134,7 @@ struct End {
     timeout: Duration,
 }
 
-impl<P: Program> Keeper<P> {
+impl<P: Program> KeptTask<P> {
     async fn keep(mut self) {
         let mut found = self.take_over().await;
         loop {
@@ -153,19 +153,14 @@ impl<P: Program> Keeper<P> {
                     timeout: STRAY_TIMEOUT,
                 },
             };
-            let End {
-                reason,
-                lived,
-                timeout,
-            } = end;
-            let seconds = self.machine.delay_after(lived).as_secs();
+            let (seconds, reason) = (self.machine.delay_after(end.lived).as_secs(), end.reason);
             let what = P::WHAT;
             tracing::error!("the {what} does not run: {reason}; it is started again in {seconds} s");
             // It is not heard any more while the agent ends.
             let _ = self.tell.send(Change::Ended { reason });
-            self.clear_away(timeout).await;
+            self.clear_away(end.timeout).await;
             // Nothing is left of it now: the delay begins.
-            self.tell_machine(Event::Ended { lived });
+            self.tell_machine(Event::Ended { lived: end.lived });
             tokio::select! {
                 () = at(self.machine.deadline().map(|deadline| self.epoch + deadline)) => {}
                 () = stopped(&mut self.orders) => return,
@@ -174,7 +169,7 @@ impl<P: Program> Keeper<P> {
         }
     }
 
-    /// What the machine says to that is what happens next here anyhow.
+    /// Its effect is not looked at: this task does the same next.
     fn tell_machine(&mut self, event: Event) {
         let _ = self.machine.step(self.epoch.elapsed(), event);
     }
