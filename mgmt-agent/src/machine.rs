@@ -203,6 +203,7 @@ impl BrokerAgent {
                     }
                     Action::Tell(message) => self.peers.tell(turn, &message),
                     Action::Ask(request) => self.peers.ask(turn, &request),
+                    Action::Link { peer, message } => Sessions::link(turn, peer, &message),
                     action => turn.push(action),
                 }
             }

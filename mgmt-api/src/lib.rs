@@ -13,6 +13,7 @@
 //! | [`supervisor`] | [`SupervisorRequest`], [`SupervisorResponse`], [`SupervisorMessage`] | `supervisor/api.zeek`, and `base/frameworks/supervisor/` |
 //! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
 //! | [`schema`] | [`schema::Layout`] | what all of them declare, by the names of fields |
+//! | [`link`] | [`LinkMessage`] | none: the extension |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`], [`NotAdmitted`] | `request.zeek` |
 //! | [`principal`] | [`Principal`] | |
@@ -29,6 +30,7 @@ pub mod controller;
 pub mod dialect;
 pub mod enums;
 pub mod ids;
+pub mod link;
 pub mod log;
 pub mod node;
 pub mod principal;
@@ -45,6 +47,7 @@ pub use controller::{ClientRequest, ClientResponse, RequestKind};
 pub use dialect::{Dialect, DialectError, Translator};
 pub use enums::{ClusterRole, Role, State};
 pub use ids::{IdSource, SequentialIds, UniqueIds};
+pub use link::LinkMessage;
 pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
 pub use principal::{Principal, Transport};

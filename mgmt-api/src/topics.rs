@@ -28,7 +28,8 @@ pub const SUPERVISOR_SHIM: &str = "zeek/management/supervisor";
 /// Between an agent and its Supervisor (`SupervisorControl::topic_prefix`).
 pub const SUPERVISOR: &str = "zeek/supervisor";
 
-/// A peer that subscribes to it is a controller or agent of this project, and waits for as long as those do. Zeek's scripts do not.
+/// Between controller and agents of this project ([`crate::link`]). A peer that subscribes to it is one of them, and waits for as long as
+/// those do. Zeek's scripts do not.
 pub const LINK: &str = "zeek/management/link";
 
 /// The topic of one agent: the prefix, a slash, its name.

@@ -133,6 +133,7 @@ impl Run {
             address: address.parse().expect("an address"),
             port: Port::tcp(port.parse().expect("a port")),
             dialled,
+            is_ours: false,
         };
         self.step(vec![added], out);
     }

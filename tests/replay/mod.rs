@@ -1,5 +1,6 @@
 //! `replay`: our controller and our agent in the place of those that were recorded.
 
+mod link;
 mod live;
 mod live_agent;
 mod live_zeek;

@@ -141,7 +141,7 @@ fn explained_events(recording: &str, role: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn read(recording: &str) -> Capture {
+pub(super) fn read(recording: &str) -> Capture {
     Capture::read(File::open(folder(recording).join("capture.pcap")).unwrap()).unwrap()
 }
 
@@ -152,7 +152,7 @@ fn differences(recording: &str, role: &str, capture: &Capture) -> Vec<Difference
 }
 
 /// Replays a capture in the place of a recording.
-fn replayed(recording: &str, role: &str, capture: &Capture) -> Vec<Report> {
+pub(super) fn replayed(recording: &str, role: &str, capture: &Capture) -> Vec<Report> {
     let scenario = Scenario::read(&folder(recording).join("scenario.json")).unwrap();
     let replay = |role: &Role| {
         let options = Options {

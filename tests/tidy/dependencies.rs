@@ -21,7 +21,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ("counters", "serde strum"),
     (
         "mgmt-api",
-        "broker-codec jiff serde serde_variant strum thiserror",
+        "broker-codec jiff serde serde_json serde_variant strum thiserror",
     ),
     ("broker-endpoint", "broker-codec counters"),
     ("mgmt-daemon", "broker-codec broker-endpoint counters mgmt-api"),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event};
-use mgmt_api::{AgentMessage, Level, LogLine, NodeRequest};
+use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeRequest};
 use serde::{Deserialize, Serialize};
 
 use super::supervision::Command;
@@ -22,6 +22,8 @@ pub enum Action {
     Report { level: Level, message: String },
     /// Tell controllers.
     Tell(AgentMessage),
+    /// Tell one controller that speaks the extension.
+    Link { peer: EndpointId, message: LinkMessage },
     /// Ask cluster nodes.
     Ask(NodeRequest),
     /// Have the Supervisor do this.

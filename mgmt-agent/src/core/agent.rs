@@ -141,6 +141,7 @@ impl Agent {
                 request,
                 of_ours,
             } => self.request(&mut turn, &topic, request, of_ours),
+            Input::Link { peer, message } => Self::link(&mut turn, peer, message),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
                 self.node_dispatched(&mut turn, &reqid, result);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use broker_codec::data::ZeekString;
-use mgmt_api::{AgentRequest, NodeMessage};
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::{AgentRequest, LinkMessage, NodeMessage};
 use serde::{Deserialize, Serialize};
 
 use super::{program::Program, supervision::Report};
@@ -29,6 +29,11 @@ pub enum Input {
         request: AgentRequest,
         /// Whether the controller is one of this project, as it has subscribed to [`mgmt_api::topics::LINK`]. It waits longer.
         of_ours: bool,
+    },
+    /// A controller's message of the extension. What cannot be read as one never gets here.
+    Link {
+        peer: EndpointId,
+        message: LinkMessage,
     },
     /// What a cluster node tells, on the topic of nodes.
     Node(NodeMessage),
@@ -68,6 +73,7 @@ impl Input {
     pub(super) fn about(&self) -> Option<&ZeekString> {
         match self {
             Self::Request { request, .. } => Some(request.reqid()),
+            Self::Link { message, .. } => message.reqid(),
             Self::Node(NodeMessage::NodeDispatch { reqid, .. }) => Some(reqid),
             Self::Supervisor(
                 Report::Status { id, .. }

@@ -30,6 +30,7 @@ mod deployment;
 mod dispatch;
 mod get_nodes;
 mod input;
+mod link;
 mod node_spec;
 mod nodes;
 mod pending;

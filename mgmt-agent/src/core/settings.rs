@@ -132,8 +132,10 @@ impl Settings {
         [self.agent_topic(), of_4]
     }
 
-    /// What the endpoint subscribes to: as Zeek's agent does (`agent/main.zeek`), and as that of 4.x does.
-    pub fn subscriptions(&self) -> [ZeekString; 5] {
+    /// What the endpoint subscribes to: as Zeek's agent does (`agent/main.zeek`), as that of 4.x does, and for the extension.
+    ///
+    /// DIFFERENCE(extension): Zeek has none.
+    pub fn subscriptions(&self) -> [ZeekString; 6] {
         let [topic, of_4] = self.controller_topics();
         [
             topic,
@@ -141,6 +143,7 @@ impl Settings {
             self.node_topic.clone(),
             self.zeek.shim_topic.clone(),
             of_4,
+            topics::LINK.into(),
         ]
     }
 }

@@ -11,8 +11,9 @@ use broker_codec::{
     zeek::Event,
 };
 use mgmt_api::{
-    AgentMessage, AgentRequest, Dialect, DialectError, NodeMessage, NodeRequest, Translator,
+    AgentMessage, AgentRequest, Dialect, DialectError, LinkMessage, NodeMessage, NodeRequest, Translator,
     dialect::{Peer, Published, Side, Topics, Translation},
+    topics,
 };
 
 use crate::core::{Action, Input, Settings, Turn};
@@ -102,6 +103,14 @@ impl Sessions {
         event: Event,
     ) -> Result<Option<Input>, String> {
         let Settings { node_topic, zeek, .. } = &self.settings;
+        if *topic == *topics::LINK {
+            let speaks = |session: &Session| session.is_ours;
+            if !self.sessions.get(&peer).is_some_and(speaks) {
+                return Err("a peer that has not subscribed to this topic has nothing to say on it".into());
+            }
+            let message = event.parse().map_err(|error: DataError| error.to_string())?;
+            return Ok(Some(Input::Link { peer, message }));
+        }
         let topics = self.settings.controller_topics();
         let of_controllers = topics.iter().any(|ours| topic.starts_with(ours));
         let of_node = topic == node_topic;
@@ -161,6 +170,17 @@ impl Sessions {
         match addressed {
             Ok(addressed) => publish(turn, addressed),
             Err(reason) => unsendable(turn, message.event_name(), &reason),
+        }
+    }
+
+    /// Tells a controller something that speaks the extension.
+    pub fn link(turn: &mut Turn, peer: EndpointId, message: &LinkMessage) {
+        match Event::of(message) {
+            Ok(event) => {
+                let topic = topics::LINK.into();
+                publish(turn, vec![(Some(peer), Published { topic, event })]);
+            }
+            Err(error) => unsendable(turn, message.event_name(), &error),
         }
     }
 

@@ -18,7 +18,7 @@ fn transcripts() {
 
 #[test]
 fn transcripts_with_peers() {
-    check_all::<peers::Run>(format!("{FOLDER}/peers"), 9);
+    check_all::<peers::Run>(format!("{FOLDER}/peers"), 10);
 }
 
 #[test]

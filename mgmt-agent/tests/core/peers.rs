@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! > peer s is the Supervisor             a peering
-//! > peer c
+//! > peer c, or
+//! > peer c is ours                     of a controller of this project
 //! > lost c REASON                        its end,
 //! > silent n REASON                      or that of a peer that says nothing any more
 //! > c TOPIC EVENT {...}                  what a peer says
@@ -85,7 +86,7 @@ impl Run {
                 peer: peer_id(&rest[..1]),
                 address: "127.0.0.1:1".into(),
                 is_supervisor: rest.ends_with("is the Supervisor"),
-                is_ours: false,
+                is_ours: rest.ends_with("is ours"),
             },
             "lost" | "silent" => {
                 let [peer, reason] = words(rest).map(str::to_owned);

@@ -26,8 +26,8 @@ use mgmt_agent::{
     },
 };
 use mgmt_api::{
-    AgentMessage, AgentRequest, NodeMessage, NodeRequest, Now, SupervisorMessage, SupervisorRequest,
-    SupervisorResponse,
+    AgentMessage, AgentRequest, LinkMessage, NodeMessage, NodeRequest, Now, SupervisorMessage,
+    SupervisorRequest, SupervisorResponse,
 };
 use serde::de::DeserializeOwned;
 use testkit::transcript::{self, Machine, json, name_and_fields, time_passes, variant};
@@ -101,6 +101,7 @@ pub(crate) fn event(name: &str, fields: &str) -> Event {
     let module = name.rsplit_once("::").unwrap().0;
     match module {
         "Management::Agent::API" => Event::of(&variant::<AgentRequest>(name, fields)),
+        "MgmtLink" => Event::of(&variant::<LinkMessage>(name, fields)),
         "Management::Node::API" => Event::of(&variant::<NodeMessage>(name, fields)),
         "Management::Supervisor::API" => Event::of(&variant::<SupervisorMessage>(name, fields)),
         _ if name.ends_with("_request") => Event::of(&variant::<SupervisorRequest>(name, fields)),

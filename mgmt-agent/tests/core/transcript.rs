@@ -10,6 +10,7 @@
 //! > peer 127.0.0.1:2150                    a peering
 //! > deploy_request {"reqid": "r1"}         a request; lines that begin with `>  ` continue it
 //! > ours deploy_request {...}             a request of a controller of this project
+//! > link c announce {...}                  a message of the extension
 //! > to TOPIC deploy_request {...}          a request on another topic than the agent's
 //! > notify_node_hello {"node": "manager"}  what a node tells
 //! > controller c=97                       the controller that the agent keeps has come up; without a name: has ended
@@ -22,6 +23,7 @@
 //! < supervise Status {"id": "#1"}          a command,
 //! < archive DIRECTORY COMMAND              an archiver run, and its log line,
 //! < publish TOPIC EVENT {...}              an event
+//! < link c announce {...}                  a message of the extension
 //! < deadline 5s                            after time has passed: when the next tick is due
 //! ```
 //!
@@ -34,7 +36,9 @@ use mgmt_agent::core::{
     Action, Agent, Command, Input, KeptController, NodeSpec, Report, Settings, Supervised,
 };
 use mgmt_api::{Now, SequentialIds};
-use testkit::transcript::{self, Machine, json, name_and_fields, time_passes, variant};
+use testkit::transcript::{
+    self, Machine, json, letter, name_and_fields, peer_id, time_passes, variant, words,
+};
 
 /// The settings of agent `a`.
 pub(crate) fn settings() -> Settings {
@@ -130,6 +134,13 @@ impl Run {
             "notify_node_hello" | "node_dispatch_response" => {
                 Input::Node(variant(&format!("Management::Node::API::{word}"), rest))
             }
+            "link" => {
+                let [peer, event, fields] = words(rest);
+                Input::Link {
+                    peer: peer_id(peer),
+                    message: variant(&format!("MgmtLink::{event}"), fields),
+                }
+            }
             "to" => {
                 let (topic, rest) = rest.split_once(' ').unwrap();
                 request(topic, rest, false)
@@ -193,6 +204,10 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
         Action::Ask(request) => {
             let (name, fields) = name_and_fields(request);
             writeln!(out, "< publish {} {name} {fields}", settings.node_topic)
+        }
+        Action::Link { peer, message } => {
+            let (name, fields) = name_and_fields(message);
+            writeln!(out, "< link {} {name} {fields}", letter(*peer))
         }
         other => panic!("{other:?} is for peers and Supervisor to say"),
     }

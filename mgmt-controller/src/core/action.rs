@@ -4,7 +4,7 @@ use broker_codec::{
     zeek::Event,
 };
 pub use mgmt_api::Level;
-use mgmt_api::{AgentMessage, AgentRequest, ClientResponse};
+use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, LinkMessage};
 use serde::{Deserialize, Serialize};
 
 use super::{configurations::Changes, input::WriteId};
@@ -63,6 +63,8 @@ pub enum Outgoing {
     Agent(AgentRequest),
     /// News of an agent, passed on.
     News(Box<AgentMessage>),
+    /// A message of the extension, for one peer that speaks it, and nobody else.
+    Link(LinkMessage),
 }
 
 impl Outgoing {
@@ -71,6 +73,7 @@ impl Outgoing {
             Self::Client(response) => Event::of(response),
             Self::Agent(request) => Event::of(request),
             Self::News(message) => Event::of(message),
+            Self::Link(message) => Event::of(message),
         }
     }
 
@@ -80,6 +83,7 @@ impl Outgoing {
             Self::Client(response) => Some(response.reqid()),
             Self::Agent(request) => Some(request.reqid()),
             Self::News(message) => message.reqid(),
+            Self::Link(message) => message.reqid(),
         }
     }
 
@@ -89,6 +93,7 @@ impl Outgoing {
             Self::Client(response) => response.event_name(),
             Self::Agent(request) => request.event_name(),
             Self::News(message) => message.event_name(),
+            Self::Link(message) => message.event_name(),
         }
     }
 }

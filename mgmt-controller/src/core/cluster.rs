@@ -75,11 +75,13 @@ impl Cluster {
                 address,
                 port,
                 dialled,
+                is_ours,
             } => {
                 let peering = Peering {
                     address,
                     port,
                     dialled,
+                    is_ours,
                 };
                 let lost = self.members.added(turn, peer, peering);
                 self.all_lost(turn, lost);
@@ -97,6 +99,7 @@ impl Cluster {
                 self.members.heard(turn, peer, &topic, &message, dialect);
                 self.agent_message(turn, peer, &topic, message);
             }
+            Input::Link { peer, message } => self.link_message(turn, peer, message),
             Input::Tick => {}
             Input::Stopping => self.stopping(turn),
         }

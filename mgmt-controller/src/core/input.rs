@@ -4,7 +4,7 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{AgentMessage, ClientRequest, Configuration, Dialect, Principal, WallClock};
+use mgmt_api::{AgentMessage, ClientRequest, Configuration, Dialect, LinkMessage, Principal, WallClock};
 use serde::{Deserialize, Serialize};
 
 /// What happens to the controller.
@@ -43,6 +43,9 @@ pub enum Input {
         port: Port,
         /// Whether we connected to it, rather than the reverse.
         dialled: bool,
+        /// Whether it has subscribed to [`mgmt_api::topics::LINK`]: it is an agent of this project then.
+        #[serde(default)]
+        is_ours: bool,
     },
     /// A native peering has ended, by either side.
     PeerLost { peer: EndpointId, reason: String },
@@ -56,6 +59,8 @@ pub enum Input {
         #[serde(default)]
         dialect: Dialect,
     },
+    /// A message of the extension. What cannot be read as one never gets here.
+    Link { peer: EndpointId, message: LinkMessage },
     /// The end of a write that [`super::Action::Persist`] asked for. Writes end in the order in which they were asked
     /// for, each exactly once.
     Persisted {

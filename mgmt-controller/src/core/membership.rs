@@ -9,7 +9,8 @@ use broker_codec::{
     data::{Address, ZeekString},
 };
 use mgmt_api::{
-    AgentMessage, AgentRequest, Dialect, Instance, Now, RequestTable, ResultRecord, log::bracketed, topics,
+    AgentMessage, AgentRequest, Dialect, Instance, LinkMessage, Now, RequestTable, ResultRecord,
+    log::bracketed, topics,
 };
 
 use super::{
@@ -71,12 +72,20 @@ impl Membership {
         peer: EndpointId,
         peering: Peering,
     ) -> Option<LostName> {
-        let Peering { address, port, .. } = peering;
+        let Peering {
+            address,
+            port,
+            is_ours,
+            ..
+        } = peering;
         turn.debug(format!("broker peer {peer} added: {address}:{port}"));
         if self.peers.peering(peer).is_some() {
             turn.warning(format!("broker peer {peer} was there already"));
         }
         let lost = self.peers.connected(turn.now, peer, peering);
+        if is_ours {
+            say(turn, peer, LinkMessage::announce(&[]));
+        }
         self.noted(turn.now, lost)
     }
 
@@ -197,7 +206,7 @@ impl Membership {
         self.close_peer(turn.now, peer, &reason)
     }
 
-    fn address_of(&self, peer: EndpointId) -> Address {
+    pub(super) fn address_of(&self, peer: EndpointId) -> Address {
         let peering = self.peers.peering(peer);
         peering.map_or(Address::UNSPECIFIED_V4, |peering| peering.address)
     }
@@ -365,6 +374,15 @@ fn tell(turn: &mut Turn<'_>, peer: EndpointId, topic: ZeekString, request: Agent
     turn.push(Action::Publish {
         topic,
         event: Outgoing::Agent(request),
+        to: Audience::Peer(peer),
+    });
+}
+
+/// Tells a peer something that speaks the extension.
+pub(super) fn say(turn: &mut Turn<'_>, peer: EndpointId, message: LinkMessage) {
+    turn.push(Action::Publish {
+        topic: topics::LINK.into(),
+        event: Outgoing::Link(message),
         to: Audience::Peer(peer),
     });
 }

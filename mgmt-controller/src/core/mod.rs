@@ -36,6 +36,7 @@ mod fanout;
 mod gathering;
 mod input;
 mod instances;
+mod link;
 mod membership;
 mod older;
 mod peers;

@@ -37,6 +37,8 @@ pub(super) struct Peering {
     pub(super) port: Port,
     /// Whether we connected to the peer, which [`Self::target`] then says.
     pub(super) dialled: bool,
+    /// Whether it speaks the extension.
+    pub(super) is_ours: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,8 @@ struct Peer {
     waiting: Option<Hello>,
     refused: u32,
     api: Api,
+    /// Whether it can be asked to [prepare](mgmt_api::link::PREPARE).
+    prepares: bool,
 }
 
 /// What holds a name.
@@ -127,6 +131,7 @@ impl Peers {
             waiting: None,
             refused: 0,
             api: Api::default(),
+            prepares: false,
         };
         self.peers.insert(peer, peer_state);
         lost
@@ -309,6 +314,15 @@ impl Peers {
     /// What a peer that is connected, or whose connection we have ended, can be asked for as an agent.
     pub(super) fn api(&mut self, peer: EndpointId) -> Option<&mut Api> {
         self.peers.get_mut(&peer).map(|peer| &mut peer.api)
+    }
+
+    /// A peer that is connected says what it can be asked for. Returns whether it speaks the extension.
+    pub(super) fn announces(&mut self, peer: EndpointId, prepares: bool) -> bool {
+        let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.peering.is_ours) else {
+            return false;
+        };
+        peer.prepares = prepares;
+        true
     }
 
     /// The instance that a peer speaks for.

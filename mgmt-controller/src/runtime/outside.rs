@@ -91,6 +91,10 @@ impl Outside for Runtime {
                 reqid: message.reqid().cloned(),
                 sender: Some((self.broker.peers.describe(*peer), message.event_name().into())),
             },
+            Input::Link { peer, message } => About {
+                reqid: message.reqid().cloned(),
+                sender: Some((self.broker.peers.describe(*peer), message.event_name().into())),
+            },
             Input::Persisted { write, .. } => About {
                 reqid: self.writes.remove(write).flatten(),
                 sender: None,

@@ -9,6 +9,7 @@ use broker_codec::{
 use broker_endpoint::{
     Credit, EndpointConfig, EndpointEvent, Message, PeerAddress, PeerInfo, websocket::is_long, with_causes,
 };
+use mgmt_api::topics;
 use mgmt_daemon::{
     daemon::Beginning,
     error::HostError,
@@ -158,7 +159,11 @@ impl BrokerPeers {
 
     fn added(&mut self, peer: &PeerInfo) -> Input {
         let PeerInfo {
-            id, address, dialled, ..
+            id,
+            address,
+            dialled,
+            subscriptions,
+            ..
         } = peer;
         if let Some(target) = dialled {
             tracing::debug!(peer = %id, "connected to {}", self.place(target));
@@ -173,6 +178,7 @@ impl BrokerPeers {
             address: Address::from(address.ip()),
             port: Port::tcp(port),
             dialled: dialled.is_some(),
+            is_ours: subscriptions.matches(&Topic::from_static(topics::LINK)),
         }
     }
 

@@ -37,7 +37,7 @@ impl Runtime {
             }
             Outgoing::News(_) if daemon.is_quiet() => {}
             Outgoing::News(news) => report_lines(self.node_news.take(news, Instant::now().into_std())),
-            Outgoing::Agent(_) => {
+            Outgoing::Agent(_) | Outgoing::Link(_) => {
                 self.counters.increment(Counted::AgentRequests);
                 tracing::debug!(reqid, event = name, %topic, "request to an agent");
             }

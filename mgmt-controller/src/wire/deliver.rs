@@ -30,6 +30,10 @@ impl Wire {
     pub fn deliver(&mut self, publication: &Publication) -> Deliveries {
         let mut deliveries = Deliveries::default();
         match publication.to {
+            Audience::Peer(peer) if publication.of_link => {
+                let said = ToNative::new(NativePeers::One(peer), publication.published());
+                deliveries.native.push(said);
+            }
             Audience::Peer(peer) => {
                 let Publication { topic, event, .. } = publication;
                 if let Some(known) = self.peers.get(&peer) {

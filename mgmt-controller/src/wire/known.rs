@@ -89,7 +89,7 @@ impl Wire {
     }
 
     /// What a native endpoint subscribes to: Zeek's controller to the first two, that of 4.x to the two after
-    /// them. By the last one our agents know that they may take longer than under a controller of scripts.
+    /// them. The last one is that of the extension; by it our agents know that they may take longer than under a controller of scripts.
     pub fn subscriptions(&self) -> [ZeekString; 5] {
         [
             self.topics.agent_prefix.clone(),

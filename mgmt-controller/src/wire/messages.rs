@@ -17,6 +17,8 @@ pub struct Publication {
     pub(super) event: Event,
     pub(super) to: Audience,
     pub(super) of_client: bool,
+    /// A message of the extension: no client sees it, and it is the same in every dialect.
+    pub(super) of_link: bool,
 }
 
 /// An event for native peers, in their dialect.
@@ -41,12 +43,14 @@ impl Publication {
     /// What [`crate::core::Action::Publish`] asks for. An error says that the event cannot be written, so no peer and no client gets it.
     pub fn new(topic: ZeekString, event: &Outgoing, to: Audience) -> Result<Self, DataError> {
         let of_client = matches!(event, Outgoing::Client(_));
+        let of_link = matches!(event, Outgoing::Link(_));
         let event = event.to_event()?;
         Ok(Self {
             topic,
             event,
             to,
             of_client,
+            of_link,
         })
     }
 

@@ -60,7 +60,7 @@ pub enum Refusal {
 
 impl PeerSession {
     /// Reads what the peer published: on the controller's topic requests of the controller's API, on those of agents what agents
-    /// say. The topics of 4.x stand for these.
+    /// say, on that of the extension its messages. The topics of 4.x stand for the first two.
     ///
     /// DIFFERENCE(peer-topics): Zeek handles any event that it has a handler for, its internal ones included, on any topic
     ///
@@ -69,6 +69,16 @@ impl PeerSession {
             metadata: None,
             ..Event::from_data(data)?
         };
+        if topic == topics::LINK.as_bytes() {
+            let input = Input::Link {
+                peer: self.peer,
+                message: event.parse()?,
+            };
+            return Ok(FromPeer {
+                inbound: Some(Inbound { input, copy: None }),
+                answers: Vec::new(),
+            });
+        }
         let of_clients = [topics::CLUSTER_CONTROLLER.as_bytes(), &self.topics.controller].contains(&topic);
         let of_agents = topic.starts_with(topics::CLUSTER_AGENT_PREFIX.as_bytes())
             || topic.starts_with(&self.topics.agent_prefix);

@@ -116,7 +116,7 @@ fn no_request_time_out_is_too_short_or_too_long() {
         let mut welcomes = Vec::new();
         let at_start = [
             started(),
-            peer_added(peer, "10.0.0.1:40000", false),
+            peer_added(peer, "10.0.0.1:40000", "at"),
             agent(peer, "host1", hello),
         ];
         for input in at_start.into_iter().chain([(); 100].map(|()| Input::Tick)) {

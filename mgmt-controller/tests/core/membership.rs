@@ -95,7 +95,7 @@ impl World {
                 self.free(peer);
                 self.peers.insert(peer, Peer::default());
                 self.closed.remove(&id(peer));
-                self.step(peer_added(id(peer), "10.0.0.1:40000", false));
+                self.step(peer_added(id(peer), "10.0.0.1:40000", "at"));
             }
             Event::Leave(peer) => {
                 self.free(peer);

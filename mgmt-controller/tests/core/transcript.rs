@@ -9,9 +9,11 @@
 //! > persisted 1 no space left on device            write 1 failed
 //! > peer a at 10.0.0.1:40000                       a native peer connects to us,
 //! > peer a dialled 10.0.0.1:2151                   or we to it
+//! > peer a ours 10.0.0.1:40000                    or one that speaks the extension
 //! > lost a connection reset by peer                the connection ends
 //! > hello a host1                                  it says that it is the agent of this instance
 //! > agent a host1 deploy_response {...}            any other event of agents, on the topic of this instance
+//! > link a announce {...}                          a message of the extension
 //! > stopping                                       the end
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
 //! > set_configuration_request {...}                one of a client of Zeek before 5.0
@@ -96,7 +98,7 @@ impl Run {
         match text.split_once(' ').unwrap_or((text, "")) {
             ("peer", fields) => {
                 let [name, how, at] = words(fields);
-                peer_added(peer_id(name), at, how == "dialled")
+                peer_added(peer_id(name), at, how)
             }
             ("lost", fields) => {
                 let [name, reason] = words(fields);
@@ -115,6 +117,13 @@ impl Run {
                 let [name, instance, event, fields] = words(fields);
                 let message = variant(&format!("Management::Agent::API::{event}"), fields);
                 agent(peer_id(name), instance, message)
+            }
+            ("link", fields) => {
+                let [name, event, fields] = words(fields);
+                Input::Link {
+                    peer: peer_id(name),
+                    message: variant(&format!("MgmtLink::{event}"), fields),
+                }
             }
             ("started", "") => started(),
             ("stopping", "") => Input::Stopping,
@@ -147,13 +156,15 @@ impl Run {
     }
 }
 
-pub(crate) fn peer_added(peer: EndpointId, at: &str, dialled: bool) -> Input {
+/// How is `at`, `dialled` or `ours`.
+pub(crate) fn peer_added(peer: EndpointId, at: &str, how: &str) -> Input {
     let (address, port) = at.rsplit_once(':').expect("an address and a port");
     Input::PeerAdded {
         peer,
         address: address.parse().unwrap(),
         port: Port::tcp(port.parse().unwrap()),
-        dialled,
+        dialled: how == "dialled",
+        is_ours: how == "ours",
     }
 }
 
@@ -207,6 +218,7 @@ fn print(action: &Action, out: &mut String) {
                 Outgoing::Client(response) => name_and_fields(response),
                 Outgoing::Agent(request) => name_and_fields(request),
                 Outgoing::News(message) => name_and_fields(message),
+                Outgoing::Link(message) => name_and_fields(message),
             };
             assert!(event.event_name().ends_with(&format!("::{name}")));
             match to {

@@ -97,6 +97,7 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             // The machine has made events of these.
             | Action::Tell(_)
             | Action::Ask(_)
+            | Action::Link { .. }
             | Action::Supervise(_)
             // No recorded agent had started its Supervisor.
             | Action::EndSupervisor { .. }

@@ -111,6 +111,8 @@ impl Daemon for OurController {
                     address: Address::from(address.ip()),
                     port: Port::tcp(address.port()),
                     dialled,
+                    // The extension is not replayed.
+                    is_ours: false,
                 };
                 self.step(around, Some(added));
             }

@@ -25,7 +25,7 @@ use super::{
     history::{Incident, says},
     ids::Ids,
     judge::Judge,
-    message::{EventMessage, encoded, event_of, event_of_text},
+    message::{EventMessage, encoded, event_of, event_of_text, is_of_link},
     recording::Process,
     report::{Difference, Report},
     standin::Supervisor,
@@ -125,7 +125,10 @@ impl<'a> Engine<'a> {
             };
             self.frame = message.frame;
             self.subject.at(message.time);
-            match message.content {
+            match &message.content {
+                Content::Envelope(envelope) if is_of_link(envelope) => {
+                    self.exclude("messages of the extension");
+                }
                 // The end of a connection is the end for both sides.
                 Content::Closed => {
                     let is_first = closed.insert(number);
@@ -233,6 +236,8 @@ impl<'a> Engine<'a> {
                 Some(message) => Payload::Event(message),
                 None => Payload::Text(text),
             },
+            // No more compared than the recorded ones.
+            Output::Envelope(envelope) if is_of_link(&envelope) => return,
             Output::Envelope(envelope) => match EventMessage::of_envelope(&envelope) {
                 Some(message) => {
                     self.stand_in(link, &message.event);

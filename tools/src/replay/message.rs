@@ -7,6 +7,7 @@ use broker_codec::{
     zeek::Event,
 };
 use bytes::{Bytes, BytesMut};
+use mgmt_api::topics;
 
 use super::capture::Content;
 
@@ -149,6 +150,11 @@ pub(super) fn event_of(envelope: &Envelope) -> Option<Event> {
         return None;
     }
     Event::from_data(binary::decode(&envelope.payload).ok()?).ok()
+}
+
+/// Whether it belongs to the extension between controller and agents of ours: what an agent answers depends on its host.
+pub(super) fn is_of_link(envelope: &Envelope) -> bool {
+    envelope.kind == EnvelopeKind::Data && envelope.topic.as_bytes() == topics::LINK.as_bytes()
 }
 
 /// The event in a message of whichever form, if there is one.

@@ -172,6 +172,7 @@ impl World {
             address,
             port,
             dialled: listens,
+            is_ours: false,
         });
         self.say_hello(host, connection, peer);
         if self.dice.percent(50) {

@@ -27,6 +27,7 @@ impl World {
             address: self.hosts[host].address,
             port: Port::tcp(1),
             dialled: false,
+            is_ours: false,
         });
         self.deliver(connection, peer, &name, &FakeAgent::hello(&name, peer, true));
         for id in 0..10 {

@@ -1,0 +1,193 @@
+//! The extension: what our controller and our agents say to each other that Zeek's API cannot carry. Module `MgmtLink`, on
+//! [`topics::LINK`](crate::topics::LINK).
+//!
+//! A peer that speaks it has subscribed to that topic, and no other peer is sent any of it. The controller announces itself to such a peer
+//! when it connects, and the agent in answer to that: controllers of ours that had subscribed before there was an extension are never
+//! spoken to.
+//!
+//! The three events never change. What does is what they carry: which kinds of requests an agent answers is said by its features, a
+//! request of another kind is refused, and fields of JSON that a receiver does not know are ignored. So each version works with the one
+//! before it.
+
+use broker_codec::data::{Port, ZeekString};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::records::{Configuration, event_name};
+
+/// The version that we speak.
+pub const LINK_VERSION: u64 = 1;
+
+/// The feature, and the kind of request, by which an agent looks whether it could run a configuration: [`Prepare`].
+pub const PREPARE: &str = "prepare";
+
+/// What either side says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkMessage {
+    /// Which version it speaks, and what it can be asked for.
+    #[serde(rename = "MgmtLink::announce")]
+    Announce { version: u64, features: Vec<ZeekString> },
+    #[serde(rename = "MgmtLink::request")]
+    Request {
+        reqid: ZeekString,
+        kind: ZeekString,
+        json: ZeekString,
+    },
+    /// The answer to the request of this id. If it is not `ok`, the JSON is a [`NotDone`].
+    #[serde(rename = "MgmtLink::reply")]
+    Reply {
+        reqid: ZeekString,
+        ok: bool,
+        json: ZeekString,
+    },
+}
+
+/// Whether an agent could run its nodes of a configuration. It changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepare {
+    pub config: Configuration,
+    /// Ports that nodes of other instances give up when it is deployed.
+    #[serde(default)]
+    pub given_up: Vec<Port>,
+}
+
+/// The answer to [`Prepare`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    pub problems: Vec<Problem>,
+}
+
+/// Why a node could not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub node: ZeekString,
+    /// One line.
+    pub reason: ZeekString,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotDone {
+    pub reason: ZeekString,
+}
+
+/// JSON that cannot be written, or is not what was to come.
+#[derive(Debug, thiserror::Error)]
+#[error("not the JSON of {what}: {source}")]
+pub struct LinkError {
+    what: &'static str,
+    source: serde_json::Error,
+}
+
+impl LinkMessage {
+    pub fn announce(features: &[&str]) -> Self {
+        Self::Announce {
+            version: LINK_VERSION,
+            features: features.iter().map(|feature| (*feature).into()).collect(),
+        }
+    }
+
+    pub fn event_name(&self) -> &'static str {
+        event_name(self)
+    }
+
+    /// The id of the request that it is, or answers.
+    pub const fn reqid(&self) -> Option<&ZeekString> {
+        match self {
+            Self::Announce { .. } => None,
+            Self::Request { reqid, .. } | Self::Reply { reqid, .. } => Some(reqid),
+        }
+    }
+}
+
+/// What a message carries, as JSON. Fails if the name of an environment variable is not UTF-8, which no key in JSON can be.
+pub fn to_json<T: Serialize>(value: &T) -> Result<ZeekString, LinkError> {
+    let text = serde_json::to_string(value).map_err(error::<T>)?;
+    Ok(text.into())
+}
+
+pub fn from_json<T: DeserializeOwned>(json: &ZeekString) -> Result<T, LinkError> {
+    serde_json::from_slice(json).map_err(error::<T>)
+}
+
+/// What to log of a peer, if it speaks another version.
+pub fn other_version(version: u64) -> Option<String> {
+    let of_other =
+        || format!("speaks version {version} of the extension, and not {LINK_VERSION} as this program does");
+    (version != LINK_VERSION).then(of_other)
+}
+
+fn error<T>(source: serde_json::Error) -> LinkError {
+    let what = std::any::type_name::<T>().rsplit("::").next().unwrap_or_default();
+    LinkError { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use broker_codec::zeek::Event;
+
+    use super::*;
+    use crate::{enums::ClusterRole, records::Node};
+
+    #[test]
+    fn its_events_are_these() {
+        let said = [
+            LinkMessage::announce(&[PREPARE]),
+            LinkMessage::Request {
+                reqid: "r".into(),
+                kind: PREPARE.into(),
+                json: "{}".into(),
+            },
+            LinkMessage::Reply {
+                reqid: "r".into(),
+                ok: true,
+                json: "{}".into(),
+            },
+        ];
+        let written = said.map(|message| {
+            let event = Event::of(&message).unwrap();
+            assert_eq!(event.parse::<LinkMessage>().unwrap(), message);
+            assert_eq!(event.name.to_string(), message.event_name());
+            let args: Vec<_> = event.args.iter().map(ToString::to_string).collect();
+            format!("{} {}", event.name, args.join(" "))
+        });
+        assert_eq!(
+            written,
+            [
+                "MgmtLink::announce 1 (prepare)",
+                "MgmtLink::request r prepare {}",
+                "MgmtLink::reply r T {}"
+            ]
+        );
+    }
+
+    #[test]
+    fn bytes_of_all_kinds_survive_and_what_a_later_version_adds_is_ignored() {
+        let bytes = ZeekString::from([b'a', 0, 0xff, b'"', b'\n'].as_slice());
+        let node = Node {
+            env: BTreeMap::from([("a=\0\"".into(), bytes.clone())]),
+            scripts: Some(vec![bytes.clone()]),
+            ..Node::new(bytes.clone(), bytes.clone(), ClusterRole::Worker)
+        };
+        let prepare = Prepare {
+            config: Configuration::new(bytes, [], [node]),
+            given_up: vec![Port::tcp(1)],
+        };
+        let json = to_json(&prepare).unwrap();
+        assert_eq!(from_json::<Prepare>(&json).unwrap(), prepare);
+
+        let later = r#"{"problems": [{"node": "a", "reason": "b", "place": 1}], "more": []}"#;
+        let read: Prepared = from_json(&later.into()).unwrap();
+        assert_eq!(read.problems.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_such_json_is_an_error_that_says_what_was_to_come_and_where_it_ends() {
+        let error = from_json::<Prepared>(&r#"{"problems": 1}"#.into()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "not the JSON of Prepared: invalid type: integer `1`, expected a sequence at line 1 column 14"
+        );
+    }
+}

@@ -1,0 +1,37 @@
+//! The extension ([`mgmt_api::link`]): agents say what they can be asked for.
+
+use broker_codec::EndpointId;
+use mgmt_api::{
+    LinkMessage,
+    link::{PREPARE, other_version},
+};
+
+use super::{action::Level, cluster::Cluster, turn::Turn};
+use crate::Counted;
+
+impl Cluster {
+    /// Takes a message of the extension in.
+    pub(super) fn link_message(&mut self, turn: &mut Turn<'_>, peer: EndpointId, message: LinkMessage) {
+        let event = message.event_name();
+        let is_obeyed = match message {
+            LinkMessage::Announce { version, features } => {
+                let prepares = features.iter().any(|feature| *feature == *PREPARE);
+                self.members.peers.announces(peer, prepares) && {
+                    if let Some(other) = other_version(version) {
+                        let address = self.members.address_of(peer);
+                        turn.report(
+                            Level::Info,
+                            format!("the agent at {address} {other} (peer {peer})"),
+                        );
+                    }
+                    true
+                }
+            }
+            LinkMessage::Request { .. } | LinkMessage::Reply { .. } => false,
+        };
+        if !is_obeyed {
+            turn.warning(format!("ignoring {event} of {peer}"));
+            turn.counters.increment(Counted::AgentMessagesRefused);
+        }
+    }
+}
