@@ -20,6 +20,7 @@ mod native;
 mod news;
 mod outside_text;
 mod port_0;
+mod prepare;
 mod process;
 mod replay;
 mod silent_node;

@@ -12,7 +12,7 @@ use mgmt_daemon::{
 };
 
 use crate::{
-    config::{Config, ControllerCommand, LOCK, Listener, ZeekCommand, finds_script},
+    config::{Config, ControllerCommand, LOCK, Listener, finds_script},
     runtime::supervisor_runs_in,
     scripts,
 };
@@ -32,8 +32,7 @@ pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>
         check_controller(controller, &scripts::controller(config), checks);
     }
     // A simulation has no Zeek to look at.
-    let simulated = |zeek: &ZeekCommand| !zeek.leading_arguments.is_empty();
-    if !config.start_supervisor.as_ref().is_some_and(simulated) {
+    if !config.is_simulation() {
         check_zeek(config, checks);
         check_archiver(config, environment, checks);
     }

@@ -12,12 +12,12 @@
 use broker_codec::data::{Port, ZeekString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::records::{Configuration, event_name};
+use crate::records::{Node, event_name};
 
 /// The version that we speak.
 pub const LINK_VERSION: u64 = 1;
 
-/// The feature, and the kind of request, by which an agent looks whether it could run a configuration: [`Prepare`].
+/// The feature, and the kind of request, by which an agent looks whether it could run nodes: [`Prepare`].
 pub const PREPARE: &str = "prepare";
 
 /// What either side says.
@@ -41,10 +41,10 @@ pub enum LinkMessage {
     },
 }
 
-/// Whether an agent could run its nodes of a configuration. It changes nothing.
+/// Whether an agent could run these nodes, which are those of its instance. It changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepare {
-    pub config: Configuration,
+    pub nodes: Vec<Node>,
     /// Ports that nodes of other instances give up when it is deployed.
     #[serde(default)]
     pub given_up: Vec<Port>,
@@ -128,7 +128,7 @@ mod tests {
     use broker_codec::zeek::Event;
 
     use super::*;
-    use crate::{enums::ClusterRole, records::Node};
+    use crate::enums::ClusterRole;
 
     #[test]
     fn its_events_are_these() {
@@ -171,7 +171,7 @@ mod tests {
             ..Node::new(bytes.clone(), bytes.clone(), ClusterRole::Worker)
         };
         let prepare = Prepare {
-            config: Configuration::new(bytes, [], [node]),
+            nodes: vec![node],
             given_up: vec![Port::tcp(1)],
         };
         let json = to_json(&prepare).unwrap();

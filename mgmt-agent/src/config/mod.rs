@@ -60,6 +60,14 @@ pub struct Config {
     pub own_node_script: Option<PathBuf>,
 }
 
+impl Config {
+    /// Whether nodes are stand-ins.
+    pub(crate) fn is_simulation(&self) -> bool {
+        let zeek = self.start_supervisor.as_ref();
+        zeek.is_some_and(|zeek| !zeek.leading_arguments.is_empty())
+    }
+}
+
 impl Configuration for Config {
     const SCHEMA: &'static Schema = &SCHEMA;
 

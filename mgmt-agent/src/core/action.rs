@@ -1,10 +1,14 @@
 use std::time::Duration;
 
-use broker_codec::{EndpointId, data::ZeekString, zeek::Event};
+use broker_codec::{
+    EndpointId,
+    data::{Port, ZeekString},
+    zeek::Event,
+};
 use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeRequest};
 use serde::{Deserialize, Serialize};
 
-use super::supervision::Command;
+use super::{node_spec::Candidate, supervision::Command};
 
 /// What the agent wants done, in this order. Its [`crate::machine`] makes events of what is for controllers, nodes and the
 /// Supervisor, and hands everything else on to the daemon as it is.
@@ -31,6 +35,12 @@ pub enum Action {
     /// Create a directory and those above it, unless it is there. If that fails, [`super::Input::DirectoryFailed`]
     /// says so.
     MakeDirectory { path: ZeekString },
+    /// Look whether the host has what these nodes need, and say so by [`super::Input::Prepared`]. Comes again only after that.
+    Prepare {
+        nodes: Vec<Candidate>,
+        /// Ports that do not count.
+        given_up: Vec<Port>,
+    },
     /// Archive rotated logs: if there is such a directory, write the message into the management log with level INFO and
     /// run the command by `sh -c`, without waiting for its end.
     RunArchiver {

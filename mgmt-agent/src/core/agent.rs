@@ -11,7 +11,7 @@ use super::{
     deployment::Deployment,
     input::{Input, KeptController},
     nodes::OwnNode,
-    pending::{Key, Kind, Logged, Pending},
+    pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,
     settings::Settings,
     starts::Starts,
@@ -59,6 +59,10 @@ pub struct Agent {
     /// The controller that the agent keeps, while it is up.
     pub(super) controller: Option<KeptController>,
     archival_due: Option<Now>,
+    /// A controller's request to look whether nodes could run, which is under way.
+    pub(super) preparing: Option<Preparing>,
+    /// When the last one came that was answered.
+    pub(super) prepared_at: Option<Now>,
 }
 
 /// A command that has not ended.
@@ -110,6 +114,8 @@ impl Agent {
             program: Known::default(),
             controller: None,
             archival_due: None,
+            preparing: None,
+            prepared_at: None,
         }
     }
 
@@ -141,7 +147,8 @@ impl Agent {
                 request,
                 of_ours,
             } => self.request(&mut turn, &topic, request, of_ours),
-            Input::Link { peer, message } => Self::link(&mut turn, peer, message),
+            Input::Link { peer, message } => self.link(&mut turn, peer, message),
+            Input::Prepared { problems } => self.prepared(&mut turn, problems),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
                 self.node_dispatched(&mut turn, &reqid, result);

@@ -62,7 +62,7 @@ impl Agent {
         }
         self.supersede(turn, &format!("superseded by deployment {reqid}"));
         let timeout = if of_ours {
-            self.settings.deployment_timeout
+            self.left_of(turn.now, self.settings.deployment_timeout)
         } else {
             self.settings.zeek_deployment_timeout
         };

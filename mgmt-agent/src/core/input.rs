@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentRequest, LinkMessage, NodeMessage};
+use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, link::Problem};
 use serde::{Deserialize, Serialize};
 
 use super::{program::Program, supervision::Report};
@@ -34,6 +34,10 @@ pub enum Input {
     Link {
         peer: EndpointId,
         message: LinkMessage,
+    },
+    /// What [`super::Action::Prepare`] has found.
+    Prepared {
+        problems: Vec<Problem>,
     },
     /// What a cluster node tells, on the topic of nodes.
     Node(NodeMessage),

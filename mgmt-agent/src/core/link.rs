@@ -1,10 +1,11 @@
 //! The extension ([`mgmt_api::link`]): what controllers of this project ask for.
 
-use broker_codec::EndpointId;
+use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage,
-    link::{NotDone, other_version, to_json},
+    link::{LinkError, NotDone, PREPARE, other_version, to_json},
 };
+use serde::Serialize;
 
 use super::{
     action::{Action, Turn},
@@ -13,26 +14,50 @@ use super::{
 
 impl Agent {
     /// Takes a controller's message in.
-    pub(super) fn link(turn: &mut Turn, peer: EndpointId, message: LinkMessage) {
+    pub(super) fn link(&mut self, turn: &mut Turn, peer: EndpointId, message: LinkMessage) {
         match message {
             LinkMessage::Announce { version, .. } => {
                 if let Some(other) = other_version(version) {
                     turn.info(format!("controller {peer} {other}"));
                 }
-                let message = LinkMessage::announce(&[]);
+                let message = LinkMessage::announce(&[PREPARE]);
                 turn.push(Action::Link { peer, message });
             }
+            LinkMessage::Request { reqid, kind, json } if kind == *PREPARE => {
+                if let Err(reason) = self.prepare(turn, peer, &reqid, &json) {
+                    refuse(turn, peer, reqid, reason);
+                }
+            }
             LinkMessage::Request { reqid, kind, .. } => {
-                let reason = format!("this agent knows no request {kind:.64}").into();
-                let json = to_json(&NotDone { reason }).unwrap_or_default();
-                let message = LinkMessage::Reply {
-                    reqid,
-                    ok: false,
-                    json,
-                };
-                turn.push(Action::Link { peer, message });
+                let kind = kind.excerpt(64);
+                refuse(turn, peer, reqid, format!("this agent knows no request {kind}"));
             }
             LinkMessage::Reply { .. } => turn.debug(format!("ignoring an answer of {peer}")),
         }
+    }
+}
+
+fn refuse(turn: &mut Turn, peer: EndpointId, reqid: ZeekString, reason: String) {
+    turn.debug(format!("refusing a request of controller {peer}: {reason}"));
+    let reason = reason.into();
+    reply(turn, peer, reqid, false, &NotDone { reason });
+}
+
+/// Answers a request.
+pub(super) fn reply(turn: &mut Turn, peer: EndpointId, reqid: ZeekString, ok: bool, answer: &impl Serialize) {
+    let message = match to_json(answer) {
+        Ok(json) => Action::Link {
+            peer,
+            message: LinkMessage::Reply { reqid, ok, json },
+        },
+        Err(error) => unsendable(&error),
+    };
+    turn.push(message);
+}
+
+fn unsendable(error: &LinkError) -> Action {
+    Action::Unsendable {
+        event: "MgmtLink::reply".into(),
+        reason: error.to_string(),
     }
 }

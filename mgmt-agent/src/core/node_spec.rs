@@ -2,10 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use broker_codec::data::{Address, ZeekString};
+use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{Configuration, Node};
+use serde::{Deserialize, Serialize};
 
 use super::supervision::{ClusterNode, NodeSpec};
+
+/// What a node needs of its host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub name: ZeekString,
+    /// Where it is to work.
+    pub directory: ZeekString,
+    pub interface: Option<ZeekString>,
+    pub scripts: Vec<ZeekString>,
+    pub cpu_affinity: Option<i64>,
+    /// Where it is to listen.
+    pub ports: Vec<Port>,
+}
 
 /// The whole cluster, as each of its nodes needs to know it; or what is wrong with the configuration.
 ///
@@ -58,6 +72,18 @@ pub(super) fn node_spec(
         env,
         cpu_affinity: node.cpu_affinity,
         cluster: cluster.clone(),
+    }
+}
+
+/// What of a node can be looked at before it is started.
+pub(super) fn candidate(node: Node, directory: ZeekString) -> Candidate {
+    Candidate {
+        name: node.name,
+        directory,
+        interface: node.interface,
+        scripts: node.scripts.unwrap_or_default(),
+        cpu_affinity: node.cpu_affinity,
+        ports: [node.p, node.metrics_port].into_iter().flatten().collect(),
     }
 }
 

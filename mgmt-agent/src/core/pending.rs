@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::data::ZeekString;
-use mgmt_api::{AgentMessage, AgentRequest, ResultRecord};
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::{AgentMessage, AgentRequest, Now, ResultRecord, link::Problem};
 
 /// The requests that take time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,4 +75,14 @@ pub(super) enum Logged {
     Pending,
     /// By the id and why there are no other results.
     Id(&'static str),
+}
+
+/// A controller's request to look whether nodes could run, which is under way.
+#[derive(Debug)]
+pub(super) struct Preparing {
+    pub(super) peer: EndpointId,
+    pub(super) reqid: ZeekString,
+    pub(super) since: Now,
+    /// What is wrong by the configuration alone.
+    pub(super) problems: Vec<Problem>,
 }

@@ -9,6 +9,7 @@
 //! | messages to a peer, likewise | the oldest are dropped and counted; requests among them time out |
 //! | jobs for the disk thread ([`JOBS_MAX`](disk::JOBS_MAX)) | the directory counts as failed; an archival is left out |
 //! | archivers ([`ARCHIVERS_MAX`](archiver::ARCHIVERS_MAX)) | a run is left out and counted |
+//! | looks at the host ([`preflight`]), of which there is one at a time | the request is refused |
 //! | lines for the management log, for standard error, entries of the journal | see `mgmt_daemon` |
 
 mod archiver;
@@ -18,6 +19,7 @@ mod kept;
 mod launch;
 mod outside;
 mod peers;
+mod preflight;
 mod program;
 mod stderr;
 
@@ -25,6 +27,7 @@ use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;
 use counters::Counters;
 use jiff::Timestamp;
+use mgmt_api::link::Problem;
 use mgmt_daemon::{
     config::warn_of_dates,
     daemon::{self, Beginning},
@@ -76,6 +79,8 @@ struct Runtime {
     controller: Option<Kept<ControllerProgram>>,
     /// The installed Zeek is asked which one it is now.
     version: Option<JoinHandle<Option<String>>>,
+    /// The host is looked at.
+    preflight: Option<JoinHandle<Vec<Problem>>>,
     /// The program that Supervisors are started from, if it is known.
     program: Option<ProgramWatch>,
     disk: Disk,
@@ -124,6 +129,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         supervisor: None,
         controller: None,
         version: None,
+        preflight: None,
         program,
         disk,
         archivers: Archivers::new(counters.clone()),

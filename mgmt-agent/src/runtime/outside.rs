@@ -2,17 +2,19 @@
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
 use broker_endpoint::{Credit, PeerAddress, with_causes};
-use mgmt_api::{Dialect, Level};
+use mgmt_api::{Dialect, Level, link::Problem};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
 };
+use tokio::task::spawn_blocking;
 
 use super::{
     Daemon, Runtime,
     controller::Announced,
     disk::{Done, Job},
     kept::Change,
+    preflight::Host,
 };
 use crate::{
     Counted,
@@ -31,6 +33,8 @@ pub(super) enum Event {
     Program(Program),
     /// What the installed Zeek says that it is.
     Version(Option<String>),
+    /// Why nodes could not run.
+    Prepared(Vec<Problem>),
     Peer(Input, Credit),
 }
 
@@ -48,6 +52,10 @@ impl Outside for Runtime {
             Some(program) = async { Some(self.program.as_mut()?.seen().await) } => Event::Program(program),
             // A task that panicked has not found out.
             Some(version) = async { Some(self.version.as_mut()?.await.ok().flatten()) } => Event::Version(version),
+            // Likewise.
+            Some(problems) = async { Some(self.preflight.as_mut()?.await.unwrap_or_default()) } => {
+                Event::Prepared(problems)
+            }
             input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
                 Event::Peer(input, credit)
@@ -64,6 +72,13 @@ impl Outside for Runtime {
             Event::Version(version) => {
                 self.version = None;
                 (Some(Input::Supervisor(News::Version(version))), Credit::none())
+            }
+            Event::Prepared(problems) => {
+                self.preflight = None;
+                (
+                    Some(Input::Agent(core::Input::Prepared { problems })),
+                    Credit::none(),
+                )
             }
             Event::Peer(input, credit) => {
                 self.peer_did(&input);
@@ -116,6 +131,10 @@ impl Outside for Runtime {
             Action::AskVersion => {
                 let program = self.config.installed_zeek.program.clone();
                 self.version = program.map(|program| tokio::spawn(version_now(program)));
+            }
+            Action::Prepare { nodes, given_up } => {
+                let host = Host::new(&self.config);
+                self.preflight = Some(spawn_blocking(move || host.look(&nodes, &given_up)));
             }
             Action::EndSupervisor { silence } => {
                 if let Some(supervisor) = &self.supervisor {

@@ -13,7 +13,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/core");
 
 #[test]
 fn transcripts() {
-    check_all::<transcript::Run>(format!("{FOLDER}/transcripts"), 33);
+    check_all::<transcript::Run>(format!("{FOLDER}/transcripts"), 34);
 }
 
 #[test]

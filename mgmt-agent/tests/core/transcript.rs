@@ -11,6 +11,7 @@
 //! > deploy_request {"reqid": "r1"}         a request; lines that begin with `>  ` continue it
 //! > ours deploy_request {...}             a request of a controller of this project
 //! > link c announce {...}                  a message of the extension
+//! > prepared [...]                         why nodes could not run
 //! > to TOPIC deploy_request {...}          a request on another topic than the agent's
 //! > notify_node_hello {"node": "manager"}  what a node tells
 //! > controller c=97                       the controller that the agent keeps has come up; without a name: has ended
@@ -24,6 +25,7 @@
 //! < archive DIRECTORY COMMAND              an archiver run, and its log line,
 //! < publish TOPIC EVENT {...}              an event
 //! < link c announce {...}                  a message of the extension
+//! < prepare [...] [...]                    the host is looked at, for these nodes; these ports do not count
 //! < deadline 5s                            after time has passed: when the next tick is due
 //! ```
 //!
@@ -141,6 +143,7 @@ impl Run {
                     message: variant(&format!("MgmtLink::{event}"), fields),
                 }
             }
+            "prepared" => Input::Prepared { problems: json(rest) },
             "to" => {
                 let (topic, rest) = rest.split_once(' ').unwrap();
                 request(topic, rest, false)
@@ -205,6 +208,12 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
             let (name, fields) = name_and_fields(request);
             writeln!(out, "< publish {} {name} {fields}", settings.node_topic)
         }
+        Action::Prepare { nodes, given_up } => writeln!(
+            out,
+            "< prepare {} {}",
+            transcript::value(nodes),
+            transcript::value(given_up)
+        ),
         Action::Link { peer, message } => {
             let (name, fields) = name_and_fields(message);
             writeln!(out, "< link {} {name} {fields}", letter(*peer))

@@ -202,6 +202,7 @@ impl Cluster {
         {
             self.deployed(turn);
         }
+        self.looks_no_more(turn, name);
         while let Some((key, reqid)) = self.awaiting(|_, fanout| fanout.asked_under(name)) {
             self.take_answer(turn, key, &reqid, name, failure(&reqid));
         }

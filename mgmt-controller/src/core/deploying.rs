@@ -107,6 +107,9 @@ impl Cluster {
 
     /// The instances of a client's deployment are there, or are not waited for any more.
     fn all_gathered(&mut self, turn: &mut Turn<'_>) {
+        if self.prepare(turn) {
+            return;
+        }
         let missing = self.members.missing();
         if let Some(deployment) = &self.deployment {
             for name in &missing {
@@ -301,7 +304,7 @@ impl Cluster {
     }
 
     /// Nothing came of a client's deployment: all is as it was.
-    fn not_accepted(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn not_accepted(&mut self, turn: &mut Turn<'_>) {
         let ended = self.deployment.take();
         let left = self.members.disband(turn);
         self.all_lost(turn, left);
@@ -324,6 +327,10 @@ impl Cluster {
         let Some(deployment) = deployment else {
             return;
         };
+        if deployment.preparing().is_some() {
+            self.prepared(turn);
+            return;
+        }
         let (results, fate) = match deployment.expired(turn, &self.members, &self.settings) {
             Expired::Fails(results, fate) => (results, fate),
             Expired::GoesOn(deadline, next) => {

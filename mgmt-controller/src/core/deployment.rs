@@ -2,7 +2,8 @@
 //!
 //! Before a client's deployment is accepted, nothing changes: instances are connected to and welcomed, which has no effect on them. It is
 //! accepted when all are there; then it is stored, instances that it lacks are stood down, and the others get it. A frozen agent that was
-//! welcomed earlier cannot be told from one that lives.
+//! welcomed earlier cannot be told from one that lives. Agents of ours look first whether they could run it; if one could not, that is the
+//! answer, and everything is as it was.
 
 use mgmt_api::{Configuration, Now, ResultRecord, TIMED_OUT};
 
@@ -23,6 +24,10 @@ pub const DEPLOYMENT_FIFTHS: u32 = 9;
 /// defaults 2 seconds, in which an agent connects that can.
 const SKIP_FIFTHS: u32 = 1;
 
+/// When agents are not waited for any more that look whether they could run a configuration, at the latest: so long after the request,
+/// in fifths of the request time-out. With Zeek's defaults 12 seconds, so that 6 are left to deploy in.
+const PREPARED_FIFTHS: u32 = 6;
+
 /// A deployment that is under way.
 #[derive(Debug)]
 pub(super) struct Deployment {
@@ -33,6 +38,8 @@ pub(super) struct Deployment {
     phase: Phase,
     /// Whether it has to be accepted: it is a client's, and what the controller does by itself was accepted earlier.
     is_new: bool,
+    /// Whether agents were asked whether they could run it.
+    is_prepared: bool,
     /// Whether agents have become ready too late to be asked: then everything is deployed once more.
     pub(super) again: bool,
 }
@@ -41,6 +48,8 @@ pub(super) struct Deployment {
 enum Phase {
     /// Waits until the instances of its configuration are there.
     Gathering,
+    /// They are there. Waits for the agents that look whether they could run it.
+    Preparing(Fanout),
     /// The controller's own: waits until the instances of the cluster are ready.
     Waiting,
     /// They are. Its configuration is being stored as the deployed one.
@@ -101,6 +110,7 @@ impl Deployment {
             started,
             phase,
             is_new,
+            is_prepared: false,
             again: false,
         }
     }
@@ -125,6 +135,10 @@ impl Deployment {
             Phase::Waiting | Phase::Accepted => {
                 format!("it waits for {}", named(members.instances.wanted_missing()))
             }
+            Phase::Preparing(fanout) => format!(
+                "it waits for {} to say whether its nodes can run",
+                named(fanout.silent())
+            ),
             Phase::Storing => "its configuration is being stored".into(),
             Phase::Deploying(fanout) => format!("it waits for the answer of {}", named(fanout.silent())),
         };
@@ -162,7 +176,34 @@ impl Deployment {
     }
 
     pub(super) const fn is_gathering(&self) -> bool {
-        matches!(self.phase, Phase::Gathering)
+        matches!(self.phase, Phase::Gathering | Phase::Preparing(_))
+    }
+
+    /// Whether agents are to be asked first whether they could run it: once, and if it is new.
+    pub(super) const fn is_to_be_prepared(&self) -> bool {
+        self.is_new && !self.is_prepared
+    }
+
+    /// Agents look whether they could run it. Returns how long they are waited for.
+    pub(super) fn prepares(&mut self, fanout: Fanout, now: Now, settings: &Settings) -> Now {
+        self.is_prepared = true;
+        self.phase = Phase::Preparing(fanout);
+        let latest = self.started + settings.fifths(PREPARED_FIFTHS);
+        latest.min(now + settings.request_timeout / 2)
+    }
+
+    /// Whom it waits for, if agents look whether they could run it.
+    pub(super) const fn preparing(&mut self) -> Option<&mut Fanout> {
+        match &mut self.phase {
+            Phase::Preparing(fanout) => Some(fanout),
+            _ => None,
+        }
+    }
+
+    /// They are not waited for any more: instances may have gone meanwhile. Returns how long these are waited for then.
+    pub(super) fn prepared(&mut self, now: Now, settings: &Settings) -> Now {
+        self.phase = Phase::Gathering;
+        Self::gathered_by(self.started, settings).max(now + settings.fifths(SKIP_FIFTHS))
     }
 
     /// Its configuration is to be stored.
@@ -223,7 +264,7 @@ impl Deployment {
     pub(super) fn expired(&mut self, turn: &Turn<'_>, members: &Membership, settings: &Settings) -> Expired {
         let reqid = self.key.reqid();
         match &mut self.phase {
-            Phase::Gathering => {
+            Phase::Gathering | Phase::Preparing(_) => {
                 // Agents that are connected are given the whole time to answer their welcome, which those of 4.1 take long for.
                 let gathered_by = self.started + settings.request_timeout;
                 if settings.absent_instances == AbsentInstances::Skip {

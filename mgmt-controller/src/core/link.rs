@@ -27,7 +27,8 @@ impl Cluster {
                     true
                 }
             }
-            LinkMessage::Request { .. } | LinkMessage::Reply { .. } => false,
+            LinkMessage::Reply { reqid, ok, json } => self.looked(turn, peer, &reqid, ok, &json),
+            LinkMessage::Request { .. } => false,
         };
         if !is_obeyed {
             turn.warning(format!("ignoring {event} of {peer}"));

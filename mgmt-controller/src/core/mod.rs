@@ -11,7 +11,7 @@
 //!
 //! * [`membership`]: an agent is a native peer that said hello; from then on it speaks for its instance, and no other peer does
 //!   ([`peers`]). Wanted instances are connected to and welcomed, and ready when they have answered ([`gathering`]).
-//! * [`deployment`]: when all instances of a configuration are ready, it is stored as the deployed one, then handed out, and the answers are
+//! * [`deployment`]: when all instances of a configuration are ready and see nothing in its way ([`preparing`]), it is stored as the deployed one, then handed out, and the answers are
 //!   collected; that the deployed one is handed out again to agents that return is the same thing without a client. What it wants done,
 //!   the cluster does ([`deploying`]).
 //!
@@ -42,6 +42,7 @@ mod older;
 mod peers;
 mod pending;
 mod ports;
+mod preparing;
 mod queries;
 mod requests;
 mod settings;

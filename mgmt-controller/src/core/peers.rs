@@ -325,6 +325,11 @@ impl Peers {
         true
     }
 
+    /// Whether a peer can be asked to prepare.
+    pub(super) fn prepares(&self, peer: EndpointId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.prepares)
+    }
+
     /// The instance that a peer speaks for.
     pub(super) fn name_of(&self, peer: EndpointId) -> Option<&ZeekString> {
         self.peers.get(&peer)?.name.as_ref()

@@ -98,6 +98,7 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             | Action::Tell(_)
             | Action::Ask(_)
             | Action::Link { .. }
+            | Action::Prepare { .. }
             | Action::Supervise(_)
             // No recorded agent had started its Supervisor.
             | Action::EndSupervisor { .. }

@@ -75,6 +75,11 @@ impl World {
                     }
                 }
             }
+            Happening::Link(connection, peer, message) => {
+                if self.network.is_known(peer, connection) {
+                    self.step(Input::Link { peer, message });
+                }
+            }
             Happening::ToController(connection, peer, sent) => {
                 if self.network.is_known(peer, connection)
                     && let Some(said) = self.translators.at_controller(peer, sent)
@@ -172,7 +177,7 @@ impl World {
             address,
             port,
             dialled: listens,
-            is_ours: false,
+            is_ours: self.hosts[host].is_ours,
         });
         self.say_hello(host, connection, peer);
         if self.dice.percent(50) {
@@ -312,6 +317,11 @@ impl World {
                     }
                 }
                 Action::Publish {
+                    event: Outgoing::Link(message),
+                    to: Audience::Peer(peer),
+                    ..
+                } => self.link(peer, message),
+                Action::Publish {
                     event: Outgoing::Client(response),
                     to: Audience::Subscribers,
                     ..
@@ -347,6 +357,10 @@ impl World {
             let lost = error.contains(": connection to the agent lost");
             self.saw("a time-out", error.starts_with("request timed out").into());
             self.saw("a lost agent", lost.into());
+            self.saw(
+                "a deployment that could not run",
+                error.contains("cannot run on instance").into(),
+            );
             self.saw(
                 "a wrong answer of an agent",
                 error.starts_with("agent answered").into(),

@@ -6,6 +6,7 @@
 //! For a minute connections break, agents and the controller crash, agents answer late, twice, wrongly or never, writes
 //! fail, strangers claim the names of agents, and some hosts are away for long. What is on its way when a connection breaks is lost. Then all
 //! heals. In half of the worlds deployments go on without absent instances.
+//! Most agents of today speak the extension, and find that nodes could not run, or do not say whether they could.
 //! * Every request is answered exactly once, except by a controller that crashed. The configurations that clients are shown are durable.
 //! * No answer holds another agent's data.
 //! * A deployment that is not accepted changes nothing: no agent is stood down for it or given anything, and what is deployed stays.
@@ -17,6 +18,7 @@ mod absence;
 mod crash;
 mod dialects;
 mod events;
+mod link;
 mod network;
 mod random;
 mod stranger;
@@ -33,7 +35,7 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use mgmt_api::{
-    ClientRequest, ClientResponse, Configuration, Dialect, Now, RequestKind, SequentialIds,
+    ClientRequest, ClientResponse, Configuration, Dialect, LinkMessage, Now, RequestKind, SequentialIds,
     dialect::Published,
 };
 use mgmt_controller::{
@@ -68,7 +70,7 @@ fn requests_are_answered_once_and_the_cluster_converges() {
 type Seen = BTreeMap<&'static str, u64>;
 
 /// All this has to happen for the test to mean something.
-const WANTED: [&str; 12] = [
+const WANTED: [&str; 13] = [
     "an answer",
     "a time-out",
     "a crash of the controller",
@@ -81,6 +83,7 @@ const WANTED: [&str; 12] = [
     "a deployment that was not accepted",
     "an instance that was skipped",
     "a configuration that is given again",
+    "a deployment that could not run",
 ];
 
 fn number(name: &str, default: u64) -> u64 {
@@ -97,6 +100,8 @@ struct Host {
     /// How long its nodes take to start.
     start_up: Duration,
     dialect: Dialect,
+    /// Whether its agent speaks the extension.
+    is_ours: bool,
     /// How often the agent has been started.
     life: u8,
     /// It does not connect, and cannot be connected to, before that.
@@ -116,6 +121,7 @@ enum Happening {
     Notice(EndpointId),
     ToAgent(u64, EndpointId, Published),
     ToController(u64, EndpointId, Published),
+    Link(u64, EndpointId, LinkMessage),
 }
 
 struct World {
@@ -160,12 +166,14 @@ impl World {
         let count = dice.below(most + 1);
         let hosts = (1..=count).map(|index| {
             let name = ZeekString::from(format!("host{index}"));
+            let dialect = random_dialect(&mut dice);
             Host {
                 address: format!("10.0.0.{index}").parse().unwrap(),
                 listens: dice.percent(30),
                 agent: FakeAgent::new(name.clone(), name.clone()),
                 start_up: dice.millis(10, 6000),
-                dialect: random_dialect(&mut dice),
+                dialect,
+                is_ours: dialect == Dialect::V7_0 && dice.percent(60),
                 life: 0,
                 absent_until: Now::START,
                 disobedient: false,

@@ -1,0 +1,103 @@
+//! Whether nodes could run on this host, before a controller of this project changes anything.
+
+use std::time::Duration;
+
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::{
+    Node, Now,
+    link::{Prepare, Prepared, Problem, from_json},
+};
+
+use super::{
+    action::{Action, Turn},
+    agent::Agent,
+    link::reply,
+    node_spec,
+    pending::Preparing,
+};
+
+/// For longer no controller waits for what was found.
+const AWAITED_MAX: Duration = Duration::from_secs(6);
+
+impl Agent {
+    /// Begins to look, or says why not.
+    pub(super) fn prepare(
+        &mut self,
+        turn: &mut Turn,
+        peer: EndpointId,
+        reqid: &ZeekString,
+        json: &ZeekString,
+    ) -> Result<(), String> {
+        if self.preparing.is_some() {
+            return Err("this agent still looks for an earlier request".into());
+        }
+        let Prepare { nodes, given_up } = from_json(json).map_err(|error| error.to_string())?;
+        let mut problems = Vec::new();
+        let mut candidates = Vec::new();
+        for node in nodes {
+            match node_spec::directory(&self.settings.state_dir, &node.name) {
+                Ok(directory) => {
+                    problems.extend(of_environment(&node));
+                    candidates.push(node_spec::candidate(node, directory));
+                }
+                Err(reason) => problems.push(problem(&node, reason)),
+            }
+        }
+        self.preparing = Some(Preparing {
+            peer,
+            reqid: reqid.clone(),
+            since: turn.now,
+            problems,
+        });
+        turn.push(Action::Prepare {
+            nodes: candidates,
+            given_up,
+        });
+        Ok(())
+    }
+
+    /// The host was looked at.
+    pub(super) fn prepared(&mut self, turn: &mut Turn, found: Vec<Problem>) {
+        let Some(preparing) = self.preparing.take() else {
+            return;
+        };
+        let Preparing {
+            peer,
+            reqid,
+            since,
+            mut problems,
+        } = preparing;
+        problems.extend(found);
+        self.prepared_at = Some(since);
+        reply(turn, peer, reqid, true, &Prepared { problems });
+    }
+
+    /// What is left of a deployment's time: it counts from when the controller asked whether it could be, as the controller's does.
+    pub(super) fn left_of(&mut self, now: Now, timeout: Duration) -> Duration {
+        let used = self.prepared_at.take().map(|since| now - since);
+        // What comes later has another reason.
+        let used = used.filter(|used| *used <= AWAITED_MAX).unwrap_or_default();
+        timeout.saturating_sub(used.min(timeout / 2))
+    }
+}
+
+/// What no process can have in its environment.
+fn of_environment(node: &Node) -> impl Iterator<Item = Problem> {
+    node.env.iter().filter_map(|(name, value)| {
+        let reason = if name.is_empty() || name.contains(&b'=') || name.contains(&0) {
+            format!("no environment variable can be called '{name}'")
+        } else if value.contains(&0) {
+            format!("environment variable {name} has a NUL in it")
+        } else {
+            return None;
+        };
+        Some(problem(node, reason))
+    })
+}
+
+fn problem(node: &Node, reason: String) -> Problem {
+    Problem {
+        node: node.name.clone(),
+        reason: reason.into(),
+    }
+}

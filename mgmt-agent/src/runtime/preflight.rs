@@ -1,0 +1,365 @@
+//! Whether the host has what nodes need. Only what is sure to keep a node from running counts: what cannot be seen from here may be well.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    io::ErrorKind,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use broker_codec::data::{Port, ZeekString};
+use mgmt_api::link::Problem;
+use mgmt_daemon::files::with_suffix;
+use rustix::{
+    fs::{Access, access, statvfs},
+    io::Errno,
+    net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
+};
+
+use crate::{config::Config, core::Candidate};
+
+/// A directory's file system needs so much space for anything to be written, in bytes.
+const SPACE_MIN: u64 = 1 << 20;
+
+/// How long the name of a network device may be, in bytes (`IFNAMSIZ`, without its NUL).
+const DEVICE_BYTES_MAX: usize = 15;
+
+/// With what names begin that libpcap knows, or may know, and the system does not.
+const NO_DEVICES: [&str; 11] = [
+    "any",
+    "bluetooth",
+    "dag",
+    "dbus",
+    "mlx",
+    "nflog",
+    "nfqueue",
+    "rdma",
+    "septel",
+    "snf",
+    "usbmon",
+];
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    /// Directories of nodes are below it.
+    nodes: PathBuf,
+    /// Stand-ins need neither devices nor CPUs.
+    is_simulation: bool,
+}
+
+impl Host {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            nodes: path(&config.settings.state_dir).join("nodes"),
+            is_simulation: config.is_simulation(),
+        }
+    }
+
+    /// What keeps nodes from running. May take as long as the file system does.
+    pub(super) fn look(&self, nodes: &[Candidate], given_up: &[Port]) -> Vec<Problem> {
+        let listeners = Listeners::now();
+        // As the system names it where processes work.
+        let nodes_in = fs::canonicalize(&self.nodes).unwrap_or_else(|_| self.nodes.clone());
+        let cpus = cpus();
+        let of_node = |node: &Candidate| {
+            let mut found = Vec::new();
+            found.extend(node.scripts.iter().filter_map(script));
+            found.extend(directory(path(&node.directory)));
+            let ports = node.ports.iter().filter(|port| !given_up.contains(port));
+            found.extend(ports.filter_map(|port| listeners.in_the_way(*port, &nodes_in)));
+            if !self.is_simulation {
+                found.extend(node.interface.as_ref().and_then(interface));
+                found.extend(node.cpu_affinity.and_then(|cpu| affinity(cpu, cpus.as_deref())));
+            }
+            let node = node.name.clone();
+            found.into_iter().map(move |reason| Problem {
+                node: node.clone(),
+                reason: reason.into(),
+            })
+        };
+        nodes.iter().flat_map(of_node).collect()
+    }
+}
+
+fn path(bytes: &ZeekString) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+fn is_absent(path: &Path) -> bool {
+    matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound)
+}
+
+/// A script by its full path. What Zeek would find by another name depends on its Supervisor.
+fn script(name: &ZeekString) -> Option<String> {
+    let script = path(name);
+    let forms = [
+        script.to_owned(),
+        with_suffix(script, ".zeek"),
+        with_suffix(script, ".bro"),
+    ];
+    let absent = script.is_absolute() && forms.iter().all(|form| is_absent(form));
+    absent.then(|| format!("there is no script {name}"))
+}
+
+/// A directory that the agent has to make, and the space for what is written there.
+fn directory(directory: &Path) -> Option<String> {
+    let there = directory.ancestors().find(|above| !is_absent(above))?;
+    let shown = there.display();
+    if there != directory {
+        match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+            Err(Errno::ACCESS) => {
+                return Some(format!("its directory cannot be made: {shown} is not writable"));
+            }
+            Err(Errno::ROFS) => return Some(format!("its directory cannot be made: {shown} is read-only")),
+            _ => {}
+        }
+    }
+    let system = statvfs(there).ok()?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    // Some have no such number.
+    let is_full = system.f_blocks > 0 && free < SPACE_MIN;
+    is_full.then(|| format!("there is no space in {shown}: {} KiB are free", free / 1024))
+}
+
+/// A network device, by its name or as `af_packet::eth0`. Other packet sources, and names that need not be devices, are not looked at.
+fn interface(name: &ZeekString) -> Option<String> {
+    let text = name.to_string();
+    let (source, device) = text.split_once("::").unwrap_or(("pcap", &text));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_name = (1..=DEVICE_BYTES_MAX).contains(&device.len()) && device.bytes().all(is_plain);
+    let may_be_none = source != "af_packet" && NO_DEVICES.iter().any(|other| device.starts_with(other));
+    if !["af_packet", "pcap"].contains(&source) || !is_name || may_be_none {
+        return None;
+    }
+    let asked = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    matches!(name_to_index(&asked, device), Err(Errno::NODEV))
+        .then(|| format!("there is no network interface {device}"))
+}
+
+/// The CPUs of the host, as `0-3,5`.
+fn cpus() -> Option<String> {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    Some(online.trim().to_owned())
+}
+
+fn affinity(cpu: i64, online: Option<&str>) -> Option<String> {
+    let online = online?;
+    let holds = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let ends = (first.parse::<i64>(), last.parse::<i64>());
+        // What cannot be read may be any.
+        matches!(ends, (Ok(first), Ok(last)) if (first..=last).contains(&cpu))
+            || ends.0.is_err()
+            || ends.1.is_err()
+    };
+    let is_there = online.split(',').any(holds);
+    (!is_there).then(|| format!("there is no CPU {cpu}, only {online}"))
+}
+
+/// The sockets that listen on every address, by port: their inodes.
+struct Listeners(BTreeMap<u16, Vec<u64>>);
+
+impl Listeners {
+    fn now() -> Self {
+        let mut listeners = Self(BTreeMap::new());
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            let table = fs::read_to_string(table).unwrap_or_default();
+            for (port, inode) in table.lines().filter_map(listener) {
+                listeners.0.entry(port).or_default().push(inode);
+            }
+        }
+        listeners
+    }
+
+    /// A process that is none of our nodes and keeps a node from listening on a port. One that cannot be seen may be a node.
+    fn in_the_way(&self, port: Port, nodes: &Path) -> Option<String> {
+        let number = port.number;
+        let inodes = self.0.get(&number)?;
+        let (id, name) = inodes.iter().find_map(|inode| owner(*inode, nodes))?;
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, number));
+        let is_taken = taken.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+        is_taken.then(|| format!("process {id} ({name}) listens on its port {port}"))
+    }
+}
+
+/// Port and inode of a line of `/proc/net/tcp`, if it is about a socket that listens on every address.
+fn listener(line: &str) -> Option<(u16, u64)> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (address, port) = fields.next()?.rsplit_once(':')?;
+    let listens = fields.nth(1)? == "0A" && address.bytes().all(|digit| digit == b'0');
+    let inode = fields.nth(5)?.parse().ok()?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    listens.then_some((port, inode))
+}
+
+/// The process that has a socket, by id and name, if it does not work below this directory.
+fn owner(inode: u64, nodes: &Path) -> Option<(u32, String)> {
+    let socket = PathBuf::from(format!("socket:[{inode}]"));
+    let has_it = |process: &Path| {
+        let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        descriptors
+            .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
+            .any(|target| target == socket)
+    };
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let numbered = processes.filter_map(|entry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((id, entry.path()))
+    });
+    let (id, process) = numbered.into_iter().find(|(_, process)| has_it(process))?;
+    let works_in = fs::read_link(process.join("cwd")).ok()?;
+    let name = fs::read_to_string(process.join("comm")).ok()?;
+    (!works_in.starts_with(nodes)).then(|| (id, name.trim_end().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_named_and_what_need_not_be_one_is_not_looked_for() {
+        let said = |name: &str| interface(&name.into());
+        let absent = Some("there is no network interface nosuch0".to_owned());
+        for name in ["nosuch0", "pcap::nosuch0", "af_packet::nosuch0"] {
+            assert_eq!(said(name), absent, "{name}");
+        }
+        let others = [
+            "lo",
+            "af_packet::lo",
+            "any",
+            "dag0",
+            "zc:nosuch0",
+            "nosuch0 -i lo",
+            "myricom::nosuch0",
+            "",
+            "::",
+            "a-name-that-no-device-has",
+            "größer",
+            "pcap::usbmon9",
+        ];
+        for name in others {
+            assert_eq!(said(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_online_is_named() {
+        for (cpu, online, is_there) in [
+            (0, Some("0"), true),
+            (1, Some("0"), false),
+            (4, Some("0-3,5"), false),
+            (5, Some("0-3,5"), true),
+            (-1, Some("0-3"), false),
+            (i64::MAX, Some("0-3"), false),
+            // What cannot be read says nothing.
+            (9, Some("0-x"), true),
+            (9, Some(""), true),
+            (9, None, true),
+        ] {
+            assert_eq!(affinity(cpu, online).is_none(), is_there, "{cpu} of {online:?}");
+        }
+        assert_eq!(affinity(0, cpus().as_deref()), None, "there is a first one");
+    }
+
+    #[test]
+    fn a_script_by_its_full_path_has_to_be_there_in_one_of_its_forms() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("a.zeek"), "").unwrap();
+        fs::create_dir(home.path().join("package")).unwrap();
+        let said = |name: &str| script(&home.path().join(name).to_str().unwrap().into());
+        for name in ["a", "a.zeek", "package"] {
+            assert_eq!(said(name), None, "{name}");
+        }
+        let absent = said("b.zeek").expect("it is absent");
+        assert!(
+            absent.starts_with("there is no script /") && absent.ends_with("/b.zeek"),
+            "{absent}"
+        );
+        assert_eq!(script(&"policy/b".into()), None, "for Zeek to find");
+    }
+
+    #[test]
+    fn a_directory_must_be_one_that_can_be_made_where_there_is_space() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(directory(&home.path().join("nodes/worker")), None);
+        assert_eq!(directory(home.path()), None);
+        let full = directory(Path::new("/proc/self/no/such"));
+        assert_eq!(full.is_some(), !rustix::process::geteuid().is_root(), "{full:?}");
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        let denied = directory(&home.path().join("worker"));
+        // Root may write anywhere.
+        assert_eq!(
+            denied.is_some(),
+            !rustix::process::geteuid().is_root(),
+            "{denied:?}"
+        );
+    }
+
+    #[test]
+    fn who_listens_on_a_port_on_all_addresses_is_named_unless_it_is_a_node() {
+        let elsewhere = Path::new("/nonexistent");
+        let listens = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let number = listens.local_addr().unwrap().port();
+        let port = Port::tcp(number);
+        let said = |nodes: &Path| Listeners::now().in_the_way(port, nodes);
+        let this = format!("process {} (", std::process::id());
+        let found = said(elsewhere).expect("it listens");
+        assert!(found.starts_with(&this), "{found}");
+        assert!(
+            found.ends_with(&format!(") listens on its port {number}/tcp")),
+            "{found}"
+        );
+        assert_eq!(
+            said(&std::env::current_dir().unwrap()),
+            None,
+            "it works where nodes do"
+        );
+        drop(listens);
+        assert_eq!(said(elsewhere), None);
+        let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number));
+        assert_eq!(said(elsewhere), None, "a node may listen on another one");
+    }
+
+    #[test]
+    fn nothing_is_said_of_lines_that_are_no_listeners() {
+        let line = "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1";
+        assert_eq!(listener(line), Some((22, 4711)));
+        for (from, to) in [
+            (" 0A ", " 01 "),
+            ("00000000:0016", "0100007F:0016"),
+            ("4711", "x"),
+            ("0016", ""),
+        ] {
+            assert_eq!(listener(&line.replace(from, to)), None, "{from}");
+        }
+        assert_eq!(listener("  sl  local_address rem_address   st tx_queue"), None);
+    }
+
+    #[test]
+    fn a_simulation_needs_neither_devices_nor_cpus() {
+        let node = Candidate {
+            name: "w".into(),
+            directory: "/tmp/w".into(),
+            interface: Some("nosuch0".into()),
+            scripts: vec!["/no/such.zeek".into()],
+            cpu_affinity: Some(i64::MAX),
+            ports: Vec::new(),
+        };
+        let count = |is_simulation| {
+            let host = Host {
+                nodes: "/nonexistent".into(),
+                is_simulation,
+            };
+            let problems = host.look(std::slice::from_ref(&node), &[]);
+            assert!(problems.iter().all(|problem| problem.node == *"w"));
+            problems.len()
+        };
+        assert_eq!((count(true), count(false)), (1, 3));
+    }
+}

@@ -1,0 +1,213 @@
+//! Before anything is changed for a deployment: the agents that can are asked whether they could run it.
+
+use std::collections::BTreeMap;
+
+use broker_codec::{
+    EndpointId,
+    data::{Port, ZeekString},
+};
+use mgmt_api::{
+    Configuration, Instance, LinkMessage, MESSAGE_BYTES_MAX, Now, ResultRecord,
+    link::{NotDone, PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+};
+
+use super::{
+    absence::{named, nodes_on},
+    cluster::Cluster,
+    fanout::{Answer, Fanout},
+    membership::{Membership, say},
+    pending::{Key, Logged, Pending},
+    turn::Turn,
+};
+use crate::Counted;
+
+impl Cluster {
+    /// Asks the agents of a client's deployment that can look whether they could run it. Returns whether some are waited for.
+    ///
+    /// DIFFERENCE(prepared-first): Zeek ends the nodes that run, and finds out then.
+    pub(super) fn prepare(&mut self, turn: &mut Turn<'_>) -> bool {
+        let deployment = self.deployment.as_mut();
+        let Some(deployment) = deployment.filter(|deployment| deployment.is_to_be_prepared()) else {
+            return false;
+        };
+        let mut fanout = Fanout::default();
+        for instance in &deployment.config.instances {
+            let Some(peer) = self.members.who_prepares(instance) else {
+                continue;
+            };
+            let name = &instance.name;
+            let nodes: Vec<_> = nodes_on(&deployment.config, name).cloned().collect();
+            let given_up = ports_elsewhere(self.configurations.deployed.as_ref(), name);
+            match to_json(&Prepare { nodes, given_up }) {
+                Ok(json) => {
+                    let reqid = turn.ids.next_id();
+                    turn.debug(format!("tx {PREPARE} {reqid} to {name}"));
+                    fanout.ask(reqid.clone(), name.clone());
+                    let kind = PREPARE.into();
+                    say(turn, peer, LinkMessage::Request { reqid, kind, json });
+                }
+                Err(error) => turn.warning(format!("instance {name} is not asked to {PREPARE}: {error}")),
+            }
+        }
+        if fanout.silent().next().is_none() {
+            return false;
+        }
+        let deadline = deployment.prepares(fanout, turn.now, &self.settings);
+        let key = deployment.key.clone();
+        self.await_instead(key, deadline);
+        true
+    }
+
+    /// An agent has looked. Returns whether it was asked.
+    pub(super) fn looked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: EndpointId,
+        reqid: &ZeekString,
+        ok: bool,
+        json: &ZeekString,
+    ) -> bool {
+        let Some(name) = self.members.peers.name_of(peer).cloned() else {
+            return false;
+        };
+        let Some(deployment) = &mut self.deployment else {
+            return ignored(turn, reqid, &name);
+        };
+        let of_client = deployment.key.reqid().clone();
+        let (results, complaint) = match found(ok, json) {
+            Ok(Prepared { problems }) => (failures(&of_client, &name, &deployment.config, problems), None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        let answer = match deployment.preparing() {
+            Some(fanout) => fanout.answer(reqid, &name, results),
+            None => Answer::Unasked,
+        };
+        if answer == Answer::Unasked {
+            return ignored(turn, reqid, &name);
+        }
+        if let Some(reason) = complaint {
+            let reason = ZeekString::from(reason);
+            let reason = reason.excerpt(MESSAGE_BYTES_MAX);
+            turn.warning(format!(
+                "instance {name} has not looked whether its nodes can run: {reason}"
+            ));
+        }
+        if answer == Answer::Last {
+            self.prepared(turn);
+        }
+        true
+    }
+
+    /// The agent of an instance is gone, and what it would have found is not known.
+    pub(super) fn looks_no_more(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
+        let deployment = self.deployment.as_mut();
+        if let Some(fanout) = deployment.and_then(|deployment| deployment.preparing())
+            && let Some(reqid) = fanout.asked_under(name)
+            && fanout.answer(&reqid, name, Vec::new()) == Answer::Last
+        {
+            self.prepared(turn);
+        }
+    }
+
+    /// All agents have looked, or are not waited for any more: one that is late says nothing of whether its nodes can run, so the deployment
+    /// goes on without its answer, as it does where an agent cannot be asked.
+    pub(super) fn prepared(&mut self, turn: &mut Turn<'_>) {
+        let Some(deployment) = &mut self.deployment else {
+            return;
+        };
+        let Some(fanout) = deployment.preparing().map(std::mem::take) else {
+            return;
+        };
+        let deadline = deployment.prepared(turn.now, &self.settings);
+        let key = deployment.key.clone();
+        if fanout.silent().next().is_some() {
+            let late = named(fanout.silent());
+            turn.warning(format!(
+                "deploying without knowing whether all nodes can run: no answer of {late} in time (request {})",
+                key.reqid()
+            ));
+        }
+        let results = fanout.into_results();
+        if results.is_empty() {
+            self.await_instead(key, deadline);
+            self.progress(turn);
+            return;
+        }
+        self.requests.remove(&key);
+        if let Key::Client(kind, reqid) = key {
+            self.respond(turn, kind, reqid, results, Logged::Pending);
+        }
+        self.not_accepted(turn);
+    }
+
+    /// The deployment's request is kept until another time than before.
+    fn await_instead(&mut self, key: Key, deadline: Now) {
+        self.requests.remove(&key);
+        self.await_until(deadline, key, Pending::Deployment);
+    }
+}
+
+impl Membership {
+    /// The peer that can look whether an instance could run its nodes. One that is to be reached elsewhere is not asked where it is now.
+    fn who_prepares(&self, instance: &Instance) -> Option<EndpointId> {
+        let agent = self.peers.agent(&instance.name)?;
+        let can_look = self.peers.prepares(agent.peer) && !self.is_elsewhere(instance);
+        can_look.then_some(agent.peer)
+    }
+}
+
+/// What an agent has found, or why it has not.
+fn found(ok: bool, json: &ZeekString) -> Result<Prepared, String> {
+    if ok {
+        return from_json(json).map_err(|error| error.to_string());
+    }
+    let not_done = from_json::<NotDone>(json);
+    Err(not_done.map_or_else(|error| error.to_string(), |said| said.reason.to_string()))
+}
+
+/// The ports of deployed nodes that are not on this instance, but may be on the same host.
+fn ports_elsewhere(deployed: Option<&Configuration>, name: &ZeekString) -> Vec<Port> {
+    let nodes = deployed.into_iter().flat_map(|config| &config.nodes);
+    let elsewhere = nodes.filter(|node| node.instance != *name);
+    elsewhere
+        .flat_map(|node| [node.p, node.metrics_port])
+        .flatten()
+        .collect()
+}
+
+/// For each node of the instance that could not run a failure with all reasons, which zeek-client prints, and one that is about the node,
+/// whose error it does not print.
+fn failures(
+    reqid: &ZeekString,
+    name: &ZeekString,
+    config: &Configuration,
+    problems: Vec<Problem>,
+) -> Vec<ResultRecord> {
+    let mut reasons: BTreeMap<ZeekString, Vec<String>> = BTreeMap::new();
+    for Problem { node, reason } in problems {
+        let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
+        reasons.entry(node).or_default().push(reason);
+    }
+    nodes_on(config, name)
+        .filter_map(|node| Some((&node.name, reasons.remove(&node.name)?.join("; "))))
+        .flat_map(|(node, reasons)| {
+            let error = format!(
+                "not deployed: node {node} cannot run on instance {name}: {reasons}; the deployed configuration is unchanged"
+            );
+            let failure = |node: Option<&ZeekString>| ResultRecord {
+                instance: Some(name.clone()),
+                node: node.cloned(),
+                ..ResultRecord::failure(reqid.clone(), error.as_str())
+            };
+            [failure(None), failure(Some(node))]
+        })
+        .collect()
+}
+
+fn ignored(turn: &mut Turn<'_>, reqid: &ZeekString, name: &ZeekString) -> bool {
+    turn.debug(format!(
+        "ignoring answer {reqid} of {name}: no request waits for it"
+    ));
+    turn.counters.increment(Counted::AnswersIgnored);
+    true
+}

@@ -1,0 +1,57 @@
+//! Agents that speak the extension.
+
+use std::time::Duration;
+
+use broker_codec::EndpointId;
+use mgmt_api::{
+    LinkMessage,
+    link::{NotDone, PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+};
+
+use super::{Happening, World};
+
+impl World {
+    /// An agent is told something, and answers after a while.
+    pub(super) fn link(&mut self, peer: EndpointId, message: LinkMessage) {
+        let host = self.network.host_of(peer).map(|host| &self.hosts[host]);
+        assert!(host.is_none_or(|host| host.is_ours), "{message:?}");
+        let (Some(connection), Some(_)) = (self.network.connection_of(peer), host) else {
+            return;
+        };
+        let mut delay = self.dice.millis(1, 40);
+        let answer = match message {
+            LinkMessage::Announce { .. } => LinkMessage::announce(&[PREPARE]),
+            LinkMessage::Request { reqid, json, .. } => {
+                if self.troubled && self.dice.percent(5) {
+                    return;
+                }
+                if self.troubled && self.dice.percent(10) {
+                    delay += self.dice.millis(1000, 12_000);
+                }
+                let (ok, json) = self.look(&from_json(&json).unwrap());
+                LinkMessage::Reply { reqid, ok, json }
+            }
+            LinkMessage::Reply { .. } => panic!("nobody asked the controller: {message:?}"),
+        };
+        if self.troubled && self.dice.percent(5) {
+            let again = delay + Duration::from_millis(5);
+            self.after(again, Happening::Link(connection, peer, answer.clone()));
+        }
+        self.after(delay, Happening::Link(connection, peer, answer));
+    }
+
+    fn look(&mut self, asked: &Prepare) -> (bool, broker_codec::data::ZeekString) {
+        if self.troubled && self.dice.percent(5) {
+            let reason = "no".into();
+            return (false, to_json(&NotDone { reason }).unwrap());
+        }
+        let first = asked.nodes.first();
+        let first = first.filter(|_| self.troubled && self.dice.percent(10));
+        let problem = |node: &mgmt_api::Node| Problem {
+            node: node.name.clone(),
+            reason: "no".into(),
+        };
+        let problems = first.map(problem).into_iter().collect();
+        (true, to_json(&Prepared { problems }).unwrap())
+    }
+}
