@@ -1,7 +1,7 @@
 use broker_codec::{Data, EndpointId, Recipients, data::to_data, json::DataMessage, zeek::Event};
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Dialect, Principal, RequestKind, ResultRecord,
-    Transport,
+    AgentMessage, AgentRequest, ClientRequest, ClientResponse, Dialect, LinkMessage, Principal, RequestKind,
+    ResultRecord, Transport, topics,
 };
 
 use super::*;
@@ -289,4 +289,26 @@ fn clients_may_use_the_controllers_topics_only() {
         "failed to create Zeek event: ClusterController::API::test_timeout_request.with_state: expected boolean, found string \
          (in the API of Zeek 4.2)"
     );
+}
+
+#[test]
+fn messages_of_the_extension_reach_one_peer_and_no_client_whatever_the_peer_speaks() {
+    let mut wire = wire();
+    wire.client_connected(7, testkit::client(7));
+    let said = LinkMessage::announce(&[]);
+    let told = read(
+        &mut wire,
+        topics::LINK,
+        native(Event::of(&said).expect("an event")),
+    );
+    let inbound = told.expect("it can be read").inbound.expect("for the core");
+    assert_eq!(inbound.copy, None);
+    let message = said.clone();
+    assert_eq!(inbound.input, Input::Link { peer: PEER, message });
+
+    let publication = Publication::new(topics::LINK.into(), &Outgoing::Link(said), Audience::Peer(PEER));
+    let deliveries = wire.deliver(&publication.expect("an event"));
+    assert!(deliveries.websocket.is_empty() && deliveries.failures.is_empty());
+    let to: Vec<_> = deliveries.native.iter().map(|event| &event.to).collect();
+    assert_eq!(to, [&NativePeers::One(PEER)]);
 }
