@@ -32,6 +32,7 @@ recordings!(
     mixed_6_9: "mixed/mixed-6-9",
     mixed_9_6: "mixed/mixed-9-6",
     absent_instance: "ours/absent-instance",
+    refused_deployment: "ours/refused-deployment",
     a2c_of_zeek_6: "zeek-6.0.9/a2c",
     c2a_of_zeek_6: "zeek-6.0.9/c2a",
     failing_node_of_zeek_6: "zeek-6.0.9/failing-node",

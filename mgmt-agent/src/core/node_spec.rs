@@ -16,7 +16,6 @@ pub struct Candidate {
     pub directory: ZeekString,
     pub interface: Option<ZeekString>,
     pub scripts: Vec<ZeekString>,
-    pub cpu_affinity: Option<i64>,
     /// Where it is to listen.
     pub ports: Vec<Port>,
 }
@@ -82,7 +81,6 @@ pub(super) fn candidate(node: Node, directory: ZeekString) -> Candidate {
         directory,
         interface: node.interface,
         scripts: node.scripts.unwrap_or_default(),
-        cpu_affinity: node.cpu_affinity,
         ports: [node.p, node.metrics_port].into_iter().flatten().collect(),
     }
 }

@@ -19,7 +19,10 @@ use rustix::{
     net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
 };
 
-use crate::{config::Config, core::Candidate};
+use crate::{
+    config::{Config, is_loopback},
+    core::Candidate,
+};
 
 /// A directory's file system needs so much space for anything to be written, in bytes.
 const SPACE_MIN: u64 = 1 << 20;
@@ -47,8 +50,10 @@ const NO_DEVICES: [&str; 11] = [
 pub(super) struct Host {
     /// Directories of nodes are below it.
     nodes: PathBuf,
-    /// Stand-ins need neither devices nor CPUs.
+    /// Stand-ins need no devices.
     is_simulation: bool,
+    /// Nodes run where the Supervisor does, which may be another host or network.
+    is_elsewhere: bool,
 }
 
 impl Host {
@@ -56,15 +61,24 @@ impl Host {
         Self {
             nodes: path(&config.settings.state_dir).join("nodes"),
             is_simulation: config.is_simulation(),
+            is_elsewhere: !is_loopback(&config.supervisor.host),
         }
+    }
+
+    /// Where nodes work, as the system names it: their directories may be links to others.
+    fn directories(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.nodes).into_iter().flatten().flatten();
+        let places = entries.map(|entry| entry.path()).chain([self.nodes.clone()]);
+        places.filter_map(|place| fs::canonicalize(place).ok()).collect()
     }
 
     /// What keeps nodes from running. May take as long as the file system does.
     pub(super) fn look(&self, nodes: &[Candidate], given_up: &[Port]) -> Vec<Problem> {
+        if self.is_elsewhere {
+            return Vec::new();
+        }
         let listeners = Listeners::now();
-        // As the system names it where processes work.
-        let nodes_in = fs::canonicalize(&self.nodes).unwrap_or_else(|_| self.nodes.clone());
-        let cpus = cpus();
+        let nodes_in = self.directories();
         let of_node = |node: &Candidate| {
             let mut found = Vec::new();
             found.extend(node.scripts.iter().filter_map(script));
@@ -73,7 +87,6 @@ impl Host {
             found.extend(ports.filter_map(|port| listeners.in_the_way(*port, &nodes_in)));
             if !self.is_simulation {
                 found.extend(node.interface.as_ref().and_then(interface));
-                found.extend(node.cpu_affinity.and_then(|cpu| affinity(cpu, cpus.as_deref())));
             }
             let node = node.name.clone();
             found.into_iter().map(move |reason| Problem {
@@ -140,26 +153,6 @@ fn interface(name: &ZeekString) -> Option<String> {
         .then(|| format!("there is no network interface {device}"))
 }
 
-/// The CPUs of the host, as `0-3,5`.
-fn cpus() -> Option<String> {
-    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
-    Some(online.trim().to_owned())
-}
-
-fn affinity(cpu: i64, online: Option<&str>) -> Option<String> {
-    let online = online?;
-    let holds = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let ends = (first.parse::<i64>(), last.parse::<i64>());
-        // What cannot be read may be any.
-        matches!(ends, (Ok(first), Ok(last)) if (first..=last).contains(&cpu))
-            || ends.0.is_err()
-            || ends.1.is_err()
-    };
-    let is_there = online.split(',').any(holds);
-    (!is_there).then(|| format!("there is no CPU {cpu}, only {online}"))
-}
-
 /// The sockets that listen on every address, by port: their inodes.
 struct Listeners(BTreeMap<u16, Vec<u64>>);
 
@@ -176,7 +169,7 @@ impl Listeners {
     }
 
     /// A process that is none of our nodes and keeps a node from listening on a port. One that cannot be seen may be a node.
-    fn in_the_way(&self, port: Port, nodes: &Path) -> Option<String> {
+    fn in_the_way(&self, port: Port, nodes: &[PathBuf]) -> Option<String> {
         let number = port.number;
         let inodes = self.0.get(&number)?;
         let (id, name) = inodes.iter().find_map(|inode| owner(*inode, nodes))?;
@@ -196,8 +189,8 @@ fn listener(line: &str) -> Option<(u16, u64)> {
     listens.then_some((port, inode))
 }
 
-/// The process that has a socket, by id and name, if it does not work below this directory.
-fn owner(inode: u64, nodes: &Path) -> Option<(u32, String)> {
+/// The process that has a socket, by id and name, if it works below none of these directories.
+fn owner(inode: u64, nodes: &[PathBuf]) -> Option<(u32, String)> {
     let socket = PathBuf::from(format!("socket:[{inode}]"));
     let has_it = |process: &Path| {
         let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
@@ -213,7 +206,7 @@ fn owner(inode: u64, nodes: &Path) -> Option<(u32, String)> {
     let (id, process) = numbered.into_iter().find(|(_, process)| has_it(process))?;
     let works_in = fs::read_link(process.join("cwd")).ok()?;
     let name = fs::read_to_string(process.join("comm")).ok()?;
-    (!works_in.starts_with(nodes)).then(|| (id, name.trim_end().to_owned()))
+    (!nodes.iter().any(|place| works_in.starts_with(place))).then(|| (id, name.trim_end().to_owned()))
 }
 
 #[cfg(test)]
@@ -246,25 +239,6 @@ mod tests {
         for name in others {
             assert_eq!(said(name), None, "{name}");
         }
-    }
-
-    #[test]
-    fn a_cpu_that_is_not_online_is_named() {
-        for (cpu, online, is_there) in [
-            (0, Some("0"), true),
-            (1, Some("0"), false),
-            (4, Some("0-3,5"), false),
-            (5, Some("0-3,5"), true),
-            (-1, Some("0-3"), false),
-            (i64::MAX, Some("0-3"), false),
-            // What cannot be read says nothing.
-            (9, Some("0-x"), true),
-            (9, Some(""), true),
-            (9, None, true),
-        ] {
-            assert_eq!(affinity(cpu, online).is_none(), is_there, "{cpu} of {online:?}");
-        }
-        assert_eq!(affinity(0, cpus().as_deref()), None, "there is a first one");
     }
 
     #[test]
@@ -303,27 +277,27 @@ mod tests {
 
     #[test]
     fn who_listens_on_a_port_on_all_addresses_is_named_unless_it_is_a_node() {
-        let elsewhere = Path::new("/nonexistent");
+        let elsewhere = [PathBuf::from("/nonexistent")];
         let listens = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let number = listens.local_addr().unwrap().port();
         let port = Port::tcp(number);
-        let said = |nodes: &Path| Listeners::now().in_the_way(port, nodes);
+        let said = |nodes: &[PathBuf]| Listeners::now().in_the_way(port, nodes);
         let this = format!("process {} (", std::process::id());
-        let found = said(elsewhere).expect("it listens");
+        let found = said(&elsewhere).expect("it listens");
         assert!(found.starts_with(&this), "{found}");
         assert!(
             found.ends_with(&format!(") listens on its port {number}/tcp")),
             "{found}"
         );
         assert_eq!(
-            said(&std::env::current_dir().unwrap()),
+            said(&[std::env::current_dir().unwrap()]),
             None,
             "it works where nodes do"
         );
         drop(listens);
-        assert_eq!(said(elsewhere), None);
+        assert_eq!(said(&elsewhere), None);
         let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number));
-        assert_eq!(said(elsewhere), None, "a node may listen on another one");
+        assert_eq!(said(&elsewhere), None, "a node may listen on another one");
     }
 
     #[test]
@@ -342,24 +316,27 @@ mod tests {
     }
 
     #[test]
-    fn a_simulation_needs_neither_devices_nor_cpus() {
+    fn a_simulation_needs_no_devices_and_another_host_is_not_looked_at() {
         let node = Candidate {
             name: "w".into(),
             directory: "/tmp/w".into(),
             interface: Some("nosuch0".into()),
             scripts: vec!["/no/such.zeek".into()],
-            cpu_affinity: Some(i64::MAX),
             ports: Vec::new(),
         };
-        let count = |is_simulation| {
+        let count = |is_simulation, is_elsewhere| {
             let host = Host {
                 nodes: "/nonexistent".into(),
                 is_simulation,
+                is_elsewhere,
             };
             let problems = host.look(std::slice::from_ref(&node), &[]);
             assert!(problems.iter().all(|problem| problem.node == *"w"));
             problems.len()
         };
-        assert_eq!((count(true), count(false)), (1, 3));
+        assert_eq!(
+            (count(true, false), count(false, false), count(false, true)),
+            (1, 2, 0)
+        );
     }
 }

@@ -136,7 +136,7 @@ impl Deployment {
                 format!("it waits for {}", named(members.instances.wanted_missing()))
             }
             Phase::Preparing(fanout) => format!(
-                "it waits for {} to say whether its nodes can run",
+                "it waits for {} to say whether nodes can run",
                 named(fanout.silent())
             ),
             Phase::Storing => "its configuration is being stored".into(),

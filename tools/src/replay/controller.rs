@@ -111,8 +111,7 @@ impl Daemon for OurController {
                     address: Address::from(address.ip()),
                     port: Port::tcp(address.port()),
                     dialled,
-                    // The extension is not replayed.
-                    is_ours: false,
+                    is_ours: known.plays_extension,
                 };
                 self.step(around, Some(added));
             }

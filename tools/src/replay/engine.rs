@@ -25,7 +25,7 @@ use super::{
     history::{Incident, says},
     ids::Ids,
     judge::Judge,
-    message::{EventMessage, encoded, event_of, event_of_text, is_of_link},
+    message::{EventMessage, encoded, event_of, event_of_text, is_of_extension},
     recording::Process,
     report::{Difference, Report},
     standin::Supervisor,
@@ -126,7 +126,7 @@ impl<'a> Engine<'a> {
             self.frame = message.frame;
             self.subject.at(message.time);
             match &message.content {
-                Content::Envelope(envelope) if is_of_link(envelope) => {
+                Content::Envelope(envelope) if is_of_extension(envelope) && !link.plays_extension => {
                     self.exclude("messages of the extension");
                 }
                 // The end of a connection is the end for both sides.
@@ -237,7 +237,7 @@ impl<'a> Engine<'a> {
                 None => Payload::Text(text),
             },
             // No more compared than the recorded ones.
-            Output::Envelope(envelope) if is_of_link(&envelope) => return,
+            Output::Envelope(envelope) if is_of_extension(&envelope) && !self.plays_extension(link) => return,
             Output::Envelope(envelope) => match EventMessage::of_envelope(&envelope) {
                 Some(message) => {
                     self.stand_in(link, &message.event);
@@ -317,6 +317,11 @@ impl<'a> Engine<'a> {
             self.fetch();
         }
         self.subject.is_running()
+    }
+
+    fn plays_extension(&self, link: usize) -> bool {
+        let known = self.process.links.get(&link);
+        known.is_some_and(|known| known.plays_extension)
     }
 
     /// Whether the recorded process still says something after what is looked at, besides that it ends peerings.

@@ -153,7 +153,7 @@ pub(super) fn event_of(envelope: &Envelope) -> Option<Event> {
 }
 
 /// Whether it belongs to the extension between controller and agents of ours: what an agent answers depends on its host.
-pub(super) fn is_of_link(envelope: &Envelope) -> bool {
+pub(super) fn is_of_extension(envelope: &Envelope) -> bool {
     envelope.kind == EnvelopeKind::Data && envelope.topic.as_bytes() == topics::LINK.as_bytes()
 }
 

@@ -18,7 +18,7 @@ use mgmt_api::{Dialect, SupervisorLayout, topics};
 use super::{
     capture::{Capture, Connection, Content, Message, Protocol},
     ids::COORDINATES,
-    message::{event_in, event_of, find, is_hello, lossy},
+    message::{event_in, event_of, find, is_hello, is_of_extension, lossy},
     standin::node_of,
 };
 use crate::tcp::{Addresses, Speaker};
@@ -73,6 +73,8 @@ pub(super) struct Link {
     pub(super) with: String,
     /// Whether the other end answered as a Supervisor does.
     pub(super) is_supervisor: bool,
+    /// Whether a controller and an agent of ours speak their extension on it, and this is the controller's end.
+    pub(super) plays_extension: bool,
     /// Whether the border of Zeek 7.0, across which releases do not understand each other, is between the two ends.
     pub(super) crosses_7_0: bool,
 }
@@ -87,6 +89,8 @@ pub(super) struct Endpoints {
     acks: BTreeMap<usize, Ack>,
     filters: BTreeMap<(usize, Speaker), Vec<Topic>>,
     spoke: BTreeSet<(usize, Speaker)>,
+    /// The connections with messages of the extension.
+    extended: BTreeSet<usize>,
 }
 
 impl Endpoints {
@@ -115,6 +119,9 @@ impl Endpoints {
                 self.filters.insert(place, filter);
             }
             Content::Envelope(envelope) => {
+                if is_of_extension(envelope) {
+                    self.extended.insert(message.connection);
+                }
                 if let (Some(id), Some(event)) = (connection.id(message.from), event_of(envelope)) {
                     self.speaks(id, &event);
                 }
@@ -193,6 +200,9 @@ impl Endpoints {
                 links: links.collect(),
                 dialect: Dialect::V7_0,
             };
+            for (number, link) in &mut process.links {
+                link.plays_extension = process.role == Role::Controller && self.extended.contains(number);
+            }
             process.find_dialects(capture);
             process
         };
@@ -238,6 +248,7 @@ impl Endpoints {
             ack: ack.cloned(),
             is_supervisor: with == SUPERVISOR,
             with,
+            plays_extension: false,
             crosses_7_0: false,
         })
     }

@@ -143,7 +143,7 @@ impl Engine<'_> {
             self.ids
                 .learn_pid(pid_of(sent, instance), pid_of(recorded, instance));
         }
-        let place = if recorded.name.ends_with(b"_request") {
+        let place = if recorded.name.ends_with(b"request") {
             0
         } else if recorded.name.ends_with(b"notify_agent_hello") {
             1

@@ -46,6 +46,7 @@ fn key_of(role: &str, incidents: &[Incident], case: &Case<'_>) -> Option<&'stati
         ack: None,
         with: "controller".into(),
         is_supervisor: false,
+        plays_extension: false,
         crosses_7_0: false,
     };
     // Only at link 1 is a controller of ours.
