@@ -1,7 +1,7 @@
 //! Whether the host has what nodes need. Only what is sure to keep a node from running counts: what cannot be seen from here may be well.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
     io::ErrorKind,
@@ -77,14 +77,14 @@ impl Host {
         if self.is_elsewhere {
             return Vec::new();
         }
-        let listeners = Listeners::now();
-        let nodes_in = self.directories();
+        let ports = nodes.iter().flat_map(|node| &node.ports);
+        let listeners = Listeners::on(ports.map(|port| port.number), &self.directories());
         let of_node = |node: &Candidate| {
             let mut found = Vec::new();
             found.extend(node.scripts.iter().filter_map(script));
             found.extend(directory(path(&node.directory)));
             let ports = node.ports.iter().filter(|port| !given_up.contains(port));
-            found.extend(ports.filter_map(|port| listeners.in_the_way(*port, &nodes_in)));
+            found.extend(ports.filter_map(|port| listeners.in_the_way(*port)));
             if !self.is_simulation {
                 found.extend(node.interface.as_ref().and_then(interface));
             }
@@ -153,30 +153,61 @@ fn interface(name: &ZeekString) -> Option<String> {
         .then(|| format!("there is no network interface {device}"))
 }
 
-/// The sockets that listen on every address, by port: their inodes.
-struct Listeners(BTreeMap<u16, Vec<u64>>);
+/// The processes that listen on every address and are no nodes, by port: id and name. One that cannot be seen may be a node.
+struct Listeners(BTreeMap<u16, (u32, String)>);
 
 impl Listeners {
-    fn now() -> Self {
-        let mut listeners = Self(BTreeMap::new());
+    /// Of these ports. Nodes work below these directories.
+    fn on(ports: impl Iterator<Item = u16>, nodes: &[PathBuf]) -> Self {
+        let ports: BTreeSet<u16> = ports.collect();
+        let mut sockets = BTreeMap::new();
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let table = fs::read_to_string(table).unwrap_or_default();
-            for (port, inode) in table.lines().filter_map(listener) {
-                listeners.0.entry(port).or_default().push(inode);
-            }
+            let found = table.lines().filter_map(listener);
+            sockets.extend(
+                found
+                    .filter(|(port, _)| ports.contains(port))
+                    .map(|(port, inode)| (PathBuf::from(format!("socket:[{inode}]")), port)),
+            );
         }
-        listeners
+        // A host has many processes, and each many descriptors.
+        if sockets.is_empty() {
+            return Self(BTreeMap::new());
+        }
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        Self(
+            processes
+                .flat_map(|process| foreign(&process.path(), &sockets, nodes))
+                .collect(),
+        )
     }
 
-    /// A process that is none of our nodes and keeps a node from listening on a port. One that cannot be seen may be a node.
-    fn in_the_way(&self, port: Port, nodes: &[PathBuf]) -> Option<String> {
-        let number = port.number;
-        let inodes = self.0.get(&number)?;
-        let (id, name) = inodes.iter().find_map(|inode| owner(*inode, nodes))?;
-        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, number));
+    /// A process that keeps a node from listening on a port.
+    fn in_the_way(&self, port: Port) -> Option<String> {
+        let (id, name) = self.0.get(&port.number)?;
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number));
         let is_taken = taken.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
         is_taken.then(|| format!("process {id} ({name}) listens on its port {port}"))
     }
+}
+
+/// The ports of these sockets that a process has which works below none of these directories.
+fn foreign(process: &Path, sockets: &BTreeMap<PathBuf, u16>, nodes: &[PathBuf]) -> Vec<(u16, (u32, String))> {
+    let name = process.file_name().and_then(OsStr::to_str);
+    let Some(id) = name.and_then(|name| name.parse::<u32>().ok()) else {
+        return Vec::new();
+    };
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let open = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    let ports: Vec<u16> = open.filter_map(|target| sockets.get(&target).copied()).collect();
+    let works_in = fs::read_link(process.join("cwd")).ok();
+    let is_foreign = works_in.is_some_and(|place| !nodes.iter().any(|nodes| place.starts_with(nodes)));
+    if ports.is_empty() || !is_foreign {
+        return Vec::new();
+    }
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    let owner = (id, name.trim_end().to_owned());
+    ports.into_iter().map(|port| (port, owner.clone())).collect()
 }
 
 /// Port and inode of a line of `/proc/net/tcp`, if it is about a socket that listens on every address.
@@ -187,26 +218,6 @@ fn listener(line: &str) -> Option<(u16, u64)> {
     let inode = fields.nth(5)?.parse().ok()?;
     let port = u16::from_str_radix(port, 16).ok()?;
     listens.then_some((port, inode))
-}
-
-/// The process that has a socket, by id and name, if it works below none of these directories.
-fn owner(inode: u64, nodes: &[PathBuf]) -> Option<(u32, String)> {
-    let socket = PathBuf::from(format!("socket:[{inode}]"));
-    let has_it = |process: &Path| {
-        let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        descriptors
-            .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-            .any(|target| target == socket)
-    };
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    let numbered = processes.filter_map(|entry| {
-        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
-        Some((id, entry.path()))
-    });
-    let (id, process) = numbered.into_iter().find(|(_, process)| has_it(process))?;
-    let works_in = fs::read_link(process.join("cwd")).ok()?;
-    let name = fs::read_to_string(process.join("comm")).ok()?;
-    (!nodes.iter().any(|place| works_in.starts_with(place))).then(|| (id, name.trim_end().to_owned()))
 }
 
 #[cfg(test)]
@@ -281,7 +292,7 @@ mod tests {
         let listens = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let number = listens.local_addr().unwrap().port();
         let port = Port::tcp(number);
-        let said = |nodes: &[PathBuf]| Listeners::now().in_the_way(port, nodes);
+        let said = |nodes: &[PathBuf]| Listeners::on([number].into_iter(), nodes).in_the_way(port);
         let this = format!("process {} (", std::process::id());
         let found = said(&elsewhere).expect("it listens");
         assert!(found.starts_with(&this), "{found}");
