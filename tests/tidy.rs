@@ -58,6 +58,8 @@ const IO_WORDS: &str = "Instant SystemTime std::env std::fs std::io::stdin std::
 const BANNED: &[(&str, &str)] = &[
     ("#[ignore", "a test that does not run proves nothing"),
     ("#[should_panic", "errors are values; assert on the value"),
+    ("todo!(", "nothing unfinished lands"),
+    ("unimplemented!(", "nothing unfinished lands"),
 ];
 
 /// Fragments of paths that only make sense on the machine of their author; the checkout's own is one more.
@@ -325,4 +327,20 @@ fn every_crate_forbids_unsafe_code() {
         }
     }
     report("lints", &violations);
+}
+
+#[test]
+fn every_shell_script_can_be_executed() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut scripts = tracked_files();
+    scripts.retain(|path| path.extension().is_some_and(|ext| ext == "sh") || path == Path::new(".ci/run"));
+    assert!(scripts.len() >= 3, "only {} scripts found", scripts.len());
+    let mode = |path: &PathBuf| {
+        let metadata = fs::metadata(workspace_root().join(path));
+        metadata.expect("a listed file exists").permissions().mode()
+    };
+    scripts.retain(|path| mode(path) & 0o111 == 0);
+    let violations: Vec<_> = scripts.iter().map(|path| path.display().to_string()).collect();
+    report("scripts that are not executable", &violations);
 }

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What the controller is told: free ports, which nobody else knows.
+/// What the controller is told: free ports, which no other test knows.
 const REDEFS: &str = "redef Management::Controller::name = \"controller\";
 redef Management::Controller::listen_address = \"127.0.0.1\";
 redef Management::Controller::listen_port = \"0/tcp\";

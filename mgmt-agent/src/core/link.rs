@@ -3,7 +3,7 @@
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage,
-    link::{LinkError, NotDone, PREPARE, other_version, to_json},
+    link::{NotDone, PREPARE, other_version, to_json},
 };
 use serde::Serialize;
 
@@ -50,14 +50,10 @@ pub(super) fn reply(turn: &mut Turn, peer: EndpointId, reqid: ZeekString, ok: bo
             peer,
             message: LinkMessage::Reply { reqid, ok, json },
         },
-        Err(error) => unsendable(&error),
+        Err(error) => Action::Unsendable {
+            event: "MgmtLink::reply".into(),
+            reason: error.to_string(),
+        },
     };
     turn.push(message);
-}
-
-fn unsendable(error: &LinkError) -> Action {
-    Action::Unsendable {
-        event: "MgmtLink::reply".into(),
-        reason: error.to_string(),
-    }
 }

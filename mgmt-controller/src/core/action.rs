@@ -63,7 +63,7 @@ pub enum Outgoing {
     Agent(AgentRequest),
     /// News of an agent, passed on.
     News(Box<AgentMessage>),
-    /// A message of the extension, for one peer that speaks it, and nobody else.
+    /// A message of the extension, for one peer that speaks it, and no other peer or client.
     Link(LinkMessage),
 }
 

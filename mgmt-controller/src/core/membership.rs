@@ -183,7 +183,10 @@ impl Membership {
             Refusal::Incompatible { api_version } => {
                 format!("instance {name}/{id} has checked in with incompatible API version {api_version}")
             }
-            _ => {
+            Refusal::UnknownId
+            | Refusal::OtherTopic(_)
+            | Refusal::NameHeld { .. }
+            | Refusal::HoldsOtherName(_) => {
                 let address = self.address_of(peer);
                 format!("instance {name}: refused the agent at {address}: {refusal} (peer {peer})")
             }

@@ -31,7 +31,7 @@ impl World {
                 let (ok, json) = self.look(&from_json(&json).unwrap());
                 LinkMessage::Reply { reqid, ok, json }
             }
-            LinkMessage::Reply { .. } => panic!("nobody asked the controller: {message:?}"),
+            LinkMessage::Reply { .. } => panic!("the controller was asked nothing: {message:?}"),
         };
         if self.troubled && self.dice.percent(5) {
             let again = delay + Duration::from_millis(5);
