@@ -78,38 +78,6 @@ impl BrokerAgent {
         }
     }
 
-    /// Takes one input in and returns everything that has to happen because of it, in this order.
-    ///
-    /// What is due at `now` happens first, before any input. A `now` before that of an earlier call counts as that
-    /// one.
-    #[must_use]
-    pub fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
-        let mut turn = Turn::new(self.now);
-        self.now = self.now.max(now);
-        // The Supervisor's silence is the reason for what times out in the agent later: however late we are, the agent
-        // hears of it at its time.
-        while let Some(due) = self.supervisor.deadline().filter(|due| *due <= self.now) {
-            turn.now = turn.now.max(due);
-            self.supervise(&mut turn, supervisors::Input::Tick);
-        }
-        turn.now = self.now;
-        self.take(&mut turn, input);
-        turn.into_actions()
-    }
-
-    /// When `core::Input::Tick` is due. Later than the `now` of the last call.
-    pub fn deadline(&self) -> Option<Now> {
-        [self.agent.deadline(), self.supervisor.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Whether a request with this id is still to be answered.
-    pub fn owes_answer(&self, reqid: &ZeekString) -> bool {
-        self.agent.owes_answer(reqid)
-    }
-
     fn take(&mut self, turn: &mut Turn, input: Input) {
         let input = match input {
             Input::Agent(input) => input,
@@ -250,12 +218,30 @@ impl Machine for BrokerAgent {
         Self::new(settings, ids)
     }
 
+    /// Takes one input in and returns everything that has to happen because of it, in this order.
+    ///
+    /// What is due at `now` happens first, before any input. A `now` before that of an earlier call counts as that
+    /// one.
     fn step(&mut self, now: Now, input: Input) -> Vec<Action> {
-        Self::step(self, now, input)
+        let mut turn = Turn::new(self.now);
+        self.now = self.now.max(now);
+        // The Supervisor's silence is the reason for what times out in the agent later: however late we are, the agent
+        // hears of it at its time.
+        while let Some(due) = self.supervisor.deadline().filter(|due| *due <= self.now) {
+            turn.now = turn.now.max(due);
+            self.supervise(&mut turn, supervisors::Input::Tick);
+        }
+        turn.now = self.now;
+        self.take(&mut turn, input);
+        turn.into_actions()
     }
 
+    /// When `core::Input::Tick` is due. Later than the `now` of the last call.
     fn deadline(&self) -> Option<Now> {
-        Self::deadline(self)
+        [self.agent.deadline(), self.supervisor.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn request(input: &Input) -> Option<ZeekString> {
@@ -266,6 +252,6 @@ impl Machine for BrokerAgent {
     }
 
     fn owes_answer(&self, reqid: &ZeekString) -> bool {
-        Self::owes_answer(self, reqid)
+        self.agent.owes_answer(reqid)
     }
 }

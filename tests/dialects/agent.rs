@@ -19,6 +19,7 @@ use mgmt_agent::{
     machine::{Action, BrokerAgent, Input, Settings},
 };
 use mgmt_api::{Level, Now, SequentialIds, SupervisorLayout};
+use mgmt_daemon::machine::Machine as _;
 use testkit::transcript::{Machine, check_all, letter, peer_id, time_passes};
 
 use super::notation;

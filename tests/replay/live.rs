@@ -94,15 +94,11 @@ fn a_peer_that_cannot_be_reached_is_no_difference() {
 fn a_running_controller_with_other_tls_is_told_from_a_wrong_one() {
     let mut controller = Controller::start(&[NAME]);
     let (broker, websocket) = (controller.broker(), controller.websocket());
+    let mutual = Protection::mutual();
+    let certificates = mutual.settings("replay").join(" ");
     for (tls, reason) in [
-        (
-            "Broker::disable_ssl=T".to_owned(),
-            "which is off here (Broker::disable_ssl)",
-        ),
-        (
-            Protection::mutual().settings("replay").join(" "),
-            "no cipher suite in common",
-        ),
+        ("Broker::disable_ssl=T", "which is off here (Broker::disable_ssl)"),
+        (&certificates, "no cipher suite in common"),
     ] {
         let options = format!("--role controller --peer {broker} --websocket {websocket} {tls}");
         let error = replay("zeek-9.0.0-rc1/a2c", &options).unwrap_err().to_string();
@@ -113,19 +109,13 @@ fn a_running_controller_with_other_tls_is_told_from_a_wrong_one() {
 
 #[test]
 fn settings_of_tls_are_those_of_the_daemons() {
+    let not_about_tls = "Management::state_dir is not about TLS; of Zeek's settings, only Broker::disable_ssl and Broker::ssl_* are read";
+    let without_key = "command-line assignment: Broker::ssl_certificate: TLS with certificates needs a private key (Broker::ssl_keyfile)";
+    let no_truth = "command-line assignment: Broker::disable_ssl: ";
     for (setting, reason) in [
-        (
-            "Management::state_dir=/tmp",
-            "Management::state_dir is not about TLS; of Zeek's settings, only Broker::disable_ssl and Broker::ssl_* are read",
-        ),
-        (
-            "Broker::ssl_certificate=cert.pem",
-            "command-line assignment: Broker::ssl_certificate: TLS with certificates needs a private key (Broker::ssl_keyfile)",
-        ),
-        (
-            "Broker::disable_ssl=perhaps",
-            "command-line assignment: Broker::disable_ssl: ",
-        ),
+        ("Management::state_dir=/tmp", not_about_tls),
+        ("Broker::ssl_certificate=cert.pem", without_key),
+        ("Broker::disable_ssl=perhaps", no_truth),
     ] {
         let options = format!("--role controller --peer 127.0.0.1:0 {setting}");
         let error = replay("zeek-9.0.0-rc1/a2c", &options).unwrap_err().to_string();

@@ -26,6 +26,7 @@ use mgmt_agent::{
     supervisors::zeek::News,
 };
 use mgmt_api::{Now, SequentialIds};
+use mgmt_daemon::machine::Machine as _;
 use serde::{Serialize, de::DeserializeOwned};
 use testkit::transcript::{Machine, json, peer_id, time_passes, words};
 

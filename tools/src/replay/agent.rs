@@ -8,6 +8,7 @@ use mgmt_agent::{
     machine::{Action, BrokerAgent, Input, Settings},
 };
 use mgmt_api::{Level, Now, SequentialIds, topics};
+use mgmt_daemon::machine::Machine;
 
 use super::{
     in_process::{Around, Daemon, Heard, Hearing, InProcess},
@@ -49,7 +50,7 @@ pub(super) fn in_process(
 
 impl Daemon for BrokerAgent {
     fn deadline(&self) -> Option<Now> {
-        self.deadline()
+        Machine::deadline(self)
     }
 
     fn hear(&mut self, around: &mut Around, heard: Heard<'_>) {
