@@ -50,8 +50,7 @@ pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, Clu
         .collect()
 }
 
-/// How to start a node, with these environment variables unless it has others. `Node.options` and `Node.state` mean nothing to Zeek's
-/// agent.
+/// How to start a node, with these environment variables unless it has others. `Node.state` means nothing to Zeek's agent.
 pub(super) fn node_spec(
     node: &Node,
     directory: ZeekString,
@@ -63,6 +62,10 @@ pub(super) fn node_spec(
     scripts.push(node_script.clone());
     let mut env = env.clone();
     env.extend(node.env.clone());
+    let options = node.options.iter().flat_map(|options| options.iter());
+    let options = options
+        .map(|option| (option.name.clone(), option.value.clone()))
+        .collect();
     NodeSpec {
         name: node.name.clone(),
         interface: node.interface.clone(),
@@ -70,6 +73,7 @@ pub(super) fn node_spec(
         scripts,
         env,
         cpu_affinity: node.cpu_affinity,
+        options,
         cluster: cluster.clone(),
     }
 }

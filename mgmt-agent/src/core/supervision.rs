@@ -52,6 +52,9 @@ pub struct NodeSpec {
     pub env: BTreeMap<ZeekString, ZeekString>,
     /// The CPU to pin the process to.
     pub cpu_affinity: Option<i64>,
+    /// Zeek options to set, and what this project reads between them, whose names begin with `mgmt.`. Zeek's Supervisor knows none.
+    #[serde(default)]
+    pub options: BTreeMap<ZeekString, ZeekString>,
     /// The cluster that it is part of, itself included.
     pub cluster: BTreeMap<ZeekString, ClusterNode>,
 }

@@ -1,5 +1,6 @@
-//! What keeps the nodes running, for the agent: [`zeek`] is a `zeek -j` process, reached over Broker.
+//! What keeps the nodes running, for the agent: [`zeek`] is a `zeek -j` process, reached over Broker; [`own`] needs none.
 
+pub mod own;
 pub mod zeek;
 
 use mgmt_api::Now;
