@@ -14,6 +14,11 @@ pub enum RunError {
         "the directory {path} cannot be used; stop the other agent, or choose another --name or --state-dir"
     )]
     Lock { path: PathBuf, source: LockError },
+    /// What an earlier agent has written down cannot be read.
+    #[error(
+        "cannot read {path}, which says what should run on this host; if it is damaged, remove it and deploy again"
+    )]
+    Desired { path: PathBuf, source: std::io::Error },
     /// A script of ours cannot be written.
     #[error("cannot write the script {path}")]
     Script { path: PathBuf, source: std::io::Error },

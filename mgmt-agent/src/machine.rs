@@ -1,8 +1,8 @@
-//! The agent as the daemon and a replay drive it: [`Agent`], its [`Sessions`] and its [`ZeekSupervisor`] as one machine, whose inputs are
+//! The agent as the daemon and a replay drive it: [`Agent`], its [`Sessions`] and its [`AnySupervisor`] as one machine, whose inputs are
 //! what a Broker endpoint hears.
 //!
 //! ```text
-//!   Supervisor's peer -- any event ----------------------------> ZeekSupervisor <--commands, reports--> Agent
+//!   Supervisor's peer -- any event ----------------------------> AnySupervisor <---commands, reports--> Agent
 //!   any other peer ----- AgentRequest on the agent's topic, --> Sessions -------------------------------^
 //!                        NodeMessage on the topic of nodes
 //! ```
@@ -14,13 +14,10 @@ use mgmt_api::{IdSource, NodeMessage, Now};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
-pub use crate::core::{Action, Settings};
+pub use crate::core::{Action, Desired, Settings};
 use crate::{
     core::{self, Agent, Turn},
-    supervisors::{
-        self, Supervisor,
-        zeek::{News, ZeekSupervisor},
-    },
+    supervisors::{self, AnyNews, AnySupervisor, Supervisor, own, zeek::News},
     wire::{peers::Sessions, reqid_in, reqid_of},
 };
 
@@ -54,13 +51,15 @@ pub enum Input {
     },
     /// What becomes of the Supervisor's process, and of the Zeek that it is.
     Supervisor(News),
+    /// What becomes of nodes, where no Supervisor of Zeek's keeps them.
+    Nodes(own::News),
 }
 
 /// The agent with its peers and its Supervisor.
 pub struct BrokerAgent {
     agent: Agent,
     peers: Sessions,
-    supervisor: ZeekSupervisor,
+    supervisor: AnySupervisor,
     /// The Supervisor's peering, while there is one.
     supervisor_peer: Option<EndpointId>,
     now: Now,
@@ -70,7 +69,7 @@ impl BrokerAgent {
     /// An agent that has no peers.
     pub fn new(settings: Settings, ids: Box<dyn IdSource>) -> Self {
         Self {
-            supervisor: ZeekSupervisor::new(settings.zeek.clone()),
+            supervisor: AnySupervisor::new(&settings),
             peers: Sessions::new(settings.clone()),
             agent: Agent::new(settings, ids),
             supervisor_peer: None,
@@ -116,6 +115,9 @@ impl BrokerAgent {
                 None => core::Input::Tick,
             },
             Input::Message { peer, topic, data } => return self.message(turn, peer, topic, data),
+            Input::Nodes(news) => {
+                return self.supervise(turn, supervisors::Input::News(AnyNews::Own(news)));
+            }
             Input::Supervisor(news) => {
                 if let News::ProcessEnded { .. } = news {
                     self.supervisor_peer = None;
@@ -139,12 +141,17 @@ impl BrokerAgent {
         };
         match read {
             Ok(input) => {
-                if let Some(core::Input::Node(NodeMessage::Hello { node })) = &input
-                    && self.agent.has_node(node)
-                {
-                    self.peers.is_node(peer, node);
-                }
+                let up = match &input {
+                    Some(core::Input::Node(NodeMessage::Hello { node })) if self.agent.has_node(node) => {
+                        self.peers.is_node(peer, node);
+                        Some(node.clone())
+                    }
+                    _ => None,
+                };
                 self.run(turn, input);
+                if let Some(node) = up {
+                    self.supervise(turn, supervisors::Input::Up(node));
+                }
             }
             Err(reason) => turn.push(Action::Refuse { peer, topic, reason }),
         }
@@ -152,10 +159,10 @@ impl BrokerAgent {
     }
 
     fn hear(&mut self, turn: &mut Turn, news: News) {
-        self.supervise(turn, supervisors::Input::News(news));
+        self.supervise(turn, supervisors::Input::News(AnyNews::Zeek(news)));
     }
 
-    fn supervise(&mut self, turn: &mut Turn, input: supervisors::Input<News>) {
+    fn supervise(&mut self, turn: &mut Turn, input: supervisors::Input<AnyNews>) {
         let reports = self.supervisor_step(turn, input);
         self.run(turn, reports);
     }
@@ -183,11 +190,11 @@ impl BrokerAgent {
     fn supervisor_step(
         &mut self,
         turn: &mut Turn,
-        input: supervisors::Input<News>,
+        input: supervisors::Input<AnyNews>,
     ) -> impl Iterator<Item = core::Input> + use<> {
         let id = match &input {
             supervisors::Input::Command(command) => Some(command.id()),
-            supervisors::Input::News(News::Event(event)) => reqid_of(event),
+            supervisors::Input::News(AnyNews::Zeek(News::Event(event))) => reqid_of(event),
             _ => None,
         };
         let reqid = id.map(|id| self.agent.request_of(id).clone());
@@ -204,6 +211,9 @@ impl BrokerAgent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     pub settings: Settings,
+    /// What an earlier agent has written down.
+    #[serde(default)]
+    pub desired: Desired,
 }
 
 impl Machine for BrokerAgent {
@@ -214,8 +224,10 @@ impl Machine for BrokerAgent {
 
     const TICK: Input = Input::Agent(core::Input::Tick);
 
-    fn start(Start { settings }: Start, ids: Box<dyn IdSource>) -> Self {
-        Self::new(settings, ids)
+    fn start(Start { settings, desired }: Start, ids: Box<dyn IdSource>) -> Self {
+        let mut machine = Self::new(settings, ids);
+        machine.agent.recall(desired);
+        machine
     }
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.
@@ -233,6 +245,10 @@ impl Machine for BrokerAgent {
         }
         turn.now = self.now;
         self.take(&mut turn, input);
+        // All commands of this moment are known now.
+        if self.supervisor.deadline().is_some_and(|due| due <= self.now) {
+            self.supervise(&mut turn, supervisors::Input::Tick);
+        }
         turn.into_actions()
     }
 

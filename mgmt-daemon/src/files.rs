@@ -68,7 +68,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     create(path)?.write_all(content)
 }
 
-/// Writes a file of this mode whole or not at all: others see the one before until then.
+/// Writes a file of this mode whole or not at all: others see the one before until then, also after a loss of power.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let temporary = with_suffix(path, &format!(".{}", std::process::id()));
     // A process of the same id may have left one, of another mode.
@@ -77,7 +77,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     options.write(true).create_new(true).mode(mode);
     let written = options
         .open(&temporary)
-        .and_then(|mut file| file.write_all(content));
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
     let replaced = written.and_then(|()| fs::rename(&temporary, path));
     if replaced.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -15,6 +15,10 @@ pub struct Policy {
     pub since_start: bool,
     /// A process that did its work for so long did not end early.
     pub steady: Duration,
+    /// What one that did not end early is forgiven: for each time of this length that it lived, one early end. `None`: all.
+    pub forgives: Option<Duration>,
+    /// After how many early ends it counts as failed, and how long after each further one it is tried again. `None`: never.
+    pub fails: Option<(u32, Duration)>,
     /// How often a process is asked to end.
     pub terms: u32,
     pub round: Duration,
@@ -42,7 +46,11 @@ pub struct Process {
     started: Duration,
     /// How often it was started since it last did its work for long.
     starts: u32,
+    /// How often it has ended early, and was not forgiven.
+    early_ends: u32,
     delay: Duration,
+    /// Spreads the starts of processes that end together; 0 does not.
+    seed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +65,8 @@ enum State {
     },
     Waiting {
         until: Duration,
+        /// Whether it is for its own fault that it waits.
+        counts: bool,
     },
 }
 
@@ -76,6 +86,8 @@ pub enum Event {
     /// It was started, or found running.
     Spawned,
     NotSpawned,
+    /// It was not started, as something that it needs is not there: it is tried again after so long, as often as it takes.
+    Lacks(Duration),
     /// It has ended, and did its work for so long.
     Ended {
         /// Without the time at its end in which it did nothing.
@@ -103,8 +115,17 @@ impl Process {
             state: State::Idle,
             started: Duration::ZERO,
             starts: 0,
+            early_ends: 0,
             delay: policy.delay,
+            seed: 0,
         }
+    }
+
+    /// Has it wait up to a quarter longer each time, by a seed of its own.
+    #[must_use]
+    pub const fn spread(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 
     /// Takes in what happens at a time since the owner's epoch.
@@ -119,7 +140,13 @@ impl Process {
             }
             (Event::NotSpawned, _) => {
                 self.started = now;
+                self.early_ends += 1;
                 self.wait(now);
+                None
+            }
+            (Event::Lacks(delay), _) => {
+                let (until, counts) = (now + delay, false);
+                self.state = State::Waiting { until, counts };
                 None
             }
             (Event::Stop(then), State::Running) => {
@@ -143,19 +170,21 @@ impl Process {
                 self.follow(now, then)
             }
             (Event::Ended { lived }, state) => {
-                self.delay = self.delay_after(lived);
-                if lived >= self.policy.steady {
-                    self.starts = 0;
-                }
+                self.forgive(lived);
                 match state {
                     State::Stopping { then, .. } => self.follow(now, then),
-                    _ => self.follow(now, Then::Wait),
+                    _ => {
+                        self.early_ends += u32::from(lived < self.policy.steady);
+                        self.follow(now, Then::Wait)
+                    }
                 }
             }
-            (Event::Tick, State::Waiting { until }) if now >= until => {
-                self.starts += 1;
-                if self.starts.is_multiple_of(self.policy.starts_per_delay) {
-                    self.delay = self.delay.saturating_mul(2).min(self.policy.delay_max);
+            (Event::Tick, State::Waiting { until, counts }) if now >= until => {
+                if counts {
+                    self.starts += 1;
+                    if self.starts.is_multiple_of(self.policy.starts_per_delay) {
+                        self.delay = self.delay.saturating_mul(2).min(self.policy.delay_max);
+                    }
                 }
                 Some(self.start())
             }
@@ -193,16 +222,54 @@ impl Process {
         } else {
             now
         };
-        self.state = State::Waiting {
-            until: from.saturating_add(self.delay),
+        let delay = match self.policy.fails {
+            Some((_, retry)) if self.has_failed() => retry,
+            _ => self.delay,
         };
+        self.state = State::Waiting {
+            until: from.saturating_add(self.spread_out(delay)),
+            counts: true,
+        };
+    }
+
+    /// What it has lived for makes up for early ends before.
+    fn forgive(&mut self, lived: Duration) {
+        let all = self.policy.forgives.is_none() && lived >= self.policy.steady;
+        let forgiven = match self.policy.forgives {
+            _ if all => u32::MAX,
+            Some(each) if !each.is_zero() => {
+                u32::try_from(lived.as_nanos() / each.as_nanos()).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        };
+        self.starts = self.starts.saturating_sub(forgiven);
+        self.early_ends = self.early_ends.saturating_sub(forgiven);
+        self.delay = self
+            .delay
+            .checked_div(2_u32.checked_pow(forgiven).unwrap_or(u32::MAX))
+            .unwrap_or_default()
+            .max(self.policy.delay);
+    }
+
+    fn spread_out(&self, delay: Duration) -> Duration {
+        if self.seed == 0 {
+            return delay;
+        }
+        // Any function would do that differs by process and by attempt.
+        let mixed = (self.seed ^ u64::from(self.starts)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        delay + delay.mul_f64(f64::from(u16::try_from(mixed).unwrap_or_default()) / 4096.0)
+    }
+
+    /// Whether it has ended early so often that it counts as failed.
+    pub fn has_failed(&self) -> bool {
+        self.policy.fails.is_some_and(|(ends, _)| self.early_ends >= ends)
     }
 
     /// When [`Event::Tick`] is due.
     pub const fn deadline(&self) -> Option<Duration> {
         match self.state {
             State::Stopping { next, .. } => Some(next),
-            State::Waiting { until } => Some(until),
+            State::Waiting { until, .. } => Some(until),
             State::Idle | State::Starting | State::Running => None,
         }
     }
@@ -210,6 +277,11 @@ impl Process {
     /// Whether it is being stopped.
     pub const fn is_stopping(&self) -> bool {
         matches!(self.state, State::Stopping { .. })
+    }
+
+    /// Whether it was told to start, and neither has nor has not.
+    pub const fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting)
     }
 
     /// How long after its end, or its start, one is started again that did its work for so long.
@@ -234,6 +306,8 @@ mod tests {
         delay_max: Duration::MAX,
         since_start: true,
         steady: Duration::from_secs(30),
+        forgives: None,
+        fails: None,
         terms: 13,
         round: Duration::from_secs(2),
         kills: true,

@@ -8,7 +8,8 @@ use broker_codec::{
 use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeRequest};
 use serde::{Deserialize, Serialize};
 
-use super::{node_spec::Candidate, supervision::Command};
+use super::{memory::Desired, node_spec::Candidate, supervision::Command};
+use crate::supervisors::own::Order;
 
 /// What the agent wants done, in this order. Its [`crate::machine`] makes events of what is for controllers, nodes and the
 /// Supervisor, and hands everything else on to the daemon as it is.
@@ -32,6 +33,10 @@ pub enum Action {
     Ask(NodeRequest),
     /// Have the Supervisor do this.
     Supervise(Command),
+    /// Start and end processes of nodes, where no Supervisor of Zeek's does.
+    Nodes(Order),
+    /// Write down what should run, and say by [`super::Input::Remembered`] whether that was done.
+    Remember(Desired),
     /// Create a directory and those above it, unless it is there. If that fails, [`super::Input::DirectoryFailed`]
     /// says so.
     MakeDirectory { path: ZeekString },

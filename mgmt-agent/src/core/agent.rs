@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
@@ -10,6 +10,7 @@ use super::{
     action::{Action, Turn},
     deployment::Deployment,
     input::{Input, KeptController},
+    memory::Restoring,
     nodes::OwnNode,
     pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,
@@ -63,6 +64,14 @@ pub struct Agent {
     pub(super) preparing: Option<Preparing>,
     /// When the last one came that was answered.
     pub(super) prepared_at: Option<Now>,
+    /// The nodes that an operator has stopped.
+    pub(super) stopped: BTreeSet<ZeekString>,
+    /// What is still to be done about nodes that an earlier agent has left.
+    pub(super) restoring: Option<Restoring>,
+    /// When what should run is to be written down again.
+    pub(super) remember_due: Option<Now>,
+    /// Whether it could not be written down the last time.
+    pub(super) is_forgetful: bool,
 }
 
 /// A command that has not ended.
@@ -80,9 +89,12 @@ pub(super) enum Purpose {
     Deploy,
     /// A status, to see what is left after the Supervisor was away.
     Recover,
+    /// A status, to see what is left after the agent was away.
+    Restore,
     /// A status, to answer this request.
     GetNodes(ZeekString),
     Create(ZeekString),
+    Relayout(ZeekString),
     /// To restart this node for this request.
     Restart {
         reqid: ZeekString,
@@ -116,6 +128,10 @@ impl Agent {
             archival_due: None,
             preparing: None,
             prepared_at: None,
+            stopped: BTreeSet::new(),
+            restoring: None,
+            remember_due: None,
+            is_forgetful: false,
         }
     }
 
@@ -129,6 +145,10 @@ impl Agent {
         if self.archival_due.is_some_and(|due| due <= now) {
             self.archive(&mut turn);
         }
+        if self.remember_due.is_some_and(|due| due <= now) {
+            self.remember(&mut turn);
+        }
+        self.restore_due(&mut turn);
         match input {
             Input::Started {
                 broker_id,
@@ -162,6 +182,7 @@ impl Agent {
                 }
             }
             Input::Controller(controller) => self.controller = controller,
+            Input::Remembered(outcome) => self.remembered(&mut turn, outcome),
             Input::DirectoryFailed { path, reason } => {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }
@@ -174,8 +195,13 @@ impl Agent {
 
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
-        [self.requests.deadline(), self.archival_due, self.crash_deadline()]
-            .into_iter()
+        let restore_due = match self.restoring {
+            Some(Restoring::At(due)) => Some(due),
+            _ => None,
+        };
+        let own = [self.archival_due, self.remember_due, restore_due];
+        own.into_iter()
+            .chain([self.requests.deadline(), self.crash_deadline()])
             .flatten()
             .min()
     }

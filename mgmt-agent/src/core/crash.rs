@@ -9,7 +9,7 @@ use super::{action::Turn, agent::Agent, nodes::OwnNode};
 pub const OUTPUT_BYTES_MAX: usize = 2048;
 
 /// How much of a node's last line stands in the message about its end, in bytes.
-const LINE_BYTES_MAX: usize = 256;
+pub(super) const LINE_BYTES_MAX: usize = 256;
 
 impl Agent {
     /// A process of a node has ended, says the Supervisor. That another one was started comes later.
@@ -30,7 +30,7 @@ impl Agent {
             &outputs.stderr
         };
         // The message about the end quotes the last line. If that is all, there is nothing to add.
-        let is_quoted = own.crash.is_some()
+        let is_quoted = (own.crash.is_some() || own.is_end_told)
             && outputs
                 .last_line()
                 .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line);

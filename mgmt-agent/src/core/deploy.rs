@@ -9,6 +9,7 @@ use super::{
     action::{Action, Turn},
     agent::{Agent, Purpose},
     deployment::{Deployment, Goal, is_same},
+    fates::Fates,
     node_spec,
     nodes::OwnNode,
     pending::{Kind, Logged, Pending},
@@ -147,76 +148,93 @@ impl Agent {
             self.confirm_running(turn, reqid);
             return;
         }
-        let mut ending = BTreeSet::new();
-        for (name, supervised) in status {
-            if supervised.management.is_none() {
-                ending.insert(name);
-                let (id, node) = (self.ids.next_id(), name.clone());
-                self.order(
-                    turn,
-                    Purpose::Destroy(name.clone()),
-                    Command::Destroy { id, node },
-                );
-            }
+        let wanted = match &goal {
+            Goal::Run { config, .. } => Some(config),
+            _ => None,
+        };
+        let mut fates = self.fates(status, wanted);
+        for name in fates.ended() {
+            let (id, node) = (self.ids.next_id(), name.clone());
+            self.order(
+                turn,
+                Purpose::Destroy(name.clone()),
+                Command::Destroy { id, node },
+            );
         }
+        let kept = self.take_kept(&fates);
         let ended = self.drop_nodes(turn);
         self.stand_by_due = false;
+        self.restoring = None;
         let Goal::Run { reqid, config } = goal else {
+            self.stopped.clear();
+            self.remember(turn);
+            let ending = fates.ended();
             if !ending.is_empty() {
                 report(
                     turn,
                     Level::Info,
-                    format!("no longer in the cluster: ends {}", some_of(ending)),
+                    format!("no longer in the cluster: ends {}", some_of(&ending)),
                 );
             }
             return;
         };
-        for node in &config.nodes {
-            if node.instance == self.settings.name {
-                let mut node = node.clone();
-                node.state = if ended.contains(&node.name) {
+        let own = config
+            .nodes
+            .iter()
+            .filter(|node| node.instance == self.settings.name);
+        for node in own {
+            let mut node = node.clone();
+            let name = node.name.clone();
+            let own = if let Some(before) = kept.get(&name) {
+                node.state = before.node.state;
+                OwnNode {
+                    node,
+                    ..before.clone()
+                }
+            } else {
+                node.state = if ended.contains(&name) || self.stopped.contains(&name) {
                     State::Stopped
                 } else {
                     State::Unknown
                 };
-                let replaces = status.contains_key(&node.name);
-                self.nodes.insert(node.name.clone(), OwnNode::new(node, replaces));
-            }
+                OwnNode::new(node, status.contains_key(&name))
+            };
+            self.nodes.insert(name, own);
         }
-        ending.retain(|name| !self.nodes.contains_key(*name));
-        report(turn, Level::Info, self.intention(&config.id, ending));
+        fates.configured(self.nodes.keys());
+        self.stopped.retain(|name| self.nodes.contains_key(name));
+        report(turn, Level::Info, self.intention(&config.id, &fates));
         self.config = Some(config);
-        let own: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+        self.remember(turn);
+        self.start_deployed(turn, reqid, &fates);
+    }
+
+    /// Has the nodes of the deployed configuration start that do not run, and waits for all that are not up.
+    fn start_deployed(&mut self, turn: &mut Turn, reqid: ZeekString, fates: &Fates) {
+        let is_awaited = |(_, own): &(&ZeekString, &OwnNode)| !matches!(own.node.state, State::Running);
+        let is_to_run = |(name, _): &(&ZeekString, &OwnNode)| !self.stopped.contains(*name);
+        let awaited = self.nodes.iter().filter(is_to_run).filter(is_awaited);
+        let awaited: BTreeSet<ZeekString> = awaited.map(|(name, _)| name.clone()).collect();
         // DIFFERENCE(idle-instance): with nodes on other instances only, Zeek's agent waits for nodes that never come
         //
-        if own.is_empty() {
+        if self.nodes.is_empty() {
             self.end(Kind::Deploy, &reqid);
             let results = vec![self.success(reqid.clone())];
             Self::respond(turn, Kind::Deploy, reqid, results, Logged::Results);
             return;
         }
+        let starting = awaited.iter().filter(|name| !fates.keeps(name));
+        let starting: Vec<ZeekString> = starting.cloned().collect();
         self.deployment = Some(Deployment::Starting {
             reqid,
-            awaited: own.iter().cloned().collect(),
+            awaited,
             failed: BTreeMap::new(),
         });
-        for name in own {
+        self.relayout(turn, fates.told());
+        for name in starting {
             self.create(turn, &name);
         }
-    }
-
-    /// What is about to be done for a configuration, with the nodes that are none of it.
-    fn intention(&self, config: &ZeekString, ending: BTreeSet<&ZeekString>) -> String {
-        let starts = match self.nodes.len() {
-            0 => "has no node here".to_owned(),
-            1 => format!("starts {}", some_of(self.nodes.keys())),
-            count => format!("starts {count} nodes ({})", some_of(self.nodes.keys())),
-        };
-        if ending.is_empty() {
-            format!("configuration {config}: {starts}")
-        } else {
-            format!("configuration {config}: {starts}, ends {}", some_of(ending))
-        }
+        self.finish_deployment(turn);
     }
 
     /// Answers a deployment of the running configuration, once its nodes that are starting are up.

@@ -56,6 +56,8 @@ pub enum Input {
         path: ZeekString,
         reason: String,
     },
+    /// What should run was written down ([`super::Action::Remember`]), or why not.
+    Remembered(Result<(), String>),
     /// Time has passed; due at [`super::Agent::deadline`].
     Tick,
     /// The process is about to end.

@@ -47,7 +47,7 @@ pub(super) struct OwnNode {
     /// As configured; its state is the real one.
     pub(super) node: Node,
     /// Whether there was a process of that name before, which may have been started once more before its end.
-    replaces: bool,
+    pub(super) replaces: bool,
     /// The process id, as last heard.
     pub(super) pid: Option<i64>,
     /// When the Supervisor was told to start it.
@@ -64,6 +64,10 @@ pub(super) struct OwnNode {
     pub(super) outputs: Option<NodeOutputs>,
     /// What was last told of that. It is not told again while it is the same.
     pub(super) told_output: Option<ZeekString>,
+    /// Whether its latest end was told when it came, and not with the start that follows.
+    pub(super) is_end_told: bool,
+    /// How it has ended, as was last told.
+    pub(super) told_end: Option<String>,
     /// Why it does not run, if that is known.
     pub(super) trouble: Option<String>,
     /// Whether a deployment was answered before it came up.
@@ -90,6 +94,8 @@ impl OwnNode {
             crash: None,
             outputs: None,
             told_output: None,
+            is_end_told: false,
+            told_end: None,
             trouble: None,
             is_slow: false,
             is_missed: false,

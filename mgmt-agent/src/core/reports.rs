@@ -7,6 +7,7 @@ use super::{
     action::Turn,
     agent::{Agent, NEVER_CONNECTED, Purpose},
     deployment::{Deployment, Goal},
+    memory::Restoring,
     pending::Kind,
     supervision::{Processes, Report},
 };
@@ -33,6 +34,7 @@ impl Agent {
             Report::Status { id, status } => match self.ended(&id) {
                 Some(Purpose::Deploy) => self.apply(turn, &status),
                 Some(Purpose::Recover) => self.recovered(turn, &status),
+                Some(Purpose::Restore) => self.restore(turn, &status),
                 Some(Purpose::GetNodes(reqid)) => self.got_status(turn, reqid, &status),
                 _ => {}
             },
@@ -72,6 +74,16 @@ impl Agent {
             Report::NodeStarted { node, pid } => self.node_started(turn, &node, pid),
             Report::NotStarted { node } => self.process_refused(turn, &node),
             Report::NodeExited { node, outputs } => self.node_exited(turn, &node, outputs),
+            Report::Crashed {
+                node,
+                how,
+                outputs,
+                again_in,
+                has_failed,
+            } => self.node_crashed(turn, &node, &how, outputs, again_in, has_failed),
+            Report::Waits { node, what } => self.node_waits(turn, &node, &what),
+            Report::Done { node } => self.node_done(turn, &node),
+            Report::Administered { node, runs } => self.node_administered(turn, &node, runs),
         }
     }
 
@@ -85,7 +97,7 @@ impl Agent {
                 self.raise(turn, format!("cannot deploy: {reason}"), "");
                 self.abandon_deployment(turn, reason);
             }
-            Purpose::Recover => {
+            Purpose::Recover | Purpose::Restore => {
                 let message = format!("cannot see which nodes are left: {reason}");
                 self.raise(turn, message, "");
             }
@@ -98,6 +110,10 @@ impl Agent {
             Purpose::Create(node) => {
                 let concerns = self.starts.concerns(id);
                 self.not_created(turn, &node, concerns, reason);
+            }
+            Purpose::Relayout(node) => {
+                let message = format!("node {node} does not learn of other workers: {reason}");
+                self.raise(turn, message, node);
             }
             Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
             Purpose::Destroy(node) => {
@@ -132,7 +148,11 @@ impl Agent {
                 }
                 Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, &id, node, &reason),
                 // Whether it was done shows when the Supervisor is back.
-                Purpose::Create(_) | Purpose::Destroy(_) | Purpose::Recover => {}
+                Purpose::Create(_)
+                | Purpose::Relayout(_)
+                | Purpose::Destroy(_)
+                | Purpose::Recover
+                | Purpose::Restore => {}
             }
         }
     }
@@ -147,8 +167,10 @@ impl Agent {
     }
 
     /// The Supervisor can be reached again: are the nodes still there, or are they to go?
-    fn recover(&mut self, turn: &mut Turn) {
-        if self.stand_by_due {
+    pub(super) fn recover(&mut self, turn: &mut Turn) {
+        if self.restoring == Some(Restoring::Due) {
+            self.ask_status(turn, Purpose::Restore);
+        } else if self.stand_by_due {
             self.begin(turn, Goal::StandBy);
         } else if !self.nodes.is_empty() {
             self.ask_status(turn, Purpose::Recover);
@@ -167,9 +189,13 @@ impl Agent {
 
     /// Compares the Supervisor's nodes with those that are to run, and has it start what it lacks.
     pub(super) fn compare(&mut self, turn: &mut Turn, status: &Processes) {
-        let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+        let names = self.nodes.keys().filter(|name| !self.stopped.contains(*name));
+        let names: Vec<ZeekString> = names.cloned().collect();
+        let is_restoring = self.restoring.take().is_some();
         for name in names {
-            if let Some(found) = status.get(&name) {
+            if is_restoring && !status.contains_key(&name) {
+                self.create(turn, &name);
+            } else if let Some(found) = status.get(&name) {
                 self.node_found(turn, &name, found.pid);
             } else {
                 let message = format!("the Supervisor has lost node {name}, starting it again");

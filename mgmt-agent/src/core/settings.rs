@@ -41,8 +41,34 @@ pub struct Settings {
     pub controller_api: Dialect,
     /// The agent's own address. Controllers up to Zeek's commit 54aaf3a623 are told.
     pub address: Address,
+    /// Who keeps the nodes.
+    #[serde(default)]
+    pub supervise: Supervise,
     pub zeek: ZeekSettings,
+    /// Whether nodes of the configuration that was deployed last are started again without a controller.
+    #[serde(default)]
+    pub start_without_controller: bool,
+    /// What nodes are started with, if no Supervisor of Zeek's starts them.
+    #[serde(default)]
+    pub launch: LaunchSettings,
 }
+
+/// Who keeps the nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Supervise {
+    /// A `zeek -j` process.
+    #[default]
+    Zeek,
+    /// systemd, as units of a template of ours.
+    Systemd,
+    /// The agent, as its children.
+    Native,
+}
+
+/// What nodes are started with that no Supervisor of Zeek's starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchSettings {}
 
 /// How a Supervisor of Zeek's is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +123,9 @@ impl Default for Settings {
             archival: None,
             controller_api: Dialect::V7_0,
             address: LOCALHOST,
+            supervise: Supervise::Zeek,
+            start_without_controller: true,
+            launch: LaunchSettings::default(),
             zeek: ZeekSettings::default(),
         }
     }

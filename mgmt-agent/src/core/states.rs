@@ -179,6 +179,9 @@ impl Agent {
         let before = own.pid.replace(pid);
         let is_replaced = own.is_replaced(turn.now);
         own.started = Some(turn.now);
+        if std::mem::take(&mut own.is_end_told) {
+            return;
+        }
         if cause == Cause::Command || is_replaced {
             own.ended = None;
             if own.node.state == State::Failed {

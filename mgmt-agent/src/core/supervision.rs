@@ -1,6 +1,6 @@
 //! The seam between the agent and what looks after its processes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{ClusterRole, NodeOutputs};
@@ -14,6 +14,8 @@ pub enum Command {
     Status { id: ZeekString },
     /// Start a node and keep it running. Ends in [`Report::Created`].
     Create { id: ZeekString, node: Box<NodeSpec> },
+    /// A node that runs is to learn of the workers in its cluster; nothing else about it has changed. Ends in [`Report::Created`].
+    Relayout { id: ZeekString, node: Box<NodeSpec> },
     /// End a node and start it again. Ends in [`Report::Restarted`].
     Restart {
         id: ZeekString,
@@ -33,6 +35,7 @@ impl Command {
         match self {
             Self::Status { id }
             | Self::Create { id, .. }
+            | Self::Relayout { id, .. }
             | Self::Restart { id, .. }
             | Self::Destroy { id, .. } => id,
         }
@@ -53,7 +56,7 @@ pub struct NodeSpec {
     /// The CPU to pin the process to.
     pub cpu_affinity: Option<i64>,
     /// Zeek options to set, and what this project reads between them, whose names begin with `mgmt.`. Zeek's Supervisor knows none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<ZeekString, ZeekString>,
     /// The cluster that it is part of, itself included.
     pub cluster: BTreeMap<ZeekString, ClusterNode>,
@@ -80,6 +83,9 @@ pub struct Supervised {
     pub management: Option<ZeekString>,
     /// Its own place in its cluster, if it is a cluster node.
     pub node: Option<ClusterNode>,
+    /// How it was started, if the Supervisor can tell. Without that it is never taken for one that may run on.
+    #[serde(default)]
+    pub spec: Option<Box<NodeSpec>>,
 }
 
 /// The processes of the Supervisor, by name.
@@ -137,4 +143,21 @@ pub enum Report {
         /// Its last output.
         outputs: NodeOutputs,
     },
+    /// A node has ended by itself, or could not be started, and is started again after a time.
+    Crashed {
+        node: ZeekString,
+        /// How: `exit status 1`, `signal 9 (SIGKILL)`.
+        how: String,
+        /// The last lines of what it wrote.
+        outputs: NodeOutputs,
+        again_in: Duration,
+        /// Whether it has ended so often that it counts as failed.
+        has_failed: bool,
+    },
+    /// A node is started as soon as this is there that it needs: `interface eth9`.
+    Waits { node: ZeekString, what: String },
+    /// A node has done its work: it has read its trace file.
+    Done { node: ZeekString },
+    /// An administrator has stopped a node, or started one that was stopped, by other means than ours.
+    Administered { node: ZeekString, runs: bool },
 }

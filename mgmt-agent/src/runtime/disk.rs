@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io,
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread,
 };
@@ -13,6 +13,9 @@ use broker_codec::data::ZeekString;
 use mgmt_daemon::files;
 use tokio::sync::mpsc;
 
+use super::memory;
+use crate::core::Desired;
+
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.
 pub(super) const JOBS_MAX: usize = 4096;
 
@@ -20,6 +23,11 @@ pub(super) const JOBS_MAX: usize = 4096;
 pub(super) enum Job {
     /// Create a directory and those above it, unless it is there.
     MakeDirectory(ZeekString),
+    /// Write down what should run, in this directory.
+    Remember {
+        directory: PathBuf,
+        desired: Box<Desired>,
+    },
     /// See whether there are rotated logs to archive.
     Archive {
         directory: String,
@@ -35,6 +43,8 @@ pub(super) enum Done {
         path: ZeekString,
         reason: String,
     },
+    /// What should run was written down, or not, for this reason.
+    Remembered(Result<(), String>),
     Archive {
         command: String,
         message: String,
@@ -88,6 +98,10 @@ fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
                     reason: error.to_string(),
                 },
             },
+            Job::Remember { directory, desired } => {
+                let outcome = memory::write(&directory, &desired);
+                Done::Remembered(outcome.map_err(|error| format!("{}: {error}", directory.display())))
+            }
             Job::Archive {
                 directory,
                 command,

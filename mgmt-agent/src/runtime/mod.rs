@@ -17,6 +17,8 @@ mod controller;
 mod disk;
 mod kept;
 mod launch;
+mod memory;
+mod nodes;
 mod outside;
 mod peers;
 mod preflight;
@@ -47,6 +49,7 @@ use self::{
     disk::Disk,
     kept::Kept,
     launch::{Launch, SupervisorProgram},
+    nodes::Nodes,
     peers::BrokerPeers,
     program::ProgramWatch,
 };
@@ -75,6 +78,8 @@ struct Runtime {
     broker: BrokerPeers,
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Kept<SupervisorProgram>>,
+    /// What starts and ends nodes, if no Supervisor of Zeek's does.
+    nodes: Option<Nodes>,
     /// The controller's process, if it is ours.
     controller: Option<Kept<ControllerProgram>>,
     /// The installed Zeek is asked which one it is now.
@@ -118,8 +123,9 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
             Some(ControllerProgram::new(&config, command, &script))
         }
     };
+    let desired = memory::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
-    let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings })?;
+    let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
     let counters = Counters::default();
     daemon.registry.add("", &counters);
     let program = config.installed_zeek.program.clone();
@@ -127,6 +133,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let mut runtime = Runtime {
         broker,
         supervisor: None,
+        nodes: None,
         controller: None,
         version: None,
         preflight: None,

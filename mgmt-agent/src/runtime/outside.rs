@@ -22,7 +22,7 @@ use crate::{
     core::{self, KeptController, Program},
     error::RunError,
     machine::{Action, BrokerAgent, Input},
-    supervisors::zeek::News,
+    supervisors::{own::News, zeek},
     wire::{event_in, reqid_of},
 };
 
@@ -30,6 +30,7 @@ pub(super) enum Event {
     Done(Done),
     Supervisor(Change<PeerAddress>),
     Controller(Change<Announced>),
+    Nodes(News),
     Program(Program),
     /// What the installed Zeek says that it is.
     Version(Option<String>),
@@ -49,6 +50,7 @@ impl Outside for Runtime {
             done = self.disk.done() => Event::Done(done.ok_or(HostError::Stopped("the thread for files"))?),
             Some(change) = async { self.supervisor.as_mut()?.changed().await } => Event::Supervisor(change),
             Some(change) = async { self.controller.as_mut()?.changed().await } => Event::Controller(change),
+            Some(news) = async { self.nodes.as_mut()?.next().await } => Event::Nodes(news),
             Some(program) = async { Some(self.program.as_mut()?.seen().await) } => Event::Program(program),
             // A task that panicked has not found out.
             Some(version) = async { Some(self.version.as_mut()?.await.ok().flatten()) } => Event::Version(version),
@@ -68,10 +70,14 @@ impl Outside for Runtime {
             Event::Done(done) => (self.done(daemon, done), Credit::none()),
             Event::Supervisor(change) => (Some(self.supervisor_changed(change)), Credit::none()),
             Event::Controller(change) => (Some(self.controller_changed(change)), Credit::none()),
+            Event::Nodes(news) => (Some(Input::Nodes(news)), Credit::none()),
             Event::Program(program) => (Some(Input::Agent(core::Input::Program(program))), Credit::none()),
             Event::Version(version) => {
                 self.version = None;
-                (Some(Input::Supervisor(News::Version(version))), Credit::none())
+                (
+                    Some(Input::Supervisor(zeek::News::Version(version))),
+                    Credit::none(),
+                )
             }
             Event::Prepared(problems) => {
                 self.preflight = None;
@@ -116,6 +122,20 @@ impl Outside for Runtime {
             }
             Action::Report { level, message } => report(level, cause.reqid.as_ref(), &message),
             Action::Publish { to, topic, event } => self.publish(daemon, to, &topic, event, cause).await,
+            Action::Nodes(order) => {
+                if let Some(nodes) = &self.nodes {
+                    nodes.order(order);
+                }
+            }
+            Action::Remember(desired) => {
+                let directory = self.config.daemon.working_dir.clone();
+                let desired = Box::new(desired);
+                if self.disk.hand_over(Job::Remember { directory, desired }).is_err() {
+                    self.counters.increment(Counted::DiskOverflows);
+                    let outcome = Err("the file system does not answer".into());
+                    return vec![Input::Agent(core::Input::Remembered(outcome))];
+                }
+            }
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.increment(Counted::DiskOverflows);
@@ -208,11 +228,11 @@ impl Runtime {
                 if let Some(program) = &mut self.program {
                     program.supervisor_started();
                 }
-                Input::Supervisor(News::ProcessStarted)
+                Input::Supervisor(zeek::News::ProcessStarted)
             }
             Change::Ended { reason } => {
                 self.broker.supervisor_ended();
-                Input::Supervisor(News::ProcessEnded { reason })
+                Input::Supervisor(zeek::News::ProcessEnded { reason })
             }
         }
     }
@@ -240,6 +260,7 @@ impl Runtime {
             Done::DirectoryFailed { path, reason } => {
                 Some(Input::Agent(core::Input::DirectoryFailed { path, reason }))
             }
+            Done::Remembered(outcome) => Some(Input::Agent(core::Input::Remembered(outcome))),
             Done::Archive { command, message } => {
                 daemon.log_now(Level::Info, &message);
                 self.archivers.start(&command);

@@ -3,9 +3,11 @@
 pub mod own;
 pub mod zeek;
 
+use broker_codec::data::ZeekString;
 use mgmt_api::Now;
 
-use crate::core::{Command, Report, Turn};
+use self::{own::OwnSupervisor, zeek::ZeekSupervisor};
+use crate::core::{Command, Report, Settings, Supervise, Turn};
 
 /// What happens to a Supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub enum Input<News> {
     Command(Command),
     /// Something has happened to what stands behind it.
     News(News),
+    /// A node has said hello.
+    Up(ZeekString),
     /// Time has passed; due at [`Supervisor::deadline`].
     Tick,
 }
@@ -29,4 +33,70 @@ pub trait Supervisor {
 
     /// When [`Input::Tick`] is due. Later than the time of the last turn.
     fn deadline(&self) -> Option<Now>;
+}
+
+/// The Supervisor that the settings name.
+#[derive(Debug)]
+pub enum AnySupervisor {
+    Zeek(Box<ZeekSupervisor>),
+    Own(OwnSupervisor),
+}
+
+/// What happens to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnyNews {
+    Zeek(zeek::News),
+    Own(own::News),
+}
+
+impl AnySupervisor {
+    pub fn new(settings: &Settings) -> Self {
+        match settings.supervise {
+            Supervise::Zeek => Self::Zeek(Box::new(ZeekSupervisor::new(settings.zeek.clone()))),
+            Supervise::Systemd | Supervise::Native => Self::Own(OwnSupervisor::new(settings.launch.clone())),
+        }
+    }
+}
+
+impl Supervisor for AnySupervisor {
+    type News = AnyNews;
+
+    /// News of another Supervisor than the one that is there cannot come, and mean nothing.
+    fn step(&mut self, turn: &mut Turn, input: Input<AnyNews>) -> Vec<Report> {
+        match self {
+            Self::Zeek(zeek) => {
+                let input = input.news(|news| match news {
+                    AnyNews::Zeek(news) => Some(news),
+                    AnyNews::Own(_) => None,
+                });
+                input.map_or_else(Vec::new, |input| zeek.step(turn, input))
+            }
+            Self::Own(own) => {
+                let input = input.news(|news| match news {
+                    AnyNews::Own(news) => Some(news),
+                    AnyNews::Zeek(_) => None,
+                });
+                input.map_or_else(Vec::new, |input| own.step(turn, input))
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        match self {
+            Self::Zeek(zeek) => zeek.deadline(),
+            Self::Own(own) => own.deadline(),
+        }
+    }
+}
+
+impl<News> Input<News> {
+    /// The same with other news, unless there are none.
+    fn news<Other>(self, other: impl FnOnce(News) -> Option<Other>) -> Option<Input<Other>> {
+        Some(match self {
+            Self::Command(command) => Input::Command(command),
+            Self::News(news) => Input::News(other(news)?),
+            Self::Up(node) => Input::Up(node),
+            Self::Tick => Input::Tick,
+        })
+    }
 }

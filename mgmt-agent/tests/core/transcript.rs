@@ -169,6 +169,7 @@ impl Run {
                     pid: Some(pid.parse().unwrap()),
                     management: Some(role.into()).filter(|_| !role.is_empty()),
                     node: created.and_then(|node| node.cluster.get(&name).cloned()),
+                    spec: None,
                 };
                 (name, supervised)
             })

@@ -11,6 +11,8 @@ pub(super) const ZEEK: Policy = Policy {
     delay_max: Duration::MAX,
     since_start: true,
     steady: Duration::from_millis(30_001),
+    forgives: None,
+    fails: None,
     terms: 13,
     round: Duration::from_secs(2),
     kills: true,

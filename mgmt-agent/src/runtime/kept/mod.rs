@@ -65,6 +65,8 @@ impl<P: Program> Kept<P> {
             delay_max: Duration::from_secs(60),
             since_start: false,
             steady: Duration::from_secs(30),
+            forgives: None,
+            fails: None,
             terms: 1,
             round: P::STOP_TIMEOUT,
             kills: true,

@@ -116,9 +116,24 @@ pub struct Needs {
     pub listeners: Vec<std::net::SocketAddr>,
 }
 
+/// Where Zeek's scripts for the backend are.
+pub(super) const ZEROMQ: &str = "policy/frameworks/cluster/backend/zeromq";
+
 impl Launch {
     pub const fn node(&self) -> &ZeekString {
         &self.spec.name
+    }
+
+    /// Whether the cluster's nodes meet over ZeroMQ.
+    pub fn is_zeromq(&self) -> bool {
+        self.arguments
+            .iter()
+            .any(|argument| argument.starts_with(ZEROMQ.as_bytes()))
+    }
+
+    /// Whether it reads a trace file, and has done its work when that is read.
+    pub fn is_of_trace(&self) -> bool {
+        self.arguments.iter().any(|argument| *argument == "-r")
     }
 }
 

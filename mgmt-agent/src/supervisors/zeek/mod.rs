@@ -359,7 +359,7 @@ impl Supervisor for ZeekSupervisor {
         match input {
             Input::Command(command) => self.command(turn, &mut reports, command),
             Input::News(news) => self.news(turn, &mut reports, news),
-            Input::Tick => {}
+            Input::Up(_) | Input::Tick => {}
         }
         self.look_after(turn, &mut reports);
         reports

@@ -19,7 +19,8 @@ pub(super) fn request(command: Command) -> SupervisorRequest {
             reqid: id,
             node: ZeekString::default(),
         },
-        Command::Create { id, node } => SupervisorRequest::Create {
+        // Nobody asks for the latter: this Supervisor does not tell how its nodes were started.
+        Command::Create { id, node } | Command::Relayout { id, node } => SupervisorRequest::Create {
             reqid: id,
             node: Box::new(config(*node)),
         },
@@ -111,6 +112,8 @@ fn supervised(name: &ZeekString, SupervisedNode { mut node, pid }: SupervisedNod
         pid,
         management: management.or_else(|| node.env.remove(OLD_MANAGEMENT_NODE)),
         node: node.cluster.remove(name).map(place),
+        // What a node of Zeek's was started with is not compared: recorded agents replace all.
+        spec: None,
     }
 }
 

@@ -1,0 +1,174 @@
+//! What becomes of a node that runs when another configuration is to run.
+
+use broker_codec::data::ZeekString;
+use mgmt_api::ClusterRole;
+
+use super::supervision::{ClusterNode, NodeSpec};
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It runs on: nothing that concerns it has changed.
+    Kept,
+    /// It runs on, and is told of the workers that have come and gone.
+    Told,
+    /// It is started anew, for this reason.
+    Restarted(String),
+}
+
+/// What becomes of a node that runs like this and is to run like that.
+///
+/// Workers may come and go while others run: every node can be told. Everything else about the layout is read by Zeek once, when it
+/// starts; a node that went on with the old one would not find the others, or send events to other places than they do.
+pub(super) fn fate(running: &NodeSpec, wanted: &NodeSpec) -> Fate {
+    let own = own_changes(running, wanted);
+    if !own.is_empty() {
+        return Fate::Restarted(format!("changed: {}", own.join(", ")));
+    }
+    let mut told = false;
+    let names = running.cluster.keys().chain(wanted.cluster.keys());
+    for name in names {
+        let (before, after) = (running.cluster.get(name), wanted.cluster.get(name));
+        if before == after {
+            continue;
+        }
+        if !before.into_iter().chain(after).all(is_worker) || moves(before, after) {
+            return Fate::Restarted(format!("the cluster's {name} is another one"));
+        }
+        told = true;
+    }
+    if told { Fate::Told } else { Fate::Kept }
+}
+
+/// What of a node itself has changed, in words.
+fn own_changes(running: &NodeSpec, wanted: &NodeSpec) -> Vec<&'static str> {
+    let place = |spec: &NodeSpec| {
+        let place = spec.cluster.get(&spec.name)?;
+        Some((place.role, place.host, place.p, place.metrics_port))
+    };
+    let changes = [
+        ("interface", running.interface != wanted.interface),
+        ("directory", running.directory != wanted.directory),
+        ("scripts", running.scripts != wanted.scripts),
+        ("environment", running.env != wanted.env),
+        ("CPU", running.cpu_affinity != wanted.cpu_affinity),
+        ("options", running.options != wanted.options),
+        ("role, address or port", place(running) != place(wanted)),
+    ];
+    let changed = changes.into_iter().filter(|(_, differs)| *differs);
+    changed.map(|(what, _)| what).collect()
+}
+
+fn is_worker(place: &ClusterNode) -> bool {
+    place.role == ClusterRole::Worker
+}
+
+/// Whether a worker is at another place than before, as opposed to one that has come, has gone, or has another interface.
+fn moves(before: Option<&ClusterNode>, after: Option<&ClusterNode>) -> bool {
+    let place = |node: &ClusterNode| (node.host, node.p, node.metrics_port);
+    before
+        .zip(after)
+        .is_some_and(|(before, after)| place(before) != place(after))
+}
+
+/// The workers that one layout has and the other has not.
+pub(crate) fn workers_added<'a>(
+    before: &'a NodeSpec,
+    after: &'a NodeSpec,
+) -> impl Iterator<Item = (&'a ZeekString, &'a ClusterNode)> {
+    let is_new =
+        |(name, place): &(&ZeekString, &ClusterNode)| is_worker(place) && !before.cluster.contains_key(*name);
+    after.cluster.iter().filter(is_new)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use broker_codec::data::{Address, Port};
+
+    use super::*;
+
+    fn spec(name: &str, nodes: &[&str]) -> NodeSpec {
+        let place = |name: &&str| {
+            let role = match &name[..1] {
+                "m" => ClusterRole::Manager,
+                "l" => ClusterRole::Logger,
+                _ => ClusterRole::Worker,
+            };
+            let p = (role != ClusterRole::Worker).then(|| Port::tcp(2200));
+            let place = ClusterNode {
+                role,
+                host: Address::UNSPECIFIED_V4,
+                p,
+                interface: None,
+                metrics_port: None,
+            };
+            ((*name).into(), place)
+        };
+        NodeSpec {
+            name: name.into(),
+            interface: None,
+            directory: "/d".into(),
+            scripts: Vec::new(),
+            env: BTreeMap::new(),
+            cpu_affinity: None,
+            options: BTreeMap::new(),
+            cluster: nodes.iter().map(place).collect(),
+        }
+    }
+
+    #[test]
+    fn only_what_has_changed_is_touched() {
+        let running = spec("w1", &["m", "l", "w1", "w2"]);
+        assert_eq!(fate(&running, &running), Fate::Kept);
+        for nodes in [&["m", "l", "w1"][..], &["m", "l", "w1", "w2", "w3"]] {
+            assert_eq!(fate(&running, &spec("w1", nodes)), Fate::Told);
+        }
+        let mut other = spec("w1", &["m", "l", "w1", "w2"]);
+        other.env.insert("A".into(), "B".into());
+        other.interface = Some("lo".into());
+        assert_eq!(
+            fate(&running, &other),
+            Fate::Restarted("changed: interface, environment".into())
+        );
+        let mut interface = running.clone();
+        interface
+            .cluster
+            .get_mut(&ZeekString::from("w2"))
+            .unwrap()
+            .interface = Some("lo".into());
+        assert_eq!(fate(&running, &interface), Fate::Told);
+    }
+
+    #[test]
+    fn another_layout_restarts_all() {
+        let running = spec("w1", &["m", "l", "w1"]);
+        let more = spec("w1", &["m", "l", "l2", "w1"]);
+        assert_eq!(
+            fate(&running, &more),
+            Fate::Restarted("the cluster's l2 is another one".into())
+        );
+        let mut moved = running.clone();
+        moved.cluster.get_mut(&ZeekString::from("m")).unwrap().p = Some(Port::tcp(2300));
+        assert_eq!(
+            fate(&running, &moved),
+            Fate::Restarted("the cluster's m is another one".into())
+        );
+        let mut listening = spec("m", &["m", "w1"]);
+        listening.cluster.get_mut(&ZeekString::from("w1")).unwrap().p = Some(Port::tcp(2300));
+        assert!(matches!(
+            fate(&spec("m", &["m", "w1"]), &listening),
+            Fate::Restarted(_)
+        ));
+    }
+
+    #[test]
+    fn workers_that_have_come_are_known() {
+        let (before, after) = (spec("m", &["m", "w1"]), spec("m", &["m", "w1", "w2", "l"]));
+        let added: Vec<_> = workers_added(&before, &after)
+            .map(|(name, _)| name.clone())
+            .collect();
+        assert_eq!(added, ["w2"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! What a deployment does to each node, and how it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{Configuration, State, log::some_of};
+
+use super::{
+    agent::Agent,
+    desired::{Fate, fate},
+    nodes::OwnNode,
+    supervision::Processes,
+};
+
+/// What becomes of the nodes that run, when a configuration takes the place of another.
+#[derive(Debug, Default)]
+pub(super) struct Fates {
+    /// Those that run on.
+    kept: BTreeSet<ZeekString>,
+    /// Those of them that must be told of the workers that have come and gone.
+    told: Vec<ZeekString>,
+    /// Those that end, and why they start again, if they do and that is known.
+    ended: BTreeMap<ZeekString, Option<String>>,
+    /// Those that start and did not run.
+    started: BTreeSet<ZeekString>,
+}
+
+impl Fates {
+    pub(super) fn keeps(&self, name: &ZeekString) -> bool {
+        self.kept.contains(name)
+    }
+
+    pub(super) fn told(&self) -> &[ZeekString] {
+        &self.told
+    }
+
+    /// The nodes whose processes end.
+    pub(super) fn ended(&self) -> Vec<ZeekString> {
+        self.ended.keys().cloned().collect()
+    }
+
+    /// These are the nodes of the configuration.
+    pub(super) fn configured<'a>(&mut self, names: impl Iterator<Item = &'a ZeekString>) {
+        self.started = names.filter(|name| !self.kept.contains(*name)).cloned().collect();
+    }
+
+    /// Those that end for good.
+    fn gone(&self) -> impl Iterator<Item = &ZeekString> {
+        self.ended.keys().filter(|name| !self.started.contains(*name))
+    }
+}
+
+impl Agent {
+    /// What becomes of the Supervisor's processes. Of those that it cannot tell how they were started none is kept.
+    pub(super) fn fates(&self, status: &Processes, config: Option<&Configuration>) -> Fates {
+        let mut fates = Fates::default();
+        for (name, supervised) in status {
+            if supervised.management.is_some() {
+                continue;
+            }
+            let wanted = config.and_then(|config| self.wanted_spec(config, name));
+            let has_failed = self
+                .nodes
+                .get(name)
+                .is_some_and(|own| own.node.state == State::Failed);
+            let why = match supervised.spec.as_deref().zip(wanted.as_ref()) {
+                None => None,
+                Some(_) if has_failed => Some("it had failed".to_owned()),
+                Some((running, wanted)) => match fate(running, wanted) {
+                    Fate::Kept => {
+                        fates.kept.insert(name.clone());
+                        continue;
+                    }
+                    Fate::Told => {
+                        fates.kept.insert(name.clone());
+                        fates.told.push(name.clone());
+                        continue;
+                    }
+                    Fate::Restarted(why) => Some(why),
+                },
+            };
+            fates.ended.insert(name.clone(), why);
+        }
+        fates
+    }
+
+    /// Takes the nodes out that run on.
+    pub(super) fn take_kept(&mut self, fates: &Fates) -> BTreeMap<ZeekString, OwnNode> {
+        let (kept, others) = std::mem::take(&mut self.nodes)
+            .into_iter()
+            .partition(|(name, _)| fates.keeps(name));
+        self.nodes = others;
+        kept
+    }
+
+    /// What is about to be done for a configuration, with the nodes that are none of it.
+    pub(super) fn intention(&self, config: &ZeekString, fates: &Fates) -> String {
+        let is_restarted = |name: &&ZeekString| matches!(fates.ended.get(*name), Some(Some(_)));
+        let started: Vec<&ZeekString> = fates.started.iter().filter(|name| !is_restarted(name)).collect();
+        let started: Vec<&ZeekString> = started
+            .into_iter()
+            .filter(|name| !self.stopped.contains(*name))
+            .collect();
+        let mut parts = Vec::new();
+        match started.len() {
+            0 if self.nodes.is_empty() => parts.push("has no node here".to_owned()),
+            0 => {}
+            1 => parts.push(format!("starts {}", some_of(started))),
+            count => parts.push(format!("starts {count} nodes ({})", some_of(started))),
+        }
+        let restarted = fates
+            .ended
+            .iter()
+            .filter_map(|(name, why)| Some((name, why.as_ref()?)));
+        let restarted: Vec<ZeekString> = restarted
+            .map(|(name, why)| format!("{name} ({why})").into())
+            .collect();
+        if !restarted.is_empty() {
+            parts.push(format!("restarts {}", some_of(&restarted)));
+        }
+        if !fates.kept.is_empty() {
+            parts.push(format!("keeps {}", some_of(&fates.kept)));
+        }
+        let gone: Vec<&ZeekString> = fates.gone().collect();
+        if !gone.is_empty() {
+            parts.push(format!("ends {}", some_of(gone)));
+        }
+        let stopped: Vec<&ZeekString> = self.stopped.iter().collect();
+        if !stopped.is_empty() {
+            parts.push(format!(
+                "leaves stopped what an operator has stopped: {}",
+                some_of(stopped)
+            ));
+        }
+        format!("configuration {config}: {}", parts.join(", "))
+    }
+}

@@ -1,0 +1,216 @@
+//! What the agent knows from one life to the next: what should run. Only for nodes that no Supervisor of Zeek's keeps: those of
+//! Zeek's end with it, and are deployed by a controller.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use broker_codec::{Elapsed, data::ZeekString};
+use mgmt_api::{Configuration, Now, State, log::some_of};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    action::{Action, Turn},
+    agent::{Agent, Purpose},
+    deploy::report,
+    desired::{Fate, fate},
+    node_spec,
+    nodes::OwnNode,
+    settings::Supervise,
+    supervision::{Command, NodeSpec, Processes},
+};
+
+/// How long after its start the agent waits for a controller, before it starts nodes of the configuration that it remembers.
+const CONTROLLER_WAIT: Duration = Duration::from_secs(30);
+
+/// How long after a failed attempt the agent tries again to write down what should run.
+const WRITES_AGAIN: Duration = Duration::from_secs(10);
+
+/// What should run: it is on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The configuration that was deployed last.
+    pub config: Option<Configuration>,
+    /// The nodes of it that an operator has stopped.
+    #[serde(default)]
+    pub stopped: BTreeSet<ZeekString>,
+}
+
+/// What the agent has not done yet about what it remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Restoring {
+    /// It has not been looked at which of the nodes run.
+    Due,
+    /// Those that do not run are started at this time, unless a controller says what to do.
+    At(Now),
+}
+
+impl Agent {
+    /// Takes up what an earlier agent has left. Comes before everything else.
+    pub fn recall(&mut self, desired: Desired) {
+        let Desired { config, stopped } = desired;
+        let Some(config) = config else {
+            return;
+        };
+        self.stopped = stopped;
+        for node in &config.nodes {
+            if node.instance == self.settings.name {
+                let mut own = OwnNode::new(node.clone(), false);
+                own.node.state = if self.stopped.contains(&node.name) {
+                    State::Stopped
+                } else {
+                    State::Pending
+                };
+                self.nodes.insert(node.name.clone(), own);
+            }
+        }
+        self.config = Some(config);
+        self.restoring = Some(Restoring::Due);
+    }
+
+    /// Has what should run written down.
+    pub(super) fn remember(&mut self, turn: &mut Turn) {
+        if self.settings.supervise == Supervise::Zeek {
+            return;
+        }
+        self.remember_due = None;
+        let desired = Desired {
+            config: self.config.clone(),
+            stopped: self.stopped.clone(),
+        };
+        turn.push(Action::Remember(desired));
+    }
+
+    /// What should run was written down, or could not be.
+    pub(super) fn remembered(&mut self, turn: &mut Turn, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                if std::mem::take(&mut self.is_forgetful) {
+                    turn.info("what should run on this host is written down again".into());
+                }
+            }
+            Err(reason) => {
+                self.remember_due = Some(turn.now + WRITES_AGAIN);
+                if !std::mem::replace(&mut self.is_forgetful, true) {
+                    let message = format!(
+                        "cannot write down what should run on this host: {reason}; nodes run on, but a restart of the agent goes back to what \
+                         was deployed before"
+                    );
+                    self.raise(turn, message, "");
+                }
+            }
+        }
+    }
+
+    /// It is known which nodes run after the agent has started: equal ones are kept.
+    pub(super) fn restore(&mut self, turn: &mut Turn, status: &Processes) {
+        let Some(config) = self.config.clone() else {
+            return;
+        };
+        let (mut kept, mut missing, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, supervised) in status {
+            let wanted = self.wanted_spec(&config, name);
+            let running = supervised.spec.as_deref();
+            match running
+                .zip(wanted.as_ref())
+                .map(|(running, wanted)| fate(running, wanted))
+            {
+                Some(fate @ (Fate::Kept | Fate::Told)) => {
+                    self.node_found(turn, name, supervised.pid);
+                    kept.push(name.clone());
+                    if fate == Fate::Told {
+                        self.relayout(turn, std::slice::from_ref(name));
+                    }
+                }
+                Some(Fate::Restarted(_)) | None => {
+                    ended.push(name.clone());
+                    let (id, node) = (self.ids.next_id(), name.clone());
+                    self.order(
+                        turn,
+                        Purpose::Destroy(name.clone()),
+                        Command::Destroy { id, node },
+                    );
+                }
+            }
+        }
+        for name in self.nodes.keys() {
+            if !kept.contains(name) && !self.stopped.contains(name) {
+                missing.push(name.clone());
+            }
+        }
+        let is_alone = config
+            .nodes
+            .iter()
+            .all(|node| node.instance == self.settings.name);
+        let mut line = format!("configuration {}, as deployed before", config.id);
+        if !kept.is_empty() {
+            line += &format!(": {} of its nodes have run on ({})", kept.len(), some_of(&kept));
+        }
+        if !ended.is_empty() {
+            line += &format!("; ends {}", some_of(&ended));
+        }
+        if missing.is_empty() {
+            self.restoring = None;
+        } else if is_alone {
+            line += &format!("; starts {}", some_of(&missing));
+            self.restoring = Some(Restoring::At(turn.now));
+        } else if self.settings.start_without_controller {
+            let wait = Elapsed(CONTROLLER_WAIT);
+            line += &format!(
+                "; starts {} in {wait}, unless a controller deploys before",
+                some_of(&missing)
+            );
+            self.restoring = Some(Restoring::At(turn.now + CONTROLLER_WAIT));
+        } else {
+            line += &format!("; waits for a controller to start {}", some_of(&missing));
+            self.restoring = None;
+        }
+        report(turn, mgmt_api::Level::Info, line);
+        self.restore_due(turn);
+    }
+
+    /// Starts nodes that do not run and should, if it is time.
+    pub(super) fn restore_due(&mut self, turn: &mut Turn) {
+        if !matches!(self.restoring, Some(Restoring::At(due)) if due <= turn.now) {
+            return;
+        }
+        self.restoring = None;
+        let is_missing =
+            |(_, own): &(&ZeekString, &OwnNode)| own.pid.is_none() && own.node.state != State::Stopped;
+        let missing: Vec<ZeekString> = self
+            .nodes
+            .iter()
+            .filter(is_missing)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in missing {
+            self.create(turn, &name);
+        }
+    }
+
+    /// Has nodes that run on learn of the workers of the running configuration.
+    pub(super) fn relayout(&mut self, turn: &mut Turn, names: &[ZeekString]) {
+        let Some(config) = self.config.take() else {
+            return;
+        };
+        for name in names {
+            if let Some(node) = self.wanted_spec(&config, name) {
+                let (id, node) = (self.ids.next_id(), Box::new(node));
+                let purpose = Purpose::Relayout(name.clone());
+                self.order(turn, purpose, Command::Relayout { id, node });
+            }
+        }
+        self.config = Some(config);
+    }
+
+    /// How a node of this instance is to run by a configuration, unless it is not to.
+    pub(super) fn wanted_spec(&self, config: &Configuration, name: &ZeekString) -> Option<NodeSpec> {
+        let of_ours = |node: &&mgmt_api::Node| node.name == *name && node.instance == self.settings.name;
+        let node = config.nodes.iter().find(of_ours)?;
+        if self.stopped.contains(name) {
+            return None;
+        }
+        let cluster = node_spec::cluster(config).ok()?;
+        let directory = node_spec::directory(&self.settings.state_dir, name).ok()?;
+        let (script, env) = (&self.settings.node_script, &self.settings.node_env);
+        Some(node_spec::node_spec(node, directory, script, env, &cluster))
+    }
+}

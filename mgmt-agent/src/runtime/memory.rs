@@ -1,0 +1,28 @@
+//! What should run, on disk: `desired.json` in the agent's directory.
+
+use std::{fs, io, path::Path};
+
+use mgmt_daemon::files;
+
+use crate::{core::Desired, error::RunError};
+
+const FILE: &str = "desired.json";
+
+/// What an earlier agent has written down; nothing, if there was none.
+///
+/// A file that cannot be read stands in the way: without it nodes that an operator has stopped would be started.
+pub(super) fn read(directory: &Path) -> Result<Desired, RunError> {
+    let path = directory.join(FILE);
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Desired::default()),
+        other => other,
+    };
+    text.and_then(|text| Ok(serde_json::from_slice(&text)?))
+        .map_err(|source| RunError::Desired { path, source })
+}
+
+/// Writes it down, so that a crash leaves the one before or this one.
+pub(super) fn write(directory: &Path, desired: &Desired) -> io::Result<()> {
+    let text = serde_json::to_vec(desired)?;
+    files::replace(&directory.join(FILE), &text, files::SECRET_MODE)
+}

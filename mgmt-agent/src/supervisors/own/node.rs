@@ -1,0 +1,213 @@
+//! One node of our own supervision: its process, and what is to become of it.
+
+use std::time::Duration;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{ClusterRole, Now};
+use supervise::process::{Effect, Event, Policy, Process};
+
+use super::order::Launch;
+
+/// When nodes are started again, and how they are stopped. A node that ends early five times in a row has failed; that takes about 8
+/// seconds and what it lives, so that the answer to its deployment can say so.
+const POLICY: Policy = Policy {
+    delay: Duration::from_millis(500),
+    starts_per_delay: 1,
+    delay_max: Duration::from_secs(60),
+    since_start: false,
+    steady: Duration::from_secs(30),
+    // One that dies at 29 seconds each time and one that does at 31 do not differ.
+    forgives: Some(Duration::from_secs(60)),
+    fails: Some((5, Duration::from_secs(300))),
+    terms: 1,
+    // As zeekctl's StopTimeout.
+    round: Duration::from_secs(60),
+    kills: true,
+};
+
+/// How often it is looked whether what a node lacks is there.
+const LOOKS_AGAIN: Duration = Duration::from_secs(1);
+
+/// For how long a node that was started keeps those of later stages waiting, at most.
+const STAGE_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Node {
+    /// What it was started with, or is to be.
+    pub(super) launch: Box<Launch>,
+    /// The process, while there is one.
+    pub(super) pid: Option<i64>,
+    process: Process,
+    /// Whether the process has said hello.
+    pub(super) is_up: bool,
+    /// When the process was started.
+    started: Now,
+    pub(super) intent: Intent,
+    /// Until when it keeps later stages waiting, unless it comes up before.
+    holds_up_until: Option<Now>,
+    /// What it waits for, as it was told.
+    pub(super) lacks: Option<String>,
+}
+
+/// What is to become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// It is started, in its turn.
+    Start,
+    /// It is kept running.
+    Run,
+    /// Its process ends, in its turn, and the node is started anew; with another launch, if there is one.
+    Restart(Option<Box<Launch>>),
+    /// Its process ends, in its turn, and the node is forgotten.
+    End,
+    /// It has done its work, and is not started again.
+    Done,
+}
+
+impl Node {
+    /// A node that is to be started.
+    pub(super) fn new(launch: Box<Launch>) -> Self {
+        Self {
+            process: new_process(launch.node()),
+            launch,
+            pid: None,
+            is_up: false,
+            started: Now::START,
+            intent: Intent::Start,
+            holds_up_until: None,
+            lacks: None,
+        }
+    }
+
+    /// A node that runs already.
+    pub(super) fn found(launch: Box<Launch>, now: Now, pid: i64) -> Self {
+        let mut node = Self::new(launch);
+        node.intent = Intent::Run;
+        node.was_started(now, pid);
+        node.holds_up_until = None;
+        node
+    }
+
+    fn role(&self) -> ClusterRole {
+        let places = &self.launch.spec.cluster;
+        places
+            .get(self.launch.node())
+            .map_or(ClusterRole::None, |place| place.role)
+    }
+
+    /// Loggers first, so that nobody's lines have nowhere to go; with ZeroMQ the manager, through which all others meet.
+    pub(super) fn start_stage(&self) -> u8 {
+        match self.role() {
+            ClusterRole::Manager if self.launch.is_zeromq() => 0,
+            ClusterRole::Logger => 1,
+            ClusterRole::Manager => 2,
+            ClusterRole::Proxy => 3,
+            _ => 4,
+        }
+    }
+
+    /// Workers first and loggers last, so that no line of theirs is lost.
+    pub(super) fn stop_stage(&self) -> u8 {
+        match self.role() {
+            ClusterRole::Logger => 2,
+            ClusterRole::Manager | ClusterRole::Proxy => 1,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn step(&mut self, now: Now, event: Event) -> Option<Effect> {
+        self.process.step(now.since_start(), event)
+    }
+
+    pub(super) fn was_started(&mut self, now: Now, pid: i64) {
+        let _ = self.step(now, Event::Spawned);
+        self.pid = Some(pid);
+        self.started = now;
+        self.is_up = false;
+        self.lacks = None;
+    }
+
+    /// Its turn to start has come.
+    pub(super) fn start(&mut self, now: Now) -> Option<Effect> {
+        self.intent = Intent::Run;
+        self.holds_up_until = Some(now + STAGE_MAX);
+        self.step(now, Event::Start)
+    }
+
+    /// It could not be started, as this is not there. Says whether that is news.
+    pub(super) fn waits_for(&mut self, now: Now, what: &str) -> bool {
+        let _ = self.step(now, Event::Lacks(LOOKS_AGAIN));
+        self.lacks.replace(what.to_owned()).as_deref() != Some(what)
+    }
+
+    /// Its process has ended, unasked. Returns after how long it is started again.
+    pub(super) fn ended(&mut self, now: Now) -> Duration {
+        let lived = now - self.started;
+        self.pid = None;
+        self.is_up = false;
+        let _ = self.step(now, Event::Ended { lived });
+        self.again_in(now)
+    }
+
+    pub(super) fn not_started(&mut self, now: Now) -> Duration {
+        let _ = self.step(now, Event::NotSpawned);
+        self.again_in(now)
+    }
+
+    fn again_in(&self, now: Now) -> Duration {
+        let due = self.process.deadline().unwrap_or_default();
+        due.saturating_sub(now.since_start())
+    }
+
+    /// It has no process any more, or none yet, and is to have none. The next one has nothing to make up for.
+    pub(super) fn stopped(&mut self) {
+        self.process = new_process(self.launch.node());
+        self.pid = None;
+        self.is_up = false;
+        self.lacks = None;
+    }
+
+    /// Likewise, but it is started in its turn, with another launch if there is one.
+    pub(super) fn start_anew(&mut self, launch: Option<Box<Launch>>) {
+        self.stopped();
+        self.intent = Intent::Start;
+        if let Some(launch) = launch {
+            self.launch = launch;
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.process.has_failed()
+    }
+
+    /// Whether its process is on its way up or runs.
+    pub(super) const fn has_process(&self) -> bool {
+        self.pid.is_some() || self.process.is_starting()
+    }
+
+    pub(super) const fn is_stopping(&self) -> bool {
+        self.process.is_stopping()
+    }
+
+    /// Whether its process is to end, and has not been told.
+    pub(super) const fn is_to_stop(&self) -> bool {
+        matches!(self.intent, Intent::End | Intent::Restart(_)) && self.pid.is_some() && !self.is_stopping()
+    }
+
+    /// Until when nodes of later stages wait for it.
+    pub(super) fn holds_up(&self, now: Now) -> Option<Now> {
+        let is_coming = self.intent == Intent::Run && !self.is_up;
+        self.holds_up_until.filter(|until| is_coming && *until > now)
+    }
+
+    /// When it has something to do by itself.
+    pub(super) fn deadline(&self) -> Option<Now> {
+        self.process.deadline().map(|due| Now::START + due)
+    }
+}
+
+/// One whose starts are spread by the node's name.
+fn new_process(name: &ZeekString) -> Process {
+    let fold = |seed: u64, byte: &u8| seed.wrapping_mul(31).wrapping_add(u64::from(*byte));
+    Process::new(POLICY).spread(name.iter().fold(1, fold) | 1)
+}
