@@ -32,7 +32,7 @@ pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>
         check_controller(controller, &scripts::controller(config), checks);
     }
     // A simulation has no Zeek to look at.
-    if !config.is_simulation() {
+    if !config.is_simulation {
         check_zeek(config, checks);
         check_archiver(config, environment, checks);
     }

@@ -77,6 +77,14 @@ impl BrokerAgent {
         }
     }
 
+    /// Whether no process of a node is left that is the agent's to end.
+    pub fn has_no_node_process(&self) -> bool {
+        match &self.supervisor {
+            AnySupervisor::Own(own) => own.has_no_process(),
+            AnySupervisor::Zeek(_) => true,
+        }
+    }
+
     fn take(&mut self, turn: &mut Turn, input: Input) {
         let input = match input {
             Input::Agent(input) => input,

@@ -256,6 +256,25 @@ impl<M: Machine> Daemon<M> {
         }
     }
 
+    /// Part of the graceful end: goes on until the core says that it is done. A further signal cuts it short.
+    pub async fn run_until<O: Outside<Machine = M>>(
+        &mut self,
+        outside: &mut O,
+        is_done: impl Fn(&M) -> bool,
+    ) -> Result<(), O::Error> {
+        while !is_done(&self.machine) {
+            let deadline = self.machine.deadline();
+            let deadline = deadline.and_then(|deadline| self.started.checked_add(deadline.since_start()));
+            tokio::select! {
+                biased;
+                _ = self.signals.end() => return Err(HostError::Interrupted.into()),
+                () = at(deadline) => self.tick(outside).await,
+                event = outside.next() => outside.take(self, event?).await,
+            }
+        }
+        Ok(())
+    }
+
     /// Also gives back the credit of requests that ended without an answer.
     async fn tick<O: Outside<Machine = M>>(&mut self, outside: &mut O) {
         self.handle(outside, [M::TICK], &Credit::none()).await;

@@ -2,6 +2,7 @@
 //! here are those of Zeek 9.0's `policy/frameworks/management/agent/config.zeek`.
 
 mod controller;
+mod keeping;
 mod network_info;
 mod peers;
 mod settings;
@@ -29,8 +30,8 @@ pub(crate) use self::{
     peers::is_loopback,
     zeek::{finds_script, version_now},
 };
-use self::{supervisor::Starts, zeek::Layout};
-use crate::core::{Archival, Settings, ZeekSettings};
+use self::{keeping::Keeping, zeek::Layout};
+use crate::core::{Archival, Settings, Supervise, ZeekSettings};
 
 /// What the lock is called that keeps a second agent from the working directory.
 pub(crate) const LOCK: &str = "mgmt-agent";
@@ -52,20 +53,16 @@ pub struct Config {
     pub zeek_prefix: PathBuf,
     /// The Zeek that is installed, as of now.
     pub installed_zeek: InstalledZeek,
+    /// Whether nodes are stand-ins.
+    pub is_simulation: bool,
+    /// Whether nodes end with the agent, where no Supervisor of Zeek's keeps them.
+    pub ends_nodes: bool,
     /// How to start the Supervisor, if that is for us to do.
     pub start_supervisor: Option<ZeekCommand>,
     /// What the agent's core wants to know.
     pub settings: Settings,
     /// Whether nodes get a script of ours, which is at this path then, as the installed Zeek has none.
     pub own_node_script: Option<PathBuf>,
-}
-
-impl Config {
-    /// Whether nodes are stand-ins.
-    pub(crate) fn is_simulation(&self) -> bool {
-        let zeek = self.start_supervisor.as_ref();
-        zeek.is_some_and(|zeek| !zeek.leading_arguments.is_empty())
-    }
 }
 
 impl Configuration for Config {
@@ -77,24 +74,29 @@ impl Configuration for Config {
         if listen == Listener::Off {
             resolver.warn("Management::Agent::listen_port is off: nodes cannot connect".to_owned());
         }
-        let starts = Starts::read(&mut resolver);
+        let keeping = Keeping::read(&mut resolver, &daemon.working_dir);
         let with_controller = ControllerCommand::read(&mut resolver);
         let controller = match &with_controller {
             None => peers::controller(&mut resolver),
             Some(_) => None,
         };
-        let supervisor = peers::supervisor(&mut resolver, starts);
+        let supervisor = peers::supervisor(&mut resolver, keeping);
         peers::refuse_itself(&mut resolver, "controller", controller.as_ref(), &listen);
-        peers::refuse_itself(&mut resolver, "supervisor_port", Some(&supervisor), &listen);
-        let installed_zeek = supervisor::installed_zeek(&mut resolver, starts);
-        let start_supervisor = supervisor::command(&mut resolver, starts, &installed_zeek, &supervisor);
+        if keeping.supervise == Supervise::Zeek {
+            peers::refuse_itself(&mut resolver, "supervisor_port", Some(&supervisor), &listen);
+        }
+        let installed_zeek = supervisor::installed_zeek(&mut resolver, keeping);
+        let start_supervisor = supervisor::command(&mut resolver, keeping, &installed_zeek, &supervisor);
         let own_script = daemon.working_dir.join("scripts/node.zeek");
-        let (node_script, own_node_script) = supervisor::node_script(&mut resolver, starts, own_script);
-        let archival = archival(&mut resolver, starts, &daemon);
-        let is_found = starts == Starts::Nothing && installed_zeek.program.is_some();
+        let (node_script, own_node_script) = supervisor::node_script(&mut resolver, keeping, own_script);
+        let archival = archival(&mut resolver, keeping, &daemon);
+        let is_found = keeping.supervise == Supervise::Zeek
+            && !keeping.starts_supervisor
+            && installed_zeek.program.is_some();
         if is_found && own_node_script.is_none() && archival.is_some() {
             compare_spool(&mut resolver, &daemon.spool_dir);
         }
+        let ends_nodes = keeping::ends_nodes(&mut resolver, keeping);
         let settings = Settings {
             name: daemon.name.as_str().into(),
             connecting: controller.is_some() || with_controller.is_some(),
@@ -106,6 +108,8 @@ impl Configuration for Config {
             node_script: node_script.into(),
             archival,
             controller_api: resolver.take("controller_api"),
+            supervise: keeping.supervise,
+            start_without_controller: resolver.take("start_without_controller"),
             zeek: zeek_settings(&mut resolver, &installed_zeek),
             ..agent(&mut resolver)
         };
@@ -120,6 +124,8 @@ impl Configuration for Config {
             with_controller,
             supervisor,
             installed_zeek,
+            is_simulation: keeping.is_simulation,
+            ends_nodes,
             start_supervisor,
             settings,
             own_node_script,
@@ -189,9 +195,9 @@ fn zeek_settings(resolver: &mut Resolver<'_>, zeek: &InstalledZeek) -> ZeekSetti
 }
 
 /// `agent/main.zeek`, `archive_logs`
-fn archival(resolver: &mut Resolver<'_>, starts: Starts, daemon: &DaemonConfig) -> Option<Archival> {
+fn archival(resolver: &mut Resolver<'_>, keeping: Keeping, daemon: &DaemonConfig) -> Option<Archival> {
     let given: Option<bool> = resolver.given("archive_logs");
-    let has_archiver = starts != Starts::Simulation || resolver.given_text("archive_cmd").is_some();
+    let has_archiver = !keeping.is_simulation || resolver.given_text("archive_cmd").is_some();
     let archive = given.unwrap_or(has_archiver);
     resolver.show("archive_logs", &archive);
     let interval: Duration = resolver.take("archive_interval");

@@ -10,8 +10,8 @@ use broker_endpoint::PeerAddress;
 use mgmt_daemon::config::{Listener, Origin, Resolver, Value};
 
 use super::{
+    keeping::Keeping,
     network_info::{NO_CONTROLLER, NetworkInfo},
-    supervisor::Starts,
 };
 
 /// A Supervisor that is busy with the start of its nodes needs so long. One that has less is killed, started, and killed again.
@@ -87,8 +87,8 @@ pub(super) fn supervisor_timeout(resolver: &mut Resolver<'_>) -> Option<Duration
 }
 
 /// Where the Supervisor listens, as Zeek's agent finds it (`agent/main.zeek`, `zeek_init`).
-pub(super) fn supervisor(resolver: &mut Resolver<'_>, starts: Starts) -> PeerAddress {
-    let starts_it = starts != Starts::Nothing;
+pub(super) fn supervisor(resolver: &mut Resolver<'_>, keeping: Keeping) -> PeerAddress {
+    let starts_it = keeping.starts_supervisor;
     let address = resolver.given_text("supervisor_address");
     // The variable is for the other processes of Zeek on the host, its nodes included. Zeek's own Supervisor of an agent does not obey it
     // either (`agent/boot.zeek`).
@@ -101,7 +101,7 @@ pub(super) fn supervisor(resolver: &mut Resolver<'_>, starts: Starts) -> PeerAdd
     resolver.show_from("supervisor_address", &address, origin);
     let port = match resolver.given("supervisor_port") {
         // No other program looks for a simulated Supervisor, so any free port will do.
-        None if starts == Starts::Simulation => Port::tcp(0),
+        None if keeping.is_simulation => Port::tcp(0),
         None => resolver.default("supervisor_port"),
         Some(port) => port,
     };

@@ -81,6 +81,27 @@ static OWN: &[Setting] = &[
     )
     .option(Optional("FILE")),
     Setting::new(
+        "supervise",
+        "auto",
+        "Who keeps the nodes: `systemd`, as its units; `native`, the agent, as its children; `zeek`, a Supervisor of Zeek's (`zeek -j`). \
+         `auto` is what it was before; at first `zeek` with `--supervisor` or `--start-supervisor`, else `systemd` where that runs the host, \
+         else `native`",
+    )
+    .option(One("KEEPER")),
+    Setting::new(
+        "on_agent_exit",
+        "`keep`, `stop` with `simulate`",
+        "What becomes of nodes when the agent ends in good order, where no Supervisor of Zeek's keeps them: `keep` leaves them running, \
+         to be taken over by the next agent; `stop` ends them",
+    )
+    .option(One("FATE")),
+    Setting::new(
+        "start_without_controller",
+        "T",
+        "Whether nodes of the configuration that was deployed last are started when the agent starts and no controller has deployed within 30 s; \
+         on a host that has the whole cluster at once. Where no Supervisor of Zeek's keeps them",
+    ),
+    Setting::new(
         "supervisor",
         "127.0.0.1:9999",
         "Where the Supervisor, a `zeek -j` process, listens: address and port in one. Port 0 is a free one \

@@ -101,6 +101,8 @@ pub(super) enum Purpose {
         node: ZeekString,
     },
     Destroy(ZeekString),
+    /// To end a node with the agent.
+    End,
 }
 
 impl Agent {
@@ -187,6 +189,7 @@ impl Agent {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }
             Input::Tick => {}
+            Input::EndNodes => self.end_nodes(&mut turn),
             Input::Stopping { without_nodes } => self.stopping(&mut turn, without_nodes),
         }
         let actions = turn.into_actions().into_iter();

@@ -60,6 +60,8 @@ pub enum Input {
     Remembered(Result<(), String>),
     /// Time has passed; due at [`super::Agent::deadline`].
     Tick,
+    /// The process is about to end, and its nodes with it.
+    EndNodes,
     /// The process is about to end.
     Stopping {
         /// Whether the Supervisor has ended before it, with all nodes.

@@ -27,6 +27,9 @@ const WRITES_AGAIN: Duration = Duration::from_secs(10);
 /// What should run: it is on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
+    /// Who keeps the nodes.
+    #[serde(default)]
+    pub supervise: Supervise,
     /// The configuration that was deployed last.
     pub config: Option<Configuration>,
     /// The nodes of it that an operator has stopped.
@@ -46,7 +49,7 @@ pub(super) enum Restoring {
 impl Agent {
     /// Takes up what an earlier agent has left. Comes before everything else.
     pub fn recall(&mut self, desired: Desired) {
-        let Desired { config, stopped } = desired;
+        let Desired { config, stopped, .. } = desired;
         let Some(config) = config else {
             return;
         };
@@ -73,6 +76,7 @@ impl Agent {
         }
         self.remember_due = None;
         let desired = Desired {
+            supervise: self.settings.supervise,
             config: self.config.clone(),
             stopped: self.stopped.clone(),
         };
@@ -97,6 +101,15 @@ impl Agent {
                     self.raise(turn, message, "");
                 }
             }
+        }
+    }
+
+    /// All nodes end, until there is another agent.
+    pub(super) fn end_nodes(&mut self, turn: &mut Turn) {
+        let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+        for node in names {
+            let id = self.ids.next_id();
+            self.order(turn, Purpose::End, Command::Destroy { id, node });
         }
     }
 

@@ -116,6 +116,7 @@ impl Agent {
                 self.raise(turn, message, node);
             }
             Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
+            Purpose::End => {}
             Purpose::Destroy(node) => {
                 self.raise(
                     turn,
@@ -152,7 +153,8 @@ impl Agent {
                 | Purpose::Relayout(_)
                 | Purpose::Destroy(_)
                 | Purpose::Recover
-                | Purpose::Restore => {}
+                | Purpose::Restore
+                | Purpose::End => {}
             }
         }
     }

@@ -4,7 +4,10 @@ use std::{fs, io, path::Path};
 
 use mgmt_daemon::files;
 
-use crate::{core::Desired, error::RunError};
+use crate::{
+    core::{Desired, Supervise},
+    error::RunError,
+};
 
 const FILE: &str = "desired.json";
 
@@ -19,6 +22,12 @@ pub(super) fn read(directory: &Path) -> Result<Desired, RunError> {
     };
     text.and_then(|text| Ok(serde_json::from_slice(&text)?))
         .map_err(|source| RunError::Desired { path, source })
+}
+
+/// Who kept the nodes for an earlier agent, if there was one that can be read of.
+pub(crate) fn remembered_supervise(directory: &Path) -> Option<Supervise> {
+    let desired = read(directory).ok()?;
+    Some(desired.supervise).filter(|supervise| *supervise != Supervise::Zeek)
 }
 
 /// Writes it down, so that a crash leaves the one before or this one.

@@ -31,7 +31,7 @@ use counters::Counters;
 use jiff::Timestamp;
 use mgmt_api::link::Problem;
 use mgmt_daemon::{
-    config::warn_of_dates,
+    config::{Value, warn_of_dates},
     daemon::{self, Beginning},
     error::system,
     files,
@@ -42,7 +42,6 @@ use mgmt_daemon::{
 use tokio::task::JoinHandle;
 use tracing::field::display;
 
-pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
     controller::ControllerProgram,
@@ -53,10 +52,13 @@ use self::{
     peers::BrokerPeers,
     program::ProgramWatch,
 };
+pub(crate) use self::{
+    launch::runs_in as supervisor_runs_in, memory::remembered_supervise, nodes::systemd_keeps_nodes,
+};
 use crate::{
     Counted,
     config::{Config, LOCK},
-    core::{self, Settings},
+    core::{self, Settings, Supervise},
     error::RunError,
     machine::{BrokerAgent, Input, Start},
     scripts::{self, Coordinates, local_address, preferred},
@@ -166,7 +168,8 @@ fn bound_settings(config: &Config, broker: &BrokerPeers) -> (Settings, Coordinat
         port: settings.listen_port,
     };
     // A script of ours knows it.
-    if config.start_supervisor.is_none() && config.own_node_script.is_none() {
+    let finds_supervisor = config.start_supervisor.is_none() && settings.supervise == Supervise::Zeek;
+    if finds_supervisor && config.own_node_script.is_none() {
         scripts::tell_nodes(&mut settings, &config.supervisor, listening, coordinates);
     }
     (settings, coordinates)
@@ -185,7 +188,8 @@ impl Runtime {
         } = &self.config;
         let (controller, broker_tls) = (controller.as_ref().map(display), &configured.broker_tls);
         // Of one that is started with a port of its own, that is told then.
-        let supervisor = Some(supervisor).filter(|supervisor| supervisor.port != 0);
+        let is_zeek = self.config.settings.supervise == Supervise::Zeek;
+        let supervisor = Some(supervisor).filter(|supervisor| supervisor.port != 0 && is_zeek);
         tracing::info!(
             name = configured.name,
             broker = broker.first().map(display),
@@ -194,6 +198,7 @@ impl Runtime {
             %broker_id,
             controller,
             supervisor = supervisor.map(display),
+            supervise = self.config.settings.supervise.show(),
             zeek = installed_zeek.version,
             dir = %configured.working_dir.display(),
             "ready"

@@ -176,7 +176,15 @@ impl Outside for Runtime {
     /// peers are told. The controller is one of them: if it is ours it ends last.
     async fn end(mut self, daemon: &mut Daemon) -> Result<(), RunError> {
         // With it all nodes have ended.
-        let without_nodes = self.supervisor.is_some();
+        let without_nodes = self.supervisor.is_some() || (self.nodes.is_some() && self.config.ends_nodes);
+        if self.nodes.is_some() && self.config.ends_nodes {
+            daemon
+                .handle(&mut self, [Input::Agent(core::Input::EndNodes)], &Credit::none())
+                .await;
+            daemon
+                .run_until(&mut self, BrokerAgent::has_no_node_process)
+                .await?;
+        }
         if let Some(supervisor) = self.supervisor.take() {
             daemon.unless_interrupted(supervisor.stop()).await?;
         }

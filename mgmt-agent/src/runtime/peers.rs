@@ -15,7 +15,7 @@ use mgmt_daemon::{
 };
 use tokio::time::Instant;
 
-use crate::{config::Config, machine::Input};
+use crate::{config::Config, core::Supervise, machine::Input};
 
 /// Between attempts to connect to a process of this host, if the setting for other hosts allows only one. As
 /// `Broker::default_listen_retry` since Zeek 7.2.
@@ -60,7 +60,7 @@ impl BrokerPeers {
 
     /// Connects to a Supervisor that is there already, and to the controller if it is us who connects.
     pub(super) fn connect(&self, config: &Config) {
-        if config.start_supervisor.is_none() {
+        if config.start_supervisor.is_none() && config.settings.supervise == Supervise::Zeek {
             self.connect_supervisor(config);
         }
         if let Some(controller) = &config.controller {

@@ -60,7 +60,7 @@ impl Host {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             nodes: path(&config.settings.state_dir).join("nodes"),
-            is_simulation: config.is_simulation(),
+            is_simulation: config.is_simulation,
             is_elsewhere: !is_loopback(&config.supervisor.host),
         }
     }

@@ -11,7 +11,8 @@ use crate::core::NodeSpec;
 /// What is to be done. Nothing of it is waited for: what becomes of it is [`News`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Find the nodes that an earlier agent has started. Comes first, once. Ends in [`News::Looked`], after a [`News::Found`] for each.
+    /// Find the nodes that run, as an earlier agent has started them. Comes after each [`News::Available`]. Ends in [`News::Looked`], after
+    /// a [`News::Found`] for each.
     Look,
     /// Write the launch down and start the node. Ends in [`News::Started`], [`News::Lacks`] or [`News::NotStarted`].
     Start { launch: Box<Launch> },
@@ -55,7 +56,7 @@ pub enum News {
     Administered { node: ZeekString, runs: bool },
     /// What starts and ends processes cannot be reached, for this reason: of no node is known whether it runs.
     Unavailable { reason: String },
-    /// It can be reached again. What has happened meanwhile follows.
+    /// It can be reached. Comes first, and again after [`News::Unavailable`]. Which nodes run is told when it is asked ([`Order::Look`]).
     Available,
 }
 

@@ -1,0 +1,175 @@
+//! Who keeps the nodes: the setting `supervise`, and what implies it.
+
+use std::path::Path;
+
+use mgmt_daemon::config::{Notation, Origin, Resolver, Value};
+
+use crate::{
+    core::Supervise,
+    runtime::{remembered_supervise, systemd_keeps_nodes},
+    simulate,
+};
+
+/// Who keeps the nodes, and what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keeping {
+    pub(super) supervise: Supervise,
+    /// Whether the agent starts the `zeek -j` process that keeps them, rather than finds it.
+    pub(super) starts_supervisor: bool,
+    /// Whether they are stand-ins, and so is their Supervisor.
+    pub(super) is_simulation: bool,
+}
+
+/// What the setting says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Auto,
+    Set(Supervise),
+}
+
+impl Keeping {
+    pub(super) fn read(resolver: &mut Resolver<'_>, directory: &Path) -> Self {
+        let starts_zeek: bool = resolver.take("start_supervisor");
+        let is_simulation: bool = resolver.take("simulate");
+        for key in ["supervisor_timeout", "zeek_argument"] {
+            if !starts_zeek && !resolver.given_list(key).is_empty() {
+                resolver.refuse(key, "it is for --start-supervisor only");
+            }
+        }
+        if starts_zeek && is_simulation {
+            resolver.refuse(
+                "simulate",
+                "it cannot be used with --start-supervisor; choose one, or --simulate --supervise zeek",
+            );
+        }
+        if is_simulation {
+            resolver.warn(simulate::WARNING.into());
+        }
+        let supervise = supervise(resolver, directory, starts_zeek);
+        if is_simulation && supervise == Supervise::Systemd {
+            resolver.refuse(
+                "simulate",
+                "stand-ins are kept by native or zeek; leave --supervise out",
+            );
+        }
+        Self {
+            supervise,
+            starts_supervisor: starts_zeek || (is_simulation && supervise == Supervise::Zeek),
+            is_simulation,
+        }
+    }
+}
+
+/// Whether nodes end with the agent. Nobody wants to find stand-ins later.
+pub(super) fn ends_nodes(resolver: &mut Resolver<'_>, keeping: Keeping) -> bool {
+    const KEY: &str = "on_agent_exit";
+    let ends = match resolver.given(KEY) {
+        Some(Fate(ends)) => ends,
+        None => keeping.is_simulation,
+    };
+    resolver.show(KEY, &Fate(ends));
+    ends
+}
+
+/// Whether nodes end.
+#[derive(Clone, Copy, Debug)]
+struct Fate(bool);
+
+impl Value for Fate {
+    const EXPECTED: &'static str = "keep or stop";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        match text {
+            "keep" => Some(Self(false)),
+            "stop" => Some(Self(true)),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0 { "stop" } else { "keep" }.to_owned()
+    }
+}
+
+/// What is set; else what is implied; else what it was before; else systemd, where it can be.
+fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -> Supervise {
+    const KEY: &str = "supervise";
+    let implies = ["supervisor_port", "supervisor_address"]
+        .into_iter()
+        .find(|key| !matches!(resolver.origin(key), Origin::Default | Origin::Environment(_)));
+    let implied = if starts_zeek {
+        Some("start_supervisor")
+    } else {
+        implies
+    };
+    let choice = resolver.read(KEY);
+    resolver.show(KEY, &choice);
+    match (choice, implied) {
+        (Choice::Set(Supervise::Zeek), _) => Supervise::Zeek,
+        (Choice::Set(other), Some(key)) => {
+            let reason = format!(
+                "no Supervisor of Zeek's keeps nodes with --supervise {}",
+                other.show()
+            );
+            resolver.refuse(key, reason);
+            other
+        }
+        (Choice::Set(other), None) => other,
+        (Choice::Auto, Some(_)) => {
+            resolver.annotate(KEY, "zeek, as a Supervisor is named".to_owned());
+            Supervise::Zeek
+        }
+        (Choice::Auto, None) => {
+            let (supervise, why) = match remembered_supervise(directory) {
+                Some(before) => (before, "as before".to_owned()),
+                None => match systemd_keeps_nodes() {
+                    _ if resolver.read("simulate") => (Supervise::Native, "for stand-ins".to_owned()),
+                    Ok(()) => (Supervise::Systemd, "as it runs this host".to_owned()),
+                    Err(why) => (Supervise::Native, why),
+                },
+            };
+            resolver.annotate(KEY, format!("{}, {why}", supervise.show()));
+            supervise
+        }
+    }
+}
+
+impl Value for Supervise {
+    const EXPECTED: &'static str = "systemd, native or zeek";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        Some(match text {
+            "systemd" => Self::Systemd,
+            "native" => Self::Native,
+            "zeek" => Self::Zeek,
+            _ => return None,
+        })
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Native => "native",
+            Self::Zeek => "zeek",
+        }
+        .to_owned()
+    }
+}
+
+impl Value for Choice {
+    const EXPECTED: &'static str = "auto, systemd, native or zeek";
+
+    fn read(text: &str, notation: Notation) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            _ => Supervise::read(text, notation).map(Self::Set),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Auto => "auto".to_owned(),
+            Self::Set(supervise) => supervise.show(),
+        }
+    }
+}
