@@ -1,6 +1,7 @@
 //! The agent's core, seen from outside: transcripts, properties.
 
 mod limits;
+mod own;
 mod peers;
 mod properties;
 mod supervisor;

@@ -83,17 +83,11 @@ impl OwnSupervisor {
                 Report::Created { id, outcome }
             }
             Command::Restart { id, node } => {
-                let existed = match self.nodes.get_mut(&node) {
-                    None => false,
-                    Some(node) if node.has_process() => {
-                        node.intent = Intent::Restart(None);
-                        true
-                    }
-                    Some(node) => {
-                        node.start_anew(None);
-                        true
-                    }
-                };
+                let wanted = self.nodes.get_mut(&node).filter(|node| node.intent != Intent::End);
+                let existed = wanted.is_some();
+                if let Some(node) = wanted {
+                    node.restart();
+                }
                 Report::Restarted { id, existed }
             }
             Command::Destroy { id, node } => {

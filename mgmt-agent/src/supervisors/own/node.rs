@@ -167,6 +167,15 @@ impl Node {
         self.lacks = None;
     }
 
+    /// Has it end, if it runs, and start in its turn.
+    pub(super) fn restart(&mut self) {
+        match self.intent {
+            Intent::Restart(_) => {}
+            _ if self.has_process() => self.intent = Intent::Restart(None),
+            _ => self.start_anew(None),
+        }
+    }
+
     /// Likewise, but it is started in its turn, with another launch if there is one.
     pub(super) fn start_anew(&mut self, launch: Option<Box<Launch>>) {
         self.stopped();
