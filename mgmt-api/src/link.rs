@@ -12,13 +12,21 @@
 use broker_codec::data::{Port, ZeekString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::records::{Node, event_name};
+use crate::{
+    enums::ClusterRole,
+    records::{Node, event_name},
+};
 
 /// The version that we speak.
 pub const LINK_VERSION: u64 = 1;
 
 /// The feature, and the kind of request, by which an agent looks whether it could run nodes: [`Prepare`].
 pub const PREPARE: &str = "prepare";
+
+/// The features, and the kinds of requests, by which an operator's wish is passed on that nodes stop, until they are started:
+/// [`Selection`].
+pub const STOP: &str = "stop";
+pub const START: &str = "start";
 
 /// What either side says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +70,23 @@ pub struct Problem {
     pub node: ZeekString,
     /// One line.
     pub reason: ZeekString,
+}
+
+/// Which nodes of an agent are meant: all, of these names and of this role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// None for any.
+    #[serde(default)]
+    pub nodes: Vec<ZeekString>,
+    #[serde(default)]
+    pub role: Option<ClusterRole>,
+}
+
+/// The answer to [`STOP`] and [`START`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The nodes that were not as they are to be now.
+    pub nodes: Vec<ZeekString>,
 }
 
 /// Why a request was not carried out.

@@ -34,6 +34,10 @@ impl Agent {
             && outputs
                 .last_line()
                 .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line);
+        if output.trim_ascii().is_empty() {
+            own.outputs = Some(outputs);
+            return self.tell_crash(turn, name);
+        }
         let tail = &output[output.len().saturating_sub(OUTPUT_BYTES_MAX)..];
         let msg = ZeekString::from([b"last output: ", tail].concat());
         let is_told = own.told_output.replace(msg.clone()).as_ref() == Some(&msg);

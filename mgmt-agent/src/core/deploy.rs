@@ -245,7 +245,7 @@ impl Agent {
         }
         let mut awaited = BTreeSet::new();
         let mut failed = BTreeMap::new();
-        for (name, own) in &self.nodes {
+        for (name, own) in self.nodes.iter().filter(|(name, _)| !self.stopped.contains(*name)) {
             match own.node.state {
                 State::Running => {}
                 State::Pending => drop(awaited.insert(name.clone())),
@@ -347,7 +347,7 @@ impl Agent {
         let Some(Configuration { id, .. }) = &self.config else {
             return;
         };
-        let count = self.nodes.len();
+        let count = self.nodes.len() - self.stopped.len();
         let line = match (count, failed.len()) {
             (1, 0) => format!("configuration {id}: its node runs"),
             (_, 0) => format!("configuration {id}: all {count} nodes run"),

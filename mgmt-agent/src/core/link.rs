@@ -3,13 +3,14 @@
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage,
-    link::{NotDone, PREPARE, other_version, to_json},
+    link::{NotDone, PREPARE, START, STOP, from_json, other_version, to_json},
 };
 use serde::Serialize;
 
 use super::{
     action::{Action, Turn},
     agent::Agent,
+    settings::Supervise,
 };
 
 impl Agent {
@@ -20,12 +21,31 @@ impl Agent {
                 if let Some(other) = other_version(version) {
                     turn.info(format!("controller {peer} {other}"));
                 }
-                let message = LinkMessage::announce(&[PREPARE]);
+                let features: &[&str] = match self.settings.supervise {
+                    Supervise::Zeek => &[PREPARE],
+                    Supervise::Systemd | Supervise::Native => &[PREPARE, STOP, START],
+                };
+                let message = LinkMessage::announce(features);
                 turn.push(Action::Link { peer, message });
             }
             LinkMessage::Request { reqid, kind, json } if kind == *PREPARE => {
                 if let Err(reason) = self.prepare(turn, peer, &reqid, &json) {
                     refuse(turn, peer, reqid, reason);
+                }
+            }
+            LinkMessage::Request { reqid, kind, json } if kind == *STOP || kind == *START => {
+                let outcome = from_json(&json)
+                    .map_err(|error| error.to_string())
+                    .and_then(|which| {
+                        if kind == *STOP {
+                            self.stop_nodes(turn, &which)
+                        } else {
+                            self.start_nodes(turn, &which)
+                        }
+                    });
+                match outcome {
+                    Ok(changed) => reply(turn, peer, reqid, true, &changed),
+                    Err(reason) => refuse(turn, peer, reqid, reason),
                 }
             }
             LinkMessage::Request { reqid, kind, .. } => {

@@ -37,6 +37,7 @@ mod link;
 mod memory;
 mod node_spec;
 mod nodes;
+mod operator;
 mod pending;
 mod prepare;
 mod program;

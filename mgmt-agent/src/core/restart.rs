@@ -32,6 +32,20 @@ impl Agent {
             }
             (Err(why), None) => return Self::respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
+        // One that an operator has stopped stays so, unless it is started.
+        let (stopped, targets): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|name| self.stopped.contains(name));
+        let results: Vec<ResultRecord> = stopped
+            .into_iter()
+            .filter(|name| nodes.contains(name))
+            .map(|name| {
+                let error = format!("node {name} is not restarted: an operator has stopped it, start it");
+                restart_failure(&reqid, name, error)
+            })
+            .collect();
+        if targets.is_empty() {
+            return Self::respond(turn, KIND, reqid, results, Logged::Pending);
+        }
         let message = format!("restarts {}, as the controller asks", some_of(&targets));
         report(turn, Level::Info, message);
         let awaited: BTreeMap<ZeekString, ZeekString> = targets
@@ -49,7 +63,7 @@ impl Agent {
         }
         let pending = Pending::Restart {
             awaited,
-            results: Vec::new(),
+            results,
         };
         let timeout = self.settings.request_timeout;
         self.await_answer(turn, KIND, reqid, timeout, pending);

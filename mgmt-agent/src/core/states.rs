@@ -8,6 +8,7 @@ use super::{
     agent::{Agent, Purpose},
     node_spec,
     nodes::Crash,
+    settings::Supervise,
     starts::Cause,
     supervision::Command,
 };
@@ -40,7 +41,10 @@ impl Agent {
         let script = &self.settings.node_script;
         let env = &self.settings.node_env;
         let node = node_spec::node_spec(&own.node, directory.clone(), script, env, &cluster);
-        turn.push(Action::MakeDirectory { path: directory });
+        // What starts the nodes itself creates their directories.
+        if self.settings.supervise == Supervise::Zeek {
+            turn.push(Action::MakeDirectory { path: directory });
+        }
         let id = self.ids.next_id();
         self.start_due(turn, name, id.clone());
         let node = Box::new(node);
@@ -94,6 +98,14 @@ impl Agent {
     /// Why a node that a deployment waits for has not come up, if its output cannot tell.
     pub(super) fn what_it_lacks(&self, now: Now, name: &ZeekString) -> Option<String> {
         let own = self.nodes.get(name)?;
+        if let (true, Some(trouble)) = (self.starts.owes(name), &own.trouble) {
+            return Some(trouble.clone());
+        }
+        if self.starts.owes(name) && self.settings.supervise != Supervise::Zeek {
+            return Some(format!(
+                "node {name} has not been started yet, it waits for others to end or to come up"
+            ));
+        }
         if self.starts.owes(name) {
             return Some(format!(
                 "the Supervisor has not started node {name} yet, it may be waiting for an earlier one to end"

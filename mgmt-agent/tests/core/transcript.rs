@@ -18,10 +18,13 @@
 //! > directory failed /d permission denied  a directory could not be created
 //! > program {"path": ...}                  what the program is like that Supervisors are started from
 //! > +4.5s                                  time passes, then a tick
+//! > again                                  this agent is gone, and there is another, which recalls what was to be remembered
+//! > remembered {"Err": "disk full"}        what should run was written down, or not
 //! > stopping                               the end
 //! < INFO rx ...                            expected actions: a log line,
 //! < mkdir /d                               a directory,
 //! < supervise Status {"id": "#1"}          a command,
+//! < remember {...}                       what should run is to be written down
 //! < archive DIRECTORY COMMAND              an archiver run, and its log line,
 //! < publish TOPIC EVENT {...}              an event
 //! < link c announce {...}                  a message of the extension
@@ -35,7 +38,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_agent::core::{
-    Action, Agent, Command, Input, KeptController, NodeSpec, Report, Settings, Supervised,
+    Action, Agent, Command, Desired, Input, KeptController, NodeSpec, Report, Settings, Supervise, Supervised,
 };
 use mgmt_api::{Now, SequentialIds};
 use testkit::transcript::{
@@ -66,6 +69,8 @@ pub(crate) struct Run {
     now: Now,
     /// What the Supervisor was told to create.
     created: BTreeMap<ZeekString, NodeSpec>,
+    /// What was to be written down.
+    remembered: Desired,
 }
 
 impl Default for Run {
@@ -75,6 +80,7 @@ impl Default for Run {
             agent: None,
             now: Now::START,
             created: BTreeMap::new(),
+            remembered: Desired::default(),
         }
     }
 }
@@ -86,6 +92,12 @@ impl Machine for Run {
     }
 
     fn input(&mut self, text: &str, out: &mut String) {
+        if text == "again" {
+            let mut agent = Agent::new(self.settings.clone(), Box::new(SequentialIds::default()));
+            agent.recall(self.remembered.clone());
+            self.agent = Some(agent);
+            return;
+        }
         let input = self.parse(text);
         let tick = input == Input::Tick;
         let now = self.now;
@@ -93,8 +105,11 @@ impl Machine for Run {
             .agent
             .get_or_insert_with(|| Agent::new(self.settings.clone(), Box::new(SequentialIds::default())));
         for action in agent.step(now, input) {
-            if let Action::Supervise(Command::Create { node, .. }) = &action {
+            if let Action::Supervise(Command::Create { node, .. } | Command::Relayout { node, .. }) = &action {
                 self.created.insert(node.name.clone(), (**node).clone());
+            }
+            if let Action::Remember(desired) = &action {
+                self.remembered = desired.clone();
             }
             print(&action, &self.settings, out);
         }
@@ -113,6 +128,7 @@ impl Run {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "started" => started(),
+            "remembered" => Input::Remembered(json(rest)),
             "stopping" => Input::Stopping { without_nodes: false },
             "supervisor" => {
                 let (name, fields) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -169,7 +185,9 @@ impl Run {
                     pid: Some(pid.parse().unwrap()),
                     management: Some(role.into()).filter(|_| !role.is_empty()),
                     node: created.and_then(|node| node.cluster.get(&name).cloned()),
-                    spec: None,
+                    spec: created
+                        .filter(|_| self.settings.supervise != Supervise::Zeek)
+                        .map(|node| Box::new(node.clone())),
                 };
                 (name, supervised)
             })
@@ -196,6 +214,7 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
             let (name, fields) = name_and_fields(command);
             writeln!(out, "< supervise {name} {fields}")
         }
+        Action::Remember(desired) => writeln!(out, "< remember {}", transcript::value(desired)),
         Action::RunArchiver {
             directory,
             command,
