@@ -24,8 +24,10 @@ pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>
     checks.kept_file(&["directory", "state_dir"], &Lock::path(&lock));
     checks.listener(&["listen_port", "listen_address"], &config.listen, &lock);
     // One that an earlier agent has left is taken over, or ended.
-    if config.start_supervisor.is_some() && !supervisor_runs_in(directory) {
-        let supervisor = Listener::At(config.supervisor.clone());
+    if let (Some(supervisor), Some(_)) = (&config.supervisor, &config.start_supervisor)
+        && !supervisor_runs_in(directory)
+    {
+        let supervisor = Listener::At(supervisor.clone());
         checks.listener(&["supervisor_port", "supervisor_address"], &supervisor, &lock);
     }
     if let Some(controller) = &config.with_controller {

@@ -155,6 +155,8 @@ fn node(config: &Config, agent: Coordinates) -> String {
 }
 
 fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
+    let address = config.supervisor.as_ref();
+    let address = address.map_or("127.0.0.1", |address| address.host.as_str());
     let shim = if zeek.has_shim {
         "policy/frameworks/management/supervisor"
     } else {
@@ -166,7 +168,7 @@ fn supervisor(config: &Config, zeek: &ZeekCommand) -> String {
             ("SHIM", shim),
             ("SHIM_TOPIC", &config.settings.zeek.shim_topic.to_str_lossy()),
             ("CONTROL_TOPIC", &config.settings.zeek.topic.to_str_lossy()),
-            ("ADDRESS", &config.supervisor.host),
+            ("ADDRESS", address),
         ],
     );
     // For nodes as well.

@@ -91,6 +91,30 @@ impl Value for Fate {
     }
 }
 
+/// Whether all nodes are restarted when Zeek's program has changed.
+pub(super) fn restarts_on_upgrade(resolver: &mut Resolver<'_>) -> bool {
+    resolver.take::<OnUpgrade>("on_zeek_upgrade").0
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OnUpgrade(bool);
+
+impl Value for OnUpgrade {
+    const EXPECTED: &'static str = "warn or restart";
+
+    fn read(text: &str, _: Notation) -> Option<Self> {
+        match text {
+            "warn" => Some(Self(false)),
+            "restart" => Some(Self(true)),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0 { "restart" } else { "warn" }.to_owned()
+    }
+}
+
 /// What is set; else what is implied; else what it was before; else systemd, where it can be.
 fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -> Supervise {
     const KEY: &str = "supervise";

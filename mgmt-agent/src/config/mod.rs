@@ -47,8 +47,8 @@ pub struct Config {
     pub controller: Option<PeerAddress>,
     /// How to start the controller, if that is for us to do.
     pub with_controller: Option<ControllerCommand>,
-    /// Where the Supervisor listens. Port 0 lets the system choose, if it is ours.
-    pub supervisor: PeerAddress,
+    /// Where the Supervisor listens, if there is one. Port 0 lets the system choose, if it is ours.
+    pub supervisor: Option<PeerAddress>,
     /// Where Zeek is installed, or would be.
     pub zeek_prefix: PathBuf,
     /// The Zeek that is installed, as of now.
@@ -80,13 +80,13 @@ impl Configuration for Config {
             None => peers::controller(&mut resolver),
             Some(_) => None,
         };
-        let supervisor = peers::supervisor(&mut resolver, keeping);
+        let has_supervisor = keeping.supervise == Supervise::Zeek;
+        let supervisor = has_supervisor.then(|| peers::supervisor(&mut resolver, keeping));
         peers::refuse_itself(&mut resolver, "controller", controller.as_ref(), &listen);
-        if keeping.supervise == Supervise::Zeek {
-            peers::refuse_itself(&mut resolver, "supervisor_port", Some(&supervisor), &listen);
-        }
+        peers::refuse_itself(&mut resolver, "supervisor_port", supervisor.as_ref(), &listen);
         let installed_zeek = supervisor::installed_zeek(&mut resolver, keeping);
-        let start_supervisor = supervisor::command(&mut resolver, keeping, &installed_zeek, &supervisor);
+        let start_supervisor =
+            supervisor::command(&mut resolver, keeping, &installed_zeek, supervisor.as_ref());
         let own_script = daemon.working_dir.join("scripts/node.zeek");
         let (node_script, own_node_script) = supervisor::node_script(&mut resolver, keeping, own_script);
         let archival = archival(&mut resolver, keeping, &daemon);
@@ -109,6 +109,7 @@ impl Configuration for Config {
             archival,
             controller_api: resolver.take("controller_api"),
             supervise: keeping.supervise,
+            restarts_on_upgrade: keeping::restarts_on_upgrade(&mut resolver),
             start_without_controller: resolver.take("start_without_controller"),
             zeek: zeek_settings(&mut resolver, &installed_zeek),
             ..agent(&mut resolver)

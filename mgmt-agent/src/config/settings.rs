@@ -96,11 +96,19 @@ static OWN: &[Setting] = &[
     )
     .option(One("FATE")),
     Setting::new(
+        "on_zeek_upgrade",
+        "warn",
+        "What the agent does when Zeek's program on disk has changed, where no Supervisor of Zeek's keeps the nodes: `warn`, running nodes \
+         keep theirs; `restart` all nodes",
+    )
+    .option(One("POLICY")),
+    Setting::new(
         "start_without_controller",
         "T",
         "Whether nodes of the configuration that was deployed last are started when the agent starts and no controller has deployed within 30 s; \
          on a host that has the whole cluster at once. Where no Supervisor of Zeek's keeps them",
-    ),
+    )
+    .option(One("T|F")),
     Setting::new(
         "supervisor",
         "127.0.0.1:9999",

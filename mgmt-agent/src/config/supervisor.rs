@@ -49,13 +49,13 @@ pub(super) fn command(
     resolver: &mut Resolver<'_>,
     keeping: Keeping,
     zeek: &InstalledZeek,
-    supervisor: &PeerAddress,
+    supervisor: Option<&PeerAddress>,
 ) -> Option<ZeekCommand> {
     if !keeping.starts_supervisor {
         return None;
     }
     // A peer that can connect to a Supervisor can run anything.
-    if !is_loopback(&supervisor.host) {
+    if supervisor.is_some_and(|supervisor| !is_loopback(&supervisor.host)) {
         resolver.refuse(
             "supervisor_address",
             "a Supervisor that we start listens on a loopback address only, as in --supervisor 127.0.0.1:9999",

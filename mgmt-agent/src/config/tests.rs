@@ -40,7 +40,7 @@ fn defaults_are_those_of_zeek() {
     assert_eq!(config.daemon.working_dir, Path::new("/state/nodes/a"));
     assert_eq!(config.listen.to_string(), "0.0.0.0:2151");
     assert_eq!(config.controller, Some(PeerAddress::new("127.0.0.1", 2150)));
-    assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
+    assert_eq!(config.supervisor, None);
     assert_eq!(config.daemon.management_log.level, Level::Info);
     let expected = Settings {
         name: "a".into(),
@@ -50,6 +50,7 @@ fn defaults_are_those_of_zeek() {
             directory: "/spool/log-queue".into(),
             command: "/nonexistent/bin/zeek-archiver -1 /spool/log-queue /nonexistent/logs".into(),
         }),
+        supervise: Supervise::Native,
         ..Settings::default()
     };
     assert_eq!(config.settings, expected);
@@ -66,11 +67,11 @@ fn the_environment_is_read() {
     let given = "$ZEEK_AGENT_NAME=a $ZEEK_AGENT_ADDR=10.0.0.1 $ZEEK_AGENT_PORT=3151/tcp $ZEEK_CONTROLLER_PORT=3150/tcp \
                  $ZEEK_DEFAULT_LISTEN_ADDRESS=10.0.0.2 $ZEEK_MANAGEMENT_STATE_DIR=/s $ZEEK_MANAGEMENT_SPOOL_DIR=relative/spool \
                  $MGMT_AGENT_CONTROLLER_API=seed";
-    let config = read_only(&format!("{given} {NO_ZEEK}")).unwrap();
+    let config = read_only(&format!("{given} {NO_ZEEK} --supervise=zeek")).unwrap();
     assert_eq!(config.daemon.working_dir, Path::new("/s/nodes/a"));
     assert_eq!(config.listen.to_string(), "10.0.0.1:3151");
     assert_eq!(config.controller, Some(PeerAddress::new("127.0.0.1", 3150)));
-    assert_eq!(config.supervisor, PeerAddress::new("10.0.0.2", 9999));
+    assert_eq!(config.supervisor, Some(PeerAddress::new("10.0.0.2", 9999)));
     assert_eq!(config.settings.controller_api, Dialect::Seed);
     let archival = config.settings.archival.unwrap();
     assert_eq!(archival.directory, "/cwd/relative/spool/log-queue");
@@ -128,7 +129,7 @@ fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
     );
 
     assert_eq!(config.daemon.working_dir, Path::new("/elsewhere"));
-    assert_eq!(config.supervisor, PeerAddress::new("127.0.0.9", 4));
+    assert_eq!(config.supervisor, Some(PeerAddress::new("127.0.0.9", 4)));
     assert_eq!(config.daemon.connect_retry, Some(Duration::from_secs(2)));
     assert!(matches!(config.daemon.broker_tls, TlsConfig::Off));
     let expected = Settings {
@@ -208,7 +209,7 @@ fn errors_say_where_what_and_how_to_mend_it() {
         --simulate --supervisor-timeout=2sec
         option --supervisor-timeout: supervisor_timeout: it is for --start-supervisor only
         --simulate --start-supervisor
-        option --simulate: simulate: it cannot be used with --start-supervisor; choose one
+        option --simulate: simulate: it cannot be used with --start-supervisor; choose one, or --simulate --supervise zeek
         --start-supervisor
         option --start-supervisor: start_supervisor: there is no zeek in bin of the installation, nor on PATH; name the installation by --zeek-prefix"#;
     let lines: Vec<&str> = cases.lines().skip(1).map(str::trim).collect();
@@ -234,7 +235,7 @@ fn a_peer_that_is_the_agent_itself_is_refused() {
             true,
             "--listen=127.0.0.1:2151 --supervisor=127.0.0.1:2151 --simulate",
         ),
-        (true, "--listen=[::]:9999"),
+        (true, "--listen=[::]:9999 --supervise=zeek"),
         (true, "--listen=eth0:2151 --supervisor=eth0:2151"),
         (true, "--listen=127.0.0.1:2150"),
         (true, "--listen=10.0.0.1:2151 --controller=10.0.0.1:2151"),
@@ -242,6 +243,7 @@ fn a_peer_that_is_the_agent_itself_is_refused() {
         (false, "--listen=10.0.0.1:2151 --supervisor=127.0.0.1:2151"),
         (false, "--listen=0.0.0.0:2151 --supervisor=[::1]:2151"),
         (false, "--listen=127.0.0.1:0 --supervisor=127.0.0.1:0 --simulate"),
+        (false, "--listen=[::]:9999"),
         (false, "--listen=off"),
     ] {
         let error = read(given).err().map(|errors| errors.to_string());

@@ -101,8 +101,10 @@ pub(super) enum Purpose {
         node: ZeekString,
     },
     Destroy(ZeekString),
-    /// To end a node with the agent.
+    /// To end a node with the agent, or for an operator.
     End,
+    /// To restart a node without a request.
+    Renew,
 }
 
 impl Agent {
@@ -177,12 +179,7 @@ impl Agent {
             }
             Input::NodeSilent { node, reason } => self.node_silent(&mut turn, &node, &reason),
             Input::Supervisor(report) => self.report(&mut turn, report),
-            Input::Program(program) => {
-                if let Some(message) = self.program.seen(&program) {
-                    turn.warning(message.clone());
-                    self.note(&mut turn, message.into(), ZeekString::default());
-                }
-            }
+            Input::Program(program) => self.program_seen(&mut turn, &program),
             Input::Controller(controller) => self.controller = controller,
             Input::Remembered(outcome) => self.remembered(&mut turn, outcome),
             Input::DirectoryFailed { path, reason } => {

@@ -245,7 +245,11 @@ impl Agent {
         }
         let mut awaited = BTreeSet::new();
         let mut failed = BTreeMap::new();
-        for (name, own) in self.nodes.iter().filter(|(name, _)| !self.stopped.contains(*name)) {
+        for (name, own) in self
+            .nodes
+            .iter()
+            .filter(|(name, _)| !self.stopped.contains(*name))
+        {
             match own.node.state {
                 State::Running => {}
                 State::Pending => drop(awaited.insert(name.clone())),

@@ -54,7 +54,9 @@ impl Agent {
     /// The nodes that are meant, or why none can be.
     fn selected(&self, which: &Selection) -> Result<Vec<ZeekString>, String> {
         if self.settings.supervise == Supervise::Zeek {
-            return Err("a Supervisor of Zeek's keeps the nodes of this agent, and would start them again".into());
+            return Err(
+                "a Supervisor of Zeek's keeps the nodes of this agent, and would start them again".into(),
+            );
         }
         if let Some(reason) = &self.unavailable {
             return Err(reason.clone());
@@ -63,9 +65,13 @@ impl Agent {
             return Err(format!("this agent has no node {unknown}"));
         }
         let is_meant = |name: &ZeekString, role| {
-            (which.nodes.is_empty() || which.nodes.contains(name)) && which.role.is_none_or(|meant| meant == role)
+            (which.nodes.is_empty() || which.nodes.contains(name))
+                && which.role.is_none_or(|meant| meant == role)
         };
-        let meant = self.nodes.iter().filter(|(name, own)| is_meant(name, own.node.role));
+        let meant = self
+            .nodes
+            .iter()
+            .filter(|(name, own)| is_meant(name, own.node.role));
         Ok(meant.map(|(name, _)| name.clone()).collect())
     }
 }

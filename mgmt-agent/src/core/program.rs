@@ -1,9 +1,12 @@
-//! Whether the Zeek on disk is still the one that the Supervisor was started from. Nodes are forks of the Supervisor's stem and
-//! never started from the file (`Supervisor.cc`), but read the scripts that are on disk.
+//! Whether the Zeek on disk is still the one that nodes are started from. Those of a Supervisor of Zeek's are forks of its stem and
+//! never started from the file (`Supervisor.cc`), but read the scripts that are on disk; those that we start ourselves run what is there.
 
 use std::time::Duration;
 
+use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
+
+use super::{action::Turn, agent::Agent, settings::Supervise};
 
 /// What tells a file from one that takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +40,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The warning of a program that has changed since the Supervisor was started, once for each change.
+    /// The path of a program that has changed since nodes were started from it, once for each change.
     pub(super) fn seen(&mut self, program: &Program) -> Option<String> {
         let file = program.file?;
         if program.is_start || self.started_from.is_none() {
@@ -54,15 +57,43 @@ impl Known {
         if self.told.replace(file) == Some(file) {
             return None;
         }
-        let restart = if program.is_ours {
-            "restart the agent, which restarts its Supervisor and all nodes"
-        } else {
-            "restart the Supervisor, and with it all nodes"
+        Some(program.path.clone())
+    }
+
+    /// All nodes are started from what is on disk now.
+    pub(super) fn restarted(&mut self) {
+        self.started_from = self.told.take().or(self.started_from);
+    }
+}
+
+impl Agent {
+    /// Looks whether the program is still the one that nodes were started from.
+    pub(super) fn program_seen(&mut self, turn: &mut Turn, program: &Program) {
+        let Some(path) = self.program.seen(program) else {
+            return;
         };
-        Some(format!(
-            "{} has changed since the Supervisor was started: nodes that start from now on run the old program with the scripts that \
-             are on disk now; {restart}",
-            program.path
-        ))
+        let is_own = self.settings.supervise != Supervise::Zeek;
+        let what = match (is_own, self.settings.restarts_on_upgrade, program.is_ours) {
+            (true, true, _) => ": restarts all nodes, as they are to run what is on disk",
+            (true, false, _) => {
+                ": nodes that run go on with the program before, and nodes that start from now on run the new one; restart all nodes \
+                 to have one Zeek in the cluster"
+            }
+            (false, _, true) => {
+                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
+                 now; restart the agent, which restarts its Supervisor and all nodes"
+            }
+            (false, _, false) => {
+                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
+                 now; restart the Supervisor, and with it all nodes"
+            }
+        };
+        let message = format!("{path} has changed{what}");
+        turn.warning(message.clone());
+        self.note(turn, message.into(), ZeekString::default());
+        if is_own && self.settings.restarts_on_upgrade {
+            self.program.restarted();
+            self.restart_all(turn);
+        }
     }
 }

@@ -54,11 +54,13 @@ impl Agent {
                     _ => {}
                 }
             }
-            Report::Restarted { id, existed } => {
-                if let Some(Purpose::Restart { reqid, node }) = self.ended(&id) {
+            Report::Restarted { id, existed } => match self.ended(&id) {
+                Some(Purpose::Restart { reqid, node }) => {
                     self.restarted(turn, &reqid, &id, node, existed);
                 }
-            }
+                Some(Purpose::Renew) if existed => drop(self.starts.answered(&id)),
+                _ => {}
+            },
             Report::Destroyed { id, existed } => {
                 if let (Some(Purpose::Destroy(node)), false) = (self.ended(&id), existed) {
                     self.raise(turn, format!("failed to destroy node {node}, {id}"), node);
@@ -116,7 +118,7 @@ impl Agent {
                 self.raise(turn, message, node);
             }
             Purpose::Restart { reqid, node } => self.not_restarted(turn, &reqid, id, node, reason),
-            Purpose::End => {}
+            Purpose::End | Purpose::Renew => {}
             Purpose::Destroy(node) => {
                 self.raise(
                     turn,
@@ -154,7 +156,8 @@ impl Agent {
                 | Purpose::Destroy(_)
                 | Purpose::Recover
                 | Purpose::Restore
-                | Purpose::End => {}
+                | Purpose::End
+                | Purpose::Renew => {}
             }
         }
     }

@@ -61,12 +61,21 @@ impl Agent {
             self.order(turn, purpose, Command::Restart { id: id.clone(), node });
             self.start_due(turn, name, id);
         }
-        let pending = Pending::Restart {
-            awaited,
-            results,
-        };
+        let pending = Pending::Restart { awaited, results };
         let timeout = self.settings.request_timeout;
         self.await_answer(turn, KIND, reqid, timeout, pending);
+    }
+
+    /// Restarts all nodes that are to run, without a request.
+    pub(super) fn restart_all(&mut self, turn: &mut Turn) {
+        let names = self.nodes.keys().filter(|name| !self.stopped.contains(*name));
+        let names: Vec<ZeekString> = names.cloned().collect();
+        for name in names {
+            let id = self.ids.next_id();
+            let node = name.clone();
+            self.order(turn, Purpose::Renew, Command::Restart { id: id.clone(), node });
+            self.start_due(turn, &name, id);
+        }
     }
 
     /// The Supervisor has taken a restart on, or does not know the node.

@@ -48,6 +48,9 @@ pub struct Settings {
     /// Whether nodes of the configuration that was deployed last are started again without a controller.
     #[serde(default)]
     pub start_without_controller: bool,
+    /// Whether all nodes are restarted when Zeek's program has changed.
+    #[serde(default)]
+    pub restarts_on_upgrade: bool,
     /// What nodes are started with, if no Supervisor of Zeek's starts them.
     #[serde(default)]
     pub launch: LaunchSettings,
@@ -125,6 +128,7 @@ impl Default for Settings {
             address: LOCALHOST,
             supervise: Supervise::Zeek,
             start_without_controller: true,
+            restarts_on_upgrade: false,
             launch: LaunchSettings::default(),
             zeek: ZeekSettings::default(),
         }

@@ -167,7 +167,7 @@ impl Launch {
         Self {
             program: zeek.program.clone(),
             arguments,
-            port: config.supervisor.port,
+            port: config.supervisor.as_ref().map_or(0, |supervisor| supervisor.port),
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
             directory: config.daemon.working_dir.join(DIRECTORY),
         }

@@ -58,7 +58,7 @@ pub(crate) use self::{
 use crate::{
     Counted,
     config::{Config, LOCK},
-    core::{self, Settings, Supervise},
+    core::{self, Settings},
     error::RunError,
     machine::{BrokerAgent, Input, Start},
     scripts::{self, Coordinates, local_address, preferred},
@@ -147,8 +147,9 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         _lock: lock,
     };
     runtime.announce(&mut daemon, endpoint_id).await?;
-    let address = runtime.config.supervisor.clone();
-    runtime.supervisor = launch.map(|launch| Kept::keep(SupervisorProgram { launch, address }));
+    let supervisor = launch.zip(runtime.config.supervisor.clone());
+    runtime.supervisor =
+        supervisor.map(|(launch, address)| Kept::keep(SupervisorProgram { launch, address }));
     runtime.controller = controller.map(Kept::keep);
     Ok((daemon, runtime))
 }
@@ -168,9 +169,12 @@ fn bound_settings(config: &Config, broker: &BrokerPeers) -> (Settings, Coordinat
         port: settings.listen_port,
     };
     // A script of ours knows it.
-    let finds_supervisor = config.start_supervisor.is_none() && settings.supervise == Supervise::Zeek;
-    if finds_supervisor && config.own_node_script.is_none() {
-        scripts::tell_nodes(&mut settings, &config.supervisor, listening, coordinates);
+    if let (Some(supervisor), None, None) = (
+        &config.supervisor,
+        &config.start_supervisor,
+        &config.own_node_script,
+    ) {
+        scripts::tell_nodes(&mut settings, supervisor, listening, coordinates);
     }
     (settings, coordinates)
 }
@@ -188,8 +192,7 @@ impl Runtime {
         } = &self.config;
         let (controller, broker_tls) = (controller.as_ref().map(display), &configured.broker_tls);
         // Of one that is started with a port of its own, that is told then.
-        let is_zeek = self.config.settings.supervise == Supervise::Zeek;
-        let supervisor = Some(supervisor).filter(|supervisor| supervisor.port != 0 && is_zeek);
+        let supervisor = supervisor.as_ref().filter(|supervisor| supervisor.port != 0);
         tracing::info!(
             name = configured.name,
             broker = broker.first().map(display),

@@ -15,7 +15,7 @@ use mgmt_daemon::{
 };
 use tokio::time::Instant;
 
-use crate::{config::Config, core::Supervise, machine::Input};
+use crate::{config::Config, machine::Input};
 
 /// Between attempts to connect to a process of this host, if the setting for other hosts allows only one. As
 /// `Broker::default_listen_retry` since Zeek 7.2.
@@ -31,7 +31,7 @@ const NODE: &str = "node";
 /// The agent's peers.
 pub(super) struct BrokerPeers {
     pub(super) peers: Peers,
-    supervisor: PeerAddress,
+    supervisor: Option<PeerAddress>,
     /// Where the controller is that we have started, while it is up.
     controller: Option<PeerAddress>,
     /// Until when it is no wonder that the Supervisor does not listen.
@@ -60,7 +60,7 @@ impl BrokerPeers {
 
     /// Connects to a Supervisor that is there already, and to the controller if it is us who connects.
     pub(super) fn connect(&self, config: &Config) {
-        if config.start_supervisor.is_none() && config.settings.supervise == Supervise::Zeek {
+        if config.start_supervisor.is_none() {
             self.connect_supervisor(config);
         }
         if let Some(controller) = &config.controller {
@@ -97,22 +97,27 @@ impl BrokerPeers {
 
     /// Connects to the Supervisor that we have just started. Before that, what listens there is another one.
     pub(super) fn supervisor_started(&mut self, config: &Config, address: PeerAddress) {
-        self.supervisor = address;
+        self.supervisor = Some(address);
         self.beginning_until = Instant::now() + SUPERVISOR_BEGINNING;
         self.connect_supervisor(config);
     }
 
     /// Connects no more to where the Supervisor was that we had started.
     pub(super) fn supervisor_ended(&self) {
-        self.peers.handle.unpeer(&self.supervisor);
+        if let Some(supervisor) = &self.supervisor {
+            self.peers.handle.unpeer(supervisor);
+        }
     }
 
     fn connect_supervisor(&self, config: &Config) {
-        tracing::info!("connecting to the Supervisor at {}", self.supervisor);
+        let Some(supervisor) = &self.supervisor else {
+            return;
+        };
+        tracing::info!("connecting to the Supervisor at {supervisor}");
         let awaited = topics_of(std::slice::from_ref(&config.settings.zeek.topic));
         self.peers
             .handle
-            .peer_awaiting(self.supervisor.clone(), Some(for_ever(config)), awaited);
+            .peer_awaiting(supervisor.clone(), Some(for_ever(config)), awaited);
     }
 
     /// What peers do next, and the credit that it has of its sender's; `None` if the endpoint has ended by itself. May be cancelled without losing anything.
@@ -166,7 +171,7 @@ impl BrokerPeers {
 
     /// What we connect to at this address.
     fn role(&self, address: &PeerAddress) -> &'static str {
-        if *address == self.supervisor {
+        if self.supervisor.as_ref() == Some(address) {
             "Supervisor"
         } else {
             "controller"
@@ -197,7 +202,7 @@ impl BrokerPeers {
         Input::PeerAdded {
             peer: *id,
             address: address.to_string(),
-            is_supervisor: dialled.as_ref() == Some(&self.supervisor),
+            is_supervisor: dialled.is_some() && dialled.as_ref() == self.supervisor.as_ref(),
             is_ours: listens(topics::LINK),
         }
     }
@@ -226,7 +231,7 @@ impl BrokerPeers {
             PeeringError::Useless(EndReason::Ended(PeeringEnd::Unsubscribed))
         ) {
             tracing::warn!("{place} does not hear us: {error}; connecting again");
-        } else if *address == self.supervisor && Instant::now() < self.beginning_until {
+        } else if self.supervisor.as_ref() == Some(address) && Instant::now() < self.beginning_until {
             let error = with_causes(error);
             tracing::debug!(%address, error, "the Supervisor does not listen yet");
         } else {

@@ -61,7 +61,10 @@ impl Host {
         Self {
             nodes: path(&config.settings.state_dir).join("nodes"),
             is_simulation: config.is_simulation,
-            is_elsewhere: !is_loopback(&config.supervisor.host),
+            is_elsewhere: config
+                .supervisor
+                .as_ref()
+                .is_some_and(|supervisor| !is_loopback(&supervisor.host)),
         }
     }
 

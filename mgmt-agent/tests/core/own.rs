@@ -114,7 +114,10 @@ impl Run {
             }
             Order::Rewrite { launch } => self.log.push(format!("{at} rewrite {}", launch.node())),
             Order::Forget { node } => {
-                assert!(!self.processes.contains_key(&node), "{node} runs and is forgotten");
+                assert!(
+                    !self.processes.contains_key(&node),
+                    "{node} runs and is forgotten"
+                );
                 self.log.push(format!("{at} forget {node}"));
             }
         }
@@ -135,7 +138,10 @@ impl Run {
         let at = self.now.since_start().as_millis();
         match report {
             Report::Crashed {
-                node, how, has_failed, ..
+                node,
+                how,
+                has_failed,
+                ..
             } => {
                 let what = if *has_failed { "failed" } else { "crashed" };
                 self.log.push(format!("{at} {node} {what}: {how}"));
@@ -206,7 +212,9 @@ impl Run {
     /// The seconds at which a node was started since this was last asked.
     fn starts(&mut self, node: &str) -> Vec<f64> {
         let log = std::mem::take(&mut self.log);
-        let of_node = log.iter().filter_map(|line| line.strip_suffix(&format!(" start {node}")));
+        let of_node = log
+            .iter()
+            .filter_map(|line| line.strip_suffix(&format!(" start {node}")));
         of_node.map(|at| at.parse::<f64>().unwrap() / 1000.0).collect()
     }
 }

@@ -105,7 +105,8 @@ impl Machine for Run {
             .agent
             .get_or_insert_with(|| Agent::new(self.settings.clone(), Box::new(SequentialIds::default())));
         for action in agent.step(now, input) {
-            if let Action::Supervise(Command::Create { node, .. } | Command::Relayout { node, .. }) = &action {
+            if let Action::Supervise(Command::Create { node, .. } | Command::Relayout { node, .. }) = &action
+            {
                 self.created.insert(node.name.clone(), (**node).clone());
             }
             if let Action::Remember(desired) = &action {

@@ -4,9 +4,12 @@ use mgmt_api::SupervisorLayout;
 use mgmt_daemon::config::ConfigErrors;
 
 use super::*;
-use crate::config::{
-    Config,
-    tests::{DIRECTORIES, read, read_only, shown},
+use crate::{
+    config::{
+        Config,
+        tests::{DIRECTORIES, read, read_only, shown},
+    },
+    core::Supervise,
 };
 
 /// A Zeek installation that says it is this version, with these scripts.
@@ -60,9 +63,13 @@ fn a_spool_directory_that_a_found_supervisor_may_not_have_is_a_warning() {
         let warnings = &config.daemon.resolved.warnings;
         warnings.iter().any(|warning| warning.starts_with(told))
     };
-    assert!(is_told(&read_with_zeek(&zeek, "").unwrap()));
+    assert!(is_told(&read_with_zeek(&zeek, "--supervise=zeek").unwrap()));
     assert!(!is_told(&read_with_zeek(&zeek, "--start-supervisor").unwrap()));
-    assert!(!is_told(&read("").unwrap()), "no Zeek is known");
+    assert!(!is_told(&read("--supervise=zeek").unwrap()), "no Zeek is known");
+    assert!(
+        !is_told(&read_with_zeek(&zeek, "").unwrap()),
+        "there is no Supervisor"
+    );
 }
 
 #[test]
@@ -130,7 +137,7 @@ fn the_supervisor_that_we_start_is_on_loopback_despite_zeeks_variable() {
     let variable = "$ZEEK_DEFAULT_LISTEN_ADDRESS=0.0.0.0";
     let started = format!("--start-supervisor {variable}");
     let config = read_with_zeek(&zeek, &started).unwrap();
-    assert_eq!(config.supervisor, PeerAddress::new("127.0.0.1", 9999));
+    assert_eq!(config.supervisor, Some(PeerAddress::new("127.0.0.1", 9999)));
     for given in [
         "Broker::default_listen_address=0.0.0.0",
         "--supervisor=0.0.0.0:9999",
@@ -143,8 +150,8 @@ fn the_supervisor_that_we_start_is_on_loopback_despite_zeeks_variable() {
         );
     }
     // One that is found listens where the variable says.
-    let found = read_with_zeek(&zeek, variable).unwrap();
-    assert_eq!(found.supervisor.host, "0.0.0.0");
+    let found = read_with_zeek(&zeek, &format!("{variable} --supervise=zeek")).unwrap();
+    assert_eq!(found.supervisor.unwrap().host, "0.0.0.0");
 }
 
 #[test]
@@ -155,4 +162,41 @@ fn arguments_for_zeek_may_look_like_options_and_those_with_values_are_not_shown(
     let further = config.start_supervisor.clone().unwrap().further_arguments;
     assert_eq!(further, ["local", "-e", "A::b=secret"]);
     assert_eq!(shown(&config, "zeek_argument").value, "\"local -e\"");
+}
+
+#[test]
+fn who_keeps_the_nodes_is_set_or_implied_and_stays_as_it_was() {
+    let zeek = installation("9.0.0", &[]);
+    let keeper = |given: &str| read_with_zeek(&zeek, given).map(|config| config.settings.supervise);
+    assert_eq!(keeper("").unwrap(), Supervise::Native, "no systemd here");
+    for given in [
+        "--start-supervisor",
+        "--supervisor=127.0.0.1:9999",
+        "Broker::default_port=9998/tcp",
+    ] {
+        assert_eq!(keeper(given).unwrap(), Supervise::Zeek, "{given}");
+        let error = keeper(&format!("{given} --supervise=native"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no Supervisor of Zeek's keeps nodes with --supervise native"),
+            "{error}"
+        );
+    }
+    assert_eq!(keeper("--simulate").unwrap(), Supervise::Native);
+    assert_eq!(keeper("--simulate --supervise=zeek").unwrap(), Supervise::Zeek);
+    assert!(keeper("--simulate --supervise=systemd").is_err());
+
+    let directory = tempfile::tempdir().unwrap();
+    let before = r#"{"supervise": "systemd", "config": null}"#;
+    fs::create_dir_all(directory.path().join("nodes/a")).unwrap();
+    fs::write(directory.path().join("nodes/a/desired.json"), before).unwrap();
+    let state = format!(
+        "--state-dir={} --spool-dir=/spool --name=a",
+        directory.path().display()
+    );
+    let config = read_only(&format!("{state} --zeek-prefix={}", zeek.path().display())).unwrap();
+    assert_eq!(config.settings.supervise, Supervise::Systemd);
+    let note = shown(&config, "supervise").note.clone();
+    assert_eq!(note.as_deref(), Some("systemd, as before"));
 }

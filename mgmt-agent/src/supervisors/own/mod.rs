@@ -83,7 +83,10 @@ impl OwnSupervisor {
                 Report::Created { id, outcome }
             }
             Command::Restart { id, node } => {
-                let wanted = self.nodes.get_mut(&node).filter(|node| node.intent != Intent::End);
+                let wanted = self
+                    .nodes
+                    .get_mut(&node)
+                    .filter(|node| node.intent != Intent::End);
                 let existed = wanted.is_some();
                 if let Some(node) = wanted {
                     node.restart();
