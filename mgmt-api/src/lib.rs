@@ -55,7 +55,7 @@ pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, Option
 pub use requests::{NotAdmitted, REQID_BYTES_MAX, RequestTable};
 pub use supervisor::{
     ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorLayout, SupervisorMessage, SupervisorRequest,
-    SupervisorResponse, SupervisorStatus,
+    SupervisorResponse, SupervisorStatus, release,
 };
 pub use time::{Now, WallClock};
 pub use turn::{LogLine, Turn};

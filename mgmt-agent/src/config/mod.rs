@@ -3,6 +3,7 @@
 
 mod controller;
 mod keeping;
+mod launch;
 mod network_info;
 mod peers;
 mod settings;
@@ -27,6 +28,7 @@ pub use self::{
 };
 pub(crate) use self::{
     controller::common_settings,
+    launch::tls_options,
     peers::is_loopback,
     zeek::{finds_script, version_now},
 };
@@ -89,7 +91,9 @@ impl Configuration for Config {
             supervisor::command(&mut resolver, keeping, &installed_zeek, supervisor.as_ref());
         let own_script = daemon.working_dir.join("scripts/node.zeek");
         let (node_script, own_node_script) = supervisor::node_script(&mut resolver, keeping, own_script);
-        let archival = archival(&mut resolver, keeping, &daemon);
+        let log_queue = log_queue(&daemon);
+        let archival = archival(&mut resolver, keeping, &daemon, &log_queue);
+        let launch = launch::launch(&mut resolver, &installed_zeek, &daemon, &log_queue);
         let is_found = keeping.supervise == Supervise::Zeek
             && !keeping.starts_supervisor
             && installed_zeek.program.is_some();
@@ -112,6 +116,7 @@ impl Configuration for Config {
             restarts_on_upgrade: keeping::restarts_on_upgrade(&mut resolver),
             start_without_controller: resolver.take("start_without_controller"),
             zeek: zeek_settings(&mut resolver, &installed_zeek),
+            launch,
             ..agent(&mut resolver)
         };
         Ok(Self {
@@ -195,8 +200,22 @@ fn zeek_settings(resolver: &mut Resolver<'_>, zeek: &InstalledZeek) -> ZeekSetti
     }
 }
 
+/// Where rotated logs go.
+fn log_queue(daemon: &DaemonConfig) -> PathBuf {
+    let rotation = daemon.management_log.rotation.as_ref();
+    rotation.map_or_else(
+        || daemon.spool_dir.join("log-queue"),
+        |rotation| rotation.dir.clone(),
+    )
+}
+
 /// `agent/main.zeek`, `archive_logs`
-fn archival(resolver: &mut Resolver<'_>, keeping: Keeping, daemon: &DaemonConfig) -> Option<Archival> {
+fn archival(
+    resolver: &mut Resolver<'_>,
+    keeping: Keeping,
+    daemon: &DaemonConfig,
+    queue: &Path,
+) -> Option<Archival> {
     let given: Option<bool> = resolver.given("archive_logs");
     let has_archiver = !keeping.is_simulation || resolver.given_text("archive_cmd").is_some();
     let archive = given.unwrap_or(has_archiver);
@@ -217,10 +236,6 @@ fn archival(resolver: &mut Resolver<'_>, keeping: Keeping, daemon: &DaemonConfig
     } else {
         interval
     };
-    let queue = rotation.map_or_else(
-        || daemon.spool_dir.join("log-queue"),
-        |rotation| rotation.dir.clone(),
-    );
     archive.then(|| Archival {
         interval,
         directory: queue.display().to_string(),

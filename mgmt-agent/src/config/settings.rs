@@ -167,6 +167,13 @@ static OWN: &[Setting] = &[
         "The script that makes a Zeek process a managed node",
     )
     .option(One("SCRIPT")),
+    Setting::new(
+        "site_scripts",
+        "local",
+        "The scripts that every node loads before its own, with blanks between them, where the agent starts nodes without a Supervisor of \
+         Zeek's",
+    )
+    .option(One("SCRIPTS")),
     Setting::new("request_timeout", "5sec", "How long a request may take")
         .zeek(&["Management::Request::timeout_interval"]),
     Setting::new(

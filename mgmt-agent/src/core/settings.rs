@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{Dialect, SupervisorLayout, topics};
@@ -69,9 +73,35 @@ pub enum Supervise {
     Native,
 }
 
-/// What nodes are started with that no Supervisor of Zeek's starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaunchSettings {}
+/// How nodes are started that need no Supervisor of Zeek's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchSettings {
+    /// Zeek, with its whole path.
+    pub program: ZeekString,
+    /// What the program needs to be told in order to be Zeek, before all else.
+    pub leading_arguments: Vec<ZeekString>,
+    /// What the installed Zeek says that it is: `zeek version 9.0.0`.
+    pub version: Option<String>,
+    /// The nodes' ZEEKPATH, where Zeek finds its scripts.
+    pub script_path: ZeekString,
+    /// The nodes' PATH.
+    pub path: ZeekString,
+    /// What else nodes have of the agent's environment.
+    pub inherited: BTreeMap<ZeekString, ZeekString>,
+    /// Scripts that all nodes load, before their own.
+    pub site_scripts: Vec<ZeekString>,
+    /// Our script, by which a node finds the agent, with its whole path.
+    pub link_script: ZeekString,
+    /// Options that all nodes get, as `name=value`: what they need to connect to this agent.
+    pub options: Vec<ZeekString>,
+    /// Where nodes find the agent.
+    pub agent_address: IpAddr,
+    pub agent_port: u16,
+    /// Where loggers leave rotated logs.
+    pub log_queue: ZeekString,
+    /// How often a node tells that it is well.
+    pub heartbeat: Duration,
+}
 
 /// How a Supervisor of Zeek's is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +161,26 @@ impl Default for Settings {
             restarts_on_upgrade: false,
             launch: LaunchSettings::default(),
             zeek: ZeekSettings::default(),
+        }
+    }
+}
+
+impl Default for LaunchSettings {
+    fn default() -> Self {
+        Self {
+            program: "/usr/local/zeek/bin/zeek".into(),
+            leading_arguments: Vec::new(),
+            version: None,
+            script_path: ZeekString::default(),
+            path: ZeekString::default(),
+            inherited: BTreeMap::new(),
+            site_scripts: vec!["local".into()],
+            link_script: ZeekString::default(),
+            options: Vec::new(),
+            agent_address: Ipv4Addr::LOCALHOST.into(),
+            agent_port: 2151,
+            log_queue: "/usr/local/zeek/spool/log-queue".into(),
+            heartbeat: Duration::from_secs(5),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     nodes::Crash,
     settings::Supervise,
     starts::Cause,
-    supervision::Command,
+    supervision::{Command, NodeSpec},
 };
 
 impl Agent {
@@ -38,9 +38,12 @@ impl Agent {
                 return;
             }
         };
-        let script = &self.settings.node_script;
+        let script = Some(&self.settings.node_script).filter(|_| self.settings.supervise == Supervise::Zeek);
         let env = &self.settings.node_env;
-        let node = node_spec::node_spec(&own.node, directory.clone(), script, env, &cluster);
+        let node = NodeSpec {
+            cluster_backend: node_spec::cluster_backend(config),
+            ..node_spec::node_spec(&own.node, directory.clone(), script, env, &cluster)
+        };
         // What starts the nodes itself creates their directories.
         if self.settings.supervise == Supervise::Zeek {
             turn.push(Action::MakeDirectory { path: directory });

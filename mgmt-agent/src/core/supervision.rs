@@ -42,6 +42,9 @@ impl Command {
     }
 }
 
+/// The option of the manager that says by what the nodes of its cluster talk: `broker` or `zeromq`.
+pub const CLUSTER_BACKEND: &str = "mgmt.cluster_backend";
+
 /// A node as it is to be started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {
@@ -58,6 +61,9 @@ pub struct NodeSpec {
     /// Zeek options to set, and what this project reads between them, whose names begin with `mgmt.`. Zeek's Supervisor knows none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<ZeekString, ZeekString>,
+    /// What the manager's option [`CLUSTER_BACKEND`] says, for all nodes alike: they must not differ in it.
+    #[serde(default)]
+    pub cluster_backend: Option<ZeekString>,
     /// The cluster that it is part of, itself included.
     pub cluster: BTreeMap<ZeekString, ClusterNode>,
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use broker_codec::data::Port;
-use broker_endpoint::{PeerAddress, tls::TlsConfig};
+use broker_endpoint::PeerAddress;
 use mgmt_daemon::{config::Value, files};
 use supervise::unix::{Handle, Record};
 
@@ -24,7 +24,7 @@ use super::{
     stderr::Stderr,
 };
 use crate::{
-    config::{Config, ZeekCommand},
+    config::{Config, ZeekCommand, tls_options},
     scripts::{AGENT_ADDRESS, AGENT_PORT, Coordinates},
 };
 
@@ -153,7 +153,7 @@ impl Launch {
         let mut arguments = zeek.leading_arguments.clone();
         arguments.extend(["-j".into(), script.display().to_string()]);
         arguments.extend(zeek.further_arguments.iter().cloned());
-        arguments.extend(tls_arguments(&config.daemon.broker_tls));
+        arguments.extend(tls_options(&config.daemon.broker_tls));
         let state = config.settings.state_dir.to_str_lossy().into_owned();
         let environment = [
             (AGENT_ADDRESS, agent.address.to_string()),
@@ -200,27 +200,6 @@ impl Launch {
     fn stderr(&self) -> PathBuf {
         self.directory.join("stderr")
     }
-}
-
-/// Everything that the settings for TLS say, but the passphrase: every user of the host can read arguments.
-fn tls_arguments(tls: &TlsConfig) -> Vec<String> {
-    let mut arguments = Vec::new();
-    let mut file = |name: &str, path: &Path| arguments.push(format!("Broker::{name}={}", path.display()));
-    match tls {
-        TlsConfig::Off => arguments.push("Broker::disable_ssl=T".into()),
-        TlsConfig::Mutual { identity, trust } => {
-            file("ssl_certificate", &identity.certificate);
-            file("ssl_keyfile", &identity.key);
-            if let Some(path) = &trust.ca_file {
-                file("ssl_cafile", path);
-            }
-            if let Some(path) = &trust.ca_path {
-                file("ssl_capath", path);
-            }
-        }
-        _ => {}
-    }
-    arguments
 }
 
 /// The port of this address, or one that is free if it is 0.

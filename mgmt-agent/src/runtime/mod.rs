@@ -168,6 +168,8 @@ fn bound_settings(config: &Config, broker: &BrokerPeers) -> (Settings, Coordinat
         address: local_address(listening),
         port: settings.listen_port,
     };
+    settings.launch.agent_address = coordinates.address;
+    settings.launch.agent_port = coordinates.port.number;
     // A script of ours knows it.
     if let (Some(supervisor), None, None) = (
         &config.supervisor,

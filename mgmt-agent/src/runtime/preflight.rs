@@ -22,28 +22,11 @@ use rustix::{
 use crate::{
     config::{Config, is_loopback},
     core::Candidate,
+    supervisors::own::device,
 };
 
 /// A directory's file system needs so much space for anything to be written, in bytes.
 const SPACE_MIN: u64 = 1 << 20;
-
-/// How long the name of a network device may be, in bytes (`IFNAMSIZ`, without its NUL).
-const DEVICE_BYTES_MAX: usize = 15;
-
-/// With what names begin that libpcap knows, or may know, and the system does not.
-const NO_DEVICES: [&str; 11] = [
-    "any",
-    "bluetooth",
-    "dag",
-    "dbus",
-    "mlx",
-    "nflog",
-    "nfqueue",
-    "rdma",
-    "septel",
-    "snf",
-    "usbmon",
-];
 
 /// What is looked at.
 #[derive(Clone, Debug)]
@@ -141,16 +124,9 @@ fn directory(directory: &Path) -> Option<String> {
     is_full.then(|| format!("there is no space in {shown}: {} KiB are free", free / 1024))
 }
 
-/// A network device, by its name or as `af_packet::eth0`. Other packet sources, and names that need not be devices, are not looked at.
+/// A network device that is not there.
 fn interface(name: &ZeekString) -> Option<String> {
-    let text = name.to_string();
-    let (source, device) = text.split_once("::").unwrap_or(("pcap", &text));
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let is_name = (1..=DEVICE_BYTES_MAX).contains(&device.len()) && device.bytes().all(is_plain);
-    let may_be_none = source != "af_packet" && NO_DEVICES.iter().any(|other| device.starts_with(other));
-    if !["af_packet", "pcap"].contains(&source) || !is_name || may_be_none {
-        return None;
-    }
+    let device = device(name)?;
     let asked = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
     matches!(name_to_index(&asked, device), Err(Errno::NODEV))
         .then(|| format!("there is no network interface {device}"))

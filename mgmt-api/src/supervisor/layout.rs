@@ -88,6 +88,16 @@ const STATUS_RESPONSE: &str = "SupervisorControl::status_response";
 /// The field that older Zeeks lack and can do without: they have no metrics to offer.
 const METRICS_PORT: &str = "metrics_port";
 
+/// The release that a Zeek is of, by what `zeek --version` prints: 6 and 0 for `zeek version 6.0.9`.
+pub fn release(text: &str) -> Option<(u32, u32)> {
+    let (_, version) = text.trim().rsplit_once("version ")?;
+    let mut numbers = version.split('.');
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next()?;
+    let minor = minor.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((major, minor.parse().ok()?))
+}
+
 impl SupervisorLayout {
     /// All, the oldest first.
     pub const ALL: [Self; 5] = [Self::V5_0, Self::V5_1, Self::V6_0, Self::V6_1, Self::V7_0];
@@ -105,12 +115,7 @@ impl SupervisorLayout {
     /// The layout of a Zeek, by what `zeek --version` prints: `zeek version 6.0.9`. `None` for text that names no
     /// version and for versions whose layout is not known.
     pub fn of_version(text: &str) -> Option<Self> {
-        let (_, version) = text.trim().rsplit_once("version ")?;
-        let mut numbers = version.split('.');
-        let major: u32 = numbers.next()?.parse().ok()?;
-        let minor = numbers.next()?;
-        let minor = minor.split(|c: char| !c.is_ascii_digit()).next()?;
-        match (major, minor.parse::<u32>().ok()?) {
+        match release(text)? {
             (4, 1..) | (5, 0) => Some(Self::V5_0),
             (5, _) => Some(Self::V5_1),
             (6, 0) => Some(Self::V6_0),

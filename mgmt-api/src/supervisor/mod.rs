@@ -18,7 +18,7 @@ use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
 
 use crate::records::{NodeOutputs, event_name};
-pub use layout::{LayoutError, SupervisorLayout};
+pub use layout::{LayoutError, SupervisorLayout, release};
 pub use records::{ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorStatus};
 
 /// What an agent asks of the Supervisor. Every request has an id, which comes back in the answer.

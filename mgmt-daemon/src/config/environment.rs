@@ -5,6 +5,9 @@ use super::{
     setting::Schema,
 };
 
+/// What is read of the environment besides settings: where programs are, and what they are to be given.
+const READ_ANYWAY: [&str; 3] = ["LANG", "PATH", "TZ"];
+
 /// The environment variables and the directory that a process starts with.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -20,7 +23,7 @@ impl Environment {
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str() else { continue };
             let of_setting = schema.settings().any(|setting| setting.variable == Some(name));
-            if !of_setting && name != "PATH" {
+            if !of_setting && !READ_ANYWAY.contains(&name) {
                 continue;
             }
             match value.into_string() {

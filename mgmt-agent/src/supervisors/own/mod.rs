@@ -9,8 +9,12 @@
 //! Nodes start and stop by stages ([`node`]). A stage begins when all nodes of the one before are up, or had their time; nothing that
 //! was told to start does while others are told to stop. A node that ends by itself is started again, whatever the others do.
 
+mod backend;
+mod device;
 mod launch;
+mod layout;
 mod node;
+mod options;
 mod order;
 
 use std::collections::BTreeMap;
@@ -20,7 +24,11 @@ use mgmt_api::{NodeOutputs, Now};
 use supervise::process::{Effect, Event, Then};
 
 use self::node::{Intent, Node};
-pub use self::order::{End, Launch, Limits, Needs, News, Order};
+pub use self::{
+    device::device,
+    launch::launch,
+    order::{End, Launch, Limits, Needs, News, Order},
+};
 use super::{Input, Supervisor};
 use crate::core::{Action, Command, LaunchSettings, NodeSpec, Processes, Report, Supervised, Turn};
 
@@ -127,7 +135,7 @@ impl OwnSupervisor {
     /// A node is to run as this says, in place of the one of that name.
     fn create(&mut self, spec: NodeSpec, id: &ZeekString) -> Result<(), ZeekString> {
         // Nobody else hears the id of a command of the agent's.
-        let launch = Box::new(launch::launch(spec, id.clone(), &self.settings)?);
+        let launch = Box::new(launch(&spec, &self.settings, &id)?);
         match self.nodes.get_mut(launch.node()) {
             Some(node) if node.has_process() => node.intent = Intent::Restart(Some(launch)),
             _ => {
@@ -142,7 +150,7 @@ impl OwnSupervisor {
         let Some(node) = self.nodes.get_mut(&spec.name) else {
             return Err("it is not there".into());
         };
-        node.launch = Box::new(launch::launch(spec, node.launch.token.clone(), &self.settings)?);
+        node.launch = Box::new(launch(&spec, &self.settings, &node.launch.token)?);
         let launch = node.launch.clone();
         turn.push(Action::Nodes(Order::Rewrite { launch }));
         Ok(())
