@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     enums::ClusterRole,
-    records::{Node, event_name},
+    records::{Configuration, Node, event_name},
 };
 
 /// The version that we speak.
@@ -56,6 +56,9 @@ pub struct Prepare {
     /// Ports that nodes of other instances give up when it is deployed.
     #[serde(default)]
     pub given_up: Vec<Port>,
+    /// What is to be deployed, with the nodes of all instances. Controllers from before there was that do not say.
+    #[serde(default)]
+    pub configuration: Option<Configuration>,
 }
 
 /// The answer to [`Prepare`].

@@ -10,7 +10,11 @@ use broker_codec::data::ZeekString;
 use broker_endpoint::tls::TlsConfig;
 use mgmt_daemon::config::{DaemonConfig, Resolver};
 
-use super::zeek::InstalledZeek;
+use super::{
+    keeping::Keeping,
+    supervisor::{stand_in_arguments, this_program},
+    zeek::InstalledZeek,
+};
 use crate::core::LaunchSettings;
 
 /// What a node has of the agent's environment.
@@ -22,12 +26,19 @@ const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 /// All but where the agent listens.
 pub(super) fn launch(
     resolver: &mut Resolver<'_>,
+    keeping: Keeping,
     zeek: &InstalledZeek,
     daemon: &DaemonConfig,
     log_queue: &Path,
 ) -> LaunchSettings {
     let prefix = resolver.installation().prefix;
-    let program = zeek.program.clone().unwrap_or_else(|| prefix.join("bin/zeek"));
+    let (this, leading) = if keeping.is_simulation {
+        (this_program(resolver), stand_in_arguments())
+    } else {
+        (None, Vec::new())
+    };
+    let program = this.or_else(|| zeek.program.clone());
+    let program = program.unwrap_or_else(|| prefix.join("bin/zeek"));
     let programs = program.parent().unwrap_or(&prefix).display();
     let environment = resolver.environment();
     let variables = INHERITED.iter().filter_map(|name| {
@@ -37,6 +48,7 @@ pub(super) fn launch(
     let site_scripts: String = resolver.take("site_scripts");
     LaunchSettings {
         program: bytes(&program),
+        leading_arguments: leading.into_iter().map(ZeekString::from).collect(),
         version: zeek.version.clone(),
         script_path: script_path(&prefix).into(),
         path: format!("{programs}:{SYSTEM_PATH}").into(),

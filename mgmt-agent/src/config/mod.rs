@@ -93,7 +93,7 @@ impl Configuration for Config {
         let (node_script, own_node_script) = supervisor::node_script(&mut resolver, keeping, own_script);
         let log_queue = log_queue(&daemon);
         let archival = archival(&mut resolver, keeping, &daemon, &log_queue);
-        let launch = launch::launch(&mut resolver, &installed_zeek, &daemon, &log_queue);
+        let launch = launch::launch(&mut resolver, keeping, &installed_zeek, &daemon, &log_queue);
         let is_found = keeping.supervise == Supervise::Zeek
             && !keeping.starts_supervisor
             && installed_zeek.program.is_some();

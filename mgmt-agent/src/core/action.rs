@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::{
     EndpointId,
@@ -8,7 +8,11 @@ use broker_codec::{
 use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeRequest};
 use serde::{Deserialize, Serialize};
 
-use super::{memory::Desired, node_spec::Candidate, supervision::Command};
+use super::{
+    memory::Desired,
+    node_spec::Candidate,
+    supervision::{ClusterNode, Command},
+};
 use crate::supervisors::own::Order;
 
 /// What the agent wants done, in this order. Its [`crate::machine`] makes events of what is for controllers, nodes and the
@@ -43,6 +47,8 @@ pub enum Action {
     /// Look whether the host has what these nodes need, and say so by [`super::Input::Prepared`]. Comes again only after that.
     Prepare {
         nodes: Vec<Candidate>,
+        /// The cluster that they are part of, if the controller says so.
+        cluster: Option<BTreeMap<ZeekString, ClusterNode>>,
         /// Ports that do not count.
         given_up: Vec<Port>,
     },

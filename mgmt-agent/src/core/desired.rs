@@ -3,7 +3,7 @@
 use broker_codec::data::ZeekString;
 use mgmt_api::ClusterRole;
 
-use super::supervision::{ClusterNode, NodeSpec};
+use super::supervision::{ClusterNode, NodeSpec, is_on_one_host};
 
 /// What becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub(super) fn fate(running: &NodeSpec, wanted: &NodeSpec) -> Fate {
     let own = own_changes(running, wanted);
     if !own.is_empty() {
         return Fate::Restarted(format!("changed: {}", own.join(", ")));
+    }
+    if is_on_one_host(&running.cluster) != is_on_one_host(&wanted.cluster) {
+        return Fate::Restarted("the addresses of a cluster on one host are others than on several".into());
     }
     let mut told = false;
     let names = running.cluster.keys().chain(wanted.cluster.keys());
@@ -53,6 +56,10 @@ fn own_changes(running: &NodeSpec, wanted: &NodeSpec) -> Vec<&'static str> {
         ("environment", running.env != wanted.env),
         ("CPU", running.cpu_affinity != wanted.cpu_affinity),
         ("options", running.options != wanted.options),
+        (
+            "cluster backend",
+            running.cluster_backend != wanted.cluster_backend,
+        ),
         ("role, address or port", place(running) != place(wanted)),
     ];
     let changed = changes.into_iter().filter(|(_, differs)| *differs);
@@ -114,6 +121,7 @@ mod tests {
             env: BTreeMap::new(),
             cpu_affinity: None,
             options: BTreeMap::new(),
+            cluster_backend: None,
             cluster: nodes.iter().map(place).collect(),
         }
     }
@@ -155,6 +163,14 @@ mod tests {
             fate(&running, &moved),
             Fate::Restarted("the cluster's m is another one".into())
         );
+        let mut spread = spec("w1", &["m", "l", "w1", "w2"]);
+        spread.cluster.get_mut(&ZeekString::from("w2")).unwrap().host = Address::from_bytes([1; 16]);
+        let reason = "the addresses of a cluster on one host are others than on several";
+        assert_eq!(fate(&running, &spread), Fate::Restarted(reason.into()));
+        let mut backend = running.clone();
+        backend.cluster_backend = Some("broker".into());
+        let reason = "changed: cluster backend";
+        assert_eq!(fate(&running, &backend), Fate::Restarted(reason.into()));
         let mut listening = spec("m", &["m", "w1"]);
         listening.cluster.get_mut(&ZeekString::from("w1")).unwrap().p = Some(Port::tcp(2300));
         assert!(matches!(

@@ -221,9 +221,6 @@ impl Agent {
         if self.stopped.contains(name) {
             return None;
         }
-        let cluster = node_spec::cluster(config).ok()?;
-        let directory = node_spec::directory(&self.settings.state_dir, name).ok()?;
-        let (script, env) = (&self.settings.node_script, &self.settings.node_env);
-        Some(node_spec::node_spec(node, directory, script, env, &cluster))
+        node_spec::node_spec(config, node, &self.settings).ok()
     }
 }

@@ -58,4 +58,6 @@ pub use memory::Desired;
 pub use node_spec::Candidate;
 pub use program::{FileIdentity, Program};
 pub use settings::{Archival, LaunchSettings, Settings, Supervise, ZeekSettings};
-pub use supervision::{CLUSTER_BACKEND, ClusterNode, Command, NodeSpec, Processes, Report, Supervised};
+pub use supervision::{
+    CLUSTER_BACKEND, ClusterNode, Command, NodeSpec, Processes, Report, Supervised, is_on_one_host,
+};

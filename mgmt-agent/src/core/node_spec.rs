@@ -6,16 +6,16 @@ use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{ClusterRole, Configuration, Node};
 use serde::{Deserialize, Serialize};
 
-use super::supervision::{CLUSTER_BACKEND, ClusterNode, NodeSpec};
+use super::{
+    settings::{Settings, Supervise},
+    supervision::{CLUSTER_BACKEND, ClusterNode, NodeSpec},
+};
 
 /// What a node needs of its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
-    pub name: ZeekString,
-    /// Where it is to work.
-    pub directory: ZeekString,
-    pub interface: Option<ZeekString>,
-    pub scripts: Vec<ZeekString>,
+    /// With what its configuration says of it alone: without its cluster, and the script that every node gets.
+    pub spec: NodeSpec,
     /// Where it is to listen.
     pub ports: Vec<Port>,
 }
@@ -64,18 +64,26 @@ pub(super) fn cluster_backend(config: &Configuration) -> Option<ZeekString> {
     chosen.min().map(|(_, value)| value.clone())
 }
 
-/// How to start a node, with these environment variables unless it has others. `Node.state` means nothing to Zeek's agent.
+/// How a node of a configuration is to be started, or why it cannot be. `Node.state` means nothing to Zeek's agent.
 pub(super) fn node_spec(
+    config: &Configuration,
     node: &Node,
-    directory: ZeekString,
-    node_script: Option<&ZeekString>,
-    env: &BTreeMap<ZeekString, ZeekString>,
-    cluster: &BTreeMap<ZeekString, ClusterNode>,
-) -> NodeSpec {
-    let mut scripts = node.scripts.clone().unwrap_or_default();
-    scripts.extend(node_script.cloned());
-    let mut env = env.clone();
-    env.extend(node.env.clone());
+    settings: &Settings,
+) -> Result<NodeSpec, String> {
+    let mut spec = of_node(node, directory(&settings.state_dir, &node.name)?);
+    // Where nodes are started without it, what starts them has a script of its own.
+    if settings.supervise == Supervise::Zeek {
+        spec.scripts.push(settings.node_script.clone());
+    }
+    let own = std::mem::replace(&mut spec.env, settings.node_env.clone());
+    spec.env.extend(own);
+    spec.cluster = cluster(config)?;
+    spec.cluster_backend = cluster_backend(config);
+    Ok(spec)
+}
+
+/// What a node's configuration says of it alone.
+fn of_node(node: &Node, directory: ZeekString) -> NodeSpec {
     let options = node.options.iter().flat_map(|options| options.iter());
     let options = options
         .map(|option| (option.name.clone(), option.value.clone()))
@@ -84,22 +92,19 @@ pub(super) fn node_spec(
         name: node.name.clone(),
         interface: node.interface.clone(),
         directory,
-        scripts,
-        env,
+        scripts: node.scripts.clone().unwrap_or_default(),
+        env: node.env.clone(),
         cpu_affinity: node.cpu_affinity,
         options,
         cluster_backend: None,
-        cluster: cluster.clone(),
+        cluster: BTreeMap::new(),
     }
 }
 
 /// What of a node can be looked at before it is started.
-pub(super) fn candidate(node: Node, directory: ZeekString) -> Candidate {
+pub(super) fn candidate(node: &Node, directory: ZeekString) -> Candidate {
     Candidate {
-        name: node.name,
-        directory,
-        interface: node.interface,
-        scripts: node.scripts.unwrap_or_default(),
+        spec: of_node(node, directory),
         ports: [node.p, node.metrics_port].into_iter().flatten().collect(),
     }
 }

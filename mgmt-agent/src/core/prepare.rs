@@ -31,14 +31,22 @@ impl Agent {
         if self.preparing.is_some() {
             return Err("this agent still looks for an earlier request".into());
         }
-        let Prepare { nodes, given_up } = from_json(json).map_err(|error| error.to_string())?;
+        let Prepare {
+            nodes,
+            given_up,
+            configuration,
+        } = from_json(json).map_err(|error| error.to_string())?;
+        let cluster = configuration.as_ref().map(node_spec::cluster).transpose()?;
+        let backend = configuration.as_ref().and_then(node_spec::cluster_backend);
         let mut problems = Vec::new();
         let mut candidates = Vec::new();
         for node in nodes {
             match node_spec::directory(&self.settings.state_dir, &node.name) {
                 Ok(directory) => {
                     problems.extend(of_environment(&node));
-                    candidates.push(node_spec::candidate(node, directory));
+                    let mut candidate = node_spec::candidate(&node, directory);
+                    candidate.spec.cluster_backend.clone_from(&backend);
+                    candidates.push(candidate);
                 }
                 Err(reason) => problems.push(problem(&node, reason)),
             }
@@ -51,6 +59,7 @@ impl Agent {
         });
         turn.push(Action::Prepare {
             nodes: candidates,
+            cluster,
             given_up,
         });
         Ok(())

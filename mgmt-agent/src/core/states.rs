@@ -10,7 +10,7 @@ use super::{
     nodes::Crash,
     settings::Supervise,
     starts::Cause,
-    supervision::{Command, NodeSpec},
+    supervision::Command,
 };
 
 impl Agent {
@@ -29,24 +29,17 @@ impl Agent {
         let (Some(own), Some(config)) = (self.nodes.get(name), &self.config) else {
             return;
         };
-        let prepared = node_spec::directory(&self.settings.state_dir, name)
-            .and_then(|directory| Ok((directory, node_spec::cluster(config)?)));
-        let (directory, cluster) = match prepared {
-            Ok(prepared) => prepared,
+        let node = match node_spec::node_spec(config, &own.node, &self.settings) {
+            Ok(node) => node,
             Err(reason) => {
                 self.will_not_start(turn, name, &reason);
                 return;
             }
         };
-        let script = Some(&self.settings.node_script).filter(|_| self.settings.supervise == Supervise::Zeek);
-        let env = &self.settings.node_env;
-        let node = NodeSpec {
-            cluster_backend: node_spec::cluster_backend(config),
-            ..node_spec::node_spec(&own.node, directory.clone(), script, env, &cluster)
-        };
         // What starts the nodes itself creates their directories.
         if self.settings.supervise == Supervise::Zeek {
-            turn.push(Action::MakeDirectory { path: directory });
+            let path = node.directory.clone();
+            turn.push(Action::MakeDirectory { path });
         }
         let id = self.ids.next_id();
         self.start_due(turn, name, id.clone());

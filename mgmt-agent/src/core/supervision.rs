@@ -80,6 +80,13 @@ pub struct ClusterNode {
     pub metrics_port: Option<Port>,
 }
 
+/// Whether all nodes of a cluster are on one host.
+pub fn is_on_one_host(cluster: &BTreeMap<ZeekString, ClusterNode>) -> bool {
+    let mut hosts = cluster.values().map(|node| node.host);
+    let first = hosts.next();
+    hosts.all(|host| Some(host) == first)
+}
+
 /// A process of the Supervisor's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervised {

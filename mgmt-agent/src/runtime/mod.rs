@@ -23,6 +23,7 @@ mod outside;
 mod peers;
 mod preflight;
 mod program;
+mod rehearsal;
 mod stderr;
 
 use broker_codec::{EndpointId, data::Port};

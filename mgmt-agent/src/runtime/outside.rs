@@ -7,7 +7,6 @@ use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
 };
-use tokio::task::spawn_blocking;
 
 use super::{
     Daemon, Runtime,
@@ -152,9 +151,13 @@ impl Outside for Runtime {
                 let program = self.config.installed_zeek.program.clone();
                 self.version = program.map(|program| tokio::spawn(version_now(program)));
             }
-            Action::Prepare { nodes, given_up } => {
+            Action::Prepare {
+                nodes,
+                cluster,
+                given_up,
+            } => {
                 let host = Host::new(&self.config);
-                self.preflight = Some(spawn_blocking(move || host.look(&nodes, &given_up)));
+                self.preflight = Some(tokio::spawn(host.look(nodes, cluster, given_up)));
             }
             Action::EndSupervisor { silence } => {
                 if let Some(supervisor) = &self.supervisor {

@@ -18,11 +18,13 @@ use rustix::{
     io::Errno,
     net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
 };
+use tokio::task::spawn_blocking;
 
+use super::rehearsal::rehearse;
 use crate::{
     config::{Config, is_loopback},
-    core::Candidate,
-    supervisors::own::device,
+    core::{Candidate, ClusterNode, LaunchSettings, Supervise},
+    supervisors::own,
 };
 
 /// A directory's file system needs so much space for anything to be written, in bytes.
@@ -37,10 +39,15 @@ pub(super) struct Host {
     is_simulation: bool,
     /// Nodes run where the Supervisor does, which may be another host or network.
     is_elsewhere: bool,
+    /// How nodes are started, if that is for the agent to do.
+    launch: Option<LaunchSettings>,
+    /// A directory that may be made to have Zeek check what nodes load.
+    scratch: PathBuf,
 }
 
 impl Host {
     pub(super) fn new(config: &Config) -> Self {
+        let is_own = config.settings.supervise != Supervise::Zeek;
         Self {
             nodes: path(&config.settings.state_dir).join("nodes"),
             is_simulation: config.is_simulation,
@@ -48,6 +55,8 @@ impl Host {
                 .supervisor
                 .as_ref()
                 .is_some_and(|supervisor| !is_loopback(&supervisor.host)),
+            launch: is_own.then(|| config.settings.launch.clone()),
+            scratch: config.daemon.working_dir.join("rehearsal"),
         }
     }
 
@@ -58,29 +67,67 @@ impl Host {
         places.filter_map(|place| fs::canonicalize(place).ok()).collect()
     }
 
-    /// What keeps nodes from running. May take as long as the file system does.
-    pub(super) fn look(&self, nodes: &[Candidate], given_up: &[Port]) -> Vec<Problem> {
+    /// What keeps nodes of this cluster from running, if it is known.
+    pub(super) async fn look(
+        self,
+        mut nodes: Vec<Candidate>,
+        cluster: Option<BTreeMap<ZeekString, ClusterNode>>,
+        given_up: Vec<Port>,
+    ) -> Vec<Problem> {
+        let launch = self.launch.clone().zip(cluster);
+        let mut found = Vec::new();
+        let mut specs = Vec::new();
+        if let Some((launch, cluster)) = &launch {
+            for node in &mut nodes {
+                let mut spec = node.spec.clone();
+                spec.cluster.clone_from(cluster);
+                match own::launch(&spec, launch, &ZeekString::default()) {
+                    Ok(launch) => {
+                        found.extend(cpus(&launch.limits.cpus).map(|reason| problem(&spec.name, reason)));
+                        let listeners = launch.needs.listeners.iter();
+                        node.ports = listeners.map(|at| Port::tcp(at.port())).collect();
+                        specs.push(spec);
+                    }
+                    Err(reason) => found.push(problem(&spec.name, reason)),
+                }
+            }
+        }
+        let scratch = self.scratch.clone();
+        let host = spawn_blocking(move || self.look_around(&nodes, &given_up));
+        found.extend(host.await.unwrap_or_default());
+        if let Some((launch, _)) = &launch {
+            found.extend(rehearse(&specs, launch, &scratch).await);
+        }
+        found
+    }
+
+    /// What the host lacks. May take as long as the file system does.
+    fn look_around(&self, nodes: &[Candidate], given_up: &[Port]) -> Vec<Problem> {
         if self.is_elsewhere {
             return Vec::new();
         }
         let ports = nodes.iter().flat_map(|node| &node.ports);
         let listeners = Listeners::on(ports.map(|port| port.number), &self.directories());
-        let of_node = |node: &Candidate| {
+        let of_node = |Candidate { spec, ports }: &Candidate| {
             let mut found = Vec::new();
-            found.extend(node.scripts.iter().filter_map(script));
-            found.extend(directory(path(&node.directory)));
-            let ports = node.ports.iter().filter(|port| !given_up.contains(port));
+            found.extend(spec.scripts.iter().filter_map(script));
+            found.extend(directory(path(&spec.directory)));
+            let ports = ports.iter().filter(|port| !given_up.contains(port));
             found.extend(ports.filter_map(|port| listeners.in_the_way(*port)));
             if !self.is_simulation {
-                found.extend(node.interface.as_ref().and_then(interface));
+                found.extend(spec.interface.as_ref().and_then(interface));
             }
-            let node = node.name.clone();
-            found.into_iter().map(move |reason| Problem {
-                node: node.clone(),
-                reason: reason.into(),
-            })
+            let name = spec.name.clone();
+            found.into_iter().map(move |reason| problem(&name, reason))
         };
         nodes.iter().flat_map(of_node).collect()
+    }
+}
+
+fn problem(node: &ZeekString, reason: String) -> Problem {
+    Problem {
+        node: node.clone(),
+        reason: reason.into(),
     }
 }
 
@@ -124,9 +171,18 @@ fn directory(directory: &Path) -> Option<String> {
     is_full.then(|| format!("there is no space in {shown}: {} KiB are free", free / 1024))
 }
 
+/// CPUs that the host does not have.
+fn cpus(wanted: &[u32]) -> Option<String> {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    let online = online.trim();
+    let there = own::cpus(online)?;
+    let absent = wanted.iter().find(|cpu| !there.contains(cpu))?;
+    Some(format!("there is no CPU {absent}: the host has {online}"))
+}
+
 /// A network device that is not there.
 fn interface(name: &ZeekString) -> Option<String> {
-    let device = device(name)?;
+    let device = own::device(name)?;
     let asked = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
     matches!(name_to_index(&asked, device), Err(Errno::NODEV))
         .then(|| format!("there is no network interface {device}"))
@@ -204,6 +260,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::core::NodeSpec;
 
     #[test]
     fn a_device_that_is_not_there_is_named_and_what_need_not_be_one_is_not_looked_for() {
@@ -308,10 +365,17 @@ mod tests {
     #[test]
     fn a_simulation_needs_no_devices_and_another_host_is_not_looked_at() {
         let node = Candidate {
-            name: "w".into(),
-            directory: "/tmp/w".into(),
-            interface: Some("nosuch0".into()),
-            scripts: vec!["/no/such.zeek".into()],
+            spec: NodeSpec {
+                name: "w".into(),
+                interface: Some("nosuch0".into()),
+                directory: "/tmp/w".into(),
+                scripts: vec!["/no/such.zeek".into()],
+                env: BTreeMap::new(),
+                cpu_affinity: None,
+                options: BTreeMap::new(),
+                cluster_backend: None,
+                cluster: BTreeMap::new(),
+            },
             ports: Vec::new(),
         };
         let count = |is_simulation, is_elsewhere| {
@@ -319,8 +383,10 @@ mod tests {
                 nodes: "/nonexistent".into(),
                 is_simulation,
                 is_elsewhere,
+                launch: None,
+                scratch: "/nonexistent".into(),
             };
-            let problems = host.look(std::slice::from_ref(&node), &[]);
+            let problems = host.look_around(std::slice::from_ref(&node), &[]);
             assert!(problems.iter().all(|problem| problem.node == *"w"));
             problems.len()
         };

@@ -18,6 +18,14 @@ use proptest::prelude::*;
 
 const S: Duration = Duration::from_secs(1);
 
+fn settings() -> LaunchSettings {
+    LaunchSettings {
+        version: Some("zeek version 8.0.0".into()),
+        link_script: "/link.zeek".into(),
+        ..LaunchSettings::default()
+    }
+}
+
 /// Our supervision, and a host on which processes start at once, come up when told to, and end when they are told to.
 struct Run {
     own: OwnSupervisor,
@@ -41,7 +49,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let mut run = Self {
-            own: OwnSupervisor::new(LaunchSettings::default()),
+            own: OwnSupervisor::new(settings()),
             now: Now::START,
             commands: 0,
             log: Vec::new(),
@@ -242,6 +250,7 @@ fn spec(name: &str) -> NodeSpec {
         env: BTreeMap::new(),
         cpu_affinity: None,
         options: BTreeMap::new(),
+        cluster_backend: None,
         cluster: nodes.iter().map(|name| ((*name).into(), place(name))).collect(),
     }
 }
@@ -407,7 +416,7 @@ fn a_node_that_was_found_is_kept_and_ends_as_any_other() {
     run.command("create", &["w1"]);
     let launch = run.launches[&ZeekString::from("w1")].clone();
     let mut other = Run::new();
-    other.own = OwnSupervisor::new(LaunchSettings::default());
+    other.own = OwnSupervisor::new(settings());
     other.processes.insert("w1".into(), false);
     other.found.push(launch);
     other.news(News::Available);

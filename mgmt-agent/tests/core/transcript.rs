@@ -229,10 +229,15 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
             let (name, fields) = name_and_fields(request);
             writeln!(out, "< publish {} {name} {fields}", settings.node_topic)
         }
-        Action::Prepare { nodes, given_up } => writeln!(
+        Action::Prepare {
+            nodes,
+            cluster,
+            given_up,
+        } => writeln!(
             out,
-            "< prepare {} {}",
+            "< prepare {} {} {}",
             transcript::value(nodes),
+            transcript::value(cluster),
             transcript::value(given_up)
         ),
         Action::Link { peer, message } => {

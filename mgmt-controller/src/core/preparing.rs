@@ -38,7 +38,13 @@ impl Cluster {
             let name = &instance.name;
             let nodes: Vec<_> = nodes_on(&deployment.config, name).cloned().collect();
             let given_up = ports_elsewhere(self.configurations.deployed.as_ref(), name);
-            match to_json(&Prepare { nodes, given_up }) {
+            let configuration = Some(deployment.config.clone());
+            let prepare = Prepare {
+                nodes,
+                given_up,
+                configuration,
+            };
+            match to_json(&prepare) {
                 Ok(json) => {
                     let reqid = turn.ids.next_id();
                     turn.debug(format!("tx {PREPARE} {reqid} to {name}"));

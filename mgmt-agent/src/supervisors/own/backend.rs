@@ -8,7 +8,10 @@ use std::{
 use broker_codec::data::ZeekString;
 use mgmt_api::ClusterRole;
 
-use super::layout::{Cluster, port};
+use super::{
+    layout::{Cluster, port},
+    order::ZEROMQ as ZEROMQ_SCRIPT,
+};
 use crate::core::{CLUSTER_BACKEND, ClusterNode, NodeSpec};
 
 /// The first Zeek whose nodes load their backend, and have ZeroMQ unless told otherwise.
@@ -75,7 +78,7 @@ impl Backend {
             (Self::Broker, false) => None,
             (Self::Broker, true) => Some("policy/frameworks/cluster/backend/broker"),
             (Self::ZeroMq { .. }, false) => Some("policy/frameworks/cluster/backend/zeromq/connect"),
-            (Self::ZeroMq { .. }, true) => Some("policy/frameworks/cluster/backend/zeromq"),
+            (Self::ZeroMq { .. }, true) => Some(ZEROMQ_SCRIPT),
         }
     }
 
@@ -100,6 +103,23 @@ impl Backend {
             options.push("Cluster::Backend::ZeroMQ::ipv6=T".to_owned());
         }
         options
+    }
+
+    /// Fails if a node would listen where the manager forwards.
+    pub(super) fn check(self, cluster: &Cluster<'_>, node: &ClusterNode) -> Result<(), String> {
+        let Self::ZeroMq { xpub, xsub } = self else {
+            return Ok(());
+        };
+        let address = cluster.address(node);
+        let metrics = cluster
+            .metrics_port(node)
+            .map(|port| (address, port.number).into());
+        if metrics == Some(xpub) || metrics == Some(xsub) {
+            return Err(
+                "its metrics port is one at which the manager forwards for ZeroMQ: choose another".into(),
+            );
+        }
+        Ok(())
     }
 
     /// Where a node listens, but for metrics. With Broker every node that has a port does, at `listen`, if that is an address.
@@ -165,13 +185,14 @@ fn is_possible(spec: &NodeSpec, cluster: &Cluster<'_>) -> Result<(), String> {
     ))
 }
 
-/// The ports at which the manager forwards: the first two, counted from its own, that no node of the cluster has. Its own is free, unless it
-/// writes the logs. Clusters that share a host have managers with different ports, and so have other ones here, if there is room for one more
-/// between the ports of the one cluster and those of the next.
+/// The ports at which the manager forwards: the first two, counted from its own, that no node of the cluster has but workers, which may come
+/// and go while it runs. Its own is free, unless it writes the logs. Clusters that share a host have managers with different ports, and so have
+/// other ones here, if there is room for one more between the ports of the one cluster and those of the next.
 fn forwarding_ports(cluster: &Cluster<'_>, manager: &ClusterNode) -> Result<[u16; 2], String> {
     let own = port(manager).unwrap_or(u16::MAX);
     let listens = |node: &&ClusterNode| node.role != ClusterRole::Manager || cluster.is_logger(node);
     let nodes = cluster.nodes.values();
+    let nodes = nodes.filter(|node| node.role != ClusterRole::Worker);
     let taken: BTreeSet<u16> = nodes
         .clone()
         .filter(listens)

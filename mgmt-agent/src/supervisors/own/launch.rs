@@ -12,7 +12,7 @@ use super::{
     backend::Backend,
     device::device,
     layout::{Cluster, literal},
-    options::{Reserved, assignments},
+    options::{PCAP_FILE, Reserved, assignments},
     order::{Launch, Needs},
 };
 use crate::core::{ClusterNode, LaunchSettings, NodeSpec};
@@ -34,6 +34,9 @@ const TAKEN: [&str; 4] = [
     "ZEEK_SUPERVISED_NODE",
 ];
 const TAKEN_PREFIXES: [&str; 2] = ["MGMT_NODE_", "ZEEKCTL_"];
+
+/// Has Zeek write down how far it is.
+const STATUS_FILE: [&str; 2] = ["-U", ".status"];
 
 /// How long the name of a node may be, in bytes: it is one of a directory and of a unit.
 const NAME_BYTES_MAX: usize = 128;
@@ -57,6 +60,7 @@ pub fn launch(spec: &NodeSpec, settings: &LaunchSettings, token: &ZeekString) ->
     if node.reserved.pcap_file.is_some() && node.interface().is_some() {
         return Err("it has an interface and mgmt.pcap_file, and Zeek reads only from one of them".into());
     }
+    node.backend.check(&cluster, own)?;
     let environment = node.environment(token)?;
     let listen = environment.get(LISTEN_ADDRESS.as_bytes());
     node.listen = listen.and_then(|told| told.as_str()?.parse().ok());
@@ -74,6 +78,28 @@ pub fn launch(spec: &NodeSpec, settings: &LaunchSettings, token: &ZeekString) ->
         before_start: node.reserved.before_start,
         limits: node.reserved.limits,
     })
+}
+
+/// How Zeek is asked whether it can read all that a node would load, without capturing or listening: `zeek -a`, which stops before `zeek_init`. The
+/// launcher's part is left out. It works in a directory of its own, as it takes leftover logs for its own where the node works.
+///
+/// Before 9.0, Zeek listens for metrics unless one of zeekctl's variables tells it to check only.
+pub fn rehearsal(
+    spec: &NodeSpec,
+    settings: &LaunchSettings,
+    directory: ZeekString,
+) -> Result<Launch, String> {
+    let mut spec = spec.clone();
+    spec.directory = directory;
+    spec.interface = None;
+    spec.options.remove(PCAP_FILE.as_bytes());
+    let mut launch = launch(&spec, settings, &ZeekString::default())?;
+    let at = settings.leading_arguments.len();
+    launch.arguments.splice(at..at + STATUS_FILE.len(), ["-a".into()]);
+    for variable in ["ZEEKCTL_CHECK_CONFIG", "ZEEKCTL_DISABLE_LISTEN"] {
+        launch.environment.insert(variable.into(), "1".into());
+    }
+    Ok(launch)
 }
 
 /// What is known of a node before it has a launch.
@@ -99,7 +125,7 @@ impl Node<'_> {
     fn arguments(&self) -> Result<Vec<ZeekString>, String> {
         let settings = self.settings;
         let mut arguments = settings.leading_arguments.clone();
-        arguments.extend(["-U".into(), ".status".into()]);
+        arguments.extend(STATUS_FILE.map(ZeekString::from));
         if let Some(interface) = self.interface() {
             if interface.iter().any(|byte| b"\n\r\0".contains(byte)) {
                 return Err(format!("no interface can be called '{interface}'"));

@@ -12,7 +12,7 @@ use std::{
 use broker_codec::data::{Port, ZeekString};
 use mgmt_api::ClusterRole;
 
-use crate::core::ClusterNode;
+use crate::core::{ClusterNode, is_on_one_host};
 
 /// A cluster as nodes see it that are of one release of Zeek.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +30,7 @@ impl<'a> Cluster<'a> {
         nodes: &'a BTreeMap<ZeekString, ClusterNode>,
         release: (u32, u32),
     ) -> Result<Self, String> {
-        let mut hosts = nodes.values().map(|node| node.host);
-        let first = hosts.next();
-        let is_local = hosts.all(|host| Some(host) == first);
+        let is_local = is_on_one_host(nodes);
         let is_anywhere = |node: &ClusterNode| IpAddr::from(node.host).is_unspecified();
         if !is_local && let Some((name, node)) = nodes.iter().find(|(_, node)| is_anywhere(node)) {
             let host = IpAddr::from(node.host);

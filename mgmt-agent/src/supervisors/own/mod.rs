@@ -26,7 +26,8 @@ use supervise::process::{Effect, Event, Then};
 use self::node::{Intent, Node};
 pub use self::{
     device::device,
-    launch::launch,
+    launch::{launch, rehearsal},
+    options::cpus,
     order::{End, Launch, Limits, Needs, News, Order},
 };
 use super::{Input, Supervisor};

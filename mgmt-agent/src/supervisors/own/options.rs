@@ -10,6 +10,9 @@ use crate::core::{CLUSTER_BACKEND, NodeSpec};
 
 const PREFIX: &[u8] = b"mgmt.";
 
+/// The option for a trace that is read instead of an interface.
+pub(super) const PCAP_FILE: &str = "mgmt.pcap_file";
+
 /// No CPU has a higher number: that of the last one that a CPU set of the C library can hold (`CPU_SETSIZE`).
 const CPU_MAX: u32 = 1023;
 
@@ -70,7 +73,7 @@ impl Reserved {
                 ));
             }
             b"before_start" => self.before_start = Some(line(value)?),
-            b"pcap_file" => self.pcap_file = Some(line(value)?),
+            _ if *name == PCAP_FILE => self.pcap_file = Some(line(value)?),
             _ if *name == CLUSTER_BACKEND => {
                 let role = spec.cluster.get(&spec.name).map(|own| own.role);
                 if role != Some(ClusterRole::Manager) {
@@ -134,8 +137,8 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| !text.starts_with('+'))
 }
 
-/// A list of CPUs or nodes such as `2-5,8`, in ascending order.
-fn cpus(text: &str) -> Option<Vec<u32>> {
+/// A list of CPUs, or of NUMA nodes, such as `2-5,8`, in ascending order.
+pub fn cpus(text: &str) -> Option<Vec<u32>> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -226,7 +226,12 @@ fn zeromq_forwards_at_ports_that_nobody_else_has() {
     assert_eq!(ports(&with_logger, &[2202, 2203]), Ok(vec![2200, 2204, 2203]));
     // Without, it takes the logs there.
     let alone = [("m", Manager, host, Some(2200)), ("w", Worker, host, None)];
-    assert_eq!(ports(&alone, &[2201, 2203]), Ok(vec![2202, 2204, 2200, 2201]));
+    assert_eq!(ports(&alone, &[2201, 2203]), Ok(vec![2202, 2203, 2200, 2201]));
+    let mut spec = node("w", &cluster(&alone));
+    zeromq(&mut spec);
+    spec.cluster.get_mut(b"w".as_slice()).unwrap().metrics_port = Some(Port::tcp(2202));
+    let reason = "its metrics port is one at which the manager forwards for ZeroMQ: choose another";
+    assert_eq!(start(&spec, "9.0.0").unwrap_err(), reason);
     let last = [("l", Logger, host, Some(1)), ("m", Manager, host, Some(u16::MAX))];
     let reason =
         "ZeroMQ needs two more ports from 65535 on, the manager's, and none is left: choose a lower one";
