@@ -142,28 +142,40 @@ impl BrokerAgent {
         let read = match event {
             Ok(event) if self.supervisor_peer == Some(peer) => {
                 self.hear(turn, News::Event(event));
-                Ok(None)
+                Ok(Vec::new())
             }
-            Ok(event) => self.peers.read(turn, peer, &topic, event),
+            Ok(event) => {
+                let token_of = |node: &ZeekString| self.supervisor.token_of(node);
+                self.peers.read(turn, peer, &topic, event, &token_of)
+            }
             Err(reason) => Err(reason),
         };
         match read {
-            Ok(input) => {
-                let up = match &input {
-                    Some(core::Input::Node(NodeMessage::Hello { node })) if self.agent.has_node(node) => {
-                        self.peers.is_node(peer, node);
-                        Some(node.clone())
+            Ok(inputs) => {
+                for input in inputs {
+                    let up = self.who_is_up(peer, &input);
+                    self.run(turn, [input]);
+                    if let Some(node) = up {
+                        self.supervise(turn, supervisors::Input::Up(node));
                     }
-                    _ => None,
-                };
-                self.run(turn, input);
-                if let Some(node) = up {
-                    self.supervise(turn, supervisors::Input::Up(node));
                 }
             }
             Err(reason) => turn.push(Action::Refuse { peer, topic, reason }),
         }
         self.peers.settle(turn);
+    }
+
+    /// The node that has said hello, if one has: that peer is it. One that the agent does not know yet may be known to its Supervisor.
+    fn who_is_up(&mut self, peer: EndpointId, input: &core::Input) -> Option<ZeekString> {
+        let core::Input::Node(NodeMessage::Hello { node }) = input else {
+            return None;
+        };
+        if self.agent.has_node(node) {
+            self.peers.is_node(peer, node);
+        } else {
+            self.supervisor.token_of(node)?;
+        }
+        Some(node.clone())
     }
 
     fn hear(&mut self, turn: &mut Turn, news: News) {
@@ -185,7 +197,8 @@ impl BrokerAgent {
                         inputs.extend(self.supervisor_step(turn, supervisors::Input::Command(command)));
                     }
                     Action::Tell(message) => self.peers.tell(turn, &message),
-                    Action::Ask(request) => self.peers.ask(turn, &request),
+                    Action::Ask(request) => inputs.extend(self.peers.ask(turn, &request)),
+                    Action::AskLinked(request) => self.peers.ask_linked(turn, &request),
                     Action::Link { peer, message } => Sessions::link(turn, peer, &message),
                     action => turn.push(action),
                 }

@@ -17,11 +17,12 @@ use mgmt_daemon::{
 
 use crate::{
     config::{Config, ZeekCommand, common_settings, is_loopback},
-    core,
+    core::{self, Supervise},
     error::RunError,
 };
 
 const NODE: &str = include_str!("../scripts/node.zeek");
+const NODE_LINK: &str = include_str!("../scripts/node-link.zeek");
 const SUPERVISOR: &str = include_str!("../scripts/supervisor.zeek");
 const SHIM: &str = include_str!("../scripts/shim.zeek");
 
@@ -43,6 +44,16 @@ pub(crate) fn write_node(config: &Config, agent: Coordinates) -> Result<(), RunE
         Some(path) => write_file(path, &node(config, agent)),
         None => Ok(()),
     }
+}
+
+/// Writes the script for nodes under our own supervision, if there are to be such. Nodes that run have read an earlier one.
+pub(crate) fn write_node_link(config: &Config) -> Result<(), RunError> {
+    if config.settings.supervise == Supervise::Zeek {
+        return Ok(());
+    }
+    let topic = config.settings.node_topic.to_str_lossy();
+    let path = config.daemon.working_dir.join("scripts/node-link.zeek");
+    write_file(&path, &fill_in(NODE_LINK, &[("NODE_TOPIC", &topic)]))
 }
 
 /// Writes the scripts for a Supervisor that we start. Returns the one that it is started with.
@@ -266,6 +277,7 @@ mod tests {
                 SUPERVISOR,
                 &["SHIM", "SHIM_TOPIC", "CONTROL_TOPIC", "ADDRESS"].map(|name| (name, "x")),
             ),
+            fill_in(NODE_LINK, &[("NODE_TOPIC", "x")]),
             fill_in(SHIM, &["SHIM_TOPIC"].map(|name| (name, "x"))),
         ];
         for script in filled {

@@ -10,6 +10,7 @@
 //! | [`controller`] | [`ClientRequest`], [`ClientResponse`] | `controller/api.zeek` |
 //! | [`agent`] | [`AgentRequest`], [`AgentMessage`] | `agent/api.zeek` |
 //! | [`node`] | [`NodeRequest`], [`NodeMessage`] | `node/api.zeek` |
+//! | [`node_link`] | [`NodeLinkRequest`], [`NodeLinkMessage`] | none: our own script for nodes |
 //! | [`supervisor`] | [`SupervisorRequest`], [`SupervisorResponse`], [`SupervisorMessage`] | `supervisor/api.zeek`, and `base/frameworks/supervisor/` |
 //! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
 //! | [`schema`] | [`schema::Layout`] | what all of them declare, by the names of fields |
@@ -33,6 +34,7 @@ pub mod ids;
 pub mod link;
 pub mod log;
 pub mod node;
+pub mod node_link;
 pub mod principal;
 pub mod records;
 pub mod requests;
@@ -50,6 +52,7 @@ pub use ids::{IdSource, SequentialIds, UniqueIds};
 pub use link::LinkMessage;
 pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
+pub use node_link::{NodeLinkMessage, NodeLinkRequest};
 pub use principal::{Principal, Transport};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
 pub use requests::{NotAdmitted, REQID_BYTES_MAX, RequestTable};

@@ -5,7 +5,7 @@ use broker_codec::{
     data::{Port, ZeekString},
     zeek::Event,
 };
-use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeRequest};
+use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeLinkRequest, NodeRequest};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -35,6 +35,8 @@ pub enum Action {
     Link { peer: EndpointId, message: LinkMessage },
     /// Ask cluster nodes.
     Ask(NodeRequest),
+    /// Ask nodes under our own supervision.
+    AskLinked(NodeLinkRequest),
     /// Have the Supervisor do this.
     Supervise(Command),
     /// Start and end processes of nodes, where no Supervisor of Zeek's does.

@@ -10,6 +10,7 @@ use super::{
     action::{Action, Turn},
     deployment::Deployment,
     input::{Input, KeptController},
+    lives::Lives,
     memory::Restoring,
     nodes::OwnNode,
     pending::{Key, Kind, Logged, Pending, Preparing},
@@ -42,6 +43,8 @@ pub struct Agent {
     pub(super) config: Option<Configuration>,
     /// This instance's nodes of that configuration, by name.
     pub(super) nodes: BTreeMap<ZeekString, OwnNode>,
+    /// What was heard of those under our own supervision.
+    pub(super) lives: Lives,
     /// The starts that the Supervisor owes.
     pub(super) starts: Starts,
     /// Whether nodes are left that a Supervisor which could not be reached was to end.
@@ -120,6 +123,7 @@ impl Agent {
             silence: None,
             config: None,
             nodes: BTreeMap::new(),
+            lives: Lives::default(),
             starts: Starts::default(),
             stand_by_due: false,
             deployment: None,
@@ -145,6 +149,7 @@ impl Agent {
         let mut turn = Turn::new(now);
         self.reqid = input.about().map(|id| self.request_of(id).clone());
         self.tell_due_crashes(&mut turn);
+        self.tell_overdue(&mut turn);
         self.expire(&mut turn);
         if self.archival_due.is_some_and(|due| due <= now) {
             self.archive(&mut turn);
@@ -177,6 +182,7 @@ impl Agent {
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
                 self.node_dispatched(&mut turn, &reqid, result);
             }
+            Input::SignOfLife { node, sign } => self.sign_of_life(&mut turn, &node, sign),
             Input::NodeSilent { node, reason } => self.node_silent(&mut turn, &node, &reason),
             Input::Supervisor(report) => self.report(&mut turn, report),
             Input::Program(program) => self.program_seen(&mut turn, &program),
@@ -201,7 +207,11 @@ impl Agent {
         };
         let own = [self.archival_due, self.remember_due, restore_due];
         own.into_iter()
-            .chain([self.requests.deadline(), self.crash_deadline()])
+            .chain([
+                self.requests.deadline(),
+                self.crash_deadline(),
+                self.lives.deadline(),
+            ])
             .flatten()
             .min()
     }

@@ -14,6 +14,8 @@ pub(super) const LINE_BYTES_MAX: usize = 256;
 impl Agent {
     /// A process of a node has ended, says the Supervisor. That another one was started comes later.
     pub(super) fn node_ended(&mut self, name: &ZeekString, pid: i64, how: String) {
+        self.lives
+            .retain(name, |heard| heard.is_some_and(|heard| heard != pid));
         if let Some(own) = self.nodes.get_mut(name) {
             own.ended = Some((pid, how));
         }

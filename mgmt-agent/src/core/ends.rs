@@ -23,6 +23,7 @@ impl Agent {
         again_in: Duration,
         has_failed: bool,
     ) {
+        self.lives.retain(name, |_| false);
         let Some(own) = self.nodes.get_mut(name) else {
             return;
         };
@@ -78,6 +79,7 @@ impl Agent {
 
     /// A node has read its trace file.
     pub(super) fn node_done(&mut self, turn: &mut Turn, name: &ZeekString) {
+        self.lives.retain(name, |_| false);
         let Some(own) = self.nodes.get_mut(name) else {
             return;
         };
@@ -114,6 +116,7 @@ impl Agent {
 
     /// A node has ended because it was to.
     pub(super) fn now_stopped(&mut self, turn: &mut Turn, name: &ZeekString) {
+        self.lives.retain(name, |_| false);
         if let Some(own) = self.nodes.get_mut(name) {
             *own = OwnNode::new(own.node.clone(), false);
         }

@@ -4,7 +4,7 @@ use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, link::Problem};
 use serde::{Deserialize, Serialize};
 
-use super::{program::Program, supervision::Report};
+use super::{lives::LifeSign, program::Program, supervision::Report};
 
 /// What happens to the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,11 @@ pub enum Input {
     },
     /// What a cluster node tells, on the topic of nodes.
     Node(NodeMessage),
+    /// What a node under our own supervision, which has shown that it is that node, tells of itself.
+    SignOfLife {
+        node: ZeekString,
+        sign: LifeSign,
+    },
     /// The peering with a cluster node has ended, as the node has said nothing, or taken nothing, for too long.
     NodeSilent {
         node: ZeekString,

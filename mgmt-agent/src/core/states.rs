@@ -17,6 +17,7 @@ impl Agent {
     /// The state changes to PENDING, because the Supervisor is being told to start the node.
     pub(super) fn start_due(&mut self, turn: &mut Turn, name: &ZeekString, command: ZeekString) {
         self.tell_crash(turn, name);
+        self.lives.retain(name, |_| false);
         self.starts.expect(name.clone(), command);
         if let Some(own) = self.nodes.get_mut(name) {
             own.start_due(turn.now);
@@ -155,26 +156,34 @@ impl Agent {
     /// A node that runs does not answer its agent any more. The peering has ended: it is told to be up again when it has connected
     /// anew. One that is being restarted, or has ended, is silent for that reason.
     pub(super) fn node_silent(&mut self, turn: &mut Turn, name: &ZeekString, reason: &str) {
+        let pid = self.nodes.get(name).and_then(|own| own.pid);
+        let pid = pid.map(|pid| format!(", PID {pid},")).unwrap_or_default();
+        let message = format!("node {name} is silent: {reason}; its process{pid} may be stopped or hang");
+        self.does_not_react(turn, name, &message);
+    }
+
+    /// A node runs and does not react, so nobody knows how it is. Returns whether it was taken to be up: else that is no news.
+    pub(super) fn does_not_react(&mut self, turn: &mut Turn, name: &ZeekString, message: &str) -> bool {
         let running = self
             .nodes
             .get_mut(name)
             .filter(|own| own.node.state == State::Running);
         let Some(own) = running else {
-            return;
+            return false;
         };
-        let pid = own.pid.map(|pid| format!(", PID {pid},")).unwrap_or_default();
-        let message = format!("node {name} is silent: {reason}; its process{pid} may be stopped or hang");
-        own.trouble = Some(message.clone());
+        own.trouble = Some(message.to_owned());
         own.is_missed = true;
-        turn.warning(message.clone());
-        self.note(turn, message.clone().into(), name.clone());
+        turn.warning(message.to_owned());
+        self.note(turn, message.into(), name.clone());
         self.set_state(turn, name, State::Unknown);
-        self.node_does_not_answer(turn, name, &message);
+        self.node_does_not_answer(turn, name, message);
+        true
     }
 
     /// A node was started, as it was to be or because it had ended.
     pub(super) fn node_started(&mut self, turn: &mut Turn, name: &ZeekString, pid: i64) {
         let cause = self.starts.reported(name);
+        self.lives.retain(name, |heard| heard == Some(pid));
         let Some(own) = self.nodes.get_mut(name) else {
             return;
         };

@@ -112,6 +112,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     warn_of_dates(&config.daemon.broker_tls);
     let (settings, coordinates) = bound_settings(&config, &broker);
     scripts::write_node(&config, coordinates)?;
+    scripts::write_node_link(&config)?;
     let launch = match &config.start_supervisor {
         None => None,
         Some(zeek) => {

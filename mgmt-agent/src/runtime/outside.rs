@@ -170,7 +170,11 @@ impl Outside for Runtime {
                 tracing::error!(event, reason, "cannot encode an event, it is not sent");
             }
             // The machine has made events of these.
-            Action::Tell(_) | Action::Ask(_) | Action::Link { .. } | Action::Supervise(_) => {}
+            Action::Tell(_)
+            | Action::Ask(_)
+            | Action::AskLinked(_)
+            | Action::Link { .. }
+            | Action::Supervise(_) => {}
         }
         Vec::new()
     }

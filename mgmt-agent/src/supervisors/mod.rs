@@ -56,6 +56,14 @@ impl AnySupervisor {
             Supervise::Systemd | Supervise::Native => Self::Own(OwnSupervisor::new(settings.launch.clone())),
         }
     }
+
+    /// What a peer has to show to be this node, if it was given something to show.
+    pub fn token_of(&self, node: &ZeekString) -> Option<&ZeekString> {
+        match self {
+            Self::Zeek(_) => None,
+            Self::Own(own) => own.token_of(node),
+        }
+    }
 }
 
 impl Supervisor for AnySupervisor {

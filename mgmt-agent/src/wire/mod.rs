@@ -1,5 +1,6 @@
 //! What travels, between the core and its peers.
 
+pub mod node_link;
 pub mod peers;
 
 use broker_codec::{Data, data::ZeekString, zeek::Event};

@@ -13,14 +13,16 @@ use broker_codec::{
 use mgmt_api::{
     AgentMessage, AgentRequest, Dialect, DialectError, LinkMessage, NodeMessage, NodeRequest, Translator,
     dialect::{Peer, Published, Side, Topics, Translation},
+    node_link::agent_topic,
     topics,
 };
 
+use super::node_link::{TokenOf, of_other};
 use crate::core::{Action, Input, Settings, Turn};
 
 /// The sessions of all peers but the Supervisor.
 pub struct Sessions {
-    settings: Settings,
+    pub(super) settings: Settings,
     sessions: BTreeMap<EndpointId, Session>,
 }
 
@@ -36,6 +38,8 @@ struct Session {
     is_ours: bool,
     /// The node of this instance that it is, by its latest hello.
     name: Option<ZeekString>,
+    /// If it is one under our own supervision: the version of [`mgmt_api::node_link`] that it speaks.
+    linked: Option<u64>,
 }
 
 /// An event for one peer, or for all that subscribed to the topic.
@@ -56,6 +60,7 @@ impl Sessions {
             is_controller: false,
             is_ours,
             name: None,
+            linked: None,
         };
         self.sessions.insert(peer, session);
     }
@@ -72,8 +77,35 @@ impl Sessions {
                 session.name = Some(node.clone());
             } else if session.name.as_ref() == Some(node) {
                 session.name = None;
+                session.linked = None;
             }
         }
+    }
+
+    /// A node under our own supervision is that peer, and no earlier one.
+    pub(super) fn is_linked(&mut self, peer: EndpointId, node: &ZeekString, protocol: u64) {
+        self.is_node(peer, node);
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.linked = Some(protocol);
+        }
+    }
+
+    /// The node under our own supervision that a peer is, and the version that it speaks.
+    pub(super) fn linked(&self, peer: EndpointId) -> Option<(&ZeekString, u64)> {
+        let session = self.sessions.get(&peer)?;
+        Some((session.name.as_ref()?, session.linked?))
+    }
+
+    /// The nodes under our own supervision that are connected.
+    pub(super) fn linked_nodes(&self) -> impl Iterator<Item = &ZeekString> {
+        let linked = self.sessions.values().filter(|session| session.linked.is_some());
+        linked.filter_map(|session| session.name.as_ref())
+    }
+
+    /// Whether other nodes are connected than these.
+    pub(super) fn has_other_nodes(&self) -> bool {
+        let mut sessions = self.sessions.values();
+        sessions.any(|session| session.name.is_some() && session.linked.is_none())
     }
 
     /// For a peer of which nothing is known.
@@ -101,7 +133,8 @@ impl Sessions {
         peer: EndpointId,
         topic: &ZeekString,
         event: Event,
-    ) -> Result<Option<Input>, String> {
+        token_of: TokenOf<'_>,
+    ) -> Result<Vec<Input>, String> {
         let Settings { node_topic, zeek, .. } = &self.settings;
         if *topic == *topics::LINK {
             let speaks = |session: &Session| session.is_ours;
@@ -109,7 +142,13 @@ impl Sessions {
                 return Err("a peer that has not subscribed to this topic has nothing to say on it".into());
             }
             let message = event.parse().map_err(|error: DataError| error.to_string())?;
-            return Ok(Some(Input::Link { peer, message }));
+            return Ok(vec![Input::Link { peer, message }]);
+        }
+        if *topic == agent_topic(node_topic) {
+            if !self.sessions.contains_key(&peer) {
+                self.added(peer, false);
+            }
+            return self.read_node_link(peer, &event, token_of);
         }
         let topics = self.settings.controller_topics();
         let of_controllers = topics.iter().any(|ours| topic.starts_with(ours));
@@ -127,7 +166,7 @@ impl Sessions {
             self.added(peer, false);
         }
         let Some(session) = self.sessions.get_mut(&peer) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let translator = if of_node {
             &mut session.node
@@ -142,19 +181,20 @@ impl Sessions {
         publish(turn, to_peer.collect());
         let readable = |error: DataError| error.to_string();
         let of_ours = session.is_ours;
-        to_model
-            .map(|Published { topic, event }| {
-                Ok(if of_controllers {
-                    Input::Request {
-                        topic,
-                        request: event.parse::<AgentRequest>().map_err(readable)?,
-                        of_ours,
-                    }
-                } else {
-                    Input::Node(event.parse::<NodeMessage>().map_err(readable)?)
-                })
-            })
-            .transpose()
+        let Some(Published { topic, event }) = to_model else {
+            return Ok(Vec::new());
+        };
+        Ok(vec![if of_controllers {
+            Input::Request {
+                topic,
+                request: event.parse::<AgentRequest>().map_err(readable)?,
+                of_ours,
+            }
+        } else {
+            let message = event.parse::<NodeMessage>().map_err(readable)?;
+            of_other(&message, token_of)?;
+            Input::Node(message)
+        }])
     }
 
     /// Tells controllers something: as long as they all speak alike, one event for all of them, as Zeek sends it; else one for each. A
@@ -184,8 +224,12 @@ impl Sessions {
         }
     }
 
-    /// Asks nodes something. It is the same in every dialect.
-    pub fn ask(&self, turn: &mut Turn, request: &NodeRequest) {
+    /// Asks nodes something. It is the same in every dialect. Returns the answers of those that need not be asked.
+    pub fn ask(&self, turn: &mut Turn, request: &NodeRequest) -> Vec<Input> {
+        let (answers, others) = self.dispatch_linked(turn, request);
+        if !others {
+            return answers;
+        }
         match Event::of(request) {
             Ok(event) => {
                 let topic = self.settings.node_topic.clone();
@@ -193,6 +237,7 @@ impl Sessions {
             }
             Err(error) => unsendable(turn, request.event_name(), &error),
         }
+        answers
     }
 
     fn outgoing(&mut self, event: &Event, introduces: bool) -> Result<Vec<Addressed>, DialectError> {
@@ -242,13 +287,13 @@ impl Sessions {
     }
 }
 
-fn publish(turn: &mut Turn, addressed: Vec<Addressed>) {
+pub(super) fn publish(turn: &mut Turn, addressed: Vec<Addressed>) {
     for (to, Published { topic, event }) in addressed {
         turn.push(Action::Publish { to, topic, event });
     }
 }
 
-fn unsendable(turn: &mut Turn, event: &str, reason: &dyn Display) {
+pub(super) fn unsendable(turn: &mut Turn, event: &str, reason: &dyn Display) {
     turn.push(Action::Unsendable {
         event: event.into(),
         reason: reason.to_string(),

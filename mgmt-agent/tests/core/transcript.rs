@@ -14,6 +14,9 @@
 //! > prepared [...]                         why nodes could not run
 //! > to TOPIC deploy_request {...}          a request on another topic than the agent's
 //! > notify_node_hello {"node": "manager"}  what a node tells
+//! > sign manager Hello {"pid": 7, "version": "9.0.0"}  what one under our own supervision tells of itself: `Hello`, `TraceDone`, `Bye`,
+//! > sign manager live                      or a heartbeat, and where its packets come from; it sends one every five seconds
+//! > silent manager REASON                  its peering has ended, as it says nothing any more
 //! > controller c=97                       the controller that the agent keeps has come up; without a name: has ended
 //! > directory failed /d permission denied  a directory could not be created
 //! > program {"path": ...}                  what the program is like that Supervisors are started from
@@ -28,6 +31,7 @@
 //! < archive DIRECTORY COMMAND              an archiver run, and its log line,
 //! < publish TOPIC EVENT {...}              an event
 //! < link c announce {...}                  a message of the extension
+//! < ask linked read_on {...}               a request to nodes under our own supervision
 //! < prepare [...] [...]                    the host is looked at, for these nodes; these ports do not count
 //! < deadline 5s                            after time has passed: when the next tick is due
 //! ```
@@ -36,11 +40,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use broker_codec::data::ZeekString;
+use broker_codec::data::{Timespan, Timestamp, ZeekString};
 use mgmt_agent::core::{
-    Action, Agent, Command, Desired, Input, KeptController, NodeSpec, Report, Settings, Supervise, Supervised,
+    Action, Agent, Command, Desired, Input, KeptController, LifeSign, NodeSpec, Report, Settings, Supervise,
+    Supervised,
 };
-use mgmt_api::{Now, SequentialIds};
+use mgmt_api::{Now, SequentialIds, node_link::Beat};
 use testkit::transcript::{
     self, Machine, json, letter, name_and_fields, peer_id, time_passes, variant, words,
 };
@@ -153,6 +158,26 @@ impl Run {
             "notify_node_hello" | "node_dispatch_response" => {
                 Input::Node(variant(&format!("Management::Node::API::{word}"), rest))
             }
+            "silent" => {
+                let [node, reason] = words(rest);
+                Input::NodeSilent {
+                    node: node.into(),
+                    reason: reason.into(),
+                }
+            }
+            "sign" => {
+                let [node, sign] = words(rest);
+                let (name, fields) = sign.split_once(' ').unwrap_or((sign, ""));
+                let is_beat = name.starts_with(char::is_lowercase);
+                Input::SignOfLife {
+                    node: node.into(),
+                    sign: if is_beat {
+                        beat(name)
+                    } else {
+                        variant(name, fields)
+                    },
+                }
+            }
             "link" => {
                 let [peer, event, fields] = words(rest);
                 Input::Link {
@@ -197,6 +222,22 @@ impl Run {
     }
 }
 
+fn beat(source: &str) -> LifeSign {
+    LifeSign::Beat(Box::new(Beat {
+        number: 1,
+        every: Timespan(5_000_000_000),
+        source: source.into(),
+        network_time: Timestamp(0),
+        received: 0,
+        dropped: 0,
+        link: 0,
+        bytes: 0,
+        connections: 0,
+        events: 0,
+        peers: Vec::new(),
+    }))
+}
+
 fn request(topic: &str, text: &str, of_ours: bool) -> Input {
     let (event, fields) = text.split_once(' ').unwrap();
     Input::Request {
@@ -228,6 +269,10 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
         Action::Ask(request) => {
             let (name, fields) = name_and_fields(request);
             writeln!(out, "< publish {} {name} {fields}", settings.node_topic)
+        }
+        Action::AskLinked(request) => {
+            let (name, fields) = name_and_fields(request);
+            writeln!(out, "< ask linked {name} {fields}")
         }
         Action::Prepare {
             nodes,

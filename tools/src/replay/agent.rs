@@ -98,6 +98,7 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             // The machine has made events of these.
             | Action::Tell(_)
             | Action::Ask(_)
+            | Action::AskLinked(_)
             | Action::Link { .. }
             | Action::Prepare { .. }
             | Action::Supervise(_)

@@ -1,0 +1,86 @@
+//! What nodes under our own supervision tell of themselves, and what it means when they do not any more.
+//!
+//! A process that is stopped, or in an endless loop of a script, looks well from outside: only its heartbeats are missing. It is told to be
+//! wedged, once, and told to be back; it is never ended for that.
+
+use broker_codec::{
+    Elapsed,
+    data::{Set, ZeekString},
+};
+use mgmt_api::{NodeLinkRequest, State};
+
+use super::{
+    action::{Action, Turn},
+    agent::Agent,
+    lives::{Life, LifeSign},
+};
+
+impl Agent {
+    /// What was last heard of a node under our own supervision.
+    pub fn life_of(&self, node: &ZeekString) -> Option<&Life> {
+        self.lives.get(node)
+    }
+
+    pub(super) fn sign_of_life(&mut self, turn: &mut Turn, node: &ZeekString, sign: LifeSign) {
+        let Some(silence) = self.lives.hear(turn.now, node, sign) else {
+            return;
+        };
+        let Some(own) = self
+            .nodes
+            .get_mut(node)
+            .filter(|own| own.node.state == State::Unknown)
+        else {
+            return;
+        };
+        own.trouble = None;
+        own.is_missed = false;
+        let is_known = own.before_loss.is_none();
+        if !is_known {
+            own.before_loss = Some(State::Running);
+        }
+        let message = format!(
+            "node {node} is no more wedged: it has a heartbeat again, after {}",
+            Elapsed(silence)
+        );
+        turn.info(message.clone());
+        self.note(turn, message.into(), node.clone());
+        if is_known {
+            self.set_state(turn, node, State::Running);
+        }
+    }
+
+    /// Tells which nodes have not been heard for too long, and has those read their traces that have waited for too long.
+    pub(super) fn tell_overdue(&mut self, turn: &mut Turn) {
+        for (node, life) in self.lives.overdue(turn.now) {
+            if !self.has_node(&node) {
+                self.lives.retain(&node, |_| false);
+            } else if life.is_held() {
+                read_on(turn, node, &life);
+            } else {
+                self.tell_wedged(turn, &node, &life);
+            }
+        }
+    }
+
+    fn tell_wedged(&mut self, turn: &mut Turn, node: &ZeekString, life: &Life) {
+        let pid = life.pid.or_else(|| self.nodes.get(node)?.pid);
+        let pid = pid.map(|pid| format!(", PID {pid},")).unwrap_or_default();
+        let silence = Elapsed(life.limit());
+        let message = format!(
+            "node {node} is wedged: no heartbeat for {silence}, its process{pid} may be stopped or be in an endless loop; it is not ended for \
+             that"
+        );
+        if self.does_not_react(turn, node, &message) {
+            self.lives.told_wedged(node);
+        }
+    }
+}
+
+fn read_on(turn: &mut Turn, node: ZeekString, life: &Life) {
+    turn.warning(format!(
+        "node {node} has waited {} for its cluster and reads its trace without; logs may be lost that no logger is there for",
+        Elapsed(life.limit())
+    ));
+    let only: Set<ZeekString> = [node].into_iter().collect();
+    turn.push(Action::AskLinked(NodeLinkRequest::ReadOn { only }));
+}
