@@ -66,6 +66,8 @@ pub struct NodeBehaviour {
     pub floods_output: bool,
     /// Says hello to its agent again and again, without a pause.
     pub floods_agent: bool,
+    /// Listens where Zeek would, if it has no Supervisor.
+    pub listens: bool,
     /// Starts a process of its own, which holds the node's output open and lives this many seconds, also when
     /// the node has ended.
     pub forks: Option<u64>,

@@ -16,6 +16,9 @@ pub(crate) const SIMULATION_OPTION: &str = "--simulation";
 /// The option by which a node starts a process that outlives it.
 pub(crate) const LINGER_OPTION: &str = "--stand-in-linger";
 
+/// The environment variable that says which node of its cluster a process is.
+pub(crate) const NODE: &str = "CLUSTER_NODE";
+
 /// The event of an agent's script for the Supervisor about the end of a node.
 pub(crate) const NODE_END: &str = "MgmtAgent::node_end";
 
@@ -25,6 +28,8 @@ pub(crate) enum Invocation {
     Version,
     Supervise(CommandLine),
     Node(CommandLine),
+    /// To be a node of a cluster that no Supervisor keeps, or only to see whether it could be.
+    Unsupervised(CommandLine),
     Linger(Duration),
 }
 
@@ -38,6 +43,14 @@ pub(crate) struct CommandLine {
     pub(crate) simulation: bool,
     /// Whether a script passes on what the Supervisor says about ends of nodes, as that of an agent does which starts it.
     pub(crate) tells_ends: bool,
+    /// The file to write what it does into.
+    pub(crate) status_file: Option<String>,
+    /// The network interface to sniff.
+    pub(crate) interface: Option<String>,
+    /// The trace to read.
+    pub(crate) trace: Option<String>,
+    /// Whether scripts are only to be checked.
+    pub(crate) checks: bool,
     settings: BTreeMap<String, String>,
 }
 
@@ -54,6 +67,11 @@ impl Invocation {
                 "-j" | "--jobs" => supervises = true,
                 // For real nodes only.
                 "-C" | "--no-checksums" | "-b" | "--bare-mode" => command_line.words.push(word),
+                word if word.starts_with("--pseudo-realtime") => {}
+                "-a" | "--parse-only" => command_line.checks = true,
+                "-U" | "--status-file" => command_line.status_file = Some(value(&word, arguments.next())?),
+                "-i" | "--iface" => command_line.interface = Some(value(&word, arguments.next())?),
+                "-r" | "--readfile" => command_line.trace = Some(value(&word, arguments.next())?),
                 NODE_OPTION => node = true,
                 SIMULATION_OPTION => command_line.simulation = true,
                 LINGER_OPTION => {
@@ -67,14 +85,24 @@ impl Invocation {
                 _ => command_line.add(word),
             }
         }
-        if node {
+        if command_line.interface.is_some() && command_line.trace.is_some() {
+            Err(Failure::TwoSources)
+        } else if node {
             Ok(Self::Node(command_line))
         } else if supervises {
             Ok(Self::Supervise(command_line))
+        } else if command_line.checks || variable(NODE).is_some() {
+            Ok(Self::Unsupervised(command_line))
         } else {
             Err(Failure::NoJob)
         }
     }
+}
+
+/// What follows an option.
+fn value(option: &str, value: Option<OsString>) -> Result<String, Failure> {
+    let value = value.ok_or_else(|| Failure::NoValue(option.to_owned()))?;
+    value.into_string().map_err(Failure::NotText)
 }
 
 impl CommandLine {
@@ -256,12 +284,17 @@ mod tests {
     fn what_is_wrong_is_said() {
         let error = |words| parse(words).unwrap_err().to_string();
         assert_eq!(
-            error(&["-r"]),
-            "error: a stand-in for Zeek has no option -r; it knows --version and -j"
+            error(&["-w"]),
+            "error: a stand-in for Zeek has no option -w; it knows --version, -j, -a, -i, -r and -U"
         );
         assert_eq!(
             error(&["local"]),
-            "error: a stand-in for Zeek analyses nothing; start it with -j"
+            "error: a stand-in for Zeek analyses nothing; start it with -j, or with CLUSTER_NODE in its environment"
+        );
+        assert_eq!(error(&["-i"]), "error: option -i needs a value");
+        assert_eq!(
+            error(&["-i", "lo", "-r", "t.pcap"]),
+            "ERROR: Using -r is not allowed when reading a live interface."
         );
         let command_line = supervise(&["-j", "Broker::default_port=9999", "Broker::disable_ssl=yes"]);
         assert_eq!(

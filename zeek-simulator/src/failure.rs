@@ -1,4 +1,4 @@
-use std::{error::Error, ffi::OsString, io};
+use std::{error::Error, ffi::OsString, io, path::PathBuf};
 
 use broker_codec::{
     TopicTooLong,
@@ -11,10 +11,35 @@ use broker_endpoint::{EndpointError, PublishError, tls::TlsConfigError};
 pub(crate) enum Failure {
     #[error("error: argument {0:?} is not text")]
     NotText(OsString),
-    #[error("error: a stand-in for Zeek has no option {0}; it knows --version and -j")]
+    #[error("error: a stand-in for Zeek has no option {0}; it knows --version, -j, -a, -i, -r and -U")]
     UnknownOption(String),
-    #[error("error: a stand-in for Zeek analyses nothing; start it with -j")]
+    #[error(
+        "error: a stand-in for Zeek analyses nothing; start it with -j, or with CLUSTER_NODE in its environment"
+    )]
     NoJob,
+    #[error("error: option {0} needs a value")]
+    NoValue(String),
+    #[error("ERROR: Using -r is not allowed when reading a live interface.")]
+    TwoSources,
+    #[error("fatal error: can't find {0}")]
+    NoScript(String),
+    #[error("error in {file}, line {line}: syntax error, at or near \"error\"")]
+    Syntax { file: String, line: usize },
+    #[error("fatal error in <params>, line 1: can't find cluster-layout")]
+    NoLayout,
+    #[error("fatal error in {0}: what a stand-in for Zeek does not understand")]
+    Layout(PathBuf),
+    #[error("fatal error: errors occurred while initializing")]
+    InitErrors,
+    #[error(
+        "fatal error: Failed to setup Prometheus endpoint: null context when constructing CivetServer. Possible problem binding to port. \
+         Failed to setup server ports."
+    )]
+    MetricsPort,
+    #[error("fatal error: {0}")]
+    ZeroMq(&'static str),
+    #[error("fatal error: problem with trace file {0} (unable to open {0}: No such file or directory)")]
+    Trace(String),
     #[error("error: {0}: expected a number of seconds")]
     Seconds(&'static str),
     #[error("error: {name}: expected {expected}, found {found:?}")]

@@ -15,6 +15,8 @@
 //! |---|---|
 //! | `--version` | prints `zeek version 9.0.0` |
 //! | `-j`, scripts, `Module::name=value` ... | is a Supervisor |
+//! | `-U FILE`, `-i INTERFACE` or `-r FILE`, scripts, `Module::name=value` ... | is the cluster node that `CLUSTER_NODE` in its environment names |
+//! | `-a` besides these | only looks whether scripts are there and can be read |
 //! | `--simulation` besides these | has Supervisor and nodes say that they are a simulation |
 //!
 //! What Zeek's Supervisor does is told in its own words in `supervisor`, and which of it is recorded in `fixtures/`;
@@ -30,6 +32,7 @@ mod failure;
 mod node;
 mod release;
 mod supervisor;
+mod unsupervised;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -59,6 +62,7 @@ pub fn run(program: Vec<OsString>, arguments: impl IntoIterator<Item = OsString>
         }
         Invocation::Supervise(command_line) => supervisor::run(program, &command_line),
         Invocation::Node(command_line) => node::run(&program, &command_line),
+        Invocation::Unsupervised(command_line) => unsupervised::run(&program, &command_line),
         Invocation::Linger(duration) => {
             std::thread::sleep(duration);
             Ok(ExitCode::SUCCESS)

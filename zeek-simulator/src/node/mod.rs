@@ -3,7 +3,7 @@
 //! It connects to its agent, says hello, and answers `get_id_value` for a few identifiers. It listens nowhere and talks to
 //! no other node. Its Supervisor tells it on standard input what to be; when that is killed, so is the node, unless it is told to live on.
 
-mod values;
+pub(crate) mod values;
 
 use std::{
     env,
@@ -16,7 +16,7 @@ use std::{
 
 use broker_codec::{
     Topic, binary,
-    data::{from_data, to_data},
+    data::{ZeekString, from_data, to_data},
     zeek::Event,
 };
 use broker_endpoint::{Endpoint, EndpointConfig, EndpointEvent, EndpointHandle, PeerAddress};
@@ -41,7 +41,7 @@ use values::Values;
 const INTERFACES: &str = "/sys/class/net";
 
 /// Between attempts to connect to the agent, as in Zeek.
-const RETRY: Duration = Duration::from_secs(1);
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
 /// What a Supervisor tells a node that it starts. Zeek forks instead.
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,9 +94,25 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
     if instructions.simulation {
         print("SIMULATION: this is a stand-in for a Zeek node; it analyses no traffic and writes no logs");
     }
+    if let Some(code) = begin(program, &behaviour, config.interface.as_ref())? {
+        return Ok(code);
+    }
+    runtime.block_on(async {
+        Node::start(config, behaviour, release, command_line)?
+            .serve()
+            .await
+    })
+}
+
+/// What its behaviour has a node do before it talks to anybody. Returns how it ends, if it does.
+pub(crate) fn begin(
+    program: &[OsString],
+    behaviour: &NodeBehaviour,
+    interface: Option<&ZeekString>,
+) -> Result<Option<ExitCode>, Failure> {
     behaviour.stdout.iter().for_each(|text| print(text));
     behaviour.stderr.iter().for_each(|text| complain(text));
-    if let Some(interface) = &config.interface
+    if let Some(interface) = interface
         && behaviour.checks_interface
         && !Path::new(INTERFACES).join(path(interface)).exists()
     {
@@ -114,9 +130,9 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
             .spawn()?;
     }
     if let Some(exit) = &behaviour.exit {
-        return end(exit);
+        return end(exit).map(Some);
     }
-    if let Some(interface) = &config.interface {
+    if let Some(interface) = interface {
         complain(&format!("<params>, line 1: listening on {interface}"));
     }
     if behaviour.hangs {
@@ -124,11 +140,7 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
             std::thread::park();
         }
     }
-    runtime.block_on(async {
-        Node::start(config, behaviour, release, command_line)?
-            .serve()
-            .await
-    })
+    Ok(None)
 }
 
 /// What a supervised node does first (`SupervisedNode::Init`).
@@ -287,19 +299,7 @@ impl Node {
 
     fn misbehave(&self) {
         if self.behaviour.floods_output {
-            std::thread::spawn(|| {
-                let mut output = io::stdout().lock();
-                for number in 0_u64.. {
-                    if writeln!(
-                        output,
-                        "line {number} of a flood of lines, each of them as useless as the others"
-                    )
-                    .is_err()
-                    {
-                        return;
-                    }
-                }
-            });
+            flood_output();
         }
         if self.behaviour.floods_agent {
             let hello = NodeMessage::Hello {
@@ -318,4 +318,21 @@ impl Node {
             });
         }
     }
+}
+
+/// Writes to standard output for ever.
+pub(crate) fn flood_output() {
+    std::thread::spawn(|| {
+        let mut output = io::stdout().lock();
+        for number in 0_u64.. {
+            if writeln!(
+                output,
+                "line {number} of a flood of lines, each of them as useless as the others"
+            )
+            .is_err()
+            {
+                return;
+            }
+        }
+    });
 }

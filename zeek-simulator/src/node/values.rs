@@ -1,4 +1,4 @@
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use broker_codec::data::{Port, Protocol, ZeekString};
 use mgmt_api::{ClusterEndpoint, ClusterRole, NodeConfig, SupervisorLayout};
@@ -10,34 +10,56 @@ use crate::{Release, path};
 const ID_FILE: &str = ".stand-in-broker-id";
 
 /// The values of global identifiers that a node knows.
-pub(super) struct Values {
+pub(crate) struct Values {
     config: NodeConfig,
     release: Release,
 }
 
 impl Values {
-    pub(super) const fn new(config: NodeConfig, release: Release) -> Self {
+    pub(crate) const fn new(config: NodeConfig, release: Release) -> Self {
         Self { config, release }
     }
 
-    pub(super) const fn name(&self) -> &ZeekString {
+    pub(crate) const fn name(&self) -> &ZeekString {
         &self.config.name
     }
 
-    pub(super) fn is_agent(&self) -> bool {
+    pub(crate) fn is_agent(&self) -> bool {
         self.config.env.contains_key(&b"ZEEK_MANAGEMENT_NODE"[..])
     }
 
+    /// The trace that it reads.
+    pub(crate) const fn trace(&self) -> Option<&ZeekString> {
+        self.config.pcap_file.as_ref()
+    }
+
     /// Lets the other nodes of the host know our id.
-    pub(super) fn publish_id(&self, id: &str) {
+    pub(crate) fn publish_id(&self, id: &str) {
         if let Some(directory) = &self.config.directory {
             // Without it others show us without an id.
             let _ = fs::write(path(directory).join(ID_FILE), id);
         }
     }
 
+    /// The other nodes of this host that have been there: as with Broker, not those of its own kind.
+    pub(crate) fn others(&self) -> Vec<ZeekString> {
+        let role = self.config.cluster.get(self.name()).map(|own| own.role);
+        let others = self
+            .config
+            .cluster
+            .iter()
+            .filter(|(_, other)| Some(other.role) != role);
+        let names = others.map(|(name, _)| name);
+        names.filter(|name| self.id_of(name).is_some()).cloned().collect()
+    }
+
+    /// The cluster's nodes as this one knows them.
+    pub(crate) const fn layout(&mut self) -> &mut BTreeMap<ZeekString, ClusterEndpoint> {
+        &mut self.config.cluster
+    }
+
     /// A value as `to_json` writes it; or why there is none (`get_id_value` in `node/main.zeek`).
-    pub(super) fn get(&self, id: &ZeekString) -> Result<String, &'static str> {
+    pub(crate) fn get(&self, id: &ZeekString) -> Result<String, &'static str> {
         let role = self.config.cluster.get(self.name()).map(|endpoint| endpoint.role);
         let value = match id.as_bytes() {
             b"bits_per_uid" => json!(96),
