@@ -102,6 +102,8 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             | Action::Link { .. }
             | Action::Prepare { .. }
             | Action::Supervise(_)
+            | Action::Nodes(_)
+            | Action::Remember(_)
             // No recorded agent had started its Supervisor.
             | Action::EndSupervisor { .. }
             | Action::AskVersion
