@@ -222,7 +222,10 @@ impl BrokerAgent {
         let mut part = Turn::new(turn.now);
         let reports = self.supervisor.step(&mut part, input);
         for action in part.into_actions() {
-            turn.push(action.about(reqid.as_ref()));
+            match action {
+                Action::AskLinked(request) => self.peers.ask_linked(turn, &request),
+                action => turn.push(action.about(reqid.as_ref())),
+            }
         }
         reports.into_iter().map(core::Input::Supervisor)
     }

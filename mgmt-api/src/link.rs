@@ -201,6 +201,7 @@ mod tests {
         let prepare = Prepare {
             nodes: vec![node],
             given_up: vec![Port::tcp(1)],
+            configuration: None,
         };
         let json = to_json(&prepare).unwrap();
         assert_eq!(from_json::<Prepare>(&json).unwrap(), prepare);

@@ -230,7 +230,9 @@ impl Agent {
             awaited,
             failed: BTreeMap::new(),
         });
-        self.relayout(turn, fates.told());
+        if let Some(config) = self.config.clone().filter(|_| !fates.told().is_empty()) {
+            self.relayout(turn, &config, fates.told());
+        }
         for name in starting {
             self.create(turn, &name);
         }

@@ -1,13 +1,12 @@
 //! What becomes of a node that runs when another configuration is to run.
 
-use broker_codec::data::ZeekString;
 use mgmt_api::ClusterRole;
 
 use super::supervision::{ClusterNode, NodeSpec, is_on_one_host};
 
 /// What becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It runs on: nothing that concerns it has changed.
     Kept,
     /// It runs on, and is told of the workers that have come and gone.
@@ -20,7 +19,7 @@ pub(super) enum Fate {
 ///
 /// Workers may come and go while others run: every node can be told. Everything else about the layout is read by Zeek once, when it
 /// starts; a node that went on with the old one would not find the others, or send events to other places than they do.
-pub(super) fn fate(running: &NodeSpec, wanted: &NodeSpec) -> Fate {
+pub(crate) fn fate(running: &NodeSpec, wanted: &NodeSpec) -> Fate {
     let own = own_changes(running, wanted);
     if !own.is_empty() {
         return Fate::Restarted(format!("changed: {}", own.join(", ")));
@@ -78,21 +77,11 @@ fn moves(before: Option<&ClusterNode>, after: Option<&ClusterNode>) -> bool {
         .is_some_and(|(before, after)| place(before) != place(after))
 }
 
-/// The workers that one layout has and the other has not.
-pub(crate) fn workers_added<'a>(
-    before: &'a NodeSpec,
-    after: &'a NodeSpec,
-) -> impl Iterator<Item = (&'a ZeekString, &'a ClusterNode)> {
-    let is_new =
-        |(name, place): &(&ZeekString, &ClusterNode)| is_worker(place) && !before.cluster.contains_key(*name);
-    after.cluster.iter().filter(is_new)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use broker_codec::data::{Address, Port};
+    use broker_codec::data::{Address, Port, ZeekString};
 
     use super::*;
 
@@ -177,14 +166,5 @@ mod tests {
             fate(&spec("m", &["m", "w1"]), &listening),
             Fate::Restarted(_)
         ));
-    }
-
-    #[test]
-    fn workers_that_have_come_are_known() {
-        let (before, after) = (spec("m", &["m", "w1"]), spec("m", &["m", "w1", "w2", "l"]));
-        let added: Vec<_> = workers_added(&before, &after)
-            .map(|(name, _)| name.clone())
-            .collect();
-        assert_eq!(added, ["w2"]);
     }
 }

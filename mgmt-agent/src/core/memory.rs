@@ -130,7 +130,7 @@ impl Agent {
                     self.node_found(turn, name, supervised.pid);
                     kept.push(name.clone());
                     if fate == Fate::Told {
-                        self.relayout(turn, std::slice::from_ref(name));
+                        self.relayout(turn, &config, std::slice::from_ref(name));
                     }
                 }
                 Some(Fate::Restarted(_)) | None => {
@@ -199,19 +199,18 @@ impl Agent {
         }
     }
 
-    /// Has nodes that run on learn of the workers of the running configuration.
-    pub(super) fn relayout(&mut self, turn: &mut Turn, names: &[ZeekString]) {
-        let Some(config) = self.config.take() else {
+    /// Has nodes that run on learn of the workers of a configuration. Those of a Supervisor of Zeek's cannot.
+    pub(super) fn relayout(&mut self, turn: &mut Turn, config: &Configuration, names: &[ZeekString]) {
+        if self.settings.supervise == Supervise::Zeek {
             return;
-        };
+        }
         for name in names {
-            if let Some(node) = self.wanted_spec(&config, name) {
+            if let Some(node) = self.wanted_spec(config, name) {
                 let (id, node) = (self.ids.next_id(), Box::new(node));
                 let purpose = Purpose::Relayout(name.clone());
                 self.order(turn, purpose, Command::Relayout { id, node });
             }
         }
-        self.config = Some(config);
     }
 
     /// How a node of this instance is to run by a configuration, unless it is not to.

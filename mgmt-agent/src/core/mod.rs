@@ -54,7 +54,7 @@ mod supervision;
 pub use action::{Action, Turn};
 pub use agent::{Agent, REQUESTS_MAX};
 pub use crash::OUTPUT_BYTES_MAX;
-pub(crate) use desired::workers_added;
+pub(crate) use desired::{Fate, fate};
 pub use input::{Input, KeptController};
 pub use lives::{Life, LifeSign};
 pub use memory::Desired;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentMessage, AgentRequest, Now, ResultRecord, link::Problem};
+use mgmt_api::{AgentMessage, AgentRequest, Configuration, Now, ResultRecord, link::Problem};
 
 /// The requests that take time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,4 +85,6 @@ pub(super) struct Preparing {
     pub(super) since: Now,
     /// What is wrong by the configuration alone.
     pub(super) problems: Vec<Problem>,
+    /// What is to be deployed, if the controller has said so.
+    pub(super) configuration: Option<Configuration>,
 }

@@ -56,6 +56,7 @@ impl Agent {
             reqid: reqid.clone(),
             since: turn.now,
             problems,
+            configuration,
         });
         turn.push(Action::Prepare {
             nodes: candidates,
@@ -75,9 +76,15 @@ impl Agent {
             reqid,
             since,
             mut problems,
+            configuration,
         } = preparing;
         problems.extend(found);
         self.prepared_at = Some(since);
+        // So that nodes of all hosts know a new worker before its host starts it. If none does after all, that harms nothing.
+        if let Some(configuration) = configuration.filter(|_| problems.is_empty()) {
+            let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
+            self.relayout(turn, &configuration, &names);
+        }
         reply(turn, peer, reqid, true, &Prepared { problems });
     }
 

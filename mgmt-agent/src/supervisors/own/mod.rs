@@ -11,6 +11,7 @@
 
 mod backend;
 mod device;
+mod hot;
 mod launch;
 mod layout;
 mod node;
@@ -23,7 +24,7 @@ use broker_codec::data::ZeekString;
 use mgmt_api::{NodeOutputs, Now};
 use supervise::process::{Effect, Event, Then};
 
-use self::node::{Intent, Node};
+use self::node::{Intent, Node, WORKERS};
 pub use self::{
     device::device,
     launch::{launch, rehearsal},
@@ -31,7 +32,9 @@ pub use self::{
     order::{End, Launch, Limits, Needs, News, Order},
 };
 use super::{Input, Supervisor};
-use crate::core::{Action, Command, LaunchSettings, NodeSpec, Processes, Report, Supervised, Turn};
+use crate::core::{
+    Action, Command, Fate, LaunchSettings, NodeSpec, Processes, Report, Supervised, Turn, fate,
+};
 
 /// What keeps nodes without a Supervisor of Zeek's.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct OwnSupervisor {
     found: BTreeMap<ZeekString, Node>,
     /// What has happened may mean that it is another node's turn.
     is_unsettled: bool,
+    /// Until when no worker is started, as others are told of new ones.
+    workers_wait: Option<Now>,
     /// The time of the last turn.
     now: Now,
 }
@@ -57,6 +62,7 @@ impl OwnSupervisor {
             is_ready: false,
             found: BTreeMap::new(),
             is_unsettled: false,
+            workers_wait: None,
             now: Now::START,
         }
     }
@@ -146,10 +152,12 @@ impl OwnSupervisor {
         Ok(())
     }
 
-    /// A node that runs is to know of other workers.
+    /// A node that runs is to know of other workers, if that is all that has changed.
     fn relayout(&mut self, turn: &mut Turn, spec: NodeSpec) -> Result<(), ZeekString> {
-        let Some(node) = self.nodes.get_mut(&spec.name) else {
-            return Err("it is not there".into());
+        let running = self.nodes.get_mut(&spec.name);
+        let told = running.filter(|node| fate(&node.launch.spec, &spec) == Fate::Told);
+        let Some(node) = told else {
+            return Ok(());
         };
         node.launch = Box::new(launch(&spec, &self.settings, &node.launch.token)?);
         let launch = node.launch.clone();
@@ -296,6 +304,9 @@ impl OwnSupervisor {
         if !self.is_ready {
             return;
         }
+        if let Some(until) = hot::tell(turn, &mut self.nodes) {
+            self.workers_wait = Some(until);
+        }
         let nodes = self.nodes.values();
         let stopping = nodes.filter(|node| node.is_to_stop() || node.is_stopping());
         if let Some(stage) = stopping.map(|node| node.stop_stage()).min() {
@@ -315,7 +326,8 @@ impl OwnSupervisor {
             .nodes
             .values()
             .any(|node| node.start_stage() < stage && node.holds_up(turn.now).is_some());
-        if is_held_up {
+        let waits = stage == WORKERS && self.workers_wait.is_some_and(|until| until > turn.now);
+        if is_held_up || waits {
             return;
         }
         for node in self.nodes.values_mut() {
@@ -339,9 +351,9 @@ impl OwnSupervisor {
     /// When the next stage may begin, though not all of this one are up.
     fn stage_due(&self, now: Now) -> Option<Now> {
         let waits = self.nodes.values().any(|node| node.intent == Intent::Start);
-        let mut ends = self.nodes.values().filter_map(|node| node.holds_up(now));
-        let first = ends.next()?;
-        waits.then(|| ends.fold(first, Now::min))
+        let ends = self.nodes.values().filter_map(|node| node.holds_up(now));
+        let wait = self.workers_wait.filter(|until| *until > now);
+        ends.chain(wait).min().filter(|_| waits)
     }
 }
 

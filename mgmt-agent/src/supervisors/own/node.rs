@@ -1,12 +1,12 @@
 //! One node of our own supervision: its process, and what is to become of it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{ClusterRole, Now};
 use supervise::process::{Effect, Event, Policy, Process};
 
-use super::order::Launch;
+use super::{hot::workers, order::Launch};
 
 /// When nodes are started again, and how they are stopped. A node that ends early five times in a row has failed; that takes about 8
 /// seconds and what it lives, so that the answer to its deployment can say so.
@@ -24,6 +24,9 @@ const POLICY: Policy = Policy {
     round: Duration::from_secs(60),
     kills: true,
 };
+
+/// The stage in which workers start, the last.
+pub(super) const WORKERS: u8 = 4;
 
 /// How often it is looked whether what a node lacks is there.
 const LOOKS_AGAIN: Duration = Duration::from_secs(1);
@@ -45,6 +48,8 @@ pub(super) struct Node {
     pub(super) intent: Intent,
     /// Until when it keeps later stages waiting, unless it comes up before.
     holds_up_until: Option<Now>,
+    /// The workers that its process knows: from its layout, and by being told.
+    pub(super) knows: BTreeSet<ZeekString>,
     /// What it waits for, as it was told.
     pub(super) lacks: Option<String>,
 }
@@ -75,6 +80,7 @@ impl Node {
             started: Now::START,
             intent: Intent::Start,
             holds_up_until: None,
+            knows: BTreeSet::new(),
             lacks: None,
         }
     }
@@ -102,7 +108,7 @@ impl Node {
             ClusterRole::Logger => 1,
             ClusterRole::Manager => 2,
             ClusterRole::Proxy => 3,
-            _ => 4,
+            _ => WORKERS,
         }
     }
 
@@ -122,6 +128,7 @@ impl Node {
     pub(super) fn was_started(&mut self, now: Now, pid: i64) {
         let _ = self.step(now, Event::Spawned);
         self.pid = Some(pid);
+        self.knows = workers(&self.launch.spec).cloned().collect();
         self.started = now;
         self.is_up = false;
         self.lacks = None;
