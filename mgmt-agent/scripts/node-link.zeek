@@ -1,5 +1,5 @@
 ##! Connects a cluster node under mgmt-agent's own supervision to its agent: it says that it is there, that it lives and that it ends,
-##! and answers what it is asked. Each node loads it, last. Written for Zeek 6.0 and later; the cluster's backend does not matter.
+##! and answers what it is asked. Each node loads it, last. For Zeek 6.0 and later, with any cluster backend.
 ##!
 ##! What the agent says in the node's environment:
 ##!   MGMT_NODE_AGENT      where it listens: an address,
@@ -70,7 +70,13 @@ export {
 	## Have the layout contain another worker, which is about to be started; or no more one that has ended.
 	global add_node: event(reqid: string, name: string, ip: addr, manager: string, only: set[string]);
 	global remove_node: event(reqid: string, name: string, only: set[string]);
+
+	# For node-layout.zeek.
+	global is_meant: function(only: set[string]): bool;
+	global publish_outcome: function(reqid: string, problem: string);
 }
+
+@load ./node-layout
 
 # ---- Rotated logs ----
 
@@ -141,6 +147,16 @@ function publish_reply(r: Reply)
 @endif
 	}
 
+function publish_outcome(reqid: string, problem: string)
+	{
+	local r = Reply($reqid=reqid, $success=problem == "", $node=Cluster::node);
+
+	if ( problem != "" )
+		r$error = problem;
+
+	publish_reply(r);
+	}
+
 # ---- The link ----
 
 @ifdef ( Broker::peer )
@@ -187,6 +203,10 @@ function is_agent(peer: Broker::EndpointInfo): bool
 
 event zeek_init() &priority=-20
 	{
+	# Where Broker keeps tables, if it does. As Zeek's script for nodes.
+	if ( Broker::table_store_db_directory != "" )
+		mkdir(Broker::table_store_db_directory);
+
 	# zeekctl's way to say that this is only a check.
 	if ( agent_address == "" || getenv("ZEEKCTL_CHECK_CONFIG") != "" )
 		return;
@@ -216,11 +236,11 @@ event zeek_init() &priority=-20
 
 event Broker::peer_added(endpoint: Broker::EndpointInfo, msg: string)
 	{
-	if ( ! is_agent(endpoint) )
-		return;
-
-	linked = T;
-	say_hello();
+	if ( is_agent(endpoint) )
+		{
+		linked = T;
+		say_hello();
+		}
 	}
 
 event Broker::peer_lost(endpoint: Broker::EndpointInfo, msg: string)
@@ -260,20 +280,14 @@ event MgmtNode::get_id(reqid: string, id: string, only: set[string])
 	if ( ! is_meant(only) )
 		return;
 
-	local r = Reply($reqid=reqid, $node=Cluster::node);
 	local value: any = lookup_ID(id);
 	local text = type_name(value) == "string" ? cat(value) : "";
 
 	# How lookup_ID says that it has nothing.
 	if ( text == "<unknown id>" || text == "<no ID value>" )
-		{
-		r$success = F;
-		r$error = text[1:-1];
-		}
+		publish_outcome(reqid, text[1:-1]);
 	else
-		r$data = to_json(value);
-
-	publish_reply(r);
+		publish_reply(Reply($reqid=reqid, $data=to_json(value), $node=Cluster::node));
 	}
 
 # ---- A trace ----
@@ -333,90 +347,3 @@ event Pcap::file_done(path: string)
 	if ( getenv("MGMT_NODE_TRACE_END") != "" )
 		terminate();
 	}
-
-# ---- The layout of a cluster that runs ----
-
-# Cluster::nodes is constant, the table that it names is not. Functions of Zeek's pools that it does not export do the rest, therefore this
-# module. It is about workers only: of others, other nodes would have to know more than that they are there. Whoever changes the layout
-# here has to change the file as well, for the next start.
-module Cluster;
-
-@ifdef ( Cluster::init_pool_node )
-
-event MgmtNode::add_node(reqid: string, name: string, ip: addr, manager: string, only: set[string])
-	{
-	if ( ! MgmtNode::is_meant(only) )
-		return;
-
-	local r = MgmtNode::Reply($reqid=reqid, $node=Cluster::node);
-	local layout = Cluster::nodes;
-
-	if ( name in layout )
-		{
-		r$success = F;
-		r$error = fmt("node %s is in the layout already", name);
-		}
-	else
-		{
-		layout[name] = Cluster::Node($node_type=Cluster::WORKER, $ip=ip, $manager=manager);
-
-		for ( i in registered_pools )
-			{
-			local spec = registered_pools[i]$spec;
-
-			# Others have chosen their nodes at the start.
-			if ( spec$node_type == Cluster::WORKER && ! spec$exclusive && ! spec?$max_nodes )
-				init_pool_node(registered_pools[i], name);
-			}
-		}
-
-	MgmtNode::publish_reply(r);
-	}
-
-event MgmtNode::remove_node(reqid: string, name: string, only: set[string])
-	{
-	if ( ! MgmtNode::is_meant(only) )
-		return;
-
-	local r = MgmtNode::Reply($reqid=reqid, $node=Cluster::node);
-	local layout = Cluster::nodes;
-	local problem = "";
-
-	if ( name !in layout || layout[name]$node_type != Cluster::WORKER )
-		problem = fmt("no worker %s is in the layout", name);
-	else if ( layout[name]?$id )
-		problem = fmt("worker %s is still connected", name);
-
-	if ( problem != "" )
-		{
-		r$success = F;
-		r$error = problem;
-		MgmtNode::publish_reply(r);
-		return;
-		}
-
-	for ( i in registered_pools )
-		{
-		local pool = registered_pools[i];
-
-		if ( name !in pool$nodes )
-			next;
-
-		mark_pool_node_dead(pool, name);
-		delete pool$nodes[name];
-		local left: vector of PoolNode = vector();
-
-		for ( j in pool$node_list )
-			if ( pool$node_list[j]$name != name )
-				left += pool$node_list[j];
-
-		pool$node_list = left;
-		# Places in that list.
-		pool$rr_key_seq = RoundRobinTable();
-		}
-
-	delete layout[name];
-	MgmtNode::publish_reply(r);
-	}
-
-@endif

@@ -23,6 +23,7 @@ use crate::{
 
 const NODE: &str = include_str!("../scripts/node.zeek");
 const NODE_LINK: &str = include_str!("../scripts/node-link.zeek");
+const NODE_LAYOUT: &str = include_str!("../scripts/node-layout.zeek");
 const SUPERVISOR: &str = include_str!("../scripts/supervisor.zeek");
 const SHIM: &str = include_str!("../scripts/shim.zeek");
 
@@ -46,14 +47,16 @@ pub(crate) fn write_node(config: &Config, agent: Coordinates) -> Result<(), RunE
     }
 }
 
-/// Writes the script for nodes under our own supervision, if there are to be such. Nodes that run have read an earlier one.
+/// Writes the scripts for nodes under our own supervision, if there are to be such. Nodes that run have read an earlier one.
 pub(crate) fn write_node_link(config: &Config) -> Result<(), RunError> {
     if config.settings.supervise == Supervise::Zeek {
         return Ok(());
     }
     let topic = config.settings.node_topic.to_str_lossy();
-    let path = config.daemon.working_dir.join("scripts/node-link.zeek");
-    write_file(&path, &fill_in(NODE_LINK, &[("NODE_TOPIC", &topic)]))
+    let directory = config.daemon.working_dir.join("scripts");
+    let link = fill_in(NODE_LINK, &[("NODE_TOPIC", &topic)]);
+    write(&directory.join("node-layout.zeek"), NODE_LAYOUT, files::FILE_MODE)?;
+    write(&directory.join("node-link.zeek"), &link, files::FILE_MODE)
 }
 
 /// Writes the scripts for a Supervisor that we start. Returns the one that it is started with.
@@ -195,10 +198,15 @@ fn fill_in(script: &str, values: &[(&str, &str)]) -> String {
     })
 }
 
-/// Writes a script, which a node may be reading. It may hold a passphrase.
+/// Writes a script that may hold a passphrase.
 fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
+    write(path, text, files::SECRET_MODE)
+}
+
+/// Writes a script, which a node may be reading.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), RunError> {
     let directory = path.parent().map_or(Ok(()), files::create_dir_all);
-    let written = directory.and_then(|()| files::replace(path, text.as_bytes(), files::SECRET_MODE));
+    let written = directory.and_then(|()| files::replace(path, text.as_bytes(), mode));
     written.map_err(|source| RunError::Script {
         path: path.to_path_buf(),
         source,

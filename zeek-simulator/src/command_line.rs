@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(error(&["-i"]), "error: option -i needs a value");
         assert_eq!(
             error(&["-i", "lo", "-r", "t.pcap"]),
-            "ERROR: Using -r is not allowed when reading a live interface."
+            "Using -r is not allowed when reading a live interface."
         );
         let command_line = supervise(&["-j", "Broker::default_port=9999", "Broker::disable_ssl=yes"]);
         assert_eq!(

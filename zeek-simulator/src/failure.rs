@@ -19,11 +19,11 @@ pub(crate) enum Failure {
     NoJob,
     #[error("error: option {0} needs a value")]
     NoValue(String),
-    #[error("ERROR: Using -r is not allowed when reading a live interface.")]
+    #[error("Using -r is not allowed when reading a live interface.")]
     TwoSources,
     #[error("fatal error: can't find {0}")]
     NoScript(String),
-    #[error("error in {file}, line {line}: syntax error, at or near \"error\"")]
+    #[error("error in {file}, line {line}: syntax error, at or near \"}}\"")]
     Syntax { file: String, line: usize },
     #[error("fatal error in <params>, line 1: can't find cluster-layout")]
     NoLayout,

@@ -274,7 +274,7 @@ fn a_check_finds_what_zeek_would_find_and_nothing_else() {
     let node = Node::worker();
     let place = |name: &str| node.path().join(name).display().to_string();
     fs::write(place("good.zeek"), "redef X = 1;\n").unwrap();
-    fs::write(place("bad.zeek"), "# Comment\nsyntax error;\n").unwrap();
+    fs::write(place("bad.zeek"), "# Comment\n} error\n").unwrap();
     let checked = |arguments: &[&str]| ended(node.command(&[&["-a"], arguments].concat()));
     let good = (String::new(), 0);
     assert_eq!(checked(&["local", &place("good"), "X::y=1"]), good);
@@ -282,7 +282,7 @@ fn a_check_finds_what_zeek_would_find_and_nothing_else() {
         checked(&[&place("none.zeek")]),
         (format!("fatal error: can't find {}\n", place("none.zeek")), 1)
     );
-    let message = "line 2: syntax error, at or near \"error\"";
+    let message = "line 2: syntax error, at or near \"}\"";
     assert_eq!(
         checked(&[&place("bad.zeek")]),
         (format!("error in {}, {message}\n", place("bad.zeek")), 1)

@@ -24,7 +24,7 @@ use link::Link;
 use status::Status;
 
 /// What no Zeek can read. A script that holds it as a line is as wrong to a stand-in as to Zeek.
-const SYNTAX_ERROR: &str = "syntax error;";
+const SYNTAX_ERROR: &str = "} error";
 
 /// Is a node, until SIGTERM or what its behaviour says; or looks whether it could be.
 pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<ExitCode, Failure> {
