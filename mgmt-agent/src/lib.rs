@@ -17,6 +17,7 @@ pub mod check;
 pub mod config;
 pub mod core;
 mod counted;
+mod desired;
 mod error;
 pub mod machine;
 pub mod runtime;

@@ -171,13 +171,11 @@ impl Process {
             }
             (Event::Ended { lived }, state) => {
                 self.forgive(lived);
-                match state {
-                    State::Stopping { then, .. } => self.follow(now, then),
-                    _ => {
-                        self.early_ends += u32::from(lived < self.policy.steady);
-                        self.follow(now, Then::Wait)
-                    }
+                if let State::Stopping { then, .. } = state {
+                    return self.follow(now, then);
                 }
+                self.early_ends += u32::from(lived < self.policy.steady);
+                self.follow(now, Then::Wait)
             }
             (Event::Tick, State::Waiting { until, counts }) if now >= until => {
                 if counts {

@@ -1,14 +1,10 @@
 //! Who keeps the nodes: the setting `supervise`, and what implies it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mgmt_daemon::config::{Notation, Origin, Resolver, Value};
 
-use crate::{
-    core::Supervise,
-    runtime::{remembered_supervise, systemd_keeps_nodes},
-    simulate,
-};
+use crate::{core::Supervise, desired::remembered_supervise, simulate};
 
 /// Who keeps the nodes, and what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,16 +111,40 @@ impl Value for OnUpgrade {
     }
 }
 
+/// Whether systemd can keep nodes on this host (`sd_booted(3)`), or why not.
+fn systemd_keeps_nodes() -> Result<(), String> {
+    if !Path::new("/run/systemd/system").exists() {
+        return Err("as systemd does not run this host".into());
+    }
+    let mut units = UNIT_FOLDERS
+        .map(|folder| PathBuf::from(folder).join(NODE_UNIT))
+        .into_iter();
+    if units.any(|unit| unit.exists()) {
+        Ok(())
+    } else {
+        Err(format!("as the unit {NODE_UNIT} is not installed"))
+    }
+}
+
+/// The unit that nodes are instances of, and where an administrator or a package puts it.
+const NODE_UNIT: &str = "zeek-node@.service";
+const UNIT_FOLDERS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
+
 /// What is set; else what is implied; else what it was before; else systemd, where it can be.
 fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -> Supervise {
     const KEY: &str = "supervise";
-    let implies = ["supervisor_port", "supervisor_address"]
+    let named = ["supervisor_port", "supervisor_address"]
         .into_iter()
         .find(|key| !matches!(resolver.origin(key), Origin::Default | Origin::Environment(_)));
     let implied = if starts_zeek {
         Some("start_supervisor")
     } else {
-        implies
+        named
     };
     let choice = resolver.read(KEY);
     resolver.show(KEY, &choice);

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     memory::Desired,
     node_spec::Candidate,
+    order::Order,
     supervision::{ClusterNode, Command},
 };
-use crate::supervisors::own::Order;
 
 /// What the agent wants done, in this order. Its [`crate::machine`] makes events of what is for controllers, nodes and the
 /// Supervisor, and hands everything else on to the daemon as it is.

@@ -32,7 +32,8 @@ impl Agent {
             &outputs.stderr
         };
         // The message about the end quotes the last line. If that is all, there is nothing to add.
-        let is_quoted = (own.crash.is_some() || own.is_end_told)
+        let is_told = own.crash.is_some() || own.pid.is_none();
+        let is_quoted = is_told
             && outputs
                 .last_line()
                 .is_some_and(|line| line.len() <= LINE_BYTES_MAX && output.trim_ascii() == line);

@@ -48,7 +48,7 @@ fn own_changes(running: &NodeSpec, wanted: &NodeSpec) -> Vec<&'static str> {
         let place = spec.cluster.get(&spec.name)?;
         Some((place.role, place.host, place.p, place.metrics_port))
     };
-    let changes = [
+    let all = [
         ("interface", running.interface != wanted.interface),
         ("directory", running.directory != wanted.directory),
         ("scripts", running.scripts != wanted.scripts),
@@ -61,8 +61,8 @@ fn own_changes(running: &NodeSpec, wanted: &NodeSpec) -> Vec<&'static str> {
         ),
         ("role, address or port", place(running) != place(wanted)),
     ];
-    let changed = changes.into_iter().filter(|(_, differs)| *differs);
-    changed.map(|(what, _)| what).collect()
+    let differing = all.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(what, _)| what).collect()
 }
 
 fn is_worker(place: &ClusterNode) -> bool {

@@ -29,7 +29,6 @@ impl Agent {
         };
         own.restarts += 1;
         own.pid = None;
-        own.is_end_told = true;
         own.is_missed = true;
         let line = outputs.last_line().map(|line| {
             let line = Excerpt::new(line).at_most(LINE_BYTES_MAX);

@@ -149,35 +149,43 @@ impl Agent {
                 missing.push(name.clone());
             }
         }
+        let mut parts = Vec::new();
+        if !kept.is_empty() {
+            parts.push(format!(
+                "{} of its nodes have run on ({})",
+                kept.len(),
+                some_of(&kept)
+            ));
+        }
+        if !ended.is_empty() {
+            parts.push(format!("ends {}", some_of(&ended)));
+        }
+        let (what, due) = self.when_to_start(turn.now, &config);
+        self.restoring = due.filter(|_| !missing.is_empty());
+        if !missing.is_empty() {
+            parts.push(what.replace('@', &some_of(&missing)));
+        }
+        let parts = parts.join("; ");
+        let line = format!("configuration {}, as deployed before: {parts}", config.id);
+        report(turn, mgmt_api::Level::Info, line);
+        self.restore_due(turn);
+    }
+
+    /// When nodes are started that do not run, in words with `@` for them.
+    fn when_to_start(&self, now: Now, config: &Configuration) -> (String, Option<Restoring>) {
         let is_alone = config
             .nodes
             .iter()
             .all(|node| node.instance == self.settings.name);
-        let mut line = format!("configuration {}, as deployed before", config.id);
-        if !kept.is_empty() {
-            line += &format!(": {} of its nodes have run on ({})", kept.len(), some_of(&kept));
+        if is_alone {
+            return ("starts @".into(), Some(Restoring::At(now)));
         }
-        if !ended.is_empty() {
-            line += &format!("; ends {}", some_of(&ended));
+        if !self.settings.start_without_controller {
+            return ("waits for a controller to start @".into(), None);
         }
-        if missing.is_empty() {
-            self.restoring = None;
-        } else if is_alone {
-            line += &format!("; starts {}", some_of(&missing));
-            self.restoring = Some(Restoring::At(turn.now));
-        } else if self.settings.start_without_controller {
-            let wait = Elapsed(CONTROLLER_WAIT);
-            line += &format!(
-                "; starts {} in {wait}, unless a controller deploys before",
-                some_of(&missing)
-            );
-            self.restoring = Some(Restoring::At(turn.now + CONTROLLER_WAIT));
-        } else {
-            line += &format!("; waits for a controller to start {}", some_of(&missing));
-            self.restoring = None;
-        }
-        report(turn, mgmt_api::Level::Info, line);
-        self.restore_due(turn);
+        let wait = Elapsed(CONTROLLER_WAIT);
+        let what = format!("starts @ in {wait}, unless a controller deploys before");
+        (what, Some(Restoring::At(now + CONTROLLER_WAIT)))
     }
 
     /// Starts nodes that do not run and should, if it is time.

@@ -40,6 +40,7 @@ mod memory;
 mod node_spec;
 mod nodes;
 mod operator;
+pub mod order;
 mod pending;
 mod prepare;
 mod program;

@@ -64,8 +64,6 @@ pub(super) struct OwnNode {
     pub(super) outputs: Option<NodeOutputs>,
     /// What was last told of that. It is not told again while it is the same.
     pub(super) told_output: Option<ZeekString>,
-    /// Whether its latest end was told when it came, and not with the start that follows.
-    pub(super) is_end_told: bool,
     /// How it has ended, as was last told.
     pub(super) told_end: Option<String>,
     /// Why it does not run, if that is known.
@@ -94,7 +92,6 @@ impl OwnNode {
             crash: None,
             outputs: None,
             told_output: None,
-            is_end_told: false,
             told_end: None,
             trouble: None,
             is_slow: false,

@@ -26,7 +26,7 @@ impl Agent {
             self.order(turn, Purpose::End, Command::Destroy { id, node });
             self.now_stopped(turn, name);
         }
-        self.changed(turn, "stops", nodes)
+        Ok(self.changed(turn, "stops", nodes))
     }
 
     /// Starts nodes that were stopped.
@@ -36,10 +36,10 @@ impl Agent {
         for name in &nodes {
             self.create(turn, name);
         }
-        self.changed(turn, "starts", nodes)
+        Ok(self.changed(turn, "starts", nodes))
     }
 
-    fn changed(&mut self, turn: &mut Turn, what: &str, nodes: Vec<ZeekString>) -> Result<Changed, String> {
+    fn changed(&mut self, turn: &mut Turn, what: &str, nodes: Vec<ZeekString>) -> Changed {
         if !nodes.is_empty() {
             self.remember(turn);
             report(
@@ -48,7 +48,7 @@ impl Agent {
                 format!("{what} {}, as an operator wants", some_of(&nodes)),
             );
         }
-        Ok(Changed { nodes })
+        Changed { nodes }
     }
 
     /// The nodes that are meant, or why none can be.

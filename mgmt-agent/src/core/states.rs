@@ -196,7 +196,8 @@ impl Agent {
         let before = own.pid.replace(pid);
         let is_replaced = own.is_replaced(turn.now);
         own.started = Some(turn.now);
-        if std::mem::take(&mut own.is_end_told) {
+        // The end was told when it came.
+        if before.is_none() && own.restarts > 0 {
             return;
         }
         if cause == Cause::Command || is_replaced {

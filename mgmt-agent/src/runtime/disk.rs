@@ -13,8 +13,7 @@ use broker_codec::data::ZeekString;
 use mgmt_daemon::files;
 use tokio::sync::mpsc;
 
-use super::memory;
-use crate::core::Desired;
+use crate::{core::Desired, desired};
 
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.
 pub(super) const JOBS_MAX: usize = 4096;
@@ -99,7 +98,7 @@ fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
                 },
             },
             Job::Remember { directory, desired } => {
-                let outcome = memory::write(&directory, &desired);
+                let outcome = desired::write(&directory, &desired);
                 Done::Remembered(outcome.map_err(|error| format!("{}: {error}", directory.display())))
             }
             Job::Archive {

@@ -17,7 +17,6 @@ mod controller;
 mod disk;
 mod kept;
 mod launch;
-mod memory;
 mod nodes;
 mod outside;
 mod peers;
@@ -43,6 +42,7 @@ use mgmt_daemon::{
 use tokio::task::JoinHandle;
 use tracing::field::display;
 
+pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
     controller::ControllerProgram,
@@ -53,13 +53,11 @@ use self::{
     peers::BrokerPeers,
     program::ProgramWatch,
 };
-pub(crate) use self::{
-    launch::runs_in as supervisor_runs_in, memory::remembered_supervise, nodes::systemd_keeps_nodes,
-};
 use crate::{
     Counted,
     config::{Config, LOCK},
     core::{self, Settings},
+    desired,
     error::RunError,
     machine::{BrokerAgent, Input, Start},
     scripts::{self, Coordinates, local_address, preferred},
@@ -127,7 +125,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
             Some(ControllerProgram::new(&config, command, &script))
         }
     };
-    let desired = memory::read(&config.daemon.working_dir)?;
+    let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
     let counters = Counters::default();

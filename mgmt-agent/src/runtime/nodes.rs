@@ -17,8 +17,3 @@ impl Nodes {
         match *self {}
     }
 }
-
-/// Whether systemd can keep nodes on this host, or why not.
-pub(crate) fn systemd_keeps_nodes() -> Result<(), String> {
-    Err("as this agent cannot have systemd keep nodes".into())
-}

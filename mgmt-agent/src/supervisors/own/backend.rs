@@ -8,11 +8,8 @@ use std::{
 use broker_codec::data::ZeekString;
 use mgmt_api::ClusterRole;
 
-use super::{
-    layout::{Cluster, port},
-    order::ZEROMQ as ZEROMQ_SCRIPT,
-};
-use crate::core::{CLUSTER_BACKEND, ClusterNode, NodeSpec};
+use super::layout::{Cluster, port};
+use crate::core::{CLUSTER_BACKEND, ClusterNode, NodeSpec, order::ZEROMQ as ZEROMQ_SCRIPT};
 
 /// The first Zeek whose nodes load their backend, and have ZeroMQ unless told otherwise.
 const BY_SCRIPT: (u32, u32) = (8, 1);

@@ -13,9 +13,11 @@ use super::{
     device::device,
     layout::{Cluster, literal},
     options::{PCAP_FILE, Reserved, assignments},
+};
+use crate::core::{
+    ClusterNode, LaunchSettings, NodeSpec,
     order::{Launch, Needs},
 };
-use crate::core::{ClusterNode, LaunchSettings, NodeSpec};
 
 /// The oldest Zeek whose nodes can be started.
 const OLDEST: (u32, u32) = (6, 0);

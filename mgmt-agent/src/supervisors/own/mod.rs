@@ -16,7 +16,6 @@ mod launch;
 mod layout;
 mod node;
 mod options;
-mod order;
 
 use std::collections::BTreeMap;
 
@@ -29,9 +28,9 @@ pub use self::{
     device::device,
     launch::{launch, rehearsal},
     options::cpus,
-    order::{End, Launch, Limits, Needs, News, Order},
 };
 use super::{Input, Supervisor};
+pub use crate::core::order::{End, Launch, Limits, Needs, News, Order};
 use crate::core::{
     Action, Command, Fate, LaunchSettings, NodeSpec, Processes, Report, Supervised, Turn, fate,
 };
@@ -90,7 +89,7 @@ impl OwnSupervisor {
                 Report::Status { id, status }
             }
             Command::Create { id, node } => {
-                let outcome = self.create(*node, &id);
+                let outcome = self.create(&node, &id);
                 Report::Created { id, outcome }
             }
             Command::Relayout { id, node } => {
@@ -140,9 +139,9 @@ impl OwnSupervisor {
     }
 
     /// A node is to run as this says, in place of the one of that name.
-    fn create(&mut self, spec: NodeSpec, id: &ZeekString) -> Result<(), ZeekString> {
+    fn create(&mut self, spec: &NodeSpec, id: &ZeekString) -> Result<(), ZeekString> {
         // Nobody else hears the id of a command of the agent's.
-        let launch = Box::new(launch(&spec, &self.settings, &id)?);
+        let launch = Box::new(launch(spec, &self.settings, id)?);
         match self.nodes.get_mut(launch.node()) {
             Some(node) if node.has_process() => node.intent = Intent::Restart(Some(launch)),
             _ => {

@@ -6,7 +6,8 @@ use broker_codec::data::ZeekString;
 use mgmt_api::{ClusterRole, Now};
 use supervise::process::{Effect, Event, Policy, Process};
 
-use super::{hot::workers, order::Launch};
+use super::hot::workers;
+use crate::core::order::Launch;
 
 /// When nodes are started again, and how they are stopped. A node that ends early five times in a row has failed; that takes about 8
 /// seconds and what it lives, so that the answer to its deployment can say so.

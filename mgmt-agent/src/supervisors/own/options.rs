@@ -5,7 +5,7 @@ use std::str::FromStr;
 use broker_codec::data::ZeekString;
 use mgmt_api::ClusterRole;
 
-use super::order::Limits;
+use crate::core::order::Limits;
 use crate::core::{CLUSTER_BACKEND, NodeSpec};
 
 const PREFIX: &[u8] = b"mgmt.";

@@ -6,7 +6,7 @@ use broker_codec::data::ZeekString;
 use mgmt_api::NodeOutputs;
 use serde::{Deserialize, Serialize};
 
-use crate::core::NodeSpec;
+use super::supervision::NodeSpec;
 
 /// What is to be done. Nothing of it is waited for: what becomes of it is [`News`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ pub struct Needs {
 }
 
 /// Where Zeek's scripts for the backend are.
-pub(super) const ZEROMQ: &str = "policy/frameworks/cluster/backend/zeromq";
+pub(crate) const ZEROMQ: &str = "policy/frameworks/cluster/backend/zeromq";
 
 impl Launch {
     pub const fn node(&self) -> &ZeekString {

@@ -14,7 +14,7 @@ const FILE: &str = "desired.json";
 /// What an earlier agent has written down; nothing, if there was none.
 ///
 /// A file that cannot be read stands in the way: without it nodes that an operator has stopped would be started.
-pub(super) fn read(directory: &Path) -> Result<Desired, RunError> {
+pub(crate) fn read(directory: &Path) -> Result<Desired, RunError> {
     let path = directory.join(FILE);
     let text = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Desired::default()),
@@ -31,7 +31,7 @@ pub(crate) fn remembered_supervise(directory: &Path) -> Option<Supervise> {
 }
 
 /// Writes it down, so that a crash leaves the one before or this one.
-pub(super) fn write(directory: &Path, desired: &Desired) -> io::Result<()> {
+pub(crate) fn write(directory: &Path, desired: &Desired) -> io::Result<()> {
     let text = serde_json::to_vec(desired)?;
     files::replace(&directory.join(FILE), &text, files::SECRET_MODE)
 }
