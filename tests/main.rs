@@ -14,6 +14,7 @@ mod live;
 mod live_controller;
 mod live_endpoint;
 mod live_eras;
+mod live_node_link;
 mod log_flood;
 mod misbehaviour;
 mod native;
