@@ -39,7 +39,7 @@ pub trait Supervisor {
 #[derive(Debug)]
 pub enum AnySupervisor {
     Zeek(Box<ZeekSupervisor>),
-    Own(OwnSupervisor),
+    Own(Box<OwnSupervisor>),
 }
 
 /// What happens to it.
@@ -53,7 +53,7 @@ impl AnySupervisor {
     pub fn new(settings: &Settings) -> Self {
         match settings.supervise {
             Supervise::Zeek => Self::Zeek(Box::new(ZeekSupervisor::new(settings.zeek.clone()))),
-            Supervise::Systemd | Supervise::Native => Self::Own(OwnSupervisor::new(settings.launch.clone())),
+            Supervise::Systemd | Supervise::Native => Self::Own(Box::new(OwnSupervisor::new(settings.launch.clone()))),
         }
     }
 

@@ -42,7 +42,7 @@ struct Run {
     /// What nodes were started with.
     launches: BTreeMap<ZeekString, Box<Launch>>,
     /// Nodes that are found to run.
-    found: Vec<Box<Launch>>,
+    found: Vec<Launch>,
     pids: i64,
 }
 
@@ -87,7 +87,7 @@ impl Run {
         match order {
             Order::Look => {
                 let found = |launch| News::Found {
-                    launch,
+                    launch: Box::new(launch),
                     pid: 7,
                     age: S,
                 };
@@ -418,7 +418,7 @@ fn a_node_that_was_found_is_kept_and_ends_as_any_other() {
     let mut other = Run::new();
     other.own = OwnSupervisor::new(settings());
     other.processes.insert("w1".into(), false);
-    other.found.push(launch);
+    other.found.push(*launch);
     other.news(News::Available);
     let mut turn = Turn::new(other.now);
     let reports = other

@@ -93,7 +93,7 @@ impl OwnSupervisor {
                 Report::Created { id, outcome }
             }
             Command::Relayout { id, node } => {
-                let outcome = self.relayout(turn, *node);
+                let outcome = self.relayout(turn, &node);
                 Report::Created { id, outcome }
             }
             Command::Restart { id, node } => {
@@ -152,13 +152,13 @@ impl OwnSupervisor {
     }
 
     /// A node that runs is to know of other workers, if that is all that has changed.
-    fn relayout(&mut self, turn: &mut Turn, spec: NodeSpec) -> Result<(), ZeekString> {
+    fn relayout(&mut self, turn: &mut Turn, spec: &NodeSpec) -> Result<(), ZeekString> {
         let running = self.nodes.get_mut(&spec.name);
-        let told = running.filter(|node| fate(&node.launch.spec, &spec) == Fate::Told);
+        let told = running.filter(|node| fate(&node.launch.spec, spec) == Fate::Told);
         let Some(node) = told else {
             return Ok(());
         };
-        node.launch = Box::new(launch(&spec, &self.settings, &node.launch.token)?);
+        *node.launch = launch(spec, &self.settings, &node.launch.token)?;
         let launch = node.launch.clone();
         turn.push(Action::Nodes(Order::Rewrite { launch }));
         Ok(())
@@ -308,7 +308,7 @@ impl OwnSupervisor {
         }
         let nodes = self.nodes.values();
         let stopping = nodes.filter(|node| node.is_to_stop() || node.is_stopping());
-        if let Some(stage) = stopping.map(|node| node.stop_stage()).min() {
+        if let Some(stage) = stopping.map(Node::stop_stage).min() {
             for node in self.nodes.values_mut() {
                 if node.is_to_stop() && node.stop_stage() == stage {
                     let effect = node.step(turn.now, Event::Stop(Then::Stay));
