@@ -3,41 +3,33 @@
 use std::{
     fmt, fs, io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
-    process::ExitStatus,
-    sync::Arc,
-    thread,
+    process::{Child, ExitStatus},
     time::Duration,
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    param::clock_ticks_per_second,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    time::{ClockId, clock_gettime},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    process::Child,
-    sync::oneshot,
+    io::{Interest, unix::AsyncFd},
     time::{Instant, sleep_until},
 };
 
 use crate::process::{Effect, Event, Process, Then};
 
-/// A process that cannot be mistaken for another one, also when it is gone.
+/// A process that cannot be mistaken for another one, also when it is gone. The end of it does not end the process.
 #[derive(Debug)]
 pub struct Handle {
     id: i32,
-    descriptor: Arc<OwnedFd>,
-    watched: Watched,
-}
-
-/// How its end is noticed.
-#[derive(Debug)]
-enum Watched {
+    /// Readable when the process has ended.
+    descriptor: AsyncFd<OwnedFd>,
     /// A child of ours has to be waited for, and tells how it ended.
-    Child(Child),
-    /// For another one a thread waits.
-    ByThread(oneshot::Receiver<()>),
+    child: Option<Child>,
 }
 
 /// How a process has ended that was to end.
@@ -93,36 +85,33 @@ pub struct Record<T> {
 }
 
 impl Handle {
-    /// A child that was just started. One that cannot be looked after is killed.
+    /// A child that was just started, not by tokio: that would wait for it, too. One that cannot be looked after is killed. To be called
+    /// within tokio's runtime, as [`Record::process`].
     pub fn child(mut child: Child) -> io::Result<Self> {
-        let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
-        match open(id) {
-            Ok(descriptor) => Ok(Self {
-                id,
-                descriptor: Arc::new(descriptor),
-                watched: Watched::Child(child),
+        let id = i32::try_from(child.id()).unwrap_or(0);
+        match Self::other(id) {
+            Ok(handle) => Ok(Self {
+                child: Some(child),
+                ..handle
             }),
             Err(error) => {
-                child.start_kill()?;
+                child.kill()?;
+                child.wait()?;
                 Err(error)
             }
         }
     }
 
     /// Another process's child.
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe, for what may give its descriptor away; this one does not"
+    )]
     fn other(id: i32) -> io::Result<Self> {
-        let descriptor = Arc::new(open(id)?);
-        let (tell, ended) = oneshot::channel();
-        let to_watch = Arc::clone(&descriptor);
-        thread::Builder::new().name("process".into()).spawn(move || {
-            wait_for_end(&to_watch, None);
-            // The receiver may be gone.
-            let _ = tell.send(());
-        })?;
         Ok(Self {
             id,
-            descriptor,
-            watched: Watched::ByThread(ended),
+            descriptor: AsyncFd::with_interest(open(id)?, Interest::READABLE)?,
+            child: None,
         })
     }
 
@@ -132,16 +121,14 @@ impl Handle {
 
     /// Waits for its end, and says how it came. May be cancelled.
     pub async fn ended(&mut self) -> End {
-        match &mut self.watched {
-            Watched::Child(child) => match child.wait().await {
-                Ok(status) => End::Status(status),
-                Err(error) => End::Unknown(format!("the system does not tell its status: {error}")),
-            },
-            Watched::ByThread(ended) => {
-                // A thread that is gone has nothing to wait for either.
-                let _ = ended.await;
-                End::Unknown("only the process that started it gets its status".into())
-            }
+        if let Err(error) = self.descriptor.readable().await {
+            return End::Unknown(format!("the system does not tell when it ends: {error}"));
+        }
+        match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => End::Status(status),
+            Some(Ok(None)) => End::Unknown("the system does not tell its status".into()),
+            Some(Err(error)) => End::Unknown(format!("the system does not tell its status: {error}")),
+            None => End::Unknown("only the process that started it gets its status".into()),
         }
     }
 
@@ -179,7 +166,7 @@ impl Handle {
 
     /// Sends a signal. One that has ended needs none.
     pub fn signal(&self, signal: Signal) {
-        if let Err(error) = pidfd_send_signal(&self.descriptor, signal)
+        if let Err(error) = pidfd_send_signal(self.descriptor.get_ref(), signal)
             && error != Errno::SRCH
         {
             tracing::warn!(pid = self.id, %error, "cannot send a signal to the process");
@@ -194,28 +181,42 @@ pub fn open(id: i32) -> io::Result<OwnedFd> {
 }
 
 /// Waits for the end of a process, for so long at most.
-pub(crate) fn wait_for_end(process: &OwnedFd, timeout: Option<Duration>) {
+pub fn wait_for_end(process: &OwnedFd, timeout: Option<Duration>) {
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     while poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref()) == Err(Errno::INTR) {}
 }
 
 impl<T> Record<T> {
     /// Of a process that runs.
-    pub fn new(process: &Handle, launch: T) -> io::Result<Self> {
+    pub fn new(pid: i32, launch: T) -> io::Result<Self> {
         let started =
-            start_time(process.id).ok_or_else(|| io::Error::other("/proc does not tell when it started"))?;
-        Ok(Self {
-            pid: process.id,
-            started,
-            launch,
-        })
+            start_time(pid).ok_or_else(|| io::Error::other("/proc does not tell when it started"))?;
+        Ok(Self { pid, started, launch })
+    }
+
+    pub const fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// The process, if it still runs and is the one that was written down.
     pub fn process(&self) -> Option<Handle> {
         let process = Handle::other(self.pid).ok()?;
         // Asked for after the process is held, so that it is about that one.
-        (start_time(self.pid)? == self.started).then_some(process)
+        self.runs().then_some(process)
+    }
+
+    /// Whether the process still runs.
+    pub fn runs(&self) -> bool {
+        start_time(self.pid) == Some(self.started)
+    }
+
+    /// How long the process has run, if it runs.
+    pub fn age(&self) -> Duration {
+        let now = clock_gettime(ClockId::Boottime);
+        let now = Duration::try_from(now).unwrap_or_default();
+        let (started, per_second) = (self.started, clock_ticks_per_second().max(1));
+        let nanoseconds = started % per_second * 1_000_000_000 / per_second;
+        now.saturating_sub(Duration::from_secs(started / per_second) + Duration::from_nanos(nanoseconds))
     }
 }
 
@@ -241,5 +242,37 @@ mod tests {
         assert!(started > 0);
         assert_eq!(start_time(pid), Some(started));
         assert_eq!(start_time(i32::MAX), None);
+    }
+
+    #[test]
+    fn the_age_of_a_process_is_that_since_its_start() {
+        let record = Record::new(std::process::id().cast_signed(), ()).unwrap();
+        assert!(record.runs());
+        assert!(record.age() < Duration::from_secs(600), "{:?}", record.age());
+        let first = Record::new(1, ()).unwrap();
+        assert!(first.age() > record.age(), "{:?}", first.age());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_child_is_told_with_its_status_and_that_of_another_process_without() {
+        let started = std::process::Command::new("/bin/sh")
+            .args(["-c", "read line; exit 7"])
+            .stdin(std::process::Stdio::piped())
+            .spawn();
+        let mut child = started.unwrap();
+        let input = child.stdin.take();
+        let record = Record::new(child.id().cast_signed(), ()).unwrap();
+        let mut other = record.process().unwrap();
+        let mut child = Handle::child(child).unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(50), child.ended());
+        assert!(early.await.is_err(), "it runs");
+        drop(input);
+        assert!(matches!(other.ended().await, End::Unknown(_)));
+        assert!(!record.runs(), "one that is not waited for does not run either");
+        let End::Status(status) = child.ended().await else {
+            panic!("its status is known");
+        };
+        assert_eq!(status.code(), Some(7));
+        assert!(record.process().is_none());
     }
 }

@@ -119,6 +119,7 @@ impl Program for ControllerProgram {
         let stderr = child.stderr.take();
         let process = Handle::child(child)?;
         let stderr = stderr.ok_or_else(|| io::Error::other("its standard error is not ours"))?;
+        let stderr = ChildStderr::from_std(stderr)?;
         Ok((process, Relayed(tokio::spawn(relay(stderr)))))
     }
 

@@ -44,7 +44,7 @@ const RECORD: &str = "supervisor.json";
 /// Whether the Supervisor of an agent that works in this directory runs.
 pub(crate) fn runs_in(working_dir: &Path) -> bool {
     let record = read_record(&working_dir.join(DIRECTORY).join(RECORD));
-    record.is_some_and(|record| record.process().is_some())
+    record.is_some_and(|record| record.runs())
 }
 
 /// A record that cannot be read tells of nothing.
@@ -189,7 +189,7 @@ impl Launch {
     }
 
     fn record(&self, process: &Handle) -> io::Result<()> {
-        let record = Record::new(process, self)?;
+        let record = Record::new(process.id(), self)?;
         files::replace(
             &self.record_path(),
             &serde_json::to_vec(&record)?,

@@ -1,10 +1,15 @@
 //! What is particular about a program that is kept.
 
-use std::{io, path::Path, process::Stdio, time::Duration};
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use mgmt_daemon::files;
 use supervise::{stale::Tag, unix::Handle};
-use tokio::process::Command;
 
 /// A program that is kept. What reads or writes files is called where that may block.
 pub(in crate::runtime) trait Program: Clone + Send + Sync + 'static {

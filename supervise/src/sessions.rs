@@ -1,0 +1,337 @@
+//! What a process that led a session has left running when it ended: that is ended, too.
+//!
+//! One look through the processes of the host serves all sessions that are being ended.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, TryLockError},
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
+
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+
+use crate::unix::open;
+
+/// Between two looks.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// How long processes have to end that are asked to. Longer ones are killed.
+const TERM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Then how long they may take to be gone: longer takes only what the system does not let end.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Ends what sessions have left. It does so in a task of its own.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    requests: mpsc::UnboundedSender<Leaving>,
+}
+
+/// A session whose leader has ended.
+#[derive(Debug)]
+struct Leaving {
+    /// The id that the process had which led the session. No other process gets it while the session has one.
+    leader: i32,
+    /// A file that all of its processes have inherited the lock of.
+    lock: PathBuf,
+    /// What the log calls the process.
+    what: String,
+    since: Instant,
+    kills: bool,
+    told: Option<Signal>,
+    done: oneshot::Sender<()>,
+}
+
+/// A process that is still there.
+#[derive(Debug)]
+struct Left {
+    id: i32,
+    descriptor: OwnedFd,
+}
+
+/// What `/proc` says of a process that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    id: i32,
+    group: i32,
+    session: i32,
+}
+
+impl Sessions {
+    /// To be called within tokio's runtime.
+    pub fn start() -> Self {
+        let (requests, to_do) = mpsc::unbounded_channel();
+        tokio::spawn(work(to_do));
+        Self { requests }
+    }
+
+    /// Ends what is left of a session whose leader had this id and has ended, and whatever else has inherited this lock from it: asks first,
+    /// unless it is to kill. Returns when nothing is left, or nothing can be done.
+    pub async fn end(&self, leader: i32, lock: PathBuf, what: String, kills: bool) {
+        let (done, ended) = oneshot::channel();
+        let leaving = Leaving {
+            leader,
+            lock,
+            what,
+            since: Instant::now(),
+            kills,
+            told: None,
+            done,
+        };
+        if self.requests.send(leaving).is_ok() {
+            // A task that panicked ends nothing more.
+            let _ = ended.await;
+        }
+    }
+}
+
+async fn work(mut requests: mpsc::UnboundedReceiver<Leaving>) {
+    let mut leaving = Vec::new();
+    loop {
+        if leaving.is_empty() {
+            let Some(first) = requests.recv().await else {
+                return;
+            };
+            leaving.push(first);
+        }
+        while let Ok(next) = requests.try_recv() {
+            leaving.push(next);
+        }
+        let Ok(left) = spawn_blocking(move || round(leaving)).await else {
+            return;
+        };
+        leaving = left;
+        if !leaving.is_empty() {
+            sleep(ROUND).await;
+        }
+    }
+}
+
+/// Signals what is left, and returns the sessions of which something is.
+fn round(mut leaving: Vec<Leaving>) -> Vec<Leaving> {
+    let processes = match processes() {
+        Ok(processes) => processes,
+        Err(error) => {
+            tracing::warn!(%error, "cannot see which processes are left of nodes that have ended");
+            return Vec::new();
+        }
+    };
+    let mut going_on = Vec::new();
+    for mut session in leaving.drain(..) {
+        let left = session.left(&processes);
+        if left.is_empty() || session.is_hopeless(&left) {
+            // Who asked may be gone.
+            let _ = session.done.send(());
+        } else {
+            session.signal(&left);
+            going_on.push(session);
+        }
+    }
+    going_on
+}
+
+impl Leaving {
+    fn left(&self, processes: &[Known]) -> Vec<Left> {
+        let leader = self.leader;
+        // The id was given again, so nothing was left.
+        if processes.iter().any(|process| process.id == leader) {
+            return Vec::new();
+        }
+        let is_of_it = |process: &Known| process.session == leader || process.group == leader;
+        let of_it = processes.iter().filter(|process| is_of_it(process));
+        let hold = |id| Some(open(id).ok()?).map(|descriptor| Left { id, descriptor });
+        let mut left: Vec<Left> = of_it
+            .filter_map(|process| hold(process.id))
+            // Looked at again when it is held: that is the one that a signal reaches.
+            .filter(|process| known(process.id).is_some_and(|known| is_of_it(&known)))
+            .collect();
+        if left.is_empty() && is_locked(&self.lock) {
+            left.extend(holders(&self.lock).into_iter().filter_map(hold));
+        }
+        left
+    }
+
+    fn signal(&mut self, left: &[Left]) {
+        let kill = self.kills || self.since.elapsed() >= TERM_TIMEOUT;
+        let signal = if kill { Signal::KILL } else { Signal::TERM };
+        // What is asked twice may take that for more haste.
+        if self.told == Some(signal) && !kill {
+            return;
+        }
+        if self.told != Some(signal) {
+            let pids: Vec<i32> = left.iter().map(|process| process.id).collect();
+            let signal = if kill { "SIGKILL" } else { "SIGTERM" };
+            tracing::info!(
+                json.pids = format!("{pids:?}"),
+                signal,
+                "ending processes that {} has left",
+                self.what
+            );
+        }
+        self.told = Some(signal);
+        for process in left {
+            // One that has ended needs none; one that refuses is told of in the end.
+            let _ = pidfd_send_signal(&process.descriptor, signal);
+            if !kill {
+                let _ = pidfd_send_signal(&process.descriptor, Signal::CONT);
+            }
+        }
+    }
+
+    fn is_hopeless(&self, left: &[Left]) -> bool {
+        let hopeless = self.since.elapsed() >= TERM_TIMEOUT + KILL_TIMEOUT;
+        if hopeless {
+            let pids: Vec<i32> = left.iter().map(|process| process.id).collect();
+            tracing::error!(
+                json.pids = format!("{pids:?}"),
+                "processes that {} has left do not end and are in its way: end them by hand",
+                self.what
+            );
+        }
+        hopeless
+    }
+}
+
+/// Whether a process has the lock (`flock(2)`) of a file. One that is not there is not locked.
+pub fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// The processes that have a file open, other than this one, as far as this user may see.
+pub fn holders(path: &Path) -> Vec<i32> {
+    let Ok(path) = fs::canonicalize(path) else {
+        return Vec::new();
+    };
+    let has_open = |id: &i32| {
+        let descriptors = fs::read_dir(format!("/proc/{id}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        targets.any(|target| target == path)
+    };
+    let others = ids().into_iter().flatten();
+    others
+        .filter(|id| u32::try_from(*id).is_ok_and(|id| id != process::id()))
+        .filter(has_open)
+        .collect()
+}
+
+/// The ids of all processes.
+fn ids() -> io::Result<BTreeSet<i32>> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let name = std::str::from_utf8(name.as_bytes()).ok();
+        ids.extend(name.and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(ids)
+}
+
+fn processes() -> io::Result<Vec<Known>> {
+    Ok(ids()?.into_iter().filter_map(known).collect())
+}
+
+/// A process that has not ended (`proc_pid_stat(5)`).
+fn known(id: i32) -> Option<Known> {
+    parse(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+}
+
+fn parse(id: i32, stat: &str) -> Option<Known> {
+    // The second field is the name, in parentheses, and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(Known { id, group, session })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    #[test]
+    fn group_and_session_of_a_process_are_read_whatever_its_name_is() {
+        let expected = Known {
+            id: 7,
+            group: 5,
+            session: 4,
+        };
+        assert_eq!(parse(7, "7 (a) S (b)) S 1 5 4 0 -1"), Some(expected));
+        assert_eq!(parse(7, "7 (zeek) Z 1 5 4 0 -1"), None, "it has ended");
+        assert_eq!(parse(7, "7 (zeek"), None);
+        assert_eq!(
+            known(process::id().cast_signed()).map(|known| known.id),
+            Some(process::id().cast_signed())
+        );
+    }
+
+    /// Starts a process that leads a session, has children as the script says, and ends; returns its id and what it printed.
+    fn leader(script: &str, lock: &Path) -> (i32, Vec<i32>) {
+        let file = File::create(lock).unwrap();
+        file.lock().unwrap();
+        let mut child = Command::new("setsid")
+            // What it starts in the background gets another standard input.
+            .args(["/bin/sh", "-c", &format!("exec 9<&0; {script}")])
+            .stdin(Stdio::from(file))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ids = lines.take_while(|line| line.as_ref().is_ok_and(|line| line != "end"));
+        let ids = ids.map(|line| line.unwrap().parse().unwrap()).collect();
+        child.wait().unwrap();
+        (child.id().cast_signed(), ids)
+    }
+
+    async fn ends(script: &str, kills: bool) -> Duration {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = directory.path().join("lock");
+        let (id, left) = leader(script, &lock);
+        assert!(left.iter().all(|id| known(*id).is_some()), "they run: {left:?}");
+        assert!(is_locked(&lock));
+        let began = Instant::now();
+        Sessions::start()
+            .end(id, lock.clone(), "worker-1".into(), kills)
+            .await;
+        assert!(
+            left.iter().all(|id| known(*id).is_none()),
+            "they have ended: {left:?}"
+        );
+        assert!(!is_locked(&lock) && holders(&lock).is_empty());
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn what_a_leader_has_left_is_ended_wherever_it_is() {
+        let took = ends("sleep 600 & echo $!; sleep 600 & echo $!; echo end", false).await;
+        assert!(took < TERM_TIMEOUT, "{took:?}");
+        // In a session of its own, with the lock.
+        ends("setsid sh -c 'echo $$; echo end; exec sleep 600' &", true).await;
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_when_it_is_asked_is_killed() {
+        let stubborn = "sh -c 'trap \"\" TERM; echo $$; echo end; while :; do sleep 600; done' & exit";
+        let took = ends(stubborn, false).await;
+        assert!(took >= TERM_TIMEOUT, "{took:?}");
+        let took = ends(stubborn, true).await;
+        assert!(took < TERM_TIMEOUT, "{took:?}");
+    }
+}
