@@ -6,6 +6,7 @@
 //! | [`config`] | the settings, and the configuration that they result in |
 //! | [`Counted`] | what the agent counts |
 //! | [`core`] | the agent as a pure state machine |
+//! | [`launcher`] | the process that becomes a node |
 //! | [`machine`] | core, peers and Supervisor as the one machine that is driven |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
@@ -19,6 +20,7 @@ pub mod core;
 mod counted;
 mod desired;
 mod error;
+pub mod launcher;
 pub mod machine;
 pub mod runtime;
 mod scripts;

@@ -30,6 +30,14 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
+/// Makes a directory that only its owner may use, and those above it, unless they are there.
+pub fn create_secret_dir(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        create_dir_all(above)?;
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Makes a directory in one that is there.
 pub fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(DIRECTORY_MODE).create(path)

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::{FdFlags, fcntl_setfd};
+
 use crate::files;
 
 /// Longest note about a holder that is read back, in bytes.
@@ -14,7 +16,7 @@ const HOLDER_MAX: u64 = 64;
 /// An advisory lock. The system releases it when the process ends, however it ends; the file stays.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// A lock cannot be had.
@@ -29,16 +31,20 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of a file or directory, on a file beside it, and notes who has it.
     pub fn acquire(what: &Path) -> Result<Self, LockError> {
-        let path = Self::path(what);
+        Self::take(&Self::path(what))
+    }
+
+    /// Takes the lock that is this file, and notes who has it.
+    pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::File {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         let mut file = files::options()
             .read(true)
             .write(true)
             .truncate(false)
-            .open(&path)
+            .open(path)
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -56,7 +62,12 @@ impl Lock {
         if let Err(error) = noted {
             tracing::debug!(%error, path = %path.display(), "cannot note the holder of the lock");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// Lets the program that this process is going to execute, and what that starts, have the lock.
+    pub fn keep_at_exec(&self) -> io::Result<()> {
+        Ok(fcntl_setfd(&self.file, FdFlags::empty())?)
     }
 
     /// The file that is locked in place of a file or directory.
@@ -66,7 +77,12 @@ impl Lock {
 
     /// Who has the lock of a file or directory, in words, if another process has. Makes no lock.
     pub fn holder_of(what: &Path) -> Option<String> {
-        let file = File::open(Self::path(what)).ok()?;
+        Self::holder(&Self::path(what))
+    }
+
+    /// Who has the lock that is this file, likewise.
+    pub fn holder(path: &Path) -> Option<String> {
+        let file = File::open(path).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(holder(&file)),
             _ => None,
@@ -85,6 +101,7 @@ fn holder(file: &File) -> String {
     };
     match fs::read_to_string(format!("/proc/{pid}/comm")) {
         Ok(name) => format!("process {pid} ({})", name.trim()),
-        Err(_) => format!("process {pid}"),
+        // What it had started has inherited the lock.
+        Err(_) => format!("what process {pid} has started, which has ended"),
     }
 }
