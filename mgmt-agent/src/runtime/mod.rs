@@ -17,6 +17,8 @@ mod controller;
 mod disk;
 mod kept;
 mod launch;
+mod listeners;
+pub mod native;
 mod nodes;
 mod outside;
 mod peers;
@@ -127,6 +129,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     };
     let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
+    let nodes = Nodes::start(&settings)?;
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
     let counters = Counters::default();
     daemon.registry.add("", &counters);
@@ -135,7 +138,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let mut runtime = Runtime {
         broker,
         supervisor: None,
-        nodes: None,
+        nodes,
         controller: None,
         version: None,
         preflight: None,

@@ -1,19 +1,44 @@
 //! What starts and ends processes of nodes, where no Supervisor of Zeek's does.
 
-use crate::supervisors::own::{News, Order};
+use mgmt_daemon::error::{HostError, system};
+
+use super::{native::Native, preflight::path};
+use crate::{
+    core::{Settings, Supervise},
+    supervisors::own::{News, Order},
+};
 
 /// The one that the settings name.
-pub(super) enum Nodes {}
+pub(super) enum Nodes {
+    Native(Native),
+}
 
 impl Nodes {
+    /// Unless a Supervisor of Zeek's keeps the nodes.
+    pub(super) fn start(settings: &Settings) -> Result<Option<Self>, HostError> {
+        match settings.supervise {
+            Supervise::Zeek | Supervise::Systemd => Ok(None),
+            Supervise::Native => {
+                let nodes = path(&settings.state_dir).join("nodes");
+                let native = Native::start(nodes, "/proc/self/exe".into());
+                let native =
+                    native.map_err(|source| system("start the thread for outputs of nodes", source))?;
+                Ok(Some(Self::Native(native)))
+            }
+        }
+    }
+
     /// Has something done. Returns at once; what becomes of it is news.
-    pub(super) fn order(&self, _order: Order) {
-        match *self {}
+    pub(super) fn order(&self, order: Order) {
+        match self {
+            Self::Native(native) => native.order(order),
+        }
     }
 
     /// What happens next. May be cancelled without losing anything.
-    #[expect(clippy::unused_async, reason = "there is none yet")]
     pub(super) async fn next(&mut self) -> Option<News> {
-        match *self {}
+        match self {
+            Self::Native(native) => native.next().await,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether the host has what nodes need. Only what is sure to keep a node from running counts: what cannot be seen from here may be well.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     io::ErrorKind,
@@ -20,7 +20,10 @@ use rustix::{
 };
 use tokio::task::spawn_blocking;
 
-use super::rehearsal::rehearse;
+use super::{
+    listeners::{self, Listener},
+    rehearsal::rehearse,
+};
 use crate::{
     config::{Config, is_loopback},
     core::{Candidate, ClusterNode, LaunchSettings, Supervise},
@@ -131,7 +134,7 @@ fn problem(node: &ZeekString, reason: String) -> Problem {
     }
 }
 
-fn path(bytes: &ZeekString) -> &Path {
+pub(super) fn path(bytes: &ZeekString) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
@@ -164,11 +167,17 @@ fn directory(directory: &Path) -> Option<String> {
             _ => {}
         }
     }
-    let system = statvfs(there).ok()?;
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    // Some have no such number.
-    let is_full = system.f_blocks > 0 && free < SPACE_MIN;
-    is_full.then(|| format!("there is no space in {shown}: {} KiB are free", free / 1024))
+    let free = free_space(there).filter(|free| *free < SPACE_MIN)?;
+    Some(format!(
+        "there is no space in {shown}: {} KiB are free",
+        free / 1024
+    ))
+}
+
+/// How much may be written to the file system that this is on, in bytes. Some do not tell.
+pub(super) fn free_space(path: &Path) -> Option<u64> {
+    let system = statvfs(path).ok().filter(|system| system.f_blocks > 0)?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// CPUs that the host does not have.
@@ -183,76 +192,37 @@ fn cpus(wanted: &[u32]) -> Option<String> {
 /// A network device that is not there.
 fn interface(name: &ZeekString) -> Option<String> {
     let device = own::device(name)?;
-    let asked = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
-    matches!(name_to_index(&asked, device), Err(Errno::NODEV))
-        .then(|| format!("there is no network interface {device}"))
+    is_no_device(device).then(|| format!("there is no network interface {device}"))
 }
 
-/// The processes that listen on every address and are no nodes, by port: id and name. One that cannot be seen may be a node.
-struct Listeners(BTreeMap<u16, (u32, String)>);
+/// Whether the system has no network device of this name.
+pub(super) fn is_no_device(name: &str) -> bool {
+    let asked = socket(AddressFamily::INET, SocketType::DGRAM, None);
+    asked.is_ok_and(|asked| matches!(name_to_index(&asked, name), Err(Errno::NODEV)))
+}
+
+/// The processes that listen on every address and are no nodes, by port. One that cannot be seen may be a node.
+struct Listeners(BTreeMap<u16, Listener>);
 
 impl Listeners {
     /// Of these ports. Nodes work below these directories.
     fn on(ports: impl Iterator<Item = u16>, nodes: &[PathBuf]) -> Self {
-        let ports: BTreeSet<u16> = ports.collect();
-        let mut sockets = BTreeMap::new();
-        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            let table = fs::read_to_string(table).unwrap_or_default();
-            let found = table.lines().filter_map(listener);
-            sockets.extend(
-                found
-                    .filter(|(port, _)| ports.contains(port))
-                    .map(|(port, inode)| (PathBuf::from(format!("socket:[{inode}]")), port)),
-            );
-        }
-        // A host has many processes, and each many descriptors.
-        if sockets.is_empty() {
-            return Self(BTreeMap::new());
-        }
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        Self(
-            processes
-                .flat_map(|process| foreign(&process.path(), &sockets, nodes))
-                .collect(),
-        )
+        let is_foreign = |listener: &Listener| {
+            let works_in = listener.works_in.as_ref();
+            works_in.is_some_and(|place| !nodes.iter().any(|nodes| place.starts_with(nodes)))
+        };
+        let found = listeners::on(&ports.collect()).into_iter();
+        let foreign = found.filter(|listener| listener.on_all_addresses && is_foreign(listener));
+        Self(foreign.map(|listener| (listener.port, listener)).collect())
     }
 
     /// A process that keeps a node from listening on a port.
     fn in_the_way(&self, port: Port) -> Option<String> {
-        let (id, name) = self.0.get(&port.number)?;
+        let listener = self.0.get(&port.number)?;
         let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number));
         let is_taken = taken.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
-        is_taken.then(|| format!("process {id} ({name}) listens on its port {port}"))
+        is_taken.then(|| format!("{listener} listens on its port {port}"))
     }
-}
-
-/// The ports of these sockets that a process has which works below none of these directories.
-fn foreign(process: &Path, sockets: &BTreeMap<PathBuf, u16>, nodes: &[PathBuf]) -> Vec<(u16, (u32, String))> {
-    let name = process.file_name().and_then(OsStr::to_str);
-    let Some(id) = name.and_then(|name| name.parse::<u32>().ok()) else {
-        return Vec::new();
-    };
-    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    let open = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-    let ports: Vec<u16> = open.filter_map(|target| sockets.get(&target).copied()).collect();
-    let works_in = fs::read_link(process.join("cwd")).ok();
-    let is_foreign = works_in.is_some_and(|place| !nodes.iter().any(|nodes| place.starts_with(nodes)));
-    if ports.is_empty() || !is_foreign {
-        return Vec::new();
-    }
-    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    let owner = (id, name.trim_end().to_owned());
-    ports.into_iter().map(|port| (port, owner.clone())).collect()
-}
-
-/// Port and inode of a line of `/proc/net/tcp`, if it is about a socket that listens on every address.
-fn listener(line: &str) -> Option<(u16, u64)> {
-    let mut fields = line.split_whitespace().skip(1);
-    let (address, port) = fields.next()?.rsplit_once(':')?;
-    let listens = fields.nth(1)? == "0A" && address.bytes().all(|digit| digit == b'0');
-    let inode = fields.nth(5)?.parse().ok()?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    listens.then_some((port, inode))
 }
 
 #[cfg(test)]
@@ -345,21 +315,6 @@ mod tests {
         assert_eq!(said(&elsewhere), None);
         let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number));
         assert_eq!(said(&elsewhere), None, "a node may listen on another one");
-    }
-
-    #[test]
-    fn nothing_is_said_of_lines_that_are_no_listeners() {
-        let line = "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1";
-        assert_eq!(listener(line), Some((22, 4711)));
-        for (from, to) in [
-            (" 0A ", " 01 "),
-            ("00000000:0016", "0100007F:0016"),
-            ("4711", "x"),
-            ("0016", ""),
-        ] {
-            assert_eq!(listener(&line.replace(from, to)), None, "{from}");
-        }
-        assert_eq!(listener("  sl  local_address rem_address   st tx_queue"), None);
     }
 
     #[test]

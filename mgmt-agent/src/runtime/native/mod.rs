@@ -1,0 +1,222 @@
+//! Nodes as children of the agent, for containers and hosts without systemd: carries out [`Order`]s, and tells [`News`].
+//!
+//! Each node that is known has a task, which does one thing after the other, and waits for its process by a descriptor; what may block is
+//! done elsewhere. Nodes live on when the agent ends, however it ends: the next one finds them by what they have written down
+//! ([`launcher`]), and is only not told how they end.
+
+mod needs;
+mod node;
+mod outputs;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use broker_codec::data::ZeekString;
+use supervise::sessions::{Sessions, is_locked};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::spawn_blocking,
+};
+
+use self::{
+    node::{NodeTask, Running},
+    outputs::Outputs,
+};
+use crate::{
+    launcher,
+    supervisors::own::{Launch, News, Order},
+};
+
+/// How many nodes are started at the same moment: each takes a thread until its process is there.
+const STARTS_MAX: usize = 4;
+
+/// How long a process that has the lock of a node may take to write down which one it is.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A handle to the tasks, which end with it. Nodes do not.
+#[derive(Debug)]
+pub struct Native {
+    orders: mpsc::UnboundedSender<Order>,
+    news: mpsc::UnboundedReceiver<News>,
+}
+
+/// What all nodes have in common.
+struct Common {
+    /// The program whose subcommand is the [`launcher`].
+    launcher: PathBuf,
+    outputs: Outputs,
+    sessions: Sessions,
+    starts: Semaphore,
+    news: mpsc::UnboundedSender<News>,
+}
+
+/// A node that an earlier agent has started.
+struct Found {
+    launch: Box<Launch>,
+    running: Running,
+    age: Duration,
+}
+
+impl Native {
+    /// Nodes have their directories in this one. The program that launches them is `/proc/self/exe`, the one that runs: what an upgrade has put
+    /// in its place may read another `node.json`.
+    ///
+    /// To be called within tokio's runtime.
+    pub fn start(nodes: PathBuf, launcher: PathBuf) -> io::Result<Self> {
+        let (orders, to_do) = mpsc::unbounded_channel();
+        // For each order there are few, and they are fetched before messages of peers.
+        let (tell, news) = mpsc::unbounded_channel();
+        let common = Common {
+            launcher,
+            outputs: Outputs::start()?,
+            sessions: Sessions::start(),
+            starts: Semaphore::new(STARTS_MAX),
+            news: tell,
+        };
+        tokio::spawn(dispatch(nodes, Arc::new(common), to_do));
+        Ok(Self { orders, news })
+    }
+
+    /// Has something done. Returns at once; what becomes of it is news.
+    pub fn order(&self, order: Order) {
+        // A task that panicked carries out nothing more.
+        let _ = self.orders.send(order);
+    }
+
+    /// What happens next. May be cancelled without losing anything.
+    pub async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+}
+
+/// Hands each order to the task of its node.
+async fn dispatch(directory: PathBuf, common: Arc<Common>, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut nodes = BTreeMap::new();
+    while let Some(order) = orders.recv().await {
+        let name = match &order {
+            Order::Look => {
+                look(&directory, &common, &mut nodes).await;
+                continue;
+            }
+            Order::Start { launch } | Order::Rewrite { launch } => launch.node(),
+            Order::Terminate { node } | Order::Kill { node } | Order::Forget { node } => node,
+        };
+        if !nodes.contains_key(name) {
+            nodes.insert(name.clone(), keep(name.clone(), &common, None));
+        }
+        if let Some(node) = nodes.get(name) {
+            let _ = node.send(order);
+        }
+    }
+}
+
+/// Starts the task of a node.
+fn keep(name: ZeekString, common: &Arc<Common>, found: Option<Running>) -> mpsc::UnboundedSender<Order> {
+    let (orders, to_do) = mpsc::unbounded_channel();
+    let node = NodeTask {
+        name,
+        orders: to_do,
+        common: Arc::clone(common),
+    };
+    tokio::spawn(node.keep(found));
+    orders
+}
+
+/// Finds the nodes that run, and takes them over.
+async fn look(
+    directory: &Path,
+    common: &Arc<Common>,
+    nodes: &mut BTreeMap<ZeekString, mpsc::UnboundedSender<Order>>,
+) {
+    let directory = directory.to_owned();
+    // What cannot be looked at is empty.
+    let found = spawn_blocking(move || find(&directory)).await.unwrap_or_default();
+    for Found { launch, running, age } in found {
+        let name = launch.node().clone();
+        // One that is kept already is not found.
+        if nodes.contains_key(&name) {
+            continue;
+        }
+        let pid = running.process.id().into();
+        common.outputs.watch(&running.directory, running.from);
+        let _ = common.news.send(News::Found { launch, pid, age });
+        nodes.insert(name.clone(), keep(name, common, Some(running)));
+    }
+    let _ = common.news.send(News::Looked);
+}
+
+fn find(nodes: &Path) -> Vec<Found> {
+    let entries = match fs::read_dir(nodes) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            let nodes = nodes.display();
+            tracing::warn!(%error, "cannot look for running nodes in {nodes}: see whose it is");
+            return Vec::new();
+        }
+    };
+    let began = Instant::now();
+    let directories = entries.flatten().map(|entry| entry.path());
+    directories
+        .filter_map(|directory| find_in(&directory, began))
+        .collect()
+}
+
+/// The node of a directory, if it runs. One that was just being started when the agent ended has time to say which process it is.
+fn find_in(directory: &Path, began: Instant) -> Option<Found> {
+    let is_taken = || is_locked(&directory.join(launcher::LOCK));
+    let (record, process) = loop {
+        let record = launcher::recorded(directory);
+        let running = record.and_then(|record| record.process().map(|process| (record, process)));
+        match running {
+            Some(running) => break running,
+            None if is_taken() && began.elapsed() < RECORD_TIMEOUT => thread::sleep(RECORD_TIMEOUT / 50),
+            None => {
+                if is_taken() {
+                    let holder = node::holder(directory);
+                    let directory = directory.display();
+                    tracing::warn!(
+                        "{holder} has the lock of {directory} and is not known as its node, which cannot be started before that one ends"
+                    );
+                }
+                return None;
+            }
+        }
+    };
+    let running = Running {
+        process,
+        directory: directory.to_owned(),
+        from: [record.launch.stdout, record.launch.stderr],
+    };
+    let launch = launcher::read(directory);
+    let is_its = |launch: &Launch| {
+        directory
+            .file_name()
+            .is_some_and(|name| **launch.node() == *name.as_encoded_bytes())
+    };
+    match launch {
+        Ok(launch) if is_its(&launch) => Some(Found {
+            launch: Box::new(launch),
+            running,
+            age: record.age(),
+        }),
+        launch => {
+            let reason = launch.err().map_or_else(
+                || "it tells of another node".to_owned(),
+                |error| error.to_string(),
+            );
+            tracing::warn!(
+                pid = record.pid(),
+                "a process runs in {} as a node, but node.json there cannot be used: {reason}; it is left alone, end it by hand",
+                directory.display()
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,277 @@
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    time::Instant,
+};
+
+use mgmt_agent::supervisors::own::{End, News, Order};
+use mgmt_api::NodeOutputs;
+
+use crate::world::{World, runs};
+
+fn terminate(name: &str) -> Order {
+    Order::Terminate { node: name.into() }
+}
+
+fn kill(name: &str) -> Order {
+    Order::Kill { node: name.into() }
+}
+
+const KILLED: End = End::Signal {
+    number: 9,
+    dumped_core: false,
+};
+
+#[tokio::test]
+async fn a_node_that_ends_tells_how_and_what_it_wrote() {
+    let mut world = World::new().await;
+    let script = "echo out; echo one >&2; echo two >&2; exit 3";
+    let (end, outputs) = world.run(world.launch("w", script)).await;
+    let expected = NodeOutputs {
+        stdout: "out".into(),
+        stderr: "one\ntwo".into(),
+    };
+    assert_eq!((end, outputs), (End::Exit(3), expected));
+    let (end, outputs) = world.run(world.launch("w", "kill -9 $$")).await;
+    assert_eq!(
+        (end, outputs),
+        (KILLED, NodeOutputs::default()),
+        "what it wrote before is not of this run"
+    );
+    let stderr = fs::read_to_string(world.directory("w").join("stderr")).unwrap();
+    assert_eq!(stderr, "one\ntwo\n", "and stays");
+}
+
+#[tokio::test]
+async fn a_node_is_started_in_its_directory_with_its_files() {
+    let mut world = World::new().await;
+    let (end, _) = world
+        .run(world.launch("w", "cat cluster-layout.zeek > seen; pwd -P > place"))
+        .await;
+    assert_eq!(end, End::Exit(0));
+    let directory = world.directory("w");
+    let mode = |path: &str| fs::metadata(directory.join(path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(""), mode("node.json")), (0o700, 0o600));
+    assert_eq!(
+        fs::read_to_string(directory.join("seen")).unwrap(),
+        "# the layout\n"
+    );
+    let place = fs::read_to_string(directory.join("place")).unwrap();
+    assert_eq!(
+        place.trim_end(),
+        directory.canonicalize().unwrap().to_str().unwrap()
+    );
+    world.native.order(Order::Forget { node: "w".into() });
+    let (world, found) = world.again().await;
+    assert_eq!(found, []);
+    assert!(
+        world.directory("w").join("stderr").exists(),
+        "what it wrote stays"
+    );
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_output_takes_little_space_and_its_last_lines_are_there() {
+    let mut world = World::new().await;
+    let script = "yes 'a line of a node that has much to say' | head -c 1000000000; seq 1 200";
+    world.start(world.launch("w", script)).await;
+    let path = world.directory("w").join("stdout");
+    let mut most = 0;
+    let (end, outputs) = loop {
+        tokio::select! {
+            ended = world.ended() => break ended,
+            () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {
+                most = most.max(fs::metadata(&path).map_or(0, |known| known.blocks() * 512));
+            }
+        }
+    };
+    assert_eq!(end, End::Exit(0));
+    let expected: Vec<String> = (101..=200).map(|line| line.to_string()).collect();
+    assert_eq!(outputs.stdout, expected.join("\n").as_str());
+    let used = fs::metadata(&path).unwrap().blocks() * 512;
+    assert!(used <= 9 << 20, "{used}");
+    println!("{} MiB at most", most >> 20);
+    assert!(most <= 700 << 20, "it was shortened while it was written: {most}");
+}
+
+#[tokio::test]
+async fn a_node_is_asked_to_end_and_killed_with_all_that_it_started() {
+    let mut world = World::new().await;
+    let obedient = "trap 'exit 4' TERM; echo ready > ready; while :; do sleep 0.01; done";
+    world.start(world.launch("w", obedient)).await;
+    world.written("w", "ready").await;
+    world.native.order(terminate("w"));
+    assert_eq!(world.ended().await.0, End::Exit(4));
+
+    let stubborn = "trap '' TERM; sh -c 'sleep 600' & echo $! > child; while :; do wait; done";
+    world.start(world.launch("v", stubborn)).await;
+    let child = world.written("v", "child").await.parse().unwrap();
+    world.native.order(terminate("v"));
+    world.native.order(kill("v"));
+    assert_eq!(world.ended().await.0, KILLED);
+    assert!(!runs(child));
+}
+
+#[tokio::test]
+async fn what_a_node_leaves_is_ended_before_its_end_is_told() {
+    let mut world = World::new().await;
+    let script = "sleep 600 & echo $! > child; setsid sleep 600 & echo $! > escaped; exit 1";
+    let (end, _) = world.run(world.launch("w", script)).await;
+    assert_eq!(end, End::Exit(1));
+    for file in ["child", "escaped"] {
+        let left = world.written("w", file).await.parse().unwrap();
+        assert!(!runs(left), "{file}");
+    }
+    assert_eq!(
+        world.run(world.launch("w", "exit 2")).await.0,
+        End::Exit(2),
+        "it can start again"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_finds_the_nodes_of_the_one_before() {
+    let mut world = World::new().await;
+    let mut launch = world.launch("w", "echo early; echo ready > ready; exec sleep 600");
+    world.run(world.launch("w", "echo before")).await;
+    let pid = world.start(launch.clone()).await;
+    world.written("w", "ready").await;
+    launch.layout = "# another\n".into();
+    world.native.order(Order::Rewrite {
+        launch: launch.clone(),
+    });
+    while fs::read(world.directory("w").join("node.json")).unwrap() != serde_json::to_vec(&launch).unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let (mut world, found) = world.again().await;
+    let [
+        News::Found {
+            launch: known,
+            pid: same,
+            age,
+        },
+    ] = &found[..]
+    else {
+        panic!("{found:?}");
+    };
+    assert_eq!((known, *same), (&launch, pid));
+    assert!(age.as_secs() < 600, "{age:?}");
+    assert_eq!(
+        fs::read(world.directory("w").join("cluster-layout.zeek")).unwrap(),
+        b"# another\n"
+    );
+    world.native.order(Order::Start {
+        launch: launch.clone(),
+    });
+    assert!(
+        matches!(world.next().await, News::NotStarted { .. }),
+        "there are never two"
+    );
+    assert!(runs(pid));
+    world.native.order(terminate("w"));
+    let (end, outputs) = world.ended().await;
+    assert_eq!((end, outputs.stdout), (End::Unknown, "early".into()));
+}
+
+#[tokio::test]
+async fn a_node_does_not_start_beside_a_process_that_nobody_knows() {
+    let world = World::new().await;
+    let directory = world.directory("w");
+    fs::create_dir_all(&directory).unwrap();
+    let lock = File::create(directory.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let mut other = std::process::Command::new("sleep")
+        .arg("600")
+        .stdin(lock)
+        .spawn()
+        .unwrap();
+    let (mut world, found) = world.again().await;
+    assert_eq!(found, []);
+    let launch = world.launch("w", "exit 0");
+    world.native.order(Order::Start {
+        launch: launch.clone(),
+    });
+    let News::NotStarted { reason, .. } = world.next().await else {
+        panic!("it is not started");
+    };
+    let holder = format!("process {} (sleep 600) has the lock of ", other.id());
+    assert!(reason.starts_with(&holder), "{reason}");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(world.run(launch).await.0, End::Exit(0));
+}
+
+#[tokio::test]
+async fn a_node_waits_for_what_its_host_lacks() {
+    let mut world = World::new().await;
+    let mut launch = world.launch("w", "exit 0");
+    launch.needs.interface = Some("nosuch0".into());
+    world.native.order(Order::Start {
+        launch: launch.clone(),
+    });
+    let lacks = |what: &str| News::Lacks {
+        node: "w".into(),
+        what: what.into(),
+    };
+    assert_eq!(world.next().await, lacks("interface nosuch0 is not there"));
+    assert!(!world.directory("w").exists(), "nothing was touched");
+    launch.needs.interface = Some("lo".into());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    launch.needs.listeners = vec![taken.local_addr().unwrap()];
+    world.native.order(Order::Start {
+        launch: launch.clone(),
+    });
+    let News::Lacks { what, .. } = world.next().await else {
+        panic!("its port is taken");
+    };
+    assert!(
+        what.contains(&format!("is in use by process {} (", std::process::id())),
+        "{what}"
+    );
+    drop(taken);
+    assert_eq!(world.run(launch.clone()).await.0, End::Exit(0));
+    launch.spec.directory = "/proc/no/such".into();
+    world.native.order(Order::Start { launch });
+    let News::Lacks { what, .. } = world.next().await else {
+        panic!("its directory cannot be made");
+    };
+    assert!(
+        what.starts_with("its directory /proc/no/such cannot be made: "),
+        "{what}"
+    );
+}
+
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn many_nodes_take_little_memory_and_end_together() {
+    const NODES: usize = 128;
+    let mut world = World::new().await;
+    let before = resident_kib();
+    for node in 0..NODES {
+        let launch = world.launch(&format!("w-{node}"), "exec sleep 600");
+        world.native.order(Order::Start { launch });
+    }
+    for _ in 0..NODES {
+        let news = world.next().await;
+        assert!(matches!(news, News::Started { .. }), "{news:?}");
+    }
+    let taken = resident_kib().saturating_sub(before);
+    assert!(taken < 8 * 1024, "{taken} KiB");
+    let began = Instant::now();
+    for node in 0..NODES {
+        world.native.order(terminate(&format!("w-{node}")));
+    }
+    for _ in 0..NODES {
+        world.ended().await;
+    }
+    println!("{taken} KiB, ended after {:?}", began.elapsed());
+}
