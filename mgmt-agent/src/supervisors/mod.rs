@@ -53,7 +53,9 @@ impl AnySupervisor {
     pub fn new(settings: &Settings) -> Self {
         match settings.supervise {
             Supervise::Zeek => Self::Zeek(Box::new(ZeekSupervisor::new(settings.zeek.clone()))),
-            Supervise::Systemd | Supervise::Native => Self::Own(Box::new(OwnSupervisor::new(settings.launch.clone()))),
+            Supervise::Systemd | Supervise::Native => {
+                Self::Own(Box::new(OwnSupervisor::new(settings.launch.clone())))
+            }
         }
     }
 

@@ -95,6 +95,7 @@ impl World {
     }
 
     async fn look(&mut self) -> Vec<News> {
+        assert_eq!(self.next().await, News::Available);
         self.native.order(Order::Look);
         let mut found = Vec::new();
         loop {

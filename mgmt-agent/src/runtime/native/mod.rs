@@ -72,6 +72,8 @@ impl Native {
         let (orders, to_do) = mpsc::unbounded_channel();
         // For each order there are few, and they are fetched before messages of peers.
         let (tell, news) = mpsc::unbounded_channel();
+        // Nothing stands between the agent and its children.
+        let _ = tell.send(News::Available);
         let common = Common {
             launcher,
             outputs: Outputs::start()?,
