@@ -13,7 +13,9 @@ fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == simulate::SUBCOMMAND => return simulate::run(arguments.collect()),
-        Some(first) if first == launcher::SUBCOMMAND => return launcher::run(arguments.collect()),
+        Some(first) if first == launcher::SUBCOMMAND => {
+            return launcher::run(&arguments.collect::<Vec<_>>());
+        }
         _ => {}
     }
     if init::is_needed() {

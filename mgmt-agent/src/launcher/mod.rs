@@ -118,8 +118,8 @@ impl Failure {
 }
 
 /// Becomes the node, or says why not.
-pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    let Err(failure) = launch(&arguments);
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    let Err(failure) = launch(arguments);
     complain("mgmt-agent launch", &failure.to_string());
     ExitCode::from(failure.code())
 }

@@ -2,7 +2,7 @@ use std::{
     fs::{self, File},
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use mgmt_agent::supervisors::own::{End, News, Order};
@@ -81,7 +81,7 @@ async fn a_gigabyte_of_output_takes_little_space_and_its_last_lines_are_there() 
     let (end, outputs) = loop {
         tokio::select! {
             ended = world.ended() => break ended,
-            () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {
+            () = tokio::time::sleep(Duration::from_millis(20)) => {
                 most = most.max(fs::metadata(&path).map_or(0, |known| known.blocks() * 512));
             }
         }
@@ -91,7 +91,6 @@ async fn a_gigabyte_of_output_takes_little_space_and_its_last_lines_are_there() 
     assert_eq!(outputs.stdout, expected.join("\n").as_str());
     let used = fs::metadata(&path).unwrap().blocks() * 512;
     assert!(used <= 9 << 20, "{used}");
-    println!("{} MiB at most", most >> 20);
     assert!(most <= 700 << 20, "it was shortened while it was written: {most}");
 }
 
@@ -273,5 +272,5 @@ async fn many_nodes_take_little_memory_and_end_together() {
     for _ in 0..NODES {
         world.ended().await;
     }
-    println!("{taken} KiB, ended after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
