@@ -35,7 +35,8 @@ impl Agent {
             format!(", last line: {line}")
         });
         let what = format!("{how}{}", line.unwrap_or_default());
-        let again = Elapsed(again_in);
+        // To a tenth of a second.
+        let again = Elapsed(Duration::from_secs_f64((again_in.as_secs_f64() * 10.0).round() / 10.0));
         let count = own.restarts;
         let message = if has_failed {
             format!("node {name} has failed, it ended {count} times: {what}; it is tried again every {again}")

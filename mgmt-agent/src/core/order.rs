@@ -151,9 +151,32 @@ impl fmt::Display for End {
             Self::Exit(code) => write!(f, "exit status {code}"),
             Self::Signal { number, dumped_core } => {
                 let core = if *dumped_core { ", core dumped" } else { "" };
-                write!(f, "signal {number}{core}")
+                write!(f, "{}{core}", signal(*number))
             }
             Self::Unknown => f.write_str("cause unknown, as it was started by an earlier agent"),
         }
     }
+}
+
+/// A signal with its name (`signal(7)`), which is the same on all of Linux for those that end Zeek.
+pub(crate) fn signal(number: i32) -> String {
+    let name = match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return format!("signal {number}"),
+    };
+    format!("signal {number} ({name})")
 }

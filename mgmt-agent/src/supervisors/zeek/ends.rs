@@ -3,7 +3,7 @@
 
 use broker_codec::{Data, zeek::Event};
 
-use crate::core::Report;
+use crate::core::{Report, order::signal};
 
 /// The event of `scripts/supervisor.zeek`.
 const EVENT: &str = "MgmtAgent::node_end";
@@ -26,7 +26,7 @@ fn read(line: &str) -> Option<Report> {
     // A name may hold anything, so it is read from both ends.
     let rest = line.strip_prefix("Supervised node '")?;
     let (rest, number) = rest.rsplit_once(' ')?;
-    let number: u32 = number.trim_end_matches('.').parse().ok()?;
+    let number: i32 = number.trim_end_matches('.').parse().ok()?;
     let (rest, how) = match rest.strip_suffix(" exited prematurely with status") {
         Some(rest) => (rest, format!("exit status {number}")),
         None => (
@@ -40,29 +40,6 @@ fn read(line: &str) -> Option<Report> {
         pid: pid.parse().ok()?,
         how,
     })
-}
-
-/// A signal with its name (`signal(7)`), which is the same on all of Linux for those that end Zeek.
-fn signal(number: u32) -> String {
-    let name = match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return format!("signal {number}"),
-    };
-    format!("signal {number} ({name})")
 }
 
 #[cfg(test)]
