@@ -79,7 +79,7 @@ fn moves(before: Option<&ClusterNode>, after: Option<&ClusterNode>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use broker_codec::data::{Address, Port, ZeekString};
 
@@ -111,7 +111,7 @@ mod tests {
             cpu_affinity: None,
             options: BTreeMap::new(),
             cluster_backend: None,
-            cluster: nodes.iter().map(place).collect(),
+            cluster: Arc::new(nodes.iter().map(place).collect()),
         }
     }
 
@@ -130,8 +130,7 @@ mod tests {
             Fate::Restarted("changed: interface, environment".into())
         );
         let mut interface = running.clone();
-        interface
-            .cluster
+        Arc::make_mut(&mut interface.cluster)
             .get_mut(&ZeekString::from("w2"))
             .unwrap()
             .interface = Some("lo".into());
@@ -147,13 +146,19 @@ mod tests {
             Fate::Restarted("the cluster's l2 is another one".into())
         );
         let mut moved = running.clone();
-        moved.cluster.get_mut(&ZeekString::from("m")).unwrap().p = Some(Port::tcp(2300));
+        Arc::make_mut(&mut moved.cluster)
+            .get_mut(&ZeekString::from("m"))
+            .unwrap()
+            .p = Some(Port::tcp(2300));
         assert_eq!(
             fate(&running, &moved),
             Fate::Restarted("the cluster's m is another one".into())
         );
         let mut spread = spec("w1", &["m", "l", "w1", "w2"]);
-        spread.cluster.get_mut(&ZeekString::from("w2")).unwrap().host = Address::from_bytes([1; 16]);
+        Arc::make_mut(&mut spread.cluster)
+            .get_mut(&ZeekString::from("w2"))
+            .unwrap()
+            .host = Address::from_bytes([1; 16]);
         let reason = "the addresses of a cluster on one host are others than on several";
         assert_eq!(fate(&running, &spread), Fate::Restarted(reason.into()));
         let mut backend = running.clone();
@@ -161,7 +166,10 @@ mod tests {
         let reason = "changed: cluster backend";
         assert_eq!(fate(&running, &backend), Fate::Restarted(reason.into()));
         let mut listening = spec("m", &["m", "w1"]);
-        listening.cluster.get_mut(&ZeekString::from("w1")).unwrap().p = Some(Port::tcp(2300));
+        Arc::make_mut(&mut listening.cluster)
+            .get_mut(&ZeekString::from("w1"))
+            .unwrap()
+            .p = Some(Port::tcp(2300));
         assert!(matches!(
             fate(&spec("m", &["m", "w1"]), &listening),
             Fate::Restarted(_)

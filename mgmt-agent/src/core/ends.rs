@@ -36,7 +36,9 @@ impl Agent {
         });
         let what = format!("{how}{}", line.unwrap_or_default());
         // To a tenth of a second.
-        let again = Elapsed(Duration::from_secs_f64((again_in.as_secs_f64() * 10.0).round() / 10.0));
+        let again = Elapsed(Duration::from_secs_f64(
+            (again_in.as_secs_f64() * 10.0).round() / 10.0,
+        ));
         let count = own.restarts;
         let message = if has_failed {
             format!("node {name} has failed, it ended {count} times: {what}; it is tried again every {again}")

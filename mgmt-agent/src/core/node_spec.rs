@@ -1,6 +1,6 @@
 //! From the nodes of a configuration to what the Supervisor needs in order to start them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{ClusterRole, Configuration, Node};
@@ -77,7 +77,7 @@ pub(super) fn node_spec(
     }
     let own = std::mem::replace(&mut spec.env, settings.node_env.clone());
     spec.env.extend(own);
-    spec.cluster = cluster(config)?;
+    spec.cluster = Arc::new(cluster(config)?);
     spec.cluster_backend = cluster_backend(config);
     Ok(spec)
 }
@@ -97,7 +97,7 @@ fn of_node(node: &Node, directory: ZeekString) -> NodeSpec {
         cpu_affinity: node.cpu_affinity,
         options,
         cluster_backend: None,
-        cluster: BTreeMap::new(),
+        cluster: Arc::default(),
     }
 }
 

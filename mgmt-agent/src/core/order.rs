@@ -1,6 +1,6 @@
 //! The seam between our own supervision, which decides, and what starts and ends processes for it: systemd, or the agent itself.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::NodeOutputs;
@@ -86,7 +86,7 @@ pub struct Launch {
     /// All of its environment.
     pub environment: BTreeMap<ZeekString, ZeekString>,
     /// The content of `cluster-layout.zeek`, which the launcher writes into the node's directory.
-    pub layout: ZeekString,
+    pub layout: Arc<str>,
     /// A command that the launcher runs before, by `sh -c`, in the node's directory and environment.
     pub before_start: Option<ZeekString>,
     pub limits: Limits,

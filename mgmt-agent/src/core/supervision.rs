@@ -1,6 +1,6 @@
 //! The seam between the agent and what looks after its processes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{ClusterRole, NodeOutputs};
@@ -64,8 +64,8 @@ pub struct NodeSpec {
     /// What the manager's option [`CLUSTER_BACKEND`] says, for all nodes alike: they must not differ in it.
     #[serde(default)]
     pub cluster_backend: Option<ZeekString>,
-    /// The cluster that it is part of, itself included.
-    pub cluster: BTreeMap<ZeekString, ClusterNode>,
+    /// The cluster that it is part of, itself included: the same for all its nodes.
+    pub cluster: Arc<BTreeMap<ZeekString, ClusterNode>>,
 }
 
 /// Where a node of the cluster is.

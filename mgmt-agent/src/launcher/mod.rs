@@ -201,7 +201,7 @@ pub(crate) fn write(directory: &Path, launch: &Launch) -> io::Result<()> {
 }
 
 pub(crate) fn write_layout(directory: &Path, launch: &Launch) -> io::Result<()> {
-    files::replace(&directory.join(LAYOUT), &launch.layout, FILE_MODE)
+    files::replace(&directory.join(LAYOUT), launch.layout.as_bytes(), FILE_MODE)
 }
 
 /// Forgets a node that does not run. What it wrote stays.

@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use broker_codec::data::{Port, ZeekString};
@@ -77,13 +78,13 @@ impl Host {
         cluster: Option<BTreeMap<ZeekString, ClusterNode>>,
         given_up: Vec<Port>,
     ) -> Vec<Problem> {
-        let launch = self.launch.clone().zip(cluster);
+        let launch = self.launch.clone().zip(cluster.map(Arc::new));
         let mut found = Vec::new();
         let mut specs = Vec::new();
         if let Some((launch, cluster)) = &launch {
             for node in &mut nodes {
                 let mut spec = node.spec.clone();
-                spec.cluster.clone_from(cluster);
+                spec.cluster = Arc::clone(cluster);
                 match own::launch(&spec, launch, &ZeekString::default()) {
                     Ok(launch) => {
                         found.extend(cpus(&launch.limits.cpus).map(|reason| problem(&spec.name, reason)));
@@ -329,7 +330,7 @@ mod tests {
                 cpu_affinity: None,
                 options: BTreeMap::new(),
                 cluster_backend: None,
-                cluster: BTreeMap::new(),
+                cluster: Arc::default(),
             },
             ports: Vec::new(),
         };

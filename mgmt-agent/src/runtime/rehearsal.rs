@@ -55,7 +55,7 @@ pub(super) async fn rehearse(
     let (made, layout) = (directory.to_owned(), first.launch.layout.clone());
     let prepared = spawn_blocking(move || {
         files::create_dir_all(&made)?;
-        files::write(&made.join("cluster-layout.zeek"), &layout)
+        files::write(&made.join("cluster-layout.zeek"), layout.as_bytes())
     });
     if let Err(error) = prepared.await.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, dir = %directory.display(), "cannot have Zeek check what nodes load");
@@ -228,7 +228,7 @@ mod tests {
             cpu_affinity: None,
             options: BTreeMap::new(),
             cluster_backend: None,
-            cluster: cluster.clone(),
+            cluster: Arc::new(cluster.clone()),
         };
         cluster.keys().map(spec).collect()
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -251,7 +252,7 @@ fn spec(name: &str) -> NodeSpec {
         cpu_affinity: None,
         options: BTreeMap::new(),
         cluster_backend: None,
-        cluster: nodes.iter().map(|name| ((*name).into(), place(name))).collect(),
+        cluster: Arc::new(nodes.iter().map(|name| ((*name).into(), place(name))).collect()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn launch(home: &Path, name: &str, script: &str) -> Box<Launch> {
             env: BTreeMap::new(),
             cpu_affinity: None,
             options: BTreeMap::new(),
-            cluster: BTreeMap::new(),
+            cluster: Arc::default(),
             cluster_backend: None,
         },
         token: "secret".into(),

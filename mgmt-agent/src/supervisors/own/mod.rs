@@ -17,7 +17,7 @@ mod layout;
 mod node;
 mod options;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{NodeOutputs, Now};
@@ -141,7 +141,8 @@ impl OwnSupervisor {
     /// A node is to run as this says, in place of the one of that name.
     fn create(&mut self, spec: &NodeSpec, id: &ZeekString) -> Result<(), ZeekString> {
         // Nobody else hears the id of a command of the agent's.
-        let launch = Box::new(launch(spec, &self.settings, id)?);
+        let mut launch = Box::new(launch(spec, &self.settings, id)?);
+        self.share(&mut launch);
         match self.nodes.get_mut(launch.node()) {
             Some(node) if node.has_process() => node.intent = Intent::Restart(Some(launch)),
             _ => {
@@ -158,10 +159,27 @@ impl OwnSupervisor {
         let Some(node) = told else {
             return Ok(());
         };
-        *node.launch = launch(spec, &self.settings, &node.launch.token)?;
-        let launch = node.launch.clone();
+        let mut launch = Box::new(launch(spec, &self.settings, &node.launch.token)?);
+        self.share(&mut launch);
+        if let Some(node) = self.nodes.get_mut(&spec.name) {
+            node.launch = launch.clone();
+        }
         turn.push(Action::Nodes(Order::Rewrite { launch }));
         Ok(())
+    }
+
+    /// Has what is the same for all nodes of a cluster once in memory.
+    fn share(&self, launch: &mut Launch) {
+        let mut launches = self.nodes.values().map(|node| &node.launch);
+        if let Some(same) = launches
+            .clone()
+            .find(|other| other.spec.cluster == launch.spec.cluster)
+        {
+            launch.spec.cluster = Arc::clone(&same.spec.cluster);
+        }
+        if let Some(same) = launches.find(|other| other.layout == launch.layout) {
+            launch.layout = Arc::clone(&same.layout);
+        }
     }
 
     fn forget(&mut self, turn: &mut Turn, name: &ZeekString) {
@@ -173,7 +191,8 @@ impl OwnSupervisor {
     fn news(&mut self, turn: &mut Turn, reports: &mut Vec<Report>, news: News) {
         self.is_unsettled = true;
         match news {
-            News::Found { launch, pid, age } => {
+            News::Found { mut launch, pid, age } => {
+                self.share(&mut launch);
                 let node = Node::found(launch, turn.now, pid);
                 turn.info(format!(
                     "node {} runs since {} s, PID {pid}",

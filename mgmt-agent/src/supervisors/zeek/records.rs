@@ -1,5 +1,7 @@
 //! The agent's commands and reports as requests and responses of Zeek's Supervisor.
 
+use std::sync::Arc;
+
 use broker_codec::data::ZeekString;
 use mgmt_api::{
     ClusterEndpoint, NodeConfig, SupervisedNode, SupervisorRequest, SupervisorResponse, schema::NO_PORT,
@@ -45,8 +47,7 @@ fn config(node: NodeSpec) -> NodeConfig {
         addl_user_scripts: node.scripts,
         env: node.env,
         cpu_affinity: node.cpu_affinity,
-        cluster: node
-            .cluster
+        cluster: Arc::unwrap_or_clone(node.cluster)
             .into_iter()
             .map(|(name, place)| (name, endpoint(place)))
             .collect(),

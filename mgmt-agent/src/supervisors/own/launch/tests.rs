@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use broker_codec::data::{Address, Port};
 use expect_test::expect_file;
@@ -56,7 +56,7 @@ fn node(name: &str, cluster: &Cluster) -> NodeSpec {
         cpu_affinity: None,
         options: BTreeMap::new(),
         cluster_backend: None,
-        cluster: cluster.clone(),
+        cluster: Arc::new(cluster.clone()),
     }
 }
 
@@ -88,7 +88,7 @@ fn show(version: &str, cluster: &Cluster, change: impl Fn(&mut NodeSpec)) -> Str
     }
     layouts.dedup();
     assert_eq!(layouts.len(), 1, "all nodes have the same layout");
-    text + &layouts[0].to_str_lossy()
+    text + &layouts[0]
 }
 
 fn zeromq(spec: &mut NodeSpec) {
@@ -229,7 +229,10 @@ fn zeromq_forwards_at_ports_that_nobody_else_has() {
     assert_eq!(ports(&alone, &[2201, 2203]), Ok(vec![2202, 2203, 2200, 2201]));
     let mut spec = node("w", &cluster(&alone));
     zeromq(&mut spec);
-    spec.cluster.get_mut(b"w".as_slice()).unwrap().metrics_port = Some(Port::tcp(2202));
+    Arc::make_mut(&mut spec.cluster)
+        .get_mut(b"w".as_slice())
+        .unwrap()
+        .metrics_port = Some(Port::tcp(2202));
     let reason = "its metrics port is one at which the manager forwards for ZeroMQ: choose another";
     assert_eq!(start(&spec, "9.0.0").unwrap_err(), reason);
     let last = [("l", Logger, host, Some(1)), ("m", Manager, host, Some(u16::MAX))];
@@ -242,7 +245,7 @@ fn zeromq_forwards_at_ports_that_nobody_else_has() {
 fn the_seed_of_hashes_outlives_a_change_of_workers_but_not_of_the_manager() {
     let seed = |cluster: &Cluster| {
         let layout = start(&node("manager", cluster), "9.0.0").unwrap().layout;
-        let layout = layout.to_str_lossy().into_owned();
+        let layout = layout.to_string();
         layout
             .lines()
             .find(|line| line.contains("global_hash_seed"))
