@@ -11,7 +11,7 @@ use broker_codec::{
     Data,
     data::{Set, ZeekString},
 };
-use broker_endpoint::tls::TlsConfig;
+use broker_endpoint::{EndpointEvent, tls::TlsConfig};
 use mgmt_api::{NodeLinkMessage, NodeLinkRequest, topics};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -107,6 +107,8 @@ fn a_node_of_the_installed_zeek_is_understood() {
     let listening = runtime().block_on(agent.endpoint.handle().listen("127.0.0.1", 0));
     let port = listening.expect("it can listen")[0].port();
     let mut node = Node(start(&prefix, home.path(), port));
+    let connected = agent.event(&Limit::new("the node"));
+    assert!(matches!(connected, EndpointEvent::PeerAdded(_)), "{connected:?}");
 
     let NodeLinkMessage::Hello {
         node: name,
