@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
 };
 
@@ -24,7 +24,7 @@ use crate::support::{
     home,
     limit::TIMEOUT,
     open_to_others,
-    program::{run, run_command},
+    program::{Outcome, run, run_command},
 };
 
 const NAME: &str = "agent-1";
@@ -111,41 +111,61 @@ fn the_configuration_can_be_checked_and_shown_without_a_start() {
     }
 }
 
-/// What is found is named with its origin.
-#[test]
-fn the_configuration_is_tried_against_the_host() {
-    let home = home();
-    let prefix = home.path().join("zeek");
-    for directory in [
-        "bin",
-        "share/zeek/policy/frameworks/management/node",
-        "share/zeek/site",
-    ] {
-        fs::create_dir_all(prefix.join(directory)).expect("a directory can be made");
+/// A Zeek installation that is not there yet, and an agent that is to use it.
+struct Checked {
+    home: Arc<TempDir>,
+    prefix: PathBuf,
+}
+
+impl Checked {
+    fn new() -> Self {
+        let home = home();
+        let prefix = home.path().join("zeek");
+        for directory in [
+            "bin",
+            "share/zeek/policy/frameworks/management/node",
+            "share/zeek/site",
+        ] {
+            fs::create_dir_all(prefix.join(directory)).expect("a directory can be made");
+        }
+        Self { home, prefix }
     }
-    let executable = |path: &Path, text: &str| {
-        fs::write(path, text).expect("written");
+
+    fn executable(&self, name: &str, text: &str) {
+        let path = self.prefix.join("bin").join(name);
+        fs::write(&path, text).expect("written");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    };
-    let check = |arguments: &[&str]| {
+    }
+
+    fn script(&self, name: &str) {
+        fs::write(self.prefix.join("share/zeek").join(name), "").expect("written");
+    }
+
+    fn check(&self, arguments: &[&str]) -> Outcome {
         let at = ["check-config", "--zeek-prefix", "zeek", "--listen", "127.0.0.1:0"];
         let directories = ["--state-dir", "state", "--spool-dir", "spool"];
         let arguments = [&at[..], &directories, arguments].concat();
-        run(agent_binary(), home.path(), &arguments)
-    };
-    let checked = check(&[]);
+        run(agent_binary(), self.home.path(), &arguments)
+    }
+}
+
+/// What is found is named with its origin.
+#[test]
+fn the_configuration_is_tried_against_the_host() {
+    let agent = Checked::new();
+    let checked = agent.check(&["--supervise=zeek"]);
     checked.failed(1, "zeek_prefix: there is no zeek in ");
     checked.failed(1, "Management::Agent::archive_cmd: there is no program ");
-    executable(&prefix.join("bin/zeek"), "#!/bin/sh\necho zeek version 9.0.0\n");
-    executable(&prefix.join("bin/zeek-archiver"), "");
+    agent.executable("zeek", "#!/bin/sh\necho zeek version 9.0.0\n");
+    agent.executable("zeek-archiver", "");
     for script in [
         "policy/frameworks/management/node/__load__.zeek",
         "site/local.zeek",
     ] {
-        fs::write(prefix.join("share/zeek").join(script), "").expect("written");
+        agent.script(script);
     }
     let scripts = ["--zeek-argument=local", "--zeek-argument=A::b=c"];
-    let checked = check(&["--start-supervisor", scripts[0], scripts[1]]);
+    let checked = agent.check(&["--start-supervisor", scripts[0], scripts[1]]);
     let text = checked.printed();
     for words in [
         "zeek version 9.0.0",
@@ -171,11 +191,46 @@ fn the_configuration_is_tried_against_the_host() {
             "error: option --zeek-argument: zeek_argument: there is no script lokal in ",
         ),
     ] {
-        check(arguments).failed(1, words);
+        agent.check(arguments).failed(1, words);
     }
-    executable(&prefix.join("bin/zeek"), "#!/bin/sh\nexit 1\n");
+    agent.executable("zeek", "#!/bin/sh\nexit 1\n");
     let words = "bin/zeek --version does not say which Zeek it is";
-    check(&["--start-supervisor"]).failed(1, words);
+    agent.check(&["--start-supervisor"]).failed(1, words);
+}
+
+/// What would keep nodes from running that no Supervisor of Zeek's keeps.
+#[test]
+fn what_nodes_need_is_tried_before_any_is_started() {
+    let agent = Checked::new();
+    let found = |words: &str| {
+        let checked = agent.check(&["--supervise", "native"]);
+        checked.failed(1, words);
+    };
+    found("zeek_prefix: there is no zeek in ");
+    found("nor on PATH, so no node can be started; name the installation by --zeek-prefix");
+    found("Management::Agent::archive_cmd: there is no program ");
+    agent.executable("zeek-archiver", "");
+    agent.executable("zeek", "#!/bin/sh\nexit 1\n");
+    found("bin/zeek --version does not say which Zeek it is, so no node can be started");
+    agent.executable("zeek", "#!/bin/sh\necho zeek version 5.2.1\n");
+    found("Zeek 5.2 is too old: 6.0 or later is needed");
+    agent.executable("zeek", "#!/bin/sh\necho zeek version 9.1.0\n");
+    found("site_scripts: there is no script local in ");
+    agent.script("site/local.zeek");
+    let checked = agent.check(&["--supervise", "native"]);
+    let text = checked.printed();
+    assert!(
+        text.contains("zeek version 9.1.0") && text.contains("script local"),
+        "{text}"
+    );
+    assert_eq!(checked.stderr, "", "records of a Supervisor are not needed");
+    // Every Linux has a file system there, and the home is on another one.
+    let elsewhere = agent.check(&[
+        "--supervise",
+        "native",
+        "Log::default_rotation_dir=/dev/shm/queue",
+    ]);
+    elsewhere.failed(1, "/dev/shm/queue is on another file system than ");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What `check-config` tries: whether the host has what the agent's settings name.
 
 use std::{
+    fs,
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -13,8 +15,10 @@ use mgmt_daemon::{
 
 use crate::{
     config::{Config, ControllerCommand, LOCK, Listener, finds_script},
+    core::Supervise,
     runtime::supervisor_runs_in,
     scripts,
+    supervisors::own::release_of,
 };
 
 /// Tries ports, the controller, Zeek, the archiver, scripts.
@@ -33,11 +37,77 @@ pub fn check(config: &Config, environment: &Environment, checks: &mut Checks<'_>
     if let Some(controller) = &config.with_controller {
         check_controller(controller, &scripts::controller(config), checks);
     }
-    // A simulation has no Zeek to look at.
-    if !config.is_simulation {
-        check_zeek(config, checks);
-        check_archiver(config, environment, checks);
+    let is_own = config.settings.supervise != Supervise::Zeek;
+    if is_own {
+        check_directories(config, checks);
     }
+    // A simulation has no Zeek to look at.
+    if config.is_simulation {
+        return;
+    }
+    if is_own {
+        check_launch(config, checks);
+    } else {
+        check_zeek(config, checks);
+    }
+    check_archiver(config, environment, checks);
+}
+
+/// What nodes need that the agent starts itself: a Zeek of a release that it knows how to start, and the scripts that all of them load.
+fn check_launch(config: &Config, checks: &mut Checks<'_>) {
+    let launch = &config.settings.launch;
+    let outcome = match (&config.installed_zeek.program, &launch.version) {
+        (None, _) => Err(format!(
+            "there is no zeek in {}/bin, nor on PATH, so no node can be started; name the installation by --zeek-prefix",
+            config.zeek_prefix.display()
+        )),
+        (Some(program), None) => Err(format!(
+            "{} --version does not say which Zeek it is, so no node can be started",
+            program.display()
+        )),
+        (Some(_), Some(version)) => release_of(launch).map(|_| version.clone()),
+    };
+    let is_there = outcome.is_ok();
+    checks.note(&["zeek_prefix"], outcome);
+    if !is_there {
+        return;
+    }
+    let path = launch.script_path.to_string();
+    let folders: Vec<&Path> = path.split(':').map(Path::new).collect();
+    for script in launch.site_scripts.iter().map(ToString::to_string) {
+        let outcome = if finds_script(&folders, &script) {
+            Ok(format!("script {script}"))
+        } else {
+            Err(format!(
+                "there is no script {script} in {path}, and no node starts without"
+            ))
+        };
+        checks.note(&["site_scripts"], outcome);
+    }
+}
+
+/// Where nodes work that the agent starts itself, and where their rotated logs go.
+fn check_directories(config: &Config, checks: &mut Checks<'_>) {
+    let nodes = config.daemon.state_dir.join("nodes");
+    // Before the agent's own directory is there, it is tried whether that can be made.
+    if config.daemon.working_dir.is_dir() {
+        checks.directory(&["state_dir"], &nodes);
+    }
+    let queue = config.settings.launch.log_queue.to_string();
+    let systems = file_system(&nodes).zip(file_system(Path::new(&queue)));
+    if systems.is_some_and(|(nodes, queue)| nodes != queue) {
+        let reason = format!(
+            "{queue} is on another file system than {}: Zeek moves rotated logs by renaming, so a logger would end at each start",
+            nodes.display()
+        );
+        checks.note(&["log_rotation_dir", "spool_dir"], Err(reason));
+    }
+}
+
+/// The file system that a path is on, or would be.
+fn file_system(path: &Path) -> Option<u64> {
+    let mut there = path.ancestors().filter_map(|above| fs::metadata(above).ok());
+    there.next().map(|known| known.dev())
 }
 
 /// What the controller's own check says.
@@ -88,6 +158,7 @@ fn ask_controller(controller: &ControllerCommand, common: &str) -> io::Result<Ou
     child.wait_with_output()
 }
 
+/// What a Supervisor of Zeek's is, and what it and its nodes load.
 fn check_zeek(config: &Config, checks: &mut Checks<'_>) {
     let outcome = match (&config.installed_zeek.program, &config.installed_zeek.version) {
         (_, Some(version)) => Ok(version.clone()),
@@ -112,11 +183,18 @@ fn check_zeek(config: &Config, checks: &mut Checks<'_>) {
     // Options, and settings.
     let named = arguments.filter(|argument| !argument.starts_with('-') && !argument.contains('='));
     let node_script = config.settings.node_script.to_string();
+    let started_in = config.daemon.working_dir.join("supervisor");
+    let folders = [
+        &started_in,
+        &scripts,
+        &scripts.join("policy"),
+        &scripts.join("site"),
+    ];
+    let folders = folders.map(|folder| &**folder);
     let of_nodes = Some(&node_script).filter(|_| config.own_node_script.is_none());
     let named = named.map(|script| ("zeek_argument", script));
     for (key, script) in named.chain(of_nodes.map(|script| ("node_script", script))) {
-        let started_in = config.daemon.working_dir.join("supervisor");
-        let outcome = if finds_script(&scripts, &started_in, script) {
+        let outcome = if finds_script(&folders, script) {
             Ok(format!("script {script}"))
         } else {
             Err(format!(

@@ -10,7 +10,7 @@ use super::{
     peers::is_loopback,
     zeek::{InstalledZeek, NODE_SCRIPT, SHIM, lacks_script},
 };
-use crate::simulate;
+use crate::{core::Supervise, simulate};
 
 /// How to start a Supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) fn installed_zeek(resolver: &mut Resolver<'_>, keeping: Keeping) -> I
     let zeek = InstalledZeek::find(&installation, resolver.environment());
     if let (Some(program), Some(version)) = (&zeek.program, &zeek.version) {
         resolver.annotate("zeek_prefix", format!("{}: {version}", program.display()));
-        if zeek.layout().is_none() {
+        if keeping.supervise == Supervise::Zeek && zeek.layout().is_none() {
             resolver.warn(format!(
                 "the records of {version:?} are not known; --zeek-version names a Zeek that has the same"
             ));

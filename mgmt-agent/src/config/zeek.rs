@@ -45,14 +45,8 @@ pub(super) fn lacks_script(prefix: &Path, script: &str) -> bool {
     !script.is_dir() && scripts.join("base/init-default.zeek").is_file()
 }
 
-/// Whether Zeek finds a script by this name: beside where it is started, or below its scripts.
-pub(crate) fn finds_script(scripts: &Path, started_in: &Path, script: &str) -> bool {
-    let folders = [
-        started_in,
-        scripts,
-        &scripts.join("policy"),
-        &scripts.join("site"),
-    ];
+/// Whether Zeek finds a script by this name where it looks.
+pub(crate) fn finds_script(folders: &[&Path], script: &str) -> bool {
     folders.iter().any(|folder| {
         let path = folder.join(script);
         let with_extension = folder.join(format!("{script}.zeek"));

@@ -209,7 +209,8 @@ impl Node<'_> {
     }
 }
 
-fn release_of(settings: &LaunchSettings) -> Result<(u32, u32), String> {
+/// The release of the installed Zeek by its first two numbers, or why no node can be started from it.
+pub fn release_of(settings: &LaunchSettings) -> Result<(u32, u32), String> {
     let unknown = || "it is not known which Zeek is installed: `zeek --version` has not said so".to_owned();
     let version = settings.version.as_deref().ok_or_else(unknown)?;
     let (major, minor) = release(version).ok_or_else(|| format!("{version:?} names no version of Zeek"))?;

@@ -8,6 +8,8 @@
 //!
 //! Nodes start and stop by stages ([`node`]). A stage begins when all nodes of the one before are up, or had their time; nothing that
 //! was told to start does while others are told to stop. A node that ends by itself is started again, whatever the others do.
+//!
+//! DIFFERENCE(own-supervision): Zeek's Supervisor has neither stages nor a limit of its delays, and keeps nothing when it ends.
 
 mod backend;
 mod device;
@@ -26,7 +28,7 @@ use supervise::process::{Effect, Event, Then};
 use self::node::{Intent, Node, WORKERS};
 pub use self::{
     device::device,
-    launch::{launch, rehearsal},
+    launch::{launch, rehearsal, release_of},
     options::cpus,
 };
 use super::{Input, Supervisor};
