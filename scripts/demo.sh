@@ -157,17 +157,26 @@ INI
     show 0 deploy-config cluster.ini
     show 0 get-nodes
     show 0 get-id-value Log::default_rotation_interval
-    show 0 restart worker-01
     show 0 get-config --deployed
     say ""
-    say "A mistake is explained, and the cluster stays as it is:"
-    write_configuration mistake.ini <<'INI'
+    say "A node that ends by itself is started again:"
+    local pid
+    pid="$(grep -o '"pid":[0-9]*' "$WORK/agent/nodes/worker-01/run.json")"
+    say "\$ kill -9 ${pid#*:}"
+    kill -9 "${pid#*:}"
+    wait_for "$AGENT_PID" "$WORK/agent.err" grep -q "node worker-01 is up" "$WORK/agent.err"
+    grep -o "node worker-01 .*" "$WORK/agent.err"
+    say ""
+    say "Before anything is stopped it is looked whether the new nodes could run. If not, the cluster stays as it is:"
+    echo "} error" >"$WORK/tuning.zeek"
+    write_configuration mistake.ini <<INI
 [instances]
 instance-1
 
 [manager]
-instance = instance-2
+instance = instance-1
 role = manager
+scripts = $WORK/tuning.zeek
 INI
     show 1 deploy-config mistake.ini
     say ""
