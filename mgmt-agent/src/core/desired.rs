@@ -17,6 +17,8 @@ pub(crate) enum Fate {
 
 /// What becomes of a node that runs like this and is to run like that.
 ///
+/// DIFFERENCE(unchanged-nodes): Zeek's agent ends all nodes at each deployment, and starts those of the configuration.
+///
 /// Workers may come and go while others run: every node can be told. Everything else about the layout is read by Zeek once, when it
 /// starts; a node that went on with the old one would not find the others, or send events to other places than they do.
 pub(crate) fn fate(running: &NodeSpec, wanted: &NodeSpec) -> Fate {

@@ -114,6 +114,8 @@ impl Agent {
     }
 
     /// It is known which nodes run after the agent has started: equal ones are kept.
+    ///
+    /// DIFFERENCE(nodes-outlive-the-agent): Zeek's agent is a process of the Supervisor of its nodes, and ends with them.
     pub(super) fn restore(&mut self, turn: &mut Turn, status: &Processes) {
         let Some(config) = self.config.clone() else {
             return;

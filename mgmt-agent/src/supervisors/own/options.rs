@@ -99,6 +99,8 @@ impl Needed {
 
 /// Zeek's own options, as `name=value`. Zeek puts quotes around the value where the option is a string, and reads anything else as an expression
 /// (`scan.l`, `yywrap`).
+///
+/// DIFFERENCE(node-options): Zeek's agent ignores `Node.options`.
 pub(super) fn assignments(spec: &NodeSpec) -> Result<Vec<ZeekString>, String> {
     let options = spec.options.iter().filter(|(name, _)| !name.starts_with(PREFIX));
     options
