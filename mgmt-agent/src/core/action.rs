@@ -9,7 +9,7 @@ use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeLinkRequest, NodeR
 use serde::{Deserialize, Serialize};
 
 use super::{
-    memory::Desired,
+    desired::Desired,
     node_spec::Candidate,
     order::Order,
     supervision::{ClusterNode, Command},

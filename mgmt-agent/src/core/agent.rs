@@ -9,9 +9,9 @@ use mgmt_api::{
 use super::{
     action::{Action, Turn},
     deployment::Deployment,
+    desired::Restoring,
     input::{Input, KeptController},
     lives::Lives,
-    memory::Restoring,
     nodes::OwnNode,
     pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,

@@ -1,10 +1,39 @@
-//! What becomes of a node that runs when another configuration is to run.
+//! What should run, and what becomes of a node that runs when that is another configuration.
 
-use mgmt_api::ClusterRole;
+use std::collections::BTreeSet;
 
-use super::supervision::{ClusterNode, NodeSpec, is_on_one_host};
+use broker_codec::data::ZeekString;
+use mgmt_api::{ClusterRole, Configuration, Now};
+use serde::{Deserialize, Serialize};
 
-/// What becomes of it.
+use super::{
+    settings::Supervise,
+    supervision::{ClusterNode, NodeSpec, is_on_one_host},
+};
+
+/// What should run: it is on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// Who keeps the nodes.
+    #[serde(default)]
+    pub supervise: Supervise,
+    /// The configuration that was deployed last.
+    pub config: Option<Configuration>,
+    /// The nodes of it that an operator has stopped.
+    #[serde(default)]
+    pub stopped: BTreeSet<ZeekString>,
+}
+
+/// What the agent has not done yet about what it remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Restoring {
+    /// It has not been looked at which of the nodes run.
+    Due,
+    /// Nodes that do not run are started at this time, unless a controller says what to do.
+    At(Now),
+}
+
+/// What becomes of a node that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It runs on: nothing that concerns it has changed.
@@ -83,7 +112,7 @@ fn moves(before: Option<&ClusterNode>, after: Option<&ClusterNode>) -> bool {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use broker_codec::data::{Address, Port, ZeekString};
+    use broker_codec::data::{Address, Port};
 
     use super::*;
 

@@ -1,17 +1,16 @@
 //! What the agent knows from one life to the next: what should run. Only for nodes that no Supervisor of Zeek's keeps: those of
 //! Zeek's end with it, and are deployed by a controller.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use broker_codec::{Elapsed, data::ZeekString};
 use mgmt_api::{Configuration, Now, State, log::some_of};
-use serde::{Deserialize, Serialize};
 
 use super::{
     action::{Action, Turn},
     agent::{Agent, Purpose},
     deploy::report,
-    desired::{Fate, fate},
+    desired::{Desired, Fate, Restoring, fate},
     node_spec,
     nodes::OwnNode,
     settings::Supervise,
@@ -23,28 +22,6 @@ const CONTROLLER_WAIT: Duration = Duration::from_secs(30);
 
 /// How long after a failed attempt the agent tries again to write down what should run.
 const WRITES_AGAIN: Duration = Duration::from_secs(10);
-
-/// What should run: it is on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Desired {
-    /// Who keeps the nodes.
-    #[serde(default)]
-    pub supervise: Supervise,
-    /// The configuration that was deployed last.
-    pub config: Option<Configuration>,
-    /// The nodes of it that an operator has stopped.
-    #[serde(default)]
-    pub stopped: BTreeSet<ZeekString>,
-}
-
-/// What the agent has not done yet about what it remembers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Restoring {
-    /// It has not been looked at which of the nodes run.
-    Due,
-    /// Those that do not run are started at this time, unless a controller says what to do.
-    At(Now),
-}
 
 impl Agent {
     /// Takes up what an earlier agent has left. Comes before everything else.

@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
-
-use super::{action::Turn, agent::Agent, settings::Supervise};
 
 /// What tells a file from one that takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,37 +60,5 @@ impl Known {
     /// All nodes are started from what is on disk now.
     pub(super) fn restarted(&mut self) {
         self.started_from = self.told.take().or(self.started_from);
-    }
-}
-
-impl Agent {
-    /// Looks whether the program is still the one that nodes were started from.
-    pub(super) fn program_seen(&mut self, turn: &mut Turn, program: &Program) {
-        let Some(path) = self.program.seen(program) else {
-            return;
-        };
-        let is_own = self.settings.supervise != Supervise::Zeek;
-        let what = match (is_own, self.settings.restarts_on_upgrade, program.is_ours) {
-            (true, true, _) => ": restarts all nodes, as they are to run what is on disk",
-            (true, false, _) => {
-                ": nodes that run go on with the program before, and nodes that start from now on run the new one; restart all nodes \
-                 to have one Zeek in the cluster"
-            }
-            (false, _, true) => {
-                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
-                 now; restart the agent, which restarts its Supervisor and all nodes"
-            }
-            (false, _, false) => {
-                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
-                 now; restart the Supervisor, and with it all nodes"
-            }
-        };
-        let message = format!("{path} has changed{what}");
-        turn.warning(message.clone());
-        self.note(turn, message.into(), ZeekString::default());
-        if is_own && self.settings.restarts_on_upgrade {
-            self.program.restarted();
-            self.restart_all(turn);
-        }
     }
 }

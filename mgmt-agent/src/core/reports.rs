@@ -7,7 +7,7 @@ use super::{
     action::Turn,
     agent::{Agent, NEVER_CONNECTED, Purpose},
     deployment::{Deployment, Goal},
-    memory::Restoring,
+    desired::Restoring,
     pending::Kind,
     supervision::{Processes, Report},
 };

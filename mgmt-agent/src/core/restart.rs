@@ -8,7 +8,9 @@ use super::{
     agent::{Agent, Purpose},
     deploy::report,
     pending::{Key, Kind, Logged, Pending},
+    program::Program,
     requests::restart_failure,
+    settings::Supervise,
     supervision::Command,
 };
 
@@ -64,6 +66,36 @@ impl Agent {
         let pending = Pending::Restart { awaited, results };
         let timeout = self.settings.request_timeout;
         self.await_answer(turn, KIND, reqid, timeout, pending);
+    }
+
+    /// Looks whether the program is still the one that nodes were started from.
+    pub(super) fn program_seen(&mut self, turn: &mut Turn, program: &Program) {
+        let Some(path) = self.program.seen(program) else {
+            return;
+        };
+        let is_own = self.settings.supervise != Supervise::Zeek;
+        let what = match (is_own, self.settings.restarts_on_upgrade, program.is_ours) {
+            (true, true, _) => ": restarts all nodes, as they are to run what is on disk",
+            (true, false, _) => {
+                ": nodes that run go on with the program before, and nodes that start from now on run the new one; restart all nodes \
+                 to have one Zeek in the cluster"
+            }
+            (false, _, true) => {
+                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
+                 now; restart the agent, which restarts its Supervisor and all nodes"
+            }
+            (false, _, false) => {
+                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
+                 now; restart the Supervisor, and with it all nodes"
+            }
+        };
+        let message = format!("{path} has changed{what}");
+        turn.warning(message.clone());
+        self.note(turn, message.into(), ZeekString::default());
+        if is_own && self.settings.restarts_on_upgrade {
+            self.program.restarted();
+            self.restart_all(turn);
+        }
     }
 
     /// Restarts all nodes that are to run, without a request.
