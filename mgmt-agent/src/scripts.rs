@@ -52,11 +52,23 @@ pub(crate) fn write_node_link(config: &Config) -> Result<(), RunError> {
     if config.settings.supervise == Supervise::Zeek {
         return Ok(());
     }
-    let topic = config.settings.node_topic.to_str_lossy();
     let directory = config.daemon.working_dir.join("scripts");
-    let link = fill_in(NODE_LINK, &[("NODE_TOPIC", &topic)]);
     write(&directory.join("node-layout.zeek"), NODE_LAYOUT, files::FILE_MODE)?;
-    write(&directory.join("node-link.zeek"), &link, files::FILE_MODE)
+    let (link, mode) = node_link(config);
+    write(&directory.join("node-link.zeek"), &link, mode)
+}
+
+/// The script by which nodes find the agent, and its mode: others than its owner must not read a passphrase.
+pub(crate) fn node_link(config: &Config) -> (String, u32) {
+    let topic = config.settings.node_topic.to_str_lossy();
+    let link = fill_in(NODE_LINK, &[("NODE_TOPIC", &topic)]);
+    match passphrase(config) {
+        none if none.is_empty() => (link, files::FILE_MODE),
+        passphrase => (
+            format!("{link}\n@ifdef ( Broker::ssl_passphrase )\n{passphrase}@endif\n"),
+            files::SECRET_MODE,
+        ),
+    }
 }
 
 /// Writes the scripts for a Supervisor that we start. Returns the one that it is started with.

@@ -128,9 +128,12 @@ pub(crate) fn tls_options(tls: &TlsConfig) -> Vec<String> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
+    use mgmt_daemon::files::{FILE_MODE, SECRET_MODE};
+
     use crate::{
         config::tests::{DIRECTORIES, read, read_only},
         core::LaunchSettings,
+        scripts::node_link,
     };
 
     fn launch(given: &str) -> LaunchSettings {
@@ -165,6 +168,17 @@ mod tests {
     fn nodes_speak_tls_as_the_agent_does() {
         assert!(launch("").options.is_empty());
         assert_eq!(launch("Broker::disable_ssl=T").options, ["Broker::disable_ssl=T"]);
+    }
+
+    #[test]
+    fn nodes_get_a_passphrase_in_a_file_that_is_not_for_others() {
+        let link = |given: &str| node_link(&read(&format!("--name=a {given}")).unwrap());
+        let (script, mode) = link("");
+        assert!(!script.contains("passphrase") && mode == FILE_MODE);
+        let files = "Broker::ssl_certificate=/c Broker::ssl_keyfile=/k Broker::ssl_cafile=/a";
+        let (script, mode) = link(&format!("{files} Broker::ssl_passphrase=x"));
+        let told = "redef Broker::ssl_passphrase = \"x\";\n";
+        assert!(script.contains(told) && mode == SECRET_MODE, "{script}");
     }
 
     #[test]
