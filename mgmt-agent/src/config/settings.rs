@@ -84,8 +84,8 @@ static OWN: &[Setting] = &[
         "supervise",
         "auto",
         "Who keeps the nodes: `systemd`, as its units; `native`, the agent, as its children; `zeek`, a Supervisor of Zeek's (`zeek -j`). \
-         `auto` is what it was before; at first `zeek` with `--supervisor` or `--start-supervisor`, else `systemd` where that runs the host, \
-         else `native`",
+         `auto` is `zeek` with `--supervisor` or `--start-supervisor`, else what it was before; at first `systemd` where that runs the host and \
+         has the unit of nodes, else `native`",
     )
     .option(One("KEEPER")),
     Setting::new(
