@@ -67,8 +67,10 @@ pub struct Agent {
     pub(super) preparing: Option<Preparing>,
     /// When the last one came that was answered.
     pub(super) prepared_at: Option<Now>,
-    /// The nodes that an operator has stopped.
+    /// The nodes that do not run until they are started: an operator has stopped them, or they have done their work.
     pub(super) stopped: BTreeSet<ZeekString>,
+    /// Those that have done their work. They have more to do when their configuration changes.
+    pub(super) done: BTreeSet<ZeekString>,
     /// What is still to be done about nodes that an earlier agent has left.
     pub(super) restoring: Option<Restoring>,
     /// When what should run is to be written down again.
@@ -137,6 +139,7 @@ impl Agent {
             preparing: None,
             prepared_at: None,
             stopped: BTreeSet::new(),
+            done: BTreeSet::new(),
             restoring: None,
             remember_due: None,
             is_forgetful: false,

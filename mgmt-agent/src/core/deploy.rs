@@ -148,6 +148,9 @@ impl Agent {
             self.confirm_running(turn, reqid);
             return;
         }
+        if let Goal::Run { config, .. } = &goal {
+            self.not_done(config);
+        }
         let wanted = match &goal {
             Goal::Run { config, .. } => Some(config),
             _ => None,
@@ -167,6 +170,7 @@ impl Agent {
         self.restoring = None;
         let Goal::Run { reqid, config } = goal else {
             self.stopped.clear();
+            self.done.clear();
             self.remember(turn);
             let ending = fates.ended();
             if !ending.is_empty() {

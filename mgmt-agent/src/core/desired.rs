@@ -22,6 +22,9 @@ pub struct Desired {
     /// The nodes of it that an operator has stopped.
     #[serde(default)]
     pub stopped: BTreeSet<ZeekString>,
+    /// Those of the latter that have done their work: what they read has an end, and they have read it.
+    #[serde(default)]
+    pub done: BTreeSet<ZeekString>,
 }
 
 /// What the agent has not done yet about what it remembers.

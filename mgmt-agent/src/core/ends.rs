@@ -86,11 +86,13 @@ impl Agent {
             return;
         };
         own.pid = None;
+        self.stopped.insert(name.clone());
+        self.done.insert(name.clone());
+        self.remember(turn);
         let message = format!("node {name} has read its trace file and is done");
         turn.info(message.clone());
         self.note(turn, message.into(), name.clone());
-        self.set_state(turn, name, State::Stopped);
-        self.node_came_up(turn, name);
+        self.now_stopped(turn, name);
     }
 
     /// An administrator has stopped a node, or has started one again, by other means than ours.

@@ -127,10 +127,7 @@ impl Agent {
         }
         let stopped: Vec<&ZeekString> = self.stopped.iter().collect();
         if !stopped.is_empty() {
-            parts.push(format!(
-                "leaves stopped what an operator has stopped: {}",
-                some_of(stopped)
-            ));
+            parts.push(format!("leaves stopped {}", some_of(stopped)));
         }
         format!("configuration {config}: {}", parts.join(", "))
     }

@@ -1,7 +1,7 @@
 //! What the agent knows from one life to the next: what should run. Only for nodes that no Supervisor of Zeek's keeps: those of
 //! Zeek's end with it, and are deployed by a controller.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use broker_codec::{Elapsed, data::ZeekString};
 use mgmt_api::{Configuration, Now, State, log::some_of};
@@ -26,11 +26,17 @@ const WRITES_AGAIN: Duration = Duration::from_secs(10);
 impl Agent {
     /// Takes up what an earlier agent has left. Comes before everything else.
     pub fn recall(&mut self, desired: Desired) {
-        let Desired { config, stopped, .. } = desired;
+        let Desired {
+            config,
+            stopped,
+            done,
+            ..
+        } = desired;
         let Some(config) = config else {
             return;
         };
         self.stopped = stopped;
+        self.done = done;
         for node in &config.nodes {
             if node.instance == self.settings.name {
                 let mut own = OwnNode::new(node.clone(), false);
@@ -56,6 +62,7 @@ impl Agent {
             supervise: self.settings.supervise,
             config: self.config.clone(),
             stopped: self.stopped.clone(),
+            done: self.done.clone(),
         };
         turn.push(Action::Remember(desired));
     }
@@ -79,6 +86,19 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// Nodes that have done their work have more to do if they are configured in another way now.
+    pub(super) fn not_done(&mut self, config: &Configuration) {
+        let before = self.config.as_ref().map(|config| &config.nodes);
+        let is_same = |name: &ZeekString| {
+            let of_name = |nodes: &[mgmt_api::Node]| nodes.iter().find(|node| node.name == *name).cloned();
+            before.is_some_and(|before| of_name(before) == of_name(&config.nodes))
+        };
+        let (same, others): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.done).into_iter().partition(is_same);
+        self.done = same;
+        self.stopped.retain(|name| !others.contains(name));
     }
 
     /// All nodes end, until there is another agent.

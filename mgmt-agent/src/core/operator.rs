@@ -33,6 +33,7 @@ impl Agent {
     pub(super) fn start_nodes(&mut self, turn: &mut Turn, which: &Selection) -> Result<Changed, String> {
         let mut nodes = self.selected(which)?;
         nodes.retain(|name| self.stopped.remove(name));
+        self.done.retain(|name| !nodes.contains(name));
         for name in &nodes {
             self.create(turn, name);
         }

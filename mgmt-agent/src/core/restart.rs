@@ -41,7 +41,7 @@ impl Agent {
             .into_iter()
             .filter(|name| nodes.contains(name))
             .map(|name| {
-                let error = format!("node {name} is not restarted: an operator has stopped it, start it");
+                let error = format!("node {name} is not restarted: it is stopped, start it");
                 restart_failure(&reqid, name, error)
             })
             .collect();

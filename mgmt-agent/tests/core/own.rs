@@ -412,6 +412,22 @@ fn one_that_is_replaced_or_given_up_while_it_waits_is_not_started_as_it_was() {
 }
 
 #[test]
+fn one_that_has_read_its_trace_is_done_and_others_that_end_with_success_are_not() {
+    let mut run = Run::new();
+    run.command("create", &["w1"]);
+    let mut trace = spec("w2");
+    trace
+        .options
+        .insert("mgmt.pcap_file".into(), "/trace.pcap".into());
+    let node = Box::new(trace);
+    run.step(Input::Command(Command::Create { id: "t".into(), node }));
+    run.settle();
+    run.end("w1", End::Exit(0));
+    run.end("w2", End::Exit(0));
+    run.take("0 start w1; 0 start w2; 0 w1 crashed: exit status 0; 0 w2 is done; 0 forget w2");
+}
+
+#[test]
 fn a_node_that_was_found_is_kept_and_ends_as_any_other() {
     let mut run = Run::new();
     run.command("create", &["w1"]);

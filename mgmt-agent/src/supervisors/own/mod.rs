@@ -292,11 +292,10 @@ impl OwnSupervisor {
             Intent::End => self.forget(turn, &name),
             Intent::Restart(launch) => node.start_anew(launch),
             Intent::Run if end.is_success() && node.launch.is_of_trace() => {
-                node.stopped();
-                node.intent = Intent::Done;
+                self.forget(turn, &name);
                 reports.push(Report::Done { node: name });
             }
-            Intent::Start | Intent::Run | Intent::Done => {
+            Intent::Start | Intent::Run => {
                 let again_in = node.ended(turn.now);
                 let has_failed = node.has_failed();
                 reports.push(Report::Crashed {

@@ -66,8 +66,6 @@ pub(super) enum Intent {
     Restart(Option<Box<Launch>>),
     /// Its process ends, in its turn, and the node is forgotten.
     End,
-    /// It has done its work, and is not started again.
-    Done,
 }
 
 impl Node {
