@@ -75,6 +75,8 @@ pub struct Agent {
     pub(super) restoring: Option<Restoring>,
     /// When what should run is to be written down again.
     pub(super) remember_due: Option<Now>,
+    /// What was last told of nodes that are of different Zeeks.
+    pub(super) told_mixed: Option<String>,
     /// Whether it could not be written down the last time.
     pub(super) is_forgetful: bool,
 }
@@ -142,6 +144,7 @@ impl Agent {
             done: BTreeSet::new(),
             restoring: None,
             remember_due: None,
+            told_mixed: None,
             is_forgetful: false,
         }
     }

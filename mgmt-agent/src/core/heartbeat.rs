@@ -7,7 +7,7 @@ use broker_codec::{
     Elapsed,
     data::{Set, ZeekString},
 };
-use mgmt_api::{NodeLinkRequest, State};
+use mgmt_api::{NodeLinkRequest, State, log::some_of};
 
 use super::{
     action::{Action, Turn},
@@ -22,7 +22,12 @@ impl Agent {
     }
 
     pub(super) fn sign_of_life(&mut self, turn: &mut Turn, node: &ZeekString, sign: LifeSign) {
-        let Some(silence) = self.lives.hear(turn.now, node, sign) else {
+        let is_hello = matches!(sign, LifeSign::Hello { .. });
+        let silence = self.lives.hear(turn.now, node, sign);
+        if is_hello {
+            self.tell_mixed(turn);
+        }
+        let Some(silence) = silence else {
             return;
         };
         let Some(own) = self
@@ -47,6 +52,26 @@ impl Agent {
         if is_known {
             self.set_state(turn, node, State::Running);
         }
+    }
+
+    /// Tells when nodes of this host are of different Zeeks, as when some of them were started again after an upgrade.
+    fn tell_mixed(&mut self, turn: &mut Turn) {
+        let versions = self.lives.versions();
+        let told = (versions.len() > 1).then(|| {
+            let which = versions
+                .into_iter()
+                .map(|(version, nodes)| format!("{version} ({})", some_of(nodes)));
+            let which: Vec<String> = which.collect();
+            format!(
+                "nodes of this host are of different Zeeks: {}; restart all nodes to have one Zeek in the cluster",
+                which.join(", ")
+            )
+        });
+        if let Some(message) = told.clone().filter(|_| told != self.told_mixed) {
+            turn.warning(message.clone());
+            self.note(turn, message.into(), ZeekString::default());
+        }
+        self.told_mixed = told;
     }
 
     /// Tells which nodes have not been heard for too long, and has those read their traces that have waited for too long.

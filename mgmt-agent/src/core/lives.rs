@@ -114,6 +114,17 @@ impl Lives {
         was_wedged.then_some(silence)
     }
 
+    /// The Zeeks that nodes are, and which are which.
+    pub(super) fn versions(&self) -> BTreeMap<&ZeekString, Vec<&ZeekString>> {
+        let mut versions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (node, life) in &self.of {
+            if let Some(version) = &life.version {
+                versions.entry(version).or_default().push(node);
+            }
+        }
+        versions
+    }
+
     /// What was heard of a node's process counts no more, unless it is one that still runs.
     pub(super) fn retain(&mut self, node: &ZeekString, runs: impl FnOnce(Option<i64>) -> bool) {
         if self.of.get(node).is_some_and(|life| !runs(life.pid)) {
