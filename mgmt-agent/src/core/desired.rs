@@ -103,9 +103,10 @@ fn is_worker(place: &ClusterNode) -> bool {
     place.role == ClusterRole::Worker
 }
 
-/// Whether a worker is at another place than before, as opposed to one that has come, has gone, or has another interface.
+/// Whether a worker is at another place than before, as opposed to one that has come, has gone, or has another interface or metrics port:
+/// these concern no node but itself. Controllers give workers other metrics ports when one of lower name has come or gone.
 fn moves(before: Option<&ClusterNode>, after: Option<&ClusterNode>) -> bool {
-    let place = |node: &ClusterNode| (node.host, node.p, node.metrics_port);
+    let place = |node: &ClusterNode| (node.host, node.p);
     before
         .zip(after)
         .is_some_and(|(before, after)| place(before) != place(after))
@@ -169,6 +170,20 @@ mod tests {
             .unwrap()
             .interface = Some("lo".into());
         assert_eq!(fate(&running, &interface), Fate::Told);
+        let mut metrics = running.clone();
+        Arc::make_mut(&mut metrics.cluster)
+            .get_mut(&ZeekString::from("w2"))
+            .unwrap()
+            .metrics_port = Some(Port::tcp(9003));
+        assert_eq!(fate(&running, &metrics), Fate::Told);
+        let renamed = |spec: &NodeSpec| NodeSpec {
+            name: "w2".into(),
+            ..spec.clone()
+        };
+        assert_eq!(
+            fate(&renamed(&running), &renamed(&metrics)),
+            Fate::Restarted("changed: role, address or port".into())
+        );
     }
 
     #[test]
