@@ -49,11 +49,8 @@ fn the_layout_is_that_of_the_installed_zeek_or_configured_but_not_guessed() {
     let unknown = installation("12.0.0", &[]);
     let config = read_with_zeek(&unknown, "--zeek-version=9.0.0").unwrap();
     assert_eq!(layouts(&config), (None, Some(SupervisorLayout::V7_0)));
-    let none: [&str; 0] = [];
-    assert_eq!(
-        config.daemon.resolved.warnings, none,
-        "no Supervisor needs records"
-    );
+    let warnings = &config.daemon.resolved.warnings;
+    assert!(warnings.is_empty(), "no Supervisor needs records: {warnings:?}");
     let config = read_with_zeek(&unknown, "--supervise=zeek --zeek-version=9.0.0").unwrap();
     assert_eq!(
         config.daemon.resolved.warnings[0],

@@ -164,7 +164,7 @@ impl OwnSupervisor {
         let mut launch = Box::new(launch(spec, &self.settings, &node.launch.token)?);
         self.share(&mut launch);
         if let Some(node) = self.nodes.get_mut(&spec.name) {
-            node.launch = launch.clone();
+            node.launch.clone_from(&launch);
         }
         turn.push(Action::Nodes(Order::Rewrite { launch }));
         Ok(())
