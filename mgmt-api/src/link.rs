@@ -23,6 +23,9 @@ pub const LINK_VERSION: u64 = 1;
 /// The feature, and the kind of request, by which an agent looks whether it could run nodes: [`Prepare`].
 pub const PREPARE: &str = "prepare";
 
+/// The feature of an agent that starts nodes itself: it needs to know the whole cluster for [`PREPARE`].
+pub const LAUNCH: &str = "launch";
+
 /// The features, and the kinds of requests, by which an operator's wish is passed on that nodes stop, until they are started:
 /// [`Selection`].
 pub const STOP: &str = "stop";
@@ -56,8 +59,8 @@ pub struct Prepare {
     /// Ports that nodes of other instances give up when it is deployed.
     #[serde(default)]
     pub given_up: Vec<Port>,
-    /// What is to be deployed, with the nodes of all instances. Controllers from before there was that do not say.
-    #[serde(default)]
+    /// What is to be deployed, with the nodes of all instances, for an agent with the feature [`LAUNCH`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
 }
 

@@ -3,7 +3,7 @@
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
     LinkMessage,
-    link::{NotDone, PREPARE, START, STOP, from_json, other_version, to_json},
+    link::{LAUNCH, NotDone, PREPARE, START, STOP, from_json, other_version, to_json},
 };
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ impl Agent {
                 }
                 let features: &[&str] = match self.settings.supervise {
                     Supervise::Zeek => &[PREPARE],
-                    Supervise::Systemd | Supervise::Native => &[PREPARE, STOP, START],
+                    Supervise::Systemd | Supervise::Native => &[PREPARE, LAUNCH, STOP, START],
                 };
                 let message = LinkMessage::announce(features);
                 turn.push(Action::Link { peer, message });

@@ -3,10 +3,10 @@
 use broker_codec::EndpointId;
 use mgmt_api::{
     LinkMessage,
-    link::{PREPARE, other_version},
+    link::{LAUNCH, PREPARE, other_version},
 };
 
-use super::{action::Level, cluster::Cluster, turn::Turn};
+use super::{action::Level, cluster::Cluster, peers::Features, turn::Turn};
 use crate::Counted;
 
 impl Cluster {
@@ -15,8 +15,12 @@ impl Cluster {
         let event = message.event_name();
         let is_obeyed = match message {
             LinkMessage::Announce { version, features } => {
-                let prepares = features.iter().any(|feature| *feature == *PREPARE);
-                self.members.peers.announces(peer, prepares) && {
+                let has = |known: &str| features.iter().any(|feature| *feature == *known);
+                let features = Features {
+                    prepares: has(PREPARE),
+                    launches: has(LAUNCH),
+                };
+                self.members.peers.announces(peer, features) && {
                     if let Some(other) = other_version(version) {
                         let address = self.members.address_of(peer);
                         turn.report(

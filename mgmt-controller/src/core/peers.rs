@@ -52,8 +52,16 @@ struct Peer {
     waiting: Option<Hello>,
     refused: u32,
     api: Api,
-    /// Whether it can be asked to [prepare](mgmt_api::link::PREPARE).
-    prepares: bool,
+    features: Features,
+}
+
+/// What a peer that speaks the extension has said that it can be asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Features {
+    /// To [prepare](mgmt_api::link::PREPARE).
+    pub(super) prepares: bool,
+    /// It starts nodes [itself](mgmt_api::link::LAUNCH).
+    pub(super) launches: bool,
 }
 
 /// What holds a name.
@@ -131,7 +139,7 @@ impl Peers {
             waiting: None,
             refused: 0,
             api: Api::default(),
-            prepares: false,
+            features: Features::default(),
         };
         self.peers.insert(peer, peer_state);
         lost
@@ -317,17 +325,20 @@ impl Peers {
     }
 
     /// A peer that is connected says what it can be asked for. Returns whether it speaks the extension.
-    pub(super) fn announces(&mut self, peer: EndpointId, prepares: bool) -> bool {
+    pub(super) fn announces(&mut self, peer: EndpointId, features: Features) -> bool {
         let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.peering.is_ours) else {
             return false;
         };
-        peer.prepares = prepares;
+        peer.features = features;
         true
     }
 
-    /// Whether a peer can be asked to prepare.
-    pub(super) fn prepares(&self, peer: EndpointId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| peer.prepares)
+    /// What a peer can be asked for.
+    pub(super) fn features_of(&self, peer: EndpointId) -> Features {
+        self.peers
+            .get(&peer)
+            .map(|peer| peer.features)
+            .unwrap_or_default()
     }
 
     /// The instance that a peer speaks for.

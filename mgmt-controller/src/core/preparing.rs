@@ -38,7 +38,8 @@ impl Cluster {
             let name = &instance.name;
             let nodes: Vec<_> = nodes_on(&deployment.config, name).cloned().collect();
             let given_up = ports_elsewhere(self.configurations.deployed.as_ref(), name);
-            let configuration = Some(deployment.config.clone());
+            let launches = self.members.peers.features_of(peer).launches;
+            let configuration = launches.then(|| deployment.config.clone());
             let prepare = Prepare {
                 nodes,
                 given_up,
@@ -157,7 +158,7 @@ impl Membership {
     /// The peer that can look whether an instance could run its nodes. One that is to be reached elsewhere is not asked where it is now.
     fn who_prepares(&self, instance: &Instance) -> Option<EndpointId> {
         let agent = self.peers.agent(&instance.name)?;
-        let can_look = self.peers.prepares(agent.peer) && !self.is_elsewhere(instance);
+        let can_look = self.peers.features_of(agent.peer).prepares && !self.is_elsewhere(instance);
         can_look.then_some(agent.peer)
     }
 }
