@@ -230,7 +230,7 @@ event zeek_init() &priority=-20
 
 	Broker::subscribe(topic_nodes);
 	# Zeek writes a line for each attempt that fails.
-	Broker::peer(agent_address, agent_port, 2sec);
+	Broker::peer(agent_address, agent_port, 1sec);
 	schedule beat_every { MgmtNode::tick() };
 	}
 

@@ -126,7 +126,7 @@ pub(crate) enum Zeek {
     Started(PathBuf),
     /// That of an installation, for the agent to find.
     Found(PathBuf),
-    /// The agent's simulation, as an operator has it who knows of no other way to make it behave.
+    /// The agent's simulation of a Supervisor of Zeek's, as an operator has it who knows of no other way to make it behave.
     Simulated,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Instance<'a> {
                     .args(["--supervisor", &supervisor, "--zeek-prefix", "."]);
             }
             Zeek::Simulated => {
-                command.arg("--simulate");
+                command.args(["--simulate", "--supervise", "zeek"]);
             }
         }
         let controller = self.plan.controller;

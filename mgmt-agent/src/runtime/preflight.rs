@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::{Config, is_loopback},
-    core::{Candidate, ClusterNode, LaunchSettings, Supervise},
+    core::{Candidate, ClusterNode, LaunchSettings, NodeSpec, Supervise},
     supervisors::own,
 };
 
@@ -99,6 +99,8 @@ impl Host {
         let scratch = self.scratch.clone();
         let host = spawn_blocking(move || self.look_around(&nodes, &given_up));
         found.extend(host.await.unwrap_or_default());
+        // Of one that cannot run anyway Zeek would say the same once more.
+        specs.retain(|spec: &NodeSpec| found.iter().all(|problem| problem.node != spec.name));
         if let Some((launch, _)) = &launch {
             found.extend(rehearse(&specs, launch, &scratch).await);
         }
