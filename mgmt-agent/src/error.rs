@@ -19,6 +19,12 @@ pub enum RunError {
         "cannot read {path}, which says what should run on this host; if it is damaged, remove it and deploy again"
     )]
     Desired { path: PathBuf, source: std::io::Error },
+    /// Nodes run that another Supervisor than the one that is to keep them would start once more.
+    #[error(
+        "nodes of this agent run that it keeps itself, and a Supervisor of Zeek's would start a second process of each: {nodes}; start the \
+         agent as before (--supervise native or systemd) and deploy a configuration without nodes, or end them by hand"
+    )]
+    Kept { nodes: String },
     /// A script of ours cannot be written.
     #[error("cannot write the script {path}")]
     Script { path: PathBuf, source: std::io::Error },

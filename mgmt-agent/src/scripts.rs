@@ -4,6 +4,7 @@
 //! installations that lack Zeek's own.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -217,6 +218,10 @@ fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
 
 /// Writes a script, which a node may be reading.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), RunError> {
+    // On a full disk what is there is good enough.
+    if fs::read(path).is_ok_and(|there| there == text.as_bytes()) && files::too_open(path).is_none() {
+        return Ok(());
+    }
     let directory = path.parent().map_or(Ok(()), files::create_dir_all);
     let written = directory.and_then(|()| files::replace(path, text.as_bytes(), mode));
     written.map_err(|source| RunError::Script {

@@ -15,7 +15,7 @@ use super::{
     supervisor::{stand_in_arguments, this_program},
     zeek::InstalledZeek,
 };
-use crate::core::LaunchSettings;
+use crate::core::{LaunchSettings, Supervise};
 
 /// What a node has of the agent's environment.
 const INHERITED: [&str; 2] = ["LANG", "TZ"];
@@ -47,6 +47,8 @@ pub(super) fn launch(
     });
     let site_scripts: String = resolver.take("site_scripts");
     LaunchSettings {
+        agent_name: daemon.name.as_str().into(),
+        limits_memory: keeping.supervise == Supervise::Systemd,
         program: bytes(&program),
         leading_arguments: leading.into_iter().map(ZeekString::from).collect(),
         version: zeek.version.clone(),

@@ -41,7 +41,9 @@ impl Agent {
         ));
         let count = own.restarts;
         let message = if has_failed {
-            format!("node {name} has failed, it ended {count} times: {what}; it is tried again every {again}")
+            format!(
+                "node {name} has failed, it ended {count} times: {what}; it is tried again in {again}, and so on"
+            )
         } else {
             format!("node {name} ended: {what}; it is started again in {again}")
         };

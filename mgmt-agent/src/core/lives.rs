@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{Now, node_link::Beat};
+use mgmt_api::{
+    Now,
+    node_link::{Beat, HEARTBEAT},
+};
 use serde::{Deserialize, Serialize};
 
 /// A node that has not been heard for that many of its intervals is wedged.
@@ -74,8 +77,9 @@ impl Life {
     /// How long what comes next may take.
     pub(super) fn limit(&self) -> Duration {
         match &self.beat {
-            Some(beat) if !beat.is_held() => beat.interval() * MISSED_MAX,
-            _ => HELD_MAX,
+            Some(beat) if beat.is_held() => HELD_MAX,
+            Some(beat) => beat.interval() * MISSED_MAX,
+            None => HEARTBEAT * MISSED_MAX,
         }
     }
 
@@ -112,6 +116,15 @@ impl Lives {
         let was_wedged = std::mem::take(&mut life.is_wedged);
         self.due = self.due.into_iter().chain(due).min();
         was_wedged.then_some(silence)
+    }
+
+    /// A node runs already, and has to say so.
+    pub(super) fn expect(&mut self, now: Now, node: &ZeekString, pid: Option<i64>) {
+        let mut life = Life::new(now);
+        life.pid = pid;
+        life.awaited_since = Some(now);
+        self.due = self.due.into_iter().chain(life.due()).min();
+        self.of.insert(node.clone(), life);
     }
 
     /// The Zeeks that nodes are, and which are which.

@@ -127,6 +127,7 @@ impl Agent {
             {
                 Some(fate @ (Fate::Kept | Fate::Told)) => {
                     self.node_found(turn, name, supervised.pid);
+                    self.lives.expect(turn.now, name, supervised.pid);
                     kept.push(name.clone());
                     if fate == Fate::Told {
                         self.relayout(turn, &config, std::slice::from_ref(name));

@@ -18,6 +18,9 @@ pub struct Candidate {
     pub spec: NodeSpec,
     /// Where it is to listen.
     pub ports: Vec<Port>,
+    /// Whether it runs already: then it has the space that it needs.
+    #[serde(default)]
+    pub runs: bool,
 }
 
 /// The whole cluster, as each of its nodes needs to know it; or what is wrong with the configuration.
@@ -106,6 +109,7 @@ pub(super) fn candidate(node: &Node, directory: ZeekString) -> Candidate {
     Candidate {
         spec: of_node(node, directory),
         ports: [node.p, node.metrics_port].into_iter().flatten().collect(),
+        runs: false,
     }
 }
 

@@ -113,6 +113,11 @@ impl OwnNode {
         }
     }
 
+    /// Whether an earlier agent has started it, and it has not said hello yet.
+    pub(super) fn is_taken_over(&self) -> bool {
+        self.node.state == State::Pending && self.pid.is_some() && self.started.is_none()
+    }
+
     /// The Supervisor is being told to start it.
     ///
     /// DIFFERENCE(node-outputs): what it wrote before counts no more. Zeek's agent keeps it, and may report it for a

@@ -78,6 +78,8 @@ pub enum End {
 pub struct Launch {
     /// What it was made of, for comparison with what is to run.
     pub spec: NodeSpec,
+    /// The agent that keeps it. Another one on the host leaves it alone.
+    pub agent: ZeekString,
     /// What the node must show when it says hello. Nobody but node and agent knows it.
     pub token: ZeekString,
     /// Zeek, with its whole path.

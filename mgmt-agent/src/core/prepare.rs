@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    Node, Now,
+    Node, Now, State,
     link::{Prepare, Prepared, Problem, from_json},
 };
 
@@ -46,6 +46,8 @@ impl Agent {
                     problems.extend(of_environment(&node));
                     let mut candidate = node_spec::candidate(&node, directory);
                     candidate.spec.cluster_backend.clone_from(&backend);
+                    let own = self.nodes.get(&node.name);
+                    candidate.runs = own.is_some_and(|own| own.node.state == State::Running);
                     candidates.push(candidate);
                 }
                 Err(reason) => problems.push(problem(&node, reason)),

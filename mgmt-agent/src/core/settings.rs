@@ -76,6 +76,10 @@ pub enum Supervise {
 /// How nodes are started that need no Supervisor of Zeek's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchSettings {
+    /// The agent's name.
+    pub agent_name: ZeekString,
+    /// Whether the system holds nodes to a limit of memory.
+    pub limits_memory: bool,
     /// Zeek, with its whole path.
     pub program: ZeekString,
     /// What the program needs to be told in order to be Zeek, before all else.
@@ -168,6 +172,8 @@ impl Default for Settings {
 impl Default for LaunchSettings {
     fn default() -> Self {
         Self {
+            agent_name: "agent".into(),
+            limits_memory: false,
             program: "/usr/local/zeek/bin/zeek".into(),
             leading_arguments: Vec::new(),
             version: None,

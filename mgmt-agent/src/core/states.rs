@@ -100,7 +100,7 @@ impl Agent {
         }
         if self.starts.owes(name) && self.settings.supervise != Supervise::Zeek {
             return Some(format!(
-                "node {name} has not been started yet, it waits for others to end or to come up"
+                "node {name} has not been started yet: its former process or others have to end before, or others to come up"
             ));
         }
         if self.starts.owes(name) {
@@ -167,7 +167,7 @@ impl Agent {
         let running = self
             .nodes
             .get_mut(name)
-            .filter(|own| own.node.state == State::Running);
+            .filter(|own| own.node.state == State::Running || own.is_taken_over());
         let Some(own) = running else {
             return false;
         };

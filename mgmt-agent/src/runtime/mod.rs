@@ -58,7 +58,7 @@ use self::{
 use crate::{
     Counted,
     config::{Config, LOCK},
-    core::{self, Settings},
+    core::{self, Settings, Supervise},
     desired,
     error::RunError,
     machine::{BrokerAgent, Input, Start},
@@ -127,6 +127,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
             Some(ControllerProgram::new(&config, command, &script))
         }
     };
+    refuse_second_keeper(&config)?;
     let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let nodes = Nodes::start(&settings)?;
@@ -155,6 +156,24 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         supervisor.map(|(launch, address)| Kept::keep(SupervisorProgram { launch, address }));
     runtime.controller = controller.map(Kept::keep);
     Ok((daemon, runtime))
+}
+
+/// A Supervisor of Zeek's knows nothing of nodes that the agent has kept itself.
+fn refuse_second_keeper(config: &Config) -> Result<(), RunError> {
+    if config.settings.supervise != Supervise::Zeek {
+        return Ok(());
+    }
+    let nodes = native::running(&config.daemon.state_dir.join("nodes"), &config.settings.name);
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let nodes: Vec<String> = nodes
+        .into_iter()
+        .map(|(node, pid)| format!("{node} (PID {pid})"))
+        .collect();
+    Err(RunError::Kept {
+        nodes: nodes.join(", "),
+    })
 }
 
 /// The core's settings, also where the system chose a port, and what nodes are told.

@@ -114,10 +114,12 @@ impl Host {
         }
         let ports = nodes.iter().flat_map(|node| &node.ports);
         let listeners = Listeners::on(ports.map(|port| port.number), &self.directories());
-        let of_node = |Candidate { spec, ports }: &Candidate| {
+        let of_node = |Candidate { spec, ports, runs }: &Candidate| {
             let mut found = Vec::new();
             found.extend(spec.scripts.iter().filter_map(script));
-            found.extend(directory(path(&spec.directory)));
+            if !runs {
+                found.extend(directory(path(&spec.directory)));
+            }
             let ports = ports.iter().filter(|port| !given_up.contains(port));
             found.extend(ports.filter_map(|port| listeners.in_the_way(*port)));
             if !self.is_simulation {
@@ -335,6 +337,7 @@ mod tests {
                 cluster: Arc::default(),
             },
             ports: Vec::new(),
+            runs: false,
         };
         let count = |is_simulation, is_elsewhere| {
             let host = Host {

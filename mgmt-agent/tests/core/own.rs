@@ -428,6 +428,32 @@ fn one_that_has_read_its_trace_is_done_and_others_that_end_with_success_are_not(
 }
 
 #[test]
+fn a_process_that_is_to_end_does_not_speak_for_the_one_that_takes_its_place() {
+    let mut run = Run::new();
+    run.command("create", &["w1"]);
+    assert!(run.own.token_of(&"w1".into()).is_some());
+    run.is_obedient = false;
+    for kind in ["restart", "create", "destroy"] {
+        run.command(kind, &["w1"]);
+        assert_eq!(run.own.token_of(&"w1".into()), None, "{kind}");
+    }
+}
+
+#[test]
+fn a_node_of_another_agent_is_left_alone() {
+    let mut run = Run::new();
+    run.command("create", &["w1"]);
+    let mut launch = (*run.launches[&ZeekString::from("w1")]).clone();
+    launch.agent = "another".into();
+    let mut other = Run::new();
+    other.own = OwnSupervisor::new(LaunchSettings::default());
+    other.found.push(launch);
+    other.news(News::Available);
+    other.command("destroy", &["w1"]);
+    other.take("ready");
+}
+
+#[test]
 fn a_node_that_was_found_is_kept_and_ends_as_any_other() {
     let mut run = Run::new();
     run.command("create", &["w1"]);

@@ -44,6 +44,7 @@ pub(crate) fn launch(home: &Path, name: &str, script: &str) -> Box<Launch> {
             cluster: Arc::default(),
             cluster_backend: None,
         },
+        agent: "a".into(),
         token: "secret".into(),
         program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],

@@ -153,6 +153,18 @@ async fn look(
     let _ = common.news.send(News::Looked);
 }
 
+/// The nodes of an agent that run in these directories, with their process ids.
+pub(super) fn running(nodes: &Path, agent: &ZeekString) -> Vec<(ZeekString, i32)> {
+    let entries = fs::read_dir(nodes).into_iter().flatten().flatten();
+    let running = entries.filter_map(|entry| {
+        let directory = entry.path();
+        let launch = launcher::read(&directory).ok()?;
+        let record = launcher::recorded(&directory)?;
+        (launch.agent == *agent && record.process().is_some()).then(|| (launch.node().clone(), record.pid()))
+    });
+    running.collect()
+}
+
 fn find(nodes: &Path) -> Vec<Found> {
     let entries = match fs::read_dir(nodes) {
         Ok(entries) => entries,

@@ -66,8 +66,14 @@ pub fn launch(spec: &NodeSpec, settings: &LaunchSettings, token: &ZeekString) ->
     let environment = node.environment(token)?;
     let listen = environment.get(LISTEN_ADDRESS.as_bytes());
     node.listen = listen.and_then(|told| told.as_str()?.parse().ok());
+    if node.reserved.limits.memory_max.is_some() && !settings.limits_memory {
+        return Err(
+            "its option mgmt.memory_max is obeyed by systemd only, which does not keep the nodes here".into(),
+        );
+    }
     Ok(Launch {
         spec: spec.clone(),
+        agent: settings.agent_name.clone(),
         token: token.clone(),
         program: settings.program.clone(),
         arguments: node.arguments()?,

@@ -68,9 +68,12 @@ impl OwnSupervisor {
         }
     }
 
-    /// What a node has to show for itself when it says hello.
+    /// What a node has to show for itself when it says hello. One that is to end is not heard any more: it is not the one that takes its
+    /// place.
     pub fn token_of(&self, node: &ZeekString) -> Option<&ZeekString> {
-        self.nodes.get(node).map(|node| &node.launch.token)
+        let known = self.nodes.get(node);
+        let known = known.filter(|node| matches!(node.intent, Intent::Start | Intent::Run));
+        known.map(|node| &node.launch.token)
     }
 
     /// Whether no process of any node is left.
@@ -194,6 +197,9 @@ impl OwnSupervisor {
         self.is_unsettled = true;
         match news {
             News::Found { mut launch, pid, age } => {
+                if launch.agent != self.settings.agent_name {
+                    return;
+                }
                 self.share(&mut launch);
                 let node = Node::found(launch, turn.now, pid);
                 turn.info(format!(

@@ -15,6 +15,7 @@ fn settings(version: &str) -> LaunchSettings {
         path: "/opt/zeek/bin:/usr/bin".into(),
         inherited: [("TZ".into(), "UTC".into())].into(),
         link_script: "/agent/scripts/node-link.zeek".into(),
+        limits_memory: true,
         log_queue: "/spool/log-queue".into(),
         ..LaunchSettings::default()
     }
