@@ -33,8 +33,8 @@ use crate::{
     supervisors::own::{Launch, News, Order},
 };
 
-/// How many nodes are started at the same moment: each takes a thread until its process is there.
-const STARTS_MAX: usize = 4;
+/// For how many nodes something is done at the same moment that may block: each takes a thread meanwhile.
+const WORKS_MAX: usize = 4;
 
 /// How long a process that has the lock of a node may take to write down which one it is.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ struct Common {
     launcher: PathBuf,
     outputs: Outputs,
     sessions: Sessions,
-    starts: Semaphore,
+    works: Semaphore,
     news: mpsc::UnboundedSender<News>,
 }
 
@@ -61,6 +61,14 @@ struct Found {
     launch: Box<Launch>,
     running: Running,
     age: Duration,
+}
+
+impl Common {
+    /// Does what may block, in its turn.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let _permit = self.works.acquire().await.map_err(io::Error::other)?;
+        spawn_blocking(work).await.map_err(io::Error::other)
+    }
 }
 
 impl Native {
@@ -78,7 +86,7 @@ impl Native {
             launcher,
             outputs: Outputs::start()?,
             sessions: Sessions::start(),
-            starts: Semaphore::new(STARTS_MAX),
+            works: Semaphore::new(WORKS_MAX),
             news: tell,
         };
         tokio::spawn(dispatch(nodes, Arc::new(common), to_do));

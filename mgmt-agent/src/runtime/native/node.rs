@@ -16,7 +16,7 @@ use supervise::{
     sessions::{holders, is_locked},
     unix::{self, Handle},
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::sync::mpsc;
 
 use super::{
     Common,
@@ -90,11 +90,11 @@ impl NodeTask {
         let node = self.name.clone();
         let directory = directory_of(&launch);
         self.end_left(&directory).await;
-        let Ok(_permit) = self.common.starts.acquire().await else {
-            return None;
-        };
         let program = self.common.launcher.clone();
-        let started = spawn_blocking(move || start(&launch, directory, &program)).await;
+        let started = self
+            .common
+            .work(move || start(&launch, directory, &program))
+            .await;
         match started.unwrap_or_else(|error| Err(NotStarted::Failed(error.to_string()))) {
             Ok(running) => {
                 self.common.outputs.watch(&running.directory, running.from);
@@ -117,7 +117,7 @@ impl NodeTask {
     async fn end_left(&self, directory: &Path) {
         let lock = directory.join(launcher::LOCK);
         let directory = directory.to_owned();
-        let looked = spawn_blocking(move || {
+        let looked = self.common.work(move || {
             let record =
                 is_locked(&directory.join(launcher::LOCK)).then(|| launcher::recorded(&directory))?;
             record.filter(|record| !record.runs()).map(|record| record.pid())
@@ -194,7 +194,7 @@ impl NodeTask {
     }
 
     async fn files(&self, work: impl FnOnce() -> io::Result<()> + Send + 'static, what: &str) {
-        let done = spawn_blocking(work).await.map_err(io::Error::other);
+        let done = self.common.work(work).await;
         if let Err(error) = done.and_then(|done| done) {
             let what = what.replace("{}", &self.name.to_string());
             tracing::warn!(%error, "cannot {what}");
