@@ -52,12 +52,18 @@ pub struct NodeBehaviour {
     pub stdout: Option<String>,
     /// What it writes to its standard error at the start.
     pub stderr: Option<String>,
+    /// How much it writes to its standard output at the start, in MiB; and then a hundred lines, which are numbered.
+    pub prints: Option<u32>,
     /// Fails, as Zeek does, if its network interface does not exist.
     pub checks_interface: bool,
     /// Ends by itself at once.
     pub exit: Option<Exit>,
     /// Does nothing, not even say hello.
     pub hangs: bool,
+    /// Says hello, and nothing after that, as one in an endless loop of a script; if it has no Supervisor.
+    pub mute: bool,
+    /// How long after a heartbeat it has the next, in milliseconds, whatever its agent wants; if it has no Supervisor.
+    pub heartbeat: Option<u64>,
     /// Ends by SIGKILL only.
     pub ignores_sigterm: bool,
     /// Lives on when its Supervisor is killed. Zeek's nodes do, for up to 26 seconds.

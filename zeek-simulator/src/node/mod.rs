@@ -9,6 +9,7 @@ use std::{
     env,
     ffi::{CString, OsString},
     io::{self, Read, Write},
+    iter,
     path::Path,
     process::{Command, ExitCode, Stdio},
     time::Duration,
@@ -112,6 +113,9 @@ pub(crate) fn begin(
 ) -> Result<Option<ExitCode>, Failure> {
     behaviour.stdout.iter().for_each(|text| print(text));
     behaviour.stderr.iter().for_each(|text| complain(text));
+    if let Some(size) = behaviour.prints {
+        print_much(size)?;
+    }
     if let Some(interface) = interface
         && behaviour.checks_interface
         && !Path::new(INTERFACES).join(path(interface)).exists()
@@ -141,6 +145,19 @@ pub(crate) fn begin(
         }
     }
     Ok(None)
+}
+
+/// Writes so many MiB, and then a hundred lines that can be told apart.
+fn print_much(size: u32) -> Result<(), Failure> {
+    let block = format!("{}\n", "x".repeat(63)).repeat(16 << 10);
+    let last: String = (1..=100).map(|number| format!("last line {number}\n")).collect();
+    let mut output = io::stdout().lock();
+    for text in iter::repeat_n(&block, size as usize).chain([&last]) {
+        output
+            .write_all(text.as_bytes())
+            .map_err(Failure::system("standard output"))?;
+    }
+    Ok(())
 }
 
 /// What a supervised node does first (`SupervisedNode::Init`).

@@ -41,6 +41,7 @@ pub(super) struct Link {
     ends: bool,
     every: Duration,
     beats: u64,
+    said_hello: bool,
     agent: Option<PeerAddress>,
     topic: Topic,
     requests: Topic,
@@ -73,6 +74,7 @@ impl Link {
         };
         let seconds = variable("MGMT_NODE_HEARTBEAT").and_then(|text| text.parse().ok());
         let every = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let every = behaviour.heartbeat.map(Duration::from_millis).or(every);
         let own = config.cluster.get(&config.name);
         let role = own.map(|own| own.role).unwrap_or_default();
         let values = Values::new(config, release);
@@ -87,6 +89,7 @@ impl Link {
             ends: variable("MGMT_NODE_TRACE_END").is_some(),
             every: every.filter(|every| !every.is_zero()).unwrap_or(HEARTBEAT),
             beats: 0,
+            said_hello: false,
             agent,
             topic: Topic::new(agent_topic(topics::NODE.as_bytes()))?,
             requests,
@@ -108,7 +111,7 @@ impl Link {
             let event = tokio::select! {
                 _ = terminate.recv(), if !self.behaviour.ignores_sigterm => return self.terminated(status).await,
                 _ = interrupt.recv() => return self.terminated(status).await,
-                _ = beat.tick() => {
+                _ = beat.tick(), if !self.is_mute() => {
                     self.beat().await?;
                     continue;
                 }
@@ -122,7 +125,7 @@ impl Link {
                         return self.end(status).await;
                     }
                 }
-                EndpointEvent::Message(message) if message.topic == self.requests => {
+                EndpointEvent::Message(message) if message.topic == self.requests && !self.is_mute() => {
                     let request = Event::from_data(message.data);
                     if let Ok(request) = request.and_then(|event| event.parse()) {
                         self.answer(request).await?;
@@ -156,12 +159,18 @@ impl Link {
         Ok(self.ends)
     }
 
+    /// Whether it has said all that it says.
+    fn is_mute(&self) -> bool {
+        self.behaviour.mute && self.said_hello
+    }
+
     fn name(&self) -> ZeekString {
         self.values.name().clone()
     }
 
     async fn hello(&mut self) -> Result<(), Failure> {
         self.publish(&self.greeting()).await?;
+        self.said_hello = true;
         self.beat().await
     }
 
