@@ -1,12 +1,7 @@
 //! What an operator is told when Supervisor, nodes or agent fail, and how the cluster comes back by itself: real controller, agent,
 //! zeek-client and processes; the Supervisor and its nodes are stand-ins.
 
-use std::{
-    collections::BTreeMap,
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -15,9 +10,8 @@ use zeek_simulator::{NodeBehaviour, SupervisorBehaviour};
 use crate::support::{
     cluster::{Instance, Plan, Protection, start_controller, wait_for_running},
     controller::Controller,
-    limit::Limit,
+    news::News,
     program::Outcome,
-    websocket::Client,
     zeek_client::zeek_client,
 };
 
@@ -52,24 +46,14 @@ pub(crate) type Nodes = BTreeMap<String, (String, u32)>;
 pub(crate) struct World {
     controller: Controller,
     pub(crate) instance: Instance<'static>,
-    /// What agents say, as clients see it.
-    news: Receiver<String>,
+    news: News,
 }
 
 impl World {
     pub(crate) fn start(plan: impl FnOnce(&mut Plan<'static>)) -> Self {
         const ANONYMOUS: &Protection = &Protection::Anonymous;
         let mut controller = start_controller(ANONYMOUS, &[]);
-        let mut observer = Client::observing(controller.websocket());
-        let (tell, news) = channel();
-        // Always read from: a client that does not answer pings is disconnected.
-        thread::spawn(move || {
-            while let Some(text) = observer.try_text_by(&Limit::new("news")) {
-                if tell.send(text).is_err() {
-                    return;
-                }
-            }
-        });
+        let news = News::of(&mut controller);
         let mut planned = Plan::new(AGENT, Some(controller.broker()), ANONYMOUS);
         plan(&mut planned);
         let instance = Instance::start(planned);
@@ -89,14 +73,7 @@ impl World {
 
     /// Waits for an agent to say something with all of these words.
     pub(crate) fn news_with(&self, words: &[&str]) {
-        let limit = Limit::new(format_args!("news about {words:?}"));
-        loop {
-            let text = self.news.recv_timeout(limit.left());
-            let text = text.unwrap_or_else(|error| panic!("nothing about {words:?}: {error}"));
-            if words.iter().all(|word| text.contains(word)) {
-                return;
-            }
-        }
+        self.news.with(words);
     }
 
     pub(crate) fn run(&mut self, arguments: &[&str], stdin: Option<&str>) -> Outcome {

@@ -20,6 +20,7 @@ mod misbehaviour;
 mod native;
 mod news;
 mod outside_text;
+mod own;
 mod port_0;
 mod prepare;
 mod process;

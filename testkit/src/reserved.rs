@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -9,13 +9,28 @@ pub struct ReservedPort(Socket);
 
 impl ReservedPort {
     pub fn new(host: &str) -> Self {
-        let any = SocketAddr::new(host.parse().expect("an address"), 0);
+        Self::at(SocketAddr::new(host.parse().expect("an address"), 0)).expect("bound")
+    }
+
+    /// One, and the one that follows it.
+    pub fn pair(host: &str) -> [Self; 2] {
+        loop {
+            let first = Self::new(host);
+            let mut next = first.address();
+            next.set_port(first.port().wrapping_add(1).max(1024));
+            if let Ok(next) = Self::at(next) {
+                return [first, next];
+            }
+        }
+    }
+
+    fn at(address: SocketAddr) -> io::Result<Self> {
         let socket =
-            Socket::new(Domain::for_address(any), Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+            Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).expect("a socket");
         socket.set_reuse_address(true).expect("set");
         // Bound, it keeps the port; it never listens.
-        socket.bind(&any.into()).expect("bound");
-        Self(socket)
+        socket.bind(&address.into())?;
+        Ok(Self(socket))
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -297,6 +297,10 @@ impl<'a> Instance<'a> {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The command lines of all processes that work in its directories: agent, Supervisor, nodes, and what these have started.
     pub(crate) fn processes(&self) -> Vec<String> {
         let line = |process: PathBuf| {

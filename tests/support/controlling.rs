@@ -5,7 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use broker_codec::data::{ZeekString, from_data};
 use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{
-    AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, Node, NodeStatus, ResultRecord, State,
+    AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, LinkMessage, Node, NodeStatus,
+    ResultRecord, State,
+    link::{Changed, NotDone, Selection, from_json, to_json},
     topics,
 };
 use tokio::time::timeout;
@@ -68,12 +70,29 @@ impl Controlling {
 
     /// Asks, and waits for the answer.
     pub(crate) fn ask(&mut self, request: impl FnOnce(ZeekString) -> AgentRequest) -> AgentMessage {
+        let reqid = self.send(request);
+        self.hear(|message| (message.reqid() == Some(&reqid)).then_some(message))
+    }
+
+    /// Asks without waiting. Returns the id of the request.
+    pub(crate) fn send(&mut self, request: impl FnOnce(ZeekString) -> AgentRequest) -> ZeekString {
         self.asked += 1;
         let reqid = ZeekString::from(format!("asked-{}", self.asked));
         let request = data_of(&request(reqid.clone()));
         let topic = topics::agent(topics::AGENT_PREFIX.as_bytes(), self.name.as_bytes());
         self.peer.publish(&topic, &request);
-        self.hear(|message| (message.reqid() == Some(&reqid)).then_some(message))
+        reqid
+    }
+
+    /// Waits for the agent to say something about nodes, or itself, with all of these words.
+    pub(crate) fn hear_said(&mut self, words: &[&str]) -> String {
+        self.hear(|message| {
+            let (AgentMessage::Log { msg, .. } | AgentMessage::Error { msg, .. }) = message else {
+                return None;
+            };
+            let said = msg.to_string();
+            words.iter().all(|word| said.contains(word)).then_some(said)
+        })
     }
 
     /// The agent's nodes, or why it cannot say.
@@ -97,12 +116,55 @@ impl Controlling {
             host: "127.0.0.1".parse().expect("an address"),
             ..Instance::new(name)
         };
-        let config = Configuration::new(id, [instance], nodes.iter().map(worker));
-        let force = false;
+        self.deploy_configuration(&Configuration::new(id, [instance], nodes.iter().map(worker)))
+    }
+
+    pub(crate) fn deploy_configuration(&mut self, config: &Configuration) -> Vec<ResultRecord> {
+        let (config, force) = (config.clone(), false);
         let answer = self.ask(|reqid| AgentRequest::Deploy { reqid, config, force });
         let AgentMessage::Deploy { results, .. } = answer else {
             panic!("another answer");
         };
         results
+    }
+}
+
+/// One who stops and starts nodes by way of the extension, as a controller of ours does.
+pub(crate) struct Operator(Peer);
+
+impl Operator {
+    pub(crate) fn connect(agent: SocketAddr) -> Self {
+        Self(Peer::connect(agent, TlsConfig::Anonymous, topics::LINK))
+    }
+
+    /// Asks for something about these nodes, all if there are none, without waiting.
+    pub(crate) fn send(&self, kind: &str, nodes: &[&str]) {
+        let which = Selection {
+            nodes: nodes.iter().map(|node| (*node).into()).collect(),
+            role: None,
+        };
+        let request = LinkMessage::Request {
+            reqid: "operator".into(),
+            kind: kind.into(),
+            json: to_json(&which).expect("it can be written"),
+        };
+        self.0.publish(topics::LINK, &data_of(&request));
+    }
+
+    /// Asks, and waits for the answer: the nodes that were changed, or why none was.
+    pub(crate) fn ask(&mut self, kind: &str, nodes: &[&str]) -> Result<Vec<String>, String> {
+        self.send(kind, nodes);
+        let limit = Limit::new("an answer to an operator");
+        self.0.hear(&limit, |event| match event.parse() {
+            Ok(LinkMessage::Reply { ok: true, json, .. }) => {
+                let changed: Changed = from_json(&json).expect("what was changed");
+                Some(Ok(changed.nodes.iter().map(ToString::to_string).collect()))
+            }
+            Ok(LinkMessage::Reply { json, .. }) => {
+                let refused: NotDone = from_json(&json).expect("a reason");
+                Some(Err(refused.reason.to_string()))
+            }
+            _ => None,
+        })
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod daemon;
 pub(crate) mod frames;
 pub(crate) mod ids;
 pub(crate) mod limit;
+pub(crate) mod news;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod relay;

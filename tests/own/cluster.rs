@@ -1,0 +1,79 @@
+//! What an operator sees of a cluster on two hosts.
+
+use rustix::process::Signal;
+use serde_json::json;
+use zeek_simulator::{Exit, NodeBehaviour};
+
+use super::{
+    sensors::{SENSORS, Sensors},
+    signal,
+};
+
+#[test]
+fn sixteen_nodes_on_two_hosts_run_and_one_that_is_killed_is_back_with_a_notice() {
+    let mut sensors = Sensors::start();
+    let cluster = sensors.cluster([5, 8]);
+    let before = sensors.deploy(&cluster);
+    assert_eq!(before.len(), 16);
+    for name in ["manager", "worker-sensor-2-8"] {
+        signal(before[name], Signal::KILL);
+        let ended = format!("node {name} ended: signal 9");
+        sensors.news.with(&[&ended, "it is started again in"]);
+        sensors
+            .news
+            .with(&["Management::CRASHED", "Management::RUNNING", name]);
+    }
+    sensors.states_until(|states| states.values().all(|(state, _)| state == "RUNNING"));
+    let after = sensors.pids();
+    for (name, pid) in &before {
+        let is_killed = ["manager", "worker-sensor-2-8"].contains(&name.as_str());
+        assert_eq!(after[name] != *pid, is_killed, "{name}: {before:?}, {after:?}");
+    }
+    sensors.stop();
+}
+
+#[test]
+fn a_node_that_always_dies_is_failed_with_its_last_words_and_runs_when_its_cause_is_gone() {
+    let mut sensors = Sensors::start();
+    let cluster = sensors.cluster([1, 1]);
+    let mut dying = cluster.clone();
+    dying.behave(
+        "worker-sensor-2-1",
+        &NodeBehaviour {
+            stderr: Some("fatal error: problem with interface".into()),
+            exit: Some(Exit {
+                status: 1,
+                aborts: false,
+            }),
+            ..NodeBehaviour::default()
+        },
+    );
+    let printed = sensors.fail(&dying);
+    let worker = &printed["results"]["nodes"]["worker-sensor-2-1"];
+    assert_eq!(
+        worker["stderr"], "fatal error: problem with interface",
+        "{printed}"
+    );
+    assert_eq!(
+        (&worker["instance"], &worker["success"]),
+        (&json!(SENSORS[1]), &json!(false))
+    );
+    // A busy machine may take longer than the answer waits.
+    let failed = "node worker-sensor-2-1 has failed, it ended 5 times: exit status 1, last line: fatal error: problem with interface; it is tried \
+                  again every 5 min";
+    sensors.news.with(&["notify_error", failed]);
+    sensors.states_until(|states| states["worker-sensor-2-1"].0 == "FAILED");
+    let states = sensors.states();
+    let others = states.iter().filter(|(name, _)| *name != "worker-sensor-2-1");
+    assert!(
+        others.clone().all(|(_, (state, _))| state == "RUNNING"),
+        "{states:?}"
+    );
+
+    // The others run on.
+    let after = sensors.deploy(&cluster);
+    for (name, (_, pid)) in others {
+        assert_eq!(Some(after[name]), *pid, "{name}");
+    }
+    sensors.stop();
+}

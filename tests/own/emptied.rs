@@ -1,0 +1,62 @@
+//! What is to have no nodes has no process.
+
+use mgmt_api::AgentRequest;
+
+use super::{Host, assert_all_run, assert_deployed, configuration, node, nodes, told};
+use crate::support::limit::Limit;
+
+fn no_process_is_left(host: &Host) {
+    let limit = Limit::new("no node to run");
+    limit.poll(|| host.processes().is_empty().then_some(()));
+}
+
+#[test]
+fn a_host_without_nodes_or_out_of_the_cluster_has_no_process_and_its_next_agent_starts_none() {
+    let host = Host::new();
+    let (agent, mut controlling) = host.start_connected(&[]);
+    let wanted = nodes(&["manager", "logger", "worker-1"]);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
+    assert_all_run(&host, &mut controlling, &wanted);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c2", &[])));
+    no_process_is_left(&host);
+    assert!(told(&mut controlling).is_empty());
+
+    assert_deployed(&controlling.deploy_configuration(&configuration("c3", &wanted)));
+    assert_all_run(&host, &mut controlling, &wanted);
+    controlling.ask(|reqid| AgentRequest::AgentStandby { reqid });
+    no_process_is_left(&host);
+    agent.kill();
+
+    let (agent, mut controlling) = host.start_connected(&[]);
+    controlling.hear_hello();
+    assert!(told(&mut controlling).is_empty());
+    // What it is told next is the first that it does.
+    let other = [node("worker-2")];
+    assert_deployed(&controlling.deploy_configuration(&configuration("c4", &other)));
+    assert_all_run(&host, &mut controlling, &other);
+    agent.stop();
+    assert!(host.processes().is_empty());
+}
+
+#[test]
+fn nodes_end_with_their_agent_or_outlive_it_as_the_operator_wants() {
+    let host = Host::new();
+    let wanted = nodes(&["manager", "worker-1"]);
+    let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "keep"]);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
+    let before = assert_all_run(&host, &mut controlling, &wanted);
+    agent.stop();
+    assert_eq!(host.pids(), before);
+
+    let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "stop"]);
+    controlling.hear_hello();
+    assert_eq!(assert_all_run(&host, &mut controlling, &wanted), before);
+    agent.stop();
+    assert!(host.processes().is_empty());
+
+    // They are to run all the same.
+    let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "stop"]);
+    controlling.hear_hello();
+    assert_all_run(&host, &mut controlling, &wanted);
+    agent.stop();
+}

@@ -1,0 +1,89 @@
+//! A disk that is filled, and freed.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::PathBuf,
+    process::Command,
+};
+
+use mgmt_api::{State, link};
+use rustix::process::Signal;
+
+use super::{Host, assert_all_run, assert_deployed, configuration, nodes, signal};
+use crate::support::{controlling::Operator, daemon::Daemon, not_tested, works};
+
+/// The agent has its state on a small disk of its own.
+const DISK: [&str; 6] = [
+    "unshare",
+    "--map-root-user",
+    "--mount",
+    "sh",
+    "-c",
+    "mount -t tmpfs -o size=40m none state && exec \"$0\" \"$@\"",
+];
+
+/// A file on the agent's disk.
+fn on_disk(host: &Host, agent: &Daemon, file: &str) -> PathBuf {
+    let root = PathBuf::from(format!("/proc/{}/root", agent.pid()));
+    let state = host.home.path().join("state").join(file);
+    root.join(state.strip_prefix("/").expect("a full path"))
+}
+
+fn fill(host: &Host, agent: &Daemon) {
+    let mut file = File::create(on_disk(host, agent, "fill")).expect("a file can be made");
+    let zeros = vec![0; 1 << 12];
+    while file.write_all(&zeros).is_ok() {}
+}
+
+fn desired(host: &Host, agent: &Daemon) -> String {
+    let path = on_disk(host, agent, "nodes/sensor/desired.json");
+    fs::read_to_string(path).expect("it is written down")
+}
+
+#[test]
+fn nodes_outlive_a_full_disk_and_what_should_run_is_done_when_there_is_space() {
+    let host = Host::new();
+    fs::create_dir(host.home.path().join("state")).expect("a directory can be made");
+    let mut try_out = Command::new(DISK[0]);
+    try_out.args(&DISK[1..]).arg("true");
+    if !works(try_out.current_dir(host.home.path())) {
+        not_tested("a full disk, where no file system of one's own is allowed");
+        return;
+    }
+    let mut agent = host.start_by(&DISK, &[]);
+    let mut controlling = super::connect(&agent);
+    let wanted = nodes(&["manager", "worker-1", "worker-2", "worker-3"]);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
+    let before = assert_all_run(&host, &mut controlling, &wanted);
+
+    fill(&host, &agent);
+    let mut operator = Operator::connect(agent.broker());
+    let one = |name: &str| Ok(vec![name.to_owned()]);
+    assert_eq!(operator.ask(link::STOP, &["worker-3"]), one("worker-3"));
+    controlling.hear_said(&["cannot write down what should run on this host: "]);
+    assert_eq!(operator.ask(link::STOP, &["worker-2"]), one("worker-2"));
+    signal(before["worker-1"], Signal::KILL);
+    controlling.hear_said(&["node worker-1 waits: space in ", " is short: 0 MiB are free"]);
+    assert_eq!(host.pids()["manager"], before["manager"]);
+
+    fs::remove_file(on_disk(&host, &agent, "fill")).expect("it is ours");
+    controlling.hear_states(&["worker-1"], State::Running);
+    assert_eq!(operator.ask(link::START, &["worker-2"]), one("worker-2"));
+    agent
+        .stderr
+        .until_all(&["what should run on this host is written down again"]);
+    controlling.hear_states(&["worker-2"], State::Running);
+    let running = host.pids();
+    assert!(
+        running.keys().eq(["manager", "worker-1", "worker-2"]),
+        "{running:?}"
+    );
+    assert_eq!(running["manager"], before["manager"]);
+    let desired = desired(&host, &agent);
+    assert!(desired.contains("\"stopped\":[\"worker-3\"]"), "{desired}");
+    let log = agent.stop();
+    let told = log.matches("cannot write down what should run").count();
+    assert_eq!(told, 1, "{log}");
+    assert!(host.processes().is_empty());
+}
