@@ -17,6 +17,9 @@ const BY_SCRIPT: (u32, u32) = (8, 1);
 const ZEROMQ: (u32, u32) = (7, 1);
 const CURVE: (u32, u32) = (8, 2);
 
+/// For how long one that has read a trace waits for loggers to take what it has for them, in milliseconds.
+const TRACE_LINGER_MS: u32 = 10_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Backend {
     Broker,
@@ -82,7 +85,10 @@ impl Backend {
     /// The options that it needs, as `name=value`. What a node connects to is called by the node's own socket: its XPUB to the
     /// manager's XSUB. They are the same in all releases, and take a manager of any name, unlike 9.0's
     /// `policy/misc/zeromq-multi-host-auto-setup`.
-    pub(super) fn options(self, cluster: &Cluster<'_>, node: &ClusterNode) -> Vec<String> {
+    ///
+    /// A trace is read as fast as Zeek can, and what of its logs a logger does not take as fast is lost beyond a limit: not so for
+    /// `reads_trace`.
+    pub(super) fn options(self, cluster: &Cluster<'_>, node: &ClusterNode, reads_trace: bool) -> Vec<String> {
         let Self::ZeroMq { xpub, xsub } = self else {
             return Vec::new();
         };
@@ -94,6 +100,10 @@ impl Backend {
         if node.role == ClusterRole::Manager {
             options.push(endpoint("listen_xpub_endpoint", xpub));
             options.push(endpoint("listen_xsub_endpoint", xsub));
+        }
+        if reads_trace {
+            options.push("Cluster::Backend::ZeroMQ::log_sndhwm=0".to_owned());
+            options.push(format!("Cluster::Backend::ZeroMQ::linger_ms={TRACE_LINGER_MS}"));
         }
         // The default differs from release to release.
         if cluster.nodes.values().any(|node| cluster.address(node).is_ipv6()) {

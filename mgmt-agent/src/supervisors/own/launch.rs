@@ -158,7 +158,9 @@ impl Node<'_> {
 
     /// What the node's place in the cluster sets.
     fn options(&self) -> Vec<String> {
-        let mut options = self.backend.options(&self.cluster, self.own);
+        let mut options = self
+            .backend
+            .options(&self.cluster, self.own, self.reserved.pcap_file.is_some());
         // Its default is that of all listeners, without brackets, and the listener for metrics gets it with a colon and the port behind it
         // (`telemetry/Manager.cc`).
         if let Some(address @ IpAddr::V6(_)) = self.listen
