@@ -15,6 +15,7 @@ mod live_controller;
 mod live_endpoint;
 mod live_eras;
 mod live_node_link;
+mod live_own;
 mod log_flood;
 mod misbehaviour;
 mod native;
