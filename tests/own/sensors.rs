@@ -44,7 +44,7 @@ impl Sensors {
         let news = News::of(&mut controller);
         let start = |name| {
             let mut plan = Plan::new(name, Some(controller.broker()), ANONYMOUS);
-            plan.zeek = Zeek::Simulated;
+            plan.zeek = Zeek::Kept;
             let instance = Instance::start(plan);
             news.with(&["notify_agent_hello", name]);
             instance

@@ -128,6 +128,8 @@ pub(crate) enum Zeek {
     Found(PathBuf),
     /// The agent's simulation of a Supervisor of Zeek's, as an operator has it who knows of no other way to make it behave.
     Simulated,
+    /// Stand-ins that the agent keeps itself.
+    Kept,
 }
 
 /// What an [`Instance`] is made of.
@@ -214,6 +216,9 @@ impl<'a> Instance<'a> {
             Zeek::Simulated => {
                 command.args(["--simulate", "--supervise", "zeek"]);
             }
+            Zeek::Kept => {
+                command.arg("--simulate");
+            }
         }
         let controller = self.plan.controller;
         let controller = controller.map_or("off".into(), |address| address.to_string());
@@ -238,7 +243,7 @@ impl<'a> Instance<'a> {
         let zeek = match &self.plan.zeek {
             Zeek::StandIn => zeek_binary().to_path_buf(),
             Zeek::Found(prefix) => prefix.join("bin/zeek"),
-            Zeek::Started(_) | Zeek::Simulated => return,
+            Zeek::Started(_) | Zeek::Simulated | Zeek::Kept => return,
         };
         let mut command = Command::new(zeek);
         command

@@ -167,7 +167,9 @@ impl Agent {
         }
         let parts = parts.join("; ");
         let line = format!("configuration {}, as deployed before: {parts}", config.id);
-        report(turn, mgmt_api::Level::Info, line);
+        if !parts.is_empty() {
+            report(turn, mgmt_api::Level::Info, line);
+        }
         self.restore_due(turn);
     }
 

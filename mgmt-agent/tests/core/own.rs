@@ -311,6 +311,21 @@ fn one_that_does_not_end_is_killed_after_a_minute_and_keeps_the_others_of_later_
 }
 
 #[test]
+fn one_that_does_not_end_delays_the_start_of_others_for_ten_seconds() {
+    let mut run = Run::new();
+    run.command("create", &["w1", "w2"]);
+    run.up("w1");
+    run.up("w2");
+    run.log.clear();
+    run.is_obedient = false;
+    run.command("restart", &["w1"]);
+    run.is_obedient = true;
+    run.command("restart", &["w2"]);
+    run.pass(60 * S);
+    run.take("0 end w1; 0 end w2; 10000 start w2; 60000 kill w1; 60000 start w1");
+}
+
+#[test]
 fn a_restart_of_all_ends_all_in_order_before_the_first_starts() {
     let mut run = Run::new();
     run.command("create", &["l1", "m", "w1"]);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Nodes start and stop by stages ([`node`]). A stage begins when all nodes of the one before are up, or had their time; nothing that
-//! was told to start does while others are told to stop. A node that ends by itself is started again, whatever the others do.
+//! was told to start does while others end, unless that takes long. A node that ends by itself is started again, whatever the others do.
 //!
 //! DIFFERENCE(own-supervision): Zeek's Supervisor has neither stages nor a limit of its delays, and keeps nothing when it ends.
 
@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{NodeOutputs, Now};
-use supervise::process::{Effect, Event, Then};
+use supervise::process::{Effect, Event};
 
 use self::node::{Intent, Node, WORKERS};
 pub use self::{
@@ -337,10 +337,13 @@ impl OwnSupervisor {
         if let Some(stage) = stopping.map(Node::stop_stage).min() {
             for node in self.nodes.values_mut() {
                 if node.is_to_stop() && node.stop_stage() == stage {
-                    let effect = node.step(turn.now, Event::Stop(Then::Stay));
+                    let effect = node.stop(turn.now);
                     carry_out(turn, node, effect);
                 }
             }
+        }
+        let mut nodes = self.nodes.values();
+        if nodes.any(|node| node.is_to_stop() || node.delays_starts(turn.now).is_some()) {
             return;
         }
         let starting = self.nodes.values().filter(|node| node.intent == Intent::Start);
@@ -376,7 +379,8 @@ impl OwnSupervisor {
     /// When the next stage may begin, though not all of this one are up.
     fn stage_due(&self, now: Now) -> Option<Now> {
         let waits = self.nodes.values().any(|node| node.intent == Intent::Start);
-        let ends = self.nodes.values().filter_map(|node| node.holds_up(now));
+        let nodes = self.nodes.values();
+        let ends = nodes.filter_map(|node| node.holds_up(now).or_else(|| node.delays_starts(now)));
         let wait = self.workers_wait.filter(|until| *until > now);
         ends.chain(wait).min().filter(|_| waits)
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{ClusterRole, Now};
-use supervise::process::{Effect, Event, Policy, Process};
+use supervise::process::{Effect, Event, Policy, Process, Then};
 
 use super::hot::workers;
 use crate::core::order::Launch;
@@ -32,7 +32,7 @@ pub(super) const WORKERS: u8 = 4;
 /// How often it is looked whether what a node lacks is there.
 const LOOKS_AGAIN: Duration = Duration::from_secs(1);
 
-/// For how long a node that was started keeps those of later stages waiting, at most.
+/// For how long a node that was started keeps those of later stages waiting, and one that is to end those that are to start, at most.
 const STAGE_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(super) struct Node {
     /// When the process was started.
     started: Now,
     pub(super) intent: Intent,
+    /// When its process was told to end.
+    told_to_end: Option<Now>,
     /// Until when it keeps later stages waiting, unless it comes up before.
     holds_up_until: Option<Now>,
     /// The workers that its process knows: from its layout, and by being told.
@@ -78,6 +80,7 @@ impl Node {
             is_up: false,
             started: Now::START,
             intent: Intent::Start,
+            told_to_end: None,
             holds_up_until: None,
             knows: BTreeSet::new(),
             lacks: None,
@@ -138,6 +141,18 @@ impl Node {
         self.intent = Intent::Run;
         self.holds_up_until = Some(now + STAGE_MAX);
         self.step(now, Event::Start)
+    }
+
+    /// Its turn to end has come.
+    pub(super) fn stop(&mut self, now: Now) -> Option<Effect> {
+        self.told_to_end = Some(now);
+        self.step(now, Event::Stop(Then::Stay))
+    }
+
+    /// Until when nodes that are to start wait for its end: another one, which does not end, is no reason to go without all.
+    pub(super) fn delays_starts(&self, now: Now) -> Option<Now> {
+        let until = self.told_to_end? + STAGE_MAX;
+        (self.is_stopping() && until > now).then_some(until)
     }
 
     /// It could not be started, as this is not there. Says whether that is news.
