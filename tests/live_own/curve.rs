@@ -1,11 +1,11 @@
-//! Keys for encrypted ZeroMQ: pairs on Curve25519, as text by ZeroMQ's RFC 32 (Z85).
+//! Keys for encrypted `ZeroMQ`: pairs on Curve25519, as text by `ZeroMQ`'s RFC 32 (Z85).
 
 use std::{path::Path, process::Command};
 
 use mgmt_api::release;
 use openssl::pkey::{Id, PKey};
 
-/// The first release whose ZeroMQ can be encrypted.
+/// The first release whose `ZeroMQ` can be encrypted.
 const FIRST: (u32, u32) = (8, 2);
 
 /// Whether an installed Zeek has it.

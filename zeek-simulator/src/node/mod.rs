@@ -150,7 +150,8 @@ pub(crate) fn begin(
 /// Writes so many MiB, and then a hundred lines that can be told apart.
 fn print_much(size: u32) -> Result<(), Failure> {
     let block = format!("{}\n", "x".repeat(63)).repeat(16 << 10);
-    let last: String = (1..=100).map(|number| format!("last line {number}\n")).collect();
+    let last: Vec<String> = (1..=100).map(|number| format!("last line {number}\n")).collect();
+    let last = last.concat();
     let mut output = io::stdout().lock();
     for text in iter::repeat_n(&block, size as usize).chain([&last]) {
         output
