@@ -242,7 +242,10 @@ impl World {
             // One that is moved or packed at this moment is seen the next time.
             let Ok(mut file) = File::open(&path) else { continue };
             let mut text = String::new();
-            let read = if name.ends_with(".gz") {
+            let read = if Path::new(&name)
+                .extension()
+                .is_some_and(|extension| extension == "gz")
+            {
                 GzDecoder::new(file).read_to_string(&mut text)
             } else {
                 file.read_to_string(&mut text)

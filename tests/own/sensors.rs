@@ -22,7 +22,7 @@ pub(super) struct Sensors {
     controller: Controller,
     pub(super) news: News,
     pub(super) instances: Vec<Instance<'static>>,
-    /// Where the manager listens, and one more as it forwards for ZeroMQ; the logger and the proxy.
+    /// Where the manager listens, and one more as it forwards for `ZeroMQ`; the logger and the proxy.
     ports: Vec<ReservedPort>,
 }
 
