@@ -60,7 +60,7 @@ fn a_node_that_always_dies_is_failed_with_its_last_words_and_runs_when_its_cause
     );
     // A busy machine may take longer than the answer waits.
     let failed = "node worker-sensor-2-1 has failed, it ended 5 times: exit status 1, last line: fatal error: problem with interface; it is tried \
-                  again every 5 min";
+                  again in 5 min";
     sensors.news.with(&["notify_error", failed]);
     sensors.states_until(|states| states["worker-sensor-2-1"].0 == "FAILED");
     let states = sensors.states();
