@@ -45,8 +45,8 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ("supervise", "bytes rustix serde tokio tracing"),
     (
         "mgmt-agent",
-        "broker-codec broker-endpoint clap clap_complete counters jiff mgmt-api mgmt-daemon rustix serde \
-         serde_json strum supervise thiserror tokio tracing zeek-simulator",
+        "broker-codec broker-endpoint clap clap_complete counters futures-util jiff mgmt-api mgmt-daemon rustix serde \
+         serde_json strum supervise thiserror tokio tracing zbus zeek-simulator",
     ),
 ];
 

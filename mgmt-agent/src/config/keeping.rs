@@ -1,10 +1,12 @@
 //! Who keeps the nodes: the setting `supervise`, and what implies it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mgmt_daemon::config::{Notation, Origin, Resolver, Value};
 
-use crate::{core::Supervise, desired::remembered_supervise, simulate};
+use crate::{
+    core::Supervise, desired::remembered_supervise, runtime::systemd::available::available, simulate,
+};
 
 /// Who keeps the nodes, and what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,30 +113,6 @@ impl Value for OnUpgrade {
     }
 }
 
-/// Whether systemd can keep nodes on this host (`sd_booted(3)`), or why not.
-fn systemd_keeps_nodes() -> Result<(), String> {
-    if !Path::new("/run/systemd/system").exists() {
-        return Err("as systemd does not run this host".into());
-    }
-    let mut units = UNIT_FOLDERS
-        .map(|folder| PathBuf::from(folder).join(NODE_UNIT))
-        .into_iter();
-    if units.any(|unit| unit.exists()) {
-        Ok(())
-    } else {
-        Err(format!("as the unit {NODE_UNIT} is not installed"))
-    }
-}
-
-/// The unit that nodes are instances of, and where an administrator or a package puts it.
-const NODE_UNIT: &str = "zeek-node@.service";
-const UNIT_FOLDERS: [&str; 4] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-];
-
 /// What is set; else what is implied; else what it was before; else systemd, where it can be.
 fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -> Supervise {
     const KEY: &str = "supervise";
@@ -166,10 +144,11 @@ fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -
         (Choice::Auto, None) => {
             let (supervise, why) = match remembered_supervise(directory) {
                 Some(before) => (before, "as before".to_owned()),
-                None => match systemd_keeps_nodes() {
-                    _ if resolver.read("simulate") => (Supervise::Native, "for stand-ins".to_owned()),
+                None if resolver.read("simulate") => (Supervise::Native, "for stand-ins".to_owned()),
+                // Nodes are beside the agent's own directory.
+                None => match available(directory.parent().unwrap_or(directory)) {
                     Ok(()) => (Supervise::Systemd, "as it runs this host".to_owned()),
-                    Err(why) => (Supervise::Native, why),
+                    Err(why) => (Supervise::Native, format!("as {why}")),
                 },
             };
             resolver.annotate(KEY, format!("{}, {why}", supervise.show()));

@@ -47,7 +47,7 @@ use crate::supervisors::own::Launch;
 pub const SUBCOMMAND: &str = "launch";
 
 /// What the node is started with, in its directory.
-const NODE: &str = "node.json";
+pub(crate) const NODE: &str = "node.json";
 
 /// Which process it is.
 const RUN: &str = "run.json";
@@ -62,7 +62,7 @@ const LAYOUT: &str = "cluster-layout.zeek";
 const STATUS: &str = ".status";
 
 /// How much is read of [`NODE`], in bytes: it holds a whole cluster.
-const NODE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const NODE_BYTES_MAX: u64 = 64 << 20;
 
 /// How long the lock is tried for. Whether a node has it can only be seen by taking it for a moment.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);

@@ -26,6 +26,7 @@ mod preflight;
 mod program;
 mod rehearsal;
 mod stderr;
+pub mod systemd;
 
 use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;

@@ -2,7 +2,7 @@
 
 use mgmt_daemon::error::{HostError, system};
 
-use super::{native::Native, preflight::path};
+use super::{native::Native, preflight::path, systemd::Systemd};
 use crate::{
     core::{Settings, Supervise},
     supervisors::own::{News, Order},
@@ -11,15 +11,17 @@ use crate::{
 /// The one that the settings name.
 pub(super) enum Nodes {
     Native(Native),
+    Systemd(Systemd),
 }
 
 impl Nodes {
     /// Unless a Supervisor of Zeek's keeps the nodes.
     pub(super) fn start(settings: &Settings) -> Result<Option<Self>, HostError> {
+        let nodes = path(&settings.state_dir).join("nodes");
         match settings.supervise {
-            Supervise::Zeek | Supervise::Systemd => Ok(None),
+            Supervise::Zeek => Ok(None),
+            Supervise::Systemd => Ok(Some(Self::Systemd(Systemd::start(nodes)))),
             Supervise::Native => {
-                let nodes = path(&settings.state_dir).join("nodes");
                 let native = Native::start(nodes, "/proc/self/exe".into());
                 let native =
                     native.map_err(|source| system("start the thread for outputs of nodes", source))?;
@@ -32,6 +34,7 @@ impl Nodes {
     pub(super) fn order(&self, order: Order) {
         match self {
             Self::Native(native) => native.order(order),
+            Self::Systemd(systemd) => systemd.order(order),
         }
     }
 
@@ -39,6 +42,7 @@ impl Nodes {
     pub(super) async fn next(&mut self) -> Option<News> {
         match self {
             Self::Native(native) => native.next().await,
+            Self::Systemd(systemd) => systemd.next().await,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! done elsewhere. Nodes live on when the agent ends, however it ends: the next one finds them by what they have written down
 //! ([`launcher`]), and is only not told how they end.
 
-mod needs;
+pub(super) mod needs;
 mod node;
 mod outputs;
 

@@ -19,7 +19,7 @@ use crate::{
 const SPACE_MIN: u64 = 16 << 20;
 
 /// What is lacking, in words, if anything is: `interface eth9 is not there`.
-pub(super) fn lacking(needs: &Needs, directory: &Path) -> Option<String> {
+pub(in crate::runtime) fn lacking(needs: &Needs, directory: &Path) -> Option<String> {
     let interface = needs.interface.as_ref().map(ToString::to_string);
     let absent = interface.filter(|name| is_no_device(name));
     absent
