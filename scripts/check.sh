@@ -32,6 +32,9 @@ packages() {
     want python3-venv "private environments for zeek-client" has_venv
     want python3-broker "Broker's own reader and writer of the store" has_debian_broker
     want strace "the test that the store is synced before the reply" has strace
+    want systemd-container "nodes kept by systemd, in a container" has systemd-nspawn
+    want dbus "likewise" has dbus-daemon
+    want polkitd "likewise" test -x /usr/lib/polkit-1/polkitd
     want shellcheck "check of these scripts" has shellcheck
     install_missing
 }

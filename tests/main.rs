@@ -34,6 +34,7 @@ mod stubborn_nodes;
 mod supervised;
 mod supervisor_hangs;
 mod support;
+mod systemd;
 mod taken_over;
 mod tidy;
 mod tls;

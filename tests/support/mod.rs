@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod certificates;
 pub(crate) mod cluster;
+pub(crate) mod container;
 pub(crate) mod controller;
 pub(crate) mod controlling;
 pub(crate) mod daemon;

@@ -1,0 +1,245 @@
+//! A container in which systemd is what has started it: `systemd-nspawn` with this host's own `/usr`, and everything else new. What is installed here can be
+//! run there, and nothing has to be fetched.
+//!
+//! It needs root, systemd-nspawn (package systemd-container), dbus and polkitd, and a `/usr` in which all programs are.
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    os::unix::{net::UnixDatagram, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use tempfile::TempDir;
+
+use super::{
+    limit::{Limit, output_of},
+    workspace_root,
+};
+
+/// What the container needs of this host, and which Debian package has it.
+const NEEDS: &[(&str, &str)] = &[
+    ("/usr/bin/systemd-nspawn", "systemd-container"),
+    ("/usr/bin/dbus-daemon", "dbus"),
+    ("/usr/lib/polkit-1/polkitd", "polkitd"),
+    ("/usr/bin/nsenter", "util-linux"),
+];
+
+/// Our files of systemd's and polkit's, and where an administrator would put them.
+const PACKAGED: &[(&str, &str)] = &[
+    ("zeek-node@.service", "/etc/systemd/system/zeek-node@.service"),
+    // Where it is started only if a test wants that.
+    ("mgmt-agent.service", "/opt/mgmt/mgmt-agent.service"),
+    ("zeek.slice", "/etc/systemd/system/zeek.slice"),
+    ("zeek-mgmt.sysusers", "/etc/sysusers.d/zeek-mgmt.conf"),
+    ("50-zeek-node.rules", "/etc/polkit-1/rules.d/50-zeek-node.rules"),
+];
+
+/// Where programs of the workspace are in the container.
+pub(crate) const PROGRAMS: &str = "/opt/mgmt";
+
+#[derive(Debug)]
+pub(crate) struct Container {
+    nspawn: Child,
+    /// Its first process.
+    leader: u32,
+    cgroups: Vec<PathBuf>,
+    _directory: TempDir,
+}
+
+/// Why there can be no container on this host.
+fn missing() -> Option<String> {
+    if !geteuid().is_root() {
+        return Some("only root can start a container".into());
+    }
+    if !fs::symlink_metadata("/bin").is_ok_and(|bin| bin.is_symlink()) {
+        return Some("this host has programs outside /usr".into());
+    }
+    let lacking = NEEDS.iter().filter(|(program, _)| !Path::new(program).exists());
+    let packages: Vec<&str> = lacking.map(|(_, package)| *package).collect();
+    (!packages.is_empty()).then(|| format!("this host lacks {}", packages.join(", ")))
+}
+
+/// Whether containers can be started here. Says so past the test's captured output if not: a reader of the outcome must see it. A failure if the
+/// environment says that systemd is required, by `systemd` among the words of `MGMT_REQUIRE`.
+pub(crate) fn is_possible() -> bool {
+    let Some(why) = missing() else { return true };
+    let required = env::var("MGMT_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|word| word == "systemd"), "{why}");
+    let line = format!("systemd-pending: {why}\n");
+    io::stderr()
+        .write_all(line.as_bytes())
+        .expect("standard error works");
+    false
+}
+
+impl Container {
+    /// Boots one, with these programs of the workspace in [`PROGRAMS`].
+    pub(crate) fn boot(programs: &[&Path]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mgmt-{}-{count}", std::process::id());
+        let directory = TempDir::with_prefix("container-").expect("a directory can be made");
+        let socket = directory.path().join("notify");
+        let notified = UnixDatagram::bind(&socket).expect("a socket can be made");
+        let cgroups = cgroups(&name);
+        let mut command = Command::new("sh");
+        // Whatever becomes of this process, the container does not outlive it.
+        let enter = "for cgroup; do [ \"$cgroup\" = -- ] && break; echo $$ >\"$cgroup/cgroup.procs\"; shift; done; shift; exec setpriv --pdeathsig TERM \"$@\"";
+        command.args(["-ec", enter, "sh"]).args(&cgroups).arg("--");
+        command.args([
+            "systemd-nspawn",
+            "--quiet",
+            "--directory=/",
+            "--volatile=yes",
+            "--boot",
+            "--register=no",
+        ]);
+        command.args([
+            "--private-network",
+            "--console=pipe",
+            "--notify-ready=yes",
+            "--settings=no",
+        ]);
+        if !cgroups.is_empty() {
+            command.arg("--keep-unit");
+        }
+        // Which it passes on to the first process when it is told to end itself.
+        command.args(["--kill-signal=SIGKILL", &format!("--machine={name}")]);
+        let packaged = workspace_root().join("packaging/systemd");
+        for (file, place) in PACKAGED {
+            command.arg(format!("--bind-ro={}:{place}", packaged.join(file).display()));
+        }
+        for program in programs {
+            let file = program.file_name().expect("a program has a name").display();
+            command.arg(format!("--bind-ro={}:{PROGRAMS}/{file}", program.display()));
+        }
+        // The first boot of a system asks for its settings.
+        command.args(["systemd.firstboot=off", "systemd.unit=multi-user.target"]);
+        // A signal for all of the tests is not for it: killed, it would leave the container behind.
+        command.env("NOTIFY_SOCKET", &socket).process_group(0);
+        let log = fs::File::create(directory.path().join("console")).expect("a file can be made");
+        let nspawn = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor"))
+            .stderr(log)
+            .spawn();
+        let nspawn = nspawn.expect("a container can be started");
+        let leader = ready(&notified).unwrap_or_else(|| {
+            let console = fs::read_to_string(directory.path().join("console")).unwrap_or_default();
+            panic!("the container does not start:\n{console}")
+        });
+        Self {
+            nspawn,
+            leader,
+            cgroups,
+            _directory: directory,
+        }
+    }
+
+    /// A command in the container, as root.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args([&format!("--target={}", self.leader), "--all", "--", program]);
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/usr/sbin")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn output(&self, line: &str) -> Output {
+        let mut command = self.command("sh");
+        let child = command
+            .args(["-c", line])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        output_of(child.expect("a command can be run"), line)
+    }
+
+    /// Runs a line of shell there; it must succeed. What it prints, without spaces around it.
+    #[track_caller]
+    pub(crate) fn sh(&self, line: &str) -> String {
+        let output = self.output(line);
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+/// The id of the container's first process, as soon as it has booted.
+fn ready(notified: &UnixDatagram) -> Option<u32> {
+    let limit = Limit::new("a container that boots");
+    let (mut leader, mut is_ready) = (None, false);
+    while leader.is_none() || !is_ready {
+        notified.set_read_timeout(Some(limit.left())).expect("a time");
+        let mut buffer = [0; 4096];
+        let length = notified.recv(&mut buffer).ok()?;
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        is_ready |= text.lines().any(|line| line == "READY=1");
+        let pid = text
+            .lines()
+            .find_map(|line| line.strip_prefix("X_NSPAWN_LEADER_PID="));
+        leader = pid.and_then(|pid| pid.parse().ok()).or(leader);
+    }
+    leader
+}
+
+/// Where no systemd gives a container a place among the control groups, it gets its own: in each hierarchy that systemd needs.
+fn cgroups(name: &str) -> Vec<PathBuf> {
+    if Path::new("/run/systemd/system").exists() {
+        return Vec::new();
+    }
+    let root = Path::new("/sys/fs/cgroup");
+    let places = if root.join("cgroup.procs").exists() {
+        vec![root.to_owned()]
+    } else {
+        vec![root.join("systemd"), root.join("unified")]
+    };
+    let made = places
+        .into_iter()
+        .filter(|place| place.exists())
+        .map(|place| place.join(name));
+    let made: Vec<PathBuf> = made.collect();
+    for cgroup in &made {
+        fs::create_dir(cgroup).expect("a control group can be made");
+    }
+    made
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // With its first process all others end.
+        let leader = i32::try_from(self.leader).ok().and_then(Pid::from_raw);
+        let _ = leader.map(|leader| kill_process(leader, Signal::KILL));
+        let _ = self.nspawn.wait();
+        for cgroup in &self.cgroups {
+            // Processes leave it a moment after they have ended.
+            for _ in 0..100 {
+                remove(cgroup);
+                if !cgroup.exists() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
+
+/// Removes a control group and those below it.
+fn remove(cgroup: &Path) {
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove(&entry.path());
+    }
+    let _ = fs::remove_dir(cgroup);
+}

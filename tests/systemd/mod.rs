@@ -1,0 +1,92 @@
+//! Nodes kept by a real systemd, in a container ([`container`]): what starts and ends them there gets its orders and tells its news in lines of JSON.
+//!
+//! [`container`]: crate::support::container
+
+mod driver;
+mod ends;
+mod rights;
+
+use std::collections::BTreeMap;
+
+use mgmt_agent::{
+    core::NodeSpec,
+    supervisors::own::{Launch, Limits, Needs},
+};
+
+use self::driver::Driver;
+use crate::support::{
+    container::{self, Container},
+    program,
+};
+
+/// Where nodes are, as our template unit says.
+const NODES: &str = "/var/lib/zeek-mgmt/nodes";
+
+/// A secret of each node.
+const TOKEN: &str = "token-of-this-node";
+
+/// A container in which nodes can be kept, or nothing where there can be none.
+fn boot() -> Option<Container> {
+    if !container::is_possible() {
+        return None;
+    }
+    let tests = std::env::current_exe().expect("this program has a path");
+    let agent = program::build("mgmt-agent", "mgmt-agent");
+    let container = Container::boot(&[&tests, &agent]);
+    container.sh(LAUNCHER);
+    container.sh(
+        "install -d -o zeek -g zeek /var/lib/zeek-mgmt /var/lib/zeek-mgmt/nodes && systemctl daemon-reload",
+    );
+    Some(container)
+}
+
+/// How the template unit gets to the launcher: as an administrator would change it.
+const LAUNCHER: &str = "
+mkdir -p /etc/systemd/system/zeek-node@.service.d
+cat >/etc/systemd/system/zeek-node@.service.d/launcher.conf <<END
+[Service]
+ExecStart=
+ExecStart=/opt/mgmt/mgmt-agent launch /var/lib/zeek-mgmt/nodes/%i
+END
+";
+
+/// A node that does this, in the language of the shell.
+fn launch(name: &str, script: &str) -> Launch {
+    let spec = NodeSpec {
+        name: name.into(),
+        interface: None,
+        directory: format!("{NODES}/{name}").into(),
+        scripts: Vec::new(),
+        env: BTreeMap::new(),
+        cpu_affinity: None,
+        options: BTreeMap::new(),
+        cluster: BTreeMap::new().into(),
+        cluster_backend: None,
+    };
+    Launch {
+        spec,
+        token: TOKEN.into(),
+        program: "/usr/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        environment: BTreeMap::from([
+            ("PATH".into(), "/usr/bin".into()),
+            ("SECRET".into(), TOKEN.into()),
+        ]),
+        layout: "".into(),
+        before_start: None,
+        limits: Limits::default(),
+        needs: Needs::default(),
+    }
+}
+
+/// A node that runs until it is ended.
+fn lasting(name: &str) -> Launch {
+    launch(name, "echo it runs; exec sleep infinity")
+}
+
+/// Waits until a node has written this.
+fn wrote(container: &Container, node: &str, words: &str) {
+    container.sh(&format!(
+        "until journalctl -u zeek-node@{node} | grep -q '{words}'; do sleep 0.1; done"
+    ));
+}
