@@ -64,6 +64,7 @@ fn launch(name: &str, script: &str) -> Launch {
         cluster_backend: None,
     };
     Launch {
+        agent: "a".into(),
         spec,
         token: TOKEN.into(),
         program: "/usr/bin/sh".into(),
