@@ -110,7 +110,7 @@ async fn start(bus: &Bus, node: &str, launch: &Launch) -> Result<Outcome, Failed
     if service.now.is_active() && service.now.pid != 0 {
         let found = found(&directory, service.now).await;
         return found
-            .filter(|found| found.launch.spec == launch.spec)
+            .filter(|found| found.launch.agent == launch.agent && found.launch.spec == launch.spec)
             .map(Outcome::Runs)
             .ok_or_else(|| {
                 let unit = name::unit(node);
