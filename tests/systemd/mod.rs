@@ -66,6 +66,7 @@ fn launch(name: &str, script: &str) -> Launch {
     Launch {
         agent: "a".into(),
         spec,
+        agent: "sensor1".into(),
         token: TOKEN.into(),
         program: "/usr/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
