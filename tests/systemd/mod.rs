@@ -64,7 +64,6 @@ fn launch(name: &str, script: &str) -> Launch {
         cluster_backend: None,
     };
     Launch {
-        agent: "a".into(),
         spec,
         agent: "sensor1".into(),
         token: TOKEN.into(),
