@@ -69,8 +69,11 @@ impl Agent {
         };
         self.await_answer(turn, Kind::Deploy, reqid.clone(), timeout, Pending::Deployment);
         match (runs, of_ours) {
-            (true, true) => self.begin(turn, Goal::Confirm { reqid }),
-            (true, false) => self.confirm_running(turn, reqid),
+            // Nodes that are not started yet are looked for, whoever asks.
+            (true, of_ours) if of_ours || self.restoring.is_some() => {
+                self.begin(turn, Goal::Confirm { reqid });
+            }
+            (true, _) => self.confirm_running(turn, reqid),
             (false, _) => self.begin(turn, Goal::Run { reqid, config }),
         }
     }

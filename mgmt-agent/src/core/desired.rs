@@ -34,6 +34,8 @@ pub(super) enum Restoring {
     Due,
     /// Nodes that do not run are started at this time, unless a controller says what to do.
     At(Now),
+    /// Those that do not run are started when a controller deploys.
+    ByController,
 }
 
 /// What becomes of a node that runs.

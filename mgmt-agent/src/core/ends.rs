@@ -104,6 +104,7 @@ impl Agent {
         }
         let message = if runs {
             self.stopped.remove(name);
+            self.done.remove(name);
             format!("node {name} was started again by an administrator")
         } else {
             self.stopped.insert(name.clone());

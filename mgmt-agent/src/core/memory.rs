@@ -32,7 +32,8 @@ impl Agent {
             done,
             ..
         } = desired;
-        let Some(config) = config else {
+        // A Supervisor of Zeek's has nodes of its own, which a controller deploys.
+        let Some(config) = config.filter(|_| self.settings.supervise != Supervise::Zeek) else {
             return;
         };
         self.stopped = stopped;
@@ -118,6 +119,7 @@ impl Agent {
             return;
         };
         let (mut kept, mut missing, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        let mut restarted = Vec::new();
         for (name, supervised) in status {
             let wanted = self.wanted_spec(&config, name);
             let running = supervised.spec.as_deref();
@@ -134,7 +136,10 @@ impl Agent {
                     }
                 }
                 Some(Fate::Restarted(_)) | None => {
-                    ended.push(name.clone());
+                    match wanted {
+                        Some(_) => restarted.push(name.clone()),
+                        None => ended.push(name.clone()),
+                    }
                     let (id, node) = (self.ids.next_id(), name.clone());
                     self.order(
                         turn,
@@ -145,7 +150,8 @@ impl Agent {
             }
         }
         for name in self.nodes.keys() {
-            if !kept.contains(name) && !self.stopped.contains(name) {
+            let runs = kept.contains(name) || restarted.contains(name);
+            if !runs && !self.stopped.contains(name) {
                 missing.push(name.clone());
             }
         }
@@ -157,11 +163,17 @@ impl Agent {
                 some_of(&kept)
             ));
         }
+        if !restarted.is_empty() {
+            parts.push(format!(
+                "restarts {}, as they are to run in another way",
+                some_of(&restarted)
+            ));
+        }
         if !ended.is_empty() {
             parts.push(format!("ends {}", some_of(&ended)));
         }
         let (what, due) = self.when_to_start(turn.now, &config);
-        self.restoring = due.filter(|_| !missing.is_empty());
+        self.restoring = Some(due).filter(|_| !missing.is_empty());
         if !missing.is_empty() {
             parts.push(what.replace('@', &some_of(&missing)));
         }
@@ -170,24 +182,30 @@ impl Agent {
         if !parts.is_empty() {
             report(turn, mgmt_api::Level::Info, line);
         }
+        for name in restarted {
+            self.create(turn, &name);
+        }
         self.restore_due(turn);
     }
 
     /// When nodes are started that do not run, in words with `@` for them.
-    fn when_to_start(&self, now: Now, config: &Configuration) -> (String, Option<Restoring>) {
+    fn when_to_start(&self, now: Now, config: &Configuration) -> (String, Restoring) {
         let is_alone = config
             .nodes
             .iter()
             .all(|node| node.instance == self.settings.name);
         if is_alone {
-            return ("starts @".into(), Some(Restoring::At(now)));
+            return ("starts @".into(), Restoring::At(now));
         }
         if !self.settings.start_without_controller {
-            return ("waits for a controller to start @".into(), None);
+            return (
+                "waits for a controller to start @".into(),
+                Restoring::ByController,
+            );
         }
         let wait = Elapsed(CONTROLLER_WAIT);
         let what = format!("starts @ in {wait}, unless a controller deploys before");
-        (what, Some(Restoring::At(now + CONTROLLER_WAIT)))
+        (what, Restoring::At(now + CONTROLLER_WAIT))
     }
 
     /// Starts nodes that do not run and should, if it is time.

@@ -155,7 +155,7 @@ impl fmt::Display for End {
                 let core = if *dumped_core { ", core dumped" } else { "" };
                 write!(f, "{}{core}", signal(*number))
             }
-            Self::Unknown => f.write_str("cause unknown, as it was started by an earlier agent"),
+            Self::Unknown => f.write_str("cause unknown"),
         }
     }
 }

@@ -455,6 +455,30 @@ fn a_process_that_is_to_end_does_not_speak_for_the_one_that_takes_its_place() {
 }
 
 #[test]
+fn a_node_that_looks_for_its_agent_elsewhere_is_not_taken_for_one_that_may_run_on() {
+    let mut run = Run::new();
+    run.command("create", &["w1"]);
+    let spec_of = |port: u16| {
+        let mut other = Run::new();
+        other.own = OwnSupervisor::new(LaunchSettings {
+            agent_port: port,
+            ..settings()
+        });
+        other.processes.insert("w1".into(), false);
+        other.found.push((*run.launches[&ZeekString::from("w1")]).clone());
+        other.news(News::Available);
+        let mut turn = Turn::new(other.now);
+        let status = Command::Status { id: "s".into() };
+        match &other.own.step(&mut turn, Input::Command(status))[..] {
+            [Report::Status { status, .. }] => status[&ZeekString::from("w1")].spec.is_some(),
+            reports => panic!("{reports:?}"),
+        }
+    };
+    assert!(spec_of(settings().agent_port));
+    assert!(!spec_of(1));
+}
+
+#[test]
 fn a_node_of_another_agent_is_left_alone() {
     let mut run = Run::new();
     run.command("create", &["w1"]);

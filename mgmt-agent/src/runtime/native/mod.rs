@@ -28,6 +28,7 @@ use self::{
     node::{NodeTask, Running},
     outputs::Outputs,
 };
+use super::systemd::files;
 use crate::{
     launcher,
     supervisors::own::{Launch, News, Order},
@@ -166,7 +167,7 @@ pub(super) fn running(nodes: &Path, agent: &ZeekString) -> Vec<(ZeekString, i32)
     let entries = fs::read_dir(nodes).into_iter().flatten().flatten();
     let running = entries.filter_map(|entry| {
         let directory = entry.path();
-        let launch = launcher::read(&directory).ok()?;
+        let launch = files::read(&directory).ok()?;
         let record = launcher::recorded(&directory)?;
         (launch.agent == *agent && record.process().is_some()).then(|| (launch.node().clone(), record.pid()))
     });

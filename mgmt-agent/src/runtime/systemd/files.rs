@@ -77,7 +77,7 @@ pub(super) fn write(launch: &Launch, owner: Option<Owner>) -> io::Result<()> {
 }
 
 /// What a node was started with.
-pub(super) fn read(directory: &Path) -> io::Result<Launch> {
+pub(in crate::runtime) fn read(directory: &Path) -> io::Result<Launch> {
     if !geteuid().is_root() {
         return launcher::read(directory);
     }

@@ -192,8 +192,17 @@ pub(super) async fn look(bus: Bus, nodes: PathBuf) -> Result<Vec<Found>, BusErro
 pub(super) async fn found(directory: &Path, now: Snapshot) -> Option<Found> {
     let age = since(now.started);
     match read(directory).await {
-        Ok(launch) => Some(Found { launch, now, age }),
-        Err(error) => {
+        Ok(launch)
+            if directory
+                .file_name()
+                .is_some_and(|name| **launch.node() == *name.as_encoded_bytes()) =>
+        {
+            Some(Found { launch, now, age })
+        }
+        launch => {
+            let error = launch
+                .err()
+                .unwrap_or_else(|| io::Error::other("it tells of another node"));
             tracing::warn!(
                 %error,
                 "a node runs, and what it was started with cannot be read in {}: it is left alone. To have it started anew, stop it by systemctl",

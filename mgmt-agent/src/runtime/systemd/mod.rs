@@ -10,7 +10,7 @@
 
 pub mod available;
 mod bus;
-mod files;
+pub(super) mod files;
 mod jobs;
 mod journal;
 mod keeper;

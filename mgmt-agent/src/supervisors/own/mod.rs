@@ -108,7 +108,9 @@ impl OwnSupervisor {
                     .filter(|node| node.intent != Intent::End);
                 let existed = wanted.is_some();
                 if let Some(node) = wanted {
-                    node.restart();
+                    // By the settings of today: the node may have been taken over, or Zeek be another one.
+                    let launch = launch(node.wanted(), &self.settings, &id);
+                    node.restart(launch.ok().map(Box::new));
                 }
                 Report::Restarted { id, existed }
             }
@@ -136,11 +138,21 @@ impl OwnSupervisor {
                 pid: node.pid,
                 management: None,
                 node: node.launch.spec.cluster.get(name).cloned(),
-                spec: Some(Box::new(node.launch.spec.clone())),
+                spec: Some(Box::new(node.launch.spec.clone())).filter(|_| self.knows_us(node)),
             };
             (name.clone(), supervised)
         };
         self.nodes.iter().filter(is_wanted).map(shown).collect()
+    }
+
+    /// Whether a node that was taken over looks for this agent where it is now.
+    fn knows_us(&self, node: &Node) -> bool {
+        let is_told = |name: &str, value: String| {
+            let told = node.launch.environment.get(name.as_bytes());
+            told.is_none_or(|told| *told == *value)
+        };
+        is_told("MGMT_NODE_AGENT", self.settings.agent_address.to_string())
+            && is_told("MGMT_NODE_PORT", format!("{}/tcp", self.settings.agent_port))
     }
 
     /// A node is to run as this says, in place of the one of that name.

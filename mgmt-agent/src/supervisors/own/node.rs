@@ -7,7 +7,7 @@ use mgmt_api::{ClusterRole, Now};
 use supervise::process::{Effect, Event, Policy, Process, Then};
 
 use super::hot::workers;
-use crate::core::order::Launch;
+use crate::core::{NodeSpec, order::Launch};
 
 /// When nodes are started again, and how they are stopped. A node that ends early five times in a row has failed; that takes about 8
 /// seconds and what it lives, so that the answer to its deployment can say so.
@@ -92,7 +92,8 @@ impl Node {
         let mut node = Self::new(launch);
         node.intent = Intent::Run;
         node.was_started(now, pid);
-        node.holds_up_until = None;
+        // Its launch may have been written anew without its having been told.
+        node.knows.clear();
         node
     }
 
@@ -189,11 +190,19 @@ impl Node {
     }
 
     /// Has it end, if it runs, and start in its turn.
-    pub(super) fn restart(&mut self) {
-        match self.intent {
-            Intent::Restart(_) => {}
-            _ if self.has_process() => self.intent = Intent::Restart(None),
-            _ => self.start_anew(None),
+    pub(super) fn restart(&mut self, launch: Option<Box<Launch>>) {
+        if self.has_process() {
+            self.intent = Intent::Restart(launch);
+        } else {
+            self.start_anew(launch);
+        }
+    }
+
+    /// How it is to run, when it is started the next time.
+    pub(super) fn wanted(&self) -> &NodeSpec {
+        match &self.intent {
+            Intent::Restart(Some(launch)) => &launch.spec,
+            _ => &self.launch.spec,
         }
     }
 
