@@ -136,7 +136,17 @@ fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -
             resolver.refuse(key, reason);
             other
         }
-        (Choice::Set(other), None) => other,
+        (Choice::Set(other), None) => {
+            // It may be there when the agent is started.
+            if let (Supervise::Systemd, Err(why)) =
+                (other, available(directory.parent().unwrap_or(directory)))
+            {
+                resolver.warn(format!(
+                    "option --supervise: systemd cannot keep nodes now: {why}"
+                ));
+            }
+            other
+        }
         (Choice::Auto, Some(_)) => {
             resolver.annotate(KEY, "zeek, as a Supervisor is named".to_owned());
             Supervise::Zeek

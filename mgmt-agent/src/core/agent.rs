@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    AGENT_STOPPED, API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, NodeMessage, Now,
+    AGENT_STOPPED, API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, Level, NodeMessage, Now,
     RequestTable, ResultRecord, WallClock, log::bracketed,
 };
 
@@ -15,7 +15,7 @@ use super::{
     nodes::OwnNode,
     pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,
-    settings::Settings,
+    settings::{Settings, Supervise},
     starts::Starts,
     supervision::Command,
 };
@@ -390,6 +390,13 @@ impl Agent {
             (false, true) => ", its nodes have ended",
             (false, false) => ", its nodes run on",
         };
+        if self.settings.supervise != Supervise::Zeek && !nodes.is_empty() {
+            let message = format!("the agent ends{nodes}");
+            turn.push(Action::Report {
+                level: Level::Info,
+                message,
+            });
+        }
         self.note(
             turn,
             format!("{AGENT_STOPPED}{nodes}").into(),

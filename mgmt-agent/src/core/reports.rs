@@ -9,6 +9,7 @@ use super::{
     deployment::{Deployment, Goal},
     desired::Restoring,
     pending::Kind,
+    settings::Supervise,
     supervision::{Processes, Report},
 };
 
@@ -131,10 +132,15 @@ impl Agent {
 
     /// The Supervisor cannot be reached any more.
     fn supervisor_lost(&mut self, turn: &mut Turn, reason: &str) {
-        let reason = format!("lost the Supervisor: {reason}");
+        let is_own = self.settings.supervise != Supervise::Zeek;
+        let reason = if is_own {
+            format!("nodes cannot be started, ended or looked at: {reason}")
+        } else {
+            format!("lost the Supervisor: {reason}")
+        };
         if let Some(before) = self.unavailable.replace(reason.clone()) {
             // Why its process ended is often known only after the connection is lost; that it cannot be started again is news, too.
-            if before != reason && before != NEVER_CONNECTED {
+            if before != reason && (is_own || before != NEVER_CONNECTED) {
                 self.raise(turn, reason, "");
             }
             return;

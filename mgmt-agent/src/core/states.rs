@@ -108,6 +108,9 @@ impl Agent {
                 "the Supervisor has not started node {name} yet, it may be waiting for an earlier one to end"
             ));
         }
+        if own.node.state == State::Unknown {
+            return own.trouble.clone();
+        }
         let pid = own.pid.filter(|_| own.node.state == State::Pending)?;
         let waited = Elapsed(now - own.since);
         let needed = match &self.settings.supervisor_env {
