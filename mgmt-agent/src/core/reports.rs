@@ -14,6 +14,7 @@ use super::{
 };
 
 const BACK: &str = "the Supervisor is back";
+const OWN_BACK: &str = "nodes can be started, ended and looked at again";
 
 impl Agent {
     pub(super) fn report(&mut self, turn: &mut Turn, report: Report) {
@@ -25,8 +26,12 @@ impl Agent {
                 self.silence = None;
                 self.say_hello(turn);
                 if before.is_some_and(|reason| reason != NEVER_CONNECTED) {
-                    turn.info(BACK.into());
-                    self.note(turn, BACK.into(), ZeekString::default());
+                    let back = match self.settings.supervise {
+                        Supervise::Zeek => BACK,
+                        Supervise::Systemd | Supervise::Native => OWN_BACK,
+                    };
+                    turn.info(back.into());
+                    self.note(turn, back.into(), ZeekString::default());
                 }
                 self.recover(turn);
             }
