@@ -127,6 +127,16 @@ impl Launch {
         &self.spec.name
     }
 
+    /// Has what is the same for all nodes of a cluster once in memory.
+    pub fn share_with(&mut self, other: &Self) {
+        if self.spec.cluster == other.spec.cluster {
+            self.spec.cluster = Arc::clone(&other.spec.cluster);
+        }
+        if self.layout == other.layout {
+            self.layout = Arc::clone(&other.layout);
+        }
+    }
+
     /// Whether the cluster's nodes meet over ZeroMQ.
     pub fn is_zeromq(&self) -> bool {
         self.arguments

@@ -185,10 +185,16 @@ fn find(nodes: &Path) -> Vec<Found> {
         }
     };
     let began = Instant::now();
-    let directories = entries.flatten().map(|entry| entry.path());
-    directories
-        .filter_map(|directory| find_in(&directory, began))
-        .collect()
+    let mut all: Vec<Found> = Vec::new();
+    for directory in entries.flatten().map(|entry| entry.path()) {
+        if let Some(mut found) = find_in(&directory, began) {
+            if let Some(before) = all.last() {
+                found.launch.share_with(&before.launch);
+            }
+            all.push(found);
+        }
+    }
+    all
 }
 
 /// The node of a directory, if it runs. One that was just being started when the agent ended has time to say which process it is.

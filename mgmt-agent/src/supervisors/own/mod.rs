@@ -19,7 +19,7 @@ mod layout;
 mod node;
 mod options;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{NodeOutputs, Now};
@@ -187,15 +187,10 @@ impl OwnSupervisor {
 
     /// Has what is the same for all nodes of a cluster once in memory.
     fn share(&self, launch: &mut Launch) {
-        let mut launches = self.nodes.values().map(|node| &node.launch);
-        if let Some(same) = launches
-            .clone()
-            .find(|other| other.spec.cluster == launch.spec.cluster)
-        {
-            launch.spec.cluster = Arc::clone(&same.spec.cluster);
-        }
-        if let Some(same) = launches.find(|other| other.layout == launch.layout) {
-            launch.layout = Arc::clone(&same.layout);
+        let nodes = self.nodes.values().chain(self.found.values());
+        let mut launches = nodes.flat_map(Node::launches);
+        if let Some(same) = launches.find(|other| other.spec.cluster == launch.spec.cluster) {
+            launch.share_with(same);
         }
     }
 

@@ -92,8 +92,7 @@ impl Node {
         let mut node = Self::new(launch);
         node.intent = Intent::Run;
         node.was_started(now, pid);
-        // Its launch may have been written anew without its having been told.
-        node.knows.clear();
+        node.holds_up_until = None;
         node
     }
 
@@ -196,6 +195,15 @@ impl Node {
         } else {
             self.start_anew(launch);
         }
+    }
+
+    /// What it runs with, and what it is to be started with.
+    pub(super) fn launches(&self) -> impl Iterator<Item = &Launch> {
+        let next = match &self.intent {
+            Intent::Restart(next) => next.as_deref(),
+            _ => None,
+        };
+        [Some(&*self.launch), next].into_iter().flatten()
     }
 
     /// How it is to run, when it is started the next time.
