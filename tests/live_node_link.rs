@@ -27,7 +27,7 @@ use crate::{
 const LINK: &str = include_str!("../mgmt-agent/scripts/node-link.zeek");
 const LAYOUT: &str = include_str!("../mgmt-agent/scripts/node-layout.zeek");
 
-const TOKEN: &str = "what nobody else knows";
+const TOKEN: &str = "what only node and agent know";
 
 /// A process that does not outlive its test.
 struct Node(Child);

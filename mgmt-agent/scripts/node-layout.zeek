@@ -1,7 +1,7 @@
 ##! Has a cluster that runs take in another worker, or forget one, without a restart: the part of node-link.zeek that is about the layout.
 ##!
 ##! Cluster::nodes is constant, the table that it names is not. Functions of Zeek's pools that it does not export do the rest, therefore the
-##! module. It is about workers only: of others, other nodes would have to know more than that they are there. Whoever changes the layout
+##! module. It is about workers only: of others, other nodes would have to know more than that they are there. An agent that changes the layout
 ##! here has to change the file as well, for the next start.
 
 module Cluster;

@@ -6,7 +6,7 @@
 //! | [`unix`] | processes that cannot be mistaken for others, also those of an earlier program |
 //! | [`stale`] | ends what an earlier process has left running |
 //! | [`sessions`] | ends what the leader of a session has left |
-//! | [`init`] | process 1 of a container: waits for every process that nobody else waits for |
+//! | [`init`] | process 1 of a container: waits for the processes whose parents have ended |
 //! | [`output`] | what processes write, by lines and bounded |
 
 pub mod init;

@@ -67,7 +67,7 @@ fn a_node_whose_interface_is_made_later_starts_then() {
     controlling.hear_said(&[lacks]);
     agent.stop();
 
-    // The next agent remembers what should run. Nobody can connect to it.
+    // The next agent remembers what should run. No peer can connect to it.
     let mut agent = host.start_by(&NETWORK, &[]);
     agent.stderr.until_all(&[lacks]);
     assert!(host.processes().is_empty());

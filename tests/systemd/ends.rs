@@ -119,7 +119,7 @@ fn what_an_administrator_does_by_systemctl_is_told_as_that() {
     let pid = found(&driver.next(), &worker);
     assert_eq!(driver.next(), administered("worker-1", true));
 
-    // One that nobody has told this agent of.
+    // One that this agent was not told of.
     driver.kill();
     container.sh("systemctl stop zeek-node@worker-1");
     let (mut driver, none) = Driver::looking(&container, &[]);

@@ -58,7 +58,7 @@ impl Keeping {
     }
 }
 
-/// Whether nodes end with the agent. Nobody wants to find stand-ins later.
+/// Whether nodes end with the agent. Stand-ins that are left over would be taken for nodes.
 pub(super) fn ends_nodes(resolver: &mut Resolver<'_>, keeping: Keeping) -> bool {
     const KEY: &str = "on_agent_exit";
     let ends = match resolver.given(KEY) {

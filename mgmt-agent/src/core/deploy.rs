@@ -69,7 +69,7 @@ impl Agent {
         };
         self.await_answer(turn, Kind::Deploy, reqid.clone(), timeout, Pending::Deployment);
         match (runs, of_ours) {
-            // Nodes that are not started yet are looked for, whoever asks.
+            // Nodes that are not started yet are looked for, for a controller of Zeek's as well.
             (true, of_ours) if of_ours || self.restoring.is_some() => {
                 self.begin(turn, Goal::Confirm { reqid });
             }

@@ -69,7 +69,7 @@ pub enum End {
         number: i32,
         dumped_core: bool,
     },
-    /// Nobody tells: it was no child of this agent's.
+    /// The system does not tell: it was no child of this agent's.
     Unknown,
 }
 
@@ -80,7 +80,7 @@ pub struct Launch {
     pub spec: NodeSpec,
     /// The agent that keeps it. Another one on the host leaves it alone.
     pub agent: ZeekString,
-    /// What the node must show when it says hello. Nobody but node and agent knows it.
+    /// What the node must show when it says hello. Only node and agent know it.
     pub token: ZeekString,
     /// Zeek, with its whole path.
     pub program: ZeekString,

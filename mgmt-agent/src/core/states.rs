@@ -165,7 +165,7 @@ impl Agent {
         self.does_not_react(turn, name, &message);
     }
 
-    /// A node runs and does not react, so nobody knows how it is. Returns whether it was taken to be up: else that is no news.
+    /// A node runs and does not react, so its state is not known. Returns whether it was taken to be up: else that is no news.
     pub(super) fn does_not_react(&mut self, turn: &mut Turn, name: &ZeekString, message: &str) -> bool {
         let running = self
             .nodes

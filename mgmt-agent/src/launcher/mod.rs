@@ -1,4 +1,4 @@
-//! `mgmt-agent launch DIRECTORY`: becomes the node of which `node.json` in that directory tells. Whoever starts nodes starts this: the
+//! `mgmt-agent launch DIRECTORY`: becomes the node of which `node.json` in that directory tells. The agent and systemd start this to start a node: the
 //! agent, systemd, or an administrator.
 //!
 //! It takes the lock of the directory, which the node and all that it starts inherit: there are never two of a node. Its id stays, as it

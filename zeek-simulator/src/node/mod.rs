@@ -105,7 +105,7 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
     })
 }
 
-/// What its behaviour has a node do before it talks to anybody. Returns how it ends, if it does.
+/// What its behaviour has a node do before it connects to its agent. Returns how it ends, if it does.
 pub(crate) fn begin(
     program: &[OsString],
     behaviour: &NodeBehaviour,

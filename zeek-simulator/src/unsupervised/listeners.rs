@@ -1,4 +1,4 @@
-//! The ports that a node listens on. Nobody is served there; what matters is that they are taken, and what is said if they are not free.
+//! The ports that a node listens on. No client is served there; what matters is that they are taken, and what is said if they are not free.
 
 use std::net::{Ipv4Addr, TcpListener};
 

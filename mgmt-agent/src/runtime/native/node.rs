@@ -50,7 +50,7 @@ enum NotStarted {
 }
 
 impl NodeTask {
-    /// Does as it is told until there is nobody any more who could tell.
+    /// Does as it is told until the agent's handle is gone.
     pub(super) async fn keep(mut self, mut running: Option<Running>) {
         // Where it works, if that is known.
         let mut directory = running.as_ref().map(|running| running.directory.clone());
@@ -82,7 +82,7 @@ impl NodeTask {
     }
 
     fn tell(&self, news: News) {
-        // Nobody hears it while the agent ends.
+        // The receiver may be gone while the agent ends.
         let _ = self.common.news.send(news);
     }
 
@@ -132,7 +132,7 @@ impl NodeTask {
         self.common.sessions.end(pid, lock, what, kills).await;
     }
 
-    /// Waits for the end of the process, and tells it. `None` if there is nobody any more who would hear it.
+    /// Waits for the end of the process, and tells it. `None` if the agent's handle is gone.
     async fn look_after(&mut self, mut running: Running) -> Option<()> {
         let pid = running.process.id();
         let mut is_killed = false;

@@ -103,7 +103,7 @@ pub(super) fn open(directory: &Path) -> io::Result<([File; 2], Lengths)> {
         if file.metadata()?.len() <= LENGTH_MAX {
             return Ok(file);
         }
-        // Nobody writes to it now, so it can be written anew; a hole goes as well.
+        // The node has ended and writes no more, so it can be written anew; a hole goes as well.
         files::replace(&path, &end_of(&path, 0, KEPT)?, files::FILE_MODE)?;
         options.open(&path)
     };
@@ -158,11 +158,11 @@ fn work(jobs: &Receiver<Job>) {
 impl Output {
     /// Shortens the file if it is too long. Returns by how much it has grown since the last look.
     fn look(&mut self, path: &Path) -> u64 {
-        // Nothing is to be done about one that somebody has removed.
+        // Nothing is to be done about one that was removed.
         let Ok(known) = fs::metadata(path) else { return 0 };
         let grown = known.len().saturating_sub(self.length);
         self.length = known.len();
-        // Somebody has emptied it.
+        // It was emptied by another process.
         if self.length < self.from.max(self.hole) {
             (self.from, self.hole) = (0, 0);
         }
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"earlier\nthis\nrun\n");
         file.set_len(0).unwrap();
         file.write_all(b"new\n").unwrap();
-        assert_eq!(output.quote(&path), b"new", "somebody has emptied it");
+        assert_eq!(output.quote(&path), b"new", "it was emptied");
         fs::remove_file(&path).unwrap();
         assert_eq!((output.look(&path), output.quote(&path)), (0, Vec::new()));
     }

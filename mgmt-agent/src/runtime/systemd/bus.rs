@@ -25,7 +25,7 @@ const SERVICE: &str = "org.freedesktop.systemd1.Service";
 /// For an answer. D-Bus's own limit.
 const ANSWER_MAX: Duration = Duration::from_secs(25);
 
-/// How often something is asked for when nobody answers though the bus is there: systemd executes itself anew, for one.
+/// How often a call is repeated when systemd does not answer though the bus is there, as while it executes itself anew.
 const TRIES: u32 = 10;
 
 /// Between two of these.
@@ -50,7 +50,7 @@ const RULES: [&str; 3] = [
 /// Why something was not done.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum BusError {
-    /// Nobody answers.
+    /// systemd does not answer.
     #[error("systemd cannot be reached over D-Bus: {0}")]
     Gone(String),
     /// The answer is no.
@@ -205,7 +205,7 @@ impl Bus {
         self.connection.is_closed()
     }
 
-    /// systemd sends signals only if somebody has asked for them.
+    /// systemd sends signals only to clients that have subscribed.
     pub(super) async fn subscribe(&self) -> Result<(), BusError> {
         match self.manager("Subscribe", &()).await {
             // It remembers who has.
@@ -214,7 +214,7 @@ impl Bus {
         }
     }
 
-    /// Has something done until somebody answers, or it is clear that nobody will.
+    /// Repeats a call until systemd answers, or it is clear that it will not.
     async fn call<B>(&self, path: &str, interface: &str, method: &str, body: &B) -> Result<Message, BusError>
     where
         B: Serialize + DynamicType + Sync,
@@ -349,7 +349,7 @@ fn decoded<T: for<'d> DynamicDeserialize<'d>>(message: &Message) -> Result<T, Bu
     decoded.map_err(|error| BusError::Refused(format!("an answer cannot be read: {error}")))
 }
 
-/// Whether somebody has answered.
+/// Whether systemd has answered.
 fn error(error: Error) -> BusError {
     match error {
         Error::MethodError(_, Some(text), _) => BusError::Refused(text),

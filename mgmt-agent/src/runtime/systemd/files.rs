@@ -30,7 +30,7 @@ pub(super) fn path(bytes: &ZeekString) -> &Path {
 pub(super) struct Owner(Uid, Gid);
 
 impl Owner {
-    /// Who has to own what a node of this user reads and writes; nobody in particular, unless this agent is root and the node is not.
+    /// The user that has to own what the node reads and writes: none in particular, unless this agent is root and the node is not.
     pub(super) fn of(user: &str) -> io::Result<Option<Self>> {
         if user.is_empty() || !geteuid().is_root() {
             return Ok(None);

@@ -76,7 +76,7 @@ pub(super) enum Why {
     Again,
     /// Likewise, and how the job ended that starts it.
     Starting,
-    /// A job of a node that nobody has told of has ended.
+    /// A job has ended of a node that is not known.
     Unknown,
 }
 
@@ -106,7 +106,7 @@ impl Keeper {
         }
     }
 
-    /// Nobody wants to know anything any more.
+    /// The agent's handle is gone.
     pub(super) async fn is_abandoned(&self) {
         self.news.closed().await;
     }
@@ -203,7 +203,7 @@ impl Keeper {
         node.unit.hold();
         let bus = bus.clone();
         self.jobs.spawn(async move {
-            // If nobody answers, the host may well be shut down.
+            // If systemd does not answer, the host may well be shut down.
             let is_stopping = bus.is_stopping().await.unwrap_or(true);
             Done::Job {
                 node: name,
@@ -339,13 +339,13 @@ impl Keeper {
                 }
                 self.tell(News::Looked).await;
             }
-            // Otherwise nobody would know that it knows nothing.
+            // Otherwise the agent would not learn that the states are unknown.
             Err(error) => self.fault = Some(error.to_string()),
         }
     }
 
     async fn was_read(&mut self, name: String, why: Why, service: Result<Service, BusError>) {
-        // If nobody answers, all is read again.
+        // If systemd does not answer, all is read again.
         let Ok(service) = service else { return };
         if why == Why::Unknown {
             let directory = files::directory(&self.directory, &name);

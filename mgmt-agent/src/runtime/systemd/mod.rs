@@ -66,7 +66,7 @@ impl Systemd {
     }
 }
 
-/// Connects, again and again, until nobody has orders any more.
+/// Connects, again and again, until the agent's handle is gone.
 async fn keep(mut keeper: Keeper, mut orders: UnboundedReceiver<Order>) {
     let mut delay = RETRY;
     let mut is_told = false;

@@ -16,7 +16,7 @@ use crate::supervisors::own::News;
 
 impl Keeper {
     pub(super) async fn tell(&self, news: News) {
-        // Nobody may want to know any more; then it ends.
+        // The agent's handle may be gone; then it ends.
         let _ = self.news.send(news).await;
     }
 

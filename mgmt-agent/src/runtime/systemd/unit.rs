@@ -43,7 +43,7 @@ pub(super) enum Told {
     Started {
         pid: i64,
     },
-    /// Somebody else has started it, at this time, in microseconds of the monotonic clock.
+    /// An administrator has started it, at this time, in microseconds of the monotonic clock.
     Found {
         pid: i64,
         started: u64,
@@ -146,7 +146,7 @@ impl Unit {
         self.is_held = true;
     }
 
-    /// One that nobody knew of. An administrator has started it, if it is active.
+    /// One that was not known. An administrator has started it, if it is active.
     pub(super) fn first_seen(&mut self, now: Snapshot) -> Vec<Told> {
         self.now = now;
         if self.now.is_active() {
@@ -204,7 +204,7 @@ impl Unit {
         let told = self.outcome();
         let was_stopped = !runs || matches!(told.first(), Some(Told::Ended { .. }));
         let mut all = Vec::new();
-        // First, so that nobody takes the end for a crash.
+        // First, so that the end is not taken for a crash.
         if was_stopped && !is_stopping {
             all.push(Told::Administered { runs: false });
         }

@@ -157,7 +157,7 @@ impl OwnSupervisor {
 
     /// A node is to run as this says, in place of the one of that name.
     fn create(&mut self, spec: &NodeSpec, id: &ZeekString) -> Result<(), ZeekString> {
-        // Nobody else hears the id of a command of the agent's.
+        // The id of a command of the agent's leaves the agent nowhere else.
         let mut launch = Box::new(launch(spec, &self.settings, id)?);
         self.share(&mut launch);
         match self.nodes.get_mut(launch.node()) {

@@ -103,7 +103,7 @@ impl Node {
             .map_or(ClusterRole::None, |place| place.role)
     }
 
-    /// Loggers first, so that nobody's lines have nowhere to go; with ZeroMQ the manager, through which all others meet.
+    /// Loggers first, so that every line of a log has a place to go; with ZeroMQ the manager, through which all others meet.
     pub(super) fn start_stage(&self) -> u8 {
         match self.role() {
             ClusterRole::Manager if self.launch.is_zeromq() => 0,

@@ -21,7 +21,7 @@ pub(super) fn request(command: Command) -> SupervisorRequest {
             reqid: id,
             node: ZeekString::default(),
         },
-        // Nobody asks for the latter: this Supervisor does not tell how its nodes were started.
+        // The agent never asks for the latter: this Supervisor does not tell how its nodes were started.
         Command::Create { id, node } | Command::Relayout { id, node } => SupervisorRequest::Create {
             reqid: id,
             node: Box::new(config(*node)),
