@@ -75,10 +75,10 @@ pub struct Agent {
     pub(super) restoring: Option<Restoring>,
     /// When what should run is to be written down again.
     pub(super) remember_due: Option<Now>,
+    /// Whether that could not be written down the last time.
+    pub(super) is_forgetful: bool,
     /// What was last told of nodes that are of different Zeeks.
     pub(super) told_mixed: Option<String>,
-    /// Whether it could not be written down the last time.
-    pub(super) is_forgetful: bool,
 }
 
 /// A command that has not ended.

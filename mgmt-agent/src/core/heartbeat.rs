@@ -16,11 +16,6 @@ use super::{
 };
 
 impl Agent {
-    /// What was last heard of a node under our own supervision.
-    pub fn life_of(&self, node: &ZeekString) -> Option<&Life> {
-        self.lives.get(node)
-    }
-
     pub(super) fn sign_of_life(&mut self, turn: &mut Turn, node: &ZeekString, sign: LifeSign) {
         let is_hello = matches!(sign, LifeSign::Hello { .. });
         let silence = self.lives.hear(turn.now, node, sign);

@@ -164,10 +164,6 @@ impl Lives {
         overdue
     }
 
-    pub(super) fn get(&self, node: &ZeekString) -> Option<&Life> {
-        self.of.get(node)
-    }
-
     /// It has been told that this node is wedged.
     pub(super) fn told_wedged(&mut self, node: &ZeekString) {
         if let Some(life) = self.of.get_mut(node) {

@@ -103,8 +103,6 @@ pub struct LaunchSettings {
     pub agent_port: u16,
     /// Where loggers leave rotated logs.
     pub log_queue: ZeekString,
-    /// How often a node tells that it is well.
-    pub heartbeat: Duration,
 }
 
 /// How a Supervisor of Zeek's is reached.
@@ -186,7 +184,6 @@ impl Default for LaunchSettings {
             agent_address: Ipv4Addr::LOCALHOST.into(),
             agent_port: 2151,
             log_queue: "/usr/local/zeek/spool/log-queue".into(),
-            heartbeat: Duration::from_secs(5),
         }
     }
 }

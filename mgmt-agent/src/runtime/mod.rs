@@ -1,6 +1,6 @@
 //! What is around the core ([`mgmt_daemon::daemon`]): peers, processes that are kept, files.
 //!
-//! Nothing that can take long is waited for. Every queue has an end:
+//! Nothing that can take long is waited for. Every queue has an end, or few who fill it:
 //!
 //! | queue | when it is full |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | jobs for the disk thread ([`JOBS_MAX`](disk::JOBS_MAX)) | the directory counts as failed; an archival is left out |
 //! | archivers ([`ARCHIVERS_MAX`](archiver::ARCHIVERS_MAX)) | a run is left out and counted |
 //! | looks at the host ([`preflight`]), of which there is one at a time | the request is refused |
+//! | orders for nodes and news of them ([`nodes`]) | native's have no end: a node has a few under way at a time; see [`systemd`] for the other |
 //! | lines for the management log, for standard error, entries of the journal | see `mgmt_daemon` |
 
 mod archiver;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use mgmt_api::release;
+use mgmt_api::{node_link::HEARTBEAT, release};
 
 use super::{
     backend::Backend,
@@ -187,10 +187,7 @@ impl Node<'_> {
         set("MGMT_NODE_AGENT", settings.agent_address.to_string().into());
         set("MGMT_NODE_PORT", format!("{}/tcp", settings.agent_port).into());
         set("MGMT_NODE_TOKEN", token.clone());
-        set(
-            "MGMT_NODE_HEARTBEAT",
-            settings.heartbeat.as_secs_f64().to_string().into(),
-        );
+        set("MGMT_NODE_HEARTBEAT", HEARTBEAT.as_secs().to_string().into());
         if self.cluster.is_logger(self.own) {
             set("MGMT_NODE_LOG_QUEUE", settings.log_queue.clone());
         }
