@@ -479,6 +479,42 @@ fn a_node_that_looks_for_its_agent_elsewhere_is_not_taken_for_one_that_may_run_o
 }
 
 #[test]
+fn a_worker_that_joins_while_a_node_is_being_started_is_told_to_it_once_when_it_is_up() {
+    let mut own = OwnSupervisor::new(settings());
+    let mut step = |input| {
+        let mut turn = Turn::new(Now::START);
+        own.step(&mut turn, input);
+        let asked = turn.into_actions().into_iter().filter_map(|action| match action {
+            Action::AskLinked(request) => Some(format!("{request:?}")),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    let command = |id: &str, more: Option<&str>| {
+        let mut node = Box::new(spec("m"));
+        let worker = node.cluster[&ZeekString::from("w1")].clone();
+        let cluster = Arc::make_mut(&mut node.cluster);
+        cluster.extend(more.map(|name| (name.into(), worker)));
+        let id = id.into();
+        Input::Command(if more.is_none() {
+            Command::Create { id, node }
+        } else {
+            Command::Relayout { id, node }
+        })
+    };
+    step(Input::News(News::Looked));
+    step(command("1", None));
+    step(Input::Tick);
+    step(command("2", Some("w9")));
+    let node: ZeekString = "m".into();
+    step(Input::News(News::Started { node, pid: 7 }));
+    step(Input::Up("m".into()));
+    let told = step(Input::Tick);
+    assert!(told.len() == 1 && told[0].contains("w9"), "{told:?}");
+    assert_eq!(step(Input::Tick), [""; 0]);
+}
+
+#[test]
 fn a_node_of_another_agent_is_left_alone() {
     let mut run = Run::new();
     run.command("create", &["w1"]);

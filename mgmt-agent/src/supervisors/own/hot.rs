@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,12 +24,17 @@ pub(super) fn tell(turn: &mut Turn, nodes: &mut BTreeMap<ZeekString, Node>) -> O
     let mut who_lacks: BTreeMap<ZeekString, BTreeSet<ZeekString>> = BTreeMap::new();
     let mut layout: Option<NodeSpec> = None;
     for (name, node) in nodes.iter_mut().filter(|(_, node)| node.is_up) {
-        for worker in workers(&node.launch.spec) {
-            if node.knows.insert(worker.clone()) {
+        let cluster = &node.launch.spec.cluster;
+        if Arc::ptr_eq(cluster, &node.knows) {
+            continue;
+        }
+        for (worker, place) in &**cluster {
+            if place.role == ClusterRole::Worker && !node.knows.contains_key(worker) {
                 who_lacks.entry(worker.clone()).or_default().insert(name.clone());
                 layout.get_or_insert_with(|| node.launch.spec.clone());
             }
         }
+        node.knows = cluster.clone();
     }
     let layout = layout?;
     // Its release makes no difference to addresses.
@@ -48,12 +54,4 @@ pub(super) fn tell(turn: &mut Turn, nodes: &mut BTreeMap<ZeekString, Node>) -> O
         }));
     }
     Some(turn.now + WAIT)
-}
-
-/// The workers of a node's cluster.
-pub(super) fn workers(spec: &NodeSpec) -> impl Iterator<Item = &ZeekString> {
-    let workers = spec.cluster.iter();
-    workers
-        .filter(|(_, place)| place.role == ClusterRole::Worker)
-        .map(|(name, _)| name)
 }

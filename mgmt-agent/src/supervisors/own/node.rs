@@ -1,13 +1,12 @@
 //! One node of our own supervision: its process, and what is to become of it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{ClusterRole, Now};
 use supervise::process::{Effect, Event, Policy, Process, Then};
 
-use super::hot::workers;
-use crate::core::{NodeSpec, order::Launch};
+use crate::core::{ClusterNode, NodeSpec, order::Launch};
 
 /// When nodes are started again, and how they are stopped. A node that ends early five times in a row has failed; that takes about 8
 /// seconds and what it lives, so that the answer to its deployment can say so.
@@ -51,8 +50,8 @@ pub(super) struct Node {
     told_to_end: Option<Now>,
     /// Until when it keeps later stages waiting, unless it comes up before.
     holds_up_until: Option<Now>,
-    /// The workers that its process knows: from its layout, and by being told.
-    pub(super) knows: BTreeSet<ZeekString>,
+    /// The cluster that its process knows: from its layout, and by being told of workers since.
+    pub(super) knows: Arc<BTreeMap<ZeekString, ClusterNode>>,
     /// What it waits for, as it was told.
     pub(super) lacks: Option<String>,
 }
@@ -75,6 +74,7 @@ impl Node {
     pub(super) fn new(launch: Box<Launch>) -> Self {
         Self {
             process: new_process(launch.node()),
+            knows: launch.spec.cluster.clone(),
             launch,
             pid: None,
             is_up: false,
@@ -82,7 +82,6 @@ impl Node {
             intent: Intent::Start,
             told_to_end: None,
             holds_up_until: None,
-            knows: BTreeSet::new(),
             lacks: None,
         }
     }
@@ -124,13 +123,16 @@ impl Node {
     }
 
     pub(super) fn step(&mut self, now: Now, event: Event) -> Option<Effect> {
-        self.process.step(now.since_start(), event)
+        let effect = self.process.step(now.since_start(), event);
+        if effect == Some(Effect::Spawn) {
+            self.knows = self.launch.spec.cluster.clone();
+        }
+        effect
     }
 
     pub(super) fn was_started(&mut self, now: Now, pid: i64) {
         let _ = self.step(now, Event::Spawned);
         self.pid = Some(pid);
-        self.knows = workers(&self.launch.spec).cloned().collect();
         self.started = now;
         self.is_up = false;
         self.lacks = None;
