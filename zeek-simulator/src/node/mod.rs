@@ -28,7 +28,10 @@ use rustix::{
     thread::{CpuSet, sched_setaffinity, set_name},
 };
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     Exit, Failure, NODE_VARIABLE, NodeBehaviour, Release,
@@ -82,19 +85,7 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
     let config = instructions.config;
     apply(&config)?;
 
-    // From here on the handler that it installs keeps SIGTERM from ending the process.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let within = runtime.enter();
-    if behaviour.ignores_sigterm {
-        let _handler = signal(SignalKind::terminate())?;
-    }
-    drop(within);
-
-    if instructions.simulation {
-        print("SIMULATION: this is a stand-in for a Zeek node; it analyses no traffic and writes no logs");
-    }
+    let runtime = runtime(&behaviour, instructions.simulation)?;
     if let Some(code) = begin(program, &behaviour, config.interface.as_ref())? {
         return Ok(code);
     }
@@ -103,6 +94,22 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
             .serve()
             .await
     })
+}
+
+/// What a node runs on. From here on the handler for SIGTERM, if it is to ignore that, keeps the signal from ending the process.
+pub(crate) fn runtime(behaviour: &NodeBehaviour, says_simulation: bool) -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let within = runtime.enter();
+    if behaviour.ignores_sigterm {
+        let _handler = signal(SignalKind::terminate())?;
+    }
+    drop(within);
+    if says_simulation {
+        print("SIMULATION: this is a stand-in for a Zeek node; it analyses no traffic and writes no logs");
+    }
+    Ok(runtime)
 }
 
 /// What its behaviour has a node do before it connects to its agent. Returns how it ends, if it does.

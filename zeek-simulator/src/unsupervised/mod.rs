@@ -12,13 +12,12 @@ use std::{env, ffi::OsString, fs, path::Path, process::ExitCode};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::NodeConfig;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     Failure, NODE_VARIABLE, NodeBehaviour, Release, SUPERVISOR_VARIABLE, SupervisorBehaviour,
     behaviour::of_environment,
     command_line::{CommandLine, NODE, variable},
-    complain, node, print,
+    complain, node,
 };
 use link::Link;
 use status::Status;
@@ -49,18 +48,7 @@ pub(crate) fn run(program: &[OsString], command_line: &CommandLine) -> Result<Ex
         ));
         return Err(Failure::InitErrors);
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let within = runtime.enter();
-    if behaviour.ignores_sigterm {
-        // It keeps SIGTERM from ending the process.
-        let _handler = signal(SignalKind::terminate())?;
-    }
-    drop(within);
-    if command_line.simulation {
-        print("SIMULATION: this is a stand-in for a Zeek node; it analyses no traffic and writes no logs");
-    }
+    let runtime = node::runtime(&behaviour, command_line.simulation)?;
     if let Some(trace) = command_line
         .trace
         .as_ref()
