@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mgmt_daemon::config::{Notation, Origin, Resolver, Value};
+use mgmt_daemon::config::{Choice, Notation, Origin, Resolver, Value};
 
 use crate::{
     core::Supervise, desired::remembered_supervise, runtime::systemd::available::available, simulate,
@@ -20,7 +20,7 @@ pub(super) struct Keeping {
 
 /// What the setting says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
+enum Wish {
     Auto,
     Set(Supervise),
 }
@@ -61,56 +61,43 @@ impl Keeping {
 /// Whether nodes end with the agent. Stand-ins that are left over would be taken for nodes.
 pub(super) fn ends_nodes(resolver: &mut Resolver<'_>, keeping: Keeping) -> bool {
     const KEY: &str = "on_agent_exit";
-    let ends = match resolver.given(KEY) {
-        Some(Fate(ends)) => ends,
-        None => keeping.is_simulation,
+    let implied = if keeping.is_simulation {
+        OnExit::Stop
+    } else {
+        OnExit::Keep
     };
-    resolver.show(KEY, &Fate(ends));
-    ends
+    let fate = resolver.given(KEY).unwrap_or(implied);
+    resolver.show(KEY, &fate);
+    fate == OnExit::Stop
 }
 
-/// Whether nodes end.
-#[derive(Clone, Copy, Debug)]
-struct Fate(bool);
+/// What becomes of nodes when the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnExit {
+    Keep,
+    Stop,
+}
 
-impl Value for Fate {
+impl Choice for OnExit {
     const EXPECTED: &'static str = "keep or stop";
-
-    fn read(text: &str, _: Notation) -> Option<Self> {
-        match text {
-            "keep" => Some(Self(false)),
-            "stop" => Some(Self(true)),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        if self.0 { "stop" } else { "keep" }.to_owned()
-    }
+    const NAMES: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("stop", Self::Stop)];
 }
 
 /// Whether all nodes are restarted when Zeek's program has changed.
 pub(super) fn restarts_on_upgrade(resolver: &mut Resolver<'_>) -> bool {
-    resolver.take::<OnUpgrade>("on_zeek_upgrade").0
+    resolver.take::<OnUpgrade>("on_zeek_upgrade") == OnUpgrade::Restart
 }
 
-#[derive(Clone, Copy, Debug)]
-struct OnUpgrade(bool);
+/// What happens when Zeek's program has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnUpgrade {
+    Warn,
+    Restart,
+}
 
-impl Value for OnUpgrade {
+impl Choice for OnUpgrade {
     const EXPECTED: &'static str = "warn or restart";
-
-    fn read(text: &str, _: Notation) -> Option<Self> {
-        match text {
-            "warn" => Some(Self(false)),
-            "restart" => Some(Self(true)),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> String {
-        if self.0 { "restart" } else { "warn" }.to_owned()
-    }
+    const NAMES: &'static [(&'static str, Self)] = &[("warn", Self::Warn), ("restart", Self::Restart)];
 }
 
 /// What is set; else what is implied; else what it was before; else systemd, where it can be.
@@ -124,11 +111,11 @@ fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -
     } else {
         named
     };
-    let choice = resolver.read(KEY);
-    resolver.show(KEY, &choice);
-    match (choice, implied) {
-        (Choice::Set(Supervise::Zeek), _) => Supervise::Zeek,
-        (Choice::Set(other), Some(key)) => {
+    let wish = resolver.read(KEY);
+    resolver.show(KEY, &wish);
+    match (wish, implied) {
+        (Wish::Set(Supervise::Zeek), _) => Supervise::Zeek,
+        (Wish::Set(other), Some(key)) => {
             let reason = format!(
                 "no Supervisor of Zeek's keeps nodes with --supervise {}",
                 other.show()
@@ -136,7 +123,7 @@ fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -
             resolver.refuse(key, reason);
             other
         }
-        (Choice::Set(other), None) => {
+        (Wish::Set(other), None) => {
             // It may be there when the agent is started.
             if let (Supervise::Systemd, Err(why)) =
                 (other, available(directory.parent().unwrap_or(directory)))
@@ -147,11 +134,11 @@ fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -
             }
             other
         }
-        (Choice::Auto, Some(_)) => {
+        (Wish::Auto, Some(_)) => {
             resolver.annotate(KEY, "zeek, as a Supervisor is named".to_owned());
             Supervise::Zeek
         }
-        (Choice::Auto, None) => {
+        (Wish::Auto, None) => {
             let (supervise, why) = match remembered_supervise(directory) {
                 Some(before) => (before, "as before".to_owned()),
                 None if resolver.read("simulate") => (Supervise::Native, "for stand-ins".to_owned()),
@@ -167,29 +154,16 @@ fn supervise(resolver: &mut Resolver<'_>, directory: &Path, starts_zeek: bool) -
     }
 }
 
-impl Value for Supervise {
+impl Choice for Supervise {
     const EXPECTED: &'static str = "systemd, native or zeek";
-
-    fn read(text: &str, _: Notation) -> Option<Self> {
-        Some(match text {
-            "systemd" => Self::Systemd,
-            "native" => Self::Native,
-            "zeek" => Self::Zeek,
-            _ => return None,
-        })
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Systemd => "systemd",
-            Self::Native => "native",
-            Self::Zeek => "zeek",
-        }
-        .to_owned()
-    }
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("systemd", Self::Systemd),
+        ("native", Self::Native),
+        ("zeek", Self::Zeek),
+    ];
 }
 
-impl Value for Choice {
+impl Value for Wish {
     const EXPECTED: &'static str = "auto, systemd, native or zeek";
 
     fn read(text: &str, notation: Notation) -> Option<Self> {
