@@ -1,9 +1,7 @@
 //! What `check-config` tries: whether the host has what the agent's settings name.
 
 use std::{
-    fs,
     io::{self, Write},
-    os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -16,7 +14,7 @@ use mgmt_daemon::{
 use crate::{
     config::{Config, ControllerCommand, LOCK, Listener, finds_script},
     core::Supervise,
-    runtime::supervisor_runs_in,
+    runtime::{cannot_rotate, supervisor_runs_in},
     scripts,
     supervisors::own::release_of,
 };
@@ -94,20 +92,9 @@ fn check_directories(config: &Config, checks: &mut Checks<'_>) {
         checks.directory(&["state_dir"], &nodes);
     }
     let queue = config.settings.launch.log_queue.to_string();
-    let systems = file_system(&nodes).zip(file_system(Path::new(&queue)));
-    if systems.is_some_and(|(nodes, queue)| nodes != queue) {
-        let reason = format!(
-            "{queue} is on another file system than {}: Zeek moves rotated logs by renaming, so a logger would end at each start",
-            nodes.display()
-        );
+    if let Some(reason) = cannot_rotate(&nodes, Path::new(&queue)) {
         checks.note(&["log_rotation_dir", "spool_dir"], Err(reason));
     }
-}
-
-/// The file system that a path is on, or would be.
-fn file_system(path: &Path) -> Option<u64> {
-    let mut there = path.ancestors().filter_map(|above| fs::metadata(above).ok());
-    there.next().map(|known| known.dev())
 }
 
 /// What the controller's own check says.

@@ -27,6 +27,7 @@
 //! [`broker_codec::zeek`].
 
 pub mod agent;
+pub mod backend;
 pub mod controller;
 pub mod dialect;
 pub mod enums;
@@ -45,6 +46,7 @@ pub mod topics;
 pub mod turn;
 
 pub use agent::{AGENT_STOPPED, AgentMessage, AgentRequest, TIMED_OUT};
+pub use backend::CLUSTER_BACKEND;
 pub use controller::{ClientRequest, ClientResponse, RequestKind};
 pub use dialect::{Dialect, DialectError, Translator};
 pub use enums::{ClusterRole, Role, State};

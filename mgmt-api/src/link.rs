@@ -68,6 +68,10 @@ pub struct Prepare {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     pub problems: Vec<Problem>,
+    /// By what the nodes would talk to each other here, of an agent that starts nodes itself: what the configuration says, else what goes
+    /// with the agent's Zeek.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<ZeekString>,
 }
 
 /// Why a node could not run.

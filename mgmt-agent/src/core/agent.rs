@@ -183,7 +183,7 @@ impl Agent {
                 of_ours,
             } => self.request(&mut turn, &topic, request, of_ours),
             Input::Link { peer, message } => self.link(&mut turn, peer, message),
-            Input::Prepared { problems } => self.prepared(&mut turn, problems),
+            Input::Prepared(found) => self.prepared(&mut turn, found),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
                 self.node_dispatched(&mut turn, &reqid, result);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, link::Problem};
+use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, link::Prepared};
 use serde::{Deserialize, Serialize};
 
 use super::{lives::LifeSign, program::Program, supervision::Report};
@@ -36,9 +36,7 @@ pub enum Input {
         message: LinkMessage,
     },
     /// What [`super::Action::Prepare`] has found.
-    Prepared {
-        problems: Vec<Problem>,
-    },
+    Prepared(Prepared),
     /// What a cluster node tells, on the topic of nodes.
     Node(NodeMessage),
     /// What a node under our own supervision, which has shown that it is that node, tells of itself.

@@ -63,5 +63,5 @@ pub use node_spec::Candidate;
 pub use program::{FileIdentity, Program};
 pub use settings::{Archival, LaunchSettings, Settings, Supervise, ZeekSettings};
 pub use supervision::{
-    CLUSTER_BACKEND, ClusterNode, Command, NodeSpec, Processes, Report, Supervised, is_on_one_host,
+    ClusterNode, Command, NodeSpec, Processes, Report, Supervised, is_on_one_host, writes_logs,
 };

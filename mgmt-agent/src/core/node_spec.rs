@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use broker_codec::data::{Address, Port, ZeekString};
-use mgmt_api::{ClusterRole, Configuration, Node};
+use mgmt_api::{Configuration, Node};
 use serde::{Deserialize, Serialize};
 
 use super::{
     settings::{Settings, Supervise},
-    supervision::{CLUSTER_BACKEND, ClusterNode, NodeSpec},
+    supervision::{ClusterNode, NodeSpec},
 };
 
 /// What a node needs of its host.
@@ -53,20 +53,6 @@ pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, Clu
         .collect()
 }
 
-/// What the managers of a configuration say about the cluster's backend: the first in the order of names that says something.
-pub(super) fn cluster_backend(config: &Configuration) -> Option<ZeekString> {
-    let managers = config
-        .nodes
-        .iter()
-        .filter(|node| node.role == ClusterRole::Manager);
-    let chosen = managers.filter_map(|node| {
-        let mut options = node.options.iter().flat_map(|options| options.iter());
-        let option = options.find(|option| option.name == CLUSTER_BACKEND)?;
-        Some((&node.name, &option.value))
-    });
-    chosen.min().map(|(_, value)| value.clone())
-}
-
 /// How a node of a configuration is to be started, or why it cannot be. `Node.state` means nothing to Zeek's agent.
 pub(super) fn node_spec(
     config: &Configuration,
@@ -81,7 +67,7 @@ pub(super) fn node_spec(
     let own = std::mem::replace(&mut spec.env, settings.node_env.clone());
     spec.env.extend(own);
     spec.cluster = Arc::new(cluster(config)?);
-    spec.cluster_backend = cluster_backend(config);
+    spec.cluster_backend = config.cluster_backend().cloned();
     Ok(spec)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    Node, Now, State,
+    Configuration, Node, Now, State,
     link::{Prepare, Prepared, Problem, from_json},
 };
 
@@ -37,7 +37,10 @@ impl Agent {
             configuration,
         } = from_json(json).map_err(|error| error.to_string())?;
         let cluster = configuration.as_ref().map(node_spec::cluster).transpose()?;
-        let backend = configuration.as_ref().and_then(node_spec::cluster_backend);
+        let backend = configuration
+            .as_ref()
+            .and_then(Configuration::cluster_backend)
+            .cloned();
         let mut problems = Vec::new();
         let mut candidates = Vec::new();
         for node in nodes {
@@ -69,7 +72,7 @@ impl Agent {
     }
 
     /// The host was looked at.
-    pub(super) fn prepared(&mut self, turn: &mut Turn, found: Vec<Problem>) {
+    pub(super) fn prepared(&mut self, turn: &mut Turn, found: Prepared) {
         let Some(preparing) = self.preparing.take() else {
             return;
         };
@@ -80,14 +83,14 @@ impl Agent {
             mut problems,
             configuration,
         } = preparing;
-        problems.extend(found);
+        problems.extend(found.problems);
         self.prepared_at = Some(since);
         // So that nodes of all hosts know a new worker before its host starts it. If none does after all, that harms nothing.
         if let Some(configuration) = configuration.filter(|_| problems.is_empty()) {
             let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
             self.relayout(turn, &configuration, &names);
         }
-        reply(turn, peer, reqid, true, &Prepared { problems });
+        reply(turn, peer, reqid, true, &Prepared { problems, ..found });
     }
 
     /// What is left of a deployment's time: it counts from when the controller asked whether it could be, as the controller's does.

@@ -42,9 +42,6 @@ impl Command {
     }
 }
 
-/// The option of the manager that says by what the nodes of its cluster talk: `broker` or `zeromq`.
-pub const CLUSTER_BACKEND: &str = "mgmt.cluster_backend";
-
 /// A node as it is to be started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {
@@ -61,7 +58,7 @@ pub struct NodeSpec {
     /// Zeek options to set, and what this project reads between them, whose names begin with `mgmt.`. Zeek's Supervisor knows none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<ZeekString, ZeekString>,
-    /// What the manager's option [`CLUSTER_BACKEND`] says, for all nodes alike: they must not differ in it.
+    /// What the manager's option [`CLUSTER_BACKEND`](mgmt_api::CLUSTER_BACKEND) says, for all nodes alike: they must not differ in it.
     #[serde(default)]
     pub cluster_backend: Option<ZeekString>,
     /// The cluster that it is part of, itself included: the same for all its nodes.
@@ -85,6 +82,13 @@ pub fn is_on_one_host(cluster: &BTreeMap<ZeekString, ClusterNode>) -> bool {
     let mut hosts = cluster.values().map(|node| node.host);
     let first = hosts.next();
     hosts.all(|host| Some(host) == first)
+}
+
+/// Whether this node of a cluster writes the logs of others: a manager does where there is no logger.
+pub fn writes_logs(cluster: &BTreeMap<ZeekString, ClusterNode>, node: &ClusterNode) -> bool {
+    let is = |node: &ClusterNode, role| node.role == role;
+    is(node, ClusterRole::Logger)
+        || (is(node, ClusterRole::Manager) && !cluster.values().any(|other| is(other, ClusterRole::Logger)))
 }
 
 /// A process of the Supervisor's.

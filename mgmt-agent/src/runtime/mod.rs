@@ -33,7 +33,7 @@ use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;
 use counters::Counters;
 use jiff::Timestamp;
-use mgmt_api::link::Problem;
+use mgmt_api::link::Prepared;
 use mgmt_daemon::{
     config::{Value, warn_of_dates},
     daemon::{self, Beginning},
@@ -46,7 +46,6 @@ use mgmt_daemon::{
 use tokio::task::JoinHandle;
 use tracing::field::display;
 
-pub(crate) use self::launch::runs_in as supervisor_runs_in;
 use self::{
     archiver::Archivers,
     controller::ControllerProgram,
@@ -57,6 +56,7 @@ use self::{
     peers::BrokerPeers,
     program::ProgramWatch,
 };
+pub(crate) use self::{launch::runs_in as supervisor_runs_in, preflight::cannot_rotate};
 use crate::{
     Counted,
     config::{Config, LOCK},
@@ -90,7 +90,7 @@ struct Runtime {
     /// The installed Zeek is asked which one it is now.
     version: Option<JoinHandle<Option<String>>>,
     /// The host is looked at.
-    preflight: Option<JoinHandle<Vec<Problem>>>,
+    preflight: Option<JoinHandle<Prepared>>,
     /// The program that Supervisors are started from, if it is known.
     program: Option<ProgramWatch>,
     disk: Disk,

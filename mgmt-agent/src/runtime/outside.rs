@@ -2,7 +2,7 @@
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
 use broker_endpoint::{Credit, PeerAddress, with_causes};
-use mgmt_api::{Dialect, Level, link::Problem};
+use mgmt_api::{Dialect, Level, link::Prepared};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
@@ -33,8 +33,8 @@ pub(super) enum Event {
     Program(Program),
     /// What the installed Zeek says that it is.
     Version(Option<String>),
-    /// Why nodes could not run.
-    Prepared(Vec<Problem>),
+    /// Whether nodes could run.
+    Prepared(Prepared),
     Peer(Input, Credit),
 }
 
@@ -54,8 +54,8 @@ impl Outside for Runtime {
             // A task that panicked has not found out.
             Some(version) = async { Some(self.version.as_mut()?.await.ok().flatten()) } => Event::Version(version),
             // Likewise.
-            Some(problems) = async { Some(self.preflight.as_mut()?.await.unwrap_or_default()) } => {
-                Event::Prepared(problems)
+            Some(found) = async { Some(self.preflight.as_mut()?.await.unwrap_or_default()) } => {
+                Event::Prepared(found)
             }
             input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
@@ -78,12 +78,9 @@ impl Outside for Runtime {
                     Credit::none(),
                 )
             }
-            Event::Prepared(problems) => {
+            Event::Prepared(found) => {
                 self.preflight = None;
-                (
-                    Some(Input::Agent(core::Input::Prepared { problems })),
-                    Credit::none(),
-                )
+                (Some(Input::Agent(core::Input::Prepared(found))), Credit::none())
             }
             Event::Peer(input, credit) => {
                 self.peer_did(&input);

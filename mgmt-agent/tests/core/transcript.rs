@@ -45,7 +45,7 @@ use mgmt_agent::core::{
     Action, Agent, Command, Desired, Input, KeptController, LifeSign, NodeSpec, Report, Settings, Supervise,
     Supervised,
 };
-use mgmt_api::{Now, SequentialIds, node_link::Beat};
+use mgmt_api::{Now, SequentialIds, link::Prepared, node_link::Beat};
 use testkit::transcript::{
     self, Machine, json, letter, name_and_fields, peer_id, time_passes, variant, words,
 };
@@ -185,7 +185,10 @@ impl Run {
                     message: variant(&format!("MgmtLink::{event}"), fields),
                 }
             }
-            "prepared" => Input::Prepared { problems: json(rest) },
+            "prepared" => Input::Prepared(Prepared {
+                problems: json(rest),
+                backend: Some("broker".into()),
+            }),
             "to" => {
                 let (topic, rest) = rest.split_once(' ').unwrap();
                 request(topic, rest, false)

@@ -5,7 +5,10 @@
 //! welcomed earlier cannot be told from one that lives. Agents of ours look first whether they could run it; if one could not, that is the
 //! answer, and everything is as it was.
 
-use mgmt_api::{Configuration, Now, ResultRecord, TIMED_OUT};
+use std::collections::BTreeSet;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{CLUSTER_BACKEND, Configuration, Now, ResultRecord, TIMED_OUT, backend::BROKER};
 
 use super::{
     absence::named,
@@ -40,6 +43,8 @@ pub(super) struct Deployment {
     is_new: bool,
     /// Whether agents were asked whether they could run it.
     is_prepared: bool,
+    /// By what its nodes would talk, as agents say that have looked.
+    pub(super) backends: BTreeSet<ZeekString>,
     /// Whether agents have become ready too late to be asked: then everything is deployed once more.
     pub(super) again: bool,
 }
@@ -111,6 +116,7 @@ impl Deployment {
             phase,
             is_new,
             is_prepared: false,
+            backends: BTreeSet::new(),
             again: false,
         }
     }
@@ -184,6 +190,38 @@ impl Deployment {
         self.is_new && !self.is_prepared
     }
 
+    /// Fills in what agents need to know to look: the hosts, and by what the nodes talk, if nodes that are deployed do and the configuration
+    /// does not say. What suits one host does not suit several.
+    pub(super) fn look_ahead(&mut self, members: &Membership, deployed: Option<&Configuration>) {
+        self.fill_in_hosts(members);
+        let is_alike = |deployed: &&Configuration| deployed.is_on_one_host() == self.config.is_on_one_host();
+        let said = deployed.filter(is_alike).and_then(Configuration::cluster_backend);
+        if let Some(backend) = said.filter(|_| self.config.cluster_backend().is_none()) {
+            self.config.set_cluster_backend(backend);
+        }
+    }
+
+    /// Writes into the configuration by what its nodes talk, if it does not say: where Zeeks differ, by what all can.
+    ///
+    /// DIFFERENCE(backend-written): Zeek's controller adds nothing to the options of a node.
+    ///
+    /// Only another value there changes it from then on: Zeek's own default differs from release to release, and nodes that were started
+    /// before and after an upgrade must meet.
+    pub(super) fn choose_backend(&mut self, turn: &mut Turn<'_>) {
+        let mut backends = std::mem::take(&mut self.backends).into_iter();
+        let chosen = match (backends.next(), backends.next()) {
+            (Some(only), None) => only,
+            (Some(_), Some(_)) => BROKER.into(),
+            (None, _) => return,
+        };
+        if self.config.cluster_backend().is_none() && self.config.set_cluster_backend(&chosen) {
+            turn.info(format!(
+                "configuration {}: its nodes talk by {chosen}, as the manager's option {CLUSTER_BACKEND} says from now on",
+                self.config.id
+            ));
+        }
+    }
+
     /// Agents look whether they could run it. Returns how long they are waited for.
     pub(super) fn prepares(&mut self, fanout: Fanout, now: Now, settings: &Settings) -> Now {
         self.is_prepared = true;
@@ -211,9 +249,13 @@ impl Deployment {
     /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in now. Zeek
     /// leaves them open.
     pub(super) fn hand_out(&mut self, members: &Membership) {
+        self.fill_in_hosts(members);
+        self.phase = Phase::Storing;
+    }
+
+    fn fill_in_hosts(&mut self, members: &Membership) {
         let instances = std::mem::take(&mut self.config.instances);
         self.config.instances = members.with_observed_hosts(instances);
-        self.phase = Phase::Storing;
     }
 
     /// Whether it has to be accepted yet.

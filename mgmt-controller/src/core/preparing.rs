@@ -30,6 +30,7 @@ impl Cluster {
         let Some(deployment) = deployment.filter(|deployment| deployment.is_to_be_prepared()) else {
             return false;
         };
+        deployment.look_ahead(&self.members, self.configurations.deployed.as_ref());
         let mut fanout = Fanout::default();
         for instance in &deployment.config.instances {
             let Some(peer) = self.members.who_prepares(instance) else {
@@ -81,9 +82,12 @@ impl Cluster {
             return ignored(turn, reqid, &name);
         };
         let of_client = deployment.key.reqid().clone();
-        let (results, complaint) = match found(ok, json) {
-            Ok(Prepared { problems }) => (failures(&of_client, &name, &deployment.config, problems), None),
-            Err(reason) => (Vec::new(), Some(reason)),
+        let (results, backend, complaint) = match found(ok, json) {
+            Ok(Prepared { problems, backend }) => {
+                let results = failures(&of_client, &name, &deployment.config, problems);
+                (results, backend, None)
+            }
+            Err(reason) => (Vec::new(), None, Some(reason)),
         };
         let answer = match deployment.preparing() {
             Some(fanout) => fanout.answer(reqid, &name, results),
@@ -92,6 +96,7 @@ impl Cluster {
         if answer == Answer::Unasked {
             return ignored(turn, reqid, &name);
         }
+        deployment.backends.extend(backend);
         if let Some(reason) = complaint {
             let reason = ZeekString::from(reason);
             let reason = reason.excerpt(MESSAGE_BYTES_MAX);
@@ -136,6 +141,7 @@ impl Cluster {
         }
         let results = fanout.into_results();
         if results.is_empty() {
+            deployment.choose_backend(turn);
             self.await_instead(key, deadline);
             self.progress(turn);
             return;

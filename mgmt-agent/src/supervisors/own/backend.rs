@@ -6,10 +6,10 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use mgmt_api::ClusterRole;
+use mgmt_api::{CLUSTER_BACKEND, ClusterRole, backend};
 
 use super::layout::{Cluster, port};
-use crate::core::{CLUSTER_BACKEND, ClusterNode, NodeSpec, order::ZEROMQ as ZEROMQ_SCRIPT};
+use crate::core::{ClusterNode, NodeSpec, order::ZEROMQ as ZEROMQ_SCRIPT};
 
 /// The first Zeek whose nodes load their backend, and have ZeroMQ unless told otherwise.
 const BY_SCRIPT: (u32, u32) = (8, 1);
@@ -34,15 +34,14 @@ impl Backend {
     /// What the manager's option says; else ZeroMQ where that is Zeek's own choice, all nodes are on one host, and it has the ports that it
     /// needs; else Broker.
     pub(super) fn of(spec: &NodeSpec, cluster: &Cluster<'_>) -> Result<Self, String> {
-        match spec.cluster_backend.as_deref() {
-            Some(b"broker") => Ok(Self::Broker),
-            Some(b"zeromq") => {
+        match &spec.cluster_backend {
+            Some(said) if *said == backend::BROKER => Ok(Self::Broker),
+            Some(said) if *said == backend::ZEROMQ => {
                 is_possible(spec, cluster)?;
                 Self::zeromq(cluster)
             }
             Some(other) => Err(format!(
-                "the manager's option {CLUSTER_BACKEND} is {}: broker or zeromq is needed",
-                ZeekString::from(other)
+                "the manager's option {CLUSTER_BACKEND} is {other}: broker or zeromq is needed"
             )),
             None if cluster.release >= BY_SCRIPT && cluster.is_local => {
                 Ok(Self::zeromq(cluster).unwrap_or(Self::Broker))

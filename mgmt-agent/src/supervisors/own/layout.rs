@@ -12,7 +12,7 @@ use std::{
 use broker_codec::data::{Port, ZeekString};
 use mgmt_api::ClusterRole;
 
-use crate::core::{ClusterNode, is_on_one_host};
+use crate::core::{ClusterNode, is_on_one_host, writes_logs};
 
 /// A cluster as nodes see it that are of one release of Zeek.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ impl<'a> Cluster<'a> {
 
     /// Whether a node writes the logs of others: a manager does where there is no logger.
     pub(super) fn is_logger(&self, node: &ClusterNode) -> bool {
-        node.role == ClusterRole::Logger || (node.role == ClusterRole::Manager && !self.has_logger())
+        writes_logs(self.nodes, node)
     }
 
     /// The port for metrics, where Zeek has one for each node: from 7.0 on.

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::ClusterRole;
+use mgmt_api::{CLUSTER_BACKEND, ClusterRole};
 
+use crate::core::NodeSpec;
 use crate::core::order::Limits;
-use crate::core::{CLUSTER_BACKEND, NodeSpec};
 
 const PREFIX: &[u8] = b"mgmt.";
 

@@ -52,6 +52,7 @@ impl World {
             reason: "no".into(),
         };
         let problems = first.map(problem).into_iter().collect();
-        (true, to_json(&Prepared { problems }).unwrap())
+        let backend = self.dice.percent(50).then(|| "zeromq".into());
+        (true, to_json(&Prepared { problems, backend }).unwrap())
     }
 }

@@ -6,41 +6,54 @@ use std::{
     fs,
     io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    process::{Output, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use broker_codec::data::{Port, ZeekString};
-use mgmt_api::link::Problem;
+use mgmt_api::{
+    backend::{BROKER, ZEROMQ},
+    link::{Prepared, Problem},
+};
 use mgmt_daemon::files::with_suffix;
 use rustix::{
     fs::{Access, access, statvfs},
     io::Errno,
     net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
 };
-use tokio::task::spawn_blocking;
+use tokio::{process::Command, task::spawn_blocking, time::timeout};
 
+mod others;
+mod rights;
+
+use self::rights::Bounds;
 use super::{
     listeners::{self, Listener},
     rehearsal::rehearse,
 };
 use crate::{
     config::{Config, is_loopback},
-    core::{Candidate, ClusterNode, LaunchSettings, NodeSpec, Supervise},
+    core::{Candidate, ClusterNode, LaunchSettings, NodeSpec, Supervise, writes_logs},
     supervisors::own,
 };
 
 /// A directory's file system needs so much space for anything to be written, in bytes.
 const SPACE_MIN: u64 = 1 << 20;
 
+/// How long systemd may take to say something.
+const SYSTEMCTL_MAX: Duration = Duration::from_secs(1);
+
 /// What is looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     /// Directories of nodes are below it.
     nodes: PathBuf,
-    /// Stand-ins need no devices.
+    /// Stand-ins need no devices, nor any right.
     is_simulation: bool,
+    supervise: Supervise,
     /// Nodes run where the Supervisor does, which may be another host or network.
     is_elsewhere: bool,
     /// How nodes are started, if that is for the agent to do.
@@ -55,6 +68,7 @@ impl Host {
         Self {
             nodes: path(&config.settings.state_dir).join("nodes"),
             is_simulation: config.is_simulation,
+            supervise: config.settings.supervise,
             is_elsewhere: config
                 .supervisor
                 .as_ref()
@@ -77,10 +91,11 @@ impl Host {
         mut nodes: Vec<Candidate>,
         cluster: Option<BTreeMap<ZeekString, ClusterNode>>,
         given_up: Vec<Port>,
-    ) -> Vec<Problem> {
+    ) -> Prepared {
         let launch = self.launch.clone().zip(cluster.map(Arc::new));
         let mut found = Vec::new();
         let mut specs = Vec::new();
+        let mut backend = None;
         if let Some((launch, cluster)) = &launch {
             for node in &mut nodes {
                 let mut spec = node.spec.clone();
@@ -90,11 +105,15 @@ impl Host {
                         found.extend(cpus(&launch.limits.cpus).map(|reason| problem(&spec.name, reason)));
                         let listeners = launch.needs.listeners.iter();
                         node.ports = listeners.map(|at| Port::tcp(at.port())).collect();
+                        backend = Some(if launch.is_zeromq() { ZEROMQ } else { BROKER }.into());
                         specs.push(spec);
                     }
                     Err(reason) => found.push(problem(&spec.name, reason)),
                 }
             }
+        }
+        if let Some((launch, _)) = launch.as_ref().filter(|_| !self.is_simulation) {
+            found.extend(self.look_at_keepers(&specs, launch).await);
         }
         let scratch = self.scratch.clone();
         let host = spawn_blocking(move || self.look_around(&nodes, &given_up));
@@ -104,7 +123,39 @@ impl Host {
         if let Some((launch, _)) = &launch {
             found.extend(rehearse(&specs, launch, &scratch).await);
         }
-        found
+        Prepared {
+            problems: found,
+            backend,
+        }
+    }
+
+    /// What is in the way of nodes that a Zeek proper is to be: other keepers, and what Linux denies.
+    async fn look_at_keepers(&self, specs: &[NodeSpec], launch: &LaunchSettings) -> Vec<Problem> {
+        let program = path(&launch.program);
+        let bounds = match self.supervise {
+            Supervise::Systemd => Bounds::of_units().await,
+            Supervise::Native | Supervise::Zeek => Some(Bounds::of_agent()),
+        };
+        let executes = bounds
+            .as_ref()
+            .and_then(|bounds| rights::executes(program, bounds));
+        let for_all: Vec<String> = others::problem().await.into_iter().chain(executes).collect();
+        let captures = bounds
+            .filter(|_| self.supervise == Supervise::Native)
+            .and_then(|bounds| rights::captures(program, &bounds));
+        let of_node = |spec: &NodeSpec| {
+            let device = spec.interface.as_ref().and_then(own::device);
+            let own = spec.cluster.get(&spec.name);
+            let queue = own
+                .filter(|own| writes_logs(&spec.cluster, own))
+                .and_then(|_| cannot_rotate(path(&spec.directory), path(&launch.log_queue)));
+            let reasons = for_all.iter().chain(captures.iter().filter(|_| device.is_some()));
+            let reasons = reasons.cloned().chain(queue);
+            reasons
+                .map(|reason| problem(&spec.name, reason))
+                .collect::<Vec<_>>()
+        };
+        specs.iter().flat_map(of_node).collect()
     }
 
     /// What the host lacks. May take as long as the file system does.
@@ -130,6 +181,29 @@ impl Host {
         };
         nodes.iter().flat_map(of_node).collect()
     }
+}
+
+/// Why a logger whose directory is below this one could not rotate logs into this queue.
+pub(crate) fn cannot_rotate(directory: &Path, queue: &Path) -> Option<String> {
+    let file_system = |path: &Path| {
+        let mut there = path.ancestors().filter_map(|above| fs::metadata(above).ok());
+        there.next().map(|known| known.dev())
+    };
+    let (of_directory, of_queue) = file_system(directory).zip(file_system(queue))?;
+    (of_directory != of_queue).then(|| {
+        format!(
+            "{} is on another file system than {}: Zeek moves rotated logs by renaming, so a logger would end at each start",
+            queue.display(),
+            directory.display()
+        )
+    })
+}
+
+/// What `systemctl` says, with its end; nothing where it is not there, or does not answer.
+async fn systemctl(arguments: &[&str]) -> Option<Output> {
+    let mut command = Command::new("systemctl");
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    timeout(SYSTEMCTL_MAX, command.output()).await.ok()?.ok()
 }
 
 fn problem(node: &ZeekString, reason: String) -> Problem {
@@ -343,6 +417,7 @@ mod tests {
             let host = Host {
                 nodes: "/nonexistent".into(),
                 is_simulation,
+                supervise: Supervise::Zeek,
                 is_elsewhere,
                 launch: None,
                 scratch: "/nonexistent".into(),
