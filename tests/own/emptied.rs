@@ -13,12 +13,21 @@ fn no_process_is_left(host: &Host) {
 #[test]
 fn a_host_without_nodes_or_out_of_the_cluster_has_no_process_and_its_next_agent_starts_none() {
     let host = Host::new();
-    let (agent, mut controlling) = host.start_connected(&[]);
+    let archives = ["archive_cmd=true", "archive_dir=logs"].map(|set| format!("Management::Agent::{set}"));
+    let (agent, mut controlling) = host.start_connected(&archives.each_ref().map(String::as_str));
     let wanted = nodes(&["manager", "logger", "worker-1"]);
     assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
     assert_all_run(&host, &mut controlling, &wanted);
+    let live_logs = host.home.path().join("logs/current");
+    let limit = Limit::new("the link to live logs to be made, and removed");
+    let shown = limit.poll(|| live_logs.canonicalize().ok());
+    assert_eq!(
+        shown,
+        host.directory("logger").canonicalize().expect("it is there")
+    );
     assert_deployed(&controlling.deploy_configuration(&configuration("c2", &[])));
     no_process_is_left(&host);
+    limit.poll(|| live_logs.symlink_metadata().is_err().then_some(()));
     assert!(told(&mut controlling).is_empty());
 
     assert_deployed(&controlling.deploy_configuration(&configuration("c3", &wanted)));

@@ -59,6 +59,8 @@ pub struct Config {
     pub is_simulation: bool,
     /// Whether nodes end with the agent, where no Supervisor of Zeek's keeps them.
     pub ends_nodes: bool,
+    /// Where the logs are shown that nodes write, if they are the agent's to keep and to archive.
+    pub live_logs: Option<PathBuf>,
     /// How to start the Supervisor, if that is for us to do.
     pub start_supervisor: Option<ZeekCommand>,
     /// What the agent's core wants to know.
@@ -92,7 +94,9 @@ impl Configuration for Config {
         let own_script = daemon.working_dir.join("scripts/node.zeek");
         let (node_script, own_node_script) = supervisor::node_script(&mut resolver, keeping, own_script);
         let log_queue = log_queue(&daemon);
-        let archival = archival(&mut resolver, keeping, &daemon, &log_queue);
+        let (archival, archive) = archival(&mut resolver, keeping, &daemon, &log_queue).unzip();
+        let archive = archive.filter(|_| keeping.supervise != Supervise::Zeek);
+        let live_logs = archive.map(|archive| archive.join("current"));
         let launch = launch::launch(&mut resolver, keeping, &installed_zeek, &daemon, &log_queue);
         let is_found = keeping.supervise == Supervise::Zeek
             && !keeping.starts_supervisor
@@ -132,6 +136,7 @@ impl Configuration for Config {
             installed_zeek,
             is_simulation: keeping.is_simulation,
             ends_nodes,
+            live_logs,
             start_supervisor,
             settings,
             own_node_script,
@@ -209,13 +214,13 @@ fn log_queue(daemon: &DaemonConfig) -> PathBuf {
     )
 }
 
-/// `agent/main.zeek`, `archive_logs`
+/// How rotated logs are archived, and where (`agent/main.zeek`, `archive_logs`).
 fn archival(
     resolver: &mut Resolver<'_>,
     keeping: Keeping,
     daemon: &DaemonConfig,
     queue: &Path,
-) -> Option<Archival> {
+) -> Option<(Archival, PathBuf)> {
     let given: Option<bool> = resolver.given("archive_logs");
     let has_archiver = !keeping.is_simulation || resolver.given_text("archive_cmd").is_some();
     let archive = given.unwrap_or(has_archiver);
@@ -236,11 +241,12 @@ fn archival(
     } else {
         interval
     };
-    archive.then(|| Archival {
+    let archival = Archival {
         interval,
         directory: queue.display().to_string(),
         command: format!("{command} -1 {} {}", queue.display(), target.display()),
-    })
+    };
+    archive.then_some((archival, target))
 }
 
 /// Loggers of a Supervisor that was not started by us have their rotated logs where its environment says, else where Zeek is

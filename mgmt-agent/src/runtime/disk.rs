@@ -13,6 +13,7 @@ use broker_codec::data::ZeekString;
 use mgmt_daemon::files;
 use tokio::sync::mpsc;
 
+use super::live_logs::{self, Loggers};
 use crate::{core::Desired, desired};
 
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.
@@ -33,6 +34,8 @@ pub(super) enum Job {
         command: String,
         message: String,
     },
+    /// Show the logs that nodes write.
+    ShowLogs { at: PathBuf, loggers: Loggers },
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) enum Done {
         command: String,
         message: String,
     },
+    /// Logs cannot be shown, for this reason.
+    LogsNotShown(String),
 }
 
 /// A handle to the thread.
@@ -112,6 +117,10 @@ fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
                 }
                 Done::Archive { command, message }
             }
+            Job::ShowLogs { at, loggers } => match live_logs::show(&at, &loggers) {
+                Ok(()) => continue,
+                Err(error) => Done::LogsNotShown(format!("{}: {error}", at.display())),
+            },
         };
         if outcomes.send(outcome).is_err() {
             return;

@@ -19,6 +19,7 @@ mod disk;
 mod kept;
 mod launch;
 mod listeners;
+mod live_logs;
 pub mod native;
 mod nodes;
 mod outside;
@@ -52,6 +53,7 @@ use self::{
     disk::Disk,
     kept::Kept,
     launch::{Launch, SupervisorProgram},
+    live_logs::LiveLogs,
     nodes::Nodes,
     peers::BrokerPeers,
     program::ProgramWatch,
@@ -85,6 +87,8 @@ struct Runtime {
     supervisor: Option<Kept<SupervisorProgram>>,
     /// What starts and ends nodes, if no Supervisor of Zeek's does.
     nodes: Option<Nodes>,
+    /// Shows the logs that they write.
+    live_logs: Option<LiveLogs>,
     /// The controller's process, if it is ours.
     controller: Option<Kept<ControllerProgram>>,
     /// The installed Zeek is asked which one it is now.
@@ -133,6 +137,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let nodes = Nodes::start(&settings)?;
+    let name = config.settings.name.clone();
+    let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
     let counters = Counters::default();
     daemon.registry.add("", &counters);
@@ -142,6 +148,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         broker,
         supervisor: None,
         nodes,
+        live_logs,
         controller: None,
         version: None,
         preflight: None,

@@ -69,7 +69,11 @@ impl Outside for Runtime {
             Event::Done(done) => (self.done(daemon, done), Credit::none()),
             Event::Supervisor(change) => (Some(self.supervisor_changed(change)), Credit::none()),
             Event::Controller(change) => (Some(self.controller_changed(change)), Credit::none()),
-            Event::Nodes(news) => (Some(Input::Nodes(news)), Credit::none()),
+            Event::Nodes(news) => {
+                let logs = self.live_logs.as_mut().and_then(|logs| logs.told(&news));
+                self.show_logs(logs);
+                (Some(Input::Nodes(news)), Credit::none())
+            }
             Event::Program(program) => (Some(Input::Agent(core::Input::Program(program))), Credit::none()),
             Event::Version(version) => {
                 self.version = None;
@@ -119,6 +123,8 @@ impl Outside for Runtime {
             Action::Report { level, message } => report(level, cause.reqid.as_ref(), &message),
             Action::Publish { to, topic, event } => self.publish(daemon, to, &topic, event, cause).await,
             Action::Nodes(order) => {
+                let logs = self.live_logs.as_mut().and_then(|logs| logs.ordered(&order));
+                self.show_logs(logs);
                 if let Some(nodes) = &self.nodes {
                     nodes.order(order);
                 }
@@ -278,6 +284,17 @@ impl Runtime {
                 self.archivers.start(&command);
                 None
             }
+            Done::LogsNotShown(reason) => {
+                tracing::warn!("cannot show the logs that nodes write: {reason}");
+                None
+            }
+        }
+    }
+
+    fn show_logs(&self, job: Option<Job>) {
+        if job.is_some_and(|job| self.disk.hand_over(job).is_err()) {
+            self.counters.increment(Counted::DiskOverflows);
+            tracing::warn!("the file system does not answer: the logs that nodes write are not shown");
         }
     }
 
