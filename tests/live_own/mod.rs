@@ -112,7 +112,7 @@ fn nothing_was_lost(world: &World, killed: &[u64]) {
 }
 
 /// A worker is added while all run on, and takes part; so does one whose settings have changed, and alone is another process.
-fn change_workers(world: &mut World, nodes: &mut Vec<Node>, host: usize) {
+fn change_workers(world: &mut World, nodes: &mut Vec<Node>, host: usize, keys: impl Fn(&mut Node)) {
     let before = world.running(nodes.len());
     let changing = nodes
         .iter_mut()
@@ -122,7 +122,9 @@ fn change_workers(world: &mut World, nodes: &mut Vec<Node>, host: usize) {
     world.deploy(nodes);
     let after = world.running(nodes.len());
     assert_eq!(changed(&before, &after), ["worker-1"]);
-    nodes.push(worker(world, "worker-9", host));
+    let mut another = worker(world, "worker-9", host);
+    keys(&mut another);
+    nodes.push(another);
     world.deploy(nodes);
     let added = world.running(nodes.len());
     assert_eq!(changed(&after, &added), ["worker-9"]);
@@ -171,8 +173,8 @@ fn a_cluster_on_one_host_lives_through_all_that_an_operator_and_a_host_do_to_it(
         world.deploy(&nodes);
         world.all_answer(&["logger", "manager", "proxy", "worker-1", "worker-2"]);
         world.sums(2);
-        change_workers(&mut world, &mut nodes, 0);
-        let killed = a_killed_worker_is_back(&mut world, &nodes);
+        change_workers(&mut world, &mut nodes, 0, |_| ());
+        let killed = a_killed_worker_is_back(&mut world, &nodes, 0);
         what_zeek_cannot_read_is_refused(&mut world, &nodes);
         a_trace_is_read_once(&mut world, &nodes);
         restart_and_empty(&mut world, &nodes, &[killed]);
@@ -180,13 +182,13 @@ fn a_cluster_on_one_host_lives_through_all_that_an_operator_and_a_host_do_to_it(
     });
 }
 
-fn a_killed_worker_is_back(world: &mut World, nodes: &[Node]) -> u64 {
+fn a_killed_worker_is_back(world: &mut World, nodes: &[Node], host: usize) -> u64 {
     let before = world.running(nodes.len());
-    let killed = before["worker-2"];
+    let killed = before["worker-9"];
     signal(killed, Signal::KILL);
-    world.hosts[0].says("node worker-2 is up again");
+    world.hosts[host].says("node worker-9 is up again");
     let after = world.running(nodes.len());
-    assert_eq!(changed(&before, &after), ["worker-2"]);
+    assert_eq!(changed(&before, &after), ["worker-9"]);
     killed
 }
 
@@ -239,15 +241,14 @@ fn between_hosts(world: &mut World, options: &[OptionRecord], keys: impl Fn(&mut
     nodes.pop();
     world.deploy(&nodes);
     world.all_answer(&["logger", "manager", "proxy", "worker-1"]);
-    let before = world.running(nodes.len());
-    let mut added = worker(world, "worker-2", 1);
-    keys(&mut added);
-    nodes.push(added);
-    world.deploy(&nodes);
-    let after = world.running(nodes.len());
-    assert_eq!(changed(&before, &after), ["worker-2"]);
+    change_workers(world, &mut nodes, 1, &keys);
+    let killed = a_killed_worker_is_back(world, &nodes, 1);
     world.sums(2);
-    restart_and_empty(world, &nodes, &[]);
+    let encrypted = options.iter().any(|option| option.value == "zeromq");
+    if encrypted {
+        assert_eq!(world.mechanisms(), ["CURVE", "CURVE"], "of manager and logger");
+    }
+    restart_and_empty(world, &nodes, &[killed]);
 }
 
 #[test]

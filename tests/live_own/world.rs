@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
@@ -224,6 +225,20 @@ impl World {
         assert_eq!((exit, &answer["results"]), (0, &json!(expected)), "{answer}");
     }
 
+    /// How manager and logger, which have ports of ZeroMQ's on the first host, want peers to prove who they are.
+    pub(super) fn mechanisms(&mut self) -> [String; 2] {
+        let (_, answer) = self.client(&["get-nodes"]);
+        let host = &self.hosts[0];
+        let ports = ["manager", "logger"].map(|node| answer["results"][host.name][node]["port"].as_u64());
+        ports.map(|port| {
+            let port = port
+                .and_then(|port| u16::try_from(port).ok())
+                .expect("it has one");
+            host.network
+                .within(|| zmtp_mechanism(&format!("{}:{port}", host.address)))
+        })
+    }
+
     /// The lines of a log of the first host's logger, wherever they are by now: archived, rotated, or being written.
     pub(super) fn lines(&self, log: &str) -> Vec<String> {
         let host = &self.hosts[0];
@@ -316,6 +331,18 @@ impl World {
     }
 }
 
+/// What a server of `ZeroMQ`'s says in its greeting (ZMTP 3, RFC 23).
+fn zmtp_mechanism(address: &str) -> String {
+    let mut server = TcpStream::connect(address).expect("it listens");
+    // Signature and version. It would not go on with a client that says that it proves nothing.
+    let greeting = [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0];
+    server.write_all(&greeting).expect("it can be greeted");
+    let mut greeting = [0; 64];
+    server.read_exact(&mut greeting).expect("it greets");
+    let mechanism = String::from_utf8_lossy(&greeting[12..32]);
+    mechanism.trim_end_matches('\0').to_owned()
+}
+
 pub(super) fn signal(pid: u64, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process id"), signal).expect("it runs");
@@ -361,7 +388,8 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     paths
         .into_iter()
         .flat_map(|path| {
-            if path.is_dir() {
+            // Not the link to live logs.
+            if path.is_dir() && !path.is_symlink() {
                 files_below(&path)
             } else {
                 vec![path]
