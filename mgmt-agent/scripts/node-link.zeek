@@ -59,6 +59,8 @@ export {
 	global heartbeat: event(node: string, beat: Beat);
 	global trace_done: event(node: string, path: string);
 	global bye: event(node: string);
+	## A log is not written any more, for this reason; the node runs on, and other logs are written.
+	global cannot_write: event(node: string, reason: string);
 	global reply: event(reqid: string, result: Reply);
 
 	## To nodes: to those in the set, or to all if it is empty. The first is answered by hello, those with an ID by reply.
@@ -101,6 +103,7 @@ global beat_every = 5sec;
 global linked = F;
 global held = F;
 global trace_is_done = F;
+global unwritten = "";
 global number = 0;
 global last_beat = double_to_time(0.0);
 
@@ -183,6 +186,9 @@ function say_hello()
 	# The agent may have missed it.
 	if ( trace_is_done )
 		Broker::publish(topic_agent, MgmtNode::trace_done, Cluster::node, "");
+
+	if ( unwritten != "" )
+		Broker::publish(topic_agent, MgmtNode::cannot_write, Cluster::node, unwritten);
 	}
 
 # Timers run on network time. That of a trace may go slower than the clock, so there are more of them, or much faster. While a trace is
@@ -259,6 +265,18 @@ event MgmtNode::probe(only: set[string])
 	{
 	if ( is_meant(only) )
 		say_hello();
+	}
+
+# A thread that cannot write its log says so, and ends; what comes for it later is lost. The first reason is enough.
+event reporter_error(t: time, msg: string, location: string)
+	{
+	if ( unwritten != "" || /\/Log::WRITER_/ !in msg )
+		return;
+
+	unwritten = msg;
+
+	if ( linked )
+		Broker::publish(topic_agent, MgmtNode::cannot_write, Cluster::node, unwritten);
 	}
 
 event zeek_done() &priority=-20

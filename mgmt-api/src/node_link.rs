@@ -90,6 +90,9 @@ pub enum NodeLinkMessage {
     /// It ends in good order.
     #[serde(rename = "MgmtNode::bye")]
     Bye { node: ZeekString },
+    /// It does not write a log any more, and runs on.
+    #[serde(rename = "MgmtNode::cannot_write")]
+    CannotWrite { node: ZeekString, reason: ZeekString },
     /// The answer to the request of this id.
     #[serde(rename = "MgmtNode::reply")]
     Reply { reqid: ZeekString, result: ResultRecord },
@@ -139,7 +142,8 @@ impl NodeLinkMessage {
             Self::Hello { node, .. }
             | Self::Heartbeat { node, .. }
             | Self::TraceDone { node, .. }
-            | Self::Bye { node } => Some(node),
+            | Self::Bye { node }
+            | Self::CannotWrite { node, .. } => Some(node),
             Self::Reply { result, .. } => result.node.as_ref(),
         }
     }

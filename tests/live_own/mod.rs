@@ -304,6 +304,31 @@ fn a_cluster_on_one_host_talks_by_what_its_manager_says() {
 }
 
 #[test]
+fn a_logger_that_cannot_write_a_log_is_told_and_left_alone() {
+    with_networks(|zeek| {
+        let mut world = one_host(zeek);
+        // The log cannot be made where a directory is.
+        let script = world.script.with_file_name("in_the_way.zeek");
+        let text = "event zeek_init() &priority=-30 { mkdir(\"counted.log\"); }\n";
+        fs::write(&script, text).expect("it can be written");
+        let mut nodes = centre(&world, &[]);
+        nodes[0].scripts = Some(
+            [&script, &world.script]
+                .map(|script| script.display().to_string().into())
+                .into(),
+        );
+        nodes.push(worker(&world, "worker-1", 0));
+        world.deploy(&nodes);
+        world.hosts[0].says("node logger runs on and does not write all of its logs any more: counted/Log::WRITER_ASCII: cannot open counted.log");
+        assert_eq!(world.pids("UNKNOWN").into_keys().collect::<Vec<_>>(), ["logger"]);
+        assert_eq!(world.pids("RUNNING").len(), 3);
+        world.deploy(&[]);
+        world.nothing_runs();
+        world.stop();
+    });
+}
+
+#[test]
 fn a_node_that_is_stopped_and_one_in_an_endless_loop_are_told_and_left_alone() {
     with_networks(|zeek| {
         let mut world = one_host(zeek);

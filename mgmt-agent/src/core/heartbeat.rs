@@ -7,7 +7,7 @@ use broker_codec::{
     Elapsed,
     data::{Set, ZeekString},
 };
-use mgmt_api::{NodeLinkRequest, State, log::some_of};
+use mgmt_api::{MESSAGE_BYTES_MAX, NodeLinkRequest, State, log::some_of};
 
 use super::{
     action::{Action, Turn},
@@ -17,6 +17,9 @@ use super::{
 
 impl Agent {
     pub(super) fn sign_of_life(&mut self, turn: &mut Turn, node: &ZeekString, sign: LifeSign) {
+        if let LifeSign::CannotWrite(reason) = &sign {
+            self.tell_cannot_write(turn, node, reason);
+        }
         let is_hello = matches!(sign, LifeSign::Hello { .. });
         let silence = self.lives.hear(turn.now, node, sign);
         if is_hello {
@@ -47,6 +50,15 @@ impl Agent {
         if is_known {
             self.set_state(turn, node, State::Running);
         }
+    }
+
+    /// A logger looks well from outside while what it gets is lost.
+    fn tell_cannot_write(&mut self, turn: &mut Turn, node: &ZeekString, reason: &ZeekString) {
+        let reason = reason.excerpt(MESSAGE_BYTES_MAX);
+        let message = format!(
+            "node {node} runs on and does not write all of its logs any more: {reason}; mend that, and restart the node"
+        );
+        self.does_not_react(turn, node, &message);
     }
 
     /// Tells when nodes of this host are of different Zeeks, as when some of them were started again after an upgrade.

@@ -30,6 +30,8 @@ pub enum LifeSign {
     Beat(Box<Beat>),
     /// It has read its trace to the end. No beats follow.
     TraceDone,
+    /// It does not write a log any more, for this reason, and runs on.
+    CannotWrite(ZeekString),
     /// It ends in good order. How its process ended, the Supervisor tells.
     Bye,
 }
@@ -107,6 +109,7 @@ impl Lives {
                 life.beat = Some(beat);
             }
             LifeSign::TraceDone => life.awaited_since = None,
+            LifeSign::CannotWrite(_) => {}
             LifeSign::Bye => {
                 self.of.remove(node);
                 return None;

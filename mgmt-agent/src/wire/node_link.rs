@@ -81,6 +81,7 @@ impl Sessions {
             }
             NodeLinkMessage::Heartbeat { beat, .. } => LifeSign::Beat(Box::new(beat)),
             NodeLinkMessage::TraceDone { .. } => LifeSign::TraceDone,
+            NodeLinkMessage::CannotWrite { reason, .. } => LifeSign::CannotWrite(reason),
             NodeLinkMessage::Bye { .. } | NodeLinkMessage::Hello { .. } => LifeSign::Bye,
         };
         Ok(vec![Input::SignOfLife { node: said_by, sign }])
