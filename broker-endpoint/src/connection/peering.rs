@@ -24,11 +24,10 @@ use crate::{
     tls::{TlsError, Transport},
 };
 
-/// How much room there is for reading at least, in bytes.
-const READ_MIN: usize = 16 * 1024;
-
-/// A buffer that had to grow beyond this for a long frame is given back when the frame has been taken, in bytes.
-const READ_KEPT_MAX: usize = 64 * 1024;
+/// How much room there is for reading at least, in bytes: while little comes, as an agent may have a hundred nodes that say something every
+/// few seconds; and after a read that has filled all the room there was.
+const ROOM_MIN: usize = 2 * 1024;
+const ROOM_BUSY: usize = 16 * 1024;
 
 /// With so many pongs waiting, a peer is not read from: it pings and does not read.
 const PONGS_MAX: usize = 64;
@@ -45,8 +44,10 @@ pub(super) struct Driver<'a, S> {
     reader: ReadHalf<Transport<S>>,
     writer: WriteHalf<Transport<S>>,
     buffer: BytesMut,
-    /// The longest that the buffer was since it was allocated, in bytes.
-    buffered: usize,
+    /// Whether the buffer is larger than one on which little comes.
+    is_large: bool,
+    /// Whether the last read has filled all the room there was.
+    is_busy: bool,
     decoder: FrameDecoder,
     /// What is being sent.
     writing: Bytes,
@@ -85,7 +86,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             peer: peer.id,
             reader,
             writer,
-            buffered: buffer.len(),
+            // The handshake had more room.
+            is_large: true,
+            is_busy: false,
             buffer,
             decoder: FrameDecoder::operation().with_max(shared.config.message_max),
             writing: Bytes::new(),
@@ -159,7 +162,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             result = self.writer.write(&self.writing), if !self.writing.is_empty() => self.wrote(result)?,
             // DIFFERENCE(liveness): also of a peer that speaks, which is not silent, but takes nothing.
             () = stuck, if !self.writing.is_empty() => self.handle_stuck()?,
-            result = self.reader.read_buf(&mut self.buffer), if reading => check_read(result)?,
+            result = self.reader.read_buf(&mut self.buffer), if reading => self.has_read(result)?,
             result = delivery => {
                 self.delivery = None;
                 if let Err(bad) = result {
@@ -205,16 +208,31 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
 
     /// Makes room for reading. `BytesMut` would keep the memory of the longest frame for as long as the peer is there.
     fn make_room(&mut self) {
-        if self.buffered > READ_KEPT_MAX && self.buffer.len() <= READ_MIN {
-            self.buffer = BytesMut::from(&self.buffer[..]);
-            self.buffered = 0;
+        if self.is_busy {
+            self.is_large = true;
+            self.buffer.reserve(ROOM_BUSY);
+            return;
         }
-        self.buffer.reserve(READ_MIN);
+        if self.is_large && self.buffer.len() <= ROOM_BUSY {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.is_large = false;
+        }
+        self.buffer.reserve(ROOM_MIN);
+    }
+
+    fn has_read(&mut self, result: io::Result<usize>) -> Result<(), EndReason> {
+        match result {
+            Ok(0) => Err(EndReason::Closed),
+            Ok(_) => {
+                self.is_busy = self.buffer.len() == self.buffer.capacity();
+                Ok(())
+            }
+            Err(error) => Err(EndReason::from_io(error)),
+        }
     }
 
     /// Takes what has been read as far as it can be taken; says whether to read more.
     fn handle_frames(&mut self) -> Result<bool, EndReason> {
-        self.buffered = self.buffered.max(self.buffer.len());
         let awaited = self.awaiting;
         loop {
             // What comes behind the subscription is taken when the peer has been announced.
@@ -266,7 +284,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
     fn handle_timeout(&mut self, reading: bool) -> Result<(), EndReason> {
         // While the owner was busy, the peer may have said something that is still to be read.
         if reading && let Some(result) = self.reader.read_buf(&mut self.buffer).now_or_never() {
-            return check_read(result);
+            return self.has_read(result);
         }
         self.shared
             .call(|endpoint| endpoint.handle_timeout(self.link.id, self.shared.now()));
@@ -339,14 +357,6 @@ const fn check_output(output: &Output) -> Result<(), EndReason> {
     match output {
         Output::Close(CloseReason::Peering(end)) => Err(EndReason::Ended(*end)),
         _ => Ok(()),
-    }
-}
-
-fn check_read(result: io::Result<usize>) -> Result<(), EndReason> {
-    match result {
-        Ok(0) => Err(EndReason::Closed),
-        Ok(_) => Ok(()),
-        Err(error) => Err(EndReason::from_io(error)),
     }
 }
 
