@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
@@ -12,6 +15,7 @@ use super::{
     desired::Restoring,
     input::{Input, KeptController},
     lives::Lives,
+    node_spec::Cluster,
     nodes::OwnNode,
     pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,
@@ -41,6 +45,8 @@ pub struct Agent {
     pub(super) silence: Option<String>,
     /// What was last handed to the Supervisor.
     pub(super) config: Option<Configuration>,
+    /// Its cluster, once for all nodes.
+    pub(super) cluster: Arc<Cluster>,
     /// This instance's nodes of that configuration, by name.
     pub(super) nodes: BTreeMap<ZeekString, OwnNode>,
     /// What was heard of those under our own supervision.
@@ -126,6 +132,7 @@ impl Agent {
             unavailable: Some(NEVER_CONNECTED.into()),
             silence: None,
             config: None,
+            cluster: Arc::default(),
             nodes: BTreeMap::new(),
             lives: Lives::default(),
             starts: Starts::default(),

@@ -211,7 +211,7 @@ impl Agent {
         fates.configured(self.nodes.keys());
         self.stopped.retain(|name| self.nodes.contains_key(name));
         report(turn, Level::Info, self.intention(&config.id, &fates));
-        self.config = Some(config);
+        self.set_configuration(config);
         self.remember(turn);
         self.start_deployed(turn, reqid, &fates);
     }

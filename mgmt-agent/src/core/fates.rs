@@ -1,6 +1,9 @@
 //! What a deployment does to each node, and how it is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{Configuration, State, log::some_of};
@@ -8,6 +11,7 @@ use mgmt_api::{Configuration, State, log::some_of};
 use super::{
     agent::Agent,
     desired::{Fate, fate},
+    node_spec,
     nodes::OwnNode,
     supervision::Processes,
 };
@@ -54,11 +58,16 @@ impl Agent {
     /// What becomes of the Supervisor's processes. Of those that it cannot tell how they were started none is kept.
     pub(super) fn fates(&self, status: &Processes, config: Option<&Configuration>) -> Fates {
         let mut fates = Fates::default();
+        let cluster = config
+            .map(node_spec::cluster)
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        let cluster = Arc::new(cluster);
         for (name, supervised) in status {
             if supervised.management.is_some() {
                 continue;
             }
-            let wanted = config.and_then(|config| self.wanted_spec(config, name));
+            let wanted = config.and_then(|config| self.wanted_spec(config, &cluster, name));
             let has_failed = self
                 .nodes
                 .get(name)

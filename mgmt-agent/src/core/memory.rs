@@ -1,7 +1,7 @@
 //! What the agent knows from one life to the next: what should run. Only for nodes that no Supervisor of Zeek's keeps: those of
 //! Zeek's end with it, and are deployed by a controller.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use broker_codec::{Elapsed, data::ZeekString};
 use mgmt_api::{Configuration, Now, State, log::some_of};
@@ -11,7 +11,7 @@ use super::{
     agent::{Agent, Purpose},
     deploy::report,
     desired::{Desired, Fate, Restoring, fate},
-    node_spec,
+    node_spec::{self, Cluster},
     nodes::OwnNode,
     settings::Supervise,
     supervision::{Command, NodeSpec, Processes},
@@ -49,8 +49,15 @@ impl Agent {
                 self.nodes.insert(node.name.clone(), own);
             }
         }
-        self.config = Some(config);
+        self.set_configuration(config);
         self.restoring = Some(Restoring::Due);
+    }
+
+    /// This is the running configuration from now on.
+    pub(super) fn set_configuration(&mut self, config: Configuration) {
+        // One that is wrong is not deployed.
+        self.cluster = Arc::new(node_spec::cluster(&config).unwrap_or_default());
+        self.config = Some(config);
     }
 
     /// Has what should run written down.
@@ -121,7 +128,7 @@ impl Agent {
         let (mut kept, mut missing, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         let mut restarted = Vec::new();
         for (name, supervised) in status {
-            let wanted = self.wanted_spec(&config, name);
+            let wanted = self.wanted_spec(&config, &self.cluster, name);
             let running = supervised.spec.as_deref();
             match running
                 .zip(wanted.as_ref())
@@ -232,8 +239,9 @@ impl Agent {
         if self.settings.supervise == Supervise::Zeek {
             return;
         }
+        let cluster = Arc::new(node_spec::cluster(config).unwrap_or_default());
         for name in names {
-            if let Some(node) = self.wanted_spec(config, name) {
+            if let Some(node) = self.wanted_spec(config, &cluster, name) {
                 let (id, node) = (self.ids.next_id(), Box::new(node));
                 let purpose = Purpose::Relayout(name.clone());
                 self.order(turn, purpose, Command::Relayout { id, node });
@@ -242,12 +250,17 @@ impl Agent {
     }
 
     /// How a node of this instance is to run by a configuration, unless it is not to.
-    pub(super) fn wanted_spec(&self, config: &Configuration, name: &ZeekString) -> Option<NodeSpec> {
+    pub(super) fn wanted_spec(
+        &self,
+        config: &Configuration,
+        cluster: &Arc<Cluster>,
+        name: &ZeekString,
+    ) -> Option<NodeSpec> {
         let of_ours = |node: &&mgmt_api::Node| node.name == *name && node.instance == self.settings.name;
         let node = config.nodes.iter().find(of_ours)?;
         if self.stopped.contains(name) {
             return None;
         }
-        node_spec::node_spec(config, node, &self.settings).ok()
+        node_spec::node_spec(config, cluster, node, &self.settings).ok()
     }
 }

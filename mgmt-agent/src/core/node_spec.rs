@@ -23,11 +23,14 @@ pub struct Candidate {
     pub runs: bool,
 }
 
+/// A cluster's nodes, by name.
+pub(super) type Cluster = BTreeMap<ZeekString, ClusterNode>;
+
 /// The whole cluster, as each of its nodes needs to know it; or what is wrong with the configuration.
 ///
 /// DIFFERENCE(undeclared-instance): Zeek's agent fails in a script error and does not answer. Zeek's controller does not
 /// let such a configuration through.
-pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, ClusterNode>, String> {
+pub(super) fn cluster(config: &Configuration) -> Result<Cluster, String> {
     let hosts: BTreeMap<&ZeekString, Address> = config
         .instances
         .iter()
@@ -53,9 +56,10 @@ pub(super) fn cluster(config: &Configuration) -> Result<BTreeMap<ZeekString, Clu
         .collect()
 }
 
-/// How a node of a configuration is to be started, or why it cannot be. `Node.state` means nothing to Zeek's agent.
+/// How a node of a configuration is to be started in its cluster, or why it cannot be. `Node.state` means nothing to Zeek's agent.
 pub(super) fn node_spec(
     config: &Configuration,
+    cluster: &Arc<Cluster>,
     node: &Node,
     settings: &Settings,
 ) -> Result<NodeSpec, String> {
@@ -66,7 +70,7 @@ pub(super) fn node_spec(
     }
     let own = std::mem::replace(&mut spec.env, settings.node_env.clone());
     spec.env.extend(own);
-    spec.cluster = Arc::new(cluster(config)?);
+    spec.cluster = Arc::clone(cluster);
     spec.cluster_backend = config.cluster_backend().cloned();
     Ok(spec)
 }

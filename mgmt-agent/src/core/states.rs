@@ -30,7 +30,7 @@ impl Agent {
         let (Some(own), Some(config)) = (self.nodes.get(name), &self.config) else {
             return;
         };
-        let node = match node_spec::node_spec(config, &own.node, &self.settings) {
+        let node = match node_spec::node_spec(config, &self.cluster, &own.node, &self.settings) {
             Ok(node) => node,
             Err(reason) => {
                 self.will_not_start(turn, name, &reason);

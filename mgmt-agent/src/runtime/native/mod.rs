@@ -7,6 +7,7 @@
 pub(super) mod needs;
 mod node;
 mod outputs;
+mod works;
 
 use std::{
     collections::BTreeMap,
@@ -19,23 +20,18 @@ use std::{
 
 use broker_codec::data::ZeekString;
 use supervise::sessions::{Sessions, is_locked};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::spawn_blocking,
-};
+use tokio::{sync::mpsc, task::spawn_blocking};
 
 use self::{
     node::{NodeTask, Running},
     outputs::Outputs,
+    works::Works,
 };
 use super::systemd::files;
 use crate::{
     launcher,
     supervisors::own::{Launch, News, Order},
 };
-
-/// For how many nodes something is done at the same moment that may block: each takes a thread meanwhile.
-const WORKS_MAX: usize = 4;
 
 /// How long a process that has the lock of a node may take to write down which one it is.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,7 +49,7 @@ struct Common {
     launcher: PathBuf,
     outputs: Outputs,
     sessions: Sessions,
-    works: Semaphore,
+    works: Works,
     news: mpsc::UnboundedSender<News>,
 }
 
@@ -62,14 +58,6 @@ struct Found {
     launch: Box<Launch>,
     running: Running,
     age: Duration,
-}
-
-impl Common {
-    /// Does what may block, in its turn.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        let _permit = self.works.acquire().await.map_err(io::Error::other)?;
-        spawn_blocking(work).await.map_err(io::Error::other)
-    }
 }
 
 impl Native {
@@ -87,7 +75,7 @@ impl Native {
             launcher,
             outputs: Outputs::start()?,
             sessions: Sessions::start(),
-            works: Semaphore::new(WORKS_MAX),
+            works: Works::start()?,
             news: tell,
         };
         tokio::spawn(dispatch(nodes, Arc::new(common), to_do));

@@ -93,6 +93,7 @@ impl NodeTask {
         let program = self.common.launcher.clone();
         let started = self
             .common
+            .works
             .work(move || start(&launch, directory, &program))
             .await;
         match started.unwrap_or_else(|error| Err(NotStarted::Failed(error.to_string()))) {
@@ -117,7 +118,7 @@ impl NodeTask {
     async fn end_left(&self, directory: &Path) {
         let lock = directory.join(launcher::LOCK);
         let directory = directory.to_owned();
-        let looked = self.common.work(move || {
+        let looked = self.common.works.work(move || {
             let record =
                 is_locked(&directory.join(launcher::LOCK)).then(|| launcher::recorded(&directory))?;
             record.filter(|record| !record.runs()).map(|record| record.pid())
@@ -194,7 +195,7 @@ impl NodeTask {
     }
 
     async fn files(&self, work: impl FnOnce() -> io::Result<()> + Send + 'static, what: &str) {
-        let done = self.common.work(work).await;
+        let done = self.common.works.work(work).await;
         if let Err(error) = done.and_then(|done| done) {
             let what = what.replace("{}", &self.name.to_string());
             tracing::warn!(%error, "cannot {what}");
