@@ -66,6 +66,8 @@ pub struct NodeBehaviour {
     pub heartbeat: Option<u64>,
     /// Ends by SIGKILL only.
     pub ignores_sigterm: bool,
+    /// How long it takes to end, in milliseconds; if it has no Supervisor.
+    pub ends_after: Option<u64>,
     /// Lives on when its Supervisor is killed. Zeek's nodes do, for up to 26 seconds.
     pub outlives_supervisor: bool,
     /// Writes to its standard output without a pause, once it has said hello.

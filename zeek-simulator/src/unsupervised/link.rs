@@ -17,7 +17,7 @@ use mgmt_api::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{layout::SILENT, status::Status};
@@ -143,6 +143,9 @@ impl Link {
 
     async fn end(self, status: &Status) -> Result<ExitCode, Failure> {
         status.set("TERMINATING", "zeek_terminate_loop");
+        if let Some(time) = self.behaviour.ends_after {
+            sleep(Duration::from_millis(time)).await;
+        }
         let node = self.name();
         self.publish(&NodeLinkMessage::Bye { node }).await?;
         self.endpoint.shutdown().await;
