@@ -3,16 +3,15 @@
 use std::{collections::BTreeMap, fs, thread};
 
 use mgmt_api::{AgentRequest, Configuration, Node, link};
+use rustix::process::Signal;
 use testkit::Dice;
 
-use super::{Host, assert_all_run, assert_deployed, configuration, connect, nodes, once_each};
+use super::{Host, Pids, assert_all_run, assert_deployed, configuration, connect, nodes, once_each, signal};
 use crate::support::{
     controlling::{Controlling, Operator},
     daemon::Daemon,
+    soak,
 };
-
-/// How often an agent is killed.
-const KILLS: u64 = 20;
 
 /// The cluster, and the same with another environment of one worker, which is restarted when they take turns.
 const NODES: [&str; 5] = ["manager", "proxy-1", "worker-1", "worker-2", "worker-3"];
@@ -28,7 +27,14 @@ fn cluster(turn: u64) -> Vec<Node> {
 }
 
 /// Has the agent begin with something. Returns the nodes that it concerns: all others run on, whatever becomes of it.
-fn begin(round: u64, dice: &mut Dice, agent: &Daemon, controlling: &mut Controlling) -> Vec<&'static str> {
+fn begin(
+    round: u64,
+    dice: &mut Dice,
+    agent: &Daemon,
+    controlling: &mut Controlling,
+    before: &Pids,
+) -> Vec<&'static str> {
+    let node = NODES[usize::try_from(dice.below(NODES.len() as u64)).expect("small")];
     let mut deploy = |config: Configuration| {
         controlling.send(|reqid| AgentRequest::Deploy {
             reqid,
@@ -36,7 +42,7 @@ fn begin(round: u64, dice: &mut Dice, agent: &Daemon, controlling: &mut Controll
             force: false,
         });
     };
-    match round % 4 {
+    match round % 5 {
         0 => Vec::new(),
         1 => {
             deploy(configuration(&format!("other-{round}"), &cluster(round)));
@@ -46,8 +52,11 @@ fn begin(round: u64, dice: &mut Dice, agent: &Daemon, controlling: &mut Controll
             deploy(configuration("empty", &[]));
             NODES.to_vec()
         }
+        3 => {
+            signal(before[node], Signal::KILL);
+            vec![node]
+        }
         _ => {
-            let node = NODES[usize::try_from(dice.below(NODES.len() as u64)).expect("small")];
             let mut operator = Operator::connect(agent.broker());
             assert_eq!(operator.ask(link::STOP, &[node]), Ok(vec![node.to_owned()]));
             operator.send(link::START, &[node]);
@@ -59,13 +68,13 @@ fn begin(round: u64, dice: &mut Dice, agent: &Daemon, controlling: &mut Controll
 #[test]
 fn an_agent_that_is_killed_at_any_time_leaves_its_nodes_to_the_next() {
     let host = Host::new();
-    let mut dice = Dice(14);
+    let mut dice = soak::dice();
     let (mut agent, mut controlling) = host.start_connected(&[]);
     let wanted = cluster(0);
     assert_deployed(&controlling.deploy_configuration(&configuration("round-0", &wanted)));
     let mut before = assert_all_run(&host, &mut controlling, &wanted);
-    for round in 0..KILLS {
-        let concerned = begin(round, &mut dice, &agent, &mut controlling);
+    for round in 0..soak::kills() {
+        let concerned = begin(round, &mut dice, &agent, &mut controlling, &before);
         let after = dice.millis(0, 120);
         let what = format!("round {round}, killed after {after:?}");
         // Not to wait for something: to kill at any time.

@@ -16,6 +16,7 @@ pub(crate) mod program;
 pub(crate) mod relay;
 pub(crate) mod scenario;
 pub(crate) mod session;
+pub(crate) mod soak;
 pub(crate) mod store;
 pub(crate) mod told;
 pub(crate) mod websocket;
