@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
+
 /// Of a directory: its group may look.
 pub const DIRECTORY_MODE: u32 = 0o750;
 
@@ -69,6 +71,20 @@ pub fn regular_or_missing(path: &Path) -> io::Result<()> {
         Ok(found) if !found.is_file() => Err(io::Error::other("it is no regular file")),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Opens a file that another process may have put there: nothing is waited for, as a FIFO would have it, and no link is followed.
+///
+/// Fails if it is no regular file.
+pub fn open_foreign(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no file"))
     }
 }
 

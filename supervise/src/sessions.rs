@@ -6,20 +6,26 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     process,
     time::Duration,
 };
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::{
+    fs::OFlags,
+    process::{Signal, pidfd_send_signal},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
     time::{Instant, sleep},
 };
 
-use crate::unix::open;
+use crate::unix::{Known, open};
 
 /// Between two looks.
 const ROUND: Duration = Duration::from_millis(20);
@@ -56,14 +62,6 @@ struct Leaving {
 struct Left {
     id: i32,
     descriptor: OwnedFd,
-}
-
-/// What `/proc` says of a process that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    id: i32,
-    group: i32,
-    session: i32,
 }
 
 impl Sessions {
@@ -152,7 +150,7 @@ impl Leaving {
         let mut left: Vec<Left> = of_it
             .filter_map(|process| hold(process.id))
             // Looked at again when it is held: that is the one that a signal reaches.
-            .filter(|process| known(process.id).is_some_and(|known| is_of_it(&known)))
+            .filter(|process| Known::of(process.id).is_some_and(|known| is_of_it(&known)))
             .collect();
         if left.is_empty() && is_locked(&self.lock) {
             left.extend(holders(&self.lock).into_iter().filter_map(hold));
@@ -203,32 +201,44 @@ impl Leaving {
 
 /// Whether a process has the lock (`flock(2)`) of a file. One that is not there is not locked.
 pub fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    // What takes its place is not waited for, as a FIFO would have it.
+    let mut options = File::options();
+    let options = options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let Ok(file) = options.open(path) else {
+        return false;
+    };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// The processes that have a file open, other than this one, as far as this user may see.
 pub fn holders(path: &Path) -> Vec<i32> {
-    let Ok(path) = fs::canonicalize(path) else {
-        return Vec::new();
-    };
-    let has_open = |id: &i32| {
-        let descriptors = fs::read_dir(format!("/proc/{id}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-        targets.any(|target| target == path)
-    };
     let others = ids().into_iter().flatten();
     others
         .filter(|id| u32::try_from(*id).is_ok_and(|id| id != process::id()))
-        .filter(has_open)
+        .filter(|id| has_open(*id, path) == Some(true))
         .collect()
 }
 
+/// Whether a process has a file open that is at this path, or was before it was removed. `None` if this user may not see that.
+pub fn has_open(id: i32, path: &Path) -> Option<bool> {
+    let directory = fs::canonicalize(path.parent()?).ok()?;
+    let path = directory.join(path.file_name()?);
+    let mut removed = path.clone().into_os_string();
+    removed.push(" (deleted)");
+    let descriptors = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
+    let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    Some(targets.any(|target| target == path || target.as_os_str() == removed))
+}
+
+/// Whether a process leads a session.
+pub fn leads_session(id: i32) -> bool {
+    Known::of(id).is_some_and(|known| known.session == id)
+}
+
 /// The ids of all processes.
-fn ids() -> io::Result<BTreeSet<i32>> {
+pub fn ids() -> io::Result<BTreeSet<i32>> {
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -239,22 +249,7 @@ fn ids() -> io::Result<BTreeSet<i32>> {
 }
 
 fn processes() -> io::Result<Vec<Known>> {
-    Ok(ids()?.into_iter().filter_map(known).collect())
-}
-
-/// A process that has not ended (`proc_pid_stat(5)`).
-fn known(id: i32) -> Option<Known> {
-    parse(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
-}
-
-fn parse(id: i32, stat: &str) -> Option<Known> {
-    // The second field is the name, in parentheses, and may hold anything.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    let state = fields.next()?;
-    let group = fields.nth(1)?.parse().ok()?;
-    let session = fields.next()?.parse().ok()?;
-    (state != "Z" && state != "X").then_some(Known { id, group, session })
+    Ok(ids()?.into_iter().filter_map(Known::of).collect())
 }
 
 #[cfg(test)]
@@ -265,22 +260,6 @@ mod tests {
     };
 
     use super::*;
-
-    #[test]
-    fn group_and_session_of_a_process_are_read_whatever_its_name_is() {
-        let expected = Known {
-            id: 7,
-            group: 5,
-            session: 4,
-        };
-        assert_eq!(parse(7, "7 (a) S (b)) S 1 5 4 0 -1"), Some(expected));
-        assert_eq!(parse(7, "7 (zeek) Z 1 5 4 0 -1"), None, "it has ended");
-        assert_eq!(parse(7, "7 (zeek"), None);
-        assert_eq!(
-            known(process::id().cast_signed()).map(|known| known.id),
-            Some(process::id().cast_signed())
-        );
-    }
 
     /// Starts a process that leads a session, has children as the script says, and ends; returns its id and what it printed.
     fn leader(script: &str, lock: &Path) -> (i32, Vec<i32>) {
@@ -304,14 +283,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let lock = directory.path().join("lock");
         let (id, left) = leader(script, &lock);
-        assert!(left.iter().all(|id| known(*id).is_some()), "they run: {left:?}");
+        assert!(
+            left.iter().all(|id| Known::of(*id).is_some()),
+            "they run: {left:?}"
+        );
         assert!(is_locked(&lock));
         let began = Instant::now();
         Sessions::start()
             .end(id, lock.clone(), "worker-1".into(), kills)
             .await;
         assert!(
-            left.iter().all(|id| known(*id).is_none()),
+            left.iter().all(|id| Known::of(*id).is_none()),
             "they have ended: {left:?}"
         );
         assert!(!is_locked(&lock) && holders(&lock).is_empty());

@@ -6,10 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
-    },
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::Path,
     process,
     sync::Arc,
@@ -22,7 +19,10 @@ use rustix::{
 };
 use tokio::{task::spawn_blocking, time::Instant};
 
-use crate::unix::{open, wait_for_end};
+use crate::{
+    sessions::ids,
+    unix::{open, wait_for_end},
+};
 
 /// Between two signals.
 const ROUND: Duration = Duration::from_secs(1);
@@ -88,14 +88,10 @@ impl Tag {
 
     fn find(&self) -> io::Result<Vec<Orphan>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let id = std::str::from_utf8(name.as_bytes())
-                .ok()
-                .and_then(|name| name.parse().ok());
-            let Some(id) = id.filter(|id| u32::try_from(*id).is_ok_and(|id| id != process::id())) else {
+        for id in ids()? {
+            if u32::try_from(id).is_ok_and(|id| id == process::id()) {
                 continue;
-            };
+            }
             // Looked at again when it is held: that is the one that a signal reaches.
             if self.is_on(id)
                 && let Ok(descriptor) = open(id)

@@ -220,20 +220,60 @@ impl<T> Record<T> {
     }
 }
 
-/// When a process was started (`proc_pid_stat(5)`, field 22), unless it has ended.
+/// What `/proc` says of a process that has not ended (`proc_pid_stat(5)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) id: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
+    /// When it was started, in clock ticks since the machine was.
+    started: u64,
+}
+
+impl Known {
+    pub(crate) fn of(id: i32) -> Option<Self> {
+        Self::parse(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    fn parse(id: i32, stat: &str) -> Option<Self> {
+        // The second field is the name, in parentheses, and may hold anything.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_whitespace();
+        let state = fields.next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        let started = fields.nth(15)?.parse().ok()?;
+        (state != "Z" && state != "X").then_some(Self {
+            id,
+            group,
+            session,
+            started,
+        })
+    }
+}
+
 fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name, in parentheses, and may hold anything.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    let state = fields.next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    (state != "Z" && state != "X").then_some(started)
+    Some(Known::of(pid)?.started)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_known_of_a_process_is_read_whatever_its_name_is() {
+        let parse = |stat: &str| Known::parse(7, stat);
+        let rest = "0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 99";
+        let expected = Known {
+            id: 7,
+            group: 5,
+            session: 4,
+            started: 99,
+        };
+        assert_eq!(parse(&format!("7 (a) S (b)) S 1 5 4 {rest}")), Some(expected));
+        assert_eq!(parse(&format!("7 (zeek) Z 1 5 4 {rest}")), None, "it has ended");
+        assert_eq!(parse("7 (zeek"), None);
+    }
 
     #[test]
     fn the_start_of_a_process_is_known_and_stays() {

@@ -16,11 +16,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs, io,
     io::Read,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, OpenOptionsExt},
-        process::CommandExt,
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     thread,
@@ -34,11 +30,10 @@ use mgmt_daemon::{
     program::complain,
 };
 use rustix::{
-    fs::OFlags,
     io::Errno,
     process::{Pid, Signal, geteuid, kill_process_group, setsid},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use supervise::unix::{Record, open, wait_for_end};
 
 use crate::supervisors::own::Launch;
@@ -62,7 +57,10 @@ const LAYOUT: &str = "cluster-layout.zeek";
 const STATUS: &str = ".status";
 
 /// How much is read of [`NODE`], in bytes: it holds a whole cluster.
-pub(crate) const NODE_BYTES_MAX: u64 = 64 << 20;
+const NODE_BYTES_MAX: u64 = 64 << 20;
+
+/// How much is read of [`RUN`], in bytes.
+const RUN_BYTES_MAX: u64 = 4 << 10;
 
 /// How long the lock is tried for. Whether a node has it can only be seen by taking it for a moment.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -174,15 +172,9 @@ fn lock(directory: &Path) -> Result<Lock, Failure> {
 
 /// What the node of a directory is started with. The file holds what only its owner may know.
 pub(crate) fn read(directory: &Path) -> io::Result<Launch> {
-    let mut options = fs::File::options();
-    // Whatever is there, it is not waited for.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = options
-        .read(true)
-        .custom_flags(flags)
-        .open(directory.join(NODE))?;
+    let file = files::open_foreign(&directory.join(NODE))?;
     let known = file.metadata()?;
-    if !known.is_file() || known.uid() != geteuid().as_raw() || known.mode() & 0o077 != 0 {
+    if known.uid() != geteuid().as_raw() || known.mode() & 0o077 != 0 {
         let mode = known.mode() & 0o7777;
         return Err(io::Error::other(format!(
             "it is not a file of mode 0600 of user {}, but has mode {mode:04o} and is of user {}",
@@ -190,8 +182,20 @@ pub(crate) fn read(directory: &Path) -> io::Result<Launch> {
             known.uid()
         )));
     }
+    parse(file, NODE_BYTES_MAX)
+}
+
+/// Likewise, of a node that may be another user's, if this one is root.
+pub(crate) fn read_of_any_user(directory: &Path) -> io::Result<Launch> {
+    if !geteuid().is_root() {
+        return read(directory);
+    }
+    parse(files::open_foreign(&directory.join(NODE))?, NODE_BYTES_MAX)
+}
+
+fn parse<T: DeserializeOwned>(file: fs::File, bytes_max: u64) -> io::Result<T> {
     let mut text = Vec::new();
-    file.take(NODE_BYTES_MAX).read_to_end(&mut text)?;
+    file.take(bytes_max).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text)?)
 }
 
@@ -219,7 +223,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// The process that was the node of a directory last, if that is known. It may have ended.
 pub(crate) fn recorded(directory: &Path) -> Option<Record<Run>> {
-    serde_json::from_slice(&fs::read(directory.join(RUN)).ok()?).ok()
+    parse(files::open_foreign(&directory.join(RUN)).ok()?, RUN_BYTES_MAX).ok()
 }
 
 fn record() -> io::Result<()> {

@@ -21,6 +21,7 @@ mod launch;
 mod listeners;
 mod live_logs;
 pub mod native;
+mod needs;
 mod nodes;
 mod outside;
 mod peers;

@@ -174,6 +174,121 @@ async fn an_agent_finds_the_nodes_of_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_node_whose_directory_was_removed_ends_before_it_is_started_again() {
+    let mut world = World::new().await;
+    let mut launch = world.launch("w", "echo ready > ready; exec sleep 600");
+    let path = format!("{}:/usr/share/zeek", world.directory("w").display());
+    launch.environment.insert("CLUSTER_NODE".into(), "w".into());
+    launch.environment.insert("ZEEKPATH".into(), path.as_str().into());
+    let before = world.start(launch.clone()).await;
+    world.written("w", "ready").await;
+    fs::remove_dir_all(world.home.path().join("nodes")).unwrap();
+    let (mut world, found) = world.again().await;
+    assert_eq!(found, []);
+    assert!(runs(before), "it is not ended for another's sake");
+    let other = world.start(world.launch("v", "exec sleep 600")).await;
+    assert!(runs(before) && runs(other));
+    let now = world.start(launch).await;
+    assert!(!runs(before) && runs(now));
+    for name in ["v", "w"] {
+        world.native.order(kill(name));
+        assert_eq!(world.ended().await.0, KILLED);
+    }
+}
+
+/// The processes that are found, by node.
+fn processes(found: &[News]) -> Vec<(String, i64)> {
+    let process = |news: &News| match news {
+        News::Found { launch, pid, .. } => (launch.node().to_string(), *pid),
+        other => panic!("{other:?}"),
+    };
+    found.iter().map(process).collect()
+}
+
+#[tokio::test]
+async fn a_node_is_found_by_the_lock_that_it_has_whatever_is_written_down_of_it() {
+    let mut world = World::new().await;
+    let script = "echo ready > ready; exec sleep 600";
+    let pid = world.start(world.launch("w", script)).await;
+    world.written("w", "ready").await;
+    let other = world.start(world.launch("v", script)).await;
+    world.written("v", "ready").await;
+    let record = world.directory("w").join("run.json");
+    let copied = fs::read(world.directory("v").join("run.json")).unwrap();
+    let fifo = |path: &std::path::Path| {
+        fs::remove_file(path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    };
+    for damage in ["damaged", "copied", "none", "fifo", "huge"] {
+        match damage {
+            "damaged" => fs::write(&record, "{").unwrap(),
+            "copied" => fs::write(&record, &copied).unwrap(),
+            "none" => fs::remove_file(&record).unwrap(),
+            "fifo" => {
+                fs::write(&record, "").unwrap();
+                fifo(&record);
+            }
+            _ => {
+                fs::remove_file(&record).unwrap();
+                File::create(&record).unwrap().set_len(1 << 40).unwrap();
+            }
+        }
+        let (again, found) = world.again().await;
+        world = again;
+        let mut found = processes(&found);
+        found.sort();
+        assert_eq!(
+            found,
+            [("v".to_owned(), other), ("w".to_owned(), pid)],
+            "{damage}"
+        );
+    }
+    // Its lock was removed, and it still has it.
+    fs::write(&record, "{}").unwrap();
+    let (world, _) = world.again().await;
+    fs::remove_file(world.directory("v").join("lock")).unwrap();
+    let (mut world, found) = world.again().await;
+    assert_eq!(processes(&found).len(), 2);
+    for name in ["v", "w"] {
+        world.native.order(kill(name));
+        assert_eq!(world.ended().await.0, End::Unknown);
+    }
+    // What is no file keeps neither the agent nor other nodes waiting.
+    fifo(&world.directory("w").join("stdout"));
+    world.native.order(Order::Start {
+        launch: world.launch("w", "exit 0"),
+    });
+    let News::Lacks { what, .. } = world.next().await else {
+        panic!("it cannot write");
+    };
+    assert!(what.contains(" cannot be written to: "), "{what}");
+    assert_eq!(world.run(world.launch("v", "exit 0")).await.0, End::Exit(0));
+    fs::remove_file(world.directory("w").join("stdout")).unwrap();
+    fifo(&world.directory("w").join("lock"));
+    assert_eq!(world.run(world.launch("w", "exit 0")).await.0, End::Exit(0));
+}
+
+#[tokio::test]
+async fn what_is_run_before_a_node_does_not_have_its_lock() {
+    let mut world = World::new().await;
+    let mut launch = world.launch("w", "exit 3");
+    launch.before_start = Some("setsid sleep 600 & echo $! > left".into());
+    assert_eq!(world.run(launch.clone()).await.0, End::Exit(3));
+    let left = world.written("w", "left").await.parse().unwrap();
+    assert!(runs(left), "it is no part of the node");
+    assert_eq!(
+        world.run(launch).await.0,
+        End::Exit(3),
+        "it is in the way of nothing"
+    );
+    for pid in [left, world.written("w", "left").await.parse().unwrap()] {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[tokio::test]
 async fn a_node_does_not_start_beside_a_process_that_nobody_knows() {
     let world = World::new().await;
     let directory = world.directory("w");

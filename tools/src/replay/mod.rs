@@ -11,7 +11,7 @@
 //! tried: when a process heard of its peerings, whether it found what the one before it had stored, and whether a controller of ours leaves
 //! out absent instances.
 //!
-//! [`in_process`] replays with our own controller or agent, [`with_running`] with a process at a host and port.
+//! [`in_process()`] replays with our own controller or agent, [`with_running`] with a process at a host and port.
 //!
 //! What the peer asks and the recorded one did not, as far as a rule explains it, is answered by a Supervisor that does what it is asked
 //! to do, and by its nodes: counted as excluded.

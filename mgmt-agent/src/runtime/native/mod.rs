@@ -4,9 +4,9 @@
 //! done elsewhere. Nodes live on when the agent ends, however it ends: the next one finds them by what they have written down
 //! ([`launcher`]), and is only not told how they end.
 
-pub(super) mod needs;
 mod node;
 mod outputs;
+mod strays;
 mod works;
 
 use std::{
@@ -19,17 +19,20 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use supervise::sessions::{Sessions, is_locked};
+use supervise::{
+    sessions::{Sessions, has_open, holders, is_locked, leads_session},
+    unix::{Handle, Record},
+};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use self::{
     node::{NodeTask, Running},
     outputs::Outputs,
+    strays::Strays,
     works::Works,
 };
-use super::systemd::files;
 use crate::{
-    launcher,
+    launcher::{self, Run},
     supervisors::own::{Launch, News, Order},
 };
 
@@ -97,17 +100,19 @@ impl Native {
 /// Hands each order to the task of its node.
 async fn dispatch(directory: PathBuf, common: Arc<Common>, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut nodes = BTreeMap::new();
+    let mut strays = Strays::new();
     while let Some(order) = orders.recv().await {
         let name = match &order {
             Order::Look => {
-                look(&directory, &common, &mut nodes).await;
+                strays = look(&directory, &common, &mut nodes).await;
                 continue;
             }
             Order::Start { launch } | Order::Rewrite { launch } => launch.node(),
             Order::Terminate { node } | Order::Kill { node } | Order::Forget { node } => node,
         };
         if !nodes.contains_key(name) {
-            nodes.insert(name.clone(), keep(name.clone(), &common, None));
+            let strays = strays.remove(name).unwrap_or_default();
+            nodes.insert(name.clone(), keep(name.clone(), &common, None, strays));
         }
         if let Some(node) = nodes.get(name) {
             let _ = node.send(order);
@@ -116,26 +121,38 @@ async fn dispatch(directory: PathBuf, common: Arc<Common>, mut orders: mpsc::Unb
 }
 
 /// Starts the task of a node.
-fn keep(name: ZeekString, common: &Arc<Common>, found: Option<Running>) -> mpsc::UnboundedSender<Order> {
+fn keep(
+    name: ZeekString,
+    common: &Arc<Common>,
+    found: Option<Running>,
+    strays: Vec<Record<()>>,
+) -> mpsc::UnboundedSender<Order> {
     let (orders, to_do) = mpsc::unbounded_channel();
     let node = NodeTask {
         name,
         orders: to_do,
         common: Arc::clone(common),
+        strays,
     };
     tokio::spawn(node.keep(found));
     orders
 }
 
-/// Finds the nodes that run, and takes them over.
+/// Finds the nodes that run, and takes them over. Returns those of which nothing but the process is left.
 async fn look(
     directory: &Path,
     common: &Arc<Common>,
     nodes: &mut BTreeMap<ZeekString, mpsc::UnboundedSender<Order>>,
-) {
+) -> Strays {
     let directory = directory.to_owned();
+    let looked = spawn_blocking(move || {
+        let found = find(&directory);
+        let ids = found.iter().map(|found| found.running.process.id()).collect();
+        let strays = strays::find(&directory, &ids);
+        (found, strays)
+    });
     // What cannot be looked at is empty.
-    let found = spawn_blocking(move || find(&directory)).await.unwrap_or_default();
+    let (found, strays) = looked.await.unwrap_or_default();
     for Found { launch, running, age } in found {
         let name = launch.node().clone();
         // One that is kept already is not found.
@@ -145,9 +162,25 @@ async fn look(
         let pid = running.process.id().into();
         common.outputs.watch(&running.directory, running.from);
         let _ = common.news.send(News::Found { launch, pid, age });
-        nodes.insert(name.clone(), keep(name, common, Some(running)));
+        nodes.insert(name.clone(), keep(name, common, Some(running), Vec::new()));
     }
     let _ = common.news.send(News::Looked);
+    strays
+}
+
+/// The process that is recorded as a node, if it runs and is: a record may be a copy of another node's. One whose files cannot be seen is
+/// believed to be it.
+fn node_by(record: Record<Run>, lock: &Path) -> Option<(Record<Run>, Handle)> {
+    let process = record.process()?;
+    let is_it = has_open(record.pid(), lock).unwrap_or_else(|| is_locked(lock));
+    is_it.then_some((record, process))
+}
+
+/// The process that is a node, by what it has open, as what was written down of it is lost.
+fn node_with(lock: &Path) -> Option<(Record<Run>, Handle)> {
+    let leader = holders(lock).into_iter().find(|id| leads_session(*id))?;
+    let record = Record::new(leader, Run::default()).ok()?;
+    node_by(record, lock)
 }
 
 /// The nodes of an agent that run in these directories, with their process ids.
@@ -155,7 +188,7 @@ pub(super) fn running(nodes: &Path, agent: &ZeekString) -> Vec<(ZeekString, i32)
     let entries = fs::read_dir(nodes).into_iter().flatten().flatten();
     let running = entries.filter_map(|entry| {
         let directory = entry.path();
-        let launch = files::read(&directory).ok()?;
+        let launch = launcher::read_of_any_user(&directory).ok()?;
         let record = launcher::recorded(&directory)?;
         (launch.agent == *agent && record.process().is_some()).then(|| (launch.node().clone(), record.pid()))
     });
@@ -187,14 +220,17 @@ fn find(nodes: &Path) -> Vec<Found> {
 
 /// The node of a directory, if it runs. One that was just being started when the agent ended has time to say which process it is.
 fn find_in(directory: &Path, began: Instant) -> Option<Found> {
-    let is_taken = || is_locked(&directory.join(launcher::LOCK));
+    let lock = directory.join(launcher::LOCK);
+    let is_taken = || is_locked(&lock);
     let (record, process) = loop {
-        let record = launcher::recorded(directory);
-        let running = record.and_then(|record| record.process().map(|process| (record, process)));
+        let running = launcher::recorded(directory).and_then(|record| node_by(record, &lock));
         match running {
             Some(running) => break running,
             None if is_taken() && began.elapsed() < RECORD_TIMEOUT => thread::sleep(RECORD_TIMEOUT / 50),
             None => {
+                if let Some(running) = is_taken().then(|| node_with(&lock)).flatten() {
+                    break running;
+                }
                 if is_taken() {
                     let holder = node::holder(directory);
                     let directory = directory.display();

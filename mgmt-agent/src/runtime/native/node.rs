@@ -14,17 +14,18 @@ use mgmt_daemon::{files, lock::Lock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use supervise::{
     sessions::{holders, is_locked},
-    unix::{self, Handle},
+    unix::{self, Handle, Record},
 };
 use tokio::sync::mpsc;
 
 use super::{
     Common,
-    needs::lacking,
     outputs::{self, Lengths},
+    strays,
 };
 use crate::{
     launcher,
+    runtime::needs::lacking,
     supervisors::own::{End, Launch, News, Order},
 };
 
@@ -33,6 +34,8 @@ pub(super) struct NodeTask {
     pub(super) name: ZeekString,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) common: Arc<Common>,
+    /// Processes of it that have to end before it is started.
+    pub(super) strays: Vec<Record<()>>,
 }
 
 /// Its process.
@@ -86,9 +89,15 @@ impl NodeTask {
         let _ = self.common.news.send(news);
     }
 
-    async fn start(&self, launch: Box<Launch>) -> Option<Running> {
+    async fn start(&mut self, launch: Box<Launch>) -> Option<Running> {
         let node = self.name.clone();
         let directory = directory_of(&launch);
+        for stray in std::mem::take(&mut self.strays) {
+            if let Some(leader) = strays::end(&stray).await {
+                self.end_session(leader, directory.join(launcher::LOCK), false)
+                    .await;
+            }
+        }
         self.end_left(&directory).await;
         let program = self.common.launcher.clone();
         let started = self

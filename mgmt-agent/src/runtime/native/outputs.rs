@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
@@ -17,7 +17,7 @@ use std::{
 use mgmt_api::NodeOutputs;
 use mgmt_daemon::files;
 use rustix::{
-    fs::{FallocateFlags, fallocate},
+    fs::{FallocateFlags, OFlags, fallocate},
     io::Errno,
 };
 use tokio::sync::oneshot;
@@ -99,8 +99,16 @@ pub(super) fn open(directory: &Path) -> io::Result<([File; 2], Lengths)> {
     let open = |name: &str| {
         let path = directory.join(name);
         let mut options = files::options();
-        let file = options.append(true).open(&path)?;
-        if file.metadata()?.len() <= LENGTH_MAX {
+        // Opening is not waited for, as a FIFO would have it. For what is written to a file that makes no difference.
+        options
+            .append(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let file = options.open(&path)?;
+        let known = file.metadata()?;
+        if !known.is_file() {
+            return Err(io::Error::other(format!("{name} is no file")));
+        }
+        if known.len() <= LENGTH_MAX {
             return Ok(file);
         }
         // The node has ended and writes no more, so it can be written anew; a hole goes as well.

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::Command,
@@ -74,22 +74,6 @@ pub(super) fn write(launch: &Launch, owner: Option<Owner>) -> io::Result<()> {
     }
     File::from(file).write_all(&text)?;
     Ok(renameat(&place, UNFINISHED, &place, launcher::NODE)?)
-}
-
-/// What a node was started with.
-pub(in crate::runtime) fn read(directory: &Path) -> io::Result<Launch> {
-    if !geteuid().is_root() {
-        return launcher::read(directory);
-    }
-    // It is another user's.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(open(directory.join(launcher::NODE), flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut text = Vec::new();
-    file.take(launcher::NODE_BYTES_MAX).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
 }
 
 /// Of a node, by name.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     launcher,
-    runtime::native::needs::lacking,
+    runtime::needs::lacking,
     supervisors::own::{Launch, Order},
 };
 
@@ -215,7 +215,9 @@ pub(super) async fn found(directory: &Path, now: Snapshot) -> Option<Found> {
 
 async fn read(directory: &Path) -> io::Result<Box<Launch>> {
     let directory = directory.to_owned();
-    on_disk(move || files::read(&directory)).await.map(Box::new)
+    on_disk(move || launcher::read_of_any_user(&directory))
+        .await
+        .map(Box::new)
 }
 
 /// How long ago that was, in microseconds of the monotonic clock.

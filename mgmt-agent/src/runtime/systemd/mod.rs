@@ -10,7 +10,7 @@
 
 pub mod available;
 mod bus;
-pub(super) mod files;
+mod files;
 mod jobs;
 mod journal;
 mod keeper;

@@ -7,19 +7,17 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    runtime::{
-        listeners,
-        preflight::{free_space, is_no_device},
-    },
-    supervisors::own::Needs,
+use super::{
+    listeners,
+    preflight::{free_space, is_no_device},
 };
+use crate::supervisors::own::Needs;
 
 /// The file system of a node's directory needs so much space, in bytes: Zeek ends when a log cannot be written.
 const SPACE_MIN: u64 = 16 << 20;
 
 /// What is lacking, in words, if anything is: `interface eth9 is not there`.
-pub(in crate::runtime) fn lacking(needs: &Needs, directory: &Path) -> Option<String> {
+pub(super) fn lacking(needs: &Needs, directory: &Path) -> Option<String> {
     let interface = needs.interface.as_ref().map(ToString::to_string);
     let absent = interface.filter(|name| is_no_device(name));
     absent

@@ -1,0 +1,80 @@
+//! Nodes whose directory was removed while no agent was there: nothing in the new one tells of them, and the lock in it is another file.
+//!
+//! They are known by their environment, which says which node they are, and where they load its layout from. That of a process with more rights
+//! than the agent, as by file capabilities, cannot be read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use broker_codec::data::ZeekString;
+use rustix::process::Signal;
+use supervise::{
+    sessions::{ids, is_locked, leads_session},
+    unix::Record,
+};
+use tokio::time::timeout;
+
+use crate::launcher;
+
+/// How long one may take to end before it is killed: its directory is gone, so it has nothing left to write.
+const TERM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The processes of nodes, by name.
+pub(super) type Strays = BTreeMap<ZeekString, Vec<Record<()>>>;
+
+/// Those that have their directories below this one, other than these processes.
+pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
+    let mut strays = Strays::new();
+    for id in ids().unwrap_or_default() {
+        if others.contains(&id) || !leads_session(id) {
+            continue;
+        }
+        let Some((name, directory)) = node_of(id).filter(|(_, directory)| directory.parent() == Some(nodes))
+        else {
+            continue;
+        };
+        if is_locked(&directory.join(launcher::LOCK)) {
+            continue;
+        }
+        if let Ok(record) = Record::new(id, ()) {
+            tracing::warn!(
+                "process {id} is node {name}, whose directory {} was removed: what it writes is lost; it is ended before that node is \
+                 started, else end it by hand",
+                directory.display()
+            );
+            strays.entry(name).or_default().push(record);
+        }
+    }
+    strays
+}
+
+/// Which node a process is, and where it works, if it was started as one.
+fn node_of(id: i32) -> Option<(ZeekString, PathBuf)> {
+    let environment = fs::read(format!("/proc/{id}/environ")).ok()?;
+    let value_of = |name: &str| {
+        let mut entries = environment.split(|byte| *byte == 0);
+        entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    };
+    let name = value_of("CLUSTER_NODE")?;
+    let path = value_of("ZEEKPATH")?.split(|byte| *byte == b':').next()?;
+    let directory = PathBuf::from(OsStr::from_bytes(path));
+    (directory.file_name()?.as_bytes() == name).then(|| (name.into(), directory))
+}
+
+/// Ends such a process: asks it first. Returns its id; nothing if it has ended meanwhile.
+pub(super) async fn end(stray: &Record<()>) -> Option<i32> {
+    let mut process = stray.process()?;
+    process.signal(Signal::TERM);
+    process.signal(Signal::CONT);
+    if timeout(TERM_TIMEOUT, process.ended()).await.is_err() {
+        process.signal(Signal::KILL);
+        process.ended().await;
+    }
+    Some(stray.pid())
+}
