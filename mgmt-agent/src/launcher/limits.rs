@@ -2,14 +2,16 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use rustix::{
     fs::{Access, access},
+    io::Errno,
     process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit},
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+    thread::{CapabilitySet, CpuSet, capabilities, sched_getaffinity, sched_setaffinity},
 };
 
 use crate::supervisors::own::{Launch, Limits};
@@ -44,10 +46,32 @@ pub(super) fn apply(launch: &Launch) -> Result<Option<Numactl>, Refused> {
     open_files(limits.open_files).map_err(refused)?;
     cpus(&limits.cpus).map_err(refused)?;
     nice(limits).map_err(refused)?;
+    numa(launch).map_err(refused)
+}
+
+/// What a node cannot have that this process starts, and why, of what can be seen without setting it: `1000000 open files: …`.
+pub(super) fn foreseen(launch: &Launch) -> Option<String> {
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let mut wanted = launch.limits.open_files.into_iter();
+    let too_many = wanted.find(|wanted| *wanted > most && !may_raise(*wanted));
+    let refused = too_many.map(|wanted| too_many_files(wanted, most, Errno::PERM));
+    let (what, why) = refused.or_else(|| numa(launch).err())?;
+    Some(format!("{what}: {why}"))
+}
+
+/// Whether this process may raise the limit of open files to this number (`setrlimit(2)`, `proc_sys_fs(5)`).
+fn may_raise(wanted: u64) -> bool {
+    let may = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE));
+    let most = fs::read_to_string("/proc/sys/fs/nr_open");
+    let most = most.ok().and_then(|most| most.trim().parse().ok());
+    may && most.is_none_or(|most: u64| wanted <= most)
+}
+
+fn numa(launch: &Launch) -> Result<Option<Numactl>, Why> {
     let path = launch.environment.get(b"PATH".as_slice());
     let path = path.map_or(PATH.as_bytes(), |path| path.as_bytes());
-    let numa = limits.numa.as_deref();
-    numa.map(|numa| numactl(numa, path)).transpose().map_err(refused)
+    let policy = launch.limits.numa.as_deref();
+    policy.map(|policy| numactl(policy, path)).transpose()
 }
 
 /// What it cannot have, and why.
@@ -67,14 +91,16 @@ fn open_files(wanted: Option<u64>) -> Result<(), Why> {
             maximum: may.maximum.map(|maximum| maximum.max(wanted)),
         },
     };
-    setrlimit(Resource::Nofile, limit).map_err(|error| {
-        let what = format!("{} open files", wanted.unwrap_or_default());
-        let most = may.maximum.unwrap_or(u64::MAX);
-        (
-            what,
-            format!("{error}; {most} is the most that its user may have, raise that or ask for fewer"),
-        )
-    })
+    let most = may.maximum.unwrap_or(u64::MAX);
+    setrlimit(Resource::Nofile, limit)
+        .map_err(|error| too_many_files(wanted.unwrap_or_default(), most, error))
+}
+
+fn too_many_files(wanted: u64, most: u64, error: Errno) -> Why {
+    (
+        format!("{wanted} open files"),
+        format!("{error}; {most} is the most that its user may have, raise that or ask for fewer"),
+    )
 }
 
 fn cpus(wanted: &[u32]) -> Result<(), Why> {

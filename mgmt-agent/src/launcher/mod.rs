@@ -149,6 +149,11 @@ fn launch(arguments: &[OsString]) -> Result<Infallible, Failure> {
     Err(execute(&launch, numa))
 }
 
+/// What a node could not have, as seen from this process, if that starts it.
+pub(crate) fn foreseen(launch: &Launch) -> Option<String> {
+    limits::foreseen(launch)
+}
+
 /// Takes the lock of a node's directory, which is this process's.
 fn lock(directory: &Path) -> Result<Lock, Failure> {
     let began = Instant::now();
