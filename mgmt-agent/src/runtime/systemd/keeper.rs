@@ -21,10 +21,9 @@ use super::{
     bus::{Bus, BusError, Properties, Service, Signal, signal},
     files,
     jobs::{self, Found, Outcome, carry_out},
-    name,
     unit::{Snapshot, Told, Unit},
 };
-use crate::supervisors::own::{News, Order};
+use crate::supervisors::own::{News, Order, check_name};
 
 #[derive(Debug, Default)]
 pub(super) struct Node {
@@ -224,7 +223,7 @@ impl Keeper {
             Order::Rewrite { launch } => (launch.node(), false),
             Order::Terminate { node } | Order::Kill { node } | Order::Forget { node } => (node, false),
         };
-        if let Some(reason) = name::problem(node) {
+        if let Err(reason) = check_name(node) {
             // There is nothing else to be done about one that cannot be.
             if is_start {
                 let node = node.clone();

@@ -228,16 +228,21 @@ pub fn release_of(settings: &LaunchSettings) -> Result<(u32, u32), String> {
     Ok((major, minor))
 }
 
-/// The node's name and directory go into paths, units and scripts as they are.
-fn check_place(spec: &NodeSpec) -> Result<(), String> {
-    let name = &spec.name;
+/// Whether a node can have this name: it is a part of paths, units and scripts as it is.
+pub fn check_name(name: &[u8]) -> Result<(), String> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let starts_well = name.first().is_some_and(u8::is_ascii_alphanumeric);
-    if !starts_well || !name.iter().all(is_plain) || name.len() > NAME_BYTES_MAX {
-        return Err(format!(
-            "its name may have letters, digits, and after the first one dots, underscores and hyphens, {NAME_BYTES_MAX} in all"
-        ));
+    if starts_well && name.iter().all(is_plain) && name.len() <= NAME_BYTES_MAX {
+        return Ok(());
     }
+    Err(format!(
+        "its name can only have letters, digits, and after the first one dots, underscores and hyphens, {NAME_BYTES_MAX} in all"
+    ))
+}
+
+/// Likewise its directory.
+fn check_place(spec: &NodeSpec) -> Result<(), String> {
+    check_name(&spec.name)?;
     let directory = &spec.directory;
     if !directory.starts_with(b"/") || directory.iter().any(|byte| b":\n\r\0".contains(byte)) {
         return Err(format!(

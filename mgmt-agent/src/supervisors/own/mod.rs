@@ -28,7 +28,7 @@ use supervise::process::{Effect, Event};
 use self::node::{Intent, Node, WORKERS};
 pub use self::{
     device::device,
-    launch::{launch, rehearsal, release_of},
+    launch::{check_name, launch, rehearsal, release_of},
     options::cpus,
 };
 use super::{Input, Supervisor};

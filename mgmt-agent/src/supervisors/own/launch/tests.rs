@@ -367,7 +367,7 @@ fn variable(spec: &mut NodeSpec, name: &str, value: &str) {
 const REFUSALS: &[Refusal] = &[
     (
         |spec| spec.name = "../worker".into(),
-        "its name may have letters, digits, and after the first one dots, underscores and hyphens, 128 in all",
+        "its name can only have letters, digits, and after the first one dots, underscores and hyphens, 128 in all",
     ),
     (|spec| spec.name = "other".into(), "it is no node of its cluster"),
     (
