@@ -128,6 +128,11 @@ impl Process {
         self
     }
 
+    /// As one that has never run, and is not to.
+    pub const fn forget(&mut self) {
+        *self = Self::new(self.policy).spread(self.seed);
+    }
+
     /// Takes in what happens at a time since the owner's epoch.
     #[must_use]
     pub fn step(&mut self, now: Duration, event: Event) -> Option<Effect> {

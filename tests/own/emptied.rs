@@ -1,8 +1,10 @@
 //! What is to have no nodes has no process.
 
+use std::collections::BTreeMap;
+
 use mgmt_api::AgentRequest;
 
-use super::{Host, assert_all_run, assert_deployed, configuration, node, nodes, told};
+use super::{Host, assert_all_run, assert_deployed, configuration, node, nodes, told, told_until};
 use crate::support::limit::Limit;
 
 fn no_process_is_left(host: &Host) {
@@ -28,7 +30,7 @@ fn a_host_without_nodes_or_out_of_the_cluster_has_no_process_and_its_next_agent_
     assert_deployed(&controlling.deploy_configuration(&configuration("c2", &[])));
     no_process_is_left(&host);
     limit.poll(|| live_logs.symlink_metadata().is_err().then_some(()));
-    assert!(told(&mut controlling).is_empty());
+    told_until(&mut controlling, BTreeMap::is_empty);
 
     assert_deployed(&controlling.deploy_configuration(&configuration("c3", &wanted)));
     assert_all_run(&host, &mut controlling, &wanted);

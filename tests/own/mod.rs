@@ -12,6 +12,7 @@ mod outputs;
 mod sensors;
 mod silent;
 mod stopped;
+mod upgraded;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,6 +48,8 @@ struct Host {
     /// Where the agent listens: nodes look for the next one there.
     port: ReservedPort,
     agent: PathBuf,
+    /// Where Zeek is installed, if nodes are not to be the agent's own stand-ins.
+    zeek: Option<PathBuf>,
 }
 
 impl Drop for Host {
@@ -62,19 +65,19 @@ impl Host {
             home: TempDir::with_prefix("own-").expect("a directory can be made"),
             port: ReservedPort::new("127.0.0.1"),
             agent: agent_binary().to_owned(),
+            zeek: None,
         }
     }
 
     /// Starts the agent, by a program with these words that its own command line is added to, if there are any.
     fn start_by(&self, words: &[&str], further: &[&str]) -> Daemon {
         let mut agent = agent_command(&self.home, NAME, &self.port.address().to_string());
+        match &self.zeek {
+            None => agent.arg("--simulate"),
+            Some(prefix) => agent.args(["--supervise", "native", "--zeek-prefix"]).arg(prefix),
+        };
         agent
-            .args([
-                "--simulate",
-                "--controller",
-                "off",
-                "Management::connect_retry=50msec",
-            ])
+            .args(["--controller", "off", "Management::connect_retry=50msec"])
             .args(["--zeek-deployment-timeout", "60sec"])
             .args(further);
         let mut words = words.iter().map(Path::new).chain([self.agent.as_path()]);

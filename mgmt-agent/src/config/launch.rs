@@ -12,6 +12,7 @@ use mgmt_daemon::config::{DaemonConfig, Resolver};
 
 use super::{
     keeping::Keeping,
+    policy,
     supervisor::{stand_in_arguments, this_program},
     zeek::InstalledZeek,
 };
@@ -62,6 +63,7 @@ pub(super) fn launch(
             .map(ZeekString::from)
             .collect(),
         log_queue: bytes(log_queue),
+        policy: policy::read(resolver),
         ..LaunchSettings::default()
     }
 }

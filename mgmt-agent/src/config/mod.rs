@@ -6,6 +6,7 @@ mod keeping;
 mod launch;
 mod network_info;
 mod peers;
+mod policy;
 mod settings;
 mod supervisor;
 mod zeek;

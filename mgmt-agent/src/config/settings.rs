@@ -110,6 +110,37 @@ static OWN: &[Setting] = &[
     )
     .option(One("T|F")),
     Setting::new(
+        "node_stop_timeout",
+        "60sec",
+        "How long a node may take to end when it is told to, before it is killed: 1 s to 1 h. Where no Supervisor of Zeek's keeps the nodes, \
+         as the next four",
+    )
+    .option(One("INTERVAL")),
+    Setting::new(
+        "node_restart_max",
+        "60sec",
+        "The longest time before a node is started again that has ended by itself: 1 s to 1 day. The first one is half a second",
+    )
+    .option(One("INTERVAL")),
+    Setting::new(
+        "node_fails_after",
+        "5",
+        "After how many early ends in a row a node counts as FAILED: 1000 at most, or 0 for never",
+    )
+    .option(One("NUMBER")),
+    Setting::new(
+        "node_failed_retry",
+        "5min",
+        "How long after its end a node that counts as FAILED is started again: 1 s to 1 day",
+    )
+    .option(One("INTERVAL")),
+    Setting::new(
+        "node_stage_timeout",
+        "10sec",
+        "How long nodes that start wait for those of earlier stages to come up, or for others to end: 1 h at most",
+    )
+    .option(One("INTERVAL")),
+    Setting::new(
         "supervisor",
         "127.0.0.1:9999",
         "Where the Supervisor, a `zeek -j` process, listens: address and port in one. Port 0 is a free one \

@@ -70,7 +70,8 @@ pub enum Action {
         /// The event, without metadata.
         event: Event,
     },
-    /// Ask the installed Zeek which one it is. The answer is [`News::Version`](crate::supervisors::zeek::News::Version).
+    /// Ask the installed Zeek which one it is. The answer is [`News::Version`](crate::supervisors::zeek::News::Version), or that of
+    /// [our own supervision](crate::supervisors::own::News::Version).
     AskVersion,
     /// End the Supervisor's process, which is ours, and start it again.
     EndSupervisor {

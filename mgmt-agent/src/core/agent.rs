@@ -49,6 +49,8 @@ pub struct Agent {
     pub(super) cluster: Arc<Cluster>,
     /// This instance's nodes of that configuration, by name.
     pub(super) nodes: BTreeMap<ZeekString, OwnNode>,
+    /// Nodes of an earlier one that are to end under our own supervision, and have not.
+    pub(super) leaving: BTreeMap<ZeekString, OwnNode>,
     /// What was heard of those under our own supervision.
     pub(super) lives: Lives,
     /// The starts that the Supervisor owes.
@@ -134,6 +136,7 @@ impl Agent {
             config: None,
             cluster: Arc::default(),
             nodes: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             lives: Lives::default(),
             starts: Starts::default(),
             stand_by_due: false,

@@ -13,6 +13,7 @@ use super::{
     node_spec,
     nodes::OwnNode,
     pending::{Kind, Logged, Pending},
+    settings::Supervise,
     supervision::{Command, Processes},
 };
 
@@ -155,10 +156,10 @@ impl Agent {
             self.not_done(config);
         }
         let wanted = match &goal {
-            Goal::Run { config, .. } => Some(config),
+            Goal::Run { config, .. } => Some(config.clone()),
             _ => None,
         };
-        let mut fates = self.fates(status, wanted);
+        let mut fates = self.fates(status, wanted.as_ref());
         for name in fates.ended() {
             let (id, node) = (self.ids.next_id(), name.clone());
             self.order(
@@ -168,7 +169,7 @@ impl Agent {
             );
         }
         let kept = self.take_kept(&fates);
-        let ended = self.drop_nodes(turn);
+        let ended = self.drop_nodes(turn, wanted.as_ref());
         self.stand_by_due = false;
         self.restoring = None;
         let Goal::Run { reqid, config } = goal else {
@@ -199,7 +200,8 @@ impl Agent {
                     ..before.clone()
                 }
             } else {
-                node.state = if ended.contains(&name) || self.stopped.contains(&name) {
+                let was_leaving = self.leaving.remove(&name).is_some();
+                node.state = if ended.contains(&name) || was_leaving || self.stopped.contains(&name) {
                     State::Stopped
                 } else {
                     State::Unknown
@@ -382,11 +384,30 @@ impl Agent {
         }
     }
 
-    /// Forgets the running configuration. Returns the names of its nodes here.
-    fn drop_nodes(&mut self, turn: &mut Turn) -> BTreeSet<ZeekString> {
+    /// Forgets the running configuration. Returns the names of its nodes here. Those that are not of the next one are STOPPED when their
+    /// processes have ended, if that is told.
+    fn drop_nodes(&mut self, turn: &mut Turn, next: Option<&Configuration>) -> BTreeSet<ZeekString> {
         let names: BTreeSet<ZeekString> = self.nodes.keys().cloned().collect();
+        let is_told = self.settings.supervise != Supervise::Zeek;
+        let is_next = |name: &ZeekString| {
+            let mut nodes = next.into_iter().flat_map(|config| &config.nodes);
+            nodes.any(|node| node.name == *name && node.instance == self.settings.name)
+        };
+        let gone: Vec<ZeekString> = names
+            .iter()
+            .filter(|name| is_told && !is_next(*name))
+            .cloned()
+            .collect();
         for name in &names {
             self.tell_crash(turn, name);
+        }
+        for name in gone {
+            if self.nodes.get(&name).is_some_and(|own| own.pid.is_some()) {
+                let own = self.nodes.remove(&name);
+                self.leaving.extend(own.map(|own| (name, own)));
+            }
+        }
+        for name in &names {
             self.set_state(turn, name, State::Stopped);
         }
         self.starts.configuration_replaced();

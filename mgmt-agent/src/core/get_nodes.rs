@@ -80,7 +80,7 @@ impl Agent {
 
     fn status_of(&self, turn: &mut Turn, name: &ZeekString, supervised: &Supervised) -> NodeStatus {
         let status = if let Some(place) = &supervised.node {
-            let own = self.nodes.get(name);
+            let own = self.nodes.get(name).or_else(|| self.leaving.get(name));
             NodeStatus {
                 cluster_role: place.role,
                 p: place.p,

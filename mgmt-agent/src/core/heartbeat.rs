@@ -13,6 +13,7 @@ use super::{
     action::{Action, Turn},
     agent::Agent,
     lives::{Life, LifeSign},
+    nodes::OwnNode,
 };
 
 impl Agent {
@@ -88,10 +89,27 @@ impl Agent {
                 self.lives.retain(&node, |_| false);
             } else if life.is_held() {
                 read_on(turn, node, &life);
+            } else if life.is_mute {
+                self.tell_mute(turn, &node, &life);
             } else {
                 self.tell_wedged(turn, &node, &life);
             }
         }
+    }
+
+    /// Tells that a node which was started has never connected. It may be on its way yet.
+    fn tell_mute(&mut self, turn: &mut Turn, node: &ZeekString, life: &Life) {
+        let is_on_its_way =
+            |own: &&OwnNode| own.pid == life.pid && matches!(own.node.state, State::Pending | State::Crashed);
+        let Some(pid) = self.nodes.get(node).filter(is_on_its_way).and_then(|own| own.pid) else {
+            return;
+        };
+        let message = format!(
+            "node {node} runs since {} and has not said hello: its process, PID {pid}, may be in an endless loop of a script, or cannot reach \
+             the agent; it is not ended for that",
+            Elapsed(life.limit())
+        );
+        self.state_not_known(turn, node, &message);
     }
 
     fn tell_wedged(&mut self, turn: &mut Turn, node: &ZeekString, life: &Life) {

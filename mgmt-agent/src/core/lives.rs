@@ -15,6 +15,9 @@ const MISSED_MAX: u32 = 3;
 /// How long a node waits for its cluster before it reads its trace without.
 const HELD_MAX: Duration = Duration::from_secs(60);
 
+/// How long a node that was started may take to say hello: the command before its start, and Zeek with many scripts on a busy host.
+const HELLO_MAX: Duration = Duration::from_secs(60);
+
 /// If we look that much later than was due, it is us who stood still, and nothing can be said of nodes.
 const LATE_MAX: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,8 @@ pub struct Life {
     pub version: Option<ZeekString>,
     pub beat: Option<Box<Beat>>,
     pub is_wedged: bool,
+    /// Whether it was started, and has not said hello.
+    pub is_mute: bool,
     /// Whether something has to come next, and from when on that is waited for.
     awaited_since: Option<Now>,
 }
@@ -67,6 +72,7 @@ impl Life {
             version: None,
             beat: None,
             is_wedged: false,
+            is_mute: false,
             awaited_since: None,
         }
     }
@@ -79,6 +85,7 @@ impl Life {
     /// How long what comes next may take.
     pub(super) fn limit(&self) -> Duration {
         match &self.beat {
+            None if self.is_mute => HELLO_MAX,
             Some(beat) if beat.is_held() => HELD_MAX,
             Some(beat) => beat.interval() * MISSED_MAX,
             None => HEARTBEAT * MISSED_MAX,
@@ -96,6 +103,7 @@ impl Lives {
         let life = self.of.entry(node.clone()).or_insert_with(|| Life::new(now));
         let silence = now - life.at;
         life.at = now;
+        life.is_mute = false;
         match sign {
             LifeSign::Hello { pid, version } => {
                 life.pid = Some(pid);
@@ -121,9 +129,23 @@ impl Lives {
         was_wedged.then_some(silence)
     }
 
+    /// A node was started, and has to say hello, unless it has.
+    pub(super) fn expect_hello(&mut self, now: Now, node: &ZeekString, pid: i64) {
+        if !self.of.contains_key(node) {
+            let life = Life {
+                is_mute: true,
+                ..Life::new(now)
+            };
+            self.await_sign(now, node, life, Some(pid));
+        }
+    }
+
     /// A node runs already, and has to say so.
     pub(super) fn expect(&mut self, now: Now, node: &ZeekString, pid: Option<i64>) {
-        let mut life = Life::new(now);
+        self.await_sign(now, node, Life::new(now), pid);
+    }
+
+    fn await_sign(&mut self, now: Now, node: &ZeekString, mut life: Life, pid: Option<i64>) {
         life.pid = pid;
         life.awaited_since = Some(now);
         self.due = self.due.into_iter().chain(life.due()).min();

@@ -61,7 +61,7 @@ pub use input::{Input, KeptController};
 pub use lives::{Life, LifeSign};
 pub use node_spec::Candidate;
 pub use program::{FileIdentity, Program};
-pub use settings::{Archival, LaunchSettings, Settings, Supervise, ZeekSettings};
+pub use settings::{Archival, LaunchSettings, NodePolicy, Settings, Supervise, ZeekSettings};
 pub use supervision::{
     ClusterNode, Command, NodeSpec, Processes, Report, Supervised, is_on_one_host, writes_logs,
 };

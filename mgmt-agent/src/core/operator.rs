@@ -23,8 +23,15 @@ impl Agent {
         for name in &nodes {
             let (id, node) = (self.ids.next_id(), name.clone());
             self.tell_crash(turn, name);
+            let has_process = self.nodes.get(name).is_some_and(|own| own.pid.is_some());
             self.order(turn, Purpose::End, Command::Destroy { id, node });
-            self.now_stopped(turn, name);
+            if has_process {
+                // It is STOPPED when that has ended.
+                self.lives.retain(name, |_| false);
+                self.node_came_up(turn, name);
+            } else {
+                self.now_stopped(turn, name);
+            }
         }
         Ok(self.changed(turn, "stops", nodes))
     }

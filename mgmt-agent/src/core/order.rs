@@ -52,6 +52,8 @@ pub enum News {
         /// The last lines of what it wrote since it was started.
         outputs: NodeOutputs,
     },
+    /// What the installed Zeek says that it is, if it does: the answer to [`Action::AskVersion`](super::Action::AskVersion).
+    Version(Option<String>),
     /// An administrator has started or stopped the node by other means, as `systemctl stop`.
     Administered { node: ZeekString, runs: bool },
     /// What starts and ends processes cannot be reached, for this reason: of no node is known whether it runs.

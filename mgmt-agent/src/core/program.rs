@@ -30,10 +30,12 @@ pub struct Program {
 /// What is known of the program.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
-    /// What the Supervisor was started from.
+    /// What the Supervisor was started from; under our own supervision, what was there at the last look.
     started_from: Option<FileIdentity>,
     /// The other file that was last warned of.
     told: Option<FileIdentity>,
+    /// It has not said which Zeek it is.
+    is_mute: bool,
 }
 
 impl Known {
@@ -43,7 +45,7 @@ impl Known {
         if program.is_start || self.started_from.is_none() {
             *self = Self {
                 started_from: Some(file),
-                told: None,
+                ..Self::default()
             };
             return None;
         }
@@ -57,8 +59,16 @@ impl Known {
         Some(program.path.clone())
     }
 
-    /// All nodes are started from what is on disk now.
-    pub(super) fn restarted(&mut self) {
-        self.started_from = self.told.take().or(self.started_from);
+    /// Whether the program has to be asked which Zeek it is: it is another one than at the last look, or did not say then.
+    pub(super) fn is_to_be_asked(&mut self, program: &Program) -> bool {
+        let Some(file) = program.file else { return false };
+        let before = self.started_from.replace(file);
+        std::mem::take(&mut self.is_mute) || before.is_some_and(|before| before != file)
+    }
+
+    /// It does not say which Zeek it is, and is asked again at the next look. Returns whether that is news.
+    pub(super) fn is_newly_mute(&mut self) -> bool {
+        self.is_mute = true;
+        std::mem::replace(&mut self.told, self.started_from) != self.started_from
     }
 }

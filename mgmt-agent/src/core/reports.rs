@@ -72,6 +72,7 @@ impl Agent {
                     self.raise(turn, format!("failed to destroy node {node}, {id}"), node);
                 }
             }
+            Report::Gone { node } => self.node_gone(turn, &node),
             Report::Failed { id, reason } => {
                 if let Some(purpose) = self.ended(&id) {
                     self.command_failed(turn, &id, purpose, &reason);
@@ -92,6 +93,7 @@ impl Agent {
             Report::Waits { node, what } => self.node_waits(turn, &node, &what),
             Report::Done { node } => self.node_done(turn, &node),
             Report::Administered { node, runs } => self.node_administered(turn, &node, runs),
+            Report::Installed { version, problem } => self.installed(turn, version, problem),
         }
     }
 

@@ -4,7 +4,7 @@ use broker_codec::data::{Set, ZeekString};
 use mgmt_api::{Level, ResultRecord, State, log::some_of};
 
 use super::{
-    action::Turn,
+    action::{Action, Turn},
     agent::{Agent, Purpose},
     deploy::report,
     pending::{Key, Kind, Logged, Pending},
@@ -70,30 +70,53 @@ impl Agent {
 
     /// Looks whether the program is still the one that nodes were started from.
     pub(super) fn program_seen(&mut self, turn: &mut Turn, program: &Program) {
+        if self.settings.supervise != Supervise::Zeek {
+            if self.program.is_to_be_asked(program) {
+                turn.push(Action::AskVersion);
+            }
+            return;
+        }
         let Some(path) = self.program.seen(program) else {
             return;
         };
-        let is_own = self.settings.supervise != Supervise::Zeek;
-        let what = match (is_own, self.settings.restarts_on_upgrade, program.is_ours) {
-            (true, true, _) => ": restarts all nodes, as they are to run what is on disk",
-            (true, false, _) => {
-                ": nodes that run go on with the program before, and nodes that start from now on run the new one; restart all nodes \
-                 to have one Zeek in the cluster"
-            }
-            (false, _, true) => {
-                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
-                 now; restart the agent, which restarts its Supervisor and all nodes"
-            }
-            (false, _, false) => {
-                " since the Supervisor was started: nodes that start from now on run the old program with the scripts that are on disk \
-                 now; restart the Supervisor, and with it all nodes"
-            }
+        let what = if program.is_ours {
+            "restart the agent, which restarts its Supervisor and all nodes"
+        } else {
+            "restart the Supervisor, and with it all nodes"
         };
-        let message = format!("{path} has changed{what}");
+        let message = format!(
+            "{path} has changed since the Supervisor was started: nodes that start from now on run the old program with the scripts that \
+             are on disk now; {what}"
+        );
         turn.warning(message.clone());
         self.note(turn, message.into(), ZeekString::default());
-        if is_own && self.settings.restarts_on_upgrade {
-            self.program.restarted();
+    }
+
+    /// The program from which nodes are started is another one, and this Zeek; or it does not say which.
+    pub(super) fn installed(&mut self, turn: &mut Turn, version: Option<String>, problem: Option<String>) {
+        let is_news = version.is_some() || self.program.is_newly_mute();
+        let restarts = version.is_some() && problem.is_none() && self.settings.restarts_on_upgrade;
+        let what = match (version, problem) {
+            (None, _) => {
+                " and does not say which Zeek it is (`zeek --version`): nodes run on, and it is asked again each minute".to_owned()
+            }
+            (Some(version), Some(problem)) => {
+                format!(", it is {version} now: nodes that run go on with the program before, and none can be started: {problem}")
+            }
+            (Some(version), None) if restarts => {
+                format!(", it is {version} now: restarts all nodes, as they are to run what is on disk")
+            }
+            (Some(version), None) => format!(
+                ", it is {version} now: nodes that run go on with the program before, and nodes that start from now on run the new one; \
+                 restart all nodes to have one Zeek in the cluster"
+            ),
+        };
+        if is_news {
+            let message = format!("{} has changed{what}", self.settings.launch.program);
+            turn.warning(message.clone());
+            self.note(turn, message.into(), ZeekString::default());
+        }
+        if restarts {
             self.restart_all(turn);
         }
     }

@@ -103,6 +103,23 @@ pub struct LaunchSettings {
     pub agent_port: u16,
     /// Where loggers leave rotated logs.
     pub log_queue: ZeekString,
+    #[serde(default)]
+    pub policy: NodePolicy,
+}
+
+/// When nodes are started again and how they are stopped, as far as operators choose that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePolicy {
+    /// How long one may take to end before it is killed.
+    pub stop_timeout: Duration,
+    /// The longest time after its end before one is started again that has not failed.
+    pub restart_max: Duration,
+    /// After how many early ends one has failed; 0: never.
+    pub fails_after: u32,
+    /// How long after its end one is started again that has failed.
+    pub failed_retry: Duration,
+    /// For how long one that was started keeps those of later stages waiting, and one that is to end those that are to start, at most.
+    pub stage_timeout: Duration,
 }
 
 /// How a Supervisor of Zeek's is reached.
@@ -184,6 +201,21 @@ impl Default for LaunchSettings {
             agent_address: Ipv4Addr::LOCALHOST.into(),
             agent_port: 2151,
             log_queue: "/usr/local/zeek/spool/log-queue".into(),
+            policy: NodePolicy::default(),
+        }
+    }
+}
+
+/// A node that ends early five times in a row has failed: that takes about 8 seconds and what it lives, so that the answer to its deployment can
+/// say so. The time to stop is that of zeekctl's StopTimeout.
+impl Default for NodePolicy {
+    fn default() -> Self {
+        Self {
+            stop_timeout: Duration::from_secs(60),
+            restart_max: Duration::from_secs(60),
+            fails_after: 5,
+            failed_retry: Duration::from_secs(300),
+            stage_timeout: Duration::from_secs(10),
         }
     }
 }

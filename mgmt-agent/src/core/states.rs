@@ -1,13 +1,13 @@
 //! What changes the states of nodes, and what controllers are told of it.
 
 use broker_codec::{Elapsed, data::ZeekString};
-use mgmt_api::{AgentMessage, Now, State};
+use mgmt_api::{AgentMessage, Node, Now, State};
 
 use super::{
     action::{Action, Turn},
     agent::{Agent, Purpose},
     node_spec,
-    nodes::Crash,
+    nodes::{Crash, OwnNode},
     settings::Supervise,
     starts::Cause,
     supervision::Command,
@@ -167,12 +167,18 @@ impl Agent {
 
     /// A node runs and does not react, so its state is not known. Returns whether it was taken to be up: else that is no news.
     pub(super) fn does_not_react(&mut self, turn: &mut Turn, name: &ZeekString, message: &str) -> bool {
-        let running = self
-            .nodes
-            .get_mut(name)
-            .filter(|own| own.node.state == State::Running || own.is_taken_over());
-        let Some(own) = running else {
-            return false;
+        let is_up = |own: &OwnNode| own.node.state == State::Running || own.is_taken_over();
+        let is_news = self.nodes.get(name).is_some_and(is_up);
+        if is_news {
+            self.state_not_known(turn, name, message);
+        }
+        is_news
+    }
+
+    /// A node runs, and for this reason its state is not known.
+    pub(super) fn state_not_known(&mut self, turn: &mut Turn, name: &ZeekString, message: &str) {
+        let Some(own) = self.nodes.get_mut(name) else {
+            return;
         };
         own.trouble = Some(message.to_owned());
         own.is_missed = true;
@@ -180,7 +186,6 @@ impl Agent {
         self.note(turn, message.into(), name.clone());
         self.set_state(turn, name, State::Unknown);
         self.node_does_not_answer(turn, name, message);
-        true
     }
 
     /// A node was started, as it was to be or because it had ended.
@@ -195,6 +200,9 @@ impl Agent {
                 "node {name} of an earlier configuration was started, PID {pid}"
             ));
             return;
+        }
+        if self.settings.supervise != Supervise::Zeek {
+            self.lives.expect_hello(turn.now, name, pid);
         }
         let before = own.pid.replace(pid);
         let is_replaced = own.is_replaced(turn.now);
@@ -262,21 +270,18 @@ impl Agent {
 
     /// Changes a node's state and says so.
     pub(super) fn set_state(&mut self, turn: &mut Turn, name: &ZeekString, new: State) {
-        let Some(own) = self.nodes.get_mut(name) else {
-            return;
-        };
-        let old = std::mem::replace(&mut own.node.state, new);
-        if old == new {
-            return;
+        if let Some(own) = self.nodes.get_mut(name) {
+            change(turn, &self.settings.name, &mut own.node, new);
         }
-        let n = own.node.clone();
-        turn.debug(format!("node {name} was {old} and is {new}"));
-        turn.push(Action::Tell(AgentMessage::Change {
-            instance: self.settings.name.clone(),
-            n,
-            old,
-            new,
-        }));
+    }
+
+    /// A node that was to end has no process any more.
+    pub(super) fn node_gone(&mut self, turn: &mut Turn, name: &ZeekString) {
+        if let Some(mut own) = self.leaving.remove(name) {
+            change(turn, &self.settings.name, &mut own.node, State::Stopped);
+        } else if self.stopped.contains(name) {
+            self.now_stopped(turn, name);
+        }
     }
 
     /// Tells controllers something about a node.
@@ -287,6 +292,20 @@ impl Agent {
             node,
         }));
     }
+}
+
+fn change(turn: &mut Turn, instance: &ZeekString, node: &mut Node, new: State) {
+    let old = std::mem::replace(&mut node.state, new);
+    if old == new {
+        return;
+    }
+    turn.debug(format!("node {} was {old} and is {new}", node.name));
+    turn.push(Action::Tell(AgentMessage::Change {
+        instance: instance.clone(),
+        n: node.clone(),
+        old,
+        new,
+    }));
 }
 
 fn create_error(name: &ZeekString, reason: &str) -> String {

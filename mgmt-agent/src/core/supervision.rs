@@ -133,6 +133,8 @@ pub enum Report {
     Restarted { id: ZeekString, existed: bool },
     /// The node will be ended, if it exists.
     Destroyed { id: ZeekString, existed: bool },
+    /// A node that was to be ended has ended. Not every Supervisor tells.
+    Gone { node: ZeekString },
     /// The command cannot be passed on, or has not been answered.
     Failed { id: ZeekString, reason: String },
     /// It has not answered a command in time. Comes before the [`Report::Failed`] of the first such command.
@@ -177,4 +179,11 @@ pub enum Report {
     Done { node: ZeekString },
     /// An administrator has stopped a node, or started one that was stopped, by other means than ours.
     Administered { node: ZeekString, runs: bool },
+    /// The answer to [`super::Action::AskVersion`], where the agent starts nodes itself.
+    Installed {
+        /// What the program says that it is: `zeek version 9.0.0`.
+        version: Option<String>,
+        /// Why no node can be started from it.
+        problem: Option<String>,
+    },
 }

@@ -144,7 +144,10 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let counters = Counters::default();
     daemon.registry.add("", &counters);
     let program = config.installed_zeek.program.clone();
-    let program = program.map(|path| ProgramWatch::new(path, config.start_supervisor.is_some()));
+    let mut program = program.map(|path| ProgramWatch::new(path, config.start_supervisor.is_some()));
+    if let (Some(program), Some(_)) = (&mut program, &nodes) {
+        program.look_now();
+    }
     let mut runtime = Runtime {
         broker,
         supervisor: None,

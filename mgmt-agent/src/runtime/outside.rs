@@ -21,7 +21,10 @@ use crate::{
     core::{self, KeptController, Program},
     error::RunError,
     machine::{Action, BrokerAgent, Input},
-    supervisors::{own::News, zeek},
+    supervisors::{
+        own::{News, Order},
+        zeek,
+    },
     wire::{event_in, reqid_of},
 };
 
@@ -75,13 +78,7 @@ impl Outside for Runtime {
                 (Some(Input::Nodes(news)), Credit::none())
             }
             Event::Program(program) => (Some(Input::Agent(core::Input::Program(program))), Credit::none()),
-            Event::Version(version) => {
-                self.version = None;
-                (
-                    Some(Input::Supervisor(zeek::News::Version(version))),
-                    Credit::none(),
-                )
-            }
+            Event::Version(version) => (Some(self.version_told(version)), Credit::none()),
             Event::Prepared(found) => {
                 self.preflight = None;
                 (Some(Input::Agent(core::Input::Prepared(found))), Credit::none())
@@ -125,6 +122,12 @@ impl Outside for Runtime {
             Action::Nodes(order) => {
                 let logs = self.live_logs.as_mut().and_then(|logs| logs.ordered(&order));
                 self.show_logs(logs);
+                // It is best known before the node is started again.
+                if let (Order::Terminate { .. } | Order::Start { .. }, Some(program)) =
+                    (&order, &mut self.program)
+                {
+                    program.look_now();
+                }
                 if let Some(nodes) = &self.nodes {
                     nodes.order(order);
                 }
@@ -237,6 +240,18 @@ impl Runtime {
             }
             _ => {}
         }
+    }
+
+    /// The installed Zeek has said which one it is. What nodes are checked with before a deployment has to be what they are started with.
+    fn version_told(&mut self, version: Option<String>) -> Input {
+        self.version = None;
+        if self.nodes.is_none() {
+            return Input::Supervisor(zeek::News::Version(version));
+        }
+        if version.is_some() {
+            self.config.settings.launch.version.clone_from(&version);
+        }
+        Input::Nodes(News::Version(version))
     }
 
     fn supervisor_changed(&mut self, change: Change<PeerAddress>) -> Input {

@@ -43,6 +43,13 @@ impl ProgramWatch {
         }
     }
 
+    /// Looks at once, unless it is being looked at. It is known from the first look on what has changed.
+    pub(super) fn look_now(&mut self) {
+        if self.looking.is_none() {
+            self.look(false);
+        }
+    }
+
     /// A Supervisor has just been started, or found.
     pub(super) fn supervisor_started(&mut self) {
         self.look(true);

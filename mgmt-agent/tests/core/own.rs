@@ -1,260 +1,22 @@
 //! Our own supervision without processes: when nodes are started, ended and started again, as lists of times.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod run;
+mod upgrade;
 
-use broker_codec::data::{Address, ZeekString};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use broker_codec::data::ZeekString;
 use mgmt_agent::{
-    core::{Action, ClusterNode, Command, LaunchSettings, NodeSpec, Report, Turn},
+    core::{Action, Command, LaunchSettings, NodePolicy, Report, Turn},
     supervisors::{
         Input, Supervisor,
-        own::{End, Launch, News, Order, OwnSupervisor},
+        own::{End, News, OwnSupervisor},
     },
 };
-use mgmt_api::{ClusterRole, NodeOutputs, Now};
+use mgmt_api::Now;
 use proptest::prelude::*;
 
-const S: Duration = Duration::from_secs(1);
-
-fn settings() -> LaunchSettings {
-    LaunchSettings {
-        version: Some("zeek version 8.0.0".into()),
-        link_script: "/link.zeek".into(),
-        ..LaunchSettings::default()
-    }
-}
-
-/// Our supervision, and a host on which processes start at once, come up when told to, and end when they are told to.
-struct Run {
-    own: OwnSupervisor,
-    now: Now,
-    commands: u64,
-    /// What was ordered and reported, each with its time in milliseconds.
-    log: Vec<String>,
-    /// The processes that run, by name, and whether they were told to end.
-    processes: BTreeMap<ZeekString, bool>,
-    /// Whether a process ends when it is asked to.
-    is_obedient: bool,
-    /// Nodes whose interface is missing.
-    lacking: Vec<ZeekString>,
-    /// What nodes were started with.
-    launches: BTreeMap<ZeekString, Box<Launch>>,
-    /// Nodes that are found to run.
-    found: Vec<Launch>,
-    pids: i64,
-}
-
-impl Run {
-    fn new() -> Self {
-        let mut run = Self {
-            own: OwnSupervisor::new(settings()),
-            now: Now::START,
-            commands: 0,
-            log: Vec::new(),
-            processes: BTreeMap::new(),
-            is_obedient: true,
-            lacking: Vec::new(),
-            launches: BTreeMap::new(),
-            found: Vec::new(),
-            pids: 100,
-        };
-        run.news(News::Available);
-        run.take("ready");
-        run
-    }
-
-    fn step(&mut self, input: Input<News>) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let mut turn = Turn::new(self.now);
-            let reports = self.own.step(&mut turn, input);
-            for report in reports {
-                self.reported(&report);
-            }
-            for action in turn.into_actions() {
-                if let Action::Nodes(order) = action {
-                    inputs.extend(self.obey(order).into_iter().map(Input::News));
-                }
-            }
-        }
-    }
-
-    /// What comes of an order at once.
-    fn obey(&mut self, order: Order) -> Vec<News> {
-        let at = self.now.since_start().as_millis();
-        match order {
-            Order::Look => {
-                let found = |launch| News::Found {
-                    launch: Box::new(launch),
-                    pid: 7,
-                    age: S,
-                };
-                let mut news: Vec<News> = self.found.drain(..).map(found).collect();
-                news.push(News::Looked);
-                return news;
-            }
-            Order::Start { launch } => {
-                let node = launch.node().clone();
-                if self.lacking.contains(&node) {
-                    let what = "interface eth9 is not there".into();
-                    return vec![News::Lacks { node, what }];
-                }
-                self.log.push(format!("{at} start {node}"));
-                let before = self.processes.insert(node.clone(), false);
-                assert_eq!(before, None, "{node} would run twice");
-                self.pids += 1;
-                self.launches.insert(node.clone(), launch);
-                return vec![News::Started { node, pid: self.pids }];
-            }
-            Order::Terminate { node } => {
-                self.log.push(format!("{at} end {node}"));
-                if self.is_obedient {
-                    return vec![self.ended(&node, End::Exit(0))];
-                }
-                self.processes.insert(node, true);
-            }
-            Order::Kill { node } => {
-                self.log.push(format!("{at} kill {node}"));
-                let (number, dumped_core) = (9, false);
-                return vec![self.ended(&node, End::Signal { number, dumped_core })];
-            }
-            Order::Rewrite { launch } => self.log.push(format!("{at} rewrite {}", launch.node())),
-            Order::Forget { node } => {
-                assert!(
-                    !self.processes.contains_key(&node),
-                    "{node} runs and is forgotten"
-                );
-                self.log.push(format!("{at} forget {node}"));
-            }
-        }
-        Vec::new()
-    }
-
-    fn ended(&mut self, node: &ZeekString, end: End) -> News {
-        assert!(self.processes.remove(node).is_some(), "{node} does not run");
-        News::Ended {
-            node: node.clone(),
-            pid: self.pids,
-            end,
-            outputs: NodeOutputs::default(),
-        }
-    }
-
-    fn reported(&mut self, report: &Report) {
-        let at = self.now.since_start().as_millis();
-        match report {
-            Report::Crashed {
-                node,
-                how,
-                has_failed,
-                ..
-            } => {
-                let what = if *has_failed { "failed" } else { "crashed" };
-                self.log.push(format!("{at} {node} {what}: {how}"));
-            }
-            Report::Waits { node, what } => self.log.push(format!("{at} {node} waits: {what}")),
-            Report::Done { node } => self.log.push(format!("{at} {node} is done")),
-            Report::Created { outcome, .. } => assert_eq!(*outcome, Ok(())),
-            Report::Ready => self.log.push("ready".to_owned()),
-            _ => {}
-        }
-    }
-
-    fn news(&mut self, news: News) {
-        self.step(Input::News(news));
-        self.settle();
-    }
-
-    fn end(&mut self, node: &str, end: End) {
-        let news = self.ended(&node.into(), end);
-        self.news(news);
-    }
-
-    fn up(&mut self, node: &str) {
-        self.step(Input::Up(node.into()));
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        while self.own.deadline().is_some_and(|due| due <= self.now) {
-            self.step(Input::Tick);
-        }
-    }
-
-    /// Commands of one moment.
-    fn command(&mut self, kind: &str, nodes: &[&str]) {
-        for node in nodes {
-            self.commands += 1;
-            let id: ZeekString = self.commands.to_string().into();
-            let name: ZeekString = (*node).into();
-            let command = match kind {
-                "create" => Command::Create {
-                    id,
-                    node: Box::new(spec(node)),
-                },
-                "restart" => Command::Restart { id, node: name },
-                _ => Command::Destroy { id, node: name },
-            };
-            self.step(Input::Command(command));
-        }
-        self.settle();
-    }
-
-    fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
-        while let Some(due) = self.own.deadline().filter(|due| *due <= until) {
-            self.now = self.now.max(due);
-            self.step(Input::Tick);
-        }
-        self.now = until;
-    }
-
-    /// What has happened since this was last asked.
-    fn take(&mut self, expected: &str) {
-        let log = std::mem::take(&mut self.log).join("; ");
-        assert_eq!(log, expected);
-    }
-
-    /// The seconds at which a node was started since this was last asked.
-    fn starts(&mut self, node: &str) -> Vec<f64> {
-        let log = std::mem::take(&mut self.log);
-        let of_node = log
-            .iter()
-            .filter_map(|line| line.strip_suffix(&format!(" start {node}")));
-        of_node.map(|at| at.parse::<f64>().unwrap() / 1000.0).collect()
-    }
-}
-
-/// Of a cluster with all nodes that are used here.
-fn spec(name: &str) -> NodeSpec {
-    let nodes = ["l1", "l2", "m", "p", "w1", "w2", "w3"];
-    let place = |name: &str| ClusterNode {
-        role: match &name[..1] {
-            "l" => ClusterRole::Logger,
-            "m" => ClusterRole::Manager,
-            "p" => ClusterRole::Proxy,
-            _ => ClusterRole::Worker,
-        },
-        host: Address::UNSPECIFIED_V4,
-        p: None,
-        interface: None,
-        metrics_port: None,
-    };
-    NodeSpec {
-        name: name.into(),
-        interface: None,
-        directory: format!("/d/{name}").into(),
-        scripts: Vec::new(),
-        env: BTreeMap::new(),
-        cpu_affinity: None,
-        options: BTreeMap::new(),
-        cluster_backend: None,
-        cluster: Arc::new(nodes.iter().map(|name| ((*name).into(), place(name))).collect()),
-    }
-}
+use self::run::{Run, S, settings, spec};
 
 const ALL: [&str; 5] = ["w1", "w2", "p", "m", "l1"];
 
@@ -279,6 +41,12 @@ fn a_stage_that_does_not_come_up_delays_the_next_only_so_long() {
     run.command("create", &ALL);
     run.pass(60 * S);
     run.take("0 start l1; 10000 start m; 20000 start p; 30000 start w1; 30000 start w2");
+    let expected = [
+        "10000 starts m after 10 s, all the same: l1 has not connected to the agent",
+        "20000 starts p after 10 s, all the same: m has not connected to the agent",
+        "30000 starts w1, w2 after 10 s, all the same: p has not connected to the agent",
+    ];
+    assert_eq!(run.warnings, expected);
 }
 
 #[test]
@@ -323,6 +91,10 @@ fn one_that_does_not_end_delays_the_start_of_others_for_ten_seconds() {
     run.command("restart", &["w2"]);
     run.pass(60 * S);
     run.take("0 end w1; 0 end w2; 10000 start w2; 60000 kill w1; 60000 start w1");
+    assert_eq!(
+        run.warnings[0],
+        "10000 starts w2 after 10 s, all the same: w1 has not ended"
+    );
 }
 
 #[test]
@@ -362,6 +134,52 @@ fn one_that_ends_early_has_failed_after_five_times_and_is_tried_again_every_five
         assert!((least..=least * 1.25 + 0.01).contains(pause), "{pauses:?}");
     }
     assert!((pauses[4] - pauses[5]).abs() > 0.1, "{pauses:?} are not spread");
+}
+
+#[test]
+fn when_a_node_is_killed_and_started_again_is_as_an_operator_chooses() {
+    let chosen = NodePolicy {
+        stop_timeout: 5 * S,
+        restart_max: S,
+        fails_after: 0,
+        failed_retry: 7 * S,
+        stage_timeout: 3 * S,
+    };
+    let mut run = Run::with(chosen);
+    run.command("create", &["l1", "w1"]);
+    run.pass(10 * S);
+    run.take("0 start l1; 3000 start w1");
+    run.is_obedient = false;
+    run.command("destroy", &["l1"]);
+    run.pass(5 * S);
+    run.take("10000 end l1; 15000 kill l1; 15000 forget l1");
+    let pauses = |run: &mut Run| {
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let died = run.now.since_start().as_secs_f64();
+            run.end("w1", End::Exit(1));
+            while run.processes.is_empty() {
+                run.pass(Duration::from_millis(10));
+            }
+            pauses.push(run.starts("w1")[0] - died);
+        }
+        pauses
+    };
+    let never = pauses(&mut run);
+    assert!(
+        never[3..].iter().all(|pause| (1.0..=1.26).contains(pause)),
+        "{never:?}"
+    );
+    let mut run = Run::with(NodePolicy {
+        fails_after: 2,
+        ..chosen
+    });
+    run.command("create", &["w1"]);
+    let soon = pauses(&mut run);
+    assert!(
+        soon[1..].iter().all(|pause| (7.0..=8.76).contains(pause)),
+        "{soon:?}"
+    );
 }
 
 #[test]
@@ -512,6 +330,57 @@ fn a_worker_that_joins_while_a_node_is_being_started_is_told_to_it_once_when_it_
     let told = step(Input::Tick);
     assert!(told.len() == 1 && told[0].contains("w9"), "{told:?}");
     assert_eq!(step(Input::Tick), [""; 0]);
+}
+
+#[test]
+fn which_workers_a_node_knows_is_written_down_when_it_has_been_told() {
+    let mut run = Run::new();
+    run.command("create", &["m"]);
+    let with_another = |name: &str| {
+        let mut node = Box::new(spec(name));
+        let worker = node.cluster[&ZeekString::from("w1")].clone();
+        Arc::make_mut(&mut node.cluster).insert("w9".into(), worker);
+        node
+    };
+    let (id, node) = ("r".into(), with_another("m"));
+    run.step(Input::Command(Command::Relayout { id, node }));
+    run.settle();
+    run.pass(5 * S);
+    run.take("0 start m");
+    run.up("m");
+    run.pass(S);
+    run.take("6000 rewrite m");
+    run.pass(60 * S);
+    run.take("");
+    // It is started with what it was to know.
+    let (id, node) = ("s".into(), Box::new(spec("m")));
+    run.step(Input::Command(Command::Relayout { id, node }));
+    run.settle();
+    run.take("66000 rewrite m");
+    run.end("m", End::Exit(1));
+    run.pass(S);
+    run.take("66000 m crashed: exit status 1; 66517 start m");
+}
+
+#[test]
+fn a_node_that_is_to_end_is_there_until_its_process_has_ended() {
+    let mut run = Run::new();
+    run.command("create", &["w1"]);
+    run.is_obedient = false;
+    run.command("destroy", &["w1"]);
+    let mut turn = Turn::new(run.now);
+    let status = Command::Status { id: "s".into() };
+    let reports = run.own.step(&mut turn, Input::Command(status));
+    let [Report::Status { status, .. }] = &reports[..] else {
+        panic!("{reports:?}");
+    };
+    let ending = &status[&ZeekString::from("w1")];
+    assert_eq!((ending.pid, &ending.spec), (Some(101), &None));
+    assert!(run.gone.is_empty());
+    run.log.clear();
+    run.pass(60 * S);
+    run.take("60000 kill w1; 60000 forget w1");
+    assert_eq!(run.gone, ["w1"]);
 }
 
 #[test]

@@ -27,6 +27,7 @@
 //! < INFO rx ...                            expected actions: a log line,
 //! < mkdir /d                               a directory,
 //! < supervise Status {"id": "#1"}          a command,
+//! < ask which Zeek is installed
 //! < remember {...}                       what should run is to be written down
 //! < archive DIRECTORY COMMAND              an archiver run, and its log line,
 //! < publish TOPIC EVENT {...}              an event
@@ -259,6 +260,7 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
             let (name, fields) = name_and_fields(command);
             writeln!(out, "< supervise {name} {fields}")
         }
+        Action::AskVersion => writeln!(out, "< ask which Zeek is installed"),
         Action::Remember(desired) => writeln!(out, "< remember {}", transcript::value(desired)),
         Action::RunArchiver {
             directory,

@@ -6,24 +6,27 @@ use broker_codec::data::ZeekString;
 use mgmt_api::{ClusterRole, Now};
 use supervise::process::{Effect, Event, Policy, Process, Then};
 
-use crate::core::{ClusterNode, NodeSpec, order::Launch};
+use crate::core::{ClusterNode, NodePolicy, NodeSpec, order::Launch};
 
-/// When nodes are started again, and how they are stopped. A node that ends early five times in a row has failed; that takes about 8
-/// seconds and what it lives, so that the answer to its deployment can say so.
-const POLICY: Policy = Policy {
-    delay: Duration::from_millis(500),
-    starts_per_delay: 1,
-    delay_max: Duration::from_secs(60),
-    since_start: false,
-    steady: Duration::from_secs(30),
-    // One that dies at 29 seconds each time and one that does at 31 do not differ.
-    forgives: Some(Duration::from_secs(60)),
-    fails: Some((5, Duration::from_secs(300))),
-    terms: 1,
-    // As zeekctl's StopTimeout.
-    round: Duration::from_secs(60),
-    kills: true,
-};
+/// When nodes are started again, and how they are stopped.
+const fn policy(chosen: NodePolicy) -> Policy {
+    Policy {
+        delay: Duration::from_millis(500),
+        starts_per_delay: 1,
+        delay_max: chosen.restart_max,
+        since_start: false,
+        steady: Duration::from_secs(30),
+        // One that dies at 29 seconds each time and one that does at 31 do not differ.
+        forgives: Some(Duration::from_secs(60)),
+        fails: match chosen.fails_after {
+            0 => None,
+            ends => Some((ends, chosen.failed_retry)),
+        },
+        terms: 1,
+        round: chosen.stop_timeout,
+        kills: true,
+    }
+}
 
 /// The stage in which workers start, the last.
 pub(super) const WORKERS: u8 = 4;
@@ -31,16 +34,19 @@ pub(super) const WORKERS: u8 = 4;
 /// How often it is looked whether what a node lacks is there.
 const LOOKS_AGAIN: Duration = Duration::from_secs(1);
 
-/// For how long a node that was started keeps those of later stages waiting, and one that is to end those that are to start, at most.
-const STAGE_MAX: Duration = Duration::from_secs(10);
-
 #[derive(Debug)]
 pub(super) struct Node {
     /// What it was started with, or is to be.
     pub(super) launch: Box<Launch>,
+    /// Whether that was made by other settings than today's, or for another Zeek.
+    pub(super) is_outdated: bool,
+    /// Whether its process is to know of other workers than are written down for it.
+    pub(super) is_unwritten: bool,
     /// The process, while there is one.
     pub(super) pid: Option<i64>,
     process: Process,
+    /// How long it keeps others waiting at most.
+    stage_timeout: Duration,
     /// Whether the process has said hello.
     pub(super) is_up: bool,
     /// When the process was started.
@@ -71,11 +77,14 @@ pub(super) enum Intent {
 
 impl Node {
     /// A node that is to be started.
-    pub(super) fn new(launch: Box<Launch>) -> Self {
+    pub(super) fn new(launch: Box<Launch>, chosen: NodePolicy) -> Self {
         Self {
-            process: new_process(launch.node()),
+            process: Process::new(policy(chosen)).spread(seed(launch.node())),
+            stage_timeout: chosen.stage_timeout,
             knows: launch.spec.cluster.clone(),
             launch,
+            is_outdated: false,
+            is_unwritten: false,
             pid: None,
             is_up: false,
             started: Now::START,
@@ -87,9 +96,10 @@ impl Node {
     }
 
     /// A node that runs already.
-    pub(super) fn found(launch: Box<Launch>, now: Now, pid: i64) -> Self {
-        let mut node = Self::new(launch);
+    pub(super) fn found(launch: Box<Launch>, chosen: NodePolicy, now: Now, pid: i64) -> Self {
+        let mut node = Self::new(launch, chosen);
         node.intent = Intent::Run;
+        node.is_outdated = true;
         node.was_started(now, pid);
         node.holds_up_until = None;
         node
@@ -126,6 +136,7 @@ impl Node {
         let effect = self.process.step(now.since_start(), event);
         if effect == Some(Effect::Spawn) {
             self.knows = self.launch.spec.cluster.clone();
+            self.is_unwritten = false;
         }
         effect
     }
@@ -141,7 +152,7 @@ impl Node {
     /// Its turn to start has come.
     pub(super) fn start(&mut self, now: Now) -> Option<Effect> {
         self.intent = Intent::Run;
-        self.holds_up_until = Some(now + STAGE_MAX);
+        self.holds_up_until = Some(now + self.stage_timeout);
         self.step(now, Event::Start)
     }
 
@@ -153,7 +164,7 @@ impl Node {
 
     /// Until when nodes that are to start wait for its end: another one, which does not end, is no reason to go without all.
     pub(super) fn delays_starts(&self, now: Now) -> Option<Now> {
-        let until = self.told_to_end? + STAGE_MAX;
+        let until = self.told_to_end? + self.stage_timeout;
         (self.is_stopping() && until > now).then_some(until)
     }
 
@@ -184,7 +195,7 @@ impl Node {
 
     /// It has no process any more, or none yet, and is to have none. The next one has nothing to make up for.
     pub(super) fn stopped(&mut self) {
-        self.process = new_process(self.launch.node());
+        self.process.forget();
         self.pid = None;
         self.is_up = false;
         self.lacks = None;
@@ -249,14 +260,23 @@ impl Node {
         self.holds_up_until.filter(|until| is_coming && *until > now)
     }
 
+    /// That others wait for it no longer, who start in this stage, is told once. Returns why they have waited.
+    pub(super) fn was_waited_for(&mut self, stage: u8) -> Option<&'static str> {
+        if self.is_stopping() && self.told_to_end.take().is_some() {
+            return Some("has not ended");
+        }
+        let is_coming = self.intent == Intent::Run && !self.is_up && self.start_stage() < stage;
+        (is_coming && self.holds_up_until.take().is_some()).then_some("has not connected to the agent")
+    }
+
     /// When it has something to do by itself.
     pub(super) fn deadline(&self) -> Option<Now> {
         self.process.deadline().map(|due| Now::START + due)
     }
 }
 
-/// One whose starts are spread by the node's name.
-fn new_process(name: &ZeekString) -> Process {
+/// By which the starts of nodes are spread that end together.
+fn seed(name: &ZeekString) -> u64 {
     let fold = |seed: u64, byte: &u8| seed.wrapping_mul(31).wrapping_add(u64::from(*byte));
-    Process::new(POLICY).spread(name.iter().fold(1, fold) | 1)
+    name.iter().fold(1, fold) | 1
 }
