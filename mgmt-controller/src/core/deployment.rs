@@ -244,18 +244,17 @@ impl Deployment {
         Self::gathered_by(self.started, settings).max(now + settings.fifths(SKIP_FIFTHS))
     }
 
-    /// Its configuration is to be stored.
-    ///
-    /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in now. Zeek
+    /// DIFFERENCE(late-hosts): hosts that were not known when the configuration was staged are filled in before agents see it. Zeek
     /// leaves them open.
-    pub(super) fn hand_out(&mut self, members: &Membership) {
-        self.fill_in_hosts(members);
-        self.phase = Phase::Storing;
-    }
-
     fn fill_in_hosts(&mut self, members: &Membership) {
         let instances = std::mem::take(&mut self.config.instances);
         self.config.instances = members.with_observed_hosts(instances);
+    }
+
+    /// Its configuration is to be stored.
+    pub(super) fn hand_out(&mut self, members: &Membership) {
+        self.fill_in_hosts(members);
+        self.phase = Phase::Storing;
     }
 
     /// Whether it has to be accepted yet.
