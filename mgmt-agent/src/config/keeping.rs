@@ -44,12 +44,6 @@ impl Keeping {
             resolver.warn(simulate::WARNING.into());
         }
         let supervise = supervise(resolver, directory, starts_zeek);
-        if is_simulation && supervise == Supervise::Systemd {
-            resolver.refuse(
-                "simulate",
-                "stand-ins are kept by native or zeek; leave --supervise out",
-            );
-        }
         Self {
             supervise,
             starts_supervisor: starts_zeek || (is_simulation && supervise == Supervise::Zeek),

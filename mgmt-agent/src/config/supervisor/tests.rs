@@ -188,7 +188,8 @@ fn who_keeps_the_nodes_is_set_or_implied_and_stays_as_it_was() {
     }
     assert_eq!(keeper("--simulate").unwrap(), Supervise::Native);
     assert_eq!(keeper("--simulate --supervise=zeek").unwrap(), Supervise::Zeek);
-    assert!(keeper("--simulate --supervise=systemd").is_err());
+    let by_systemd = keeper("--simulate --supervise=systemd").unwrap();
+    assert_eq!(by_systemd, Supervise::Systemd);
 
     let directory = tempfile::tempdir().unwrap();
     let before = r#"{"supervise": "systemd", "config": null}"#;
