@@ -222,8 +222,13 @@ async fn read(directory: &Path) -> io::Result<Box<Launch>> {
 
 /// How long ago that was, in microseconds of the monotonic clock.
 fn since(micros: u64) -> Duration {
-    let now = clock_gettime(ClockId::Monotonic);
-    Duration::try_from(now)
+    Duration::from_micros(now().saturating_sub(micros))
+}
+
+/// What the monotonic clock shows, in microseconds.
+pub(super) fn now() -> u64 {
+    let now = Duration::try_from(clock_gettime(ClockId::Monotonic));
+    now.ok()
+        .and_then(|now| now.as_micros().try_into().ok())
         .unwrap_or_default()
-        .saturating_sub(Duration::from_micros(micros))
 }

@@ -257,7 +257,7 @@ impl Keeper {
         };
         node.is_busy = true;
         if matches!(order, Order::Start { .. }) {
-            node.unit.start();
+            node.unit.start(jobs::now());
         }
         let (bus, directory, name) = (bus.clone(), self.directory.clone(), name.to_owned());
         self.jobs.spawn(async move {

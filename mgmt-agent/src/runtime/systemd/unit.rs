@@ -86,6 +86,8 @@ pub(super) struct Unit {
     ended: Vec<u8>,
     /// This agent starts it; and whether something was told of that.
     starting: Option<bool>,
+    /// When it began to, in microseconds of the monotonic clock. What changed before that is of a run that it may not know.
+    since: u64,
     /// It is being found out why a job of it has ended: nothing is told meanwhile.
     is_held: bool,
 }
@@ -130,9 +132,10 @@ impl Unit {
         self.now = found;
     }
 
-    /// This agent is about to start it, which does not run.
-    pub(super) fn start(&mut self) {
+    /// This agent is about to start it, which does not run, at this time, in microseconds of the monotonic clock.
+    pub(super) fn start(&mut self, since: u64) {
         self.starting = Some(false);
+        self.since = since;
         self.run = None;
     }
 
@@ -242,7 +245,8 @@ impl Unit {
             });
             self.ended = run.invocation;
         }
-        let is_new = !now.invocation.is_empty() && now.invocation != self.ended;
+        let is_earlier = self.starting.is_some() && now.changed < self.since;
+        let is_new = !now.invocation.is_empty() && now.invocation != self.ended && !is_earlier;
         if self.run.is_none() && is_new && now.runs() {
             all.push(begun(now, now.pid, self.is_starting()));
             self.run = Some(Run {

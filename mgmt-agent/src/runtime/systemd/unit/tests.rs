@@ -1,5 +1,8 @@
 use super::*;
 
+/// When this agent starts the unit, and when it changes.
+const STARTED: u64 = 100;
+
 /// A unit of this agent's, as systemd tells of it: state, run (none: 0), main process, job.
 fn now(state: &str, run: u8, pid: u32, job: u32) -> Snapshot {
     Snapshot {
@@ -9,6 +12,7 @@ fn now(state: &str, run: u8, pid: u32, job: u32) -> Snapshot {
         last_pid: if run == 0 { 0 } else { u32::from(run) * 10 },
         result: "success".into(),
         job,
+        changed: STARTED,
         ..Snapshot::default()
     }
 }
@@ -67,7 +71,7 @@ fn plays(steps: impl IntoIterator<Item = (Step, Vec<Told>)>) -> Unit {
     for (at, (step, expected)) in steps.into_iter().enumerate() {
         let told = match step {
             Start => {
-                unit.start();
+                unit.start(STARTED);
                 Vec::new()
             }
             Seen(now) => unit.seen(now),
@@ -94,6 +98,27 @@ fn running() -> Vec<(Step, Vec<Told>)> {
 #[track_caller]
 fn plays_on(steps: impl IntoIterator<Item = (Step, Vec<Told>)>) {
     plays(running().into_iter().chain(steps));
+}
+
+#[test]
+fn the_end_of_a_run_of_an_earlier_agent_is_not_that_of_the_one_that_is_being_started() {
+    let earlier = |job| Snapshot {
+        changed: STARTED - 1,
+        ..over(1, (KILLED, 9), "signal", job)
+    };
+    plays([
+        (Start, vec![]),
+        (Seen(earlier(7)), vec![]),
+        (Seen(now("activating", 2, 20, 7)), vec![]),
+        (Seen(now("active", 2, 20, 7)), vec![started(20)]),
+        (Job("done", false), vec![]),
+    ]);
+    let reason = "systemd has not started it: failed".to_owned();
+    plays([
+        (Start, vec![]),
+        (Seen(earlier(7)), vec![]),
+        (Job("failed", false), vec![Told::NotStarted { reason }]),
+    ]);
 }
 
 #[test]
@@ -268,7 +293,10 @@ fn while_it_is_found_out_why_a_job_has_ended_nothing_is_told() {
 
 #[test]
 fn an_older_answer_changes_nothing() {
-    let at = |changed, now| Snapshot { changed, ..now };
+    let at = |after, now| Snapshot {
+        changed: STARTED + after,
+        ..now
+    };
     plays([
         (Start, vec![]),
         (Seen(at(5, now("active", 1, 10, 7))), vec![started(10)]),
