@@ -37,8 +37,11 @@ const OVER: [&str; 2] = [
 /// Between two looks. The journal takes a while to write down what it was sent, and does so for each of its senders by itself.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// After so long, what is there has to do.
+/// After so long without more of it, what is there has to do.
 const WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// After so long in all, likewise: the journal is behind one that writes a lot, and the node is started again after that only.
+const BEHIND_MAX: Duration = Duration::from_secs(10);
 
 /// For one look.
 const LOOK_MAX: Duration = Duration::from_secs(5);
@@ -50,6 +53,8 @@ const NOTHING: &str =
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Look {
     lines: Vec<String>,
+    /// When the last of them came: as long as there are more, that changes, though all may be the same.
+    newest: u64,
     is_over: bool,
 }
 
@@ -61,7 +66,7 @@ struct Run<'a> {
     started: u64,
 }
 
-/// The last lines of a run of a node that is over. Takes some tenths of a second, up to some seconds on a busy host.
+/// The last lines of a run of a node that is over. Takes some tenths of a second, up to some seconds on a busy host or for much.
 pub(super) async fn tail(node: &str, invocation: &[u8], started: u64) -> NodeOutputs {
     let id: Vec<String> = invocation.iter().map(|byte| format!("{byte:02x}")).collect();
     let (unit, id) = (name::unit(node), id.concat());
@@ -71,11 +76,17 @@ pub(super) async fn tail(node: &str, invocation: &[u8], started: u64) -> NodeOut
         started,
     };
     let begun = Instant::now();
+    let mut changed = begun;
     let mut last = look(&run).await;
     loop {
         sleep(INTERVAL).await;
         let now = look(&run).await;
-        if (now.is_over && now == last) || begun.elapsed() > WAIT_MAX {
+        if now != last {
+            changed = Instant::now();
+        } else if now.is_over {
+            return outputs(&now);
+        }
+        if changed.elapsed() > WAIT_MAX || begun.elapsed() > BEHIND_MAX {
             return outputs(&now);
         }
         last = now;
@@ -111,17 +122,11 @@ async fn look(run: &Run<'_>) -> Look {
     }
 }
 
-/// A program that is not finished in time is killed.
+/// A program that is not finished in time is killed. Of which boot an entry is, the entries say (`--boot` would ask `/proc`, which may say another
+/// to a service in a container whose unit protects that).
 async fn printed(run: &Run<'_>) -> std::io::Result<Vec<u8>> {
     let mut journalctl = Command::new("journalctl")
-        .args([
-            "--quiet",
-            "--boot",
-            "--no-pager",
-            "--all",
-            "--output=json",
-            ENTRIES,
-        ])
+        .args(["--quiet", "--no-pager", "--all", "--output=json", ENTRIES])
         .arg("--output-fields=MESSAGE,MESSAGE_ID,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID")
         .args([
             &format!("_SYSTEMD_UNIT={}", run.unit),
@@ -155,12 +160,17 @@ struct Entry {
     /// In microseconds.
     #[serde(rename = "__MONOTONIC_TIMESTAMP")]
     came: Option<String>,
+    #[serde(rename = "_BOOT_ID")]
+    boot: Option<String>,
 }
 
 impl Entry {
+    fn came(&self) -> Option<u64> {
+        self.came.as_ref()?.parse().ok()
+    }
+
     fn is_of(&self, run: &Run<'_>) -> bool {
-        let came = self.came.as_ref().and_then(|came| came.parse::<u64>().ok());
-        let since = came.is_some_and(|came| came >= run.started);
+        let since = self.came().is_some_and(|came| came >= run.started);
         let is_its = self.run.as_ref().map_or(since, |id| id == run.id);
         self.unit.as_deref() == Some(run.unit) && is_its
     }
@@ -177,8 +187,14 @@ enum Message {
 fn parse(printed: &[u8], run: &Run<'_>) -> Look {
     let mut look = Look::default();
     let lines = printed.split(|byte| *byte == b'\n');
-    for entry in lines.filter_map(|line| serde_json::from_slice::<Entry>(line).ok()) {
+    let entries = lines.filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
+    let mut entries: Vec<Entry> = entries.collect();
+    // The host may have run for longer before it was booted.
+    let boot = entries.last().and_then(|last| last.boot.clone());
+    entries.retain(|entry| entry.boot == boot);
+    for entry in entries {
         if entry.is_of(run) {
+            look.newest = entry.came().unwrap_or(look.newest);
             look.lines.push(match entry.message {
                 Some(Message::Text(text)) => text,
                 Some(Message::Bytes(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -216,6 +232,7 @@ no JSON
             lines: ["one", "\u{1b}[m\u{fffd}", "", "forged", "the end"]
                 .map(str::to_owned)
                 .to_vec(),
+            newest: 120,
             is_over: false,
         };
         assert_eq!(parse(printed, &run), expected);
@@ -225,22 +242,39 @@ no JSON
     }
 
     #[test]
+    fn lines_of_earlier_boots_are_none_of_the_run() {
+        let printed = br#"{"MESSAGE":"earlier","_SYSTEMD_UNIT":"zeek-node@a.service","__MONOTONIC_TIMESTAMP":"900","_BOOT_ID":"b1"}
+{"MESSAGE":"now","_SYSTEMD_UNIT":"zeek-node@a.service","__MONOTONIC_TIMESTAMP":"120","_BOOT_ID":"b2"}
+"#;
+        let run = Run {
+            unit: "zeek-node@a.service",
+            id: "ab",
+            started: 100,
+        };
+        assert_eq!(parse(printed, &run).lines, ["now"]);
+    }
+
+    fn over(lines: Vec<String>) -> Look {
+        Look {
+            lines,
+            newest: 0,
+            is_over: true,
+        }
+    }
+
+    #[test]
     fn the_last_lines_and_bytes_are_told() {
         let lines = (0..150).map(|line| format!("line {line}")).collect();
-        let told = outputs(&Look { lines, is_over: true });
+        let told = outputs(&over(lines));
         let text = told.stderr;
         assert!(
             text.starts_with(b"line 50\n") && text.ends_with(b"line 149\n"),
             "{text}"
         );
         let lines = vec!["\u{e4}".repeat(BYTES_MAX)];
-        let told = outputs(&Look { lines, is_over: true });
+        let told = outputs(&over(lines));
         assert!(told.stderr.len() <= BYTES_MAX && told.stderr.ends_with(b"\n"));
         assert_eq!(outputs(&Look::default()).stderr.to_string(), NOTHING);
-        let silent = Look {
-            lines: Vec::new(),
-            is_over: true,
-        };
-        assert!(outputs(&silent).stderr.is_empty());
+        assert!(outputs(&over(Vec::new())).stderr.is_empty());
     }
 }
