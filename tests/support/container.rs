@@ -18,7 +18,8 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use super::{
-    limit::{Limit, output_of},
+    limit::{Limit, end_of, output_of},
+    network::Network,
     workspace_root,
 };
 
@@ -40,16 +41,23 @@ const PACKAGED: &[(&str, &str)] = &[
     ("50-zeek-node.rules", "/etc/polkit-1/rules.d/50-zeek-node.rules"),
 ];
 
+/// The directories of its root that are its own and on a disk.
+const OWN: [&str; 2] = ["etc", "var"];
+
 /// Where programs of the workspace are in the container.
 pub(crate) const PROGRAMS: &str = "/opt/mgmt";
 
 #[derive(Debug)]
 pub(crate) struct Container {
+    /// What boots it.
+    boot: Command,
     nspawn: Child,
     /// Its first process.
     leader: u32,
     cgroups: Vec<PathBuf>,
-    _directory: TempDir,
+    notified: UnixDatagram,
+    /// Of its own it has `/etc` and `/var`, which stay from boot to boot.
+    directory: TempDir,
 }
 
 /// Why there can be no container on this host.
@@ -79,12 +87,15 @@ pub(crate) fn is_possible() -> bool {
 }
 
 impl Container {
-    /// Boots one, with these programs of the workspace in [`PROGRAMS`].
-    pub(crate) fn boot(programs: &[&Path]) -> Self {
+    /// Boots one, with these programs of the workspace in [`PROGRAMS`], in a network of its own or in this one.
+    pub(crate) fn boot(programs: &[&Path], network: Option<&Network>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("mgmt-{}-{count}", std::process::id());
         let directory = TempDir::with_prefix("container-").expect("a directory can be made");
+        for own in OWN {
+            fs::create_dir(directory.path().join(own)).expect("a directory can be made");
+        }
         let socket = directory.path().join("notify");
         let notified = UnixDatagram::bind(&socket).expect("a socket can be made");
         let cgroups = cgroups(&name);
@@ -92,54 +103,41 @@ impl Container {
         // Whatever becomes of this process, the container does not outlive it.
         let enter = "for cgroup; do [ \"$cgroup\" = -- ] && break; echo $$ >\"$cgroup/cgroup.procs\"; shift; done; shift; exec setpriv --pdeathsig TERM \"$@\"";
         command.args(["-ec", enter, "sh"]).args(&cgroups).arg("--");
-        command.args([
-            "systemd-nspawn",
-            "--quiet",
-            "--directory=/",
-            "--volatile=yes",
-            "--boot",
-            "--register=no",
-        ]);
-        command.args([
-            "--private-network",
-            "--console=pipe",
-            "--notify-ready=yes",
-            "--settings=no",
-        ]);
+        command.args(["systemd-nspawn", "--quiet", "--directory=/", "--volatile=yes"]);
+        command.args(["--boot", "--register=no", "--console=pipe", "--notify-ready=yes"]);
+        command.arg("--settings=no").arg(network.map_or_else(
+            || "--private-network".to_owned(),
+            |network| format!("--network-namespace-path={}", network.path().display()),
+        ));
         if !cgroups.is_empty() {
             command.arg("--keep-unit");
         }
         // Which it passes on to the first process when it is told to end itself.
         command.args(["--kill-signal=SIGKILL", &format!("--machine={name}")]);
-        let packaged = workspace_root().join("packaging/systemd");
-        for (file, place) in PACKAGED {
-            command.arg(format!("--bind-ro={}:{place}", packaged.join(file).display()));
-        }
-        for program in programs {
-            let file = program.file_name().expect("a program has a name").display();
-            command.arg(format!("--bind-ro={}:{PROGRAMS}/{file}", program.display()));
-        }
+        command.args(binds(directory.path(), programs));
         // The first boot of a system asks for its settings.
         command.args(["systemd.firstboot=off", "systemd.unit=multi-user.target"]);
         // A signal for all of the tests is not for it: killed, it would leave the container behind.
         command.env("NOTIFY_SOCKET", &socket).process_group(0);
-        let log = fs::File::create(directory.path().join("console")).expect("a file can be made");
-        let nspawn = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a descriptor"))
-            .stderr(log)
-            .spawn();
-        let nspawn = nspawn.expect("a container can be started");
-        let leader = ready(&notified).unwrap_or_else(|| {
-            let console = fs::read_to_string(directory.path().join("console")).unwrap_or_default();
-            panic!("the container does not start:\n{console}")
-        });
+        let (nspawn, leader) = start(&mut command, &notified, directory.path());
         Self {
+            boot: command,
             nspawn,
             leader,
             cgroups,
-            _directory: directory,
+            notified,
+            directory,
         }
+    }
+
+    /// Shuts it down as an administrator does, and boots it again.
+    pub(crate) fn reboot(&mut self) {
+        self.sh("systemctl poweroff");
+        end_of(&mut self.nspawn, "the container");
+        for cgroup in &self.cgroups {
+            remove_below(cgroup);
+        }
+        (self.nspawn, self.leader) = start(&mut self.boot, &self.notified, self.directory.path());
     }
 
     /// A command in the container, as root.
@@ -174,6 +172,37 @@ impl Container {
         );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+}
+
+/// What the container has of this host, and what is its own.
+fn binds(directory: &Path, programs: &[&Path]) -> Vec<String> {
+    let own = OWN.map(|own| format!("--bind={}:/{own}", directory.join(own).display()));
+    let packaged = workspace_root().join("packaging/systemd");
+    let packaged = PACKAGED
+        .iter()
+        .map(|(file, place)| format!("--bind-ro={}:{place}", packaged.join(file).display()));
+    let programs = programs.iter().map(|program| {
+        let file = program.file_name().expect("a program has a name").display();
+        format!("--bind-ro={}:{PROGRAMS}/{file}", program.display())
+    });
+    own.into_iter().chain(packaged).chain(programs).collect()
+}
+
+/// Boots the container: `systemd-nspawn`, and the id of the first process in it.
+fn start(boot: &mut Command, notified: &UnixDatagram, directory: &Path) -> (Child, u32) {
+    let console = directory.join("console");
+    let log = fs::File::create(&console).expect("a file can be made");
+    let nspawn = boot
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a descriptor"))
+        .stderr(log)
+        .spawn();
+    let nspawn = nspawn.expect("a container can be started");
+    let leader = ready(notified).unwrap_or_else(|| {
+        let console = fs::read_to_string(console).unwrap_or_default();
+        panic!("the container does not start:\n{console}")
+    });
+    (nspawn, leader)
 }
 
 /// The id of the container's first process, as soon as it has booted.
@@ -237,9 +266,13 @@ impl Drop for Container {
 
 /// Removes a control group and those below it.
 fn remove(cgroup: &Path) {
+    remove_below(cgroup);
+    let _ = fs::remove_dir(cgroup);
+}
+
+fn remove_below(cgroup: &Path) {
     let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
     for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         remove(&entry.path());
     }
-    let _ = fs::remove_dir(cgroup);
 }

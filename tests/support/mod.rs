@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod certificates;
 pub(crate) mod cluster;
+pub(crate) mod cluster_file;
 pub(crate) mod container;
 pub(crate) mod controller;
 pub(crate) mod controlling;
@@ -10,7 +11,9 @@ pub(crate) mod daemon;
 pub(crate) mod frames;
 pub(crate) mod ids;
 pub(crate) mod limit;
+pub(crate) mod network;
 pub(crate) mod news;
+pub(crate) mod operated;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod relay;

@@ -9,11 +9,11 @@ use std::{
     time::Instant,
 };
 
-use super::{controller::Controller, program::Outcome, scenario, workspace_root};
+use super::{controller::Controller, network::Network, program::Outcome, scenario, workspace_root};
 
 /// Runs the latest release.
 pub(crate) fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin: Option<&str>) -> Outcome {
-    ZeekClient::release("1.5.0").run(controller.websocket(), arguments, stdin)
+    ZeekClient::latest().run(controller.websocket(), arguments, stdin)
 }
 
 /// The installed zeek-client of one release.
@@ -21,9 +21,15 @@ pub(crate) fn zeek_client(controller: &mut Controller, arguments: &[&str], stdin
 pub(crate) struct ZeekClient {
     program: PathBuf,
     version: String,
+    /// The file of the network that it is run in, if that is another one than this process's.
+    network: Option<PathBuf>,
 }
 
 impl ZeekClient {
+    pub(crate) fn latest() -> Self {
+        Self::release("1.5.0")
+    }
+
     /// Finds the release in the environments that the setup made.
     pub(crate) fn release(version: &str) -> Self {
         let program = workspace_root()
@@ -38,6 +44,15 @@ impl ZeekClient {
         Self {
             program,
             version: version.to_owned(),
+            network: None,
+        }
+    }
+
+    /// The same in this network, as long as that is there.
+    pub(crate) fn within(self, network: &Network) -> Self {
+        Self {
+            network: Some(network.path()),
+            ..self
         }
     }
 
@@ -69,8 +84,15 @@ impl ZeekClient {
         with_stdin: bool,
     ) -> Child {
         // A shell has what it starts in the background ignore SIGINT, tests and what these start included.
-        Command::new("env")
-            .arg("--default-signal=INT")
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT");
+        if let Some(network) = &self.network {
+            command
+                .arg("nsenter")
+                .arg(format!("--net={}", network.display()))
+                .arg("--");
+        }
+        command
             .arg(&self.program)
             .args(["--configfile", "/dev/null", "--controller", &address.to_string()])
             .args(arguments)

@@ -1,10 +1,17 @@
-//! Nodes kept by a real systemd, in a container ([`container`]): what starts and ends them there gets its orders and tells its news in lines of JSON.
+//! Nodes kept by a real systemd, in a container ([`container`]). Where it is about what starts and ends them, that gets its orders and tells its news in
+//! lines of JSON ([`driver`]); where it is about what operators see, there are agents as services, with a real controller and zeek-client ([`hosts`]).
 //!
 //! [`container`]: crate::support::container
 
+mod adopted;
+mod cluster;
 mod driver;
 mod ends;
+mod hosts;
+mod lacking;
 mod rights;
+mod silent;
+mod stopped;
 
 use std::collections::BTreeMap;
 
@@ -15,8 +22,9 @@ use mgmt_agent::{
 
 use self::driver::Driver;
 use crate::support::{
+    cluster::agent_binary,
     container::{self, Container},
-    program,
+    network::Network,
 };
 
 /// Where nodes are, as our template unit says.
@@ -27,17 +35,33 @@ const TOKEN: &str = "token-of-this-node";
 
 /// A container in which nodes can be kept, or nothing where there can be none.
 fn boot() -> Option<Container> {
-    if !container::is_possible() {
-        return None;
-    }
+    container::is_possible().then(|| boot_in(None))
+}
+
+/// Likewise, in this network.
+fn boot_in(network: Option<&Network>) -> Container {
     let tests = std::env::current_exe().expect("this program has a path");
-    let agent = program::build("mgmt-agent", "mgmt-agent");
-    let container = Container::boot(&[&tests, &agent]);
+    let container = Container::boot(&[&tests, agent_binary()], network);
     container.sh(LAUNCHER);
     container.sh(
         "install -d -o zeek -g zeek /var/lib/zeek-mgmt /var/lib/zeek-mgmt/nodes && systemctl daemon-reload",
     );
-    Some(container)
+    container
+}
+
+/// Has the agent run as its unit says, with the program where it is here, these settings, and these further arguments.
+fn start_agent(container: &Container, settings: &str, arguments: &str) {
+    container.sh(&format!(
+        "
+sed 's#/usr/bin/mgmt-agent#/opt/mgmt/mgmt-agent#; s#^ExecStart=.*#& {arguments}#' /opt/mgmt/mgmt-agent.service >/etc/systemd/system/mgmt-agent.service
+mkdir -p /etc/zeek-mgmt
+cat >/etc/zeek-mgmt/agent.zeek <<'END'
+{settings}
+END
+systemctl daemon-reload
+systemctl enable --now mgmt-agent
+"
+    ));
 }
 
 /// How the template unit gets to the launcher: as an administrator would change it.

@@ -2,7 +2,7 @@
 
 use mgmt_agent::supervisors::own::{End, Order};
 
-use super::{Driver, boot, lasting, launch, wrote};
+use super::{Driver, boot, lasting, launch, start_agent, wrote};
 
 /// A process of the user's that our agent runs as.
 const AS_ZEEK: [&str; 4] = [
@@ -108,7 +108,8 @@ fn an_agent_that_may_not_read_the_journal_says_so() {
 #[test]
 fn the_agent_as_its_unit_starts_it_has_systemd_keep_nodes() {
     let Some(container) = boot() else { return };
-    container.sh(AGENT);
+    let controller = "redef Management::Agent::controller = [$address=\"0.0.0.0\", $bound_port=2150/tcp];";
+    start_agent(&container, controller, "");
     container
         .sh("until journalctl -u mgmt-agent | grep -q 'ready .*supervise=\"systemd\"'; do sleep 0.1; done");
     let pid = container.sh("systemctl show -P MainPID mgmt-agent");
@@ -117,12 +118,3 @@ fn the_agent_as_its_unit_starts_it_has_systemd_keep_nodes() {
     container.sh("systemctl stop mgmt-agent");
     assert_eq!(container.sh("systemctl show -P Result mgmt-agent"), "success");
 }
-
-/// Starts the unit, with the program where it is here, and without a controller.
-const AGENT: &str = "
-sed 's#/usr/bin/mgmt-agent#/opt/mgmt/mgmt-agent#' /opt/mgmt/mgmt-agent.service >/etc/systemd/system/mgmt-agent.service
-mkdir /etc/zeek-mgmt
-echo 'redef Management::Agent::controller = [$address=\"0.0.0.0\", $bound_port=2150/tcp];' >/etc/zeek-mgmt/agent.zeek
-systemctl daemon-reload
-systemctl start mgmt-agent
-";
