@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use broker_codec::data::ZeekString;
 use mgmt_agent::{
-    core::{Action, Command, LaunchSettings, NodePolicy, Report, Turn},
+    core::{Action, Command, LaunchSettings, NodePolicy, NodeSpec, Report, Turn},
     supervisors::{
         Input, Supervisor,
         own::{End, News, OwnSupervisor},
@@ -134,6 +134,41 @@ fn one_that_ends_early_has_failed_after_five_times_and_is_tried_again_every_five
         assert!((least..=least * 1.25 + 0.01).contains(pause), "{pauses:?}");
     }
     assert!((pauses[4] - pauses[5]).abs() > 0.1, "{pauses:?} are not spread");
+}
+
+#[test]
+fn workers_of_a_fan_out_group_that_end_together_start_together_and_others_do_not() {
+    let starts = |interface: &str| {
+        let mut run = Run::new();
+        for name in ["w1", "w2"] {
+            let node = Box::new(NodeSpec {
+                interface: Some(interface.into()),
+                ..spec(name)
+            });
+            run.step(Input::Command(Command::Create {
+                id: name.into(),
+                node,
+            }));
+        }
+        run.settle();
+        for _ in 0..4 {
+            run.end("w1", End::Exit(1));
+            run.end("w2", End::Exit(1));
+            run.pass(10 * S);
+        }
+        let of = |node: &str| {
+            let starts = run
+                .log
+                .iter()
+                .filter_map(|line| line.strip_suffix(&format!(" start {node}")));
+            starts.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        (of("w1"), of("w2"))
+    };
+    let (one, other) = starts("af_packet::eth0");
+    assert_eq!((one.len(), &one), (5, &other));
+    let (one, other) = starts("eth0");
+    assert!(one.len() == 5 && one[1..] != other[1..], "{one:?} {other:?}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Node {
     /// A node that is to be started.
     pub(super) fn new(launch: Box<Launch>, chosen: NodePolicy) -> Self {
         Self {
-            process: Process::new(policy(chosen)).spread(seed(launch.node())),
+            process: Process::new(policy(chosen)).spread(seed(&launch.spec)),
             stage_timeout: chosen.stage_timeout,
             knows: launch.spec.cluster.clone(),
             launch,
@@ -275,8 +275,14 @@ impl Node {
     }
 }
 
-/// By which the starts of nodes are spread that end together.
-fn seed(name: &ZeekString) -> u64 {
+/// By which the starts of nodes are spread that end together. Those of a fan-out group of AF_PACKET are not: each that comes or goes moves
+/// flows of all, so they come at the same time.
+fn seed(spec: &NodeSpec) -> u64 {
+    let group = spec
+        .interface
+        .as_ref()
+        .filter(|interface| interface.starts_with(b"af_packet::"));
+    let name = group.unwrap_or(&spec.name);
     let fold = |seed: u64, byte: &u8| seed.wrapping_mul(31).wrapping_add(u64::from(*byte));
     name.iter().fold(1, fold) | 1
 }
