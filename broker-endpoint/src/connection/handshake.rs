@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         let shared = &connection.shared;
         loop {
             while let Ok(output) = self.link.outputs.try_recv() {
-                if let Some(info) = self.follow(output).await? {
+                if let Some(info) = self.follow(*output).await? {
                     return Ok(info);
                 }
             }
@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 // A peer that waits for the verdict gets it first, with the reason.
                 biased;
                 Some(output) = self.link.outputs.recv() => {
-                    if let Some(info) = self.follow(output).await? {
+                    if let Some(info) = self.follow(*output).await? {
                         return Ok(info);
                     }
                 }

@@ -77,7 +77,7 @@ pub(super) struct Routing {
 #[derive(Debug)]
 struct Entry {
     queue: Arc<Queue>,
-    outputs: mpsc::UnboundedSender<Output>,
+    outputs: mpsc::UnboundedSender<Box<Output>>,
     leave: CancellationToken,
     ended: CancellationToken,
     /// Once it is a peering.
@@ -92,7 +92,8 @@ pub(crate) struct Link {
     pub(crate) id: ConnId,
     pub(crate) queue: Arc<Queue>,
     /// What is to be done besides sending what is in the queue. Not bounded, but at most the messages of a handshake and the end.
-    pub(crate) outputs: mpsc::UnboundedReceiver<Output>,
+    /// In boxes: the channel has room for 32 from the beginning.
+    pub(crate) outputs: mpsc::UnboundedReceiver<Box<Output>>,
 }
 
 /// An event in the queue, with the memory it was granted.
@@ -280,7 +281,7 @@ impl Routing {
             match output {
                 Output::Send(envelope) => entry.send(&envelope),
                 // A connection that has ended needs no more.
-                output => drop(entry.outputs.send(output)),
+                output => drop(entry.outputs.send(Box::new(output))),
             }
         }
         result
