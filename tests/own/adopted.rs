@@ -89,7 +89,6 @@ fn an_agent_that_is_killed_at_any_time_leaves_its_nodes_to_the_next() {
             agent.kill();
             (agent, controlling) = host.start_connected(&[]);
         }
-        controlling.hear_hello();
         // What the round began with may have been done or not.
         let _ = Operator::connect(agent.broker()).ask(link::START, &[]);
         let wanted = cluster(round);
@@ -121,7 +120,6 @@ fn an_agent_that_is_replaced_by_another_program_keeps_all_nodes() {
     host.agent = upgraded;
     agent.stop();
     let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "keep"]);
-    controlling.hear_hello();
     assert_eq!(assert_all_run(&host, &mut controlling, &wanted), before);
     // Also for the controller, which deploys what it knows.
     assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
@@ -130,7 +128,7 @@ fn an_agent_that_is_replaced_by_another_program_keeps_all_nodes() {
     assert!(log.contains("5 of its nodes have run on"), "{log}");
 
     let agent = host.start(&["--on-agent-exit", "stop"]);
-    connect(&agent).hear_hello();
+    connect(&agent);
     agent.stop();
     assert_eq!(host.processes(), BTreeMap::new());
 }

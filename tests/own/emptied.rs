@@ -39,7 +39,6 @@ fn a_host_without_nodes_or_out_of_the_cluster_has_no_process_and_its_next_agent_
     agent.kill();
 
     let (agent, mut controlling) = host.start_connected(&[]);
-    controlling.hear_hello();
     assert!(told(&mut controlling).is_empty());
     // What it is told next is the first that it does.
     let other = [node("worker-2")];
@@ -60,14 +59,12 @@ fn nodes_end_with_their_agent_or_outlive_it_as_the_operator_wants() {
     assert_eq!(host.pids(), before);
 
     let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "stop"]);
-    controlling.hear_hello();
     assert_eq!(assert_all_run(&host, &mut controlling, &wanted), before);
     agent.stop();
     assert!(host.processes().is_empty());
 
     // They are to run all the same.
     let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "stop"]);
-    controlling.hear_hello();
     assert_all_run(&host, &mut controlling, &wanted);
     agent.stop();
 }

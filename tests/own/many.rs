@@ -181,7 +181,6 @@ fn many_nodes_start_and_end_by_stages_and_take_little_of_the_agent() {
 
     agent.kill();
     let (agent, mut controlling) = host.start_connected(&[]);
-    controlling.hear_hello();
     assert_eq!(assert_all_run(&host, &mut controlling, &all), pids);
     let taken_over = anonymous(&agent);
     assert!(taken_over < ANONYMOUS_MAX, "{taken_over} KiB");

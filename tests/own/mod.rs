@@ -117,8 +117,11 @@ impl Host {
     }
 }
 
+/// Connects to the agent, and waits until that knows which nodes run.
 fn connect(agent: &Daemon) -> Controlling {
-    Controlling::connect(agent.broker(), NAME)
+    let mut controlling = Controlling::connect(agent.broker(), NAME);
+    controlling.hear_hello();
+    controlling
 }
 
 fn processes_of_nodes(home: &Path) -> BTreeMap<String, Vec<Pid>> {

@@ -49,7 +49,6 @@ fn an_operators_stop_survives_the_agent_and_the_same_deployment_until_a_start() 
 
     agent.kill();
     let (agent, mut controlling) = host.start_connected(&[]);
-    controlling.hear_hello();
     assert_stopped(&host, &mut controlling, &before);
     // A controller that stages it again gives it another id.
     assert_deployed(&controlling.deploy_configuration(&configuration("c2", &wanted)));
