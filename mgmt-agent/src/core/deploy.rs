@@ -395,7 +395,7 @@ impl Agent {
         };
         let gone: Vec<ZeekString> = names
             .iter()
-            .filter(|name| is_told && !is_next(*name))
+            .filter(|name| is_told && !is_next(name))
             .cloned()
             .collect();
         for name in &names {

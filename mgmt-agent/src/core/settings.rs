@@ -207,7 +207,7 @@ impl Default for LaunchSettings {
 }
 
 /// A node that ends early five times in a row has failed: that takes about 8 seconds and what it lives, so that the answer to its deployment can
-/// say so. The time to stop is that of zeekctl's StopTimeout.
+/// say so. The time to stop is that of zeekctl's `StopTimeout`.
 impl Default for NodePolicy {
     fn default() -> Self {
         Self {
