@@ -144,15 +144,10 @@ async fn look(
     common: &Arc<Common>,
     nodes: &mut BTreeMap<ZeekString, mpsc::UnboundedSender<Order>>,
 ) -> Strays {
-    let directory = directory.to_owned();
-    let looked = spawn_blocking(move || {
-        let found = find(&directory);
-        let ids = found.iter().map(|found| found.running.process.id()).collect();
-        let strays = strays::find(&directory, &ids);
-        (found, strays)
-    });
+    let place = directory.to_owned();
     // What cannot be looked at is empty.
-    let (found, strays) = looked.await.unwrap_or_default();
+    let found = spawn_blocking(move || find(&place)).await.unwrap_or_default();
+    let ids = found.iter().map(|found| found.running.process.id()).collect();
     for Found { launch, running, age } in found {
         let name = launch.node().clone();
         // One that is kept already is not found.
@@ -165,7 +160,10 @@ async fn look(
         nodes.insert(name.clone(), keep(name, common, Some(running), Vec::new()));
     }
     let _ = common.news.send(News::Looked);
-    strays
+    // No order is carried out before these are known.
+    let place = directory.to_owned();
+    let strays = spawn_blocking(move || strays::find(&place, &ids));
+    strays.await.unwrap_or_default()
 }
 
 /// The process that is recorded as a node, if it runs and is: a record may be a copy of another node's. One whose files cannot be seen is
