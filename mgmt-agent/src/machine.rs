@@ -7,7 +7,7 @@
 //!                        NodeMessage on the topic of nodes
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
 use mgmt_api::{IdSource, NodeMessage, Now};
@@ -18,7 +18,7 @@ pub use crate::core::{Action, Desired, Settings};
 use crate::{
     core::{self, Agent, Turn},
     supervisors::{self, AnyNews, AnySupervisor, Supervisor, own, zeek::News},
-    wire::{peers::Sessions, reqid_in, reqid_of},
+    wire::{node_link::NODE_HELLO, peers::Sessions, reqid_in, reqid_of},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,8 @@ pub struct BrokerAgent {
     supervisor: AnySupervisor,
     /// The Supervisor's peering, while there is one.
     supervisor_peer: Option<EndpointId>,
+    /// Hellos of nodes that came before it was known which nodes run, by peer: a node says hello once.
+    early: BTreeMap<EndpointId, (ZeekString, Event)>,
     now: Now,
 }
 
@@ -73,6 +75,7 @@ impl BrokerAgent {
             peers: Sessions::new(settings.clone()),
             agent: Agent::new(settings, ids),
             supervisor_peer: None,
+            early: BTreeMap::new(),
             now: Now::START,
         }
     }
@@ -86,6 +89,9 @@ impl BrokerAgent {
     }
 
     fn take(&mut self, turn: &mut Turn, input: Input) {
+        if let Input::PeerLost { peer, .. } | Input::PeerSilent { peer, .. } = &input {
+            self.early.remove(peer);
+        }
         let input = match input {
             Input::Agent(input) => input,
             Input::PeerAdded {
@@ -124,7 +130,8 @@ impl BrokerAgent {
             },
             Input::Message { peer, topic, data } => return self.message(turn, peer, topic, data),
             Input::Nodes(news) => {
-                return self.supervise(turn, supervisors::Input::News(AnyNews::Own(news)));
+                self.supervise(turn, supervisors::Input::News(AnyNews::Own(news)));
+                return self.hear_early(turn);
             }
             Input::Supervisor(news) => {
                 if let News::ProcessEnded { .. } = news {
@@ -138,19 +145,33 @@ impl BrokerAgent {
 
     /// Takes in what a peer published. Only the Supervisor's peer speaks for the Supervisor, and only for that.
     fn message(&mut self, turn: &mut Turn, peer: EndpointId, topic: ZeekString, data: Data) {
-        let event = Event::from_data(data).map_err(|error| error.to_string());
-        let read = match event {
+        match Event::from_data(data) {
             Ok(event) if self.supervisor_peer == Some(peer) => {
                 self.hear(turn, News::Event(event));
-                Ok(Vec::new())
+                self.peers.settle(turn);
             }
-            Ok(event) => {
-                let token_of = |node: &ZeekString| self.supervisor.token_of(node);
-                self.peers.read(turn, peer, &topic, event, &token_of)
+            Ok(event) if event.name == NODE_HELLO && self.supervisor.is_looking() => {
+                self.early.insert(peer, (topic, event));
             }
-            Err(reason) => Err(reason),
-        };
-        match read {
+            Ok(event) => self.heard(turn, peer, topic, event),
+            Err(error) => {
+                let reason = error.to_string();
+                turn.push(Action::Refuse { peer, topic, reason });
+            }
+        }
+    }
+
+    fn hear_early(&mut self, turn: &mut Turn) {
+        if !self.supervisor.is_looking() {
+            for (peer, (topic, event)) in std::mem::take(&mut self.early) {
+                self.heard(turn, peer, topic, event);
+            }
+        }
+    }
+
+    fn heard(&mut self, turn: &mut Turn, peer: EndpointId, topic: ZeekString, event: Event) {
+        let token_of = |node: &ZeekString| self.supervisor.token_of(node);
+        match self.peers.read(turn, peer, &topic, event, &token_of) {
             Ok(inputs) => {
                 for input in inputs {
                     let up = self.who_is_up(peer, &input);
@@ -295,3 +316,6 @@ impl Machine for BrokerAgent {
         self.agent.owes_answer(reqid)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,14 @@ impl AnySupervisor {
         }
     }
 
+    /// Whether it is not known yet which nodes run, of those that have something to show.
+    pub const fn is_looking(&self) -> bool {
+        match self {
+            Self::Zeek(_) => false,
+            Self::Own(own) => own.is_looking(),
+        }
+    }
+
     /// What a peer has to show to be this node, if it was given something to show.
     pub fn token_of(&self, node: &ZeekString) -> Option<&ZeekString> {
         match self {

@@ -19,6 +19,9 @@ use crate::core::{Input, LifeSign, Turn};
 /// The token of a node under our own supervision: what a peer has to show to be that node. No other node has one.
 pub type TokenOf<'a> = &'a dyn Fn(&ZeekString) -> Option<&'a ZeekString>;
 
+/// By what a node under our own supervision says which one it is.
+pub const NODE_HELLO: &str = "MgmtNode::hello";
+
 impl Sessions {
     /// What a node under our own supervision says, or why it means nothing.
     pub(super) fn read_node_link(
@@ -29,7 +32,7 @@ impl Sessions {
     ) -> Result<Vec<Input>, String> {
         let linked = self.linked(peer);
         // All that is known of what a node of a later version says is its hello.
-        if event.name != "MgmtNode::hello" && linked.is_some_and(|(_, protocol)| protocol > NODE_PROTOCOL) {
+        if event.name != NODE_HELLO && linked.is_some_and(|(_, protocol)| protocol > NODE_PROTOCOL) {
             return Ok(Vec::new());
         }
         let message: NodeLinkMessage = event.parse().map_err(|error: DataError| error.to_string())?;

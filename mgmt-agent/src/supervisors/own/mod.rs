@@ -77,6 +77,11 @@ impl OwnSupervisor {
         known.map(|node| &node.launch.token)
     }
 
+    /// Whether it is not known which nodes run.
+    pub const fn is_looking(&self) -> bool {
+        !self.is_ready
+    }
+
     /// Whether no process of any node is left.
     pub fn has_no_process(&self) -> bool {
         self.nodes.values().all(|node| !node.has_process())

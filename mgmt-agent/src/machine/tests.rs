@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use mgmt_api::{NodeLinkMessage, SequentialIds, node_link::agent_topic};
+
+use super::*;
+use crate::core::{
+    NodeSpec, Supervise,
+    order::{Launch, Limits, Needs},
+};
+
+fn launch(name: &str, token: &str) -> Box<Launch> {
+    Box::new(Launch {
+        spec: NodeSpec {
+            name: name.into(),
+            interface: None,
+            directory: "/w-1".into(),
+            scripts: Vec::new(),
+            env: BTreeMap::new(),
+            cpu_affinity: None,
+            options: BTreeMap::new(),
+            cluster: BTreeMap::new().into(),
+            cluster_backend: None,
+        },
+        agent: "agent".into(),
+        token: token.into(),
+        program: "/zeek".into(),
+        arguments: Vec::new(),
+        environment: BTreeMap::new(),
+        layout: "".into(),
+        before_start: None,
+        limits: Limits::default(),
+        needs: Needs::default(),
+    })
+}
+
+/// Says something as a node; whether it is refused.
+fn is_refused(agent: &mut BrokerAgent, said: &NodeLinkMessage) -> bool {
+    let input = Input::Message {
+        peer: EndpointId::from_bytes([b'n'; 16]),
+        topic: agent_topic(&Settings::default().node_topic),
+        data: Event::of(said).unwrap().into_data(),
+    };
+    let actions = agent.step(Now::START, input);
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::Refuse { .. }))
+}
+
+/// A node says hello once, when it has connected, which may be before it is known which nodes run.
+#[test]
+fn a_node_that_says_hello_before_it_is_found_is_heard_then() {
+    let settings = Settings {
+        supervise: Supervise::Systemd,
+        ..Settings::default()
+    };
+    let mut agent = BrokerAgent::new(settings, Box::new(SequentialIds::default()));
+    let hello = NodeLinkMessage::Hello {
+        node: "w-1".into(),
+        pid: 42,
+        version: "9.0.0".into(),
+        role: "Cluster::WORKER".into(),
+        protocol: 1,
+        token: "secret".into(),
+    };
+    assert!(!is_refused(&mut agent, &hello));
+    for news in [
+        own::News::Available,
+        own::News::Found {
+            launch: launch("w-1", "secret"),
+            pid: 42,
+            age: Duration::from_secs(1),
+        },
+        own::News::Looked,
+    ] {
+        agent.step(Now::START, Input::Nodes(news));
+    }
+    // Only the node itself may say this.
+    assert!(!is_refused(
+        &mut agent,
+        &NodeLinkMessage::Bye { node: "w-1".into() }
+    ));
+}
