@@ -225,7 +225,7 @@ impl World {
         assert_eq!((exit, &answer["results"]), (0, &json!(expected)), "{answer}");
     }
 
-    /// How manager and logger, which have ports of ZeroMQ's on the first host, want peers to prove who they are.
+    /// How manager and logger, which have ports of `ZeroMQ`'s on the first host, want peers to prove who they are.
     pub(super) fn mechanisms(&mut self) -> [String; 2] {
         let (_, answer) = self.client(&["get-nodes"]);
         let host = &self.hosts[0];

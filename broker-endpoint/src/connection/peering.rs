@@ -29,6 +29,16 @@ use crate::{
 const ROOM_MIN: usize = 2 * 1024;
 const ROOM_BUSY: usize = 16 * 1024;
 
+/// How much room the buffer for reading has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// For a peer that says little.
+    Small,
+    Large,
+    /// The last read has filled it.
+    Filled,
+}
+
 /// With so many pongs waiting, a peer is not read from: it pings and does not read.
 const PONGS_MAX: usize = 64;
 
@@ -44,10 +54,7 @@ pub(super) struct Driver<'a, S> {
     reader: ReadHalf<Transport<S>>,
     writer: WriteHalf<Transport<S>>,
     buffer: BytesMut,
-    /// Whether the buffer is larger than one on which little comes.
-    is_large: bool,
-    /// Whether the last read has filled all the room there was.
-    is_busy: bool,
+    room: Room,
     decoder: FrameDecoder,
     /// What is being sent.
     writing: Bytes,
@@ -87,8 +94,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             reader,
             writer,
             // The handshake had more room.
-            is_large: true,
-            is_busy: false,
+            room: Room::Large,
             buffer,
             decoder: FrameDecoder::operation().with_max(shared.config.message_max),
             writing: Bytes::new(),
@@ -208,14 +214,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
 
     /// Makes room for reading. `BytesMut` would keep the memory of the longest frame for as long as the peer is there.
     fn make_room(&mut self) {
-        if self.is_busy {
-            self.is_large = true;
+        if self.room == Room::Filled {
             self.buffer.reserve(ROOM_BUSY);
             return;
         }
-        if self.is_large && self.buffer.len() <= ROOM_BUSY {
+        if self.room == Room::Large && self.buffer.len() <= ROOM_BUSY {
             self.buffer = BytesMut::from(&self.buffer[..]);
-            self.is_large = false;
+            self.room = Room::Small;
         }
         self.buffer.reserve(ROOM_MIN);
     }
@@ -224,7 +229,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
         match result {
             Ok(0) => Err(EndReason::Closed),
             Ok(_) => {
-                self.is_busy = self.buffer.len() == self.buffer.capacity();
+                if self.buffer.len() == self.buffer.capacity() {
+                    self.room = Room::Filled;
+                } else if self.room == Room::Filled {
+                    self.room = Room::Large;
+                }
                 Ok(())
             }
             Err(error) => Err(EndReason::from_io(error)),

@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// cap_net_raw and cap_net_admin, both also inheritable: revision 2, effective.
+    /// `cap_net_raw` and `cap_net_admin`, both also inheritable: revision 2, effective.
     const RAW_AND_ADMIN: [u8; 20] = [1, 0, 0, 2, 0, 0x30, 0, 0, 0, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[test]

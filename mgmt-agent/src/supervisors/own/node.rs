@@ -275,7 +275,7 @@ impl Node {
     }
 }
 
-/// By which the starts of nodes are spread that end together. Those of a fan-out group of AF_PACKET are not: each that comes or goes moves
+/// By which the starts of nodes are spread that end together. Those of a fan-out group of `AF_PACKET` are not: each that comes or goes moves
 /// flows of all, so they come at the same time.
 fn seed(spec: &NodeSpec) -> u64 {
     let group = spec
