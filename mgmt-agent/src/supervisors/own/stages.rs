@@ -1,7 +1,11 @@
 //! Whose turn it is: nodes stop and start by stages, in the orders of [`Node::stop_stage`] and [`Node::start_stage`].
 
 use broker_codec::{Elapsed, data::ZeekString};
-use mgmt_api::{Now, log::some_of};
+use mgmt_api::{
+    Now,
+    backend::{BROKER, ZEROMQ},
+    log::some_of,
+};
 use supervise::process::{Effect, Event};
 
 use super::{
@@ -153,7 +157,7 @@ impl OwnSupervisor {
         let mut renewed = launch(&spec, &self.settings, &token)?;
         if !is_alike(&renewed) {
             let chosen = spec.cluster_backend.take();
-            spec.cluster_backend = theirs.map(|is_zeromq| if is_zeromq { "zeromq" } else { "broker" }.into());
+            spec.cluster_backend = theirs.map(|is_zeromq| if is_zeromq { ZEROMQ } else { BROKER }.into());
             renewed = launch(&spec, &self.settings, &token)?;
             renewed.spec.cluster_backend = chosen;
         }
