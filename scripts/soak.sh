@@ -14,4 +14,4 @@ export MGMT_SOAK_KILLS="${1:-200}" MGMT_SOAK_SEED="${2:-$(date +%s)}"
 export MGMT_REQUIRE=systemd
 
 echo "scripts/soak.sh $MGMT_SOAK_KILLS $MGMT_SOAK_SEED"
-cargo test --package conformance --no-default-features --locked --test main -- killed_at_any_time
+cargo test --package conformance --no-default-features --locked --test conformance -- killed_at_any_time

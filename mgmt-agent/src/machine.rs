@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use broker_codec::{Data, EndpointId, data::ZeekString, zeek::Event};
-use mgmt_api::{IdSource, NodeMessage, Now};
+use mgmt_api::{IdSource, NodeLinkMessage, NodeMessage, Now};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +150,7 @@ impl BrokerAgent {
                 self.hear(turn, News::Event(event));
                 self.peers.settle(turn);
             }
-            Ok(event) if event.name == NODE_HELLO && self.supervisor.is_looking() => {
+            Ok(event) if self.is_early(&event) => {
                 self.early.insert(peer, (topic, event));
             }
             Ok(event) => self.heard(turn, peer, topic, event),
@@ -158,6 +158,18 @@ impl BrokerAgent {
                 let reason = error.to_string();
                 turn.push(Action::Refuse { peer, topic, reason });
             }
+        }
+    }
+
+    /// Whether it is the hello of a node's process of which it is not known yet whether it runs.
+    fn is_early(&self, event: &Event) -> bool {
+        let may_be_early = event.name == NODE_HELLO && self.supervisor.is_looking();
+        let hello = may_be_early.then(|| event.parse::<NodeLinkMessage>());
+        match hello {
+            Some(Ok(NodeLinkMessage::Hello { node, token, .. })) => {
+                self.supervisor.token_of(&node) != Some(&token)
+            }
+            _ => false,
         }
     }
 

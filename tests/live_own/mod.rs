@@ -345,12 +345,11 @@ fn a_node_that_is_stopped_and_one_in_an_endless_loop_are_told_and_left_alone() {
         world.deploy(&nodes);
         let before = world.running(3);
         signal(before["worker-1"], Signal::STOP);
-        for node in ["worker-1", "worker-2"] {
-            world.hosts[0].says(&format!(
-                "node {node} is wedged: no heartbeat for 15 s, its process, PID {}",
-                before[node]
-            ));
-        }
+        let wedged = ["worker-1", "worker-2"].map(|node| {
+            let pid = before[node];
+            format!("node {node} is wedged: no heartbeat for 15 s, its process, PID {pid}")
+        });
+        world.hosts[0].says_all(&wedged.each_ref().map(String::as_str));
         let wedged = world.pids("UNKNOWN");
         let expected: BTreeMap<_, _> = before
             .clone()

@@ -66,8 +66,13 @@ impl Host {
 
     /// Waits for the agent to say this.
     pub(super) fn says(&mut self, words: &str) {
+        self.says_all(&[words]);
+    }
+
+    /// Waits for the agent to say all of this, in any order.
+    pub(super) fn says_all(&mut self, words: &[&str]) {
         let agent = self.agent.as_mut().expect("it runs");
-        agent.stderr.until_all(&[words]);
+        agent.stderr.until_all(words);
     }
 
     pub(super) fn kill_agent(&mut self) {

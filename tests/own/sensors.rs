@@ -25,7 +25,6 @@ pub(super) struct Sensors {
     ports: Vec<ReservedPort>,
 }
 
-/// A cluster file under construction.
 impl Sensors {
     pub(super) fn start() -> Self {
         const ANONYMOUS: &Protection = &Protection::Anonymous;

@@ -2,13 +2,8 @@
 
 use std::{process::Child, thread};
 
-use testkit::Dice;
-
 use super::hosts::Hosts;
-use crate::support::{cluster_file::ClusterFile, limit::Limit};
-
-/// How often an agent is killed.
-const KILLS: u64 = 20;
+use crate::support::{cluster_file::ClusterFile, limit::Limit, soak};
 
 /// The node whose environment changes, and which is restarted for that, when another configuration has its turn.
 const CHANGING: &str = "worker-sensor-1-3";
@@ -46,11 +41,12 @@ fn an_agent_that_is_killed_at_any_time_or_replaced_leaves_its_nodes_to_the_next(
         return;
     };
     hosts.host().sh(AT_ONCE);
-    let mut dice = Dice(14);
+    let mut dice = soak::dice();
     let first = cluster(0);
     let mut before = hosts.deploy(&first);
     let names: Vec<String> = before.keys().cloned().collect();
-    for round in 1..=KILLS {
+    let kills = soak::kills();
+    for round in 1..=kills {
         let wanted = cluster(round);
         let mut deployment = None;
         let mut killed = None;
@@ -95,6 +91,6 @@ fn an_agent_that_is_killed_at_any_time_or_replaced_leaves_its_nodes_to_the_next(
          sed -i 's#^ExecStart=/opt/mgmt/#ExecStart=/opt/other/#' /etc/systemd/system/mgmt-agent.service
          systemctl daemon-reload && systemctl restart mgmt-agent");
     assert_eq!(hosts.all_run(), before);
-    let same = cluster(KILLS);
+    let same = cluster(kills);
     assert_eq!(hosts.deploy(&same), before);
 }

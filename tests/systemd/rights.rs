@@ -1,8 +1,8 @@
-//! What an agent that is not root may do, by our polkit rule.
+//! What agents may do: one that is not root by our polkit rule, and one that is.
 
 use mgmt_agent::supervisors::own::{End, Order};
 
-use super::{Driver, boot, lasting, launch, start_agent, wrote};
+use super::{Driver, boot, hosts::Hosts, lasting, launch, start_agent, wrote};
 
 /// A process of the user's that our agent runs as.
 const AS_ZEEK: [&str; 4] = [
@@ -117,4 +117,26 @@ fn the_agent_as_its_unit_starts_it_has_systemd_keep_nodes() {
     assert_eq!(container.sh("stat -c %U /var/lib/zeek-mgmt"), "zeek");
     container.sh("systemctl stop mgmt-agent");
     assert_eq!(container.sh("systemctl show -P Result mgmt-agent"), "success");
+}
+
+/// Settings of an agent's unit with which that is root: its files are the group's that the nodes are in.
+const AS_ROOT: &str = "
+systemctl stop mgmt-agent
+rm -rf /var/lib/zeek-mgmt
+mkdir -p /etc/systemd/system/mgmt-agent.service.d
+printf '[Service]\\nUser=root\\nCapabilityBoundingSet=~\\n' >/etc/systemd/system/mgmt-agent.service.d/root.conf
+systemctl daemon-reload
+systemctl start mgmt-agent";
+
+#[test]
+fn an_agent_that_is_root_keeps_nodes_of_the_user_of_their_unit() {
+    let Some(mut hosts) = Hosts::start(&["--on-agent-exit keep"]) else {
+        return;
+    };
+    hosts.host().sh(AS_ROOT);
+    let cluster = Hosts::cluster(&[2]);
+    let before = hosts.deploy(&cluster);
+    hosts.host().sh("systemctl restart mgmt-agent");
+    assert_eq!(hosts.all_run(), before);
+    hosts.deploy(&Hosts::cluster(&[1]));
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mgmt_api::{NodeLinkMessage, SequentialIds, node_link::agent_topic};
+use mgmt_api::{SequentialIds, node_link::agent_topic};
 
 use super::*;
 use crate::core::{
@@ -75,8 +75,21 @@ fn a_node_that_says_hello_before_it_is_found_is_heard_then() {
         agent.step(Now::START, Input::Nodes(news));
     }
     // Only the node itself may say this.
-    assert!(!is_refused(
-        &mut agent,
-        &NodeLinkMessage::Bye { node: "w-1".into() }
-    ));
+    let bye = NodeLinkMessage::Bye { node: "w-1".into() };
+    assert!(!is_refused(&mut agent, &bye));
+
+    // One that is known is heard at once, though systemd may be away for long.
+    let peer = EndpointId::from_bytes([b'n'; 16]);
+    let reason = "a reason".into();
+    agent.step(Now::START, Input::Nodes(own::News::Unavailable { reason }));
+    agent.step(
+        Now::START,
+        Input::PeerLost {
+            peer,
+            reason: "it has ended".into(),
+        },
+    );
+    assert!(is_refused(&mut agent, &bye));
+    assert!(!is_refused(&mut agent, &hello));
+    assert!(!is_refused(&mut agent, &bye));
 }

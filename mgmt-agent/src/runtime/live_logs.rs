@@ -41,7 +41,7 @@ impl LiveLogs {
     /// What there is to do as a node is started or forgotten.
     pub(super) fn ordered(&mut self, order: &Order) -> Option<Job> {
         match order {
-            Order::Start { launch } => self.add(launch),
+            Order::Start { launch } => self.starts(launch),
             Order::Forget { node } => self.loggers.remove(node).map(|_| self.job()),
             _ => None,
         }
@@ -50,21 +50,22 @@ impl LiveLogs {
     /// What there is to do as a node is found that runs.
     pub(super) fn told(&mut self, news: &News) -> Option<Job> {
         match news {
-            News::Found { launch, .. } if launch.agent == self.agent => self.add(launch),
+            News::Found { launch, .. } if launch.agent == self.agent => self.starts(launch),
             _ => None,
         }
     }
 
-    fn add(&mut self, launch: &Launch) -> Option<Job> {
+    fn starts(&mut self, launch: &Launch) -> Option<Job> {
         let Launch { spec, .. } = launch;
         let own = spec.cluster.get(&spec.name)?;
         let directory = path(&spec.directory).to_owned();
-        let known = self.loggers.get(&spec.name);
-        if !writes_logs(&spec.cluster, own) || known == Some(&directory) {
-            return None;
-        }
-        self.loggers.insert(spec.name.clone(), directory);
-        Some(self.job())
+        let before = if writes_logs(&spec.cluster, own) {
+            self.loggers.insert(spec.name.clone(), directory.clone())
+        } else {
+            let stopped = self.loggers.remove(&spec.name);
+            return stopped.map(|_| self.job());
+        };
+        (before != Some(directory)).then(|| self.job())
     }
 
     fn job(&self) -> Job {

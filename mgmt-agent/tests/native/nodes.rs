@@ -277,11 +277,14 @@ async fn what_is_run_before_a_node_does_not_have_its_lock() {
     assert_eq!(world.run(launch.clone()).await.0, End::Exit(3));
     let left = world.written("w", "left").await.parse().unwrap();
     assert!(runs(left), "it is no part of the node");
+    let (mut world, found) = world.again().await;
+    assert_eq!(found, [], "nor to the next agent");
     assert_eq!(
         world.run(launch).await.0,
         End::Exit(3),
         "it is in the way of nothing"
     );
+    assert!(runs(left));
     for pid in [left, world.written("w", "left").await.parse().unwrap()] {
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

@@ -39,7 +39,7 @@ pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
         else {
             continue;
         };
-        if is_locked(&directory.join(launcher::LOCK)) {
+        if is_locked(&directory.join(launcher::LOCK)) || !works_nowhere(id) {
             continue;
         }
         if let Ok(record) = Record::new(id, ()) {
@@ -52,6 +52,12 @@ pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
         }
     }
     strays
+}
+
+/// Whether the directory is gone that a process works in. What a node leaves behind when it ends looks like it, and has one.
+fn works_nowhere(id: i32) -> bool {
+    let place = fs::read_link(format!("/proc/{id}/cwd"));
+    place.is_ok_and(|place| place.as_os_str().as_bytes().ends_with(b" (deleted)"))
 }
 
 /// Which node a process is, and where it works, if it was started as one.

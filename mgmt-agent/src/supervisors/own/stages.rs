@@ -156,10 +156,9 @@ impl OwnSupervisor {
         let (mut spec, token) = (node.launch.spec.clone(), node.launch.token.clone());
         let mut renewed = launch(&spec, &self.settings, &token)?;
         if !is_alike(&renewed) {
-            let chosen = spec.cluster_backend.take();
             spec.cluster_backend = theirs.map(|is_zeromq| if is_zeromq { ZEROMQ } else { BROKER }.into());
             renewed = launch(&spec, &self.settings, &token)?;
-            renewed.spec.cluster_backend = chosen;
+            renewed.spec.cluster_backend = None;
         }
         self.share(&mut renewed);
         let renewed = Box::new(renewed);
