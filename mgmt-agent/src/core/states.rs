@@ -111,6 +111,9 @@ impl Agent {
         if own.node.state == State::Unknown {
             return own.trouble.clone();
         }
+        if own.pid.is_none() && self.settings.supervise != Supervise::Zeek {
+            return own.trouble.clone();
+        }
         let pid = own.pid.filter(|_| own.node.state == State::Pending)?;
         let waited = Elapsed(now - own.since);
         let needed = match &self.settings.supervisor_env {
@@ -134,6 +137,8 @@ impl Agent {
         };
         own.before_loss = None;
         own.trouble = None;
+        // What former processes wrote says nothing of this one.
+        own.outputs = None;
         let is_missed = std::mem::take(&mut own.is_missed);
         let again = if own.last_up.replace(turn.now).is_some() {
             " again"
