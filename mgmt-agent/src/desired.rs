@@ -1,6 +1,9 @@
 //! What should run, on disk: `desired.json` in the agent's directory.
 
-use std::{fs, io, path::Path};
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
 use mgmt_daemon::files;
 
@@ -11,16 +14,21 @@ use crate::{
 
 const FILE: &str = "desired.json";
 
+/// Longer, in bytes, is no configuration that a message could bring.
+const BYTES_MAX: u64 = 256 << 20;
+
 /// What an earlier agent has written down; nothing, if there was none.
 ///
 /// A file that cannot be read stands in the way: without it nodes that an operator has stopped would be started.
 pub(crate) fn read(directory: &Path) -> Result<Desired, RunError> {
     let path = directory.join(FILE);
-    let text = match fs::read(&path) {
+    let mut text = Vec::new();
+    let file = match files::open_foreign(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Desired::default()),
         other => other,
     };
-    text.and_then(|text| Ok(serde_json::from_slice(&text)?))
+    let read = file.and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
+    read.and_then(|_| Ok(serde_json::from_slice(&text)?))
         .map_err(|source| RunError::Desired { path, source })
 }
 

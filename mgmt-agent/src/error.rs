@@ -25,6 +25,12 @@ pub enum RunError {
          agent as before (--supervise native or systemd) and deploy a configuration without nodes, or end them by hand"
     )]
     Kept { nodes: String },
+    /// A Supervisor of Zeek's runs, with its nodes, which the agent would start once more.
+    #[error(
+        "a Supervisor of Zeek's that an earlier agent has started runs with its nodes, and this one would start a second process of each: \
+         processes {pids:?}; start the agent as before (--start-supervisor) and stop it in good order, or end them by hand"
+    )]
+    SupervisorLeft { pids: Vec<i32> },
     /// A script of ours cannot be written.
     #[error("cannot write the script {path}")]
     Script { path: PathBuf, source: std::io::Error },

@@ -48,15 +48,46 @@ pub(crate) fn write_node(config: &Config, agent: Coordinates) -> Result<(), RunE
     }
 }
 
-/// Writes the scripts for nodes under our own supervision, if there are to be such. Nodes that run have read an earlier one.
-pub(crate) fn write_node_link(config: &Config) -> Result<(), RunError> {
-    if config.settings.supervise == Supervise::Zeek {
-        return Ok(());
+/// The scripts for nodes under our own supervision.
+#[derive(Debug)]
+pub(crate) struct NodeLink {
+    directory: PathBuf,
+    link: String,
+    mode: u32,
+}
+
+impl NodeLink {
+    /// Nothing if there are to be no such nodes.
+    pub(crate) fn of(config: &Config) -> Option<Self> {
+        let (link, mode) = node_link(config);
+        let directory = config.daemon.working_dir.join("scripts");
+        let of_own = config.settings.supervise != Supervise::Zeek;
+        of_own.then_some(Self {
+            directory,
+            link,
+            mode,
+        })
     }
-    let directory = config.daemon.working_dir.join("scripts");
-    write(&directory.join("node-layout.zeek"), NODE_LAYOUT, files::FILE_MODE)?;
-    let (link, mode) = node_link(config);
-    write(&directory.join("node-link.zeek"), &link, mode)
+
+    /// Nodes that run have read earlier ones.
+    pub(crate) fn write(&self) -> Result<(), RunError> {
+        let layout = self.directory.join("node-layout.zeek");
+        write(&layout, NODE_LAYOUT, files::FILE_MODE)?;
+        write(&self.link_path(), &self.link, self.mode)
+    }
+
+    /// Writes them again if they were removed, with the agent's directory. Returns whether they were.
+    pub(crate) fn restore(&self) -> Result<bool, RunError> {
+        let is_gone = !self.link_path().exists();
+        if is_gone {
+            self.write()?;
+        }
+        Ok(is_gone)
+    }
+
+    fn link_path(&self) -> PathBuf {
+        self.directory.join("node-link.zeek")
+    }
 }
 
 /// The script by which nodes find the agent, and its mode: others than its owner must not read a passphrase.

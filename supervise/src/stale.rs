@@ -47,7 +47,7 @@ struct Orphan {
 
 impl Tag {
     /// The tag, by a variable of this name, of a process that works in this directory, which exists, and is started with these
-    /// arguments. The directory counts as what it is, not only by its path: containers may have one of the same path.
+    /// arguments; without any it is known by its environment only. The directory counts as what it is, not only by its path: containers may have one of the same path.
     pub fn new(variable: &'static str, directory: &Path, arguments: &[String]) -> io::Result<Self> {
         let known = fs::metadata(directory)?;
         Ok(Self {
@@ -83,7 +83,13 @@ impl Tag {
             return false;
         };
         let words = line.split(|byte| *byte == 0).skip(1);
-        words.eq(self.arguments.iter().map(String::as_bytes))
+        !self.arguments.is_empty() && words.eq(self.arguments.iter().map(String::as_bytes))
+    }
+
+    /// The processes that have it.
+    pub fn processes(&self) -> io::Result<Vec<i32>> {
+        let found = self.find()?;
+        Ok(found.iter().map(|orphan| orphan.id).collect())
     }
 
     fn find(&self) -> io::Result<Vec<Orphan>> {

@@ -1,11 +1,14 @@
 //! What is to have no nodes has no process.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use mgmt_api::AgentRequest;
+use rustix::process::Signal;
 
-use super::{Host, assert_all_run, assert_deployed, configuration, node, nodes, told, told_until};
-use crate::support::limit::Limit;
+use super::{
+    Host, NAME, assert_all_run, assert_deployed, configuration, node, nodes, signal, told, told_until,
+};
+use crate::support::{cluster::agent_command, limit::Limit, program::run_command};
 
 fn no_process_is_left(host: &Host) {
     let limit = Limit::new("no node to run");
@@ -46,6 +49,43 @@ fn a_host_without_nodes_or_out_of_the_cluster_has_no_process_and_its_next_agent_
     assert_all_run(&host, &mut controlling, &other);
     agent.stop();
     assert!(host.processes().is_empty());
+}
+
+#[test]
+fn a_host_whose_state_directory_is_removed_has_its_nodes_again() {
+    let host = Host::new();
+    let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "stop"]);
+    let wanted = nodes(&["manager", "worker-1"]);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
+    let before = assert_all_run(&host, &mut controlling, &wanted);
+    fs::remove_dir_all(host.home.path().join("state/nodes")).expect("it is there");
+    signal(before["worker-1"], Signal::KILL);
+    let limit = Limit::new("another process of the node");
+    limit.poll(|| {
+        host.processes()
+            .get("worker-1")
+            .filter(|pids| pids[..] != [before["worker-1"]])
+            .map(drop)
+    });
+    let after = assert_all_run(&host, &mut controlling, &wanted);
+    assert_eq!(after["manager"], before["manager"]);
+    agent.stop();
+    assert!(host.processes().is_empty());
+}
+
+#[test]
+fn nodes_of_a_supervisor_of_zeeks_are_not_started_once_more() {
+    let host = Host::new();
+    let (agent, mut controlling) = host.start_connected(&["--supervise", "zeek"]);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &nodes(&["manager"]))));
+    agent.kill();
+    let mut next = agent_command(&host.home, NAME, "127.0.0.1:0");
+    next.args(["--simulate", "--supervise", "native", "--controller", "off"])
+        .current_dir(host.home.path());
+    run_command(&mut next).failed(
+        1,
+        "a Supervisor of Zeek's that an earlier agent has started runs with its nodes",
+    );
 }
 
 #[test]

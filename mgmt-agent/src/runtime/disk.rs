@@ -5,16 +5,20 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread,
 };
 
 use broker_codec::data::ZeekString;
+use broker_endpoint::with_causes;
 use mgmt_daemon::files;
 use tokio::sync::mpsc;
 
 use super::live_logs::{self, Loggers};
-use crate::{core::Desired, desired};
+use crate::{core::Desired, desired, scripts::NodeLink};
 
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.
 pub(super) const JOBS_MAX: usize = 4096;
@@ -34,6 +38,8 @@ pub(super) enum Job {
         command: String,
         message: String,
     },
+    /// See whether the scripts that nodes load are there.
+    KeepScripts(Arc<NodeLink>),
     /// Show the logs that nodes write.
     ShowLogs { at: PathBuf, loggers: Loggers },
 }
@@ -51,6 +57,8 @@ pub(super) enum Done {
         command: String,
         message: String,
     },
+    /// The scripts that nodes load were gone, and are there again, or not, for this reason.
+    ScriptsGone(Result<(), String>),
     /// Logs cannot be shown, for this reason.
     LogsNotShown(String),
 }
@@ -117,6 +125,11 @@ fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
                 }
                 Done::Archive { command, message }
             }
+            Job::KeepScripts(scripts) => match scripts.restore() {
+                Ok(false) => continue,
+                Ok(true) => Done::ScriptsGone(Ok(())),
+                Err(error) => Done::ScriptsGone(Err(with_causes(&error))),
+            },
             Job::ShowLogs { at, loggers } => match live_logs::show(&at, &loggers) {
                 Ok(()) => continue,
                 Err(error) => Done::LogsNotShown(format!("{}: {error}", at.display())),

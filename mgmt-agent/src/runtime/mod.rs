@@ -31,6 +31,8 @@ mod rehearsal;
 mod stderr;
 pub mod systemd;
 
+use std::sync::Arc;
+
 use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;
 use counters::Counters;
@@ -45,6 +47,7 @@ use mgmt_daemon::{
     process::{block_on, enter, random_bytes},
     ready,
 };
+use supervise::stale::Tag;
 use tokio::task::JoinHandle;
 use tracing::field::display;
 
@@ -52,7 +55,7 @@ use self::{
     archiver::Archivers,
     controller::ControllerProgram,
     disk::Disk,
-    kept::Kept,
+    kept::{Kept, Program as _},
     launch::{Launch, SupervisorProgram},
     live_logs::LiveLogs,
     nodes::Nodes,
@@ -67,7 +70,7 @@ use crate::{
     desired,
     error::RunError,
     machine::{BrokerAgent, Input, Start},
-    scripts::{self, Coordinates, local_address, preferred},
+    scripts::{self, Coordinates, NodeLink, local_address, preferred},
 };
 
 type Daemon = daemon::Daemon<BrokerAgent>;
@@ -90,6 +93,8 @@ struct Runtime {
     nodes: Option<Nodes>,
     /// Shows the logs that they write.
     live_logs: Option<LiveLogs>,
+    /// What they load.
+    node_link: Option<Arc<NodeLink>>,
     /// The controller's process, if it is ours.
     controller: Option<Kept<ControllerProgram>>,
     /// The installed Zeek is asked which one it is now.
@@ -119,7 +124,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     warn_of_dates(&config.daemon.broker_tls);
     let (settings, coordinates) = bound_settings(&config, &broker);
     scripts::write_node(&config, coordinates)?;
-    scripts::write_node_link(&config)?;
+    let node_link = NodeLink::of(&config).map(Arc::new);
+    node_link.as_ref().map_or(Ok(()), |link| link.write())?;
     let launch = match &config.start_supervisor {
         None => None,
         Some(zeek) => {
@@ -153,6 +159,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         supervisor: None,
         nodes,
         live_logs,
+        node_link,
         controller: None,
         version: None,
         preflight: None,
@@ -171,10 +178,17 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     Ok((daemon, runtime))
 }
 
-/// A Supervisor of Zeek's knows nothing of nodes that the agent has kept itself.
+/// A Supervisor of Zeek's knows nothing of nodes that the agent has kept itself, nor the agent of those of a Supervisor that another one
+/// has started.
 fn refuse_second_keeper(config: &Config) -> Result<(), RunError> {
     if config.settings.supervise != Supervise::Zeek {
-        return Ok(());
+        let directory = config.daemon.working_dir.join("supervisor");
+        let left = Tag::new(SupervisorProgram::TAG, &directory, &[]).and_then(|tag| tag.processes());
+        return match left {
+            Ok(pids) if !pids.is_empty() => Err(RunError::SupervisorLeft { pids }),
+            // No directory, no Supervisor.
+            _ => Ok(()),
+        };
     }
     let nodes = native::running(&config.daemon.state_dir.join("nodes"), &config.settings.name);
     if nodes.is_empty() {

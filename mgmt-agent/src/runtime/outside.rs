@@ -122,6 +122,9 @@ impl Outside for Runtime {
             Action::Nodes(order) => {
                 let logs = self.live_logs.as_mut().and_then(|logs| logs.ordered(&order));
                 self.show_logs(logs);
+                if matches!(order, Order::Start { .. }) {
+                    self.keep_scripts();
+                }
                 // It is best known before the node is started again.
                 if let (Order::Terminate { .. } | Order::Start { .. }, Some(program)) =
                     (&order, &mut self.program)
@@ -162,6 +165,7 @@ impl Outside for Runtime {
                 cluster,
                 given_up,
             } => {
+                self.keep_scripts();
                 let host = Host::new(&self.config);
                 self.preflight = Some(tokio::spawn(host.look(nodes, cluster, given_up)));
             }
@@ -299,10 +303,28 @@ impl Runtime {
                 self.archivers.start(&command);
                 None
             }
+            Done::ScriptsGone(outcome) => {
+                let outcome = outcome.map_or_else(
+                    |reason| format!("cannot be written again: {reason}"),
+                    |()| "are written again".to_owned(),
+                );
+                tracing::warn!(
+                    "the agent's directory, or the scripts in it that nodes load, were removed while it ran: they {outcome}"
+                );
+                None
+            }
             Done::LogsNotShown(reason) => {
                 tracing::warn!("cannot show the logs that nodes write: {reason}");
                 None
             }
+        }
+    }
+
+    /// Nodes that are about to be started load our scripts.
+    fn keep_scripts(&self) {
+        let job = self.node_link.clone().map(Job::KeepScripts);
+        if job.is_some_and(|job| self.disk.hand_over(job).is_err()) {
+            self.counters.increment(Counted::DiskOverflows);
         }
     }
 

@@ -236,7 +236,7 @@ impl Output {
 
 /// The end of a file, at most so many bytes, and none of before a place. One that is shorter than that was emptied.
 fn end_of(path: &Path, from: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = files::open_foreign(path)?;
     let length = file.metadata()?.len();
     let from = if from > length { 0 } else { from };
     let from = from.max(length.saturating_sub(bytes_max));

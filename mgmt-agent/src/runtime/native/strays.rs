@@ -31,12 +31,16 @@ pub(super) type Strays = BTreeMap<ZeekString, Vec<Record<()>>>;
 /// Those that have their directories below this one, other than these processes.
 pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
     let mut strays = Strays::new();
+    // The agent that has started them may have got there by a link.
+    let is_here = |directory: &Path| {
+        let above = directory.parent().map(fs::canonicalize);
+        above.is_some_and(|above| above.ok() == fs::canonicalize(nodes).ok())
+    };
     for id in ids().unwrap_or_default() {
         if others.contains(&id) || !leads_session(id) {
             continue;
         }
-        let Some((name, directory)) = node_of(id).filter(|(_, directory)| directory.parent() == Some(nodes))
-        else {
+        let Some((name, directory)) = node_of(id).filter(|(_, directory)| is_here(directory)) else {
             continue;
         };
         if is_locked(&directory.join(launcher::LOCK)) || !works_nowhere(id) {

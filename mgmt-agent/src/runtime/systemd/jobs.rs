@@ -47,6 +47,14 @@ pub(super) struct Found {
     pub(super) age: Duration,
 }
 
+/// Tells a node to end. One that is stopped would not hear of it.
+async fn terminate(bus: &Bus, node: &str) -> Result<(), BusError> {
+    bus.kill(node, "main", Signal::TERM.as_raw()).await?;
+    // It may have ended meanwhile.
+    let _ = bus.kill(node, "main", Signal::CONT.as_raw()).await;
+    Ok(())
+}
+
 /// Carries out an order for a node of this name.
 pub(super) async fn carry_out(bus: Bus, nodes: PathBuf, node: String, order: Order) -> Outcome {
     let done = match &order {
@@ -55,7 +63,7 @@ pub(super) async fn carry_out(bus: Bus, nodes: PathBuf, node: String, order: Ord
             Ok(outcome) | Err(Failed::With(outcome)) => return outcome,
         },
         Order::Rewrite { launch } => rewrite(&bus, &node, launch).await,
-        Order::Terminate { .. } => bus.kill(&node, "main", Signal::TERM.as_raw()).await,
+        Order::Terminate { .. } => terminate(&bus, &node).await,
         Order::Kill { .. } => bus.kill(&node, "all", Signal::KILL.as_raw()).await,
         Order::Forget { .. } => forget(&bus, &nodes, &node).await,
         Order::Look => Ok(()),
