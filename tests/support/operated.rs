@@ -71,8 +71,14 @@ impl Operated {
         self.run(&["deploy-config", "-"], Some(&cluster.text())).json(1)
     }
 
+    #[track_caller]
     pub(crate) fn states(&mut self) -> States {
-        let results = self.succeed(&["get-nodes"], None);
+        self.states_if_connected().expect("the agents are connected")
+    }
+
+    fn states_if_connected(&mut self) -> Option<States> {
+        let outcome = self.run(&["get-nodes"], None);
+        let results = (outcome.exit == 0).then(|| outcome.json(0)["results"].clone())?;
         let mut states = BTreeMap::new();
         for (instance, nodes) in results.as_object().expect("instances") {
             for (name, node) in nodes.as_object().into_iter().flatten() {
@@ -83,15 +89,16 @@ impl Operated {
                 }
             }
         }
-        states
+        Some(states)
     }
 
     /// Asks for the states until they are good, again as soon as this returns.
     pub(crate) fn states_until(&mut self, good: impl Fn(&States) -> bool, mut pause: impl FnMut()) -> States {
         let mut limit = Limit::new("");
         loop {
-            let states = self.states();
-            if good(&states) {
+            // An agent that was started again may not be back yet.
+            let states = self.states_if_connected();
+            if let Some(states) = states.clone().filter(&good) {
                 return states;
             }
             limit.say(format_args!("other states than {states:?}"));
