@@ -119,22 +119,7 @@ impl Outside for Runtime {
             }
             Action::Report { level, message } => report(level, cause.reqid.as_ref(), &message),
             Action::Publish { to, topic, event } => self.publish(daemon, to, &topic, event, cause).await,
-            Action::Nodes(order) => {
-                let logs = self.live_logs.as_mut().and_then(|logs| logs.ordered(&order));
-                self.show_logs(logs);
-                if matches!(order, Order::Start { .. }) {
-                    self.keep_scripts();
-                }
-                // It is best known before the node is started again.
-                if let (Order::Terminate { .. } | Order::Start { .. }, Some(program)) =
-                    (&order, &mut self.program)
-                {
-                    program.look_now();
-                }
-                if let Some(nodes) = &self.nodes {
-                    nodes.order(order);
-                }
-            }
+            Action::Nodes(order) => self.order(order),
             Action::Remember(desired) => {
                 let directory = self.config.daemon.working_dir.clone();
                 let desired = Box::new(desired);
@@ -317,6 +302,21 @@ impl Runtime {
                 tracing::warn!("cannot show the logs that nodes write: {reason}");
                 None
             }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        let logs = self.live_logs.as_mut().and_then(|logs| logs.ordered(&order));
+        self.show_logs(logs);
+        if matches!(order, Order::Start { .. }) {
+            self.keep_scripts();
+        }
+        // It is best known before the node is started again.
+        if let (Order::Terminate { .. } | Order::Start { .. }, Some(program)) = (&order, &mut self.program) {
+            program.look_now();
+        }
+        if let Some(nodes) = &self.nodes {
+            nodes.order(order);
         }
     }
 
