@@ -1,12 +1,36 @@
 //! Nodes that wait for what they need, and start when it is there.
 
-use std::{net::TcpListener, process::Command};
+use std::{fs, net::TcpListener, process::Command};
 
 use broker_codec::data::Port;
-use mgmt_api::{AgentMessage, AgentRequest, Node};
+use mgmt_api::{AgentMessage, AgentRequest, Node, State};
+use rustix::process::Signal;
 
-use super::{Host, assert_all_run, assert_deployed, configuration, node};
+use super::{Host, assert_all_run, assert_deployed, configuration, node, signal, told_until};
 use crate::support::{limit::Limit, not_tested, works};
+
+#[test]
+fn a_node_that_has_failed_returns_by_itself_when_its_cause_is_gone() {
+    let host = Host::new();
+    let (agent, mut controlling) = host.start_connected(&["--node-failed-retry", "1sec"]);
+    let script = host.home.path().join("own.zeek");
+    let write = |text: &str| fs::write(&script, text).expect("it can be written");
+    write("# nothing\n");
+    let failing = Node {
+        scripts: Some(vec![script.display().to_string().into()]),
+        ..node("worker-1")
+    };
+    let wanted = [node("manager"), failing];
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
+    let before = assert_all_run(&host, &mut controlling, &wanted);
+    write("} error\n");
+    signal(before["worker-1"], Signal::KILL);
+    told_until(&mut controlling, |told| told["worker-1"].0 == State::Failed);
+    write("# nothing\n");
+    let after = assert_all_run(&host, &mut controlling, &wanted);
+    assert_eq!(after["manager"], before["manager"]);
+    agent.stop();
+}
 
 #[test]
 fn a_node_whose_port_is_taken_says_by_whom_and_starts_when_it_is_free() {

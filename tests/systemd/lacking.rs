@@ -1,4 +1,4 @@
-//! Nodes that wait for what they need, and start when it is there.
+//! Nodes that wait for what they need, or have failed, and start when it is there, or mended.
 
 use super::{
     cluster::{now, started},
@@ -7,6 +7,11 @@ use super::{
 
 const LATER: &str = "worker-later";
 const WORKER: &str = "worker-sensor-1-1";
+
+/// A script of a node's. As it is, it can be read; then it cannot.
+const SCRIPT: &str = "/var/tmp/own.zeek";
+const GOOD: &str = "echo '# nothing' >/var/tmp/own.zeek";
+const BAD: &str = "echo '} error' >/var/tmp/own.zeek";
 
 /// From when an interface is there to the start of its node, in microseconds.
 const SOON: u64 = 2_000_000;
@@ -18,12 +23,14 @@ mount -t tmpfs -o size=40m,mode=750,uid=zeek,gid=zeek none /var/lib/zeek-mgmt
 systemctl start mgmt-agent";
 
 #[test]
-fn nodes_wait_for_an_interface_and_for_space_and_start_when_it_is_there() {
-    let Some(mut hosts) = Hosts::start(&[""]) else {
+fn nodes_wait_for_an_interface_and_for_space_and_one_that_has_failed_is_tried_again() {
+    let Some(mut hosts) = Hosts::start(&["--node-failed-retry 1sec"]) else {
         return;
     };
     hosts.host().sh(DISK);
+    hosts.host().sh(GOOD);
     let mut cluster = Hosts::cluster(&[2]);
+    cluster.set(WORKER, &format!("scripts = {SCRIPT}"));
     cluster.add(LATER, "sensor-1", "worker", "interface = mgmt-test0");
     let printed = hosts.operated.fail(&cluster);
     hosts.said(&format!("node {LATER} waits: interface mgmt-test0 is not there"));
@@ -38,7 +45,16 @@ fn nodes_wait_for_an_interface_and_for_space_and_start_when_it_is_there() {
     hosts.states_until(|states| states[LATER].0 == "RUNNING");
     let took = started(hosts.host(), LATER).checked_sub(since);
     assert!(took.is_some_and(|took| took < SOON), "{took:?} µs");
-    let before = hosts.deploy(&cluster);
+    let first = hosts.deploy(&cluster);
+
+    hosts.host().sh(BAD);
+    hosts
+        .host()
+        .sh(&format!("kill -9 {}", first[WORKER].as_raw_nonzero()));
+    hosts.states_until(|states| states[WORKER].0 == "FAILED");
+    hosts.host().sh(GOOD);
+    hosts.states_until(|states| states[WORKER].0 == "RUNNING");
+    let before = hosts.pids();
 
     hosts
         .host()
