@@ -68,6 +68,9 @@ fn missing() -> Option<String> {
     if !fs::symlink_metadata("/bin").is_ok_and(|bin| bin.is_symlink()) {
         return Some("this host has programs outside /usr".into());
     }
+    if !Path::new(SYSTEMD).exists() && hierarchies().is_empty() {
+        return Some("no control groups are mounted on this host".into());
+    }
     let lacking = NEEDS.iter().filter(|(program, _)| !Path::new(program).exists());
     let packages: Vec<&str> = lacking.map(|(_, package)| *package).collect();
     (!packages.is_empty()).then(|| format!("this host lacks {}", packages.join(", ")))
@@ -223,22 +226,27 @@ fn ready(notified: &UnixDatagram) -> Option<u32> {
     leader
 }
 
-/// Where no systemd gives a container a place among the control groups, it gets its own: in each hierarchy that systemd needs.
-fn cgroups(name: &str) -> Vec<PathBuf> {
-    if Path::new("/run/systemd/system").exists() {
-        return Vec::new();
-    }
+/// Where it is, systemd runs the host (`sd_booted(3)`).
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// The hierarchies of control groups that systemd needs.
+fn hierarchies() -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let places = if root.join("cgroup.procs").exists() {
         vec![root.to_owned()]
     } else {
         vec![root.join("systemd"), root.join("unified")]
     };
-    let made = places
-        .into_iter()
-        .filter(|place| place.exists())
-        .map(|place| place.join(name));
-    let made: Vec<PathBuf> = made.collect();
+    places.into_iter().filter(|place| place.exists()).collect()
+}
+
+/// Where no systemd gives a container a place among the control groups, it gets its own.
+fn cgroups(name: &str) -> Vec<PathBuf> {
+    if Path::new(SYSTEMD).exists() {
+        return Vec::new();
+    }
+    let places = hierarchies().into_iter();
+    let made: Vec<PathBuf> = places.map(|place| place.join(name)).collect();
     for cgroup in &made {
         fs::create_dir(cgroup).expect("a control group can be made");
     }
