@@ -37,7 +37,7 @@ impl Configuration {
             }
             node
         };
-        self.nodes = nodes.iter().cloned().map(said).collect();
+        self.nodes = nodes.into_iter().map(said).collect();
         self.nodes.iter().any(|node| node.role == ClusterRole::Manager)
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use broker_codec::data::ZeekString;
-use mgmt_api::NodeOutputs;
+use mgmt_api::{NodeOutputs, backend};
 use serde::{Deserialize, Serialize};
 
 use super::supervision::NodeSpec;
@@ -144,6 +144,15 @@ impl Launch {
         self.arguments
             .iter()
             .any(|argument| argument.starts_with(ZEROMQ.as_bytes()))
+    }
+
+    /// By what they talk, as the manager's option [`CLUSTER_BACKEND`](mgmt_api::CLUSTER_BACKEND) says it.
+    pub fn backend(&self) -> &'static str {
+        if self.is_zeromq() {
+            backend::ZEROMQ
+        } else {
+            backend::BROKER
+        }
     }
 
     /// Whether it reads a trace file, and has done its work when that is read.

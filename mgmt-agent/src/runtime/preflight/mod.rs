@@ -14,10 +14,7 @@ use std::{
 };
 
 use broker_codec::data::{Port, ZeekString};
-use mgmt_api::{
-    backend::{BROKER, ZEROMQ},
-    link::{Prepared, Problem},
-};
+use mgmt_api::link::{Prepared, Problem};
 use mgmt_daemon::files::with_suffix;
 use rustix::{
     fs::{Access, access, statvfs},
@@ -105,7 +102,7 @@ impl Host {
                         found.extend(cpus(&launch.limits.cpus).map(|reason| problem(&spec.name, reason)));
                         let listeners = launch.needs.listeners.iter();
                         node.ports = listeners.map(|at| Port::tcp(at.port())).collect();
-                        backend = Some(if launch.is_zeromq() { ZEROMQ } else { BROKER }.into());
+                        backend = Some(launch.backend().into());
                         specs.push(spec);
                     }
                     Err(reason) => found.push(problem(&spec.name, reason)),

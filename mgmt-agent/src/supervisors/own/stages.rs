@@ -1,11 +1,7 @@
 //! Whose turn it is: nodes stop and start by stages, in the orders of [`Node::stop_stage`] and [`Node::start_stage`].
 
 use broker_codec::{Elapsed, data::ZeekString};
-use mgmt_api::{
-    Now,
-    backend::{BROKER, ZEROMQ},
-    log::some_of,
-};
+use mgmt_api::{Now, log::some_of};
 use supervise::process::{Effect, Event};
 
 use super::{
@@ -146,9 +142,9 @@ impl OwnSupervisor {
             .nodes
             .values()
             .filter(|other| other.intent == Intent::Run && other.pid.is_some());
-        let theirs = others.next().map(|other| other.launch.is_zeromq());
+        let theirs = others.next().map(|other| other.launch.backend());
         let is_alike = |launch: &Launch| {
-            launch.spec.cluster_backend.is_some() || theirs.is_none_or(|theirs| theirs == launch.is_zeromq())
+            launch.spec.cluster_backend.is_some() || theirs.is_none_or(|theirs| theirs == launch.backend())
         };
         if !node.is_outdated && is_alike(&node.launch) {
             return Ok(node.launch.clone());
@@ -156,7 +152,7 @@ impl OwnSupervisor {
         let (mut spec, token) = (node.launch.spec.clone(), node.launch.token.clone());
         let mut renewed = launch(&spec, &self.settings, &token)?;
         if !is_alike(&renewed) {
-            spec.cluster_backend = theirs.map(|is_zeromq| if is_zeromq { ZEROMQ } else { BROKER }.into());
+            spec.cluster_backend = theirs.map(ZeekString::from);
             renewed = launch(&spec, &self.settings, &token)?;
             renewed.spec.cluster_backend = None;
         }
