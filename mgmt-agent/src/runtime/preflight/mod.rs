@@ -6,11 +6,9 @@ use std::{
     fs,
     io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
     sync::Arc,
-    time::Duration,
 };
 
 use broker_codec::data::{Port, ZeekString};
@@ -21,27 +19,25 @@ use rustix::{
     io::Errno,
     net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
 };
-use tokio::{process::Command, task::spawn_blocking, time::timeout};
+use tokio::task::spawn_blocking;
 
+mod obstacles;
 mod others;
 mod rights;
 
-use self::rights::Bounds;
+pub(crate) use self::obstacles::cannot_rotate;
 use super::{
     listeners::{self, Listener},
     rehearsal::rehearse,
 };
 use crate::{
     config::{Config, is_loopback},
-    core::{Candidate, ClusterNode, LaunchSettings, NodeSpec, Supervise, writes_logs},
+    core::{Candidate, ClusterNode, LaunchSettings, NodeSpec, Supervise},
     supervisors::own,
 };
 
 /// A directory's file system needs so much space for anything to be written, in bytes.
 const SPACE_MIN: u64 = 1 << 20;
-
-/// How long systemd may take to say something.
-const SYSTEMCTL_MAX: Duration = Duration::from_secs(1);
 
 /// What is looked at.
 #[derive(Clone, Debug)]
@@ -110,7 +106,7 @@ impl Host {
             }
         }
         if let Some((launch, _)) = launch.as_ref().filter(|_| !self.is_simulation) {
-            found.extend(self.look_at_keepers(&specs, launch).await);
+            found.extend(obstacles::look(self.supervise, &specs, launch).await);
         }
         let scratch = self.scratch.clone();
         let host = spawn_blocking(move || self.look_around(&nodes, &given_up));
@@ -124,35 +120,6 @@ impl Host {
             problems: found,
             backend,
         }
-    }
-
-    /// What is in the way of nodes that a Zeek proper is to be: other keepers, and what Linux denies.
-    async fn look_at_keepers(&self, specs: &[NodeSpec], launch: &LaunchSettings) -> Vec<Problem> {
-        let program = path(&launch.program);
-        let bounds = match self.supervise {
-            Supervise::Systemd => Bounds::of_units().await,
-            Supervise::Native | Supervise::Zeek => Some(Bounds::of_agent()),
-        };
-        let executes = bounds
-            .as_ref()
-            .and_then(|bounds| rights::executes(program, bounds));
-        let for_all: Vec<String> = others::problem().await.into_iter().chain(executes).collect();
-        let captures = bounds
-            .filter(|_| self.supervise == Supervise::Native)
-            .and_then(|bounds| rights::captures(program, &bounds));
-        let of_node = |spec: &NodeSpec| {
-            let device = spec.interface.as_ref().and_then(own::device);
-            let own = spec.cluster.get(&spec.name);
-            let queue = own
-                .filter(|own| writes_logs(&spec.cluster, own))
-                .and_then(|_| cannot_rotate(path(&spec.directory), path(&launch.log_queue)));
-            let reasons = for_all.iter().chain(captures.iter().filter(|_| device.is_some()));
-            let reasons = reasons.cloned().chain(queue);
-            reasons
-                .map(|reason| problem(&spec.name, reason))
-                .collect::<Vec<_>>()
-        };
-        specs.iter().flat_map(of_node).collect()
     }
 
     /// What the host lacks. May take as long as the file system does.
@@ -178,29 +145,6 @@ impl Host {
         };
         nodes.iter().flat_map(of_node).collect()
     }
-}
-
-/// Why a logger whose directory is below this one could not rotate logs into this queue.
-pub(crate) fn cannot_rotate(directory: &Path, queue: &Path) -> Option<String> {
-    let file_system = |path: &Path| {
-        let mut there = path.ancestors().filter_map(|above| fs::metadata(above).ok());
-        there.next().map(|known| known.dev())
-    };
-    let (of_directory, of_queue) = file_system(directory).zip(file_system(queue))?;
-    (of_directory != of_queue).then(|| {
-        format!(
-            "{} is on another file system than {}: Zeek moves rotated logs by renaming, so a logger would end at each start",
-            queue.display(),
-            directory.display()
-        )
-    })
-}
-
-/// What `systemctl` says, with its end; nothing where it is not there, or does not answer.
-async fn systemctl(arguments: &[&str]) -> Option<Output> {
-    let mut command = Command::new("systemctl");
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    timeout(SYSTEMCTL_MAX, command.output()).await.ok()?.ok()
 }
 
 fn problem(node: &ZeekString, reason: String) -> Problem {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::systemctl;
+use super::obstacles::systemctl;
 
 /// Where cron finds its tables: single ones, and folders of them.
 const TABLES: [&str; 4] = [
@@ -23,14 +23,17 @@ const TABLE_BYTES_MAX: u64 = 64 << 10;
 /// What systemd starts and stops all nodes of zeek.conf by.
 const TARGET: &str = "zeek.target";
 
-/// Why none of our nodes should be started.
-pub(super) async fn problem() -> Option<String> {
-    if let Some(table) = zeekctl_cron(Path::new("/")) {
-        return Some(format!(
-            "{} has `zeekctl cron`, which starts the nodes of zeekctl's: run `zeekctl stop`, and take that line out",
-            table.display()
-        ));
-    }
+/// Why none of our nodes should be started, if zeekctl's would be.
+pub(super) fn zeekctl() -> Option<String> {
+    let table = zeekctl_cron(Path::new("/"))?;
+    Some(format!(
+        "{} has `zeekctl cron`, which starts the nodes of zeekctl's: run `zeekctl stop`, and take that line out",
+        table.display()
+    ))
+}
+
+/// Likewise, if those of zeek.conf run.
+pub(super) async fn target() -> Option<String> {
     is_active(TARGET).await.then(|| {
         format!(
             "{TARGET} is active, by which systemd keeps the nodes of zeek.conf: run `systemctl stop {TARGET}`, and move zeek.conf away"

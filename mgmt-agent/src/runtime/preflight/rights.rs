@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use super::systemctl;
+use super::obstacles::systemctl;
 use rustix::{
     fs::getxattr,
     process::geteuid,
