@@ -2,7 +2,6 @@
 
 use rustix::process::Signal;
 use serde_json::json;
-use zeek_simulator::{Exit, NodeBehaviour};
 
 use super::{
     sensors::{SENSORS, Sensors},
@@ -37,17 +36,7 @@ fn a_node_that_always_dies_is_failed_with_its_last_words_and_runs_when_its_cause
     let mut sensors = Sensors::start();
     let cluster = sensors.cluster([1, 1]);
     let mut dying = cluster.clone();
-    dying.behave(
-        "worker-sensor-2-1",
-        &NodeBehaviour {
-            stderr: Some("fatal error: problem with interface".into()),
-            exit: Some(Exit {
-                status: 1,
-                aborts: false,
-            }),
-            ..NodeBehaviour::default()
-        },
-    );
+    dying.always_dies("worker-sensor-2-1", "fatal error: problem with interface");
     let printed = sensors.fail(&dying);
     let worker = &printed["results"]["nodes"]["worker-sensor-2-1"];
     assert_eq!(

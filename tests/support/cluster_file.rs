@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::json;
-use zeek_simulator::NodeBehaviour;
+use zeek_simulator::{Exit, NodeBehaviour};
 
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterFile {
@@ -60,6 +60,22 @@ impl ClusterFile {
         let section = self.nodes.get_mut(name).expect("it is one of its nodes");
         section.push_str(line);
         section.push('\n');
+    }
+
+    /// Has a node die whenever it is started, with these last words.
+    pub(crate) fn always_dies(&mut self, name: &str, last_words: &str) {
+        let exit = Exit {
+            status: 1,
+            aborts: false,
+        };
+        self.behave(
+            name,
+            &NodeBehaviour {
+                stderr: Some(last_words.into()),
+                exit: Some(exit),
+                ..NodeBehaviour::default()
+            },
+        );
     }
 
     pub(crate) fn behave(&mut self, name: &str, behaviour: &NodeBehaviour) {

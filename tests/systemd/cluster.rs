@@ -3,7 +3,6 @@
 use mgmt_agent::supervisors::own::Launch;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
-use zeek_simulator::{Exit, NodeBehaviour};
 
 use super::{
     NODES,
@@ -136,17 +135,7 @@ fn sixteen_nodes_on_two_hosts_are_operated_by_zeek_client() {
 
     // One that always dies has failed with its last words, and runs when its cause is gone.
     let mut dying = cluster.clone();
-    dying.behave(
-        DYING,
-        &NodeBehaviour {
-            stderr: Some("fatal error: problem with interface".into()),
-            exit: Some(Exit {
-                status: 1,
-                aborts: false,
-            }),
-            ..NodeBehaviour::default()
-        },
-    );
+    dying.always_dies(DYING, "fatal error: problem with interface");
     let printed = hosts.operated.fail(&dying);
     let worker = &printed["results"]["nodes"][DYING];
     assert_eq!(

@@ -292,7 +292,7 @@ async fn what_is_run_before_a_node_does_not_have_its_lock() {
 }
 
 #[tokio::test]
-async fn a_node_does_not_start_beside_a_process_that_nobody_knows() {
+async fn a_node_does_not_start_beside_another_process_that_has_its_lock() {
     let world = World::new().await;
     let directory = world.directory("w");
     fs::create_dir_all(&directory).unwrap();

@@ -147,7 +147,7 @@ fn only_the_peer_that_a_node_is_speaks_for_it_and_for_no_other() {
 }
 
 #[test]
-fn nobody_speaks_for_such_a_node_where_those_of_zeeks_script_do() {
+fn no_other_peer_speaks_for_such_a_node_where_those_of_zeeks_script_do() {
     let mut host = Host::new();
     let topic = topics::NODE.into();
     let says = |node: &str| NodeMessage::Hello { node: node.into() };

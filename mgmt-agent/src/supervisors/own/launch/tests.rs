@@ -209,7 +209,7 @@ fn the_backend_is_that_of_the_manager_or_of_the_release() {
 }
 
 #[test]
-fn zeromq_forwards_at_ports_that_nobody_else_has() {
+fn zeromq_forwards_at_ports_that_no_node_has() {
     let ports = |nodes: &[(&str, ClusterRole, &str, Option<u16>)], metrics: &[u16]| {
         let mut nodes = cluster(nodes);
         for (node, port) in nodes.values_mut().zip(metrics) {
