@@ -156,10 +156,10 @@ impl Agent {
             self.not_done(config);
         }
         let wanted = match &goal {
-            Goal::Run { config, .. } => Some(config.clone()),
+            Goal::Run { config, .. } => Some(config),
             _ => None,
         };
-        let mut fates = self.fates(status, wanted.as_ref());
+        let mut fates = self.fates(status, wanted);
         for name in fates.ended() {
             let (id, node) = (self.ids.next_id(), name.clone());
             self.order(
@@ -169,7 +169,7 @@ impl Agent {
             );
         }
         let kept = self.take_kept(&fates);
-        let ended = self.drop_nodes(turn, wanted.as_ref());
+        let ended = self.drop_nodes(turn, wanted);
         self.stand_by_due = false;
         self.restoring = None;
         let Goal::Run { reqid, config } = goal else {
@@ -389,26 +389,20 @@ impl Agent {
     fn drop_nodes(&mut self, turn: &mut Turn, next: Option<&Configuration>) -> BTreeSet<ZeekString> {
         let names: BTreeSet<ZeekString> = self.nodes.keys().cloned().collect();
         let is_told = self.settings.supervise != Supervise::Zeek;
-        let is_next = |name: &ZeekString| {
-            let mut nodes = next.into_iter().flat_map(|config| &config.nodes);
-            nodes.any(|node| node.name == *name && node.instance == self.settings.name)
-        };
-        let gone: Vec<ZeekString> = names
-            .iter()
-            .filter(|name| is_told && !is_next(name))
-            .cloned()
-            .collect();
+        let next = next.into_iter().flat_map(|config| &config.nodes);
+        let next = next.filter(|node| node.instance == self.settings.name);
+        let next: BTreeSet<&ZeekString> = next.map(|node| &node.name).collect();
         for name in &names {
             self.tell_crash(turn, name);
         }
-        for name in gone {
-            if self.nodes.get(&name).is_some_and(|own| own.pid.is_some()) {
-                let own = self.nodes.remove(&name);
-                self.leaving.extend(own.map(|own| (name, own)));
-            }
-        }
         for name in &names {
-            self.set_state(turn, name, State::Stopped);
+            let has_process = self.nodes.get(name).is_some_and(|own| own.pid.is_some());
+            if is_told && has_process && !next.contains(name) {
+                let own = self.nodes.remove(name);
+                self.leaving.extend(own.map(|own| (name.clone(), own)));
+            } else {
+                self.set_state(turn, name, State::Stopped);
+            }
         }
         self.starts.configuration_replaced();
         self.nodes.clear();
