@@ -128,8 +128,14 @@ printf '[Service]\\nUser=root\\nCapabilityBoundingSet=~\\n' >/etc/systemd/system
 systemctl daemon-reload
 systemctl start mgmt-agent";
 
+/// Settings of a node's unit with which that is another user, who is in no group of the agent's.
+const AS_ANOTHER: &str = "
+mkdir -p /etc/systemd/system/zeek-node@worker-sensor-1-1.service.d
+printf '[Service]\\nUser=nobody\\nGroup=nogroup\\n' >/etc/systemd/system/zeek-node@worker-sensor-1-1.service.d/user.conf
+systemctl daemon-reload";
+
 #[test]
-fn an_agent_that_is_root_keeps_nodes_of_the_user_of_their_unit() {
+fn an_agent_that_is_root_keeps_nodes_of_the_user_of_their_unit_if_it_is_in_the_agents_group() {
     let Some(mut hosts) = Hosts::start(&["--on-agent-exit keep"]) else {
         return;
     };
@@ -139,4 +145,16 @@ fn an_agent_that_is_root_keeps_nodes_of_the_user_of_their_unit() {
     hosts.host().sh("systemctl restart mgmt-agent");
     assert_eq!(hosts.all_run(), before);
     hosts.deploy(&Hosts::cluster(&[1]));
+
+    hosts.host().sh(AS_ANOTHER);
+    hosts.host().sh(&format!(
+        "kill -9 {}",
+        before["worker-sensor-1-1"].as_raw_nonzero()
+    ));
+    wrote(
+        hosts.host(),
+        "worker-sensor-1-1",
+        "cannot use .*: Permission denied",
+    );
+    hosts.states_until(|states| states["worker-sensor-1-1"].0 == "FAILED");
 }
