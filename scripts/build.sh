@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Builds the programs as operators should have them: target/release/mgmt-controller and target/release/mgmt-agent.
+# Builds the programs as operators should have them: mgmt-controller, mgmt-agent and mgmtctl in target/release.
 #
 #   scripts/build.sh
 #
@@ -24,7 +24,7 @@ packages() {
 # OpenSSL's configuration needs more than the perl-base that every Debian has.
 has_perl() { perl -MFindBin -MIPC::Cmd -MFile::Compare -MPod::Usage -e 1; }
 
-build() { cargo build --release --locked --package mgmt-controller --package mgmt-agent; }
+build() { cargo build --release --locked --package mgmt-controller --package mgmt-agent --package mgmt-client; }
 
 step "Rust toolchain" need_rust
 step "Debian packages" packages

@@ -52,7 +52,7 @@ documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps "${
 # What the tests start: each built alone, as operators build it, with the features of dependencies that tests do not add to.
 programs() {
     local program
-    for program in mgmt-controller:mgmt-controller mgmt-agent:mgmt-agent zeek-simulator:zeek tools:replay; do
+    for program in mgmt-controller:mgmt-controller mgmt-agent:mgmt-agent mgmt-client:mgmtctl zeek-simulator:zeek tools:replay; do
         cargo build --locked "${FEATURES[@]}" --package "${program%:*}" --bin "${program#*:}"
     done
 }

@@ -38,7 +38,7 @@ packages() {
 # With the system's OpenSSL and allocator: those that operators get take minutes to build.
 build() {
     cargo build --release --locked --no-default-features \
-        --package mgmt-controller --bin mgmt-controller --package mgmt-agent --bin mgmt-agent
+        --package mgmt-controller --bin mgmt-controller --package mgmt-agent --bin mgmt-agent --package mgmt-client --bin mgmtctl
 }
 
 WORK=""
@@ -63,6 +63,7 @@ trap 'exit 130' INT TERM
 
 CONTROLLER="${CARGO_TARGET_DIR:-target}/release/mgmt-controller"
 AGENT="${CARGO_TARGET_DIR:-target}/release/mgmt-agent"
+MGMTCTL="${CARGO_TARGET_DIR:-target}/release/mgmtctl"
 
 # wait_for PID LOG COMMAND...: until the command succeeds; shows the log if the process ends instead, or after half a minute.
 wait_for() {
@@ -135,6 +136,22 @@ show() {
     fi
 }
 
+# operate EXPECTED_EXIT ARGUMENT...: runs mgmtctl likewise.
+operate() {
+    local expected="$1" status=0
+    shift
+    say ""
+    say "\$ mgmtctl --socket STATE/nodes/controller/control.sock $*"
+    "$MGMTCTL" --socket "$WORK/state/nodes/controller/control.sock" "$@" || status=$?
+    if [ "$status" -ne "$expected" ]; then
+        say "mgmtctl exited with $status, expected $expected"
+        return 1
+    fi
+    if [ "$status" -ne 0 ]; then
+        say "(exit code $status)"
+    fi
+}
+
 session() {
     show 0 get-instances
     write_configuration cluster.ini <<'INI'
@@ -158,6 +175,7 @@ INI
     show 0 get-nodes
     show 0 get-id-value Log::default_rotation_interval
     show 0 get-config --deployed
+    operate 0 status
     say ""
     say "A node that ends by itself is started again:"
     local pid
@@ -196,6 +214,7 @@ interface = eth0
 env = 'STAND_IN_NODE={"exit": {"status": 1}, "stderr": "fatal error: no such packet source"}'
 INI
     show 1 deploy-config failure.ini
+    operate 1 status
     say ""
     say "Without nodes in the configuration, none is left:"
     write_configuration empty.ini <<'INI'

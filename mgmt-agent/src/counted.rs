@@ -10,6 +10,8 @@ pub enum Counted {
     Published,
     /// Events that could not be encoded or sent.
     Unsendable,
+    /// Requests of operators on the control socket.
+    OperatorRequests,
     /// Directories and archivals left out because the file system does not answer.
     DiskOverflows,
     /// Archivers started.

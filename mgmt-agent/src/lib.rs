@@ -20,6 +20,7 @@ pub mod core;
 mod counted;
 mod desired;
 mod error;
+mod http;
 pub mod launcher;
 pub mod machine;
 pub mod runtime;

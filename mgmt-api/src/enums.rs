@@ -1,7 +1,7 @@
 //! Enums, by their fully qualified wire names.
 
 use serde::{Deserialize, Serialize};
-use strum::Display;
+use strum::{Display, EnumString};
 
 /// What a Management process is (`Management::Role`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,7 +21,19 @@ pub enum Role {
 
 /// The state of a cluster node (`Management::State`), shown without its module: `RUNNING`. Zeek's agent produces only the first two.
 #[derive(
-    Clone, Copy, Debug, Default, Display, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Display,
+    EnumString,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
 )]
 #[strum(serialize_all = "UPPERCASE")]
 pub enum State {
@@ -45,8 +57,23 @@ pub enum State {
     Unknown,
 }
 
-/// What a Zeek process does in its cluster (`Supervisor::ClusterRole`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// What a Zeek process does in its cluster (`Supervisor::ClusterRole`), shown as a plain word: `worker`.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Display,
+    EnumString,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum ClusterRole {
     /// No part of a cluster.
     #[default]

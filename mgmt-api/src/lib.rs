@@ -15,6 +15,7 @@
 //! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
 //! | [`schema`] | [`schema::Layout`] | what all of them declare, by the names of fields |
 //! | [`link`] | [`LinkMessage`] | none: the extension |
+//! | [`operator`] | [`OperatorRequest`](operator::OperatorRequest), [`ClusterRequest`](operator::ClusterRequest) | none: what operators ask of agents and controllers |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`], [`NotAdmitted`] | `request.zeek` |
 //! | [`principal`] | [`Principal`] | |
@@ -36,6 +37,7 @@ pub mod link;
 pub mod log;
 pub mod node;
 pub mod node_link;
+pub mod operator;
 pub mod principal;
 pub mod records;
 pub mod requests;
@@ -55,6 +57,7 @@ pub use link::LinkMessage;
 pub use log::{Level, MESSAGE_BYTES_MAX};
 pub use node::{NodeMessage, NodeRequest};
 pub use node_link::{NodeLinkMessage, NodeLinkRequest};
+pub use operator::OperatorRequest;
 pub use principal::{Principal, Transport};
 pub use records::{Configuration, Instance, Node, NodeOutputs, NodeStatus, OptionRecord, ResultRecord};
 pub use requests::{NotAdmitted, REQID_BYTES_MAX, RequestTable};

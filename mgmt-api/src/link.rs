@@ -12,10 +12,7 @@
 use broker_codec::data::{Port, ZeekString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{
-    enums::ClusterRole,
-    records::{Configuration, Node, event_name},
-};
+use crate::records::{Configuration, Node, event_name};
 
 /// The version that we speak.
 pub const LINK_VERSION: u64 = 1;
@@ -25,11 +22,6 @@ pub const PREPARE: &str = "prepare";
 
 /// The feature of an agent that starts nodes itself: it needs to know the whole cluster for [`PREPARE`].
 pub const LAUNCH: &str = "launch";
-
-/// The features, and the kinds of requests, by which an operator's wish is passed on that nodes stop, until they are started:
-/// [`Selection`].
-pub const STOP: &str = "stop";
-pub const START: &str = "start";
 
 /// What either side says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +35,7 @@ pub enum LinkMessage {
         kind: ZeekString,
         json: ZeekString,
     },
-    /// The answer to the request of this id. If it is not `ok`, the JSON is a [`NotDone`].
+    /// The answer to the request of this id. If it is not `ok`, the JSON is a [`NotDone`](crate::operator::NotDone).
     #[serde(rename = "MgmtLink::reply")]
     Reply {
         reqid: ZeekString,
@@ -79,29 +71,6 @@ pub struct Prepared {
 pub struct Problem {
     pub node: ZeekString,
     /// One line.
-    pub reason: ZeekString,
-}
-
-/// Which nodes of an agent are meant: all, of these names and of this role.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selection {
-    /// None for any.
-    #[serde(default)]
-    pub nodes: Vec<ZeekString>,
-    #[serde(default)]
-    pub role: Option<ClusterRole>,
-}
-
-/// The answer to [`STOP`] and [`START`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// The nodes that were not as they are to be now.
-    pub nodes: Vec<ZeekString>,
-}
-
-/// Why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotDone {
     pub reason: ZeekString,
 }
 

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Principal {
     #[serde(rename = "door")]
     pub transport: Transport,
-    /// The other end of the connection.
-    pub address: SocketAddr,
+    /// The other end of the connection, unless it is on this host's control socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
     /// The subject of its certificate, if it has shown one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<ZeekString>,
@@ -29,20 +30,27 @@ pub enum Transport {
     },
     /// A Broker peering.
     Broker { peer: EndpointId },
+    /// The control socket: the user and the process at its other end.
+    Socket { uid: u32, pid: i32 },
 }
 
 /// For the log: `WebSocket client 3 at 10.0.0.9:50000, zeek-client/1.4.0`.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            transport, address, ..
-        } = self;
-        match transport {
-            Transport::WebSocket { client, application } => {
-                write!(f, "WebSocket client {client} at {address}")?;
-                application.iter().try_for_each(|name| write!(f, ", {name}"))
-            }
-            Transport::Broker { peer } => write!(f, "Broker peer {peer} at {address}"),
+        match &self.transport {
+            Transport::WebSocket { client, .. } => write!(f, "WebSocket client {client}")?,
+            Transport::Broker { peer } => write!(f, "Broker peer {peer}")?,
+            Transport::Socket { uid, pid } => write!(f, "user {uid} on the control socket (PID {pid})")?,
+        }
+        if let Some(address) = self.address {
+            write!(f, " at {address}")?;
+        }
+        match &self.transport {
+            Transport::WebSocket {
+                application: Some(name),
+                ..
+            } => write!(f, ", {name}"),
+            _ => Ok(()),
         }
     }
 }

@@ -8,6 +8,8 @@ pub enum Counted {
     Requests,
     /// Answers to clients.
     Responses,
+    /// Requests of operators on the control socket.
+    OperatorRequests,
     /// Requests to agents.
     AgentRequests,
     /// Events of agents.

@@ -17,6 +17,7 @@ pub mod config;
 pub mod core;
 mod counted;
 mod error;
+mod http;
 pub mod machine;
 pub mod runtime;
 pub mod store;

@@ -6,11 +6,17 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
+use rustix::{
+    fs::{Mode, OFlags, fchmod},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen as listen_on, socket_with},
+};
 
 /// Of a directory: its group may look.
 pub const DIRECTORY_MODE: u32 = 0o750;
@@ -20,6 +26,9 @@ pub const FILE_MODE: u32 = 0o640;
 
 /// Of a file with a secret: only its owner may read.
 pub const SECRET_MODE: u32 = 0o600;
+
+/// How many connections to a socket wait in the system until they are accepted.
+const WAITING_MAX: i32 = 64;
 
 /// What only the owner, and a group that may read, should have.
 const LOOSE: u32 = 0o027;
@@ -90,6 +99,27 @@ pub fn open_foreign(path: &Path) -> io::Result<File> {
 
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     create(path)?.write_all(content)
+}
+
+/// Listens on a Unix socket that only its owner may connect to, in place of one that is there.
+///
+/// # Errors
+///
+/// Also if something else than a socket has the path.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
+        Ok(_) => return Err(io::Error::other("it is no socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // What the socket has, its file gets: there is no moment in which others may connect.
+    fchmod(&socket, Mode::from_raw_mode(SECRET_MODE))?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    listen_on(&socket, WAITING_MAX)?;
+    Ok(socket.into())
 }
 
 /// Writes a file of this mode whole or not at all: others see the one before until then, also after a loss of power.

@@ -9,6 +9,7 @@
 //! | [`daemon`] | the task that owns a core, and the loop of both daemons |
 //! | [`error`] | why a daemon cannot start or go on |
 //! | [`files`] | modes of what is written |
+//! | [`http`] | HTTP for operators, on the control socket |
 //! | [`journal`] | what happens to a core, recorded and replayed |
 //! | [`lock`] | keeps a second process off what the first one has |
 //! | [`log`] | the log on standard error; limits of what one sender causes |
@@ -29,6 +30,7 @@ mod counted;
 pub mod daemon;
 pub mod error;
 pub mod files;
+pub mod http;
 pub mod journal;
 pub mod lock;
 pub mod log;

@@ -17,7 +17,7 @@ pub fn client(number: u64) -> Principal {
             client: number,
             application: None,
         },
-        address: ([192, 0, 2, 9], 50_000).into(),
+        address: Some(([192, 0, 2, 9], 50_000).into()),
         certificate: None,
     }
 }

@@ -187,7 +187,7 @@ impl Run {
                         level: Level::Warning | Level::Error,
                         message,
                     } => writeln!(out, "< WARNING {message}").expect("to memory"),
-                    Action::Log { .. } | Action::Report { .. } => {}
+                    Action::Log { .. } | Action::Report { .. } | Action::Answer { .. } => {}
                     Action::Persist { write, changes } => {
                         for (slot, _) in changes.entries {
                             writeln!(out, "< stored {slot}").expect("to memory");

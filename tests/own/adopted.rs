@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, thread};
 
-use mgmt_api::{AgentRequest, Configuration, Node, link};
+use mgmt_api::{AgentRequest, Configuration, Node, operator};
 use rustix::process::Signal;
 use testkit::Dice;
 
@@ -58,8 +58,8 @@ fn begin(
         }
         _ => {
             let mut operator = Operator::connect(agent.broker());
-            assert_eq!(operator.ask(link::STOP, &[node]), Ok(vec![node.to_owned()]));
-            operator.send(link::START, &[node]);
+            assert_eq!(operator.ask(operator::STOP, &[node]), Ok(vec![node.to_owned()]));
+            operator.send(operator::START, &[node]);
             vec![node]
         }
     }
@@ -90,7 +90,7 @@ fn an_agent_that_is_killed_at_any_time_leaves_its_nodes_to_the_next() {
             (agent, controlling) = host.start_connected(&[]);
         }
         // What the round began with may have been done or not.
-        let _ = Operator::connect(agent.broker()).ask(link::START, &[]);
+        let _ = Operator::connect(agent.broker()).ask(operator::START, &[]);
         let wanted = cluster(round);
         let config = configuration(&format!("round-{round}"), &wanted);
         assert_deployed(&controlling.deploy_configuration(&config));

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use mgmt_api::{State, link};
+use mgmt_api::{State, operator};
 use rustix::process::Signal;
 
 use super::{Host, assert_all_run, assert_deployed, configuration, nodes, signal};
@@ -60,16 +60,16 @@ fn nodes_outlive_a_full_disk_and_what_should_run_is_done_when_there_is_space() {
     fill(&host, &agent);
     let mut operator = Operator::connect(agent.broker());
     let one = |name: &str| Ok(vec![name.to_owned()]);
-    assert_eq!(operator.ask(link::STOP, &["worker-3"]), one("worker-3"));
+    assert_eq!(operator.ask(operator::STOP, &["worker-3"]), one("worker-3"));
     controlling.hear_said(&["cannot write down what should run on this host: "]);
-    assert_eq!(operator.ask(link::STOP, &["worker-2"]), one("worker-2"));
+    assert_eq!(operator.ask(operator::STOP, &["worker-2"]), one("worker-2"));
     signal(before["worker-1"], Signal::KILL);
     controlling.hear_said(&["node worker-1 waits: space in ", " is short: 0 MiB are free"]);
     assert_eq!(host.pids()["manager"], before["manager"]);
 
     fs::remove_file(on_disk(&host, &agent, "fill")).expect("it is ours");
     controlling.hear_states(&["worker-1"], State::Running);
-    assert_eq!(operator.ask(link::START, &["worker-2"]), one("worker-2"));
+    assert_eq!(operator.ask(operator::START, &["worker-2"]), one("worker-2"));
     agent
         .stderr
         .until_all(&["what should run on this host is written down again"]);

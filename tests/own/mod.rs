@@ -8,6 +8,7 @@ mod emptied;
 mod full_disk;
 mod lacking;
 mod many;
+mod operated;
 mod outputs;
 mod sensors;
 mod silent;

@@ -10,8 +10,10 @@ use super::{once_each, processes_of_nodes};
 use crate::support::{
     cluster::{Instance, Plan, Protection, Zeek, agent_binary, start_controller},
     cluster_file::ClusterFile,
+    mgmtctl,
     news::News,
     operated::{Operated, States},
+    program::Outcome,
     zeek_client::ZeekClient,
 };
 
@@ -75,6 +77,11 @@ impl Sensors {
     #[track_caller]
     pub(super) fn fail(&mut self, cluster: &ClusterFile) -> Value {
         self.operated.fail(cluster)
+    }
+
+    /// Asks the controller by `mgmtctl`.
+    pub(super) fn mgmtctl(&self, arguments: &[&str]) -> Outcome {
+        mgmtctl::ask(&self.operated.controller.working_dir("controller"), arguments)
     }
 
     pub(super) fn states(&mut self) -> States {

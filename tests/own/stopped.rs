@@ -1,6 +1,6 @@
 //! Nodes that an operator stops stay so until they are started.
 
-use mgmt_api::{State, link};
+use mgmt_api::{State, operator};
 
 use super::{Host, assert_all_run, assert_deployed, configuration, nodes, told_until};
 use crate::support::{
@@ -40,10 +40,13 @@ fn an_operators_stop_survives_the_agent_and_the_same_deployment_until_a_start() 
 
     let mut operator = Operator::connect(agent.broker());
     let unknown = Err("this agent has no node worker-3".to_owned());
-    assert_eq!(operator.ask(link::STOP, &["worker-3"]), unknown);
-    assert_eq!(operator.ask(link::STOP, &[STOPPED]), Ok(vec![STOPPED.to_owned()]));
+    assert_eq!(operator.ask(operator::STOP, &["worker-3"]), unknown);
     assert_eq!(
-        operator.ask(link::STOP, &[STOPPED]),
+        operator.ask(operator::STOP, &[STOPPED]),
+        Ok(vec![STOPPED.to_owned()])
+    );
+    assert_eq!(
+        operator.ask(operator::STOP, &[STOPPED]),
         Ok(Vec::new()),
         "it is stopped"
     );
@@ -59,7 +62,7 @@ fn an_operators_stop_survives_the_agent_and_the_same_deployment_until_a_start() 
     assert_stopped(&host, &mut controlling, &before);
 
     let mut operator = Operator::connect(agent.broker());
-    assert_eq!(operator.ask(link::START, &[]), Ok(vec![STOPPED.to_owned()]));
+    assert_eq!(operator.ask(operator::START, &[]), Ok(vec![STOPPED.to_owned()]));
     controlling.hear_states(&[STOPPED], State::Running);
     let after = assert_all_run(&host, &mut controlling, &wanted);
     assert_eq!(after["worker-2"], before["worker-2"]);

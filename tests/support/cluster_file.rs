@@ -64,18 +64,7 @@ impl ClusterFile {
 
     /// Has a node die whenever it is started, with these last words.
     pub(crate) fn always_dies(&mut self, name: &str, last_words: &str) {
-        let exit = Exit {
-            status: 1,
-            aborts: false,
-        };
-        self.behave(
-            name,
-            &NodeBehaviour {
-                stderr: Some(last_words.into()),
-                exit: Some(exit),
-                ..NodeBehaviour::default()
-            },
-        );
+        self.behave(name, &always_dies(last_words));
     }
 
     pub(crate) fn behave(&mut self, name: &str, behaviour: &NodeBehaviour) {
@@ -92,5 +81,18 @@ impl ClusterFile {
             write!(text, "\n[{name}]\n{section}").expect("a string takes all");
         }
         text
+    }
+}
+
+/// A node that dies whenever it is started, with these last words.
+pub(crate) fn always_dies(last_words: &str) -> NodeBehaviour {
+    let exit = Exit {
+        status: 1,
+        aborts: false,
+    };
+    NodeBehaviour {
+        stderr: Some(last_words.into()),
+        exit: Some(exit),
+        ..NodeBehaviour::default()
     }
 }

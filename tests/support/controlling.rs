@@ -7,7 +7,8 @@ use broker_endpoint::tls::TlsConfig;
 use mgmt_api::{
     AgentMessage, AgentRequest, ClusterRole, Configuration, Instance, LinkMessage, Node, NodeStatus,
     ResultRecord, State,
-    link::{Changed, NotDone, Selection, from_json, to_json},
+    link::{from_json, to_json},
+    operator::{Changed, NotDone, Selection},
     topics,
 };
 use tokio::time::timeout;

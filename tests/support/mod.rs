@@ -11,6 +11,7 @@ pub(crate) mod daemon;
 pub(crate) mod frames;
 pub(crate) mod ids;
 pub(crate) mod limit;
+pub(crate) mod mgmtctl;
 pub(crate) mod network;
 pub(crate) mod news;
 pub(crate) mod operated;

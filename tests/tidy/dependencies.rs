@@ -33,9 +33,14 @@ const DEPENDENCIES: &[(&str, &str)] = &[
          rusqlite rustix serde serde_json sha2 strum thiserror tokio tracing",
     ),
     (
+        "mgmt-client",
+        "broker-codec clap comfy-table http-body-util hyper hyper-util mgmt-api percent-encoding serde serde_json \
+         thiserror tokio",
+    ),
+    (
         "mgmt-daemon",
-        "broker-codec broker-endpoint clap clap_complete clap_mangen counters getrandom hex hostname \
-         jiff mgmt-api rustix serde serde_json sha2 strum thiserror tikv-jemallocator tokio tracing \
+        "axum broker-codec broker-endpoint clap clap_complete clap_mangen counters getrandom hex hostname \
+         hyper hyper-util jiff mgmt-api rustix serde serde_json sha2 strum thiserror tikv-jemallocator tokio tracing \
          tracing-appender tracing-subscriber",
     ),
     (

@@ -5,7 +5,7 @@ use broker_codec::{
     data::{Port, ZeekString},
     zeek::Event,
 };
-use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeLinkRequest, NodeRequest};
+use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeLinkRequest, NodeRequest, operator::NotDone};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -33,6 +33,12 @@ pub enum Action {
     Tell(AgentMessage),
     /// Tell one controller that speaks the extension.
     Link { peer: EndpointId, message: LinkMessage },
+    /// Answer what an operator has asked under this id ([`super::Input::Operator`]).
+    Answer {
+        id: u64,
+        /// JSON ([`mgmt_api::operator`]), or why there is no answer.
+        outcome: Result<ZeekString, NotDone>,
+    },
     /// Ask cluster nodes.
     Ask(NodeRequest),
     /// Ask nodes under our own supervision.

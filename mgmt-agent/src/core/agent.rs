@@ -193,6 +193,14 @@ impl Agent {
                 of_ours,
             } => self.request(&mut turn, &topic, request, of_ours),
             Input::Link { peer, message } => self.link(&mut turn, peer, message),
+            Input::Operator {
+                id,
+                principal,
+                request,
+            } => {
+                let outcome = self.operate(&mut turn, &principal.to_string(), &request);
+                turn.push(Action::Answer { id, outcome });
+            }
             Input::Prepared(found) => self.prepared(&mut turn, found),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {

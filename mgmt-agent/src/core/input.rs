@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, link::Prepared};
+use mgmt_api::{AgentRequest, LinkMessage, NodeMessage, OperatorRequest, Principal, link::Prepared};
 use serde::{Deserialize, Serialize};
 
 use super::{lives::LifeSign, program::Program, supervision::Report};
@@ -34,6 +34,12 @@ pub enum Input {
     Link {
         peer: EndpointId,
         message: LinkMessage,
+    },
+    /// What an operator asks on the control socket. The answer is [`super::Action::Answer`].
+    Operator {
+        id: u64,
+        principal: Principal,
+        request: OperatorRequest,
     },
     /// What [`super::Action::Prepare`] has found.
     Prepared(Prepared),

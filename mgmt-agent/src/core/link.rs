@@ -2,8 +2,9 @@
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    LinkMessage,
-    link::{LAUNCH, NotDone, PREPARE, START, STOP, from_json, other_version, to_json},
+    LinkMessage, OperatorRequest,
+    link::{LAUNCH, PREPARE, other_version, to_json},
+    operator::{NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
 };
 use serde::Serialize;
 
@@ -22,45 +23,52 @@ impl Agent {
                     turn.info(format!("controller {peer} {other}"));
                 }
                 let features: &[&str] = match self.settings.supervise {
-                    Supervise::Zeek => &[PREPARE],
-                    Supervise::Systemd | Supervise::Native => &[PREPARE, LAUNCH, STOP, START],
+                    Supervise::Zeek => &[PREPARE, STATUS, OUTPUTS],
+                    Supervise::Systemd | Supervise::Native => {
+                        &[PREPARE, LAUNCH, STATUS, OUTPUTS, STOP, START]
+                    }
                 };
                 let message = LinkMessage::announce(features);
                 turn.push(Action::Link { peer, message });
             }
             LinkMessage::Request { reqid, kind, json } if kind == *PREPARE => {
                 if let Err(reason) = self.prepare(turn, peer, &reqid, &json) {
-                    refuse(turn, peer, reqid, reason);
+                    refuse(turn, peer, reqid, &NotDone::new(NotDoneKind::Unavailable, reason));
                 }
             }
-            LinkMessage::Request { reqid, kind, json } if kind == *STOP || kind == *START => {
-                let outcome = from_json(&json)
-                    .map_err(|error| error.to_string())
-                    .and_then(|which| {
-                        if kind == *STOP {
-                            self.stop_nodes(turn, &which)
-                        } else {
-                            self.start_nodes(turn, &which)
-                        }
-                    });
+            LinkMessage::Request { reqid, kind, json } => {
+                let outcome = match OperatorRequest::read(&kind, &json) {
+                    Some(Ok(request)) => self.operate(turn, &format!("controller {peer}"), &request),
+                    Some(Err(error)) => Err(NotDone::new(NotDoneKind::Malformed, error.to_string())),
+                    None => {
+                        let kind = kind.excerpt(64);
+                        let reason = format!("this agent knows no request {kind}");
+                        Err(NotDone::new(NotDoneKind::Malformed, reason))
+                    }
+                };
                 match outcome {
-                    Ok(changed) => reply(turn, peer, reqid, true, &changed),
-                    Err(reason) => refuse(turn, peer, reqid, reason),
+                    Ok(json) => {
+                        let message = LinkMessage::Reply {
+                            reqid,
+                            ok: true,
+                            json,
+                        };
+                        turn.push(Action::Link { peer, message });
+                    }
+                    Err(refusal) => refuse(turn, peer, reqid, &refusal),
                 }
-            }
-            LinkMessage::Request { reqid, kind, .. } => {
-                let kind = kind.excerpt(64);
-                refuse(turn, peer, reqid, format!("this agent knows no request {kind}"));
             }
             LinkMessage::Reply { .. } => turn.debug(format!("ignoring an answer of {peer}")),
         }
     }
 }
 
-fn refuse(turn: &mut Turn, peer: EndpointId, reqid: ZeekString, reason: String) {
-    turn.debug(format!("refusing a request of controller {peer}: {reason}"));
-    let reason = reason.into();
-    reply(turn, peer, reqid, false, &NotDone { reason });
+fn refuse(turn: &mut Turn, peer: EndpointId, reqid: ZeekString, refusal: &NotDone) {
+    turn.debug(format!(
+        "refusing a request of controller {peer}: {}",
+        refusal.reason
+    ));
+    reply(turn, peer, reqid, false, refusal);
 }
 
 /// Answers a request.

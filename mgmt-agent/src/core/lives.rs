@@ -98,6 +98,11 @@ impl Life {
 }
 
 impl Lives {
+    /// What was last heard of a node.
+    pub(super) fn of(&self, node: &ZeekString) -> Option<&Life> {
+        self.of.get(node)
+    }
+
     /// Takes in what a node tells. Returns how long it had been silent, if it was told to be wedged.
     pub(super) fn hear(&mut self, now: Now, node: &ZeekString, sign: LifeSign) -> Option<Duration> {
         let life = self.of.entry(node.clone()).or_insert_with(|| Life::new(now));

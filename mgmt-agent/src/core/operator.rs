@@ -1,23 +1,48 @@
-//! What operators stop and start: it is remembered, and holds until they say otherwise.
+//! What operators ask for. What they stop and start is remembered, and holds until they say otherwise.
+
+use std::time::Duration;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    Level,
-    link::{Changed, Selection},
+    Level, MESSAGE_BYTES_MAX, Now, OperatorRequest, State,
     log::some_of,
+    node_link::Beat,
+    operator::{
+        AgentStatus, Changed, Heartbeat, NodeName, NodeReport, NotDone, NotDoneKind, Outputs, Selection,
+        written,
+    },
 };
 
 use super::{
     action::Turn,
     agent::{Agent, Purpose},
     deploy::report,
+    nodes::OwnNode,
     settings::Supervise,
     supervision::Command,
 };
 
 impl Agent {
+    /// Carries out what an operator asks for, who is named in the log. The answer is JSON.
+    pub(super) fn operate(
+        &mut self,
+        turn: &mut Turn,
+        who: &str,
+        request: &OperatorRequest,
+    ) -> Result<ZeekString, NotDone> {
+        match request {
+            OperatorRequest::Status => written(&self.status(turn.now)),
+            OperatorRequest::Outputs(NodeName { node }) => {
+                let own = self.nodes.get(node).ok_or_else(|| no_node(node))?;
+                written(&own.outputs.as_ref().map_or_else(Outputs::default, Outputs::from))
+            }
+            OperatorRequest::Stop(which) => written(&self.stop_nodes(turn, who, which)?),
+            OperatorRequest::Start(which) => written(&self.start_nodes(turn, who, which)?),
+        }
+    }
+
     /// Ends nodes, which stay away until they are started: also when the agent or the host is restarted, or the same is deployed again.
-    pub(super) fn stop_nodes(&mut self, turn: &mut Turn, which: &Selection) -> Result<Changed, String> {
+    fn stop_nodes(&mut self, turn: &mut Turn, who: &str, which: &Selection) -> Result<Changed, NotDone> {
         let mut nodes = self.selected(which)?;
         nodes.retain(|name| self.stopped.insert(name.clone()));
         for name in &nodes {
@@ -33,44 +58,45 @@ impl Agent {
                 self.now_stopped(turn, name);
             }
         }
-        Ok(self.changed(turn, "stops", nodes))
+        Ok(self.changed(turn, who, "stops", nodes))
     }
 
     /// Starts nodes that were stopped.
-    pub(super) fn start_nodes(&mut self, turn: &mut Turn, which: &Selection) -> Result<Changed, String> {
+    fn start_nodes(&mut self, turn: &mut Turn, who: &str, which: &Selection) -> Result<Changed, NotDone> {
         let mut nodes = self.selected(which)?;
         nodes.retain(|name| self.stopped.remove(name));
         self.done.retain(|name| !nodes.contains(name));
         for name in &nodes {
             self.create(turn, name);
         }
-        Ok(self.changed(turn, "starts", nodes))
+        Ok(self.changed(turn, who, "starts", nodes))
     }
 
-    fn changed(&mut self, turn: &mut Turn, what: &str, nodes: Vec<ZeekString>) -> Changed {
+    fn changed(&mut self, turn: &mut Turn, who: &str, what: &str, nodes: Vec<ZeekString>) -> Changed {
         if !nodes.is_empty() {
             self.remember(turn);
             report(
                 turn,
                 Level::Info,
-                format!("{what} {}, as an operator wants", some_of(&nodes)),
+                format!("{what} {}, as {who} wants", some_of(&nodes)),
             );
         }
         Changed { nodes }
     }
 
     /// The nodes that are meant, or why none can be.
-    fn selected(&self, which: &Selection) -> Result<Vec<ZeekString>, String> {
+    fn selected(&self, which: &Selection) -> Result<Vec<ZeekString>, NotDone> {
         if self.settings.supervise == Supervise::Zeek {
-            return Err(
-                "a Supervisor of Zeek's keeps the nodes of this agent, and would start them again".into(),
-            );
+            return Err(NotDone::new(
+                NotDoneKind::Conflict,
+                "a Supervisor of Zeek's keeps the nodes of this agent, and would start them again",
+            ));
         }
         if let Some(reason) = &self.unavailable {
-            return Err(reason.clone());
+            return Err(NotDone::new(NotDoneKind::Unavailable, reason.as_str()));
         }
         if let Some(unknown) = which.nodes.iter().find(|name| !self.nodes.contains_key(*name)) {
-            return Err(format!("this agent has no node {unknown}"));
+            return Err(no_node(unknown));
         }
         let is_meant = |name: &ZeekString, role| {
             (which.nodes.is_empty() || which.nodes.contains(name))
@@ -82,4 +108,61 @@ impl Agent {
             .filter(|(name, own)| is_meant(name, own.node.role));
         Ok(meant.map(|(name, _)| name.clone()).collect())
     }
+
+    fn status(&self, now: Now) -> AgentStatus {
+        AgentStatus {
+            instance: self.settings.name.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: self.pid,
+            uptime: now.since_start().as_secs(),
+            supervise: self.settings.supervise.to_string(),
+            configuration: self.config.as_ref().map(|config| config.id.to_string()),
+            trouble: self.unavailable.clone(),
+            nodes: self
+                .nodes
+                .iter()
+                .map(|(name, own)| self.reported(now, name, own))
+                .collect(),
+        }
+    }
+
+    fn reported(&self, now: Now, name: &ZeekString, own: &OwnNode) -> NodeReport {
+        let life = self
+            .lives
+            .of(name)
+            .filter(|life| own.pid.is_some() && life.pid == own.pid);
+        let is_up = own.node.state == State::Running;
+        NodeReport {
+            node: name.to_string(),
+            role: own.node.role,
+            state: own.node.state,
+            pid: own.pid,
+            uptime: own.pid.and(own.started).map(|started| (now - started).as_secs()),
+            restarts: own.restarts,
+            zeek: life
+                .and_then(|life| life.version.as_ref())
+                .map(ToString::to_string),
+            stopped_by_operator: self.stopped.contains(name) && !self.done.contains(name),
+            reason: own
+                .trouble
+                .clone()
+                .or_else(|| own.told_end.clone())
+                .filter(|_| !is_up),
+            heartbeat: life.and_then(|life| Some(heartbeat(now - life.at, life.beat.as_ref()?))),
+        }
+    }
+}
+
+fn heartbeat(age: Duration, beat: &Beat) -> Heartbeat {
+    Heartbeat {
+        age: age.as_secs(),
+        received: beat.received,
+        dropped: beat.dropped,
+        peers: beat.peers.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn no_node(name: &ZeekString) -> NotDone {
+    let name = name.excerpt(MESSAGE_BYTES_MAX);
+    NotDone::new(NotDoneKind::Unknown, format!("this agent has no node {name}"))
 }

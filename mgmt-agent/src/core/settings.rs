@@ -7,6 +7,7 @@ use std::{
 use broker_codec::data::{Address, Port, ZeekString};
 use mgmt_api::{Dialect, SupervisorLayout, topics};
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 /// What an operator can choose, with Zeek's defaults (`agent/config.zeek`, `node/config.zeek`, `config.zeek`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,9 +61,10 @@ pub struct Settings {
     pub launch: LaunchSettings,
 }
 
-/// Who keeps the nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Who keeps the nodes, shown as the word for the setting.
+#[derive(Clone, Copy, Debug, Default, Display, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Supervise {
     /// A `zeek -j` process.
     #[default]

@@ -2,10 +2,11 @@
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
 use broker_endpoint::{Credit, PeerAddress, with_causes};
-use mgmt_api::{Dialect, Level, link::Prepared};
+use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
+    http::Asked,
 };
 
 use super::{
@@ -38,6 +39,7 @@ pub(super) enum Event {
     Version(Option<String>),
     /// Whether nodes could run.
     Prepared(Prepared),
+    Operator(Asked<OperatorRequest>),
     Peer(Input, Credit),
 }
 
@@ -60,6 +62,7 @@ impl Outside for Runtime {
             Some(found) = async { Some(self.preflight.as_mut()?.await.unwrap_or_default()) } => {
                 Event::Prepared(found)
             }
+            asked = self.operators.next() => Event::Operator(asked),
             input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
                 Event::Peer(input, credit)
@@ -82,6 +85,19 @@ impl Outside for Runtime {
             Event::Prepared(found) => {
                 self.preflight = None;
                 (Some(Input::Agent(core::Input::Prepared(found))), Credit::none())
+            }
+            Event::Operator(Asked {
+                id,
+                principal,
+                question,
+            }) => {
+                self.counters.increment(Counted::OperatorRequests);
+                let request = core::Input::Operator {
+                    id,
+                    principal,
+                    request: question,
+                };
+                (Some(Input::Agent(request)), Credit::none())
             }
             Event::Peer(input, credit) => {
                 self.peer_did(&input);
@@ -129,6 +145,7 @@ impl Outside for Runtime {
                     return vec![Input::Agent(core::Input::Remembered(outcome))];
                 }
             }
+            Action::Answer { id, outcome } => self.operators.answer(id, outcome),
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.increment(Counted::DiskOverflows);

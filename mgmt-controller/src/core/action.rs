@@ -4,7 +4,7 @@ use broker_codec::{
     zeek::Event,
 };
 pub use mgmt_api::Level;
-use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, LinkMessage};
+use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, LinkMessage, operator::NotDone};
 use serde::{Deserialize, Serialize};
 
 use super::{configurations::Changes, input::WriteId};
@@ -27,6 +27,12 @@ pub enum Action {
         write: WriteId,
         #[serde(flatten)]
         changes: Changes,
+    },
+    /// Answer what an operator has asked under this id ([`super::Input::Operator`]).
+    Answer {
+        id: u64,
+        /// JSON ([`mgmt_api::operator`]), or why there is no answer.
+        outcome: Result<ZeekString, NotDone>,
     },
     Publish {
         topic: ZeekString,

@@ -156,6 +156,9 @@ impl Cluster {
         reqid: &ZeekString,
         results: Vec<ResultRecord>,
     ) {
+        if kind == RequestKind::GetNodes && self.nodes_told(turn, name, reqid, &results) {
+            return;
+        }
         let waits = |fanout: &Fanout| fanout.awaits(reqid, name);
         let results = || {
             let checked = results
@@ -203,6 +206,7 @@ impl Cluster {
             self.deployed(turn);
         }
         self.looks_no_more(turn, name);
+        self.tells_no_more(turn, name, reason);
         while let Some((key, reqid)) = self.awaiting(|_, fanout| fanout.asked_under(name)) {
             self.take_answer(turn, key, &reqid, name, failure(&reqid));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use broker_codec::data::ZeekString;
 use mgmt_api::{ClientRequest, Now, Principal, RequestKind, RequestTable, log::bracketed};
 
 use super::{
@@ -34,6 +35,8 @@ pub(super) struct Cluster {
     /// The one that is under way. Others are refused meanwhile.
     pub(super) deployment: Option<Deployment>,
     pub(super) writes: BTreeMap<WriteId, Write>,
+    /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under.
+    pub(super) operators: BTreeMap<ZeekString, u64>,
     last_write: u64,
 }
 
@@ -47,6 +50,7 @@ impl Cluster {
             requests: RequestTable::new(),
             deployment: None,
             writes: BTreeMap::new(),
+            operators: BTreeMap::new(),
             last_write: 0,
         }
     }
@@ -69,6 +73,12 @@ impl Cluster {
                 let request = ClientRequest::StageConfiguration { reqid, config };
                 self.request(turn, &principal, request, true);
             }
+            Input::Operator {
+                id,
+                principal,
+                request,
+                ..
+            } => self.operate(turn, id, &principal, request),
             Input::Persisted { write, outcome } => self.persisted(turn, write, outcome),
             Input::PeerAdded {
                 peer,
@@ -140,7 +150,13 @@ impl Cluster {
     /// DIFFERENCE(older-clients): so what older clients have set is checked, ports are assigned, and the client is always answered, also if
     /// there are no instances: then without results. Controllers up to 54aaf3a623 check nothing, and never answer that. `get_instances` and
     /// `get_nodes` show the instances that are connected, which older controllers do not if they are not deployed to.
-    fn request(&mut self, turn: &mut Turn<'_>, principal: &Principal, request: ClientRequest, deploys: bool) {
+    pub(super) fn request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        principal: &Principal,
+        request: ClientRequest,
+        deploys: bool,
+    ) {
         let kind = request.kind();
         let event = request.event_name();
         log_received(turn, &request);

@@ -7,7 +7,10 @@ use broker_codec::{
     data::{Address, Port, ZeekString},
 };
 use counters::Counters;
-use mgmt_api::{Configuration, IdSource, Now, RequestKind, WallClock};
+use mgmt_api::{
+    Configuration, IdSource, Now, RequestKind, WallClock,
+    operator::{NotDone, NotDoneKind},
+};
 
 use super::{
     action::Action, cluster::Cluster, configurations::Configurations, input::Input, pending::Key,
@@ -50,7 +53,14 @@ impl Controller {
             self.epoch = *wall_clock - self.now.since_start();
         }
         let mut turn = Turn::new(self.now, &mut *self.ids, &self.counters, self.epoch);
-        if let Some(cluster) = self.clusters.get_mut(DEFAULT.as_bytes()) {
+        if let Input::Operator { id, cluster, .. } = &input
+            && !self.clusters.contains_key(cluster.as_bytes())
+        {
+            let reason = format!("there is no cluster {}", cluster.escape_debug());
+            let refusal = NotDone::new(NotDoneKind::Unknown, reason);
+            let (id, outcome) = (*id, Err(refusal));
+            turn.push(Action::Answer { id, outcome });
+        } else if let Some(cluster) = self.clusters.get_mut(DEFAULT.as_bytes()) {
             cluster.step(&mut turn, input);
         }
         turn.into_actions()

@@ -5,11 +5,17 @@ use mgmt_api::ResultRecord;
 
 /// A request that is passed on to several agents, each under an id of its own: whom it waits for, and the results so
 /// far.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fanout {
+#[derive(Clone, Debug)]
+pub(super) struct Fanout<T = ResultRecord> {
     /// By the id of the agent's request, the instance that was asked.
     awaited: BTreeMap<ZeekString, ZeekString>,
-    results: Vec<ResultRecord>,
+    results: Vec<T>,
+}
+
+impl<T> Default for Fanout<T> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 /// What an agent's answer is to a [`Fanout`].
@@ -22,9 +28,9 @@ pub(super) enum Answer {
     Last,
 }
 
-impl Fanout {
+impl<T> Fanout<T> {
     /// Waits for no agent yet; the results are those of the controller itself, which come first.
-    pub(super) const fn new(results: Vec<ResultRecord>) -> Self {
+    pub(super) const fn new(results: Vec<T>) -> Self {
         Self {
             awaited: BTreeMap::new(),
             results,
@@ -54,12 +60,7 @@ impl Fanout {
     }
 
     /// Takes an agent's results in, if it was asked.
-    pub(super) fn answer(
-        &mut self,
-        reqid: &ZeekString,
-        instance: &ZeekString,
-        results: Vec<ResultRecord>,
-    ) -> Answer {
+    pub(super) fn answer(&mut self, reqid: &ZeekString, instance: &ZeekString, results: Vec<T>) -> Answer {
         if !self.awaits(reqid, instance) {
             return Answer::Unasked;
         }
@@ -73,10 +74,12 @@ impl Fanout {
     }
 
     /// The controller's results, then those of the agents in the order of their answers.
-    pub(super) fn into_results(self) -> Vec<ResultRecord> {
+    pub(super) fn into_results(self) -> Vec<T> {
         self.results
     }
+}
 
+impl Fanout {
     /// The same when the time is up, with a failure for each instance that has not answered.
     pub(super) fn timed_out(self, reqid: &ZeekString) -> Vec<ResultRecord> {
         let late: Vec<_> = self.silent().map(|name| silent(reqid, name)).collect();

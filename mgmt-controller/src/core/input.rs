@@ -4,7 +4,10 @@ use broker_codec::{
     EndpointId,
     data::{Address, Port, ZeekString},
 };
-use mgmt_api::{AgentMessage, ClientRequest, Configuration, Dialect, LinkMessage, Principal, WallClock};
+use mgmt_api::{
+    AgentMessage, ClientRequest, Configuration, Dialect, LinkMessage, Principal, WallClock,
+    operator::ClusterRequest,
+};
 use serde::{Deserialize, Serialize};
 
 /// What happens to the controller.
@@ -32,6 +35,14 @@ pub enum Input {
         principal: Principal,
         reqid: ZeekString,
         config: Configuration,
+    },
+    /// What an operator asks of a cluster on the control socket. The answer is [`super::Action::Answer`].
+    Operator {
+        id: u64,
+        principal: Principal,
+        /// The name of the cluster.
+        cluster: String,
+        request: ClusterRequest,
     },
     /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier
     /// peering with it.

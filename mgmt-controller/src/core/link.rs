@@ -4,6 +4,7 @@ use broker_codec::EndpointId;
 use mgmt_api::{
     LinkMessage,
     link::{LAUNCH, PREPARE, other_version},
+    operator::STATUS,
 };
 
 use super::{action::Level, cluster::Cluster, peers::Features, turn::Turn};
@@ -19,6 +20,7 @@ impl Cluster {
                 let features = Features {
                     prepares: has(PREPARE),
                     launches: has(LAUNCH),
+                    is_operated: has(STATUS),
                 };
                 self.members.peers.announces(peer, features) && {
                     if let Some(other) = other_version(version) {
@@ -31,7 +33,15 @@ impl Cluster {
                     true
                 }
             }
-            LinkMessage::Reply { reqid, ok, json } => self.looked(turn, peer, &reqid, ok, &json),
+            LinkMessage::Reply { reqid, ok, json } => match self.members.peers.name_of(peer).cloned() {
+                Some(name) => {
+                    if !self.told(turn, &name, &reqid, ok, &json) {
+                        self.looked(turn, &name, &reqid, ok, &json);
+                    }
+                    true
+                }
+                None => false,
+            },
             LinkMessage::Request { .. } => false,
         };
         if !is_obeyed {

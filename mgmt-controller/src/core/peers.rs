@@ -62,6 +62,8 @@ pub(super) struct Features {
     pub(super) prepares: bool,
     /// It starts nodes [itself](mgmt_api::link::LAUNCH).
     pub(super) launches: bool,
+    /// It answers what operators ask: the kinds of [`mgmt_api::operator`].
+    pub(super) is_operated: bool,
 }
 
 /// What holds a name.

@@ -3,7 +3,7 @@
 use broker_codec::data::ZeekString;
 use mgmt_api::{Principal, RequestKind};
 
-use super::{configurations::Changes, fanout::Fanout, input::WriteId};
+use super::{asking::Asking, configurations::Changes, fanout::Fanout, input::WriteId};
 
 /// What a request is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,12 +12,14 @@ pub(super) enum Key {
     Client(RequestKind, ZeekString),
     /// A deployment of the controller's own.
     Internal(ZeekString),
+    /// An operator's, which is put to agents: by an id of the controller's.
+    Operator(ZeekString),
 }
 
 impl Key {
     pub(super) const fn reqid(&self) -> &ZeekString {
         match self {
-            Self::Client(_, reqid) | Self::Internal(reqid) => reqid,
+            Self::Client(_, reqid) | Self::Internal(reqid) | Self::Operator(reqid) => reqid,
         }
     }
 }
@@ -34,6 +36,8 @@ pub(super) enum Pending {
     Deployment,
     /// Agents.
     Agents(Fanout),
+    /// Agents, for an operator.
+    Asking(Asking),
     Timeout,
 }
 

@@ -8,7 +8,8 @@ use broker_codec::{
 };
 use mgmt_api::{
     Configuration, Instance, LinkMessage, MESSAGE_BYTES_MAX, Now, ResultRecord,
-    link::{NotDone, PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+    link::{PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+    operator::NotDone,
 };
 
 use super::{
@@ -66,35 +67,32 @@ impl Cluster {
         true
     }
 
-    /// An agent has looked. Returns whether it was asked.
+    /// An agent has looked.
     pub(super) fn looked(
         &mut self,
         turn: &mut Turn<'_>,
-        peer: EndpointId,
+        name: &ZeekString,
         reqid: &ZeekString,
         ok: bool,
         json: &ZeekString,
-    ) -> bool {
-        let Some(name) = self.members.peers.name_of(peer).cloned() else {
-            return false;
-        };
+    ) {
         let Some(deployment) = &mut self.deployment else {
-            return ignored(turn, reqid, &name);
+            return ignored(turn, reqid, name);
         };
         let of_client = deployment.key.reqid().clone();
         let (results, backend, complaint) = match found(ok, json) {
             Ok(Prepared { problems, backend }) => {
-                let results = failures(&of_client, &name, &deployment.config, problems);
+                let results = failures(&of_client, name, &deployment.config, problems);
                 (results, backend, None)
             }
             Err(reason) => (Vec::new(), None, Some(reason)),
         };
         let answer = match deployment.preparing() {
-            Some(fanout) => fanout.answer(reqid, &name, results),
+            Some(fanout) => fanout.answer(reqid, name, results),
             None => Answer::Unasked,
         };
         if answer == Answer::Unasked {
-            return ignored(turn, reqid, &name);
+            return ignored(turn, reqid, name);
         }
         deployment.backends.extend(backend);
         if let Some(reason) = complaint {
@@ -107,7 +105,6 @@ impl Cluster {
         if answer == Answer::Last {
             self.prepared(turn);
         }
-        true
     }
 
     /// The agent of an instance is gone, and what it would have found is not known.
@@ -217,10 +214,9 @@ fn failures(
         .collect()
 }
 
-fn ignored(turn: &mut Turn<'_>, reqid: &ZeekString, name: &ZeekString) -> bool {
+fn ignored(turn: &mut Turn<'_>, reqid: &ZeekString, name: &ZeekString) {
     turn.debug(format!(
         "ignoring answer {reqid} of {name}: no request waits for it"
     ));
     turn.counters.increment(Counted::AnswersIgnored);
-    true
 }

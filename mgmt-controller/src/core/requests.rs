@@ -8,6 +8,7 @@ use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, TIM
 use super::{
     action::{Action, Audience, Outgoing},
     cluster::Cluster,
+    operators::answer_operator,
     pending::{Key, Logged, Pending},
     turn::Turn,
 };
@@ -29,6 +30,10 @@ impl Cluster {
             let (results, logged) = match pending {
                 Pending::Deployment => {
                     self.deployment_expired(turn, key);
+                    continue;
+                }
+                Pending::Asking(asking) => {
+                    self.told_late(turn, asking);
                     continue;
                 }
                 Pending::Agents(fanout) => (fanout.timed_out(&reqid), Logged::Pending),
@@ -131,6 +136,9 @@ impl Cluster {
             Logged::Pending => format!("tx {event} [request {reqid} pending, results: {results}]"),
             Logged::Finished => format!("tx {event} [request {reqid} finished, results: {results}]"),
         });
+        if let Some(id) = self.operators.remove(reqid) {
+            return answer_operator(turn, id, response.results());
+        }
         turn.push(Action::Publish {
             topic: self.settings.topic.clone(),
             event: Outgoing::Client(response),

@@ -32,6 +32,7 @@ use mgmt_daemon::{
     daemon::{self, Beginning},
     error::system,
     files,
+    http::{ControlSocket, Door, Operators, Outcome},
     process::{self, block_on, enter, random_bytes},
     ready,
 };
@@ -43,6 +44,7 @@ use crate::{
     config::{Config, Listener},
     core::{self, Controller, Input, WriteId},
     error::RunError,
+    http::{Question, of_controller},
     machine::Start,
     store::{Store, StoreThread},
     wire::{FromClient, Wire, readable},
@@ -66,6 +68,10 @@ struct Runtime {
     server: Option<WebSocketServer<FromClient>>,
     publisher: Option<Publisher>,
     store: StoreThread,
+    /// What operators ask, ...
+    operators: Operators<Question, Outcome>,
+    /// ... where they can.
+    _control: Option<ControlSocket>,
     /// The writes under way, each with the request that it belongs to.
     writes: BTreeMap<WriteId, Option<ZeekString>>,
     node_news: NodeNews,
@@ -107,7 +113,14 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         daemon.registry.add("websocket_closed_", &server.closes());
         daemon.registry.add("websocket_error_", &server.errors());
     }
+    let (door, operators) = Door::new();
+    let control = ControlSocket::open(
+        &config.daemon.control_socket,
+        of_controller(&config.daemon.name, door),
+    );
     let mut runtime = Runtime {
+        operators,
+        _control: control,
         wire,
         broker,
         publisher: server.as_ref().map(WebSocketServer::publisher),
@@ -174,7 +187,7 @@ fn of_client(client: &ClientInfo) -> Principal {
             client: client.client.number(),
             application: client.application_name.clone(),
         },
-        address: client.peer,
+        address: Some(client.peer),
         certificate: subject(client.certificate.as_ref()),
     }
 }
@@ -182,7 +195,7 @@ fn of_client(client: &ClientInfo) -> Principal {
 fn of_peer(peer: &PeerInfo) -> Principal {
     Principal {
         transport: Transport::Broker { peer: peer.id },
-        address: peer.address,
+        address: Some(peer.address),
         certificate: subject(peer.certificate.as_ref()),
     }
 }

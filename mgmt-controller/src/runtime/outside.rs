@@ -9,6 +9,7 @@ use mgmt_api::{ClientRequest, RequestKind, log::some_of};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
+    http::Asked,
 };
 use tokio::time::Instant;
 use tracing::field::display;
@@ -23,6 +24,7 @@ use crate::{
     Counted,
     core::{Action, Controller, Input, Level},
     error::RunError,
+    http::Question,
     store::Written,
     wire::{FromClient, FromPeer, Inbound},
 };
@@ -32,6 +34,7 @@ pub(super) enum Event {
     NewsDue,
     Peer(FromPeer, Credit),
     Client(WebSocketEvent<FromClient>),
+    Operator(Asked<Question>),
 }
 
 impl Outside for Runtime {
@@ -58,6 +61,7 @@ impl Outside for Runtime {
                 Ok(Event::Written(written.ok_or(HostError::Stopped("the configuration store"))?))
             }
             () = at(self.node_news.due().map(Instant::from_std)) => Ok(Event::NewsDue),
+            asked = self.operators.next() => Ok(Event::Operator(asked)),
             said = said => Ok(said?),
         }
     }
@@ -73,6 +77,20 @@ impl Outside for Runtime {
                 (input, credit)
             }
             Event::Client(event) => self.client_event(event).await,
+            Event::Operator(Asked {
+                id,
+                principal,
+                question: (cluster, request),
+            }) => {
+                self.counters.increment(Counted::OperatorRequests);
+                let asked = Input::Operator {
+                    id,
+                    principal,
+                    cluster,
+                    request,
+                };
+                (Some(asked), Credit::none())
+            }
         };
         daemon.handle(self, input, &credit).await;
     }
@@ -99,6 +117,10 @@ impl Outside for Runtime {
                 reqid: self.writes.remove(write).flatten(),
                 sender: None,
             },
+            Input::Operator { principal, .. } => About {
+                reqid: None,
+                sender: Some((principal.to_string(), "request of an operator".into())),
+            },
             Input::Started { .. }
             | Input::PeerAdded { .. }
             | Input::PeerLost { .. }
@@ -121,6 +143,7 @@ impl Outside for Runtime {
                     return vec![self.persisted(written)];
                 }
             }
+            Action::Answer { id, outcome } => self.operators.answer(id, outcome),
             Action::Publish { topic, event, to } => {
                 self.publish(daemon, topic, &event, to, cause).await;
             }

@@ -14,6 +14,7 @@
 //! > hello a host1                                  it says that it is the agent of this instance
 //! > agent a host1 deploy_response {...}            any other event of agents, on the topic of this instance
 //! > link a announce {...}                          a message of the extension
+//! > operator 1 "Status"                            an operator asks on the control socket; the answer names the number
 //! > stopping                                       the end
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
 //! > set_configuration_request {...}                one of a client of Zeek before 5.0
@@ -29,6 +30,8 @@
 //! < show TOPIC EVENT {...}                         one for WebSocket clients only
 //! < connect 10.0.0.1:2151/tcp
 //! < disconnect 10.0.0.1:2151/tcp
+//! < answer 1 {...}                                  what the operator is told,
+//! < refuse 1 {...}                                  or why not
 //! < close a: REASON                                the connection to this peer is ended
 //! < deadline 10s                                   after time has passed: when the next tick is due
 //! ```
@@ -40,7 +43,9 @@ use std::{fmt::Write as _, time::Duration};
 
 use broker_codec::{EndpointId, data::Port};
 use counters::Registry;
-use mgmt_api::{AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, topics};
+use mgmt_api::{
+    AgentMessage, Configuration, Dialect, Now, Principal, SequentialIds, Transport, WallClock, topics,
+};
 use mgmt_controller::core::{
     Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
@@ -125,6 +130,15 @@ impl Run {
                     message: variant(&format!("MgmtLink::{event}"), fields),
                 }
             }
+            ("operator", fields) => {
+                let [id, request] = words(fields);
+                Input::Operator {
+                    id: id.parse().unwrap(),
+                    principal: operator(),
+                    cluster: "default".into(),
+                    request: json(request),
+                }
+            }
             ("started", "") => started(),
             ("stopping", "") => Input::Stopping,
             ("started", fields) => variant("Started", fields),
@@ -153,6 +167,14 @@ impl Run {
                 request: variant(&format!("Management::Controller::API::{event}"), fields),
             },
         }
+    }
+}
+
+fn operator() -> Principal {
+    Principal {
+        transport: Transport::Socket { uid: 0, pid: 7 },
+        address: None,
+        certificate: None,
     }
 }
 
@@ -210,6 +232,10 @@ fn print(action: &Action, out: &mut String) {
         }
         Action::Connect { host, port } => writeln!(out, "< connect {host}:{port}"),
         Action::Disconnect { host, port } => writeln!(out, "< disconnect {host}:{port}"),
+        Action::Answer { id, outcome } => match outcome {
+            Ok(json) => writeln!(out, "< answer {id} {json}"),
+            Err(refusal) => writeln!(out, "< refuse {id} {}", value(refusal)),
+        },
         Action::Close { peer, reason } => {
             writeln!(out, "< close {}: {reason}", letter(*peer))
         }

@@ -119,6 +119,12 @@ pub static COMMON: &[Setting] = &[
     )
     .option(One("FILE")),
     Setting::new(
+        "control_socket",
+        "`<state>/nodes/<name>/control.sock`",
+        "The Unix socket by which `mgmtctl` asks the daemon; the daemon's user and root may use it. 107 bytes at most",
+    )
+    .option(One("FILE")),
+    Setting::new(
         "journal",
         "",
         "Where to record everything that happens, for `replay`; configurations included, so keep it to \

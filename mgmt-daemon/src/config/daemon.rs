@@ -47,6 +47,8 @@ pub struct DaemonConfig {
     pub log_format: LogFormat,
     /// Where to announce the bound addresses.
     pub ready_file: Option<PathBuf>,
+    /// Where operators ask, absolute.
+    pub control_socket: PathBuf,
     /// Where to record what happens.
     pub journal: Option<PathBuf>,
     /// What an operator should know.
@@ -93,8 +95,12 @@ impl Resolver<'_> {
         let directory: String = self.take("directory");
         let directory = if directory.is_empty() { &name } else { &directory };
         let retry: Duration = self.take("connect_retry");
+        let working_dir = join_plain(&state_dir.join("nodes"), directory);
         DaemonConfig {
-            working_dir: join_plain(&state_dir.join("nodes"), directory),
+            control_socket: self
+                .file("control_socket")
+                .unwrap_or_else(|| working_dir.join("control.sock")),
+            working_dir,
             broker_tls: self.broker_tls(),
             connect_retry: Some(retry).filter(|retry| !retry.is_zero()),
             management_log: self.management_log(&spool_dir),

@@ -101,6 +101,8 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             | Action::AskLinked(_)
             | Action::Link { .. }
             | Action::Prepare { .. }
+            // No operator asks.
+            | Action::Answer { .. }
             | Action::Supervise(_)
             | Action::Nodes(_)
             | Action::Remember(_)

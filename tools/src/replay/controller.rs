@@ -102,7 +102,7 @@ impl Daemon for OurController {
                 let address = *known.addresses.of(known.own.other());
                 let principal = Principal {
                     transport: Transport::Broker { peer },
-                    address,
+                    address: Some(address),
                     certificate: None,
                 };
                 self.wire.peer_added(peer, dialled, principal);
@@ -169,7 +169,9 @@ impl OurController {
                     Action::Log {
                         level: Level::Debug, ..
                     }
-                    | Action::Report { .. } => {}
+                    | Action::Report { .. }
+                    // No operator asks.
+                    | Action::Answer { .. } => {}
                     Action::Log { message, .. } => around.sent.log.push(message),
                     Action::Persist { write, changes } => {
                         self.durable.apply(changes);
@@ -239,7 +241,7 @@ impl OurController {
                 client: number(link),
                 application: None,
             },
-            address: *known.addresses.of(known.own.other()),
+            address: Some(*known.addresses.of(known.own.other())),
             certificate: None,
         };
         let client = Client {

@@ -43,6 +43,7 @@ impl World {
         self.controller = controller(&self.settings, self.durable.clone());
         self.given.clear();
         self.owed.clear();
+        self.operating.clear();
         self.deployments.clear();
         self.targets.clear();
         self.network.end_all();

@@ -109,6 +109,9 @@ impl World {
             principal: testkit::client(1),
             request,
         });
+        if self.dice.percent(20) {
+            self.operate();
+        }
     }
 
     fn break_something(&mut self) {
@@ -288,6 +291,7 @@ impl World {
                     );
                 }
                 Action::Report { .. } => {}
+                Action::Answer { id, outcome } => self.operator_answered(id, outcome),
                 Action::Persist { write, changes } => self.write(write, changes),
                 Action::Connect { host, port } => {
                     self.targets.insert((host, port));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use broker_codec::EndpointId;
 use mgmt_api::{
     LinkMessage,
-    link::{NotDone, PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+    link::{PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+    operator::{NotDone, NotDoneKind, OUTPUTS, START, STATUS, STOP},
 };
 
 use super::{Happening, World};
@@ -20,15 +21,19 @@ impl World {
         };
         let mut delay = self.dice.millis(1, 40);
         let answer = match message {
-            LinkMessage::Announce { .. } => LinkMessage::announce(&[PREPARE]),
-            LinkMessage::Request { reqid, json, .. } => {
+            LinkMessage::Announce { .. } => LinkMessage::announce(&[PREPARE, STATUS, OUTPUTS, STOP, START]),
+            LinkMessage::Request { reqid, kind, json } => {
                 if self.troubled && self.dice.percent(5) {
                     return;
                 }
                 if self.troubled && self.dice.percent(10) {
                     delay += self.dice.millis(1000, 12_000);
                 }
-                let (ok, json) = self.look(&from_json(&json).unwrap());
+                let (ok, json) = if kind == *PREPARE {
+                    self.look(&from_json(&json).unwrap())
+                } else {
+                    self.operated_by_agent(&kind, &json)
+                };
                 LinkMessage::Reply { reqid, ok, json }
             }
             LinkMessage::Reply { .. } => panic!("the controller was asked nothing: {message:?}"),
@@ -42,8 +47,8 @@ impl World {
 
     fn look(&mut self, asked: &Prepare) -> (bool, broker_codec::data::ZeekString) {
         if self.troubled && self.dice.percent(5) {
-            let reason = "no".into();
-            return (false, to_json(&NotDone { reason }).unwrap());
+            let refusal = NotDone::new(NotDoneKind::Unavailable, "no");
+            return (false, to_json(&refusal).unwrap());
         }
         let first = asked.nodes.first();
         let first = first.filter(|_| self.troubled && self.dice.percent(10));

@@ -7,7 +7,7 @@
 //! fail, strangers claim the names of agents, and some hosts are away for long. What is on its way when a connection breaks is lost. Then all
 //! heals. In half of the worlds deployments go on without absent instances.
 //! Most agents of today speak the extension, and find that nodes could not run, or do not say whether they could.
-//! * Every request is answered exactly once, except by a controller that crashed. The configurations that clients are shown are durable.
+//! * Every request, of clients and of operators, is answered exactly once, except by a controller that crashed. The configurations that clients are shown are durable.
 //! * No answer holds another agent's data.
 //! * A deployment that is not accepted changes nothing: no agent is stood down for it or given anything, and what is deployed stays.
 //! * What is deployed at last runs on all of its agents and is what the controller calls deployed.
@@ -20,6 +20,7 @@ mod dialects;
 mod events;
 mod link;
 mod network;
+mod operators;
 mod random;
 mod stranger;
 
@@ -148,6 +149,10 @@ struct World {
     targets: BTreeSet<(Address, Port)>,
     troubled: bool,
     owed: BTreeSet<(RequestKind, ZeekString)>,
+    /// How many operators have asked.
+    operators: u64,
+    /// Those who are not answered, and whether they asked for the status.
+    operating: BTreeMap<u64, bool>,
     answers: VecDeque<ClientResponse>,
     asked: u64,
     /// Whether an agent may not run what is deployed, for no fault of the controller's.
@@ -209,6 +214,8 @@ impl World {
             targets: BTreeSet::new(),
             troubled: true,
             owed: BTreeSet::new(),
+            operators: 0,
+            operating: BTreeMap::new(),
             answers: VecDeque::new(),
             asked: 0,
             excused: false,
@@ -240,6 +247,7 @@ impl World {
         }
         self.until(self.now + HEALING);
         assert_eq!(self.owed, BTreeSet::new(), "never answered");
+        assert_eq!(self.operating, BTreeMap::new(), "never answered");
         if let (false, Some(deployed)) = (self.excused, self.durable.deployed.clone()) {
             self.assert_runs(&deployed);
         }

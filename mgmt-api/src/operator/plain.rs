@@ -1,0 +1,35 @@
+//! Enums by their plain words.
+
+use std::{fmt::Display, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    parse(&String::deserialize(deserializer)?)
+}
+
+pub(super) fn serialize_option<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+pub(super) fn deserialize_option<'de, T: FromStr, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    word.as_deref().map(parse).transpose()
+}
+
+fn parse<T: FromStr, E: Error>(word: &str) -> Result<T, E> {
+    word.parse()
+        .map_err(|_| E::custom(format_args!("no such word: {}", word.escape_debug())))
+}

@@ -1,0 +1,145 @@
+//! Asks a daemon by HTTP, on its control socket.
+
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, StatusCode,
+    body::Bytes,
+    client::conn::http1::{self, SendRequest},
+    header,
+};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use crate::Exit;
+
+/// Where packages put the sockets.
+const SOCKETS: [&str; 2] = ["/run/zeek-mgmt/controller.sock", "/run/zeek-mgmt/agent.sock"];
+
+/// The longest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A connection to a daemon.
+pub(crate) struct Client {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(
+        "neither a controller nor an agent listens in /run/zeek-mgmt; name a control socket by --socket or MGMT_SOCKET: a daemon's is \
+         control.sock in the directory that its log names when it is ready"
+    )]
+    NoSocket,
+    #[error("cannot connect to the control socket {path}: {source}{}", advice(.source))]
+    Connect { path: PathBuf, source: io::Error },
+    #[error("the connection to the daemon broke: {0}")]
+    Broken(Box<dyn Error + Send + Sync>),
+    #[error("{0}")]
+    Refused(String),
+    #[error("the daemon's answer cannot be read, it may be of another release: {0}")]
+    Unreadable(serde_json::Error),
+    #[error("{0}")]
+    Usage(&'static str),
+}
+
+impl ClientError {
+    pub(crate) const fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Refused(_) => Exit::Failed,
+            Self::NoSocket | Self::Connect { .. } | Self::Broken(_) | Self::Unreadable(_) => Exit::CannotTell,
+        }
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; the daemon's user and root may use it",
+        io::ErrorKind::ConnectionRefused => "; its daemon does not run",
+        io::ErrorKind::NotFound => "; its daemon does not run, or has another one",
+        _ => "",
+    }
+}
+
+/// What is read of a problem (RFC 9457).
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+impl Client {
+    /// Connects to the daemon of this socket, or of the first that there is.
+    pub(crate) async fn connect(socket: Option<&Path>) -> Result<Self, ClientError> {
+        let usual = || SOCKETS.iter().map(Path::new).find(|path| path.exists());
+        let path = socket.or_else(usual).ok_or(ClientError::NoSocket)?;
+        let stream = UnixStream::connect(path)
+            .await
+            .map_err(|source| ClientError::Connect {
+                path: path.to_owned(),
+                source,
+            })?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // How it ends, the request hears.
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        what: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(what).map_err(|error| ClientError::Broken(Box::new(error)))?;
+        self.ask(Method::POST, path, body.into()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body));
+        let request = request.map_err(|error| ClientError::Broken(Box::new(error)))?;
+        let response = self.sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await;
+        let body = body.map_err(ClientError::Broken)?.to_bytes();
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(ClientError::Unreadable);
+        }
+        let problem = serde_json::from_slice(&body);
+        Err(ClientError::Refused(match problem {
+            Ok(Problem { detail }) => detail,
+            Err(_) => format!("the daemon says {status}"),
+        }))
+    }
+}
+
+fn broken(error: hyper::Error) -> ClientError {
+    ClientError::Broken(Box::new(error))
+}
+
+/// A name as a part of a path.
+pub(crate) fn part(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}

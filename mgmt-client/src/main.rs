@@ -1,0 +1,64 @@
+//! `mgmtctl`: operates clusters of Zeek through their controller, or one sensor through its agent, on the daemon's control socket.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`client`] | asks a daemon, by HTTP |
+//! | [`commands`] | what each command asks for, and says |
+//! | [`options`] | the command line |
+//! | [`status`] | how `status` is shown, and what it means |
+
+mod client;
+mod commands;
+mod options;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::{client::ClientError, options::Options};
+
+/// How a run has ended. `status` has the same codes, so that a cron job or a monitoring check can use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// It is done; all is as deployed.
+    Done = 0,
+    /// It failed, or not all is as deployed.
+    Failed = 1,
+    /// The daemon cannot be asked, so nothing can be told.
+    CannotTell = 3,
+    /// The command line is wrong.
+    Usage = 64,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        (exit as u8).into()
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "it is a command")]
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            let _ = error.print();
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            return exit.into();
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(commands::run(&options)),
+        Err(error) => Err(ClientError::Broken(Box::new(error))),
+    };
+    let exit = outcome.unwrap_or_else(|error| {
+        eprintln!("mgmtctl: {error}");
+        error.exit()
+    });
+    exit.into()
+}

@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use mgmt_api::ClusterRole;
+
+/// Operates clusters of Zeek through their controller, or one sensor through its agent.
+///
+/// Exit codes: 0 done, all is as deployed; 1 failed, or not all is as deployed; 3 cannot tell, as the daemon cannot be asked; 64 wrong
+/// command line.
+#[derive(Debug, Parser)]
+#[command(name = "mgmtctl", version)]
+pub(crate) struct Options {
+    /// The control socket of a controller or an agent; without, that of the controller, else that of the agent, in /run/zeek-mgmt
+    #[arg(long, global = true, env = "MGMT_SOCKET", value_name = "FILE")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Which cluster of the controller
+    #[arg(long, global = true, default_value = "default", value_name = "NAME")]
+    pub(crate) cluster: String,
+    /// Print the daemon's answer as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show how the cluster, or the sensor, is against how it is to be; the last line says whether all is well
+    Status,
+    /// Stop nodes; they stay away until they are started, also over restarts, deployments and reboots
+    Stop(Which),
+    /// Start nodes that were stopped
+    Start(Which),
+    /// Restart nodes, by way of the controller
+    Restart {
+        /// Names of nodes
+        #[arg(value_name = "NODE", required_unless_present = "all")]
+        nodes: Vec<String>,
+        /// All nodes of the cluster
+        #[arg(long, conflicts_with = "nodes")]
+        all: bool,
+    },
+    /// Show what a node last wrote to its standard output and standard error before it ended
+    Logs {
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
+}
+
+/// Which nodes are meant: those for which all that is given holds.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Which {
+    /// Names of nodes
+    #[arg(value_name = "NODE")]
+    pub(crate) nodes: Vec<String>,
+    /// Those of a role: logger, manager, proxy or worker
+    #[arg(long, value_parser = role)]
+    pub(crate) role: Option<ClusterRole>,
+    /// Those on this instance; of a controller
+    #[arg(long = "instance", value_name = "INSTANCE")]
+    pub(crate) instances: Vec<String>,
+    /// All nodes
+    #[arg(long, conflicts_with_all = ["nodes", "role", "instances"])]
+    pub(crate) all: bool,
+}
+
+fn role(word: &str) -> Result<ClusterRole, &'static str> {
+    let role = word.parse().unwrap_or_default();
+    match role {
+        ClusterRole::None => Err("no such role"),
+        role => Ok(role),
+    }
+}

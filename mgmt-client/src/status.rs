@@ -1,0 +1,203 @@
+//! How `status` is shown, and what it means. What is wrong comes last: the last lines are the ones that are read.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use broker_codec::Elapsed;
+use comfy_table::{Table, presets::NOTHING};
+use mgmt_api::{
+    State,
+    operator::{AgentStatus, ClusterStatus, InstanceReport, NodeReport},
+};
+
+use crate::Exit;
+
+/// The status of a cluster, in words.
+pub(crate) fn of_cluster(status: &ClusterStatus) -> (String, Exit) {
+    let mut text = match &status.deployed {
+        Some(id) => format!("cluster {}: configuration {id} is deployed", status.cluster),
+        None => format!("cluster {}: nothing is deployed", status.cluster),
+    };
+    if status.is_another_staged {
+        text += ", another one is staged";
+    }
+    text += "\n";
+    let mut all = Summary::default();
+    let mut table = table("INSTANCE");
+    for report in &status.instances {
+        for node in &report.nodes {
+            table.add_row(row(&report.instance, node));
+        }
+        all.instance(report);
+    }
+    all.finish(text, &table, status.deployed.is_some())
+}
+
+/// The status of one sensor, by its agent.
+pub(crate) fn of_agent(status: &AgentStatus) -> (String, Exit) {
+    let what = match &status.configuration {
+        Some(id) => format!("configuration {id}"),
+        None => "no configuration".to_owned(),
+    };
+    let text = format!(
+        "instance {}: agent {}, up {}, nodes kept by {}, {what}\n",
+        status.instance,
+        status.version,
+        elapsed(status.uptime),
+        status.supervise,
+    );
+    let mut table = table("INSTANCE");
+    for node in &status.nodes {
+        table.add_row(row(&status.instance, node));
+    }
+    let mut all = Summary {
+        instances: 1,
+        connected: 1,
+        ..Summary::default()
+    };
+    if let Some(trouble) = &status.trouble {
+        all.problems
+            .push(format!("instance {}: {trouble}", status.instance));
+    }
+    for node in &status.nodes {
+        all.node(&status.instance, node);
+    }
+    all.finish(text, &table, status.configuration.is_some())
+}
+
+/// What is counted, and what is wrong.
+#[derive(Default)]
+struct Summary {
+    instances: usize,
+    connected: usize,
+    nodes: usize,
+    states: BTreeMap<String, usize>,
+    problems: Vec<String>,
+}
+
+impl Summary {
+    fn instance(&mut self, report: &InstanceReport) {
+        let InstanceReport { instance, .. } = report;
+        if !report.is_deployed {
+            return;
+        }
+        self.instances += 1;
+        self.connected += usize::from(report.is_connected);
+        if let Some(trouble) = &report.trouble {
+            self.problems.push(if trouble.contains(instance.as_str()) {
+                trouble.clone()
+            } else {
+                format!("instance {instance}: {trouble}")
+            });
+        }
+        for node in &report.nodes {
+            // That of its instance stands for its own.
+            if report.trouble.is_some() && node.state == State::Unknown {
+                self.count(node);
+            } else {
+                self.node(instance, node);
+            }
+        }
+    }
+
+    fn node(&mut self, instance: &str, node: &NodeReport) {
+        self.count(node);
+        if is_well(node) {
+            return;
+        }
+        let reason = node
+            .reason
+            .as_ref()
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        self.problems
+            .push(format!("{} on {instance} is {}{reason}", node.node, node.state));
+    }
+
+    fn count(&mut self, node: &NodeReport) {
+        self.nodes += 1;
+        let by = if node.stopped_by_operator {
+            " by an operator"
+        } else {
+            ""
+        };
+        *self.states.entry(format!("{}{by}", node.state)).or_default() += 1;
+    }
+
+    fn finish(self, mut text: String, table: &Table, is_deployed: bool) -> (String, Exit) {
+        if self.nodes > 0 {
+            let _ = writeln!(
+                text,
+                "{}",
+                table
+                    .lines()
+                    .map(|line| line.trim_end().to_owned())
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            );
+        }
+        for problem in &self.problems {
+            let _ = writeln!(text, "{problem}");
+        }
+        let states = self
+            .states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"));
+        let states: Vec<String> = states.collect();
+        let is_well = self.problems.is_empty();
+        let verdict = match (is_well, is_deployed) {
+            (true, true) => "all as deployed",
+            (true, false) => "nothing to do",
+            (false, _) => "NOT as deployed",
+        };
+        let (instances, connected) = (self.instances, self.connected);
+        let _ = write!(
+            text,
+            "{verdict}: {connected} of {}",
+            counted(instances, "instance")
+        );
+        let _ = write!(text, " connected, {}", counted(self.nodes, "node"));
+        if !states.is_empty() {
+            let _ = write!(text, " ({})", states.join(", "));
+        }
+        text += "\n";
+        (text, if is_well { Exit::Done } else { Exit::Failed })
+    }
+}
+
+fn is_well(node: &NodeReport) -> bool {
+    node.state == State::Running
+        || node.stopped_by_operator
+        || (node.state == State::Stopped && node.reason.is_none())
+}
+
+fn table(first: &str) -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    table.set_header([first, "NODE", "ROLE", "STATE", "PID", "UP", "RESTARTS"]);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn row(instance: &str, node: &NodeReport) -> [String; 7] {
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    [
+        instance.to_owned(),
+        node.node.clone(),
+        node.role.to_string(),
+        node.state.to_string(),
+        shown(node.pid.map(|pid| pid.to_string())),
+        shown(node.uptime.map(elapsed)),
+        node.restarts.to_string(),
+    ]
+}
+
+fn elapsed(seconds: u64) -> String {
+    Elapsed(Duration::from_secs(seconds)).to_string()
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

@@ -1,0 +1,114 @@
+//! What is answered: JSON; and what is told of a request that was not carried out, as RFC 9457 has it.
+
+use axum::{
+    body::to_bytes,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use broker_codec::data::ZeekString;
+use mgmt_api::operator::{NotDone, NotDoneKind};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The kind of a problem's document.
+const PROBLEM: &str = "application/problem+json";
+
+/// How much is read of an answer of axum's own, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// A request was not carried out.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    /// What happened, why, and what to do.
+    detail: String,
+}
+
+/// `application/problem+json`: its type is `about:blank`, so its title is the status's.
+#[derive(Serialize)]
+struct Document<'a> {
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { status, detail }
+    }
+
+    /// An answer of axum's own, such as that a body is too long, as a problem; any other as it is.
+    pub(super) async fn of(answer: Response) -> Response {
+        let status = answer.status();
+        let kind = answer.headers().get(header::CONTENT_TYPE);
+        if !(status.is_client_error() || status.is_server_error()) || kind.is_some_and(|kind| kind == PROBLEM)
+        {
+            return answer;
+        }
+        let text = to_bytes(answer.into_body(), TEXT_BYTES_MAX)
+            .await
+            .unwrap_or_default();
+        Self::new(status, String::from_utf8_lossy(&text)).into_response()
+    }
+
+    pub(super) fn ending() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending")
+    }
+}
+
+impl From<NotDone> for Problem {
+    fn from(NotDone { kind, reason }: NotDone) -> Self {
+        let status = match kind {
+            NotDoneKind::Malformed => StatusCode::BAD_REQUEST,
+            NotDoneKind::Unknown => StatusCode::NOT_FOUND,
+            NotDoneKind::Conflict => StatusCode::CONFLICT,
+            NotDoneKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, reason.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = Document {
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        let mut response = (self.status, axum::Json(document)).into_response();
+        let kind = HeaderValue::from_static(PROBLEM);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+/// What a core answers: JSON, or why there is no answer.
+pub type Outcome = Result<ZeekString, NotDone>;
+
+/// JSON, as the core has written it.
+#[derive(Debug)]
+pub struct Answer(pub ZeekString);
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        (
+            [(header::CONTENT_TYPE, "application/json")],
+            self.0.as_bytes().to_vec(),
+        )
+            .into_response()
+    }
+}
+
+/// What a body says, as JSON.
+///
+/// # Errors
+///
+/// 400, with the place in the body.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not what was to come: {error}"),
+        )
+    })
+}

@@ -1,0 +1,230 @@
+//! The control socket of both daemons: who may use it, and what bad requests get. What good ones do is in `own/operated.rs`.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    cluster::{agent_command, start_agent},
+    controller::Controller,
+    daemon::Daemon,
+    limit::Limit,
+    mgmtctl,
+};
+
+struct Agent {
+    home: TempDir,
+    daemon: Daemon,
+}
+
+impl Agent {
+    fn start(further: &[&str]) -> Self {
+        let home = TempDir::with_prefix("socket-").expect("a directory can be made");
+        let mut command = agent_command(&home, "sensor", "127.0.0.1:0");
+        command.args(["--simulate", "--controller", "off"]).args(further);
+        let daemon = start_agent(&home, &mut command);
+        Self { home, daemon }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.home.path().join("state/nodes/sensor")
+    }
+}
+
+/// What is answered to these bytes, until the daemon ends the connection.
+fn answer(directory: &Path, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(directory.join("control.sock")).expect("it listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a time");
+    // It may have answered, and be gone, before it has read all.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).expect("text")
+}
+
+fn request(directory: &Path, line: &str, body: &str) -> String {
+    let length = body.len();
+    let text = format!(
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    answer(directory, text.as_bytes())
+}
+
+/// The answer has this status, and says this.
+#[track_caller]
+fn assert_problem(answer: &str, status: u16, words: &str) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(
+        answer.contains("content-type: application/problem+json"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains(&format!(r#""status":{status},"#)) && answer.contains(words),
+        "{answer}"
+    );
+}
+
+#[test]
+fn bad_requests_are_told_what_is_wrong_and_others_are_answered_meanwhile() {
+    let agent = Agent::start(&[]);
+    let controller = Controller::start::<&str>(&[]);
+    let of_controller = controller.working_dir("controller");
+    let of_agent = agent.directory();
+
+    for directory in [&of_agent, &of_controller] {
+        // One who says nothing, and one who does not end.
+        let _silent = UnixStream::connect(directory.join("control.sock")).expect("it listens");
+        let mut slow = UnixStream::connect(directory.join("control.sock")).expect("it listens");
+        slow.write_all(b"POST /v1/nodes/stop HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+            .expect("written");
+
+        let live = request(directory, "GET /livez", "");
+        assert!(
+            live.starts_with("HTTP/1.1 200 OK") && live.ends_with("ok\n"),
+            "{live}"
+        );
+        assert_problem(&request(directory, "GET /v2", ""), 404, "there is no such path");
+        assert_problem(&request(directory, "DELETE /v1", ""), 405, "no such method");
+        assert!(answer(directory, b"\x16\x03\x01\x02\x00\x01\r\n\r\n").starts_with("HTTP/1.1 400 "));
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
+        assert!(answer(directory, long.as_bytes()).starts_with("HTTP/1.1 4"));
+        assert!(answer(directory, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").is_empty());
+    }
+    let stop = "POST /v1/nodes/stop";
+    assert_problem(
+        &request(&of_agent, stop, ""),
+        400,
+        "the body is not what was to come: EOF",
+    );
+    assert_problem(
+        &request(&of_agent, stop, r#"{"nodes": 1}"#),
+        400,
+        "expected a sequence at line 1",
+    );
+    assert_problem(
+        &request(&of_agent, stop, r#"{"role": "cook"}"#),
+        400,
+        "no such word: cook",
+    );
+    assert_problem(
+        &request(&of_agent, stop, r#"{"nodes": ["x"]}"#),
+        404,
+        "this agent has no node x",
+    );
+    let huge = " ".repeat(17 * 1024 * 1024);
+    assert_problem(&request(&of_agent, stop, &huge), 413, "length limit exceeded");
+    assert_problem(
+        &request(&of_agent, "GET /v1/nodes/a%0Ab/outputs", ""),
+        404,
+        r"no node a\\nb",
+    );
+    let cluster = "/v1/clusters/default/nodes";
+    assert_problem(
+        &request(&of_controller, &format!("POST {cluster}/stop"), "{}"),
+        409,
+        "nothing is deployed",
+    );
+    assert_problem(
+        &request(
+            &of_controller,
+            &format!("POST {cluster}/stop"),
+            r#"{"node": "a"}"#,
+        ),
+        400,
+        "unknown field",
+    );
+    assert_problem(
+        &request(&of_controller, "GET /v1/clusters/%0A/status", ""),
+        404,
+        r"there is no cluster \\n",
+    );
+    agent.daemon.stop();
+    controller.stop();
+}
+
+#[test]
+fn only_the_daemons_user_may_connect_and_a_socket_that_was_left_is_replaced() {
+    let agent = Agent::start(&[]);
+    let socket = agent.directory().join("control.sock");
+    let mode = |socket: &Path| fs::metadata(socket).expect("it is there").permissions().mode();
+    assert_eq!(mode(&socket) & 0o777, 0o600);
+    let Agent { home, daemon } = agent;
+    daemon.kill();
+    assert!(socket.exists(), "it is left by one that was killed");
+
+    let mut command = agent_command(&home, "sensor", "127.0.0.1:0");
+    command.args(["--simulate", "--controller", "off"]);
+    let daemon = start_agent(&home, &mut command);
+    assert_eq!(
+        mgmtctl::ask(socket.parent().expect("a directory"), &["status"]).exit,
+        0
+    );
+    daemon.stop();
+    assert!(!socket.exists(), "it goes in the end");
+}
+
+#[test]
+fn a_daemon_that_cannot_have_its_socket_serves_its_peers_and_says_so() {
+    let home = TempDir::with_prefix("socket-").expect("a directory can be made");
+    let file = home.path().join("file");
+    fs::write(&file, "kept").expect("written");
+    let long = home.path().join("l".repeat(120));
+    for (path, reason) in [(&file, "it is no socket"), (&long, "File name too long")] {
+        let path = path.to_str().expect("a plain path");
+        let agent = Agent::start(&["--control-socket", path]);
+        let log = agent.daemon.stop();
+        let told = format!("cannot listen on its control socket {path}: {reason}");
+        assert!(log.contains(&told), "{log}");
+    }
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), "kept");
+}
+
+#[test]
+fn an_agent_whose_nodes_a_supervisor_of_zeeks_keeps_stops_none_and_says_why() {
+    let agent = Agent::start(&["--supervise", "zeek"]);
+    let directory = agent.directory();
+    let refused = mgmtctl::ask(&directory, &["stop", "--all"]);
+    refused.failed(1, "a Supervisor of Zeek's keeps the nodes of this agent");
+    let status = mgmtctl::ask(&directory, &["status"]);
+    assert!(
+        status.stdout.contains("nodes kept by zeek, no configuration"),
+        "{status:?}"
+    );
+    agent.daemon.stop();
+}
+
+#[test]
+fn more_connections_than_are_served_at_a_time_wait_for_their_turn() {
+    let agent = Agent::start(&[]);
+    let directory = agent.directory();
+    let socket = directory.join("control.sock");
+    assert!(
+        fs::metadata(&socket)
+            .expect("it is there")
+            .file_type()
+            .is_socket()
+    );
+    let mut connections: Vec<UnixStream> = (0..64)
+        .map(|_| UnixStream::connect(&socket).expect("it listens"))
+        .collect();
+    let mut late = UnixStream::connect(&socket).expect("it waits");
+    late.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .expect("it waits");
+    late.set_nonblocking(true).expect("a mode");
+    assert!(late.read(&mut [0]).is_err(), "it is not served");
+    connections.truncate(63);
+    let limit = Limit::new("an answer to one who waited");
+    limit.poll(|| late.read(&mut [0]).ok());
+    agent.daemon.stop();
+}

@@ -1,0 +1,161 @@
+//! What operators see and do by `mgmtctl`: of one sensor on its agent's socket, of a cluster on its controller's.
+
+use expect_test::expect;
+use mgmt_api::State;
+use serde_json::json;
+
+use super::{
+    Host, NAME, assert_all_run, assert_deployed, behaving, configuration, nodes,
+    sensors::{SENSORS, Sensors},
+    told_until,
+};
+use crate::support::{
+    cluster_file::always_dies,
+    daemon::Daemon,
+    mgmtctl::{self, masked},
+};
+
+#[test]
+fn a_sensor_is_operated_without_its_controller() {
+    let host = Host::new();
+    let (agent, mut controlling) = host.start_connected(&[]);
+    let sensor = host.directory(NAME);
+    let wanted = nodes(&["manager", "worker-1", "worker-2"]);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
+    assert_all_run(&host, &mut controlling, &wanted);
+    drop(controlling);
+
+    expect![[r#"
+        instance sensor: agent 0.1.0, up TIME, nodes kept by native, configuration c1
+        INSTANCE NODE ROLE STATE PID UP RESTARTS
+        sensor manager manager RUNNING PID TIME 0
+        sensor worker-1 worker RUNNING PID TIME 0
+        sensor worker-2 worker RUNNING PID TIME 0
+        all as deployed: 1 of 1 instance connected, 3 nodes (3 RUNNING)
+    "#]]
+    .assert_eq(&masked(mgmtctl::ask(&sensor, &["status"]).printed()));
+
+    let stopped = mgmtctl::ask(&sensor, &["stop", "worker-1"]);
+    assert_eq!(stopped.printed(), "stop: worker-1\n");
+    let again = mgmtctl::ask(&sensor, &["stop", "worker-1"]);
+    assert_eq!(again.printed(), "nothing to stop: no node had to change\n");
+    let mut controlling = super::connect(&agent);
+    told_until(&mut controlling, |said| said["worker-1"].1.is_none());
+    let status = mgmtctl::ask(&sensor, &["status"]);
+    let last = status.printed().lines().last().expect("a line");
+    assert_eq!(
+        last,
+        "all as deployed: 1 of 1 instance connected, 3 nodes (2 RUNNING, 1 STOPPED by an operator)"
+    );
+    let started = mgmtctl::ask(&sensor, &["start", "--all", "--json"]);
+    assert_eq!(started.json(0), json!({"nodes": ["worker-1"], "failures": []}));
+    assert_all_run(&host, &mut controlling, &wanted);
+    let log = agent.stop();
+    assert!(log.contains("stops worker-1, as user "), "{log}");
+
+    mgmtctl::ask(&sensor, &["status"]).failed(3, "its daemon does not run");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
+    let host = Host::new();
+    let (agent, mut controlling) = host.start_connected(&[]);
+    let sensor = host.directory(NAME);
+    let mut wanted = nodes(&["manager", "worker-1"]);
+    wanted[1] = behaving(wanted[1].clone(), &always_dies("no such interface"));
+    controlling.deploy_configuration(&configuration("c1", &wanted));
+    told_until(&mut controlling, |said| said["worker-1"].0 == State::Failed);
+
+    let status = mgmtctl::ask(&sensor, &["status"]);
+    assert_eq!(status.exit, 1, "{status:?}");
+    let lines: Vec<String> = masked(&status.stdout).lines().map(str::to_owned).collect();
+    let [.., problem, summary] = &lines[..] else {
+        panic!("{status:?}")
+    };
+    assert!(problem.starts_with("worker-1 on sensor is FAILED: "), "{problem}");
+    assert_eq!(
+        summary,
+        "NOT as deployed: 1 of 1 instance connected, 2 nodes (1 FAILED, 1 RUNNING)"
+    );
+
+    let logs = mgmtctl::ask(&sensor, &["logs", "worker-1"]);
+    let last = "--- standard error of worker-1\nno such interface\n";
+    assert!(logs.printed().ends_with(last), "{logs:?}");
+    mgmtctl::ask(&sensor, &["logs", "worker-9"]).failed(1, "mgmtctl: this agent has no node worker-9\n");
+    mgmtctl::ask(&sensor, &["stop"]).failed(64, "Usage:");
+    mgmtctl::ask(&sensor, &["restart", "--all"]).failed(64, "stop and start them here");
+    agent.stop();
+}
+
+#[test]
+fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
+    let mut sensors = Sensors::start();
+    let cluster = sensors.cluster([1, 1]);
+    let before = sensors.deploy(&cluster);
+    let [_, second] = SENSORS;
+    expect![[r#"
+        cluster default: configuration ID is deployed
+        INSTANCE NODE ROLE STATE PID UP RESTARTS
+        sensor-1 logger logger RUNNING PID TIME 0
+        sensor-1 manager manager RUNNING PID TIME 0
+        sensor-1 proxy proxy RUNNING PID TIME 0
+        sensor-1 worker-sensor-1-1 worker RUNNING PID TIME 0
+        sensor-2 worker-sensor-2-1 worker RUNNING PID TIME 0
+        all as deployed: 2 of 2 instances connected, 5 nodes (5 RUNNING)
+    "#]]
+    .assert_eq(&masked(sensors.mgmtctl(&["status"]).printed()));
+
+    let stopped = sensors.mgmtctl(&["stop", "--role", "worker", "--instance", second]);
+    assert_eq!(stopped.printed(), "stop: worker-sensor-2-1\n");
+    sensors.states_until(|states| states["worker-sensor-2-1"].0 == "STOPPED");
+    let started = sensors.mgmtctl(&["start", "--role", "worker"]);
+    assert_eq!(started.printed(), "start: worker-sensor-2-1\n");
+    sensors.states_until(|states| states["worker-sensor-2-1"].0 == "RUNNING");
+    let restarted = sensors.mgmtctl(&["restart", "worker-sensor-1-1"]);
+    assert_eq!(restarted.printed(), "restart: worker-sensor-1-1\n");
+    sensors
+        .mgmtctl(&["stop", "worker-9"])
+        .failed(1, "the deployed configuration has no node worker-9");
+    sensors
+        .mgmtctl(&["--cluster", "other", "status"])
+        .failed(1, "there is no cluster other");
+    sensors.states_until(|states| states["worker-sensor-1-1"].0 == "RUNNING");
+    let after = sensors.pids();
+    let same = |name: &&String| after.get(*name) == before.get(*name);
+    let kept: Vec<&String> = before.keys().filter(same).collect();
+    assert_eq!(kept, ["logger", "manager", "proxy"]);
+
+    sensors.instances[1].agent.take().map(Daemon::kill);
+    let status = sensors.mgmtctl(&["status"]);
+    assert_eq!(status.exit, 1, "{status:?}");
+    let lines: Vec<String> = masked(&status.stdout).lines().map(str::to_owned).collect();
+    let [.., problem, summary] = &lines[..] else {
+        panic!("{status:?}")
+    };
+    assert_eq!(
+        problem,
+        &format!("instance {second} is not connected (last seen ? from ?)")
+    );
+    assert_eq!(
+        summary,
+        "NOT as deployed: 1 of 2 instances connected, 5 nodes (4 RUNNING, 1 UNKNOWN)"
+    );
+    let refused = sensors.mgmtctl(&["stop", "--all"]);
+    refused.failed(1, "");
+    assert!(refused.stdout.contains(&format!(
+        "cannot stop {second}: instance {second} is not connected"
+    )));
+    assert!(
+        refused
+            .stdout
+            .contains("stop: logger, manager, proxy, worker-sensor-1-1"),
+        "{refused:?}"
+    );
+
+    sensors.instances[1].start_agent();
+    sensors.states_until(|states| states.contains_key("worker-sensor-2-1"));
+    sensors.mgmtctl(&["start", "--all"]).printed();
+    sensors.states_until(|states| states.values().all(|(state, _)| state == "RUNNING"));
+    assert_eq!(sensors.mgmtctl(&["status"]).exit, 0);
+    sensors.stop();
+}
