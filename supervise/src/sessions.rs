@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::unix::{Known, open};
+use crate::unix::{Stat, open};
 
 /// Between two looks.
 const ROUND: Duration = Duration::from_millis(20);
@@ -138,19 +138,19 @@ fn round(mut leaving: Vec<Leaving>) -> Vec<Leaving> {
 }
 
 impl Leaving {
-    fn left(&self, processes: &[Known]) -> Vec<Left> {
+    fn left(&self, processes: &[Stat]) -> Vec<Left> {
         let leader = self.leader;
         // The id was given again, so nothing was left.
         if processes.iter().any(|process| process.id == leader) {
             return Vec::new();
         }
-        let is_of_it = |process: &Known| process.session == leader || process.group == leader;
+        let is_of_it = |process: &Stat| process.session == leader || process.group == leader;
         let of_it = processes.iter().filter(|process| is_of_it(process));
         let hold = |id| Some(open(id).ok()?).map(|descriptor| Left { id, descriptor });
         let mut left: Vec<Left> = of_it
             .filter_map(|process| hold(process.id))
             // Looked at again when it is held: that is the one that a signal reaches.
-            .filter(|process| Known::of(process.id).is_some_and(|known| is_of_it(&known)))
+            .filter(|process| Stat::of(process.id).is_some_and(|known| is_of_it(&known)))
             .collect();
         if left.is_empty() && is_locked(&self.lock) {
             left.extend(holders(&self.lock).into_iter().filter_map(hold));
@@ -234,7 +234,7 @@ pub fn has_open(id: i32, path: &Path) -> Option<bool> {
 
 /// Whether a process leads a session.
 pub fn leads_session(id: i32) -> bool {
-    Known::of(id).is_some_and(|known| known.session == id)
+    Stat::of(id).is_some_and(|known| known.session == id)
 }
 
 /// The ids of all processes.
@@ -248,8 +248,8 @@ pub fn ids() -> io::Result<BTreeSet<i32>> {
     Ok(ids)
 }
 
-fn processes() -> io::Result<Vec<Known>> {
-    Ok(ids()?.into_iter().filter_map(Known::of).collect())
+fn processes() -> io::Result<Vec<Stat>> {
+    Ok(ids()?.into_iter().filter_map(Stat::of).collect())
 }
 
 #[cfg(test)]
@@ -284,7 +284,7 @@ mod tests {
         let lock = directory.path().join("lock");
         let (id, left) = leader(script, &lock);
         assert!(
-            left.iter().all(|id| Known::of(*id).is_some()),
+            left.iter().all(|id| Stat::of(*id).is_some()),
             "they run: {left:?}"
         );
         assert!(is_locked(&lock));
@@ -293,7 +293,7 @@ mod tests {
             .end(id, lock.clone(), "worker-1".into(), kills)
             .await;
         assert!(
-            left.iter().all(|id| Known::of(*id).is_none()),
+            left.iter().all(|id| Stat::of(*id).is_none()),
             "they have ended: {left:?}"
         );
         assert!(!is_locked(&lock) && holders(&lock).is_empty());

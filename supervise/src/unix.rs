@@ -222,7 +222,7 @@ impl<T> Record<T> {
 
 /// What `/proc` says of a process that has not ended (`proc_pid_stat(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct Stat {
     pub(crate) id: i32,
     pub(crate) group: i32,
     pub(crate) session: i32,
@@ -230,7 +230,7 @@ pub(crate) struct Known {
     started: u64,
 }
 
-impl Known {
+impl Stat {
     pub(crate) fn of(id: i32) -> Option<Self> {
         Self::parse(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
     }
@@ -253,7 +253,7 @@ impl Known {
 }
 
 fn start_time(pid: i32) -> Option<u64> {
-    Some(Known::of(pid)?.started)
+    Some(Stat::of(pid)?.started)
 }
 
 #[cfg(test)]
@@ -262,9 +262,9 @@ mod tests {
 
     #[test]
     fn what_is_known_of_a_process_is_read_whatever_its_name_is() {
-        let parse = |stat: &str| Known::parse(7, stat);
+        let parse = |stat: &str| Stat::parse(7, stat);
         let rest = "0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 99";
-        let expected = Known {
+        let expected = Stat {
             id: 7,
             group: 5,
             session: 4,

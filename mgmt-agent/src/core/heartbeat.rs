@@ -89,7 +89,7 @@ impl Agent {
                 self.lives.retain(&node, |_| false);
             } else if life.is_held() {
                 read_on(turn, node, &life);
-            } else if life.is_mute {
+            } else if life.owes_hello {
                 self.tell_mute(turn, &node, &life);
             } else {
                 self.tell_wedged(turn, &node, &life);

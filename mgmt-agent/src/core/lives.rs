@@ -51,7 +51,7 @@ pub struct Life {
     pub beat: Option<Box<Beat>>,
     pub is_wedged: bool,
     /// Whether it was started, and has not said hello.
-    pub is_mute: bool,
+    pub owes_hello: bool,
     /// Whether something has to come next, and from when on that is waited for.
     awaited_since: Option<Now>,
 }
@@ -72,7 +72,7 @@ impl Life {
             version: None,
             beat: None,
             is_wedged: false,
-            is_mute: false,
+            owes_hello: false,
             awaited_since: None,
         }
     }
@@ -85,7 +85,7 @@ impl Life {
     /// How long what comes next may take.
     pub(super) fn limit(&self) -> Duration {
         match &self.beat {
-            None if self.is_mute => HELLO_MAX,
+            None if self.owes_hello => HELLO_MAX,
             Some(beat) if beat.is_held() => HELD_MAX,
             Some(beat) => beat.interval() * MISSED_MAX,
             None => HEARTBEAT * MISSED_MAX,
@@ -108,7 +108,7 @@ impl Lives {
         let life = self.of.entry(node.clone()).or_insert_with(|| Life::new(now));
         let silence = now - life.at;
         life.at = now;
-        life.is_mute = false;
+        life.owes_hello = false;
         match sign {
             LifeSign::Hello { pid, version } => {
                 life.pid = Some(pid);
@@ -138,7 +138,7 @@ impl Lives {
     pub(super) fn expect_hello(&mut self, now: Now, node: &ZeekString, pid: i64) {
         if !self.of.contains_key(node) {
             let life = Life {
-                is_mute: true,
+                owes_hello: true,
                 ..Life::new(now)
             };
             self.await_sign(now, node, life, Some(pid));

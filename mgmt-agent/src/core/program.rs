@@ -30,30 +30,31 @@ pub struct Program {
 /// What is known of the program.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
-    /// What the Supervisor was started from; under our own supervision, what was there at the last look.
-    started_from: Option<FileIdentity>,
-    /// The other file that was last warned of.
-    told: Option<FileIdentity>,
+    /// What the program on disk is compared with: what the Supervisor was started from; under our own supervision, what was there at the last
+    /// look.
+    compared: Option<FileIdentity>,
+    /// The other file that was last warned of, or that did not say which Zeek it is.
+    warned_of: Option<FileIdentity>,
     /// It has not said which Zeek it is.
-    is_mute: bool,
+    has_not_answered: bool,
 }
 
 impl Known {
     /// The path of a program that has changed since nodes were started from it, once for each change.
     pub(super) fn seen(&mut self, program: &Program) -> Option<String> {
         let file = program.file?;
-        if program.is_start || self.started_from.is_none() {
+        if program.is_start || self.compared.is_none() {
             *self = Self {
-                started_from: Some(file),
+                compared: Some(file),
                 ..Self::default()
             };
             return None;
         }
-        if self.started_from == Some(file) {
-            self.told = None;
+        if self.compared == Some(file) {
+            self.warned_of = None;
             return None;
         }
-        if self.told.replace(file) == Some(file) {
+        if self.warned_of.replace(file) == Some(file) {
             return None;
         }
         Some(program.path.clone())
@@ -62,13 +63,13 @@ impl Known {
     /// Whether the program has to be asked which Zeek it is: it is another one than at the last look, or did not say then.
     pub(super) fn is_to_be_asked(&mut self, program: &Program) -> bool {
         let Some(file) = program.file else { return false };
-        let before = self.started_from.replace(file);
-        std::mem::take(&mut self.is_mute) || before.is_some_and(|before| before != file)
+        let before = self.compared.replace(file);
+        std::mem::take(&mut self.has_not_answered) || before.is_some_and(|before| before != file)
     }
 
     /// It does not say which Zeek it is, and is asked again at the next look. Returns whether that is news.
-    pub(super) fn is_newly_mute(&mut self) -> bool {
-        self.is_mute = true;
-        std::mem::replace(&mut self.told, self.started_from) != self.started_from
+    pub(super) fn did_not_answer(&mut self) -> bool {
+        self.has_not_answered = true;
+        std::mem::replace(&mut self.warned_of, self.compared) != self.compared
     }
 }

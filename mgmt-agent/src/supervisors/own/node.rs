@@ -261,7 +261,7 @@ impl Node {
     }
 
     /// That others wait for it no longer, who start in this stage, is told once. Returns why they have waited.
-    pub(super) fn was_waited_for(&mut self, stage: u8) -> Option<&'static str> {
+    pub(super) fn take_why_awaited(&mut self, stage: u8) -> Option<&'static str> {
         if self.is_stopping() && self.told_to_end.take().is_some() {
             return Some("has not ended");
         }

@@ -51,7 +51,7 @@ impl OwnSupervisor {
         let waited_for = self
             .nodes
             .iter_mut()
-            .filter_map(|(name, node)| Some((name, node.was_waited_for(stage)?)));
+            .filter_map(|(name, node)| Some((name, node.take_why_awaited(stage)?)));
         let waited_for: Vec<ZeekString> = waited_for
             .map(|(name, why)| format!("{name} {why}").into())
             .collect();
