@@ -36,7 +36,8 @@ impl Agent {
         force: bool,
         of_ours: bool,
     ) {
-        let refusal = match (node_spec::cluster(&config), &self.unavailable) {
+        let cluster = node_spec::checked_cluster(&config, self.settings.supervise);
+        let refusal = match (cluster, &self.unavailable) {
             (Err(error), _) => Some(error),
             (_, Some(reason)) => Some(reason.clone()),
             (Ok(_), None) => None,

@@ -56,6 +56,15 @@ pub(super) fn cluster(config: &Configuration) -> Result<Cluster, String> {
         .collect()
 }
 
+/// Likewise, where nodes may be started as a configuration says that no Supervisor of Zeek's would understand.
+pub(super) fn checked_cluster(config: &Configuration, supervise: Supervise) -> Result<Cluster, String> {
+    let contradiction = config.cluster_backend_contradiction();
+    match contradiction.filter(|_| supervise != Supervise::Zeek) {
+        Some(contradiction) => Err(contradiction),
+        None => cluster(config),
+    }
+}
+
 /// How a node of a configuration is to be started in its cluster, or why it cannot be. `Node.state` means nothing to Zeek's agent.
 pub(super) fn node_spec(
     config: &Configuration,

@@ -1,7 +1,7 @@
 //! What a configuration must fulfil to be staged (`controller/main.zeek`, `config_validate`).
 //!
-//! Not checked, as in Zeek: metrics ports, the WebSocket port, the agents' default port, options, scripts, interfaces,
-//! empty names, how many managers there are.
+//! Not checked, as in Zeek: metrics ports, the WebSocket port, the agents' default port, options but that for the backend, scripts,
+//! interfaces, empty names, how many managers there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use mgmt_api::{ClusterRole, Configuration, Node};
 
 use super::settings::Settings;
 
-/// Why a configuration cannot be staged, in Zeek's words, sorted by their bytes; nothing if it can.
+/// Why a configuration cannot be staged, in Zeek's words, sorted by their bytes, and what this project adds; nothing if it can.
 pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekString> {
     let mut errors = [
         repeated_names(
@@ -24,6 +24,7 @@ pub(super) fn validate(config: &Configuration, settings: &Settings) -> Vec<ZeekS
         conflicts_with_controller_port(config, settings.broker_port),
         repeated_node_ports(config),
         missing_broker_ports(config, settings.auto_assign_broker_ports),
+        contradictory_backends(config),
     ]
     .concat();
     errors.sort();
@@ -144,6 +145,15 @@ fn missing_broker_ports(config: &Configuration, auto_assign: bool) -> Vec<ZeekSt
         &joined(&lacking),
         b" lack ports",
     ])]
+}
+
+/// DIFFERENCE(backend-contradicted): Zeek knows no such option, and lets any through.
+fn contradictory_backends(config: &Configuration) -> Vec<ZeekString> {
+    config
+        .cluster_backend_contradiction()
+        .into_iter()
+        .map(ZeekString::from)
+        .collect()
 }
 
 fn instance_names(config: &Configuration) -> BTreeSet<&ZeekString> {
