@@ -9,10 +9,15 @@
 //! request of another kind is refused, and fields of JSON that a receiver does not know are ignored. So each version works with the one
 //! before it.
 
+use std::collections::BTreeMap;
+
 use broker_codec::data::{Port, ZeekString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::records::{Configuration, Node, event_name};
+use crate::{
+    MESSAGE_BYTES_MAX,
+    records::{Configuration, Node, event_name},
+};
 
 /// The version that we speak.
 pub const LINK_VERSION: u64 = 1;
@@ -74,6 +79,34 @@ pub struct Problem {
     pub reason: ZeekString,
 }
 
+/// Why each of these nodes could not run, with all of its reasons in one text.
+pub fn reasons(problems: Vec<Problem>) -> BTreeMap<ZeekString, String> {
+    let mut reasons: BTreeMap<ZeekString, String> = BTreeMap::new();
+    for Problem { node, reason } in problems {
+        let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
+        let said = reasons.entry(node).or_default();
+        if !said.is_empty() {
+            said.push_str("; ");
+        }
+        said.push_str(&reason);
+    }
+    reasons
+}
+
+/// The nodes that could not run for the same reasons, with these, for an operator to read them once. In the order of each one's first node.
+pub fn by_reasons(reasons: &BTreeMap<ZeekString, String>) -> Vec<(&str, Vec<&ZeekString>)> {
+    let mut groups: Vec<(&str, Vec<&ZeekString>)> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for (node, reasons) in reasons {
+        let place = *places.entry(reasons.as_str()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, nodes)) => nodes.push(node),
+            None => groups.push((reasons.as_str(), vec![node])),
+        }
+    }
+    groups
+}
+
 /// JSON that cannot be written, or is not what was to come.
 #[derive(Debug, thiserror::Error)]
 #[error("not the JSON of {what}: {source}")]
@@ -127,8 +160,6 @@ fn error<T>(source: serde_json::Error) -> LinkError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use broker_codec::zeek::Event;
 
     use super::*;
@@ -194,5 +225,24 @@ mod tests {
             error.to_string(),
             "not the JSON of Prepared: invalid type: integer `1`, expected a sequence at line 1 column 14"
         );
+    }
+
+    #[test]
+    fn nodes_that_could_not_run_for_the_same_reasons_are_named_once() {
+        let problem = |node: &str, reason: &str| Problem {
+            node: node.into(),
+            reason: reason.into(),
+        };
+        let found = reasons(vec![
+            problem("c", "x"),
+            problem("a", "x"),
+            problem("b", "x"),
+            problem("a", "y"),
+        ]);
+        let groups: Vec<String> = by_reasons(&found)
+            .into_iter()
+            .map(|(reasons, nodes)| format!("{}: {reasons}", crate::log::nodes_named(&nodes)))
+            .collect();
+        assert_eq!(groups, ["node a: x; y", "nodes b, c: x"]);
     }
 }

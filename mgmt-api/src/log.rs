@@ -51,6 +51,12 @@ pub fn some_of<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
     }
 }
 
+/// What a sentence for operators is about: `node a`, or `nodes a, b, c`, as [`some_of`] names them.
+pub fn nodes_named<'a>(names: &[&'a ZeekString]) -> String {
+    let what = if names.len() == 1 { "node" } else { "nodes" };
+    format!("{what} {}", some_of(names.iter().copied()))
+}
+
 /// As Zeek prints a vector of strings: `[a, b, c]`.
 pub fn bracketed<'a>(items: impl IntoIterator<Item = &'a ZeekString>) -> String {
     format!("[{}]", listed(items))

@@ -214,6 +214,7 @@ impl Agent {
         fates.configured(self.nodes.keys());
         self.stopped.retain(|name| self.nodes.contains_key(name));
         report(turn, Level::Info, self.intention(&config.id, &fates));
+        self.warn_of_idle(turn, &config.id);
         self.set_configuration(config);
         self.remember(turn);
         self.start_deployed(turn, reqid, &fates);

@@ -121,6 +121,9 @@ pub struct Needs {
     pub listeners: Vec<std::net::SocketAddr>,
 }
 
+/// The option for a trace that is read instead of an interface.
+pub(crate) const PCAP_FILE: &str = "mgmt.pcap_file";
+
 /// Where Zeek's scripts for the backend are.
 pub(crate) const ZEROMQ: &str = "policy/frameworks/cluster/backend/zeromq";
 

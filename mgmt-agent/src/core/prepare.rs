@@ -1,23 +1,30 @@
-//! Whether nodes could run on this host, before a controller of this project changes anything.
+//! Whether nodes could run on this host, before a controller of this project changes anything, and before nodes are restarted.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
-    Configuration, Node, Now, State,
-    link::{Prepare, Prepared, Problem, from_json},
+    ClusterRole, Configuration, Level, Node, Now, State,
+    link::{Prepare, Prepared, Problem, by_reasons, from_json, reasons},
+    log::nodes_named,
 };
 
 use super::{
     action::{Action, Turn},
     agent::Agent,
+    deploy::report,
     link::reply,
-    node_spec,
-    pending::Preparing,
+    node_spec::{self, Candidate},
+    order::PCAP_FILE,
+    pending::{Looking, Preparing},
+    settings::Supervise,
 };
 
 /// For longer no controller waits for what was found.
 const AWAITED_MAX: Duration = Duration::from_secs(6);
+
+/// Why it is not looked twice at once.
+pub(super) const BUSY: &str = "this agent still looks for an earlier request";
 
 impl Agent {
     /// Begins to look, or says why not.
@@ -28,41 +35,35 @@ impl Agent {
         reqid: &ZeekString,
         json: &ZeekString,
     ) -> Result<(), String> {
-        if self.preparing.is_some() {
-            return Err("this agent still looks for an earlier request".into());
+        if self.looking.is_some() {
+            return Err(BUSY.into());
         }
         let Prepare {
             nodes,
             given_up,
             configuration,
         } = from_json(json).map_err(|error| error.to_string())?;
-        let cluster = configuration.as_ref().map(node_spec::cluster).transpose()?;
-        let backend = configuration
-            .as_ref()
-            .and_then(Configuration::cluster_backend)
-            .cloned();
+        let checked = |config| node_spec::checked_cluster(config, self.settings.supervise);
+        let cluster = configuration.as_ref().map(checked).transpose()?;
+        let backend = configuration.as_ref().and_then(Configuration::cluster_backend);
         let mut problems = Vec::new();
         let mut candidates = Vec::new();
         for node in nodes {
-            match node_spec::directory(&self.settings.state_dir, &node.name) {
-                Ok(directory) => {
+            match self.candidate(&node, backend) {
+                Ok(candidate) => {
                     problems.extend(of_environment(&node));
-                    let mut candidate = node_spec::candidate(&node, directory);
-                    candidate.spec.cluster_backend.clone_from(&backend);
-                    let own = self.nodes.get(&node.name);
-                    candidate.runs = own.is_some_and(|own| own.node.state == State::Running);
                     candidates.push(candidate);
                 }
                 Err(reason) => problems.push(problem(&node, reason)),
             }
         }
-        self.preparing = Some(Preparing {
+        self.looking = Some(Looking::Prepare(Preparing {
             peer,
             reqid: reqid.clone(),
             since: turn.now,
             problems,
             configuration,
-        });
+        }));
         turn.push(Action::Prepare {
             nodes: candidates,
             cluster,
@@ -71,11 +72,71 @@ impl Agent {
         Ok(())
     }
 
-    /// The host was looked at.
-    pub(super) fn prepared(&mut self, turn: &mut Turn, found: Prepared) {
-        let Some(preparing) = self.preparing.take() else {
-            return;
+    /// Begins to look whether nodes that are to be restarted could start again.
+    pub(super) fn look_again<'a>(
+        &mut self,
+        turn: &mut Turn,
+        names: impl IntoIterator<Item = &'a ZeekString>,
+        looking: Looking,
+    ) {
+        let backend = self.config.as_ref().and_then(Configuration::cluster_backend);
+        let nodes = names.into_iter().filter_map(|name| self.nodes.get(name));
+        // The name of a node that runs is that of a directory. It takes space to start.
+        let candidates = nodes.filter_map(|own| self.candidate(&own.node, backend).ok());
+        let candidates = candidates.map(|candidate| Candidate {
+            runs: false,
+            ..candidate
+        });
+        turn.push(Action::Prepare {
+            nodes: candidates.collect(),
+            cluster: Some((*self.cluster).clone()),
+            given_up: Vec::new(),
+        });
+        self.looking = Some(looking);
+    }
+
+    fn candidate(&self, node: &Node, backend: Option<&ZeekString>) -> Result<Candidate, String> {
+        let directory = node_spec::directory(&self.settings.state_dir, &node.name)?;
+        let mut candidate = node_spec::candidate(node, directory);
+        candidate.spec.cluster_backend = backend.cloned();
+        let own = self.nodes.get(&node.name);
+        candidate.runs = own.is_some_and(|own| own.node.state == State::Running);
+        Ok(candidate)
+    }
+
+    /// Warns of workers that Zeek lets run without anything to read.
+    pub(super) fn warn_of_idle(&self, turn: &mut Turn, config: &ZeekString) {
+        let is_idle = |node: &Node| {
+            let interface = node.interface.as_ref().filter(|name| !name.is_empty());
+            let mut options = node.options.iter().flat_map(|options| options.iter());
+            node.role == ClusterRole::Worker
+                && interface.is_none()
+                && options.all(|option| option.name != PCAP_FILE)
         };
+        let idle: Vec<_> = self.nodes.iter().filter(|(_, own)| is_idle(&own.node)).collect();
+        if self.settings.supervise != Supervise::Zeek && !idle.is_empty() {
+            let names = nodes_named(&idle.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+            let message = format!(
+                "configuration {config}: nothing is read by {names}: there is neither an interface nor {PCAP_FILE}"
+            );
+            report(turn, Level::Warning, message);
+        }
+    }
+
+    /// The host was looked at.
+    pub(super) fn looked(&mut self, turn: &mut Turn, found: Prepared) {
+        match self.looking.take() {
+            None => {}
+            Some(Looking::Prepare(preparing)) => self.prepared(turn, preparing, found),
+            Some(Looking::Restart(reqid)) => self.restart_looked(turn, reqid, found.problems),
+            Some(Looking::Renewal) => self.renew(turn, found.problems),
+        }
+        if std::mem::take(&mut self.renewal_due) {
+            self.restart_all(turn);
+        }
+    }
+
+    fn prepared(&mut self, turn: &mut Turn, preparing: Preparing, found: Prepared) {
         let Preparing {
             peer,
             reqid,
@@ -85,6 +146,17 @@ impl Agent {
         } = preparing;
         problems.extend(found.problems);
         self.prepared_at = Some(since);
+        if !problems.is_empty() {
+            let what = configuration
+                .as_ref()
+                .map(|config| format!("configuration {}: ", config.id));
+            tell_problems(
+                turn,
+                &what.unwrap_or_default(),
+                "cannot run here",
+                problems.clone(),
+            );
+        }
         // So that nodes of all hosts know a new worker before its host starts it. If none does after all, that harms nothing.
         if let Some(configuration) = configuration.filter(|_| problems.is_empty()) {
             let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
@@ -100,6 +172,21 @@ impl Agent {
         let used = used.filter(|used| *used <= AWAITED_MAX).unwrap_or_default();
         timeout.saturating_sub(used.min(timeout / 2))
     }
+}
+
+/// Warns of nodes that could not run, and says why. Returns the reasons of each.
+pub(super) fn tell_problems(
+    turn: &mut Turn,
+    about: &str,
+    what: &str,
+    problems: Vec<Problem>,
+) -> BTreeMap<ZeekString, String> {
+    let reasons = reasons(problems);
+    for (reasons, nodes) in by_reasons(&reasons) {
+        let message = format!("{about}{} {what}: {reasons}", nodes_named(&nodes));
+        report(turn, Level::Warning, message);
+    }
+    reasons
 }
 
 /// What no process can have in its environment.

@@ -12,11 +12,11 @@ use super::{
     backend::Backend,
     device::device,
     layout::{Cluster, literal},
-    options::{PCAP_FILE, Reserved, assignments},
+    options::{Reserved, assignments},
 };
 use crate::core::{
     ClusterNode, LaunchSettings, NodeSpec,
-    order::{Launch, Needs},
+    order::{Launch, Needs, PCAP_FILE},
 };
 
 /// The oldest Zeek whose nodes can be started.

@@ -5,13 +5,12 @@ use std::str::FromStr;
 use broker_codec::data::ZeekString;
 use mgmt_api::{CLUSTER_BACKEND, ClusterRole};
 
-use crate::core::NodeSpec;
-use crate::core::order::Limits;
+use crate::core::{
+    NodeSpec,
+    order::{Limits, PCAP_FILE},
+};
 
 const PREFIX: &[u8] = b"mgmt.";
-
-/// The option for a trace that is read instead of an interface.
-pub(super) const PCAP_FILE: &str = "mgmt.pcap_file";
 
 /// No CPU has a higher number: that of the last one that a CPU set of the C library can hold (`CPU_SETSIZE`).
 const CPU_MAX: u32 = 1023;
