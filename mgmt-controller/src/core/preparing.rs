@@ -8,7 +8,8 @@ use broker_codec::{
 };
 use mgmt_api::{
     Configuration, Instance, LinkMessage, MESSAGE_BYTES_MAX, Now, ResultRecord,
-    link::{PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+    link::{self, PREPARE, Prepare, Prepared, Problem, from_json, to_json},
+    log::nodes_named,
     operator::NotDone,
 };
 
@@ -185,33 +186,35 @@ fn ports_elsewhere(deployed: Option<&Configuration>, name: &ZeekString) -> Vec<P
         .collect()
 }
 
-/// For each node of the instance that could not run a failure with all reasons, which zeek-client prints, and one that is about the node,
-/// whose error it does not print.
+/// For nodes of the instance that could not run for the same reasons a failure with these, which zeek-client prints; and for each of them one
+/// that is about the node, whose error it does not print.
 fn failures(
     reqid: &ZeekString,
     name: &ZeekString,
     config: &Configuration,
     problems: Vec<Problem>,
 ) -> Vec<ResultRecord> {
-    let mut reasons: BTreeMap<ZeekString, Vec<String>> = BTreeMap::new();
-    for Problem { node, reason } in problems {
-        let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
-        reasons.entry(node).or_default().push(reason);
-    }
-    nodes_on(config, name)
-        .filter_map(|node| Some((&node.name, reasons.remove(&node.name)?.join("; "))))
-        .flat_map(|(node, reasons)| {
-            let error = format!(
-                "not deployed: node {node} cannot run on instance {name}: {reasons}; the deployed configuration is unchanged"
-            );
-            let failure = |node: Option<&ZeekString>| ResultRecord {
-                instance: Some(name.clone()),
-                node: node.cloned(),
-                ..ResultRecord::failure(reqid.clone(), error.as_str())
-            };
-            [failure(None), failure(Some(node))]
-        })
-        .collect()
+    let mut found = link::reasons(problems);
+    // What it says of other nodes does not count.
+    let own = nodes_on(config, name).filter_map(|node| found.remove_entry(&node.name));
+    let found: BTreeMap<ZeekString, String> = own.collect();
+    let failure = |nodes: &[&ZeekString], reasons: &str| {
+        let error = format!(
+            "not deployed: {} cannot run on instance {name}: {reasons}; the deployed configuration is unchanged",
+            nodes_named(nodes)
+        );
+        ResultRecord {
+            instance: Some(name.clone()),
+            ..ResultRecord::failure(reqid.clone(), error)
+        }
+    };
+    let groups = link::by_reasons(&found).into_iter();
+    let for_all = groups.map(|(reasons, nodes)| failure(&nodes, reasons));
+    let of_each = found.iter().map(|(node, reasons)| ResultRecord {
+        node: Some(node.clone()),
+        ..failure(&[node], reasons)
+    });
+    for_all.chain(of_each).collect()
 }
 
 fn ignored(turn: &mut Turn<'_>, reqid: &ZeekString, name: &ZeekString) {
