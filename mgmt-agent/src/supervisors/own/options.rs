@@ -138,20 +138,19 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| !text.starts_with('+'))
 }
 
-/// A list of CPUs, or of NUMA nodes, such as `2-5,8`, in ascending order.
+/// A list of CPUs, or of NUMA nodes, such as `2-5,8`, in ascending order. It has no more parts than there may be CPUs.
 pub fn cpus(text: &str) -> Option<Vec<u32>> {
-    let mut cpus = Vec::new();
-    for part in text.split(',') {
+    let mut are_named = [false; CPU_MAX as usize + 1];
+    for (count, part) in text.split(',').enumerate() {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (number(first.trim())?, number(last.trim())?);
-        if first > last || last > CPU_MAX {
+        if count >= are_named.len() || first > last {
             return None;
         }
-        cpus.extend(first..=last);
+        are_named.get_mut(first as usize..=last as usize)?.fill(true);
     }
-    cpus.sort_unstable();
-    cpus.dedup();
-    Some(cpus)
+    let named = (0..=CPU_MAX).zip(are_named).filter(|(_, is_named)| *is_named);
+    Some(named.map(|(cpu, _)| cpu).collect())
 }
 
 /// A number of bytes; K, M and G are powers of 1024, as systemd has them.

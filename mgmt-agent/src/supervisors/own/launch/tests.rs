@@ -322,6 +322,21 @@ fn a_node_gets_its_own_scripts_environment_options_and_limits() {
 }
 
 #[test]
+fn a_list_of_cpus_has_no_more_parts_than_there_may_be_cpus() {
+    let limits = |count| {
+        let mut spec = node("worker-1", &four("10.0.0.1", "10.0.0.1"));
+        option(&mut spec, "mgmt.cpus", &vec!["0-1023"; count].join(","));
+        start(&spec, "9.0.0").map(|launch| launch.limits.cpus.len())
+    };
+    assert_eq!(limits(1024), Ok(1024));
+    let refused = limits(1025).unwrap_err();
+    assert!(
+        refused.ends_with(": numbers of CPUs from 0 to 1023 are needed, as in 2-5,8"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_node_that_reads_a_trace_ends_with_it() {
     let cluster = four("10.0.0.1", "10.0.0.1");
     let mut spec = node("worker-1", &cluster);
