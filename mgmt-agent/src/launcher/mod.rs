@@ -34,7 +34,10 @@ use rustix::{
     process::{Pid, Signal, geteuid, kill_process_group, setsid},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use supervise::unix::{Record, open, wait_for_end};
+use supervise::{
+    sessions::is_locked,
+    unix::{Record, open, wait_for_end},
+};
 
 use crate::supervisors::own::Launch;
 
@@ -213,8 +216,11 @@ pub(crate) fn write_layout(directory: &Path, launch: &Launch) -> io::Result<()> 
     files::replace(&directory.join(LAYOUT), launch.layout.as_bytes(), FILE_MODE)
 }
 
-/// Forgets a node that does not run. What it wrote stays.
+/// Forgets a node, unless it runs: then it is another agent's. What it wrote stays.
 pub(crate) fn forget(directory: &Path) -> io::Result<()> {
+    if is_locked(&directory.join(LOCK)) {
+        return Ok(());
+    }
     remove(&directory.join(NODE))?;
     remove(&directory.join(RUN))
 }

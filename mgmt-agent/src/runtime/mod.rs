@@ -32,7 +32,7 @@ mod rehearsal;
 mod stderr;
 pub mod systemd;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::Credit;
@@ -45,7 +45,7 @@ use mgmt_daemon::{
     error::system,
     files,
     http::{ControlSocket, Door, Operators, Outcome},
-    lock::Lock,
+    lock::{Lock, LockError},
     process::{block_on, enter, random_bytes},
     ready,
 };
@@ -113,8 +113,8 @@ struct Runtime {
     disk: Disk,
     archivers: Archivers,
     counters: Counters<Counted>,
-    /// No other process writes our log, or looks after our Supervisor.
-    _lock: Lock,
+    /// No other process writes our log, or looks after our Supervisor or our nodes.
+    _locks: Vec<Lock>,
 }
 
 async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
@@ -122,10 +122,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     enter(&config.daemon.working_dir)?;
     let key = config.daemon.broker_tls.identity().map(|identity| &*identity.key);
     files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(key));
-    let lock = Lock::acquire(&config.daemon.working_dir.join(LOCK)).map_err(|source| RunError::Lock {
-        path: config.daemon.working_dir.clone(),
-        source,
-    })?;
+    let locks = take_locks(&config)?;
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id).await?;
     warn_of_dates(&config.daemon.broker_tls);
@@ -179,7 +176,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         archivers: Archivers::new(counters.clone()),
         counters,
         config,
-        _lock: lock,
+        _locks: locks,
     };
     runtime.announce(&mut daemon, endpoint_id).await?;
     let supervisor = launch.zip(runtime.config.supervisor.clone());
@@ -191,6 +188,25 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
 
 /// A Supervisor of Zeek's knows nothing of nodes that the agent has kept itself, nor the agent of those of a Supervisor that another one
 /// has started.
+/// The lock of the directory, and where the agent keeps nodes itself that of its name: another one's directory may be called otherwise.
+fn take_locks(config: &Config) -> Result<Vec<Lock>, RunError> {
+    let mut directories = vec![config.daemon.working_dir.clone()];
+    let by_name = config.daemon.state_dir.join("nodes").join(&config.daemon.name);
+    if config.settings.supervise != Supervise::Zeek && by_name != directories[0] {
+        directories.push(by_name);
+    }
+    let lock = |path: PathBuf| {
+        let made = files::create_dir_all(&path);
+        made.map_err(|source| LockError::File {
+            path: path.clone(),
+            source,
+        })
+        .and_then(|()| Lock::acquire(&path.join(LOCK)))
+        .map_err(|source| RunError::Lock { path, source })
+    };
+    directories.into_iter().map(lock).collect()
+}
+
 fn refuse_second_keeper(config: &Config) -> Result<(), RunError> {
     if config.settings.supervise != Supervise::Zeek {
         let directory = config.daemon.working_dir.join("supervisor");

@@ -22,7 +22,7 @@ impl Nodes {
             Supervise::Zeek => Ok(None),
             Supervise::Systemd => Ok(Some(Self::Systemd(Systemd::start(nodes)))),
             Supervise::Native => {
-                let native = Native::start(nodes, "/proc/self/exe".into());
+                let native = Native::start(nodes, "/proc/self/exe".into(), settings.name.clone());
                 let native =
                     native.map_err(|source| system("start the thread for outputs of nodes", source))?;
                 Ok(Some(Self::Native(native)))

@@ -196,6 +196,51 @@ async fn a_node_whose_directory_was_removed_ends_before_it_is_started_again() {
     }
 }
 
+#[tokio::test]
+async fn a_node_whose_file_is_damaged_ends_before_it_is_started_again() {
+    let mut world = World::new().await;
+    let launch = world.launch("w", "echo ready > ready; exec sleep 600");
+    let before = world.start(launch.clone()).await;
+    world.written("w", "ready").await;
+    fs::write(world.directory("w").join("node.json"), "{").unwrap();
+    let (mut world, found) = world.again().await;
+    assert_eq!(found, []);
+    assert!(runs(before), "it may be another agent's");
+    let now = world.start(launch).await;
+    assert!(!runs(before) && runs(now));
+    world.native.order(kill("w"));
+    assert_eq!(world.ended().await.0, KILLED);
+}
+
+#[tokio::test]
+async fn a_node_of_another_agent_runs_on_and_stays_known() {
+    let mut world = World::new().await;
+    let mut launch = world.launch("w", "echo ready > ready; exec sleep 600");
+    launch.agent = "b".into();
+    let theirs = world.start(launch).await;
+    world.written("w", "ready").await;
+    let (mut world, found) = world.again().await;
+    assert_eq!(found, []);
+    world.native.order(Order::Start {
+        launch: world.launch("w", "exit 0"),
+    });
+    let News::NotStarted { reason, .. } = world.next().await else {
+        panic!("it is not started");
+    };
+    assert!(reason.contains(", as a node of agent b: "), "{reason}");
+    world.native.order(Order::Forget { node: "w".into() });
+    // Orders for a node are carried out one after the other.
+    world.native.order(Order::Start {
+        launch: world.launch("w", "exit 0"),
+    });
+    assert!(matches!(world.next().await, News::NotStarted { .. }));
+    assert!(runs(theirs) && world.directory("w").join("node.json").exists());
+    let pid = i32::try_from(theirs)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL).unwrap();
+}
+
 /// The processes that are found, by node.
 fn processes(found: &[News]) -> Vec<(String, i64)> {
     let process = |news: &News| match news {

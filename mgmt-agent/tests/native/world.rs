@@ -159,5 +159,5 @@ impl World {
 }
 
 fn native(home: &TempDir) -> Native {
-    Native::start(home.path().join("nodes"), PROGRAM.into()).unwrap()
+    Native::start(home.path().join("nodes"), PROGRAM.into(), "a".into()).unwrap()
 }

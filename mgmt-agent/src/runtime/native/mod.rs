@@ -19,6 +19,7 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
+use rustix::process::{Pid, test_kill_process};
 use supervise::{
     sessions::{Sessions, has_open, holders, is_locked, leads_session},
     unix::{Handle, Record},
@@ -28,7 +29,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use self::{
     node::{NodeTask, Running},
     outputs::Outputs,
-    strays::Strays,
+    strays::{Stray, Strays},
     works::Works,
 };
 use crate::{
@@ -50,6 +51,8 @@ pub struct Native {
 struct Common {
     /// The program whose subcommand is the [`launcher`].
     launcher: PathBuf,
+    /// The agent's name. Nodes of another one are left alone.
+    agent: ZeekString,
     outputs: Outputs,
     sessions: Sessions,
     works: Works,
@@ -68,7 +71,7 @@ impl Native {
     /// in its place may read another `node.json`.
     ///
     /// To be called within tokio's runtime.
-    pub fn start(nodes: PathBuf, launcher: PathBuf) -> io::Result<Self> {
+    pub fn start(nodes: PathBuf, launcher: PathBuf, agent: ZeekString) -> io::Result<Self> {
         let (orders, to_do) = mpsc::unbounded_channel();
         // For each order there are few, and they are fetched before messages of peers.
         let (tell, news) = mpsc::unbounded_channel();
@@ -76,6 +79,7 @@ impl Native {
         let _ = tell.send(News::Available);
         let common = Common {
             launcher,
+            agent,
             outputs: Outputs::start()?,
             sessions: Sessions::start(),
             works: Works::start()?,
@@ -125,7 +129,7 @@ fn keep(
     name: ZeekString,
     common: &Arc<Common>,
     found: Option<Running>,
-    strays: Vec<Record<()>>,
+    strays: Vec<Stray>,
 ) -> mpsc::UnboundedSender<Order> {
     let (orders, to_do) = mpsc::unbounded_channel();
     let node = NodeTask {
@@ -138,7 +142,7 @@ fn keep(
     orders
 }
 
-/// Finds the nodes that run, and takes them over. Returns those of which nothing but the process is left.
+/// Finds the nodes that run, and takes them over. Returns those that cannot be.
 async fn look(
     directory: &Path,
     common: &Arc<Common>,
@@ -146,7 +150,9 @@ async fn look(
 ) -> Strays {
     let place = directory.to_owned();
     // What cannot be looked at is empty.
-    let found = spawn_blocking(move || find(&place)).await.unwrap_or_default();
+    let agent = common.agent.clone();
+    let found = spawn_blocking(move || find(&place, &agent)).await;
+    let (found, mut all_strays) = found.unwrap_or_default();
     let ids = found.iter().map(|found| found.running.process.id()).collect();
     for Found { launch, running, age } in found {
         let name = launch.node().clone();
@@ -163,7 +169,10 @@ async fn look(
     // No order is carried out before these are known.
     let place = directory.to_owned();
     let strays = spawn_blocking(move || strays::find(&place, &ids));
-    strays.await.unwrap_or_default()
+    for (name, strays) in strays.await.unwrap_or_default() {
+        all_strays.entry(name).or_default().extend(strays);
+    }
+    all_strays
 }
 
 /// The process that is recorded as a node, if it runs and is: a record may be a copy of another node's. One whose files cannot be seen is
@@ -193,31 +202,41 @@ pub(super) fn running(nodes: &Path, agent: &ZeekString) -> Vec<(ZeekString, i32)
     running.collect()
 }
 
-fn find(nodes: &Path) -> Vec<Found> {
+/// The nodes of an agent, and those of which it cannot be read whose they are.
+fn find(nodes: &Path, agent: &ZeekString) -> (Vec<Found>, Strays) {
+    let mut strays = Strays::new();
     let entries = match fs::read_dir(nodes) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (Vec::new(), strays),
         Err(error) => {
             let nodes = nodes.display();
             tracing::warn!(%error, "cannot look for running nodes in {nodes}: see whose it is");
-            return Vec::new();
+            return (Vec::new(), strays);
         }
     };
     let began = Instant::now();
     let mut all: Vec<Found> = Vec::new();
     for directory in entries.flatten().map(|entry| entry.path()) {
-        if let Some(mut found) = find_in(&directory, began) {
-            if let Some(before) = all.last() {
-                found.launch.share_with(&before.launch);
+        match find_in(&directory, began) {
+            Some(Ok(mut found)) if found.launch.agent == *agent => {
+                if let Some(before) = all.last() {
+                    found.launch.share_with(&before.launch);
+                }
+                all.push(found);
             }
-            all.push(found);
+            Some(Ok(_)) | None => {}
+            Some(Err(stray)) => {
+                let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
+                strays.entry(name.into()).or_default().push(stray);
+            }
         }
     }
-    all
+    (all, strays)
 }
 
 /// The node of a directory, if it runs. One that was just being started when the agent ended has time to say which process it is.
-fn find_in(directory: &Path, began: Instant) -> Option<Found> {
+/// Of one whose file is damaged nothing is left but its process.
+fn find_in(directory: &Path, began: Instant) -> Option<Result<Found, Stray>> {
     let lock = directory.join(launcher::LOCK);
     let is_taken = || is_locked(&lock);
     let (record, process) = loop {
@@ -252,22 +271,34 @@ fn find_in(directory: &Path, began: Instant) -> Option<Found> {
             .is_some_and(|name| **launch.node() == *name.as_encoded_bytes())
     };
     match launch {
-        Ok(launch) if is_its(&launch) => Some(Found {
+        Ok(launch) if is_its(&launch) => Some(Ok(Found {
             launch: Box::new(launch),
             running,
             age: record.age(),
-        }),
+        })),
         launch => {
             let reason = launch.err().map_or_else(
                 || "it tells of another node".to_owned(),
                 |error| error.to_string(),
             );
+            let stray = stray(record.pid());
+            let then = if stray.is_some() {
+                "it is ended before that node is started, else end it by hand"
+            } else {
+                "it is another user's, end it by hand"
+            };
             tracing::warn!(
                 pid = record.pid(),
-                "a process runs in {} as a node, but node.json there cannot be used: {reason}; it is left alone, end it by hand",
+                "a process runs in {} as a node, but node.json there cannot be used: {reason}; {then}",
                 directory.display()
             );
-            None
+            stray.map(Err)
         }
     }
+}
+
+/// A process that can be ended by this user.
+fn stray(pid: i32) -> Option<Stray> {
+    test_kill_process(Pid::from_raw(pid)?).ok()?;
+    Stray::new(pid).ok()
 }

@@ -14,14 +14,14 @@ use mgmt_daemon::{files, lock::Lock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use supervise::{
     sessions::{holders, is_locked},
-    unix::{self, Handle, Record},
+    unix::{self, Handle},
 };
 use tokio::sync::mpsc;
 
 use super::{
     Common,
     outputs::{self, Lengths},
-    strays,
+    strays::{self, Stray},
 };
 use crate::{
     launcher,
@@ -35,7 +35,7 @@ pub(super) struct NodeTask {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) common: Arc<Common>,
     /// Processes of it that have to end before it is started.
-    pub(super) strays: Vec<Record<()>>,
+    pub(super) strays: Vec<Stray>,
 }
 
 /// Its process.
@@ -227,9 +227,16 @@ fn start(launch: &Launch, directory: PathBuf, program: &Path) -> Result<Running,
     files::create_secret_dir(&directory).map_err(|error| lacks("cannot be made", error))?;
     if is_locked(&directory.join(launcher::LOCK)) {
         let (holder, place) = (holder(&directory), directory.display());
-        return Err(NotStarted::Failed(format!(
-            "{holder} has the lock of {place}, of an earlier process of the node; end that one by hand"
-        )));
+        let other = launcher::read_of_any_user(&directory).map(|known| known.agent);
+        return Err(NotStarted::Failed(match other {
+            Ok(other) if other != launch.agent => format!(
+                "{holder} has the lock of {place}, as a node of agent {other}: give one of the two agents another --state-dir, or one of the \
+                 nodes another name"
+            ),
+            _ => format!(
+                "{holder} has the lock of {place}, of an earlier process of the node; end that one by hand"
+            ),
+        }));
     }
     launcher::write(&directory, launch).map_err(|error| lacks("cannot be written to", error))?;
     let ([stdout, stderr], from) =

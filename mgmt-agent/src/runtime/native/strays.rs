@@ -1,12 +1,13 @@
-//! Nodes whose directory was removed while no agent was there: nothing in the new one tells of them, and the lock in it is another file.
+//! Nodes that cannot be taken over: they are ended before a node of their name is started.
 //!
-//! They are known by their environment, which says which node they are, and where they load its layout from. That of a process with more rights
+//! Of those whose directory was removed while no agent was there, nothing in the new one tells, and the lock in it is another file. They are
+//! known by their environment, which says which node they are, and where they load its layout from. That of a process with more rights
 //! than the agent, as by file capabilities, cannot be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    fs,
+    fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -22,11 +23,30 @@ use tokio::time::timeout;
 
 use crate::launcher;
 
-/// How long one may take to end before it is killed: its directory is gone, so it has nothing left to write.
-const TERM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one may take to end before it is killed if its directory is gone: it has nothing left to write.
+const GONE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long another one may take, as by default a node that is kept.
+const TERM_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The processes of nodes, by name.
-pub(super) type Strays = BTreeMap<ZeekString, Vec<Record<()>>>;
+pub(super) type Strays = BTreeMap<ZeekString, Vec<Stray>>;
+
+#[derive(Debug)]
+pub(super) struct Stray {
+    process: Record<()>,
+    timeout: Duration,
+}
+
+impl Stray {
+    /// The process of a node that works in its directory.
+    pub(super) fn new(pid: i32) -> io::Result<Self> {
+        Ok(Self {
+            process: Record::new(pid, ())?,
+            timeout: TERM_TIMEOUT,
+        })
+    }
+}
 
 /// Those that have their directories below this one, other than these processes.
 pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
@@ -46,13 +66,14 @@ pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
         if is_locked(&directory.join(launcher::LOCK)) || !works_nowhere(id) {
             continue;
         }
-        if let Ok(record) = Record::new(id, ()) {
+        if let Ok(stray) = Stray::new(id) {
             tracing::warn!(
                 "process {id} is node {name}, whose directory {} was removed: what it writes is lost; it is ended before that node is \
                  started, else end it by hand",
                 directory.display()
             );
-            strays.entry(name).or_default().push(record);
+            let timeout = GONE_TIMEOUT;
+            strays.entry(name).or_default().push(Stray { timeout, ..stray });
         }
     }
     strays
@@ -78,13 +99,18 @@ fn node_of(id: i32) -> Option<(ZeekString, PathBuf)> {
 }
 
 /// Ends such a process: asks it first. Returns its id; nothing if it has ended meanwhile.
-pub(super) async fn end(stray: &Record<()>) -> Option<i32> {
-    let mut process = stray.process()?;
+pub(super) async fn end(
+    Stray {
+        process: record,
+        timeout: patience,
+    }: &Stray,
+) -> Option<i32> {
+    let mut process = record.process()?;
     process.signal(Signal::TERM);
     process.signal(Signal::CONT);
-    if timeout(TERM_TIMEOUT, process.ended()).await.is_err() {
+    if timeout(*patience, process.ended()).await.is_err() {
         process.signal(Signal::KILL);
         process.ended().await;
     }
-    Some(stray.pid())
+    Some(record.pid())
 }
