@@ -69,24 +69,12 @@ impl NodeLink {
         })
     }
 
-    /// Nodes that run have read earlier ones.
-    pub(crate) fn write(&self) -> Result<(), RunError> {
+    /// Writes them unless they are there: nodes that run have read earlier ones, and they may be removed with the agent's directory. Returns
+    /// whether they were not.
+    pub(crate) fn write(&self) -> Result<bool, RunError> {
         let layout = self.directory.join("node-layout.zeek");
-        write(&layout, NODE_LAYOUT, files::FILE_MODE)?;
-        write(&self.link_path(), &self.link, self.mode)
-    }
-
-    /// Writes them again if they were removed, with the agent's directory. Returns whether they were.
-    pub(crate) fn restore(&self) -> Result<bool, RunError> {
-        let is_gone = !self.link_path().exists();
-        if is_gone {
-            self.write()?;
-        }
-        Ok(is_gone)
-    }
-
-    fn link_path(&self) -> PathBuf {
-        self.directory.join("node-link.zeek")
+        let link = self.directory.join("node-link.zeek");
+        Ok(write(&layout, NODE_LAYOUT, files::FILE_MODE)? | write(&link, &self.link, self.mode)?)
     }
 }
 
@@ -115,13 +103,6 @@ pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<Pa
         )?;
     }
     write_file(&path, &supervisor(config, zeek))?;
-    Ok(path)
-}
-
-/// Writes the script for a controller that we start. Returns where it is.
-pub(crate) fn write_controller(config: &Config) -> Result<PathBuf, RunError> {
-    let path = config.daemon.working_dir.join("scripts/controller.zeek");
-    write_file(&path, &controller(config))?;
     Ok(path)
 }
 
@@ -243,19 +224,19 @@ fn fill_in(script: &str, values: &[(&str, &str)]) -> String {
 }
 
 /// Writes a script that may hold a passphrase.
-fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
-    write(path, text, files::SECRET_MODE)
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
+    write(path, text, files::SECRET_MODE).map(drop)
 }
 
-/// Writes a script, which a node may be reading.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), RunError> {
+/// Writes a script, which a node may be reading, unless it is there. Returns whether it was not.
+fn write(path: &Path, text: &str, mode: u32) -> Result<bool, RunError> {
     // On a full disk what is there is good enough.
     if fs::read(path).is_ok_and(|there| there == text.as_bytes()) && files::too_open(path).is_none() {
-        return Ok(());
+        return Ok(false);
     }
     let directory = path.parent().map_or(Ok(()), files::create_dir_all);
     let written = directory.and_then(|()| files::replace(path, text.as_bytes(), mode));
-    written.map_err(|source| RunError::Script {
+    written.map(|()| true).map_err(|source| RunError::Script {
         path: path.to_path_buf(),
         source,
     })

@@ -89,6 +89,48 @@ fn nodes_of_a_supervisor_of_zeeks_are_not_started_once_more() {
 }
 
 #[test]
+fn a_second_agent_of_the_name_is_refused_whatever_its_directory_is_called() {
+    let host = Host::new();
+    let first = host.start(&[]);
+    let mut next = agent_command(&host.home, NAME, "127.0.0.1:0");
+    next.args([
+        "--simulate",
+        "--controller",
+        "off",
+        "Management::Agent::directory=other",
+    ])
+    .current_dir(host.home.path());
+    let holder = format!("in use by process {} (mgmt-agent)", first.pid());
+    run_command(&mut next).failed(1, &holder);
+    first.stop();
+}
+
+#[test]
+fn nodes_are_kept_where_scripts_cannot_be_written_and_these_are_written_when_they_can_be() {
+    let host = Host::new();
+    let (agent, mut controlling) = host.start_connected(&[]);
+    let wanted = nodes(&["manager", "worker-1"]);
+    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
+    let before = assert_all_run(&host, &mut controlling, &wanted);
+    agent.kill();
+    let script = host.directory(NAME).join("scripts/node-link.zeek");
+    fs::remove_file(&script).expect("it is there");
+    fs::create_dir_all(script.join("in the way")).expect("a directory can be made");
+
+    let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "stop"]);
+    assert_eq!(assert_all_run(&host, &mut controlling, &wanted), before);
+    fs::remove_dir_all(&script).expect("it is there");
+    signal(before["worker-1"], Signal::KILL);
+    Limit::new("the script to be written").poll(|| script.is_file().then_some(()));
+    let log = agent.stop();
+    let warned = log
+        .lines()
+        .filter(|line| line.contains("cannot write the script"));
+    assert_eq!(warned.count(), 1, "{log}");
+    assert!(log.contains("they are written again"), "{log}");
+}
+
+#[test]
 fn nodes_end_with_their_agent_or_outlive_it_as_the_operator_wants() {
     let host = Host::new();
     let wanted = nodes(&["manager", "worker-1"]);

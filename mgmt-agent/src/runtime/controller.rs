@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use broker_endpoint::{PeerAddress, at};
+use broker_endpoint::{PeerAddress, at, with_causes};
 use mgmt_api::Level;
 use mgmt_daemon::log::{Limiter, Sum, object};
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::{Config, ControllerCommand},
-    scripts::local_address,
+    scripts::{self, local_address},
 };
 
 /// Between two looks for the ready file of a controller that was just started.
@@ -49,6 +49,8 @@ pub(super) struct ControllerProgram {
     command: ControllerCommand,
     arguments: Vec<String>,
     directory: PathBuf,
+    /// The script of the settings that it has as the agent has them: its path, and its text.
+    script: (PathBuf, String),
 }
 
 /// What a controller says in its ready file.
@@ -68,12 +70,13 @@ impl Announced {
 }
 
 impl ControllerProgram {
-    /// With the script of the settings that it has as the agent has them.
-    pub(super) fn new(config: &Config, command: &ControllerCommand, common: &Path) -> Self {
+    pub(super) fn new(config: &Config, command: &ControllerCommand) -> Self {
+        let path = config.daemon.working_dir.join("scripts/controller.zeek");
         Self {
-            arguments: command.arguments(common),
+            arguments: command.arguments(&path),
             command: command.clone(),
             directory: config.daemon.working_dir.join("controller"),
+            script: (path, scripts::controller(config)),
         }
     }
 
@@ -110,6 +113,8 @@ impl Program for ControllerProgram {
     }
 
     fn start(&mut self) -> io::Result<(Handle, Relayed)> {
+        let (path, text) = &self.script;
+        scripts::write_file(path, text).map_err(|error| io::Error::other(with_causes(&error)))?;
         let mut command = self.command()?;
         let mut child = command
             .current_dir(&self.command.started_in)

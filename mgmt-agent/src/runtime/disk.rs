@@ -57,8 +57,8 @@ pub(super) enum Done {
         command: String,
         message: String,
     },
-    /// The scripts that nodes load were gone, and are there again, or not, for this reason.
-    ScriptsGone(Result<(), String>),
+    /// The scripts that nodes load were not there, and are now, or not, for this reason.
+    ScriptsWritten(Result<(), String>),
     /// Logs cannot be shown, for this reason.
     LogsNotShown(String),
 }
@@ -125,10 +125,10 @@ fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
                 }
                 Done::Archive { command, message }
             }
-            Job::KeepScripts(scripts) => match scripts.restore() {
+            Job::KeepScripts(scripts) => match scripts.write() {
                 Ok(false) => continue,
-                Ok(true) => Done::ScriptsGone(Ok(())),
-                Err(error) => Done::ScriptsGone(Err(with_causes(&error))),
+                Ok(true) => Done::ScriptsWritten(Ok(())),
+                Err(error) => Done::ScriptsWritten(Err(with_causes(&error))),
             },
             Job::ShowLogs { at, loggers } => match live_logs::show(&at, &loggers) {
                 Ok(()) => continue,

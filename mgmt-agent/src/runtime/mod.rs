@@ -35,7 +35,7 @@ pub mod systemd;
 use std::{path::PathBuf, sync::Arc};
 
 use broker_codec::{EndpointId, data::Port};
-use broker_endpoint::Credit;
+use broker_endpoint::{Credit, with_causes};
 use counters::Counters;
 use jiff::Timestamp;
 use mgmt_api::{OperatorRequest, link::Prepared};
@@ -110,6 +110,8 @@ struct Runtime {
     preflight: Option<JoinHandle<Prepared>>,
     /// The program that Supervisors are started from, if it is known.
     program: Option<ProgramWatch>,
+    /// Why they could not be written, as was last told.
+    scripts_trouble: Option<String>,
     disk: Disk,
     archivers: Archivers,
     counters: Counters<Counted>,
@@ -129,7 +131,11 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let (settings, coordinates) = bound_settings(&config, &broker);
     scripts::write_node(&config, coordinates)?;
     let node_link = NodeLink::of(&config).map(Arc::new);
-    node_link.as_ref().map_or(Ok(()), |link| link.write())?;
+    // Nodes that run have to be kept also where nothing can be written, as on a full disk.
+    if let Some(Err(error)) = node_link.as_ref().map(|link| link.write()) {
+        let error = with_causes(&error);
+        tracing::warn!("{error}; nodes that run are kept, and it is tried again before a node is started");
+    }
     let launch = match &config.start_supervisor {
         None => None,
         Some(zeek) => {
@@ -137,13 +143,8 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
             Some(Launch::new(&config, zeek, &script, coordinates))
         }
     };
-    let controller = match &config.with_controller {
-        None => None,
-        Some(command) => {
-            let script = scripts::write_controller(&config)?;
-            Some(ControllerProgram::new(&config, command, &script))
-        }
-    };
+    let controller = config.with_controller.as_ref();
+    let controller = controller.map(|command| ControllerProgram::new(&config, command));
     refuse_second_keeper(&config)?;
     let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
@@ -168,6 +169,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         nodes,
         live_logs,
         node_link,
+        scripts_trouble: None,
         controller: None,
         version: None,
         preflight: None,
@@ -186,8 +188,6 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     Ok((daemon, runtime))
 }
 
-/// A Supervisor of Zeek's knows nothing of nodes that the agent has kept itself, nor the agent of those of a Supervisor that another one
-/// has started.
 /// The lock of the directory, and where the agent keeps nodes itself that of its name: another one's directory may be called otherwise.
 fn take_locks(config: &Config) -> Result<Vec<Lock>, RunError> {
     let mut directories = vec![config.daemon.working_dir.clone()];
@@ -207,6 +207,8 @@ fn take_locks(config: &Config) -> Result<Vec<Lock>, RunError> {
     directories.into_iter().map(lock).collect()
 }
 
+/// A Supervisor of Zeek's knows nothing of nodes that the agent has kept itself, nor the agent of those of a Supervisor that another one
+/// has started.
 fn refuse_second_keeper(config: &Config) -> Result<(), RunError> {
     if config.settings.supervise != Supervise::Zeek {
         let directory = config.daemon.working_dir.join("supervisor");

@@ -305,14 +305,17 @@ impl Runtime {
                 self.archivers.start(&command);
                 None
             }
-            Done::ScriptsGone(outcome) => {
-                let outcome = outcome.map_or_else(
-                    |reason| format!("cannot be written again: {reason}"),
-                    |()| "are written again".to_owned(),
-                );
-                tracing::warn!(
-                    "the agent's directory, or the scripts in it that nodes load, were removed while it ran: they {outcome}"
-                );
+            Done::ScriptsWritten(outcome) => {
+                let trouble = outcome.err();
+                // A node that waits for space is tried again each second.
+                if trouble.is_none() || trouble != self.scripts_trouble {
+                    let what = "the scripts that nodes load were not in the agent's directory, or other ones";
+                    match &trouble {
+                        Some(reason) => tracing::warn!("{what}, and cannot be written: {reason}"),
+                        None => tracing::warn!("{what}: they are written again"),
+                    }
+                }
+                self.scripts_trouble = trouble;
                 None
             }
             Done::LogsNotShown(reason) => {
