@@ -46,7 +46,8 @@ fn listener(address: SocketAddr) -> Option<String> {
     }
 }
 
-fn space(directory: &Path) -> Option<String> {
+/// That there is too little space where this directory is, or would be.
+pub(super) fn space(directory: &Path) -> Option<String> {
     let there = directory.ancestors().find(|above| fs::metadata(above).is_ok())?;
     let free = free_space(there).filter(|free| *free < SPACE_MIN)?;
     let (free, min) = (free >> 20, SPACE_MIN >> 20);

@@ -18,8 +18,7 @@ use tokio::{
 
 use crate::{
     core::{LaunchSettings, NodeSpec},
-    launcher,
-    supervisors::own::{Launch, launch, rehearsal},
+    supervisors::own::{Launch, rehearsal},
 };
 
 /// How long all of it may take: controllers wait for a second longer. What has not ended by then says nothing of a node.
@@ -49,15 +48,9 @@ pub(super) async fn rehearse(
     settings: &LaunchSettings,
     directory: &Path,
 ) -> Vec<Problem> {
-    // Of what systemd's unit gives a node this process knows nothing.
-    let mut found = if settings.limits_memory {
-        Vec::new()
-    } else {
-        foreseen(specs, settings)
-    };
     let rehearsals = rehearsals(specs, settings, directory);
     let Some(first) = rehearsals.first() else {
-        return found;
+        return Vec::new();
     };
     let (made, layout) = (directory.to_owned(), first.launch.layout.clone());
     let prepared = spawn_blocking(move || {
@@ -66,26 +59,13 @@ pub(super) async fn rehearse(
     });
     if let Err(error) = prepared.await.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, dir = %directory.display(), "cannot have Zeek check what nodes load");
-        return found;
+        return Vec::new();
     }
-    found.extend(run_all(rehearsals, directory).await);
+    let found = run_all(rehearsals, directory).await;
     let made = directory.to_owned();
     // What is left is in the way of nothing.
     let _ = spawn_blocking(move || std::fs::remove_dir_all(made)).await;
     found
-}
-
-/// What the launcher would refuse, which becomes these nodes.
-fn foreseen(specs: &[NodeSpec], settings: &LaunchSettings) -> Vec<Problem> {
-    let of_node = |spec: &NodeSpec| {
-        let launch = launch(spec, settings, &ZeekString::default()).ok()?;
-        let reason = format!("it cannot have {}", launcher::foreseen(&launch)?);
-        Some(Problem {
-            node: spec.name.clone(),
-            reason: reason.into(),
-        })
-    };
-    specs.iter().filter_map(of_node).collect()
 }
 
 /// The nodes by what they would load. What is of a node alone, and makes no difference, is its name.
@@ -313,25 +293,6 @@ mod tests {
         assert!(stand.rehearse(&specs[1..]).await.is_empty());
         let others = ["worker-1 -a local /link.zeek", "worker-2 -a local /link.zeek"];
         assert_eq!(stand.noted()[2..], others);
-    }
-
-    #[tokio::test]
-    async fn what_the_launcher_would_refuse_is_told_before() {
-        let mut stand = Stand::new("");
-        let mut specs = specs();
-        specs[0]
-            .options
-            .insert("mgmt.open_files".into(), u64::MAX.to_string().as_str().into());
-        specs[1].options.insert("mgmt.numa".into(), "bind:0".into());
-        stand.settings.path = "/nonexistent".into();
-        let said = stand.rehearse(&specs).await;
-        let files = format!("manager: it cannot have {} open files: ", u64::MAX);
-        assert!(said.len() == 2 && said[0].starts_with(&files), "{said:?}");
-        let numa = "worker-1: it cannot have the NUMA policy bind:0: it takes numactl, which is not in /nonexistent: install it";
-        assert_eq!(said[1], numa);
-        // systemd's unit may give it.
-        stand.settings.limits_memory = true;
-        assert!(stand.rehearse(&specs).await.is_empty());
     }
 
     #[tokio::test]

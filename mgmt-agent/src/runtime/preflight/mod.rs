@@ -28,16 +28,15 @@ mod rights;
 pub(crate) use self::obstacles::cannot_rotate;
 use super::{
     listeners::{self, Listener},
+    needs::space,
     rehearsal::rehearse,
 };
 use crate::{
     config::{Config, is_loopback},
     core::{Candidate, ClusterNode, LaunchSettings, NodeSpec, Supervise},
+    launcher,
     supervisors::own,
 };
-
-/// A directory's file system needs so much space for anything to be written, in bytes.
-const SPACE_MIN: u64 = 1 << 20;
 
 /// What is looked at.
 #[derive(Clone, Debug)]
@@ -94,11 +93,16 @@ impl Host {
                 let mut spec = node.spec.clone();
                 spec.cluster = Arc::clone(cluster);
                 match own::launch(&spec, launch, &ZeekString::default()) {
-                    Ok(launch) => {
-                        found.extend(cpus(&launch.limits.cpus).map(|reason| problem(&spec.name, reason)));
-                        let listeners = launch.needs.listeners.iter();
+                    Ok(wanted) => {
+                        // Of what systemd's unit gives a node this process knows nothing.
+                        let denied = Some(&wanted).filter(|_| !launch.limits_memory);
+                        let denied = denied.and_then(launcher::foreseen);
+                        let denied = denied.map(|what| format!("it cannot have {what}"));
+                        let reasons = cpus(&wanted.limits.cpus).into_iter().chain(denied);
+                        found.extend(reasons.map(|reason| problem(&spec.name, reason)));
+                        let listeners = wanted.needs.listeners.iter();
                         node.ports = listeners.map(|at| Port::tcp(at.port())).collect();
-                        backend = Some(launch.backend().into());
+                        backend = Some(wanted.backend().into());
                         specs.push(spec);
                     }
                     Err(reason) => found.push(problem(&spec.name, reason)),
@@ -187,11 +191,7 @@ fn directory(directory: &Path) -> Option<String> {
             _ => {}
         }
     }
-    let free = free_space(there).filter(|free| *free < SPACE_MIN)?;
-    Some(format!(
-        "there is no space in {shown}: {} KiB are free",
-        free / 1024
-    ))
+    space(there)
 }
 
 /// How much may be written to the file system that this is on, in bytes. Some do not tell.
@@ -247,7 +247,9 @@ impl Listeners {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{net::IpAddr, os::unix::fs::PermissionsExt};
+
+    use mgmt_api::ClusterRole;
 
     use super::*;
     use crate::core::NodeSpec;
@@ -335,6 +337,71 @@ mod tests {
         assert_eq!(said(&elsewhere), None);
         let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number));
         assert_eq!(said(&elsewhere), None, "a node may listen on another one");
+    }
+
+    #[tokio::test]
+    async fn what_the_launcher_would_refuse_is_told_before() {
+        let home = tempfile::tempdir().unwrap();
+        let place = |role| ClusterNode {
+            role,
+            host: IpAddr::from(Ipv4Addr::LOCALHOST).into(),
+            p: Some(Port::tcp(2200)),
+            interface: None,
+            metrics_port: None,
+        };
+        let cluster: BTreeMap<ZeekString, ClusterNode> = [
+            ("manager".into(), place(ClusterRole::Manager)),
+            ("worker-1".into(), place(ClusterRole::Worker)),
+        ]
+        .into();
+        let nodes = [
+            ("manager", "mgmt.open_files", u64::MAX.to_string()),
+            ("worker-1", "mgmt.numa", "bind:0".to_owned()),
+        ];
+        let nodes = nodes.map(|(name, option, value)| Candidate {
+            spec: NodeSpec {
+                name: name.into(),
+                interface: None,
+                directory: "/nonexistent/nodes".into(),
+                scripts: Vec::new(),
+                env: BTreeMap::new(),
+                cpu_affinity: None,
+                options: [(option.into(), value.into())].into(),
+                cluster_backend: None,
+                cluster: Arc::default(),
+            },
+            ports: Vec::new(),
+            runs: true,
+        });
+        let said = async |limits_memory| {
+            let host = Host {
+                nodes: "/nonexistent".into(),
+                is_simulation: true,
+                supervise: Supervise::Native,
+                is_elsewhere: true,
+                launch: Some(LaunchSettings {
+                    program: "/bin/true".into(),
+                    version: Some("zeek version 8.0.0".into()),
+                    path: "/nonexistent".into(),
+                    link_script: "/link.zeek".into(),
+                    limits_memory,
+                    ..LaunchSettings::default()
+                }),
+                scratch: home.path().join("rehearsal"),
+            };
+            let found = host.look(nodes.to_vec(), Some(cluster.clone()), Vec::new()).await;
+            let problems = found.problems.into_iter();
+            problems
+                .map(|problem| format!("{}: {}", problem.node, problem.reason))
+                .collect::<Vec<_>>()
+        };
+        let native = said(false).await;
+        let files = format!("manager: it cannot have {} open files: ", u64::MAX);
+        assert!(native.len() == 2 && native[0].starts_with(&files), "{native:?}");
+        let numa = "worker-1: it cannot have the NUMA policy bind:0: it takes numactl, which is not in /nonexistent: install it";
+        assert_eq!(native[1], numa);
+        // systemd's unit may give it.
+        assert!(said(true).await.is_empty());
     }
 
     #[test]
