@@ -5,17 +5,14 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    sync::Arc,
     thread,
 };
 
 use broker_codec::data::ZeekString;
 use broker_endpoint::with_causes;
 use mgmt_daemon::files;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::live_logs::{self, Loggers};
 use crate::{core::Desired, desired, scripts::NodeLink};
@@ -66,18 +63,19 @@ pub(super) enum Done {
 /// A handle to the thread.
 #[derive(Debug)]
 pub(super) struct Disk {
-    jobs: SyncSender<Job>,
+    jobs: mpsc::Sender<Job>,
     done: mpsc::UnboundedReceiver<Done>,
 }
 
 impl Disk {
     pub(super) fn start() -> io::Result<Self> {
-        let (jobs, queue) = sync_channel(JOBS_MAX);
+        // A channel of the standard library would take the memory of all jobs from the beginning.
+        let (jobs, queue) = mpsc::channel(JOBS_MAX);
         // Each job has at most one outcome, and the outcomes are fetched before all else.
         let (outcomes, done) = mpsc::unbounded_channel();
         thread::Builder::new()
             .name(String::from("disk"))
-            .spawn(move || work(&queue, &outcomes))?;
+            .spawn(move || work(queue, &outcomes))?;
         Ok(Self { jobs, done })
     }
 
@@ -85,7 +83,7 @@ impl Disk {
     pub(super) fn hand_over(&self, job: Job) -> Result<(), Job> {
         match self.jobs.try_send(job) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Err(job),
+            Err(TrySendError::Full(job) | TrySendError::Closed(job)) => Err(job),
         }
     }
 
@@ -100,8 +98,8 @@ impl Disk {
     }
 }
 
-fn work(jobs: &Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
-    for job in jobs {
+fn work(mut jobs: mpsc::Receiver<Job>, outcomes: &mpsc::UnboundedSender<Done>) {
+    while let Some(job) = jobs.blocking_recv() {
         let outcome = match job {
             Job::MakeDirectory(path) => match files::create_dir_all(Path::new(OsStr::from_bytes(&path))) {
                 Ok(()) => continue,

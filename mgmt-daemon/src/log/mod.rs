@@ -38,8 +38,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// How many lines may wait for standard error.
-pub const LINES_MAX: usize = 8192;
+/// How many lines may wait for standard error. The queue takes 40 bytes for each from the beginning.
+pub const LINES_MAX: usize = 2048;
 /// How many bytes of a message or a field are written, before escaping.
 pub const FIELD_BYTES_MAX: usize = 4096;
 

@@ -33,7 +33,8 @@ pub const LINES_MAX: usize = 4096;
 pub struct ManagementLog {
     level: Level,
     message_bytes_max: usize,
-    queue: SyncSender<Entry>,
+    /// In boxes: the queue has room for all of them from the beginning.
+    queue: SyncSender<Box<Entry>>,
     counters: Counters<Counted>,
     thread: thread::JoinHandle<()>,
 }
@@ -102,7 +103,7 @@ impl ManagementLog {
         let message = message.get(..self.message_bytes_max).unwrap_or(message).to_vec();
         let line = Line { time, level, message };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.queue.try_send(Entry::Write(line))
+            self.queue.try_send(Box::new(Entry::Write(line)))
         {
             if self.counters.get(Counted::LogDropped) == 0 {
                 tracing::warn!("the management log is not written fast enough, lines are lost");
@@ -113,7 +114,7 @@ impl ManagementLog {
 
     /// Opens the file anew if it was moved or removed, as a program that rotates logs does it, and says so. Never waits.
     pub fn reopen(&self) {
-        if self.queue.try_send(Entry::Reopen).is_err() {
+        if self.queue.try_send(Box::new(Entry::Reopen)).is_err() {
             tracing::warn!("the management log is not written fast enough, it is not opened anew");
         }
     }
@@ -136,7 +137,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, entries: &Receiver<Entry>) {
+    fn run(mut self, entries: &Receiver<Box<Entry>>) {
         for outcome in self.file.retire_leftovers() {
             self.note_rotation(outcome.map(Some), "leftover log");
         }
@@ -148,7 +149,7 @@ impl Writer {
                 .file
                 .due()
                 .map_or(Duration::MAX, |due| until(due).unsigned_abs());
-            match entries.recv_timeout(wait) {
+            match entries.recv_timeout(wait).map(|entry| *entry) {
                 Ok(Entry::Write(line)) => self.write(&line),
                 Ok(Entry::Reopen) => self.reopen(),
                 Err(RecvTimeoutError::Timeout) => {}
