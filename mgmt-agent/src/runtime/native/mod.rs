@@ -119,7 +119,7 @@ async fn dispatch(directory: PathBuf, common: Arc<Common>, mut orders: mpsc::Unb
             nodes.insert(name.clone(), keep(name.clone(), &common, None, strays));
         }
         if let Some(node) = nodes.get(name) {
-            let _ = node.send(order);
+            let _ = node.send(Box::new(order));
         }
     }
 }
@@ -130,7 +130,7 @@ fn keep(
     common: &Arc<Common>,
     found: Option<Running>,
     strays: Vec<Stray>,
-) -> mpsc::UnboundedSender<Order> {
+) -> mpsc::UnboundedSender<Box<Order>> {
     let (orders, to_do) = mpsc::unbounded_channel();
     let node = NodeTask {
         name,
@@ -146,7 +146,7 @@ fn keep(
 async fn look(
     directory: &Path,
     common: &Arc<Common>,
-    nodes: &mut BTreeMap<ZeekString, mpsc::UnboundedSender<Order>>,
+    nodes: &mut BTreeMap<ZeekString, mpsc::UnboundedSender<Box<Order>>>,
 ) -> Strays {
     let place = directory.to_owned();
     // What cannot be looked at is empty.

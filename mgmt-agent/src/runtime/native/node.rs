@@ -32,7 +32,8 @@ use crate::{
 /// Looks after one node.
 pub(super) struct NodeTask {
     pub(super) name: ZeekString,
-    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    /// In boxes: the channel has room for 32 from the beginning.
+    pub(super) orders: mpsc::UnboundedReceiver<Box<Order>>,
     pub(super) common: Arc<Common>,
     /// Processes of it that have to end before it is started.
     pub(super) strays: Vec<Stray>,
@@ -67,7 +68,7 @@ impl NodeTask {
             let Some(order) = self.orders.recv().await else {
                 return;
             };
-            match order {
+            match *order {
                 Order::Start { launch } => {
                     directory = Some(directory_of(&launch));
                     running = self.start(launch).await;
@@ -152,7 +153,7 @@ impl NodeTask {
                 end = running.process.ended() => break end,
                 order = self.orders.recv() => order?,
             };
-            match order {
+            match *order {
                 Order::Terminate { .. } => {
                     running.process.signal(Signal::TERM);
                     // One that was stopped cannot do as it is told before it is continued.
