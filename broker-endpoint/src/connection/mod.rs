@@ -132,6 +132,7 @@ impl Connection {
         open.announced = Some(info.clone());
         shared.deliver(EndpointEvent::PeerAdded(info.clone()), None).await;
         let reason = driver.run().await;
+        drop(driver);
         let requested = reason.is_request();
         // Before the connection is closed for the codec: a peer that comes back must not be added before it is lost.
         open.link.queue.close();

@@ -26,7 +26,7 @@ use crate::{
 
 /// How much room there is for reading at least, in bytes: while little comes, as an agent may have a hundred nodes that say something every
 /// few seconds; and after a read that has filled all the room there was.
-const ROOM_MIN: usize = 2 * 1024;
+const ROOM_MIN: usize = 1024;
 const ROOM_BUSY: usize = 16 * 1024;
 
 /// How much room the buffer for reading has.
@@ -115,7 +115,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
     }
 
     /// Runs it until it ends.
-    pub(super) async fn run(mut self) -> EndReason {
+    pub(super) async fn run(&mut self) -> EndReason {
         loop {
             match self.step().await {
                 Ok(()) => {}

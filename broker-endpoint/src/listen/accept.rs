@@ -176,10 +176,10 @@ struct Accepted {
 impl Accepted {
     async fn serve(self, mut waiting: Place) -> Served {
         let address = self.address;
-        match self.turn(&mut waiting).await {
+        // In boxes, of which there is one at a time: many connections may wait, and peers stay.
+        match Box::pin(self.turn(&mut waiting)).await {
             Ok(place) => {
                 drop(waiting);
-                // Of this size only when it is needed: many connections may wait.
                 Box::pin(self.shake(place)).await
             }
             Err(error) => {
