@@ -91,7 +91,7 @@ impl Program {
         {
             self.complain(&format!("cannot take the process name {name}: {error}"));
         }
-        let _flushed_at_exit = log::to_stderr(&daemon.log_filter, daemon.log_format);
+        let _flushed_at_exit = log::to_stderr(daemon.log_filter.clone(), daemon.log_format);
         match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

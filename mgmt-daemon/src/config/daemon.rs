@@ -8,6 +8,7 @@ use std::{
 use broker_endpoint::tls::{TlsConfig, ZeekTlsOptions};
 use broker_endpoint::with_causes;
 use mgmt_api::Level;
+use tracing_subscriber::filter::Targets;
 
 use super::{
     effective::Origin,
@@ -43,7 +44,7 @@ pub struct DaemonConfig {
     /// The name that process listings show, instead of the program's.
     pub process_name: Option<String>,
     /// Directives for what is logged on standard error, as in `RUST_LOG`.
-    pub log_filter: String,
+    pub log_filter: Targets,
     pub log_format: LogFormat,
     /// Where to announce the bound addresses.
     pub ready_file: Option<PathBuf>,
@@ -221,13 +222,13 @@ impl Resolver<'_> {
     }
 
     /// What is logged on standard error.
-    fn log_filter(&mut self) -> String {
+    fn log_filter(&mut self) -> Targets {
         let filter: String = self.take("log_level");
-        if let Err(error) = filter.parse::<tracing_subscriber::EnvFilter>() {
+        filter.parse().unwrap_or_else(|error| {
             let reason = format!("{error}; use trace, debug, info, warn or error");
             self.refuse("log_level", reason);
-        }
-        filter
+            Targets::default()
+        })
     }
 
     /// A file, if one is given.

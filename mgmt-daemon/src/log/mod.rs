@@ -23,7 +23,8 @@ use tracing::{
 };
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    Layer,
+    filter::Targets,
     layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
@@ -65,7 +66,7 @@ impl Drop for Flush {
 
 /// Sends what is traced to standard error, by a thread of its own: a pipe that is not read must not stop the daemon. When its
 /// queue of [`LINES_MAX`] is full, lines are lost. Keep the guard until the process ends.
-pub fn to_stderr(filter: &str, format: LogFormat) -> Flush {
+pub fn to_stderr(filter: Targets, format: LogFormat) -> Flush {
     let (out, writer) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(LINES_MAX)
@@ -80,10 +81,7 @@ pub fn to_stderr(filter: &str, format: LogFormat) -> Flush {
         log: Arc::clone(&log),
         summing,
     };
-    tracing_subscriber::registry()
-        .with(EnvFilter::new(filter))
-        .with(layer)
-        .init();
+    tracing_subscriber::registry().with(filter).with(layer).init();
     Flush { log, _writer: writer }
 }
 
