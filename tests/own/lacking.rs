@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, process::Command};
 
-use broker_codec::data::{Port, Set};
+use broker_codec::data::Port;
 use mgmt_api::{AgentMessage, AgentRequest, Node, State};
 use rustix::process::Signal;
 
@@ -29,42 +29,6 @@ fn a_node_that_has_failed_returns_by_itself_when_its_cause_is_gone() {
     write("# nothing\n");
     let after = assert_all_run(&host, &mut controlling, &wanted);
     assert_eq!(after["manager"], before["manager"]);
-    agent.stop();
-}
-
-#[test]
-fn a_node_that_could_not_start_again_is_not_restarted() {
-    let host = Host::new();
-    let (agent, mut controlling) = host.start_connected(&["--on-agent-exit", "stop"]);
-    let script = host.home.path().join("own.zeek");
-    fs::write(&script, "# nothing\n").expect("it can be written");
-    let scripted = Node {
-        scripts: Some(vec![script.display().to_string().into()]),
-        ..node("worker-1")
-    };
-    let wanted = [node("manager"), scripted];
-    assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
-    let before = assert_all_run(&host, &mut controlling, &wanted);
-    fs::remove_file(&script).expect("it is there");
-    let answer = controlling.ask(|reqid| {
-        let nodes = Set::default();
-        AgentRequest::Restart { reqid, nodes }
-    });
-    let AgentMessage::Restart { results, .. } = answer else {
-        panic!("{answer:?}");
-    };
-    let failed: Vec<String> = results
-        .iter()
-        .filter_map(|result| Some(result.error.as_ref()?.to_string()))
-        .collect();
-    let expected = format!(
-        "node worker-1 is not restarted: it could not start again: there is no script {}",
-        script.display()
-    );
-    assert_eq!(failed, [expected]);
-    let after = assert_all_run(&host, &mut controlling, &wanted);
-    assert_eq!(after["worker-1"], before["worker-1"]);
-    assert_ne!(after["manager"], before["manager"]);
     agent.stop();
 }
 

@@ -17,7 +17,7 @@ use super::{
     lives::Lives,
     node_spec::Cluster,
     nodes::OwnNode,
-    pending::{Key, Kind, Logged, Looking, Pending},
+    pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,
     settings::{Settings, Supervise},
     starts::Starts,
@@ -63,7 +63,7 @@ pub struct Agent {
     /// The commands that have not ended, by id.
     pub(super) commands: BTreeMap<ZeekString, Ordered>,
     /// The request that the present input is about.
-    pub(super) reqid: Option<ZeekString>,
+    reqid: Option<ZeekString>,
     /// The `node_dispatch_request`s that nodes are working on: by the id that nodes know, the controller's id.
     pub(super) dispatches: BTreeMap<ZeekString, ZeekString>,
     /// What is known of the program that the Supervisor was started from.
@@ -71,11 +71,9 @@ pub struct Agent {
     /// The controller that the agent keeps, while it is up.
     pub(super) controller: Option<KeptController>,
     archival_due: Option<Now>,
-    /// The host is being looked at.
-    pub(super) looking: Option<Looking>,
-    /// All nodes are to be restarted when that is done.
-    pub(super) renewal_due: bool,
-    /// When a controller last asked for it that was answered.
+    /// A controller's request to look whether nodes could run, which is under way.
+    pub(super) preparing: Option<Preparing>,
+    /// When the last one came that was answered.
     pub(super) prepared_at: Option<Now>,
     /// The nodes that do not run until they are started: an operator has stopped them, or they have done their work.
     pub(super) stopped: BTreeSet<ZeekString>,
@@ -150,8 +148,7 @@ impl Agent {
             program: Known::default(),
             controller: None,
             archival_due: None,
-            looking: None,
-            renewal_due: false,
+            preparing: None,
             prepared_at: None,
             stopped: BTreeSet::new(),
             done: BTreeSet::new(),
@@ -204,7 +201,7 @@ impl Agent {
                 let outcome = self.operate(&mut turn, &principal.to_string(), &request);
                 turn.push(Action::Answer { id, outcome });
             }
-            Input::Prepared(found) => self.looked(&mut turn, found),
+            Input::Prepared(found) => self.prepared(&mut turn, found),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {
                 self.node_dispatched(&mut turn, &reqid, result);

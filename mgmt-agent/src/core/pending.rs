@@ -59,11 +59,6 @@ pub(super) enum Pending {
         awaited: BTreeSet<ZeekString>,
         results: Vec<ResultRecord>,
     },
-    /// A look at the host, before nodes are restarted.
-    RestartLook {
-        targets: BTreeSet<ZeekString>,
-        results: Vec<ResultRecord>,
-    },
     /// The Supervisor, to restart nodes.
     Restart {
         /// By the command's id, the nodes that it has not taken on.
@@ -80,16 +75,6 @@ pub(super) enum Logged {
     Pending,
     /// By the id and why there are no other results.
     Id(&'static str),
-}
-
-/// What the host is being looked at for.
-#[derive(Debug)]
-pub(super) enum Looking {
-    Prepare(Preparing),
-    /// Nodes are to be restarted, for the request of this id.
-    Restart(ZeekString),
-    /// All nodes are to be restarted, as Zeek is another one.
-    Renewal,
 }
 
 /// A controller's request to look whether nodes could run, which is under way.

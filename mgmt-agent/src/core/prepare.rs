@@ -1,6 +1,6 @@
-//! Whether nodes could run on this host, before a controller of this project changes anything, and before nodes are restarted.
+//! Whether nodes could run on this host, before a controller of this project changes anything.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::{
@@ -16,15 +16,12 @@ use super::{
     link::reply,
     node_spec::{self, Candidate},
     order::PCAP_FILE,
-    pending::{Looking, Preparing},
+    pending::Preparing,
     settings::Supervise,
 };
 
 /// For longer no controller waits for what was found.
 const AWAITED_MAX: Duration = Duration::from_secs(6);
-
-/// Why it is not looked twice at once.
-pub(super) const BUSY: &str = "this agent still looks for an earlier request";
 
 impl Agent {
     /// Begins to look, or says why not.
@@ -35,8 +32,8 @@ impl Agent {
         reqid: &ZeekString,
         json: &ZeekString,
     ) -> Result<(), String> {
-        if self.looking.is_some() {
-            return Err(BUSY.into());
+        if self.preparing.is_some() {
+            return Err("this agent still looks for an earlier request".into());
         }
         let Prepare {
             nodes,
@@ -57,42 +54,19 @@ impl Agent {
                 Err(reason) => problems.push(problem(&node, reason)),
             }
         }
-        self.looking = Some(Looking::Prepare(Preparing {
+        self.preparing = Some(Preparing {
             peer,
             reqid: reqid.clone(),
             since: turn.now,
             problems,
             configuration,
-        }));
+        });
         turn.push(Action::Prepare {
             nodes: candidates,
             cluster,
             given_up,
         });
         Ok(())
-    }
-
-    /// Begins to look whether nodes that are to be restarted could start again.
-    pub(super) fn look_again<'a>(
-        &mut self,
-        turn: &mut Turn,
-        names: impl IntoIterator<Item = &'a ZeekString>,
-        looking: Looking,
-    ) {
-        let backend = self.config.as_ref().and_then(Configuration::cluster_backend);
-        let nodes = names.into_iter().filter_map(|name| self.nodes.get(name));
-        // The name of a node that runs is that of a directory. It takes space to start.
-        let candidates = nodes.filter_map(|own| self.candidate(&own.node, backend).ok());
-        let candidates = candidates.map(|candidate| Candidate {
-            runs: false,
-            ..candidate
-        });
-        turn.push(Action::Prepare {
-            nodes: candidates.collect(),
-            cluster: Some((*self.cluster).clone()),
-            given_up: Vec::new(),
-        });
-        self.looking = Some(looking);
     }
 
     fn candidate(&self, node: &Node, backend: Option<&ZeekString>) -> Result<Candidate, String> {
@@ -124,19 +98,10 @@ impl Agent {
     }
 
     /// The host was looked at.
-    pub(super) fn looked(&mut self, turn: &mut Turn, found: Prepared) {
-        match self.looking.take() {
-            None => {}
-            Some(Looking::Prepare(preparing)) => self.prepared(turn, preparing, found),
-            Some(Looking::Restart(reqid)) => self.restart_looked(turn, reqid, found.problems),
-            Some(Looking::Renewal) => self.renew(turn, found.problems),
-        }
-        if std::mem::take(&mut self.renewal_due) {
-            self.restart_all(turn);
-        }
-    }
-
-    fn prepared(&mut self, turn: &mut Turn, preparing: Preparing, found: Prepared) {
+    pub(super) fn prepared(&mut self, turn: &mut Turn, found: Prepared) {
+        let Some(preparing) = self.preparing.take() else {
+            return;
+        };
         let Preparing {
             peer,
             reqid,
@@ -146,15 +111,15 @@ impl Agent {
         } = preparing;
         problems.extend(found.problems);
         self.prepared_at = Some(since);
-        if !problems.is_empty() {
+        for (reasons, nodes) in by_reasons(&reasons(problems.clone())) {
             let what = configuration
                 .as_ref()
                 .map(|config| format!("configuration {}: ", config.id));
-            tell_problems(
+            let (what, nodes) = (what.unwrap_or_default(), nodes_named(&nodes));
+            report(
                 turn,
-                &what.unwrap_or_default(),
-                "cannot run here",
-                problems.clone(),
+                Level::Warning,
+                format!("{what}{nodes} cannot run here: {reasons}"),
             );
         }
         // So that nodes of all hosts know a new worker before its host starts it. If none does after all, that harms nothing.
@@ -172,21 +137,6 @@ impl Agent {
         let used = used.filter(|used| *used <= AWAITED_MAX).unwrap_or_default();
         timeout.saturating_sub(used.min(timeout / 2))
     }
-}
-
-/// Warns of nodes that could not run, and says why. Returns the reasons of each.
-pub(super) fn tell_problems(
-    turn: &mut Turn,
-    about: &str,
-    what: &str,
-    problems: Vec<Problem>,
-) -> BTreeMap<ZeekString, String> {
-    let reasons = reasons(problems);
-    for (reasons, nodes) in by_reasons(&reasons) {
-        let message = format!("{about}{} {what}: {reasons}", nodes_named(&nodes));
-        report(turn, Level::Warning, message);
-    }
-    reasons
 }
 
 /// What no process can have in its environment.

@@ -207,8 +207,10 @@ impl Agent {
 
     /// Compares the Supervisor's nodes with those that are to run, and has it start what it lacks.
     pub(super) fn compare(&mut self, turn: &mut Turn, status: &Processes) {
+        let names = self.nodes.keys().filter(|name| !self.stopped.contains(*name));
+        let names: Vec<ZeekString> = names.cloned().collect();
         let is_restoring = self.restoring.take().is_some();
-        for name in self.to_run() {
+        for name in names {
             if is_restoring && !status.contains_key(&name) {
                 self.create(turn, &name);
             } else if let Some(found) = status.get(&name) {

@@ -38,14 +38,6 @@ impl Agent {
                     }));
                     Self::respond(turn, kind, reqid, results, Logged::Pending);
                 }
-                Pending::RestartLook { targets, mut results } => {
-                    results.extend(
-                        targets
-                            .into_iter()
-                            .map(|node| restart_failure(&reqid, node, TIMED_OUT)),
-                    );
-                    Self::respond(turn, kind, reqid, results, Logged::Pending);
-                }
                 Pending::Restart { awaited, mut results } => {
                     let late = awaited.into_values();
                     results.extend(late.map(|node| restart_failure(&reqid, node, TIMED_OUT)));

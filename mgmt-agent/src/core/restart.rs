@@ -1,14 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use broker_codec::data::{Set, ZeekString};
-use mgmt_api::{Level, ResultRecord, State, link::Problem, log::some_of};
+use mgmt_api::{Level, ResultRecord, State, log::some_of};
 
 use super::{
     action::{Action, Turn},
     agent::{Agent, Purpose},
     deploy::report,
-    pending::{Key, Kind, Logged, Looking, Pending},
-    prepare::{BUSY, tell_problems},
+    pending::{Key, Kind, Logged, Pending},
     program::Program,
     requests::restart_failure,
     settings::Supervise,
@@ -17,14 +16,8 @@ use super::{
 
 const KIND: Kind = Kind::Restart;
 
-/// What is said of nodes whose host lacks something.
-const NOT_RESTARTED: &str = "could not start again, not restarted";
-
 impl Agent {
     /// Restarts cluster nodes, running or not.
-    ///
-    /// DIFFERENCE(restarted-if-startable): under our own supervision, when it is known whether they could start again. Zeek's agent has them
-    /// ended in any case.
     pub(super) fn restart(&mut self, turn: &mut Turn, reqid: ZeekString, nodes: &Set<ZeekString>) {
         let targets = match (self.targets(nodes), &self.unavailable) {
             (Ok(targets), None) => targets,
@@ -42,7 +35,7 @@ impl Agent {
             (Err(why), None) => return Self::respond(turn, KIND, reqid, Vec::new(), Logged::Id(why)),
         };
         // One that an operator has stopped stays so, unless it is started.
-        let (stopped, targets): (BTreeSet<_>, BTreeSet<_>) =
+        let (stopped, targets): (Vec<_>, Vec<_>) =
             targets.into_iter().partition(|name| self.stopped.contains(name));
         let results: Vec<ResultRecord> = stopped
             .into_iter()
@@ -55,70 +48,6 @@ impl Agent {
         if targets.is_empty() {
             return Self::respond(turn, KIND, reqid, results, Logged::Pending);
         }
-        if self.settings.supervise == Supervise::Zeek {
-            return self.restart_now(turn, reqid, targets, results);
-        }
-        if self.looking.is_some() {
-            let busy = targets.into_iter().map(|name| {
-                let error = format!("node {name} is not restarted: {BUSY}, try again");
-                restart_failure(&reqid, name, error)
-            });
-            let results = results.into_iter().chain(busy).collect();
-            return Self::respond(turn, KIND, reqid, results, Logged::Pending);
-        }
-        self.look_again(turn, &targets, Looking::Restart(reqid.clone()));
-        let timeout = self.settings.request_timeout;
-        self.await_answer(
-            turn,
-            KIND,
-            reqid,
-            timeout,
-            Pending::RestartLook { targets, results },
-        );
-    }
-
-    /// It is known of the nodes that are to be restarted whether they could start again. Those that could not run on.
-    pub(super) fn restart_looked(&mut self, turn: &mut Turn, reqid: ZeekString, problems: Vec<Problem>) {
-        let key = Key(KIND, reqid);
-        // Its time may be up.
-        let Some(Pending::RestartLook { targets, mut results }) = self.requests.remove(&key) else {
-            return;
-        };
-        let Key(_, reqid) = key;
-        self.reqid = Some(reqid.clone());
-        let mut reasons = tell_problems(turn, "", NOT_RESTARTED, problems);
-        let mut nodes = BTreeSet::new();
-        for name in targets {
-            let reason = if !self.nodes.contains_key(&name) {
-                Some("it is not in the cluster any more".to_owned())
-            } else if self.stopped.contains(&name) {
-                Some("it was stopped meanwhile, start it".to_owned())
-            } else {
-                reasons
-                    .remove(&name)
-                    .map(|reasons| format!("it could not start again: {reasons}"))
-            };
-            match reason {
-                Some(reason) => {
-                    let error = format!("node {name} is not restarted: {reason}");
-                    results.push(restart_failure(&reqid, name, error));
-                }
-                None => drop(nodes.insert(name)),
-            }
-        }
-        if nodes.is_empty() {
-            return Self::respond(turn, KIND, reqid, results, Logged::Pending);
-        }
-        self.restart_now(turn, reqid, nodes, results);
-    }
-
-    fn restart_now(
-        &mut self,
-        turn: &mut Turn,
-        reqid: ZeekString,
-        targets: BTreeSet<ZeekString>,
-        results: Vec<ResultRecord>,
-    ) {
         let message = format!("restarts {}, as the controller asks", some_of(&targets));
         report(turn, Level::Info, message);
         let awaited: BTreeMap<ZeekString, ZeekString> = targets
@@ -192,35 +121,16 @@ impl Agent {
         }
     }
 
-    /// Restarts all nodes that are to run, without a request, when it is known whether they could start again.
+    /// Restarts all nodes that are to run, without a request.
     pub(super) fn restart_all(&mut self, turn: &mut Turn) {
-        if self.looking.is_some() {
-            self.renewal_due = true;
-            return;
-        }
-        let names = self.to_run();
-        if !names.is_empty() {
-            self.look_again(turn, &names, Looking::Renewal);
-        }
-    }
-
-    /// Restarts those that could start again.
-    pub(super) fn renew(&mut self, turn: &mut Turn, problems: Vec<Problem>) {
-        let reasons = tell_problems(turn, "", NOT_RESTARTED, problems);
-        let mut names = self.to_run();
-        names.retain(|name| !reasons.contains_key(name));
+        let names = self.nodes.keys().filter(|name| !self.stopped.contains(*name));
+        let names: Vec<ZeekString> = names.cloned().collect();
         for name in names {
             let id = self.ids.next_id();
             let node = name.clone();
             self.order(turn, Purpose::Renew, Command::Restart { id: id.clone(), node });
             self.start_due(turn, &name, id);
         }
-    }
-
-    /// The nodes that are to run.
-    pub(super) fn to_run(&self) -> Vec<ZeekString> {
-        let names = self.nodes.keys().filter(|name| !self.stopped.contains(*name));
-        names.cloned().collect()
     }
 
     /// The Supervisor has taken a restart on, or does not know the node.
