@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -89,10 +90,10 @@ fn bad_requests_are_told_what_is_wrong_and_others_are_answered_meanwhile() {
         slow.write_all(b"POST /v1/nodes/stop HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
             .expect("written");
 
-        let live = request(directory, "GET /livez", "");
+        let about = request(directory, "GET /v1", "");
         assert!(
-            live.starts_with("HTTP/1.1 200 OK") && live.ends_with("ok\n"),
-            "{live}"
+            about.starts_with("HTTP/1.1 200 OK") && about.contains("version"),
+            "{about}"
         );
         assert_problem(&request(directory, "GET /v2", ""), 404, "there is no such path");
         assert_problem(&request(directory, "DELETE /v1", ""), 405, "no such method");
@@ -101,6 +102,16 @@ fn bad_requests_are_told_what_is_wrong_and_others_are_answered_meanwhile() {
         assert!(answer(directory, long.as_bytes()).starts_with("HTTP/1.1 4"));
         assert!(answer(directory, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").is_empty());
     }
+    agent.daemon.stop();
+    controller.stop();
+}
+
+#[test]
+fn requests_that_cannot_be_carried_out_are_told_what_is_wrong_with_them() {
+    let agent = Agent::start(&[]);
+    let controller = Controller::start::<&str>(&[]);
+    let of_controller = controller.working_dir("controller");
+    let of_agent = agent.directory();
     let stop = "POST /v1/nodes/stop";
     assert_problem(
         &request(&of_agent, stop, ""),
@@ -111,6 +122,11 @@ fn bad_requests_are_told_what_is_wrong_and_others_are_answered_meanwhile() {
         &request(&of_agent, stop, r#"{"nodes": 1}"#),
         400,
         "expected a sequence at line 1",
+    );
+    assert_problem(
+        &request(&of_agent, stop, r#"{"node": ["w1"]}"#),
+        400,
+        "unknown field `node`",
     );
     assert_problem(
         &request(&of_agent, stop, r#"{"role": "cook"}"#),
@@ -180,14 +196,22 @@ fn a_daemon_that_cannot_have_its_socket_serves_its_peers_and_says_so() {
     let file = home.path().join("file");
     fs::write(&file, "kept").expect("written");
     let long = home.path().join("l".repeat(120));
-    for (path, reason) in [(&file, "it is no socket"), (&long, "File name too long")] {
+    let other = Agent::start(&[]);
+    let in_use = other.directory().join("control.sock");
+    for (path, reason) in [
+        (&file, "it is no socket"),
+        (&long, "File name too long"),
+        (&in_use, "another process listens there"),
+    ] {
         let path = path.to_str().expect("a plain path");
         let agent = Agent::start(&["--control-socket", path]);
         let log = agent.daemon.stop();
-        let told = format!("cannot listen on its control socket {path}: {reason}");
-        assert!(log.contains(&told), "{log}");
+        let words = format!("cannot listen on its control socket {path}: {reason}");
+        assert!(log.contains(&words), "{log}");
     }
     assert_eq!(fs::read_to_string(&file).expect("it is there"), "kept");
+    assert_eq!(mgmtctl::ask(&other.directory(), &["status"]).exit, 0);
+    other.daemon.stop();
 }
 
 #[test]
@@ -198,7 +222,7 @@ fn an_agent_whose_nodes_a_supervisor_of_zeeks_keeps_stops_none_and_says_why() {
     refused.failed(1, "a Supervisor of Zeek's keeps the nodes of this agent");
     let status = mgmtctl::ask(&directory, &["status"]);
     assert!(
-        status.stdout.contains("nodes kept by zeek, no configuration"),
+        status.stdout.contains("supervision zeek, no configuration"),
         "{status:?}"
     );
     agent.daemon.stop();
@@ -219,12 +243,21 @@ fn more_connections_than_are_served_at_a_time_wait_for_their_turn() {
         .map(|_| UnixStream::connect(&socket).expect("it listens"))
         .collect();
     let mut late = UnixStream::connect(&socket).expect("it waits");
-    late.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    late.write_all(b"GET /v1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .expect("it waits");
     late.set_nonblocking(true).expect("a mode");
     assert!(late.read(&mut [0]).is_err(), "it is not served");
     connections.truncate(63);
     let limit = Limit::new("an answer to one who waited");
     limit.poll(|| late.read(&mut [0]).ok());
+    agent.daemon.stop();
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_said_to_be_silent() {
+    let agent = Agent::start(&[]);
+    agent.daemon.signal(Signal::STOP);
+    mgmtctl::ask(&agent.directory(), &["status"]).failed(3, "it may be stopped or hang");
+    agent.daemon.signal(Signal::CONT);
     agent.daemon.stop();
 }

@@ -2,74 +2,47 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /livez` | `ok`, if the agent's loop works |
-//! | `GET /v1` | [`About`] |
+//! | `GET /v1` | [`About`](mgmt_api::operator::About) |
 //! | `GET /v1/status` | [`AgentStatus`](mgmt_api::operator::AgentStatus) |
 //! | `GET /v1/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
 //! | `POST /v1/nodes/stop`, `POST /v1/nodes/start`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 
-use mgmt_api::{
-    OperatorRequest, Principal,
-    operator::{About, NodeName, Program},
-};
+use mgmt_api::{OperatorRequest, operator::NodeName};
 use mgmt_daemon::http::{
-    Answer, Door, Outcome, Problem,
+    Answer, Door, Problem,
     axum::{
-        Extension, Json, Router,
+        Router,
         body::Bytes,
-        extract::{Path, State},
+        extract::Path,
         routing::{get, post},
     },
-    read, routes,
+    read,
 };
 
-type Asks = State<Door<OperatorRequest, Outcome>>;
+type Operator = mgmt_daemon::http::Operator<OperatorRequest>;
 type Answered = Result<Answer, Problem>;
 
 /// The agent's routes.
-pub(crate) fn of_agent(name: &str, door: Door<OperatorRequest, Outcome>) -> Router {
-    let about = About {
-        program: Program::Agent,
-        name: name.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    routes(
-        Router::new()
-            .route("/livez", get(live))
-            .route("/v1", get(async || Json(about)))
-            .route("/v1/status", get(status))
-            .route("/v1/nodes/{node}/outputs", get(outputs))
-            .route("/v1/nodes/stop", post(stop))
-            .route("/v1/nodes/start", post(start))
-            .with_state(door),
-    )
+pub(crate) fn routes() -> Router<Door<OperatorRequest>> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/nodes/{node}/outputs", get(outputs))
+        .route("/v1/nodes/stop", post(stop))
+        .route("/v1/nodes/start", post(start))
 }
 
-async fn live(asks: Asks, who: Extension<Principal>) -> Result<&'static str, Problem> {
-    status(asks, who).await.map(|_| "ok\n")
+async fn status(operator: Operator) -> Answered {
+    operator.asks(OperatorRequest::Status).await
 }
 
-async fn status(asks: Asks, who: Extension<Principal>) -> Answered {
-    ask(asks, who, OperatorRequest::Status).await
+async fn outputs(operator: Operator, Path(node): Path<String>) -> Answered {
+    operator.asks(OperatorRequest::Outputs(NodeName { node })).await
 }
 
-async fn outputs(asks: Asks, who: Extension<Principal>, Path(node): Path<String>) -> Answered {
-    let node = NodeName { node: node.into() };
-    ask(asks, who, OperatorRequest::Outputs(node)).await
+async fn stop(operator: Operator, body: Bytes) -> Answered {
+    operator.asks(OperatorRequest::Stop(read(&body)?)).await
 }
 
-async fn stop(asks: Asks, who: Extension<Principal>, body: Bytes) -> Answered {
-    ask(asks, who, OperatorRequest::Stop(read(&body)?)).await
-}
-
-async fn start(asks: Asks, who: Extension<Principal>, body: Bytes) -> Answered {
-    ask(asks, who, OperatorRequest::Start(read(&body)?)).await
-}
-
-async fn ask(
-    State(door): Asks,
-    Extension(principal): Extension<Principal>,
-    request: OperatorRequest,
-) -> Answered {
-    Ok(Answer(door.ask(principal, request).await??))
+async fn start(operator: Operator, body: Bytes) -> Answered {
+    operator.asks(OperatorRequest::Start(read(&body)?)).await
 }

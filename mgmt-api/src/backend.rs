@@ -32,11 +32,11 @@ impl Configuration {
         all.sort();
         let (first, one) = all.first()?;
         let (second, other) = all.iter().find(|(_, other)| other != one)?;
-        let shown = |value: &Option<&ZeekString>| value.map_or("none".to_owned(), ToString::to_string);
+        let shown = |value: Option<&ZeekString>| value.map_or("none".to_owned(), ToString::to_string);
         Some(format!(
             "contradictory option {CLUSTER_BACKEND}: manager '{first}' has {}, manager '{second}' has {}; give all managers the same",
-            shown(one),
-            shown(other)
+            shown(*one),
+            shown(*other)
         ))
     }
 

@@ -15,7 +15,7 @@ use broker_codec::data::{Port, ZeekString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    MESSAGE_BYTES_MAX,
+    log::MESSAGE_BYTES_MAX,
     records::{Configuration, Node, event_name},
 };
 

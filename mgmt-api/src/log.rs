@@ -52,7 +52,7 @@ pub fn some_of<'a>(names: impl IntoIterator<Item = &'a ZeekString>) -> String {
 }
 
 /// What a sentence for operators is about: `node a`, or `nodes a, b, c`, as [`some_of`] names them.
-pub fn nodes_named<'a>(names: &[&'a ZeekString]) -> String {
+pub fn nodes_named(names: &[&ZeekString]) -> String {
     let what = if names.len() == 1 { "node" } else { "nodes" };
     format!("{what} {}", some_of(names.iter().copied()))
 }

@@ -31,7 +31,7 @@ pub enum Transport {
     /// A Broker peering.
     Broker { peer: EndpointId },
     /// The control socket: the user and the process at its other end.
-    Socket { uid: u32, pid: i32 },
+    ControlSocket { uid: u32, pid: i32 },
 }
 
 /// For the log: `WebSocket client 3 at 10.0.0.9:50000, zeek-client/1.4.0`.
@@ -40,7 +40,9 @@ impl fmt::Display for Principal {
         match &self.transport {
             Transport::WebSocket { client, .. } => write!(f, "WebSocket client {client}")?,
             Transport::Broker { peer } => write!(f, "Broker peer {peer}")?,
-            Transport::Socket { uid, pid } => write!(f, "user {uid} on the control socket (PID {pid})")?,
+            Transport::ControlSocket { uid, pid } => {
+                write!(f, "user {uid} on the control socket (PID {pid})")?;
+            }
         }
         if let Some(address) = self.address {
             write!(f, " at {address}")?;

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,7 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::timeout};
 
 use crate::Exit;
 
@@ -25,6 +26,9 @@ const SOCKETS: [&str; 2] = ["/run/zeek-mgmt/controller.sock", "/run/zeek-mgmt/ag
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long an answer is waited for: a controller waits for its agents for ten seconds, by default.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to a daemon.
 pub(crate) struct Client {
@@ -42,6 +46,8 @@ pub(crate) enum ClientError {
     Connect { path: PathBuf, source: io::Error },
     #[error("the connection to the daemon broke: {0}")]
     Broken(Box<dyn Error + Send + Sync>),
+    #[error("the daemon has not answered within {} s: it may be stopped or hang", PATIENCE.as_secs())]
+    Silent,
     #[error("{0}")]
     Refused(String),
     #[error("the daemon's answer cannot be read, it may be of another release: {0}")]
@@ -55,7 +61,9 @@ impl ClientError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Refused(_) => Exit::Failed,
-            Self::NoSocket | Self::Connect { .. } | Self::Broken(_) | Self::Unreadable(_) => Exit::CannotTell,
+            Self::NoSocket | Self::Silent | Self::Connect { .. } | Self::Broken(_) | Self::Unreadable(_) => {
+                Exit::CannotTell
+            }
         }
     }
 }
@@ -63,7 +71,7 @@ impl ClientError {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; the daemon's user and root may use it",
-        io::ErrorKind::ConnectionRefused => "; its daemon does not run",
+        io::ErrorKind::ConnectionRefused => "; its daemon does not run, or it is no socket",
         io::ErrorKind::NotFound => "; its daemon does not run, or has another one",
         _ => "",
     }
@@ -118,12 +126,8 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body));
         let request = request.map_err(|error| ClientError::Broken(Box::new(error)))?;
-        let response = self.sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await;
-        let body = body.map_err(ClientError::Broken)?.to_bytes();
+        let answer = timeout(PATIENCE, self.send(request)).await;
+        let (status, body) = answer.map_err(|_| ClientError::Silent)??;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(ClientError::Unreadable);
         }
@@ -132,6 +136,15 @@ impl Client {
             Ok(Problem { detail }) => detail,
             Err(_) => format!("the daemon says {status}"),
         }))
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+        let response = self.sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await;
+        Ok((status, body.map_err(ClientError::Broken)?.to_bytes()))
     }
 }
 

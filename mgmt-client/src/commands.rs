@@ -1,9 +1,8 @@
 //! What each command asks for, and says.
 
-use mgmt_api::operator::{
-    About, AgentStatus, Changed, ClusterChanged, ClusterSelection, ClusterStatus, NodeNames, Outputs,
-    Program, Selection,
-};
+use std::{fmt::Write as _, io::Write as _};
+
+use mgmt_api::operator::{About, AgentStatus, Changed, ClusterStatus, Failure, Outputs, Program, Selection};
 use serde::Serialize;
 
 use crate::{
@@ -33,7 +32,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Status => daemon.status().await,
         Command::Stop(which) => daemon.change("stop", which).await,
         Command::Start(which) => daemon.change("start", which).await,
-        Command::Restart { nodes, .. } => daemon.restart(nodes).await,
+        Command::Restart(which) => daemon.restart(which).await,
         Command::Logs { node } => daemon.logs(node).await,
     }
 }
@@ -42,7 +41,7 @@ impl Daemon<'_> {
     /// The path of what belongs to a cluster; an agent has but one.
     fn path(&self, rest: &str) -> String {
         match self.program {
-            Program::Controller => format!("/v1/clusters/{}/{rest}", part(&self.options.cluster)),
+            Program::Controller => format!("/v1/clusters/default/{rest}"),
             Program::Agent => format!("/v1/{rest}"),
         }
     }
@@ -67,45 +66,21 @@ impl Daemon<'_> {
 
     async fn change(&mut self, verb: &str, which: &Which) -> Result<Exit, ClientError> {
         let path = self.path(&format!("nodes/{verb}"));
-        let changed = match self.program {
-            Program::Controller => {
-                let which = ClusterSelection {
-                    nodes: which.nodes.clone(),
-                    instances: which.instances.clone(),
-                    role: which.role,
-                };
-                self.client.post(&path, &which).await?
-            }
-            Program::Agent if !which.instances.is_empty() => {
-                return Err(ClientError::Usage(
-                    "--instance is for a controller; this is an agent's socket",
-                ));
-            }
-            Program::Agent => {
-                let which = Selection {
-                    nodes: which.nodes.iter().map(|name| name.as_str().into()).collect(),
-                    role: which.role,
-                };
-                let changed: Changed = self.client.post(&path, &which).await?;
-                ClusterChanged {
-                    nodes: changed.nodes.iter().map(ToString::to_string).collect(),
-                    failures: Vec::new(),
-                }
-            }
+        let which = Selection {
+            nodes: which.nodes.clone(),
+            instances: which.instances.clone(),
+            role: which.role,
         };
+        let changed: Changed = self.client.post(&path, &which).await?;
         Ok(self.changed(verb, &changed))
     }
 
-    async fn restart(&mut self, nodes: &[String]) -> Result<Exit, ClientError> {
+    async fn restart(&mut self, which: &Which) -> Result<Exit, ClientError> {
         if self.program == Program::Agent {
-            return Err(ClientError::Usage(
-                "a controller restarts nodes; this is an agent's socket: stop and start them here",
-            ));
+            let usage = "a controller restarts nodes; this is an agent's socket: stop and start them here";
+            return Err(ClientError::Usage(usage));
         }
-        let path = self.path("nodes/restart");
-        let nodes = nodes.to_vec();
-        let changed: ClusterChanged = self.client.post(&path, &NodeNames { nodes }).await?;
-        Ok(self.changed("restart", &changed))
+        self.change("restart", which).await
     }
 
     async fn logs(&mut self, node: &str) -> Result<Exit, ClientError> {
@@ -117,27 +92,37 @@ impl Daemon<'_> {
             ("standard error", &outputs.stderr),
         ] {
             if !output.is_empty() {
-                text += &format!("--- {name} of {node}\n{}\n", output.trim_end());
+                let _ = writeln!(text, "--- {name} of {node}\n{}", output.trim_end());
             }
         }
         if text.is_empty() {
-            text = format!("nothing is known that {node} wrote before it ended\n");
+            text = format!(
+                "{node} has not ended since it was last up: what it writes is in stdout and stderr of its directory, under systemd in the journal\n"
+            );
         }
         self.show(&outputs, &text);
         Ok(Exit::Done)
     }
 
     /// Says what has changed.
-    fn changed(&self, verb: &str, changed: &ClusterChanged) -> Exit {
+    fn changed(&self, verb: &str, changed: &Changed) -> Exit {
         let mut text = match &changed.nodes[..] {
             [] if changed.failures.is_empty() => format!("nothing to {verb}: no node had to change\n"),
             [] => String::new(),
-            nodes => format!("{verb}: {}\n", nodes.join(", ")),
+            nodes => format!("{}: {}\n", in_progress(verb), nodes.join(", ")),
         };
-        for failure in &changed.failures {
-            let names = [&failure.node, &failure.instance];
-            let names: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
-            text += &format!("cannot {verb} {}: {}\n", names.join(" on "), failure.reason);
+        for Failure {
+            instance,
+            node,
+            reason,
+        } in &changed.failures
+        {
+            let names: Vec<&str> = [node, instance]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect();
+            let _ = writeln!(text, "cannot {verb} {}: {reason}", names.join(" on "));
         }
         self.show(changed, &text);
         if changed.failures.is_empty() {
@@ -147,15 +132,36 @@ impl Daemon<'_> {
         }
     }
 
-    /// Prints the answer: as JSON, or as it is for people.
-    #[expect(clippy::print_stdout, reason = "it is a command")]
+    /// Prints the answer: as JSON, or as it is for people. Who does not read on does not want more.
     fn show(&self, answer: &impl Serialize, text: &str) {
-        if self.options.json {
-            if let Ok(json) = serde_json::to_string_pretty(answer) {
-                println!("{json}");
-            }
+        let mut out = std::io::stdout().lock();
+        let _ = if self.options.json {
+            let json = serde_json::to_string_pretty(answer).unwrap_or_default();
+            writeln!(out, "{json}")
         } else {
-            print!("{text}");
+            write!(out, "{}", escaped(text))
+        };
+    }
+}
+
+/// What begins with a command.
+fn in_progress(verb: &str) -> &str {
+    match verb {
+        "stop" => "stopping",
+        "start" => "starting",
+        _ => "restarting",
+    }
+}
+
+/// What others have written does not steer the terminal.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() && !matches!(letter, '\n' | '\t') {
+            escaped.extend(letter.escape_default());
+        } else {
+            escaped.push(letter);
         }
     }
+    escaped
 }

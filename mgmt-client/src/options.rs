@@ -15,9 +15,6 @@ pub(crate) struct Options {
     /// The control socket of a controller or an agent; without, that of the controller, else that of the agent, in /run/zeek-mgmt
     #[arg(long, global = true, env = "MGMT_SOCKET", value_name = "FILE")]
     pub(crate) socket: Option<PathBuf>,
-    /// Which cluster of the controller
-    #[arg(long, global = true, default_value = "default", value_name = "NAME")]
-    pub(crate) cluster: String,
     /// Print the daemon's answer as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -27,21 +24,14 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show how the cluster, or the sensor, is against how it is to be; the last line says whether all is well
+    /// Show what runs, against what is deployed; the last line says whether all is well
     Status,
     /// Stop nodes; they stay away until they are started, also over restarts, deployments and reboots
     Stop(Which),
     /// Start nodes that were stopped
     Start(Which),
     /// Restart nodes, by way of the controller
-    Restart {
-        /// Names of nodes
-        #[arg(value_name = "NODE", required_unless_present = "all")]
-        nodes: Vec<String>,
-        /// All nodes of the cluster
-        #[arg(long, conflicts_with = "nodes")]
-        all: bool,
-    },
+    Restart(Which),
     /// Show what a node last wrote to its standard output and standard error before it ended
     Logs {
         #[arg(value_name = "NODE")]
@@ -59,7 +49,7 @@ pub(crate) struct Which {
     /// Those of a role: logger, manager, proxy or worker
     #[arg(long, value_parser = role)]
     pub(crate) role: Option<ClusterRole>,
-    /// Those on this instance; of a controller
+    /// Those on this instance
     #[arg(long = "instance", value_name = "INSTANCE")]
     pub(crate) instances: Vec<String>,
     /// All nodes
@@ -70,7 +60,7 @@ pub(crate) struct Which {
 fn role(word: &str) -> Result<ClusterRole, &'static str> {
     let role = word.parse().unwrap_or_default();
     match role {
-        ClusterRole::None => Err("no such role"),
+        ClusterRole::None => Err("the roles are logger, manager, proxy and worker"),
         role => Ok(role),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn of_cluster(status: &ClusterStatus) -> (String, Exit) {
     }
     text += "\n";
     let mut all = Summary::default();
-    let mut table = table("INSTANCE");
+    let mut table = table();
     for report in &status.instances {
         for node in &report.nodes {
             table.add_row(row(&report.instance, node));
@@ -39,25 +39,24 @@ pub(crate) fn of_agent(status: &AgentStatus) -> (String, Exit) {
         None => "no configuration".to_owned(),
     };
     let text = format!(
-        "instance {}: agent {}, up {}, nodes kept by {}, {what}\n",
+        "instance {}: agent {}, up {}, supervision {}, {what}\n",
         status.instance,
         status.version,
         elapsed(status.uptime),
         status.supervise,
     );
-    let mut table = table("INSTANCE");
+    let mut table = table();
     for node in &status.nodes {
         table.add_row(row(&status.instance, node));
     }
-    let mut all = Summary {
-        instances: 1,
-        connected: 1,
-        ..Summary::default()
-    };
+    let mut all = Summary::default();
     if let Some(trouble) = &status.trouble {
         all.problems
             .push(format!("instance {}: {trouble}", status.instance));
     }
+    let warnings = status.warnings.iter();
+    all.problems
+        .extend(warnings.map(|warning| format!("instance {}: {warning}", status.instance)));
     for node in &status.nodes {
         all.node(&status.instance, node);
     }
@@ -71,6 +70,8 @@ struct Summary {
     connected: usize,
     nodes: usize,
     states: BTreeMap<String, usize>,
+    /// By an operator.
+    stopped: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -82,13 +83,8 @@ impl Summary {
         }
         self.instances += 1;
         self.connected += usize::from(report.is_connected);
-        if let Some(trouble) = &report.trouble {
-            self.problems.push(if trouble.contains(instance.as_str()) {
-                trouble.clone()
-            } else {
-                format!("instance {instance}: {trouble}")
-            });
-        }
+        self.problems.extend(report.trouble.clone());
+        self.problems.extend_from_slice(&report.warnings);
         for node in &report.nodes {
             // That of its instance stands for its own.
             if report.trouble.is_some() && node.state == State::Unknown {
@@ -101,26 +97,31 @@ impl Summary {
 
     fn node(&mut self, instance: &str, node: &NodeReport) {
         self.count(node);
-        if is_well(node) {
-            return;
-        }
+        let NodeReport {
+            node: name, state, ..
+        } = node;
         let reason = node
             .reason
             .as_ref()
             .map(|reason| format!(": {reason}"))
             .unwrap_or_default();
-        self.problems
-            .push(format!("{} on {instance} is {}{reason}", node.node, node.state));
+        match state {
+            State::Stopped if node.stopped_by_operator => self.stopped.push(name.clone()),
+            State::Stopped if node.reason.is_none() => {}
+            _ if node.stopped_by_operator => {
+                self.problems
+                    .push(format!("{name} on {instance} is to stop and has not ended yet"));
+            }
+            State::Running => {}
+            _ => self
+                .problems
+                .push(format!("{name} on {instance} is {state}{reason}")),
+        }
     }
 
     fn count(&mut self, node: &NodeReport) {
         self.nodes += 1;
-        let by = if node.stopped_by_operator {
-            " by an operator"
-        } else {
-            ""
-        };
-        *self.states.entry(format!("{}{by}", node.state)).or_default() += 1;
+        *self.states.entry(node.state.to_string()).or_default() += 1;
     }
 
     fn finish(self, mut text: String, table: &Table, is_deployed: bool) -> (String, Exit) {
@@ -135,6 +136,9 @@ impl Summary {
                     .join("\n")
             );
         }
+        if !self.stopped.is_empty() {
+            let _ = writeln!(text, "stopped by an operator: {}", self.stopped.join(", "));
+        }
         for problem in &self.problems {
             let _ = writeln!(text, "{problem}");
         }
@@ -146,16 +150,15 @@ impl Summary {
         let is_well = self.problems.is_empty();
         let verdict = match (is_well, is_deployed) {
             (true, true) => "all as deployed",
-            (true, false) => "nothing to do",
+            (true, false) => "nothing is deployed",
             (false, _) => "NOT as deployed",
         };
-        let (instances, connected) = (self.instances, self.connected);
-        let _ = write!(
-            text,
-            "{verdict}: {connected} of {}",
-            counted(instances, "instance")
-        );
-        let _ = write!(text, " connected, {}", counted(self.nodes, "node"));
+        let _ = write!(text, "{verdict}: ");
+        if self.instances > 0 {
+            let instances = counted(self.instances, "instance");
+            let _ = write!(text, "{} of {instances} connected, ", self.connected);
+        }
+        text += &counted(self.nodes, "node");
         if !states.is_empty() {
             let _ = write!(text, " ({})", states.join(", "));
         }
@@ -164,16 +167,10 @@ impl Summary {
     }
 }
 
-fn is_well(node: &NodeReport) -> bool {
-    node.state == State::Running
-        || node.stopped_by_operator
-        || (node.state == State::Stopped && node.reason.is_none())
-}
-
-fn table(first: &str) -> Table {
+fn table() -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING);
-    table.set_header([first, "NODE", "ROLE", "STATE", "PID", "UP", "RESTARTS"]);
+    table.set_header(["INSTANCE", "NODE", "ROLE", "STATE", "PID", "UP", "RESTARTS"]);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

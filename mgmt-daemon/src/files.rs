@@ -8,7 +8,7 @@ use std::{
     io::{self, Write},
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt},
-        net::UnixListener,
+        net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
@@ -105,10 +105,15 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Also if something else than a socket has the path.
+/// Also if something else than a socket has the path, or another process listens there.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
+        Ok(found) if found.file_type().is_socket() => {
+            if UnixStream::connect(path).is_ok() {
+                return Err(io::Error::other("another process listens there"));
+            }
+            fs::remove_file(path)?;
+        }
         Ok(_) => return Err(io::Error::other("it is no socket")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),

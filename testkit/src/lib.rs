@@ -21,3 +21,12 @@ pub fn client(number: u64) -> Principal {
         certificate: None,
     }
 }
+
+/// An operator, on the control socket.
+pub fn operator() -> Principal {
+    Principal {
+        transport: Transport::ControlSocket { uid: 0, pid: 7 },
+        address: None,
+        certificate: None,
+    }
+}

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::support::{
     cluster_file::always_dies,
-    daemon::Daemon,
     mgmtctl::{self, masked},
 };
 
@@ -25,28 +24,25 @@ fn a_sensor_is_operated_without_its_controller() {
     assert_all_run(&host, &mut controlling, &wanted);
     drop(controlling);
 
-    expect![[r#"
-        instance sensor: agent 0.1.0, up TIME, nodes kept by native, configuration c1
+    expect![[r"
+        instance sensor: agent 0.1.0, up TIME, supervision native, configuration c1
         INSTANCE NODE ROLE STATE PID UP RESTARTS
         sensor manager manager RUNNING PID TIME 0
         sensor worker-1 worker RUNNING PID TIME 0
         sensor worker-2 worker RUNNING PID TIME 0
-        all as deployed: 1 of 1 instance connected, 3 nodes (3 RUNNING)
-    "#]]
+        all as deployed: 3 nodes (3 RUNNING)
+    "]]
     .assert_eq(&masked(mgmtctl::ask(&sensor, &["status"]).printed()));
 
     let stopped = mgmtctl::ask(&sensor, &["stop", "worker-1"]);
-    assert_eq!(stopped.printed(), "stop: worker-1\n");
+    assert_eq!(stopped.printed(), "stopping: worker-1\n");
     let again = mgmtctl::ask(&sensor, &["stop", "worker-1"]);
     assert_eq!(again.printed(), "nothing to stop: no node had to change\n");
     let mut controlling = super::connect(&agent);
     told_until(&mut controlling, |said| said["worker-1"].1.is_none());
     let status = mgmtctl::ask(&sensor, &["status"]);
     let last = status.printed().lines().last().expect("a line");
-    assert_eq!(
-        last,
-        "all as deployed: 1 of 1 instance connected, 3 nodes (2 RUNNING, 1 STOPPED by an operator)"
-    );
+    assert_eq!(last, "all as deployed: 3 nodes (2 RUNNING, 1 STOPPED)");
     let started = mgmtctl::ask(&sensor, &["start", "--all", "--json"]);
     assert_eq!(started.json(0), json!({"nodes": ["worker-1"], "failures": []}));
     assert_all_run(&host, &mut controlling, &wanted);
@@ -62,7 +58,7 @@ fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
     let (agent, mut controlling) = host.start_connected(&[]);
     let sensor = host.directory(NAME);
     let mut wanted = nodes(&["manager", "worker-1"]);
-    wanted[1] = behaving(wanted[1].clone(), &always_dies("no such interface"));
+    wanted[1] = behaving(wanted[1].clone(), &always_dies("\u{1b}[31mno such interface"));
     controlling.deploy_configuration(&configuration("c1", &wanted));
     told_until(&mut controlling, |said| said["worker-1"].0 == State::Failed);
 
@@ -73,13 +69,18 @@ fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
         panic!("{status:?}")
     };
     assert!(problem.starts_with("worker-1 on sensor is FAILED: "), "{problem}");
+    assert_eq!(summary, "NOT as deployed: 2 nodes (1 FAILED, 1 RUNNING)");
+
+    let started = mgmtctl::ask(&sensor, &["start", "worker-1"]);
     assert_eq!(
-        summary,
-        "NOT as deployed: 1 of 1 instance connected, 2 nodes (1 FAILED, 1 RUNNING)"
+        started.printed(),
+        "starting: worker-1\n",
+        "it is not waited for five minutes"
     );
+    told_until(&mut controlling, |said| said["worker-1"].0 == State::Failed);
 
     let logs = mgmtctl::ask(&sensor, &["logs", "worker-1"]);
-    let last = "--- standard error of worker-1\nno such interface\n";
+    let last = "--- standard error of worker-1\n\\u{1b}[31mno such interface\n";
     assert!(logs.printed().ends_with(last), "{logs:?}");
     mgmtctl::ask(&sensor, &["logs", "worker-9"]).failed(1, "mgmtctl: this agent has no node worker-9\n");
     mgmtctl::ask(&sensor, &["stop"]).failed(64, "Usage:");
@@ -93,7 +94,7 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
     let cluster = sensors.cluster([1, 1]);
     let before = sensors.deploy(&cluster);
     let [_, second] = SENSORS;
-    expect![[r#"
+    expect![[r"
         cluster default: configuration ID is deployed
         INSTANCE NODE ROLE STATE PID UP RESTARTS
         sensor-1 logger logger RUNNING PID TIME 0
@@ -102,30 +103,28 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
         sensor-1 worker-sensor-1-1 worker RUNNING PID TIME 0
         sensor-2 worker-sensor-2-1 worker RUNNING PID TIME 0
         all as deployed: 2 of 2 instances connected, 5 nodes (5 RUNNING)
-    "#]]
+    "]]
     .assert_eq(&masked(sensors.mgmtctl(&["status"]).printed()));
 
     let stopped = sensors.mgmtctl(&["stop", "--role", "worker", "--instance", second]);
-    assert_eq!(stopped.printed(), "stop: worker-sensor-2-1\n");
+    assert_eq!(stopped.printed(), "stopping: worker-sensor-2-1\n");
     sensors.states_until(|states| states["worker-sensor-2-1"].0 == "STOPPED");
     let started = sensors.mgmtctl(&["start", "--role", "worker"]);
-    assert_eq!(started.printed(), "start: worker-sensor-2-1\n");
+    assert_eq!(started.printed(), "starting: worker-sensor-2-1\n");
     sensors.states_until(|states| states["worker-sensor-2-1"].0 == "RUNNING");
     let restarted = sensors.mgmtctl(&["restart", "worker-sensor-1-1"]);
-    assert_eq!(restarted.printed(), "restart: worker-sensor-1-1\n");
+    assert_eq!(restarted.printed(), "restarting: worker-sensor-1-1\n");
     sensors
         .mgmtctl(&["stop", "worker-9"])
         .failed(1, "the deployed configuration has no node worker-9");
-    sensors
-        .mgmtctl(&["--cluster", "other", "status"])
-        .failed(1, "there is no cluster other");
     sensors.states_until(|states| states["worker-sensor-1-1"].0 == "RUNNING");
     let after = sensors.pids();
     let same = |name: &&String| after.get(*name) == before.get(*name);
     let kept: Vec<&String> = before.keys().filter(same).collect();
     assert_eq!(kept, ["logger", "manager", "proxy"]);
 
-    sensors.instances[1].agent.take().map(Daemon::kill);
+    let agent = sensors.instances[1].agent.take();
+    agent.expect("it runs").kill();
     let status = sensors.mgmtctl(&["status"]);
     assert_eq!(status.exit, 1, "{status:?}");
     let lines: Vec<String> = masked(&status.stdout).lines().map(str::to_owned).collect();
@@ -143,12 +142,12 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
     let refused = sensors.mgmtctl(&["stop", "--all"]);
     refused.failed(1, "");
     assert!(refused.stdout.contains(&format!(
-        "cannot stop {second}: instance {second} is not connected"
+        "cannot stop worker-sensor-2-1 on {second}: instance {second} is not connected"
     )));
     assert!(
         refused
             .stdout
-            .contains("stop: logger, manager, proxy, worker-sensor-1-1"),
+            .contains("stopping: logger, manager, proxy, worker-sensor-1-1"),
         "{refused:?}"
     );
 

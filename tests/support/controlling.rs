@@ -142,7 +142,7 @@ impl Operator {
     pub(crate) fn send(&self, kind: &str, nodes: &[&str]) {
         let which = Selection {
             nodes: nodes.iter().map(|node| (*node).into()).collect(),
-            role: None,
+            ..Selection::default()
         };
         let request = LinkMessage::Request {
             reqid: "operator".into(),
@@ -159,7 +159,7 @@ impl Operator {
         self.0.hear(&limit, |event| match event.parse() {
             Ok(LinkMessage::Reply { ok: true, json, .. }) => {
                 let changed: Changed = from_json(&json).expect("what was changed");
-                Some(Ok(changed.nodes.iter().map(ToString::to_string).collect()))
+                Some(Ok(changed.nodes))
             }
             Ok(LinkMessage::Reply { json, .. }) => {
                 let refused: NotDone = from_json(&json).expect("a reason");

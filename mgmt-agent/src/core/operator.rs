@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    Level, MESSAGE_BYTES_MAX, Now, OperatorRequest, State,
+    Level, Now, OperatorRequest, State,
     log::some_of,
     node_link::Beat,
     operator::{
@@ -22,6 +22,10 @@ use super::{
     supervision::Command,
 };
 
+/// What is said while what should run cannot be written down.
+const FORGETFUL: &str = "what should run cannot be written down: when the agent is restarted, nodes that were stopped are started; \
+                         free space on its disk";
+
 impl Agent {
     /// Carries out what an operator asks for, who is named in the log. The answer is JSON.
     pub(super) fn operate(
@@ -33,7 +37,10 @@ impl Agent {
         match request {
             OperatorRequest::Status => written(&self.status(turn.now)),
             OperatorRequest::Outputs(NodeName { node }) => {
-                let own = self.nodes.get(node).ok_or_else(|| no_node(node))?;
+                let own = self
+                    .nodes
+                    .get(node.as_bytes())
+                    .ok_or_else(|| unknown(&format!("node {}", node.escape_debug())))?;
                 written(&own.outputs.as_ref().map_or_else(Outputs::default, Outputs::from))
             }
             OperatorRequest::Stop(which) => written(&self.stop_nodes(turn, who, which)?),
@@ -58,30 +65,44 @@ impl Agent {
                 self.now_stopped(turn, name);
             }
         }
-        Ok(self.changed(turn, who, "stops", nodes))
+        Ok(self.changed(turn, who, "stops", &nodes))
     }
 
-    /// Starts nodes that were stopped.
+    /// Starts nodes that were stopped, and at once those that are to be started again later.
     fn start_nodes(&mut self, turn: &mut Turn, who: &str, which: &Selection) -> Result<Changed, NotDone> {
         let mut nodes = self.selected(which)?;
-        nodes.retain(|name| self.stopped.remove(name));
-        self.done.retain(|name| !nodes.contains(name));
+        nodes.retain(|name| self.stopped.contains(name) || self.is_down(name));
         for name in &nodes {
-            self.create(turn, name);
+            if self.stopped.remove(name) {
+                self.done.remove(name);
+                self.create(turn, name);
+            } else {
+                self.renew(turn, name);
+            }
         }
-        Ok(self.changed(turn, who, "starts", nodes))
+        Ok(self.changed(turn, who, "starts", &nodes))
     }
 
-    fn changed(&mut self, turn: &mut Turn, who: &str, what: &str, nodes: Vec<ZeekString>) -> Changed {
+    /// Whether it has ended by itself, and is started again after a while.
+    fn is_down(&self, name: &ZeekString) -> bool {
+        self.nodes
+            .get(name)
+            .is_some_and(|own| own.pid.is_none() && matches!(own.node.state, State::Failed | State::Crashed))
+    }
+
+    fn changed(&mut self, turn: &mut Turn, who: &str, what: &str, nodes: &[ZeekString]) -> Changed {
         if !nodes.is_empty() {
             self.remember(turn);
             report(
                 turn,
                 Level::Info,
-                format!("{what} {}, as {who} wants", some_of(&nodes)),
+                format!("{what} {}, as {who} wants", some_of(nodes)),
             );
         }
-        Changed { nodes }
+        Changed {
+            nodes: nodes.iter().map(ToString::to_string).collect(),
+            failures: Vec::new(),
+        }
     }
 
     /// The nodes that are meant, or why none can be.
@@ -95,17 +116,12 @@ impl Agent {
         if let Some(reason) = &self.unavailable {
             return Err(NotDone::new(NotDoneKind::Unavailable, reason.as_str()));
         }
-        if let Some(unknown) = which.nodes.iter().find(|name| !self.nodes.contains_key(*name)) {
-            return Err(no_node(unknown));
+        let has_node = |name: &str| self.nodes.contains_key(name.as_bytes());
+        if let Some(what) = which.unknown(has_node, |name| self.settings.name == name) {
+            return Err(unknown(&what));
         }
-        let is_meant = |name: &ZeekString, role| {
-            (which.nodes.is_empty() || which.nodes.contains(name))
-                && which.role.is_none_or(|meant| meant == role)
-        };
-        let meant = self
-            .nodes
-            .iter()
-            .filter(|(name, own)| is_meant(name, own.node.role));
+        let nodes = self.nodes.iter();
+        let meant = nodes.filter(|(name, own)| which.means(name, &self.settings.name, own.node.role));
         Ok(meant.map(|(name, _)| name.clone()).collect())
     }
 
@@ -118,6 +134,7 @@ impl Agent {
             supervise: self.settings.supervise.to_string(),
             configuration: self.config.as_ref().map(|config| config.id.to_string()),
             trouble: self.unavailable.clone(),
+            warnings: Vec::from_iter(self.is_forgetful.then(|| FORGETFUL.to_owned())),
             nodes: self
                 .nodes
                 .iter()
@@ -162,7 +179,6 @@ fn heartbeat(age: Duration, beat: &Beat) -> Heartbeat {
     }
 }
 
-fn no_node(name: &ZeekString) -> NotDone {
-    let name = name.excerpt(MESSAGE_BYTES_MAX);
-    NotDone::new(NotDoneKind::Unknown, format!("this agent has no node {name}"))
+fn unknown(what: &str) -> NotDone {
+    NotDone::new(NotDoneKind::Unknown, format!("this agent has no {what}"))
 }

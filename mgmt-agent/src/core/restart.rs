@@ -126,11 +126,15 @@ impl Agent {
         let names = self.nodes.keys().filter(|name| !self.stopped.contains(*name));
         let names: Vec<ZeekString> = names.cloned().collect();
         for name in names {
-            let id = self.ids.next_id();
-            let node = name.clone();
-            self.order(turn, Purpose::Renew, Command::Restart { id: id.clone(), node });
-            self.start_due(turn, &name, id);
+            self.renew(turn, &name);
         }
+    }
+
+    /// Restarts a node, without a request.
+    pub(super) fn renew(&mut self, turn: &mut Turn, name: &ZeekString) {
+        let (id, node) = (self.ids.next_id(), name.clone());
+        self.order(turn, Purpose::Renew, Command::Restart { id: id.clone(), node });
+        self.start_due(turn, name, id);
     }
 
     /// The Supervisor has taken a restart on, or does not know the node.

@@ -9,7 +9,7 @@
 //! | messages to a peer, likewise | the oldest are dropped and counted; requests among them time out |
 //! | jobs for the disk thread ([`JOBS_MAX`](disk::JOBS_MAX)) | the directory counts as failed; an archival is left out |
 //! | archivers ([`ARCHIVERS_MAX`](archiver::ARCHIVERS_MAX)) | a run is left out and counted |
-//! | questions of operators (`mgmt_daemon::http`) | further ones wait |
+//! | requests of operators (`mgmt_daemon::http`) | further ones wait |
 //! | looks at the host ([`preflight`]), of which there is one at a time | the request is refused |
 //! | orders for nodes and news of them ([`nodes`]) | native's have no end: a node has a few under way at a time; see [`systemd`] for the other |
 //! | lines for the management log, for standard error, entries of the journal | see `mgmt_daemon` |
@@ -38,13 +38,17 @@ use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::{Credit, with_causes};
 use counters::Counters;
 use jiff::Timestamp;
-use mgmt_api::{OperatorRequest, link::Prepared};
+use mgmt_api::{
+    OperatorRequest,
+    link::Prepared,
+    operator::{self, About},
+};
 use mgmt_daemon::{
     config::{Value, warn_of_dates},
     daemon::{self, Beginning},
     error::system,
     files,
-    http::{ControlSocket, Door, Operators, Outcome},
+    http::Operators,
     lock::{Lock, LockError},
     process::{block_on, enter, random_bytes},
     ready,
@@ -71,7 +75,7 @@ use crate::{
     core::{self, Settings, Supervise},
     desired,
     error::RunError,
-    http::of_agent,
+    http::routes,
     machine::{BrokerAgent, Input, Start},
     scripts::{self, Coordinates, NodeLink, local_address, preferred},
 };
@@ -92,10 +96,8 @@ struct Runtime {
     broker: BrokerPeers,
     /// The Supervisor's process, if it is ours.
     supervisor: Option<Kept<SupervisorProgram>>,
-    /// What operators ask, ...
-    operators: Operators<OperatorRequest, Outcome>,
-    /// ... where they can.
-    _control: Option<ControlSocket>,
+    /// What operators ask on the control socket.
+    operators: Operators<OperatorRequest>,
     /// What starts and ends nodes, if no Supervisor of Zeek's does.
     nodes: Option<Nodes>,
     /// Shows the logs that they write.
@@ -149,8 +151,12 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let desired = desired::read(&config.daemon.working_dir)?;
     let disk = Disk::start().map_err(|source| system("start the thread for files", source))?;
     let nodes = Nodes::start(&settings)?;
-    let (door, operators) = Door::new();
-    let control = ControlSocket::open(&config.daemon.control_socket, of_agent(&config.daemon.name, door));
+    let about = About {
+        program: operator::Program::Agent,
+        name: config.daemon.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let operators = Operators::serve(&config.daemon.control_socket, about, routes());
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;
@@ -164,7 +170,6 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
     let mut runtime = Runtime {
         broker,
         operators,
-        _control: control,
         supervisor: None,
         nodes,
         live_logs,

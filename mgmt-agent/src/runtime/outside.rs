@@ -89,13 +89,13 @@ impl Outside for Runtime {
             Event::Operator(Asked {
                 id,
                 principal,
-                question,
+                request,
             }) => {
                 self.counters.increment(Counted::OperatorRequests);
                 let request = core::Input::Operator {
                     id,
                     principal,
-                    request: question,
+                    request,
                 };
                 (Some(Input::Agent(request)), Credit::none())
             }
@@ -310,9 +310,10 @@ impl Runtime {
                 // A node that waits for space is tried again each second.
                 if trouble.is_none() || trouble != self.scripts_trouble {
                     let what = "the scripts that nodes load were not in the agent's directory, or other ones";
-                    match &trouble {
-                        Some(reason) => tracing::warn!("{what}, and cannot be written: {reason}"),
-                        None => tracing::warn!("{what}: they are written again"),
+                    if let Some(reason) = &trouble {
+                        tracing::warn!("{what}, and cannot be written: {reason}");
+                    } else {
+                        tracing::warn!("{what}: they are written again");
                     }
                 }
                 self.scripts_trouble = trouble;

@@ -3,35 +3,15 @@
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
 
-use super::plain;
+use super::{
+    plain,
+    request::{NodeName, OUTPUTS, START, STATUS, STOP, Selection},
+};
 use crate::{
     enums::{ClusterRole, State},
     link::{LinkError, from_json, to_json},
     records::NodeOutputs,
 };
-
-/// The kinds of requests, which are the features of an agent that answers them.
-pub const STATUS: &str = "status";
-pub const OUTPUTS: &str = "outputs";
-pub const STOP: &str = "stop";
-pub const START: &str = "start";
-
-/// What a control socket is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
-    pub program: Program,
-    /// The daemon's name; an agent's is that of its instance.
-    pub name: String,
-    /// The daemon's release, as `0.1.0`.
-    pub version: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Program {
-    Controller,
-    Agent,
-}
 
 /// What an operator asks of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,37 +20,33 @@ pub enum OperatorRequest {
     Status,
     /// What a node last wrote: [`Outputs`].
     Outputs(NodeName),
-    /// Nodes are to stop, and stay so until they are started: [`Changed`].
+    /// Nodes are to stop, and stay so until they are started: [`Changed`](super::request::Changed).
     Stop(Selection),
-    /// Nodes that were stopped are to start: [`Changed`].
+    /// Nodes that were stopped are to start: likewise.
     Start(Selection),
 }
 
-/// One node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeName {
-    pub node: ZeekString,
-}
+impl OperatorRequest {
+    /// The request of this kind, or none if there is no such kind.
+    pub fn read(kind: &ZeekString, json: &ZeekString) -> Option<Result<Self, LinkError>> {
+        Some(match kind {
+            _ if *kind == *STATUS => Ok(Self::Status),
+            _ if *kind == *OUTPUTS => from_json(json).map(Self::Outputs),
+            _ if *kind == *STOP => from_json(json).map(Self::Stop),
+            _ if *kind == *START => from_json(json).map(Self::Start),
+            _ => return None,
+        })
+    }
 
-/// Which nodes of an agent are meant: all, of these names and of this role.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selection {
-    /// None for any.
-    #[serde(default)]
-    pub nodes: Vec<ZeekString>,
-    #[serde(
-        default,
-        serialize_with = "plain::serialize_option",
-        deserialize_with = "plain::deserialize_option"
-    )]
-    pub role: Option<ClusterRole>,
-}
-
-/// The answer to [`OperatorRequest::Stop`] and [`OperatorRequest::Start`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// The nodes that were not as they are to be now.
-    pub nodes: Vec<ZeekString>,
+    /// Its kind, and the rest as JSON.
+    pub fn write(&self) -> Result<(&'static str, ZeekString), LinkError> {
+        Ok(match self {
+            Self::Status => (STATUS, to_json(&())?),
+            Self::Outputs(node) => (OUTPUTS, to_json(node)?),
+            Self::Stop(which) => (STOP, to_json(which)?),
+            Self::Start(which) => (START, to_json(which)?),
+        })
+    }
 }
 
 /// How an agent and its nodes are.
@@ -89,6 +65,8 @@ pub struct AgentStatus {
     pub configuration: Option<String>,
     /// Why it cannot tell how its nodes are, if it cannot.
     pub trouble: Option<String>,
+    /// What an operator should mend, besides nodes.
+    pub warnings: Vec<String>,
     /// In the order of their names.
     pub nodes: Vec<NodeReport>,
 }
@@ -139,47 +117,6 @@ pub struct Outputs {
     pub stderr: String,
 }
 
-/// Why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotDone {
-    #[serde(default)]
-    pub kind: NotDoneKind,
-    pub reason: ZeekString,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotDoneKind {
-    /// The request cannot be read.
-    Malformed,
-    /// There is no such node or instance.
-    Unknown,
-    /// It cannot be done as things are; trying again does not help.
-    Conflict,
-    /// It cannot be done now.
-    #[default]
-    #[serde(other)]
-    Unavailable,
-}
-
-impl OperatorRequest {
-    /// The request of this kind, or none if there is no such kind.
-    pub fn read(kind: &ZeekString, json: &ZeekString) -> Option<Result<Self, LinkError>> {
-        Some(match kind.as_bytes() {
-            b"status" => Ok(Self::Status),
-            b"outputs" => from_json(json).map(Self::Outputs),
-            b"stop" => from_json(json).map(Self::Stop),
-            b"start" => from_json(json).map(Self::Start),
-            _ => return None,
-        })
-    }
-}
-
-/// An answer, as JSON.
-pub fn written(answer: &impl Serialize) -> Result<ZeekString, NotDone> {
-    to_json(answer).map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))
-}
-
 impl From<&NodeOutputs> for Outputs {
     fn from(outputs: &NodeOutputs) -> Self {
         let text = |bytes: &ZeekString| String::from_utf8_lossy(bytes).into_owned();
@@ -187,12 +124,5 @@ impl From<&NodeOutputs> for Outputs {
             stdout: text(&outputs.stdout),
             stderr: text(&outputs.stderr),
         }
-    }
-}
-
-impl NotDone {
-    pub fn new(kind: NotDoneKind, reason: impl Into<ZeekString>) -> Self {
-        let reason = reason.into();
-        Self { kind, reason }
     }
 }

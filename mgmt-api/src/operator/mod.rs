@@ -1,16 +1,17 @@
-//! What operators ask of an agent, on its control socket or through a controller by the [extension](crate::link), and what they hear: JSON,
-//! in which states and roles are plain words (`RUNNING`, `worker`).
+//! What operators ask of an agent, on its control socket or through a controller by the [extension](crate::link), and of a controller; and
+//! what they hear: JSON, in which states and roles are plain words (`RUNNING`, `worker`).
 //!
-//! A reader ignores fields that it does not know, and takes one that is missing as not known: so each version works with the others.
+//! A reader of an answer ignores fields that it does not know, and takes one that is missing as not known: so each version works with the
+//! others. A request with a field that is not known is refused: it may restrict what is meant.
 
 mod agent;
 mod cluster;
 mod plain;
+mod request;
 
-pub use agent::{
-    About, AgentStatus, Changed, Heartbeat, NodeName, NodeReport, NotDone, NotDoneKind, OUTPUTS,
-    OperatorRequest, Outputs, Program, START, STATUS, STOP, Selection, written,
-};
-pub use cluster::{
-    ClusterChanged, ClusterRequest, ClusterSelection, ClusterStatus, Failure, InstanceReport, NodeNames,
+pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
+pub use cluster::{ClusterRequest, ClusterStatus, InstanceReport};
+pub use request::{
+    About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, START, STATUS, STOP,
+    Selection, written,
 };

@@ -12,6 +12,7 @@ pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D
     parse(&String::deserialize(deserializer)?)
 }
 
+#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
 pub(super) fn serialize_option<T: Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,

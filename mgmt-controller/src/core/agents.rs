@@ -206,7 +206,7 @@ impl Cluster {
             self.deployed(turn);
         }
         self.looks_no_more(turn, name);
-        self.tells_no_more(turn, name, reason);
+        self.told_lost(turn, name, reason);
         while let Some((key, reqid)) = self.awaiting(|_, fanout| fanout.asked_under(name)) {
             self.take_answer(turn, key, &reqid, name, failure(&reqid));
         }

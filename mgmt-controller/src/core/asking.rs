@@ -1,9 +1,11 @@
 //! What operators wait for.
 
+use std::collections::BTreeMap;
+
 use broker_codec::data::ZeekString;
 use mgmt_api::{
     NodeStatus,
-    operator::{AgentStatus, Changed, Failure, NotDone, Outputs},
+    operator::{Failure, NotDone},
 };
 
 use super::fanout::Fanout;
@@ -13,24 +15,26 @@ use super::fanout::Fanout;
 pub(super) struct Asking {
     /// What the operator gets the answer under.
     pub(super) id: u64,
-    pub(super) what: What,
-    pub(super) fanout: Fanout<(ZeekString, Result<Told, NotDone>)>,
+    pub(super) wanted: Wanted,
+    pub(super) fanout: Fanout<(ZeekString, Told)>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum What {
+/// What the operator wants.
+#[derive(Debug)]
+pub(super) enum Wanted {
     Status,
     Outputs,
-    /// Nodes stop or start; and what is known not to work.
-    Change(Vec<Failure>),
+    /// That these nodes of instances stop or start; and what is known not to work.
+    Change(BTreeMap<ZeekString, Vec<String>>, Vec<Failure>),
 }
 
-/// What an agent answers.
+/// What an instance's agent answers.
+pub(super) type Told = Result<Answered, NotDone>;
+
 #[derive(Debug)]
-pub(super) enum Told {
-    Status(Box<AgentStatus>),
+pub(super) enum Answered {
+    /// JSON, by the extension.
+    Json(ZeekString),
     /// All that an agent of Zeek's can tell.
     Nodes(Vec<NodeStatus>),
-    Outputs(Outputs),
-    Changed(Changed),
 }

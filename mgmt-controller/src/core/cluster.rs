@@ -28,6 +28,7 @@ pub const REQUESTS_MAX: usize = 4096;
 pub const WRITES_MAX: usize = 16;
 
 pub(super) struct Cluster {
+    pub(super) name: &'static str,
     pub(super) settings: Settings,
     pub(super) configurations: Configurations,
     pub(super) members: Membership,
@@ -42,8 +43,9 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// A cluster with the configurations that were restored from its store.
-    pub(super) fn new(settings: Settings, restored: Configurations) -> Self {
+    pub(super) fn new(name: &'static str, settings: Settings, restored: Configurations) -> Self {
         Self {
+            name,
             members: Membership::new(&settings, &restored.dismissed),
             settings,
             configurations: restored,

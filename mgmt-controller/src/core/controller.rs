@@ -34,7 +34,7 @@ impl Controller {
     /// A controller with the configurations that were restored from its store.
     pub fn new(settings: Settings, restored: Configurations, ids: Box<dyn IdSource>) -> Self {
         Self {
-            clusters: BTreeMap::from([(DEFAULT.into(), Cluster::new(settings, restored))]),
+            clusters: BTreeMap::from([(DEFAULT.into(), Cluster::new(DEFAULT, settings, restored))]),
             ids,
             counters: Counters::default(),
             now: Now::START,

@@ -346,8 +346,6 @@ impl Cluster {
         match key {
             Key::Client(kind, _) => self.respond(turn, kind, reqid, results, Logged::Pending),
             Key::Internal(_) => self.members.warn_of_absent(turn),
-            // No deployment is kept under one.
-            Key::Operator(_) => {}
         }
         match fate {
             Fate::NotAccepted => self.not_accepted(turn),

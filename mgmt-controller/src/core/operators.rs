@@ -7,19 +7,16 @@ use broker_codec::{
     data::{ZeekString, from_data},
 };
 use mgmt_api::{
-    AgentRequest, ClientRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, Node, Principal, ResultRecord,
-    link::{from_json, to_json},
+    AgentRequest, ClientRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal,
+    ResultRecord,
+    link::from_json,
     log::some_of,
-    operator::{
-        ClusterChanged, ClusterRequest, ClusterSelection, Failure, NodeName, NodeNames, NotDone, NotDoneKind,
-        OUTPUTS, START, STATUS, STOP, Selection, written,
-    },
+    operator::{Changed, ClusterRequest, Failure, NodeName, NotDone, NotDoneKind, Selection, written},
 };
-use serde::Serialize;
 
 use super::{
     action::Action,
-    asking::{Asking, Told, What},
+    asking::{Answered, Asking, Told, Wanted},
     cluster::Cluster,
     fanout::{Answer, Fanout},
     membership::say,
@@ -28,7 +25,7 @@ use super::{
 };
 
 impl Cluster {
-    /// Carries an operator's request out.
+    /// Carries an operator's request out. Who may open the socket may ask for everything.
     pub(super) fn operate(
         &mut self,
         turn: &mut Turn<'_>,
@@ -38,16 +35,23 @@ impl Cluster {
     ) {
         let outcome = match request {
             ClusterRequest::Status => Ok(self.ask_for_status(turn, id)),
-            ClusterRequest::Outputs(NodeName { node }) => self.ask_for_outputs(turn, id, &node),
-            ClusterRequest::Stop(which) => self.ask_to_change(turn, id, STOP, &which, principal),
-            ClusterRequest::Start(which) => self.ask_to_change(turn, id, START, &which, principal),
-            ClusterRequest::Restart(NodeNames { nodes }) => {
-                let reqid = turn.ids.next_id();
-                self.operators.insert(reqid.clone(), id);
-                let nodes = nodes.into_iter().map(ZeekString::from).collect();
-                self.request(turn, principal, ClientRequest::Restart { reqid, nodes }, false);
-                return;
+            ClusterRequest::Outputs(node) => self.ask_for_outputs(turn, id, node),
+            ClusterRequest::Stop(which) => {
+                self.ask_to_change(turn, id, principal, &which, OperatorRequest::Stop)
             }
+            ClusterRequest::Start(which) => {
+                self.ask_to_change(turn, id, principal, &which, OperatorRequest::Start)
+            }
+            ClusterRequest::Restart(which) => match self.meant(&which) {
+                Ok(meant) => {
+                    let reqid = turn.ids.next_id();
+                    self.operators.insert(reqid.clone(), id);
+                    let nodes = meant.into_values().flatten().map(ZeekString::from).collect();
+                    self.request(turn, principal, ClientRequest::Restart { reqid, nodes }, false);
+                    return;
+                }
+                Err(refusal) => Err(refusal),
+            },
         };
         match outcome {
             Ok(asking) => self.await_told(turn, asking),
@@ -60,54 +64,44 @@ impl Cluster {
             self.told_all(turn, asking);
             return;
         }
-        let key = Key::Operator(turn.ids.next_id());
+        let key = Key::Internal(turn.ids.next_id());
         self.await_answer(turn, key, Pending::Asking(asking));
     }
 
     fn ask_for_status(&mut self, turn: &mut Turn<'_>, id: u64) -> Asking {
         let mut fanout = Fanout::default();
-        let agents = self
-            .members
-            .peers
-            .agents()
-            .map(|(name, agent)| (name.clone(), agent.peer));
-        for (name, peer) in agents.collect::<Vec<_>>() {
+        let agents = self.members.peers.agents();
+        let agents: Vec<_> = agents.map(|(name, agent)| (name.clone(), agent.peer)).collect();
+        for (name, peer) in agents {
             let reqid = turn.ids.next_id();
             fanout.ask(reqid.clone(), name.clone());
             if self.members.peers.features_of(peer).is_operated {
-                ask(turn, peer, reqid, STATUS, &());
+                ask(turn, peer, reqid, &OperatorRequest::Status);
             } else {
                 self.members.send(turn, &name, AgentRequest::GetNodes { reqid });
             }
         }
         Asking {
             id,
-            what: What::Status,
+            wanted: Wanted::Status,
             fanout,
         }
     }
 
-    fn ask_for_outputs(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: u64,
-        node: &ZeekString,
-    ) -> Result<Asking, NotDone> {
-        let mut deployed = self
-            .configurations
-            .deployed
-            .iter()
-            .flat_map(|config| &config.nodes);
-        let found = deployed.find(|deployed| deployed.name == *node);
-        let instance = found.ok_or_else(|| no_node(node))?.instance.clone();
-        let peer = self.who_is_operated(turn, &instance)?;
+    fn ask_for_outputs(&mut self, turn: &mut Turn<'_>, id: u64, node: NodeName) -> Result<Asking, NotDone> {
+        let deployed = self.configurations.deployed.iter();
+        let mut deployed = deployed.flat_map(|config| &config.nodes);
+        let found = deployed.find(|deployed| deployed.name == node.node.as_str());
+        let instance = found.ok_or_else(|| unknown(&format!("node {}", node.node.escape_debug())))?;
+        let instance = instance.instance.clone();
+        let peer = self.operated_peer(turn, &instance)?;
         let mut fanout = Fanout::default();
         let reqid = turn.ids.next_id();
         fanout.ask(reqid.clone(), instance);
-        ask(turn, peer, reqid, OUTPUTS, &NodeName { node: node.clone() });
+        ask(turn, peer, reqid, &OperatorRequest::Outputs(node));
         Ok(Asking {
             id,
-            what: What::Outputs,
+            wanted: Wanted::Outputs,
             fanout,
         })
     }
@@ -117,73 +111,56 @@ impl Cluster {
         &mut self,
         turn: &mut Turn<'_>,
         id: u64,
-        kind: &str,
-        which: &ClusterSelection,
         principal: &Principal,
+        which: &Selection,
+        change: fn(Selection) -> OperatorRequest,
     ) -> Result<Asking, NotDone> {
-        let meant = self.meant(which)?;
-        let nodes: Vec<&ZeekString> = meant.values().flatten().collect();
-        if !nodes.is_empty() {
-            let nodes = some_of(nodes);
-            turn.report(
-                Level::Info,
-                format!("{principal} wants these nodes to {kind}: {nodes}"),
-            );
-        }
         let (mut fanout, mut failures) = (Fanout::default(), Vec::new());
-        for (instance, nodes) in meant {
-            match self.who_is_operated(turn, &instance) {
+        let meant = self.meant(which)?;
+        for (instance, nodes) in &meant {
+            let request = change(Selection {
+                nodes: nodes.clone(),
+                ..Selection::default()
+            });
+            match self.operated_peer(turn, instance) {
                 Ok(peer) => {
+                    tell_wish(turn, principal, &request);
                     let reqid = turn.ids.next_id();
-                    fanout.ask(reqid.clone(), instance);
-                    ask(turn, peer, reqid, kind, &Selection { nodes, role: None });
+                    fanout.ask(reqid.clone(), instance.clone());
+                    ask(turn, peer, reqid, &request);
                 }
-                Err(NotDone { reason, .. }) => failures.push(failure(&instance, &reason)),
+                Err(NotDone { reason, .. }) => failures.extend(failed(instance, nodes, &reason)),
             }
         }
         Ok(Asking {
             id,
-            what: What::Change(failures),
+            wanted: Wanted::Change(meant, failures),
             fanout,
         })
     }
 
     /// The nodes of the deployed configuration that are meant, by instance.
-    fn meant(&self, which: &ClusterSelection) -> Result<BTreeMap<ZeekString, Vec<ZeekString>>, NotDone> {
+    fn meant(&self, which: &Selection) -> Result<BTreeMap<ZeekString, Vec<String>>, NotDone> {
         let Some(deployed) = &self.configurations.deployed else {
             return Err(NotDone::new(NotDoneKind::Conflict, "nothing is deployed"));
         };
-        let has_node = |name: &&String| deployed.nodes.iter().any(|node| node.name == name.as_str());
-        if let Some(unknown) = which.nodes.iter().find(|name| !has_node(name)) {
-            return Err(no_node(&unknown.as_str().into()));
+        let has_node = |name: &str| deployed.nodes.iter().any(|node| node.name == name);
+        let has_instance = |name: &str| deployed.instances.iter().any(|known| known.name == name);
+        if let Some(what) = which.unknown(has_node, has_instance) {
+            return Err(unknown(&what));
         }
-        let has_instance =
-            |name: &&String| deployed.instances.iter().any(|known| known.name == name.as_str());
-        if let Some(unknown) = which.instances.iter().find(|name| !has_instance(name)) {
-            let unknown = unknown.escape_debug();
-            let reason = format!("the deployed configuration has no instance {unknown}");
-            return Err(NotDone::new(NotDoneKind::Unknown, reason));
-        }
-        let is_in = |names: &[String], name: &ZeekString| {
-            names.is_empty() || names.iter().any(|meant| *name == meant.as_str())
-        };
-        let is_meant = |node: &&Node| {
-            is_in(&which.nodes, &node.name)
-                && is_in(&which.instances, &node.instance)
-                && which.role.is_none_or(|role| role == node.role)
-        };
-        let mut meant: BTreeMap<ZeekString, Vec<ZeekString>> = BTreeMap::new();
-        for node in deployed.nodes.iter().filter(is_meant) {
-            meant
-                .entry(node.instance.clone())
-                .or_default()
-                .push(node.name.clone());
+        let mut meant: BTreeMap<ZeekString, Vec<String>> = BTreeMap::new();
+        for node in &deployed.nodes {
+            if which.means(&node.name, &node.instance, node.role) {
+                let of_instance = meant.entry(node.instance.clone()).or_default();
+                of_instance.push(node.name.to_string());
+            }
         }
         Ok(meant)
     }
 
-    /// The agent of an instance that can be asked by the extension for what operators want, or why there is none.
-    fn who_is_operated(&self, turn: &Turn<'_>, instance: &ZeekString) -> Result<EndpointId, NotDone> {
+    /// The peer that can be asked for what operators want of an instance, or why there is none.
+    fn operated_peer(&self, turn: &Turn<'_>, instance: &ZeekString) -> Result<EndpointId, NotDone> {
         let Some(agent) = self.members.peers.agent(instance) else {
             let absence = self.members.absence(turn, instance);
             return Err(NotDone::new(NotDoneKind::Unavailable, absence));
@@ -197,7 +174,7 @@ impl Cluster {
         Err(NotDone::new(NotDoneKind::Conflict, reason))
     }
 
-    /// An agent has answered by the extension. Returns whether it was asked.
+    /// An agent has answered by the extension. Returns whether it was asked for an operator.
     pub(super) fn told(
         &mut self,
         turn: &mut Turn<'_>,
@@ -206,21 +183,12 @@ impl Cluster {
         ok: bool,
         json: &ZeekString,
     ) -> bool {
-        let Some((key, what)) = self.asking(reqid, name) else {
-            return false;
-        };
         let told = if ok {
-            match what {
-                What::Status => from_json(json).map(Told::Status),
-                What::Outputs => from_json(json).map(Told::Outputs),
-                What::Change(_) => from_json(json).map(Told::Changed),
-            }
-            .map_err(|error| unreadable(&error))
+            Ok(Answered::Json(json.clone()))
         } else {
             Err(from_json(json).unwrap_or_else(|error| unreadable(&error)))
         };
-        self.take_told(turn, &key, reqid, name, told);
-        true
+        self.take_told(turn, reqid, name, told)
     }
 
     /// An agent of Zeek's has told of its nodes. Returns whether it was asked for an operator.
@@ -231,131 +199,115 @@ impl Cluster {
         reqid: &ZeekString,
         results: &[ResultRecord],
     ) -> bool {
-        let (Some((key, _)), [result]) = (self.asking(reqid, name), results) else {
-            return false;
-        };
+        let [result] = results else { return false };
         let told = match (&result.data, &result.error) {
             (Some(data), _) if result.success => from_data(data)
-                .map(Told::Nodes)
+                .map(Answered::Nodes)
                 .map_err(|error| unreadable(&error)),
-            (_, Some(error)) => Err(NotDone::new(
-                NotDoneKind::Unavailable,
-                error.excerpt(MESSAGE_BYTES_MAX).to_string(),
-            )),
+            (_, Some(error)) => {
+                let reason = error.excerpt(MESSAGE_BYTES_MAX).to_string();
+                Err(NotDone::new(NotDoneKind::Unavailable, reason))
+            }
             (_, None) => Err(NotDone::new(
                 NotDoneKind::Unavailable,
-                "the agent gives no reason",
+                "its agent gives no reason",
             )),
         };
-        self.take_told(turn, &key, reqid, name, told);
-        true
+        self.take_told(turn, reqid, name, told)
     }
 
-    /// The agent of an instance is gone.
-    pub(super) fn tells_no_more(&mut self, turn: &mut Turn<'_>, name: &ZeekString, reason: &str) {
+    /// The agent of an instance is gone, of which operators wait to hear.
+    pub(super) fn told_lost(&mut self, turn: &mut Turn<'_>, name: &ZeekString, reason: &str) {
         let asked = |cluster: &Self| {
-            cluster.requests.iter().find_map(|(key, pending)| match pending {
-                Pending::Asking(asking) => Some((key.clone(), asking.fanout.asked_under(name)?)),
+            cluster.requests.iter().find_map(|(_, pending)| match pending {
+                Pending::Asking(asking) => asking.fanout.asked_under(name),
                 _ => None,
             })
         };
-        while let Some((key, reqid)) = asked(self) {
-            let lost = NotDone::new(
-                NotDoneKind::Unavailable,
-                format!("connection to the agent lost: {reason}"),
-            );
-            self.take_told(turn, &key, &reqid, name, Err(lost));
+        while let Some(reqid) = asked(self) {
+            let reason = format!("connection to the agent lost: {reason}");
+            let lost = NotDone::new(NotDoneKind::Unavailable, reason);
+            self.take_told(turn, &reqid, name, Err(lost));
         }
     }
 
-    /// Agents have not answered in time.
-    pub(super) fn told_late(&mut self, turn: &mut Turn<'_>, mut asking: Asking) {
-        let late: Vec<ZeekString> = asking.fanout.silent().cloned().collect();
-        for name in late {
-            if let Some(reqid) = asking.fanout.asked_under(&name) {
-                let silent = NotDone::new(NotDoneKind::Unavailable, "its agent has not answered in time");
-                asking
-                    .fanout
-                    .answer(&reqid, &name, vec![(name.clone(), Err(silent))]);
-            }
-        }
-        self.told_all(turn, asking);
-    }
-
-    /// The operator's request for which an instance was asked under this id.
-    fn asking(&self, reqid: &ZeekString, name: &ZeekString) -> Option<(Key, What)> {
-        self.requests.iter().find_map(|(key, pending)| match pending {
-            Pending::Asking(asking) if asking.fanout.awaits(reqid, name) => {
-                Some((key.clone(), asking.what.clone()))
-            }
-            _ => None,
-        })
-    }
-
-    fn take_told(
-        &mut self,
-        turn: &mut Turn<'_>,
-        key: &Key,
-        reqid: &ZeekString,
-        name: &ZeekString,
-        told: Result<Told, NotDone>,
-    ) {
-        let Some(Pending::Asking(asking)) = self.requests.get_mut(key) else {
-            return;
+    fn take_told(&mut self, turn: &mut Turn<'_>, reqid: &ZeekString, name: &ZeekString, told: Told) -> bool {
+        let waits = |pending: &Pending| matches!(pending, Pending::Asking(asking) if asking.fanout.awaits(reqid, name));
+        let waiting = self.requests.iter().find(|(_, pending)| waits(pending));
+        let Some(key) = waiting.map(|(key, _)| key.clone()) else {
+            return false;
         };
-        if asking.fanout.answer(reqid, name, vec![(name.clone(), told)]) != Answer::Last {
-            return;
-        }
-        if let Some(Pending::Asking(asking)) = self.requests.remove(key) {
+        if let Some(Pending::Asking(asking)) = self.requests.get_mut(&key)
+            && asking.fanout.answer(reqid, name, vec![(name.clone(), told)]) == Answer::Last
+            && let Some(Pending::Asking(asking)) = self.requests.remove(&key)
+        {
             self.told_all(turn, asking);
         }
+        true
     }
 
     /// All agents that were asked have answered, or are not waited for any more.
-    fn told_all(&self, turn: &mut Turn<'_>, Asking { id, what, fanout }: Asking) {
-        let told = fanout.into_results();
-        let outcome = match what {
-            What::Status => written(&self.status(turn, told)),
-            What::Outputs => match told.into_iter().next() {
-                Some((_, Ok(Told::Outputs(outputs)))) => written(&outputs),
+    pub(super) fn told_all(&self, turn: &mut Turn<'_>, Asking { id, wanted, fanout }: Asking) {
+        let late: Vec<ZeekString> = fanout.silent().cloned().collect();
+        let silent = |name| {
+            let reason = "its agent has not answered in time; it may still do what it was asked";
+            (name, Err(NotDone::new(NotDoneKind::Unavailable, reason)))
+        };
+        let mut told = fanout.into_results();
+        told.extend(late.into_iter().map(silent));
+        let outcome = match wanted {
+            Wanted::Status => written(&self.status(turn, told)),
+            Wanted::Outputs => match told.pop() {
+                Some((_, Ok(Answered::Json(json)))) => Ok(json),
                 Some((_, Err(refusal))) => Err(refusal),
                 _ => Err(NotDone::new(
                     NotDoneKind::Unavailable,
                     "its agent has not answered",
                 )),
             },
-            What::Change(mut failures) => {
-                let mut nodes = Vec::new();
-                for (name, told) in told {
-                    match told {
-                        Ok(Told::Changed(changed)) => {
-                            nodes.extend(changed.nodes.iter().map(ToString::to_string))
-                        }
-                        Ok(_) => {}
-                        Err(NotDone { reason, .. }) => failures.push(failure(&name, &reason)),
-                    }
-                }
-                nodes.sort();
-                written(&ClusterChanged { nodes, failures })
-            }
+            Wanted::Change(meant, failures) => written(&changed(&meant, told, failures)),
         };
         answer(turn, id, outcome);
     }
 }
 
+/// What agents say that has changed, and what could not be done.
+fn changed(
+    meant: &BTreeMap<ZeekString, Vec<String>>,
+    told: Vec<(ZeekString, Told)>,
+    failures: Vec<Failure>,
+) -> Changed {
+    let nodes = Vec::new();
+    let mut all = Changed { nodes, failures };
+    for (name, told) in told {
+        let changed = told.and_then(|told| match told {
+            Answered::Json(json) => from_json::<Changed>(&json).map_err(|error| unreadable(&error)),
+            Answered::Nodes(_) => Ok(Changed::default()),
+        });
+        match changed {
+            Ok(changed) => all.nodes.extend(changed.nodes),
+            Err(NotDone { reason, .. }) => {
+                let nodes = meant.get(&name).into_iter().flatten();
+                all.failures.extend(failed(&name, nodes, &reason));
+            }
+        }
+    }
+    all.nodes.sort();
+    all
+}
+
 /// Answers an operator's request that a client's stands for.
 pub(super) fn answer_operator(turn: &mut Turn<'_>, id: u64, results: &[ResultRecord]) {
-    let mut changed = ClusterChanged::default();
+    let mut changed = Changed::default();
     let text = |name: &Option<ZeekString>| name.as_ref().map(ToString::to_string);
     for result in results {
         if !result.success {
             let error = result.error.as_ref();
+            let reason = error.map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string());
             changed.failures.push(Failure {
                 instance: text(&result.instance),
                 node: text(&result.node),
-                reason: error
-                    .map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string())
-                    .unwrap_or_default(),
+                reason: reason.unwrap_or_default(),
             });
         }
         changed
@@ -365,9 +317,23 @@ pub(super) fn answer_operator(turn: &mut Turn<'_>, id: u64, results: &[ResultRec
     answer(turn, id, written(&changed));
 }
 
-fn ask(turn: &mut Turn<'_>, peer: EndpointId, reqid: ZeekString, kind: &str, what: &impl Serialize) {
+fn tell_wish(turn: &mut Turn<'_>, principal: &Principal, request: &OperatorRequest) {
+    let (verb, which) = match request {
+        OperatorRequest::Stop(which) => ("stop", which),
+        OperatorRequest::Start(which) => ("start", which),
+        OperatorRequest::Status | OperatorRequest::Outputs(_) => return,
+    };
+    let nodes: Vec<ZeekString> = which.nodes.iter().map(|name| name.as_str().into()).collect();
+    let nodes = some_of(&nodes);
+    turn.report(
+        Level::Info,
+        format!("{principal} has these nodes {verb}: {nodes}"),
+    );
+}
+
+fn ask(turn: &mut Turn<'_>, peer: EndpointId, reqid: ZeekString, request: &OperatorRequest) {
     // Names that were read from JSON can be written as JSON.
-    if let Ok(json) = to_json(what) {
+    if let Ok((kind, json)) = request.write() {
         let kind = kind.into();
         say(turn, peer, LinkMessage::Request { reqid, kind, json });
     }
@@ -377,23 +343,27 @@ fn answer(turn: &mut Turn<'_>, id: u64, outcome: Result<ZeekString, NotDone>) {
     turn.push(Action::Answer { id, outcome });
 }
 
-fn failure(instance: &ZeekString, reason: &ZeekString) -> Failure {
-    Failure {
+/// Why nothing was done for nodes of an instance.
+fn failed<'a>(
+    instance: &ZeekString,
+    nodes: impl IntoIterator<Item = &'a String>,
+    reason: &ZeekString,
+) -> Vec<Failure> {
+    let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
+    let failure = |node: &String| Failure {
         instance: Some(instance.to_string()),
-        node: None,
-        reason: reason.excerpt(MESSAGE_BYTES_MAX).to_string(),
-    }
+        node: Some(node.clone()),
+        reason: reason.clone(),
+    };
+    nodes.into_iter().map(failure).collect()
 }
 
-fn no_node(name: &ZeekString) -> NotDone {
-    let name = name.excerpt(MESSAGE_BYTES_MAX);
-    let reason = format!("the deployed configuration has no node {name}");
+fn unknown(what: &str) -> NotDone {
+    let reason = format!("the deployed configuration has no {what}");
     NotDone::new(NotDoneKind::Unknown, reason)
 }
 
 fn unreadable(error: &impl std::fmt::Display) -> NotDone {
-    NotDone::new(
-        NotDoneKind::Unavailable,
-        format!("the agent's answer cannot be read: {error}"),
-    )
+    let reason = format!("its agent's answer cannot be read: {error}");
+    NotDone::new(NotDoneKind::Unavailable, reason)
 }

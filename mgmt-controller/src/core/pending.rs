@@ -10,16 +10,14 @@ use super::{asking::Asking, configurations::Changes, fanout::Fanout, input::Writ
 pub(super) enum Key {
     /// A client's: by the kind and the client's id.
     Client(RequestKind, ZeekString),
-    /// A deployment of the controller's own.
+    /// A deployment of the controller's own, or an operator's request: by an id of the controller's.
     Internal(ZeekString),
-    /// An operator's, which is put to agents: by an id of the controller's.
-    Operator(ZeekString),
 }
 
 impl Key {
     pub(super) const fn reqid(&self) -> &ZeekString {
         match self {
-            Self::Client(_, reqid) | Self::Internal(reqid) | Self::Operator(reqid) => reqid,
+            Self::Client(_, reqid) | Self::Internal(reqid) => reqid,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Cluster {
                     continue;
                 }
                 Pending::Asking(asking) => {
-                    self.told_late(turn, asking);
+                    self.told_all(turn, asking);
                     continue;
                 }
                 Pending::Agents(fanout) => (fanout.timed_out(&reqid), Logged::Pending),
@@ -120,6 +120,9 @@ impl Cluster {
         results: Vec<ResultRecord>,
         logged: Logged,
     ) {
+        if let Some(id) = self.operators.remove(&reqid) {
+            return answer_operator(turn, id, &results);
+        }
         let several = self.members.instances.wanted.len() > 1;
         let readable = |result| match kind {
             RequestKind::Restart => readable_restart(result),
@@ -136,9 +139,6 @@ impl Cluster {
             Logged::Pending => format!("tx {event} [request {reqid} pending, results: {results}]"),
             Logged::Finished => format!("tx {event} [request {reqid} finished, results: {results}]"),
         });
-        if let Some(id) = self.operators.remove(reqid) {
-            return answer_operator(turn, id, response.results());
-        }
         turn.push(Action::Publish {
             topic: self.settings.topic.clone(),
             event: Outgoing::Client(response),

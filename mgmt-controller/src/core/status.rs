@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_codec::data::ZeekString;
 use mgmt_api::{
     NodeStatus, Role, State,
-    operator::{ClusterStatus, InstanceReport, NodeReport, NotDone},
+    link::from_json,
+    operator::{AgentStatus, ClusterStatus, InstanceReport, NodeReport, NotDone},
 };
 
-use super::{absence::nodes_on, asking::Told, cluster::Cluster, turn::Turn};
+use super::{
+    absence::nodes_on,
+    asking::{Answered, Told},
+    cluster::Cluster,
+    turn::Turn,
+};
 
 impl Cluster {
     /// What agents have told, and what is missing.
-    pub(super) fn status(
-        &self,
-        turn: &Turn<'_>,
-        told: Vec<(ZeekString, Result<Told, NotDone>)>,
-    ) -> ClusterStatus {
-        let mut told: BTreeMap<ZeekString, Result<Told, NotDone>> = told.into_iter().collect();
+    pub(super) fn status(&self, turn: &Turn<'_>, told: Vec<(ZeekString, Told)>) -> ClusterStatus {
+        let mut told: BTreeMap<ZeekString, Told> = told.into_iter().collect();
         let configurations = &self.configurations;
         let deployed = configurations.deployed.as_ref();
         let wanted = deployed.into_iter().flat_map(|config| &config.instances);
@@ -25,7 +27,7 @@ impl Cluster {
         let names: BTreeSet<&ZeekString> = wanted.map(|instance| &instance.name).chain(connected).collect();
         let staged = configurations.staged.as_ref().map(|config| &config.id);
         ClusterStatus {
-            cluster: "default".to_owned(),
+            cluster: self.name.to_string(),
             deployed: deployed.map(|config| config.id.to_string()),
             is_another_staged: staged
                 .is_some_and(|staged| deployed.is_none_or(|config| config.id != *staged)),
@@ -36,12 +38,7 @@ impl Cluster {
         }
     }
 
-    fn instance_report(
-        &self,
-        turn: &Turn<'_>,
-        name: &ZeekString,
-        told: Option<Result<Told, NotDone>>,
-    ) -> InstanceReport {
+    fn instance_report(&self, turn: &Turn<'_>, name: &ZeekString, told: Option<Told>) -> InstanceReport {
         let deployed = self.configurations.deployed.as_ref();
         let agent = self.members.peers.agent(name);
         let seen = self.members.instances.last_seen(name);
@@ -54,28 +51,37 @@ impl Cluster {
                 .map(|agent| agent.observed.host)
                 .or(seen.map(|seen| seen.address))
                 .map(|at| at.to_string()),
-            since: agent
+            seconds: agent
                 .map(|agent| agent.since)
                 .or(seen.map(|seen| seen.at))
                 .map(|at| (turn.now - at).as_secs()),
             ..InstanceReport::default()
         };
-        match told {
-            Some(Ok(Told::Status(status))) => {
-                report.agent = Some(status.version);
-                report.supervise = Some(status.supervise);
-                report.configuration = status.configuration;
-                report.trouble = status.trouble;
-                report.nodes = status.nodes;
-            }
-            Some(Ok(Told::Nodes(nodes))) => {
+        let trouble = match told {
+            Some(Ok(Answered::Json(json))) => match from_json::<AgentStatus>(&json) {
+                Ok(status) => {
+                    report.agent = Some(status.version);
+                    report.supervise = Some(status.supervise);
+                    report.configuration = status.configuration;
+                    report.nodes = status.nodes;
+                    let of_instance = |warning| format!("instance {name}: {warning}");
+                    report.warnings = status.warnings.into_iter().map(of_instance).collect();
+                    status.trouble
+                }
+                Err(error) => Some(format!("its agent's answer cannot be read: {error}")),
+            },
+            Some(Ok(Answered::Nodes(nodes))) => {
                 let cluster_nodes = nodes.iter().filter(|node| node.mgmt_role == Role::None);
                 report.nodes = cluster_nodes.map(of_status).collect();
+                None
             }
-            Some(Err(NotDone { reason, .. })) => report.trouble = Some(reason.to_string()),
-            Some(Ok(_)) => {}
-            None => report.trouble = Some(self.members.absence(turn, name)),
-        }
+            Some(Err(NotDone { reason, .. })) => Some(reason.to_string()),
+            None => None,
+        };
+        report.trouble = match agent {
+            None => Some(self.members.absence(turn, name)),
+            Some(_) => trouble.map(|trouble| format!("instance {name}: {trouble}")),
+        };
         let missing = deployed.into_iter().flat_map(|config| nodes_on(config, name));
         for node in missing {
             if !report.nodes.iter().any(|known| node.name == known.node.as_str()) {

@@ -26,13 +26,16 @@ use broker_endpoint::{
 };
 use counters::Counters;
 use jiff::Timestamp;
-use mgmt_api::{Principal, Transport, WallClock};
+use mgmt_api::{
+    Principal, Transport, WallClock,
+    operator::{About, Program},
+};
 use mgmt_daemon::{
     config::warn_of_dates,
     daemon::{self, Beginning},
     error::system,
     files,
-    http::{ControlSocket, Door, Operators, Outcome},
+    http::Operators,
     process::{self, block_on, enter, random_bytes},
     ready,
 };
@@ -44,7 +47,7 @@ use crate::{
     config::{Config, Listener},
     core::{self, Controller, Input, WriteId},
     error::RunError,
-    http::{Question, of_controller},
+    http::{Request, routes},
     machine::Start,
     store::{Store, StoreThread},
     wire::{FromClient, Wire, readable},
@@ -68,10 +71,8 @@ struct Runtime {
     server: Option<WebSocketServer<FromClient>>,
     publisher: Option<Publisher>,
     store: StoreThread,
-    /// What operators ask, ...
-    operators: Operators<Question, Outcome>,
-    /// ... where they can.
-    _control: Option<ControlSocket>,
+    /// What operators ask on the control socket.
+    operators: Operators<Request>,
     /// The writes under way, each with the request that it belongs to.
     writes: BTreeMap<WriteId, Option<ZeekString>>,
     node_news: NodeNews,
@@ -113,14 +114,14 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         daemon.registry.add("websocket_closed_", &server.closes());
         daemon.registry.add("websocket_error_", &server.errors());
     }
-    let (door, operators) = Door::new();
-    let control = ControlSocket::open(
-        &config.daemon.control_socket,
-        of_controller(&config.daemon.name, door),
-    );
+    let about = About {
+        program: Program::Controller,
+        name: config.daemon.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let operators = Operators::serve(&config.daemon.control_socket, about, routes());
     let mut runtime = Runtime {
         operators,
-        _control: control,
         wire,
         broker,
         publisher: server.as_ref().map(WebSocketServer::publisher),

@@ -24,7 +24,7 @@ use crate::{
     Counted,
     core::{Action, Controller, Input, Level},
     error::RunError,
-    http::Question,
+    http::Request,
     store::Written,
     wire::{FromClient, FromPeer, Inbound},
 };
@@ -34,7 +34,7 @@ pub(super) enum Event {
     NewsDue,
     Peer(FromPeer, Credit),
     Client(WebSocketEvent<FromClient>),
-    Operator(Asked<Question>),
+    Operator(Asked<Request>),
 }
 
 impl Outside for Runtime {
@@ -80,7 +80,7 @@ impl Outside for Runtime {
             Event::Operator(Asked {
                 id,
                 principal,
-                question: (cluster, request),
+                request: (cluster, request),
             }) => {
                 self.counters.increment(Counted::OperatorRequests);
                 let asked = Input::Operator {

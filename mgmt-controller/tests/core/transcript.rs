@@ -43,14 +43,12 @@ use std::{fmt::Write as _, time::Duration};
 
 use broker_codec::{EndpointId, data::Port};
 use counters::Registry;
-use mgmt_api::{
-    AgentMessage, Configuration, Dialect, Now, Principal, SequentialIds, Transport, WallClock, topics,
-};
+use mgmt_api::{AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, topics};
 use mgmt_controller::core::{
     Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
 use testkit::{
-    FakeAgent, client,
+    FakeAgent, client, operator,
     transcript::{self, Machine, json, letter, name_and_fields, peer_id, time_passes, value, variant, words},
 };
 
@@ -167,14 +165,6 @@ impl Run {
                 request: variant(&format!("Management::Controller::API::{event}"), fields),
             },
         }
-    }
-}
-
-fn operator() -> Principal {
-    Principal {
-        transport: Transport::Socket { uid: 0, pid: 7 },
-        address: None,
-        certificate: None,
     }
 }
 

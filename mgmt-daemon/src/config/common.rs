@@ -121,7 +121,7 @@ pub static COMMON: &[Setting] = &[
     Setting::new(
         "control_socket",
         "`<state>/nodes/<name>/control.sock`",
-        "The Unix socket by which `mgmtctl` asks the daemon; the daemon's user and root may use it. 107 bytes at most",
+        "The Unix socket by which `mgmtctl` asks the daemon; the daemon's user and root may use it. Elsewhere than in the daemon's directory it may have 107 bytes",
     )
     .option(One("FILE")),
     Setting::new(

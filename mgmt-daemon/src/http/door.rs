@@ -1,105 +1,129 @@
-//! How a question gets to the daemon's loop, and the answer back.
+//! How a request gets to the daemon's loop, and the answer back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use mgmt_api::Principal;
+use axum::{
+    Extension, Json, Router,
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+    routing::get,
+};
+use mgmt_api::{Principal, operator::About};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Problem;
+use super::{
+    answer::{Answer, Outcome, Problem},
+    socket::ControlSocket,
+};
 
-/// How many questions may wait for the loop.
-pub(super) const QUESTIONS_MAX: usize = 64;
+/// How many requests may wait for the loop.
+const REQUESTS_MAX: usize = 64;
 
-/// Where routes ask.
+/// The way to the loop, which a daemon's routes have as their state.
+pub type Door<Q> = mpsc::Sender<Request<Q>>;
+
+/// A request on its way.
 #[derive(Debug)]
-pub struct Door<Q, A> {
-    questions: mpsc::Sender<Knock<Q, A>>,
-}
-
-#[derive(Debug)]
-struct Knock<Q, A> {
+pub struct Request<Q> {
     principal: Principal,
-    question: Q,
-    answer: oneshot::Sender<A>,
+    asked: Q,
+    answer: oneshot::Sender<Outcome>,
 }
 
-/// What was asked, for the core.
+/// Whose request it is, for a route.
+#[derive(Debug)]
+pub struct Operator<Q> {
+    principal: Principal,
+    door: Door<Q>,
+}
+
+/// What an operator asks, for the core.
 #[derive(Debug)]
 pub struct Asked<Q> {
     /// What the answer is given under.
     pub id: u64,
     pub principal: Principal,
-    pub question: Q,
+    pub request: Q,
 }
 
-/// The loop's end: what is asked, and who waits for an answer.
+/// The loop's end: what operators ask, and who waits for an answer. They are served until it is dropped.
 #[derive(Debug)]
-pub struct Operators<Q, A> {
-    questions: mpsc::Receiver<Knock<Q, A>>,
-    waiting: BTreeMap<u64, oneshot::Sender<A>>,
+pub struct Operators<Q> {
+    requests: mpsc::Receiver<Request<Q>>,
+    waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     last: u64,
+    /// None if it cannot be had.
+    _socket: Option<ControlSocket>,
 }
 
-impl<Q, A> Clone for Door<Q, A> {
-    fn clone(&self) -> Self {
-        let questions = self.questions.clone();
-        Self { questions }
+impl<Q: Send + 'static> FromRequestParts<Door<Q>> for Operator<Q> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door<Q>) -> Result<Self, Problem> {
+        let principal = Extension::from_request_parts(parts, door).await;
+        let Extension(principal) =
+            principal.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let door = door.clone();
+        Ok(Self { principal, door })
     }
 }
 
-impl<Q, A> Door<Q, A> {
-    pub fn new() -> (Self, Operators<Q, A>) {
-        let (sender, questions) = mpsc::channel(QUESTIONS_MAX);
-        let operators = Operators {
-            questions,
-            waiting: BTreeMap::new(),
-            last: 0,
-        };
-        (Self { questions: sender }, operators)
-    }
-
-    /// Asks, and waits for the answer: the core gives one, in its time.
+impl<Q> Operator<Q> {
+    /// Has the core answer: it does, in its time.
     ///
     /// # Errors
     ///
-    /// If the daemon is ending.
-    pub async fn ask(&self, principal: Principal, question: Q) -> Result<A, Problem> {
+    /// If the core refuses, or the daemon is ending.
+    pub async fn asks(self, request: Q) -> Result<Answer, Problem> {
         let (answer, answered) = oneshot::channel();
-        let knock = Knock {
-            principal,
-            question,
+        let request = Request {
+            principal: self.principal,
+            asked: request,
             answer,
         };
-        self.questions.send(knock).await.map_err(|_| Problem::ending())?;
-        answered.await.map_err(|_| Problem::ending())
+        self.door.send(request).await.map_err(|_| Problem::ending())?;
+        let outcome = answered.await.map_err(|_| Problem::ending())?;
+        Ok(Answer(outcome?))
     }
 }
 
-impl<Q, A> Operators<Q, A> {
-    /// Waits for the next question. May be cancelled without losing one.
+impl<Q: Send + 'static> Operators<Q> {
+    /// Serves operators at this path: by these routes, and `GET /v1`, which says what the daemon is.
+    pub fn serve(path: &Path, about: About, routes: Router<Door<Q>>) -> Self {
+        let (door, requests) = mpsc::channel(REQUESTS_MAX);
+        let routes = routes.route("/v1", get(async || Json(about))).with_state(door);
+        Self {
+            requests,
+            waiting: BTreeMap::new(),
+            last: 0,
+            _socket: ControlSocket::open(path, routes),
+        }
+    }
+
+    /// Waits for the next request. May be cancelled without losing one.
     pub async fn next(&mut self) -> Asked<Q> {
         loop {
-            let Some(knock) = self.questions.recv().await else {
+            let Some(next) = self.requests.recv().await else {
                 return std::future::pending().await;
             };
             // The one who asked may be gone.
-            if knock.answer.is_closed() {
+            if next.answer.is_closed() {
                 continue;
             }
             self.last += 1;
-            self.waiting.insert(self.last, knock.answer);
+            self.waiting.insert(self.last, next.answer);
             return Asked {
                 id: self.last,
-                principal: knock.principal,
-                question: knock.question,
+                principal: next.principal,
+                request: next.asked,
             };
         }
     }
 
     /// Gives the answer to one who may not wait for it any more.
-    pub fn answer(&mut self, id: u64, answer: A) {
+    pub fn answer(&mut self, id: u64, outcome: Outcome) {
         if let Some(waiting) = self.waiting.remove(&id) {
-            let _ = waiting.send(answer);
+            let _ = waiting.send(outcome);
         }
     }
 }

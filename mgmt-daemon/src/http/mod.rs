@@ -1,7 +1,7 @@
 //! HTTP for operators, on the daemon's control socket.
 //!
 //! ```text
-//!   connection --> axum's routes --> Door::ask --> Operators::next --> the daemon's loop --> core
+//!   connection --> axum's routes --> Operator::asks --> Operators::next --> the daemon's loop --> core
 //!              <-- JSON, Problem <--           <-- Operators::answer <--
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! everything: its mode says who, the daemon's own user and root.
 //!
 //! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections at a time, the others wait; a request's head and body, and the time that
-//! each may take ([`socket`]); [`QUESTIONS_MAX`](door::QUESTIONS_MAX) questions on their way to the core, further ones wait.
+//! a connection may last ([`socket`]); 64 requests on their way to the core, further ones wait.
 
 mod answer;
 mod door;
@@ -19,6 +19,5 @@ pub use axum;
 
 pub use self::{
     answer::{Answer, Outcome, Problem, read},
-    door::{Asked, Door, Operators},
-    socket::{ControlSocket, routes},
+    door::{Asked, Door, Operator, Operators},
 };

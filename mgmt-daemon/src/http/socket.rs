@@ -7,18 +7,9 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Extension, Router,
-    extract::{DefaultBodyLimit, Request},
-    http::StatusCode,
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
 use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use mgmt_api::{Principal, Transport};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -27,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Problem;
+use super::answer::Problem;
 use crate::files;
 
 /// How many connections are served at a time.
@@ -36,42 +27,32 @@ pub(super) const CONNECTIONS_MAX: usize = 64;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long the head of the next request may take, also on a connection that is idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a request may take, its body and its answer included. What the core does for one takes less.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection may last. The core answers within `request_timeout` and some seconds, 10 s by default.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait when no connection can be accepted, as where there are too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// Serves operators until it is dropped.
 #[derive(Debug)]
-pub struct ControlSocket {
+pub(super) struct ControlSocket {
     path: PathBuf,
     task: JoinHandle<()>,
 }
 
-/// The routes of a daemon, with what every answer has in common.
-pub fn routes(routes: Router) -> Router {
+/// Routes, with what every answer has in common.
+fn complete(routes: Router) -> Router {
     routes
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method")
         })
-        .layer(middleware::from_fn(in_time))
+        .layer(middleware::map_response(Problem::of))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-}
-
-async fn in_time(request: Request, next: Next) -> Response {
-    let Ok(answer) = timeout(REQUEST_TIMEOUT, next.run(request)).await else {
-        let took = format!("it took more than {} s", REQUEST_TIMEOUT.as_secs());
-        return Problem::new(StatusCode::REQUEST_TIMEOUT, took).into_response();
-    };
-    Problem::of(answer).await
 }
 
 impl ControlSocket {
     /// Listens at this path, if that is possible: nodes are kept, and peers are served, also where no operator can ask.
-    pub fn open(path: &Path, routes: Router) -> Option<Self> {
+    pub(super) fn open(path: &Path, routes: Router) -> Option<Self> {
         Self::listen(path, routes)
             .inspect_err(|error| {
                 tracing::warn!(
@@ -87,12 +68,16 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// Those of the file system; and if the path is longer than a socket's may be, which is 107 bytes.
+    /// Those of the file system; if another daemon listens there; and if the path is longer than a socket's may be, which is 107 bytes, and leads elsewhere than into the
+    /// current directory.
     fn listen(path: &Path, routes: Router) -> io::Result<Self> {
-        let listener = UnixListener::from_std(files::listen(path)?)?;
+        // In the directory that the daemon works in, its path is as long as its name.
+        let directory = std::env::current_dir()?;
+        let listener = files::listen(path.strip_prefix(directory).unwrap_or(path))?;
+        let listener = UnixListener::from_std(listener)?;
         Ok(Self {
             path: path.to_owned(),
-            task: tokio::spawn(accept(listener, routes)),
+            task: tokio::spawn(accept(listener, complete(routes))),
         })
     }
 }
@@ -128,7 +113,7 @@ async fn accept(listener: UnixListener, routes: Router) {
 async fn serve(stream: UnixStream, routes: Router, _place: OwnedSemaphorePermit) {
     let Ok(peer) = stream.peer_cred() else { return };
     let principal = Principal {
-        transport: Transport::Socket {
+        transport: Transport::ControlSocket {
             uid: peer.uid(),
             pid: peer.pid().unwrap_or_default(),
         },
@@ -137,11 +122,12 @@ async fn serve(stream: UnixStream, routes: Router, _place: OwnedSemaphorePermit)
     };
     let service = TowerToHyperService::new(routes.layer(Extension(principal)));
     let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    // Whatever it waits for: a request, or that its answer is read.
+    let Ok(served) = timeout(CONNECTION_TIMEOUT, served).await else {
+        return;
+    };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection on the control socket has ended");
     }

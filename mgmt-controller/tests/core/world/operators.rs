@@ -2,11 +2,11 @@
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    ClusterRole, OperatorRequest, Principal, Transport,
+    ClusterRole, OperatorRequest,
     link::to_json,
     operator::{
-        AgentStatus, Changed, ClusterRequest, ClusterSelection, ClusterStatus, NodeName, NodeNames, NotDone,
-        NotDoneKind, Outputs,
+        AgentStatus, Changed, ClusterRequest, ClusterStatus, NodeName, NotDone, NotDoneKind, Outputs,
+        Selection,
     },
 };
 use mgmt_controller::core::Input;
@@ -18,27 +18,22 @@ impl World {
     pub(super) fn operate(&mut self) {
         self.operators += 1;
         let id = self.operators;
-        let which = ClusterSelection {
+        let which = Selection {
             role: self.dice.percent(50).then_some(ClusterRole::Worker),
-            ..ClusterSelection::default()
+            ..Selection::default()
         };
         let request = match self.dice.below(6) {
             0 => ClusterRequest::Stop(which),
             1 => ClusterRequest::Start(which),
-            2 => ClusterRequest::Restart(NodeNames::default()),
+            2 => ClusterRequest::Restart(Selection::default()),
             3 => ClusterRequest::Outputs(NodeName { node: "node0".into() }),
             _ => ClusterRequest::Status,
         };
         self.operating
             .insert(id, matches!(request, ClusterRequest::Status));
-        let transport = Transport::Socket { uid: 0, pid: 1 };
         self.step(Input::Operator {
             id,
-            principal: Principal {
-                transport,
-                address: None,
-                certificate: None,
-            },
+            principal: testkit::operator(),
             cluster: "default".into(),
             request,
         });
@@ -99,9 +94,10 @@ impl World {
         {
             OperatorRequest::Status => to_json(&AgentStatus::default()),
             OperatorRequest::Outputs(_) => to_json(&Outputs::default()),
-            OperatorRequest::Stop(which) | OperatorRequest::Start(which) => {
-                to_json(&Changed { nodes: which.nodes })
-            }
+            OperatorRequest::Stop(which) | OperatorRequest::Start(which) => to_json(&Changed {
+                nodes: which.nodes,
+                failures: Vec::new(),
+            }),
         };
         (true, json.unwrap())
     }

@@ -1,0 +1,130 @@
+//! What agents and controllers are asked alike, and answer.
+
+use broker_codec::data::ZeekString;
+use serde::{Deserialize, Serialize};
+
+use super::plain;
+use crate::{enums::ClusterRole, link::to_json};
+
+/// The kinds of requests, which are the features of an agent that answers them.
+pub const STATUS: &str = "status";
+pub const OUTPUTS: &str = "outputs";
+pub const STOP: &str = "stop";
+pub const START: &str = "start";
+
+/// Which daemon a control socket is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    pub program: Program,
+    /// The daemon's name; an agent's is that of its instance.
+    pub name: String,
+    /// The daemon's release, as `0.1.0`.
+    pub version: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Program {
+    Controller,
+    Agent,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeName {
+    pub node: String,
+}
+
+/// Which nodes are meant: all of these names, on these instances and of this role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selection {
+    /// None for any.
+    pub nodes: Vec<String>,
+    /// None for any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<String>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "plain::serialize_option",
+        deserialize_with = "plain::deserialize_option"
+    )]
+    pub role: Option<ClusterRole>,
+}
+
+/// The nodes that were not as they are to be now, and what could not be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Changed {
+    pub nodes: Vec<String>,
+    pub failures: Vec<Failure>,
+}
+
+/// What could not be done on an instance, or for one of its nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failure {
+    pub instance: Option<String>,
+    pub node: Option<String>,
+    pub reason: String,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotDone {
+    #[serde(default)]
+    pub kind: NotDoneKind,
+    pub reason: ZeekString,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotDoneKind {
+    /// The request cannot be read.
+    Malformed,
+    /// There is no such node, instance or cluster.
+    Unknown,
+    /// It cannot be done as things are; trying again does not help.
+    Conflict,
+    /// It cannot be done now.
+    #[default]
+    #[serde(other)]
+    Unavailable,
+}
+
+impl NotDone {
+    pub fn new(kind: NotDoneKind, reason: impl Into<ZeekString>) -> Self {
+        let reason = reason.into();
+        Self { kind, reason }
+    }
+}
+
+impl Selection {
+    /// Whether it means a node of this name and role on this instance.
+    pub fn means(&self, node: &ZeekString, instance: &ZeekString, role: ClusterRole) -> bool {
+        let is_in = |names: &[String], name: &ZeekString| {
+            names.is_empty() || names.iter().any(|meant| *name == meant.as_str())
+        };
+        is_in(&self.nodes, node)
+            && is_in(&self.instances, instance)
+            && self.role.is_none_or(|meant| meant == role)
+    }
+
+    /// The first of its nodes and instances that is not one of these, in words.
+    pub fn unknown(
+        &self,
+        has_node: impl Fn(&str) -> bool,
+        has_instance: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let node = self.nodes.iter().find(|name| !has_node(name));
+        let instance = self.instances.iter().find(|name| !has_instance(name));
+        node.map(|name| format!("node {}", name.escape_debug()))
+            .or_else(|| instance.map(|name| format!("instance {}", name.escape_debug())))
+    }
+}
+
+/// An answer, as JSON.
+pub fn written(answer: &impl Serialize) -> Result<ZeekString, NotDone> {
+    to_json(answer).map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))
+}
