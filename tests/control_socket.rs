@@ -195,12 +195,12 @@ fn a_daemon_that_cannot_have_its_socket_serves_its_peers_and_says_so() {
     let home = TempDir::with_prefix("socket-").expect("a directory can be made");
     let file = home.path().join("file");
     fs::write(&file, "kept").expect("written");
-    let long = home.path().join("l".repeat(120));
+    let lengthy = home.path().join("l".repeat(120));
     let other = Agent::start(&[]);
     let in_use = other.directory().join("control.sock");
     for (path, reason) in [
         (&file, "it is no socket"),
-        (&long, "File name too long"),
+        (&lengthy, "File name too long"),
         (&in_use, "another process listens there"),
     ] {
         let path = path.to_str().expect("a plain path");

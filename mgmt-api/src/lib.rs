@@ -15,7 +15,7 @@
 //! | [`dialect`] | [`Dialect`], [`Translator`] | `api.zeek` and `types.zeek` of every release |
 //! | [`schema`] | [`schema::Layout`] | what all of them declare, by the names of fields |
 //! | [`link`] | [`LinkMessage`] | none: the extension |
-//! | [`operator`] | [`OperatorRequest`](operator::OperatorRequest), [`ClusterRequest`](operator::ClusterRequest) | none: what operators ask of agents and controllers |
+//! | [`operator`] | [`OperatorRequest`], [`ClusterRequest`](operator::ClusterRequest) | none: what operators ask of agents and controllers |
 //! | [`topics`] | topic names | `*/config.zeek` |
 //! | [`requests`] | [`RequestTable`], [`NotAdmitted`] | `request.zeek` |
 //! | [`principal`] | [`Principal`] | |
