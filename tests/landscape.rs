@@ -189,6 +189,8 @@ fn files_are_where_zeek_puts_them_and_a_signal_leaves_only_those_that_are_to_sta
         lock.clone(),
         format!("{dir}/management-{name}.log"),
         format!("{dir}/.shadow.management-{name}.log"),
+        // Ours alone: where operators ask.
+        format!("{dir}/control.sock"),
     ];
     assert_eq!(files(home.path()), running.into());
 
