@@ -6,8 +6,8 @@
 //! spoken to.
 //!
 //! The three events never change. What does is what they carry: which kinds of requests an agent answers is said by its features, a
-//! request of another kind is refused, and fields of JSON that a receiver does not know are ignored. So each version works with the one
-//! before it.
+//! request of another kind is refused, and fields of JSON that a receiver does not know are ignored, but for those of
+//! [what operators ask](crate::operator). So each version works with the one before it.
 
 use std::collections::BTreeMap;
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use broker_codec::data::ZeekString;
+use broker_codec::data::{Excerpt, ZeekString};
 use mgmt_api::{
     Level, Now, OperatorRequest, State,
     log::some_of,
     node_link::Beat,
     operator::{
         AgentStatus, Changed, Heartbeat, NodeName, NodeReport, NotDone, NotDoneKind, Outputs, Selection,
-        written,
+        text, written,
     },
 };
 
@@ -40,7 +40,7 @@ impl Agent {
                 let own = self
                     .nodes
                     .get(node.as_bytes())
-                    .ok_or_else(|| unknown(&format!("node {}", node.escape_debug())))?;
+                    .ok_or_else(|| unknown(&format!("node {}", Excerpt::new(node.as_bytes()))))?;
                 written(&own.outputs.as_ref().map_or_else(Outputs::default, Outputs::from))
             }
             OperatorRequest::Stop(which) => written(&self.stop_nodes(turn, who, which)?),
@@ -100,7 +100,7 @@ impl Agent {
             );
         }
         Changed {
-            nodes: nodes.iter().map(ToString::to_string).collect(),
+            nodes: nodes.iter().map(text).collect(),
             failures: Vec::new(),
         }
     }
@@ -127,12 +127,12 @@ impl Agent {
 
     fn status(&self, now: Now) -> AgentStatus {
         AgentStatus {
-            instance: self.settings.name.to_string(),
+            instance: text(&self.settings.name),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: self.pid,
             uptime: now.since_start().as_secs(),
             supervise: self.settings.supervise.to_string(),
-            configuration: self.config.as_ref().map(|config| config.id.to_string()),
+            configuration: self.config.as_ref().map(|config| text(&config.id)),
             trouble: self.unavailable.clone(),
             warnings: Vec::from_iter(self.is_forgetful.then(|| FORGETFUL.to_owned())),
             nodes: self
@@ -150,15 +150,13 @@ impl Agent {
             .filter(|life| own.pid.is_some() && life.pid == own.pid);
         let is_up = own.node.state == State::Running;
         NodeReport {
-            node: name.to_string(),
+            node: text(name),
             role: own.node.role,
             state: own.node.state,
             pid: own.pid,
             uptime: own.pid.and(own.started).map(|started| (now - started).as_secs()),
             restarts: own.restarts,
-            zeek: life
-                .and_then(|life| life.version.as_ref())
-                .map(ToString::to_string),
+            zeek: life.and_then(|life| life.version.as_ref()).map(text),
             stopped_by_operator: self.stopped.contains(name) && !self.done.contains(name),
             reason: own
                 .trouble
@@ -175,7 +173,7 @@ fn heartbeat(age: Duration, beat: &Beat) -> Heartbeat {
         age: age.as_secs(),
         received: beat.received,
         dropped: beat.dropped,
-        peers: beat.peers.iter().map(ToString::to_string).collect(),
+        peers: beat.peers.iter().map(text).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     plain,
-    request::{NodeName, OUTPUTS, START, STATUS, STOP, Selection},
+    request::{NodeName, OUTPUTS, START, STATUS, STOP, Selection, text},
 };
 use crate::{
     enums::{ClusterRole, State},
@@ -119,7 +119,6 @@ pub struct Outputs {
 
 impl From<&NodeOutputs> for Outputs {
     fn from(outputs: &NodeOutputs) -> Self {
-        let text = |bytes: &ZeekString| String::from_utf8_lossy(bytes).into_owned();
         Self {
             stdout: text(&outputs.stdout),
             stderr: text(&outputs.stderr),

@@ -13,5 +13,5 @@ pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
 pub use cluster::{ClusterRequest, ClusterStatus, InstanceReport};
 pub use request::{
     About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, START, STATUS, STOP,
-    Selection, written,
+    Selection, text, written,
 };

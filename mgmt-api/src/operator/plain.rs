@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use broker_codec::data::Excerpt;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -32,5 +33,5 @@ pub(super) fn deserialize_option<'de, T: FromStr, D: Deserializer<'de>>(
 
 fn parse<T: FromStr, E: Error>(word: &str) -> Result<T, E> {
     word.parse()
-        .map_err(|_| E::custom(format_args!("no such word: {}", word.escape_debug())))
+        .map_err(|_| E::custom(format_args!("no such word: {}", Excerpt::new(word.as_bytes()))))
 }

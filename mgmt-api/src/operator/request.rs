@@ -1,6 +1,6 @@
 //! What agents and controllers are asked alike, and answer.
 
-use broker_codec::data::ZeekString;
+use broker_codec::data::{Excerpt, ZeekString};
 use serde::{Deserialize, Serialize};
 
 use super::plain;
@@ -119,12 +119,17 @@ impl Selection {
     ) -> Option<String> {
         let node = self.nodes.iter().find(|name| !has_node(name));
         let instance = self.instances.iter().find(|name| !has_instance(name));
-        node.map(|name| format!("node {}", name.escape_debug()))
-            .or_else(|| instance.map(|name| format!("instance {}", name.escape_debug())))
+        node.map(|name| format!("node {}", Excerpt::new(name.as_bytes())))
+            .or_else(|| instance.map(|name| format!("instance {}", Excerpt::new(name.as_bytes()))))
     }
 }
 
 /// An answer, as JSON.
 pub fn written(answer: &impl Serialize) -> Result<ZeekString, NotDone> {
     to_json(answer).map_err(|error| NotDone::new(NotDoneKind::Unavailable, error.to_string()))
+}
+
+/// A name, as data for JSON.
+pub fn text(name: &ZeekString) -> String {
+    name.to_str_lossy().into_owned()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_codec::{
     EndpointId,
-    data::{Address, Port, ZeekString},
+    data::{Address, Excerpt, Port, ZeekString},
 };
 use counters::Counters;
 use mgmt_api::{
@@ -56,7 +56,7 @@ impl Controller {
         if let Input::Operator { id, cluster, .. } = &input
             && !self.clusters.contains_key(cluster.as_bytes())
         {
-            let reason = format!("there is no cluster {}", cluster.escape_debug());
+            let reason = format!("there is no cluster {}", Excerpt::new(cluster.as_bytes()));
             let refusal = NotDone::new(NotDoneKind::Unknown, reason);
             let (id, outcome) = (*id, Err(refusal));
             turn.push(Action::Answer { id, outcome });

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use broker_codec::{
     EndpointId,
-    data::{ZeekString, from_data},
+    data::{Excerpt, ZeekString, from_data},
 };
 use mgmt_api::{
     AgentRequest, ClientRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal,
     ResultRecord,
     link::from_json,
     log::some_of,
-    operator::{Changed, ClusterRequest, Failure, NodeName, NotDone, NotDoneKind, Selection, written},
+    operator::{Changed, ClusterRequest, Failure, NodeName, NotDone, NotDoneKind, Selection, text, written},
 };
 
 use super::{
@@ -37,19 +37,13 @@ impl Cluster {
             ClusterRequest::Status => Ok(self.ask_for_status(turn, id)),
             ClusterRequest::Outputs(node) => self.ask_for_outputs(turn, id, node),
             ClusterRequest::Stop(which) => {
-                self.ask_to_change(turn, id, principal, &which, OperatorRequest::Stop)
+                self.ask_to_change(turn, id, principal, &which, ("stops", OperatorRequest::Stop))
             }
             ClusterRequest::Start(which) => {
-                self.ask_to_change(turn, id, principal, &which, OperatorRequest::Start)
+                self.ask_to_change(turn, id, principal, &which, ("starts", OperatorRequest::Start))
             }
             ClusterRequest::Restart(which) => match self.meant(&which) {
-                Ok(meant) => {
-                    let reqid = turn.ids.next_id();
-                    self.operators.insert(reqid.clone(), id);
-                    let nodes = meant.into_values().flatten().map(ZeekString::from).collect();
-                    self.request(turn, principal, ClientRequest::Restart { reqid, nodes }, false);
-                    return;
-                }
+                Ok(meant) => return self.restart_meant(turn, id, principal, meant),
                 Err(refusal) => Err(refusal),
             },
         };
@@ -57,6 +51,26 @@ impl Cluster {
             Ok(asking) => self.await_told(turn, asking),
             Err(refusal) => answer(turn, id, Err(refusal)),
         }
+    }
+
+    fn restart_meant(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        principal: &Principal,
+        meant: BTreeMap<ZeekString, Vec<String>>,
+    ) {
+        // Without names a client's request means all nodes.
+        if meant.is_empty() {
+            return answer(turn, id, written(&Changed::default()));
+        }
+        for (instance, nodes) in &meant {
+            tell_wish(turn, principal, "restarts", instance, nodes);
+        }
+        let reqid = turn.ids.next_id();
+        self.operators.insert(reqid.clone(), id);
+        let nodes = meant.into_values().flatten().map(ZeekString::from).collect();
+        self.request(turn, principal, ClientRequest::Restart { reqid, nodes }, false);
     }
 
     fn await_told(&mut self, turn: &mut Turn<'_>, asking: Asking) {
@@ -92,7 +106,8 @@ impl Cluster {
         let deployed = self.configurations.deployed.iter();
         let mut deployed = deployed.flat_map(|config| &config.nodes);
         let found = deployed.find(|deployed| deployed.name == node.node.as_str());
-        let instance = found.ok_or_else(|| unknown(&format!("node {}", node.node.escape_debug())))?;
+        let instance =
+            found.ok_or_else(|| unknown(&format!("node {}", Excerpt::new(node.node.as_bytes()))))?;
         let instance = instance.instance.clone();
         let peer = self.operated_peer(turn, &instance)?;
         let mut fanout = Fanout::default();
@@ -113,7 +128,7 @@ impl Cluster {
         id: u64,
         principal: &Principal,
         which: &Selection,
-        change: fn(Selection) -> OperatorRequest,
+        (verb, change): (&str, fn(Selection) -> OperatorRequest),
     ) -> Result<Asking, NotDone> {
         let (mut fanout, mut failures) = (Fanout::default(), Vec::new());
         let meant = self.meant(which)?;
@@ -124,7 +139,7 @@ impl Cluster {
             });
             match self.operated_peer(turn, instance) {
                 Ok(peer) => {
-                    tell_wish(turn, principal, &request);
+                    tell_wish(turn, principal, verb, instance, nodes);
                     let reqid = turn.ids.next_id();
                     fanout.ask(reqid.clone(), instance.clone());
                     ask(turn, peer, reqid, &request);
@@ -153,7 +168,7 @@ impl Cluster {
         for node in &deployed.nodes {
             if which.means(&node.name, &node.instance, node.role) {
                 let of_instance = meant.entry(node.instance.clone()).or_default();
-                of_instance.push(node.name.to_string());
+                of_instance.push(text(&node.name));
             }
         }
         Ok(meant)
@@ -299,35 +314,35 @@ fn changed(
 /// Answers an operator's request that a client's stands for.
 pub(super) fn answer_operator(turn: &mut Turn<'_>, id: u64, results: &[ResultRecord]) {
     let mut changed = Changed::default();
-    let text = |name: &Option<ZeekString>| name.as_ref().map(ToString::to_string);
     for result in results {
         if !result.success {
             let error = result.error.as_ref();
             let reason = error.map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string());
             changed.failures.push(Failure {
-                instance: text(&result.instance),
-                node: text(&result.node),
+                instance: result.instance.as_ref().map(text),
+                node: result.node.as_ref().map(text),
                 reason: reason.unwrap_or_default(),
             });
         }
         changed
             .nodes
-            .extend(text(&result.node).filter(|_| result.success));
+            .extend(result.node.as_ref().map(text).filter(|_| result.success));
     }
     answer(turn, id, written(&changed));
 }
 
-fn tell_wish(turn: &mut Turn<'_>, principal: &Principal, request: &OperatorRequest) {
-    let (verb, which) = match request {
-        OperatorRequest::Stop(which) => ("stop", which),
-        OperatorRequest::Start(which) => ("start", which),
-        OperatorRequest::Status | OperatorRequest::Outputs(_) => return,
-    };
-    let nodes: Vec<ZeekString> = which.nodes.iter().map(|name| name.as_str().into()).collect();
+fn tell_wish(
+    turn: &mut Turn<'_>,
+    principal: &Principal,
+    verb: &str,
+    instance: &ZeekString,
+    nodes: &[String],
+) {
+    let nodes: Vec<ZeekString> = nodes.iter().map(|name| name.as_str().into()).collect();
     let nodes = some_of(&nodes);
     turn.report(
         Level::Info,
-        format!("{principal} has these nodes {verb}: {nodes}"),
+        format!("{verb} {nodes} on instance {instance}, as {principal} wants"),
     );
 }
 
@@ -351,7 +366,7 @@ fn failed<'a>(
 ) -> Vec<Failure> {
     let reason = reason.excerpt(MESSAGE_BYTES_MAX).to_string();
     let failure = |node: &String| Failure {
-        instance: Some(instance.to_string()),
+        instance: Some(text(instance)),
         node: Some(node.clone()),
         reason: reason.clone(),
     };

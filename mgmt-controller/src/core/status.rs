@@ -6,7 +6,7 @@ use broker_codec::data::ZeekString;
 use mgmt_api::{
     NodeStatus, Role, State,
     link::from_json,
-    operator::{AgentStatus, ClusterStatus, InstanceReport, NodeReport, NotDone},
+    operator::{AgentStatus, ClusterStatus, InstanceReport, NodeReport, NotDone, text},
 };
 
 use super::{
@@ -28,7 +28,7 @@ impl Cluster {
         let staged = configurations.staged.as_ref().map(|config| &config.id);
         ClusterStatus {
             cluster: self.name.to_string(),
-            deployed: deployed.map(|config| config.id.to_string()),
+            deployed: deployed.map(|config| text(&config.id)),
             is_another_staged: staged
                 .is_some_and(|staged| deployed.is_none_or(|config| config.id != *staged)),
             instances: names
@@ -43,7 +43,7 @@ impl Cluster {
         let agent = self.members.peers.agent(name);
         let seen = self.members.instances.last_seen(name);
         let mut report = InstanceReport {
-            instance: name.to_string(),
+            instance: text(name),
             is_deployed: deployed
                 .is_some_and(|config| config.instances.iter().any(|known| known.name == *name)),
             is_connected: agent.is_some(),
@@ -90,7 +90,7 @@ impl Cluster {
                     None => format!("the agent of instance {name} does not have it"),
                 };
                 report.nodes.push(NodeReport {
-                    node: node.name.to_string(),
+                    node: text(&node.name),
                     role: node.role,
                     state: State::Unknown,
                     reason: Some(reason),
@@ -105,7 +105,7 @@ impl Cluster {
 
 fn of_status(status: &NodeStatus) -> NodeReport {
     NodeReport {
-        node: status.node.to_string(),
+        node: text(&status.node),
         role: status.cluster_role,
         state: status.state,
         pid: status.pid,
