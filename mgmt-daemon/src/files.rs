@@ -6,16 +6,23 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt},
+            net::UnixListener,
+        },
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
     fs::{Mode, OFlags, fchmod},
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen as listen_on, socket_with},
+    io::Errno,
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen as listen_on,
+        socket_with,
+    },
 };
 
 /// Of a directory: its group may look.
@@ -109,7 +116,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {
-            if UnixStream::connect(path).is_ok() {
+            if is_listened_at(path)? {
                 return Err(io::Error::other("another process listens there"));
             }
             fs::remove_file(path)?;
@@ -118,13 +125,26 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = unix_socket()?;
     // What the socket has, its file gets: there is no moment in which others may connect.
     fchmod(&socket, Mode::from_raw_mode(SECRET_MODE))?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     listen_on(&socket, WAITING_MAX)?;
     Ok(socket.into())
+}
+
+/// Whether a process listens at this path. It need not accept: one that is stopped has the path as well.
+fn is_listened_at(path: &Path) -> io::Result<bool> {
+    match connect(&unix_socket()?, &SocketAddrUnix::new(path)?) {
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        Err(Errno::CONNREFUSED) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unix_socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 /// Writes a file of this mode whole or not at all: others see the one before until then, also after a loss of power.
