@@ -309,7 +309,8 @@ impl Runtime {
                 let trouble = outcome.err();
                 // A node that waits for space is tried again each second.
                 if trouble.is_none() || trouble != self.scripts_trouble {
-                    let what = "the scripts that nodes load were not in the agent's directory, or other ones";
+                    let what =
+                        "scripts that nodes load were missing in the agent's directory, or had changed";
                     if let Some(reason) = &trouble {
                         tracing::warn!("{what}, and cannot be written: {reason}");
                     } else {

@@ -283,7 +283,7 @@ fn find_in(directory: &Path, began: Instant) -> Option<Result<Found, Stray>> {
             );
             let stray = stray(record.pid());
             let then = if stray.is_some() {
-                "it is ended before that node is started, else end it by hand"
+                "it is ended before that node is started; if that node is not to run, end it by hand"
             } else {
                 "it is another user's, end it by hand"
             };

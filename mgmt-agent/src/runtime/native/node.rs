@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::{
     Common,
     outputs::{self, Lengths},
-    strays::{self, Stray},
+    strays::Stray,
 };
 use crate::{
     launcher,
@@ -94,7 +94,7 @@ impl NodeTask {
         let node = self.name.clone();
         let directory = directory_of(&launch);
         for stray in std::mem::take(&mut self.strays) {
-            if let Some(leader) = strays::end(&stray).await {
+            if let Some(leader) = stray.end().await {
                 self.end_session(leader, directory.join(launcher::LOCK), false)
                     .await;
             }

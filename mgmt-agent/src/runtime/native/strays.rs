@@ -41,10 +41,24 @@ pub(super) struct Stray {
 impl Stray {
     /// The process of a node that works in its directory.
     pub(super) fn new(pid: i32) -> io::Result<Self> {
-        Ok(Self {
-            process: Record::new(pid, ())?,
-            timeout: TERM_TIMEOUT,
-        })
+        Self::of(pid, TERM_TIMEOUT)
+    }
+
+    fn of(pid: i32, timeout: Duration) -> io::Result<Self> {
+        let process = Record::new(pid, ())?;
+        Ok(Self { process, timeout })
+    }
+
+    /// Ends it: asks it first. Returns its id; nothing if it has ended meanwhile.
+    pub(super) async fn end(&self) -> Option<i32> {
+        let mut process = self.process.process()?;
+        process.signal(Signal::TERM);
+        process.signal(Signal::CONT);
+        if timeout(self.timeout, process.ended()).await.is_err() {
+            process.signal(Signal::KILL);
+            process.ended().await;
+        }
+        Some(self.process.pid())
     }
 }
 
@@ -66,14 +80,13 @@ pub(super) fn find(nodes: &Path, others: &BTreeSet<i32>) -> Strays {
         if is_locked(&directory.join(launcher::LOCK)) || !works_nowhere(id) {
             continue;
         }
-        if let Ok(stray) = Stray::new(id) {
+        if let Ok(stray) = Stray::of(id, GONE_TIMEOUT) {
             tracing::warn!(
                 "process {id} is node {name}, whose directory {} was removed: what it writes is lost; it is ended before that node is \
-                 started, else end it by hand",
+                 started; if that node is not to run, end it by hand",
                 directory.display()
             );
-            let timeout = GONE_TIMEOUT;
-            strays.entry(name).or_default().push(Stray { timeout, ..stray });
+            strays.entry(name).or_default().push(stray);
         }
     }
     strays
@@ -96,21 +109,4 @@ fn node_of(id: i32) -> Option<(ZeekString, PathBuf)> {
     let path = value_of("ZEEKPATH")?.split(|byte| *byte == b':').next()?;
     let directory = PathBuf::from(OsStr::from_bytes(path));
     (directory.file_name()?.as_bytes() == name).then(|| (name.into(), directory))
-}
-
-/// Ends such a process: asks it first. Returns its id; nothing if it has ended meanwhile.
-pub(super) async fn end(
-    Stray {
-        process: record,
-        timeout: patience,
-    }: &Stray,
-) -> Option<i32> {
-    let mut process = record.process()?;
-    process.signal(Signal::TERM);
-    process.signal(Signal::CONT);
-    if timeout(*patience, process.ended()).await.is_err() {
-        process.signal(Signal::KILL);
-        process.ended().await;
-    }
-    Some(record.pid())
 }
