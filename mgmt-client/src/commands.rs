@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
+use broker_codec::data::escape;
 use mgmt_api::operator::{About, AgentStatus, Changed, ClusterStatus, Failure, Outputs, Program, Selection};
 use serde::Serialize;
 
@@ -132,7 +133,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Prints the answer: as JSON, or as it is for people. Who does not read on does not want more.
+    /// Prints the answer: as JSON, or as it is for people. A reader that closes the pipe wants no more.
     fn show(&self, answer: &impl Serialize, text: &str) {
         let mut out = std::io::stdout().lock();
         let _ = if self.options.json {
@@ -153,15 +154,12 @@ fn in_progress(verb: &str) -> &str {
     }
 }
 
-/// What others have written does not steer the terminal.
+/// What others have written does not drive the terminal.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() && !matches!(letter, '\n' | '\t') {
-            escaped.extend(letter.escape_default());
-        } else {
-            escaped.push(letter);
-        }
+    for line in text.lines() {
+        let _ = escape(line, &mut escaped);
+        escaped.push('\n');
     }
     escaped
 }

@@ -68,7 +68,7 @@ pub(crate) fn of_agent(status: &AgentStatus) -> (String, Exit) {
 struct Summary {
     instances: usize,
     connected: usize,
-    nodes: usize,
+    /// How many nodes are in each state.
     states: BTreeMap<String, usize>,
     /// By an operator.
     stopped: Vec<String>,
@@ -120,12 +120,12 @@ impl Summary {
     }
 
     fn count(&mut self, node: &NodeReport) {
-        self.nodes += 1;
         *self.states.entry(node.state.to_string()).or_default() += 1;
     }
 
     fn finish(self, mut text: String, table: &Table, is_deployed: bool) -> (String, Exit) {
-        if self.nodes > 0 {
+        let nodes: usize = self.states.values().sum();
+        if nodes > 0 {
             let _ = writeln!(
                 text,
                 "{}",
@@ -158,7 +158,7 @@ impl Summary {
             let instances = counted(self.instances, "instance");
             let _ = write!(text, "{} of {instances} connected, ", self.connected);
         }
-        text += &counted(self.nodes, "node");
+        text += &counted(nodes, "node");
         if !states.is_empty() {
             let _ = write!(text, " ({})", states.join(", "));
         }

@@ -80,7 +80,7 @@ fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
     told_until(&mut controlling, |said| said["worker-1"].0 == State::Failed);
 
     let logs = mgmtctl::ask(&sensor, &["logs", "worker-1"]);
-    let last = "--- standard error of worker-1\n\\u{1b}[31mno such interface\n";
+    let last = "--- standard error of worker-1\n\\x1b[31mno such interface\n";
     assert!(logs.printed().ends_with(last), "{logs:?}");
     mgmtctl::ask(&sensor, &["logs", "worker-9"]).failed(1, "mgmtctl: this agent has no node worker-9\n");
     mgmtctl::ask(&sensor, &["stop"]).failed(64, "Usage:");
