@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
         net::UnixStream,
@@ -84,7 +84,7 @@ fn bad_requests_are_told_what_is_wrong_and_others_are_answered_meanwhile() {
     let of_agent = agent.directory();
 
     for directory in [&of_agent, &of_controller] {
-        // One who says nothing, and one who does not end.
+        // A connection on which nothing is said, and a request that does not end.
         let _silent = UnixStream::connect(directory.join("control.sock")).expect("it listens");
         let mut slow = UnixStream::connect(directory.join("control.sock")).expect("it listens");
         slow.write_all(b"POST /v1/nodes/stop HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
@@ -243,18 +243,26 @@ fn more_connections_than_are_served_at_a_time_wait_for_their_turn() {
         .map(|_| UnixStream::connect(&socket).expect("it listens"))
         .collect();
     let mut late = UnixStream::connect(&socket).expect("it waits");
-    late.write_all(b"GET /v1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        .expect("it waits");
+    let request = b"GET /v1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    late.write_all(request).expect("it waits");
     late.set_nonblocking(true).expect("a mode");
-    assert!(late.read(&mut [0]).is_err(), "it is not served");
-    connections.truncate(63);
-    let limit = Limit::new("an answer to one who waited");
+    // Connections are accepted in order: when the one before it is served, it would be, too.
+    let before = connections.last_mut().expect("the last that is served");
+    for _ in 0..50 {
+        before.write_all(request).expect("it is served");
+        let read = before.read(&mut [0; 4096]).expect("an answer");
+        assert!(read > 0);
+        let error = late.read(&mut [0]).expect_err("it is not served");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+    connections.remove(0);
+    let limit = Limit::new("an answer to the connection that waited");
     limit.poll(|| late.read(&mut [0]).ok());
     agent.daemon.stop();
 }
 
 #[test]
-fn a_daemon_that_does_not_answer_is_said_to_be_silent() {
+fn a_daemon_that_does_not_answer_is_not_waited_for_for_ever() {
     let agent = Agent::start(&[]);
     agent.daemon.signal(Signal::STOP);
     mgmtctl::ask(&agent.directory(), &["status"]).failed(3, "it may be stopped or hang");

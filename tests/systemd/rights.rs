@@ -115,8 +115,11 @@ fn the_agent_as_its_unit_starts_it_has_systemd_keep_nodes() {
     let pid = container.sh("systemctl show -P MainPID mgmt-agent");
     assert_eq!(container.sh(&format!("ps -o user= -p {pid}")), "zeek");
     assert_eq!(container.sh("stat -c %U /var/lib/zeek-mgmt"), "zeek");
+    let socket = "/run/zeek-mgmt/agent.sock";
+    assert_eq!(container.sh(&format!("stat -c '%U %a' {socket}")), "zeek 600");
     container.sh("systemctl stop mgmt-agent");
     assert_eq!(container.sh("systemctl show -P Result mgmt-agent"), "success");
+    container.sh(&format!("test ! -e {socket}"));
 }
 
 /// Settings of an agent's unit with which that is root: its files are the group's that the nodes are in.
