@@ -102,7 +102,7 @@ pub static COMMON: &[Setting] = &[
     Setting::new(
         "log_level",
         "info",
-        "What to log on standard error: a level, or directives as in `RUST_LOG`",
+        "What to log on standard error: a level, or levels of parts of the program, as in `info,broker_endpoint=debug`",
     )
     .variable("RUST_LOG")
     .option(One("LEVEL")),

@@ -106,7 +106,7 @@ impl<Q: Send + 'static> Operators<Q> {
             let Some(next) = self.requests.recv().await else {
                 return std::future::pending().await;
             };
-            // The one who asked may be gone.
+            // The operator may be gone.
             if next.answer.is_closed() {
                 continue;
             }
@@ -120,7 +120,7 @@ impl<Q: Send + 'static> Operators<Q> {
         }
     }
 
-    /// Gives the answer to one who may not wait for it any more.
+    /// Gives the answer to an operator, who may be gone.
     pub fn answer(&mut self, id: u64, outcome: Outcome) {
         if let Some(waiting) = self.waiting.remove(&id) {
             let _ = waiting.send(outcome);
