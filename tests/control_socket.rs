@@ -54,7 +54,7 @@ fn answer(directory: &Path, request: &[u8]) -> String {
     String::from_utf8(answer).expect("text")
 }
 
-fn request(directory: &Path, line: &str, body: &str) -> String {
+pub(crate) fn request(directory: &Path, line: &str, body: &str) -> String {
     let length = body.len();
     let text = format!(
         "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -64,7 +64,7 @@ fn request(directory: &Path, line: &str, body: &str) -> String {
 
 /// The answer has this status, and says this.
 #[track_caller]
-fn assert_problem(answer: &str, status: u16, words: &str) {
+pub(crate) fn assert_problem(answer: &str, status: u16, words: &str) {
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     assert!(
         answer.contains("content-type: application/problem+json"),

@@ -5,6 +5,7 @@ mod agent_process;
 mod agent_recorded;
 mod agents;
 mod check_config;
+mod configurations;
 mod control_socket;
 mod crash;
 mod dialects;

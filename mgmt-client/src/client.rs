@@ -8,12 +8,7 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{
-    Method, Request, StatusCode,
-    body::Bytes,
-    client::conn::http1::{self, SendRequest},
-    header,
-};
+use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header, http::request::Builder};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -30,9 +25,9 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long an answer is waited for: a controller waits for its agents for ten seconds, by default.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection to a daemon.
+/// A daemon, by its socket. Each request has a connection of its own: a daemon ends those that last.
 pub(crate) struct Client {
-    sender: SendRequest<Full<Bytes>>,
+    socket: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +43,8 @@ pub(crate) enum ClientError {
     Broken(Box<dyn Error + Send + Sync>),
     #[error("the daemon has not answered within {} s: it may be stopped or hang", PATIENCE.as_secs())]
     Silent,
-    #[error("{0}")]
-    Refused(String),
+    #[error("{text}")]
+    Refused { status: StatusCode, text: String },
     #[error("the daemon's answer cannot be read, it may be of another release: {0}")]
     Unreadable(serde_json::Error),
     #[error("{0}")]
@@ -60,7 +55,7 @@ impl ClientError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Refused(_) => Exit::Failed,
+            Self::Refused { .. } => Exit::Failed,
             Self::NoSocket | Self::Silent | Self::Connect { .. } | Self::Broken(_) | Self::Unreadable(_) => {
                 Exit::CannotTell
             }
@@ -84,68 +79,67 @@ struct Problem {
 }
 
 impl Client {
-    /// Connects to the daemon of this socket, or of the first that there is.
-    pub(crate) async fn connect(socket: Option<&Path>) -> Result<Self, ClientError> {
+    /// The daemon of this socket, or of the first that there is.
+    pub(crate) fn new(socket: Option<&Path>) -> Result<Self, ClientError> {
         let usual = || SOCKETS.iter().map(Path::new).find(|path| path.exists());
-        let path = socket.or_else(usual).ok_or(ClientError::NoSocket)?;
-        let stream = UnixStream::connect(path)
-            .await
-            .map_err(|source| ClientError::Connect {
-                path: path.to_owned(),
-                source,
-            })?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // How it ends, the request hears.
-        tokio::spawn(connection);
-        Ok(Self { sender })
+        let socket = socket.or_else(usual).ok_or(ClientError::NoSocket)?;
+        Ok(Self {
+            socket: socket.to_owned(),
+        })
     }
 
-    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, Bytes::new()).await
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Request::get(path), Bytes::new()).await
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
-        &mut self,
+        &self,
         path: &str,
         what: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(what).map_err(|error| ClientError::Broken(Box::new(error)))?;
-        self.ask(Method::POST, path, body.into()).await
+        self.ask(Request::post(path), json(what)?).await
     }
 
-    async fn ask<T: DeserializeOwned>(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<T, ClientError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
+    async fn ask<T: DeserializeOwned>(&self, request: Builder, body: Bytes) -> Result<T, ClientError> {
+        let request = request
             .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body));
         let request = request.map_err(|error| ClientError::Broken(Box::new(error)))?;
         let answer = timeout(PATIENCE, self.send(request)).await;
         let (status, body) = answer.map_err(|_| ClientError::Silent)??;
-        if status == StatusCode::OK {
+        if status.is_success() {
             return serde_json::from_slice(&body).map_err(ClientError::Unreadable);
         }
         let problem = serde_json::from_slice(&body);
-        Err(ClientError::Refused(match problem {
+        let text = match problem {
             Ok(Problem { detail }) => detail,
             Err(_) => format!("the daemon says {status}"),
-        }))
+        };
+        Err(ClientError::Refused { status, text })
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
-        let response = self.sender.send_request(request).await.map_err(broken)?;
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.socket).await;
+        let stream = stream.map_err(|source| ClientError::Connect {
+            path: self.socket.clone(),
+            source,
+        })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // How it ends, the request hears.
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
             .await;
         Ok((status, body.map_err(ClientError::Broken)?.to_bytes()))
     }
+}
+
+fn json(what: &impl Serialize) -> Result<Bytes, ClientError> {
+    let json = serde_json::to_vec(what).map_err(|error| ClientError::Broken(Box::new(error)))?;
+    Ok(json.into())
 }
 
 fn broken(error: hyper::Error) -> ClientError {

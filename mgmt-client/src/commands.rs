@@ -14,17 +14,17 @@ use crate::{
 };
 
 /// A daemon, and what it is.
-struct Daemon<'a> {
-    client: Client,
+pub(crate) struct Daemon<'a> {
+    pub(crate) client: Client,
     program: Program,
     options: &'a Options,
 }
 
 /// Carries out what the command line wants.
 pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
-    let mut client = Client::connect(options.socket.as_deref()).await?;
+    let client = Client::new(options.socket.as_deref())?;
     let about: About = client.get("/v1").await?;
-    let mut daemon = Daemon {
+    let daemon = Daemon {
         client,
         program: about.program,
         options,
@@ -35,6 +35,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Start(which) => daemon.change("start", which).await,
         Command::Restart(which) => daemon.restart(which).await,
         Command::Logs { node } => daemon.logs(node).await,
+        Command::Config(command) => daemon.config(command).await,
     }
 }
 
@@ -47,7 +48,17 @@ impl Daemon<'_> {
         }
     }
 
-    async fn status(&mut self) -> Result<Exit, ClientError> {
+    /// The path of what belongs to a cluster, and not to an agent.
+    pub(crate) fn path_of_cluster(&self, rest: &str) -> Result<String, ClientError> {
+        match self.program {
+            Program::Controller => Ok(self.path(rest)),
+            Program::Agent => Err(ClientError::Usage(
+                "this is an agent's socket: ask the controller, which has the configurations",
+            )),
+        }
+    }
+
+    async fn status(&self) -> Result<Exit, ClientError> {
         let path = self.path("status");
         match self.program {
             Program::Controller => {
@@ -65,7 +76,7 @@ impl Daemon<'_> {
         }
     }
 
-    async fn change(&mut self, verb: &str, which: &Which) -> Result<Exit, ClientError> {
+    async fn change(&self, verb: &str, which: &Which) -> Result<Exit, ClientError> {
         let path = self.path(&format!("nodes/{verb}"));
         let which = Selection {
             nodes: which.nodes.clone(),
@@ -76,7 +87,7 @@ impl Daemon<'_> {
         Ok(self.changed(verb, &changed))
     }
 
-    async fn restart(&mut self, which: &Which) -> Result<Exit, ClientError> {
+    async fn restart(&self, which: &Which) -> Result<Exit, ClientError> {
         if self.program == Program::Agent {
             let usage = "a controller restarts nodes; this is an agent's socket: stop and start them here";
             return Err(ClientError::Usage(usage));
@@ -84,7 +95,7 @@ impl Daemon<'_> {
         self.change("restart", which).await
     }
 
-    async fn logs(&mut self, node: &str) -> Result<Exit, ClientError> {
+    async fn logs(&self, node: &str) -> Result<Exit, ClientError> {
         let path = self.path(&format!("nodes/{}/outputs", part(node)));
         let outputs: Outputs = self.client.get(&path).await?;
         let mut text = String::new();
@@ -133,16 +144,28 @@ impl Daemon<'_> {
         }
     }
 
-    /// Prints the answer: as JSON, or as it is for people. A reader that closes the pipe wants no more.
-    fn show(&self, answer: &impl Serialize, text: &str) {
-        let mut out = std::io::stdout().lock();
-        let _ = if self.options.json {
-            let json = serde_json::to_string_pretty(answer).unwrap_or_default();
-            writeln!(out, "{json}")
+    /// Prints the answer: as JSON, or as it is for people.
+    pub(crate) fn show(&self, answer: &impl Serialize, text: &str) {
+        if self.options.json {
+            show_json(answer);
         } else {
-            write!(out, "{}", escaped(text))
-        };
+            print(&escaped(text));
+        }
     }
+}
+
+pub(crate) fn show_json(answer: &impl Serialize) {
+    print(&(serde_json::to_string_pretty(answer).unwrap_or_default() + "\n"));
+}
+
+/// A reader that closes the pipe wants no more.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Says something beside what is printed.
+pub(crate) fn note(text: &str) {
+    let _ = write!(std::io::stderr().lock(), "mgmtctl: {}", escaped(text));
 }
 
 /// What begins with a command.
@@ -155,7 +178,7 @@ fn in_progress(verb: &str) -> &str {
 }
 
 /// What others have written does not drive the terminal.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for line in text.lines() {
         let _ = escape(line, &mut escaped);

@@ -3,12 +3,18 @@
 //! | module | what |
 //! |---|---|
 //! | [`client`] | asks a daemon, by HTTP |
+//! | [`cluster_file`] | zeek-client's cluster files, read and written |
 //! | [`commands`] | what each command asks for, and says |
+//! | [`configurations`] | the same of commands about configurations |
+//! | [`diff`] | in what two configurations differ |
 //! | [`options`] | the command line |
 //! | [`status`] | how `status` is shown, and what it means |
 
 mod client;
+mod cluster_file;
 mod commands;
+mod configurations;
+mod diff;
 mod options;
 mod status;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use mgmt_api::ClusterRole;
+use mgmt_api::{ClusterRole, operator::Station};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
 ///
@@ -37,6 +37,19 @@ pub(crate) enum Command {
         #[arg(value_name = "NODE")]
         node: String,
     },
+    /// Show the cluster's configurations, by way of the controller
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a configuration as a cluster file of zeek-client's
+    Show {
+        /// staged, or deployed
+        #[arg(value_name = "WHICH", default_value = "deployed", value_parser = station)]
+        station: Station,
+    },
 }
 
 /// Which nodes are meant: those for which all that is given holds.
@@ -63,4 +76,8 @@ fn role(word: &str) -> Result<ClusterRole, &'static str> {
         ClusterRole::None => Err("the roles are logger, manager, proxy and worker"),
         role => Ok(role),
     }
+}
+
+fn station(word: &str) -> Result<Station, &'static str> {
+    word.parse().map_err(|_| "one is staged, and one deployed")
 }

@@ -194,7 +194,7 @@ fn elapsed(seconds: u64) -> String {
     Elapsed(Duration::from_secs(seconds)).to_string()
 }
 
-fn counted(number: usize, what: &str) -> String {
+pub(crate) fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }

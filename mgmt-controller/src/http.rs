@@ -5,19 +5,24 @@
 //! | `GET /v1` | [`About`](mgmt_api::operator::About) |
 //! | `GET /v1/clusters/{cluster}/status` | [`ClusterStatus`](mgmt_api::operator::ClusterStatus) |
 //! | `GET /v1/clusters/{cluster}/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
+//! | `GET /v1/clusters/{cluster}/configurations/staged`, `.../deployed` | [`ConfigurationFile`](mgmt_api::operator::ConfigurationFile), with its id as `ETag` |
 //! | `POST /v1/clusters/{cluster}/nodes/stop`, `.../start`, `.../restart`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 
-use mgmt_api::operator::{ClusterRequest, NodeName};
+use broker_codec::data::ZeekString;
+use mgmt_api::operator::{ClusterRequest, NodeName, Station, entity_tag};
 use mgmt_daemon::http::{
     Answer, Door, Problem,
     axum::{
         Router,
         body::Bytes,
         extract::Path,
+        http::header::ETAG,
+        response::IntoResponse,
         routing::{get, post},
     },
     read,
 };
+use serde::Deserialize;
 
 /// What is asked: of which cluster, and what.
 pub(crate) type Request = (String, ClusterRequest);
@@ -29,6 +34,8 @@ type Answered = Result<Answer, Problem>;
 pub(crate) fn routes() -> Router<Door<Request>> {
     Router::new()
         .route("/v1/clusters/{cluster}/status", get(status))
+        .route("/v1/clusters/{cluster}/configurations/staged", get(staged))
+        .route("/v1/clusters/{cluster}/configurations/deployed", get(deployed))
         .route("/v1/clusters/{cluster}/nodes/{node}/outputs", get(outputs))
         .route("/v1/clusters/{cluster}/nodes/stop", post(stop))
         .route("/v1/clusters/{cluster}/nodes/start", post(start))
@@ -37,6 +44,25 @@ pub(crate) fn routes() -> Router<Door<Request>> {
 
 async fn status(operator: Operator, Path(cluster): Path<String>) -> Answered {
     operator.asks((cluster, ClusterRequest::Status)).await
+}
+
+async fn staged(operator: Operator, Path(cluster): Path<String>) -> Result<impl IntoResponse, Problem> {
+    configuration(operator, cluster, Station::Staged).await
+}
+
+async fn deployed(operator: Operator, Path(cluster): Path<String>) -> Result<impl IntoResponse, Problem> {
+    configuration(operator, cluster, Station::Deployed).await
+}
+
+async fn configuration(
+    operator: Operator,
+    cluster: String,
+    station: Station,
+) -> Result<impl IntoResponse, Problem> {
+    let request = ClusterRequest::Configuration(station);
+    let answer = operator.asks((cluster, request)).await?;
+    let tag = entity_tag(&id_of(&answer)?);
+    Ok(([(ETAG, tag)], answer))
 }
 
 async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
@@ -57,4 +83,14 @@ async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> 
 async fn restart(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Restart(read(&body)?);
     operator.asks((cluster, request)).await
+}
+
+/// The id of what is answered.
+fn id_of(answer: &Answer) -> Result<ZeekString, Problem> {
+    #[derive(Deserialize)]
+    struct Identified {
+        id: ZeekString,
+    }
+    let Identified { id } = read(&answer.0)?;
+    Ok(id)
 }

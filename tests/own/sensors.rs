@@ -79,6 +79,10 @@ impl Sensors {
         self.operated.fail(cluster)
     }
 
+    pub(super) fn zeek_client(&mut self, arguments: &[&str], stdin: Option<&str>) -> Outcome {
+        self.operated.run(arguments, stdin)
+    }
+
     /// Asks the controller by `mgmtctl`.
     pub(super) fn mgmtctl(&self, arguments: &[&str]) -> Outcome {
         mgmtctl::ask(&self.operated.controller.working_dir("controller"), arguments)

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     agent::NodeReport,
+    configuration::Station,
     request::{NodeName, Selection},
 };
 
@@ -20,6 +21,8 @@ pub enum ClusterRequest {
     Start(Selection),
     /// Nodes are to be restarted: [`Changed`](super::request::Changed).
     Restart(Selection),
+    /// What it is to be: [`ConfigurationFile`](super::configuration::ConfigurationFile).
+    Configuration(Station),
 }
 
 /// How a cluster is, against how it is to be.

@@ -31,7 +31,7 @@ pub(super) fn deserialize_option<'de, T: FromStr, D: Deserializer<'de>>(
     word.as_deref().map(parse).transpose()
 }
 
-fn parse<T: FromStr, E: Error>(word: &str) -> Result<T, E> {
+pub(super) fn parse<T: FromStr, E: Error>(word: &str) -> Result<T, E> {
     word.parse()
         .map_err(|_| E::custom(format_args!("no such word: {}", Excerpt::new(word.as_bytes()))))
 }

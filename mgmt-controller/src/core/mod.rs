@@ -30,6 +30,7 @@ mod agents;
 mod asking;
 mod cluster;
 mod configurations;
+mod configuring;
 mod controller;
 mod deploying;
 mod deployment;

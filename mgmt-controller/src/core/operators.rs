@@ -42,6 +42,7 @@ impl Cluster {
             ClusterRequest::Start(which) => {
                 self.ask_to_change(turn, id, principal, &which, ("starts", OperatorRequest::Start))
             }
+            ClusterRequest::Configuration(station) => return answer(turn, id, self.configuration(station)),
             ClusterRequest::Restart(which) => match self.meant(&which) {
                 Ok(meant) => return self.restart_meant(turn, id, principal, meant),
                 Err(refusal) => Err(refusal),
@@ -354,7 +355,7 @@ fn ask(turn: &mut Turn<'_>, peer: EndpointId, reqid: ZeekString, request: &Opera
     }
 }
 
-fn answer(turn: &mut Turn<'_>, id: u64, outcome: Result<ZeekString, NotDone>) {
+pub(super) fn answer(turn: &mut Turn<'_>, id: u64, outcome: Result<ZeekString, NotDone>) {
     turn.push(Action::Answer { id, outcome });
 }
 
