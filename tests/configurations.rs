@@ -1,7 +1,11 @@
 //! The configurations of a cluster on its controller's control socket. What comes of deployments is in `own/configured.rs`.
 
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
 use crate::{
-    control_socket::{assert_problem, request},
+    control_socket::{assert_problem, request, request_with},
     support::{controller::Controller, mgmtctl, zeek_client::zeek_client},
 };
 
@@ -27,5 +31,155 @@ fn a_configuration_is_had_with_its_id_as_its_tag_and_one_that_is_not_there_is_no
     let shown = mgmtctl::ask(&directory, &["config", "show", "staged", "--json"]);
     assert_eq!(shown.json(0)["id"], id);
     mgmtctl::ask(&directory, &["config", "show", "ready"]).failed(64, "one is staged, and one deployed");
+    controller.stop();
+}
+
+/// Stages by HTTP.
+fn put(directory: &Path, fields: &str, body: &str) -> String {
+    request_with(directory, &format!("PUT {PATH}/staged"), fields, body)
+}
+
+/// The JSON of a good answer.
+#[track_caller]
+fn json_of(answer: &str) -> Value {
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    serde_json::from_str(body).expect("JSON")
+}
+
+#[test]
+fn a_configuration_is_staged_by_one_who_knows_what_is_deployed_and_zeek_client_sees_it() {
+    let mut controller = Controller::start::<&str>(&[]);
+    let directory = controller.working_dir("controller");
+    let nothing = "If-None-Match: *\r\n";
+    let body = r#"{"id": "mine", "instances": [{"name": "sensor1"}],
+        "nodes": [{"name": "manager", "instance": "sensor1", "role": "manager"}]}"#;
+    assert_problem(
+        &put(&directory, "", body),
+        428,
+        "nothing is deployed: say what the change rests on",
+    );
+    assert_problem(
+        &put(&directory, "If-Match: \"a\"\r\n", body),
+        412,
+        "nothing is deployed, and not",
+    );
+    let both = format!("{nothing}If-Match: \"a\"\r\n");
+    assert_problem(
+        &put(&directory, &both, body),
+        400,
+        "give If-Match with one entity tag",
+    );
+    assert_problem(
+        &put(&directory, nothing, r#"{"colour": 1}"#),
+        400,
+        "unknown field `colour`",
+    );
+    assert_problem(
+        &request(&directory, &format!("GET {PATH}/staged"), ""),
+        404,
+        "no configuration is staged",
+    );
+
+    let staged = json_of(&put(&directory, nothing, body));
+    assert_ne!(staged["id"], "mine", "each has an id of its own");
+    let shown = zeek_client(&mut controller, &["get-config", "--as-json"], None).json(0);
+    assert_eq!(shown["id"], staged["id"]);
+    assert_eq!(shown["nodes"][0]["role"], "MANAGER");
+
+    json_of(&put(&directory, nothing, "{}"));
+    zeek_client(&mut controller, &["deploy"], None).json(0);
+    let deployed = json_of(&request(&directory, &format!("GET {PATH}/deployed"), ""));
+    let id = deployed["id"].as_str().expect("an id");
+    let refused = put(&directory, nothing, body);
+    assert_problem(&refused, 412, &format!("configuration {id} is deployed, and not"));
+    json_of(&put(&directory, &format!("If-Match: \"{id}\"\r\n"), body));
+    let log = controller.stop().stderr;
+    assert!(
+        log.contains(", as user ") && log.contains("stages configuration "),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_told_as_zeek_client_is_told() {
+    let mut controller = Controller::start::<&str>(&[]);
+    let directory = controller.working_dir("controller");
+    let file = directory.join("cluster.ini");
+    let cluster = "[instances]\na\n[a]\ninstance = b\nrole = worker\n";
+    fs::write(&file, cluster).expect("written");
+    let told = zeek_client(&mut controller, &["stage-config", "-"], Some(cluster)).json(1);
+    let errors = told["errors"].as_array().expect("errors");
+    assert_eq!(errors.len(), 2, "{told}");
+    let refused = mgmtctl::ask(&directory, &["config", "stage", "cluster.ini"]);
+    let lines = errors
+        .iter()
+        .map(|error| format!("\n  {}", error.as_str().expect("a text")));
+    let lines: String = lines.collect();
+    refused.failed(
+        1,
+        &format!("mgmtctl: the configuration cannot be staged:{lines}\n"),
+    );
+    let body =
+        json!({"instances": [{"name": "a"}], "nodes": [{"name": "a", "instance": "b", "role": "worker"}]});
+    let problem = put(&directory, "If-None-Match: *\r\n", &body.to_string());
+    assert_problem(&problem, 422, &format!(r#""errors":{}"#, told["errors"]));
+    controller.stop();
+}
+
+#[test]
+fn mgmtctl_stages_cluster_files_and_json_and_says_what_is_wrong_with_a_file() {
+    let mut controller = Controller::start::<&str>(&[]);
+    let directory = controller.working_dir("controller");
+    let file = |name: &str, text: &str| fs::write(directory.join(name), text).expect("written");
+    file("cluster.ini", CLUSTER);
+    let staged = mgmtctl::ask(&directory, &["config", "stage", "cluster.ini"]);
+    assert!(staged.printed().ends_with(" is staged\n"), "{staged:?}");
+    let shown = zeek_client(&mut controller, &["get-config"], None);
+    let ini = mgmtctl::ask(&directory, &["config", "show", "staged"]);
+    assert_eq!(ini.printed(), shown.printed());
+
+    let json = mgmtctl::ask(&directory, &["config", "show", "staged", "--json"]);
+    let changed = json.printed().replace(
+        r#""options": null"#,
+        r#""options": [{"name": "a", "value": "b"}]"#,
+    );
+    file("cluster.json", &changed);
+    let staged = mgmtctl::ask_with(
+        &directory,
+        &["config", "stage", "-"],
+        &directory.join("cluster.json"),
+    );
+    staged.printed();
+    let shown = mgmtctl::ask(&directory, &["config", "show", "staged"]);
+    assert!(
+        shown
+            .stderr
+            .contains("JSON follows, as a cluster file has no place for this: node manager: option a"),
+        "{shown:?}"
+    );
+    assert_eq!(shown.json(0)["nodes"][0]["options"][0]["value"], "b");
+    let diff = mgmtctl::ask(&directory, &["config", "diff", "cluster.ini"]);
+    assert_eq!(
+        diff.printed(),
+        "instance sensor1 is new\nnode manager is new: instance sensor1, role manager\n1 instance and 1 node differ\n"
+    );
+
+    file("bad.ini", "[w]\nrole = cook\n");
+    file("bad.json", "{\"nodes\": 1}");
+    file("large.ini", &"#".repeat(17 * 1024 * 1024));
+    for (name, words) in [
+        ("bad.ini", "bad.ini: line 2: node w: role cook is none"),
+        (
+            "bad.json",
+            "bad.json: invalid type: integer `1`, expected a sequence at line 1 column 11",
+        ),
+        ("large.ini", "large.ini is larger than 16 MiB"),
+        ("absent.ini", "cannot read absent.ini: No such file"),
+    ] {
+        for command in ["stage", "diff"] {
+            mgmtctl::ask(&directory, &["config", command, name]).failed(1, words);
+        }
+    }
     controller.stop();
 }

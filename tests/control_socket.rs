@@ -55,9 +55,14 @@ fn answer(directory: &Path, request: &[u8]) -> String {
 }
 
 pub(crate) fn request(directory: &Path, line: &str, body: &str) -> String {
+    request_with(directory, line, "", body)
+}
+
+/// With further header fields, each with its line's end.
+pub(crate) fn request_with(directory: &Path, line: &str, fields: &str, body: &str) -> String {
     let length = body.len();
     let text = format!(
-        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{line} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     answer(directory, text.as_bytes())
 }

@@ -10,6 +10,7 @@ use std::{
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header, http::request::Builder};
 use hyper_util::rt::TokioIo;
+use mgmt_api::operator::Expected;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
@@ -21,6 +22,9 @@ const SOCKETS: [&str; 2] = ["/run/zeek-mgmt/controller.sock", "/run/zeek-mgmt/ag
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// The longest cluster file that is read, in bytes: the longest body of a request that a daemon reads.
+pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How long an answer is waited for: a controller waits for its agents for ten seconds, by default.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,13 +53,21 @@ pub(crate) enum ClientError {
     Unreadable(serde_json::Error),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is larger than {} MiB", FILE_BYTES_MAX >> 20)]
+    TooLong { path: PathBuf },
+    #[error("{path}: {reason}")]
+    File { path: PathBuf, reason: String },
 }
 
 impl ClientError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Refused { .. } => Exit::Failed,
+            Self::Refused { .. } | Self::Read { .. } | Self::TooLong { .. } | Self::File { .. } => {
+                Exit::Failed
+            }
             Self::NoSocket | Self::Silent | Self::Connect { .. } | Self::Broken(_) | Self::Unreadable(_) => {
                 Exit::CannotTell
             }
@@ -76,6 +88,8 @@ fn advice(error: &io::Error) -> &'static str {
 #[derive(Deserialize)]
 struct Problem {
     detail: String,
+    #[serde(default)]
+    errors: Vec<String>,
 }
 
 impl Client {
@@ -100,6 +114,28 @@ impl Client {
         self.ask(Request::post(path), json(what)?).await
     }
 
+    /// What is there, or none if it is not.
+    pub(crate) async fn get_if_there<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Option<T>, ClientError> {
+        match self.get(path).await {
+            Err(ClientError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// Puts something there, as far as the configuration is deployed that is taken to be.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        expected: &Expected,
+        what: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.ask(resting_on(Request::put(path), expected), json(what)?)
+            .await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, request: Builder, body: Bytes) -> Result<T, ClientError> {
         let request = request
             .header(header::HOST, "localhost")
@@ -113,7 +149,8 @@ impl Client {
         }
         let problem = serde_json::from_slice(&body);
         let text = match problem {
-            Ok(Problem { detail }) => detail,
+            Ok(Problem { detail, errors }) if errors.is_empty() => detail,
+            Ok(Problem { detail, errors }) => format!("{detail}:\n  {}", errors.join("\n  ")),
             Err(_) => format!("the daemon says {status}"),
         };
         Err(ClientError::Refused { status, text })
@@ -134,6 +171,13 @@ impl Client {
             .collect()
             .await;
         Ok((status, body.map_err(ClientError::Broken)?.to_bytes()))
+    }
+}
+
+fn resting_on(request: Builder, expected: &Expected) -> Builder {
+    match expected {
+        Expected::Nothing => request.header(header::IF_NONE_MATCH, "*"),
+        Expected::Tag(tag) => request.header(header::IF_MATCH, tag),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use mgmt_api::{ClusterRole, operator::Station};
@@ -50,6 +50,23 @@ pub(crate) enum ConfigCommand {
         #[arg(value_name = "WHICH", default_value = "deployed", value_parser = station)]
         station: Station,
     },
+    /// Stage a configuration: the next deployment takes it
+    Stage {
+        /// A cluster file of zeek-client's, or JSON; - for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Show in what a configuration differs from the deployed one
+    Diff {
+        /// A cluster file of zeek-client's, or JSON; - for standard input; without, what is staged
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Whether a file stands for standard input.
+pub(crate) fn is_standard_input(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
 /// Which nodes are meant: those for which all that is given holds.

@@ -6,17 +6,24 @@
 //! | `GET /v1/clusters/{cluster}/status` | [`ClusterStatus`](mgmt_api::operator::ClusterStatus) |
 //! | `GET /v1/clusters/{cluster}/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
 //! | `GET /v1/clusters/{cluster}/configurations/staged`, `.../deployed` | [`ConfigurationFile`](mgmt_api::operator::ConfigurationFile), with its id as `ETag` |
+//! | `PUT /v1/clusters/{cluster}/configurations/staged`, with such a one | [`Staged`](mgmt_api::operator::Staged) |
 //! | `POST /v1/clusters/{cluster}/nodes/stop`, `.../start`, `.../restart`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
+//!
+//! What changes a configuration says what it takes to be deployed: by `If-Match` with the `ETag` of the deployed configuration, or by
+//! `If-None-Match: *` if nothing is. What is wrong with a configuration is in the list `errors` of the problem.
 
 use broker_codec::data::ZeekString;
-use mgmt_api::operator::{ClusterRequest, NodeName, Station, entity_tag};
+use mgmt_api::operator::{ClusterRequest, Expected, NodeName, Station, entity_tag};
 use mgmt_daemon::http::{
     Answer, Door, Problem,
     axum::{
         Router,
         body::Bytes,
         extract::Path,
-        http::header::ETAG,
+        http::{
+            HeaderMap, StatusCode,
+            header::{ETAG, IF_MATCH, IF_NONE_MATCH},
+        },
         response::IntoResponse,
         routing::{get, post},
     },
@@ -34,7 +41,10 @@ type Answered = Result<Answer, Problem>;
 pub(crate) fn routes() -> Router<Door<Request>> {
     Router::new()
         .route("/v1/clusters/{cluster}/status", get(status))
-        .route("/v1/clusters/{cluster}/configurations/staged", get(staged))
+        .route(
+            "/v1/clusters/{cluster}/configurations/staged",
+            get(staged).put(stage),
+        )
         .route("/v1/clusters/{cluster}/configurations/deployed", get(deployed))
         .route("/v1/clusters/{cluster}/nodes/{node}/outputs", get(outputs))
         .route("/v1/clusters/{cluster}/nodes/stop", post(stop))
@@ -63,6 +73,30 @@ async fn configuration(
     let answer = operator.asks((cluster, request)).await?;
     let tag = entity_tag(&id_of(&answer)?);
     Ok(([(ETAG, tag)], answer))
+}
+
+async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderMap, body: Bytes) -> Answered {
+    let request = ClusterRequest::Stage {
+        configuration: read(&body)?,
+        expected: expected(&headers)?,
+    };
+    operator.asks((cluster, request)).await
+}
+
+/// What a change takes to be deployed, if it says so.
+fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+    match (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH)) {
+        (None, None) => Ok(None),
+        (Some(tag), None) => {
+            let tag = String::from_utf8_lossy(tag.as_bytes()).into_owned();
+            Ok(Some(Expected::Tag(tag)))
+        }
+        (None, Some(tag)) if tag == "*" => Ok(Some(Expected::Nothing)),
+        _ => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "give If-Match with one entity tag, or If-None-Match: *",
+        )),
+    }
 }
 
 async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {

@@ -1,8 +1,11 @@
 //! `mgmtctl`, as operators have it.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::OnceLock,
+    time::Instant,
 };
 
 use regex_lite::Regex;
@@ -20,6 +23,32 @@ pub(crate) fn ask(directory: &Path, arguments: &[&str]) -> Outcome {
     let socket = directory.join("control.sock");
     let socket = socket.to_str().expect("a plain path");
     program::run(binary(), directory, &[&["--socket", socket], arguments].concat())
+}
+
+/// The same, with a file as its standard input.
+pub(crate) fn ask_with(directory: &Path, arguments: &[&str], stdin: &Path) -> Outcome {
+    let started = Instant::now();
+    let stdin = File::open(stdin).expect("it can be read");
+    let child = command(directory, arguments).stdin(stdin).spawn();
+    Outcome::of(child.expect("mgmtctl can be started"), "mgmtctl", started)
+}
+
+/// Starts it; the caller has to wait for its end.
+pub(crate) fn begin(directory: &Path, arguments: &[&str]) -> Child {
+    let child = command(directory, arguments).stdin(Stdio::null()).spawn();
+    child.expect("mgmtctl can be started")
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .arg("--socket")
+        .arg(directory.join("control.sock"))
+        .args(arguments)
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// A printed status without what differs from run to run: process ids, times, ids of configurations, columns' widths.

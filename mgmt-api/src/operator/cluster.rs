@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     agent::NodeReport,
-    configuration::Station,
+    configuration::{ConfigurationFile, Expected, Station},
     request::{NodeName, Selection},
 };
 
@@ -21,8 +21,14 @@ pub enum ClusterRequest {
     Start(Selection),
     /// Nodes are to be restarted: [`Changed`](super::request::Changed).
     Restart(Selection),
-    /// What it is to be: [`ConfigurationFile`](super::configuration::ConfigurationFile).
+    /// What it is to be: [`ConfigurationFile`].
     Configuration(Station),
+    /// What the next deployment is to take: [`Staged`](super::configuration::Staged).
+    Stage {
+        configuration: ConfigurationFile,
+        /// Without, it is refused.
+        expected: Option<Expected>,
+    },
 }
 
 /// How a cluster is, against how it is to be.

@@ -76,6 +76,9 @@ pub struct NotDone {
     #[serde(default)]
     pub kind: NotDoneKind,
     pub reason: ZeekString,
+    /// Each thing that is wrong, of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +90,12 @@ pub enum NotDoneKind {
     Unknown,
     /// It cannot be done as things are; trying again does not help.
     Conflict,
+    /// What it rests on is not so any more.
+    NotAsExpected,
+    /// It must say what it rests on.
+    NothingExpected,
+    /// It can be read, and what it says is wrong.
+    Invalid,
     /// It cannot be done now.
     #[default]
     #[serde(other)]
@@ -95,8 +104,11 @@ pub enum NotDoneKind {
 
 impl NotDone {
     pub fn new(kind: NotDoneKind, reason: impl Into<ZeekString>) -> Self {
-        let reason = reason.into();
-        Self { kind, reason }
+        Self {
+            kind,
+            reason: reason.into(),
+            errors: Vec::new(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     AgentRequest, ClientRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal,
-    ResultRecord,
+    RequestKind, ResultRecord,
     link::from_json,
     log::some_of,
     operator::{Changed, ClusterRequest, Failure, NodeName, NotDone, NotDoneKind, Selection, text, written},
@@ -18,6 +18,7 @@ use super::{
     action::Action,
     asking::{Answered, Asking, Told, Wanted},
     cluster::Cluster,
+    configuring::staged,
     fanout::{Answer, Fanout},
     membership::say,
     pending::{Key, Pending},
@@ -43,6 +44,13 @@ impl Cluster {
                 self.ask_to_change(turn, id, principal, &which, ("starts", OperatorRequest::Start))
             }
             ClusterRequest::Configuration(station) => return answer(turn, id, self.configuration(station)),
+            ClusterRequest::Stage {
+                configuration,
+                expected,
+            } => match self.is_as_expected(expected.as_ref()) {
+                Ok(()) => return self.stage_of_operator(turn, id, principal, configuration),
+                Err(refusal) => Err(refusal),
+            },
             ClusterRequest::Restart(which) => match self.meant(&which) {
                 Ok(meant) => return self.restart_meant(turn, id, principal, meant),
                 Err(refusal) => Err(refusal),
@@ -313,7 +321,15 @@ fn changed(
 }
 
 /// Answers an operator's request that a client's stands for.
-pub(super) fn answer_operator(turn: &mut Turn<'_>, id: u64, results: &[ResultRecord]) {
+pub(super) fn answer_operator(turn: &mut Turn<'_>, id: u64, kind: RequestKind, results: &[ResultRecord]) {
+    let outcome = match kind {
+        RequestKind::StageConfiguration => staged(results),
+        _ => restarted(results),
+    };
+    answer(turn, id, outcome);
+}
+
+fn restarted(results: &[ResultRecord]) -> Result<ZeekString, NotDone> {
     let mut changed = Changed::default();
     for result in results {
         if !result.success {
@@ -329,7 +345,7 @@ pub(super) fn answer_operator(turn: &mut Turn<'_>, id: u64, results: &[ResultRec
             .nodes
             .extend(result.node.as_ref().map(text).filter(|_| result.success));
     }
-    answer(turn, id, written(&changed));
+    written(&changed)
 }
 
 fn tell_wish(

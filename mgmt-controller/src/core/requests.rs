@@ -121,7 +121,7 @@ impl Cluster {
         logged: Logged,
     ) {
         if let Some(id) = self.operators.remove(&reqid) {
-            return answer_operator(turn, id, &results);
+            return answer_operator(turn, id, kind, &results);
         }
         let several = self.members.instances.wanted.len() > 1;
         let readable = |result| match kind {

@@ -4,7 +4,9 @@ use mgmt_api::{Configuration, Principal, RequestKind, ResultRecord};
 use super::{
     cluster::{Cluster, WRITES_MAX},
     configurations::{Changes, Slot},
+    configuring::invalid,
     input::WriteId,
+    operators::answer,
     pending::{AfterWrite, Key, Logged, Pending},
     ports::{NoPortLeft, assign_broker_ports, assign_metrics_ports},
     turn::{Follow, Turn},
@@ -24,11 +26,7 @@ impl Cluster {
     ) {
         let errors = validate(&config, &self.settings);
         if !errors.is_empty() {
-            let results = errors
-                .into_iter()
-                .map(|error| ResultRecord::failure(reqid.clone(), error))
-                .collect();
-            self.respond(turn, KIND, reqid, results, Logged::Finished);
+            self.invalid(turn, reqid, errors);
             return;
         }
         // Zeek's default for the field.
@@ -39,7 +37,7 @@ impl Cluster {
         let ready = match self.completed(&config) {
             Ok(ready) => ready,
             Err(error) => {
-                self.refuse(turn, KIND, reqid, error.to_string(), Logged::Finished);
+                self.invalid(turn, reqid, vec![error.to_string().into()]);
                 return;
             }
         };
@@ -59,6 +57,17 @@ impl Cluster {
         let write = self.write(turn, changes, then);
         let pending = Pending::Staging { write, deploys_for };
         self.await_answer(turn, Key::Client(KIND, reqid), pending);
+    }
+
+    /// A configuration is refused for what it says.
+    fn invalid(&mut self, turn: &mut Turn<'_>, reqid: ZeekString, errors: Vec<ZeekString>) {
+        if let Some(id) = self.operators.remove(&reqid) {
+            return answer(turn, id, Err(invalid(&errors)));
+        }
+        let results = errors.into_iter();
+        let results = results.map(|error| ResultRecord::failure(reqid.clone(), error));
+        let results = results.collect();
+        self.respond(turn, KIND, reqid, results, Logged::Finished);
     }
 
     /// The second half: the configurations are stored, or cannot be.

@@ -21,6 +21,8 @@ pub struct Problem {
     status: StatusCode,
     /// What happened, why, and what to do.
     detail: String,
+    /// Each thing that is wrong, of several.
+    errors: Vec<String>,
 }
 
 /// `application/problem+json`: its type is `about:blank`, so its title is the status's.
@@ -29,12 +31,17 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    errors: &'a [String],
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { status, detail }
+        Self {
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
     }
 
     /// An answer of axum's own, such as that a body is too long, as a problem; any other as it is.
@@ -57,14 +64,20 @@ impl Problem {
 }
 
 impl From<NotDone> for Problem {
-    fn from(NotDone { kind, reason }: NotDone) -> Self {
+    fn from(NotDone { kind, reason, errors }: NotDone) -> Self {
         let status = match kind {
             NotDoneKind::Malformed => StatusCode::BAD_REQUEST,
             NotDoneKind::Unknown => StatusCode::NOT_FOUND,
             NotDoneKind::Conflict => StatusCode::CONFLICT,
+            NotDoneKind::NotAsExpected => StatusCode::PRECONDITION_FAILED,
+            NotDoneKind::NothingExpected => StatusCode::PRECONDITION_REQUIRED,
+            NotDoneKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             NotDoneKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, reason.to_string())
+        Self {
+            errors,
+            ..Self::new(status, reason.to_string())
+        }
     }
 }
 
@@ -74,6 +87,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             detail: &self.detail,
+            errors: &self.errors,
         };
         let mut response = (self.status, axum::Json(document)).into_response();
         let kind = HeaderValue::from_static(PROBLEM);
