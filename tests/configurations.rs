@@ -1,12 +1,12 @@
 //! The configurations of a cluster on its controller's control socket. What comes of deployments is in `own/configured.rs`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
 use serde_json::{Value, json};
 
 use crate::{
     control_socket::{assert_problem, request, request_with},
-    support::{controller::Controller, mgmtctl, zeek_client::zeek_client},
+    support::{controller::Controller, limit::Limit, mgmtctl, program::Outcome, zeek_client::zeek_client},
 };
 
 const PATH: &str = "/v1/clusters/default/configurations";
@@ -181,5 +181,94 @@ fn mgmtctl_stages_cluster_files_and_json_and_says_what_is_wrong_with_a_file() {
             mgmtctl::ask(&directory, &["config", command, name]).failed(1, words);
         }
     }
+    controller.stop();
+}
+
+const DEPLOYMENTS: &str = "/v1/clusters/default/deployments";
+
+/// Of an instance that is not there, for as long as that is waited for.
+#[test]
+fn a_deployment_that_runs_can_be_followed_and_keeps_others_out_and_goes_on_without_mgmtctl() {
+    let mut controller = Controller::start::<&str>(&[]);
+    let directory = controller.working_dir("controller");
+    fs::write(directory.join("cluster.ini"), CLUSTER).expect("written");
+    let following = mgmtctl::begin(&directory, &["deploy", "cluster.ini", "--yes"]);
+    let limit = Limit::new("a deployment");
+    let id = limit.poll(|| {
+        let all = json_of(&request(&directory, &format!("GET {DEPLOYMENTS}"), ""));
+        all["deployments"][0]["id"].as_str().map(str::to_owned)
+    });
+    let told = json_of(&request(&directory, &format!("GET {DEPLOYMENTS}/{id}"), ""));
+    assert_eq!(told["state"], "running");
+    assert_eq!(told["instances"][0]["state"], "waiting");
+    assert_eq!(told["ended"], Value::Null);
+    let running = mgmtctl::ask(&directory, &["deployments", &id]);
+    assert!(
+        running
+            .printed()
+            .ends_with("0 of 1 node up; waiting for the agent of sensor1\n"),
+        "{running:?}"
+    );
+
+    let another = request_with(
+        &directory,
+        &format!("POST {DEPLOYMENTS}"),
+        "If-None-Match: *\r\n",
+        "",
+    );
+    assert_problem(&another, 409, "on the control socket (PID ");
+    let refused = zeek_client(&mut controller, &["deploy"], None).json(1);
+    let error = refused["errors"][0].as_str().expect("an error");
+    assert!(
+        error.starts_with(&format!("earlier deployment {id} still pending")),
+        "{error}"
+    );
+
+    controller.kill();
+    let lost = Outcome::of(following, "mgmtctl", Instant::now());
+    lost.failed(3, &format!("the deployment goes on without mgmtctl as long as the controller runs: `mgmtctl deployments {id}`"));
+}
+
+#[test]
+fn a_deployment_is_asked_for_by_one_who_knows_what_is_deployed_and_is_found_where_it_is_said_to_be() {
+    let controller = Controller::start::<&str>(&[]);
+    let directory = controller.working_dir("controller");
+    let deploy = |fields: &str| request_with(&directory, &format!("POST {DEPLOYMENTS}"), fields, "");
+    let nothing = "If-None-Match: *\r\n";
+    assert_problem(&deploy(""), 428, "say what the change rests on");
+    assert_problem(&deploy("If-Match: \"a\"\r\n"), 412, "nothing is deployed");
+    assert_problem(&deploy(nothing), 409, "nothing is staged");
+    assert_problem(
+        &request(&directory, &format!("GET {DEPLOYMENTS}/a"), ""),
+        404,
+        "deployment a is not known",
+    );
+    mgmtctl::ask(&directory, &["deploy"]).failed(64, "look with `mgmtctl config diff`, and say --yes");
+    mgmtctl::ask(&directory, &["deploy", "--yes"]).failed(1, "no configuration is staged");
+    let none = mgmtctl::ask(&directory, &["deployments"]);
+    assert_eq!(
+        none.printed(),
+        "no deployment was asked for since the controller was started\n"
+    );
+
+    json_of(&put(&directory, nothing, "{}"));
+    let begun = deploy(nothing);
+    assert!(begun.starts_with("HTTP/1.1 202 Accepted"), "{begun}");
+    let place = begun
+        .lines()
+        .find_map(|line| line.strip_prefix("location: "))
+        .expect("a place");
+    let limit = Limit::new("its end");
+    let ended = limit.poll(|| {
+        let told = json_of(&request(&directory, &format!("GET {place}"), ""));
+        (told["state"] != "running").then_some(told)
+    });
+    assert_eq!(ended["state"], "done");
+    assert_eq!(
+        json_of(&request(&directory, &format!("GET {PATH}/deployed"), ""))["id"],
+        ended["configuration"]
+    );
+    let listed = mgmtctl::ask(&directory, &["deployments"]);
+    assert!(listed.printed().contains("done"), "{listed:?}");
     controller.stop();
 }

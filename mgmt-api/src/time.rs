@@ -79,6 +79,13 @@ impl WallClock {
     }
 }
 
+impl WallClock {
+    /// As RFC 3339 has it: `2026-11-28T14:48:15Z`.
+    pub fn to_rfc3339(self) -> String {
+        self.to_string().replacen(' ', "T", 1) + "Z"
+    }
+}
+
 const DAY: u64 = 24 * 60 * 60;
 
 impl Add<Duration> for WallClock {
@@ -122,6 +129,7 @@ mod tests {
         ] {
             let time = WallClock::from_unix(Duration::from_secs(seconds));
             assert_eq!(time.to_string(), text);
+            assert_eq!(time.to_rfc3339().replace(['T', 'Z'], " "), format!("{text} "));
         }
         let at = WallClock::from_unix(Duration::from_millis(1_795_877_295_600));
         let later = at - Duration::from_millis(700) + Duration::from_millis(1_200);

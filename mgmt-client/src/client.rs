@@ -53,6 +53,13 @@ pub(crate) enum ClientError {
     Unreadable(serde_json::Error),
     #[error("{0}")]
     Usage(&'static str),
+    #[error(
+        "{source}; the deployment goes on without mgmtctl as long as the controller runs: `mgmtctl deployments {id}` and `mgmtctl status` tell \
+         what has come of it"
+    )]
+    Lost { id: String, source: Box<ClientError> },
+    #[error("another configuration was staged meanwhile: look at it with `mgmtctl config diff`")]
+    Changed,
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is larger than {} MiB", FILE_BYTES_MAX >> 20)]
@@ -65,12 +72,17 @@ impl ClientError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Refused { .. } | Self::Read { .. } | Self::TooLong { .. } | Self::File { .. } => {
-                Exit::Failed
-            }
-            Self::NoSocket | Self::Silent | Self::Connect { .. } | Self::Broken(_) | Self::Unreadable(_) => {
-                Exit::CannotTell
-            }
+            Self::Refused { .. }
+            | Self::Changed
+            | Self::Read { .. }
+            | Self::TooLong { .. }
+            | Self::File { .. } => Exit::Failed,
+            Self::NoSocket
+            | Self::Silent
+            | Self::Lost { .. }
+            | Self::Connect { .. }
+            | Self::Broken(_)
+            | Self::Unreadable(_) => Exit::CannotTell,
         }
     }
 }
@@ -133,6 +145,16 @@ impl Client {
         what: &impl Serialize,
     ) -> Result<T, ClientError> {
         self.ask(resting_on(Request::put(path), expected), json(what)?)
+            .await
+    }
+
+    /// Has something begin there, likewise.
+    pub(crate) async fn begin<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        expected: &Expected,
+    ) -> Result<T, ClientError> {
+        self.ask(resting_on(Request::post(path), expected), Bytes::new())
             .await
     }
 

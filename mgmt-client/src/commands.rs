@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Daemon<'a> {
     pub(crate) client: Client,
     program: Program,
-    options: &'a Options,
+    pub(crate) options: &'a Options,
 }
 
 /// Carries out what the command line wants.
@@ -35,6 +35,8 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Start(which) => daemon.change("start", which).await,
         Command::Restart(which) => daemon.restart(which).await,
         Command::Logs { node } => daemon.logs(node).await,
+        Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
+        Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
     }
 }
@@ -159,7 +161,7 @@ pub(crate) fn show_json(answer: &impl Serialize) {
 }
 
 /// A reader that closes the pipe wants no more.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 

@@ -47,11 +47,7 @@ impl Daemon<'_> {
     async fn diff(&self, file: Option<&Path>) -> Result<Exit, ClientError> {
         let new = match file {
             Some(file) => read(file)?,
-            None => {
-                self.client
-                    .get(&self.path_of_configuration(Station::Staged)?)
-                    .await?
-            }
+            None => self.staged().await?,
         };
         let deployed = self.deployed().await?.unwrap_or_default();
         let differences = diff::between(&deployed, &new);
@@ -60,16 +56,22 @@ impl Daemon<'_> {
     }
 
     /// Stages a configuration in place of whatever is deployed now.
-    async fn stage(&self, config: &ConfigurationFile) -> Result<Staged, ClientError> {
+    pub(crate) async fn stage(&self, config: &ConfigurationFile) -> Result<Staged, ClientError> {
         let path = self.path_of_configuration(Station::Staged)?;
         let deployed = self.deployed().await?;
         let expected = Expected::of(deployed.as_ref().map(|config| &config.id));
         self.client.put(&path, &expected, config).await
     }
 
-    async fn deployed(&self) -> Result<Option<ConfigurationFile>, ClientError> {
+    pub(crate) async fn deployed(&self) -> Result<Option<ConfigurationFile>, ClientError> {
         let path = self.path_of_configuration(Station::Deployed)?;
         self.client.get_if_there(&path).await
+    }
+
+    pub(crate) async fn staged(&self) -> Result<ConfigurationFile, ClientError> {
+        self.client
+            .get(&self.path_of_configuration(Station::Staged)?)
+            .await
     }
 
     fn path_of_configuration(&self, station: Station) -> Result<String, ClientError> {
@@ -78,7 +80,7 @@ impl Daemon<'_> {
 }
 
 /// Reads a configuration: JSON if it begins with a brace, else a cluster file of zeek-client's.
-fn read(file: &Path) -> Result<ConfigurationFile, ClientError> {
+pub(crate) fn read(file: &Path) -> Result<ConfigurationFile, ClientError> {
     let text = text_of(file)?;
     let wrong = |reason: String| ClientError::File {
         path: file.to_owned(),

@@ -6,6 +6,7 @@
 //! | [`cluster_file`] | zeek-client's cluster files, read and written |
 //! | [`commands`] | what each command asks for, and says |
 //! | [`configurations`] | the same of commands about configurations |
+//! | [`deploy`] | the same of commands about deployments |
 //! | [`diff`] | in what two configurations differ |
 //! | [`options`] | the command line |
 //! | [`status`] | how `status` is shown, and what it means |
@@ -14,6 +15,7 @@ mod client;
 mod cluster_file;
 mod commands;
 mod configurations;
+mod deploy;
 mod diff;
 mod options;
 mod status;

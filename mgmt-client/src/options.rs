@@ -37,6 +37,21 @@ pub(crate) enum Command {
         #[arg(value_name = "NODE")]
         node: String,
     },
+    /// Deploy what is staged, by way of the controller, and follow it; the last line says what has come of it
+    Deploy {
+        /// A cluster file of zeek-client's, or JSON, to be staged first; - for standard input
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show the latest deployments, those of zeek-client too, by way of the controller
+    Deployments {
+        /// One of them, with its instances and nodes
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+    },
     /// Show the cluster's configurations, by way of the controller
     #[command(subcommand)]
     Config(ConfigCommand),

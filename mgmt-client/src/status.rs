@@ -126,15 +126,7 @@ impl Summary {
     fn finish(self, mut text: String, table: &Table, is_deployed: bool) -> (String, Exit) {
         let nodes: usize = self.states.values().sum();
         if nodes > 0 {
-            let _ = writeln!(
-                text,
-                "{}",
-                table
-                    .lines()
-                    .map(|line| line.trim_end().to_owned())
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            );
+            text += &lines(table);
         }
         if !self.stopped.is_empty() {
             let _ = writeln!(text, "stopped by an operator: {}", self.stopped.join(", "));
@@ -168,13 +160,24 @@ impl Summary {
 }
 
 fn table() -> Table {
+    table_of(["INSTANCE", "NODE", "ROLE", "STATE", "PID", "UP", "RESTARTS"])
+}
+
+/// A table without lines around its cells.
+pub(crate) fn table_of<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING);
-    table.set_header(["INSTANCE", "NODE", "ROLE", "STATE", "PID", "UP", "RESTARTS"]);
+    table.set_header(header);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table
+}
+
+/// A table as it is printed.
+pub(crate) fn lines(table: &Table) -> String {
+    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect()
 }
 
 fn row(instance: &str, node: &NodeReport) -> [String; 7] {

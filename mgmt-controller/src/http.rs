@@ -7,6 +7,9 @@
 //! | `GET /v1/clusters/{cluster}/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
 //! | `GET /v1/clusters/{cluster}/configurations/staged`, `.../deployed` | [`ConfigurationFile`](mgmt_api::operator::ConfigurationFile), with its id as `ETag` |
 //! | `PUT /v1/clusters/{cluster}/configurations/staged`, with such a one | [`Staged`](mgmt_api::operator::Staged) |
+//! | `POST /v1/clusters/{cluster}/deployments` | [`Deployment`](mgmt_api::operator::Deployment) that has begun, with its place as `Location` |
+//! | `GET /v1/clusters/{cluster}/deployments` | the latest [`Deployments`](mgmt_api::operator::Deployments) |
+//! | `GET /v1/clusters/{cluster}/deployments/{deployment}` | [`Deployment`](mgmt_api::operator::Deployment) |
 //! | `POST /v1/clusters/{cluster}/nodes/stop`, `.../start`, `.../restart`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 //!
 //! What changes a configuration says what it takes to be deployed: by `If-Match` with the `ETag` of the deployed configuration, or by
@@ -22,7 +25,7 @@ use mgmt_daemon::http::{
         extract::Path,
         http::{
             HeaderMap, StatusCode,
-            header::{ETAG, IF_MATCH, IF_NONE_MATCH},
+            header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
         },
         response::IntoResponse,
         routing::{get, post},
@@ -46,6 +49,11 @@ pub(crate) fn routes() -> Router<Door<Request>> {
             get(staged).put(stage),
         )
         .route("/v1/clusters/{cluster}/configurations/deployed", get(deployed))
+        .route(
+            "/v1/clusters/{cluster}/deployments",
+            get(deployments).post(deploy),
+        )
+        .route("/v1/clusters/{cluster}/deployments/{deployment}", get(deployment))
         .route("/v1/clusters/{cluster}/nodes/{node}/outputs", get(outputs))
         .route("/v1/clusters/{cluster}/nodes/stop", post(stop))
         .route("/v1/clusters/{cluster}/nodes/start", post(start))
@@ -81,6 +89,28 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
         expected: expected(&headers)?,
     };
     operator.asks((cluster, request)).await
+}
+
+async fn deploy(
+    operator: Operator,
+    Path(cluster): Path<String>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let expected = expected(&headers)?;
+    let request = ClusterRequest::Deploy { expected };
+    let answer = operator.asks((cluster.clone(), request)).await?;
+    // The cluster is one that there is, and the id the controller's own.
+    let id = id_of(&answer)?;
+    let place = format!("/v1/clusters/{cluster}/deployments/{}", id.to_str_lossy());
+    Ok((StatusCode::ACCEPTED, [(LOCATION, place)], answer))
+}
+
+async fn deployments(operator: Operator, Path(cluster): Path<String>) -> Answered {
+    operator.asks((cluster, ClusterRequest::Deployments)).await
+}
+
+async fn deployment(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
+    operator.asks((cluster, ClusterRequest::Deployment(id))).await
 }
 
 /// What a change takes to be deployed, if it says so.

@@ -1,6 +1,6 @@
 //! Two hosts, whose agents have a real controller and zeek-client.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use rustix::process::Pid;
 use serde_json::Value;
@@ -81,6 +81,11 @@ impl Sensors {
 
     pub(super) fn zeek_client(&mut self, arguments: &[&str], stdin: Option<&str>) -> Outcome {
         self.operated.run(arguments, stdin)
+    }
+
+    /// A file of this name, where `mgmtctl` is run.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.operated.controller.working_dir("controller").join(name)
     }
 
     /// Asks the controller by `mgmtctl`.

@@ -45,6 +45,7 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
         .arg("--socket")
         .arg(directory.join("control.sock"))
         .args(arguments)
+        .current_dir(directory)
         .env_clear()
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -66,4 +67,16 @@ pub(crate) fn masked(status: &str) -> String {
         pattern.replace_all(&text, *by).into_owned()
     };
     replaced.iter().fold(status.to_owned(), mask)
+}
+
+/// A text without the numbers of ports, and the ids of configurations that the controller gives.
+pub(crate) fn without_ids(text: &str) -> String {
+    let replaced = [
+        ("port [0-9]+", "port PORT"),
+        (r"\bconfiguration [0-9A-Za-z]{16,}", "configuration ID"),
+    ];
+    replaced.iter().fold(text.to_owned(), |text, (pattern, by)| {
+        let pattern = Regex::new(pattern).expect("a pattern");
+        pattern.replace_all(&text, *by).into_owned()
+    })
 }

@@ -29,6 +29,15 @@ pub enum ClusterRequest {
         /// Without, it is refused.
         expected: Option<Expected>,
     },
+    /// What is staged is to be deployed: the [`Deployment`](super::deployment::Deployment) has begun then.
+    Deploy {
+        /// Without, it is refused.
+        expected: Option<Expected>,
+    },
+    /// The latest [`Deployments`](super::deployment::Deployments).
+    Deployments,
+    /// The [`Deployment`](super::deployment::Deployment) of this id.
+    Deployment(String),
 }
 
 /// How a cluster is, against how it is to be.

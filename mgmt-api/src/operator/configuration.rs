@@ -1,6 +1,10 @@
 //! A configuration as JSON: the form that zeek-client's `get-config --as-json` prints.
 
-use std::{collections::BTreeMap, fmt::Write, num::NonZeroU16};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    num::NonZeroU16,
+};
 
 use broker_codec::data::{Address, Port, Set, ZeekString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -163,8 +167,8 @@ fn port(number: NonZeroU16) -> Port {
     Port::tcp(number.get())
 }
 
-fn capitals<S: Serializer>(role: &ClusterRole, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&role.to_string().to_uppercase())
+fn capitals<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string().to_uppercase())
 }
 
 fn any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClusterRole, D::Error> {

@@ -7,12 +7,16 @@
 mod agent;
 mod cluster;
 mod configuration;
+mod deployment;
 mod plain;
 mod request;
 
 pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
 pub use cluster::{ClusterRequest, ClusterStatus, InstanceReport};
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
+pub use deployment::{
+    Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,
+};
 pub use request::{
     About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, START, STATUS, STOP,
     Selection, text, written,

@@ -11,6 +11,7 @@ use super::{
     action::{Action, Level},
     configurations::{Changes, Configurations},
     deployment::Deployment,
+    deployments::Deployments,
     input::{Input, Listener, WriteId},
     membership::Membership,
     peers::{CheckedIn, LostName, Peering},
@@ -35,9 +36,10 @@ pub(super) struct Cluster {
     pub(super) requests: RequestTable<Key, Pending>,
     /// The one that is under way. Others are refused meanwhile.
     pub(super) deployment: Option<Deployment>,
+    pub(super) deployments: Deployments,
     pub(super) writes: BTreeMap<WriteId, Write>,
-    /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under.
-    pub(super) operators: BTreeMap<ZeekString, u64>,
+    /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under, if they have none yet.
+    pub(super) operators: BTreeMap<ZeekString, Option<u64>>,
     last_write: u64,
 }
 
@@ -51,6 +53,7 @@ impl Cluster {
             configurations: restored,
             requests: RequestTable::new(),
             deployment: None,
+            deployments: Deployments::default(),
             writes: BTreeMap::new(),
             operators: BTreeMap::new(),
             last_write: 0,
@@ -196,7 +199,7 @@ impl Cluster {
             ClientRequest::GetConfiguration { reqid, deployed } => {
                 self.get_configuration(turn, reqid, deployed);
             }
-            ClientRequest::Deploy { reqid } => self.deploy_ready(turn, reqid),
+            ClientRequest::Deploy { reqid } => self.deploy_ready(turn, principal, reqid),
             ClientRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
             ClientRequest::GetIdValue { reqid, id, nodes } => self.get_id_value(turn, reqid, id, &nodes),
             ClientRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),

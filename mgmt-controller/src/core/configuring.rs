@@ -1,6 +1,6 @@
-//! What operators ask of the cluster's configurations.
+//! What operators ask of the cluster's configurations and deployments.
 
-use broker_codec::data::ZeekString;
+use broker_codec::data::{Excerpt, ZeekString};
 use mgmt_api::{
     ClientRequest, Level, MESSAGE_BYTES_MAX, Principal, ResultRecord,
     operator::{
@@ -8,7 +8,9 @@ use mgmt_api::{
     },
 };
 
-use super::{cluster::Cluster, configurations::Slot, turn::Turn};
+use super::{
+    cluster::Cluster, configurations::Slot, deployments::DEPLOYMENTS_MAX, operators::answer, turn::Turn,
+};
 
 impl Cluster {
     /// The staged or the deployed configuration, as a client is shown it.
@@ -62,13 +64,80 @@ impl Cluster {
             Level::Info,
             format!("stages configuration {}, as {principal} wants", config.id),
         );
-        self.operators.insert(reqid.clone(), id);
+        self.operators.insert(reqid.clone(), Some(id));
         self.request(
             turn,
             principal,
             ClientRequest::StageConfiguration { reqid, config },
             false,
         );
+    }
+
+    /// Begins to deploy what is staged, as for a client. The operator is answered when it has begun.
+    pub(super) fn deploy_of_operator(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        principal: &Principal,
+        expected: Option<&Expected>,
+    ) {
+        let ready = match self.deployable(turn, expected) {
+            Ok(ready) => ready,
+            Err(refusal) => return answer(turn, id, Err(refusal)),
+        };
+        let message = format!("deploys configuration {ready}, as {principal} wants");
+        turn.report(Level::Info, message);
+        let reqid = turn.ids.next_id();
+        self.operators.insert(reqid.clone(), Some(id));
+        let request = ClientRequest::Deploy { reqid: reqid.clone() };
+        self.request(turn, principal, request, false);
+        // What comes of it the operator asks for.
+        if let Some(id) = self.operators.get_mut(&reqid).and_then(Option::take) {
+            answer(turn, id, self.told_of_deployment(turn, &reqid));
+        }
+    }
+
+    /// The id of the configuration that can be deployed now.
+    fn deployable(&self, turn: &Turn<'_>, expected: Option<&Expected>) -> Result<ZeekString, NotDone> {
+        self.is_as_expected(expected)?;
+        let conflict = |reason: String| NotDone::new(NotDoneKind::Conflict, reason);
+        if let Some(earlier) = &self.deployment {
+            let pending = earlier.still_pending(turn, &self.members, &self.settings);
+            let whose = match self.deployments.asked_by() {
+                Some(asked_by) => format!("{asked_by} has asked for another deployment"),
+                None => "the controller brings instances back to the deployed configuration".to_owned(),
+            };
+            return Err(conflict(format!("{whose}: {pending}")));
+        }
+        let ready = self.configurations.ready.as_ref();
+        let ready = ready.ok_or_else(|| conflict("nothing is staged: stage a configuration first".into()))?;
+        Ok(ready.id.clone())
+    }
+
+    /// The deployment whose request had this id.
+    pub(super) fn told_of_deployment(&self, turn: &Turn<'_>, reqid: &[u8]) -> Result<ZeekString, NotDone> {
+        let told = self
+            .deployments
+            .get(turn, reqid, self.deployment.as_ref(), &self.members);
+        let told = told.ok_or_else(|| {
+            let reason = format!(
+                "deployment {} is not known: the last {DEPLOYMENTS_MAX} are, since the controller was started",
+                Excerpt::new(reqid)
+            );
+            NotDone::new(NotDoneKind::Unknown, reason)
+        })?;
+        written(&told)
+    }
+
+    pub(super) fn told_of_deployments(&self, turn: &Turn<'_>) -> Result<ZeekString, NotDone> {
+        written(&self.deployments.all(turn, self.deployment.as_ref()))
+    }
+
+    /// The deployment has ended, with these results.
+    pub(super) fn deployment_ended(&mut self, turn: &Turn<'_>, results: &[ResultRecord]) {
+        if let Some(deployment) = &self.deployment {
+            self.deployments.end(turn, deployment, results);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a cluster does for its deployment.
 
 use broker_codec::{Data, data::ZeekString};
-use mgmt_api::{AgentRequest, Configuration, RequestKind, ResultRecord, log::listed};
+use mgmt_api::{AgentRequest, Configuration, Principal, RequestKind, ResultRecord, log::listed};
 
 use super::{
     action::Level,
@@ -21,7 +21,7 @@ impl Cluster {
     ///
     /// DIFFERENCE(accepted-first): nothing is stood down, and nothing that would stick is sent, before every instance of the configuration is
     /// there. Zeek stands down first, and leaves it at that when the deployment fails.
-    pub(super) fn deploy_ready(&mut self, turn: &mut Turn<'_>, reqid: ZeekString) {
+    pub(super) fn deploy_ready(&mut self, turn: &mut Turn<'_>, principal: &Principal, reqid: ZeekString) {
         let Some(config) = self.configurations.ready.clone() else {
             let error = "no configuration available to deploy";
             self.refuse(turn, KIND, reqid, error, Logged::Pending);
@@ -32,6 +32,7 @@ impl Cluster {
             self.refuse(turn, KIND, reqid, error, Logged::Pending);
             return;
         }
+        self.deployments.begin(turn.now, reqid.clone(), principal);
         let key = Key::Client(KIND, reqid);
         let gathered_by = Deployment::gathered_by(turn.now, &self.settings);
         self.await_until(gathered_by, key.clone(), Pending::Deployment);
@@ -222,11 +223,13 @@ impl Cluster {
             }
             Stored::Refused(error) => {
                 let key = deployment.key.clone();
+                let error = format!(
+                    "not deployed: cannot store the configuration: {error}; the deployed one is unchanged"
+                );
+                let results = vec![ResultRecord::failure(key.reqid().clone(), error)];
+                self.deployment_ended(turn, &results);
                 if let (Some(_), Key::Client(kind, reqid)) = (self.requests.remove(&key), key) {
-                    let error = format!(
-                        "not deployed: cannot store the configuration: {error}; the deployed one is unchanged"
-                    );
-                    self.refuse(turn, kind, reqid, error, Logged::Pending);
+                    self.respond(turn, kind, reqid, results, Logged::Pending);
                 }
                 self.not_accepted(turn);
             }
@@ -284,6 +287,7 @@ impl Cluster {
     }
 
     fn finish_deployment(&mut self, turn: &mut Turn<'_>, mut results: Vec<ResultRecord>) {
+        self.deployment_ended(turn, &results);
         let Some(deployment) = self.deployment.take() else {
             return;
         };
@@ -343,6 +347,9 @@ impl Cluster {
         };
         let reqid = key.reqid().clone();
         turn.info(format!("request {reqid} timed out"));
+        if matches!(fate, Fate::NotAccepted | Fate::Ended) {
+            self.deployment_ended(turn, &results);
+        }
         match key {
             Key::Client(kind, _) => self.respond(turn, kind, reqid, results, Logged::Pending),
             Key::Internal(_) => self.members.warn_of_absent(turn),

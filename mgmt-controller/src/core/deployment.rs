@@ -8,7 +8,9 @@
 use std::collections::BTreeSet;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{CLUSTER_BACKEND, Configuration, Now, ResultRecord, TIMED_OUT, backend::BROKER};
+use mgmt_api::{
+    CLUSTER_BACKEND, Configuration, Now, ResultRecord, TIMED_OUT, backend::BROKER, operator::Progress,
+};
 
 use super::{
     absence::named,
@@ -154,6 +156,34 @@ impl Deployment {
             turn.told(self.started),
             turn.told(self.ends(settings))
         )
+    }
+
+    /// The instances that it waits to see.
+    pub(super) fn missing(&self, members: &Membership) -> Vec<ZeekString> {
+        if self.is_new {
+            return members.missing();
+        }
+        members.instances.wanted_missing().cloned().collect()
+    }
+
+    /// How far it is on an instance, as far as that has not answered.
+    pub(super) fn progress_of(&self, name: &ZeekString, is_missing: bool) -> Progress {
+        let is_asked = |fanout: &Fanout| fanout.silent().any(|asked| asked == name);
+        match &self.phase {
+            Phase::Preparing(fanout) if is_asked(fanout) => Progress::Checking,
+            Phase::Deploying(fanout) if is_asked(fanout) => Progress::Starting,
+            _ if is_missing => Progress::Waiting,
+            Phase::Deploying(_) => Progress::Up,
+            _ => Progress::Ready,
+        }
+    }
+
+    /// What instances have answered.
+    pub(super) fn results(&self) -> &[ResultRecord] {
+        match &self.phase {
+            Phase::Preparing(fanout) | Phase::Deploying(fanout) => fanout.results(),
+            _ => &[],
+        }
     }
 
     /// What is to be done as instances may have become ready, or gone.

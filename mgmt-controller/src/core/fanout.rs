@@ -59,6 +59,11 @@ impl<T> Fanout<T> {
         self.awaited.values()
     }
 
+    /// The results so far.
+    pub(super) fn results(&self) -> &[T] {
+        &self.results
+    }
+
     /// Takes an agent's results in, if it was asked.
     pub(super) fn answer(&mut self, reqid: &ZeekString, instance: &ZeekString, results: Vec<T>) -> Answer {
         if !self.awaits(reqid, instance) {

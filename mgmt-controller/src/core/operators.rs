@@ -51,6 +51,13 @@ impl Cluster {
                 Ok(()) => return self.stage_of_operator(turn, id, principal, configuration),
                 Err(refusal) => Err(refusal),
             },
+            ClusterRequest::Deploy { expected } => {
+                return self.deploy_of_operator(turn, id, principal, expected.as_ref());
+            }
+            ClusterRequest::Deployments => return answer(turn, id, self.told_of_deployments(turn)),
+            ClusterRequest::Deployment(reqid) => {
+                return answer(turn, id, self.told_of_deployment(turn, reqid.as_bytes()));
+            }
             ClusterRequest::Restart(which) => match self.meant(&which) {
                 Ok(meant) => return self.restart_meant(turn, id, principal, meant),
                 Err(refusal) => Err(refusal),
@@ -77,7 +84,7 @@ impl Cluster {
             tell_wish(turn, principal, "restarts", instance, nodes);
         }
         let reqid = turn.ids.next_id();
-        self.operators.insert(reqid.clone(), id);
+        self.operators.insert(reqid.clone(), Some(id));
         let nodes = meant.into_values().flatten().map(ZeekString::from).collect();
         self.request(turn, principal, ClientRequest::Restart { reqid, nodes }, false);
     }
@@ -270,6 +277,24 @@ impl Cluster {
         true
     }
 
+    /// Answers an operator's request that a client's stands for.
+    pub(super) fn answer_operator(
+        &self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        kind: RequestKind,
+        reqid: &ZeekString,
+        results: &[ResultRecord],
+    ) {
+        let outcome = match kind {
+            RequestKind::StageConfiguration => staged(results),
+            // It has ended at once, or it has not begun.
+            RequestKind::Deploy => self.told_of_deployment(turn, reqid).or_else(|_| staged(results)),
+            _ => restarted(results),
+        };
+        answer(turn, id, outcome);
+    }
+
     /// All agents that were asked have answered, or are not waited for any more.
     pub(super) fn told_all(&self, turn: &mut Turn<'_>, Asking { id, wanted, fanout }: Asking) {
         let late: Vec<ZeekString> = fanout.silent().cloned().collect();
@@ -318,15 +343,6 @@ fn changed(
     }
     all.nodes.sort();
     all
-}
-
-/// Answers an operator's request that a client's stands for.
-pub(super) fn answer_operator(turn: &mut Turn<'_>, id: u64, kind: RequestKind, results: &[ResultRecord]) {
-    let outcome = match kind {
-        RequestKind::StageConfiguration => staged(results),
-        _ => restarted(results),
-    };
-    answer(turn, id, outcome);
 }
 
 fn restarted(results: &[ResultRecord]) -> Result<ZeekString, NotDone> {

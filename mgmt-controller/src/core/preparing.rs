@@ -145,6 +145,7 @@ impl Cluster {
             return;
         }
         self.requests.remove(&key);
+        self.deployment_ended(turn, &results);
         if let Key::Client(kind, reqid) = key {
             self.respond(turn, kind, reqid, results, Logged::Pending);
         }

@@ -8,7 +8,6 @@ use mgmt_api::{AgentRequest, ClientResponse, Now, RequestKind, ResultRecord, TIM
 use super::{
     action::{Action, Audience, Outgoing},
     cluster::Cluster,
-    operators::answer_operator,
     pending::{Key, Logged, Pending},
     turn::Turn,
 };
@@ -121,7 +120,10 @@ impl Cluster {
         logged: Logged,
     ) {
         if let Some(id) = self.operators.remove(&reqid) {
-            return answer_operator(turn, id, kind, &results);
+            if let Some(id) = id {
+                self.answer_operator(turn, id, kind, &reqid, &results);
+            }
+            return;
         }
         let several = self.members.instances.wanted.len() > 1;
         let readable = |result| match kind {

@@ -61,7 +61,7 @@ impl Cluster {
 
     /// A configuration is refused for what it says.
     fn invalid(&mut self, turn: &mut Turn<'_>, reqid: ZeekString, errors: Vec<ZeekString>) {
-        if let Some(id) = self.operators.remove(&reqid) {
+        if let Some(Some(id)) = self.operators.remove(&reqid) {
             return answer(turn, id, Err(invalid(&errors)));
         }
         let results = errors.into_iter();

@@ -57,8 +57,11 @@ impl<'a> Turn<'a> {
 
     /// A time of day, as it is told now.
     pub(super) fn told(&self, at: Now) -> String {
-        let wall_clock = |at: Now| self.epoch + at.since_start();
-        wall_clock(at).told_at(wall_clock(self.now))
+        self.wall_clock(at).told_at(self.wall_clock(self.now))
+    }
+
+    pub(super) fn wall_clock(&self, at: Now) -> WallClock {
+        self.epoch + at.since_start()
     }
 
     pub(super) fn into_actions(self) -> Vec<Action> {

@@ -44,6 +44,7 @@ impl World {
         self.given.clear();
         self.owed.clear();
         self.operating.clear();
+        self.begun = None;
         self.deployments.clear();
         self.targets.clear();
         self.network.end_all();

@@ -37,7 +37,7 @@ use broker_codec::{
 };
 use mgmt_api::{
     ClientRequest, ClientResponse, Configuration, Dialect, LinkMessage, Now, RequestKind, SequentialIds,
-    dialect::Published,
+    dialect::Published, operator::ClusterRequest,
 };
 use mgmt_controller::{
     Counted,
@@ -71,7 +71,7 @@ fn requests_are_answered_once_and_the_cluster_converges() {
 type Seen = BTreeMap<&'static str, u64>;
 
 /// All this has to happen for the test to mean something.
-const WANTED: [&str; 13] = [
+const WANTED: [&str; 18] = [
     "an answer",
     "a time-out",
     "a crash of the controller",
@@ -85,6 +85,11 @@ const WANTED: [&str; 13] = [
     "an instance that was skipped",
     "a configuration that is given again",
     "a deployment that could not run",
+    "a configuration that an operator staged",
+    "an operator who expected something else",
+    "a deployment that an operator began",
+    "a deployment that an operator saw done",
+    "a deployment that an operator saw failed",
 ];
 
 fn number(name: &str, default: u64) -> u64 {
@@ -151,8 +156,10 @@ struct World {
     owed: BTreeSet<(RequestKind, ZeekString)>,
     /// How many operators have asked.
     operators: u64,
-    /// Those who are not answered, and whether they asked for the status.
-    operating: BTreeMap<u64, bool>,
+    /// What those have asked who are not answered.
+    operating: BTreeMap<u64, ClusterRequest>,
+    /// The last deployment that an operator has begun.
+    begun: Option<String>,
     answers: VecDeque<ClientResponse>,
     asked: u64,
     /// Whether an agent may not run what is deployed, for no fault of the controller's.
@@ -216,6 +223,7 @@ impl World {
             owed: BTreeSet::new(),
             operators: 0,
             operating: BTreeMap::new(),
+            begun: None,
             answers: VecDeque::new(),
             asked: 0,
             excused: false,

@@ -5,19 +5,17 @@ use mgmt_api::{
     ClusterRole, OperatorRequest,
     link::to_json,
     operator::{
-        AgentStatus, Changed, ClusterRequest, ClusterStatus, NodeName, NotDone, NotDoneKind, Outputs,
-        Selection,
+        AgentStatus, Changed, ClusterRequest, ClusterStatus, ConfigurationFile, Deployment, DeploymentState,
+        Deployments, Expected, NodeName, NotDone, NotDoneKind, Outputs, Progress, Selection, Staged,
     },
 };
-use mgmt_controller::core::Input;
+use mgmt_controller::core::{DEPLOYMENTS_MAX, Input};
 
 use super::World;
 
 impl World {
-    /// An operator asks for something.
+    /// An operator asks for something. One who changes configurations does in times of trouble: then no client relies on what it has staged.
     pub(super) fn operate(&mut self) {
-        self.operators += 1;
-        let id = self.operators;
         let which = Selection {
             role: self.dice.percent(50).then_some(ClusterRole::Worker),
             ..Selection::default()
@@ -29,29 +27,113 @@ impl World {
             3 => ClusterRequest::Outputs(NodeName { node: "node0".into() }),
             _ => ClusterRequest::Status,
         };
-        self.operating
-            .insert(id, matches!(request, ClusterRequest::Status));
+        self.operator_asks(request);
+        if self.troubled {
+            let request = self.random_change();
+            self.operator_asks(request);
+        }
+        if let Some(id) = self.begun.clone() {
+            self.operator_asks(ClusterRequest::Deployment(id));
+        }
+    }
+
+    fn operator_asks(&mut self, request: ClusterRequest) {
+        self.operators += 1;
+        self.operating.insert(self.operators, request.clone());
         self.step(Input::Operator {
-            id,
+            id: self.operators,
             principal: testkit::operator(),
             cluster: "default".into(),
             request,
         });
     }
 
-    /// An operator is answered. A status names every instance of the deployed configuration, and all of its nodes.
-    pub(super) fn operator_answered(&mut self, id: u64, outcome: Result<ZeekString, NotDone>) {
-        let is_status = self.operating.remove(&id).expect("each is answered once");
-        let Ok(json) = outcome else {
-            assert!(!is_status, "{outcome:?}");
-            self.saw("an operator that was refused", 1);
-            return;
+    /// What rests on something else than what is deployed is refused.
+    fn random_change(&mut self) -> ClusterRequest {
+        let deployed = self.controller.deployed_configuration();
+        let expected = Some(Expected::of(deployed.map(|config| &config.id)));
+        let expected = match self.dice.below(10) {
+            0 => None,
+            1 => Some(Expected::Tag("\"another\"".into())),
+            _ => expected,
         };
-        if !is_status {
-            return;
+        match self.dice.below(5) {
+            0 | 1 => ClusterRequest::Stage {
+                configuration: ConfigurationFile::from(&self.random_configuration()),
+                expected,
+            },
+            2 | 3 => ClusterRequest::Deploy { expected },
+            _ => ClusterRequest::Deployments,
         }
+    }
+
+    /// An operator is answered.
+    pub(super) fn operator_answered(&mut self, id: u64, outcome: Result<ZeekString, NotDone>) {
+        let asked = self.operating.remove(&id).expect("each is answered once");
+        match (asked, outcome) {
+            (ClusterRequest::Status, outcome) => self.told_of_cluster(&outcome.expect("a status")),
+            (ClusterRequest::Stage { .. }, Ok(json)) => {
+                self.saw("a configuration that an operator staged", 1);
+                let Staged { id } = serde_json::from_slice(&json).expect("an id");
+                let staged = self.durable.staged.as_ref().map(|config| config.id.to_string());
+                assert_eq!(staged, Some(id), "it is durable");
+            }
+            (ClusterRequest::Deploy { .. }, Ok(json)) => {
+                self.saw("a deployment that an operator began", 1);
+                let begun: Deployment = serde_json::from_slice(&json).expect("a deployment");
+                self.begun = Some(begun.summary.id);
+            }
+            (ClusterRequest::Deployment(id), outcome) => {
+                // Others have taken its place, or the controller is another one.
+                let Ok(json) = outcome else {
+                    self.begun = None;
+                    return;
+                };
+                let told: Deployment = serde_json::from_slice(&json).expect("a deployment");
+                assert_eq!(told.summary.id, id);
+                self.told_of_deployment(&told);
+            }
+            (ClusterRequest::Deployments, outcome) => {
+                let told: Deployments = serde_json::from_slice(&outcome.expect("all")).expect("deployments");
+                assert!(told.deployments.len() <= DEPLOYMENTS_MAX + 1);
+            }
+            (_, Err(NotDone { kind, .. })) => {
+                let unexpected = [NotDoneKind::NotAsExpected, NotDoneKind::NothingExpected].contains(&kind);
+                self.saw("an operator who expected something else", unexpected.into());
+                self.saw("an operator that was refused", 1);
+            }
+            _ => {}
+        }
+    }
+
+    /// What is done is up, and what has failed says why.
+    fn told_of_deployment(&mut self, told: &Deployment) {
+        let nodes = || told.instances.iter().flat_map(|instance| &instance.nodes);
+        let is_ended = told.summary.ended.is_some();
+        assert_eq!(
+            is_ended,
+            told.summary.state != DeploymentState::Running,
+            "{told:?}"
+        );
+        match told.summary.state {
+            DeploymentState::Done => {
+                self.saw("a deployment that an operator saw done", 1);
+                assert!(nodes().all(|node| node.state == Progress::Up), "{told:?}");
+            }
+            DeploymentState::Failed => {
+                self.saw("a deployment that an operator saw failed", 1);
+                let reasons = told.instances.iter().filter(|instance| instance.reason.is_some());
+                let reasons = reasons.count() + nodes().filter(|node| node.reason.is_some()).count();
+                assert!(reasons + told.summary.errors.len() > 0, "{told:?}");
+            }
+            _ => {}
+        }
+    }
+
+    /// A status names every instance of the deployed configuration, and all of its nodes.
+    fn told_of_cluster(&mut self, json: &ZeekString) {
         self.saw("an operator that was told of a cluster", 1);
-        let status: ClusterStatus = serde_json::from_slice(&json).expect("a status");
+        let status: ClusterStatus = serde_json::from_slice(json).expect("a status");
         let deployed = self.controller.deployed_configuration();
         assert_eq!(status.deployed, deployed.map(|config| config.id.to_string()));
         for instance in deployed.into_iter().flat_map(|config| &config.instances) {

@@ -1,0 +1,121 @@
+//! The deployments that clients and operators have asked for lately, for operators to follow them. What the controller does by itself is none of them.
+
+use std::collections::VecDeque;
+
+use broker_codec::data::ZeekString;
+use mgmt_api::{
+    Configuration, Now, Principal, ResultRecord,
+    operator::{Deployment as Told, DeploymentState, DeploymentSummary, Deployments as AllTold, text},
+};
+
+use super::{deployment::Deployment, membership::Membership, progress, turn::Turn};
+
+/// How many that have ended are remembered, in memory.
+pub const DEPLOYMENTS_MAX: usize = 32;
+
+#[derive(Debug, Default)]
+pub(super) struct Deployments {
+    /// The one that is under way, also when its client has its answer and it goes on.
+    running: Option<Begun>,
+    /// The last one first.
+    ended: VecDeque<Told>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    reqid: ZeekString,
+    asked_by: String,
+    at: Now,
+}
+
+impl Begun {
+    fn told(&self, turn: &Turn<'_>, state: DeploymentState, config: &Configuration) -> DeploymentSummary {
+        DeploymentSummary {
+            id: text(&self.reqid),
+            state,
+            configuration: text(&config.id),
+            asked_by: self.asked_by.clone(),
+            begun: turn.wall_clock(self.at).to_rfc3339(),
+            ..DeploymentSummary::default()
+        }
+    }
+}
+
+impl Deployments {
+    pub(super) fn begin(&mut self, now: Now, reqid: ZeekString, principal: &Principal) {
+        self.running = Some(Begun {
+            reqid,
+            asked_by: principal.to_string(),
+            at: now,
+        });
+    }
+
+    /// Who has asked for the one that is under way.
+    pub(super) fn asked_by(&self) -> Option<&str> {
+        self.running.as_ref().map(|begun| begun.asked_by.as_str())
+    }
+
+    /// The one that is under way has ended, with these results.
+    pub(super) fn end(&mut self, turn: &Turn<'_>, deployment: &Deployment, results: &[ResultRecord]) {
+        let Some(begun) = self.running.take() else {
+            return;
+        };
+        let has_failed = results.iter().any(|result| !result.success);
+        let state = if has_failed {
+            DeploymentState::Failed
+        } else {
+            DeploymentState::Done
+        };
+        let told = Told {
+            summary: DeploymentSummary {
+                ended: Some(turn.wall_clock(turn.now).to_rfc3339()),
+                is_accepted: !deployment.is_new(),
+                errors: progress::errors(results),
+                ..begun.told(turn, state, &deployment.config)
+            },
+            instances: progress::at_the_end(deployment, results),
+        };
+        self.ended.truncate(DEPLOYMENTS_MAX - 1);
+        self.ended.push_front(told);
+    }
+
+    /// The last one whose request had this id, if it is remembered.
+    pub(super) fn get(
+        &self,
+        turn: &Turn<'_>,
+        reqid: &[u8],
+        deployment: Option<&Deployment>,
+        members: &Membership,
+    ) -> Option<Told> {
+        let running = self.running(turn, deployment);
+        if let Some((summary, deployment)) = running.filter(|(summary, _)| summary.id.as_bytes() == reqid) {
+            return Some(Told {
+                summary,
+                instances: progress::under_way(deployment, members),
+            });
+        }
+        let mut ended = self.ended.iter();
+        ended.find(|told| told.summary.id.as_bytes() == reqid).cloned()
+    }
+
+    pub(super) fn all(&self, turn: &Turn<'_>, deployment: Option<&Deployment>) -> AllTold {
+        let running = self.running(turn, deployment).map(|(summary, _)| summary);
+        let ended = self.ended.iter().map(|told| told.summary.clone());
+        AllTold {
+            deployments: running.into_iter().chain(ended).collect(),
+        }
+    }
+
+    fn running<'a>(
+        &self,
+        turn: &Turn<'_>,
+        deployment: Option<&'a Deployment>,
+    ) -> Option<(DeploymentSummary, &'a Deployment)> {
+        let (begun, deployment) = self.running.as_ref().zip(deployment)?;
+        let summary = DeploymentSummary {
+            is_accepted: !deployment.is_new(),
+            ..begun.told(turn, DeploymentState::Running, &deployment.config)
+        };
+        Some((summary, deployment))
+    }
+}
