@@ -3,7 +3,9 @@
 use std::{fmt::Write as _, io::Write as _};
 
 use broker_codec::data::escape;
-use mgmt_api::operator::{About, AgentStatus, Changed, ClusterStatus, Failure, Outputs, Program, Selection};
+use mgmt_api::operator::{
+    About, AgentStatus, Changed, ClusterStatus, Failure, Outputs, Program, Selection, Values,
+};
 use serde::Serialize;
 
 use crate::{
@@ -35,6 +37,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Start(which) => daemon.change("start", which).await,
         Command::Restart(which) => daemon.restart(which).await,
         Command::Logs { node } => daemon.logs(node).await,
+        Command::Print { id, nodes } => daemon.values(id, nodes).await,
         Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
@@ -116,6 +119,36 @@ impl Daemon<'_> {
         }
         self.show(&outputs, &text);
         Ok(Exit::Done)
+    }
+
+    /// Prints a variable of nodes.
+    async fn values(&self, id: &str, nodes: &[String]) -> Result<Exit, ClientError> {
+        let id = part(id);
+        let mut all = Values::default();
+        if nodes.is_empty() {
+            let path = self.path_of_cluster(&format!("variables/{id}"))?;
+            all = self.client.get(&path).await?;
+        }
+        for node in nodes {
+            let path = self.path_of_cluster(&format!("nodes/{}/variables/{id}", part(node)))?;
+            let values: Values = self.client.get(&path).await?;
+            all.values.extend(values.values);
+        }
+        let mut text = String::new();
+        for value in &all.values {
+            let names = [&value.node, &value.instance].into_iter().flatten();
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            let told = value.value.as_ref().or(value.error.as_ref());
+            let _ = writeln!(
+                text,
+                "{}: {}",
+                names.join(" on "),
+                told.map_or("no value", String::as_str)
+            );
+        }
+        self.show(&all, &text);
+        let has_failed = all.values.iter().any(|value| value.value.is_none());
+        Ok(if has_failed { Exit::Failed } else { Exit::Done })
     }
 
     /// Says what has changed.

@@ -37,6 +37,15 @@ pub(crate) enum Command {
         #[arg(value_name = "NODE")]
         node: String,
     },
+    /// Show the value of an identifier of Zeek's in nodes, by way of the controller
+    Print {
+        /// Such as Site::local_nets
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Names of nodes; without, all
+        #[arg(value_name = "NODE")]
+        nodes: Vec<String>,
+    },
     /// Deploy what is staged, by way of the controller, and follow it; the last line says what has come of it
     Deploy {
         /// A cluster file of zeek-client's, or JSON, to be staged first; - for standard input

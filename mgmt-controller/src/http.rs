@@ -10,6 +10,7 @@
 //! | `POST /v1/clusters/{cluster}/deployments` | [`Deployment`](mgmt_api::operator::Deployment) that has begun, with its place as `Location` |
 //! | `GET /v1/clusters/{cluster}/deployments` | the latest [`Deployments`](mgmt_api::operator::Deployments) |
 //! | `GET /v1/clusters/{cluster}/deployments/{deployment}` | [`Deployment`](mgmt_api::operator::Deployment) |
+//! | `GET /v1/clusters/{cluster}/nodes/{node}/variables/{id}`, and of all nodes `GET /v1/clusters/{cluster}/variables/{id}` | [`Values`](mgmt_api::operator::Values) |
 //! | `POST /v1/clusters/{cluster}/nodes/stop`, `.../start`, `.../restart`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 //!
 //! What changes a configuration says what it takes to be deployed: by `If-Match` with the `ETag` of the deployed configuration, or by
@@ -54,6 +55,11 @@ pub(crate) fn routes() -> Router<Door<Request>> {
             get(deployments).post(deploy),
         )
         .route("/v1/clusters/{cluster}/deployments/{deployment}", get(deployment))
+        .route("/v1/clusters/{cluster}/variables/{id}", get(variables))
+        .route(
+            "/v1/clusters/{cluster}/nodes/{node}/variables/{id}",
+            get(variable),
+        )
         .route("/v1/clusters/{cluster}/nodes/{node}/outputs", get(outputs))
         .route("/v1/clusters/{cluster}/nodes/stop", post(stop))
         .route("/v1/clusters/{cluster}/nodes/start", post(start))
@@ -127,6 +133,19 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
             "give If-Match with one entity tag, or If-None-Match: *",
         )),
     }
+}
+
+async fn variable(operator: Operator, Path((cluster, node, id)): Path<(String, String, String)>) -> Answered {
+    let node = Some(node);
+    operator
+        .asks((cluster, ClusterRequest::Variable { id, node }))
+        .await
+}
+
+async fn variables(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
+    operator
+        .asks((cluster, ClusterRequest::Variable { id, node: None }))
+        .await
 }
 
 async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {

@@ -65,6 +65,15 @@ fn what_has_failed_is_said_in_the_last_lines_and_deployments_of_all_are_remember
     let mut sensors = Sensors::start();
     let mut cluster = sensors.cluster([0, 1]);
     sensors.deploy(&cluster);
+    let printed = sensors.mgmtctl(&["print", "bits_per_uid", "manager", "logger"]);
+    assert_eq!(
+        printed.printed(),
+        "manager on sensor-1: 96\nlogger on sensor-1: 96\n"
+    );
+    sensors
+        .mgmtctl(&["print", "x", "cook"])
+        .failed(1, "the deployed configuration has no node cook");
+
     cluster.always_dies("worker-sensor-2-1", "\u{1b}[31mno such interface");
     sensors.fail(&cluster);
     let failed = sensors.mgmtctl(&["deploy", "--yes"]);

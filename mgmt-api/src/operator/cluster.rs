@@ -38,6 +38,26 @@ pub enum ClusterRequest {
     Deployments,
     /// The [`Deployment`](super::deployment::Deployment) of this id.
     Deployment(String),
+    /// The value of an identifier of Zeek's in a node, or in all: [`Values`].
+    Variable { id: String, node: Option<String> },
+}
+
+/// The value of an identifier of Zeek's in each node that was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Values {
+    pub values: Vec<Value>,
+}
+
+/// The value in a node, or why it cannot be told; in none, if that is of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Value {
+    pub instance: Option<String>,
+    pub node: Option<String>,
+    /// As Zeek's `to_json` writes it.
+    pub value: Option<String>,
+    pub error: Option<String>,
 }
 
 /// How a cluster is, against how it is to be.

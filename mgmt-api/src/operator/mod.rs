@@ -12,7 +12,7 @@ mod plain;
 mod request;
 
 pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
-pub use cluster::{ClusterRequest, ClusterStatus, InstanceReport};
+pub use cluster::{ClusterRequest, ClusterStatus, InstanceReport, Value, Values};
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
 pub use deployment::{
     Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,

@@ -55,6 +55,7 @@ mod staging;
 mod status;
 mod turn;
 mod validate;
+mod variables;
 
 pub use action::{Action, Audience, Level, Outgoing};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};

@@ -23,6 +23,7 @@ use super::{
     membership::say,
     pending::{Key, Pending},
     turn::Turn,
+    variables::values,
 };
 
 impl Cluster {
@@ -57,6 +58,9 @@ impl Cluster {
             ClusterRequest::Deployments => return answer(turn, id, self.told_of_deployments(turn)),
             ClusterRequest::Deployment(reqid) => {
                 return answer(turn, id, self.told_of_deployment(turn, reqid.as_bytes()));
+            }
+            ClusterRequest::Variable { id: variable, node } => {
+                return self.ask_for_variable(turn, id, principal, &variable, node);
             }
             ClusterRequest::Restart(which) => match self.meant(&which) {
                 Ok(meant) => return self.restart_meant(turn, id, principal, meant),
@@ -171,7 +175,7 @@ impl Cluster {
     }
 
     /// The nodes of the deployed configuration that are meant, by instance.
-    fn meant(&self, which: &Selection) -> Result<BTreeMap<ZeekString, Vec<String>>, NotDone> {
+    pub(super) fn meant(&self, which: &Selection) -> Result<BTreeMap<ZeekString, Vec<String>>, NotDone> {
         let Some(deployed) = &self.configurations.deployed else {
             return Err(NotDone::new(NotDoneKind::Conflict, "nothing is deployed"));
         };
@@ -288,6 +292,7 @@ impl Cluster {
     ) {
         let outcome = match kind {
             RequestKind::StageConfiguration => staged(results),
+            RequestKind::GetIdValue => values(results),
             // It has ended at once, or it has not begun.
             RequestKind::Deploy => self.told_of_deployment(turn, reqid).or_else(|_| staged(results)),
             _ => restarted(results),

@@ -20,11 +20,15 @@ impl World {
             role: self.dice.percent(50).then_some(ClusterRole::Worker),
             ..Selection::default()
         };
-        let request = match self.dice.below(6) {
+        let request = match self.dice.below(7) {
             0 => ClusterRequest::Stop(which),
             1 => ClusterRequest::Start(which),
             2 => ClusterRequest::Restart(Selection::default()),
             3 => ClusterRequest::Outputs(NodeName { node: "node0".into() }),
+            4 => ClusterRequest::Variable {
+                id: "x".into(),
+                node: self.dice.percent(50).then(|| "node0".into()),
+            },
             _ => ClusterRequest::Status,
         };
         self.operator_asks(request);
