@@ -1,15 +1,26 @@
-//! What operators ask of the cluster's configurations and deployments.
+//! What operators ask that is carried out as a client's request: configurations and deployments, and restarts.
 
-use broker_codec::data::{Excerpt, ZeekString};
+use std::collections::BTreeMap;
+
+use broker_codec::{
+    Data,
+    data::{Excerpt, ZeekString},
+};
 use mgmt_api::{
-    ClientRequest, Level, MESSAGE_BYTES_MAX, Principal, ResultRecord,
+    ClientRequest, Level, MESSAGE_BYTES_MAX, Principal, RequestKind, ResultRecord,
     operator::{
-        ConfigurationFile, Expected, NotDone, NotDoneKind, Staged, Station, entity_tag, text, written,
+        Changed, ConfigurationFile, Expected, Failure, NotDone, NotDoneKind, Staged, Station, entity_tag,
+        text, written,
     },
 };
 
 use super::{
-    cluster::Cluster, configurations::Slot, deployments::DEPLOYMENTS_MAX, operators::answer, turn::Turn,
+    cluster::Cluster,
+    configurations::Slot,
+    deployments::DEPLOYMENTS_MAX,
+    operators::{answer, tell_wish},
+    turn::Turn,
+    variables::values,
 };
 
 impl Cluster {
@@ -133,12 +144,72 @@ impl Cluster {
         written(&self.deployments.all(turn, self.deployment.as_ref()))
     }
 
+    /// Restarts nodes by instance, as for a client.
+    pub(super) fn restart_meant(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        principal: &Principal,
+        meant: BTreeMap<ZeekString, Vec<String>>,
+    ) {
+        // Without names a client's request means all nodes.
+        if meant.is_empty() {
+            return answer(turn, id, written(&Changed::default()));
+        }
+        for (instance, nodes) in &meant {
+            tell_wish(turn, principal, "restarts", instance, nodes);
+        }
+        let reqid = turn.ids.next_id();
+        self.operators.insert(reqid.clone(), Some(id));
+        let nodes = meant.into_values().flatten().map(ZeekString::from).collect();
+        self.request(turn, principal, ClientRequest::Restart { reqid, nodes }, false);
+    }
+
+    /// Answers an operator's request that a client's stands for.
+    pub(super) fn answer_operator(
+        &self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        kind: RequestKind,
+        reqid: &ZeekString,
+        results: &[ResultRecord],
+    ) {
+        let outcome = match kind {
+            RequestKind::StageConfiguration => staged(results),
+            RequestKind::GetIdValue => values(results),
+            // It has ended at once, or it has not begun.
+            RequestKind::Deploy => self.told_of_deployment(turn, reqid).or_else(|_| staged(results)),
+            _ => restarted(results),
+        };
+        answer(turn, id, outcome);
+    }
+
     /// The deployment has ended, with these results.
     pub(super) fn deployment_ended(&mut self, turn: &Turn<'_>, results: &[ResultRecord]) {
         if let Some(deployment) = &self.deployment {
             self.deployments.end(turn, deployment, results);
         }
     }
+}
+
+/// What an operator is told of nodes that were restarted.
+fn restarted(results: &[ResultRecord]) -> Result<ZeekString, NotDone> {
+    let mut changed = Changed::default();
+    for result in results {
+        if !result.success {
+            let error = result.error.as_ref();
+            let reason = error.map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string());
+            changed.failures.push(Failure {
+                instance: result.instance.as_ref().map(text),
+                node: result.node.as_ref().map(text),
+                reason: reason.unwrap_or_default(),
+            });
+        }
+        changed
+            .nodes
+            .extend(result.node.as_ref().map(text).filter(|_| result.success));
+    }
+    written(&changed)
 }
 
 /// What an operator is told of a configuration that says something wrong.
@@ -152,7 +223,7 @@ pub(super) fn invalid(errors: &[ZeekString]) -> NotDone {
 /// What an operator is told of a configuration that is stored, or could not be.
 pub(super) fn staged(results: &[ResultRecord]) -> Result<ZeekString, NotDone> {
     let result = results.first();
-    if let Some(broker_codec::Data::String(id)) = result.and_then(|result| result.data.as_ref()) {
+    if let Some(Data::String(id)) = result.and_then(|result| result.data.as_ref()) {
         return written(&Staged { id: text(id) });
     }
     let error = result.and_then(|result| result.error.as_ref());

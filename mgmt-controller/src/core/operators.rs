@@ -7,8 +7,7 @@ use broker_codec::{
     data::{Excerpt, ZeekString, from_data},
 };
 use mgmt_api::{
-    AgentRequest, ClientRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal,
-    RequestKind, ResultRecord,
+    AgentRequest, Level, LinkMessage, MESSAGE_BYTES_MAX, OperatorRequest, Principal, ResultRecord,
     link::from_json,
     log::some_of,
     operator::{Changed, ClusterRequest, Failure, NodeName, NotDone, NotDoneKind, Selection, text, written},
@@ -18,12 +17,10 @@ use super::{
     action::Action,
     asking::{Answered, Asking, Told, Wanted},
     cluster::Cluster,
-    configuring::staged,
     fanout::{Answer, Fanout},
     membership::say,
     pending::{Key, Pending},
     turn::Turn,
-    variables::values,
 };
 
 impl Cluster {
@@ -71,26 +68,6 @@ impl Cluster {
             Ok(asking) => self.await_told(turn, asking),
             Err(refusal) => answer(turn, id, Err(refusal)),
         }
-    }
-
-    fn restart_meant(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: u64,
-        principal: &Principal,
-        meant: BTreeMap<ZeekString, Vec<String>>,
-    ) {
-        // Without names a client's request means all nodes.
-        if meant.is_empty() {
-            return answer(turn, id, written(&Changed::default()));
-        }
-        for (instance, nodes) in &meant {
-            tell_wish(turn, principal, "restarts", instance, nodes);
-        }
-        let reqid = turn.ids.next_id();
-        self.operators.insert(reqid.clone(), Some(id));
-        let nodes = meant.into_values().flatten().map(ZeekString::from).collect();
-        self.request(turn, principal, ClientRequest::Restart { reqid, nodes }, false);
     }
 
     fn await_told(&mut self, turn: &mut Turn<'_>, asking: Asking) {
@@ -281,25 +258,6 @@ impl Cluster {
         true
     }
 
-    /// Answers an operator's request that a client's stands for.
-    pub(super) fn answer_operator(
-        &self,
-        turn: &mut Turn<'_>,
-        id: u64,
-        kind: RequestKind,
-        reqid: &ZeekString,
-        results: &[ResultRecord],
-    ) {
-        let outcome = match kind {
-            RequestKind::StageConfiguration => staged(results),
-            RequestKind::GetIdValue => values(results),
-            // It has ended at once, or it has not begun.
-            RequestKind::Deploy => self.told_of_deployment(turn, reqid).or_else(|_| staged(results)),
-            _ => restarted(results),
-        };
-        answer(turn, id, outcome);
-    }
-
     /// All agents that were asked have answered, or are not waited for any more.
     pub(super) fn told_all(&self, turn: &mut Turn<'_>, Asking { id, wanted, fanout }: Asking) {
         let late: Vec<ZeekString> = fanout.silent().cloned().collect();
@@ -350,26 +308,7 @@ fn changed(
     all
 }
 
-fn restarted(results: &[ResultRecord]) -> Result<ZeekString, NotDone> {
-    let mut changed = Changed::default();
-    for result in results {
-        if !result.success {
-            let error = result.error.as_ref();
-            let reason = error.map(|error| error.excerpt(MESSAGE_BYTES_MAX).to_string());
-            changed.failures.push(Failure {
-                instance: result.instance.as_ref().map(text),
-                node: result.node.as_ref().map(text),
-                reason: reason.unwrap_or_default(),
-            });
-        }
-        changed
-            .nodes
-            .extend(result.node.as_ref().map(text).filter(|_| result.success));
-    }
-    written(&changed)
-}
-
-fn tell_wish(
+pub(super) fn tell_wish(
     turn: &mut Turn<'_>,
     principal: &Principal,
     verb: &str,
