@@ -33,6 +33,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
     };
     match &options.command {
         Command::Status => daemon.status().await,
+        Command::Instances => daemon.instances().await,
         Command::Stop(which) => daemon.change("stop", which).await,
         Command::Start(which) => daemon.change("start", which).await,
         Command::Restart(which) => daemon.restart(which).await,
@@ -79,6 +80,13 @@ impl Daemon<'_> {
                 Ok(exit)
             }
         }
+    }
+
+    async fn instances(&self) -> Result<Exit, ClientError> {
+        let status: ClusterStatus = self.client.get(&self.path_of_cluster("status")?).await?;
+        let (text, exit) = status::of_instances(&status);
+        self.show(&status.instances, &text);
+        Ok(exit)
     }
 
     async fn change(&self, verb: &str, which: &Which) -> Result<Exit, ClientError> {

@@ -27,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 impl Daemon<'_> {
     pub(crate) async fn deploy(&self, file: Option<&Path>, yes: bool) -> Result<Exit, ClientError> {
-        if !yes && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        let has_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !yes && !has_terminal {
             return Err(ClientError::Usage(
                 "deploy asks before it begins, and there is no terminal to ask on: look with `mgmtctl config diff`, and say --yes",
             ));

@@ -40,7 +40,7 @@ pub(crate) enum Change {
 /// A field, as it was and as it is; none where it is not set.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Field {
-    pub(crate) field: String,
+    pub(crate) name: String,
     pub(crate) old: Option<String>,
     pub(crate) new: Option<String>,
 }
@@ -75,7 +75,7 @@ fn compare(what: What, old: &Entries, new: &Entries, all: &mut Vec<Difference>) 
         let [old, new] = [old, new].map(|entries| entries.get(name).unwrap_or(&empty));
         let mut fields = fields_between(old, new);
         if change == Change::Changed {
-            fields.retain(|field| field.new.is_some() || !is_filled_in(&field.field));
+            fields.retain(|field| field.new.is_some() || !is_filled_in(&field.name));
         }
         if change != Change::Changed || !fields.is_empty() {
             let name = name.clone();
@@ -95,7 +95,7 @@ fn fields_between(old: &Fields, new: &Fields) -> Vec<Field> {
     names.dedup();
     let differing = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
     let field = |name: &String| Field {
-        field: name.clone(),
+        name: name.clone(),
         old: old.get(name).cloned(),
         new: new.get(name).cloned(),
     };
@@ -166,7 +166,7 @@ pub(crate) fn place(
 ) -> String {
     let subject = subject(*what, name);
     match fields.first() {
-        Some(Field { field, .. }) => format!("{subject}: {field}"),
+        Some(Field { name, .. }) => format!("{subject}: {name}"),
         None => subject,
     }
 }
@@ -197,7 +197,7 @@ pub(crate) fn in_words(differences: &[Difference], new: &ConfigurationFile) -> S
             Change::Added => {
                 let fields = fields
                     .iter()
-                    .filter_map(|Field { field, new, .. }| Some(format!("{field} {}", new.as_ref()?)));
+                    .filter_map(|Field { name, new, .. }| Some(format!("{name} {}", new.as_ref()?)));
                 let fields: Vec<String> = fields.collect();
                 let fields = if fields.is_empty() {
                     String::new()
@@ -222,10 +222,10 @@ pub(crate) fn in_words(differences: &[Difference], new: &ConfigurationFile) -> S
     text
 }
 
-fn changed(Field { field, old, new }: &Field) -> String {
+fn changed(Field { name, old, new }: &Field) -> String {
     let is = new.as_ref().map_or("not set".to_owned(), Clone::clone);
     let was = old.as_ref().map_or("not set".to_owned(), Clone::clone);
-    format!("{field} is {is}, was {was}")
+    format!("{name} is {is}, was {was}")
 }
 
 fn sum(differences: &[Difference]) -> String {

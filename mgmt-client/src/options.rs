@@ -26,6 +26,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Show what runs, against what is deployed; the last line says whether all is well
     Status,
+    /// Show the instances and their agents, by way of the controller
+    Instances,
     /// Stop nodes; they stay away until they are started, also over restarts, deployments and reboots
     Stop(Which),
     /// Start nodes that were stopped
@@ -39,7 +41,7 @@ pub(crate) enum Command {
     },
     /// Show the value of an identifier of Zeek's in nodes, by way of the controller
     Print {
-        /// Such as Site::local_nets
+        /// Such as `Site::local_nets`
         #[arg(value_name = "ID")]
         id: String,
         /// Names of nodes; without, all

@@ -32,6 +32,57 @@ pub(crate) fn of_cluster(status: &ClusterStatus) -> (String, Exit) {
     all.finish(text, &table, status.deployed.is_some())
 }
 
+/// The instances of a cluster and their agents, in words.
+pub(crate) fn of_instances(status: &ClusterStatus) -> (String, Exit) {
+    let mut table = table_of([
+        "INSTANCE",
+        "DEPLOYED",
+        "CONNECTED",
+        "FOR",
+        "ADDRESS",
+        "AGENT",
+        "SUPERVISION",
+        "CONFIGURATION",
+        "NODES",
+    ]);
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let is = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    for report in &status.instances {
+        table.add_row([
+            report.instance.clone(),
+            is(report.is_deployed),
+            is(report.is_connected),
+            shown(&report.seconds.map(elapsed)),
+            shown(&report.address),
+            shown(&report.agent),
+            shown(&report.supervise),
+            shown(&report.configuration),
+            report.nodes.len().to_string(),
+        ]);
+    }
+    let deployed = || status.instances.iter().filter(|report| report.is_deployed);
+    let connected = deployed().filter(|report| report.is_connected).count();
+    let all = deployed().count();
+    let mut text = if status.instances.is_empty() {
+        String::new()
+    } else {
+        lines(&table)
+    };
+    let _ = writeln!(
+        text,
+        "{connected} of {} connected",
+        counted(all, "deployed instance")
+    );
+    (
+        text,
+        if connected == all {
+            Exit::Done
+        } else {
+            Exit::Failed
+        },
+    )
+}
+
 /// The status of one sensor, by its agent.
 pub(crate) fn of_agent(status: &AgentStatus) -> (String, Exit) {
     let what = match &status.configuration {

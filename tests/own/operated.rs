@@ -106,6 +106,14 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
     "]]
     .assert_eq(&masked(sensors.mgmtctl(&["status"]).printed()));
 
+    expect![[r"
+        INSTANCE DEPLOYED CONNECTED FOR ADDRESS AGENT SUPERVISION CONFIGURATION NODES
+        sensor-1 yes yes TIME ? 0.1.0 native ID 4
+        sensor-2 yes yes TIME ? 0.1.0 native ID 1
+        2 of 2 deployed instances connected
+    "]]
+    .assert_eq(&masked(sensors.mgmtctl(&["instances"]).printed()));
+
     let stopped = sensors.mgmtctl(&["stop", "--role", "worker", "--instance", second]);
     assert_eq!(stopped.printed(), "stopping: worker-sensor-2-1\n");
     sensors.states_until(|states| states["worker-sensor-2-1"].0 == "STOPPED");
