@@ -1,6 +1,12 @@
 //! The configurations of a cluster on its controller's control socket. What comes of deployments is in `own/configured.rs`.
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use serde_json::{Value, json};
 
@@ -270,5 +276,48 @@ fn a_deployment_is_asked_for_by_one_who_knows_what_is_deployed_and_is_found_wher
     );
     let listed = mgmtctl::ask(&directory, &["deployments"]);
     assert!(listed.printed().contains("done"), "{listed:?}");
+    controller.stop();
+}
+
+/// What is printed on a terminal, on which this is typed, and the exit code.
+fn on_terminal(directory: &Path, command: &str, typed: &str) -> Outcome {
+    let started = Instant::now();
+    let command = format!("{} --socket control.sock {command}", mgmtctl::binary().display());
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("script is a part of Debian");
+    let mut terminal = child.stdin.take().expect("it is piped");
+    terminal.write_all(typed.as_bytes()).expect("it reads");
+    drop(terminal);
+    Outcome::of(child, "mgmtctl on a terminal", started)
+}
+
+#[test]
+fn on_a_terminal_it_is_asked_before_anything_is_deployed() {
+    let controller = Controller::start::<&str>(&[]);
+    let directory = controller.working_dir("controller");
+    json_of(&put(&directory, "If-None-Match: *\r\n", "{}"));
+    let refused = on_terminal(&directory, "deploy", "n\n");
+    assert_eq!(refused.exit, 1, "{refused:?}");
+    assert!(
+        refused.stdout.contains("? [y/N] ") && refused.stdout.contains(" stays staged"),
+        "{refused:?}"
+    );
+    let none = mgmtctl::ask(&directory, &["deployments"]);
+    assert!(
+        none.printed().starts_with("no deployment was asked for"),
+        "{none:?}"
+    );
+    let deployed = on_terminal(&directory, "deploy", "y\n");
+    assert_eq!(deployed.exit, 0, "{deployed:?}");
+    assert!(
+        deployed.stdout.contains("deployed: configuration "),
+        "{deployed:?}"
+    );
     controller.stop();
 }
