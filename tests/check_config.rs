@@ -1,6 +1,7 @@
 //! What the controller's `check-config` finds before a start would, and what else it says without one.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -303,4 +304,88 @@ fn every_setting_has_an_effect() {
     let none: [&str; 0] = [];
     assert_eq!(without_effect::<mgmt_controller::config::Config>(), none);
     assert_eq!(without_effect::<mgmt_agent::config::Config>(), none);
+}
+
+/// The value of each setting, by a daemon with this configuration file.
+fn with_file<C: Configuration>(text: &str) -> Result<BTreeMap<&'static str, String>, ConfigErrors> {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), text).expect("the file can be written");
+    let arguments = [C::SCHEMA.program(), format!("--config={}", file.path().display())];
+    let options = C::SCHEMA.command().get_matches_from(arguments);
+    let environment = Environment::new([], "/");
+    let config = C::resolve(Resolver::gather(C::SCHEMA, &environment, &options))?;
+    let effective = config.daemon().resolved.effective.iter();
+    Ok(effective
+        .map(|shown| (shown.setting.key, shown.value.clone()))
+        .collect())
+}
+
+fn example_is_of_defaults<C: Configuration>() {
+    let example = C::SCHEMA.example();
+    assert!(
+        example
+            .lines()
+            .all(|line| line.is_empty() || line.starts_with('#'))
+    );
+    let uncommented: Vec<&str> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| !line.starts_with(' '))
+        .collect();
+    assert_eq!(uncommented.len(), C::SCHEMA.settings().count());
+    let defaults = with_file::<C>("").expect("nothing is wrong with nothing");
+    for line in uncommented {
+        match with_file::<C>(line) {
+            // What is given may make others have an effect, too.
+            Ok(values) => {
+                for (key, value) in &defaults {
+                    assert_eq!(values.get(key), Some(value), "{line}: {key}");
+                }
+            }
+            Err(errors) => assert!(
+                errors.to_string().ends_with("it is for --start-supervisor only"),
+                "{errors}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn the_example_has_every_setting_at_its_default() {
+    example_is_of_defaults::<mgmt_controller::config::Config>();
+    example_is_of_defaults::<mgmt_agent::config::Config>();
+}
+
+#[test]
+fn a_configuration_file_is_weaker_than_the_environment_and_tells_what_is_wrong() {
+    let home = home();
+    let path = home.path().join("controller.toml");
+    let example = run(binary(), home.path(), &["example-config"])
+        .printed()
+        .to_owned();
+    fs::write(&path, example + "name = \"of-file\"\nlisten = \"127.0.0.1:7\"\n").unwrap();
+    let shown = |name: &str| {
+        let mut command = Command::new(binary());
+        command.arg("dump-config").current_dir(home.path()).env_clear();
+        command
+            .env("MGMT_CONTROLLER_CONFIG", &path)
+            .env("ZEEK_CONTROLLER_NAME", name);
+        let output = command.output().expect("the program can be run");
+        String::from_utf8(output.stdout).expect("it prints text")
+    };
+    let dump = shown("");
+    assert!(dump.contains("::name = \"of-file\";"), "{dump}");
+    assert!(dump.contains("::listen_port = \"7/tcp\";"), "{dump}");
+    assert!(dump.contains(&format!("# {}:", path.display())), "{dump}");
+    assert!(shown("of-environment").contains("::name = \"of-environment\";"));
+
+    fs::write(&path, "nmae = \"x\"\nlog_format = \"xml\"\n").unwrap();
+    let checked = check(&home, &["--config", "controller.toml"]);
+    checked.failed(1, "controller.toml:1: the controller has no setting nmae");
+    checked.failed(1, "controller.toml:2: log_format: \"xml\" is not text or json");
+    finds(
+        &home,
+        &["--config", "none.toml"],
+        "cannot read the configuration file none.toml",
+    );
 }

@@ -52,6 +52,7 @@ pub fn main<C: Configuration, M: Machine, E: Error>(
         }
         "completions" => Ok(program.completions(given)),
         "man" => Ok(program.manual(given)),
+        "example-config" => Ok(program.print(C::SCHEMA.example())),
         "check-config" => program.read(given).map(|(config, environment): (C, _)| {
             let daemon = config.daemon();
             let mut checks = Checks::new(&daemon.resolved);

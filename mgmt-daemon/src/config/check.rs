@@ -60,7 +60,7 @@ impl<'a> Checks<'a> {
         self.findings.push(ConfigError::Setting {
             origin: first.map_or(Origin::Default, |shown| shown.origin.clone()),
             name: first
-                .map(|shown| shown.setting.name())
+                .map(|shown| shown.origin.name_of(shown.setting))
                 .or(keys.first().copied())
                 .unwrap_or_default(),
             reason,

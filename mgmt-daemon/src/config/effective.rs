@@ -18,6 +18,12 @@ pub enum Origin {
     Default,
     /// The Zeek installation found at this prefix.
     Installation(PathBuf),
+    /// A line of the configuration file.
+    File {
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
     Environment(&'static str),
     /// A line of a file given by `--redefs`.
     Script {
@@ -36,6 +42,14 @@ impl Origin {
     pub fn is_command_line(&self) -> bool {
         matches!(self, Self::Assignment | Self::Option(_))
     }
+
+    /// What a setting is called there.
+    pub(super) fn name_of(&self, setting: &Setting) -> &'static str {
+        match self {
+            Self::File { .. } => setting.key,
+            _ => setting.name(),
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -44,7 +58,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Installation(prefix) => write!(f, "Zeek installation at {}", prefix.display()),
             Self::Environment(variable) => write!(f, "environment variable {variable}"),
-            Self::Script { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line } | Self::Script { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Assignment => f.write_str("command-line assignment"),
             Self::Option(key) => write!(f, "option {}", flag(key)),
         }

@@ -8,11 +8,13 @@ use super::{
 /// What is read of the environment besides settings: where programs are, and what they are to be given.
 const READ_ANYWAY: [&str; 3] = ["LANG", "PATH", "TZ"];
 
-/// The environment variables and the directory that a process starts with.
+/// The environment variables, the directory and the configuration file that a process starts with.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
     pub(super) current_dir: PathBuf,
+    /// The configuration file, where no other is named.
+    pub(super) config_file: Option<PathBuf>,
 }
 
 impl Environment {
@@ -23,7 +25,8 @@ impl Environment {
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str() else { continue };
             let of_setting = schema.settings().any(|setting| setting.variable == Some(name));
-            if !of_setting && !READ_ANYWAY.contains(&name) {
+            let is_read = of_setting || READ_ANYWAY.contains(&name) || name == schema.config_variable();
+            if !is_read {
                 continue;
             }
             match value.into_string() {
@@ -37,6 +40,7 @@ impl Environment {
         Ok(Self {
             variables,
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            config_file: Some(schema.config_file()).filter(|path| path.exists()),
         })
     }
 
@@ -50,6 +54,7 @@ impl Environment {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
             current_dir: current_dir.into(),
+            config_file: None,
         }
     }
 

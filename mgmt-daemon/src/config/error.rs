@@ -25,6 +25,16 @@ pub enum ConfigError {
         "command-line assignment: Zeek's {daemon} has no setting {name}; dump-config lists those that have an effect"
     )]
     UnknownName { daemon: &'static str, name: String },
+    #[error("cannot read the configuration file {path}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("{origin}: {reason}")]
+    Toml { origin: Origin, reason: String },
+    #[error("{origin}: the {daemon} has no setting {key}; example-config shows them all")]
+    UnknownKey {
+        origin: Origin,
+        daemon: &'static str,
+        key: String,
+    },
     #[error("cannot read the redefinitions in {path}")]
     Redefs { path: PathBuf, source: io::Error },
     #[error("environment variable {0}: not valid UTF-8")]
@@ -46,7 +56,11 @@ impl ConfigErrors {
         self.0.iter().any(|error| match error {
             ConfigError::Setting { origin, .. } => origin.is_command_line(),
             ConfigError::NotAnAssignment(_) | ConfigError::UnknownName { .. } => true,
-            ConfigError::Redefs { .. } | ConfigError::NotUtf8(_) => false,
+            ConfigError::File { .. }
+            | ConfigError::Toml { .. }
+            | ConfigError::UnknownKey { .. }
+            | ConfigError::Redefs { .. }
+            | ConfigError::NotUtf8(_) => false,
         })
     }
 

@@ -7,7 +7,7 @@ use super::{
     effective::Origin,
     environment::Environment,
     error::ConfigError,
-    options::{ASSIGNMENTS, REDEFS},
+    options::{ASSIGNMENTS, CONFIG, REDEFS},
     redefs::{self, NotPlain, Statement},
     resolver::{Given, Resolver},
     setting::{Known, Schema, Setting, Takes},
@@ -34,6 +34,11 @@ impl<'a> Resolver<'a> {
     /// Gathers everything that a daemon is given.
     pub fn gather(schema: &'static Schema, environment: &'a Environment, options: &ArgMatches) -> Self {
         let mut resolver = Self::new(schema, environment);
+        let variable = environment.get(&schema.config_variable()).map(PathBuf::from);
+        let config = options.get_one::<PathBuf>(CONFIG).cloned().or(variable);
+        if let Some(path) = config.or_else(|| environment.config_file.clone()) {
+            resolver.gather_config(&path);
+        }
         for setting in schema.settings() {
             if let Some(variable) = setting.variable
                 && let Some(text) = environment.get(variable)
@@ -63,7 +68,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Gives a setting what an option or a variable says.
-    fn give(&mut self, setting: &'static Setting, texts: Vec<String>, origin: Origin) {
+    pub(super) fn give(&mut self, setting: &'static Setting, texts: Vec<String>, origin: Origin) {
         let sets = match (setting.sets, texts.last()) {
             (Some(sets), Some(text)) => sets(text),
             _ => return self.set(setting, texts, Notation::Bare, origin),
@@ -79,7 +84,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn set(&mut self, setting: &'static Setting, texts: Vec<String>, notation: Notation, origin: Origin) {
+    pub(super) fn set(
+        &mut self,
+        setting: &'static Setting,
+        texts: Vec<String>,
+        notation: Notation,
+        origin: Origin,
+    ) {
         let given = Given {
             texts,
             notation,

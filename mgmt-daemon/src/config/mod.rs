@@ -1,8 +1,8 @@
 //! Settings of a daemon: read once, typed, and with the origin of each value.
 //!
 //! A [`Setting`] is one row of a table: from it come the command line, what is read of environment, scripts and options, `dump-config`
-//! and docs/configuration.md. Sources, from the weakest: defaults, environment variables, the files of `--redefs` in order, assignments
-//! on the command line, options on the command line.
+//! and docs/configuration.md. Sources, from the weakest: defaults, the configuration file, environment variables, the files of `--redefs` in
+//! order, assignments on the command line, options on the command line.
 //!
 //! The rules are those of Zeek 9.0's `policy/frameworks/management/{config,persistence}.zeek`. A daemon describes its
 //! own settings by a [`Schema`], and [takes](Resolver::take) each from what a [`Resolver`] has gathered into the variable that it is for.
@@ -13,6 +13,7 @@ mod daemon;
 mod effective;
 mod environment;
 mod error;
+mod file;
 mod gather;
 mod installation;
 mod listener;

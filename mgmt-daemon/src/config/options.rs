@@ -7,6 +7,8 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use super::setting::{Schema, Setting, Takes};
 
 pub(super) const ASSIGNMENTS: &str = "assignments";
+/// The configuration file.
+pub(super) const CONFIG: &str = "config";
 pub(super) const REDEFS: &str = "redefs";
 
 impl Schema {
@@ -26,7 +28,7 @@ impl Schema {
             .long_about(format!(
                 "Drop-in replacement for the {daemon} of Zeek's Management framework.\n\n\
                  Without a subcommand, and with `run`, the {daemon} starts. Settings come from options on the command line, then \
-                 `Module::name=value` arguments, then `--redefs` files, then environment variables, then defaults. They may stand \
+                 `Module::name=value` arguments, then `--redefs` files, then environment variables, then the configuration file, then defaults. They may stand \
                  before a subcommand or after it."
             ))
             .args_conflicts_with_subcommands(true)
@@ -52,6 +54,7 @@ impl Schema {
                         .help("Print JSON instead of text"),
                 ),
             )
+            .subcommand(Command::new("example-config").about("Print a configuration file with every setting at its default"))
             .subcommand(
                 Command::new("replay")
                     .about(format!(
@@ -87,6 +90,16 @@ impl Schema {
             .value_name("MODULE::NAME=VALUE")
             .num_args(0..)
             .help("A Zeek setting by its own name, such as `Management::state_dir=/var/lib/zeek`");
+        let config = Arg::new(CONFIG)
+            .long(CONFIG)
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .value_hint(ValueHint::FilePath)
+            .help(format!(
+                "Read settings from a TOML file, as `example-config` shows it [default: {}, if it is there] [environment: {}]",
+                self.config_file().display(),
+                self.config_variable()
+            ));
         let redefs = Arg::new(REDEFS)
             .long(REDEFS)
             .value_name("FILE")
@@ -98,7 +111,7 @@ impl Schema {
             Arg::new(*option).long(*option).hide(true).value_parser(refuse)
         });
         let options = self.settings().filter_map(option);
-        [assignments, redefs]
+        [assignments, config, redefs]
             .into_iter()
             .chain(options)
             .chain(gone)

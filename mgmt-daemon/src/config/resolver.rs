@@ -168,8 +168,8 @@ impl<'a> Resolver<'a> {
 
     pub(super) fn refuse_from(&mut self, origin: Origin, setting: &Setting, reason: impl Into<String>) {
         self.problems.push(ConfigError::Setting {
+            name: origin.name_of(setting),
             origin,
-            name: setting.name(),
             reason: reason.into(),
         });
     }

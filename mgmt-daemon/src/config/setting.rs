@@ -1,6 +1,6 @@
 //! What a setting is, and which ones a daemon has.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use super::value::ValueError;
 
@@ -130,6 +130,16 @@ pub(super) enum Known {
 }
 
 impl Schema {
+    /// Where the configuration file is by default.
+    pub(super) fn config_file(&self) -> PathBuf {
+        PathBuf::from(format!("/etc/zeek-mgmt/{}.toml", self.daemon))
+    }
+
+    /// The environment variable that says where it is.
+    pub(super) fn config_variable(&self) -> String {
+        format!("MGMT_{}_CONFIG", self.daemon.to_uppercase())
+    }
+
     /// The settings, in the order in which they are shown.
     pub fn settings(&self) -> impl Iterator<Item = &'static Setting> {
         self.tables.into_iter().flatten()
