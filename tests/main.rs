@@ -27,6 +27,7 @@ mod own;
 mod port_0;
 mod prepare;
 mod process;
+mod reload;
 mod replay;
 mod silent_node;
 mod simulated;

@@ -207,7 +207,7 @@ fn signals_without_a_meaning_do_not_end_it_and_a_hangup_opens_the_log_anew() {
         "it is a whole log of Zeek's: {moved}"
     );
     assert!(in_one(&management_logs).starts_with("#separator"));
-    let words = "SIGHUP: the management log was moved or removed, it is opened anew";
+    let words = "the management log was moved or removed, it is opened anew";
     assert!(stderr.contains(words), "{stderr}");
 }
 

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::Write as _};
 
 use broker_codec::data::escape;
 use mgmt_api::operator::{
-    About, AgentStatus, Changed, ClusterStatus, Failure, Outputs, Program, Selection, Values,
+    About, AgentStatus, Changed, ClusterStatus, Failure, Outputs, Program, Reloaded, Selection, Values,
 };
 use serde::Serialize;
 
@@ -42,6 +42,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
         Command::Deploy { file, yes } => daemon.deploy(file.as_deref(), *yes).await,
         Command::Deployments { id } => daemon.deployments(id.as_deref()).await,
         Command::Config(command) => daemon.config(command).await,
+        Command::Reload => daemon.reload().await,
     }
 }
 
@@ -157,6 +158,12 @@ impl Daemon<'_> {
         self.show(&all, &text);
         let has_failed = all.values.iter().any(|value| value.value.is_none());
         Ok(if has_failed { Exit::Failed } else { Exit::Done })
+    }
+
+    async fn reload(&mut self) -> Result<Exit, ClientError> {
+        let reloaded: Reloaded = self.client.post("/v1/reload", &()).await?;
+        self.show(&reloaded, &format!("{reloaded}\n"));
+        Ok(Exit::Done)
     }
 
     /// Says what has changed.

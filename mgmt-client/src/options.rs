@@ -66,6 +66,8 @@ pub(crate) enum Command {
     /// Show the cluster's configurations, by way of the controller
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Have the daemon read its certificates and log level again, and open its logs anew
+    Reload,
 }
 
 #[derive(Debug, Subcommand)]

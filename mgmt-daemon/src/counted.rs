@@ -14,6 +14,10 @@ pub enum Counted {
     LogFailed,
     /// Management logs rotated to where they belong.
     LogRotated,
+    /// Times that certificates, log level and logs were reloaded.
+    Reloads,
+    /// Times that nothing was reloaded, as something could not be used.
+    ReloadsFailed,
     /// Inputs written to the journal.
     JournalWritten,
     /// Journals that ended before the daemon did.

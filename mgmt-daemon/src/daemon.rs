@@ -18,11 +18,11 @@ use std::{
 };
 
 use broker_codec::data::ZeekString;
-use broker_endpoint::{Credit, at};
+use broker_endpoint::{Credit, at, tls::RenewTls};
 use counters::{Counters, Registry};
 use jiff::Timestamp;
 use mgmt_api::{Level, Now};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{sync::oneshot, task::spawn_blocking, time::Instant};
 use tracing::field::display;
 
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
     management_log::ManagementLog,
     process::random_bytes,
     ready,
+    reload::{self, AskReload, Reload, Reread},
     signals::{Asked, Signals},
 };
 
@@ -61,6 +62,9 @@ pub trait Outside: Sized {
         action: <Self::Machine as Machine>::Action,
         cause: &Cause,
     ) -> impl Future<Output = Vec<<Self::Machine as Machine>::Input>>;
+
+    /// What loads certificates again.
+    fn renewals(&self) -> Vec<RenewTls>;
 
     /// The graceful end. [`Daemon::close_log`] is part of it.
     fn end(self, daemon: &mut Daemon<Self::Machine>) -> impl Future<Output = Result<(), Self::Error>>;
@@ -101,6 +105,8 @@ pub struct Daemon<M: Machine> {
     /// The requests that are not answered yet, with the credit that their senders get back when they are.
     unanswered: BTreeMap<M::Request, Credit>,
     ready_file: Option<PathBuf>,
+    reload: Reload,
+    counters: Counters<Counted>,
     /// Everything that is counted.
     pub registry: Registry,
 }
@@ -111,13 +117,14 @@ pub struct Beginning {
     started: Instant,
     signals: Signals,
     ready_file: Option<PathBuf>,
+    reload: Reload,
     pub(crate) counters: Counters<Counted>,
     pub(crate) registry: Registry,
 }
 
 impl Beginning {
     /// Takes signals over, logs the configuration's warnings, and removes the ready file of a daemon that crashed.
-    pub fn new(config: &DaemonConfig) -> Result<Self, HostError> {
+    pub fn new(config: &DaemonConfig, reread: Reread) -> Result<Self, HostError> {
         let started = Instant::now();
         let signals = Signals::new()?;
         for warning in &config.resolved.warnings {
@@ -132,9 +139,15 @@ impl Beginning {
             started,
             signals,
             ready_file: config.ready_file.clone(),
+            reload: Reload::new(config, reread),
             counters,
             registry,
         })
+    }
+
+    /// By this an operator has the daemon reload.
+    pub fn ask_reload(&self) -> AskReload {
+        self.reload.asker()
     }
 
     /// Starts the threads of log and journal, and the core with ids from a new seed. The role is what it is in the
@@ -169,6 +182,8 @@ impl Beginning {
             signals: self.signals,
             unanswered: BTreeMap::new(),
             ready_file: self.ready_file,
+            reload: self.reload,
+            counters: self.counters,
             registry: self.registry,
         })
     }
@@ -190,11 +205,11 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
                     tracing::info!("ended");
                     return Ok(());
                 }
-                Asked::Reopen => {
-                    if let Some(log) = &daemon.log {
-                        log.reopen();
-                    }
-                }
+                Asked::Reload => daemon.reload(&outside, None),
+            },
+            happened = daemon.reload.next() => match happened {
+                reload::Happened::Asked(waiting) => daemon.reload(&outside, Some(waiting)),
+                reload::Happened::Read(read) => daemon.reloaded(&outside, read),
             },
             () = at(deadline) => daemon.tick(&mut outside).await,
             () = at(daemon.limiter.due().map(Instant::from_std)) => {
@@ -327,6 +342,34 @@ impl<M: Machine> Daemon<M> {
         tokio::select! {
             outcome = part => Ok(outcome),
             _ = self.signals.end() => Err(HostError::Interrupted),
+        }
+    }
+
+    fn reload<O: Outside<Machine = M>>(
+        &mut self,
+        outside: &O,
+        waiting: Option<oneshot::Sender<reload::Outcome>>,
+    ) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+        self.reload.begin(outside.renewals(), waiting);
+    }
+
+    fn reloaded<O: Outside<Machine = M>>(&mut self, outside: &O, read: Result<DaemonConfig, String>) {
+        let (outcome, is_due) = self.reload.finish(read);
+        match outcome {
+            Ok(reloaded) => {
+                self.counters.increment(Counted::Reloads);
+                tracing::info!("{reloaded}");
+            }
+            Err(reason) => {
+                self.counters.increment(Counted::ReloadsFailed);
+                tracing::error!("nothing was reloaded, what was in use stays: {reason}");
+            }
+        }
+        if is_due {
+            self.reload.begin(outside.renewals(), None);
         }
     }
 

@@ -40,6 +40,7 @@ pub mod peers;
 pub mod process;
 pub mod program;
 pub mod ready;
+pub mod reload;
 mod signals;
 
 pub use counted::Counted;

@@ -22,6 +22,7 @@ use crate::{
     log::{self, LogFormat},
     machine::Machine,
     process::take_name,
+    reload::Reread,
 };
 
 /// What the program of a daemon needs to know of its configuration.
@@ -38,7 +39,7 @@ pub trait Configuration: Sized {
 /// The program of a daemon: does what the command line says. Besides what every daemon has, it checks and runs what it is given here.
 pub fn main<C: Configuration, M: Machine, E: Error>(
     check: fn(&C, &Environment, &mut Checks<'_>),
-    run: impl FnOnce(C) -> Result<(), E>,
+    run: impl FnOnce(C, Reread) -> Result<(), E>,
 ) -> ExitCode {
     let command = C::SCHEMA.command();
     let arguments = subcommand_first(&command, std::env::args_os().collect());
@@ -68,9 +69,20 @@ pub fn main<C: Configuration, M: Machine, E: Error>(
                 dump_text(effective)
             })
         }),
-        _ => program.read(given).map(|(config, _)| program.run(config, run)),
+        _ => program.read(given).map(|(config, environment)| {
+            let reread = reread::<C>(environment, given.clone());
+            program.run(config, |config| run(config, reread))
+        }),
     };
     outcome.unwrap_or_else(|errors| program.refuse(&errors, subcommand))
+}
+
+/// Reads the configuration as it was read at the start.
+fn reread<C: Configuration>(environment: Environment, given: ArgMatches) -> Reread {
+    Reread::new(move || {
+        let config = C::resolve(Resolver::gather(C::SCHEMA, &environment, &given))?;
+        Ok(config.daemon().clone())
+    })
 }
 
 /// A program. Its name begins what it says on standard error.

@@ -26,8 +26,8 @@ const WITHOUT_MEANING: [fn() -> SignalKind; 3] = [
 pub(crate) enum Asked {
     /// To end; the signal's name.
     End(&'static str),
-    /// To open logs anew: SIGHUP.
-    Reopen,
+    /// To read what can be changed while the daemon runs, and to open logs anew: SIGHUP.
+    Reload,
 }
 
 /// The signals that mean something.
@@ -80,7 +80,7 @@ impl Signals {
                     }
                 }
                 _ = interrupt => return Asked::End("SIGINT"),
-                _ = hangup => return Asked::Reopen,
+                _ = hangup => return Asked::Reload,
             }
         }
     }

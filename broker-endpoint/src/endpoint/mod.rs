@@ -57,7 +57,7 @@ use crate::{
     error::EndpointError,
     listen::{self, pending::Pending},
     sync::lock,
-    tls::{Acceptance, Connection, TlsContext},
+    tls::{Acceptance, Connection, RenewTls, TlsContext},
 };
 use shared::{QueuedEvent, Routing, Shared};
 
@@ -372,6 +372,11 @@ impl EndpointHandle {
     /// The peers that there are now, ascending by id.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.shared.peers()
+    }
+
+    /// What loads the certificate of all connections again, if there is one.
+    pub fn renewal(&self) -> Option<RenewTls> {
+        self.shared.acceptance.renewal(&self.shared.config.tls)
     }
 
     /// What the endpoint has seen so far.

@@ -47,11 +47,48 @@ pub(super) enum Side {
     Connector,
 }
 
-/// A [`TlsConfig`] with its files loaded, for any number of connections in either direction. Cheap to clone.
+/// A [`TlsConfig`] with its files loaded, for any number of connections in either direction. Cheap to clone; what is
+/// [renewed](RenewTls) is so in each clone.
 #[derive(Clone)]
 pub struct TlsContext {
-    context: SslContext,
+    /// Connections keep what they began with.
+    context: Arc<Mutex<SslContext>>,
     asks_for_certificates: bool,
+}
+
+/// Loads the files of a port's [`TlsConfig`] again.
+#[derive(Clone, Debug)]
+pub struct RenewTls {
+    config: TlsConfig,
+    context: TlsContext,
+}
+
+impl RenewTls {
+    pub(crate) const fn new(config: TlsConfig, context: TlsContext) -> Self {
+        Self { config, context }
+    }
+
+    /// Whether the files can be used today ([`TlsConfig::check`]).
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), TlsConfigError> {
+        self.config.check()
+    }
+
+    /// Uses what the files contain now for connections that begin from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the files cannot be used. What was loaded before stays in use then.
+    pub fn renew(&self) -> Result<(), TlsConfigError> {
+        if let Some(new) = TlsContext::new(&self.config)? {
+            let new = new.current();
+            *lock(&self.context.context) = new;
+        }
+        Ok(())
+    }
 }
 
 impl TlsContext {
@@ -76,14 +113,19 @@ impl TlsContext {
             }
         }
         Ok(Some(Self {
-            context: builder.build(),
+            context: Arc::new(Mutex::new(builder.build())),
             asks_for_certificates: config.asks_for_certificates(),
         }))
     }
 
+    fn current(&self) -> SslContext {
+        lock(&self.context).clone()
+    }
+
     /// The names in our certificate, if there is one.
     pub(super) fn own_names(&self) -> Vec<String> {
-        let own = self.context.certificate().map(describe);
+        let context = self.current();
+        let own = context.certificate().map(describe);
         let names = own.iter().flat_map(|own| &own.names);
         names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
@@ -109,7 +151,7 @@ impl TlsContext {
     }
 
     fn new_session(&self) -> Result<(Ssl, Arc<Refused>), TlsError> {
-        let mut ssl = Ssl::new(&self.context).map_err(session)?;
+        let mut ssl = Ssl::new(&self.current()).map_err(session)?;
         let refused = Arc::new(Refused::default());
         if self.asks_for_certificates {
             let refused = Arc::clone(&refused);

@@ -23,8 +23,8 @@ mod transport;
 
 pub use certificate::PeerCertificate;
 pub use config::{Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
-pub use context::TlsContext;
 pub(crate) use context::peer_certificate;
+pub use context::{RenewTls, TlsContext};
 pub use error::{TlsConfigError, TlsError, TlsPart};
 #[cfg(test)]
 pub(crate) use transport::plain;

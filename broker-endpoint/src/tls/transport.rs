@@ -5,7 +5,8 @@ use tokio_openssl::SslStream;
 use tokio_util::either::Either;
 
 use super::{
-    context::{Side, TlsContext},
+    config::TlsConfig,
+    context::{RenewTls, Side, TlsContext},
     error::TlsError,
 };
 
@@ -24,6 +25,17 @@ pub enum Acceptance {
 }
 
 impl Acceptance {
+    /// What loads its files again, if it has any to load.
+    pub(crate) fn renewal(&self, config: &TlsConfig) -> Option<RenewTls> {
+        match self {
+            Self::Plaintext => None,
+            Self::Tls(context) | Self::Either(context) => {
+                config.identity()?;
+                Some(RenewTls::new(config.clone(), context.clone()))
+            }
+        }
+    }
+
     /// The names in our certificate, if there is one.
     pub(crate) fn names(&self) -> Vec<String> {
         match self {

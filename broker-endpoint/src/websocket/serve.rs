@@ -49,7 +49,7 @@ where
         if matches!(config.tls, WebSocketTls::Required(_)) && !tls::is_tls(&stream) {
             return Err(HandshakeError::Plaintext);
         }
-        http::upgrade(&mut stream, left, &shared.hosts).await
+        http::upgrade(&mut stream, left, &shared.hosts()).await
     };
     let upgrade = tokio::select! {
         upgrade = upgrade => upgrade,

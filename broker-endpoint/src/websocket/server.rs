@@ -18,12 +18,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    config::WebSocketConfig,
+    config::{WebSocketConfig, WebSocketTls},
     counted::{CloseCause, Counted},
     event::{ClientInfo, WebSocketEvent},
     http::{self, HandshakeError},
     hub::Hub,
-    origin::Hosts,
     publisher::Publisher,
     serve::serve,
     shared::Shared,
@@ -33,6 +32,7 @@ use crate::{
     error::EndpointError,
     listen::{self, incoming::Incoming, pending::Pending},
     socket::Socket,
+    tls::RenewTls,
 };
 
 /// How long a client may take to be told that there is no room: others wait to be told.
@@ -90,8 +90,6 @@ impl<T: Send + 'static> WebSocketServer<T> {
         A: FnMut(DataMessage) -> Result<T, Rejection> + Send + 'static,
     {
         let acceptance = config.tls.acceptance()?;
-        let of_certificate = acceptance.names();
-        let hosts = Hosts::new(config.hosts.iter().cloned().chain(of_certificate));
         let address = config.listen;
         let failed = |source| EndpointError::Listen { address, source };
         let listener = listen::open(address, false).map_err(failed)?;
@@ -102,7 +100,6 @@ impl<T: Send + 'static> WebSocketServer<T> {
         let shared = Arc::new(Shared {
             config,
             acceptance,
-            hosts,
             upgrading: Pending::default(),
             hub: Arc::new(Hub::default()),
             counters: Counters::default(),
@@ -137,6 +134,14 @@ impl<T: Send + 'static> WebSocketServer<T> {
     /// Where the server listens, with the port that the system chose.
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What loads the certificate again, if the server has one.
+    pub fn renewal(&self) -> Option<RenewTls> {
+        let (WebSocketTls::Offered(config) | WebSocketTls::Required(config)) = &self.shared.config.tls else {
+            return None;
+        };
+        self.shared.acceptance.renewal(config)
     }
 
     /// The next event. May be cancelled without losing one. Never `None` while the server lives.

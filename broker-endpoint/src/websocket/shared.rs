@@ -38,7 +38,6 @@ pub(super) struct Session<T> {
 pub(super) struct Shared<T> {
     pub(super) config: WebSocketConfig,
     pub(super) acceptance: Acceptance,
-    pub(super) hosts: Hosts,
     /// Connections that have not become a WebSocket yet.
     pub(super) upgrading: Pending,
     pub(super) hub: Arc<Hub>,
@@ -49,6 +48,14 @@ pub(super) struct Shared<T> {
     pub(super) events: mpsc::Sender<WebSocketEvent<T>>,
     pub(super) shutdown: CancellationToken,
     pub(super) next_client: AtomicU64,
+}
+
+impl<T> Shared<T> {
+    /// The names that browsers may know the server by. The certificate may have been renewed.
+    pub(super) fn hosts(&self) -> Hosts {
+        let of_certificate = self.acceptance.names();
+        Hosts::new(self.config.hosts.iter().cloned().chain(of_certificate))
+    }
 }
 
 /// What a message of a client comes to.

@@ -52,6 +52,7 @@ use mgmt_daemon::{
     lock::{Lock, LockError},
     process::{block_on, enter, random_bytes},
     ready,
+    reload::Reread,
 };
 use supervise::stale::Tag;
 use tokio::task::JoinHandle;
@@ -83,9 +84,9 @@ use crate::{
 type Daemon = daemon::Daemon<BrokerAgent>;
 
 /// Runs the agent until a signal ends it.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, reread: Reread) -> Result<(), RunError> {
     block_on(async {
-        let (daemon, runtime) = start(config).await?;
+        let (daemon, runtime) = start(config, reread).await?;
         Box::pin(daemon::run(daemon, runtime)).await
     })
 }
@@ -121,8 +122,9 @@ struct Runtime {
     _locks: Vec<Lock>,
 }
 
-async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let mut beginning = Beginning::new(&config.daemon)?;
+async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
+    let mut beginning = Beginning::new(&config.daemon, reread)?;
+    let ask_reload = beginning.ask_reload();
     enter(&config.daemon.working_dir)?;
     let key = config.daemon.broker_tls.identity().map(|identity| &*identity.key);
     files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(key));
@@ -156,7 +158,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         name: config.daemon.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let operators = Operators::serve(&config.daemon.control_socket, about, routes());
+    let operators = Operators::serve(&config.daemon.control_socket, about, ask_reload, routes());
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;

@@ -1,7 +1,7 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
-use broker_endpoint::{Credit, PeerAddress, with_causes};
+use broker_endpoint::{Credit, PeerAddress, tls::RenewTls, with_causes};
 use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
@@ -47,6 +47,10 @@ impl Outside for Runtime {
     type Machine = BrokerAgent;
     type Event = Event;
     type Error = RunError;
+
+    fn renewals(&self) -> Vec<RenewTls> {
+        self.broker.peers.handle.renewal().into_iter().collect()
+    }
 
     async fn next(&mut self) -> Result<Event, RunError> {
         Ok(tokio::select! {

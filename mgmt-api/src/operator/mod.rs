@@ -18,6 +18,6 @@ pub use deployment::{
     Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,
 };
 pub use request::{
-    About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, START, STATUS, STOP,
+    About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START, STATUS, STOP,
     Selection, text, written,
 };

@@ -1,5 +1,7 @@
 //! What agents and controllers are asked alike, and answer.
 
+use std::fmt;
+
 use broker_codec::data::{Excerpt, ZeekString};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +70,31 @@ pub struct Failure {
     pub instance: Option<String>,
     pub node: Option<String>,
     pub reason: String,
+}
+
+/// Certificates and logs were reloaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reloaded {
+    /// What is logged on standard error from now on.
+    pub log_level: String,
+    /// The settings that are configured otherwise than the daemon has them: it takes them when it is started again.
+    pub needs_restart: Vec<String>,
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log_level, .. } = self;
+        write!(f, "reloaded certificates and logs, log level {log_level}")?;
+        match &self.needs_restart[..] {
+            [] => Ok(()),
+            settings => write!(
+                f,
+                "; restart the daemon to change {} as configured now",
+                settings.join(", ")
+            ),
+        }
+    }
 }
 
 /// Why a request was not carried out.

@@ -38,6 +38,7 @@ use mgmt_daemon::{
     http::Operators,
     process::{self, block_on, enter, random_bytes},
     ready,
+    reload::Reread,
 };
 use tracing::field::display;
 
@@ -56,9 +57,9 @@ use crate::{
 type Daemon = daemon::Daemon<Controller>;
 
 /// Runs the controller until a signal ends it.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, reread: Reread) -> Result<(), RunError> {
     block_on(async {
-        let (daemon, runtime) = start(config).await?;
+        let (daemon, runtime) = start(config, reread).await?;
         daemon::run(daemon, runtime).await
     })
 }
@@ -79,8 +80,9 @@ struct Runtime {
     counters: Counters<Counted>,
 }
 
-async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
-    let mut beginning = Beginning::new(&config.daemon)?;
+async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
+    let mut beginning = Beginning::new(&config.daemon, reread)?;
+    let ask_reload = beginning.ask_reload();
     process::raise_file_limit();
     let (store, restored) = Store::open(&config.store_dir)?;
     report_restored(&store, &restored);
@@ -119,7 +121,7 @@ async fn start(config: Config) -> Result<(Daemon, Runtime), RunError> {
         name: config.daemon.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let operators = Operators::serve(&config.daemon.control_socket, about, routes());
+    let operators = Operators::serve(&config.daemon.control_socket, about, ask_reload, routes());
     let mut runtime = Runtime {
         operators,
         wire,

@@ -3,6 +3,7 @@
 use broker_codec::Recipients;
 use broker_endpoint::{
     Credit, at,
+    tls::RenewTls,
     websocket::{WebSocketEvent, WebSocketServer},
 };
 use mgmt_api::{ClientRequest, RequestKind, log::some_of};
@@ -41,6 +42,17 @@ impl Outside for Runtime {
     type Machine = Controller;
     type Event = Event;
     type Error = RunError;
+
+    fn renewals(&self) -> Vec<RenewTls> {
+        let server = self.server.as_ref().and_then(WebSocketServer::renewal);
+        self.broker
+            .peers
+            .handle
+            .renewal()
+            .into_iter()
+            .chain(server)
+            .collect()
+    }
 
     /// Peers and clients are read in random order, so that none can shut the others out.
     async fn next(&mut self) -> Result<Event, RunError> {

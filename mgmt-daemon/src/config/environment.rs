@@ -13,7 +13,7 @@ const READ_ANYWAY: [&str; 3] = ["LANG", "PATH", "TZ"];
 pub struct Environment {
     variables: BTreeMap<String, String>,
     pub(super) current_dir: PathBuf,
-    /// The configuration file, where no other is named.
+    /// The configuration file, if it is there, where no other is named.
     pub(super) config_file: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ impl Environment {
         Ok(Self {
             variables,
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            config_file: Some(schema.config_file()).filter(|path| path.exists()),
+            config_file: Some(schema.config_file()),
         })
     }
 

@@ -31,7 +31,8 @@ impl Resolver<'_> {
     /// Gathers what a configuration file sets. As with environment variables, an empty text is nothing given, and what stands later in the table
     /// of settings wins.
     pub(super) fn gather_config(&mut self, path: &Path) {
-        let text = read_file(path).and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+        let text = read_file(&self.absolute(path))
+            .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
         let text = match text {
             Ok(text) => text,
             Err(source) => {

@@ -36,7 +36,8 @@ impl<'a> Resolver<'a> {
         let mut resolver = Self::new(schema, environment);
         let variable = environment.get(&schema.config_variable()).map(PathBuf::from);
         let config = options.get_one::<PathBuf>(CONFIG).cloned().or(variable);
-        if let Some(path) = config.or_else(|| environment.config_file.clone()) {
+        let usual = environment.config_file.clone().filter(|path| path.exists());
+        if let Some(path) = config.or(usual) {
             resolver.gather_config(&path);
         }
         for setting in schema.settings() {
@@ -101,7 +102,7 @@ impl<'a> Resolver<'a> {
 
     /// Gathers what a script redefines.
     fn gather_file(&mut self, path: &Path) {
-        match read_file(path) {
+        match read_file(&self.absolute(path)) {
             Ok(script) => {
                 let script = String::from_utf8_lossy(&script);
                 self.gather_script(path, &script);

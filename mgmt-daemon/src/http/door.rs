@@ -6,15 +6,19 @@ use axum::{
     Extension, Json, Router,
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
-    routing::get,
+    routing::{get, post},
 };
-use mgmt_api::{Principal, operator::About};
+use mgmt_api::{
+    Principal,
+    operator::{About, Reloaded},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     answer::{Answer, Outcome, Problem},
     socket::ControlSocket,
 };
+use crate::reload::AskReload;
 
 /// How many requests may wait for the loop.
 const REQUESTS_MAX: usize = 64;
@@ -68,6 +72,17 @@ impl<Q: Send + 'static> FromRequestParts<Door<Q>> for Operator<Q> {
     }
 }
 
+/// Has the daemon reload.
+async fn asks_reload(reload: &AskReload) -> Result<Json<Reloaded>, Problem> {
+    let (answer, answered) = oneshot::channel();
+    reload.send(answer).await.map_err(|_| Problem::ending())?;
+    let outcome = answered.await.map_err(|_| Problem::ending())?;
+    outcome.map(Json).map_err(|reason| {
+        let reason = format!("nothing was reloaded, what was in use stays: {reason}");
+        Problem::new(StatusCode::CONFLICT, reason)
+    })
+}
+
 impl<Q> Operator<Q> {
     /// Has the core answer: it does, in its time.
     ///
@@ -88,10 +103,14 @@ impl<Q> Operator<Q> {
 }
 
 impl<Q: Send + 'static> Operators<Q> {
-    /// Serves operators at this path: by these routes, and `GET /v1`, which says what the daemon is.
-    pub fn serve(path: &Path, about: About, routes: Router<Door<Q>>) -> Self {
+    /// Serves operators at this path: by these routes, `GET /v1`, which says what the daemon is, and
+    /// `POST /v1/reload`.
+    pub fn serve(path: &Path, about: About, reload: AskReload, routes: Router<Door<Q>>) -> Self {
         let (door, requests) = mpsc::channel(REQUESTS_MAX);
-        let routes = routes.route("/v1", get(async || Json(about))).with_state(door);
+        let routes = routes
+            .route("/v1", get(async || Json(about)))
+            .route("/v1/reload", post(async move || asks_reload(&reload).await))
+            .with_state(door);
         Self {
             requests,
             waiting: BTreeMap::new(),

@@ -9,7 +9,7 @@ mod limit;
 use std::{
     fmt::{self, Write as _},
     io::{self, Write as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
     time::Instant,
 };
@@ -23,9 +23,10 @@ use tracing::{
 };
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::Targets,
     layer::{Context, SubscriberExt as _},
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -81,8 +82,21 @@ pub fn to_stderr(filter: Targets, format: LogFormat) -> Flush {
         log: Arc::clone(&log),
         summing,
     };
+    let (filter, handle) = reload::Layer::new(filter);
+    let _ = FILTER.set(handle);
     tracing_subscriber::registry().with(filter).with(layer).init();
     Flush { log, _writer: writer }
+}
+
+/// What the log of the process is filtered by.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// What to log on standard error from now on.
+pub(crate) fn set_filter(filter: Targets) {
+    if let Some(handle) = FILTER.get() {
+        // Fails only if there is no subscriber any more.
+        let _ = handle.reload(filter);
+    }
 }
 
 /// Sums up when intervals end; sleeps while there is nothing to sum up. Without the thread it is done at the end.

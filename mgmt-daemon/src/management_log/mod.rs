@@ -184,15 +184,15 @@ impl Writer {
         match self.file.reopen(Timestamp::now()) {
             Ok(true) => tracing::info!(
                 path,
-                "SIGHUP: the management log was moved or removed, it is opened anew; {STDERR}"
+                "the management log was moved or removed, it is opened anew; {STDERR}"
             ),
             Ok(false) => tracing::info!(
                 path,
-                "SIGHUP: the management log is where it was and stays open; {STDERR}"
+                "the management log is where it was and stays open; {STDERR}"
             ),
             Err(error) => self.failed(
                 &error,
-                "SIGHUP: cannot close the management log that was moved, it is opened anew",
+                "cannot close the management log that was moved, it is opened anew",
             ),
         }
     }

@@ -1,0 +1,158 @@
+//! Certificates, the log level and the management log anew, while the daemon runs: at SIGHUP, or as an operator asks.
+//!
+//! Everything is read first, on a thread of its own, as a disk may hang. If something of it cannot be used, all stays as it was.
+
+use std::{fmt, sync::Arc};
+
+use broker_endpoint::{tls::RenewTls, with_causes};
+use mgmt_api::operator::Reloaded;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, spawn_blocking},
+};
+use tracing_subscriber::filter::Targets;
+
+use crate::{
+    config::{ConfigErrors, DaemonConfig, Effective},
+    log,
+};
+
+/// How many operators may wait for the loop to take notice of them.
+const ASKING_MAX: usize = 16;
+
+/// What one who asks for it hears.
+pub(crate) type Outcome = Result<Reloaded, String>;
+
+/// By this an operator asks for it, and hears what came of it.
+pub type AskReload = mpsc::Sender<oneshot::Sender<Outcome>>;
+
+/// Reads the configuration again, from where it was read at the start.
+#[derive(Clone)]
+pub struct Reread(Arc<dyn Fn() -> Result<DaemonConfig, ConfigErrors> + Send + Sync>);
+
+impl Reread {
+    pub(crate) fn new(read: impl Fn() -> Result<DaemonConfig, ConfigErrors> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for Reread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reread").finish_non_exhaustive()
+    }
+}
+
+/// What a daemon needs for it.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    reread: Reread,
+    /// Each setting as the daemon has it.
+    effective: Vec<Effective>,
+    log_filter: Targets,
+    running: Option<JoinHandle<Result<DaemonConfig, String>>>,
+    /// Whether it was asked for again after what runs may have read.
+    is_due: bool,
+    /// Those who wait for what runs, and for what runs after that.
+    waiting: [Vec<oneshot::Sender<Outcome>>; 2],
+    ask: AskReload,
+    asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
+}
+
+/// What happens to it next.
+pub(crate) enum Happened {
+    Asked(oneshot::Sender<Outcome>),
+    Read(Result<DaemonConfig, String>),
+}
+
+impl Reload {
+    pub(crate) fn new(config: &DaemonConfig, reread: Reread) -> Self {
+        let (ask, asked) = mpsc::channel(ASKING_MAX);
+        Self {
+            reread,
+            effective: config.resolved.effective.clone(),
+            log_filter: config.log_filter.clone(),
+            running: None,
+            is_due: false,
+            waiting: [Vec::new(), Vec::new()],
+            ask,
+            asked,
+        }
+    }
+
+    pub(crate) fn asker(&self) -> AskReload {
+        self.ask.clone()
+    }
+
+    /// Waits for it. May be cancelled without losing anything.
+    pub(crate) async fn next(&mut self) -> Happened {
+        let read = async {
+            match &mut self.running {
+                Some(running) => running.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // The sender that is kept here keeps the queue open.
+            Some(asked) = self.asked.recv() => Happened::Asked(asked),
+            read = read => Happened::Read(read.unwrap_or_else(|error| Err(error.to_string()))),
+        }
+    }
+
+    /// Begins, or begins again when what runs has ended: it may have read already what has changed since.
+    pub(crate) fn begin(&mut self, tls: Vec<RenewTls>, waiting: Option<oneshot::Sender<Outcome>>) {
+        let [now, later] = &mut self.waiting;
+        if self.running.is_some() {
+            self.is_due = true;
+            later.extend(waiting);
+            return;
+        }
+        now.extend(waiting);
+        let reread = self.reread.clone();
+        self.running = Some(spawn_blocking(move || read(&reread, &tls)));
+    }
+
+    /// Everything was read. Returns whether it is to begin again.
+    pub(crate) fn finish(&mut self, read: Result<DaemonConfig, String>) -> (Outcome, bool) {
+        self.running = None;
+        let outcome = read.map(|config| self.take(config));
+        let [now, later] = &mut self.waiting;
+        for waiting in now.drain(..) {
+            // The operator may be gone.
+            let _ = waiting.send(outcome.clone());
+        }
+        std::mem::swap(now, later);
+        (outcome, std::mem::take(&mut self.is_due))
+    }
+
+    /// Uses what can be changed while the daemon runs.
+    fn take(&mut self, config: DaemonConfig) -> Reloaded {
+        if self.log_filter != config.log_filter {
+            log::set_filter(config.log_filter.clone());
+            self.log_filter = config.log_filter;
+        }
+        let is_other = |new: &&Effective| {
+            let of_start = self
+                .effective
+                .iter()
+                .find(|old| old.setting.key == new.setting.key);
+            new.setting.key != "log_level" && of_start.is_none_or(|old| old.value != new.value)
+        };
+        let changed = config.resolved.effective.iter().filter(is_other);
+        Reloaded {
+            log_level: self.log_filter.to_string(),
+            needs_restart: changed.map(|new| new.setting.key.to_owned()).collect(),
+        }
+    }
+}
+
+/// Reads configuration and certificates, and uses the certificates if all is in order.
+fn read(reread: &Reread, tls: &[RenewTls]) -> Result<DaemonConfig, String> {
+    let config = (reread.0)().map_err(|errors| errors.iter().collect::<Vec<_>>().join("; "))?;
+    for tls in tls {
+        tls.check().map_err(|error| with_causes(&error))?;
+    }
+    for tls in tls {
+        tls.renew().map_err(|error| with_causes(&error))?;
+    }
+    Ok(config)
+}
