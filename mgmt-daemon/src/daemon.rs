@@ -33,6 +33,7 @@ use crate::{
     log::{Limiter, Sum, is_traffic, object},
     machine::Machine,
     management_log::ManagementLog,
+    notify::Notify,
     process::random_bytes,
     ready,
     reload::{self, AskReload, Reload, Reread},
@@ -106,6 +107,7 @@ pub struct Daemon<M: Machine> {
     unanswered: BTreeMap<M::Request, Credit>,
     ready_file: Option<PathBuf>,
     reload: Reload,
+    notify: Notify,
     counters: Counters<Counted>,
     /// Everything that is counted.
     pub registry: Registry,
@@ -183,6 +185,7 @@ impl Beginning {
             unanswered: BTreeMap::new(),
             ready_file: self.ready_file,
             reload: self.reload,
+            notify: Notify::new(),
             counters: self.counters,
             registry: self.registry,
         })
@@ -191,6 +194,7 @@ impl Beginning {
 
 /// Runs a daemon until a signal ends it.
 pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> Result<(), O::Error> {
+    daemon.notify.ready();
     loop {
         let deadline = daemon.machine.deadline();
         // None if the system's clock does not go so far.
@@ -200,6 +204,7 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
             asked = daemon.signals.recv() => match asked {
                 Asked::End(name) => {
                     tracing::info!(signal = name, "ending");
+                    daemon.notify.stopping();
                     outside.end(&mut daemon).await?;
                     daemon.finish().await?;
                     tracing::info!("ended");
@@ -216,6 +221,7 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
                 let sums = daemon.limiter.sum_up(Instant::now().into_std());
                 daemon.log_sums(&sums);
             }
+            () = at(daemon.notify.due()) => daemon.notify.alive(),
             event = outside.next() => outside.take(&mut daemon, event?).await,
         }
     }
@@ -353,11 +359,13 @@ impl<M: Machine> Daemon<M> {
         if let Some(log) = &self.log {
             log.reopen();
         }
+        self.notify.reloading();
         self.reload.begin(outside.renewals(), waiting);
     }
 
     fn reloaded<O: Outside<Machine = M>>(&mut self, outside: &O, read: Result<DaemonConfig, String>) {
         let (outcome, is_due) = self.reload.finish(read);
+        self.notify.ready();
         match outcome {
             Ok(reloaded) => {
                 self.counters.increment(Counted::Reloads);

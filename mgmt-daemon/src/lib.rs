@@ -36,6 +36,7 @@ pub mod lock;
 pub mod log;
 pub mod machine;
 pub mod management_log;
+mod notify;
 pub mod peers;
 pub mod process;
 pub mod program;

@@ -36,6 +36,7 @@ const PACKAGED: &[(&str, &str)] = &[
     ("zeek-node@.service", "/etc/systemd/system/zeek-node@.service"),
     // Where it is started only if a test wants that.
     ("mgmt-agent.service", "/opt/mgmt/mgmt-agent.service"),
+    ("mgmt-controller.service", "/opt/mgmt/mgmt-controller.service"),
     ("zeek.slice", "/etc/systemd/system/zeek.slice"),
     ("zeek-mgmt.sysusers", "/etc/sysusers.d/zeek-mgmt.conf"),
     ("50-zeek-node.rules", "/etc/polkit-1/rules.d/50-zeek-node.rules"),

@@ -5,6 +5,7 @@
 
 mod adopted;
 mod cluster;
+mod controller;
 mod driver;
 mod ends;
 mod hosts;

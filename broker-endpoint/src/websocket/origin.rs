@@ -10,7 +10,7 @@ use super::http::HandshakeError;
 const SHOWN_MAX: usize = 255;
 
 /// The names that browsers may know the server by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Hosts(Vec<String>);
 
 impl Hosts {

@@ -211,6 +211,9 @@ impl Agent {
             };
             self.nodes.insert(name, own);
         }
+        for (name, supervised) in status.iter().filter(|(name, _)| fates.keeps(name)) {
+            self.node_found(turn, name, supervised);
+        }
         fates.configured(self.nodes.keys());
         self.stopped.retain(|name| self.nodes.contains_key(name));
         report(turn, Level::Info, self.intention(&config.id, &fates));

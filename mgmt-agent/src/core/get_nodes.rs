@@ -23,7 +23,7 @@ impl Agent {
     /// The Supervisor says which processes there are.
     pub(super) fn got_status(&mut self, turn: &mut Turn, reqid: ZeekString, status: &Processes) {
         for (name, supervised) in status {
-            self.node_found(turn, name, supervised.pid);
+            self.node_found(turn, name, supervised);
         }
         if self.end(Kind::GetNodes, &reqid) {
             let result = self.success(reqid.clone());

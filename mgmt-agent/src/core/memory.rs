@@ -135,7 +135,7 @@ impl Agent {
                 .map(|(running, wanted)| fate(running, wanted))
             {
                 Some(fate @ (Fate::Kept | Fate::Told)) => {
-                    self.node_found(turn, name, supervised.pid);
+                    self.node_found(turn, name, supervised);
                     self.lives.expect(turn.now, name, supervised.pid);
                     kept.push(name.clone());
                     if fate == Fate::Told {

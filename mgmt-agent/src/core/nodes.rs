@@ -52,8 +52,10 @@ pub(super) struct OwnNode {
     pub(super) pid: Option<i64>,
     /// When the Supervisor was told to start it.
     pub(super) since: Now,
-    /// When it was last started.
+    /// When it was last started, if this agent was told.
     pub(super) started: Option<Now>,
+    /// When its process was found, and for how long that had run.
+    pub(super) found: Option<(Now, Duration)>,
     /// How often it has ended by itself since the Supervisor was told to start it.
     pub(super) restarts: u64,
     /// How a process of it has ended, and which.
@@ -87,6 +89,7 @@ impl OwnNode {
             pid: None,
             since: Now::START,
             started: None,
+            found: None,
             restarts: 0,
             ended: None,
             crash: None,
@@ -111,6 +114,14 @@ impl OwnNode {
                 None => format!("node {name} is {state}"),
             }),
         }
+    }
+
+    /// For how long its process has run, if that is known.
+    pub(super) fn uptime(&self, now: Now) -> Option<Duration> {
+        self.pid?;
+        let of_found = |(at, age): (Now, Duration)| now - at + age;
+        let of_started = |started: Now| now - started;
+        self.started.map(of_started).or_else(|| self.found.map(of_found))
     }
 
     /// Whether an earlier agent has started it, and it has not said hello yet.

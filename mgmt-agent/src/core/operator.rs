@@ -154,7 +154,7 @@ impl Agent {
             role: own.node.role,
             state: own.node.state,
             pid: own.pid,
-            uptime: own.pid.and(own.started).map(|started| (now - started).as_secs()),
+            uptime: own.uptime(now).map(|uptime| uptime.as_secs()),
             restarts: own.restarts,
             zeek: life.and_then(|life| life.version.as_ref()).map(text),
             stopped_by_operator: self.stopped.contains(name) && !self.done.contains(name),

@@ -214,7 +214,7 @@ impl Agent {
             if is_restoring && !status.contains_key(&name) {
                 self.create(turn, &name);
             } else if let Some(found) = status.get(&name) {
-                self.node_found(turn, &name, found.pid);
+                self.node_found(turn, &name, found);
             } else {
                 let message = format!("the Supervisor has lost node {name}, starting it again");
                 turn.warning(message.clone());

@@ -10,7 +10,7 @@ use super::{
     nodes::{Crash, OwnNode},
     settings::Supervise,
     starts::Cause,
-    supervision::Command,
+    supervision::{Command, Supervised},
 };
 
 impl Agent {
@@ -261,12 +261,13 @@ impl Agent {
 
     /// The Supervisor says that it has this node, with this process. If it could not be reached before, that tells the
     /// node's state.
-    pub(super) fn node_found(&mut self, turn: &mut Turn, name: &ZeekString, pid: Option<i64>) {
+    pub(super) fn node_found(&mut self, turn: &mut Turn, name: &ZeekString, found: &Supervised) {
         let Some(own) = self.nodes.get_mut(name) else {
             return;
         };
-        let same = own.pid.is_none() || own.pid == pid;
-        own.pid = pid;
+        let same = own.pid.is_none() || own.pid == found.pid;
+        own.pid = found.pid;
+        own.found = found.age.map(|age| (turn.now, age));
         if let Some(before) = own.before_loss.take() {
             let state = if same { before } else { State::Crashed };
             self.set_state(turn, name, state);

@@ -96,6 +96,9 @@ pub fn writes_logs(cluster: &BTreeMap<ZeekString, ClusterNode>, node: &ClusterNo
 pub struct Supervised {
     /// Its process id as last known; the process may have ended since.
     pub pid: Option<i64>,
+    /// For how long the process has run, if the Supervisor can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age: Option<Duration>,
     /// What it is to the Management framework, as `AGENT`, if it is a part of it. Such a process is left alone.
     pub management: Option<ZeekString>,
     /// Its own place in its cluster, if it is a cluster node.

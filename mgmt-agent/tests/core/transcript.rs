@@ -213,6 +213,7 @@ impl Run {
                 let created = self.created.get(&name);
                 let supervised = Supervised {
                     pid: Some(pid.parse().unwrap()),
+                    age: None,
                     management: Some(role.into()).filter(|_| !role.is_empty()),
                     node: created.and_then(|node| node.cluster.get(&name).cloned()),
                     spec: created

@@ -81,7 +81,7 @@ pub struct NodeReport {
     #[serde(with = "plain")]
     pub state: State,
     pub pid: Option<i64>,
-    /// For how long its process has run, in seconds. Not known of one that an earlier agent has started.
+    /// For how long its process has run, in seconds. Not known of one that an earlier agent has started under a Supervisor of Zeek's.
     pub uptime: Option<u64>,
     /// How often it has ended by itself since it was told to start.
     pub restarts: u64,

@@ -155,7 +155,7 @@ impl Schema {
             self.config_variable(),
         );
         for setting in self.settings() {
-            let is_fixed = !setting.default.contains('`');
+            let is_fixed = !setting.default.contains(['`', ' ']);
             let mut comment = setting.text.to_owned();
             if !is_fixed {
                 comment += &format!("; by default {}", setting.default);

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     listen::pending::Pending,
     tls::Acceptance,
-    websocket::{liveness::MESSAGE_TIMEOUT, origin::Hosts, serve::serve},
+    websocket::{liveness::MESSAGE_TIMEOUT, serve::serve},
 };
 
 const REQUEST: &str = "GET /v1/messages/json HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -45,7 +45,6 @@ impl World {
         let shared = Arc::new(Shared {
             config,
             acceptance: Acceptance::Plaintext,
-            hosts: Hosts::default(),
             upgrading: Pending::default(),
             hub: Arc::default(),
             counters: Counters::default(),

@@ -96,7 +96,7 @@ impl OwnSupervisor {
         }
         match command {
             Command::Status { id } => {
-                let status = self.status();
+                let status = self.status(turn.now);
                 Report::Status { id, status }
             }
             Command::Create { id, node } => {
@@ -137,12 +137,13 @@ impl OwnSupervisor {
         }
     }
 
-    fn status(&self) -> Processes {
+    fn status(&self, now: Now) -> Processes {
         // One that is to end is never taken for one that may run on.
         let runs_on = |node: &Node| node.intent != Intent::End && self.knows_us(node);
         let shown = |(name, node): (&ZeekString, &Node)| {
             let supervised = Supervised {
                 pid: node.pid,
+                age: node.age(now),
                 management: None,
                 node: node.launch.spec.cluster.get(name).cloned(),
                 spec: runs_on(node).then(|| Box::new(node.launch.spec.clone())),

@@ -21,7 +21,7 @@ impl OwnSupervisor {
                     return;
                 }
                 self.share(&mut launch);
-                let node = Node::found(launch, self.settings.policy, turn.now, pid);
+                let node = Node::found(launch, self.settings.policy, turn.now, (pid, age));
                 turn.info(format!(
                     "node {} runs since {} s, PID {pid}",
                     node.launch.node(),

@@ -49,8 +49,10 @@ pub(super) struct Node {
     stage_timeout: Duration,
     /// Whether the process has said hello.
     pub(super) is_up: bool,
-    /// When the process was started.
+    /// When the process was started, or found,
     started: Now,
+    /// and how long it had run then.
+    ran: Duration,
     pub(super) intent: Intent,
     /// When its process was told to end.
     told_to_end: Option<Now>,
@@ -88,6 +90,7 @@ impl Node {
             pid: None,
             is_up: false,
             started: Now::START,
+            ran: Duration::ZERO,
             intent: Intent::Start,
             told_to_end: None,
             holds_up_until: None,
@@ -96,11 +99,17 @@ impl Node {
     }
 
     /// A node that runs already.
-    pub(super) fn found(launch: Box<Launch>, chosen: NodePolicy, now: Now, pid: i64) -> Self {
+    pub(super) fn found(
+        launch: Box<Launch>,
+        chosen: NodePolicy,
+        now: Now,
+        (pid, age): (i64, Duration),
+    ) -> Self {
         let mut node = Self::new(launch, chosen);
         node.intent = Intent::Run;
         node.is_outdated = true;
         node.was_started(now, pid);
+        node.ran = age;
         node.holds_up_until = None;
         node
     }
@@ -141,10 +150,16 @@ impl Node {
         effect
     }
 
+    /// For how long its process has run.
+    pub(super) fn age(&self, now: Now) -> Option<Duration> {
+        self.pid.map(|_| now - self.started + self.ran)
+    }
+
     pub(super) fn was_started(&mut self, now: Now, pid: i64) {
         let _ = self.step(now, Event::Spawned);
         self.pid = Some(pid);
         self.started = now;
+        self.ran = Duration::ZERO;
         self.is_up = false;
         self.lacks = None;
     }
@@ -176,7 +191,7 @@ impl Node {
 
     /// Its process has ended, unasked. Returns after how long it is started again.
     pub(super) fn ended(&mut self, now: Now) -> Duration {
-        let lived = now - self.started;
+        let lived = self.age(now).unwrap_or_default();
         self.pid = None;
         self.is_up = false;
         let _ = self.step(now, Event::Ended { lived });

@@ -111,6 +111,7 @@ fn supervised(name: &ZeekString, SupervisedNode { mut node, pid }: SupervisedNod
     let management = node.env.remove(MANAGEMENT_NODE);
     Supervised {
         pid,
+        age: None,
         management: management.or_else(|| node.env.remove(OLD_MANAGEMENT_NODE)),
         node: node.cluster.remove(name).map(place),
         // What a node of Zeek's was started with is not compared: recorded agents replace all.
