@@ -43,5 +43,8 @@ fn its_unit_lets_it_do_its_work_and_little_else() {
     assert!(exposure.is_some_and(|level| level < 3.0), "{analysis}");
 
     container.sh("systemctl stop mgmt-controller");
-    assert_eq!(container.sh("systemctl show -P Result mgmt-controller"), "success");
+    assert_eq!(
+        container.sh("systemctl show -P Result mgmt-controller"),
+        "success"
+    );
 }

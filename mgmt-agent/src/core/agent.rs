@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -17,6 +17,7 @@ use super::{
     lives::Lives,
     node_spec::Cluster,
     nodes::OwnNode,
+    operator::{Asker, Held},
     pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,
     settings::{Settings, Supervise},
@@ -85,6 +86,13 @@ pub struct Agent {
     pub(super) remember_due: Option<Now>,
     /// Whether that could not be written down the last time.
     pub(super) is_forgetful: bool,
+    /// How often what should run was to be written down, and how often that has ended.
+    pub(super) writes: u64,
+    pub(super) written: u64,
+    /// What operators hear when it is written down.
+    pub(super) held: VecDeque<Held>,
+    /// Whether the process is about to end, and nodes with it.
+    pub(super) is_ending: bool,
     /// What was last told of nodes that are of different Zeeks.
     pub(super) told_mixed: Option<String>,
 }
@@ -155,6 +163,10 @@ impl Agent {
             restoring: None,
             remember_due: None,
             told_mixed: None,
+            writes: 0,
+            written: 0,
+            held: VecDeque::new(),
+            is_ending: false,
             is_forgetful: false,
         }
     }
@@ -198,8 +210,8 @@ impl Agent {
                 principal,
                 request,
             } => {
-                let outcome = self.operate(&mut turn, &principal.to_string(), &request);
-                turn.push(Action::Answer { id, outcome });
+                let who = principal.to_string();
+                self.serve(&mut turn, Asker::Operator(id), &who, &request);
             }
             Input::Prepared(found) => self.prepared(&mut turn, found),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),

@@ -17,6 +17,9 @@ use super::{
     supervision::{Command, Processes},
 };
 
+/// Why nothing is started while the agent ends.
+pub(super) const ENDING: &str = "the agent is ending, and its nodes with it: start it again first";
+
 impl Agent {
     /// A request to run a configuration.
     ///
@@ -38,6 +41,7 @@ impl Agent {
     ) {
         let cluster = node_spec::checked_cluster(&config, self.settings.supervise);
         let refusal = match (cluster, &self.unavailable) {
+            _ if self.is_ending => Some(ENDING.to_owned()),
             (Err(error), _) => Some(error),
             (_, Some(reason)) => Some(reason.clone()),
             (Ok(_), None) => None,

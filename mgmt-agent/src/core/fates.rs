@@ -97,7 +97,10 @@ impl Agent {
     pub(super) fn take_kept(&mut self, fates: &Fates) -> BTreeMap<ZeekString, OwnNode> {
         let (kept, others) = std::mem::take(&mut self.nodes)
             .into_iter()
-            .partition(|(name, _)| fates.keeps(name));
+            .partition(|(name, own)| {
+                // The end of one that is stopped is still to be told.
+                fates.keeps(name) || (self.stopped.contains(name) && own.pid.is_some())
+            });
         self.nodes = others;
         kept
     }

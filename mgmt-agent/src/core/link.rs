@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     action::{Action, Turn},
     agent::Agent,
+    operator::Asker,
     settings::Supervise,
 };
 
@@ -37,33 +38,23 @@ impl Agent {
                 }
             }
             LinkMessage::Request { reqid, kind, json } => {
-                let outcome = match OperatorRequest::read(&kind, &json) {
-                    Some(Ok(request)) => self.operate(turn, &format!("controller {peer}"), &request),
-                    Some(Err(error)) => Err(NotDone::new(NotDoneKind::Malformed, error.to_string())),
-                    None => {
-                        let kind = kind.excerpt(64);
-                        let reason = format!("this agent knows no request {kind}");
-                        Err(NotDone::new(NotDoneKind::Malformed, reason))
+                let refusal = match OperatorRequest::read(&kind, &json) {
+                    Some(Ok(request)) => {
+                        let who = format!("controller {peer}");
+                        return self.serve(turn, Asker::Controller { peer, reqid }, &who, &request);
                     }
+                    Some(Err(error)) => error.to_string(),
+                    None => format!("this agent knows no request {}", kind.excerpt(64)),
                 };
-                match outcome {
-                    Ok(json) => {
-                        let message = LinkMessage::Reply {
-                            reqid,
-                            ok: true,
-                            json,
-                        };
-                        turn.push(Action::Link { peer, message });
-                    }
-                    Err(refusal) => refuse(turn, peer, reqid, &refusal),
-                }
+                let refusal = NotDone::new(NotDoneKind::Malformed, refusal);
+                refuse(turn, peer, reqid, &refusal);
             }
             LinkMessage::Reply { .. } => turn.debug(format!("ignoring an answer of {peer}")),
         }
     }
 }
 
-fn refuse(turn: &mut Turn, peer: EndpointId, reqid: ZeekString, refusal: &NotDone) {
+pub(super) fn refuse(turn: &mut Turn, peer: EndpointId, reqid: ZeekString, refusal: &NotDone) {
     turn.debug(format!(
         "refusing a request of controller {peer}: {}",
         refusal.reason

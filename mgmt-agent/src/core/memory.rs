@@ -72,11 +72,13 @@ impl Agent {
             stopped: self.stopped.clone(),
             done: self.done.clone(),
         };
+        self.writes += 1;
         turn.push(Action::Remember(desired));
     }
 
     /// What should run was written down, or could not be.
     pub(super) fn remembered(&mut self, turn: &mut Turn, outcome: Result<(), String>) {
+        self.answer_held(turn, outcome.as_ref().err());
         match outcome {
             Ok(()) => {
                 if std::mem::take(&mut self.is_forgetful) {
@@ -111,6 +113,7 @@ impl Agent {
 
     /// All nodes end, until there is another agent.
     pub(super) fn end_nodes(&mut self, turn: &mut Turn) {
+        self.is_ending = true;
         let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
         for node in names {
             let id = self.ids.next_id();

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use broker_codec::data::{Excerpt, ZeekString};
+use broker_codec::{
+    EndpointId,
+    data::{Excerpt, ZeekString},
+};
 use mgmt_api::{
-    Level, Now, OperatorRequest, State,
+    Level, LinkMessage, Now, OperatorRequest, State,
     log::some_of,
     node_link::Beat,
     operator::{
@@ -14,9 +17,10 @@ use mgmt_api::{
 };
 
 use super::{
-    action::Turn,
+    action::{Action, Turn},
     agent::{Agent, Purpose},
-    deploy::report,
+    deploy::{ENDING, report},
+    link::refuse,
     nodes::OwnNode,
     settings::Supervise,
     supervision::Command,
@@ -26,9 +30,70 @@ use super::{
 const FORGETFUL: &str = "what should run cannot be written down: when the agent is restarted, nodes that were stopped are started; \
                          free space on its disk";
 
+/// Who has asked.
+#[derive(Clone, Debug)]
+pub(super) enum Asker {
+    /// An operator, on the control socket.
+    Operator(u64),
+    /// A controller, for an operator.
+    Controller { peer: EndpointId, reqid: ZeekString },
+}
+
+/// An answer that waits until what should run is written down: what was answered outlives the agent.
+#[derive(Debug)]
+pub(super) struct Held {
+    write: u64,
+    to: Asker,
+    outcome: Result<ZeekString, NotDone>,
+}
+
+impl Asker {
+    fn answer(self, turn: &mut Turn, outcome: Result<ZeekString, NotDone>) {
+        match (self, outcome) {
+            (Self::Operator(id), outcome) => turn.push(Action::Answer { id, outcome }),
+            (Self::Controller { peer, reqid }, Ok(json)) => {
+                let ok = true;
+                let message = LinkMessage::Reply { reqid, ok, json };
+                turn.push(Action::Link { peer, message });
+            }
+            (Self::Controller { peer, reqid }, Err(refusal)) => refuse(turn, peer, reqid, &refusal),
+        }
+    }
+}
+
 impl Agent {
+    /// Carries out what an operator asks for, who is named in the log, and answers.
+    pub(super) fn serve(&mut self, turn: &mut Turn, to: Asker, who: &str, request: &OperatorRequest) {
+        let before = self.writes;
+        let outcome = self.operate(turn, who, request);
+        if self.writes == before {
+            return to.answer(turn, outcome);
+        }
+        let write = self.writes;
+        self.held.push_back(Held { write, to, outcome });
+    }
+
+    /// What should run was written down, or not, for this reason.
+    pub(super) fn answer_held(&mut self, turn: &mut Turn, failure: Option<&String>) {
+        self.written += 1;
+        while let Some(held) = self.held.pop_front() {
+            if held.write > self.written {
+                self.held.push_front(held);
+                return;
+            }
+            let outcome = match failure {
+                Some(reason) => held.outcome.and(Err(NotDone::new(
+                    NotDoneKind::Unavailable,
+                    format!("it is done, but cannot be written down, so that a restart of the agent undoes it: {reason}"),
+                ))),
+                None => held.outcome,
+            };
+            held.to.answer(turn, outcome);
+        }
+    }
+
     /// Carries out what an operator asks for, who is named in the log. The answer is JSON.
-    pub(super) fn operate(
+    fn operate(
         &mut self,
         turn: &mut Turn,
         who: &str,
@@ -51,7 +116,8 @@ impl Agent {
     /// Ends nodes, which stay away until they are started: also when the agent or the host is restarted, or the same is deployed again.
     fn stop_nodes(&mut self, turn: &mut Turn, who: &str, which: &Selection) -> Result<Changed, NotDone> {
         let mut nodes = self.selected(which)?;
-        nodes.retain(|name| self.stopped.insert(name.clone()));
+        // One that has done its work would begin again with another configuration.
+        nodes.retain(|name| self.stopped.insert(name.clone()) | self.done.remove(name));
         for name in &nodes {
             let (id, node) = (self.ids.next_id(), name.clone());
             self.tell_crash(turn, name);
@@ -113,6 +179,9 @@ impl Agent {
                 "a Supervisor of Zeek's keeps the nodes of this agent, and would start them again",
             ));
         }
+        if self.is_ending {
+            return Err(NotDone::new(NotDoneKind::Unavailable, ENDING));
+        }
         if let Some(reason) = &self.unavailable {
             return Err(NotDone::new(NotDoneKind::Unavailable, reason.as_str()));
         }
@@ -134,13 +203,19 @@ impl Agent {
             supervise: self.settings.supervise.to_string(),
             configuration: self.config.as_ref().map(|config| text(&config.id)),
             trouble: self.unavailable.clone(),
-            warnings: Vec::from_iter(self.is_forgetful.then(|| FORGETFUL.to_owned())),
+            warnings: self.operator_warnings(),
             nodes: self
                 .nodes
                 .iter()
                 .map(|(name, own)| self.reported(now, name, own))
                 .collect(),
         }
+    }
+
+    fn operator_warnings(&self) -> Vec<String> {
+        let ending = self.is_ending.then(|| ENDING.to_owned());
+        let forgetful = self.is_forgetful.then(|| FORGETFUL.to_owned());
+        ending.into_iter().chain(forgetful).chain(self.idle()).collect()
     }
 
     fn reported(&self, now: Now, name: &ZeekString, own: &OwnNode) -> NodeReport {

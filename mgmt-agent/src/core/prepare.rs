@@ -80,6 +80,13 @@ impl Agent {
 
     /// Warns of workers that Zeek lets run without anything to read.
     pub(super) fn warn_of_idle(&self, turn: &mut Turn, config: &ZeekString) {
+        if let Some(idle) = self.idle() {
+            report(turn, Level::Warning, format!("configuration {config}: {idle}"));
+        }
+    }
+
+    /// The workers that have nothing to read, in words, if there are any.
+    pub(super) fn idle(&self) -> Option<String> {
         let is_idle = |node: &Node| {
             let interface = node.interface.as_ref().filter(|name| !name.is_empty());
             let mut options = node.options.iter().flat_map(|options| options.iter());
@@ -88,13 +95,13 @@ impl Agent {
                 && options.all(|option| option.name != PCAP_FILE)
         };
         let idle: Vec<_> = self.nodes.iter().filter(|(_, own)| is_idle(&own.node)).collect();
-        if self.settings.supervise != Supervise::Zeek && !idle.is_empty() {
-            let names = nodes_named(&idle.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-            let message = format!(
-                "configuration {config}: nothing is read by {names}: there is neither an interface nor {PCAP_FILE}"
-            );
-            report(turn, Level::Warning, message);
+        if self.settings.supervise == Supervise::Zeek || idle.is_empty() {
+            return None;
         }
+        let names = nodes_named(&idle.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        Some(format!(
+            "nothing is read by {names}: there is neither an interface nor {PCAP_FILE}"
+        ))
     }
 
     /// The host was looked at.

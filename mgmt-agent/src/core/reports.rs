@@ -80,7 +80,7 @@ impl Agent {
             }
             Report::Late { id } => self.start_comes_late(turn, &id),
             Report::NodeEnded { node, pid, how } => self.node_ended(&node, pid, how),
-            Report::NodeStarted { node, pid } => self.node_started(turn, &node, pid),
+            Report::NodeStarted { node, pid, is_to_end } => self.node_started(turn, &node, pid, is_to_end),
             Report::NotStarted { node } => self.process_refused(turn, &node),
             Report::NodeExited { node, outputs } => self.node_exited(turn, &node, outputs),
             Report::Crashed {

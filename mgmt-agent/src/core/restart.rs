@@ -6,7 +6,7 @@ use mgmt_api::{Level, ResultRecord, State, log::some_of};
 use super::{
     action::{Action, Turn},
     agent::{Agent, Purpose},
-    deploy::report,
+    deploy::{ENDING, report},
     pending::{Key, Kind, Logged, Pending},
     program::Program,
     requests::restart_failure,
@@ -19,7 +19,8 @@ const KIND: Kind = Kind::Restart;
 impl Agent {
     /// Restarts cluster nodes, running or not.
     pub(super) fn restart(&mut self, turn: &mut Turn, reqid: ZeekString, nodes: &Set<ZeekString>) {
-        let targets = match (self.targets(nodes), &self.unavailable) {
+        let ending = self.is_ending.then(|| ENDING.to_owned());
+        let targets = match (self.targets(nodes), ending.as_ref().or(self.unavailable.as_ref())) {
             (Ok(targets), None) => targets,
             (Ok(targets), Some(reason)) => {
                 let results = targets.into_iter();

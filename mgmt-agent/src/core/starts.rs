@@ -110,6 +110,15 @@ impl Starts {
         }
     }
 
+    /// What starts nodes itself reports a start of this node: it knows what is to end, and does not start what a later command has replaced.
+    pub(super) fn reported_by_us(&mut self, node: &ZeekString, is_to_end: bool) -> Cause {
+        if is_to_end {
+            return Cause::Former;
+        }
+        self.owed.remove(node);
+        Cause::Command
+    }
+
     /// The running configuration is replaced. What is owed to it will be reported all the same.
     pub(super) fn configuration_replaced(&mut self) {
         for start in self.owed.values_mut().flatten() {

@@ -27,6 +27,9 @@ impl Agent {
 
     /// Has the Supervisor start a node of the running configuration.
     pub(super) fn create(&mut self, turn: &mut Turn, name: &ZeekString) {
+        if self.is_ending {
+            return;
+        }
         let (Some(own), Some(config)) = (self.nodes.get(name), &self.config) else {
             return;
         };
@@ -194,8 +197,11 @@ impl Agent {
     }
 
     /// A node was started, as it was to be or because it had ended.
-    pub(super) fn node_started(&mut self, turn: &mut Turn, name: &ZeekString, pid: i64) {
-        let cause = self.starts.reported(name);
+    pub(super) fn node_started(&mut self, turn: &mut Turn, name: &ZeekString, pid: i64, is_to_end: bool) {
+        let cause = match self.settings.supervise {
+            Supervise::Zeek => self.starts.reported(name),
+            Supervise::Systemd | Supervise::Native => self.starts.reported_by_us(name, is_to_end),
+        };
         self.lives.retain(name, |heard| heard == Some(pid));
         let Some(own) = self.nodes.get_mut(name) else {
             return;

@@ -156,7 +156,13 @@ pub enum Report {
         how: String,
     },
     /// A node was started: because of a command, or because it had ended by itself.
-    NodeStarted { node: ZeekString, pid: i64 },
+    NodeStarted {
+        node: ZeekString,
+        pid: i64,
+        /// Whether it is to end already, as a later command wants. Not every Supervisor knows.
+        #[serde(default)]
+        is_to_end: bool,
+    },
     /// No process could be started for a node, which is tried again.
     NotStarted { node: ZeekString },
     /// What a node wrote before its latest start. Comes after [`Report::NodeStarted`], if there was output.

@@ -87,6 +87,7 @@ fn only_the_end_of_a_crashed_nodes_output_is_passed_on() {
         let _ = report(Report::NodeStarted {
             node: "n".into(),
             pid,
+            is_to_end: false,
         });
         now.set(now.get() + Duration::from_secs(1));
     }

@@ -222,6 +222,7 @@ fn one_that_lives_for_long_between_its_ends_waits_longer_but_never_fails() {
     let mut run = Run::new();
     run.command("create", &["w1"]);
     for _ in 0..20 {
+        run.up("w1");
         run.pass(31 * S);
         run.end("w1", End::Exit(1));
         while run.processes.is_empty() {
@@ -235,6 +236,22 @@ fn one_that_lives_for_long_between_its_ends_waits_longer_but_never_fails() {
     assert!((60.0..=76.0).contains(&last), "{starts:?}");
 }
 
+/// As one that hangs in `before_start` until that is ended.
+#[test]
+fn one_that_never_comes_up_fails_however_long_that_takes() {
+    let mut run = Run::new();
+    run.command("create", &["w1"]);
+    for _ in 0..5 {
+        run.pass(61 * S);
+        run.end("w1", End::Exit(1));
+        while run.processes.is_empty() {
+            run.pass(S);
+        }
+    }
+    let log = run.log.join("; ");
+    assert!(log.contains("w1 failed"), "{log}");
+}
+
 #[test]
 fn what_it_has_lived_makes_up_for_early_ends() {
     let mut run = Run::new();
@@ -244,6 +261,7 @@ fn what_it_has_lived_makes_up_for_early_ends() {
         run.end("w1", End::Exit(1));
         run.pass(10 * S);
     }
+    run.up("w1");
     run.pass(600 * S);
     run.log.clear();
     let died = run.now;

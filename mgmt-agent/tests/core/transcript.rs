@@ -77,6 +77,8 @@ pub(crate) struct Run {
     created: BTreeMap<ZeekString, NodeSpec>,
     /// What was to be written down.
     remembered: Desired,
+    /// How often, without having been said to end.
+    writes: usize,
 }
 
 impl Default for Run {
@@ -87,6 +89,7 @@ impl Default for Run {
             now: Now::START,
             created: BTreeMap::new(),
             remembered: Desired::default(),
+            writes: 0,
         }
     }
 }
@@ -102,15 +105,29 @@ impl Machine for Run {
             let mut agent = Agent::new(self.settings.clone(), Box::new(SequentialIds::default()));
             agent.recall(self.remembered.clone());
             self.agent = Some(agent);
+            self.writes = 0;
             return;
         }
         let input = self.parse(text);
         let tick = input == Input::Tick;
+        let is_asked = matches!(input, Input::Operator { .. } | Input::Link { .. });
+        if matches!(input, Input::Remembered(_)) {
+            self.writes = self.writes.saturating_sub(1);
+        }
         let now = self.now;
         let agent = self
             .agent
             .get_or_insert_with(|| Agent::new(self.settings.clone(), Box::new(SequentialIds::default())));
-        for action in agent.step(now, input) {
+        let mut actions = agent.step(now, input);
+        let writes = |action: &&Action| matches!(action, Action::Remember(_));
+        self.writes += actions.iter().filter(writes).count();
+        // Operators hear what they have asked for when it is written down.
+        if is_asked {
+            for _ in 0..std::mem::take(&mut self.writes) {
+                actions.extend(agent.step(now, Input::Remembered(Ok(()))));
+            }
+        }
+        for action in actions {
             if let Action::Supervise(Command::Create { node, .. } | Command::Relayout { node, .. }) = &action
             {
                 self.created.insert(node.name.clone(), (**node).clone());
@@ -136,6 +153,7 @@ impl Run {
         match word {
             "started" => started(),
             "remembered" => Input::Remembered(json(rest)),
+            "ending" => Input::EndNodes,
             "stopping" => Input::Stopping { without_nodes: false },
             "supervisor" => {
                 let (name, fields) = rest.split_once(' ').unwrap_or((rest, ""));

@@ -127,7 +127,7 @@ fn news(report: Report) -> News {
     let event = match report {
         Report::Ready => return News::Connected,
         Report::Lost { reason } => return News::Disconnected { reason },
-        Report::NodeStarted { node, pid } => Event::of(&SupervisorResponse::NodeStatus {
+        Report::NodeStarted { node, pid, .. } => Event::of(&SupervisorResponse::NodeStatus {
             node,
             pid: pid.unsigned_abs(),
         }),

@@ -38,7 +38,8 @@ impl OwnSupervisor {
             News::Started { node, pid } => {
                 if let Some(known) = self.nodes.get_mut(&node) {
                     known.was_started(turn.now, pid);
-                    reports.push(Report::NodeStarted { node, pid });
+                    let is_to_end = known.is_to_stop();
+                    reports.push(Report::NodeStarted { node, pid, is_to_end });
                 }
             }
             News::Lacks { node, what } => {

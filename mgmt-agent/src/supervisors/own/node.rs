@@ -191,7 +191,9 @@ impl Node {
 
     /// Its process has ended, unasked. Returns after how long it is started again.
     pub(super) fn ended(&mut self, now: Now) -> Duration {
-        let lived = self.age(now).unwrap_or_default();
+        // One that never came up has not lived, whatever kept it.
+        let came_up = self.is_up || !self.ran.is_zero();
+        let lived = self.age(now).filter(|_| came_up).unwrap_or_default();
         self.pid = None;
         self.is_up = false;
         let _ = self.step(now, Event::Ended { lived });

@@ -31,8 +31,7 @@ impl OwnSupervisor {
                 self.carry_out(turn, reports, &name, effect);
             }
         }
-        let mut nodes = self.nodes.values();
-        if nodes.any(|node| node.is_to_stop() || node.delays_starts(turn.now).is_some()) {
+        if self.delays_starts(turn.now) {
             return;
         }
         let starting = self.nodes.values().filter(|node| node.intent == Intent::Start);
@@ -68,6 +67,14 @@ impl OwnSupervisor {
             let effect = node.and_then(|node| node.start(turn.now));
             self.carry_out(turn, reports, &name, effect);
         }
+    }
+
+    /// Whether nodes that are to start wait for others to stop. One that does not end in time holds back only those that stop after it.
+    fn delays_starts(&self, now: Now) -> bool {
+        let is_overdue = |node: &Node| node.is_stopping() && node.delays_starts(now).is_none();
+        let is_held_back = self.nodes.values().any(is_overdue);
+        let mut nodes = self.nodes.values();
+        nodes.any(|node| node.delays_starts(now).is_some() || (node.is_to_stop() && !is_held_back))
     }
 
     /// Has written down which workers nodes know, when they have been told of them: who hears it has done so by then.

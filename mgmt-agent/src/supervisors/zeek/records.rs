@@ -94,7 +94,14 @@ pub(super) fn report(response: SupervisorResponse) -> (Option<(ZeekString, Strin
         ),
         // Zero says that no process could be started.
         SupervisorResponse::NodeStatus { node, pid } => match i64::try_from(pid) {
-            Ok(pid) if pid > 0 => (None, Report::NodeStarted { node, pid }),
+            Ok(pid) if pid > 0 => (
+                None,
+                Report::NodeStarted {
+                    node,
+                    pid,
+                    is_to_end: false,
+                },
+            ),
             _ => (None, Report::NotStarted { node }),
         },
     }
