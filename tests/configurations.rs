@@ -10,9 +10,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    control_socket::{assert_problem, request, request_with},
-    support::{controller::Controller, limit::Limit, mgmtctl, program::Outcome, zeek_client::zeek_client},
+use crate::support::{
+    controller::Controller,
+    http::{assert_problem, request, request_with},
+    limit::Limit,
+    mgmtctl,
+    program::Outcome,
+    zeek_client::zeek_client,
 };
 
 const PATH: &str = "/v1/clusters/default/configurations";

@@ -8,7 +8,6 @@ use std::{
         net::UnixStream,
     },
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -18,6 +17,7 @@ use crate::support::{
     cluster::{agent_command, start_agent},
     controller::Controller,
     daemon::Daemon,
+    http::{answer, assert_problem, request},
     limit::Limit,
     mgmtctl,
 };
@@ -39,46 +39,6 @@ impl Agent {
     fn directory(&self) -> PathBuf {
         self.home.path().join("state/nodes/sensor")
     }
-}
-
-/// What is answered to these bytes, until the daemon ends the connection.
-fn answer(directory: &Path, request: &[u8]) -> String {
-    let mut stream = UnixStream::connect(directory.join("control.sock")).expect("it listens");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a time");
-    // It may have answered, and be gone, before it has read all.
-    let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8(answer).expect("text")
-}
-
-pub(crate) fn request(directory: &Path, line: &str, body: &str) -> String {
-    request_with(directory, line, "", body)
-}
-
-/// With further header fields, each with its line's end.
-pub(crate) fn request_with(directory: &Path, line: &str, fields: &str, body: &str) -> String {
-    let length = body.len();
-    let text = format!(
-        "{line} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    answer(directory, text.as_bytes())
-}
-
-/// The answer has this status, and says this.
-#[track_caller]
-pub(crate) fn assert_problem(answer: &str, status: u16, words: &str) {
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-    assert!(
-        answer.contains("content-type: application/problem+json"),
-        "{answer}"
-    );
-    assert!(
-        answer.contains(&format!(r#""status":{status},"#)) && answer.contains(words),
-        "{answer}"
-    );
 }
 
 #[test]

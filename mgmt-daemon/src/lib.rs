@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`attempts`] | which of many failed attempts an operator hears of |
+//! | [`certificates`] | when the certificates end that the daemon uses |
 //! | [`config`] | settings by Zeek's names, from the command line, the environment and Zeek scripts |
 //! | [`Counted`] | what every daemon counts |
 //! | [`daemon`] | the task that owns a core, and the loop of both daemons |
@@ -25,6 +26,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod attempts;
+pub mod certificates;
 pub mod config;
 mod counted;
 pub mod daemon;

@@ -111,6 +111,11 @@ impl Peers {
         known.map_or(("peer", 0), |known| (known.role, known.refused))
     }
 
+    /// How many there are that have this role.
+    pub fn count(&self, role: &str) -> usize {
+        self.known.values().filter(|peer| peer.role == role).count()
+    }
+
     /// By which lines of the log are counted.
     pub fn describe(&self, id: EndpointId) -> String {
         match self.known.get(&id) {

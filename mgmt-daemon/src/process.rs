@@ -2,8 +2,10 @@
 
 use std::{
     convert::Infallible, ffi::CString, io, os::unix::process::CommandExt, path::Path, process::Command,
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
@@ -64,6 +66,11 @@ pub fn block_on<E: From<HostError>>(daemon: impl Future<Output = Result<(), E>>)
     // After a second signal, nothing that still blocks is waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// The time since the beginning of 1970.
+pub fn unix_time() -> Duration {
+    Timestamp::now().as_duration().unsigned_abs()
 }
 
 /// Creates and enters the working directory. Zeek's processes work in their own; so do core dumps.

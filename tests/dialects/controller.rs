@@ -187,7 +187,10 @@ impl Run {
                         level: Level::Warning | Level::Error,
                         message,
                     } => writeln!(out, "< WARNING {message}").expect("to memory"),
-                    Action::Log { .. } | Action::Report { .. } | Action::Answer { .. } => {}
+                    Action::Log { .. }
+                    | Action::Report { .. }
+                    | Action::Answer { .. }
+                    | Action::Vitals { .. } => {}
                     Action::Persist { write, changes } => {
                         for (slot, _) in changes.entries {
                             writeln!(out, "< stored {slot}").expect("to memory");

@@ -11,6 +11,7 @@ mod lacking;
 mod many;
 mod operated;
 mod outputs;
+mod ready;
 mod sensors;
 mod silent;
 mod stopped;

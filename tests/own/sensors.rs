@@ -85,12 +85,17 @@ impl Sensors {
 
     /// A file of this name, where `mgmtctl` is run.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.operated.controller.working_dir("controller").join(name)
+        self.working_dir().join(name)
+    }
+
+    /// Where the controller works.
+    pub(super) fn working_dir(&self) -> PathBuf {
+        self.operated.controller.working_dir("controller")
     }
 
     /// Asks the controller by `mgmtctl`.
     pub(super) fn mgmtctl(&self, arguments: &[&str]) -> Outcome {
-        mgmtctl::ask(&self.operated.controller.working_dir("controller"), arguments)
+        mgmtctl::ask(&self.working_dir(), arguments)
     }
 
     pub(super) fn states(&mut self) -> States {

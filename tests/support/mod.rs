@@ -9,6 +9,7 @@ pub(crate) mod controller;
 pub(crate) mod controlling;
 pub(crate) mod daemon;
 pub(crate) mod frames;
+pub(crate) mod http;
 pub(crate) mod ids;
 pub(crate) mod limit;
 pub(crate) mod mgmtctl;

@@ -29,7 +29,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ),
     (
         "mgmt-controller",
-        "broker-codec broker-endpoint bytes clap clap_complete counters jiff mgmt-api mgmt-daemon \
+        "broker-codec broker-endpoint bytes clap clap_complete counters mgmt-api mgmt-daemon \
          rusqlite rustix serde serde_json sha2 strum thiserror tokio tracing",
     ),
     (
@@ -50,7 +50,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ("supervise", "bytes rustix serde tokio tracing"),
     (
         "mgmt-agent",
-        "broker-codec broker-endpoint clap clap_complete counters futures-util jiff mgmt-api mgmt-daemon rustix serde \
+        "broker-codec broker-endpoint clap clap_complete counters futures-util mgmt-api mgmt-daemon rustix serde \
          serde_json strum supervise thiserror tokio tracing zbus zeek-simulator",
     ),
 ];

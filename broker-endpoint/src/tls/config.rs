@@ -1,6 +1,6 @@
 use std::{fmt, path::PathBuf};
 
-use super::error::TlsConfigError;
+use super::error::{TlsConfigError, TlsPart};
 
 /// How connections are protected.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,15 @@ pub struct Identity {
     pub key: PathBuf,
     /// What the key is encrypted with, if it is.
     pub passphrase: Option<Passphrase>,
+}
+
+/// When a file of certificates ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    pub what: TlsPart,
+    pub path: PathBuf,
+    /// The end of the first certificate in it that ends, in seconds since 1970.
+    pub at: i64,
 }
 
 /// Which certificates are accepted. The system's own list of CAs is not consulted.

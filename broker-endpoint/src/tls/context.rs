@@ -20,9 +20,9 @@ use tokio_util::either::Either;
 
 use super::{
     certificate::{PeerCertificate, describe},
-    config::{Identity, TlsConfig, Trust},
+    config::{Expiry, Identity, TlsConfig, Trust},
     error::{TlsConfigError, TlsError, TlsPart},
-    files::{check_folder, check_validity, read_certificates, read_key},
+    files::{check_folder, check_validity, expiry, read_certificates, read_key},
     reasons::{library, reasons, session},
     transport::Transport,
 };
@@ -317,6 +317,24 @@ impl TlsConfig {
                 .map_or(Ok(()), |path| check_validity(path, TlsPart::CaFile)),
             _ => Ok(()),
         }
+    }
+}
+
+impl TlsConfig {
+    /// When the certificates in the files that it names end: ours, and those of the CA file.
+    ///
+    /// # Errors
+    ///
+    /// The first file that cannot be read.
+    pub fn expiries(&self) -> Result<Vec<Expiry>, TlsConfigError> {
+        let own = self.identity().map(|identity| &identity.certificate);
+        let issuers = match self {
+            Self::Mutual { trust, .. } => trust.ca_file.as_ref(),
+            _ => None,
+        };
+        let own = own.map(|path| expiry(path, TlsPart::Certificate));
+        let issuers = issuers.map(|path| expiry(path, TlsPart::CaFile));
+        own.into_iter().chain(issuers).collect()
     }
 }
 

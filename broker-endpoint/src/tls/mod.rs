@@ -22,7 +22,7 @@ mod tests;
 mod transport;
 
 pub use certificate::PeerCertificate;
-pub use config::{Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
+pub use config::{Expiry, Identity, Passphrase, TlsConfig, Trust, ZeekTlsOptions};
 pub(crate) use context::peer_certificate;
 pub use context::{RenewTls, TlsContext};
 pub use error::{TlsConfigError, TlsError, TlsPart};

@@ -5,7 +5,10 @@ use broker_codec::{
     data::{Port, ZeekString},
     zeek::Event,
 };
-use mgmt_api::{AgentMessage, Level, LinkMessage, LogLine, NodeLinkRequest, NodeRequest, operator::NotDone};
+use mgmt_api::{
+    AgentMessage, Level, LinkMessage, LogLine, NodeLinkRequest, NodeRequest,
+    operator::{NotDone, Vitals},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -39,6 +42,8 @@ pub enum Action {
         /// JSON ([`mgmt_api::operator`]), or why there is no answer.
         outcome: Result<ZeekString, NotDone>,
     },
+    /// Say how the agent is, as was asked under this id ([`super::Input::Vitals`]).
+    Vitals { id: u64, vitals: Box<Vitals> },
     /// Ask cluster nodes.
     Ask(NodeRequest),
     /// Ask nodes under our own supervision.

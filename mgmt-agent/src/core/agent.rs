@@ -213,6 +213,10 @@ impl Agent {
                 let who = principal.to_string();
                 self.serve(&mut turn, Asker::Operator(id), &who, &request);
             }
+            Input::Vitals { id } => {
+                let vitals = Box::new(self.vitals());
+                turn.push(Action::Vitals { id, vitals });
+            }
             Input::Prepared(found) => self.prepared(&mut turn, found),
             Input::Node(NodeMessage::Hello { node }) => self.node_hello(&mut turn, &node),
             Input::Node(NodeMessage::NodeDispatch { reqid, result }) => {

@@ -41,6 +41,10 @@ pub enum Input {
         principal: Principal,
         request: OperatorRequest,
     },
+    /// How is the agent? The answer is [`super::Action::Vitals`].
+    Vitals {
+        id: u64,
+    },
     /// What [`super::Action::Prepare`] has found.
     Prepared(Prepared),
     /// What a cluster node tells, on the topic of nodes.

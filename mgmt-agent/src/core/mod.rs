@@ -51,6 +51,7 @@ mod settings;
 mod starts;
 mod states;
 mod supervision;
+mod vitals;
 
 pub use action::{Action, Turn};
 pub use agent::{Agent, REQUESTS_MAX};

@@ -124,6 +124,11 @@ impl OwnNode {
         self.started.map(of_started).or_else(|| self.found.map(of_found))
     }
 
+    /// What is known of why it does not run, or did not.
+    pub(super) fn why_down(&self) -> Option<&String> {
+        self.trouble.as_ref().or(self.told_end.as_ref())
+    }
+
     /// Whether an earlier agent has started it, and it has not said hello yet.
     pub(super) fn is_taken_over(&self) -> bool {
         self.node.state == State::Pending && self.pid.is_some() && self.started.is_none()

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// What is said while what should run cannot be written down.
-const FORGETFUL: &str = "what should run cannot be written down: when the agent is restarted, nodes that were stopped are started; \
+pub(super) const FORGETFUL: &str = "what should run cannot be written down: when the agent is restarted, nodes that were stopped are started; \
                          free space on its disk";
 
 /// Who has asked.
@@ -233,11 +233,7 @@ impl Agent {
             restarts: own.restarts,
             zeek: life.and_then(|life| life.version.as_ref()).map(text),
             stopped_by_operator: self.stopped.contains(name) && !self.done.contains(name),
-            reason: own
-                .trouble
-                .clone()
-                .or_else(|| own.told_end.clone())
-                .filter(|_| !is_up),
+            reason: own.why_down().filter(|_| !is_up).cloned(),
             heartbeat: life.and_then(|life| Some(heartbeat(now - life.at, life.beat.as_ref()?))),
         }
     }

@@ -37,20 +37,20 @@ use std::{path::PathBuf, sync::Arc};
 use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::{Credit, with_causes};
 use counters::Counters;
-use jiff::Timestamp;
 use mgmt_api::{
     OperatorRequest,
     link::Prepared,
     operator::{self, About},
 };
 use mgmt_daemon::{
+    certificates::Certificates,
     config::{Value, warn_of_dates},
     daemon::{self, Beginning},
     error::system,
     files,
     http::Operators,
     lock::{Lock, LockError},
-    process::{block_on, enter, random_bytes},
+    process::{block_on, enter, random_bytes, unix_time},
     ready,
     reload::Reread,
 };
@@ -115,6 +115,7 @@ struct Runtime {
     program: Option<ProgramWatch>,
     /// Why they could not be written, as was last told.
     scripts_trouble: Option<String>,
+    certificates: Certificates,
     disk: Disk,
     archivers: Archivers,
     counters: Counters<Counted>,
@@ -181,6 +182,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         version: None,
         preflight: None,
         program,
+        certificates: Certificates::read([&config.daemon.broker_tls]),
         disk,
         archivers: Archivers::new(counters.clone()),
         counters,
@@ -297,9 +299,7 @@ impl Runtime {
         let started = Input::Agent(core::Input::Started {
             broker_id: broker_id.to_string().into(),
             pid: pid.into(),
-            clock: Timestamp::now()
-                .duration_since(Timestamp::UNIX_EPOCH)
-                .unsigned_abs(),
+            clock: unix_time(),
         });
         daemon.handle(self, [started], &Credit::none()).await;
         ready::write(&self.config.daemon, broker_id, &broker, None)?;

@@ -2,7 +2,7 @@
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
 use broker_endpoint::{Credit, PeerAddress, tls::RenewTls, with_causes};
-use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
+use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared, operator::Vitals};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
@@ -90,19 +90,7 @@ impl Outside for Runtime {
                 self.preflight = None;
                 (Some(Input::Agent(core::Input::Prepared(found))), Credit::none())
             }
-            Event::Operator(Asked {
-                id,
-                principal,
-                request,
-            }) => {
-                self.counters.increment(Counted::OperatorRequests);
-                let request = core::Input::Operator {
-                    id,
-                    principal,
-                    request,
-                };
-                (Some(Input::Agent(request)), Credit::none())
-            }
+            Event::Operator(asked) => (Some(Input::Agent(self.asked(asked))), Credit::none()),
             Event::Peer(input, credit) => {
                 self.peer_did(&input);
                 (Some(input), credit)
@@ -150,6 +138,7 @@ impl Outside for Runtime {
                 }
             }
             Action::Answer { id, outcome } => self.operators.answer(id, outcome),
+            Action::Vitals { id, vitals } => self.examined(id, *vitals),
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.increment(Counted::DiskOverflows);
@@ -236,6 +225,40 @@ impl Outside for Runtime {
 }
 
 impl Runtime {
+    fn asked(&self, asked: Asked<OperatorRequest>) -> core::Input {
+        match asked {
+            Asked::Vitals { id } => core::Input::Vitals { id },
+            Asked::Request {
+                id,
+                principal,
+                request,
+            } => {
+                self.counters.increment(Counted::OperatorRequests);
+                core::Input::Operator {
+                    id,
+                    principal,
+                    request,
+                }
+            }
+        }
+    }
+
+    /// Tells what monitors the agent, how it is: what the core knows, and what is known of the host.
+    fn examined(&mut self, id: u64, vitals: Vitals) {
+        if let Some(watch) = self.operators.watch(id) {
+            watch.answer(|| {
+                let scripts = self.scripts_trouble.as_ref();
+                let scripts =
+                    scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}"));
+                let failing = self.broker.lacks_controller().into_iter().chain(vitals.failing);
+                failing
+                    .chain(scripts)
+                    .chain(self.certificates.failing())
+                    .collect()
+            });
+        }
+    }
+
     fn peer_did(&mut self, input: &Input) {
         match input {
             Input::Message { .. } => self.counters.increment(Counted::Messages),

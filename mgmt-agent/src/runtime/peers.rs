@@ -6,12 +6,12 @@ use broker_codec::{EndpointId, Topic, data::ZeekString, peering::PeeringEnd, zee
 use broker_endpoint::{
     Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError, with_causes,
 };
-use mgmt_api::topics;
+use mgmt_api::{WallClock, topics};
 use mgmt_daemon::{
     daemon::Beginning,
     error::HostError,
     peers::{Peers, SendError, topics_of},
-    process::descriptors_for_connections,
+    process::{descriptors_for_connections, unix_time},
 };
 use tokio::time::Instant;
 
@@ -25,7 +25,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// first.
 const SUPERVISOR_BEGINNING: Duration = Duration::from_secs(10);
 
-/// A peer that has connected and is no controller.
+/// What peers are: a controller,
+const CONTROLLER: &str = "controller";
+
+/// or one that has connected and is no controller.
 const NODE: &str = "node";
 
 /// The agent's peers.
@@ -34,6 +37,8 @@ pub(super) struct BrokerPeers {
     supervisor: Option<PeerAddress>,
     /// Where the controller is that we have started, while it is up.
     controller: Option<PeerAddress>,
+    /// Since when no controller is there, if none is.
+    without_controller: Option<WallClock>,
     /// Until when it is no wonder that the Supervisor does not listen.
     beginning_until: Instant,
 }
@@ -54,6 +59,7 @@ impl BrokerPeers {
             peers: Peers::start(beginning, endpoint, &config.listen, "nodes and controllers").await?,
             supervisor: config.supervisor.clone(),
             controller: None,
+            without_controller: Some(WallClock::from_unix(unix_time())),
             beginning_until: Instant::now() + SUPERVISOR_BEGINNING,
         })
     }
@@ -174,7 +180,7 @@ impl BrokerPeers {
         if self.supervisor.as_ref() == Some(address) {
             "Supervisor"
         } else {
-            "controller"
+            CONTROLLER
         }
     }
 
@@ -189,7 +195,7 @@ impl BrokerPeers {
         let listens = |topic| subscriptions.matches(&Topic::from_static(topic));
         let role = match dialled {
             Some(target) => self.role(target),
-            None if listens(topics::CONTROLLER) || listens(topics::CLUSTER_CONTROLLER) => "controller",
+            None if listens(topics::CONTROLLER) || listens(topics::CLUSTER_CONTROLLER) => CONTROLLER,
             None => NODE,
         };
         // Nodes come up and end; what that means for them is told by their names.
@@ -199,6 +205,7 @@ impl BrokerPeers {
             tracing::info!(peer = %id, %address, "{role} connected");
         }
         self.peers.added(peer, role);
+        self.note_controllers();
         Input::PeerAdded {
             peer: *id,
             address: address.to_string(),
@@ -211,6 +218,7 @@ impl BrokerPeers {
         let reason = with_causes(end);
         let PeerInfo { id, address, .. } = peer;
         let (role, refused) = self.peers.removed(*id);
+        self.note_controllers();
         if role == NODE {
             tracing::debug!(peer = %id, %address, refused, "{role} is gone: {reason}");
         } else {
@@ -222,6 +230,25 @@ impl BrokerPeers {
             }
             _ => Input::PeerLost { peer: *id, reason },
         }
+    }
+
+    fn note_controllers(&mut self) {
+        if self.peers.count(CONTROLLER) > 0 {
+            self.without_controller = None;
+        } else {
+            self.without_controller
+                .get_or_insert_with(|| WallClock::from_unix(unix_time()));
+        }
+    }
+
+    /// That no controller is there, if none is.
+    pub(super) fn lacks_controller(&self) -> Option<String> {
+        let since = self
+            .without_controller?
+            .told_at(WallClock::from_unix(unix_time()));
+        Some(format!(
+            "no controller is connected, since {since}: look at the controller, and at this agent's setting controller"
+        ))
     }
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {

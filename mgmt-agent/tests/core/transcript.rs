@@ -152,6 +152,7 @@ impl Run {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "started" => started(),
+            "vitals" => Input::Vitals { id: 1 },
             "remembered" => Input::Remembered(json(rest)),
             "ending" => Input::EndNodes,
             "stopping" => Input::Stopping { without_nodes: false },
@@ -313,6 +314,7 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
             let (name, fields) = name_and_fields(message);
             writeln!(out, "< link {} {name} {fields}", letter(*peer))
         }
+        Action::Vitals { vitals, .. } => writeln!(out, "< vitals {}", transcript::value(vitals)),
         other => panic!("{other:?} is for peers and Supervisor to say"),
     }
     .unwrap();

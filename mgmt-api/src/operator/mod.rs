@@ -10,6 +10,7 @@ mod configuration;
 mod deployment;
 mod plain;
 mod request;
+mod vitals;
 
 pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
 pub use cluster::{ClusterRequest, ClusterStatus, InstanceReport, Value, Values};
@@ -21,3 +22,4 @@ pub use request::{
     About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START, STATUS, STOP,
     Selection, text, written,
 };
+pub use vitals::Vitals;

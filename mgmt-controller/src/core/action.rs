@@ -4,7 +4,10 @@ use broker_codec::{
     zeek::Event,
 };
 pub use mgmt_api::Level;
-use mgmt_api::{AgentMessage, AgentRequest, ClientResponse, LinkMessage, operator::NotDone};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ClientResponse, LinkMessage,
+    operator::{NotDone, Vitals},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{configurations::Changes, input::WriteId};
@@ -34,6 +37,8 @@ pub enum Action {
         /// JSON ([`mgmt_api::operator`]), or why there is no answer.
         outcome: Result<ZeekString, NotDone>,
     },
+    /// Say how the controller is, as was asked under this id ([`super::Input::Vitals`]).
+    Vitals { id: u64, vitals: Box<Vitals> },
     Publish {
         topic: ZeekString,
         event: Outgoing,

@@ -115,7 +115,7 @@ impl Cluster {
                 self.agent_message(turn, peer, &topic, message);
             }
             Input::Link { peer, message } => self.link_message(turn, peer, message),
-            Input::Tick => {}
+            Input::Vitals { .. } | Input::Tick => {}
             Input::Stopping => self.stopping(turn),
         }
         while let Some(follow) = turn.follows.pop_front() {

@@ -9,7 +9,7 @@ use broker_codec::{
 use counters::Counters;
 use mgmt_api::{
     Configuration, IdSource, Now, RequestKind, WallClock,
-    operator::{NotDone, NotDoneKind},
+    operator::{NotDone, NotDoneKind, Vitals},
 };
 
 use super::{
@@ -52,6 +52,10 @@ impl Controller {
         if let Input::Started { wall_clock, .. } = &input {
             self.epoch = *wall_clock - self.now.since_start();
         }
+        let examined = match input {
+            Input::Vitals { id } => Some(id),
+            _ => None,
+        };
         let mut turn = Turn::new(self.now, &mut *self.ids, &self.counters, self.epoch);
         if let Input::Operator { id, cluster, .. } = &input
             && !self.clusters.contains_key(cluster.as_bytes())
@@ -62,6 +66,13 @@ impl Controller {
             turn.push(Action::Answer { id, outcome });
         } else if let Some(cluster) = self.clusters.get_mut(DEFAULT.as_bytes()) {
             cluster.step(&mut turn, input);
+        }
+        if let Some(id) = examined {
+            let mut vitals = Box::<Vitals>::default();
+            for cluster in self.clusters.values() {
+                cluster.examine(&turn, &mut vitals);
+            }
+            turn.push(Action::Vitals { id, vitals });
         }
         turn.into_actions()
     }

@@ -44,6 +44,8 @@ pub enum Input {
         cluster: String,
         request: ClusterRequest,
     },
+    /// How is the controller? The answer is [`super::Action::Vitals`].
+    Vitals { id: u64 },
     /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier
     /// peering with it.
     PeerAdded {

@@ -56,6 +56,7 @@ mod status;
 mod turn;
 mod validate;
 mod variables;
+mod vitals;
 
 pub use action::{Action, Audience, Level, Outgoing};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};

@@ -25,18 +25,18 @@ use broker_endpoint::{
     websocket::{ClientInfo, Publisher, WebSocketConfig, WebSocketServer},
 };
 use counters::Counters;
-use jiff::Timestamp;
 use mgmt_api::{
     Principal, Transport, WallClock,
     operator::{About, Program},
 };
 use mgmt_daemon::{
+    certificates::Certificates,
     config::warn_of_dates,
     daemon::{self, Beginning},
     error::system,
     files,
     http::Operators,
-    process::{self, block_on, enter, random_bytes},
+    process::{self, block_on, enter, random_bytes, unix_time},
     ready,
     reload::Reread,
 };
@@ -72,6 +72,9 @@ struct Runtime {
     server: Option<WebSocketServer<FromClient>>,
     publisher: Option<Publisher>,
     store: StoreThread,
+    /// Why the last write failed, if it did.
+    store_trouble: Option<String>,
+    certificates: Certificates,
     /// What operators ask on the control socket.
     operators: Operators<Request>,
     /// The writes under way, each with the request that it belongs to.
@@ -107,8 +110,11 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         .local_addrs()
         .first()
         .map(|address| Port::tcp(address.port()));
-    let restored = restored.configurations;
-    let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", Start { settings, restored })?;
+    let start = Start {
+        settings,
+        restored: restored.configurations,
+    };
+    let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", start)?;
     let counters = daemon.machine().counters();
     daemon.registry.add("", &counters);
     if let Some(server) = &server {
@@ -129,6 +135,8 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         publisher: server.as_ref().map(WebSocketServer::publisher),
         server,
         store,
+        store_trouble: restored.not_writable,
+        certificates: Certificates::read(config.all_tls()),
         writes: BTreeMap::new(),
         node_news: NodeNews::default(),
         counters,
@@ -172,7 +180,7 @@ impl Runtime {
             broker_id: endpoint_id.to_string(),
             broker: broker_listener,
             websocket: websocket.map(|bound| listener(bound.ip().to_string(), &bound)),
-            wall_clock: WallClock::from_unix(Timestamp::now().as_duration().unsigned_abs()),
+            wall_clock: WallClock::from_unix(unix_time()),
         };
         daemon.handle(self, [started], &Credit::none()).await;
         Ok(ready::write(

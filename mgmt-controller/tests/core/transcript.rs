@@ -137,6 +137,7 @@ impl Run {
                     request: json(request),
                 }
             }
+            ("vitals", "") => Input::Vitals { id: 1 },
             ("started", "") => started(),
             ("stopping", "") => Input::Stopping,
             ("started", fields) => variant("Started", fields),
@@ -226,6 +227,7 @@ fn print(action: &Action, out: &mut String) {
             Ok(json) => writeln!(out, "< answer {id} {json}"),
             Err(refusal) => writeln!(out, "< refuse {id} {}", value(refusal)),
         },
+        Action::Vitals { vitals, .. } => writeln!(out, "< vitals {}", value(vitals)),
         Action::Close { peer, reason } => {
             writeln!(out, "< close {}: {reason}", letter(*peer))
         }

@@ -44,6 +44,17 @@ impl Problem {
         }
     }
 
+    /// 503 for several reasons.
+    pub(super) fn listing(what: &str, errors: Vec<String>) -> Self {
+        Self {
+            errors: errors.clone(),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{what}: {}", errors.join("; ")),
+            )
+        }
+    }
+
     /// An answer of axum's own, such as that a body is too long, as a problem; any other as it is.
     pub(super) async fn of(answer: Response) -> Response {
         let status = answer.status();

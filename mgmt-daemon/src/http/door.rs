@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     answer::{Answer, Outcome, Problem},
     socket::ControlSocket,
+    watch::{self, Watch},
 };
 use crate::reload::AskReload;
 
@@ -28,10 +29,16 @@ pub type Door<Q> = mpsc::Sender<Request<Q>>;
 
 /// A request on its way.
 #[derive(Debug)]
-pub struct Request<Q> {
-    principal: Principal,
-    asked: Q,
-    answer: oneshot::Sender<Outcome>,
+pub enum Request<Q> {
+    /// An operator asks the core for something.
+    Operator {
+        principal: Principal,
+        asked: Q,
+        answer: oneshot::Sender<Outcome>,
+    },
+    /// Does the loop answer?
+    Live(oneshot::Sender<()>),
+    Watch(Watch),
 }
 
 /// Whose request it is, for a route.
@@ -41,13 +48,17 @@ pub struct Operator<Q> {
     door: Door<Q>,
 }
 
-/// What an operator asks, for the core.
+/// What is asked of the core.
 #[derive(Debug)]
-pub struct Asked<Q> {
-    /// What the answer is given under.
-    pub id: u64,
-    pub principal: Principal,
-    pub request: Q,
+pub enum Asked<Q> {
+    /// By an operator. The answer is given by [`Operators::answer`] under this id.
+    Request {
+        id: u64,
+        principal: Principal,
+        request: Q,
+    },
+    /// How it is, by what monitors the daemon. The answer is given to [`Operators::watch`] of this id.
+    Vitals { id: u64 },
 }
 
 /// The loop's end: what operators ask, and who waits for an answer. They are served until it is dropped.
@@ -55,6 +66,7 @@ pub struct Asked<Q> {
 pub struct Operators<Q> {
     requests: mpsc::Receiver<Request<Q>>,
     waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    watching: BTreeMap<u64, Watch>,
     last: u64,
     /// None if it cannot be had.
     _socket: Option<ControlSocket>,
@@ -91,7 +103,7 @@ impl<Q> Operator<Q> {
     /// If the core refuses, or the daemon is ending.
     pub async fn asks(self, request: Q) -> Result<Answer, Problem> {
         let (answer, answered) = oneshot::channel();
-        let request = Request {
+        let request = Request::Operator {
             principal: self.principal,
             asked: request,
             answer,
@@ -104,9 +116,10 @@ impl<Q> Operator<Q> {
 
 impl<Q: Send + 'static> Operators<Q> {
     /// Serves operators at this path: by these routes, `GET /v1`, which says what the daemon is, and
-    /// `POST /v1/reload`.
+    /// `POST /v1/reload`, and those of [`watch`].
     pub fn serve(path: &Path, about: About, reload: AskReload, routes: Router<Door<Q>>) -> Self {
         let (door, requests) = mpsc::channel(REQUESTS_MAX);
+        let routes = routes.merge(watch::routes());
         let routes = routes
             .route("/v1", get(async || Json(about)))
             .route("/v1/reload", post(async move || asks_reload(&reload).await))
@@ -114,6 +127,7 @@ impl<Q: Send + 'static> Operators<Q> {
         Self {
             requests,
             waiting: BTreeMap::new(),
+            watching: BTreeMap::new(),
             last: 0,
             _socket: ControlSocket::open(path, routes),
         }
@@ -125,17 +139,34 @@ impl<Q: Send + 'static> Operators<Q> {
             let Some(next) = self.requests.recv().await else {
                 return std::future::pending().await;
             };
-            // The operator may be gone.
-            if next.answer.is_closed() {
-                continue;
-            }
-            self.last += 1;
-            self.waiting.insert(self.last, next.answer);
-            return Asked {
-                id: self.last,
-                principal: next.principal,
-                request: next.asked,
+            let id = self.last + 1;
+            let asked = match next {
+                Request::Live(answer) => {
+                    let _ = answer.send(());
+                    continue;
+                }
+                // Who has asked may be gone.
+                Request::Watch(watch) if watch.is_closed() => continue,
+                Request::Operator { answer, .. } if answer.is_closed() => continue,
+                Request::Watch(watch) => {
+                    self.watching.insert(id, watch);
+                    Asked::Vitals { id }
+                }
+                Request::Operator {
+                    principal,
+                    asked: request,
+                    answer,
+                } => {
+                    self.waiting.insert(id, answer);
+                    Asked::Request {
+                        id,
+                        principal,
+                        request,
+                    }
+                }
             };
+            self.last = id;
+            return asked;
         }
     }
 
@@ -144,5 +175,10 @@ impl<Q: Send + 'static> Operators<Q> {
         if let Some(waiting) = self.waiting.remove(&id) {
             let _ = waiting.send(outcome);
         }
+    }
+
+    /// Who waits to hear how the daemon is.
+    pub fn watch(&mut self, id: u64) -> Option<Watch> {
+        self.watching.remove(&id)
     }
 }

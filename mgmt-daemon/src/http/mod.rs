@@ -14,10 +14,12 @@
 mod answer;
 mod door;
 mod socket;
+mod watch;
 
 pub use axum;
 
 pub use self::{
     answer::{Answer, Outcome, Problem, read},
     door::{Asked, Door, Operator, Operators},
+    watch::Watch,
 };

@@ -103,6 +103,7 @@ fn step(agent: &mut BrokerAgent, around: &mut Around, input: Input) {
             | Action::Prepare { .. }
             // No operator asks.
             | Action::Answer { .. }
+            | Action::Vitals { .. }
             | Action::Supervise(_)
             | Action::Nodes(_)
             | Action::Remember(_)

@@ -171,7 +171,8 @@ impl OurController {
                     }
                     | Action::Report { .. }
                     // No operator asks.
-                    | Action::Answer { .. } => {}
+                    | Action::Answer { .. }
+                    | Action::Vitals { .. } => {}
                     Action::Log { message, .. } => around.sent.log.push(message),
                     Action::Persist { write, changes } => {
                         self.durable.apply(changes);

@@ -292,6 +292,7 @@ impl World {
                 }
                 Action::Report { .. } => {}
                 Action::Answer { id, outcome } => self.operator_answered(id, outcome),
+                Action::Vitals { vitals, .. } => self.examined(&vitals),
                 Action::Persist { write, changes } => self.write(write, changes),
                 Action::Connect { host, port } => {
                     self.targets.insert((host, port));

@@ -6,7 +6,7 @@ use mgmt_api::{
     link::to_json,
     operator::{
         AgentStatus, Changed, ClusterRequest, ClusterStatus, ConfigurationFile, Deployment, DeploymentState,
-        Deployments, Expected, NodeName, NotDone, NotDoneKind, Outputs, Progress, Selection, Staged,
+        Deployments, Expected, NodeName, NotDone, NotDoneKind, Outputs, Progress, Selection, Staged, Vitals,
     },
 };
 use mgmt_controller::core::{DEPLOYMENTS_MAX, Input};
@@ -16,6 +16,7 @@ use super::World;
 impl World {
     /// An operator asks for something. One who changes configurations does in times of trouble: then no client relies on what it has staged.
     pub(super) fn operate(&mut self) {
+        self.step(Input::Vitals { id: 0 });
         let which = Selection {
             role: self.dice.percent(50).then_some(ClusterRole::Worker),
             ..Selection::default()
@@ -50,6 +51,19 @@ impl World {
             cluster: "default".into(),
             request,
         });
+    }
+
+    /// What monitors the controller hears of every instance of the deployed configuration that is away, and of no other.
+    pub(super) fn examined(&mut self, vitals: &Vitals) {
+        let deployed = self.controller.deployed_configuration();
+        let instances = deployed.into_iter().flat_map(|config| &config.instances);
+        let is_away = |name: &ZeekString| {
+            let mut failing = vitals.failing.iter();
+            failing.any(|text| text.starts_with(&format!("instance {name} is not connected")))
+        };
+        let away = instances.filter(|instance| is_away(&instance.name)).count();
+        assert_eq!(away, vitals.failing.len(), "{vitals:?}");
+        self.saw("an instance that was told to be away", away as u64);
     }
 
     /// What rests on something else than what is deployed is refused.

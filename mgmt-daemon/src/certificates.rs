@@ -1,0 +1,41 @@
+//! When the certificates end that the daemon uses.
+
+use std::time::Duration;
+
+use broker_endpoint::tls::{Expiry, TlsConfig};
+use mgmt_api::WallClock;
+
+use crate::process::unix_time;
+
+/// What was read at the start. Files that have changed since are not in use.
+#[derive(Clone, Debug, Default)]
+pub struct Certificates(Vec<Expiry>);
+
+impl Certificates {
+    /// Those that these settings name, each file once. Of a file that cannot be read nothing is known: where it is needed, the daemon has not
+    /// started.
+    pub fn read<'a>(tls: impl IntoIterator<Item = &'a TlsConfig>) -> Self {
+        let mut all: Vec<Expiry> = Vec::new();
+        for expiry in tls.into_iter().flat_map(|tls| tls.expiries().unwrap_or_default()) {
+            if !all.contains(&expiry) {
+                all.push(expiry);
+            }
+        }
+        Self(all)
+    }
+
+    /// What is wrong with those that have ended.
+    pub fn failing(&self) -> impl Iterator<Item = String> {
+        let now = unix_time();
+        let ends = |expiry: &Expiry| u64::try_from(expiry.at).unwrap_or_default();
+        let ended = self.0.iter().filter(move |expiry| ends(expiry) <= now.as_secs());
+        ended.map(move |expiry| {
+            let at = WallClock::from_unix(Duration::from_secs(ends(expiry)));
+            format!(
+                "the {} in {} has expired, at {at}: connections are refused; renew it, and restart this daemon",
+                expiry.what,
+                expiry.path.display()
+            )
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! What monitors a daemon, as HTTP: whether it lives, and whether it can do its work.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /livez` | 200 if the daemon's loop answers |
+//! | `GET /readyz` | 200, or 503 with what fails |
+//!
+//! All of it goes through the loop; if that does not answer within [`ANSWER_MAX`], the answer is 503.
+
+use std::time::Duration;
+
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    answer::Problem,
+    door::{Door, Request},
+};
+
+/// How long the loop may take. Prometheus waits 10 s by default, as long as it takes to see that a daemon hangs.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Who waits to hear how the daemon is.
+#[derive(Debug)]
+pub enum Watch {
+    /// What fails.
+    Ready(oneshot::Sender<Vec<String>>),
+}
+
+impl Watch {
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Ready(answer) => answer.is_closed(),
+        }
+    }
+
+    /// Answers, if the other end is still there, with what it wants to know.
+    pub fn answer(self, failing: impl FnOnce() -> Vec<String>) {
+        match self {
+            Self::Ready(answer) => {
+                let _ = answer.send(failing());
+            }
+        }
+    }
+}
+
+pub(super) fn routes<Q: Send + 'static>() -> Router<Door<Q>> {
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+}
+
+async fn live<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> {
+    ask(&door, Request::Live).await?;
+    Ok("ok\n")
+}
+
+async fn ready<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> {
+    let failing = ask(&door, |answer| Request::Watch(Watch::Ready(answer))).await?;
+    if failing.is_empty() {
+        return Ok("ok\n");
+    }
+    Err(Problem::listing("not ready", failing))
+}
+
+/// Has the loop answer.
+async fn ask<Q, T>(
+    door: &Door<Q>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request<Q>,
+) -> Result<T, Problem> {
+    let (answer, answered) = oneshot::channel();
+    let asked = async {
+        door.send(request(answer)).await.ok()?;
+        answered.await.ok()
+    };
+    match timeout(ANSWER_MAX, asked).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(Problem::ending()),
+        Err(_) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the daemon has not answered for {} s: it hangs, or its host has too much to do; if this lasts, restart it",
+                ANSWER_MAX.as_secs()
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mgmt_api::operator::{About, Program};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixStream,
+        select,
+    };
+
+    use super::{super::door::Asked, *};
+    use crate::http::Operators;
+
+    /// What is answered to this request, by a daemon whose loop does this or hangs.
+    async fn answered(path: &str, failing: Option<&[&str]>) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("s");
+        let about = About {
+            program: Program::Agent,
+            name: "a".into(),
+            version: "0".into(),
+        };
+        let mut operators = Operators::<()>::serve(&socket, about, Router::new());
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let asked = async {
+            let mut stream = UnixStream::connect(&socket).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let serves = async {
+            let Some(failing) = failing else {
+                return std::future::pending().await;
+            };
+            loop {
+                if let Asked::Vitals { id } = operators.next().await
+                    && let Some(watch) = operators.watch(id)
+                {
+                    watch.answer(|| failing.iter().map(|&text| text.into()).collect());
+                }
+            }
+        };
+        select! {
+            answer = asked => answer,
+            () = serves => unreachable!("it goes on"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_lives_if_its_loop_answers_and_is_ready_if_nothing_fails() {
+        for path in ["/livez", "/readyz"] {
+            let answer = answered(path, Some(&[])).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\nok\n"), "{answer}");
+        }
+        let failing: &[&str] = &["node a is CRASHED", "no \"b\""];
+        assert!(answered("/livez", Some(failing)).await.contains("200 OK"));
+        let answer = answered("/readyz", Some(failing)).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let body = r#"{"title":"Service Unavailable","status":503,"detail":"not ready: node a is CRASHED; no \"b\"","errors":["node a is CRASHED","no \"b\""]}"#;
+        assert!(answer.ends_with(body), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_hangs_is_waited_for_a_short_time() {
+        for path in ["/livez", "/readyz"] {
+            let answer = answered(path, None).await;
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+            assert!(answer.contains("the daemon has not answered for 5 s"), "{answer}");
+        }
+    }
+}
