@@ -35,6 +35,7 @@ packages() {
     want systemd-container "nodes kept by systemd, in a container" has systemd-nspawn
     want dbus "likewise" has dbus-daemon
     want polkitd "likewise" test -x /usr/lib/polkit-1/polkitd
+    want prometheus "promtool, which checks metrics and alert rules" has promtool
     want shellcheck "check of these scripts" has shellcheck
     install_missing
 }
@@ -62,6 +63,8 @@ tests() {
     local log status
     log="$(mktemp)"
     status=0
+    # setup has installed it.
+    export MGMT_REQUIRE="promtool${MGMT_REQUIRE:+,$MGMT_REQUIRE}"
     cargo test --workspace "${FEATURES[@]}" --locked 2>&1 | tee "$log" || status=$?
     TEST_TOTALS="$(awk '/^test result: / { passed += $4; failed += $6 } END { printf "%d passed, %d failed", passed, failed }' "$log")"
     rm -f "$log"

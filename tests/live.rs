@@ -3,7 +3,6 @@
 
 use std::{
     env, fs,
-    io::{self, Write},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -18,7 +17,10 @@ use tempfile::TempDir;
 use crate::{
     agent_failures::{AGENT, CLUSTER, Nodes, World},
     agent_recorded::repeat_with,
-    support::cluster::{Protection, Zeek},
+    support::{
+        self,
+        cluster::{Protection, Zeek},
+    },
 };
 
 /// Nodes of Zeek listen on the ports that the sessions name: one cluster at a time.
@@ -31,15 +33,9 @@ pub(crate) fn with_zeek(test: impl FnOnce(&Path)) {
     test(&prefix);
 }
 
-/// Says what was not tested past the test's captured output: a reader of the outcome must see it. A failure if the environment says that
-/// a Zeek is required, by `zeek` among the words of `MGMT_REQUIRE`.
+/// Says what was not tested for want of a Zeek.
 pub(crate) fn pending(why: &str) {
-    let required = env::var("MGMT_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|word| word == "zeek"), "{why}");
-    let line = format!("live-pending: {why}\n");
-    io::stderr()
-        .write_all(line.as_bytes())
-        .expect("standard error works");
+    support::pending("zeek", "live", why);
 }
 
 /// A cluster of an agent that starts the installed Zeek.

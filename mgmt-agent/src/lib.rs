@@ -8,6 +8,7 @@
 //! | [`core`] | the agent as a pure state machine |
 //! | [`launcher`] | the process that becomes a node |
 //! | [`machine`] | core, peers and Supervisor as the one machine that is driven |
+//! | [`Measured`] | what the agent measures |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`simulate`] | stand-ins for Zeek, in this program |
@@ -23,6 +24,7 @@ mod error;
 mod http;
 pub mod launcher;
 pub mod machine;
+mod measured;
 pub mod runtime;
 mod scripts;
 pub mod simulate;
@@ -31,3 +33,4 @@ pub mod wire;
 
 pub use counted::Counted;
 pub use error::RunError;
+pub use measured::Measured;

@@ -68,6 +68,11 @@ impl WallClock {
         Self { since_1970 }
     }
 
+    /// In seconds since the beginning of 1970.
+    pub const fn unix_seconds(self) -> u64 {
+        self.since_1970.as_secs()
+    }
+
     /// How an operator is told of it at another time: without the date if it is of the same day.
     pub fn told_at(self, now: Self) -> String {
         let text = self.to_string();

@@ -7,6 +7,7 @@
 //! | [`Counted`] | what the controller counts |
 //! | [`core`] | the controller as a pure state machine |
 //! | [`machine`] | the core as the daemon and a journal drive it |
+//! | [`Measured`] | what the controller measures |
 //! | [`RunError`] | why the daemon cannot start or go on |
 //! | [`runtime`] | the task that owns the core, and everything around it |
 //! | [`store`] | the durable state, in Zeek's SQLite file |
@@ -19,9 +20,11 @@ mod counted;
 mod error;
 mod http;
 pub mod machine;
+mod measured;
 pub mod runtime;
 pub mod store;
 pub mod wire;
 
 pub use counted::Counted;
 pub use error::RunError;
+pub use measured::Measured;

@@ -24,6 +24,10 @@ impl Certificates {
         Self(all)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Expiry> {
+        self.0.iter()
+    }
+
     /// What is wrong with those that have ended.
     pub fn failing(&self) -> impl Iterator<Item = String> {
         let now = unix_time();

@@ -15,6 +15,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
+    time::Duration,
 };
 
 use broker_codec::data::ZeekString;
@@ -33,8 +34,9 @@ use crate::{
     log::{Limiter, Sum, is_traffic, object},
     machine::Machine,
     management_log::ManagementLog,
+    metrics::{Durations, Metrics},
     notify::Notify,
-    process::random_bytes,
+    process::{random_bytes, unix_time},
     ready,
     reload::{self, AskReload, Reload, Reread},
     signals::{Asked, Signals},
@@ -85,6 +87,8 @@ pub struct About {
 pub struct Cause {
     /// When the input came.
     pub time: Timestamp,
+    /// The same, to measure from.
+    pub since: Instant,
     /// The request that it belongs to.
     pub reqid: Option<ZeekString>,
     /// Its sender's credit.
@@ -104,30 +108,46 @@ pub struct Daemon<M: Machine> {
     quiet: bool,
     signals: Signals,
     /// The requests that are not answered yet, with the credit that their senders get back when they are.
-    unanswered: BTreeMap<M::Request, Credit>,
+    unanswered: BTreeMap<M::Request, Unanswered>,
     ready_file: Option<PathBuf>,
     reload: Reload,
     notify: Notify,
     counters: Counters<Counted>,
     /// Everything that is counted.
     pub registry: Registry,
+    pub durations: Durations,
+    /// What the names of its metrics begin with.
+    prefix: String,
+    /// When it was started, since 1970.
+    born: Duration,
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// What its sender gets back when it is.
+    pub credit: Credit,
+    /// When it came.
+    pub since: Instant,
 }
 
 /// A daemon that has no core yet: signals are taken over.
 #[derive(Debug)]
 pub struct Beginning {
     started: Instant,
+    born: Duration,
     signals: Signals,
     ready_file: Option<PathBuf>,
     reload: Reload,
     pub(crate) counters: Counters<Counted>,
     pub(crate) registry: Registry,
+    pub durations: Durations,
 }
 
 impl Beginning {
     /// Takes signals over, logs the configuration's warnings, and removes the ready file of a daemon that crashed.
     pub fn new(config: &DaemonConfig, reread: Reread) -> Result<Self, HostError> {
-        let started = Instant::now();
+        let (started, born) = (Instant::now(), unix_time());
         let signals = Signals::new()?;
         for warning in &config.resolved.warnings {
             tracing::warn!("{warning}");
@@ -139,11 +159,13 @@ impl Beginning {
         registry.add("", &counters);
         Ok(Self {
             started,
+            born,
             signals,
             ready_file: config.ready_file.clone(),
             reload: Reload::new(config, reread),
             counters,
             registry,
+            durations: Durations::default(),
         })
     }
 
@@ -188,6 +210,9 @@ impl Beginning {
             notify: Notify::new(),
             counters: self.counters,
             registry: self.registry,
+            durations: self.durations,
+            prefix: format!("zeek_{}", program.replace('-', "_")),
+            born: self.born,
         })
     }
 }
@@ -257,6 +282,7 @@ impl<M: Machine> Daemon<M> {
             });
             let cause = Cause {
                 time: Timestamp::now(),
+                since: Instant::now(),
                 reqid,
                 credit,
             };
@@ -272,7 +298,10 @@ impl<M: Machine> Daemon<M> {
                 && self.machine.owes_answer(&request)
             {
                 // That of a repeated one is given back: it has no answer of its own.
-                self.unanswered.entry(request).or_insert(cause.credit);
+                let Cause { credit, since, .. } = cause;
+                self.unanswered
+                    .entry(request)
+                    .or_insert(Unanswered { credit, since });
             }
         }
     }
@@ -303,9 +332,18 @@ impl<M: Machine> Daemon<M> {
         self.unanswered.retain(|request, _| machine.owes_answer(request));
     }
 
-    /// The credit of a request that is answered now.
-    pub fn answered(&mut self, request: &M::Request) -> Option<Credit> {
+    /// A request is answered now, which has waited.
+    pub fn answered(&mut self, request: &M::Request) -> Option<Unanswered> {
         self.unanswered.remove(request)
+    }
+
+    /// The metrics of every daemon. Others are added.
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new(&self.prefix);
+        metrics.process(self.born);
+        metrics.counters(&self.registry);
+        metrics.durations(&self.durations);
+        metrics
     }
 
     /// Writes what an action says to the management log, and as a line of the second level to standard error, unless what happens is

@@ -16,6 +16,7 @@
 //! | [`log`] | the log on standard error; limits of what one sender causes |
 //! | [`machine`] | what a core is |
 //! | [`management_log`] | `management-<name>.log` |
+//! | [`metrics`] | metrics, as Prometheus reads them |
 //! | [`peers`] | the Broker endpoint, and what is known of its peers |
 //! | [`process`] | the process's name, limits, working directory and one thread |
 //! | [`program`] | what the program says to its user, and its exit codes |
@@ -38,6 +39,7 @@ pub mod lock;
 pub mod log;
 pub mod machine;
 pub mod management_log;
+pub mod metrics;
 mod notify;
 pub mod peers;
 pub mod process;

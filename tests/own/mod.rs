@@ -9,6 +9,7 @@ mod emptied;
 mod full_disk;
 mod lacking;
 mod many;
+mod metrics;
 mod operated;
 mod outputs;
 mod ready;

@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use mgmt_api::{Configuration, State};
+use broker_endpoint::tls::TlsConfig;
+use mgmt_api::{Configuration, State, topics};
 
 use super::{
     Host, NAME, assert_all_run, assert_deployed, behaving, configuration, nodes,
@@ -16,6 +17,7 @@ use crate::support::{
     http::failing,
     limit::Limit,
     mgmtctl,
+    peer::Peer,
     session::{Session, stage_request},
 };
 
@@ -34,7 +36,9 @@ fn an_agent_is_ready_when_it_has_a_controller_and_its_nodes_run() {
     let host = Host::new();
     let (agent, mut controlling) = host.start_connected(&[]);
     let sensor = host.directory(NAME);
-    assert_eq!(failing(&sensor), [""; 0]);
+    let controller = Peer::connect(agent.broker(), TlsConfig::Anonymous, topics::CONTROLLER);
+    let limit = Limit::new("the controller to be heard of");
+    limit.poll(|| failing(&sensor).is_empty().then_some(()));
     let mut wanted = nodes(&["manager", "worker-1", "worker-2"]);
     assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
     assert_all_run(&host, &mut controlling, &wanted);
@@ -52,7 +56,7 @@ fn an_agent_is_ready_when_it_has_a_controller_and_its_nodes_run() {
     told_until(&mut controlling, |said| said["worker-2"].0 == State::Stopped);
     assert_eq!(failing(&sensor), [""; 0], "an operator wants it so");
 
-    drop(controlling);
+    drop(controller);
     let limit = Limit::new("the end of the connection");
     limit.poll(|| (!failing(&sensor).is_empty()).then_some(()));
     assert_fails(
@@ -73,13 +77,14 @@ fn a_controller_is_ready_when_the_deployed_instances_are_connected() {
     assert_eq!(failing(&directory), [""; 0]);
     let agent = sensors.instances[1].agent.take();
     agent.expect("it runs").kill();
-    sensors.states_until(|states| states.len() < 5);
+    let limit = Limit::new("the end of the connection");
+    limit.poll(|| (!failing(&directory).is_empty()).then_some(()));
     let [_, second] = SENSORS;
     let absent = format!("instance {second} is not connected (last seen ");
     assert_fails(&directory, &absent, " from 127.0.0.1)");
     sensors.instances[1].start_agent();
-    sensors.states_until(|states| states.values().all(|(state, _)| state == "RUNNING"));
-    assert_eq!(failing(&directory), [""; 0]);
+    let limit = Limit::new("the agent to be back");
+    limit.poll(|| failing(&directory).is_empty().then_some(()));
     sensors.stop();
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod zeek_client;
 
 use std::{
     env, fs,
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -80,6 +81,17 @@ pub(crate) fn missing(package: &str, what: &str) {
     not_tested(&format!(
         "{what}, for want of {package}; scripts/check.sh --setup installs it"
     ));
+}
+
+/// Says what was not tested past the test's captured output: a reader of the outcome must see it. A failure if the environment says that this is
+/// required, by its word among those of `MGMT_REQUIRE`.
+pub(crate) fn pending(required: &str, shown: &str, why: &str) {
+    let words = env::var("MGMT_REQUIRE").unwrap_or_default();
+    assert!(!words.split(',').any(|word| word == required), "{why}");
+    let line = format!("{shown}-pending: {why}\n");
+    io::stderr()
+        .write_all(line.as_bytes())
+        .expect("standard error works");
 }
 
 /// What lies below a directory, itself included, and can be used by others than its owner and group, or changed by its group.

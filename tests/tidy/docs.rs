@@ -7,7 +7,7 @@ use std::{
 
 use broker_codec::websocket::RejectionCode;
 use broker_endpoint::websocket;
-use counters::{Counters, Registry};
+use counters::{Counters, Kind, Registry};
 use expect_test::expect_file;
 use mgmt_daemon::config::{COMMON, Setting};
 use regex_lite::Regex;
@@ -257,6 +257,52 @@ fn table(settings: &[Setting]) -> String {
         table.extend(["| ", &row.join(" | "), " |\n"]);
     }
     table
+}
+
+/// What is measured says what it is, and `UPDATE_EXPECT=1` writes the page's tables anew.
+#[test]
+fn every_metric_is_documented() {
+    const PAGE: &str = "docs/monitoring.md";
+    let mut expected = page(PAGE);
+    for (heading, prefix, measured) in [
+        (
+            "### Both programs\n",
+            "zeek_mgmt_*",
+            measured::<mgmt_daemon::metrics::Measured>(),
+        ),
+        (
+            "### Controller\n",
+            "zeek_mgmt_controller",
+            measured::<mgmt_controller::Measured>(),
+        ),
+        (
+            "### Agent\n",
+            "zeek_mgmt_agent",
+            measured::<mgmt_agent::Measured>(),
+        ),
+    ] {
+        let at = expected.find(heading).expect("the page has this heading") + heading.len();
+        let end = expected[at..].find("\n##").map_or(expected.len(), |end| at + end);
+        let mut table = String::from("\n| metric | what |\n|---|---|\n");
+        for (name, what) in measured {
+            table.extend([
+                "| `",
+                prefix,
+                "_",
+                name,
+                "` | ",
+                what.trim_end_matches('.'),
+                " |\n",
+            ]);
+        }
+        expected.replace_range(at..end, &table);
+    }
+    expect_file![workspace_root().join(PAGE)].assert_eq(&expected);
+}
+
+fn measured<K: Kind>() -> Vec<(&'static str, &'static str)> {
+    let described = |kind: K| (kind.into(), kind.get_documentation().unwrap_or_default());
+    K::iter().map(described).collect()
 }
 
 /// The counters say what they are, and `UPDATE_EXPECT=1` writes the page's tables anew.

@@ -16,7 +16,7 @@ use super::{
     input::{Input, KeptController},
     lives::Lives,
     node_spec::Cluster,
-    nodes::OwnNode,
+    nodes::{OwnNode, Tally},
     operator::{Asker, Held},
     pending::{Key, Kind, Logged, Pending, Preparing},
     program::Known,
@@ -54,6 +54,8 @@ pub struct Agent {
     pub(super) leaving: BTreeMap<ZeekString, OwnNode>,
     /// What was heard of those under our own supervision.
     pub(super) lives: Lives,
+    /// What is counted of each node, also while it is restarted or deployed anew.
+    pub(super) tallies: BTreeMap<ZeekString, Tally>,
     /// The starts that the Supervisor owes.
     pub(super) starts: Starts,
     /// Whether nodes are left that a Supervisor which could not be reached was to end.
@@ -146,6 +148,7 @@ impl Agent {
             nodes: BTreeMap::new(),
             leaving: BTreeMap::new(),
             lives: Lives::default(),
+            tallies: BTreeMap::new(),
             starts: Starts::default(),
             stand_by_due: false,
             deployment: None,
@@ -214,7 +217,7 @@ impl Agent {
                 self.serve(&mut turn, Asker::Operator(id), &who, &request);
             }
             Input::Vitals { id } => {
-                let vitals = Box::new(self.vitals());
+                let vitals = Box::new(self.vitals(turn.now));
                 turn.push(Action::Vitals { id, vitals });
             }
             Input::Prepared(found) => self.prepared(&mut turn, found),

@@ -28,6 +28,7 @@ impl Agent {
             return;
         };
         own.restarts += 1;
+        self.tallies.entry(name.clone()).or_default().crashes += 1;
         own.pid = None;
         own.is_missed = true;
         let line = outputs.last_line().map(|line| {

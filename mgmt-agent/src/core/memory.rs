@@ -57,6 +57,11 @@ impl Agent {
     pub(super) fn set_configuration(&mut self, config: Configuration) {
         // One that is wrong is not deployed.
         self.cluster = Arc::new(node_spec::cluster(&config).unwrap_or_default());
+        let is_ours = |name: &ZeekString| {
+            let mut nodes = config.nodes.iter();
+            nodes.any(|node| node.name == *name && node.instance == self.settings.name)
+        };
+        self.tallies.retain(|name, _| is_ours(name));
         self.config = Some(config);
     }
 

@@ -80,6 +80,15 @@ pub(super) struct OwnNode {
     pub(super) before_loss: Option<State>,
 }
 
+/// What is counted of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Starts of a process of it.
+    pub(super) starts: u64,
+    /// Times that it ended by itself, or could not be started.
+    pub(super) crashes: u64,
+}
+
 impl OwnNode {
     /// A node that the Supervisor has not been told to start.
     pub(super) const fn new(node: Node, replaces: bool) -> Self {

@@ -21,6 +21,7 @@ use super::{
     agent::{Agent, Purpose},
     deploy::{ENDING, report},
     link::refuse,
+    lives::Life,
     nodes::OwnNode,
     settings::Supervise,
     supervision::Command,
@@ -219,10 +220,7 @@ impl Agent {
     }
 
     fn reported(&self, now: Now, name: &ZeekString, own: &OwnNode) -> NodeReport {
-        let life = self
-            .lives
-            .of(name)
-            .filter(|life| own.pid.is_some() && life.pid == own.pid);
+        let life = self.life_of(name, own);
         let is_up = own.node.state == State::Running;
         NodeReport {
             node: text(name),
@@ -234,8 +232,20 @@ impl Agent {
             zeek: life.and_then(|life| life.version.as_ref()).map(text),
             stopped_by_operator: self.stopped.contains(name) && !self.done.contains(name),
             reason: own.why_down().filter(|_| !is_up).cloned(),
-            heartbeat: life.and_then(|life| Some(heartbeat(now - life.at, life.beat.as_ref()?))),
+            heartbeat: self.heartbeat_of(now, name, own),
         }
+    }
+
+    /// What was heard of a node's present process.
+    fn life_of(&self, name: &ZeekString, own: &OwnNode) -> Option<&Life> {
+        let life = self.lives.of(name);
+        life.filter(|life| own.pid.is_some() && life.pid == own.pid)
+    }
+
+    /// What it said in its latest heartbeat.
+    pub(super) fn heartbeat_of(&self, now: Now, name: &ZeekString, own: &OwnNode) -> Option<Heartbeat> {
+        let life = self.life_of(name, own)?;
+        Some(heartbeat(now - life.at, life.beat.as_ref()?))
     }
 }
 

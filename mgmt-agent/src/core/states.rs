@@ -215,6 +215,8 @@ impl Agent {
         if self.settings.supervise != Supervise::Zeek {
             self.lives.expect_hello(turn.now, name, pid);
         }
+        let tally = self.tallies.entry(name.clone()).or_default();
+        tally.starts += 1;
         let before = own.pid.replace(pid);
         let is_replaced = own.is_replaced(turn.now);
         own.started = Some(turn.now);
@@ -230,6 +232,7 @@ impl Agent {
             return;
         }
         own.restarts += 1;
+        tally.crashes += 1;
         own.outputs = None;
         let how = own.ended.take().filter(|(ended, _)| Some(*ended) == before);
         own.crash = Some(Crash::new(turn.now, how.map(|(_, how)| how)));

@@ -21,6 +21,7 @@ mod kept;
 mod launch;
 mod listeners;
 mod live_logs;
+mod monitored;
 pub mod native;
 mod needs;
 mod nodes;
@@ -28,6 +29,7 @@ mod outside;
 mod peers;
 mod preflight;
 mod program;
+mod publish;
 mod rehearsal;
 mod stderr;
 pub mod systemd;
@@ -159,7 +161,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         name: config.daemon.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let operators = Operators::serve(&config.daemon.control_socket, about, ask_reload, routes());
+    let (socket, durations) = (&config.daemon.control_socket, beginning.durations.clone());
+    let kind = |request: &OperatorRequest| request.into();
+    let operators = Operators::serve(socket, about, ask_reload, routes(), kind, durations);
     let name = config.settings.name.clone();
     let live_logs = config.live_logs.clone().map(|at| LiveLogs::new(at, name));
     let mut daemon = beginning.start(&config.daemon, "AGENT", Start { settings, desired })?;

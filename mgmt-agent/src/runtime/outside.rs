@@ -1,8 +1,8 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
 use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
-use broker_endpoint::{Credit, PeerAddress, tls::RenewTls, with_causes};
-use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared, operator::Vitals};
+use broker_endpoint::{Credit, PeerAddress, tls::RenewTls};
+use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
@@ -26,7 +26,7 @@ use crate::{
         own::{News, Order},
         zeek,
     },
-    wire::{event_in, reqid_of},
+    wire::event_in,
 };
 
 pub(super) enum Event {
@@ -138,7 +138,7 @@ impl Outside for Runtime {
                 }
             }
             Action::Answer { id, outcome } => self.operators.answer(id, outcome),
-            Action::Vitals { id, vitals } => self.examined(id, *vitals),
+            Action::Vitals { id, vitals } => self.examined(daemon, id, *vitals),
             Action::MakeDirectory { path } => {
                 if let Err(Job::MakeDirectory(path)) = self.disk.hand_over(Job::MakeDirectory(path)) {
                     self.counters.increment(Counted::DiskOverflows);
@@ -225,40 +225,6 @@ impl Outside for Runtime {
 }
 
 impl Runtime {
-    fn asked(&self, asked: Asked<OperatorRequest>) -> core::Input {
-        match asked {
-            Asked::Vitals { id } => core::Input::Vitals { id },
-            Asked::Request {
-                id,
-                principal,
-                request,
-            } => {
-                self.counters.increment(Counted::OperatorRequests);
-                core::Input::Operator {
-                    id,
-                    principal,
-                    request,
-                }
-            }
-        }
-    }
-
-    /// Tells what monitors the agent, how it is: what the core knows, and what is known of the host.
-    fn examined(&mut self, id: u64, vitals: Vitals) {
-        if let Some(watch) = self.operators.watch(id) {
-            watch.answer(|| {
-                let scripts = self.scripts_trouble.as_ref();
-                let scripts =
-                    scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}"));
-                let failing = self.broker.lacks_controller().into_iter().chain(vitals.failing);
-                failing
-                    .chain(scripts)
-                    .chain(self.certificates.failing())
-                    .collect()
-            });
-        }
-    }
-
     fn peer_did(&mut self, input: &Input) {
         match input {
             Input::Message { .. } => self.counters.increment(Counted::Messages),
@@ -394,32 +360,6 @@ impl Runtime {
             self.counters.increment(Counted::DiskOverflows);
             tracing::warn!(
                 "the file system does not answer: rotated logs stay in {directory} until the next archival"
-            );
-        }
-    }
-
-    async fn publish(
-        &mut self,
-        daemon: &mut Daemon,
-        to: Option<EndpointId>,
-        topic: &ZeekString,
-        event: ZeekEvent,
-        cause: &Cause,
-    ) {
-        self.counters.increment(Counted::Published);
-        let reqid = reqid_of(&event).cloned();
-        let name = event.name.clone();
-        tracing::debug!(reqid = reqid.as_ref().map(display), event = %name, %topic, "publishing");
-        let answered = reqid.as_ref().filter(|_| name.ends_with(b"_response"));
-        let kept = answered.and_then(|reqid| daemon.answered(reqid));
-        let credit = kept.as_ref().unwrap_or(&cause.credit);
-        if let Err(error) = self.broker.publish(to, topic, event, credit).await {
-            self.counters.increment(Counted::Unsendable);
-            tracing::error!(
-                reqid = reqid.as_ref().map(display),
-                event = %name,
-                error = with_causes(&error),
-                "cannot send an event"
             );
         }
     }

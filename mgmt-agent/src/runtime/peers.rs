@@ -28,6 +28,9 @@ const SUPERVISOR_BEGINNING: Duration = Duration::from_secs(10);
 /// What peers are: a controller,
 const CONTROLLER: &str = "controller";
 
+/// the Supervisor,
+const SUPERVISOR: &str = "Supervisor";
+
 /// or one that has connected and is no controller.
 const NODE: &str = "node";
 
@@ -178,7 +181,7 @@ impl BrokerPeers {
     /// What we connect to at this address.
     fn role(&self, address: &PeerAddress) -> &'static str {
         if self.supervisor.as_ref() == Some(address) {
-            "Supervisor"
+            SUPERVISOR
         } else {
             CONTROLLER
         }
@@ -239,6 +242,16 @@ impl BrokerPeers {
             self.without_controller
                 .get_or_insert_with(|| WallClock::from_unix(unix_time()));
         }
+    }
+
+    /// How many peers of each kind there are.
+    pub(super) fn kinds(&self) -> [(&'static str, usize); 3] {
+        let count = |role| self.peers.count(role);
+        [
+            ("controller", count(CONTROLLER)),
+            ("node", count(NODE)),
+            ("supervisor", count(SUPERVISOR)),
+        ]
     }
 
     /// That no controller is there, if none is.

@@ -314,7 +314,15 @@ fn print(action: &Action, settings: &Settings, out: &mut String) {
             let (name, fields) = name_and_fields(message);
             writeln!(out, "< link {} {name} {fields}", letter(*peer))
         }
-        Action::Vitals { vitals, .. } => writeln!(out, "< vitals {}", transcript::value(vitals)),
+        Action::Vitals { vitals, .. } => {
+            for text in &vitals.failing {
+                writeln!(out, "< failing {text}").unwrap();
+            }
+            for node in &vitals.nodes {
+                writeln!(out, "< node {}", transcript::value(node)).unwrap();
+            }
+            Ok(())
+        }
         other => panic!("{other:?} is for peers and Supervisor to say"),
     }
     .unwrap();

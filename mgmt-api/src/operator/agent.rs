@@ -2,6 +2,7 @@
 
 use broker_codec::data::ZeekString;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::{
     plain,
@@ -14,7 +15,8 @@ use crate::{
 };
 
 /// What an operator asks of an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum OperatorRequest {
     /// How the agent and its nodes are: [`AgentStatus`].
     Status,

@@ -1,6 +1,7 @@
 //! What operators ask of a cluster, by its controller.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::{
     agent::NodeReport,
@@ -9,7 +10,8 @@ use super::{
 };
 
 /// What an operator asks of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ClusterRequest {
     /// How it is, against how it is to be: [`ClusterStatus`].
     Status,

@@ -22,4 +22,4 @@ pub use request::{
     About, Changed, Failure, NodeName, NotDone, NotDoneKind, OUTPUTS, Program, Reloaded, START, STATUS, STOP,
     Selection, text, written,
 };
-pub use vitals::Vitals;
+pub use vitals::{ClusterVitals, NodeVitals, Vitals};

@@ -138,6 +138,10 @@ impl Cluster {
                 .peers
                 .leaves(name, msg.excerpt(MESSAGE_BYTES_MAX).to_string());
         }
+        if let (AgentMessage::Change { n, new, .. }, Some(deployed)) = (&news, &self.configurations.deployed)
+        {
+            self.heard.changed(deployed, name, &n.name, *new);
+        }
         turn.log(level, format!("rx Management::Agent::API::{verb} {name} {text}"));
         turn.push(Action::Publish {
             topic: topics::NEWS.into(),

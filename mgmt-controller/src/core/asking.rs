@@ -10,11 +10,11 @@ use mgmt_api::{
 
 use super::fanout::Fanout;
 
-/// An operator's request that agents are asked for.
+/// A request that agents are asked for by the extension.
 #[derive(Debug)]
 pub(super) struct Asking {
-    /// What the operator gets the answer under.
-    pub(super) id: u64,
+    /// What the operator gets the answer under who wants to know; none if that is the controller.
+    pub(super) id: Option<u64>,
     pub(super) wanted: Wanted,
     pub(super) fanout: Fanout<(ZeekString, Told)>,
 }
@@ -24,6 +24,8 @@ pub(super) struct Asking {
 pub(super) enum Wanted {
     Status,
     Outputs,
+    /// The states of nodes, for [`Heard`](super::heard::Heard).
+    States,
     /// That these nodes of instances stop or start; and what is known not to work.
     Change(BTreeMap<ZeekString, Vec<String>>, Vec<Failure>),
 }

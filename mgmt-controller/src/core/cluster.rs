@@ -9,9 +9,10 @@ use super::{
     absence::nodes_on,
     access,
     action::{Action, Level},
-    configurations::{Changes, Configurations},
+    configurations::{Changes, Configurations, Slot},
     deployment::Deployment,
     deployments::Deployments,
+    heard::Heard,
     input::{Input, Listener, WriteId},
     membership::Membership,
     peers::{CheckedIn, LostName, Peering},
@@ -41,6 +42,9 @@ pub(super) struct Cluster {
     /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under, if they have none yet.
     pub(super) operators: BTreeMap<ZeekString, Option<u64>>,
     last_write: u64,
+    /// When the deployed configuration was stored as that, if that was by this controller.
+    pub(super) deployed_at: Option<Now>,
+    pub(super) heard: Heard,
 }
 
 impl Cluster {
@@ -57,6 +61,8 @@ impl Cluster {
             writes: BTreeMap::new(),
             operators: BTreeMap::new(),
             last_write: 0,
+            deployed_at: None,
+            heard: Heard::default(),
         }
     }
 
@@ -227,6 +233,7 @@ impl Cluster {
             moves,
         } = lost;
         turn.info(format!("dropped state for instance {name}"));
+        self.heard.lost(&name);
         if self.members.instances.wanted.contains_key(&name) && !moves {
             let deployed = self.configurations.deployed.iter();
             let nodes = match deployed.flat_map(|config| nodes_on(config, &name)).count() {
@@ -256,7 +263,13 @@ impl Cluster {
             return;
         };
         match &outcome {
-            Ok(()) => self.configurations.apply(changes),
+            Ok(()) => {
+                if let Some((_, config)) = changes.entries.iter().find(|(slot, _)| *slot == Slot::Deployed) {
+                    self.deployed_at = Some(turn.now);
+                    self.heard.retain(config);
+                }
+                self.configurations.apply(changes);
+            }
             Err(error) => {
                 let id = changes.entries.first().map(|(_, config)| config.id.to_string());
                 let id = id.unwrap_or_default();

@@ -90,6 +90,7 @@ impl Cluster {
                 self.warn_of_waiting(turn, name);
             }
         }
+        self.ask_for_states(turn, name.clone());
     }
 
     /// As in Zeek, an instance gets the deployed configuration when all are there.

@@ -70,7 +70,7 @@ impl Cluster {
         }
     }
 
-    fn await_told(&mut self, turn: &mut Turn<'_>, asking: Asking) {
+    pub(super) fn await_told(&mut self, turn: &mut Turn<'_>, asking: Asking) {
         if asking.fanout.silent().next().is_none() {
             self.told_all(turn, asking);
             return;
@@ -93,7 +93,7 @@ impl Cluster {
             }
         }
         Asking {
-            id,
+            id: Some(id),
             wanted: Wanted::Status,
             fanout,
         }
@@ -112,7 +112,7 @@ impl Cluster {
         fanout.ask(reqid.clone(), instance);
         ask(turn, peer, reqid, &OperatorRequest::Outputs(node));
         Ok(Asking {
-            id,
+            id: Some(id),
             wanted: Wanted::Outputs,
             fanout,
         })
@@ -145,7 +145,7 @@ impl Cluster {
             }
         }
         Ok(Asking {
-            id,
+            id: Some(id),
             wanted: Wanted::Change(meant, failures),
             fanout,
         })
@@ -259,7 +259,7 @@ impl Cluster {
     }
 
     /// All agents that were asked have answered, or are not waited for any more.
-    pub(super) fn told_all(&self, turn: &mut Turn<'_>, Asking { id, wanted, fanout }: Asking) {
+    pub(super) fn told_all(&mut self, turn: &mut Turn<'_>, Asking { id, wanted, fanout }: Asking) {
         let late: Vec<ZeekString> = fanout.silent().cloned().collect();
         let silent = |name| {
             let reason = "its agent has not answered in time; it may still do what it was asked";
@@ -277,9 +277,12 @@ impl Cluster {
                     "its agent has not answered",
                 )),
             },
+            Wanted::States => return self.take_states(told),
             Wanted::Change(meant, failures) => written(&changed(&meant, told, failures)),
         };
-        answer(turn, id, outcome);
+        if let Some(id) = id {
+            answer(turn, id, outcome);
+        }
     }
 }
 
@@ -323,7 +326,8 @@ pub(super) fn tell_wish(
     );
 }
 
-fn ask(turn: &mut Turn<'_>, peer: EndpointId, reqid: ZeekString, request: &OperatorRequest) {
+/// Asks an agent by the extension.
+pub(super) fn ask(turn: &mut Turn<'_>, peer: EndpointId, reqid: ZeekString, request: &OperatorRequest) {
     // Names that were read from JSON can be written as JSON.
     if let Ok((kind, json)) = request.write() {
         let kind = kind.into();

@@ -64,6 +64,11 @@ impl<'a> Turn<'a> {
         self.epoch + at.since_start()
     }
 
+    /// A time of day, in seconds since 1970.
+    pub(super) fn unix_seconds(&self, at: Now) -> u64 {
+        (self.epoch + at.since_start()).unix_seconds()
+    }
+
     pub(super) fn into_actions(self) -> Vec<Action> {
         self.effects.into_actions()
     }

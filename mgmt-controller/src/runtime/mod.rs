@@ -8,6 +8,7 @@
 //! and by native peers as far as it belongs there. What they subscribe to and what they publish stays in this process.
 
 mod log;
+mod monitored;
 mod news;
 mod outside;
 mod peers;
@@ -127,7 +128,9 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         name: config.daemon.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let operators = Operators::serve(&config.daemon.control_socket, about, ask_reload, routes());
+    let (socket, durations) = (&config.daemon.control_socket, daemon.durations.clone());
+    let kind = |(_, request): &Request| request.into();
+    let operators = Operators::serve(socket, about, ask_reload, routes(), kind, durations);
     let mut runtime = Runtime {
         operators,
         wire,

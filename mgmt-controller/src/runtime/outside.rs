@@ -6,7 +6,7 @@ use broker_endpoint::{
     tls::RenewTls,
     websocket::{WebSocketEvent, WebSocketServer},
 };
-use mgmt_api::{ClientRequest, RequestKind, log::some_of, operator::Vitals};
+use mgmt_api::{ClientRequest, RequestKind, log::some_of};
 use mgmt_daemon::{
     daemon::{About, Cause, Outside, report},
     error::HostError,
@@ -144,7 +144,7 @@ impl Outside for Runtime {
                 }
             }
             Action::Answer { id, outcome } => self.operators.answer(id, outcome),
-            Action::Vitals { id, vitals } => self.examined(id, *vitals),
+            Action::Vitals { id, vitals } => self.examined(daemon, id, *vitals),
             Action::Publish { topic, event, to } => {
                 self.publish(daemon, topic, &event, to, cause).await;
             }
@@ -229,40 +229,6 @@ impl Runtime {
             _ => {}
         }
         (None, Credit::none())
-    }
-
-    fn asked(&self, asked: Asked<Request>) -> Input {
-        match asked {
-            Asked::Vitals { id } => Input::Vitals { id },
-            Asked::Request {
-                id,
-                principal,
-                request: (cluster, request),
-            } => {
-                self.counters.increment(Counted::OperatorRequests);
-                Input::Operator {
-                    id,
-                    principal,
-                    cluster,
-                    request,
-                }
-            }
-        }
-    }
-
-    /// Tells what monitors the controller, how it is: what the core knows, and what is known of the host.
-    fn examined(&mut self, id: u64, vitals: Vitals) {
-        let Some(watch) = self.operators.watch(id) else {
-            return;
-        };
-        watch.answer(|| {
-            let store = self.store_trouble.as_ref();
-            let store = store.map(|error| {
-                format!("the last write of the configuration store failed: {error}; until one succeeds, nothing can be staged or deployed")
-            });
-            let failing = vitals.failing.into_iter().chain(store);
-            failing.chain(self.certificates.failing()).collect()
-        });
     }
 
     fn persisted(&mut self, Written { write, outcome }: Written) -> Input {

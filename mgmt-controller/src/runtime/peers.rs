@@ -25,6 +25,9 @@ use crate::{
     wire::{FromPeer, Inbound, NativePeers, PeerSession, Refusal, ToNative, Wire},
 };
 
+/// What peers are, to the log: which of them are agents, the core knows.
+pub(super) const PEER: &str = "Broker peer";
+
 /// The controller's native peers.
 pub(super) struct BrokerPeers {
     pub(super) peers: Peers,
@@ -170,7 +173,7 @@ impl BrokerPeers {
         } else {
             tracing::debug!(peer = %id, %address, "a peer has connected");
         }
-        self.peers.added(peer, "Broker peer");
+        self.peers.added(peer, PEER);
         // We connect to addresses, not to names: the address of such a peer is the one that was asked for.
         let port = dialled.as_ref().map_or(address.port(), |target| target.port);
         Input::PeerAdded {

@@ -28,9 +28,13 @@ impl Runtime {
         match outgoing {
             Outgoing::Client(response) => {
                 self.counters.increment(Counted::Responses);
-                if let Some(kept) = daemon.answered(&(response.kind(), response.reqid().clone())) {
-                    credit = kept;
-                }
+                let kept = daemon.answered(&(response.kind(), response.reqid().clone()));
+                let took = kept.as_ref().map_or(cause.since, |kept| kept.since).elapsed();
+                let succeeded = response.results().iter().all(|result| result.success);
+                daemon
+                    .durations
+                    .observe("client", response.kind().into(), succeeded, took);
+                credit = kept.map_or(credit, |kept| kept.credit);
                 if !daemon.is_quiet() {
                     log_answer(response, daemon.machine().deployed_configuration());
                 }

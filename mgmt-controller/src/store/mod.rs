@@ -37,6 +37,9 @@ pub const FILE_NAME: &str = "___sync_store_Management::Controller::Runtime::g_co
 pub trait Persist: Send + 'static {
     /// Makes changes durable, all of them or none; an error says why, for clients and operators.
     fn persist(&mut self, changes: &Changes) -> Result<(), String>;
+
+    /// How much it takes on the disk, in bytes; 0 if that cannot be seen.
+    fn bytes(&self) -> u64;
 }
 
 /// The store cannot be used.

@@ -372,6 +372,10 @@ impl Persist for Store {
         let written = self.write(changes);
         written.map_err(|error| format!("{}: {error}", self.path.display()))
     }
+
+    fn bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
 }
 
 impl From<rusqlite::Error> for WriteError {

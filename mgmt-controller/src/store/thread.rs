@@ -1,6 +1,10 @@
 use std::{
     io,
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
     thread,
 };
 
@@ -14,6 +18,8 @@ use crate::core::{Changes, WRITES_MAX, WriteId};
 pub struct StoreThread {
     writes: SyncSender<(WriteId, Changes)>,
     outcomes: mpsc::Receiver<Written>,
+    /// Size of the store, as it was after the last write.
+    bytes: Arc<AtomicU64>,
 }
 
 /// The end of a write.
@@ -29,17 +35,29 @@ impl StoreThread {
     pub fn start(mut store: impl Persist) -> io::Result<Self> {
         let (writes, queue) = sync_channel::<(WriteId, Changes)>(WRITES_MAX);
         let (done, outcomes) = mpsc::channel(WRITES_MAX);
+        let bytes = Arc::new(AtomicU64::new(store.bytes()));
+        let then = Arc::clone(&bytes);
         thread::Builder::new()
             .name(String::from("store"))
             .spawn(move || {
                 for (write, changes) in queue {
                     let outcome = store.persist(&changes);
+                    then.store(store.bytes(), Ordering::Relaxed);
                     if done.blocking_send(Written { write, outcome }).is_err() {
                         return;
                     }
                 }
             })?;
-        Ok(Self { writes, outcomes })
+        Ok(Self {
+            writes,
+            outcomes,
+            bytes,
+        })
+    }
+
+    /// Size of the store, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Asks for a write; its end comes out of [`Self::ended`]. Never waits: the core has at most [`WRITES_MAX`]

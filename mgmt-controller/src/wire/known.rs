@@ -75,6 +75,11 @@ impl Default for Assumed {
 }
 
 impl Wire {
+    /// How many WebSocket clients are connected.
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Without peers and clients.
     pub fn new(settings: Settings, assumed: Assumed) -> Self {
         Self {

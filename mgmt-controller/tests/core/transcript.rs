@@ -227,7 +227,18 @@ fn print(action: &Action, out: &mut String) {
             Ok(json) => writeln!(out, "< answer {id} {json}"),
             Err(refusal) => writeln!(out, "< refuse {id} {}", value(refusal)),
         },
-        Action::Vitals { vitals, .. } => writeln!(out, "< vitals {}", value(vitals)),
+        Action::Vitals { vitals, .. } => {
+            for text in &vitals.failing {
+                writeln!(out, "< failing {text}").unwrap();
+            }
+            for cluster in &vitals.clusters {
+                writeln!(out, "< cluster {}", value(cluster)).unwrap();
+            }
+            for node in &vitals.nodes {
+                writeln!(out, "< node {}", value(node)).unwrap();
+            }
+            Ok(())
+        }
         Action::Close { peer, reason } => {
             writeln!(out, "< close {}: {reason}", letter(*peer))
         }

@@ -12,14 +12,17 @@ use mgmt_api::{
     Principal,
     operator::{About, Reloaded},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     answer::{Answer, Outcome, Problem},
     socket::ControlSocket,
     watch::{self, Watch},
 };
-use crate::reload::AskReload;
+use crate::{metrics::Durations, reload::AskReload};
 
 /// How many requests may wait for the loop.
 const REQUESTS_MAX: usize = 64;
@@ -65,11 +68,22 @@ pub enum Asked<Q> {
 #[derive(Debug)]
 pub struct Operators<Q> {
     requests: mpsc::Receiver<Request<Q>>,
-    waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    waiting: BTreeMap<u64, Waiting>,
+    /// What kind of a request one is, for the durations.
+    kind: fn(&Q) -> &'static str,
+    durations: Durations,
     watching: BTreeMap<u64, Watch>,
     last: u64,
     /// None if it cannot be had.
     _socket: Option<ControlSocket>,
+}
+
+/// An operator who waits for an answer.
+#[derive(Debug)]
+struct Waiting {
+    kind: &'static str,
+    since: Instant,
+    answer: oneshot::Sender<Outcome>,
 }
 
 impl<Q: Send + 'static> FromRequestParts<Door<Q>> for Operator<Q> {
@@ -115,9 +129,17 @@ impl<Q> Operator<Q> {
 }
 
 impl<Q: Send + 'static> Operators<Q> {
-    /// Serves operators at this path: by these routes, `GET /v1`, which says what the daemon is, and
-    /// `POST /v1/reload`, and those of [`watch`].
-    pub fn serve(path: &Path, about: About, reload: AskReload, routes: Router<Door<Q>>) -> Self {
+    /// Serves operators at this path: by these routes, `GET /v1`, which says what the daemon is, `POST /v1/reload`, and those of [`watch`].
+    ///
+    /// How long requests take is counted by their kind, one of a few words.
+    pub fn serve(
+        path: &Path,
+        about: About,
+        reload: AskReload,
+        routes: Router<Door<Q>>,
+        kind: fn(&Q) -> &'static str,
+        durations: Durations,
+    ) -> Self {
         let (door, requests) = mpsc::channel(REQUESTS_MAX);
         let routes = routes.merge(watch::routes());
         let routes = routes
@@ -127,6 +149,8 @@ impl<Q: Send + 'static> Operators<Q> {
         Self {
             requests,
             waiting: BTreeMap::new(),
+            kind,
+            durations,
             watching: BTreeMap::new(),
             last: 0,
             _socket: ControlSocket::open(path, routes),
@@ -157,7 +181,12 @@ impl<Q: Send + 'static> Operators<Q> {
                     asked: request,
                     answer,
                 } => {
-                    self.waiting.insert(id, answer);
+                    let waiting = Waiting {
+                        kind: (self.kind)(&request),
+                        since: Instant::now(),
+                        answer,
+                    };
+                    self.waiting.insert(id, waiting);
                     Asked::Request {
                         id,
                         principal,
@@ -173,7 +202,10 @@ impl<Q: Send + 'static> Operators<Q> {
     /// Gives the answer to an operator, who may be gone.
     pub fn answer(&mut self, id: u64, outcome: Outcome) {
         if let Some(waiting) = self.waiting.remove(&id) {
-            let _ = waiting.send(outcome);
+            let Waiting { kind, since, answer } = waiting;
+            self.durations
+                .observe("operator", kind, outcome.is_ok(), since.elapsed());
+            let _ = answer.send(outcome);
         }
     }
 

@@ -4,18 +4,26 @@
 //! |---|---|
 //! | `GET /livez` | 200 if the daemon's loop answers |
 //! | `GET /readyz` | 200, or 503 with what fails |
+//! | `GET /metrics` | `OpenMetrics` or, for readers that do not ask for that, Prometheus' own format |
 //!
 //! All of it goes through the loop; if that does not answer within [`ANSWER_MAX`], the answer is 503.
 
 use std::time::Duration;
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     answer::Problem,
     door::{Door, Request},
 };
+use crate::metrics::{Format, Measured, Metrics};
 
 /// How long the loop may take. Prometheus waits 10 s by default, as long as it takes to see that a daemon hangs.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -25,20 +33,28 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 pub enum Watch {
     /// What fails.
     Ready(oneshot::Sender<Vec<String>>),
+    /// The metrics.
+    Metrics(oneshot::Sender<Metrics>),
 }
 
 impl Watch {
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Ready(answer) => answer.is_closed(),
+            Self::Metrics(answer) => answer.is_closed(),
         }
     }
 
     /// Answers, if the other end is still there, with what it wants to know.
-    pub fn answer(self, failing: impl FnOnce() -> Vec<String>) {
+    pub fn answer(self, failing: Vec<String>, metrics: impl FnOnce() -> Metrics) {
         match self {
             Self::Ready(answer) => {
-                let _ = answer.send(failing());
+                let _ = answer.send(failing);
+            }
+            Self::Metrics(answer) => {
+                let mut metrics = metrics();
+                metrics.value(Measured::Ready, f64::from(failing.is_empty()));
+                let _ = answer.send(metrics);
             }
         }
     }
@@ -48,6 +64,7 @@ pub(super) fn routes<Q: Send + 'static>() -> Router<Door<Q>> {
     Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
 }
 
 async fn live<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> {
@@ -61,6 +78,18 @@ async fn ready<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> 
         return Ok("ok\n");
     }
     Err(Problem::listing("not ready", failing))
+}
+
+async fn metrics<Q>(State(door): State<Door<Q>>, headers: HeaderMap) -> Result<impl IntoResponse, Problem> {
+    let metrics = ask(&door, |answer| Request::Watch(Watch::Metrics(answer))).await?;
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept.unwrap_or_default());
+    Ok((
+        [(header::CONTENT_TYPE, format.content_type())],
+        metrics.write(format),
+    ))
 }
 
 /// Has the loop answer.
@@ -96,7 +125,7 @@ mod tests {
     };
 
     use super::{super::door::Asked, *};
-    use crate::http::Operators;
+    use crate::{http::Operators, metrics::Durations};
 
     /// What is answered to this request, by a daemon whose loop does this or hangs.
     async fn answered(path: &str, failing: Option<&[&str]>) -> String {
@@ -107,7 +136,8 @@ mod tests {
             name: "a".into(),
             version: "0".into(),
         };
-        let mut operators = Operators::<()>::serve(&socket, about, Router::new());
+        let mut operators =
+            Operators::<()>::serve(&socket, about, Router::new(), |()| "none", Durations::default());
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let asked = async {
             let mut stream = UnixStream::connect(&socket).await.unwrap();
@@ -124,7 +154,8 @@ mod tests {
                 if let Asked::Vitals { id } = operators.next().await
                     && let Some(watch) = operators.watch(id)
                 {
-                    watch.answer(|| failing.iter().map(|&text| text.into()).collect());
+                    let failing = failing.iter().map(|&text| text.into()).collect();
+                    watch.answer(failing, || Metrics::new("test"));
                 }
             }
         };
@@ -147,11 +178,13 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         let body = r#"{"title":"Service Unavailable","status":503,"detail":"not ready: node a is CRASHED; no \"b\"","errors":["node a is CRASHED","no \"b\""]}"#;
         assert!(answer.ends_with(body), "{answer}");
+        let answer = answered("/metrics", Some(failing)).await;
+        assert!(answer.ends_with("\ntest_ready 0.0\n"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_loop_that_hangs_is_waited_for_a_short_time() {
-        for path in ["/livez", "/readyz"] {
+        for path in ["/livez", "/readyz", "/metrics"] {
             let answer = answered(path, None).await;
             assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
             assert!(answer.contains("the daemon has not answered for 5 s"), "{answer}");

@@ -1,0 +1,68 @@
+//! What those hear that monitor the agent: what the core knows, and what is known of the host.
+
+use mgmt_api::{
+    OperatorRequest,
+    operator::{Heartbeat, Vitals},
+};
+use mgmt_daemon::{
+    http::Asked,
+    metrics::{Metrics, number, of_node},
+};
+
+use super::{Daemon, Runtime};
+use crate::{Counted, Measured, core};
+
+impl Runtime {
+    pub(super) fn asked(&self, asked: Asked<OperatorRequest>) -> core::Input {
+        match asked {
+            Asked::Vitals { id } => core::Input::Vitals { id },
+            Asked::Request {
+                id,
+                principal,
+                request,
+            } => {
+                self.counters.increment(Counted::OperatorRequests);
+                core::Input::Operator {
+                    id,
+                    principal,
+                    request,
+                }
+            }
+        }
+    }
+
+    pub(super) fn examined(&mut self, daemon: &Daemon, id: u64, mut vitals: Vitals) {
+        let Some(watch) = self.operators.watch(id) else {
+            return;
+        };
+        let mut failing = Vec::from_iter(self.broker.lacks_controller());
+        failing.append(&mut vitals.failing);
+        let scripts = self.scripts_trouble.as_ref();
+        failing
+            .extend(scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}")));
+        failing.extend(self.certificates.failing());
+        watch.answer(failing, || self.metrics(daemon, &vitals));
+    }
+
+    fn metrics(&self, daemon: &Daemon, vitals: &Vitals) -> Metrics {
+        let mut metrics = daemon.metrics();
+        metrics.certificates(self.certificates.iter());
+        metrics.peers(self.broker.kinds());
+        metrics.nodes(&vitals.nodes);
+        for (measured, value) in [
+            (
+                Measured::NodeHeartbeatAgeSeconds,
+                (|beat| beat.age) as fn(&Heartbeat) -> u64,
+            ),
+            (Measured::NodePacketsReceivedTotal, |beat| beat.received),
+            (Measured::NodePacketsDroppedTotal, |beat| beat.dropped),
+        ] {
+            let samples = vitals.nodes.iter().filter_map(|node| {
+                let heartbeat = node.heartbeat.as_ref()?;
+                Some((of_node(node), number(value(heartbeat))))
+            });
+            metrics.show(measured, samples);
+        }
+        metrics
+    }
+}

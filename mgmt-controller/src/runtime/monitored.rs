@@ -1,0 +1,75 @@
+//! What those hear that monitor the controller: what the core knows, and what is known of the host.
+
+use mgmt_api::operator::Vitals;
+use mgmt_daemon::{
+    http::Asked,
+    metrics::{Metrics, number},
+};
+
+use super::{Daemon, Runtime, peers::PEER};
+use crate::{Counted, Measured, core::Input, http::Request};
+
+impl Runtime {
+    pub(super) fn asked(&self, asked: Asked<Request>) -> Input {
+        match asked {
+            Asked::Vitals { id } => Input::Vitals { id },
+            Asked::Request {
+                id,
+                principal,
+                request: (cluster, request),
+            } => {
+                self.counters.increment(Counted::OperatorRequests);
+                Input::Operator {
+                    id,
+                    principal,
+                    cluster,
+                    request,
+                }
+            }
+        }
+    }
+
+    pub(super) fn examined(&mut self, daemon: &Daemon, id: u64, mut vitals: Vitals) {
+        let Some(watch) = self.operators.watch(id) else {
+            return;
+        };
+        let mut failing = std::mem::take(&mut vitals.failing);
+        failing.extend(self.store_trouble.as_ref().map(|error| {
+            format!(
+                "the last write of the configuration store failed: {error}; until one succeeds, nothing can be staged or deployed"
+            )
+        }));
+        failing.extend(self.certificates.failing());
+        watch.answer(failing, || self.metrics(daemon, &vitals));
+    }
+
+    fn metrics(&self, daemon: &Daemon, vitals: &Vitals) -> Metrics {
+        let mut metrics = daemon.metrics();
+        metrics.certificates(self.certificates.iter());
+        let clusters = &vitals.clusters;
+        let agents = clusters.iter().map(|cluster| cluster.agents).sum();
+        let others = self.broker.peers.count(PEER).saturating_sub(agents);
+        let clients = self.wire.client_count();
+        metrics.peers([("agent", agents), ("client", clients), ("other", others)]);
+        metrics.nodes(&vitals.nodes);
+        let instances = clusters.iter().flat_map(|cluster| {
+            let of = |(instance, is_connected): &(String, bool)| {
+                let labels = vec![
+                    ("cluster", cluster.cluster.clone()),
+                    ("zeek_instance", instance.clone()),
+                ];
+                (labels, f64::from(*is_connected))
+            };
+            cluster.instances.iter().map(of)
+        });
+        metrics.show(Measured::InstanceConnected, instances);
+        let deployed = clusters.iter().filter_map(|cluster| {
+            let labels = vec![("cluster", cluster.cluster.clone())];
+            Some((labels, number(cluster.deployed_at?)))
+        });
+        metrics.show(Measured::ConfigurationDeployedTimeSeconds, deployed);
+        metrics.value(Measured::StoreBytes, number(self.store.bytes()));
+        metrics.value(Measured::StoreWritable, f64::from(self.store_trouble.is_none()));
+        metrics
+    }
+}
