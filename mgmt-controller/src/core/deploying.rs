@@ -84,7 +84,16 @@ impl Cluster {
 
     /// An instance has become ready.
     pub(super) fn became_ready(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
-        if !self.progress(turn) && self.members.instances.wanted.contains_key(name) {
+        let is_wanted = self.members.instances.wanted.contains_key(name);
+        if let Some(gathering) = self
+            .deployment
+            .as_mut()
+            .filter(|deployment| deployment.is_gathering())
+        {
+            // If nothing comes of it, it lacks what is deployed.
+            gathering.again |= is_wanted;
+        }
+        if !self.progress(turn) && is_wanted {
             self.check_instances_ready(turn);
             if self.deployment.is_none() && !self.members.instances.all_ready() {
                 self.warn_of_waiting(turn, name);

@@ -45,9 +45,9 @@ impl Problem {
     }
 
     /// 503 for several reasons.
-    pub(super) fn listing(what: &str, errors: Vec<String>) -> Self {
+    pub(super) fn listing(what: &str, errors: &[String]) -> Self {
         Self {
-            errors: errors.clone(),
+            errors: errors.to_vec(),
             ..Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("{what}: {}", errors.join("; ")),

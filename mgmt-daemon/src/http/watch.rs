@@ -77,7 +77,7 @@ async fn ready<Q>(State(door): State<Door<Q>>) -> Result<&'static str, Problem> 
     if failing.is_empty() {
         return Ok("ok\n");
     }
-    Err(Problem::listing("not ready", failing))
+    Err(Problem::listing("not ready", &failing))
 }
 
 async fn metrics<Q>(State(door): State<Door<Q>>, headers: HeaderMap) -> Result<impl IntoResponse, Problem> {
