@@ -108,6 +108,7 @@ impl Client {
     /// The daemon of this socket, or of the first that there is.
     pub(crate) fn new(socket: Option<&Path>) -> Result<Self, ClientError> {
         let usual = || SOCKETS.iter().map(Path::new).find(|path| path.exists());
+        let socket = socket.filter(|path| !path.as_os_str().is_empty());
         let socket = socket.or_else(usual).ok_or(ClientError::NoSocket)?;
         Ok(Self {
             socket: socket.to_owned(),

@@ -96,6 +96,7 @@ impl Daemon<'_> {
             nodes: which.nodes.clone(),
             instances: which.instances.clone(),
             role: which.role,
+            all: which.all,
         };
         let changed: Changed = self.client.post(&path, &which).await?;
         Ok(self.changed(verb, &changed))
@@ -160,7 +161,7 @@ impl Daemon<'_> {
         Ok(if has_failed { Exit::Failed } else { Exit::Done })
     }
 
-    async fn reload(&mut self) -> Result<Exit, ClientError> {
+    async fn reload(&self) -> Result<Exit, ClientError> {
         let reloaded: Reloaded = self.client.post("/v1/reload", &()).await?;
         self.show(&reloaded, &format!("{reloaded}\n"));
         Ok(Exit::Done)

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    builder::{OsStringValueParser, TypedValueParser},
+    Args, Parser, Subcommand};
 use mgmt_api::{ClusterRole, operator::Station};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
@@ -13,7 +15,7 @@ use mgmt_api::{ClusterRole, operator::Station};
 #[command(name = "mgmtctl", version)]
 pub(crate) struct Options {
     /// The control socket of a controller or an agent; without, that of the controller, else that of the agent, in /run/zeek-mgmt
-    #[arg(long, global = true, env = "MGMT_SOCKET", value_name = "FILE")]
+    #[arg(long, global = true, env = "MGMT_SOCKET", value_name = "FILE", value_parser = path())]
     pub(crate) socket: Option<PathBuf>,
     /// Print the daemon's answer as JSON
     #[arg(long, global = true)]
@@ -125,4 +127,9 @@ fn role(word: &str) -> Result<ClusterRole, &'static str> {
 
 fn station(word: &str) -> Result<Station, &'static str> {
     word.parse().map_err(|_| "one is staged, and one deployed")
+}
+
+/// An empty one is as none: a variable that is set to nothing counts as not set.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }

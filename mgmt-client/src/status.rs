@@ -11,6 +11,9 @@ use mgmt_api::{
 
 use crate::Exit;
 
+/// How many nodes and instances the last line names.
+const NAMED_MAX: usize = 4;
+
 /// The status of a cluster, in words.
 pub(crate) fn of_cluster(status: &ClusterStatus) -> (String, Exit) {
     let mut text = match &status.deployed {
@@ -101,13 +104,13 @@ pub(crate) fn of_agent(status: &AgentStatus) -> (String, Exit) {
         table.add_row(row(&status.instance, node));
     }
     let mut all = Summary::default();
-    if let Some(trouble) = &status.trouble {
-        all.problems
-            .push(format!("instance {}: {trouble}", status.instance));
+    let of_instance = |text: &String| format!("instance {}: {text}", status.instance);
+    let problems = status.trouble.iter().chain(&status.warnings);
+    all.problems = problems.map(of_instance).collect();
+    all.notes = status.notes.iter().map(of_instance).collect();
+    if !all.problems.is_empty() {
+        all.wrong.push(format!("instance {}", status.instance));
     }
-    let warnings = status.warnings.iter();
-    all.problems
-        .extend(warnings.map(|warning| format!("instance {}: {warning}", status.instance)));
     for node in &status.nodes {
         all.node(&status.instance, node);
     }
@@ -123,7 +126,10 @@ struct Summary {
     states: BTreeMap<String, usize>,
     /// By an operator.
     stopped: Vec<String>,
+    notes: Vec<String>,
     problems: Vec<String>,
+    /// The nodes and instances that these are about.
+    wrong: Vec<String>,
 }
 
 impl Summary {
@@ -136,6 +142,10 @@ impl Summary {
         self.connected += usize::from(report.is_connected);
         self.problems.extend(report.trouble.clone());
         self.problems.extend_from_slice(&report.warnings);
+        self.notes.extend_from_slice(&report.notes);
+        if report.trouble.is_some() || !report.warnings.is_empty() {
+            self.wrong.push(format!("instance {instance}"));
+        }
         for node in &report.nodes {
             // That of its instance stands for its own.
             if report.trouble.is_some() && node.state == State::Unknown {
@@ -160,13 +170,16 @@ impl Summary {
             State::Stopped if node.stopped_by_operator => self.stopped.push(name.clone()),
             State::Stopped if node.reason.is_none() => {}
             _ if node.stopped_by_operator => {
+                self.wrong.push(name.clone());
                 self.problems
                     .push(format!("{name} on {instance} is to stop and has not ended yet"));
             }
             State::Running => {}
-            _ => self
-                .problems
-                .push(format!("{name} on {instance} is {state}{reason}")),
+            _ => {
+                self.wrong.push(name.clone());
+                self.problems
+                    .push(format!("{name} on {instance} is {state}{reason}"));
+            }
         }
     }
 
@@ -182,8 +195,8 @@ impl Summary {
         if !self.stopped.is_empty() {
             let _ = writeln!(text, "stopped by an operator: {}", self.stopped.join(", "));
         }
-        for problem in &self.problems {
-            let _ = writeln!(text, "{problem}");
+        for line in self.notes.iter().chain(&self.problems) {
+            let _ = writeln!(text, "{line}");
         }
         let states = self
             .states
@@ -192,9 +205,13 @@ impl Summary {
         let states: Vec<String> = states.collect();
         let is_well = self.problems.is_empty();
         let verdict = match (is_well, is_deployed) {
-            (true, true) => "all as deployed",
-            (true, false) => "nothing is deployed",
-            (false, _) => "NOT as deployed",
+            (true, true) if self.stopped.is_empty() => "all as deployed".to_owned(),
+            (true, true) => format!(
+                "as deployed but for {} that an operator has stopped",
+                counted(self.stopped.len(), "node")
+            ),
+            (true, false) => "nothing is deployed".to_owned(),
+            (false, _) => format!("NOT as deployed ({})", first_of(&self.wrong)),
         };
         let _ = write!(text, "{verdict}: ");
         if self.instances > 0 {
@@ -248,7 +265,15 @@ fn elapsed(seconds: u64) -> String {
     Elapsed(Duration::from_secs(seconds)).to_string()
 }
 
-pub(crate) fn counted(number: usize, what: &str) -> String {
+pub(crate) /// The first names, and how many more there are: for a line that is read alone.
+fn first_of(names: &[String]) -> String {
+    match names.split_at_checked(NAMED_MAX) {
+        Some((first, rest)) if !rest.is_empty() => format!("{} and {} more", first.join(", "), rest.len()),
+        _ => names.join(", "),
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }

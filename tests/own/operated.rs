@@ -42,7 +42,10 @@ fn a_sensor_is_operated_without_its_controller() {
     told_until(&mut controlling, |said| said["worker-1"].1.is_none());
     let status = mgmtctl::ask(&sensor, &["status"]);
     let last = status.printed().lines().last().expect("a line");
-    assert_eq!(last, "all as deployed: 3 nodes (2 RUNNING, 1 STOPPED)");
+    assert_eq!(
+        last,
+        "as deployed but for 1 node that an operator has stopped: 3 nodes (2 RUNNING, 1 STOPPED)"
+    );
     let started = mgmtctl::ask(&sensor, &["start", "--all", "--json"]);
     assert_eq!(started.json(0), json!({"nodes": ["worker-1"], "failures": []}));
     assert_all_run(&host, &mut controlling, &wanted);
@@ -69,7 +72,10 @@ fn what_is_wrong_is_said_in_the_last_lines_and_by_the_exit_code() {
         panic!("{status:?}")
     };
     assert!(problem.starts_with("worker-1 on sensor is FAILED: "), "{problem}");
-    assert_eq!(summary, "NOT as deployed: 2 nodes (1 FAILED, 1 RUNNING)");
+    assert_eq!(
+        summary,
+        "NOT as deployed (worker-1): 2 nodes (1 FAILED, 1 RUNNING)"
+    );
 
     let started = mgmtctl::ask(&sensor, &["start", "worker-1"]);
     assert_eq!(
@@ -145,7 +151,9 @@ fn a_cluster_on_two_hosts_is_operated_by_its_controller() {
     );
     assert_eq!(
         summary,
-        "NOT as deployed: 1 of 2 instances connected, 5 nodes (4 RUNNING, 1 UNKNOWN)"
+        &format!(
+            "NOT as deployed (instance {second}): 1 of 2 instances connected, 5 nodes (4 RUNNING, 1 UNKNOWN)"
+        )
     );
     let refused = sensors.mgmtctl(&["stop", "--all"]);
     refused.failed(1, "");

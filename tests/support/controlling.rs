@@ -141,6 +141,7 @@ impl Operator {
     /// Asks for something about these nodes, all if there are none, without waiting.
     pub(crate) fn send(&self, kind: &str, nodes: &[&str]) {
         let which = Selection {
+            all: nodes.is_empty(),
             nodes: nodes.iter().map(|node| (*node).into()).collect(),
             ..Selection::default()
         };

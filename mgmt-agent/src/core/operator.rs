@@ -174,6 +174,7 @@ impl Agent {
 
     /// The nodes that are meant, or why none can be.
     fn selected(&self, which: &Selection) -> Result<Vec<ZeekString>, NotDone> {
+        which.check()?;
         if self.settings.supervise == Supervise::Zeek {
             return Err(NotDone::new(
                 NotDoneKind::Conflict,
@@ -192,7 +193,11 @@ impl Agent {
         }
         let nodes = self.nodes.iter();
         let meant = nodes.filter(|(name, own)| which.means(name, &self.settings.name, own.node.role));
-        Ok(meant.map(|(name, _)| name.clone()).collect())
+        let meant: Vec<ZeekString> = meant.map(|(name, _)| name.clone()).collect();
+        if meant.is_empty() && !which.all {
+            return Err(which.means_none());
+        }
+        Ok(meant)
     }
 
     fn status(&self, now: Now) -> AgentStatus {
@@ -205,6 +210,7 @@ impl Agent {
             configuration: self.config.as_ref().map(|config| text(&config.id)),
             trouble: self.unavailable.clone(),
             warnings: self.operator_warnings(),
+            notes: self.idle().into_iter().collect(),
             nodes: self
                 .nodes
                 .iter()
@@ -216,7 +222,7 @@ impl Agent {
     fn operator_warnings(&self) -> Vec<String> {
         let ending = self.is_ending.then(|| ENDING.to_owned());
         let forgetful = self.is_forgetful.then(|| FORGETFUL.to_owned());
-        ending.into_iter().chain(forgetful).chain(self.idle()).collect()
+        ending.into_iter().chain(forgetful).collect()
     }
 
     fn reported(&self, now: Now, name: &ZeekString, own: &OwnNode) -> NodeReport {

@@ -38,7 +38,7 @@ pub struct NodeName {
     pub node: String,
 }
 
-/// Which nodes are meant: all of these names, on these instances and of this role.
+/// Which nodes are meant: those for which all holds that is given, or really all. A program with an empty list does not mean all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
@@ -53,6 +53,9 @@ pub struct Selection {
         deserialize_with = "plain::deserialize_option"
     )]
     pub role: Option<ClusterRole>,
+    /// Given alone: all nodes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
 }
 
 /// The nodes that were not as they are to be now, and what could not be done.
@@ -140,6 +143,26 @@ impl NotDone {
 }
 
 impl Selection {
+    /// Whether it says which nodes it means.
+    ///
+    /// # Errors
+    ///
+    /// If nothing is given, or something besides `all`.
+    pub fn check(&self) -> Result<(), NotDone> {
+        let is_given = !self.nodes.is_empty() || !self.instances.is_empty() || self.role.is_some();
+        if is_given == self.all {
+            let reason = "say which nodes are meant: by their names, instances or role, or all";
+            return Err(NotDone::new(NotDoneKind::Malformed, reason));
+        }
+        Ok(())
+    }
+
+    /// Why nothing is done, where no node is meant.
+    pub fn means_none(&self) -> NotDone {
+        let reason = "there is no node for which all holds that was given: names, instances and role";
+        NotDone::new(NotDoneKind::Unknown, reason)
+    }
+
     /// Whether it means a node of this name and role on this instance.
     pub fn means(&self, node: &ZeekString, instance: &ZeekString, role: ClusterRole) -> bool {
         let is_in = |names: &[String], name: &ZeekString| {

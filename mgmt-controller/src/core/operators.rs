@@ -153,6 +153,7 @@ impl Cluster {
 
     /// The nodes of the deployed configuration that are meant, by instance.
     pub(super) fn meant(&self, which: &Selection) -> Result<BTreeMap<ZeekString, Vec<String>>, NotDone> {
+        which.check()?;
         let Some(deployed) = &self.configurations.deployed else {
             return Err(NotDone::new(NotDoneKind::Conflict, "nothing is deployed"));
         };
@@ -167,6 +168,9 @@ impl Cluster {
                 let of_instance = meant.entry(node.instance.clone()).or_default();
                 of_instance.push(text(&node.name));
             }
+        }
+        if meant.is_empty() && !which.all {
+            return Err(which.means_none());
         }
         Ok(meant)
     }

@@ -66,6 +66,7 @@ impl Cluster {
                     report.nodes = status.nodes;
                     let of_instance = |warning| format!("instance {name}: {warning}");
                     report.warnings = status.warnings.into_iter().map(of_instance).collect();
+                    report.notes = status.notes.into_iter().map(of_instance).collect();
                     status.trouble
                 }
                 Err(error) => Some(format!("its agent's answer cannot be read: {error}")),

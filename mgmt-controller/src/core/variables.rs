@@ -22,6 +22,7 @@ impl Cluster {
         node: Option<String>,
     ) {
         let which = Selection {
+            all: node.is_none(),
             nodes: node.into_iter().collect(),
             ..Selection::default()
         };

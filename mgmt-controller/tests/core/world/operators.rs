@@ -21,6 +21,10 @@ impl World {
             role: self.dice.percent(50).then_some(ClusterRole::Worker),
             ..Selection::default()
         };
+        let which = Selection {
+            all: which.role.is_none(),
+            ..which
+        };
         let request = match self.dice.below(7) {
             0 => ClusterRequest::Stop(which),
             1 => ClusterRequest::Start(which),
