@@ -66,3 +66,15 @@ fn a_node_that_always_dies_is_failed_with_its_last_words_and_runs_when_its_cause
     }
     sensors.stop();
 }
+
+#[test]
+fn why_a_node_cannot_run_is_told_once() {
+    let mut sensors = Sensors::start();
+    let mut cluster = sensors.cluster([1, 1]);
+    cluster.set("worker-sensor-2-1", "env = '=x'");
+    let printed = sensors.fail(&cluster);
+    let error = "not deployed: node worker-sensor-2-1 cannot run on instance sensor-2: no environment variable can be called ''; the deployed \
+                 configuration is unchanged";
+    assert_eq!(printed["errors"], json!([error]), "{printed}");
+    sensors.stop();
+}

@@ -43,12 +43,14 @@ impl Agent {
         let checked = |config| node_spec::checked_cluster(config, self.settings.supervise);
         let cluster = configuration.as_ref().map(checked).transpose()?;
         let backend = configuration.as_ref().and_then(Configuration::cluster_backend);
+        // What nodes would be started with is checked with the host, environments included, if it is known.
+        let is_launch_checked = self.settings.supervise != Supervise::Zeek && cluster.is_some();
         let mut problems = Vec::new();
         let mut candidates = Vec::new();
         for node in nodes {
             match self.candidate(&node, backend) {
                 Ok(candidate) => {
-                    problems.extend(of_environment(&node));
+                    problems.extend(of_environment(&node).filter(|_| !is_launch_checked));
                     candidates.push(candidate);
                 }
                 Err(reason) => problems.push(problem(&node, reason)),
