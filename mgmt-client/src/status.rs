@@ -265,7 +265,7 @@ fn elapsed(seconds: u64) -> String {
     Elapsed(Duration::from_secs(seconds)).to_string()
 }
 
-pub(crate) /// The first names, and how many more there are: for a line that is read alone.
+/// The first names, and how many more there are: for a line that is read alone.
 fn first_of(names: &[String]) -> String {
     match names.split_at_checked(NAMED_MAX) {
         Some((first, rest)) if !rest.is_empty() => format!("{} and {} more", first.join(", "), rest.len()),
@@ -273,7 +273,7 @@ fn first_of(names: &[String]) -> String {
     }
 }
 
-fn counted(number: usize, what: &str) -> String {
+pub(crate) fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }

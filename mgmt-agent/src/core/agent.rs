@@ -366,6 +366,12 @@ impl Agent {
         turn.push(Action::Supervise(command));
     }
 
+    /// Has the Supervisor end a node and forget it.
+    pub(super) fn destroy(&mut self, turn: &mut Turn, purpose: Purpose, node: &ZeekString) {
+        let (id, node) = (self.ids.next_id(), node.clone());
+        self.order(turn, purpose, Command::Destroy { id, node });
+    }
+
     /// What a command was for, which has ended.
     pub(super) fn ended(&mut self, id: &ZeekString) -> Option<Purpose> {
         self.commands.remove(id).map(|ordered| ordered.purpose)

@@ -14,7 +14,7 @@ use super::{
     nodes::OwnNode,
     pending::{Kind, Logged, Pending},
     settings::Supervise,
-    supervision::{Command, Processes},
+    supervision::Processes,
 };
 
 /// Why nothing is started while the agent ends.
@@ -166,12 +166,7 @@ impl Agent {
         };
         let mut fates = self.fates(status, wanted);
         for name in fates.ended() {
-            let (id, node) = (self.ids.next_id(), name.clone());
-            self.order(
-                turn,
-                Purpose::Destroy(name.clone()),
-                Command::Destroy { id, node },
-            );
+            self.destroy(turn, Purpose::Destroy(name.clone()), &name);
         }
         let kept = self.take_kept(&fates);
         let ended = self.drop_nodes(turn, wanted);

@@ -34,6 +34,10 @@ impl Fates {
         self.kept.contains(name)
     }
 
+    pub(super) const fn kept(&self) -> &BTreeSet<ZeekString> {
+        &self.kept
+    }
+
     pub(super) fn told(&self) -> &[ZeekString] {
         &self.told
     }
@@ -48,10 +52,51 @@ impl Fates {
         self.started = names.filter(|name| !self.kept.contains(*name)).cloned().collect();
     }
 
+    /// Those that end and start again, and why, if that is known.
+    pub(super) fn restarted(&self) -> impl Iterator<Item = (&ZeekString, Option<&String>)> {
+        let restarted = self.ended.iter().filter(|(name, _)| self.started.contains(*name));
+        restarted.map(|(name, why)| (name, why.as_ref()))
+    }
+
+    /// Those that start and do not run.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &ZeekString> {
+        self.started.iter().filter(|name| !self.ended.contains_key(*name))
+    }
+
     /// Those that end for good.
     fn gone(&self) -> impl Iterator<Item = &ZeekString> {
         self.ended.keys().filter(|name| !self.started.contains(*name))
     }
+
+    /// What is done about nodes that an earlier agent has left, and about those that do not run in these words, with `@` for their names.
+    pub(super) fn in_words(&self, starting: &str) -> String {
+        let mut parts = Vec::new();
+        if !self.kept.is_empty() {
+            parts.push(format!(
+                "{} of its nodes have run on ({})",
+                self.kept.len(),
+                some_of(&self.kept)
+            ));
+        }
+        let restarted: Vec<ZeekString> = self.restarted().map(restarted).collect();
+        if !restarted.is_empty() {
+            parts.push(format!("restarts {}", some_of(&restarted)));
+        }
+        let gone: Vec<&ZeekString> = self.gone().collect();
+        if !gone.is_empty() {
+            parts.push(format!("ends {}", some_of(gone)));
+        }
+        let missing: Vec<&ZeekString> = self.missing().collect();
+        if !missing.is_empty() {
+            parts.push(starting.replace('@', &some_of(missing)));
+        }
+        parts.join("; ")
+    }
+}
+
+/// A node that ends and starts again, with the reason.
+fn restarted((name, why): (&ZeekString, Option<&String>)) -> ZeekString {
+    why.map_or_else(|| name.clone(), |why| format!("{name} ({why})").into())
 }
 
 impl Agent {
@@ -120,13 +165,8 @@ impl Agent {
             1 => parts.push(format!("starts {}", some_of(started))),
             count => parts.push(format!("starts {count} nodes ({})", some_of(started))),
         }
-        let restarted = fates
-            .ended
-            .iter()
-            .filter_map(|(name, why)| Some((name, why.as_ref()?)));
-        let restarted: Vec<ZeekString> = restarted
-            .map(|(name, why)| format!("{name} ({why})").into())
-            .collect();
+        let has_reason = |(_, why): &(&ZeekString, Option<&String>)| why.is_some();
+        let restarted: Vec<ZeekString> = fates.restarted().filter(has_reason).map(restarted).collect();
         if !restarted.is_empty() {
             parts.push(format!("restarts {}", some_of(&restarted)));
         }

@@ -4,13 +4,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use broker_codec::{Elapsed, data::ZeekString};
-use mgmt_api::{Configuration, Now, State, log::some_of};
+use mgmt_api::{Configuration, Now, State};
 
 use super::{
     action::{Action, Turn},
     agent::{Agent, Purpose},
     deploy::report,
-    desired::{Desired, Fate, Restoring, fate},
+    desired::{Desired, Restoring},
     node_spec::{self, Cluster},
     nodes::OwnNode,
     settings::Supervise,
@@ -120,9 +120,8 @@ impl Agent {
     pub(super) fn end_nodes(&mut self, turn: &mut Turn) {
         self.is_ending = true;
         let names: Vec<ZeekString> = self.nodes.keys().cloned().collect();
-        for node in names {
-            let id = self.ids.next_id();
-            self.order(turn, Purpose::End, Command::Destroy { id, node });
+        for name in &names {
+            self.destroy(turn, Purpose::End, name);
         }
     }
 
@@ -133,72 +132,25 @@ impl Agent {
         let Some(config) = self.config.clone() else {
             return;
         };
-        let (mut kept, mut missing, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-        let mut restarted = Vec::new();
-        for (name, supervised) in status {
-            let wanted = self.wanted_spec(&config, &self.cluster, name);
-            let running = supervised.spec.as_deref();
-            match running
-                .zip(wanted.as_ref())
-                .map(|(running, wanted)| fate(running, wanted))
-            {
-                Some(fate @ (Fate::Kept | Fate::Told)) => {
-                    self.node_found(turn, name, supervised);
-                    self.lives.expect(turn.now, name, supervised.pid);
-                    kept.push(name.clone());
-                    if fate == Fate::Told {
-                        self.relayout(turn, &config, std::slice::from_ref(name));
-                    }
-                }
-                Some(Fate::Restarted(_)) | None => {
-                    match wanted {
-                        Some(_) => restarted.push(name.clone()),
-                        None => ended.push(name.clone()),
-                    }
-                    let (id, node) = (self.ids.next_id(), name.clone());
-                    self.order(
-                        turn,
-                        Purpose::Destroy(name.clone()),
-                        Command::Destroy { id, node },
-                    );
-                }
-            }
+        let mut fates = self.fates(status, Some(&config));
+        fates.configured(self.nodes.keys().filter(|name| !self.stopped.contains(*name)));
+        for (name, supervised) in status.iter().filter(|(name, _)| fates.keeps(name)) {
+            self.node_found(turn, name, supervised);
+            self.lives.expect(turn.now, name, supervised.pid);
         }
-        for name in self.nodes.keys() {
-            let runs = kept.contains(name) || restarted.contains(name);
-            if !runs && !self.stopped.contains(name) {
-                missing.push(name.clone());
-            }
+        self.relayout(turn, &config, fates.told());
+        for name in fates.ended() {
+            self.destroy(turn, Purpose::Destroy(name.clone()), &name);
         }
-        let mut parts = Vec::new();
-        if !kept.is_empty() {
-            parts.push(format!(
-                "{} of its nodes have run on ({})",
-                kept.len(),
-                some_of(&kept)
-            ));
-        }
-        if !restarted.is_empty() {
-            parts.push(format!(
-                "restarts {}, as they are to run in another way",
-                some_of(&restarted)
-            ));
-        }
-        if !ended.is_empty() {
-            parts.push(format!("ends {}", some_of(&ended)));
-        }
-        let (what, due) = self.when_to_start(turn.now, &config);
-        self.restoring = Some(due).filter(|_| !missing.is_empty());
-        if !missing.is_empty() {
-            parts.push(what.replace('@', &some_of(&missing)));
-        }
-        let parts = parts.join("; ");
-        let line = format!("configuration {}, as deployed before: {parts}", config.id);
+        let (starting, due) = self.when_to_start(turn.now, &config);
+        self.restoring = fates.missing().next().map(|_| due);
+        let parts = fates.in_words(&starting);
         if !parts.is_empty() {
+            let line = format!("configuration {}, as deployed before: {parts}", config.id);
             report(turn, mgmt_api::Level::Info, line);
         }
-        for name in restarted {
-            self.create(turn, &name);
+        for (name, _) in fates.restarted() {
+            self.create(turn, name);
         }
         self.restore_due(turn);
     }

@@ -24,7 +24,6 @@ use super::{
     lives::Life,
     nodes::OwnNode,
     settings::Supervise,
-    supervision::Command,
 };
 
 /// What is said while what should run cannot be written down.
@@ -120,10 +119,9 @@ impl Agent {
         // One that has done its work would begin again with another configuration.
         nodes.retain(|name| self.stopped.insert(name.clone()) | self.done.remove(name));
         for name in &nodes {
-            let (id, node) = (self.ids.next_id(), name.clone());
             self.tell_crash(turn, name);
             let has_process = self.nodes.get(name).is_some_and(|own| own.pid.is_some());
-            self.order(turn, Purpose::End, Command::Destroy { id, node });
+            self.destroy(turn, Purpose::End, name);
             if has_process {
                 // It is STOPPED when that has ended.
                 self.lives.retain(name, |_| false);
