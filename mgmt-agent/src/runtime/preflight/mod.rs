@@ -95,7 +95,7 @@ impl Host {
                 match own::launch(&spec, launch, &ZeekString::default()) {
                     Ok(wanted) => {
                         // Of what systemd's unit gives a node this process knows nothing.
-                        let denied = Some(&wanted).filter(|_| !launch.limits_memory);
+                        let denied = Some(&wanted).filter(|_| self.supervise == Supervise::Native);
                         let denied = denied.and_then(launcher::foreseen);
                         let denied = denied.map(|what| format!("it cannot have {what}"));
                         let reasons = cpus(&wanted.limits.cpus).into_iter().chain(denied);
@@ -373,18 +373,18 @@ mod tests {
             ports: Vec::new(),
             runs: true,
         });
-        let said = async |limits_memory| {
+        let said = async |supervise| {
             let host = Host {
                 nodes: "/nonexistent".into(),
                 is_simulation: true,
-                supervise: Supervise::Native,
+                supervise,
                 is_elsewhere: true,
                 launch: Some(LaunchSettings {
                     program: "/bin/true".into(),
                     version: Some("zeek version 8.0.0".into()),
                     path: "/nonexistent".into(),
                     link_script: "/link.zeek".into(),
-                    limits_memory,
+                    limits_memory: supervise == Supervise::Systemd,
                     ..LaunchSettings::default()
                 }),
                 scratch: home.path().join("rehearsal"),
@@ -395,13 +395,13 @@ mod tests {
                 .map(|problem| format!("{}: {}", problem.node, problem.reason))
                 .collect::<Vec<_>>()
         };
-        let native = said(false).await;
+        let native = said(Supervise::Native).await;
         let files = format!("manager: it cannot have {} open files: ", u64::MAX);
         assert!(native.len() == 2 && native[0].starts_with(&files), "{native:?}");
         let numa = "worker-1: it cannot have the NUMA policy bind:0: it takes numactl, which is not in /nonexistent: install it";
         assert_eq!(native[1], numa);
         // systemd's unit may give it.
-        assert!(said(true).await.is_empty());
+        assert!(said(Supervise::Systemd).await.is_empty());
     }
 
     #[test]
