@@ -16,10 +16,7 @@ mod stopped;
 
 use std::collections::BTreeMap;
 
-use mgmt_agent::{
-    core::NodeSpec,
-    supervisors::own::{Launch, Limits, Needs},
-};
+use mgmt_agent::{core::NodeSpec, supervisors::own::Launch};
 
 use self::driver::Driver;
 use crate::support::{
@@ -79,14 +76,8 @@ END
 fn launch(name: &str, script: &str) -> Launch {
     let spec = NodeSpec {
         name: name.into(),
-        interface: None,
         directory: format!("{NODES}/{name}").into(),
-        scripts: Vec::new(),
-        env: BTreeMap::new(),
-        cpu_affinity: None,
-        options: BTreeMap::new(),
-        cluster: BTreeMap::new().into(),
-        cluster_backend: None,
+        ..NodeSpec::default()
     };
     Launch {
         spec,
@@ -98,10 +89,7 @@ fn launch(name: &str, script: &str) -> Launch {
             ("PATH".into(), "/usr/bin".into()),
             ("SECRET".into(), TOKEN.into()),
         ]),
-        layout: "".into(),
-        before_start: None,
-        limits: Limits::default(),
-        needs: Needs::default(),
+        ..Launch::default()
     }
 }
 

@@ -116,7 +116,7 @@ fn moves(before: Option<&ClusterNode>, after: Option<&ClusterNode>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use broker_codec::data::{Address, Port};
 
@@ -141,14 +141,9 @@ mod tests {
         };
         NodeSpec {
             name: name.into(),
-            interface: None,
             directory: "/d".into(),
-            scripts: Vec::new(),
-            env: BTreeMap::new(),
-            cpu_affinity: None,
-            options: BTreeMap::new(),
-            cluster_backend: None,
             cluster: Arc::new(nodes.iter().map(place).collect()),
+            ..NodeSpec::default()
         }
     }
 

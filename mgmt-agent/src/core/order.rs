@@ -76,7 +76,7 @@ pub enum End {
 }
 
 /// What a node is started with: the content of `node.json` in its directory, which the launcher obeys ([`crate::launcher`]).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// What it was made of, for comparison with what is to run.
     pub spec: NodeSpec,

@@ -43,7 +43,7 @@ impl Command {
 }
 
 /// A node as it is to be started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {
     pub name: ZeekString,
     /// The network interface to sniff.

@@ -3,33 +3,19 @@ use std::time::Duration;
 use mgmt_api::{SequentialIds, node_link::agent_topic};
 
 use super::*;
-use crate::core::{
-    NodeSpec, Supervise,
-    order::{Launch, Limits, Needs},
-};
+use crate::core::{NodeSpec, Supervise, order::Launch};
 
 fn launch(name: &str, token: &str) -> Box<Launch> {
     Box::new(Launch {
         spec: NodeSpec {
             name: name.into(),
-            interface: None,
             directory: "/w-1".into(),
-            scripts: Vec::new(),
-            env: BTreeMap::new(),
-            cpu_affinity: None,
-            options: BTreeMap::new(),
-            cluster: BTreeMap::new().into(),
-            cluster_backend: None,
+            ..NodeSpec::default()
         },
         agent: "agent".into(),
         token: token.into(),
         program: "/zeek".into(),
-        arguments: Vec::new(),
-        environment: BTreeMap::new(),
-        layout: "".into(),
-        before_start: None,
-        limits: Limits::default(),
-        needs: Needs::default(),
+        ..Launch::default()
     })
 }
 

@@ -223,12 +223,8 @@ mod tests {
             name: name.clone(),
             interface: Some("eth0".into()),
             directory: "/nonexistent/nodes".into(),
-            scripts: Vec::new(),
-            env: BTreeMap::new(),
-            cpu_affinity: None,
-            options: BTreeMap::new(),
-            cluster_backend: None,
             cluster: Arc::new(cluster.clone()),
+            ..NodeSpec::default()
         };
         cluster.keys().map(spec).collect()
     }

@@ -1,18 +1,16 @@
 //! A directory with nodes, and what starts and ends them.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use mgmt_agent::{
     core::NodeSpec,
     runtime::native::Native,
-    supervisors::own::{End, Launch, Limits, Needs, News, Order},
+    supervisors::own::{End, Launch, News, Order},
 };
 use mgmt_api::NodeOutputs;
 use tempfile::TempDir;
@@ -35,14 +33,8 @@ pub(crate) fn launch(home: &Path, name: &str, script: &str) -> Box<Launch> {
     Box::new(Launch {
         spec: NodeSpec {
             name: name.into(),
-            interface: None,
             directory: directory.to_str().unwrap().into(),
-            scripts: Vec::new(),
-            env: BTreeMap::new(),
-            cpu_affinity: None,
-            options: BTreeMap::new(),
-            cluster: Arc::default(),
-            cluster_backend: None,
+            ..NodeSpec::default()
         },
         agent: "a".into(),
         token: "secret".into(),
@@ -50,9 +42,7 @@ pub(crate) fn launch(home: &Path, name: &str, script: &str) -> Box<Launch> {
         arguments: vec!["-c".into(), script.into()],
         environment: [("PATH".into(), "/usr/bin:/bin".into())].into(),
         layout: "# the layout\n".into(),
-        before_start: None,
-        limits: Limits::default(),
-        needs: Needs::default(),
+        ..Launch::default()
     })
 }
 

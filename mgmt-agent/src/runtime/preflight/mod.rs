@@ -361,14 +361,9 @@ mod tests {
         let nodes = nodes.map(|(name, option, value)| Candidate {
             spec: NodeSpec {
                 name: name.into(),
-                interface: None,
                 directory: "/nonexistent/nodes".into(),
-                scripts: Vec::new(),
-                env: BTreeMap::new(),
-                cpu_affinity: None,
                 options: [(option.into(), value.into())].into(),
-                cluster_backend: None,
-                cluster: Arc::default(),
+                ..NodeSpec::default()
             },
             ports: Vec::new(),
             runs: true,
@@ -412,11 +407,7 @@ mod tests {
                 interface: Some("nosuch0".into()),
                 directory: "/tmp/w".into(),
                 scripts: vec!["/no/such.zeek".into()],
-                env: BTreeMap::new(),
-                cpu_affinity: None,
-                options: BTreeMap::new(),
-                cluster_backend: None,
-                cluster: Arc::default(),
+                ..NodeSpec::default()
             },
             ports: Vec::new(),
             runs: false,

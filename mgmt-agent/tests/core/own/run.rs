@@ -269,13 +269,8 @@ pub(super) fn spec(name: &str) -> NodeSpec {
     };
     NodeSpec {
         name: name.into(),
-        interface: None,
         directory: format!("/d/{name}").into(),
-        scripts: Vec::new(),
-        env: BTreeMap::new(),
-        cpu_affinity: None,
-        options: BTreeMap::new(),
-        cluster_backend: None,
         cluster: Arc::new(nodes.iter().map(|name| ((*name).into(), place(name))).collect()),
+        ..NodeSpec::default()
     }
 }

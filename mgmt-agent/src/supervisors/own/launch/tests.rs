@@ -52,12 +52,8 @@ fn node(name: &str, cluster: &Cluster) -> NodeSpec {
         name: name.into(),
         interface: cluster.get(name.as_bytes()).and_then(|own| own.interface.clone()),
         directory: format!("/state/nodes/{name}").into(),
-        scripts: Vec::new(),
-        env: BTreeMap::new(),
-        cpu_affinity: None,
-        options: BTreeMap::new(),
-        cluster_backend: None,
         cluster: Arc::new(cluster.clone()),
+        ..NodeSpec::default()
     }
 }
 
