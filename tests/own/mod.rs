@@ -11,7 +11,6 @@ mod lacking;
 mod many;
 mod metrics;
 mod operated;
-mod outputs;
 mod ready;
 mod sensors;
 mod silent;

@@ -335,7 +335,7 @@ mod tests {
         );
         drop(listens);
         assert_eq!(said(&elsewhere), None);
-        let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number));
+        let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
         assert_eq!(said(&elsewhere), None, "a node may listen on another one");
     }
 

@@ -149,8 +149,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stderr, reason = "tells what was not tested")]
     fn a_program_with_more_than_the_bounding_set_has_is_refused_as_linux_refuses_it() {
         if !geteuid().is_root() {
+            eprintln!("NOT TESTED: a program with more than the bounding set has, which takes root to make");
             return;
         }
         let home = tempfile::tempdir().unwrap();
