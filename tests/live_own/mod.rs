@@ -3,7 +3,6 @@
 //! cannot run, and say so.
 
 mod curve;
-mod network;
 mod trace;
 mod world;
 
@@ -12,14 +11,16 @@ use std::{collections::BTreeMap, fs, path::Path};
 use mgmt_api::{ClusterRole, Node, OptionRecord};
 use rustix::process::Signal;
 
-use self::{
-    network::{LINK, Network},
-    world::{Pids, World, option, signal},
-};
+use self::world::{Pids, World, number, option};
 use crate::{
     live::{pending, with_zeek},
     live_controller::TIMEOUT,
-    support::{limit::Limit, not_tested},
+    support::{
+        changed,
+        limit::Limit,
+        network::{LINK, Network},
+        not_tested, signal,
+    },
 };
 
 const CONNECTIONS: u16 = 2000;
@@ -75,16 +76,6 @@ fn reader(world: &World, name: &str, host: usize) -> Node {
         options: Some([file].into_iter().collect()),
         ..world.node(name, ClusterRole::Worker, host)
     }
-}
-
-/// Those whose process is another one, or was not there.
-fn changed(before: &Pids, after: &Pids) -> Vec<String> {
-    let differs = |(name, pid): &(&String, &u64)| before.get(*name) != Some(*pid);
-    after
-        .iter()
-        .filter(differs)
-        .map(|(name, _)| name.clone())
-        .collect()
 }
 
 /// Waits until the whole trace is logged: each connection once.
@@ -144,14 +135,15 @@ fn restart_and_empty(world: &mut World, nodes: &[Node], killed: &[u64]) {
     let limit = Limit::lasting(TIMEOUT, "other processes");
     let after = limit.poll(|| {
         let after = world.pids("RUNNING");
-        (changed(&before, &after).len() == nodes.len()).then_some(after)
+        let are_all = after.len() == nodes.len();
+        (are_all && changed(&before, &after).len() == nodes.len()).then_some(after)
     });
     let logged =
         |world: &World| -> Vec<u64> { world.counted().into_keys().map(|(_, process)| process).collect() };
     let workers: Vec<u64> = after
         .iter()
         .filter(|(name, _)| name.starts_with("worker"))
-        .map(|(_, pid)| *pid)
+        .map(|(_, pid)| number(*pid))
         .collect();
     limit.poll(|| {
         let logged = logged(world);
@@ -189,7 +181,7 @@ fn a_killed_worker_is_back(world: &mut World, nodes: &[Node], host: usize) -> u6
     world.hosts[host].says("node worker-9 is up again");
     let after = world.running(nodes.len());
     assert_eq!(changed(&before, &after), ["worker-9"]);
-    killed
+    number(killed)
 }
 
 fn what_zeek_cannot_read_is_refused(world: &mut World, nodes: &[Node]) {
@@ -346,7 +338,7 @@ fn a_node_that_is_stopped_and_one_in_an_endless_loop_are_told_and_left_alone() {
         let before = world.running(3);
         signal(before["worker-1"], Signal::STOP);
         let wedged = ["worker-1", "worker-2"].map(|node| {
-            let pid = before[node];
+            let pid = number(before[node]);
             format!("node {node} is wedged: no heartbeat for 15 s, its process, PID {pid}")
         });
         world.hosts[0].says_all(&wedged.each_ref().map(String::as_str));

@@ -13,11 +13,10 @@ use std::{
 
 use flate2::read::GzDecoder;
 use mgmt_api::{ClusterRole, Configuration, Instance, Node, OptionRecord};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::network::Network;
 use crate::{
     live_controller::{TIMEOUT, run},
     support::{
@@ -26,6 +25,7 @@ use crate::{
         daemon::Daemon,
         home,
         limit::Limit,
+        network::Network,
         session::Session,
     },
 };
@@ -105,7 +105,7 @@ pub(super) struct World {
 }
 
 /// The node's process, by its name.
-pub(super) type Pids = BTreeMap<String, u64>;
+pub(super) type Pids = BTreeMap<String, Pid>;
 
 impl World {
     /// With these hosts, each with its address; the first has the controller.
@@ -213,7 +213,10 @@ impl World {
             .flat_map(|nodes| nodes.as_object().expect("an object"));
         nodes
             .filter(|(_, node)| node["mgmt_role"].is_null() && node["state"] == state)
-            .map(|(name, node)| (name.clone(), node["pid"].as_u64().expect("it runs")))
+            .map(|(name, node)| {
+                let pid = node["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+                (name.clone(), pid.and_then(Pid::from_raw).expect("it runs"))
+            })
             .collect()
     }
 
@@ -348,9 +351,9 @@ fn zmtp_mechanism(address: &str) -> String {
     mechanism.trim_end_matches('\0').to_owned()
 }
 
-pub(super) fn signal(pid: u64, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a process id"), signal).expect("it runs");
+/// As nodes tell it.
+pub(super) fn number(pid: Pid) -> u64 {
+    pid.as_raw_nonzero().get().unsigned_abs().into()
 }
 
 pub(super) fn option(name: &str, value: &str) -> OptionRecord {

@@ -6,11 +6,11 @@ use mgmt_api::{AgentRequest, Configuration, Node, operator};
 use rustix::process::Signal;
 use testkit::Dice;
 
-use super::{Host, Pids, assert_all_run, assert_deployed, configuration, connect, nodes, once_each, signal};
+use super::{Host, Pids, assert_all_run, assert_deployed, configuration, connect, nodes, once_each};
 use crate::support::{
     controlling::{Controlling, Operator},
     daemon::Daemon,
-    soak,
+    signal, soak,
 };
 
 /// The cluster, and the same with another environment of one worker, which is restarted when they take turns.

@@ -1,20 +1,7 @@
 //! What a changed configuration changes, on two hosts: no more than need be.
 
-use std::collections::BTreeMap;
-
-use rustix::process::Pid;
-
 use super::sensors::{SENSORS, Sensors};
-use crate::support::limit::Limit;
-
-/// The nodes that have another process than before, or are new or gone.
-fn changed(before: &BTreeMap<String, Pid>, after: &BTreeMap<String, Pid>) -> Vec<String> {
-    let mut names: Vec<String> = before.keys().chain(after.keys()).cloned().collect();
-    names.sort();
-    names.dedup();
-    names.retain(|name| before.get(name) != after.get(name));
-    names
-}
+use crate::support::{changed, limit::Limit};
 
 impl Sensors {
     /// Waits until all nodes know the same, and says how many of its nodes a node's cluster has.

@@ -3,10 +3,8 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{
-    sensors::{SENSORS, Sensors},
-    signal,
-};
+use super::sensors::{SENSORS, Sensors};
+use crate::support::signal;
 
 #[test]
 fn sixteen_nodes_on_two_hosts_run_and_one_that_is_killed_is_back_with_a_notice() {

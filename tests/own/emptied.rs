@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, fs};
 use mgmt_api::AgentRequest;
 use rustix::process::Signal;
 
-use super::{
-    Host, NAME, assert_all_run, assert_deployed, configuration, node, nodes, signal, told, told_until,
-};
-use crate::support::{cluster::agent_command, limit::Limit, program::run_command};
+use super::{Host, NAME, assert_all_run, assert_deployed, configuration, node, nodes, told, told_until};
+use crate::support::{cluster::agent_command, limit::Limit, program::run_command, signal};
 
 fn no_process_is_left(host: &Host) {
     let limit = Limit::new("no node to run");

@@ -10,8 +10,8 @@ use std::{
 use mgmt_api::{State, operator};
 use rustix::process::Signal;
 
-use super::{Host, assert_all_run, assert_deployed, configuration, nodes, signal};
-use crate::support::{controlling::Operator, daemon::Daemon, not_tested, works};
+use super::{Host, assert_all_run, assert_deployed, configuration, nodes};
+use crate::support::{controlling::Operator, daemon::Daemon, not_tested, signal, works};
 
 /// The agent has its state on a small disk of its own.
 const DISK: [&str; 6] = [

@@ -6,8 +6,8 @@ use broker_codec::data::Port;
 use mgmt_api::{AgentMessage, AgentRequest, Node, State};
 use rustix::process::Signal;
 
-use super::{Host, assert_all_run, assert_deployed, configuration, node, signal, told_until};
-use crate::support::{limit::Limit, not_tested, works};
+use super::{Host, assert_all_run, assert_deployed, configuration, node, told_until};
+use crate::support::{limit::Limit, not_tested, signal, works};
 
 #[test]
 fn a_node_that_has_failed_returns_by_itself_when_its_cause_is_gone() {

@@ -26,7 +26,7 @@ use std::{
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{ClusterRole, Configuration, Instance, Node, ResultRecord, State};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use serde_json::json;
 use tempfile::TempDir;
 use testkit::ReservedPort;
@@ -220,8 +220,4 @@ fn configuration(id: &str, nodes: &[Node]) -> Configuration {
         ..Instance::new(NAME)
     };
     Configuration::new(id, [instance], nodes.iter().cloned())
-}
-
-fn signal(pid: Pid, signal: Signal) {
-    kill_process(pid, signal).expect("it runs");
 }

@@ -4,7 +4,8 @@ use mgmt_api::State;
 use rustix::process::Signal;
 use zeek_simulator::NodeBehaviour;
 
-use super::{Host, assert_all_run, assert_deployed, behaving, configuration, node, signal, told, told_until};
+use super::{Host, assert_all_run, assert_deployed, behaving, configuration, node, told, told_until};
+use crate::support::signal;
 
 /// Between two heartbeats, in milliseconds. A node that is missed for three of them is wedged.
 const HEARTBEAT: u64 = 1000;

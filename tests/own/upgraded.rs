@@ -4,8 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use rustix::process::{Pid, Signal};
 
-use super::{Host, assert_all_run, assert_deployed, configuration, nodes, signal};
-use crate::support::{cluster::zeek_binary, limit::Limit};
+use super::{Host, assert_all_run, assert_deployed, configuration, nodes};
+use crate::support::{cluster::zeek_binary, limit::Limit, signal};
 
 /// The script that a Zeek of 8.1 needs to talk by Broker, and one of 8.0 does not have.
 const SCRIPT: &[u8] = b"policy/frameworks/cluster/backend/broker\0";

@@ -28,6 +28,7 @@ pub(crate) mod websocket;
 pub(crate) mod zeek_client;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{self, Write},
     os::unix::fs::PermissionsExt,
@@ -36,6 +37,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -64,6 +66,20 @@ pub(crate) fn has_strace(what: &str) -> bool {
         missing("strace", what);
     }
     present
+}
+
+/// Sends a signal to a process that runs.
+pub(crate) fn signal(pid: Pid, signal: Signal) {
+    kill_process(pid, signal).expect("it runs");
+}
+
+/// The nodes that have another process than before, or are new or gone.
+pub(crate) fn changed(before: &BTreeMap<String, Pid>, after: &BTreeMap<String, Pid>) -> Vec<String> {
+    let mut names: Vec<String> = before.keys().chain(after.keys()).cloned().collect();
+    names.sort();
+    names.dedup();
+    names.retain(|name| before.get(name) != after.get(name));
+    names
 }
 
 /// Whether a command ends with success.

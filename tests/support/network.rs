@@ -1,12 +1,22 @@
-//! A network of its own, in which programs of this host and containers run: loopback, and what a test makes.
+//! A network of its own, in which programs of this host and containers run: loopback, what a test makes, and a pair of virtual interfaces
+//! by which two are joined.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
+    os::fd::AsFd,
+    panic::resume_unwind,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    thread,
 };
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
 use super::works;
+
+/// The interface by which two are joined.
+pub(crate) const LINK: &str = "link0";
 
 /// Needs root.
 #[derive(Debug)]
@@ -16,6 +26,12 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// Why there can be none, if that is so.
+    pub(crate) fn missing() -> Option<&'static str> {
+        let can = works(Command::new("unshare").args(["--net", "ip", "link", "set", "lo", "up"]));
+        (!can).then_some("no network namespaces can be made: it takes root and iproute2")
+    }
+
     pub(crate) fn new() -> Self {
         // Its standard input ends with this process, whatever becomes of that.
         let script = "ip link set lo up && echo ready && exec cat";
@@ -56,6 +72,35 @@ impl Network {
                 .args(["link", "add", name, "type", "veth", "peer", "name", "peer0"]),
         );
         assert!(made, "an interface can be made");
+    }
+
+    /// Does something as a process of this host would; what it starts is on this host.
+    pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(self.path()).expect("it is there");
+        let enters = || {
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), network).expect("root may enter it");
+            act()
+        };
+        let done = thread::scope(|scope| scope.spawn(enters).join());
+        done.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Joins two hosts. The interfaces are called alike, and have these addresses.
+    pub(crate) fn join(&self, other: &Self, addresses: [&str; 2]) {
+        let pid = other.holder.id();
+        let ip = |network: &Self, words: &str| {
+            let done = works(network.command("ip").args(words.split(' ')));
+            assert!(done, "ip {words}");
+        };
+        ip(
+            self,
+            &format!("link add {LINK} type veth peer name {LINK} netns {pid}"),
+        );
+        for (network, address) in [self, other].into_iter().zip(addresses) {
+            ip(network, &format!("addr add {address}/24 dev {LINK}"));
+            ip(network, &format!("link set {LINK} up"));
+        }
     }
 }
 
