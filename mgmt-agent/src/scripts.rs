@@ -1,7 +1,7 @@
 //! The Zeek scripts that we bring: written into the agent's directory, with its coordinates.
 //!
-//! A Supervisor that we start gets one in any case, since Zeek's own would start Zeek's agent as well. The others are for
-//! installations that lack Zeek's own.
+//! Nodes under our own supervision load ours, and a Supervisor that we start gets one in any case, since Zeek's own would start Zeek's agent as
+//! well. The others are for installations that lack Zeek's own.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Keeps processes: the agent's `zeek -j`, and the nodes of `zeek-simulator`.
+//! Keeps processes: the agent's nodes, its `zeek -j` and its controller, and the nodes of `zeek-simulator`.
 //!
 //! | module | what |
 //! |---|---|

@@ -43,7 +43,7 @@ pub(super) enum Restoring {
 pub(crate) enum Fate {
     /// It runs on: nothing that concerns it has changed.
     Kept,
-    /// It runs on, and is told of the workers that have come and gone.
+    /// It runs on, and is told of the workers that have come. Of those that are gone it need not know.
     Told,
     /// It is started anew, for this reason.
     Restarted(String),
@@ -53,7 +53,7 @@ pub(crate) enum Fate {
 ///
 /// DIFFERENCE(unchanged-nodes): Zeek's agent ends all nodes at each deployment, and starts those of the configuration.
 ///
-/// Workers may come and go while others run: every node can be told. Everything else about the layout is read by Zeek once, when it
+/// Workers may come and go while others run: every node can be told of those that come. Everything else about the layout is read by Zeek once, when it
 /// starts; a node that went on with the old one would not find the others, or send events to other places than they do.
 pub(crate) fn fate(running: &NodeSpec, wanted: &NodeSpec) -> Fate {
     let own = own_changes(running, wanted);

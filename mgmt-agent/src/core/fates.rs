@@ -21,7 +21,7 @@ use super::{
 pub(super) struct Fates {
     /// Those that run on.
     kept: BTreeSet<ZeekString>,
-    /// Those of them that must be told of the workers that have come and gone.
+    /// Those of them whose workers are others now: they are told of those that have come.
     told: Vec<ZeekString>,
     /// Those that end, and why they start again, if they do and that is known.
     ended: BTreeMap<ZeekString, Option<String>>,

@@ -60,7 +60,7 @@ pub enum Input {
         reason: String,
     },
     Supervisor(Report),
-    /// What the program is like that Supervisors are started from. Comes with each start and now and then.
+    /// What the program is like that Supervisors, or our own nodes, are started from. Comes with each start and now and then.
     Program(Program),
     /// The controller that the agent keeps has come up, or has ended.
     Controller(Option<KeptController>),

@@ -34,10 +34,11 @@ impl Crash {
 /// A node of the running configuration.
 ///
 /// ```text
-///   (created)     --> PENDING --hello--> RUNNING     STOPPED: destroyed, on its way out of the table
-///   refused       --> FAILED                         UNKNOWN: the Supervisor cannot be reached, or the node is silent
-///   started again, unasked --> CRASHED --hello--> RUNNING
-///   restarted     --> PENDING
+///   (created), restarted   --> PENDING --hello--> RUNNING
+///   ended, and started again, unasked --> CRASHED --hello--> RUNNING
+///   refused, or ended early five times, unless told otherwise --> FAILED --hello--> RUNNING
+///   stopped by an operator, or has done its work --> STOPPED until it is started
+///   the Supervisor cannot be reached, or the node is silent --> UNKNOWN
 /// ```
 ///
 /// DIFFERENCE(node-states): Zeek's agent knows PENDING and RUNNING only; a node that crashes stays RUNNING. It declares

@@ -15,7 +15,7 @@ pub struct FileIdentity {
     pub modified: Duration,
 }
 
-/// The program that Supervisors are started from, as it is on disk now.
+/// The program that Supervisors, or our own nodes, are started from, as it is on disk now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     pub path: String,

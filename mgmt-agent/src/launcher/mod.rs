@@ -1,5 +1,5 @@
-//! `mgmt-agent launch DIRECTORY`: becomes the node of which `node.json` in that directory tells. The agent and systemd start this to start a node: the
-//! agent, systemd, or an administrator.
+//! `mgmt-agent launch DIRECTORY`: becomes the node of which `node.json` in that directory tells. Who starts a node starts this:
+//! the agent, systemd, or an administrator.
 //!
 //! It takes the lock of the directory, which the node and all that it starts inherit: there are never two of a node. Its id stays, as it
 //! executes Zeek in its own place, so it writes down who it is before (`run.json`). The node's environment is what `node.json` says,

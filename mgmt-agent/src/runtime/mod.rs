@@ -113,9 +113,9 @@ struct Runtime {
     version: Option<JoinHandle<Option<String>>>,
     /// The host is looked at.
     preflight: Option<JoinHandle<Prepared>>,
-    /// The program that Supervisors are started from, if it is known.
+    /// The program that Supervisors, or our own nodes, are started from, if it is known.
     program: Option<ProgramWatch>,
-    /// Why they could not be written, as was last told.
+    /// Why the scripts could not be written, as was last told.
     scripts_trouble: Option<String>,
     certificates: Certificates,
     disk: Disk,

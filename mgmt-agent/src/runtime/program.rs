@@ -1,4 +1,4 @@
-//! Looks now and then at the program that Supervisors are started from.
+//! Looks now and then at the program that Supervisors, or our own nodes, are started from.
 
 use std::{
     fs,

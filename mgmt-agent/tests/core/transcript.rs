@@ -19,7 +19,7 @@
 //! > silent manager REASON                  its peering has ended, as it says nothing any more
 //! > controller c=97                       the controller that the agent keeps has come up; without a name: has ended
 //! > directory failed /d permission denied  a directory could not be created
-//! > program {"path": ...}                  what the program is like that Supervisors are started from
+//! > program {"path": ...}                  what the program is like that nodes are started from
 //! > +4.5s                                  time passes, then a tick
 //! > again                                  this agent is gone, and there is another, which recalls what was to be remembered
 //! > remembered {"Err": "disk full"}        what should run was written down, or not

@@ -25,7 +25,7 @@ use super::{
 use crate::{metrics::Durations, reload::AskReload};
 
 /// How many requests may wait for the loop.
-const REQUESTS_MAX: usize = 64;
+pub(super) const REQUESTS_MAX: usize = 64;
 
 /// The way to the loop, which a daemon's routes have as their state.
 pub type Door<Q> = mpsc::Sender<Request<Q>>;

@@ -9,7 +9,8 @@
 //! everything: its mode says who, the daemon's own user and root.
 //!
 //! Limits: [`CONNECTIONS_MAX`](socket::CONNECTIONS_MAX) connections at a time, the others wait; a request's head and body, and the time that
-//! a connection may last ([`socket`]); 64 requests on their way to the core, further ones wait.
+//! a connection may last ([`socket`]); [`REQUESTS_MAX`](door::REQUESTS_MAX) requests on their way to the
+//! core, further ones wait.
 
 mod answer;
 mod door;

@@ -244,7 +244,7 @@ impl Node {
         }
     }
 
-    /// Likewise, but it is started in its turn, with another launch if there is one.
+    /// It has no process any more, or none yet, and is started in its turn, with another launch if there is one.
     pub(super) fn start_anew(&mut self, launch: Option<Box<Launch>>) {
         self.stopped();
         self.intent = Intent::Start;
