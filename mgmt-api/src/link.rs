@@ -79,6 +79,15 @@ pub struct Problem {
     pub reason: ZeekString,
 }
 
+impl Problem {
+    pub fn new(node: &ZeekString, reason: impl Into<ZeekString>) -> Self {
+        Self {
+            node: node.clone(),
+            reason: reason.into(),
+        }
+    }
+}
+
 /// Why each of these nodes could not run, with all of its reasons in one text.
 pub fn reasons(problems: Vec<Problem>) -> BTreeMap<ZeekString, String> {
     let mut reasons: BTreeMap<ZeekString, String> = BTreeMap::new();
@@ -229,10 +238,7 @@ mod tests {
 
     #[test]
     fn nodes_that_could_not_run_for_the_same_reasons_are_named_once() {
-        let problem = |node: &str, reason: &str| Problem {
-            node: node.into(),
-            reason: reason.into(),
-        };
+        let problem = |node: &str, reason: &str| Problem::new(&node.into(), reason);
         let found = reasons(vec![
             problem("c", "x"),
             problem("a", "x"),

@@ -9,7 +9,7 @@ use super::{action::Turn, agent::Agent, nodes::OwnNode};
 pub const OUTPUT_BYTES_MAX: usize = 2048;
 
 /// How much of a node's last line stands in the message about its end, in bytes.
-pub(super) const LINE_BYTES_MAX: usize = 256;
+const LINE_BYTES_MAX: usize = 256;
 
 impl Agent {
     /// A process of a node has ended, says the Supervisor. That another one was started comes later.
@@ -80,12 +80,7 @@ impl Agent {
             return;
         };
         let how = crash.how.unwrap_or_else(|| "cause unknown".into());
-        let line = own.outputs.as_ref().and_then(NodeOutputs::last_line);
-        let line = line.map(|line| {
-            let line = Excerpt::new(line).at_most(LINE_BYTES_MAX);
-            format!(", last line: {line}")
-        });
-        let line = line.unwrap_or_default();
+        let line = own.outputs.as_ref().map(last_line).unwrap_or_default();
         let at = |now: Now| self.clock + now.since_start();
         let since = at(own.since).told_at(at(turn.now));
         let (restarts, pid) = (own.restarts, own.pid.unwrap_or_default());
@@ -95,4 +90,13 @@ impl Agent {
         turn.warning(message.clone());
         self.tell_error(turn, message, name.clone());
     }
+}
+
+/// What follows on how a node has ended: its last line, if it wrote one.
+pub(super) fn last_line(outputs: &NodeOutputs) -> String {
+    let line = outputs.last_line().map(|line| {
+        let line = Excerpt::new(line).at_most(LINE_BYTES_MAX);
+        format!(", last line: {line}")
+    });
+    line.unwrap_or_default()
 }

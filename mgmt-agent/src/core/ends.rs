@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use broker_codec::{
-    Elapsed,
-    data::{Excerpt, ZeekString},
-};
+use broker_codec::{Elapsed, data::ZeekString};
 use mgmt_api::{NodeOutputs, State};
 
-use super::{action::Turn, agent::Agent, crash::LINE_BYTES_MAX, nodes::OwnNode};
+use super::{action::Turn, agent::Agent, crash::last_line, nodes::OwnNode};
 
 impl Agent {
     /// A node has ended by itself, or could not be started; it is started again after a time.
@@ -31,11 +28,7 @@ impl Agent {
         self.tallies.entry(name.clone()).or_default().crashes += 1;
         own.pid = None;
         own.is_missed = true;
-        let line = outputs.last_line().map(|line| {
-            let line = Excerpt::new(line).at_most(LINE_BYTES_MAX);
-            format!(", last line: {line}")
-        });
-        let what = format!("{how}{}", line.unwrap_or_default());
+        let what = format!("{how}{}", last_line(&outputs));
         // To a tenth of a second.
         let again = Elapsed(Duration::from_secs_f64(
             (again_in.as_secs_f64() * 10.0).round() / 10.0,
@@ -77,8 +70,7 @@ impl Agent {
         let message = format!("node {name} waits: {what}");
         own.trouble = Some(message.clone());
         own.is_missed = true;
-        turn.warning(message.clone());
-        self.note(turn, message.into(), name.clone());
+        self.warn(turn, message, name.clone());
         self.set_state(turn, name, State::Pending);
     }
 
@@ -93,8 +85,7 @@ impl Agent {
         self.done.insert(name.clone());
         self.remember(turn);
         let message = format!("node {name} has read its trace file and is done");
-        turn.info(message.clone());
-        self.note(turn, message.into(), name.clone());
+        self.inform(turn, message, name.clone());
         self.now_stopped(turn, name);
     }
 
@@ -112,8 +103,7 @@ impl Agent {
             format!("node {name} was stopped by an administrator, it stays stopped until it is started again")
         };
         self.remember(turn);
-        turn.info(message.clone());
-        self.note(turn, message.into(), name.clone());
+        self.inform(turn, message, name.clone());
         if runs {
             self.set_state(turn, name, State::Pending);
             self.recover(turn);

@@ -46,8 +46,7 @@ impl Agent {
             "node {node} is no more wedged: it has a heartbeat again, after {}",
             Elapsed(silence)
         );
-        turn.info(message.clone());
-        self.note(turn, message.into(), node.clone());
+        self.inform(turn, message, node.clone());
         if is_known {
             self.set_state(turn, node, State::Running);
         }
@@ -76,8 +75,7 @@ impl Agent {
             )
         });
         if let Some(message) = told.clone().filter(|_| told != self.told_mixed) {
-            turn.warning(message.clone());
-            self.note(turn, message.into(), ZeekString::default());
+            self.warn(turn, message, "");
         }
         self.told_mixed = told;
     }

@@ -53,7 +53,7 @@ impl Agent {
                     problems.extend(of_environment(&node).filter(|_| !is_launch_checked));
                     candidates.push(candidate);
                 }
-                Err(reason) => problems.push(problem(&node, reason)),
+                Err(reason) => problems.push(Problem::new(&node.name, reason)),
             }
         }
         self.preparing = Some(Preparing {
@@ -158,13 +158,6 @@ fn of_environment(node: &Node) -> impl Iterator<Item = Problem> {
         } else {
             return None;
         };
-        Some(problem(node, reason))
+        Some(Problem::new(&node.name, reason))
     })
-}
-
-fn problem(node: &Node, reason: String) -> Problem {
-    Problem {
-        node: node.name.clone(),
-        reason: reason.into(),
-    }
 }

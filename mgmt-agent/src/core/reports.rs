@@ -30,8 +30,7 @@ impl Agent {
                         Supervise::Zeek => BACK,
                         Supervise::Systemd | Supervise::Native => OWN_BACK,
                     };
-                    turn.info(back.into());
-                    self.note(turn, back.into(), ZeekString::default());
+                    self.inform(turn, back.into(), "");
                 }
                 self.recover(turn);
             }
@@ -217,8 +216,7 @@ impl Agent {
                 self.node_found(turn, &name, found);
             } else {
                 let message = format!("the Supervisor has lost node {name}, starting it again");
-                turn.warning(message.clone());
-                self.note(turn, message.into(), name.clone());
+                self.warn(turn, message, name.clone());
                 if let Some(own) = self.nodes.get_mut(&name) {
                     own.is_missed = true;
                 }

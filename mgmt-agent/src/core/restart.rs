@@ -89,8 +89,7 @@ impl Agent {
             "{path} has changed since the Supervisor was started: nodes that start from now on run the old program with the scripts that \
              are on disk now; {what}"
         );
-        turn.warning(message.clone());
-        self.note(turn, message.into(), ZeekString::default());
+        self.warn(turn, message, "");
     }
 
     /// The program from which nodes are started is another one, and this Zeek; or it does not say which.
@@ -114,8 +113,7 @@ impl Agent {
         };
         if is_news {
             let message = format!("{} has changed{what}", self.settings.launch.program);
-            turn.warning(message.clone());
-            self.note(turn, message.into(), ZeekString::default());
+            self.warn(turn, message, "");
         }
         if restarts {
             self.restart_all(turn);

@@ -157,8 +157,7 @@ impl Agent {
             None
         };
         if let Some(message) = message {
-            turn.info(message.clone());
-            self.note(turn, message.into(), name.clone());
+            self.inform(turn, message, name.clone());
         }
         self.set_state(turn, name, State::Running);
         self.node_came_up(turn, name);
@@ -190,8 +189,7 @@ impl Agent {
         };
         own.trouble = Some(message.to_owned());
         own.is_missed = true;
-        turn.warning(message.to_owned());
-        self.note(turn, message.into(), name.clone());
+        self.warn(turn, message.to_owned(), name.clone());
         self.set_state(turn, name, State::Unknown);
         self.node_does_not_answer(turn, name, message);
     }
@@ -297,6 +295,18 @@ impl Agent {
         } else if self.stopped.contains(name) {
             self.now_stopped(turn, name);
         }
+    }
+
+    /// Logs a warning, and tells controllers, which log it as well; about a node, if one is named.
+    pub(super) fn warn(&self, turn: &mut Turn, message: String, node: impl Into<ZeekString>) {
+        turn.warning(message.clone());
+        self.note(turn, message.into(), node.into());
+    }
+
+    /// Likewise what is no warning.
+    pub(super) fn inform(&self, turn: &mut Turn, message: String, node: impl Into<ZeekString>) {
+        turn.info(message.clone());
+        self.note(turn, message.into(), node.into());
     }
 
     /// Tells controllers something about a node.

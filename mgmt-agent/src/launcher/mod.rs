@@ -201,6 +201,16 @@ pub(crate) fn read_of_any_user(directory: &Path) -> io::Result<Launch> {
     parse(files::open_foreign(&directory.join(NODE))?, NODE_BYTES_MAX)
 }
 
+/// What was read of a directory, if it is about the node that the directory is named after.
+pub(crate) fn of_directory(directory: &Path, launch: Launch) -> io::Result<Launch> {
+    let name = directory.file_name();
+    if name.is_some_and(|name| **launch.node() == *name.as_encoded_bytes()) {
+        Ok(launch)
+    } else {
+        Err(io::Error::other("it tells of another node"))
+    }
+}
+
 fn parse<T: DeserializeOwned>(file: fs::File, bytes_max: u64) -> io::Result<T> {
     let mut text = Vec::new();
     file.take(bytes_max).read_to_end(&mut text)?;

@@ -125,10 +125,7 @@ async fn run_all(rehearsals: Vec<Rehearsal>, directory: &Path) -> Vec<Problem> {
     }
     let problems = ended.into_iter().flat_map(|(nodes, lines)| {
         nodes.into_iter().flat_map(move |node| {
-            let problem = |line: &String| Problem {
-                node: node.clone(),
-                reason: line.as_str().into(),
-            };
+            let problem = |line: &String| Problem::new(&node, line.as_str());
             lines.iter().map(problem).collect::<Vec<_>>()
         })
     });

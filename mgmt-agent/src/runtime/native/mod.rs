@@ -264,23 +264,14 @@ fn find_in(directory: &Path, began: Instant) -> Option<Result<Found, Stray>> {
         directory: directory.to_owned(),
         from: [record.launch.stdout, record.launch.stderr],
     };
-    let launch = launcher::read(directory);
-    let is_its = |launch: &Launch| {
-        directory
-            .file_name()
-            .is_some_and(|name| **launch.node() == *name.as_encoded_bytes())
-    };
+    let launch = launcher::read(directory).and_then(|launch| launcher::of_directory(directory, launch));
     match launch {
-        Ok(launch) if is_its(&launch) => Some(Ok(Found {
+        Ok(launch) => Some(Ok(Found {
             launch: Box::new(launch),
             running,
             age: record.age(),
         })),
-        launch => {
-            let reason = launch.err().map_or_else(
-                || "it tells of another node".to_owned(),
-                |error| error.to_string(),
-            );
+        Err(reason) => {
             let stray = stray(record.pid());
             let then = if stray.is_some() {
                 "it is ended before that node is started; if that node is not to run, end it by hand"

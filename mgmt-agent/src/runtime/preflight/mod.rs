@@ -99,13 +99,13 @@ impl Host {
                         let denied = denied.and_then(launcher::foreseen);
                         let denied = denied.map(|what| format!("it cannot have {what}"));
                         let reasons = cpus(&wanted.limits.cpus).into_iter().chain(denied);
-                        found.extend(reasons.map(|reason| problem(&spec.name, reason)));
+                        found.extend(reasons.map(|reason| Problem::new(&spec.name, reason)));
                         let listeners = wanted.needs.listeners.iter();
                         node.ports = listeners.map(|at| Port::tcp(at.port())).collect();
                         backend = Some(wanted.backend().into());
                         specs.push(spec);
                     }
-                    Err(reason) => found.push(problem(&spec.name, reason)),
+                    Err(reason) => found.push(Problem::new(&spec.name, reason)),
                 }
             }
         }
@@ -145,16 +145,9 @@ impl Host {
                 found.extend(spec.interface.as_ref().and_then(interface));
             }
             let name = spec.name.clone();
-            found.into_iter().map(move |reason| problem(&name, reason))
+            found.into_iter().map(move |reason| Problem::new(&name, reason))
         };
         nodes.iter().flat_map(of_node).collect()
-    }
-}
-
-fn problem(node: &ZeekString, reason: String) -> Problem {
-    Problem {
-        node: node.clone(),
-        reason: reason.into(),
     }
 }
 

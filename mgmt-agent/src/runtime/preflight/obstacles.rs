@@ -12,7 +12,7 @@ use mgmt_api::link::Problem;
 use tokio::{process::Command, task::spawn_blocking, time::timeout};
 
 use super::{
-    others, path, problem,
+    others, path,
     rights::{self, Bounds},
 };
 use crate::{
@@ -68,7 +68,7 @@ fn obstacles(
         let reasons = for_all.iter().chain(captures.iter().filter(|_| device.is_some()));
         let reasons = reasons.cloned().chain(queue);
         reasons
-            .map(|reason| problem(&spec.name, reason))
+            .map(|reason| Problem::new(&spec.name, reason))
             .collect::<Vec<_>>()
     };
     specs.iter().flat_map(of_node).collect()

@@ -200,17 +200,8 @@ pub(super) async fn look(bus: Bus, nodes: PathBuf) -> Result<Vec<Found>, BusErro
 pub(super) async fn found(directory: &Path, now: Snapshot) -> Option<Found> {
     let age = since(now.started);
     match read(directory).await {
-        Ok(launch)
-            if directory
-                .file_name()
-                .is_some_and(|name| **launch.node() == *name.as_encoded_bytes()) =>
-        {
-            Some(Found { launch, now, age })
-        }
-        launch => {
-            let error = launch
-                .err()
-                .unwrap_or_else(|| io::Error::other("it tells of another node"));
+        Ok(launch) => Some(Found { launch, now, age }),
+        Err(error) => {
             tracing::warn!(
                 %error,
                 "a node runs, and what it was started with cannot be read in {}: it is left alone. To have it started anew, stop it by systemctl",
@@ -223,9 +214,11 @@ pub(super) async fn found(directory: &Path, now: Snapshot) -> Option<Found> {
 
 async fn read(directory: &Path) -> io::Result<Box<Launch>> {
     let directory = directory.to_owned();
-    on_disk(move || launcher::read_of_any_user(&directory))
-        .await
-        .map(Box::new)
+    let read = move || {
+        let launch = launcher::read_of_any_user(&directory)?;
+        launcher::of_directory(&directory, launch)
+    };
+    on_disk(read).await.map(Box::new)
 }
 
 /// How long ago that was, in microseconds of the monotonic clock.
