@@ -4,8 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fmt, fs,
+    io::ErrorKind,
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
 };
+
+use broker_codec::data::Port;
 
 /// A process that listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,30 @@ struct Socket {
     port: u16,
     on_all_addresses: bool,
     inode: u64,
+}
+
+/// The processes that listen on every address and are no nodes, by port. One that cannot be seen may be a node.
+pub(super) struct Listeners(BTreeMap<u16, Listener>);
+
+impl Listeners {
+    /// Of these ports. Nodes work below these directories.
+    pub(super) fn on(ports: impl Iterator<Item = u16>, nodes: &[PathBuf]) -> Self {
+        let is_foreign = |listener: &Listener| {
+            let works_in = listener.works_in.as_ref();
+            works_in.is_some_and(|place| !nodes.iter().any(|nodes| place.starts_with(nodes)))
+        };
+        let found = on(&ports.collect()).into_iter();
+        let foreign = found.filter(|listener| listener.on_all_addresses && is_foreign(listener));
+        Self(foreign.map(|listener| (listener.port, listener)).collect())
+    }
+
+    /// A process that keeps a node from listening on a port.
+    pub(super) fn in_the_way(&self, port: Port) -> Option<String> {
+        let listener = self.0.get(&port.number)?;
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number));
+        let is_taken = taken.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+        is_taken.then(|| format!("{listener} listens on its port {port}"))
+    }
 }
 
 /// What listens on these ports.
@@ -114,5 +142,30 @@ mod tests {
             assert_eq!(socket(&line.replace(from, to)), expected, "{from}");
         }
         assert_eq!(socket("  sl  local_address rem_address   st tx_queue"), None);
+    }
+
+    #[test]
+    fn who_listens_on_a_port_on_all_addresses_is_named_unless_it_is_a_node() {
+        let elsewhere = [PathBuf::from("/nonexistent")];
+        let listens = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let number = listens.local_addr().unwrap().port();
+        let port = Port::tcp(number);
+        let said = |nodes: &[PathBuf]| Listeners::on([number].into_iter(), nodes).in_the_way(port);
+        let this = format!("process {} (", std::process::id());
+        let found = said(&elsewhere).expect("it listens");
+        assert!(found.starts_with(&this), "{found}");
+        assert!(
+            found.ends_with(&format!(") listens on its port {number}/tcp")),
+            "{found}"
+        );
+        assert_eq!(
+            said(&[std::env::current_dir().unwrap()]),
+            None,
+            "it works where nodes do"
+        );
+        drop(listens);
+        assert_eq!(said(&elsewhere), None);
+        let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
+        assert_eq!(said(&elsewhere), None, "a node may listen on another one");
     }
 }

@@ -7,10 +7,13 @@ use std::{
     path::Path,
 };
 
-use super::{
-    listeners,
-    preflight::{free_space, is_no_device},
+use rustix::{
+    fs::statvfs,
+    io::Errno,
+    net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
 };
+
+use super::listeners;
 use crate::supervisors::own::Needs;
 
 /// The file system of a node's directory needs so much space, in bytes: Zeek ends when a log cannot be written.
@@ -55,6 +58,18 @@ pub(super) fn space(directory: &Path) -> Option<String> {
         "space in {} is short: {free} MiB are free, and it takes {min}",
         there.display()
     ))
+}
+
+/// How much may be written to the file system that this is on, in bytes. Some do not tell.
+fn free_space(path: &Path) -> Option<u64> {
+    let system = statvfs(path).ok().filter(|system| system.f_blocks > 0)?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Whether the system has no network device of this name.
+pub(super) fn is_no_device(name: &str) -> bool {
+    let asked = socket(AddressFamily::INET, SocketType::DGRAM, None);
+    asked.is_ok_and(|asked| matches!(name_to_index(&asked, name), Err(Errno::NODEV)))
 }
 
 #[cfg(test)]

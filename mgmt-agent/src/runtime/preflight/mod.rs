@@ -5,7 +5,6 @@ use std::{
     ffi::OsStr,
     fs,
     io::ErrorKind,
-    net::{Ipv4Addr, TcpListener},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,9 +14,8 @@ use broker_codec::data::{Port, ZeekString};
 use mgmt_api::link::{Prepared, Problem};
 use mgmt_daemon::files::with_suffix;
 use rustix::{
-    fs::{Access, access, statvfs},
+    fs::{Access, access},
     io::Errno,
-    net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
 };
 use tokio::task::spawn_blocking;
 
@@ -27,8 +25,8 @@ mod rights;
 
 pub(crate) use self::obstacles::cannot_rotate;
 use super::{
-    listeners::{self, Listener},
-    needs::space,
+    listeners::Listeners,
+    needs::{is_no_device, space},
     rehearsal::rehearse,
 };
 use crate::{
@@ -187,12 +185,6 @@ fn directory(directory: &Path) -> Option<String> {
     space(there)
 }
 
-/// How much may be written to the file system that this is on, in bytes. Some do not tell.
-pub(super) fn free_space(path: &Path) -> Option<u64> {
-    let system = statvfs(path).ok().filter(|system| system.f_blocks > 0)?;
-    Some(system.f_bavail.saturating_mul(system.f_frsize))
-}
-
 /// CPUs that the host does not have.
 fn cpus(wanted: &[u32]) -> Option<String> {
     let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
@@ -208,219 +200,5 @@ fn interface(name: &ZeekString) -> Option<String> {
     is_no_device(device).then(|| format!("there is no network interface {device}"))
 }
 
-/// Whether the system has no network device of this name.
-pub(super) fn is_no_device(name: &str) -> bool {
-    let asked = socket(AddressFamily::INET, SocketType::DGRAM, None);
-    asked.is_ok_and(|asked| matches!(name_to_index(&asked, name), Err(Errno::NODEV)))
-}
-
-/// The processes that listen on every address and are no nodes, by port. One that cannot be seen may be a node.
-struct Listeners(BTreeMap<u16, Listener>);
-
-impl Listeners {
-    /// Of these ports. Nodes work below these directories.
-    fn on(ports: impl Iterator<Item = u16>, nodes: &[PathBuf]) -> Self {
-        let is_foreign = |listener: &Listener| {
-            let works_in = listener.works_in.as_ref();
-            works_in.is_some_and(|place| !nodes.iter().any(|nodes| place.starts_with(nodes)))
-        };
-        let found = listeners::on(&ports.collect()).into_iter();
-        let foreign = found.filter(|listener| listener.on_all_addresses && is_foreign(listener));
-        Self(foreign.map(|listener| (listener.port, listener)).collect())
-    }
-
-    /// A process that keeps a node from listening on a port.
-    fn in_the_way(&self, port: Port) -> Option<String> {
-        let listener = self.0.get(&port.number)?;
-        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number));
-        let is_taken = taken.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
-        is_taken.then(|| format!("{listener} listens on its port {port}"))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::{net::IpAddr, os::unix::fs::PermissionsExt};
-
-    use mgmt_api::ClusterRole;
-
-    use super::*;
-    use crate::core::NodeSpec;
-
-    #[test]
-    fn a_device_that_is_not_there_is_named_and_what_need_not_be_one_is_not_looked_for() {
-        let said = |name: &str| interface(&name.into());
-        let absent = Some("there is no network interface nosuch0".to_owned());
-        for name in ["nosuch0", "pcap::nosuch0", "af_packet::nosuch0"] {
-            assert_eq!(said(name), absent, "{name}");
-        }
-        let others = [
-            "lo",
-            "af_packet::lo",
-            "any",
-            "dag0",
-            "zc:nosuch0",
-            "nosuch0 -i lo",
-            "myricom::nosuch0",
-            "",
-            "::",
-            "a-name-that-no-device-has",
-            "größer",
-            "pcap::usbmon9",
-        ];
-        for name in others {
-            assert_eq!(said(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_script_by_its_full_path_has_to_be_there_in_one_of_its_forms() {
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("a.zeek"), "").unwrap();
-        fs::create_dir(home.path().join("package")).unwrap();
-        let said = |name: &str| script(&home.path().join(name).to_str().unwrap().into());
-        for name in ["a", "a.zeek", "package"] {
-            assert_eq!(said(name), None, "{name}");
-        }
-        let absent = said("b.zeek").expect("it is absent");
-        assert!(
-            absent.starts_with("there is no script /") && absent.ends_with("/b.zeek"),
-            "{absent}"
-        );
-        assert_eq!(script(&"policy/b".into()), None, "for Zeek to find");
-    }
-
-    #[test]
-    fn a_directory_must_be_one_that_can_be_made_where_there_is_space() {
-        let home = tempfile::tempdir().unwrap();
-        assert_eq!(directory(&home.path().join("nodes/worker")), None);
-        assert_eq!(directory(home.path()), None);
-        let full = directory(Path::new("/proc/self/no/such"));
-        assert_eq!(full.is_some(), !rustix::process::geteuid().is_root(), "{full:?}");
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o500)).unwrap();
-        let denied = directory(&home.path().join("worker"));
-        // Root may write anywhere.
-        assert_eq!(
-            denied.is_some(),
-            !rustix::process::geteuid().is_root(),
-            "{denied:?}"
-        );
-    }
-
-    #[test]
-    fn who_listens_on_a_port_on_all_addresses_is_named_unless_it_is_a_node() {
-        let elsewhere = [PathBuf::from("/nonexistent")];
-        let listens = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let number = listens.local_addr().unwrap().port();
-        let port = Port::tcp(number);
-        let said = |nodes: &[PathBuf]| Listeners::on([number].into_iter(), nodes).in_the_way(port);
-        let this = format!("process {} (", std::process::id());
-        let found = said(&elsewhere).expect("it listens");
-        assert!(found.starts_with(&this), "{found}");
-        assert!(
-            found.ends_with(&format!(") listens on its port {number}/tcp")),
-            "{found}"
-        );
-        assert_eq!(
-            said(&[std::env::current_dir().unwrap()]),
-            None,
-            "it works where nodes do"
-        );
-        drop(listens);
-        assert_eq!(said(&elsewhere), None);
-        let _on_one_address = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
-        assert_eq!(said(&elsewhere), None, "a node may listen on another one");
-    }
-
-    #[tokio::test]
-    async fn what_the_launcher_would_refuse_is_told_before() {
-        let home = tempfile::tempdir().unwrap();
-        let place = |role| ClusterNode {
-            role,
-            host: IpAddr::from(Ipv4Addr::LOCALHOST).into(),
-            p: Some(Port::tcp(2200)),
-            interface: None,
-            metrics_port: None,
-        };
-        let cluster: BTreeMap<ZeekString, ClusterNode> = [
-            ("manager".into(), place(ClusterRole::Manager)),
-            ("worker-1".into(), place(ClusterRole::Worker)),
-        ]
-        .into();
-        let nodes = [
-            ("manager", "mgmt.open_files", u64::MAX.to_string()),
-            ("worker-1", "mgmt.numa", "bind:0".to_owned()),
-        ];
-        let nodes = nodes.map(|(name, option, value)| Candidate {
-            spec: NodeSpec {
-                name: name.into(),
-                directory: "/nonexistent/nodes".into(),
-                options: [(option.into(), value.into())].into(),
-                ..NodeSpec::default()
-            },
-            ports: Vec::new(),
-            runs: true,
-        });
-        let said = async |supervise| {
-            let host = Host {
-                nodes: "/nonexistent".into(),
-                is_simulation: true,
-                supervise,
-                is_elsewhere: true,
-                launch: Some(LaunchSettings {
-                    program: "/bin/true".into(),
-                    version: Some("zeek version 8.0.0".into()),
-                    path: "/nonexistent".into(),
-                    link_script: "/link.zeek".into(),
-                    limits_memory: supervise == Supervise::Systemd,
-                    ..LaunchSettings::default()
-                }),
-                scratch: home.path().join("rehearsal"),
-            };
-            let found = host.look(nodes.to_vec(), Some(cluster.clone()), Vec::new()).await;
-            let problems = found.problems.into_iter();
-            problems
-                .map(|problem| format!("{}: {}", problem.node, problem.reason))
-                .collect::<Vec<_>>()
-        };
-        let native = said(Supervise::Native).await;
-        let files = format!("manager: it cannot have {} open files: ", u64::MAX);
-        assert!(native.len() == 2 && native[0].starts_with(&files), "{native:?}");
-        let numa = "worker-1: it cannot have the NUMA policy bind:0: it takes numactl, which is not in /nonexistent: install it";
-        assert_eq!(native[1], numa);
-        // systemd's unit may give it.
-        assert!(said(Supervise::Systemd).await.is_empty());
-    }
-
-    #[test]
-    fn a_simulation_needs_no_devices_and_another_host_is_not_looked_at() {
-        let node = Candidate {
-            spec: NodeSpec {
-                name: "w".into(),
-                interface: Some("nosuch0".into()),
-                directory: "/tmp/w".into(),
-                scripts: vec!["/no/such.zeek".into()],
-                ..NodeSpec::default()
-            },
-            ports: Vec::new(),
-            runs: false,
-        };
-        let count = |is_simulation, is_elsewhere| {
-            let host = Host {
-                nodes: "/nonexistent".into(),
-                is_simulation,
-                supervise: Supervise::Zeek,
-                is_elsewhere,
-                launch: None,
-                scratch: "/nonexistent".into(),
-            };
-            let problems = host.look_around(std::slice::from_ref(&node), &[]);
-            assert!(problems.iter().all(|problem| problem.node == *"w"));
-            problems.len()
-        };
-        assert_eq!(
-            (count(true, false), count(false, false), count(false, true)),
-            (1, 2, 0)
-        );
-    }
-}
+mod tests;
