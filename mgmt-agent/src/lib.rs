@@ -17,6 +17,7 @@
 
 pub mod check;
 pub mod config;
+mod coordinates;
 pub mod core;
 mod counted;
 mod desired;

@@ -28,7 +28,8 @@ use super::{
 };
 use crate::{
     config::{Config, ControllerCommand},
-    scripts::{self, local_address},
+    coordinates::local_address,
+    scripts,
 };
 
 /// Between two looks for the ready file of a controller that was just started.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{Config, ZeekCommand, tls_options},
-    scripts::{AGENT_ADDRESS, AGENT_PORT, Coordinates},
+    coordinates::{AGENT_ADDRESS, AGENT_PORT, Coordinates},
 };
 
 /// Environment variables that make Zeek something else than a Supervisor of ours (`Supervisor.cc`, `agent/boot.zeek`,

@@ -75,12 +75,13 @@ pub(crate) use self::{launch::runs_in as supervisor_runs_in, preflight::cannot_r
 use crate::{
     Counted,
     config::{Config, LOCK},
+    coordinates::{self, Coordinates, local_address, preferred},
     core::{self, Settings, Supervise},
     desired,
     error::RunError,
     http::routes,
     machine::{BrokerAgent, Input, Start},
-    scripts::{self, Coordinates, NodeLink, local_address, preferred},
+    scripts::{self, NodeLink},
 };
 
 type Daemon = daemon::Daemon<BrokerAgent>;
@@ -267,7 +268,7 @@ fn bound_settings(config: &Config, broker: &BrokerPeers) -> (Settings, Coordinat
         &config.start_supervisor,
         &config.own_node_script,
     ) {
-        scripts::tell_nodes(&mut settings, supervisor, listening, coordinates);
+        coordinates::tell_nodes(&mut settings, supervisor, listening, coordinates);
     }
     (settings, coordinates)
 }
