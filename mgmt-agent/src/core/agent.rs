@@ -5,8 +5,8 @@ use std::{
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{
-    AGENT_STOPPED, API_VERSION, AgentMessage, AgentRequest, Configuration, IdSource, Level, NodeMessage, Now,
-    RequestTable, ResultRecord, WallClock, log::bracketed,
+    API_VERSION, AgentMessage, Configuration, IdSource, NodeMessage, Now, RequestTable, ResultRecord,
+    WallClock,
 };
 
 use super::{
@@ -18,9 +18,9 @@ use super::{
     node_spec::Cluster,
     nodes::{OwnNode, Tally},
     operator::{Asker, Held},
-    pending::{Key, Kind, Logged, Pending, Preparing},
+    pending::{Key, Kind, Pending, Preparing},
     program::Known,
-    settings::{Settings, Supervise},
+    settings::Settings,
     starts::Starts,
     supervision::Command,
 };
@@ -73,7 +73,7 @@ pub struct Agent {
     pub(super) program: Known,
     /// The controller that the agent keeps, while it is up.
     pub(super) controller: Option<KeptController>,
-    archival_due: Option<Now>,
+    pub(super) archival_due: Option<Now>,
     /// A controller's request to look whether nodes could run, which is under way.
     pub(super) preparing: Option<Preparing>,
     /// When the last one came that was answered.
@@ -300,57 +300,6 @@ impl Agent {
         ordered.or_else(|| self.dispatches.get(id)).unwrap_or(id)
     }
 
-    fn request(&mut self, turn: &mut Turn, topic: &ZeekString, request: AgentRequest, of_ours: bool) {
-        let event = request.event_name();
-        // DIFFERENCE(agent-topic): Zeek's agent `a` also does what agent `ab` is asked to do.
-        if *topic != self.settings.agent_topic() {
-            turn.debug(format!("ignoring {event} {} for {topic}", request.reqid()));
-            return;
-        }
-        if !self.admit(turn, &request) {
-            return;
-        }
-        match request {
-            AgentRequest::Deploy { reqid, config, force } => {
-                self.deploy(turn, reqid, config, force, of_ours);
-            }
-            AgentRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
-            AgentRequest::NodeDispatch { reqid, action, nodes } => {
-                self.node_dispatch(turn, reqid, action, nodes);
-            }
-            AgentRequest::AgentWelcome { reqid } => {
-                let result = self.success(reqid.clone());
-                confirm(turn, AgentMessage::AgentWelcome { reqid, result });
-            }
-            AgentRequest::AgentStandby { reqid } => {
-                let result = self.stand_by_result(reqid.clone());
-                confirm(turn, AgentMessage::AgentStandby { reqid, result });
-                self.stand_by(turn);
-            }
-            AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
-        }
-    }
-
-    /// Logs a request and says whether to carry it out. If not, it has been answered, or will be.
-    fn admit(&self, turn: &mut Turn, request: &AgentRequest) -> bool {
-        let event = request.event_name();
-        let reqid = request.reqid();
-        log_received(turn, request);
-        let Some(kind) = Kind::of(request) else {
-            return true;
-        };
-        let key = Key(kind, reqid.clone());
-        let Err(reason) = self.requests.admit(&key, REQUESTS_MAX) else {
-            return true;
-        };
-        turn.warning(reason.line(&format!("{event} {reqid}")));
-        if let Some(error) = reason.answer() {
-            let results = vec![self.failure(reqid.clone(), error)];
-            Self::respond(turn, kind, reqid.clone(), results, Logged::Results);
-        }
-        false
-    }
-
     /// Has the Supervisor say which nodes there are.
     pub(super) fn ask_status(&mut self, turn: &mut Turn, purpose: Purpose) -> ZeekString {
         let id = self.ids.next_id();
@@ -407,67 +356,4 @@ impl Agent {
             ..ResultRecord::failure(reqid, error)
         }
     }
-
-    fn schedule_archival(&mut self, now: Now) {
-        let interval = self.settings.archival.as_ref().map(|archival| archival.interval);
-        self.archival_due = interval
-            .filter(|interval| !interval.is_zero())
-            .map(|interval| now + interval);
-    }
-
-    fn archive(&mut self, turn: &mut Turn) {
-        if let Some(archival) = &self.settings.archival {
-            turn.push(Action::RunArchiver {
-                directory: archival.directory.clone(),
-                command: archival.command.clone(),
-                message: format!("triggering log archival via '{}'", archival.command),
-            });
-        }
-        self.schedule_archival(turn.now);
-    }
-
-    /// Zeek fires timers that are left when it ends, and with them a last archival.
-    fn stopping(&mut self, turn: &mut Turn, without_nodes: bool) {
-        let nodes = match (self.nodes.is_empty(), without_nodes) {
-            (true, _) => "",
-            (false, true) => ", its nodes have ended",
-            (false, false) => ", its nodes run on",
-        };
-        if self.settings.supervise != Supervise::Zeek && !nodes.is_empty() {
-            let message = format!("the agent ends{nodes}");
-            turn.push(Action::Report {
-                level: Level::Info,
-                message,
-            });
-        }
-        self.note(
-            turn,
-            format!("{AGENT_STOPPED}{nodes}").into(),
-            ZeekString::default(),
-        );
-        if self.archival_due.is_some() {
-            self.archive(turn);
-            self.archival_due = None;
-        }
-    }
-}
-
-/// Answers a request that takes no time.
-fn confirm(turn: &mut Turn, message: AgentMessage) {
-    if let AgentMessage::AgentWelcome { result, .. } | AgentMessage::AgentStandby { result, .. } = &message {
-        turn.info(format!("tx {} {result}", message.event_name()));
-    }
-    turn.push(Action::Tell(message));
-}
-
-fn log_received(turn: &mut Turn, request: &AgentRequest) {
-    let event = request.event_name();
-    turn.info(match request {
-        AgentRequest::Deploy { reqid, config, .. } => format!("rx {event} {reqid} {}", config.id),
-        AgentRequest::NodeDispatch { reqid, action, nodes } => {
-            format!("rx {event} {reqid} {} {}", bracketed(action), bracketed(nodes))
-        }
-        AgentRequest::Restart { reqid, nodes } => format!("rx {event} {reqid} {}", bracketed(nodes)),
-        _ => format!("rx {event} {}", request.reqid()),
-    });
 }

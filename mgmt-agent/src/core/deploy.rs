@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker_codec::data::{ZeekString, to_data};
-use mgmt_api::{Configuration, Level, ResultRecord, State, TIMED_OUT, log::some_of};
+use broker_codec::data::ZeekString;
+use mgmt_api::{Configuration, Level, Node, ResultRecord, State, log::some_of};
 
 use super::{
     action::{Action, Turn},
@@ -169,47 +169,14 @@ impl Agent {
             self.destroy(turn, Purpose::Destroy(name.clone()), &name);
         }
         let kept = self.take_kept(&fates);
-        let ended = self.drop_nodes(turn, wanted);
+        let dropped = self.drop_nodes(turn, wanted);
         self.stand_by_due = false;
         self.restoring = None;
         let Goal::Run { reqid, config } = goal else {
-            self.stopped.clear();
-            self.done.clear();
-            self.remember(turn);
-            let ending = fates.ended();
-            if !ending.is_empty() {
-                report(
-                    turn,
-                    Level::Info,
-                    format!("no longer in the cluster: ends {}", some_of(&ending)),
-                );
-            }
+            self.stands_by(turn, &fates);
             return;
         };
-        let own = config
-            .nodes
-            .iter()
-            .filter(|node| node.instance == self.settings.name);
-        for node in own {
-            let mut node = node.clone();
-            let name = node.name.clone();
-            let own = if let Some(before) = kept.get(&name) {
-                node.state = before.node.state;
-                OwnNode {
-                    node,
-                    ..before.clone()
-                }
-            } else {
-                let was_leaving = self.leaving.remove(&name).is_some();
-                node.state = if ended.contains(&name) || was_leaving || self.stopped.contains(&name) {
-                    State::Stopped
-                } else {
-                    State::Unknown
-                };
-                OwnNode::new(node, status.contains_key(&name))
-            };
-            self.nodes.insert(name, own);
-        }
+        self.add_nodes(&config, status, &kept, &dropped);
         for (name, supervised) in status.iter().filter(|(name, _)| fates.keeps(name)) {
             self.node_found(turn, name, supervised);
         }
@@ -220,6 +187,50 @@ impl Agent {
         self.set_configuration(config);
         self.remember(turn);
         self.start_deployed(turn, reqid, &fates);
+    }
+
+    /// No node is left that is to run.
+    fn stands_by(&mut self, turn: &mut Turn, fates: &Fates) {
+        self.stopped.clear();
+        self.done.clear();
+        self.remember(turn);
+        let ending = fates.ended();
+        if !ending.is_empty() {
+            let line = format!("no longer in the cluster: ends {}", some_of(&ending));
+            report(turn, Level::Info, line);
+        }
+    }
+
+    /// Takes in this instance's nodes of a configuration: those that run on as they are, and among others those that were dropped with the
+    /// configuration before.
+    fn add_nodes(
+        &mut self,
+        config: &Configuration,
+        status: &Processes,
+        kept: &BTreeMap<ZeekString, OwnNode>,
+        dropped: &BTreeSet<ZeekString>,
+    ) {
+        let is_own = |node: &&Node| node.instance == self.settings.name;
+        let nodes: Vec<Node> = config.nodes.iter().filter(is_own).cloned().collect();
+        for mut node in nodes {
+            let name = node.name.clone();
+            let own = if let Some(before) = kept.get(&name) {
+                node.state = before.node.state;
+                OwnNode {
+                    node,
+                    ..before.clone()
+                }
+            } else {
+                let was_leaving = self.leaving.remove(&name).is_some();
+                node.state = if dropped.contains(&name) || was_leaving || self.stopped.contains(&name) {
+                    State::Stopped
+                } else {
+                    State::Unknown
+                };
+                OwnNode::new(node, status.contains_key(&name))
+            };
+            self.nodes.insert(name, own);
+        }
     }
 
     /// Has the nodes of the deployed configuration start that do not run, and waits for all that are not up.
@@ -305,86 +316,6 @@ impl Agent {
         if let Some(Deployment::Starting { reqid, failed, .. }) = complete {
             self.end(Kind::Deploy, &reqid);
             self.respond_deployed(turn, reqid, Vec::new(), &failed);
-        }
-    }
-
-    pub(super) fn deployment_timed_out(&mut self, turn: &mut Turn, reqid: ZeekString) {
-        let mut problems = vec![self.failure(reqid.clone(), TIMED_OUT)];
-        if let Some(reason) = &self.unavailable {
-            problems.push(self.failure(reqid.clone(), reason.as_str()));
-        }
-        match self.deployment.take() {
-            Some(Deployment::Starting {
-                awaited, mut failed, ..
-            }) => {
-                // DIFFERENCE(unfinished-nodes): all that Zeek's agent says is that the request timed out.
-                for name in awaited {
-                    let lacking = self.what_it_lacks(turn.now, &name);
-                    if let Some(own) = self.nodes.get_mut(&name) {
-                        own.is_slow = lacking.is_some();
-                    }
-                    failed.insert(name, lacking);
-                }
-                self.respond_deployed(turn, reqid, problems, &failed);
-            }
-            Some(Deployment::Waiting { command, .. }) => {
-                self.commands.remove(&command);
-                Self::respond(turn, Kind::Deploy, reqid, problems, Logged::Results);
-            }
-            None => Self::respond(turn, Kind::Deploy, reqid, problems, Logged::Results),
-        }
-    }
-
-    /// Answers a deployment: what went wrong, then each node, with the output of those that failed. zeek-client shows errors of
-    /// results without a node only.
-    fn respond_deployed(
-        &mut self,
-        turn: &mut Turn,
-        reqid: ZeekString,
-        problems: Vec<ResultRecord>,
-        failed: &BTreeMap<ZeekString, Option<String>>,
-    ) {
-        self.log_outcome(turn, failed);
-        let mut results = problems;
-        let errors = failed.values().flatten();
-        results.extend(errors.map(|error| self.failure(reqid.clone(), error.as_str())));
-        for (name, own) in &self.nodes {
-            let success = !failed.contains_key(name);
-            let outputs = own.outputs.as_ref().filter(|_| !success);
-            results.push(ResultRecord {
-                success,
-                data: outputs.and_then(|outputs| to_data(outputs).ok()),
-                node: Some(name.clone()),
-                ..self.success(reqid.clone())
-            });
-        }
-        Self::respond(turn, Kind::Deploy, reqid, results, Logged::Results);
-    }
-
-    /// What has become of the running configuration.
-    fn log_outcome(&mut self, turn: &mut Turn, failed: &BTreeMap<ZeekString, Option<String>>) {
-        let Some(Configuration { id, .. }) = &self.config else {
-            return;
-        };
-        let count = self.nodes.len() - self.stopped.len();
-        let line = match (count, failed.len()) {
-            (1, 0) => format!("configuration {id}: its node runs"),
-            (_, 0) => format!("configuration {id}: all {count} nodes run"),
-            (_, missing) => {
-                let named = some_of(failed.keys());
-                format!("configuration {id}: {missing} of {count} nodes not running: {named}")
-            }
-        };
-        let level = if failed.is_empty() {
-            Level::Info
-        } else {
-            Level::Warning
-        };
-        report(turn, level, line);
-        for name in failed.keys() {
-            if let Some(own) = self.nodes.get_mut(name) {
-                own.is_missed = true;
-            }
         }
     }
 

@@ -24,6 +24,7 @@
 
 mod action;
 mod agent;
+mod archival;
 mod crash;
 mod deploy;
 mod deployment;
@@ -41,6 +42,7 @@ mod node_spec;
 mod nodes;
 mod operator;
 pub mod order;
+mod outcome;
 mod pending;
 mod prepare;
 mod program;

@@ -1,17 +1,78 @@
-//! Requests on their way: kept, answered, given up.
+//! Requests of controllers on their way: taken on, kept, answered, given up.
 
 use std::time::Duration;
 
 use broker_codec::data::ZeekString;
-use mgmt_api::{ResultRecord, TIMED_OUT, log::listed};
+use mgmt_api::{
+    AgentMessage, AgentRequest, ResultRecord, TIMED_OUT,
+    log::{bracketed, listed},
+};
 
 use super::{
     action::{Action, Turn},
-    agent::Agent,
+    agent::{Agent, REQUESTS_MAX},
     pending::{Key, Kind, Logged, Pending},
 };
 
 impl Agent {
+    /// Carries out what a controller asks for.
+    pub(super) fn request(
+        &mut self,
+        turn: &mut Turn,
+        topic: &ZeekString,
+        request: AgentRequest,
+        of_ours: bool,
+    ) {
+        let event = request.event_name();
+        // DIFFERENCE(agent-topic): Zeek's agent `a` also does what agent `ab` is asked to do.
+        if *topic != self.settings.agent_topic() {
+            turn.debug(format!("ignoring {event} {} for {topic}", request.reqid()));
+            return;
+        }
+        if !self.admit(turn, &request) {
+            return;
+        }
+        match request {
+            AgentRequest::Deploy { reqid, config, force } => {
+                self.deploy(turn, reqid, config, force, of_ours);
+            }
+            AgentRequest::GetNodes { reqid } => self.get_nodes(turn, reqid),
+            AgentRequest::NodeDispatch { reqid, action, nodes } => {
+                self.node_dispatch(turn, reqid, action, nodes);
+            }
+            AgentRequest::AgentWelcome { reqid } => {
+                let result = self.success(reqid.clone());
+                confirm(turn, AgentMessage::AgentWelcome { reqid, result });
+            }
+            AgentRequest::AgentStandby { reqid } => {
+                let result = self.stand_by_result(reqid.clone());
+                confirm(turn, AgentMessage::AgentStandby { reqid, result });
+                self.stand_by(turn);
+            }
+            AgentRequest::Restart { reqid, nodes } => self.restart(turn, reqid, &nodes),
+        }
+    }
+
+    /// Logs a request and says whether to carry it out. If not, it has been answered, or will be.
+    fn admit(&self, turn: &mut Turn, request: &AgentRequest) -> bool {
+        let event = request.event_name();
+        let reqid = request.reqid();
+        log_received(turn, request);
+        let Some(kind) = Kind::of(request) else {
+            return true;
+        };
+        let key = Key(kind, reqid.clone());
+        let Err(reason) = self.requests.admit(&key, REQUESTS_MAX) else {
+            return true;
+        };
+        turn.warning(reason.line(&format!("{event} {reqid}")));
+        if let Some(error) = reason.answer() {
+            let results = vec![self.failure(reqid.clone(), error)];
+            Self::respond(turn, kind, reqid.clone(), results, Logged::Results);
+        }
+        false
+    }
+
     /// Answers the requests whose time is up.
     ///
     /// DIFFERENCE(request-timeout): that is after exactly the time that is set, and later for deployments. Zeek's agent takes 4 to 7
@@ -103,4 +164,24 @@ pub(super) fn restart_failure(
         node: Some(node),
         ..ResultRecord::failure(reqid.clone(), error)
     }
+}
+
+/// Answers a request that takes no time.
+fn confirm(turn: &mut Turn, message: AgentMessage) {
+    if let AgentMessage::AgentWelcome { result, .. } | AgentMessage::AgentStandby { result, .. } = &message {
+        turn.info(format!("tx {} {result}", message.event_name()));
+    }
+    turn.push(Action::Tell(message));
+}
+
+fn log_received(turn: &mut Turn, request: &AgentRequest) {
+    let event = request.event_name();
+    turn.info(match request {
+        AgentRequest::Deploy { reqid, config, .. } => format!("rx {event} {reqid} {}", config.id),
+        AgentRequest::NodeDispatch { reqid, action, nodes } => {
+            format!("rx {event} {reqid} {} {}", bracketed(action), bracketed(nodes))
+        }
+        AgentRequest::Restart { reqid, nodes } => format!("rx {event} {reqid} {}", bracketed(nodes)),
+        _ => format!("rx {event} {}", request.reqid()),
+    });
 }
