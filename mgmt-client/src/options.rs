@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{
+    Args, Parser, Subcommand,
     builder::{OsStringValueParser, TypedValueParser},
-    Args, Parser, Subcommand};
+};
 use mgmt_api::{ClusterRole, operator::Station};
 
 /// Operates clusters of Zeek through their controller, or one sensor through its agent.
