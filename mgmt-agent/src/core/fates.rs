@@ -34,10 +34,6 @@ impl Fates {
         self.kept.contains(name)
     }
 
-    pub(super) const fn kept(&self) -> &BTreeSet<ZeekString> {
-        &self.kept
-    }
-
     pub(super) fn told(&self) -> &[ZeekString] {
         &self.told
     }

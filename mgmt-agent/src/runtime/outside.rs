@@ -1,6 +1,5 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
-use broker_codec::{EndpointId, data::ZeekString, zeek::Event as ZeekEvent};
 use broker_endpoint::{Credit, PeerAddress, tls::RenewTls};
 use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{

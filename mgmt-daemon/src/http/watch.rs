@@ -136,8 +136,14 @@ mod tests {
             name: "a".into(),
             version: "0".into(),
         };
-        let mut operators =
-            Operators::<()>::serve(&socket, about, Router::new(), |()| "none", Durations::default());
+        let mut operators = Operators::<()>::serve(
+            &socket,
+            about,
+            tokio::sync::mpsc::channel(1).0,
+            Router::new(),
+            |()| "none",
+            Durations::default(),
+        );
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let asked = async {
             let mut stream = UnixStream::connect(&socket).await.unwrap();
