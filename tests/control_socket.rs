@@ -112,10 +112,23 @@ fn requests_that_cannot_be_carried_out_are_told_what_is_wrong_with_them() {
     );
     let cluster = "/v1/clusters/default/nodes";
     assert_problem(
-        &request(&of_controller, &format!("POST {cluster}/stop"), "{}"),
+        &request(
+            &of_controller,
+            &format!("POST {cluster}/stop"),
+            r#"{"all": true}"#,
+        ),
         409,
         "nothing is deployed",
     );
+    // A program with an empty list does not mean all nodes.
+    for (directory, path) in [
+        (&of_agent, stop.to_owned()),
+        (&of_controller, format!("POST {cluster}/stop")),
+    ] {
+        for none in ["{}", "[]", r#"{"nodes": []}"#, r#"{"nodes": ["a"], "all": true}"#] {
+            assert_problem(&request(directory, &path, none), 400, "say which nodes are meant");
+        }
+    }
     assert_problem(
         &request(
             &of_controller,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     action::{Action, Turn},
     agent::Agent,
-    operator::Asker,
+    pending::Asker,
     settings::Supervise,
 };
 

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use broker_codec::{
-    EndpointId,
-    data::{Excerpt, ZeekString},
-};
+use broker_codec::data::{Excerpt, ZeekString};
 use mgmt_api::{
     Level, LinkMessage, Now, OperatorRequest, State,
     log::some_of,
@@ -23,6 +20,7 @@ use super::{
     link::refuse,
     lives::Life,
     nodes::OwnNode,
+    pending::{Asker, Held},
     settings::Supervise,
 };
 
@@ -30,44 +28,13 @@ use super::{
 pub(super) const FORGETFUL: &str = "what should run cannot be written down: when the agent is restarted, nodes that were stopped are started; \
                          free space on its disk";
 
-/// Who has asked.
-#[derive(Clone, Debug)]
-pub(super) enum Asker {
-    /// An operator, on the control socket.
-    Operator(u64),
-    /// A controller, for an operator.
-    Controller { peer: EndpointId, reqid: ZeekString },
-}
-
-/// An answer that waits until what should run is written down: what was answered outlives the agent.
-#[derive(Debug)]
-pub(super) struct Held {
-    write: u64,
-    to: Asker,
-    outcome: Result<ZeekString, NotDone>,
-}
-
-impl Asker {
-    fn answer(self, turn: &mut Turn, outcome: Result<ZeekString, NotDone>) {
-        match (self, outcome) {
-            (Self::Operator(id), outcome) => turn.push(Action::Answer { id, outcome }),
-            (Self::Controller { peer, reqid }, Ok(json)) => {
-                let ok = true;
-                let message = LinkMessage::Reply { reqid, ok, json };
-                turn.push(Action::Link { peer, message });
-            }
-            (Self::Controller { peer, reqid }, Err(refusal)) => refuse(turn, peer, reqid, &refusal),
-        }
-    }
-}
-
 impl Agent {
     /// Carries out what an operator asks for, who is named in the log, and answers.
     pub(super) fn serve(&mut self, turn: &mut Turn, to: Asker, who: &str, request: &OperatorRequest) {
         let before = self.writes;
         let outcome = self.operate(turn, who, request);
         if self.writes == before {
-            return to.answer(turn, outcome);
+            return answer(turn, to, outcome);
         }
         let write = self.writes;
         self.held.push_back(Held { write, to, outcome });
@@ -88,7 +55,7 @@ impl Agent {
                 ))),
                 None => held.outcome,
             };
-            held.to.answer(turn, outcome);
+            answer(turn, held.to, outcome);
         }
     }
 
@@ -250,6 +217,18 @@ impl Agent {
     pub(super) fn heartbeat_of(&self, now: Now, name: &ZeekString, own: &OwnNode) -> Option<Heartbeat> {
         let life = self.life_of(name, own)?;
         Some(heartbeat(now - life.at, life.beat.as_ref()?))
+    }
+}
+
+fn answer(turn: &mut Turn, to: Asker, outcome: Result<ZeekString, NotDone>) {
+    match (to, outcome) {
+        (Asker::Operator(id), outcome) => turn.push(Action::Answer { id, outcome }),
+        (Asker::Controller { peer, reqid }, Ok(json)) => {
+            let ok = true;
+            let message = LinkMessage::Reply { reqid, ok, json };
+            turn.push(Action::Link { peer, message });
+        }
+        (Asker::Controller { peer, reqid }, Err(refusal)) => refuse(turn, peer, reqid, &refusal),
     }
 }
 

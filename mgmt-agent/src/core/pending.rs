@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::{EndpointId, data::ZeekString};
-use mgmt_api::{AgentMessage, AgentRequest, Configuration, Now, ResultRecord, link::Problem};
+use mgmt_api::{
+    AgentMessage, AgentRequest, Configuration, Now, ResultRecord, link::Problem, operator::NotDone,
+};
 
 /// The requests that take time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,4 +89,21 @@ pub(super) struct Preparing {
     pub(super) problems: Vec<Problem>,
     /// What is to be deployed, if the controller has said so.
     pub(super) configuration: Option<Configuration>,
+}
+
+/// Who has asked.
+#[derive(Clone, Debug)]
+pub(super) enum Asker {
+    /// An operator, on the control socket.
+    Operator(u64),
+    /// A controller, for an operator.
+    Controller { peer: EndpointId, reqid: ZeekString },
+}
+
+/// An answer that waits until what should run is written down: what was answered outlives the agent.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) write: u64,
+    pub(super) to: Asker,
+    pub(super) outcome: Result<ZeekString, NotDone>,
 }

@@ -99,10 +99,10 @@ pub(super) fn open(directory: &Path) -> io::Result<([File; 2], Lengths)> {
     let open = |name: &str| {
         let path = directory.join(name);
         let mut options = files::options();
-        // Opening is not waited for, as a FIFO would have it. For what is written to a file that makes no difference.
-        options
-            .append(true)
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        // Opening is not waited for, as a FIFO would have it: for what is written to a file that makes no difference. A link may lead to what
+        // is not the node's.
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        options.append(true).custom_flags(flags.bits().cast_signed());
         let file = options.open(&path)?;
         let known = file.metadata()?;
         if !known.is_file() {
