@@ -59,17 +59,26 @@ fn nodes_outlive_a_full_disk_and_what_should_run_is_done_when_there_is_space() {
 
     fill(&host, &agent);
     let mut operator = Operator::connect(agent.broker());
-    let one = |name: &str| Ok(vec![name.to_owned()]);
-    assert_eq!(operator.ask(operator::STOP, &["worker-3"]), one("worker-3"));
+    let mut stop = |node: &str| {
+        let told = operator
+            .ask(operator::STOP, &[node])
+            .expect_err("it is not on disk");
+        let reason = "it is done, but cannot be written down, so that a restart of the agent undoes it: ";
+        assert!(told.starts_with(reason), "{told}");
+    };
+    stop("worker-3");
     controlling.hear_said(&["cannot write down what should run on this host: "]);
-    assert_eq!(operator.ask(operator::STOP, &["worker-2"]), one("worker-2"));
+    stop("worker-2");
     signal(before["worker-1"], Signal::KILL);
     controlling.hear_said(&["node worker-1 waits: space in ", " is short: 0 MiB are free"]);
     assert_eq!(host.pids()["manager"], before["manager"]);
 
     fs::remove_file(on_disk(&host, &agent, "fill")).expect("it is ours");
     controlling.hear_states(&["worker-1"], State::Running);
-    assert_eq!(operator.ask(operator::START, &["worker-2"]), one("worker-2"));
+    assert_eq!(
+        operator.ask(operator::START, &["worker-2"]),
+        Ok(vec!["worker-2".to_owned()])
+    );
     agent
         .stderr
         .until_all(&["what should run on this host is written down again"]);

@@ -30,6 +30,7 @@ fn a_sensor_is_operated_without_its_controller() {
         sensor manager manager RUNNING PID TIME 0
         sensor worker-1 worker RUNNING PID TIME 0
         sensor worker-2 worker RUNNING PID TIME 0
+        instance sensor: nothing is read by nodes worker-1, worker-2: there is neither an interface nor mgmt.pcap_file
         all as deployed: 3 nodes (3 RUNNING)
     "]]
     .assert_eq(&masked(mgmtctl::ask(&sensor, &["status"]).printed()));
