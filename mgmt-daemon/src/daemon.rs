@@ -35,7 +35,7 @@ use crate::{
     machine::Machine,
     management_log::ManagementLog,
     metrics::{Durations, Metrics},
-    notify::Notify,
+    notify::{self, Watchdog},
     process::{random_bytes, unix_time},
     ready,
     reload::{self, AskReload, Reload, Reread},
@@ -111,7 +111,7 @@ pub struct Daemon<M: Machine> {
     unanswered: BTreeMap<M::Request, Unanswered>,
     ready_file: Option<PathBuf>,
     reload: Reload,
-    notify: Notify,
+    watchdog: Watchdog,
     counters: Counters<Counted>,
     /// Everything that is counted.
     pub registry: Registry,
@@ -207,7 +207,7 @@ impl Beginning {
             unanswered: BTreeMap::new(),
             ready_file: self.ready_file,
             reload: self.reload,
-            notify: Notify::new(),
+            watchdog: Watchdog::new(),
             counters: self.counters,
             registry: self.registry,
             durations: self.durations,
@@ -219,7 +219,7 @@ impl Beginning {
 
 /// Runs a daemon until a signal ends it.
 pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> Result<(), O::Error> {
-    daemon.notify.ready();
+    notify::ready();
     loop {
         let deadline = daemon.machine.deadline();
         // None if the system's clock does not go so far.
@@ -229,7 +229,7 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
             asked = daemon.signals.recv() => match asked {
                 Asked::End(name) => {
                     tracing::info!(signal = name, "ending");
-                    daemon.notify.stopping();
+                    notify::stopping();
                     outside.end(&mut daemon).await?;
                     daemon.finish().await?;
                     tracing::info!("ended");
@@ -239,14 +239,14 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
             },
             happened = daemon.reload.next() => match happened {
                 reload::Happened::Asked(waiting) => daemon.reload(&outside, Some(waiting)),
-                reload::Happened::Read(read) => daemon.reloaded(&outside, read),
+                reload::Happened::Read(read) => daemon.reloaded(&outside, *read),
             },
             () = at(deadline) => daemon.tick(&mut outside).await,
             () = at(daemon.limiter.due().map(Instant::from_std)) => {
                 let sums = daemon.limiter.sum_up(Instant::now().into_std());
                 daemon.log_sums(&sums);
             }
-            () = at(daemon.notify.due()) => daemon.notify.alive(),
+            () = at(daemon.watchdog.due()) => daemon.watchdog.alive(),
             event = outside.next() => outside.take(&mut daemon, event?).await,
         }
     }
@@ -397,13 +397,13 @@ impl<M: Machine> Daemon<M> {
         if let Some(log) = &self.log {
             log.reopen();
         }
-        self.notify.reloading();
+        notify::reloading();
         self.reload.begin(outside.renewals(), waiting);
     }
 
     fn reloaded<O: Outside<Machine = M>>(&mut self, outside: &O, read: Result<DaemonConfig, String>) {
         let (outcome, is_due) = self.reload.finish(read);
-        self.notify.ready();
+        notify::ready();
         match outcome {
             Ok(reloaded) => {
                 self.counters.increment(Counted::Reloads);

@@ -1,4 +1,4 @@
-//! What systemd is told of the daemon as its service (sd_notify(3)): when it is ready, reloads or ends, and that it lives.
+//! What systemd is told of the daemon as its service (`sd_notify(3)`): when it is ready, reloads or ends, and that it lives.
 //!
 //! Where systemd has not started it, nothing is told.
 
@@ -7,15 +7,15 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-/// What the service manager wants to hear.
+/// When the service manager wants to hear that the daemon lives.
 #[derive(Debug)]
-pub(crate) struct Notify {
+pub(crate) struct Watchdog {
     /// How often it wants to hear that the loop goes on: twice as often as it waits for that (`WatchdogSec=`).
     interval: Option<Duration>,
     last: Instant,
 }
 
-impl Notify {
+impl Watchdog {
     pub(crate) fn new() -> Self {
         Self {
             interval: sd_notify::watchdog_enabled().map(|limit| limit / 2),
@@ -32,20 +32,20 @@ impl Notify {
         self.last = Instant::now();
         tell(&[NotifyState::Watchdog]);
     }
+}
 
-    pub(crate) fn ready(&self) {
-        tell(&[NotifyState::Ready]);
-    }
+pub(crate) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
 
-    pub(crate) fn reloading(&self) {
-        if let Ok(now) = NotifyState::monotonic_usec_now() {
-            tell(&[NotifyState::Reloading, now]);
-        }
+pub(crate) fn reloading() {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
     }
+}
 
-    pub(crate) fn stopping(&self) {
-        tell(&[NotifyState::Stopping]);
-    }
+pub(crate) fn stopping() {
+    tell(&[NotifyState::Stopping]);
 }
 
 /// The daemon works as well without being heard.

@@ -61,7 +61,7 @@ pub(crate) struct Reload {
 /// What happens to it next.
 pub(crate) enum Happened {
     Asked(oneshot::Sender<Outcome>),
-    Read(Result<DaemonConfig, String>),
+    Read(Box<Result<DaemonConfig, String>>),
 }
 
 impl Reload {
@@ -94,7 +94,7 @@ impl Reload {
         tokio::select! {
             // The sender that is kept here keeps the queue open.
             Some(asked) = self.asked.recv() => Happened::Asked(asked),
-            read = read => Happened::Read(read.unwrap_or_else(|error| Err(error.to_string()))),
+            read = read => Happened::Read(Box::new(read.unwrap_or_else(|error| Err(error.to_string())))),
         }
     }
 

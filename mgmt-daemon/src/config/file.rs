@@ -158,7 +158,7 @@ impl Schema {
             let is_fixed = !setting.default.contains(['`', ' ']);
             let mut comment = setting.text.to_owned();
             if !is_fixed {
-                comment += &format!("; by default {}", setting.default);
+                comment.extend(["; by default ", setting.default]);
             }
             text.push('\n');
             comment_out(&mut text, &comment);
