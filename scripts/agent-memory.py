@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The agent's resident memory with many nodes: without them, with them, taken over by a new agent, and without them again.
 
-    cargo build --release -p mgmt-controller -p mgmt-agent
+    scripts/build.sh
     scripts/agent-memory.py target/release .local/zeek-client/1.5.0/bin/zeek-client [--nodes 128] [--rounds 3]
 
 It starts a controller and an agent with stand-ins for nodes (`--simulate --supervise native`) on loopback, with Zeek's default TLS,
