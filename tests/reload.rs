@@ -10,13 +10,14 @@ use crate::support::{
     certificates::{Authority, Validity},
     controller::{Controller, Remains},
     home,
+    http::failing,
     limit::Limit,
     mgmtctl::ask,
     peer::{Peer, data_of},
     zeek_client::ZeekClient,
 };
 
-/// As many as the issue of an operator's certificate should not disturb.
+/// How many connections are there while certificates are renewed.
 const LIVE: usize = 50;
 
 /// Files as a certificate's owner has them: certificate, key and the CA of others.
@@ -131,6 +132,25 @@ fn certificates_are_renewed_under_live_connections() {
     let Remains { stderr, .. } = controller.stop();
     assert!(stderr.contains("reloaded certificates and logs"), "{stderr}");
     assert!(!stderr.contains("nothing was reloaded"), "{stderr}");
+}
+
+#[test]
+fn one_whose_expired_certificate_is_renewed_is_ready_again() {
+    let home = home();
+    let ca = Authority::new("CA");
+    let installed = Installed::new(home.path(), &ca);
+    let expired = ca.sign("expired", &["127.0.0.1"], &Validity::Expired);
+    fs::copy(&expired.certificate, &installed.identity.certificate).expect("the file can be copied");
+    fs::copy(&expired.key, &installed.identity.key).expect("the file can be copied");
+    let controller = Controller::start_in(&home, &installed.settings());
+    let directory = controller.working_dir("controller");
+    let told = failing(&directory);
+    assert!(told.len() == 1 && told[0].contains("has expired"), "{told:?}");
+    installed.renew(&ca);
+    assert_eq!(failing(&directory).len(), 1, "it is not in use yet");
+    ask(&directory, &["reload"]).printed();
+    assert_eq!(failing(&directory), [""; 0]);
+    controller.stop();
 }
 
 #[test]

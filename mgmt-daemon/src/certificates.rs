@@ -7,7 +7,7 @@ use mgmt_api::WallClock;
 
 use crate::process::unix_time;
 
-/// What was read at the start. Files that have changed since are not in use.
+/// What was read when the files were last loaded, at the start or by a reload. Files that have changed since are not in use.
 #[derive(Clone, Debug, Default)]
 pub struct Certificates(Vec<Expiry>);
 
@@ -36,7 +36,7 @@ impl Certificates {
         ended.map(move |expiry| {
             let at = WallClock::from_unix(Duration::from_secs(ends(expiry)));
             format!(
-                "the {} in {} has expired, at {at}: connections are refused; renew it, and restart this daemon",
+                "the {} in {} has expired, at {at}: connections are refused; renew it, and have this daemon reload (SIGHUP, or mgmtctl reload)",
                 expiry.what,
                 expiry.path.display()
             )

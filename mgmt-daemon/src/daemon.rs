@@ -28,6 +28,7 @@ use tracing::field::display;
 
 use crate::{
     Counted,
+    certificates::Certificates,
     config::DaemonConfig,
     error::{HostError, system},
     journal::{Header, Journal, Seed},
@@ -68,6 +69,9 @@ pub trait Outside: Sized {
 
     /// What loads certificates again.
     fn renewals(&self) -> Vec<RenewTls>;
+
+    /// These are in use from now on.
+    fn renewed(&mut self, certificates: Certificates);
 
     /// The graceful end. [`Daemon::close_log`] is part of it.
     fn end(self, daemon: &mut Daemon<Self::Machine>) -> impl Future<Output = Result<(), Self::Error>>;
@@ -239,7 +243,7 @@ pub async fn run<O: Outside>(mut daemon: Daemon<O::Machine>, mut outside: O) -> 
             },
             happened = daemon.reload.next() => match happened {
                 reload::Happened::Asked(waiting) => daemon.reload(&outside, Some(waiting)),
-                reload::Happened::Read(read) => daemon.reloaded(&outside, *read),
+                reload::Happened::Read(read) => daemon.reloaded(&mut outside, *read),
             },
             () = at(deadline) => daemon.tick(&mut outside).await,
             () = at(daemon.limiter.due().map(Instant::from_std)) => {
@@ -401,8 +405,10 @@ impl<M: Machine> Daemon<M> {
         self.reload.begin(outside.renewals(), waiting);
     }
 
-    fn reloaded<O: Outside<Machine = M>>(&mut self, outside: &O, read: Result<DaemonConfig, String>) {
-        let (outcome, is_due) = self.reload.finish(read);
+    fn reloaded<O: Outside<Machine = M>>(&mut self, outside: &mut O, read: Result<reload::Loaded, String>) {
+        let (outcome, is_due) = self
+            .reload
+            .finish(read, |certificates| outside.renewed(certificates));
         notify::ready();
         match outcome {
             Ok(reloaded) => {

@@ -13,6 +13,7 @@ use tokio::{
 use tracing_subscriber::filter::Targets;
 
 use crate::{
+    certificates::Certificates,
     config::{ConfigErrors, DaemonConfig, Effective},
     log,
 };
@@ -49,7 +50,7 @@ pub(crate) struct Reload {
     /// Each setting as the daemon has it.
     effective: Vec<Effective>,
     log_filter: Targets,
-    running: Option<JoinHandle<Result<DaemonConfig, String>>>,
+    running: Option<JoinHandle<Result<Loaded, String>>>,
     /// Whether it was asked for again after what runs may have read.
     is_due: bool,
     /// Those who wait for what runs, and for what runs after that.
@@ -58,10 +59,18 @@ pub(crate) struct Reload {
     asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
 }
 
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    config: DaemonConfig,
+    /// Those that are in use now.
+    certificates: Certificates,
+}
+
 /// What happens to it next.
 pub(crate) enum Happened {
     Asked(oneshot::Sender<Outcome>),
-    Read(Box<Result<DaemonConfig, String>>),
+    Read(Box<Result<Loaded, String>>),
 }
 
 impl Reload {
@@ -111,10 +120,18 @@ impl Reload {
         self.running = Some(spawn_blocking(move || read(&reread, &tls)));
     }
 
-    /// Everything was read. Returns whether it is to begin again.
-    pub(crate) fn finish(&mut self, read: Result<DaemonConfig, String>) -> (Outcome, bool) {
+    /// Everything was read. Returns whether it is to begin again. The certificates that are in use now are handed on before any who waits
+    /// hears of it.
+    pub(crate) fn finish(
+        &mut self,
+        read: Result<Loaded, String>,
+        renewed: impl FnOnce(Certificates),
+    ) -> (Outcome, bool) {
         self.running = None;
-        let outcome = read.map(|config| self.take(config));
+        let outcome = read.map(|Loaded { config, certificates }| {
+            renewed(certificates);
+            self.take(config)
+        });
         let [now, later] = &mut self.waiting;
         for waiting in now.drain(..) {
             // The operator may be gone.
@@ -146,7 +163,7 @@ impl Reload {
 }
 
 /// Reads configuration and certificates, and uses the certificates if all is in order.
-fn read(reread: &Reread, tls: &[RenewTls]) -> Result<DaemonConfig, String> {
+fn read(reread: &Reread, tls: &[RenewTls]) -> Result<Loaded, String> {
     let config = (reread.0)().map_err(|errors| errors.iter().collect::<Vec<_>>().join("; "))?;
     for tls in tls {
         tls.check().map_err(|error| with_causes(&error))?;
@@ -154,5 +171,6 @@ fn read(reread: &Reread, tls: &[RenewTls]) -> Result<DaemonConfig, String> {
     for tls in tls {
         tls.renew().map_err(|error| with_causes(&error))?;
     }
-    Ok(config)
+    let certificates = Certificates::read(tls.iter().map(RenewTls::config));
+    Ok(Loaded { config, certificates })
 }

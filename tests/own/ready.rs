@@ -121,7 +121,7 @@ fn a_daemon_whose_certificate_has_expired_is_not_ready() {
     assert_fails(
         &controller.working_dir("controller"),
         &format!("the certificate in {path} has expired, at "),
-        ": connections are refused; renew it, and restart this daemon",
+        ": connections are refused; renew it, and have this daemon reload (SIGHUP, or mgmtctl reload)",
     );
     controller.stop();
 }

@@ -68,6 +68,11 @@ impl RenewTls {
         Self { config, context }
     }
 
+    /// Which files these are.
+    pub const fn config(&self) -> &TlsConfig {
+        &self.config
+    }
+
     /// Whether the files can be used today ([`TlsConfig::check`]).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use broker_endpoint::{Credit, PeerAddress, tls::RenewTls};
 use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
+    certificates::Certificates,
     daemon::{About, Cause, Outside, report},
     error::HostError,
     http::Asked,
@@ -49,6 +50,10 @@ impl Outside for Runtime {
 
     fn renewals(&self) -> Vec<RenewTls> {
         self.broker.peers.handle.renewal().into_iter().collect()
+    }
+
+    fn renewed(&mut self, certificates: Certificates) {
+        self.certificates = certificates;
     }
 
     async fn next(&mut self) -> Result<Event, RunError> {

@@ -1,6 +1,6 @@
 //! What agents have told of the nodes of the deployed configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker_codec::data::ZeekString;
 use mgmt_api::{Configuration, State};
@@ -73,11 +73,9 @@ impl Heard {
 
     /// This is the deployed configuration from now on.
     pub(super) fn retain(&mut self, of: &Configuration) {
-        let has = |(instance, name): &(ZeekString, ZeekString)| {
-            of.nodes
-                .iter()
-                .any(|node| node.name == *name && node.instance == *instance)
-        };
-        self.0.retain(|key, _| has(key));
+        let nodes = of.nodes.iter();
+        let nodes: BTreeSet<_> = nodes.map(|node| (&node.instance, &node.name)).collect();
+        self.0
+            .retain(|(instance, name), _| nodes.contains(&(instance, name)));
     }
 }

@@ -8,6 +8,7 @@ use broker_endpoint::{
 };
 use mgmt_api::{ClientRequest, RequestKind, log::some_of};
 use mgmt_daemon::{
+    certificates::Certificates,
     daemon::{About, Cause, Outside, report},
     error::HostError,
     http::Asked,
@@ -52,6 +53,10 @@ impl Outside for Runtime {
             .into_iter()
             .chain(server)
             .collect()
+    }
+
+    fn renewed(&mut self, certificates: Certificates) {
+        self.certificates = certificates;
     }
 
     /// Peers and clients are read in random order, so that none can shut the others out.

@@ -12,7 +12,7 @@ pub enum Measured {
     ProcessResidentMemoryBytes,
     /// 1 if nothing keeps the daemon from being ready, else 0.
     Ready,
-    /// When the certificates in a file (`path`) end, as it was when the daemon was started, in seconds since 1970.
+    /// When the certificates in a file (`path`) end, as it was when the daemon loaded it, in seconds since 1970.
     CertificateExpiryTimeSeconds,
     /// How long answered requests took, in seconds, by whose they were (`from`), `kind` and `outcome`: a histogram.
     RequestDurationSeconds,
