@@ -1,8 +1,10 @@
-//! What operators can ask on the control socket, as HTTP. [`mgmt_api::operator`] has what they hear. There is one cluster: `default`.
+//! What operators can ask on the control socket, as HTTP. [`mgmt_api::operator`] has what they hear.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1` | [`About`](mgmt_api::operator::About) |
+//! | `GET /v1/clusters` | [`Clusters`](mgmt_api::operator::Clusters) |
+//! | `DELETE /v1/clusters/{cluster}` | nothing [`Changed`](mgmt_api::operator::Changed) |
 //! | `GET /v1/clusters/{cluster}/status` | [`ClusterStatus`](mgmt_api::operator::ClusterStatus) |
 //! | `GET /v1/clusters/{cluster}/nodes/{node}/outputs` | [`Outputs`](mgmt_api::operator::Outputs) |
 //! | `GET /v1/clusters/{cluster}/configurations/staged`, `.../deployed` | [`ConfigurationFile`](mgmt_api::operator::ConfigurationFile), with its id as `ETag` |
@@ -14,7 +16,7 @@
 //! | `POST /v1/clusters/{cluster}/nodes/stop`, `.../start`, `.../restart`, with a [`Selection`](mgmt_api::operator::Selection) | [`Changed`](mgmt_api::operator::Changed) |
 //!
 //! What changes a configuration says what it takes to be deployed: by `If-Match` with the `ETag` of the deployed configuration, or by
-//! `If-None-Match: *` if nothing is. What is wrong with a configuration is in the list `errors` of the problem.
+//! `If-None-Match: *` if nothing is. A cluster comes into being when the first configuration is staged in it. What is wrong with a configuration is in the list `errors` of the problem.
 
 use broker_codec::data::ZeekString;
 use mgmt_api::operator::{ClusterRequest, Expected, NodeName, Station, entity_tag};
@@ -29,14 +31,30 @@ use mgmt_daemon::http::{
             header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
         },
         response::IntoResponse,
-        routing::{get, post},
+        routing::{delete, get, post},
     },
     read,
 };
 use serde::Deserialize;
 
-/// What is asked: of which cluster, and what.
-pub(crate) type Request = (String, ClusterRequest);
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Which clusters there are.
+    Clusters,
+    /// Something of a cluster.
+    Of(String, ClusterRequest),
+}
+
+impl Request {
+    /// In a few words.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Clusters => "clusters",
+            Self::Of(_, request) => request.into(),
+        }
+    }
+}
 
 type Operator = mgmt_daemon::http::Operator<Request>;
 type Answered = Result<Answer, Problem>;
@@ -44,6 +62,8 @@ type Answered = Result<Answer, Problem>;
 /// The controller's routes.
 pub(crate) fn routes() -> Router<Door<Request>> {
     Router::new()
+        .route("/v1/clusters", get(clusters))
+        .route("/v1/clusters/{cluster}", delete(remove))
         .route("/v1/clusters/{cluster}/status", get(status))
         .route(
             "/v1/clusters/{cluster}/configurations/staged",
@@ -66,8 +86,16 @@ pub(crate) fn routes() -> Router<Door<Request>> {
         .route("/v1/clusters/{cluster}/nodes/restart", post(restart))
 }
 
+async fn clusters(operator: Operator) -> Answered {
+    operator.asks(Request::Clusters).await
+}
+
+async fn remove(operator: Operator, Path(cluster): Path<String>) -> Answered {
+    operator.asks(Request::Of(cluster, ClusterRequest::Remove)).await
+}
+
 async fn status(operator: Operator, Path(cluster): Path<String>) -> Answered {
-    operator.asks((cluster, ClusterRequest::Status)).await
+    operator.asks(Request::Of(cluster, ClusterRequest::Status)).await
 }
 
 async fn staged(operator: Operator, Path(cluster): Path<String>) -> Result<impl IntoResponse, Problem> {
@@ -84,7 +112,7 @@ async fn configuration(
     station: Station,
 ) -> Result<impl IntoResponse, Problem> {
     let request = ClusterRequest::Configuration(station);
-    let answer = operator.asks((cluster, request)).await?;
+    let answer = operator.asks(Request::Of(cluster, request)).await?;
     let tag = entity_tag(&id_of(&answer)?);
     Ok(([(ETAG, tag)], answer))
 }
@@ -94,7 +122,7 @@ async fn stage(operator: Operator, Path(cluster): Path<String>, headers: HeaderM
         configuration: read(&body)?,
         expected: expected(&headers)?,
     };
-    operator.asks((cluster, request)).await
+    operator.asks(Request::Of(cluster, request)).await
 }
 
 async fn deploy(
@@ -104,7 +132,7 @@ async fn deploy(
 ) -> Result<impl IntoResponse, Problem> {
     let expected = expected(&headers)?;
     let request = ClusterRequest::Deploy { expected };
-    let answer = operator.asks((cluster.clone(), request)).await?;
+    let answer = operator.asks(Request::Of(cluster.clone(), request)).await?;
     // The cluster is one that there is, and the id the controller's own.
     let id = id_of(&answer)?;
     let place = format!("/v1/clusters/{cluster}/deployments/{}", id.to_str_lossy());
@@ -112,11 +140,15 @@ async fn deploy(
 }
 
 async fn deployments(operator: Operator, Path(cluster): Path<String>) -> Answered {
-    operator.asks((cluster, ClusterRequest::Deployments)).await
+    operator
+        .asks(Request::Of(cluster, ClusterRequest::Deployments))
+        .await
 }
 
 async fn deployment(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
-    operator.asks((cluster, ClusterRequest::Deployment(id))).await
+    operator
+        .asks(Request::Of(cluster, ClusterRequest::Deployment(id)))
+        .await
 }
 
 /// What a change takes to be deployed, if it says so.
@@ -138,34 +170,34 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
 async fn variable(operator: Operator, Path((cluster, node, id)): Path<(String, String, String)>) -> Answered {
     let node = Some(node);
     operator
-        .asks((cluster, ClusterRequest::Variable { id, node }))
+        .asks(Request::Of(cluster, ClusterRequest::Variable { id, node }))
         .await
 }
 
 async fn variables(operator: Operator, Path((cluster, id)): Path<(String, String)>) -> Answered {
     operator
-        .asks((cluster, ClusterRequest::Variable { id, node: None }))
+        .asks(Request::Of(cluster, ClusterRequest::Variable { id, node: None }))
         .await
 }
 
 async fn outputs(operator: Operator, Path((cluster, node)): Path<(String, String)>) -> Answered {
     let request = ClusterRequest::Outputs(NodeName { node });
-    operator.asks((cluster, request)).await
+    operator.asks(Request::Of(cluster, request)).await
 }
 
 async fn stop(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Stop(read(&body)?);
-    operator.asks((cluster, request)).await
+    operator.asks(Request::Of(cluster, request)).await
 }
 
 async fn start(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Start(read(&body)?);
-    operator.asks((cluster, request)).await
+    operator.asks(Request::Of(cluster, request)).await
 }
 
 async fn restart(operator: Operator, Path(cluster): Path<String>, body: Bytes) -> Answered {
     let request = ClusterRequest::Restart(read(&body)?);
-    operator.asks((cluster, request)).await
+    operator.asks(Request::Of(cluster, request)).await
 }
 
 /// The id of what is answered.

@@ -1,11 +1,13 @@
 //! The controller as the daemon and a journal drive it: the core alone.
 
+use std::collections::BTreeMap;
+
 use broker_codec::data::ZeekString;
 use mgmt_api::{IdSource, Now, RequestKind};
 use mgmt_daemon::machine::Machine;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{Action, Configurations, Controller, Input, Settings};
+use crate::core::{Action, ClusterName, Configurations, Controller, Input, Settings};
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +16,11 @@ mod tests;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     pub settings: Settings,
-    /// The configurations that the store held.
+    /// The configurations of `default` that the store held,
     pub restored: Configurations,
+    /// and those of the other clusters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<ClusterName, Configurations>,
 }
 
 impl Machine for Controller {
@@ -26,8 +31,8 @@ impl Machine for Controller {
 
     const TICK: Input = Input::Tick;
 
-    fn start(Start { settings, restored }: Start, ids: Box<dyn IdSource>) -> Self {
-        Self::new(settings, restored, ids)
+    fn start(start: Start, ids: Box<dyn IdSource>) -> Self {
+        Self::new(start.settings, start.restored, ids).with_clusters(start.clusters)
     }
 
     fn step(&mut self, now: Now, input: Input) -> Vec<Action> {

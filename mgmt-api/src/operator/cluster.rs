@@ -42,6 +42,30 @@ pub enum ClusterRequest {
     Deployment(String),
     /// The value of an identifier of Zeek's in a node, or in all: [`Values`].
     Variable { id: String, node: Option<String> },
+    /// The cluster is to go, with what is staged in it; refused while something is deployed: nothing [`Changed`](super::request::Changed).
+    Remove,
+}
+
+/// The clusters that a controller has; `default` first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Clusters {
+    pub clusters: Vec<ClusterSummary>,
+}
+
+/// A cluster in numbers, as far as they are known without asking its agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClusterSummary {
+    pub cluster: String,
+    /// The id of the deployed configuration, if there is one.
+    pub deployed: Option<String>,
+    /// How many instances the deployed configuration has, and how many of them are connected.
+    pub instances: usize,
+    pub connected: usize,
+    /// How many nodes are to run, and how many are known to. Agents of Zeek's do not tell that.
+    pub nodes: usize,
+    pub running: usize,
 }
 
 /// The value of an identifier of Zeek's in each node that was asked.

@@ -13,7 +13,7 @@ mod request;
 mod vitals;
 
 pub use agent::{AgentStatus, Heartbeat, NodeReport, OperatorRequest, Outputs};
-pub use cluster::{ClusterRequest, ClusterStatus, InstanceReport, Value, Values};
+pub use cluster::{ClusterRequest, ClusterStatus, ClusterSummary, Clusters, InstanceReport, Value, Values};
 pub use configuration::{ConfigurationFile, Expected, InstanceEntry, NodeEntry, Staged, Station, entity_tag};
 pub use deployment::{
     Deployment, DeploymentState, DeploymentSummary, Deployments, InstanceProgress, NodeProgress, Progress,

@@ -31,7 +31,7 @@ impl Membership {
                 ),
             };
         }
-        let found = place.and_then(|place| self.peers.name_of(self.peers.at(place)?));
+        let found = place.and_then(|place| turn.common.dials.found(place));
         match (found, self.instances.last_seen(name), place) {
             (Some(found), _, Some((host, port))) => format!(
                 "instance {name} is not connected (the agent at {host}, port {port} is called {found}: start it with --name {name}, or \

@@ -9,12 +9,14 @@ use super::{
     absence::nodes_on,
     access,
     action::{Action, Level},
+    cluster_name::ClusterName,
     configurations::{Changes, Configurations, Slot},
     deployment::Deployment,
     deployments::Deployments,
     heard::Heard,
     input::{Input, Listener, WriteId},
     membership::Membership,
+    ownership::Claims,
     peers::{CheckedIn, LostName, Peering},
     pending::{AfterWrite, Key, Logged, Pending, Write},
     settings::Settings,
@@ -30,7 +32,6 @@ pub const REQUESTS_MAX: usize = 4096;
 pub const WRITES_MAX: usize = 16;
 
 pub(super) struct Cluster {
-    pub(super) name: &'static str,
     pub(super) settings: Settings,
     pub(super) configurations: Configurations,
     pub(super) members: Membership,
@@ -41,7 +42,6 @@ pub(super) struct Cluster {
     pub(super) writes: BTreeMap<WriteId, Write>,
     /// The requests of clients that stand for those of operators: by their ids, what operators get their answers under, if they have none yet.
     pub(super) operators: BTreeMap<ZeekString, Option<u64>>,
-    last_write: u64,
     /// When the deployed configuration was stored as that, if that was by this controller.
     pub(super) deployed_at: Option<Now>,
     pub(super) heard: Heard,
@@ -49,10 +49,9 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// A cluster with the configurations that were restored from its store.
-    pub(super) fn new(name: &'static str, settings: Settings, restored: Configurations) -> Self {
+    pub(super) fn new(name: ClusterName, settings: Settings, restored: Configurations) -> Self {
         Self {
-            name,
-            members: Membership::new(&settings, &restored.dismissed),
+            members: Membership::new(name, &settings, &restored.dismissed),
             settings,
             configurations: restored,
             requests: RequestTable::new(),
@@ -60,14 +59,16 @@ impl Cluster {
             deployments: Deployments::default(),
             writes: BTreeMap::new(),
             operators: BTreeMap::new(),
-            last_write: 0,
             deployed_at: None,
             heard: Heard::default(),
         }
     }
 
+    pub(super) const fn name(&self) -> &ClusterName {
+        &self.members.cluster
+    }
+
     pub(super) fn step(&mut self, turn: &mut Turn<'_>, input: Input) {
-        self.expire(turn);
         match input {
             Input::Started {
                 broker_id,
@@ -84,13 +85,6 @@ impl Cluster {
                 let request = ClientRequest::StageConfiguration { reqid, config };
                 self.request(turn, &principal, request, true);
             }
-            Input::Operator {
-                id,
-                principal,
-                request,
-                ..
-            } => self.operate(turn, id, &principal, request),
-            Input::Persisted { write, outcome } => self.persisted(turn, write, outcome),
             Input::PeerAdded {
                 peer,
                 address,
@@ -121,18 +115,57 @@ impl Cluster {
                 self.agent_message(turn, peer, &topic, message);
             }
             Input::Link { peer, message } => self.link_message(turn, peer, message),
-            Input::Vitals { .. } | Input::Tick => {}
-            Input::Stopping => self.stopping(turn),
-        }
-        while let Some(follow) = turn.follows.pop_front() {
-            match follow {
-                Follow::Deploy { principal, reqid } => {
-                    self.request(turn, &principal, ClientRequest::Deploy { reqid }, false);
-                }
-                Follow::Agent { peer, topic, message } => self.agent_message(turn, peer, &topic, message),
-            }
+            // What does not happen to one cluster alone.
+            Input::Operator { .. }
+            | Input::Clusters { .. }
+            | Input::Persisted { .. }
+            | Input::Vitals { .. }
+            | Input::Tick
+            | Input::Stopping => {}
         }
         debug_assert!(self.members.is_consistent(), "{:?}", self.members);
+    }
+
+    pub(super) fn follow(&mut self, turn: &mut Turn<'_>, follow: Follow) {
+        match follow {
+            Follow::Deploy { principal, reqid } => {
+                self.request(turn, &principal, ClientRequest::Deploy { reqid }, false);
+            }
+            Follow::Agent { peer, topic, message } => self.agent_message(turn, peer, &topic, message),
+        }
+    }
+
+    /// What it has, by what is stored and what is under way.
+    pub(super) fn claims(&self) -> Claims {
+        let stored = Slot::ALL
+            .into_iter()
+            .filter_map(|slot| self.configurations.get(slot));
+        let writes = self.writes.values();
+        let writes = writes.flat_map(|write| &write.changes.entries);
+        let deployment = self.deployment.iter().map(|deployment| &deployment.config);
+        let configs = stored.chain(writes.map(|(_, config)| config)).chain(deployment);
+        let named = configs.flat_map(|config| &config.instances);
+        Claims {
+            named: named.map(|instance| instance.name.clone()).collect(),
+            dropped: self.members.instances.dismissed.keys().cloned().collect(),
+        }
+    }
+
+    /// Whether nothing of it is stored or under way.
+    pub(super) fn is_void(&self) -> bool {
+        let mut slots = Slot::ALL.into_iter();
+        slots.all(|slot| self.configurations.get(slot).is_none())
+            && self.writes.is_empty()
+            && self.deployment.is_none()
+            && self.requests.deadline().is_none()
+    }
+
+    /// An instance goes to another cluster: its agent's answers do, too.
+    pub(super) fn wait_no_more(&mut self, turn: &mut Turn<'_>, name: &ZeekString, to: &ClusterName) {
+        self.members.forget_welcome(name);
+        if self.members.peers.agent(name).is_some() {
+            self.fail_awaited(turn, name, &format!("it belongs to cluster {to} now"));
+        }
     }
 
     /// When something is due.
@@ -150,9 +183,11 @@ impl Cluster {
     ) {
         let broker = broker.map_or("no Broker port".into(), |at| format!("Broker port {at}"));
         let websocket = websocket.map_or("no Websocket port".into(), |at| format!("websocket port {at}"));
-        turn.info(format!(
-            "controller is live, Broker ID {broker_id}, {broker}, {websocket}"
-        ));
+        if self.name().is_default() {
+            turn.info(format!(
+                "controller is live, Broker ID {broker_id}, {broker}, {websocket}"
+            ));
+        }
         self.deploy_persisted(turn);
     }
 
@@ -257,11 +292,12 @@ impl Cluster {
         self.progress(turn);
     }
 
-    fn persisted(&mut self, turn: &mut Turn<'_>, write: WriteId, outcome: Result<(), String>) {
+    pub(super) fn persisted(&mut self, turn: &mut Turn<'_>, write: WriteId, outcome: Result<(), String>) {
         let Some(Write { changes, then }) = self.writes.remove(&write) else {
             turn.warning(format!("write {write} ended that was not under way"));
             return;
         };
+        turn.claims_have_changed = true;
         match &outcome {
             Ok(()) => {
                 if let Some((_, config)) = changes.entries.iter().find(|(slot, _)| *slot == Slot::Deployed) {
@@ -276,7 +312,7 @@ impl Cluster {
                 let reqid = match (&then, &self.deployment) {
                     (AfterWrite::AnswerStaging { reqid, .. }, _) => reqid.to_string(),
                     (AfterWrite::HandOut, Some(deployment)) => deployment.key.reqid().to_string(),
-                    (AfterWrite::HandOut, None) => String::new(),
+                    _ => String::new(),
                 };
                 turn.error(format!(
                     "cannot store the configuration: {error}; nothing was changed (configuration {id}, request {reqid})"
@@ -286,6 +322,8 @@ impl Cluster {
         match then {
             AfterWrite::AnswerStaging { reqid, id } => self.answer_staging(turn, write, reqid, id, outcome),
             AfterWrite::HandOut => self.stored_as_deployed(turn, outcome),
+            AfterWrite::AnswerRemoval { id } => self.removed(turn, id, outcome),
+            AfterWrite::Nothing => {}
         }
     }
 
@@ -295,8 +333,9 @@ impl Cluster {
     /// DIFFERENCE(stored-first): clients hear of success only when it has been stored, and of a failure to store. Zeek
     /// answers at once and stores in the background.
     pub(super) fn write(&mut self, turn: &mut Turn<'_>, mut changes: Changes, then: AfterWrite) -> WriteId {
-        self.last_write += 1;
-        let write = WriteId(self.last_write);
+        turn.claims_have_changed = true;
+        let write = turn.common.writes.begin(self.name());
+        changes.cluster = self.name().besides_default();
         changes
             .dismissed
             .take_if(|names| *names == self.configurations.dismissed);

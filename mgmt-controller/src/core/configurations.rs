@@ -3,6 +3,8 @@ use std::{collections::BTreeSet, fmt};
 use mgmt_api::{Configuration, Instance};
 use serde::{Deserialize, Serialize};
 
+use super::cluster_name::ClusterName;
+
 /// The stations of a configuration (`Management::Controller::Runtime::ConfigState`). The serde names are the keys in
 /// Zeek's store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,6 +56,12 @@ pub struct Configurations {
 /// What is to become durable, all of it or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Changes {
+    /// The cluster that they are of, if it is not `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterName>,
+    /// Whether all that is stored of the cluster goes first. Never of `default`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_removal: bool,
     pub entries: Vec<(Slot, Configuration)>,
     /// What takes the place of [`Configurations::dismissed`], if that changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +70,9 @@ pub struct Changes {
 
 impl Configurations {
     pub fn apply(&mut self, changes: Changes) {
+        if changes.is_removal {
+            *self = Self::default();
+        }
         for (slot, config) in changes.entries {
             self.set(slot, config);
         }

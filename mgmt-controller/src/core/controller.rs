@@ -1,28 +1,27 @@
-//! The controller: named clusters.
-
-use std::collections::BTreeMap;
+//! The controller: what its [clusters](super::clusters) have in common, in one machine.
 
 use broker_codec::{
     EndpointId,
-    data::{Address, Excerpt, Port, ZeekString},
+    data::{Address, Port, ZeekString},
 };
 use counters::Counters;
-use mgmt_api::{
-    Configuration, IdSource, Now, RequestKind, WallClock,
-    operator::{NotDone, NotDoneKind, Vitals},
-};
+use mgmt_api::{Configuration, IdSource, Now, RequestKind, WallClock, operator::Vitals};
 
 use super::{
-    action::Action, cluster::Cluster, configurations::Configurations, input::Input, pending::Key,
-    settings::Settings, turn::Turn,
+    action::Action,
+    cluster_name::ClusterName,
+    clusters::Clusters,
+    configurations::Configurations,
+    input::Input,
+    pending::Key,
+    settings::Settings,
+    turn::{Common, Turn},
 };
 use crate::Counted;
 
-/// The cluster that Zeek's API, its clients and its store see. There is no other yet.
-const DEFAULT: &str = "default";
-
 pub struct Controller {
-    clusters: BTreeMap<ZeekString, Cluster>,
+    clusters: Clusters,
+    common: Common,
     ids: Box<dyn IdSource>,
     counters: Counters<Counted>,
     now: Now,
@@ -31,15 +30,28 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller with the configurations that were restored from its store.
+    /// A controller with the configurations of `default` that were restored from its store.
     pub fn new(settings: Settings, restored: Configurations, ids: Box<dyn IdSource>) -> Self {
         Self {
-            clusters: BTreeMap::from([(DEFAULT.into(), Cluster::new(DEFAULT, settings, restored))]),
+            clusters: Clusters::new(settings, restored),
+            common: Common::default(),
             ids,
             counters: Counters::default(),
             now: Now::START,
             epoch: WallClock::default(),
         }
+    }
+
+    /// With those of other clusters.
+    #[must_use]
+    pub fn with_clusters(
+        mut self,
+        restored: impl IntoIterator<Item = (ClusterName, Configurations)>,
+    ) -> Self {
+        for (name, configurations) in restored {
+            self.clusters.restore(name, configurations);
+        }
+        self
     }
 
     /// Takes one input in and returns everything that has to happen because of it, in this order.
@@ -56,20 +68,12 @@ impl Controller {
             Input::Vitals { id } => Some(id),
             _ => None,
         };
-        let mut turn = Turn::new(self.now, &mut *self.ids, &self.counters, self.epoch);
-        if let Input::Operator { id, cluster, .. } = &input
-            && !self.clusters.contains_key(cluster.as_bytes())
-        {
-            let reason = format!("there is no cluster {}", Excerpt::new(cluster.as_bytes()));
-            let refusal = NotDone::new(NotDoneKind::Unknown, reason);
-            let (id, outcome) = (*id, Err(refusal));
-            turn.push(Action::Answer { id, outcome });
-        } else if let Some(cluster) = self.clusters.get_mut(DEFAULT.as_bytes()) {
-            cluster.step(&mut turn, input);
-        }
+        let common = &mut self.common;
+        let mut turn = Turn::new(self.now, &mut *self.ids, &self.counters, self.epoch, common);
+        self.clusters.step(&mut turn, input);
         if let Some(id) = examined {
             let mut vitals = Box::<Vitals>::default();
-            for cluster in self.clusters.values() {
+            for (_, cluster) in self.clusters.iter() {
                 cluster.examine(&turn, &mut vitals);
             }
             turn.push(Action::Vitals { id, vitals });
@@ -79,35 +83,34 @@ impl Controller {
 
     /// When [`Input::Tick`] is due. Later than the `now` of the last call.
     pub fn deadline(&self) -> Option<Now> {
-        self.clusters.values().filter_map(Cluster::deadline).min()
+        self.clusters.deadline()
     }
 
     /// Whether a client's request is still to be answered.
     pub fn owes_answer(&self, kind: RequestKind, reqid: &ZeekString) -> bool {
         let key = Key::Client(kind, reqid.clone());
-        self.clusters
-            .values()
-            .any(|cluster| cluster.requests.contains(&key))
+        self.clusters.default_cluster().requests.contains(&key)
     }
 
     /// The instance that is to be reached at this place, by its name.
     pub fn instance_at(&self, host: Address, port: Port) -> Option<&ZeekString> {
-        let mut clusters = self.clusters.values();
-        clusters.find_map(|cluster| cluster.members.instances.name_at((host, port)))
+        let target = (host, port);
+        let clusters = self.common.dials.wanted_by(target);
+        self.clusters.at(clusters, target).next()
     }
 
     /// The instance that a peer speaks for, by its name, and whether it belongs to the deployed configuration: of the end of such a
     /// one there is an [`Action::Report`].
     pub fn instance_of(&self, peer: EndpointId) -> Option<(&ZeekString, bool)> {
-        self.clusters.values().find_map(|cluster| {
-            let name = cluster.members.peers.name_of(peer)?;
-            Some((name, cluster.members.instances.wanted.contains_key(name)))
-        })
+        let cluster = self.clusters.get(&self.clusters.home_of(peer))?;
+        let name = cluster.members.peers.name_of(peer)?;
+        Some((name, cluster.members.instances.wanted.contains_key(name)))
     }
 
+    /// What is deployed in `default`.
     pub fn deployed_configuration(&self) -> Option<&Configuration> {
-        let cluster = self.clusters.get(DEFAULT.as_bytes())?;
-        cluster.configurations.deployed.as_ref()
+        let default = self.clusters.default_cluster();
+        default.configurations.deployed.as_ref()
     }
 
     /// Others count here, too.

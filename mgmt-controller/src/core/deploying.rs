@@ -203,6 +203,7 @@ impl Cluster {
         let changes = Changes {
             entries: vec![(Slot::Deployed, deployment.config.clone())],
             dismissed: Some(dismissed.into_values().collect()),
+            ..Changes::default()
         };
         self.write(turn, changes, AfterWrite::HandOut);
     }
@@ -298,6 +299,7 @@ impl Cluster {
 
     fn finish_deployment(&mut self, turn: &mut Turn<'_>, mut results: Vec<ResultRecord>) {
         self.deployment_ended(turn, &results);
+        turn.claims_have_changed = true;
         let Some(deployment) = self.deployment.take() else {
             return;
         };
@@ -320,6 +322,7 @@ impl Cluster {
     /// Nothing came of a client's deployment: all is as it was.
     pub(super) fn not_accepted(&mut self, turn: &mut Turn<'_>) {
         let ended = self.deployment.take();
+        turn.claims_have_changed = true;
         let left = self.members.disband(turn);
         self.all_lost(turn, left);
         self.ended(turn, ended);

@@ -158,10 +158,7 @@ impl Membership {
         }
         for target in std::mem::take(&mut self.instances.dialled) {
             if !self.instances.are_at(target) {
-                self.disconnect(turn, target);
-                if let Some(peer) = self.peers.at(target) {
-                    left.extend(self.close_peer(turn.now, peer, "its deployment failed"));
-                }
+                left.extend(self.leave(turn, target, "its deployment failed"));
             }
         }
         left
@@ -184,10 +181,11 @@ impl Membership {
 
     /// An agent is left in favour of the one that waits elsewhere for its name.
     fn move_away(&mut self, turn: &mut Turn<'_>, peer: EndpointId) -> Option<LostName> {
-        if let Some(target) = self.peers.target(peer) {
-            self.disconnect(turn, target);
-        }
-        let left = self.close_peer(turn.now, peer, "the instance is to be reached elsewhere")?;
+        let reason = "the instance is to be reached elsewhere";
+        let left = match self.peers.target(peer) {
+            Some(target) => self.leave(turn, target, reason),
+            None => self.close_peer(turn, peer, reason),
+        }?;
         Some(LostName { moves: true, ..left })
     }
 

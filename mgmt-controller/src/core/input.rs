@@ -44,6 +44,8 @@ pub enum Input {
         cluster: String,
         request: ClusterRequest,
     },
+    /// Which clusters are there? The answer is [`super::Action::Answer`].
+    Clusters { id: u64 },
     /// How is the controller? The answer is [`super::Action::Vitals`].
     Vitals { id: u64 },
     /// A native peering is established. Comes before everything else of that peer, and after the end of an earlier

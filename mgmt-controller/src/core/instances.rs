@@ -128,6 +128,10 @@ impl Instances {
     /// The agent of an instance is gone.
     pub(super) fn lost(&mut self, name: ZeekString, seen: Seen) {
         self.ready.remove(&name);
+        self.note(name, seen);
+    }
+
+    fn note(&mut self, name: ZeekString, seen: Seen) {
         self.seen.insert(name, seen);
         if self.seen.len() > SEEN_MAX {
             let others = self.seen.iter().filter(|(name, _)| !self.are_needed(name));
@@ -135,6 +139,19 @@ impl Instances {
             if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                 self.seen.remove(&oldest);
             }
+        }
+    }
+
+    /// Another cluster has an instance from now on: what is remembered of it.
+    pub(super) fn part_with(&mut self, name: &ZeekString) -> (Option<Instance>, Option<Seen>) {
+        (self.dismissed.remove(name), self.seen.remove(name))
+    }
+
+    /// An instance comes from another cluster, with what is remembered of it.
+    pub(super) fn take_in(&mut self, name: ZeekString, (dismissed, seen): (Option<Instance>, Option<Seen>)) {
+        dismissed.into_iter().for_each(|instance| self.dismiss(&instance));
+        if let Some(seen) = seen {
+            self.note(name, seen);
         }
     }
 

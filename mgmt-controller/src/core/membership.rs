@@ -2,7 +2,7 @@
 //!
 //! What is to be done about an agent that is gone ([`LostName`]) is up to the caller: requests may wait for it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use broker_codec::{
     Elapsed, EndpointId,
@@ -15,6 +15,7 @@ use mgmt_api::{
 
 use super::{
     action::{Action, Audience, Level, Outgoing},
+    cluster_name::ClusterName,
     fanout::Fanout,
     instances::{Instances, Seen, target_of},
     peers::{CheckedIn, Hello, LostName, Peering, Peers, REFUSED_HELLOS_MAX, Refusal, Target},
@@ -29,6 +30,7 @@ const WELCOME_RETRY_MIN: Duration = Duration::from_millis(100);
 /// Which agents are connected, under which name, and which instances there are to be.
 #[derive(Debug)]
 pub(super) struct Membership {
+    pub(super) cluster: ClusterName,
     pub(super) peers: Peers,
     pub(super) instances: Instances,
     agent_topic_prefix: ZeekString,
@@ -36,23 +38,25 @@ pub(super) struct Membership {
     pub(super) welcome_timeout: Duration,
     /// Welcomes that have not been answered, by their ids, and the instances.
     pub(super) welcomes: RequestTable<ZeekString, ZeekString>,
-    /// Where we connect to, and connect again.
-    targets: BTreeSet<Target>,
 }
 
 impl Membership {
-    pub(super) fn new<'a>(settings: &Settings, dismissed: impl IntoIterator<Item = &'a Instance>) -> Self {
+    pub(super) fn new<'a>(
+        cluster: ClusterName,
+        settings: &Settings,
+        dismissed: impl IntoIterator<Item = &'a Instance>,
+    ) -> Self {
         let mut instances = Instances::default();
         dismissed
             .into_iter()
             .for_each(|instance| instances.dismiss(instance));
         Self {
+            cluster,
             peers: Peers::default(),
             instances,
             agent_topic_prefix: settings.agent_topic_prefix.clone(),
             welcome_timeout: (settings.request_timeout / 2).max(WELCOME_RETRY_MIN),
             welcomes: RequestTable::new(),
-            targets: BTreeSet::new(),
         }
     }
 
@@ -100,15 +104,46 @@ impl Membership {
             } else {
                 self.disconnect(turn, target);
             }
+            // Other clusters may want it.
+            if turn.common.dials.ended(target) {
+                open(turn, target);
+            }
         }
         let lost = self.peers.ended(turn.now, peer, reason);
         self.noted(turn.now, lost)
     }
 
     /// From now on this peer has nothing to say. The caller sees to it that its connection ends.
-    pub(super) fn close_peer(&mut self, now: Now, peer: EndpointId, reason: &str) -> Option<LostName> {
-        let lost = self.peers.closing(now, peer, reason);
-        self.noted(now, lost)
+    pub(super) fn close_peer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: EndpointId,
+        reason: &str,
+    ) -> Option<LostName> {
+        if let Some(target) = self.peers.target(peer) {
+            turn.common.dials.finds(target, None);
+        }
+        let lost = self.peers.closing(turn.now, peer, reason);
+        self.noted(turn.now, lost)
+    }
+
+    /// Ends the connection that we opened to a place, and the peer there has nothing to say from now on.
+    pub(super) fn leave(&mut self, turn: &mut Turn<'_>, target: Target, reason: &str) -> Option<LostName> {
+        let is_ended = self.disconnect(turn, target);
+        let peer = self.peers.at(target)?;
+        // Another cluster goes on connecting there.
+        if !is_ended && turn.common.dials.wanted_by(target).next().is_some() {
+            self.close(turn, peer, reason);
+        }
+        self.close_peer(turn, peer, reason)
+    }
+
+    fn close(&self, turn: &mut Turn<'_>, peer: EndpointId, reason: &str) {
+        let reason = reason.to_owned();
+        turn.push(Action::Close { peer, reason });
+        if let Some(target) = self.peers.target(peer) {
+            turn.common.dials.closed(target, &self.cluster);
+        }
     }
 
     fn noted(&mut self, at: Now, lost: Option<LostName>) -> Option<LostName> {
@@ -199,14 +234,8 @@ impl Membership {
         turn.warning(format!(
             "closing the connection of the agent at {address}: {reason} (peer {peer})"
         ));
-        turn.push(Action::Close {
-            peer,
-            reason: reason.clone(),
-        });
-        if let Some(target) = self.peers.target(peer) {
-            self.targets.remove(&target);
-        }
-        self.close_peer(turn.now, peer, &reason)
+        self.close(turn, peer, &reason);
+        self.close_peer(turn, peer, &reason)
     }
 
     pub(super) fn address_of(&self, peer: EndpointId) -> Address {
@@ -226,6 +255,7 @@ impl Membership {
         let (peer, address) = (agent.peer, agent.observed.host);
         let target = self.peers.target(peer);
         if let Some(target) = target {
+            turn.common.dials.finds(target, Some(name));
             self.instances.occupied(target, name);
         }
         if checked_in != CheckedIn::Again {
@@ -276,6 +306,7 @@ impl Membership {
     pub(super) fn stands_by(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
         let told = self.instances.dismissed.remove(name);
         if told.is_some() {
+            turn.claims_have_changed = true;
             let message = format!("instance {name} was told that it is dropped: nodes that it still has end");
             turn.report(Level::Info, message);
         }
@@ -347,14 +378,13 @@ impl Membership {
         self.send_to(turn, name, peer, standby);
     }
 
-    /// Connects to an agent, if that is not done already; and whether it was not.
+    /// Connects to an agent, if that is not done already; and whether it was not for this cluster.
     pub(super) fn connect(&mut self, turn: &mut Turn<'_>, target: Target) -> bool {
-        let is_new = self.targets.insert(target);
-        if is_new {
-            let (host, port) = target;
-            turn.push(Action::Connect { host, port });
+        let wanted = turn.common.dials.want(target, &self.cluster);
+        if wanted.is_to_open {
+            open(turn, target);
         }
-        is_new
+        wanted.is_new
     }
 
     /// No instance of the cluster may be at this place any more. A connection to it stays, as in Zeek.
@@ -364,12 +394,19 @@ impl Membership {
         }
     }
 
-    pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, target: Target) {
-        if self.targets.remove(&target) {
+    /// Does not connect there any more; and whether the connection ends, as no other cluster does.
+    pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, target: Target) -> bool {
+        let is_to_end = turn.common.dials.leave(target, &self.cluster);
+        if is_to_end {
             let (host, port) = target;
             turn.push(Action::Disconnect { host, port });
         }
+        is_to_end
     }
+}
+
+fn open(turn: &mut Turn<'_>, (host, port): Target) {
+    turn.push(Action::Connect { host, port });
 }
 
 /// Sends a request to an agent.

@@ -7,7 +7,8 @@
 //!                                           deadline() -> when the next Tick is due
 //! ```
 //!
-//! The [`controller`] holds clusters, of which there is one. A [`cluster`] holds what is durable, the requests under way, and two machines:
+//! The [`controller`] holds [`clusters`], `default` and others, and gives each what is its own: an agent's connection belongs to the cluster that
+//! has its instance ([`ownership`]). A [`cluster`] holds what is durable, the requests under way, and two machines:
 //!
 //! * [`membership`]: an agent is a native peer that said hello; from then on it speaks for its instance, and no other peer does
 //!   ([`peers`]). Wanted instances are connected to and welcomed, and ready when they have answered ([`gathering`]).
@@ -29,12 +30,15 @@ mod action;
 mod agents;
 mod asking;
 mod cluster;
+mod cluster_name;
+mod clusters;
 mod configurations;
 mod configuring;
 mod controller;
 mod deploying;
 mod deployment;
 mod deployments;
+mod dials;
 mod fanout;
 mod gathering;
 mod heard;
@@ -44,12 +48,14 @@ mod link;
 mod membership;
 mod older;
 mod operators;
+mod ownership;
 mod peers;
 mod pending;
 mod ports;
 mod preparing;
 mod progress;
 mod queries;
+mod removal;
 mod requests;
 mod settings;
 mod staging;
@@ -62,6 +68,8 @@ mod vitals;
 
 pub use action::{Action, Audience, Level, Outgoing};
 pub use cluster::{REQUESTS_MAX, WRITES_MAX};
+pub use cluster_name::{CLUSTER_NAME_BYTES_MAX, ClusterName, NotAName};
+pub use clusters::CLUSTERS_MAX;
 pub use configurations::{Changes, Configurations, Slot};
 pub use controller::Controller;
 pub use deployment::DEPLOYMENT_FIFTHS;

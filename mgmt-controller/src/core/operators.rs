@@ -59,6 +59,10 @@ impl Cluster {
             ClusterRequest::Variable { id: variable, node } => {
                 return self.ask_for_variable(turn, id, principal, &variable, node);
             }
+            ClusterRequest::Remove => match self.removable() {
+                Ok(()) => return self.remove(turn, id, principal),
+                Err(refusal) => Err(refusal),
+            },
             ClusterRequest::Restart(which) => match self.meant(&which) {
                 Ok(meant) => return self.restart_meant(turn, id, principal, meant),
                 Err(refusal) => Err(refusal),

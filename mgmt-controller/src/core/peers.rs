@@ -14,6 +14,10 @@ use mgmt_api::{API_VERSION, Instance, Now, topics};
 
 use super::older::Api;
 
+mod party;
+
+pub(super) use party::Party;
+
 /// How long the name and the Broker ID of an agent may be, in bytes. Agents with longer ones are refused.
 pub const INSTANCE_NAME_BYTES_MAX: usize = 1024;
 

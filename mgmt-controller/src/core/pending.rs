@@ -61,7 +61,15 @@ pub(super) struct Write {
 #[derive(Clone, Debug)]
 pub(super) enum AfterWrite {
     /// Answer the `stage_configuration_request` of this id.
-    AnswerStaging { reqid: ZeekString, id: ZeekString },
+    AnswerStaging {
+        reqid: ZeekString,
+        id: ZeekString,
+    },
     /// Hand the configuration of the deployment out.
     HandOut,
+    /// Tell the operator of this id that the cluster is removed.
+    AnswerRemoval {
+        id: u64,
+    },
+    Nothing,
 }

@@ -24,7 +24,8 @@ impl Cluster {
         mut config: Configuration,
         deploys_for: Option<Principal>,
     ) {
-        let errors = validate(&config, &self.settings);
+        let mut errors = validate(&config, &self.settings);
+        errors.extend(self.taken_elsewhere(turn, &config));
         if !errors.is_empty() {
             self.invalid(turn, reqid, errors);
             return;
@@ -52,11 +53,25 @@ impl Cluster {
         };
         let changes = Changes {
             entries: vec![(Slot::Staged, config), (Slot::Ready, ready)],
-            dismissed: None,
+            ..Changes::default()
         };
         let write = self.write(turn, changes, then);
         let pending = Pending::Staging { write, deploys_for };
         self.await_answer(turn, Key::Client(KIND, reqid), pending);
+    }
+
+    /// What is wrong with a configuration because an instance belongs to one cluster.
+    fn taken_elsewhere(&self, turn: &Turn<'_>, config: &Configuration) -> Vec<ZeekString> {
+        let owners = &turn.common.owners;
+        let taken = config.instances.iter().filter_map(|instance| {
+            let other = owners.named_elsewhere(&instance.name, self.name())?;
+            let error = format!(
+                "instance '{}' belongs to cluster {other}: deploy that cluster without it first",
+                instance.name
+            );
+            Some(error.into())
+        });
+        taken.collect()
     }
 
     /// A configuration is refused for what it says.

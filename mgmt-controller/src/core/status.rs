@@ -27,7 +27,7 @@ impl Cluster {
         let names: BTreeSet<&ZeekString> = wanted.map(|instance| &instance.name).chain(connected).collect();
         let staged = configurations.staged.as_ref().map(|config| &config.id);
         ClusterStatus {
-            cluster: self.name.to_string(),
+            cluster: self.name().to_string(),
             deployed: deployed.map(|config| text(&config.id)),
             is_another_staged: staged
                 .is_some_and(|staged| deployed.is_none_or(|config| config.id != *staged)),

@@ -1,5 +1,5 @@
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     ops::{Deref, DerefMut},
 };
 
@@ -7,7 +7,13 @@ use broker_codec::{EndpointId, data::ZeekString};
 use counters::Counters;
 use mgmt_api::{AgentMessage, IdSource, LogLine, Now, Principal, WallClock};
 
-use super::action::{Action, Level};
+use super::{
+    action::{Action, Level},
+    cluster_name::ClusterName,
+    dials::Dials,
+    input::WriteId,
+    ownership::Owners,
+};
 use crate::Counted;
 
 /// One call of `step`: what has to happen, and what all clusters have in common.
@@ -17,8 +23,41 @@ pub(super) struct Turn<'a> {
     pub(super) counters: &'a Counters<Counted>,
     /// The time of day at [`Now::START`].
     epoch: WallClock,
+    pub(super) common: &'a mut Common,
     /// What follows when all else has happened.
     pub(super) follows: VecDeque<Follow>,
+    /// Whether the cluster may have other instances now than before.
+    pub(super) claims_have_changed: bool,
+    /// The cluster that log lines are about, if it is not `default`.
+    speaks_of: Option<ClusterName>,
+}
+
+/// What clusters share.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    pub(super) dials: Dials,
+    pub(super) owners: Owners,
+    pub(super) writes: Writes,
+}
+
+/// The writes under way, and the clusters that they are of.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    last: u64,
+    under_way: BTreeMap<WriteId, ClusterName>,
+}
+
+impl Writes {
+    pub(super) fn begin(&mut self, cluster: &ClusterName) -> WriteId {
+        self.last += 1;
+        let write = WriteId(self.last);
+        self.under_way.insert(write, cluster.clone());
+        write
+    }
+
+    pub(super) fn end(&mut self, write: WriteId) -> Option<ClusterName> {
+        self.under_way.remove(&write)
+    }
 }
 
 /// What happens because of an input, as if it came in when all else that the input brings about has happened.
@@ -35,24 +74,65 @@ pub(super) enum Follow {
 }
 
 impl<'a> Turn<'a> {
-    pub(super) const fn new(
+    pub(super) fn new(
         now: Now,
         ids: &'a mut dyn IdSource,
         counters: &'a Counters<Counted>,
         epoch: WallClock,
+        common: &'a mut Common,
     ) -> Self {
         Self {
             effects: mgmt_api::Turn::new(now),
             ids,
             counters,
             epoch,
+            common,
             follows: VecDeque::new(),
+            claims_have_changed: false,
+            speaks_of: None,
+        }
+    }
+
+    /// Does something, of which log lines say that it is of a cluster.
+    pub(super) fn speaking_of<T>(&mut self, cluster: &ClusterName, does: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.speaks_of, cluster.besides_default());
+        let done = does(self);
+        self.speaks_of = before;
+        done
+    }
+
+    fn line(&self, message: String) -> String {
+        match &self.speaks_of {
+            Some(cluster) => format!("cluster {cluster}: {message}"),
+            None => message,
         }
     }
 
     /// Writes a line for operators on standard error.
     pub(super) fn report(&mut self, level: Level, message: String) {
+        let message = self.line(message);
         self.push(Action::Report { level, message });
+    }
+
+    pub(super) fn debug(&mut self, message: String) {
+        self.log(Level::Debug, message);
+    }
+
+    pub(super) fn info(&mut self, message: String) {
+        self.log(Level::Info, message);
+    }
+
+    pub(super) fn warning(&mut self, message: String) {
+        self.log(Level::Warning, message);
+    }
+
+    pub(super) fn error(&mut self, message: String) {
+        self.log(Level::Error, message);
+    }
+
+    pub(super) fn log(&mut self, level: Level, message: String) {
+        let message = self.line(message);
+        self.effects.log(level, message);
     }
 
     /// A time of day, as it is told now.

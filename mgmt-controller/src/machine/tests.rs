@@ -26,6 +26,7 @@ fn a_replay_does_what_the_controller_did_ids_included() {
     let start = Start {
         settings: settings.clone(),
         restored: restored.clone(),
+        clusters: BTreeMap::new(),
     };
     let header = Header::new("mgmt-controller", start, seed.clone());
     let started = Input::Started {

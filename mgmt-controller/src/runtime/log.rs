@@ -202,6 +202,13 @@ pub(super) fn report_restored(store: &Store, restored: &Restored) {
         deployed = held(Slot::Deployed),
         "opened the configuration store"
     );
+    for (cluster, configurations) in &restored.clusters {
+        let deployed = configurations
+            .deployed
+            .as_ref()
+            .map(|config| config.id.to_string());
+        tracing::info!(%cluster, deployed, "the configuration store has another cluster");
+    }
     if restored.broker_version.is_none() {
         let dir = store.path().parent().unwrap_or(store.path()).display();
         tracing::warn!(

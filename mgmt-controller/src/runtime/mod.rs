@@ -114,6 +114,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let start = Start {
         settings,
         restored: restored.configurations,
+        clusters: restored.clusters,
     };
     let mut daemon: Daemon = beginning.start(&config.daemon, "CONTROLLER", start)?;
     let counters = daemon.machine().counters();
@@ -129,7 +130,7 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let (socket, durations) = (&config.daemon.control_socket, daemon.durations.clone());
-    let kind = |(_, request): &Request| request.into();
+    let kind = Request::kind;
     let operators = Operators::serve(socket, about, ask_reload, routes(), kind, durations);
     let mut runtime = Runtime {
         operators,

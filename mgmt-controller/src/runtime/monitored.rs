@@ -16,14 +16,17 @@ impl Runtime {
             Asked::Request {
                 id,
                 principal,
-                request: (cluster, request),
+                request,
             } => {
                 self.counters.increment(Counted::OperatorRequests);
-                Input::Operator {
-                    id,
-                    principal,
-                    cluster,
-                    request,
+                match request {
+                    Request::Clusters => Input::Clusters { id },
+                    Request::Of(cluster, request) => Input::Operator {
+                        id,
+                        principal,
+                        cluster,
+                        request,
+                    },
                 }
             }
         }

@@ -128,6 +128,7 @@ impl Outside for Runtime {
             Input::Started { .. }
             | Input::PeerAdded { .. }
             | Input::PeerLost { .. }
+            | Input::Clusters { .. }
             | Input::Vitals { .. }
             | Input::Tick
             | Input::Stopping => About::default(),

@@ -8,6 +8,7 @@
 //! * `mgmt_rows(key, sha256)`: what we wrote last, to notice rows that another controller wrote since;
 //! * `mgmt_dismissed(name, instance)`: instances that were dropped and may not know yet (`Configurations::dismissed`); without the second
 //!   column, or null there, in a store of version 0.1;
+//! * `mgmt_clusters(cluster, staged, ready, deployed, dismissed)`: the clusters besides `default`, in the same bytes;
 //! * `mgmt_unreadable(key, value, reason)`: rows that we could not read and then had to replace.
 //!
 //! DIFFERENCE(store-durability): Zeek sets no pragmas. We use `synchronous = EXTRA`, which SQLite's default FULL lacks in one point: with
@@ -15,12 +16,13 @@
 //! the deletion of the journal is not yet on disk. The file's format is not affected.
 
 mod check;
+mod clusters;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 mod thread;
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use broker_codec::{binary, data};
 
@@ -28,7 +30,7 @@ pub use self::{
     sqlite::Store,
     thread::{StoreThread, Written},
 };
-use crate::core::{Changes, Configurations, Slot};
+use crate::core::{Changes, ClusterName, Configurations, Slot};
 
 /// The name of Zeek's store (`InitializeBrokerStoreForwarding`), which is the name of its file, too.
 pub const FILE_NAME: &str = "___sync_store_Management::Controller::Runtime::g_configs.sqlite";
@@ -98,7 +100,10 @@ pub enum WriteError {
 /// What the store held when it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
+    /// Those of `default`.
     pub configurations: Configurations,
+    /// Those of the other clusters.
+    pub clusters: BTreeMap<ClusterName, Configurations>,
     /// The slots whose content another controller wrote since our last write, or that we never wrote.
     pub adopted: Vec<Slot>,
     /// The rows that could not be read. They stay in the file.
@@ -114,6 +119,7 @@ pub struct Restored {
 pub struct UnreadableRow {
     /// The slot, if at least the key could be read.
     pub slot: Option<Slot>,
+    /// Of a cluster besides `default` its name.
     pub key: Vec<u8>,
     pub reason: String,
 }

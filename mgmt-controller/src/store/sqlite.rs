@@ -18,12 +18,12 @@ use mgmt_daemon::{
     lock::{Lock, LockError},
 };
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, ffi, params,
-    types::ValueRef,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, Transaction, TransactionBehavior, ffi,
+    params, types::ValueRef,
 };
 use sha2::{Digest, Sha256};
 
-use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError};
+use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, clusters};
 use crate::core::{Changes, Slot};
 
 /// The Broker release whose format we write; kept in the file, never checked by Broker.
@@ -84,10 +84,21 @@ impl Store {
 
     /// Writes configurations into their slots, and the dismissed instances if they are given; all or nothing, durable on
     /// return.
-    pub fn write(&mut self, Changes { entries, dismissed }: &Changes) -> Result<(), WriteError> {
+    pub fn write(&mut self, changes: &Changes) -> Result<(), WriteError> {
+        let (entries, dismissed) = (&changes.entries, &changes.dismissed);
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(cluster) = &changes.cluster {
+            clusters::write(&transaction, cluster, changes, &self.unreadable)?;
+            transaction.commit()?;
+            let name = cluster.to_string();
+            let is_replaced = |row: &UnreadableRow| {
+                row.key == name.as_bytes() && entries.iter().any(|(slot, _)| Some(*slot) == row.slot)
+            };
+            self.unreadable.retain(|row| !is_replaced(row));
+            return Ok(());
+        }
         transaction.execute_batch(
             "create table if not exists mgmt_rows(key blob primary key, sha256 blob not null)",
         )?;
@@ -98,7 +109,8 @@ impl Store {
             let key = encode(slot)?;
             let value = encode(configuration)?;
             for row in self.unreadable.iter().filter(|row| row.key == key) {
-                set_aside(&transaction, row)?;
+                let before = "select key, value from store where key = ?1";
+                set_aside(&transaction, &row.reason, before, &row.key)?;
             }
             transaction
                 .prepare_cached("replace into store(key, value, expiry) values(?, ?, null)")?
@@ -108,8 +120,9 @@ impl Store {
                 .execute(params![&key[..], &Sha256::digest(&value)[..]])?;
         }
         transaction.commit()?;
-        let written = |row: &UnreadableRow| entries.iter().any(|(slot, _)| Some(*slot) == row.slot);
-        self.unreadable.retain(|row| !written(row));
+        let keys: Vec<_> = entries.iter().filter_map(|(slot, _)| encode(slot).ok()).collect();
+        self.unreadable
+            .retain(|row| !keys.iter().any(|key| row.key == *key));
         Ok(())
     }
 
@@ -179,6 +192,7 @@ impl Store {
             ..Restored::default()
         };
         restored.configurations.dismissed = self.dismissed()?;
+        (restored.clusters, restored.unreadable) = self.clusters()?;
         let mut statement = self
             .connection
             .prepare("select key, value from store order by key")
@@ -251,7 +265,7 @@ impl Store {
     }
 
     /// Reads a table of our own; nothing if it has not been made.
-    fn read_own<T, C: Default + FromIterator<T>>(
+    pub(super) fn read_own<T, C: Default + FromIterator<T>>(
         &self,
         table: &str,
         query: &str,
@@ -321,14 +335,17 @@ fn write_dismissed(transaction: &Transaction<'_>, dismissed: &BTreeSet<Instance>
     Ok(())
 }
 
-/// Keeps a row that could not be read and is about to be replaced.
-fn set_aside(transaction: &Transaction<'_>, row: &UnreadableRow) -> rusqlite::Result<()> {
+/// Keeps what could not be read and is about to be replaced: its key and value, as this query selects them.
+pub(super) fn set_aside(
+    transaction: &Transaction<'_>,
+    reason: &str,
+    query: &str,
+    key: impl ToSql,
+) -> rusqlite::Result<()> {
     transaction
         .execute_batch("create table if not exists mgmt_unreadable(key blob, value blob, reason text)")?;
-    transaction.execute(
-        "insert into mgmt_unreadable(key, value, reason) select key, value, ? from store where key = ?",
-        params![row.reason, row.key],
-    )?;
+    let insert = "insert into mgmt_unreadable(key, value, reason) select *, ?2 from";
+    transaction.execute(&format!("{insert} ({query})"), params![key, reason])?;
     Ok(())
 }
 
@@ -338,13 +355,13 @@ pub(super) fn encode<T: serde::Serialize>(value: &T) -> Result<BytesMut, WriteEr
     Ok(bytes)
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let value = binary::decode(bytes).map_err(|error| format!("not a Broker value: {error}"))?;
     data::from_data(&value).map_err(|error| error.to_string())
 }
 
 /// A column's bytes, of any type: SQLite does not hold writers to the schema.
-fn bytes_of(value: ValueRef<'_>) -> Vec<u8> {
+pub(super) fn bytes_of(value: ValueRef<'_>) -> Vec<u8> {
     match value {
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => Vec::new(),

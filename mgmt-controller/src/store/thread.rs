@@ -11,7 +11,10 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::Persist;
-use crate::core::{Changes, WRITES_MAX, WriteId};
+use crate::core::{CLUSTERS_MAX, Changes, WRITES_MAX, WriteId};
+
+/// How many writes can wait: as many as all clusters together may have under way.
+const QUEUE: usize = WRITES_MAX * (CLUSTERS_MAX + 1);
 
 /// A store on a thread of its own: a commit waits for the disk.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub struct Written {
 impl StoreThread {
     /// Moves a store to a thread of its own.
     pub fn start(mut store: impl Persist) -> io::Result<Self> {
-        let (writes, queue) = sync_channel::<(WriteId, Changes)>(WRITES_MAX);
+        let (writes, queue) = sync_channel::<(WriteId, Changes)>(QUEUE);
         let (done, outcomes) = mpsc::channel(WRITES_MAX);
         let bytes = Arc::new(AtomicU64::new(store.bytes()));
         let then = Arc::clone(&bytes);
@@ -61,7 +64,7 @@ impl StoreThread {
     }
 
     /// Asks for a write; its end comes out of [`Self::ended`]. Never waits: the core has at most [`WRITES_MAX`]
-    /// writes under way, so there is room; if not, the write is given back as failed.
+    /// writes of a cluster under way, so there is room; if not, the write is given back as failed.
     pub fn write(&self, write: WriteId, changes: Changes) -> Result<(), Written> {
         self.writes.try_send((write, changes)).map_err(|_| Written {
             write,

@@ -1,0 +1,214 @@
+//! Which cluster an instance belongs to: the one whose configuration names it, or that has dropped it and waits for it to stand by; all
+//! others are `default`'s. An agent's connection goes with its instance.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_codec::{EndpointId, data::ZeekString};
+use mgmt_api::Level;
+
+use super::{
+    cluster_name::ClusterName,
+    clusters::Clusters,
+    instances::target_of,
+    membership::Membership,
+    peers::{Party, Target},
+    turn::Turn,
+};
+
+/// The instances that clusters have.
+#[derive(Debug, Default)]
+pub(super) struct Owners(BTreeMap<ZeekString, Owner>);
+
+#[derive(Debug)]
+struct Owner {
+    cluster: ClusterName,
+    /// By a configuration. Otherwise the cluster has dropped the instance, and another one can have it.
+    is_named: bool,
+}
+
+/// What a cluster has.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// The instances of its configurations.
+    pub(super) named: BTreeSet<ZeekString>,
+    /// Those that were dropped and have not said that they stand by.
+    pub(super) dropped: BTreeSet<ZeekString>,
+}
+
+/// An instance goes from one cluster to another.
+#[derive(Debug)]
+struct Move {
+    instance: ZeekString,
+    from: ClusterName,
+    to: ClusterName,
+}
+
+impl Owners {
+    /// The cluster that an instance belongs to.
+    fn of(&self, instance: &ZeekString) -> ClusterName {
+        let owner = self.0.get(instance);
+        owner.map_or_else(ClusterName::default_cluster, |owner| owner.cluster.clone())
+    }
+
+    /// The other cluster whose configuration names an instance.
+    pub(super) fn named_elsewhere(
+        &self,
+        instance: &ZeekString,
+        cluster: &ClusterName,
+    ) -> Option<&ClusterName> {
+        let owner = self.0.get(instance);
+        let elsewhere = owner.filter(|owner| owner.is_named && owner.cluster != *cluster);
+        elsewhere.map(|owner| &owner.cluster)
+    }
+
+    /// From now on a cluster has these instances, as far as no configuration of another cluster names them.
+    fn settle(&mut self, cluster: &ClusterName, claims: Claims) -> Vec<Move> {
+        let Claims { named, dropped } = claims;
+        let mut moves = Vec::new();
+        self.0.retain(|instance, owner| {
+            let stays = owner.cluster != *cluster || named.contains(instance) || dropped.contains(instance);
+            if !stays && !cluster.is_default() {
+                moves.push(Move {
+                    instance: instance.clone(),
+                    from: cluster.clone(),
+                    to: ClusterName::default_cluster(),
+                });
+            }
+            stays
+        });
+        let named = named.into_iter().map(|name| (name, true));
+        // A name that is in both counts as named.
+        for (instance, is_named) in dropped.into_iter().map(|name| (name, false)).chain(named) {
+            let from = match self.0.get(&instance) {
+                Some(owner) if owner.cluster == *cluster => None,
+                Some(owner) if owner.is_named || !is_named => continue,
+                _ => Some(self.of(&instance)).filter(|from| from != cluster),
+            };
+            if let Some(from) = from {
+                let (instance, to) = (instance.clone(), cluster.clone());
+                moves.push(Move { instance, from, to });
+            }
+            let cluster = cluster.clone();
+            self.0.insert(instance, Owner { cluster, is_named });
+        }
+        moves
+    }
+}
+
+impl Clusters {
+    /// A cluster's configurations have changed, or what it has dropped: instances go where they belong.
+    pub(super) fn settle(&mut self, turn: &mut Turn<'_>, name: &ClusterName) {
+        let Some(cluster) = self.get(name) else {
+            return;
+        };
+        for moved in turn.common.owners.settle(name, cluster.claims()) {
+            self.move_instance(turn, moved);
+        }
+        self.remove_if_void(turn, name);
+    }
+
+    fn move_instance(&mut self, turn: &mut Turn<'_>, Move { instance, from, to }: Move) {
+        let Some(cluster) = self.get_mut(&from) else {
+            return;
+        };
+        turn.speaking_of(&from, |turn| cluster.wait_no_more(turn, &instance, &to));
+        let party = cluster.members.peers.part_with(&instance);
+        let remembered = cluster.members.instances.part_with(&instance);
+        if party.has_agent() {
+            let message = format!("instance {instance} goes from cluster {from} to cluster {to}");
+            turn.report(Level::Info, message);
+        }
+        self.move_party(turn, party, &from, &to);
+        if let Some(cluster) = self.get_mut(&to) {
+            cluster.members.instances.take_in(instance.clone(), remembered);
+            turn.speaking_of(&to, |turn| cluster.members.joined(turn, &instance));
+        }
+    }
+
+    /// At a hello: a peer that speaks for no instance yet goes to the cluster that has this one.
+    pub(super) fn bring_home(&mut self, turn: &mut Turn<'_>, peer: EndpointId, instance: &ZeekString) {
+        let (from, to) = (self.home_of(peer), turn.common.owners.of(instance));
+        if from == to {
+            return;
+        }
+        if let Some(cluster) = self.get_mut(&from)
+            && cluster.members.peers.name_of(peer).is_none()
+        {
+            let party = cluster.members.peers.part_with_peer(peer);
+            self.move_party(turn, party, &from, &to);
+        }
+    }
+
+    /// A cluster is removed: what it has dropped is `default`'s, which has that stored.
+    pub(super) fn release_all(&mut self, turn: &mut Turn<'_>, name: &ClusterName) {
+        let moves = turn.common.owners.settle(name, Claims::default());
+        if moves.is_empty() {
+            return;
+        }
+        for moved in moves {
+            self.move_instance(turn, moved);
+        }
+        if let Some(default) = self.get_mut(&ClusterName::default_cluster()) {
+            default.store_dismissed(turn);
+        }
+    }
+
+    /// Connections go from one cluster to another, and with them that we connect there.
+    pub(super) fn move_party(
+        &mut self,
+        turn: &mut Turn<'_>,
+        party: Party,
+        from: &ClusterName,
+        to: &ClusterName,
+    ) {
+        let targets = party.targets();
+        for peer in party.peers() {
+            self.is_at_home(peer, to);
+        }
+        if let Some(cluster) = self.get_mut(to) {
+            cluster.members.peers.take_in(party);
+            for target in &targets {
+                cluster.members.connect(turn, *target);
+            }
+        }
+        if let Some(cluster) = self.get_mut(from) {
+            for target in targets {
+                cluster.members.give_up(turn, target);
+            }
+        }
+    }
+
+    /// At start: another controller may have written into Zeek's slots what a cluster of ours has.
+    pub(super) fn warn_of_conflicts(&self, turn: &mut Turn<'_>) {
+        for (name, cluster) in self.iter() {
+            for instance in cluster.claims().named {
+                if let Some(other) = turn.common.owners.named_elsewhere(&instance, name) {
+                    let message = format!(
+                        "instance {instance} is in the configurations of clusters {name} and {other}: it belongs to cluster {other}; deploy \
+                         cluster {name} without it"
+                    );
+                    turn.report(Level::Error, message);
+                }
+            }
+        }
+    }
+}
+
+impl Membership {
+    /// This place is not the cluster's any more, unless an instance of it is to be there.
+    fn give_up(&mut self, turn: &mut Turn<'_>, target: Target) {
+        if !self.instances.are_at(target) {
+            self.disconnect(turn, target);
+        }
+    }
+
+    /// An instance belongs to the cluster now, with the agent that it may have.
+    fn joined(&mut self, turn: &mut Turn<'_>, name: &ZeekString) {
+        if self.peers.agent(name).is_some() && self.instances.are_needed(name) {
+            self.welcome(turn, name);
+        }
+        if let Some(target) = self.instances.dismissed.get(name).and_then(target_of) {
+            self.connect(turn, target);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The clusters besides `default`: a row each, in a table of our own.
+
+use std::collections::BTreeMap;
+
+use broker_codec::data::Excerpt;
+use mgmt_api::{Configuration, Instance};
+use rusqlite::{Row, Transaction, params};
+
+use super::{
+    StoreError, UnreadableRow, WriteError,
+    sqlite::{Store, bytes_of, decode, encode, set_aside},
+};
+use crate::core::{Changes, ClusterName, Configurations, Slot};
+
+const TABLE: &str = "mgmt_clusters";
+
+const SCHEMA: &str = "create table if not exists mgmt_clusters(\
+                      cluster text primary key, staged blob, ready blob, deployed blob, dismissed blob)";
+
+/// What is read of them.
+pub(super) type Clusters = BTreeMap<ClusterName, Configurations>;
+
+/// What is written into a row of a slot, by the cluster.
+const fn update(slot: Slot) -> &'static str {
+    match slot {
+        Slot::Staged => "update mgmt_clusters set staged = ?2 where cluster = ?1",
+        Slot::Ready => "update mgmt_clusters set ready = ?2 where cluster = ?1",
+        Slot::Deployed => "update mgmt_clusters set deployed = ?2 where cluster = ?1",
+    }
+}
+
+/// What cannot be read is kept when it is replaced, under the cluster's name.
+const fn before(slot: Slot) -> &'static str {
+    match slot {
+        Slot::Staged => "select ?1, staged from mgmt_clusters where cluster = ?1",
+        Slot::Ready => "select ?1, ready from mgmt_clusters where cluster = ?1",
+        Slot::Deployed => "select ?1, deployed from mgmt_clusters where cluster = ?1",
+    }
+}
+
+/// Writes what has changed of a cluster.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    cluster: &ClusterName,
+    changes: &Changes,
+    unreadable: &[UnreadableRow],
+) -> Result<(), WriteError> {
+    let name = cluster.to_string();
+    transaction.execute_batch(SCHEMA)?;
+    if changes.is_removal {
+        transaction.execute("delete from mgmt_clusters where cluster = ?1", [&name])?;
+        return Ok(());
+    }
+    transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
+    for (slot, configuration) in &changes.entries {
+        let replaced = |row: &&UnreadableRow| row.slot == Some(*slot) && row.key == name.as_bytes();
+        for row in unreadable.iter().filter(replaced) {
+            set_aside(transaction, &row.reason, before(*slot), &name)?;
+        }
+        transaction.execute(update(*slot), params![name, &encode(configuration)?[..]])?;
+    }
+    if let Some(dismissed) = &changes.dismissed {
+        let dismissed: Vec<&Instance> = dismissed.iter().collect();
+        let dismissed = encode(&dismissed)?;
+        let update = "update mgmt_clusters set dismissed = ?2 where cluster = ?1";
+        transaction.execute(update, params![name, &dismissed[..]])?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// What is stored of the clusters besides `default`, and what of it cannot be read.
+    pub(super) fn clusters(&self) -> Result<(Clusters, Vec<UnreadableRow>), StoreError> {
+        let query = "select cluster, staged, ready, deployed, dismissed from mgmt_clusters";
+        let rows: Vec<(Vec<u8>, [Vec<u8>; 4])> = self.read_own(TABLE, query, |row: &Row<'_>| {
+            let column = |at| row.get_ref(at).map(bytes_of);
+            Ok((column(0)?, [column(1)?, column(2)?, column(3)?, column(4)?]))
+        })?;
+        let (mut clusters, mut unreadable) = (Clusters::new(), Vec::new());
+        for (key, [staged, ready, deployed, dismissed]) in rows {
+            let name = String::from_utf8_lossy(&key);
+            let name = match ClusterName::try_from(&*name) {
+                Ok(name) if !name.is_default() => name,
+                _ => {
+                    let reason = format!("no cluster can be named {}", Excerpt::new(&key));
+                    unreadable.push(UnreadableRow {
+                        slot: None,
+                        key,
+                        reason,
+                    });
+                    continue;
+                }
+            };
+            let mut configurations = Configurations::default();
+            for (slot, stored) in Slot::ALL.into_iter().zip([staged, ready, deployed]) {
+                if stored.is_empty() {
+                    continue;
+                }
+                match decode::<Configuration>(&stored) {
+                    Ok(configuration) => configurations.set(slot, configuration),
+                    Err(reason) => unreadable.push(UnreadableRow {
+                        slot: Some(slot),
+                        key: key.clone(),
+                        reason,
+                    }),
+                }
+            }
+            let dismissed = decode::<Vec<Instance>>(&dismissed).unwrap_or_default();
+            configurations.dismissed = dismissed.into_iter().collect();
+            clusters.insert(name, configurations);
+        }
+        Ok((clusters, unreadable))
+    }
+}
