@@ -30,6 +30,7 @@ pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A daemon, by its socket. Each request has a connection of its own: a daemon ends those that last.
+#[derive(Clone)]
 pub(crate) struct Client {
     socket: PathBuf,
 }
@@ -125,6 +126,10 @@ impl Client {
         what: &impl Serialize,
     ) -> Result<T, ClientError> {
         self.ask(Request::post(path), json(what)?).await
+    }
+
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Request::delete(path), Bytes::new()).await
     }
 
     /// What is there, or none if it is not.

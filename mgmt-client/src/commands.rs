@@ -33,6 +33,7 @@ pub(crate) async fn run(options: &Options) -> Result<Exit, ClientError> {
     };
     match &options.command {
         Command::Status => daemon.status().await,
+        Command::Clusters { command } => daemon.clusters(command.as_ref()).await,
         Command::Instances => daemon.instances().await,
         Command::Stop(which) => daemon.change("stop", which).await,
         Command::Start(which) => daemon.change("start", which).await,
@@ -50,15 +51,23 @@ impl Daemon<'_> {
     /// The path of what belongs to a cluster; an agent has but one.
     fn path(&self, rest: &str) -> String {
         match self.program {
-            Program::Controller => format!("/v1/clusters/default/{rest}"),
+            Program::Controller => {
+                let cluster = self.options.cluster().unwrap_or("default");
+                format!("/v1/clusters/{}/{rest}", part(cluster))
+            }
             Program::Agent => format!("/v1/{rest}"),
         }
     }
 
     /// The path of what belongs to a cluster, and not to an agent.
     pub(crate) fn path_of_cluster(&self, rest: &str) -> Result<String, ClientError> {
+        self.is_controller()?;
+        Ok(self.path(rest))
+    }
+
+    pub(crate) const fn is_controller(&self) -> Result<(), ClientError> {
         match self.program {
-            Program::Controller => Ok(self.path(rest)),
+            Program::Controller => Ok(()),
             Program::Agent => Err(ClientError::Usage(
                 "this is an agent's socket: ask the controller, which has the configurations",
             )),
@@ -66,21 +75,23 @@ impl Daemon<'_> {
     }
 
     async fn status(&self) -> Result<Exit, ClientError> {
-        let path = self.path("status");
         match self.program {
-            Program::Controller => {
-                let status: ClusterStatus = self.client.get(&path).await?;
-                let (text, exit) = status::of_cluster(&status);
-                self.show(&status, &text);
-                Ok(exit)
-            }
+            Program::Controller if self.options.cluster().is_none() => self.status_of_all().await,
+            Program::Controller => self.status_of_one().await,
             Program::Agent => {
-                let status: AgentStatus = self.client.get(&path).await?;
+                let status: AgentStatus = self.client.get(&self.path("status")).await?;
                 let (text, exit) = status::of_agent(&status);
                 self.show(&status, &text);
                 Ok(exit)
             }
         }
+    }
+
+    pub(crate) async fn status_of_one(&self) -> Result<Exit, ClientError> {
+        let status: ClusterStatus = self.client.get(&self.path("status")).await?;
+        let (text, exit) = status::of_cluster(&status);
+        self.show(&status, &text);
+        Ok(exit)
     }
 
     async fn instances(&self) -> Result<Exit, ClientError> {

@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`client`] | asks a daemon, by HTTP |
+//! | [`clusters`] | what commands about several clusters ask for, and say |
 //! | [`cluster_file`] | zeek-client's cluster files, read and written |
 //! | [`commands`] | what each command asks for, and says |
 //! | [`configurations`] | the same of commands about configurations |
@@ -13,6 +14,7 @@
 
 mod client;
 mod cluster_file;
+mod clusters;
 mod commands;
 mod configurations;
 mod deploy;

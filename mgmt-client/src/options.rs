@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// The control socket of a controller or an agent; without, that of the controller, else that of the agent, in /run/zeek-mgmt
     #[arg(long, global = true, env = "MGMT_SOCKET", value_name = "FILE", value_parser = path())]
     pub(crate) socket: Option<PathBuf>,
+    /// The cluster that is meant, of a controller's; without, default, and for status all of them. An agent has but one
+    #[arg(long, global = true, env = "MGMT_CLUSTER", value_name = "NAME")]
+    cluster: Option<String>,
     /// Print the daemon's answer as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -25,10 +28,22 @@ pub(crate) struct Options {
     pub(crate) command: Command,
 }
 
+impl Options {
+    /// The cluster that is named. A variable that is set to nothing counts as not set.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what runs, against what is deployed; the last line says whether all is well
     Status,
+    /// Show the clusters of a controller, or delete one
+    Clusters {
+        #[command(subcommand)]
+        command: Option<ClustersCommand>,
+    },
     /// Show the instances and their agents, by way of the controller
     Instances,
     /// Stop nodes; they stay away until they are started, also over restarts, deployments and reboots
@@ -71,6 +86,15 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Have the daemon read its certificates and log level again, and open its logs anew
     Reload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClustersCommand {
+    /// Delete a cluster that has nothing deployed: to empty it, deploy an empty configuration in it
+    Delete {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

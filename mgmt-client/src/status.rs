@@ -266,7 +266,7 @@ fn elapsed(seconds: u64) -> String {
 }
 
 /// The first names, and how many more there are: for a line that is read alone.
-fn first_of(names: &[String]) -> String {
+pub(crate) fn first_of(names: &[String]) -> String {
     match names.split_at_checked(NAMED_MAX) {
         Some((first, rest)) if !rest.is_empty() => format!("{} and {} more", first.join(", "), rest.len()),
         _ => names.join(", "),

@@ -4,6 +4,7 @@
 mod adopted;
 mod changes;
 mod cluster;
+mod clusters;
 mod configured;
 mod emptied;
 mod full_disk;

@@ -63,9 +63,10 @@ pub struct ClusterSummary {
     /// How many instances the deployed configuration has, and how many of them are connected.
     pub instances: usize,
     pub connected: usize,
-    /// How many nodes are to run, and how many are known to. Agents of Zeek's do not tell that.
+    /// How many nodes are to run, how many of them are known to, and of how many that is not known: agents of Zeek's tell of changes only.
     pub nodes: usize,
     pub running: usize,
+    pub unknown: usize,
 }
 
 /// The value of an identifier of Zeek's in each node that was asked.

@@ -307,16 +307,13 @@ impl Cluster {
                 self.configurations.apply(changes);
             }
             Err(error) => {
-                let id = changes.entries.first().map(|(_, config)| config.id.to_string());
-                let id = id.unwrap_or_default();
-                let reqid = match (&then, &self.deployment) {
-                    (AfterWrite::AnswerStaging { reqid, .. }, _) => reqid.to_string(),
-                    (AfterWrite::HandOut, Some(deployment)) => deployment.key.reqid().to_string(),
-                    _ => String::new(),
-                };
-                turn.error(format!(
-                    "cannot store the configuration: {error}; nothing was changed (configuration {id}, request {reqid})"
-                ));
+                let (id, reqid) = self.of_write(&changes, &then);
+                turn.error(match id {
+                    Some(id) => format!(
+                        "cannot store the configuration: {error}; nothing was changed (configuration {id}, request {reqid})"
+                    ),
+                    None => format!("cannot change what is stored: {error}"),
+                });
             }
         }
         match then {
@@ -325,6 +322,16 @@ impl Cluster {
             AfterWrite::AnswerRemoval { id } => self.removed(turn, id, outcome),
             AfterWrite::Nothing => {}
         }
+    }
+
+    /// The ids of the configuration that is stored and of the request that it is stored for.
+    fn of_write<'a>(&self, changes: &'a Changes, then: &AfterWrite) -> (Option<&'a ZeekString>, ZeekString) {
+        let reqid = match (then, &self.deployment) {
+            (AfterWrite::AnswerStaging { reqid, .. }, _) => reqid.clone(),
+            (AfterWrite::HandOut, Some(deployment)) => deployment.key.reqid().clone(),
+            _ => ZeekString::default(),
+        };
+        (changes.entries.first().map(|(_, config)| &config.id), reqid)
     }
 
     /// Starts a write. With a deployed configuration go the instances that it has made superfluous: one that is away must

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use broker_codec::{EndpointId, data::Excerpt};
+use broker_codec::{
+    EndpointId,
+    data::{Excerpt, ZeekString},
+};
 use mgmt_api::{
     AgentMessage, Now, Principal,
     operator::{ClusterRequest, Clusters as Told, NotDone, NotDoneKind, written},
 };
 
 use super::{
+    action::Action,
     cluster::Cluster,
     cluster_name::ClusterName,
     configurations::Configurations,
@@ -257,7 +261,7 @@ impl Clusters {
         }
         self.others.remove(name);
         for (host, port) in turn.common.dials.forget(name) {
-            turn.push(super::Action::Disconnect { host, port });
+            turn.push(Action::Disconnect { host, port });
         }
     }
 
@@ -266,7 +270,7 @@ impl Clusters {
         &'a self,
         clusters: impl Iterator<Item = &'a ClusterName>,
         target: Target,
-    ) -> impl Iterator<Item = &'a broker_codec::data::ZeekString> {
+    ) -> impl Iterator<Item = &'a ZeekString> {
         let clusters = clusters.filter_map(|name| self.get(name));
         clusters.filter_map(move |cluster| cluster.members.instances.name_at(target))
     }

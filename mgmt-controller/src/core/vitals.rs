@@ -66,6 +66,7 @@ impl Cluster {
             connected: wanted.keys().filter(is_connected).count(),
             nodes: states.len(),
             running: states.iter().filter(is_running).count(),
+            unknown: states.iter().filter(|state| state.is_none()).count(),
         }
     }
 }

@@ -1,3 +1,4 @@
+mod clusters;
 mod zeek;
 
 use std::{
@@ -80,7 +81,7 @@ fn write(store: &mut Store, entries: Vec<(Slot, Configuration)>) -> Result<(), W
 fn changes(entries: Vec<(Slot, Configuration)>) -> Changes {
     Changes {
         entries,
-        dismissed: None,
+        ..Changes::default()
     }
 }
 
@@ -242,6 +243,7 @@ fn dismissed_instances_are_kept_with_the_configuration_that_they_were_stored_wit
         store.write(&Changes {
             entries: vec![(Slot::Deployed, configuration(id))],
             dismissed,
+            ..Changes::default()
         })
     };
     assert_eq!(held().dismissed, names(&[]));

@@ -3,6 +3,7 @@
 //! ```text
 //! settings {"auto_assign_broker_ports": false}     before the first input: what differs from Zeek's defaults
 //! restored {"deployed": {...}}                     before the first input: the configurations in the store
+//! cluster c1 {"deployed": {...}}                   likewise, those of another cluster
 //! > started                                        an input; with Zeek's default listeners
 //! > started {"broker_id": "id", ...}               or with others
 //! > persisted 1                                    write 1 is durable
@@ -15,12 +16,14 @@
 //! > agent a host1 deploy_response {...}            any other event of agents, on the topic of this instance
 //! > link a announce {...}                          a message of the extension
 //! > operator 1 "Status"                            an operator asks on the control socket; the answer names the number
+//! > operator 1 @c1 "Status"                        the same of a cluster besides default
+//! > clusters 1                                     an operator asks which clusters there are
 //! > stopping                                       the end
 //! > deploy_request {"reqid": "r1"}                 a request; lines that begin with `>  ` continue it
 //! > set_configuration_request {...}                one of a client of Zeek before 5.0
 //! < INFO rx ...                                    expected actions: a log line,
 //! < report WARNING instance ...                    a line on standard error only
-//! < persist 1                                      a write: slot, configuration, then its instances and nodes
+//! < persist 1                                      a write (of a cluster besides default: persist 1 c1, and persist 1 c1 removed): slot, configuration, then its instances and nodes
 //! <   STAGED {"id": "c1"}
 //! <     instance {...}
 //! <     node {...}
@@ -45,7 +48,7 @@ use broker_codec::{EndpointId, data::Port};
 use counters::Registry;
 use mgmt_api::{AgentMessage, Configuration, Dialect, Now, SequentialIds, WallClock, topics};
 use mgmt_controller::core::{
-    Action, Audience, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
+    Action, Audience, ClusterName, Configurations, Controller, Input, Listener, Outgoing, Settings, WriteId,
 };
 use testkit::{
     FakeAgent, client, operator,
@@ -56,6 +59,7 @@ use testkit::{
 pub(crate) struct Run {
     settings: Settings,
     restored: Configurations,
+    clusters: Vec<(ClusterName, Configurations)>,
     controller: Option<Controller>,
     now: Now,
 }
@@ -64,6 +68,9 @@ impl Machine for Run {
     fn prepare(&mut self, line: &str) {
         if let Some(changes) = line.strip_prefix("settings ") {
             transcript::change(&mut self.settings, changes);
+        } else if let Some(cluster) = line.strip_prefix("cluster ") {
+            let [name, restored] = words(cluster);
+            self.clusters.push((name.try_into().unwrap(), json(restored)));
         } else {
             self.restored = json(line.strip_prefix("restored ").expect("settings, or restored"));
         }
@@ -81,7 +88,8 @@ impl Machine for Run {
         let now = self.now;
         let controller = self.controller.get_or_insert_with(|| {
             let ids = Box::new(SequentialIds::default());
-            Controller::new(self.settings.clone(), self.restored.clone(), ids)
+            let controller = Controller::new(self.settings.clone(), self.restored.clone(), ids);
+            controller.with_clusters(self.clusters.clone())
         });
         for action in controller.step(now, input) {
             print(&action, out);
@@ -130,13 +138,20 @@ impl Run {
             }
             ("operator", fields) => {
                 let [id, request] = words(fields);
+                let (cluster, request) = match request.strip_prefix('@') {
+                    Some(of_cluster) => of_cluster.split_once(' ').expect("a cluster, and a request"),
+                    None => ("default", request),
+                };
                 Input::Operator {
                     id: id.parse().unwrap(),
                     principal: operator(),
-                    cluster: "default".into(),
+                    cluster: cluster.into(),
                     request: json(request),
                 }
             }
+            ("clusters", id) => Input::Clusters {
+                id: id.parse().unwrap(),
+            },
             ("vitals", "") => Input::Vitals { id: 1 },
             ("started", "") => started(),
             ("stopping", "") => Input::Stopping,
@@ -212,7 +227,11 @@ fn print(action: &Action, out: &mut String) {
         Action::Log { level, message } => writeln!(out, "< {level} {message}"),
         Action::Report { level, message } => writeln!(out, "< report {level} {message}"),
         Action::Persist { write, changes } => {
-            writeln!(out, "< persist {write}").unwrap();
+            write!(out, "< persist {write}").unwrap();
+            if let Some(cluster) = &changes.cluster {
+                write!(out, " {cluster}").unwrap();
+            }
+            writeln!(out, "{}", if changes.is_removal { " removed" } else { "" }).unwrap();
             for (slot, config) in &changes.entries {
                 print_configuration(&slot.to_string(), config, out);
             }

@@ -1,0 +1,188 @@
+//! What commands about several clusters ask for, and say.
+
+use std::fmt::Write as _;
+
+use hyper::StatusCode;
+use mgmt_api::operator::{Changed, ClusterStatus, ClusterSummary, Clusters};
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::{
+    Exit,
+    client::{ClientError, part},
+    commands::Daemon,
+    options::ClustersCommand,
+    status::{self, counted, first_of, lines, table_of},
+};
+
+/// How many clusters are asked at a time: a controller serves 64 connections.
+const ASKED_MAX: usize = 16;
+
+/// How all clusters of a controller are.
+#[derive(Serialize)]
+struct StatusOfAll {
+    clusters: Vec<ClusterStatus>,
+}
+
+impl Daemon<'_> {
+    pub(crate) async fn clusters(&self, command: Option<&ClustersCommand>) -> Result<Exit, ClientError> {
+        self.is_controller()?;
+        if let Some(ClustersCommand::Delete { name }) = command {
+            let changed: Changed = self
+                .client
+                .delete(&format!("/v1/clusters/{}", part(name)))
+                .await?;
+            self.show(&changed, &format!("cluster {name} is deleted\n"));
+            return Ok(Exit::Done);
+        }
+        let all: Clusters = self.client.get("/v1/clusters").await?;
+        let (text, exit) = in_words(&all.clusters);
+        self.show(&all, &text);
+        Ok(exit)
+    }
+
+    /// How each cluster is; of a controller that has one, as if that was named.
+    pub(crate) async fn status_of_all(&self) -> Result<Exit, ClientError> {
+        // A controller up to 0.1 has but one.
+        let all: Option<Clusters> = self.client.get_if_there("/v1/clusters").await?;
+        let mut names = all.unwrap_or_default().clusters.into_iter();
+        let mut names = names.by_ref().map(|summary| summary.cluster).peekable();
+        let first = names.next();
+        if names.peek().is_none() {
+            return self.status_of_one().await;
+        }
+        let (mut asked, mut clusters) = (JoinSet::new(), Vec::new());
+        for name in first.into_iter().chain(names) {
+            if asked.len() >= ASKED_MAX {
+                clusters.extend(told(asked.join_next().await)?);
+            }
+            let client = self.client.clone();
+            asked.spawn(async move {
+                let path = format!("/v1/clusters/{}/status", part(&name));
+                client.get::<ClusterStatus>(&path).await
+            });
+        }
+        while let Some(answer) = asked.join_next().await {
+            clusters.extend(told(Some(answer))?);
+        }
+        clusters
+            .sort_by(|a, b| (a.cluster != "default", &a.cluster).cmp(&(b.cluster != "default", &b.cluster)));
+        let (mut text, mut wrong) = (String::new(), Vec::new());
+        for status in &clusters {
+            let (of_cluster, exit) = status::of_cluster(status);
+            text += &of_cluster;
+            text += "\n";
+            if exit != Exit::Done {
+                wrong.push(status.cluster.clone());
+            }
+        }
+        let all = counted(clusters.len(), "cluster");
+        let _ = match &wrong[..] {
+            [] => writeln!(text, "all as deployed in {all}"),
+            _ => writeln!(
+                text,
+                "NOT as deployed in {} of {all}: {}",
+                wrong.len(),
+                first_of(&wrong)
+            ),
+        };
+        self.show(&StatusOfAll { clusters }, &text);
+        Ok(if wrong.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
+    }
+}
+
+/// What a cluster tells; one that was deleted meanwhile has nothing to tell.
+fn told(
+    answer: Option<Result<Result<ClusterStatus, ClientError>, tokio::task::JoinError>>,
+) -> Result<Option<ClusterStatus>, ClientError> {
+    match answer {
+        Some(Ok(Err(ClientError::Refused { status, .. }))) if status == StatusCode::NOT_FOUND => Ok(None),
+        Some(Ok(answer)) => answer.map(Some),
+        Some(Err(error)) => Err(ClientError::Broken(Box::new(error))),
+        None => Ok(None),
+    }
+}
+
+/// The clusters and their numbers, in words.
+fn in_words(all: &[ClusterSummary]) -> (String, Exit) {
+    let mut table = table_of(["CLUSTER", "INSTANCES", "NODES", "DEPLOYED"]);
+    for cluster in all {
+        let mut nodes = format!("{} of {}", cluster.running, cluster.nodes);
+        if cluster.unknown > 0 {
+            let _ = write!(nodes, " ({} not known)", cluster.unknown);
+        }
+        table.add_row([
+            cluster.cluster.clone(),
+            format!("{} of {}", cluster.connected, cluster.instances),
+            nodes,
+            cluster.deployed.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    let wrong = all.iter().filter(|cluster| {
+        cluster.connected < cluster.instances || cluster.running + cluster.unknown < cluster.nodes
+    });
+    let wrong: Vec<String> = wrong.map(|cluster| cluster.cluster.clone()).collect();
+    let mut text = lines(&table);
+    let _ = match &wrong[..] {
+        [] => writeln!(text, "{}: none has trouble", counted(all.len(), "cluster")),
+        _ => writeln!(
+            text,
+            "{}: {} with TROUBLE: {}",
+            counted(all.len(), "cluster"),
+            wrong.len(),
+            first_of(&wrong)
+        ),
+    };
+    (
+        text,
+        if wrong.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_has_trouble_if_an_instance_is_away_or_a_node_is_known_not_to_run() {
+        let well = ClusterSummary {
+            cluster: "well".into(),
+            deployed: Some("c1".into()),
+            instances: 1,
+            connected: 1,
+            nodes: 3,
+            running: 2,
+            unknown: 1,
+        };
+        let away = ClusterSummary {
+            cluster: "away".into(),
+            connected: 0,
+            running: 0,
+            unknown: 3,
+            ..well.clone()
+        };
+        let down = ClusterSummary {
+            cluster: "down".into(),
+            unknown: 0,
+            ..well.clone()
+        };
+        let (text, exit) = in_words(std::slice::from_ref(&well));
+        assert_eq!(exit, Exit::Done);
+        assert!(text.contains("2 of 3 (1 not known)"), "{text}");
+        assert!(text.ends_with("1 cluster: none has trouble\n"), "{text}");
+        let (text, exit) = in_words(&[well, away, down]);
+        assert_eq!(exit, Exit::Failed);
+        assert!(
+            text.ends_with("3 clusters: 2 with TROUBLE: away, down\n"),
+            "{text}"
+        );
+    }
+}
