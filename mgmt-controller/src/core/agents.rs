@@ -192,11 +192,11 @@ impl Cluster {
         turn.counters.increment(Counted::AnswersIgnored);
     }
 
-    /// An agent is gone: its part of every request has failed.
+    /// An agent is gone, or not asked by this cluster any more: its part of every request has failed, for this reason.
     ///
     /// DIFFERENCE(lost-agents): Zeek goes on waiting for agents that are gone, until the request times out.
     pub(super) fn fail_awaited(&mut self, turn: &mut Turn<'_>, name: &ZeekString, reason: &str) {
-        let error = format!("instance {name}: connection to the agent lost: {reason}");
+        let error = format!("instance {name}: {reason}");
         let failure = |reqid: &ZeekString| {
             vec![ResultRecord {
                 instance: Some(name.clone()),

@@ -285,7 +285,7 @@ impl Cluster {
             };
             turn.report(Level::Warning, message);
         }
-        self.fail_awaited(turn, &name, &reason);
+        self.fail_awaited(turn, &name, &format!("connection to the agent lost: {reason}"));
         if successor.is_some() {
             self.members.checked_in(turn, &name, CheckedIn::InPlaceOfAnother);
         }

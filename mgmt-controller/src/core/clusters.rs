@@ -202,6 +202,7 @@ impl Clusters {
         for name in &names {
             self.settle(turn, name);
         }
+        self.settle_dropped(turn);
         self.warn_of_conflicts(turn);
         for name in &names {
             self.act(turn, name, |cluster, turn| cluster.step(turn, input.clone()));

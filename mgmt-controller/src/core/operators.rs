@@ -245,7 +245,6 @@ impl Cluster {
             })
         };
         while let Some(reqid) = asked(self) {
-            let reason = format!("connection to the agent lost: {reason}");
             let lost = NotDone::new(NotDoneKind::Unavailable, reason);
             self.take_told(turn, &reqid, name, Err(lost));
         }

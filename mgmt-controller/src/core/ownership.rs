@@ -101,19 +101,36 @@ impl Clusters {
         let Some(cluster) = self.get(name) else {
             return;
         };
-        for moved in turn.common.owners.settle(name, cluster.claims()) {
-            self.move_instance(turn, moved);
-        }
+        let moves = turn.common.owners.settle(name, cluster.claims());
+        self.move_all(turn, moves);
         self.remove_if_void(turn, name);
     }
 
-    fn move_instance(&mut self, turn: &mut Turn<'_>, Move { instance, from, to }: Move) {
+    /// What a cluster is to remember of instances that were dropped, it has stored.
+    fn move_all(&mut self, turn: &mut Turn<'_>, moves: Vec<Move>) {
+        let mut remembering = BTreeSet::new();
+        for moved in moves {
+            let to = moved.to.clone();
+            if self.move_instance(turn, moved) {
+                remembering.insert(to);
+            }
+        }
+        for name in remembering {
+            if let Some(cluster) = self.get_mut(&name) {
+                cluster.store_dismissed(turn);
+            }
+        }
+    }
+
+    /// Returns whether the instance was dropped and has not said that it stands by.
+    fn move_instance(&mut self, turn: &mut Turn<'_>, Move { instance, from, to }: Move) -> bool {
         let Some(cluster) = self.get_mut(&from) else {
-            return;
+            return false;
         };
         turn.speaking_of(&from, |turn| cluster.wait_no_more(turn, &instance, &to));
         let party = cluster.members.peers.part_with(&instance);
         let remembered = cluster.members.instances.part_with(&instance);
+        let is_dismissed = remembered.0.is_some();
         if party.has_agent() {
             let message = format!("instance {instance} goes from cluster {from} to cluster {to}");
             turn.report(Level::Info, message);
@@ -123,6 +140,7 @@ impl Clusters {
             cluster.members.instances.take_in(instance.clone(), remembered);
             turn.speaking_of(&to, |turn| cluster.members.joined(turn, &instance));
         }
+        is_dismissed
     }
 
     /// At a hello: a peer that speaks for no instance yet goes to the cluster that has this one.
@@ -139,17 +157,29 @@ impl Clusters {
         }
     }
 
-    /// A cluster is removed: what it has dropped is `default`'s, which has that stored.
+    /// A cluster is removed: what it has dropped is `default`'s.
     pub(super) fn release_all(&mut self, turn: &mut Turn<'_>, name: &ClusterName) {
         let moves = turn.common.owners.settle(name, Claims::default());
-        if moves.is_empty() {
-            return;
-        }
-        for moved in moves {
-            self.move_instance(turn, moved);
-        }
-        if let Some(default) = self.get_mut(&ClusterName::default_cluster()) {
-            default.store_dismissed(turn);
+        self.move_all(turn, moves);
+    }
+
+    /// At start: what was dropped by one cluster and belongs to another is told by that.
+    pub(super) fn settle_dropped(&mut self, turn: &Turn<'_>) {
+        let dropped = self.iter().flat_map(|(name, cluster)| {
+            let dropped = cluster.claims().dropped.into_iter();
+            dropped.map(|instance| (name.clone(), instance))
+        });
+        let dropped: Vec<_> = dropped.collect();
+        for (from, instance) in dropped {
+            let to = turn.common.owners.of(&instance);
+            if from != to
+                && let Some(cluster) = self.get_mut(&from)
+            {
+                let remembered = cluster.members.instances.part_with(&instance);
+                if let Some(cluster) = self.get_mut(&to) {
+                    cluster.members.instances.take_in(instance, remembered);
+                }
+            }
         }
     }
 

@@ -47,7 +47,7 @@ use self::{log::report_restored, news::NodeNews, peers::BrokerPeers};
 use crate::{
     Counted,
     config::{Config, Listener},
-    core::{self, Controller, Input, WriteId},
+    core::{self, CLUSTERS_MAX, Controller, Input, WRITES_MAX, WriteId},
     error::RunError,
     http::{Request, routes},
     machine::Start,
@@ -103,7 +103,10 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
     let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id, &wire).await?;
     let server = serve_clients(&config, endpoint_id, &wire).await?;
     config.all_tls().for_each(warn_of_dates);
-    let store = StoreThread::start(store).map_err(|source| system("start the store's thread", source))?;
+    // What all clusters together may have under way.
+    let room = WRITES_MAX * (CLUSTERS_MAX + 1);
+    let store =
+        StoreThread::start(store, room).map_err(|source| system("start the store's thread", source))?;
     let mut settings = config.settings.clone();
     // Also if the system chose it.
     settings.broker_port = broker

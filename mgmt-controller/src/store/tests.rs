@@ -357,7 +357,7 @@ fn a_store_that_is_readable_only_still_serves_its_configurations() {
 async fn writes_end_in_their_order_and_one_that_finds_no_room_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
-    let mut thread = StoreThread::start(store).unwrap();
+    let mut thread = StoreThread::start(store, WRITES_MAX).unwrap();
     // Another program has the file, for less time than we wait for it.
     let other = other(dir.path());
     other.execute_batch("begin exclusive").unwrap();

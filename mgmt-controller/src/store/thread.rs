@@ -11,10 +11,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::Persist;
-use crate::core::{CLUSTERS_MAX, Changes, WRITES_MAX, WriteId};
-
-/// How many writes can wait: as many as all clusters together may have under way.
-const QUEUE: usize = WRITES_MAX * (CLUSTERS_MAX + 1);
+use crate::core::{Changes, WRITES_MAX, WriteId};
 
 /// A store on a thread of its own: a commit waits for the disk.
 #[derive(Debug)]
@@ -34,9 +31,9 @@ pub struct Written {
 }
 
 impl StoreThread {
-    /// Moves a store to a thread of its own.
-    pub fn start(mut store: impl Persist) -> io::Result<Self> {
-        let (writes, queue) = sync_channel::<(WriteId, Changes)>(QUEUE);
+    /// Moves a store to a thread of its own, where so many writes can wait.
+    pub fn start(mut store: impl Persist, room: usize) -> io::Result<Self> {
+        let (writes, queue) = sync_channel::<(WriteId, Changes)>(room);
         let (done, outcomes) = mpsc::channel(WRITES_MAX);
         let bytes = Arc::new(AtomicU64::new(store.bytes()));
         let then = Arc::clone(&bytes);

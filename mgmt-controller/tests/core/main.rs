@@ -1,5 +1,6 @@
 //! The controller's core, seen from outside: transcripts, properties of names and ports, a simulated world.
 
+mod clusters;
 mod limits;
 mod membership;
 mod ports;

@@ -78,7 +78,7 @@ fn what_cannot_be_read_of_a_cluster_is_told_and_kept() {
         .iter()
         .map(|row| (row.slot, &row.key[..]))
         .collect();
-    assert_eq!(unreadable, [(None, &b"/"[..]), (Some(Slot::Staged), b"a")]);
+    assert_eq!(unreadable, [(Some(Slot::Staged), &b"a"[..]), (None, b"/")]);
     assert_eq!(found.clusters["a"].staged, None);
     ours.write(&of("a", changes(staged("c2")))).unwrap();
     drop(ours);
