@@ -325,3 +325,53 @@ fn on_a_terminal_it_is_asked_before_anything_is_deployed() {
     );
     controller.stop();
 }
+
+#[test]
+fn a_cluster_is_there_when_a_configuration_is_staged_in_it_until_it_is_deleted() {
+    let mut controller = Controller::start::<&str>(&[]);
+    let directory = controller.working_dir("controller");
+    let clusters = || json_of(&request(&directory, "GET /v1/clusters", ""))["clusters"].clone();
+    let stage = |cluster: &str, body: &str| {
+        let line = format!("PUT /v1/clusters/{cluster}/configurations/staged");
+        request_with(&directory, &line, "If-None-Match: *\r\n", body)
+    };
+    let names = |clusters: &Value| {
+        let all = clusters.as_array().expect("a list").iter();
+        let names = all.map(|summary| summary["cluster"].as_str().expect("a name").to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&clusters()), ["default"]);
+    assert_problem(&stage("a%2Fb", "{}"), 422, "the name of a cluster has letters");
+    assert_problem(
+        &request(&directory, "DELETE /v1/clusters/lab", ""),
+        404,
+        "no cluster lab",
+    );
+    let host = r#"{"instances": [{"name": "host1"}]}"#;
+    json_of(&stage("lab", host));
+    assert_eq!(names(&clusters()), ["default", "lab"]);
+    assert_problem(
+        &stage("other", host),
+        422,
+        "instance 'host1' belongs to cluster lab",
+    );
+    let refused = zeek_client(
+        &mut controller,
+        &["stage-config", "-"],
+        Some(&CLUSTER.replace("sensor1", "host1")),
+    );
+    assert!(
+        refused.stdout.contains("instance 'host1' belongs to cluster lab"),
+        "{refused:?}"
+    );
+
+    let shown = mgmtctl::ask(&directory, &["--cluster", "lab", "config", "show", "staged"]);
+    assert!(shown.printed().contains("host1"), "{shown:?}");
+    mgmtctl::ask(&directory, &["--cluster", "leb", "config", "show", "staged"]).failed(1, "no cluster leb");
+    let deletion = request(&directory, "DELETE /v1/clusters/default", "");
+    assert_problem(&deletion, 409, "cluster default is always there");
+    let deleted = mgmtctl::ask(&directory, &["clusters", "delete", "lab"]);
+    assert_eq!(deleted.printed(), "cluster lab is deleted\n");
+    assert_eq!(names(&clusters()), ["default"]);
+    controller.stop();
+}
