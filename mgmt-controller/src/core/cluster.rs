@@ -16,7 +16,7 @@ use super::{
     heard::Heard,
     input::{Input, Listener, WriteId},
     membership::Membership,
-    ownership::Claims,
+    owners::Claims,
     peers::{CheckedIn, LostName, Peering},
     pending::{AfterWrite, Key, Logged, Pending, Write},
     settings::Settings,

@@ -147,7 +147,7 @@ impl Clusters {
             }
             Input::Link { peer, .. } => self.of_peer(turn, peer, input),
             Input::Request { .. } | Input::SetConfiguration { .. } | Input::Vitals { .. } | Input::Tick => {
-                self.of_default(turn, input)
+                self.of_default(turn, input);
             }
         }
         while let Some(follow) = turn.follows.pop_front() {

@@ -149,7 +149,9 @@ impl Instances {
 
     /// An instance comes from another cluster, with what is remembered of it.
     pub(super) fn take_in(&mut self, name: ZeekString, (dismissed, seen): (Option<Instance>, Option<Seen>)) {
-        dismissed.into_iter().for_each(|instance| self.dismiss(&instance));
+        if let Some(instance) = dismissed {
+            self.dismiss(&instance);
+        }
         if let Some(seen) = seen {
             self.note(name, seen);
         }

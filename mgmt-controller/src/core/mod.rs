@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The [`controller`] holds [`clusters`], `default` and others, and gives each what is its own: an agent's connection belongs to the cluster that
-//! has its instance ([`ownership`]). A [`cluster`] holds what is durable, the requests under way, and two machines:
+//! has its instance ([`owners`]). A [`cluster`] holds what is durable, the requests under way, and two machines:
 //!
 //! * [`membership`]: an agent is a native peer that said hello; from then on it speaks for its instance, and no other peer does
 //!   ([`peers`]). Wanted instances are connected to and welcomed, and ready when they have answered ([`gathering`]).
@@ -48,6 +48,7 @@ mod link;
 mod membership;
 mod older;
 mod operators;
+mod owners;
 mod ownership;
 mod peers;
 mod pending;

@@ -1,7 +1,6 @@
-//! Which cluster an instance belongs to: the one whose configuration names it, or that has dropped it and waits for it to stand by; all
-//! others are `default`'s. An agent's connection goes with its instance.
+//! Instances go to the [clusters that they belong to](super::owners), and the connections of their agents with them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use broker_codec::{EndpointId, data::ZeekString};
 use mgmt_api::Level;
@@ -11,89 +10,10 @@ use super::{
     clusters::Clusters,
     instances::target_of,
     membership::Membership,
+    owners::{Claims, Move},
     peers::{Party, Target},
     turn::Turn,
 };
-
-/// The instances that clusters have.
-#[derive(Debug, Default)]
-pub(super) struct Owners(BTreeMap<ZeekString, Owner>);
-
-#[derive(Debug)]
-struct Owner {
-    cluster: ClusterName,
-    /// By a configuration. Otherwise the cluster has dropped the instance, and another one can have it.
-    is_named: bool,
-}
-
-/// What a cluster has.
-#[derive(Debug, Default)]
-pub(super) struct Claims {
-    /// The instances of its configurations.
-    pub(super) named: BTreeSet<ZeekString>,
-    /// Those that were dropped and have not said that they stand by.
-    pub(super) dropped: BTreeSet<ZeekString>,
-}
-
-/// An instance goes from one cluster to another.
-#[derive(Debug)]
-struct Move {
-    instance: ZeekString,
-    from: ClusterName,
-    to: ClusterName,
-}
-
-impl Owners {
-    /// The cluster that an instance belongs to.
-    fn of(&self, instance: &ZeekString) -> ClusterName {
-        let owner = self.0.get(instance);
-        owner.map_or_else(ClusterName::default_cluster, |owner| owner.cluster.clone())
-    }
-
-    /// The other cluster whose configuration names an instance.
-    pub(super) fn named_elsewhere(
-        &self,
-        instance: &ZeekString,
-        cluster: &ClusterName,
-    ) -> Option<&ClusterName> {
-        let owner = self.0.get(instance);
-        let elsewhere = owner.filter(|owner| owner.is_named && owner.cluster != *cluster);
-        elsewhere.map(|owner| &owner.cluster)
-    }
-
-    /// From now on a cluster has these instances, as far as no configuration of another cluster names them.
-    fn settle(&mut self, cluster: &ClusterName, claims: Claims) -> Vec<Move> {
-        let Claims { named, dropped } = claims;
-        let mut moves = Vec::new();
-        self.0.retain(|instance, owner| {
-            let stays = owner.cluster != *cluster || named.contains(instance) || dropped.contains(instance);
-            if !stays && !cluster.is_default() {
-                moves.push(Move {
-                    instance: instance.clone(),
-                    from: cluster.clone(),
-                    to: ClusterName::default_cluster(),
-                });
-            }
-            stays
-        });
-        let named = named.into_iter().map(|name| (name, true));
-        // A name that is in both counts as named.
-        for (instance, is_named) in dropped.into_iter().map(|name| (name, false)).chain(named) {
-            let from = match self.0.get(&instance) {
-                Some(owner) if owner.cluster == *cluster => None,
-                Some(owner) if owner.is_named || !is_named => continue,
-                _ => Some(self.of(&instance)).filter(|from| from != cluster),
-            };
-            if let Some(from) = from {
-                let (instance, to) = (instance.clone(), cluster.clone());
-                moves.push(Move { instance, from, to });
-            }
-            let cluster = cluster.clone();
-            self.0.insert(instance, Owner { cluster, is_named });
-        }
-        moves
-    }
-}
 
 impl Clusters {
     /// A cluster's configurations have changed, or what it has dropped: instances go where they belong.

@@ -12,7 +12,7 @@ use super::{
     cluster_name::ClusterName,
     dials::Dials,
     input::WriteId,
-    ownership::Owners,
+    owners::Owners,
 };
 use crate::Counted;
 

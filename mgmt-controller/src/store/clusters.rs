@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_codec::data::Excerpt;
 use mgmt_api::{Configuration, Instance};
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Row, TransactionBehavior, params};
 
 use super::{
     StoreError, UnreadableRow, WriteError,
@@ -38,37 +38,42 @@ const fn before(slot: Slot) -> &'static str {
     }
 }
 
-/// Writes what has changed of a cluster.
-pub(super) fn write(
-    transaction: &Transaction<'_>,
-    cluster: &ClusterName,
-    changes: &Changes,
-    unreadable: &[UnreadableRow],
-) -> Result<(), WriteError> {
-    let name = cluster.to_string();
-    transaction.execute_batch(SCHEMA)?;
-    if changes.is_removal {
-        transaction.execute("delete from mgmt_clusters where cluster = ?1", [&name])?;
-        return Ok(());
-    }
-    transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
-    for (slot, configuration) in &changes.entries {
-        let replaced = |row: &&UnreadableRow| row.slot == Some(*slot) && row.key == name.as_bytes();
-        for row in unreadable.iter().filter(replaced) {
-            set_aside(transaction, &row.reason, before(*slot), &name)?;
-        }
-        transaction.execute(update(*slot), params![name, &encode(configuration)?[..]])?;
-    }
-    if let Some(dismissed) = &changes.dismissed {
-        let dismissed: Vec<&Instance> = dismissed.iter().collect();
-        let dismissed = encode(&dismissed)?;
-        let update = "update mgmt_clusters set dismissed = ?2 where cluster = ?1";
-        transaction.execute(update, params![name, &dismissed[..]])?;
-    }
-    Ok(())
-}
-
 impl Store {
+    /// Writes what has changed of a cluster; all or nothing.
+    pub(super) fn write_cluster(
+        &mut self,
+        cluster: &ClusterName,
+        changes: &Changes,
+    ) -> Result<(), WriteError> {
+        let name = cluster.to_string();
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(SCHEMA)?;
+        if changes.is_removal {
+            transaction.execute("delete from mgmt_clusters where cluster = ?1", [&name])?;
+            return Ok(transaction.commit()?);
+        }
+        transaction.execute("insert or ignore into mgmt_clusters(cluster) values(?1)", [&name])?;
+        let replaces = |slot, row: &UnreadableRow| row.slot == Some(slot) && row.key == name.as_bytes();
+        for (slot, configuration) in &changes.entries {
+            for row in self.unreadable.iter().filter(|row| replaces(*slot, row)) {
+                set_aside(&transaction, &row.reason, before(*slot), &name)?;
+            }
+            transaction.execute(update(*slot), params![name, &encode(configuration)?[..]])?;
+        }
+        if let Some(dismissed) = &changes.dismissed {
+            let dismissed: Vec<&Instance> = dismissed.iter().collect();
+            let dismissed = encode(&dismissed)?;
+            let update = "update mgmt_clusters set dismissed = ?2 where cluster = ?1";
+            transaction.execute(update, params![name, &dismissed[..]])?;
+        }
+        transaction.commit()?;
+        let is_replaced = |row: &UnreadableRow| changes.entries.iter().any(|(slot, _)| replaces(*slot, row));
+        self.unreadable.retain(|row| !is_replaced(row));
+        Ok(())
+    }
+
     /// What is stored of the clusters besides `default`, and what of it cannot be read.
     pub(super) fn clusters(&self) -> Result<(Clusters, Vec<UnreadableRow>), StoreError> {
         let query = "select cluster, staged, ready, deployed, dismissed from mgmt_clusters";

@@ -23,7 +23,7 @@ use rusqlite::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError, clusters};
+use super::{FILE_NAME, Persist, Restored, StoreError, UnreadableRow, WriteError};
 use crate::core::{Changes, Slot};
 
 /// The Broker release whose format we write; kept in the file, never checked by Broker.
@@ -85,20 +85,13 @@ impl Store {
     /// Writes configurations into their slots, and the dismissed instances if they are given; all or nothing, durable on
     /// return.
     pub fn write(&mut self, changes: &Changes) -> Result<(), WriteError> {
+        if let Some(cluster) = &changes.cluster {
+            return self.write_cluster(cluster, changes);
+        }
         let (entries, dismissed) = (&changes.entries, &changes.dismissed);
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if let Some(cluster) = &changes.cluster {
-            clusters::write(&transaction, cluster, changes, &self.unreadable)?;
-            transaction.commit()?;
-            let name = cluster.to_string();
-            let is_replaced = |row: &UnreadableRow| {
-                row.key == name.as_bytes() && entries.iter().any(|(slot, _)| Some(*slot) == row.slot)
-            };
-            self.unreadable.retain(|row| !is_replaced(row));
-            return Ok(());
-        }
         transaction.execute_batch(
             "create table if not exists mgmt_rows(key blob primary key, sha256 blob not null)",
         )?;

@@ -12,7 +12,6 @@ use mgmt_api::{
     AgentMessage, AgentRequest, Configuration, Now, SequentialIds,
     operator::{
         ClusterRequest, ClusterStatus, Clusters, ConfigurationFile, Expected, InstanceEntry, Station,
-        entity_tag,
     },
 };
 use mgmt_controller::core::{
@@ -204,11 +203,8 @@ impl World {
         self.durable.get(cluster)?.deployed.as_ref()
     }
 
-    fn expected(&self, cluster: &str) -> Option<Expected> {
-        Some(match self.deployed(cluster) {
-            Some(deployed) => Expected::Tag(entity_tag(&deployed.id)),
-            None => Expected::Nothing,
-        })
+    fn expected(&self, cluster: &str) -> Expected {
+        Expected::of(self.deployed(cluster).map(|config| &config.id))
     }
 
     fn persist(&mut self, is_well: bool) {
@@ -255,7 +251,7 @@ impl World {
                     instances: named.map(entry).collect(),
                     nodes: Vec::new(),
                 };
-                let expected = self.expected(CLUSTERS[cluster]);
+                let expected = Some(self.expected(CLUSTERS[cluster]));
                 self.operate(
                     CLUSTERS[cluster],
                     ClusterRequest::Stage {
@@ -265,7 +261,7 @@ impl World {
                 );
             }
             Event::Deploy(cluster) => {
-                let expected = self.expected(CLUSTERS[cluster]);
+                let expected = Some(self.expected(CLUSTERS[cluster]));
                 self.operate(CLUSTERS[cluster], ClusterRequest::Deploy { expected });
             }
             Event::Remove(cluster) => _ = self.operate(CLUSTERS[cluster], ClusterRequest::Remove),

@@ -136,19 +136,7 @@ impl Run {
                     message: variant(&format!("MgmtLink::{event}"), fields),
                 }
             }
-            ("operator", fields) => {
-                let [id, request] = words(fields);
-                let (cluster, request) = match request.strip_prefix('@') {
-                    Some(of_cluster) => of_cluster.split_once(' ').expect("a cluster, and a request"),
-                    None => ("default", request),
-                };
-                Input::Operator {
-                    id: id.parse().unwrap(),
-                    principal: operator(),
-                    cluster: cluster.into(),
-                    request: json(request),
-                }
-            }
+            ("operator", fields) => operates(fields),
             ("clusters", id) => Input::Clusters {
                 id: id.parse().unwrap(),
             },
@@ -181,6 +169,21 @@ impl Run {
                 request: variant(&format!("Management::Controller::API::{event}"), fields),
             },
         }
+    }
+}
+
+/// An operator asks, of `default` or of the cluster that is named.
+fn operates(fields: &str) -> Input {
+    let [id, request] = words(fields);
+    let (cluster, request) = match request.strip_prefix('@') {
+        Some(of_cluster) => of_cluster.split_once(' ').expect("a cluster, and a request"),
+        None => ("default", request),
+    };
+    Input::Operator {
+        id: id.parse().unwrap(),
+        principal: operator(),
+        cluster: cluster.into(),
+        request: json(request),
     }
 }
 
