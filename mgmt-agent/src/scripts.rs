@@ -26,42 +26,68 @@ const NODE_LAYOUT: &str = include_str!("../scripts/node-layout.zeek");
 const SUPERVISOR: &str = include_str!("../scripts/supervisor.zeek");
 const SHIM: &str = include_str!("../scripts/shim.zeek");
 
-/// Writes the script for nodes, if they need ours; they will find the agent there.
-pub(crate) fn write_node(config: &Config, agent: Coordinates) -> Result<(), RunError> {
-    match &config.own_node_script {
-        Some(path) => write_file(path, &node(config, agent)),
-        None => Ok(()),
-    }
-}
-
-/// The scripts for nodes under our own supervision.
+/// The scripts that nodes load, and a Supervisor that we start.
 #[derive(Debug)]
-pub(crate) struct NodeLink {
-    directory: PathBuf,
-    link: String,
+pub(crate) struct Scripts(Vec<Script>);
+
+#[derive(Debug)]
+struct Script {
+    path: PathBuf,
+    text: String,
     mode: u32,
 }
 
-impl NodeLink {
-    /// Nothing if there are to be no such nodes.
-    pub(crate) fn of(config: &Config) -> Option<Self> {
-        let (link, mode) = node_link(config);
-        let directory = config.daemon.working_dir.join("scripts");
-        let of_own = config.settings.supervise != Supervise::Zeek;
-        of_own.then_some(Self {
-            directory,
-            link,
-            mode,
-        })
+impl Scripts {
+    /// Nodes will find the agent there.
+    pub(crate) fn of(config: &Config, agent: Coordinates) -> Self {
+        let directory = directory(config);
+        let mut all = Vec::new();
+        let mut add = |path: PathBuf, text: String, mode| all.push(Script { path, text, mode });
+        if let Some(path) = &config.own_node_script {
+            add(path.clone(), node(config, agent), files::SECRET_MODE);
+        }
+        if config.settings.supervise != Supervise::Zeek {
+            let (link, mode) = node_link(config);
+            add(
+                directory.join("node-layout.zeek"),
+                NODE_LAYOUT.to_owned(),
+                files::FILE_MODE,
+            );
+            add(directory.join("node-link.zeek"), link, mode);
+        }
+        if let Some(zeek) = &config.start_supervisor {
+            if !zeek.has_shim {
+                let topic = config.settings.zeek.shim_topic.to_str_lossy();
+                let shim = fill_in(SHIM, &[("SHIM_TOPIC", &topic)]);
+                add(directory.join("shim.zeek"), shim, files::SECRET_MODE);
+            }
+            add(
+                supervisor_path(config),
+                supervisor(config, zeek),
+                files::SECRET_MODE,
+            );
+        }
+        Self(all)
     }
 
     /// Writes them unless they are there: nodes that run have read earlier ones, and they may be removed with the agent's directory. Returns
-    /// whether they were not.
+    /// whether one was not.
     pub(crate) fn write(&self) -> Result<bool, RunError> {
-        let layout = self.directory.join("node-layout.zeek");
-        let link = self.directory.join("node-link.zeek");
-        Ok(write(&layout, NODE_LAYOUT, files::FILE_MODE)? | write(&link, &self.link, self.mode)?)
+        let mut has_written = false;
+        for Script { path, text, mode } in &self.0 {
+            has_written |= write(path, text, *mode)?;
+        }
+        Ok(has_written)
     }
+}
+
+fn directory(config: &Config) -> PathBuf {
+    config.daemon.working_dir.join("scripts")
+}
+
+/// What a Supervisor of ours is started with.
+pub(crate) fn supervisor_path(config: &Config) -> PathBuf {
+    directory(config).join("supervisor.zeek")
 }
 
 /// The script by which nodes find the agent, and its mode: others than its owner must not read a passphrase.
@@ -75,21 +101,6 @@ pub(crate) fn node_link(config: &Config) -> (String, u32) {
             files::SECRET_MODE,
         ),
     }
-}
-
-/// Writes the scripts for a Supervisor that we start. Returns the one that it is started with.
-pub(crate) fn write_supervisor(config: &Config, zeek: &ZeekCommand) -> Result<PathBuf, RunError> {
-    let directory = config.daemon.working_dir.join("scripts");
-    let path = directory.join("supervisor.zeek");
-    if !zeek.has_shim {
-        let topic = config.settings.zeek.shim_topic.to_str_lossy();
-        write_file(
-            &directory.join("shim.zeek"),
-            &fill_in(SHIM, &[("SHIM_TOPIC", &topic)]),
-        )?;
-    }
-    write_file(&path, &supervisor(config, zeek))?;
-    Ok(path)
 }
 
 /// What a controller that we start must be told: the settings that both have.

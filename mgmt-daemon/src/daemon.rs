@@ -393,14 +393,19 @@ impl<M: Machine> Daemon<M> {
         }
     }
 
+    /// Has the management log opened again by its name.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+    }
+
     fn reload<O: Outside<Machine = M>>(
         &mut self,
         outside: &O,
         waiting: Option<oneshot::Sender<reload::Outcome>>,
     ) {
-        if let Some(log) = &self.log {
-            log.reopen();
-        }
+        self.reopen_log();
         notify::reloading();
         self.reload.begin(outside.renewals(), waiting);
     }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -63,6 +64,13 @@ impl Lock {
             tracing::debug!(%error, path = %path.display(), "cannot note the holder of the lock");
         }
         Ok(Self { file })
+    }
+
+    /// Whether this is still the lock of a file or directory: the file that is locked may have been removed.
+    pub fn is_on(&self, what: &Path) -> bool {
+        let identity = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        let locked = identity(self.file.metadata());
+        locked.is_some() && locked == identity(fs::metadata(Self::path(what)))
     }
 
     /// Lets the program that this process is going to execute, and what that starts, have the lock.

@@ -9,6 +9,7 @@ mod configured;
 mod emptied;
 mod full_disk;
 mod lacking;
+mod lost;
 mod many;
 mod metrics;
 mod operated;

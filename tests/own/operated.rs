@@ -1,7 +1,8 @@
 //! What operators see and do by `mgmtctl`: of one sensor on its agent's socket, of a cluster on its controller's.
 
+use broker_endpoint::tls::TlsConfig;
 use expect_test::expect;
-use mgmt_api::State;
+use mgmt_api::{State, topics};
 use serde_json::json;
 
 use super::{
@@ -11,7 +12,10 @@ use super::{
 };
 use crate::support::{
     cluster_file::always_dies,
+    http::failing,
+    limit::Limit,
     mgmtctl::{self, masked},
+    peer::Peer,
 };
 
 #[test]
@@ -23,6 +27,9 @@ fn a_sensor_is_operated_without_its_controller() {
     assert_deployed(&controlling.deploy_configuration(&configuration("c1", &wanted)));
     assert_all_run(&host, &mut controlling, &wanted);
     drop(controlling);
+    let controller = Peer::connect(agent.broker(), TlsConfig::Anonymous, topics::CONTROLLER);
+    let limit = Limit::new("the controller to be heard of");
+    limit.poll(|| failing(&sensor).is_empty().then_some(()));
 
     expect![[r"
         instance sensor: agent 0.1.0, up TIME, supervision native, configuration c1
@@ -50,6 +57,22 @@ fn a_sensor_is_operated_without_its_controller() {
     let started = mgmtctl::ask(&sensor, &["start", "--all", "--json"]);
     assert_eq!(started.json(0), json!({"nodes": ["worker-1"], "failures": []}));
     assert_all_run(&host, &mut controlling, &wanted);
+
+    drop(controller);
+    let limit = Limit::new("the end of the connection");
+    limit.poll(|| (!failing(&sensor).is_empty()).then_some(()));
+    let status = mgmtctl::ask(&sensor, &["status"]);
+    expect![[r#"
+        instance sensor: agent 0.1.0, up TIME, supervision native, configuration c1
+        INSTANCE NODE ROLE STATE PID UP RESTARTS
+        sensor manager manager RUNNING PID TIME 0
+        sensor worker-1 worker RUNNING PID TIME 0
+        sensor worker-2 worker RUNNING PID TIME 0
+        instance sensor: nothing is read by nodes worker-1, worker-2: there is neither an interface nor mgmt.pcap_file
+        instance sensor: no controller is connected, since ?: look at the controller, and at this agent's setting controller
+        all as deployed: 3 nodes (3 RUNNING)
+    "#]]
+    .assert_eq(&masked(status.printed()));
     let log = agent.stop();
     assert!(log.contains("stops worker-1, as user "), "{log}");
 

@@ -70,6 +70,8 @@ pub struct Agent {
     pub(super) dispatches: BTreeMap<ZeekString, ZeekString>,
     /// What is known of the program that the Supervisor was started from.
     pub(super) program: Known,
+    /// Since when no controller is connected, if none is.
+    pub(super) without_controller: Option<Now>,
     /// The controller that the agent keeps, while it is up.
     pub(super) controller: Option<KeptController>,
     pub(super) archival_due: Option<Now>,
@@ -87,6 +89,10 @@ pub struct Agent {
     pub(super) remember_due: Option<Now>,
     /// Whether that could not be written down the last time.
     pub(super) is_forgetful: bool,
+    /// Why the agent's directory, which is gone, cannot be made again.
+    pub(super) lost: Option<String>,
+    /// The processes of nodes whose directories are gone.
+    pub(super) homeless: BTreeMap<ZeekString, i64>,
     /// How often what should run was to be written down, and how often that has ended.
     pub(super) writes: u64,
     pub(super) written: u64,
@@ -156,6 +162,7 @@ impl Agent {
             reqid: None,
             dispatches: BTreeMap::new(),
             program: Known::default(),
+            without_controller: Some(Now::START),
             controller: None,
             archival_due: None,
             preparing: None,
@@ -170,6 +177,8 @@ impl Agent {
             held: VecDeque::new(),
             is_ending: false,
             is_forgetful: false,
+            lost: None,
+            homeless: BTreeMap::new(),
         }
     }
 
@@ -200,6 +209,9 @@ impl Agent {
             Input::PeerAdded { peer } => {
                 turn.debug(format!("broker peer {peer} added"));
                 self.say_hello(&mut turn);
+            }
+            Input::HasController(has_controller) => {
+                self.without_controller = (!has_controller).then_some(now);
             }
             Input::Request {
                 topic,
@@ -233,6 +245,7 @@ impl Agent {
             Input::DirectoryFailed { path, reason } => {
                 turn.warning(format!("could not create node state dir '{path}': {reason}"));
             }
+            Input::DirectoryLost { directory, left } => self.directory_lost(&mut turn, &directory, left),
             Input::Tick => {}
             Input::EndNodes => self.end_nodes(&mut turn),
             Input::Stopping { without_nodes } => self.stopping(&mut turn, without_nodes),

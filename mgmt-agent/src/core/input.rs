@@ -22,6 +22,8 @@ pub enum Input {
         /// With whom, in words, for the log.
         peer: String,
     },
+    /// Whether a controller is connected now.
+    HasController(bool),
     /// A controller's request. What cannot be read as one never gets here.
     Request {
         /// The topic it came on. Subscriptions are prefixes, so it may be another agent's.
@@ -68,6 +70,11 @@ pub enum Input {
     DirectoryFailed {
         path: ZeekString,
         reason: String,
+    },
+    /// What was in the agent's directory is gone. It is there again, and these nodes have theirs still; or it cannot be made again, for this reason.
+    DirectoryLost {
+        directory: String,
+        left: Result<Vec<ZeekString>, String>,
     },
     /// What should run was written down ([`super::Action::Remember`]), or why not.
     Remembered(Result<(), String>),

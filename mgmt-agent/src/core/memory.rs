@@ -1,10 +1,14 @@
 //! What the agent knows from one life to the next: what should run. Only for nodes that no Supervisor of Zeek's keeps: those of
 //! Zeek's end with it, and are deployed by a controller.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use broker_codec::{Elapsed, data::ZeekString};
-use mgmt_api::{Configuration, Now, State};
+use mgmt_api::{Configuration, Now, State, log::some_of};
 
 use super::{
     action::{Action, Turn},
@@ -101,6 +105,52 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// What was in the agent's directory is gone.
+    pub(super) fn directory_lost(
+        &mut self,
+        turn: &mut Turn,
+        directory: &str,
+        left: Result<Vec<ZeekString>, String>,
+    ) {
+        let left = match left {
+            Ok(left) => left,
+            Err(reason) => {
+                let message = format!(
+                    "the agent's directory {directory} is gone, and cannot be made again: {reason}; nodes run on, and it is tried again every few seconds"
+                );
+                self.lost = Some(message.clone());
+                return self.raise(turn, message, "");
+            }
+        };
+        self.lost = None;
+        let running = self.nodes.iter().filter(|(name, _)| !left.contains(name));
+        let homeless: BTreeMap<_, _> = running
+            .filter_map(|(name, own)| Some((name.clone(), own.pid?)))
+            .collect();
+        self.homeless.extend(homeless);
+        let nodes = self.homeless().map(|warning| format!("; {warning}"));
+        let nodes = nodes.unwrap_or_default();
+        self.raise(
+            turn,
+            format!("what was in the agent's directory {directory} is gone, and is written again{nodes}"),
+            "",
+        );
+        self.remember(turn);
+    }
+
+    /// That nodes run whose directories are gone, if some do.
+    pub(super) fn homeless(&self) -> Option<String> {
+        let runs = |name: &ZeekString, pid: i64| self.nodes.get(name).is_some_and(|own| own.pid == Some(pid));
+        let homeless = self.homeless.iter().filter(|(name, pid)| runs(name, **pid));
+        let names: Vec<ZeekString> = homeless.map(|(name, _)| name.clone()).collect();
+        (!names.is_empty()).then(|| {
+            let names = some_of(&names);
+            format!(
+                "the directories of {names} are gone: what these nodes write is lost until they are restarted"
+            )
+        })
     }
 
     /// Nodes that have done their work have more to do if they are configured in another way now.

@@ -32,7 +32,7 @@ impl Agent {
     /// Carries out what an operator asks for, who is named in the log, and answers.
     pub(super) fn serve(&mut self, turn: &mut Turn, to: Asker, who: &str, request: &OperatorRequest) {
         let before = self.writes;
-        let outcome = self.operate(turn, who, request);
+        let outcome = self.operate(turn, &to, who, request);
         if self.writes == before {
             return answer(turn, to, outcome);
         }
@@ -63,11 +63,18 @@ impl Agent {
     fn operate(
         &mut self,
         turn: &mut Turn,
+        to: &Asker,
         who: &str,
         request: &OperatorRequest,
     ) -> Result<ZeekString, NotDone> {
         match request {
-            OperatorRequest::Status => written(&self.status(turn.now)),
+            OperatorRequest::Status => {
+                let mut status = self.status(turn.now);
+                if matches!(to, Asker::Operator(_)) {
+                    status.notes.extend(self.lacks_controller(turn.now));
+                }
+                written(&status)
+            }
             OperatorRequest::Outputs(NodeName { node }) => {
                 let own = self
                     .nodes
@@ -187,7 +194,9 @@ impl Agent {
     fn operator_warnings(&self) -> Vec<String> {
         let ending = self.is_ending.then(|| ENDING.to_owned());
         let forgetful = self.is_forgetful.then(|| FORGETFUL.to_owned());
-        ending.into_iter().chain(forgetful).collect()
+        let of_directories = self.lost.clone().into_iter().chain(self.homeless());
+        let own = ending.into_iter().chain(forgetful);
+        own.chain(of_directories).collect()
     }
 
     fn reported(&self, now: Now, name: &ZeekString, own: &OwnNode) -> NodeReport {

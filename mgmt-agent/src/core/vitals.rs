@@ -15,7 +15,8 @@ use super::{
 impl Agent {
     pub(super) fn vitals(&self, now: Now) -> Vitals {
         let trouble = self.unavailable.as_ref().or(self.silence.as_ref());
-        let mut failing = Vec::from_iter(trouble.cloned());
+        let mut failing = Vec::from_iter(self.lacks_controller(now));
+        failing.extend(trouble.cloned());
         // Without what keeps them, nothing is known of any.
         if trouble.is_none() {
             let missing = self.nodes.iter().filter(|(name, own)| self.is_missing(name, own));
@@ -25,6 +26,8 @@ impl Agent {
             }));
         }
         failing.extend(self.is_forgetful.then(|| FORGETFUL.to_owned()));
+        failing.extend(self.lost.clone());
+        failing.extend(self.homeless());
         let nodes = self.nodes.iter();
         Vitals {
             failing,
@@ -33,6 +36,15 @@ impl Agent {
                 .collect(),
             ..Vitals::default()
         }
+    }
+
+    /// That no controller is connected, if none is.
+    pub(super) fn lacks_controller(&self, now: Now) -> Option<String> {
+        let since =
+            (self.clock + self.without_controller?.since_start()).told_at(self.clock + now.since_start());
+        Some(format!(
+            "no controller is connected, since {since}: look at the controller, and at this agent's setting controller"
+        ))
     }
 
     /// Whether a node does not run and should.

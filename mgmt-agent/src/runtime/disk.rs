@@ -15,7 +15,7 @@ use mgmt_daemon::files;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::live_logs::{self, Loggers};
-use crate::{core::Desired, desired, scripts::NodeLink};
+use crate::{core::Desired, desired, scripts::Scripts};
 
 /// How many jobs may wait: directories for the nodes of two of the largest deployments.
 pub(super) const JOBS_MAX: usize = 4096;
@@ -36,7 +36,7 @@ pub(super) enum Job {
         message: String,
     },
     /// See whether the scripts that nodes load are there.
-    KeepScripts(Arc<NodeLink>),
+    KeepScripts(Arc<Scripts>),
     /// Show the logs that nodes write.
     ShowLogs { at: PathBuf, loggers: Loggers },
 }

@@ -17,6 +17,7 @@
 mod archiver;
 mod controller;
 mod disk;
+mod home;
 mod kept;
 mod launch;
 mod listeners;
@@ -34,7 +35,7 @@ mod rehearsal;
 mod stderr;
 pub mod systemd;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use broker_codec::{EndpointId, data::Port};
 use broker_endpoint::{Credit, with_causes};
@@ -51,8 +52,7 @@ use mgmt_daemon::{
     error::system,
     files,
     http::Operators,
-    lock::{Lock, LockError},
-    process::{block_on, enter, random_bytes, unix_time},
+    process::{block_on, random_bytes, unix_time},
     ready,
     reload::Reread,
 };
@@ -64,6 +64,7 @@ use self::{
     archiver::Archivers,
     controller::ControllerProgram,
     disk::Disk,
+    home::Home,
     kept::{Kept, Program as _},
     launch::{Launch, SupervisorProgram},
     live_logs::LiveLogs,
@@ -74,14 +75,14 @@ use self::{
 pub(crate) use self::{launch::runs_in as supervisor_runs_in, preflight::cannot_rotate};
 use crate::{
     Counted,
-    config::{Config, LOCK},
+    config::Config,
     coordinates::{self, Coordinates, local_address, preferred},
     core::{self, Settings, Supervise},
     desired,
     error::RunError,
     http::routes,
     machine::{BrokerAgent, Input, Start},
-    scripts::{self, NodeLink},
+    scripts::{self, Scripts},
 };
 
 type Daemon = daemon::Daemon<BrokerAgent>;
@@ -106,8 +107,10 @@ struct Runtime {
     nodes: Option<Nodes>,
     /// Shows the logs that they write.
     live_logs: Option<LiveLogs>,
-    /// What they load.
-    node_link: Option<Arc<NodeLink>>,
+    /// What nodes load.
+    scripts: Arc<Scripts>,
+    /// Whether the agent's directory is still there.
+    home: Home,
     /// The controller's process, if it is ours.
     controller: Option<Kept<ControllerProgram>>,
     /// The installed Zeek is asked which one it is now.
@@ -122,35 +125,31 @@ struct Runtime {
     disk: Disk,
     archivers: Archivers,
     counters: Counters<Counted>,
-    /// No other process writes our log, or looks after our Supervisor or our nodes.
-    _locks: Vec<Lock>,
 }
 
 async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunError> {
     let mut beginning = Beginning::new(&config.daemon, reread)?;
     let ask_reload = beginning.ask_reload();
-    enter(&config.daemon.working_dir)?;
+    let home = Home::enter(&config)?;
     let key = config.daemon.broker_tls.identity().map(|identity| &*identity.key);
     files::warn_of_open([&*config.daemon.working_dir].into_iter().chain(key));
-    let locks = take_locks(&config)?;
     let endpoint_id = random_bytes().map(EndpointId::from_random)?;
     let broker = BrokerPeers::start(&mut beginning, &config, endpoint_id).await?;
     warn_of_dates(&config.daemon.broker_tls);
     let (settings, coordinates) = bound_settings(&config, &broker);
-    scripts::write_node(&config, coordinates)?;
-    let node_link = NodeLink::of(&config).map(Arc::new);
-    // Nodes that run have to be kept also where nothing can be written, as on a full disk.
-    if let Some(Err(error)) = node_link.as_ref().map(|link| link.write()) {
+    let scripts = Arc::new(Scripts::of(&config, coordinates));
+    if let Err(error) = scripts.write() {
+        // Nodes that run have to be kept also where nothing can be written, as on a full disk.
+        if config.settings.supervise == Supervise::Zeek {
+            return Err(error);
+        }
         let error = with_causes(&error);
         tracing::warn!("{error}; nodes that run are kept, and it is tried again before a node is started");
     }
-    let launch = match &config.start_supervisor {
-        None => None,
-        Some(zeek) => {
-            let script = scripts::write_supervisor(&config, zeek)?;
-            Some(Launch::new(&config, zeek, &script, coordinates))
-        }
-    };
+    let launch = config.start_supervisor.as_ref().map(|zeek| {
+        let script = scripts::supervisor_path(&config);
+        Launch::new(&config, zeek, &script, coordinates)
+    });
     let controller = config.with_controller.as_ref();
     let controller = controller.map(|command| ControllerProgram::new(&config, command));
     refuse_second_keeper(&config)?;
@@ -181,7 +180,8 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         supervisor: None,
         nodes,
         live_logs,
-        node_link,
+        scripts,
+        home,
         scripts_trouble: None,
         controller: None,
         version: None,
@@ -192,7 +192,6 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         archivers: Archivers::new(counters.clone()),
         counters,
         config,
-        _locks: locks,
     };
     runtime.announce(&mut daemon, endpoint_id).await?;
     let supervisor = launch.zip(runtime.config.supervisor.clone());
@@ -200,25 +199,6 @@ async fn start(config: Config, reread: Reread) -> Result<(Daemon, Runtime), RunE
         supervisor.map(|(launch, address)| Kept::keep(SupervisorProgram { launch, address }));
     runtime.controller = controller.map(Kept::keep);
     Ok((daemon, runtime))
-}
-
-/// The lock of the directory, and where the agent keeps nodes itself that of its name: another one's directory may be called otherwise.
-fn take_locks(config: &Config) -> Result<Vec<Lock>, RunError> {
-    let mut directories = vec![config.daemon.working_dir.clone()];
-    let by_name = config.daemon.state_dir.join("nodes").join(&config.daemon.name);
-    if config.settings.supervise != Supervise::Zeek && by_name != directories[0] {
-        directories.push(by_name);
-    }
-    let lock = |path: PathBuf| {
-        let made = files::create_dir_all(&path);
-        made.map_err(|source| LockError::File {
-            path: path.clone(),
-            source,
-        })
-        .and_then(|()| Lock::acquire(&path.join(LOCK)))
-        .map_err(|source| RunError::Lock { path, source })
-    };
-    directories.into_iter().map(lock).collect()
 }
 
 /// A Supervisor of Zeek's knows nothing of nodes that the agent has kept itself, nor the agent of those of a Supervisor that another one

@@ -31,16 +31,15 @@ impl Runtime {
         }
     }
 
-    pub(super) fn examined(&mut self, daemon: &Daemon, id: u64, mut vitals: Vitals) {
+    pub(super) fn examined(&mut self, daemon: &Daemon, id: u64, vitals: Vitals) {
         let Some(watch) = self.operators.watch(id) else {
             return;
         };
-        let mut failing = Vec::from_iter(self.broker.lacks_controller());
-        failing.append(&mut vitals.failing);
         let scripts = self.scripts_trouble.as_ref();
-        failing
-            .extend(scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}")));
-        failing.extend(self.certificates.failing());
+        let scripts =
+            scripts.map(|reason| format!("the scripts that nodes load cannot be written: {reason}"));
+        let known = vitals.failing.iter().cloned();
+        let failing = known.chain(scripts).chain(self.certificates.failing()).collect();
         watch.answer(failing, || self.metrics(daemon, &vitals));
     }
 

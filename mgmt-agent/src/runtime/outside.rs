@@ -1,5 +1,7 @@
 //! What happens outside becomes the core's inputs, and its actions are carried out.
 
+use std::sync::Arc;
+
 use broker_endpoint::{Credit, PeerAddress, tls::RenewTls};
 use mgmt_api::{Dialect, Level, OperatorRequest, link::Prepared};
 use mgmt_daemon::{
@@ -13,6 +15,7 @@ use super::{
     Daemon, Runtime,
     controller::Announced,
     disk::{Done, Job},
+    home::Lost,
     kept::Change,
     preflight::Host,
 };
@@ -39,6 +42,8 @@ pub(super) enum Event {
     Version(Option<String>),
     /// Whether nodes could run.
     Prepared(Prepared),
+    /// The agent's directory was lost.
+    Home(Lost),
     Operator(Asked<OperatorRequest>),
     Peer(Input, Credit),
 }
@@ -70,6 +75,7 @@ impl Outside for Runtime {
             Some(found) = async { Some(self.preflight.as_mut()?.await.unwrap_or_default()) } => {
                 Event::Prepared(found)
             }
+            lost = self.home.lost() => Event::Home(lost),
             asked = self.operators.next() => Event::Operator(asked),
             input = self.broker.next() => {
                 let (input, credit) = input.ok_or(HostError::Stopped("the Broker endpoint"))?;
@@ -94,6 +100,7 @@ impl Outside for Runtime {
                 self.preflight = None;
                 (Some(Input::Agent(core::Input::Prepared(found))), Credit::none())
             }
+            Event::Home(lost) => (Some(self.home_lost(daemon, lost)), Credit::none()),
             Event::Operator(asked) => (Some(Input::Agent(self.asked(asked))), Credit::none()),
             Event::Peer(input, credit) => {
                 self.peer_did(&input);
@@ -101,6 +108,10 @@ impl Outside for Runtime {
             }
         };
         daemon.handle(self, input, &credit).await;
+        if let Some(has_controller) = self.broker.controller_news() {
+            let news = Input::Agent(core::Input::HasController(has_controller));
+            daemon.handle(self, [news], &Credit::none()).await;
+        }
     }
 
     fn about(&mut self, input: &Input) -> About {
@@ -341,10 +352,26 @@ impl Runtime {
 
     /// Nodes that are about to be started load our scripts.
     fn keep_scripts(&self) {
-        let job = self.node_link.clone().map(Job::KeepScripts);
-        if job.is_some_and(|job| self.disk.hand_over(job).is_err()) {
+        if self
+            .disk
+            .hand_over(Job::KeepScripts(Arc::clone(&self.scripts)))
+            .is_err()
+        {
             self.counters.increment(Counted::DiskOverflows);
         }
+    }
+
+    /// What is in the agent's directory is written again, as far as it is known.
+    fn home_lost(&mut self, daemon: &Daemon, lost: Lost) -> Input {
+        if lost.is_ok() {
+            self.keep_scripts();
+            daemon.reopen_log();
+        }
+        let directory = self.config.daemon.working_dir.display().to_string();
+        Input::Agent(core::Input::DirectoryLost {
+            directory,
+            left: lost,
+        })
     }
 
     fn show_logs(&self, job: Option<Job>) {

@@ -6,12 +6,12 @@ use broker_codec::{EndpointId, Topic, data::ZeekString, peering::PeeringEnd, zee
 use broker_endpoint::{
     Credit, EndReason, EndpointConfig, EndpointEvent, PeerAddress, PeerInfo, PeeringError, with_causes,
 };
-use mgmt_api::{WallClock, topics};
+use mgmt_api::topics;
 use mgmt_daemon::{
     daemon::Beginning,
     error::HostError,
     peers::{Peers, SendError, topics_of},
-    process::{descriptors_for_connections, unix_time},
+    process::descriptors_for_connections,
 };
 use tokio::time::Instant;
 
@@ -40,8 +40,8 @@ pub(super) struct BrokerPeers {
     supervisor: Option<PeerAddress>,
     /// Where the controller is that we have started, while it is up.
     controller: Option<PeerAddress>,
-    /// Since when no controller is there, if none is.
-    without_controller: Option<WallClock>,
+    /// Whether a controller is there, as the core was last told.
+    has_controller: bool,
     /// Until when it is no wonder that the Supervisor does not listen.
     beginning_until: Instant,
 }
@@ -62,7 +62,7 @@ impl BrokerPeers {
             peers: Peers::start(beginning, endpoint, &config.listen, "nodes and controllers").await?,
             supervisor: config.supervisor.clone(),
             controller: None,
-            without_controller: Some(WallClock::from_unix(unix_time())),
+            has_controller: false,
             beginning_until: Instant::now() + SUPERVISOR_BEGINNING,
         })
     }
@@ -208,7 +208,6 @@ impl BrokerPeers {
             tracing::info!(peer = %id, %address, "{role} connected");
         }
         self.peers.added(peer, role);
-        self.note_controllers();
         Input::PeerAdded {
             peer: *id,
             address: address.to_string(),
@@ -221,7 +220,6 @@ impl BrokerPeers {
         let reason = with_causes(end);
         let PeerInfo { id, address, .. } = peer;
         let (role, refused) = self.peers.removed(*id);
-        self.note_controllers();
         if role == NODE {
             tracing::debug!(peer = %id, %address, refused, "{role} is gone: {reason}");
         } else {
@@ -235,13 +233,11 @@ impl BrokerPeers {
         }
     }
 
-    fn note_controllers(&mut self) {
-        if self.peers.count(CONTROLLER) > 0 {
-            self.without_controller = None;
-        } else {
-            self.without_controller
-                .get_or_insert_with(|| WallClock::from_unix(unix_time()));
-        }
+    /// Whether a controller is there, if that is news to the core.
+    pub(super) fn controller_news(&mut self) -> Option<bool> {
+        let has_controller = self.peers.count(CONTROLLER) > 0;
+        let before = std::mem::replace(&mut self.has_controller, has_controller);
+        (before != has_controller).then_some(has_controller)
     }
 
     /// How many peers of each kind there are.
@@ -252,16 +248,6 @@ impl BrokerPeers {
             ("node", count(NODE)),
             ("supervisor", count(SUPERVISOR)),
         ]
-    }
-
-    /// That no controller is there, if none is.
-    pub(super) fn lacks_controller(&self) -> Option<String> {
-        let since = self
-            .without_controller?
-            .told_at(WallClock::from_unix(unix_time()));
-        Some(format!(
-            "no controller is connected, since {since}: look at the controller, and at this agent's setting controller"
-        ))
     }
 
     fn unavailable(&mut self, address: &PeerAddress, error: &PeeringError) {

@@ -122,12 +122,17 @@ impl Cluster {
     /// A copy with everything filled in that the controller knows and the client left open.
     fn completed(&self, config: &Configuration) -> Result<Configuration, NoPortLeft> {
         let mut config = config.clone();
+        let deployed = self.configurations.deployed.as_ref();
         config.instances = self.members.with_observed_hosts(config.instances);
         if self.settings.auto_assign_broker_ports {
-            assign_broker_ports(&mut config, self.settings.auto_assign_broker_start_port)?;
+            assign_broker_ports(&mut config, deployed, self.settings.auto_assign_broker_start_port)?;
         }
         if self.settings.auto_assign_metrics_ports {
-            assign_metrics_ports(&mut config, self.settings.auto_assign_metrics_start_port)?;
+            assign_metrics_ports(
+                &mut config,
+                deployed,
+                self.settings.auto_assign_metrics_start_port,
+            )?;
         }
         Ok(config)
     }

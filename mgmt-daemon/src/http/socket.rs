@@ -1,7 +1,8 @@
 //! The control socket: a Unix socket that only the daemon's user and root may connect to.
 
 use std::{
-    io,
+    fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,7 +16,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::answer::Problem;
@@ -29,6 +30,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a connection may last. The core answers within `request_timeout` and some seconds, 10 s by default.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is looked whether the socket still has its path: it may have been removed, with its directory or alone.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, as where there are too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
@@ -71,33 +74,95 @@ impl ControlSocket {
     /// Those of the file system; if another daemon listens there; and if the path is longer than a socket's may be, which is 107 bytes, and leads elsewhere than into the
     /// current directory.
     fn listen(path: &Path, routes: Router) -> io::Result<Self> {
-        // In the directory that the daemon works in, its path is as long as its name.
-        let directory = std::env::current_dir()?;
-        let listener = files::listen(path.strip_prefix(directory).unwrap_or(path))?;
-        let listener = UnixListener::from_std(listener)?;
+        let listener = Listener::at(path)?;
         Ok(Self {
             path: path.to_owned(),
-            task: tokio::spawn(accept(listener, complete(routes))),
+            task: tokio::spawn(accept(listener, path.to_owned(), complete(routes))),
         })
     }
+}
+
+/// A socket that listens.
+struct Listener {
+    socket: UnixListener,
+    /// Which file it is.
+    identity: Option<(u64, u64)>,
+}
+
+impl Listener {
+    fn at(path: &Path) -> io::Result<Self> {
+        // In the directory that the daemon works in, its path is as long as its name.
+        let directory = std::env::current_dir();
+        let short = directory
+            .ok()
+            .and_then(|directory| path.strip_prefix(directory).ok());
+        let socket = UnixListener::from_std(files::listen(short.unwrap_or(path))?)?;
+        Ok(Self {
+            socket,
+            identity: identity(path),
+        })
+    }
+
+    /// Listens anew if the path is no longer this socket's.
+    fn keep(&mut self, path: &Path, trouble: &mut Option<String>) {
+        if self.identity.is_some() && identity(path) == self.identity {
+            return;
+        }
+        match Self::at(path) {
+            Ok(listener) => {
+                tracing::warn!(
+                    "the control socket {} was gone, and is there again",
+                    path.display()
+                );
+                (*self, *trouble) = (listener, None);
+            }
+            Err(error) => {
+                let reason = Some(error.to_string());
+                if *trouble != reason {
+                    tracing::warn!(
+                        "the control socket {} is gone, and cannot be made again: {error}; operators cannot ask this daemon until it can",
+                        path.display()
+                    );
+                    *trouble = reason;
+                }
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = std::fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.path);
     }
 }
 
 /// Connections end with this task.
-async fn accept(listener: UnixListener, routes: Router) {
+async fn accept(mut listener: Listener, path: PathBuf, routes: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let mut look = interval(LOOK_INTERVAL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trouble = None;
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((place, listener.socket.accept().await))
         };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            _ = look.tick() => {
+                listener.keep(&path, &mut trouble);
+                continue;
+            }
+        };
+        let Some((place, accepted)) = accepted else { return };
+        match accepted {
             Ok((stream, _)) => {
                 connections.spawn(serve(stream, routes.clone(), place));
             }
