@@ -50,7 +50,7 @@ impl Clusters {
         turn.speaking_of(&from, |turn| cluster.wait_no_more(turn, &instance, &to));
         let party = cluster.members.peers.part_with(&instance);
         let remembered = cluster.members.instances.part_with(&instance);
-        let is_dismissed = remembered.0.is_some();
+        let dismissed = remembered.0.clone();
         if party.has_agent() {
             let message = format!("instance {instance} goes from cluster {from} to cluster {to}");
             turn.report(Level::Info, message);
@@ -60,7 +60,13 @@ impl Clusters {
             cluster.members.instances.take_in(instance.clone(), remembered);
             turn.speaking_of(&to, |turn| cluster.members.joined(turn, &instance));
         }
-        is_dismissed
+        // The other cluster connects there now.
+        if let Some(target) = dismissed.as_ref().and_then(target_of)
+            && let Some(cluster) = self.get_mut(&from)
+        {
+            cluster.members.give_up(turn, target);
+        }
+        dismissed.is_some()
     }
 
     /// At a hello: a peer that speaks for no instance yet goes to the cluster that has this one.

@@ -324,6 +324,18 @@ impl World {
         shown
     }
 
+    /// Where nothing is deployed, no connection is opened again when it ends.
+    fn assert_connects_where_it_should(&mut self) {
+        (0..HOSTS).for_each(|host| self.leave(host));
+        let deployed = self
+            .durable
+            .values()
+            .filter_map(|stored| stored.deployed.as_ref());
+        let instances = deployed.flat_map(|config| &config.instances);
+        let places = instances.filter_map(|instance| Some((instance.host, instance.listen_port?)));
+        assert_eq!(self.dialled, places.collect());
+    }
+
     fn assert_well(&mut self) {
         let mut homes = BTreeMap::new();
         for (cluster, stored) in &self.durable {
@@ -370,6 +382,7 @@ proptest! {
         }
         world.heal();
         world.assert_well();
+        world.assert_connects_where_it_should();
     }
 }
 
